@@ -1,0 +1,63 @@
+"""What goes back over HTTP: a status, headers, bytes; and how an error becomes one."""
+
+import logging
+import uuid
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+import msgspec
+import orjson
+
+from server.errors import InternalError, RequestError
+
+logger = logging.getLogger("unpickled")
+
+JSON = ("Content-Type", "application/json")
+
+# OPT_SERIALIZE_NUMPY writes an array's own doubles, shortest digits that read back as the same value.
+OPTIONS = orjson.OPT_SERIALIZE_NUMPY
+dumps = orjson.dumps
+
+
+class Answer(NamedTuple):
+    """``status`` as WSGI wants it ("200 OK"); ``headers`` without Content-Length."""
+
+    status: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+def status_line(status: int) -> str:
+    """ "404 Not Found" for 404."""
+    return f"{status} {HTTPStatus(status).phrase}"
+
+
+def document(value: Any, status: int = 200) -> Answer:
+    """A JSON document."""
+    content = dumps(value, default=msgspec.to_builtins, option=OPTIONS)
+    return Answer(status_line(status), (JSON,), content)
+
+
+def failure(error: Exception) -> Answer:
+    """``{"error": sentence, "code": word, ...details}`` for any exception.
+
+    What nobody raised on purpose becomes a 500 that says nothing but the id under which the log
+    has the rest.
+    """
+    if not isinstance(error, RequestError):
+        error = _unexpected(error)
+    elif error.status >= 500 and error.__cause__ is not None:
+        error.details["request_id"] = _log(error, error.__cause__)
+    body = dumps({"error": str(error), "code": error.code, **error.details}, option=OPTIONS)
+    return Answer(status_line(error.status), (JSON, *error.headers.items()), body)
+
+
+def _unexpected(error: Exception) -> InternalError:
+    sentence = "something went wrong that should not have; the server's log has it under this request_id"
+    return InternalError(sentence, request_id=_log(error, error))
+
+
+def _log(error: Exception, cause: BaseException) -> str:
+    request_id = uuid.uuid4().hex
+    logger.error("request %s: %s", request_id, error, exc_info=cause)
+    return request_id

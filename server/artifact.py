@@ -1,0 +1,197 @@
+"""The contract between training and serving: one ONNX file that carries its own manifest.
+
+``model.onnx`` holds the graph and, in ``metadata_props`` under ``unpickled.manifest``, one JSON
+document: the Manifest below. ``schema`` counts its incompatible changes: a reader refuses a
+number it does not know; a new optional field does not change it.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from server import onnxfile
+from server.errors import ArtifactError
+
+SCHEMA = 1
+MANIFEST_KEY = "unpickled.manifest"
+
+# A Unicode noncharacter: ONNX string tensors have no missing value, and no text contains this.
+MISSING_CATEGORY = "\ufdd0"
+
+
+class Feature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One column of a request.
+
+    ``missing`` says whether null is accepted. ``minimum``, ``maximum`` and ``median`` describe the
+    training rows; ``lowest`` and ``highest`` bound what the artifact answers as the pipeline does
+    (None: the range of the input's dtype). ``categories`` are those seen in training, in order;
+    ``closed``: no other is accepted.
+    """
+
+    name: str
+    kind: Literal["number", "category"]
+    missing: bool
+    minimum: float | None = None
+    maximum: float | None = None
+    median: float | None = None
+    lowest: float | None = None
+    highest: float | None = None
+    categories: tuple[str, ...] = ()
+    closed: bool = False
+
+
+class Input(msgspec.Struct, frozen=True, kw_only=True):
+    """One tensor the graph takes: (rows, len(features)), columns in this order."""
+
+    name: str
+    dtype: Literal["float32", "float64", "int64", "string"]
+    features: tuple[str, ...]
+
+
+class Outputs(msgspec.Struct, frozen=True, kw_only=True):
+    """The graph's two outputs: ``label`` (rows,) and ``scores`` (rows, classes).
+
+    ``kind`` says what the second one holds: probabilities, or for classifiers that have none,
+    decision scores (of two classes: [-score, score]).
+    """
+
+    label: str
+    scores: str
+    kind: Literal["probabilities", "scores"]
+
+
+class Golden(msgspec.Struct, frozen=True, kw_only=True):
+    """Made-up rows inside the training ranges, with the pipeline's own answers.
+
+    ``rows`` in feature order (None is missing), ``labels`` out of Manifest.classes, ``scores``
+    (rows, classes).
+    """
+
+    rows: tuple[tuple[float | str | None, ...], ...]
+    labels: tuple[int | str, ...]
+    scores: tuple[tuple[float, ...], ...]
+
+
+class Parity(msgspec.Struct, frozen=True, kw_only=True):
+    """What the parity gate compared before the file was written.
+
+    ``rows`` counts them by kind ("training", "held_out", "near_threshold", ...).
+    ``max_difference`` is the largest |artifact - pipeline| over all scores; ``ties`` counts labels
+    that differed where the pipeline's top two scores lie within ``tie_gap``.
+    """
+
+    rows: dict[str, int]
+    max_difference: float
+    tolerance: float
+    tie_gap: float
+    ties: int
+
+
+class ClassReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the per-class table, on the held-out rows."""
+
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class Metrics(msgspec.Struct, frozen=True, kw_only=True):
+    """Quality on the held-out rows. ``confusion[i][j]``: rows of class i predicted as class j."""
+
+    accuracy: float
+    log_loss: float | None
+    classes: tuple[ClassReport, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+class Curve(msgspec.Struct, frozen=True, kw_only=True):
+    """Training loss, one value per epoch or boosting stage."""
+
+    unit: str
+    loss: tuple[float, ...]
+
+
+class Training(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where the pipeline came from. ``fingerprint`` is the sha256 of the training table."""
+
+    pipeline: tuple[str, ...]
+    data: str | None = None
+    target: str | None = None
+    fingerprint: str | None = None
+    rows: int | None = None
+    held_out: int | None = None
+    seed: int | None = None
+    metrics: Metrics | None = None
+    curve: Curve | None = None
+    versions: dict[str, str] = {}
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a server needs to know about the graph it travels in.
+
+    ``features`` are in the order of an array request; ``inputs`` part them into tensors.
+    ``classes`` are the pipeline's labels in the order of the scores' columns, ``class_names`` what
+    people call them. ``created`` is ISO 8601, UTC.
+    """
+
+    schema: int
+    name: str
+    created: str
+    features: tuple[Feature, ...]
+    inputs: tuple[Input, ...]
+    outputs: Outputs
+    classes: tuple[int | str, ...]
+    class_names: tuple[str, ...]
+    golden: Golden
+    parity: Parity
+    training: Training
+
+
+def read(data: bytes) -> Manifest:
+    """The manifest inside a model file, once the file is known to be safe to load.
+
+    Raises ArtifactError: not an ONNX file, external data, operators of other domains, model-local
+    functions, no manifest, another schema, or a manifest that contradicts itself.
+    """
+    text = onnxfile.metadata(data).get(MANIFEST_KEY.encode())
+    if text is None:
+        raise ArtifactError(
+            f"it has no '{MANIFEST_KEY}' metadata, so unpickled did not write it: export the pipeline again"
+        )
+    try:
+        schema = msgspec.json.decode(text, type=_Schema).schema
+        if schema != SCHEMA:
+            raise ArtifactError(
+                f"its manifest has schema {schema}, this server reads schema {SCHEMA}: "
+                f"{'upgrade the server' if schema > SCHEMA else 'export the pipeline again'}"
+            )
+        manifest = msgspec.json.decode(text, type=Manifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"its manifest cannot be read: {error}") from None
+    _check(manifest)
+    return manifest
+
+
+class _Schema(msgspec.Struct):
+    schema: int
+
+
+def _check(manifest: Manifest) -> None:
+    names = [feature.name for feature in manifest.features]
+    fed = [name for tensor in manifest.inputs for name in tensor.features]
+    golden = manifest.golden
+    sound = (
+        names
+        and len(set(names)) == len(names)
+        and sorted(fed) == sorted(names)
+        and len(set(manifest.classes)) == len(manifest.classes) == len(manifest.class_names)
+        and len(set(manifest.class_names)) == len(manifest.class_names)
+        and 0 < len(golden.rows) == len(golden.labels) == len(golden.scores)
+        and all(len(row) == len(names) for row in golden.rows)
+        and all(len(row) == len(manifest.classes) for row in golden.scores)
+        and set(golden.labels) <= set(manifest.classes)
+    )
+    if not sound:
+        raise ArtifactError("its manifest contradicts itself (features, inputs, classes or golden rows)")

@@ -1,0 +1,203 @@
+"""Every setting, defined once: flags, environment, TOML file and help are derived from Config.
+
+Flags win over ``UNPICKLED_...`` variables, those over the TOML file, that over the defaults.
+"""
+
+import argparse
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from server.errors import ConfigError
+
+PREFIX = "UNPICKLED_"
+DEFAULT_FILE = "unpickled.toml"
+
+
+class Provider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An ONNX Runtime execution provider and its options."""
+
+    name: str
+    options: dict[str, str] = {}
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of one server, validated and frozen."""
+
+    models: Annotated[str, Meta(description="folder with <name>/<version>/model.onnx")] = "models"
+    default_model: Annotated[
+        str | None, Meta(description="the model behind /predict; needed where there are several")
+    ] = None
+    host: Annotated[str, Meta(description="address to listen on")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535, description="TCP port to listen on")] = 8000
+    uds: Annotated[str | None, Meta(description="Unix socket to listen on instead of host and port")] = None
+    workers: Annotated[int, Meta(ge=1, le=1024, description="processes, each with every model loaded")] = 1
+    threads: Annotated[
+        int, Meta(ge=1, le=4096, description="requests that one worker can hold open at once")
+    ] = 64
+    provider: Annotated[
+        tuple[Provider, ...],
+        Meta(
+            min_length=1,
+            description="execution providers by preference, each NAME or NAME:option=value,option=value",
+        ),
+    ] = (Provider(name="CPUExecutionProvider"),)
+    strict: Annotated[bool, Meta(description="do not start without the first execution provider")] = False
+    intra_op_threads: Annotated[
+        int,
+        Meta(ge=1, le=1024, description="threads inside one inference; more pays off for large batches only"),
+    ] = 1
+    arena: Annotated[bool, Meta(description="let ONNX Runtime keep the memory of its largest batch")] = False
+    max_body_bytes: Annotated[int, Meta(ge=1, description="longest request body, in bytes")] = (
+        16 * 1024 * 1024
+    )
+    max_rows: Annotated[int, Meta(ge=1, description="most rows in one request")] = 100_000
+    body_timeout: Annotated[
+        int,
+        Meta(ge=6, description="seconds after which a worker whose threads all wait for bodies is replaced"),
+    ] = 30
+    shutdown_timeout: Annotated[
+        int, Meta(ge=1, description="seconds that requests in flight have to finish after SIGTERM")
+    ] = 10
+    fast_path: Annotated[bool, Meta(description="answer predictions before Flask builds a request")] = True
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="least severity that is logged")
+    ] = "info"
+
+
+# Field name -> its annotated type.
+FIELDS: dict[str, Any] = get_type_hints(Config, include_extras=True)
+
+
+def load(
+    arguments: Sequence[str] = (), environ: Mapping[str, str] | None = None, prog: str = "python -m server"
+) -> Config:
+    """The configuration of flags, environment and file; ConfigError names a wrong key or value."""
+    environ = environ or {}
+    flags = vars(_parser(prog).parse_args(arguments))
+    path = flags.pop("config", None)
+    layers = [_file(path, environ), _environment(environ), _flags(flags)]
+    values: dict[str, Any] = {}
+    for layer in layers:
+        for origin, key, value in layer:
+            values[key] = _convert(origin, key, value)
+    return Config(**values)
+
+
+# One layer: (where the value stands, field, value) each.
+_Layer = list[tuple[str, str, Any]]
+
+
+def _file(path: str | None, environ: Mapping[str, str]) -> _Layer:
+    named = path or environ.get(f"{PREFIX}CONFIG")
+    if named is None and not Path(DEFAULT_FILE).is_file():
+        return []
+    name = named or DEFAULT_FILE
+    try:
+        table = tomllib.loads(Path(name).read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{name} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{name} is not TOML: {error}") from None
+    return [(f"{_known(key, name)} in {name}", key, value) for key, value in table.items()]
+
+
+def _environment(environ: Mapping[str, str]) -> _Layer:
+    layer = []
+    for variable, value in environ.items():
+        if variable.startswith(PREFIX) and variable != f"{PREFIX}CONFIG":
+            key = _known(variable.removeprefix(PREFIX).lower(), "the environment", variable)
+            layer.append((variable, key, value.split(";") if _is_list(key) else value))
+    return layer
+
+
+def _flags(flags: Mapping[str, Any]) -> _Layer:
+    return [(_flag(key), key, value) for key, value in flags.items() if value is not None]
+
+
+def _known(key: str, place: str, spelled: str | None = None) -> str:
+    if key in FIELDS:
+        return key
+    near = difflib.get_close_matches(key, FIELDS, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ConfigError(
+        f"{spelled or key!r} in {place} is no setting: {hint}The settings are {', '.join(FIELDS)}"
+    )
+
+
+def _convert(origin: str, key: str, value: Any) -> Any:
+    try:
+        if _is_list(key):
+            value = [_provider(item) for item in (value if isinstance(value, list) else [value])]
+        # Text is all that flags and variables have; a TOML value has a type of its own to be held to.
+        return msgspec.convert(value, FIELDS[key], strict=not isinstance(value, str))
+    except (msgspec.ValidationError, ValueError) as error:
+        described = _description(key)
+        raise ConfigError(
+            f"{origin} is {value!r}: {str(error).replace('`', '')}. It is: {described}"
+        ) from None
+
+
+def _provider(item: Any) -> Any:
+    """``NAME:key=value,key=value`` or, in TOML, ``{name = ..., options = {...}}``."""
+    if isinstance(item, dict):
+        options = {str(key): str(value) for key, value in item.get("options", {}).items()}
+        return {**item, "options": options} if options else item
+    if not isinstance(item, str):
+        return item
+    name, _, text = item.strip().partition(":")
+    pairs = [pair.partition("=") for pair in text.split(",")] if text else []
+    if not name or any(not key or not sign for key, sign, _ in pairs):
+        raise ValueError("Expected NAME or NAME:option=value,option=value")
+    return {"name": name, "options": {key.strip(): value.strip() for key, _, value in pairs}}
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Serve every model under the models folder over HTTP.",
+        epilog=f"Every setting is also a key of {DEFAULT_FILE} and an environment variable: "
+        f"--max-rows 500, max_rows = 500, {PREFIX}MAX_ROWS=500.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config", metavar="FILE", help=f"TOML file (default: {DEFAULT_FILE}, where there is one)"
+    )
+    for key in FIELDS:
+        parser.add_argument(_flag(key), **_argument(key))
+    return parser
+
+
+def _argument(key: str) -> dict[str, Any]:
+    default = getattr(Config(), key)
+    if _is_list(key):
+        shown = default[0].name
+        return {
+            "help": f"{_description(key)} (default: {shown})",
+            "nargs": "+",
+            "action": "extend",
+            "metavar": "NAME",
+        }
+    text = f"{_description(key)} (default: {default})".replace("%", "%%")
+    if isinstance(default, bool):
+        return {"help": text, "action": argparse.BooleanOptionalAction, "default": None}
+    return {"help": text, "metavar": key.rsplit("_", 1)[-1].upper()}
+
+
+def _flag(key: str) -> str:
+    return f"--{key.replace('_', '-')}"
+
+
+def _is_list(key: str) -> bool:
+    return get_origin(get_args(FIELDS[key])[0]) is tuple
+
+
+def _description(key: str) -> str:
+    return next(
+        str(part.description) for part in get_args(FIELDS[key]) if isinstance(part, Meta) and part.description
+    )

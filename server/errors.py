@@ -1,0 +1,170 @@
+"""Every error this project raises on purpose, in one tree. Imports nothing.
+
+UnpickledError
+├── ConfigError          a setting is wrong: the server does not start
+│   └── ProviderError    strict mode, and the first execution provider was not obtained
+├── ArtifactError        a model file is refused: the other models are served
+├── ExportError          a pipeline is not written
+│   ├── DataError        the table cannot be trained on
+│   ├── ConversionError  a step cannot be turned into a graph
+│   ├── ParityError      the graph does not compute what the pipeline computes
+│   └── QualityError     the model is worse than what was asked for
+└── RequestError         a client is told; carries status and code
+    ├── BadRequest       4xx  HTTP that the framework refuses
+    ├── MalformedJSON    400  the body is not JSON
+    ├── InvalidInput     400  JSON, but not what the model takes
+    ├── IncompleteBody   400  fewer bytes arrived than were announced
+    ├── UnknownModel     404
+    ├── UnknownPath      404
+    ├── MethodNotAllowed 405
+    ├── BodyTimeout      408  the body did not arrive in time
+    ├── BodyTooLarge     413
+    ├── TooManyRows      413
+    ├── InferenceFailed  500  the graph failed; the log has the reason
+    ├── InternalError    500
+    └── NotReady         503
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+
+class UnpickledError(Exception):
+    """Base of the tree. ``str(error)`` is a sentence that says what to do."""
+
+
+class ConfigError(UnpickledError):
+    """A setting is unknown or has a wrong value."""
+
+
+class ProviderError(ConfigError):
+    """Strict mode, and the first execution provider was not obtained."""
+
+
+class ArtifactError(UnpickledError):
+    """A model file cannot be served: corrupt, foreign, unsafe or wrong."""
+
+
+class ExportError(UnpickledError):
+    """A pipeline was not exported; nothing was written."""
+
+
+class DataError(ExportError):
+    """A table that cannot be trained on."""
+
+
+class ConversionError(ExportError):
+    """A step of the pipeline cannot be turned into a graph."""
+
+
+class ParityError(ExportError):
+    """The graph does not compute what the pipeline computes."""
+
+
+class QualityError(ExportError):
+    """The fitted model is worse than what was asked for."""
+
+
+class RequestError(UnpickledError):
+    """An answer other than 200.
+
+    ``status`` is the HTTP status, ``code`` the word clients switch on and ``details`` whatever
+    else locates the problem (``row``, ``feature``, ``allowed`` ...), JSON values only.
+    """
+
+    status: ClassVar[int] = 400
+    code: ClassVar[str] = "bad_request"
+
+    def __init__(self, sentence: str, /, headers: Mapping[str, str] | None = None, **details: object) -> None:
+        super().__init__(sentence)
+        self.headers = dict(headers or {})
+        self.details = details
+
+
+class BadRequest(RequestError):
+    """HTTP that the framework refuses; ``status`` is the framework's."""
+
+    def __init__(self, sentence: str, /, status: int) -> None:
+        super().__init__(sentence)
+        self.status = status  # type: ignore[misc]
+
+
+class MalformedJSON(RequestError):
+    """The body is not JSON."""
+
+    code = "malformed_json"
+
+
+class InvalidInput(RequestError):
+    """The body is JSON, but not what the model takes."""
+
+    code = "invalid_input"
+
+
+class IncompleteBody(RequestError):
+    """Fewer bytes arrived than Content-Length announced."""
+
+    code = "incomplete_body"
+
+
+class UnknownModel(RequestError):
+    """No such model, or no such version of it."""
+
+    status = 404
+    code = "unknown_model"
+
+
+class UnknownPath(RequestError):
+    """Nothing is served under this path."""
+
+    status = 404
+    code = "not_found"
+
+
+class MethodNotAllowed(RequestError):
+    """The path exists; the method does not."""
+
+    status = 405
+    code = "method_not_allowed"
+
+
+class BodyTimeout(RequestError):
+    """The body did not arrive within ``body_timeout``."""
+
+    status = 408
+    code = "body_timeout"
+
+
+class BodyTooLarge(RequestError):
+    """The body is longer than ``max_body_bytes``."""
+
+    status = 413
+    code = "body_too_large"
+
+
+class TooManyRows(RequestError):
+    """The request has more rows than ``max_rows``."""
+
+    status = 413
+    code = "too_many_rows"
+
+
+class InferenceFailed(RequestError):
+    """ONNX Runtime failed on a valid request."""
+
+    status = 500
+    code = "inference_failed"
+
+
+class InternalError(RequestError):
+    """Something nobody expected; the log has it under the request id."""
+
+    status = 500
+    code = "internal_error"
+
+
+class NotReady(RequestError):
+    """The model exists but is not served."""
+
+    status = 503
+    code = "not_ready"

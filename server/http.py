@@ -1,0 +1,88 @@
+"""The HTTP server: granian's processes and threads around the application."""
+
+import gc
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+from multiprocessing.synchronize import Event, Semaphore
+from pathlib import Path
+from typing import Any, NoReturn
+
+from granian.constants import Interfaces
+from granian.log import LogLevels
+from granian.server import Server
+
+from server import app, banner, watchdog
+from server.config import Config
+from server.errors import ConfigError
+
+# granian's own messages join ours on stderr.
+_LOGGING = {"loggers": {"_granian": {"handlers": [], "propagate": True}}}
+
+
+def serve(config: Config) -> int:
+    """Serve until SIGTERM or SIGINT; the exit status.
+
+    A worker that ends on its own is replaced, except where its settings are wrong: the whole
+    server then ends with 1.
+    """
+    context = multiprocessing.get_context()
+    loader = Loader(config, announcement=context.Semaphore(1), failed=context.Event())
+    try:
+        _server(config).serve(target_loader=loader, wrap_loader=False)
+    except SystemExit:
+        return 1
+    return 1 if loader.failed.is_set() else 0
+
+
+class Loader:
+    """What granian calls in each worker, after the fork: ONNX Runtime's threads do not survive one."""
+
+    def __init__(self, config: Config, announcement: Semaphore, failed: Event) -> None:
+        self._config = config
+        self._announcement = announcement
+        self.failed = failed
+
+    def __call__(self) -> Any:
+        try:
+            application = app.create_app(self._config)
+        except ConfigError as error:
+            self._end_server(error)
+        # The first worker speaks for all.
+        if self._announcement.acquire(block=False):
+            print(banner.text(application.extensions["unpickled"]), flush=True)
+        watchdog.start(self._config)
+        # What is loaded lives as long as the process: no collection need look at it again.
+        gc.collect()
+        gc.freeze()
+        return application.wsgi_app
+
+    def _end_server(self, error: ConfigError) -> NoReturn:
+        """Stop every worker: one that just ended would be replaced, to fail again."""
+        if not self.failed.is_set():
+            self.failed.set()
+            print(f"error: {error}", file=sys.stderr, flush=True)
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+        os.kill(os.getppid(), signal.SIGTERM)
+        while True:
+            signal.pause()
+
+
+def _server(config: Config) -> Any:
+    logging.basicConfig(level=config.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    return Server(
+        "server:create_app",
+        address=config.host,
+        port=config.port,
+        uds=Path(config.uds) if config.uds else None,
+        interface=Interfaces.WSGI,
+        workers=config.workers,
+        blocking_threads=config.threads,
+        websockets=False,
+        log_level=LogLevels.warning if config.log_level == "info" else LogLevels(config.log_level),
+        log_dictconfig=_LOGGING,
+        respawn_failed_workers=True,
+        workers_kill_timeout=config.shutdown_timeout,
+    )
