@@ -5,8 +5,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-import orjson
-
+from server.answer import dumps
 from server.config import Config
 from server.repository import Repository, Served
 
@@ -72,7 +71,7 @@ def _host(host: str) -> str:
 
 def _curl(config: Config, served: Served, default: str | None) -> str:
     path = "/predict" if served.name == default else f"/models/{served.name}/predict"
-    data = shlex.quote(orjson.dumps({"features": served.model.manifest.golden.rows[0]}).decode())
+    data = shlex.quote(dumps({"features": served.model.manifest.golden.rows[0]}).decode())
     if config.uds:
         return f"curl --unix-socket {shlex.quote(config.uds)} http://localhost{path} -d {data}"
     return f"curl http://{_host(config.host)}:{config.port}{path} -d {data}"

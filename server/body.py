@@ -42,6 +42,10 @@ def _read_unannounced(environ: Mapping[str, Any], limit: int) -> bytes:
     return body
 
 
+# The code that waits for bytes, for the watchdog to recognise.
+READING = (read.__code__, _read_unannounced.__code__)
+
+
 def _too_large(limit: int) -> BodyTooLarge:
     return BodyTooLarge(
         f"the body is longer than {limit} bytes: send fewer rows per request, or raise max_body_bytes",
@@ -61,6 +65,8 @@ def parse(body: bytes) -> Any:
     Takes the tokens NaN, Infinity and -Infinity, which Python and pandas clients send, so that
     the caller can name the feature that holds one. Raises MalformedJSON with the place.
     """
+    if not body.strip():
+        raise _malformed("it is empty", 0)
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -81,7 +81,8 @@ def _server(config: Config) -> Any:
         workers=config.workers,
         blocking_threads=config.threads,
         websockets=False,
-        log_level=LogLevels.warning if config.log_level == "info" else LogLevels(config.log_level),
+        # Its warnings concern settings that are deliberate here, its notices every start.
+        log_level=LogLevels.debug if config.log_level == "debug" else LogLevels.error,
         log_dictconfig=_LOGGING,
         respawn_failed_workers=True,
         workers_kill_timeout=config.shutdown_timeout,

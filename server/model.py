@@ -18,7 +18,7 @@ from server import artifact
 from server.artifact import Manifest
 from server.config import Config, Provider
 from server.errors import ArtifactError, InferenceFailed, ProviderError
-from server.signature import DTYPES, Feeds, Signature
+from server.signature import DTYPES, PACKING, Feeds, Signature
 
 CPU = "CPUExecutionProvider"
 _TENSOR_TYPES = {
@@ -27,7 +27,6 @@ _TENSOR_TYPES = {
     "tensor(int64)": "int64",
     "tensor(string)": "string",
 }
-_PACKING = {"float32": "f", "float64": "d"}
 
 # One row of numbers in feature order -> its label and its scores.
 RunRow = Callable[[Sequence[float | None]], tuple[int, tuple[float, ...]]]
@@ -208,16 +207,16 @@ def _row_runner(
     tensor, outputs = manifest.inputs[0], manifest.outputs
     fits = (
         len(manifest.inputs) == 1
-        and tensor.dtype in _PACKING
+        and tensor.dtype in PACKING
         and types[outputs.label] == "int64"
-        and types[outputs.scores] in _PACKING
+        and types[outputs.scores] in PACKING
         and placement.obtained == (CPU,)
     )
     if not fits:
         return None
     local = _Buffers(manifest, session, str(types[outputs.scores]))
-    pack = struct.Struct(f"{len(tensor.features)}{_PACKING[tensor.dtype]}").pack_into
-    unpack = struct.Struct(f"{len(manifest.classes)}{_PACKING[str(types[outputs.scores])]}").unpack_from
+    pack = struct.Struct(f"{len(tensor.features)}{PACKING[tensor.dtype]}").pack_into
+    unpack = struct.Struct(f"{len(manifest.classes)}{PACKING[str(types[outputs.scores])]}").unpack_from
     run = _bound_run(session)
 
     def run_row(values: Sequence[float | None]) -> tuple[int, tuple[float, ...]]:

@@ -1,6 +1,7 @@
 """The features of one model, compiled: what a request may hold and the tensors it becomes."""
 
 import math
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,8 @@ Row = Sequence[Value]
 Feeds = dict[str, npt.NDArray[Any]]
 
 DTYPES = {"float32": np.float32, "float64": np.float64, "int64": np.int64, "string": np.object_}
+# The same in the struct module.
+PACKING = {"float32": "f", "float64": "d"}
 # Beyond 2**53 a double no longer holds every integer.
 _LARGEST = {
     "float32": float(np.finfo(np.float32).max),
@@ -120,13 +123,23 @@ class Signature:
             return np.array(filled, dtype=np.object_)
         if tensor.dtype == "int64":
             return self._integers(tensor, np.array(rows, dtype=np.float64))
-        return np.array(rows, dtype=DTYPES[tensor.dtype])
+        return _numbers(rows, len(tensor.features), tensor.dtype)
 
     def _integers(self, tensor: Input, values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
         for row, column in np.argwhere(values != np.floor(values)):
             found = f"is {values[row, column]:g}, but a whole number belongs there"
             raise _fault(tensor.features[column], int(row), found)
         return values.astype(np.int64)
+
+
+def _numbers(rows: Sequence[Row], width: int, dtype: Literal["float32", "float64"]) -> npt.NDArray[Any]:
+    pack = struct.Struct(f"{width}{PACKING[dtype]}").pack
+    try:
+        # A third of the time of np.array on the same tuples.
+        packed = b"".join([pack(*row) for row in rows])
+    except struct.error:
+        return np.array(rows, dtype=DTYPES[dtype])  # None becomes NaN
+    return np.frombuffer(packed, DTYPES[dtype]).reshape(len(rows), width)
 
 
 def _record_type(names: Sequence[str], types: Sequence[Any]) -> type[msgspec.Struct] | None:

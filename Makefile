@@ -1,0 +1,47 @@
+# What a developer does, one word each. All of it works without make: README.md shows how.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+SETUP := setup.cfg pyproject.toml constraints.txt
+
+.PHONY: serve export install test lint format clean
+
+serve: .venv/serving export  ## train the iris model if there is none, and serve it
+	@$(BIN)/python -m server
+
+export: .venv/serving models/iris  ## train and export the iris model, if there is none
+
+models/iris:
+	@$(BIN)/python -m export train iris
+
+install: .venv/developing  ## everything, tests and tools included
+
+test: .venv/developing  ## run every test
+	@$(BIN)/python -m pytest
+
+lint: .venv/developing  ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: .venv/developing  ## let ruff put the code in order
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean:  ## remove what was built and installed, and the exported iris model
+	rm -rf .venv build dist *.egg-info models/iris .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find export server tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv:
+	@echo "creating .venv"
+	@$(PYTHON) -m venv .venv
+
+.venv/serving: $(SETUP) | .venv
+	@echo "installing what training and serving need"
+	@$(PIP) -e '.[export,server]'
+	@touch $@
+
+.venv/developing: $(SETUP) | .venv
+	@echo "installing everything, tests and tools included"
+	@$(PIP) -e '.[export,server,benchmarks,test]'
+	@touch $@ .venv/serving
