@@ -1,0 +1,112 @@
+"""What a column of a file holds: numbers, text, or nothing that can be learned from."""
+
+import re
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pandas.api import types
+
+from server.errors import DataError
+
+MAX_CATEGORIES = 1000
+
+_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,2}[./-]\d{1,2}[./-]\d{4}([T ].*)?")
+_DATES = ("date", "datetime", "datetime64", "time", "timedelta", "timedelta64", "period")
+_NUMBERS = ("boolean", "decimal", "integer", "floating", "mixed-integer-float")
+
+
+def typed(column: pd.Series) -> pd.Series:
+    """A column as float64, or as text in dtype object; missing values as NaN. Raises DataError."""
+    column = _plain(column)
+    if holds_numbers(column):
+        return _numbers(column)
+    kind = types.infer_dtype(column, skipna=True)
+    if kind not in ("string", "empty"):
+        raise DataError(f"Column {column.name!r} holds {kind} values: make it all numbers or all text.")
+    # pandas' own string types compare missing values as NA, which scikit-learn does not expect.
+    return column.astype(object).where(column.notna(), np.nan)
+
+
+def useless(column: pd.Series) -> str | None:
+    """Why nothing can be learned from a column, or None. Raises DataError where it needs a hand."""
+    column = _plain(column.dropna())
+    if column.empty:
+        return "it is empty"
+    if re.fullmatch(r"Unnamed: \d+", str(column.name)):  # pandas' name for an empty one
+        return "it has no name"
+    if _is_date(column):
+        return "it holds dates; turn them into numbers first, such as a year, a month or days since"
+    if isinstance(column.iloc[0], (list, dict, bytes, np.ndarray)):
+        return "its cells hold lists, records or bytes, not numbers or text"
+    distinct = column.nunique()
+    if distinct == 1:
+        return f"it holds nothing but {column.iloc[0]!s:.40}"
+    if holds_numbers(column):
+        return "it numbers the rows" if _counts_rows(typed(column).to_numpy()) else None
+    _check_text(column)
+    return _too_many(distinct, len(column))
+
+
+def holds_numbers(column: pd.Series) -> bool:
+    """Numbers or truth values, whatever pandas keeps them in."""
+    kind: str = types.infer_dtype(column, skipna=True)
+    return kind in _NUMBERS or (kind == "empty" and bool(types.is_numeric_dtype(column.dtype)))
+
+
+def holds_truth(column: pd.Series) -> bool:
+    """Nothing but true and false."""
+    return bool(types.infer_dtype(_plain(column), skipna=True) == "boolean")
+
+
+def _plain(column: pd.Series) -> pd.Series:
+    """A categorical column as what its categories are."""
+    return column.astype(object).infer_objects() if isinstance(column.dtype, pd.CategoricalDtype) else column
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    numbers = pd.Series(
+        column.to_numpy(dtype=np.float64, na_value=np.nan), index=column.index, name=column.name
+    )
+    infinite = int(np.isinf(numbers).sum())
+    if infinite:
+        raise DataError(
+            f"Column {column.name!r} holds an infinite number in {infinite:,} of {len(numbers):,} rows: "
+            "leave those cells empty (missing) or put a finite number."
+        )
+    return numbers
+
+
+def _is_date(column: pd.Series) -> bool:
+    kind = types.infer_dtype(column, skipna=True)
+    return kind in _DATES or (
+        kind == "string" and all(_DATE.fullmatch(text.strip()) for text in column.unique())
+    )
+
+
+def _counts_rows(numbers: npt.NDArray[np.float64]) -> bool:
+    """Whole numbers, all different, with hardly a gap."""
+    whole = np.array_equal(numbers, np.round(numbers)) and len(np.unique(numbers)) == len(numbers)
+    return bool(len(numbers) >= 20 and whole and np.ptp(numbers) < 1.1 * len(numbers))
+
+
+def _check_text(column: pd.Series) -> None:
+    """Raise DataError for numbers with a few texts among them (``?``, ``n/a``).
+
+    Encoded as text, every number would be a category of its own.
+    """
+    texts = pd.Series(column.unique(), dtype=object)
+    stray = texts[pd.to_numeric(texts, errors="coerce").isna()]
+    if 0 < len(stray) <= len(texts) * 0.1 or (len(texts) > 20 and 0 < len(stray) <= 3):
+        raise DataError(
+            f"Column {column.name!r} holds numbers, and also text such as {stray.iloc[0]!r}: "
+            "leave cells without a number empty."
+        )
+
+
+def _too_many(distinct: int, rows: int) -> str | None:
+    if distinct > 20 and distinct * 2 > rows:
+        return f"its texts hardly repeat ({distinct:,} different in {rows:,} rows), so it identifies rows"
+    if distinct > MAX_CATEGORIES:
+        return f"it has {distinct:,} different texts, more than {MAX_CATEGORIES:,}; group them first"
+    return None

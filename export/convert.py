@@ -1,0 +1,348 @@
+"""A fitted pipeline becomes one ONNX graph.
+
+The pipeline is walked step by step. Estimators with a recipe (transformers.py, classifiers.py,
+ensembles.py) are written in their own arithmetic; whatever has none goes through skl2onnx, alone
+and in float64. This is the only file that knows skl2onnx. What comes out is a claim: parity.py
+checks it.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from sklearn.base import is_classifier
+from sklearn.compose import ColumnTransformer
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from export import classifiers, ensembles, transformers
+from export.graph import ML, OPSETS, Answer, Column, Columns, Dtype, Graph, NoRecipe, Tensor
+from export.table import Rows, Table
+from server.artifact import Feature, Input, Outputs
+from server.errors import ConversionError
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """A graph and how to feed it.
+
+    ``model`` has two outputs, a label (rows,) and scores (rows, classes), and no manifest yet.
+    ``features`` are in the column order of the rows; the gate decides which of them may be missing.
+    ``foreign`` names the steps skl2onnx wrote.
+    """
+
+    model: onnx.ModelProto
+    features: tuple[Feature, ...]
+    inputs: tuple[Input, ...]
+    outputs: Outputs
+    classes: tuple[int | str, ...]
+    table: Table
+    foreign: tuple[str, ...] = ()
+
+
+def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) -> Conversion:
+    """Turn a fitted classifier or pipeline into a graph.
+
+    ``X`` are representative rows, best those it was trained on: an ndarray or a DataFrame.
+    ``feature_names`` name the columns of an ndarray. Raises ConversionError.
+    """
+    _check_classifier(pipeline)
+    classes = _classes(pipeline)
+    table = Table.of(pipeline, X, feature_names)
+    writer = _Writer()
+    inputs, columns = _declare(writer.graph, table)
+    answer = writer.classify(pipeline, columns)
+    kind: Literal["probabilities", "scores"] = "scores" if answer.probabilities is None else "probabilities"
+    scores = answer.probabilities or answer.decision
+    if scores is None:
+        raise ConversionError(f"{_called(pipeline)} gives neither probabilities nor scores")
+    label = _label(writer.graph, answer, classes)
+    model = writer.graph.model(label, (scores, answer.dtype, len(classes)), kind)
+    return Conversion(
+        model=model,
+        features=table.features(table.frame(X)),
+        inputs=inputs,
+        outputs=Outputs(label="label", scores=kind, kind=kind),
+        classes=classes,
+        table=table,
+        foreign=tuple(writer.foreign),
+    )
+
+
+def feeds(conversion: Conversion, X: Rows) -> dict[str, npt.NDArray[Any]]:
+    """The graph's input tensors for rows such as the pipeline takes; missing values as NaN or None."""
+    return conversion.table.feeds(conversion.table.frame(X), conversion.inputs)
+
+
+def _check_classifier(pipeline: Any) -> None:
+    if isinstance(pipeline, type) or not hasattr(pipeline, "get_params"):
+        raise ConversionError(f"{pipeline!r} is not a scikit-learn classifier or pipeline")
+    if not is_classifier(pipeline):
+        raise ConversionError(
+            f"{_called(pipeline)} is not a classifier: only pipelines that end in one can be exported"
+        )
+    try:
+        check_is_fitted(pipeline)
+    except NotFittedError:
+        raise ConversionError(f"{_called(pipeline)} is not fitted; call fit(X, y) first") from None
+
+
+def _classes(pipeline: Any) -> tuple[int | str, ...]:
+    """The labels as JSON has them. Booleans and whole floats become the integers they equal."""
+    classes = getattr(pipeline, "classes_", None)
+    if isinstance(classes, list) or classes is None:
+        raise ConversionError(
+            f"{_called(pipeline)} predicts several outputs at once; export one classifier for each"
+        )
+    if len(classes) < 2:
+        raise ConversionError(f"{_called(pipeline)} was trained on a single class; give it two or more")
+    labels = [label.item() if isinstance(label, np.generic) else label for label in classes]
+    if all(isinstance(label, str) for label in labels):
+        return tuple(labels)
+    if all(isinstance(label, (bool, int, float)) and label == int(label) for label in labels):
+        return tuple(int(label) for label in labels)
+    raise ConversionError(
+        f"the labels {labels[:3]} are neither text nor whole numbers; train on one of these"
+    )
+
+
+def _called(step: Any) -> str:
+    return type(step).__name__
+
+
+def _declare(graph: Graph, table: Table) -> tuple[tuple[Input, ...], tuple[Column | None, ...]]:
+    """One tensor for all numbers and one for all categories; None for columns nobody looks at."""
+    columns: list[Column | None] = [None] * table.width
+    inputs = []
+    dtypes: dict[str, Dtype] = {"number": table.dtype, "category": "string"}
+    for kind, name in (("number", "numbers"), ("category", "categories")):
+        chosen = [i for i, own in enumerate(table.kinds) if own == kind]
+        if not chosen:
+            continue
+        tensor = graph.input(name, dtypes[kind], len(chosen))
+        inputs.append(Input(name=name, dtype=tensor.dtype, features=tuple(table.names[i] for i in chosen)))
+        for column, i in zip(tensor.columns(), chosen, strict=True):
+            columns[table.positions[i]] = column
+    return tuple(inputs), tuple(columns)
+
+
+def _label(graph: Graph, answer: Answer, classes: tuple[int | str, ...]) -> tuple[str, Dtype]:
+    dtype: Dtype = "string" if isinstance(classes[0], str) else "int64"
+    if answer.winner is None:
+        assert answer.label is not None
+        return answer.label, dtype
+    if list(classes) == list(range(len(classes))):
+        return answer.winner, dtype
+    table = np.array(classes, object if dtype == "string" else np.int64)
+    return graph.add("Gather", graph.constant(table), answer.winner), dtype
+
+
+class _Writer:
+    """Walks a pipeline and writes one graph, knowing at which step it is."""
+
+    def __init__(self) -> None:
+        self.graph = Graph()
+        self.foreign: list[str] = []
+        self._path: list[str] = []
+
+    def classify(self, step: Any, columns: tuple[Column | None, ...], exact: bool = False) -> Answer:
+        """Write a classifier or a pipeline that ends in one; ``exact`` if others compute with its scores."""
+        step = _unwrapped(step)
+        if isinstance(step, Pipeline):
+            for name, inner in step.steps[:-1]:
+                columns = self._step(name, inner, columns)
+            name, last = step.steps[-1]
+            with self._at(name, last):
+                return self.classify(last, columns, exact)
+        with self._at("", step):
+            return self._leaf(step, _all(columns), exact)
+
+    def _leaf(self, step: Any, columns: Columns, exact: bool) -> Answer:
+        kind = type(step)
+        if kind in ensembles.RECIPES:
+            return ensembles.RECIPES[kind](self.graph, step, columns, partial(self.classify, exact=True))
+        if kind in classifiers.TREE_RECIPES:
+            return classifiers.TREE_RECIPES[kind](self.graph, step, columns, exact)
+        if kind in classifiers.RECIPES:
+            with suppress(NoRecipe):
+                return classifiers.RECIPES[kind](self.graph, step, columns)
+        label, scores, dtype = self._skl2onnx(step, columns)
+        flat = self.graph.add("Reshape", label.name, self.graph.constant(np.array([-1], np.int64)))
+        return Answer(len(step.classes_), label=flat, probabilities=scores.name, dtype=dtype)
+
+    def transform(self, step: Any, columns: tuple[Column | None, ...]) -> Columns:
+        """Write a transformer; returns the columns that leave it."""
+        if isinstance(step, Pipeline):
+            for name, inner in step.steps:
+                columns = self._step(name, inner, columns)
+            return _all(columns)
+        if isinstance(step, ColumnTransformer):
+            return self._column_transformer(step, columns)
+        if isinstance(step, FeatureUnion):
+            return self._feature_union(step, columns)
+        if type(step) in transformers.RECIPES:
+            return transformers.RECIPES[type(step)](self.graph, step, _all(columns))
+        return self._skl2onnx(step, _all(columns))[0].columns()
+
+    def _step(self, name: str, step: Any, columns: tuple[Column | None, ...]) -> tuple[Column | None, ...]:
+        if step is None or (isinstance(step, str) and step == "passthrough"):
+            return columns
+        with self._at(name, step):
+            return self.transform(step, columns)
+
+    def _column_transformer(self, step: ColumnTransformer, columns: tuple[Column | None, ...]) -> Columns:
+        out: Columns = ()
+        for name, inner, _ in step.transformers_:
+            places = step._transformer_to_input_indices[name]
+            if len(places) == 0 or (isinstance(inner, str) and inner == "drop"):
+                continue
+            out += _all(self._step(name, inner, tuple(columns[int(i)] for i in places)))
+        return out
+
+    def _feature_union(self, step: FeatureUnion, columns: tuple[Column | None, ...]) -> Columns:
+        out: Columns = ()
+        weights = step.transformer_weights or {}
+        for name, inner in step.transformer_list:
+            if isinstance(inner, str) and inner == "drop":
+                continue
+            part = _all(self._step(name, inner, columns))
+            if name in weights:
+                weight = self.graph.constant(np.array(float(weights[name])))
+                product = self.graph.add("Mul", self.graph.matrix(part), weight)
+                part = Tensor(product, "float64", len(part)).columns()
+            out += part
+        return out
+
+    @contextmanager
+    def _at(self, name: str, step: Any) -> Iterator[None]:
+        """Whatever goes wrong in here is said of this step."""
+        if name:
+            self._path.append(name)
+        where = f"Step {'/'.join(self._path)!r} ({_called(step)})" if self._path else _called(step)
+        try:
+            yield
+        except _Located:
+            raise
+        except ConversionError as error:
+            advice = "" if ";" in str(error) else f" {_ADVICE}"
+            raise _Located(f"{where} cannot be converted: {error}.{advice}") from None
+        except Exception as error:
+            raise _Located(f"{where} cannot be converted: {_first_line(error)}. {_ADVICE}") from error
+        finally:
+            if name:
+                self._path.pop()
+
+    def _skl2onnx(self, step: Any, columns: Columns) -> tuple[Tensor, Tensor, Dtype]:
+        """Let skl2onnx write one estimator. Returns its first and its last output."""
+        text = {column.dtype == "string" for column in columns}
+        if len(text) > 1:
+            raise ConversionError("it gets text and numbers at once; split them with a ColumnTransformer")
+        dtype: Dtype = "string" if True in text else "float64"
+        part = _written_by_skl2onnx(step, dtype, len(columns))
+        outputs = _inline(self.graph, part, self.graph.matrix(columns, dtype))
+        self.foreign.append(f"{'/'.join(self._path)} ({_called(step)})" if self._path else _called(step))
+        return outputs[0], outputs[-1], outputs[-1].dtype
+
+
+class _Located(ConversionError):
+    """A ConversionError that already names its step."""
+
+
+_ADVICE = "Replace it by an estimator the README lists, or do its work before the pipeline."
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[0].rstrip(".") if text else type(error).__name__
+
+
+def _unwrapped(step: Any) -> Any:
+    """A search's best estimator, a frozen one's inside."""
+    while True:
+        if hasattr(step, "best_estimator_"):
+            step = step.best_estimator_
+        elif isinstance(step, FrozenEstimator):
+            step = step.estimator
+        else:
+            return step
+
+
+def _all(columns: tuple[Column | None, ...]) -> Columns:
+    present = tuple(column for column in columns if column is not None)
+    assert len(present) == len(columns)
+    return present
+
+
+def _written_by_skl2onnx(step: Any, dtype: Dtype, width: int) -> onnx.ModelProto:
+    if type(step).__name__ in _REFUSED:
+        raise ConversionError(_REFUSED[type(step).__name__])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # Importing it takes a second, and most pipelines do not need it.
+        from skl2onnx import to_onnx
+        from skl2onnx.common.data_types import DoubleTensorType, StringTensorType
+
+        kind = StringTensorType if dtype == "string" else DoubleTensorType
+        options = {id(step): {"zipmap": False}} if is_classifier(step) else None
+        types = [("X", kind([None, width]))]
+        part: onnx.ModelProto = to_onnx(step, initial_types=types, target_opset=OPSETS, options=options)
+    try:
+        onnx.checker.check_model(part, full_check=True)
+    except Exception as error:
+        # It mixes float32 into graphs of float64.
+        raise ConversionError("skl2onnx writes no valid graph for it") from error
+    return part
+
+
+# What skl2onnx converts into graphs that fail on some rows.
+_REFUSED = {
+    "RadiusNeighborsClassifier": "its graph fails where no neighbor is near; use KNeighborsClassifier",
+}
+
+_DTYPES: dict[int, Dtype] = {
+    onnx.TensorProto.FLOAT: "float32",
+    onnx.TensorProto.DOUBLE: "float64",
+    onnx.TensorProto.INT64: "int64",
+    onnx.TensorProto.STRING: "string",
+}
+
+
+def _inline(graph: Graph, part: onnx.ModelProto, x: str) -> list[Tensor]:
+    """Add another graph's nodes to this one. Returns its outputs."""
+    foreign = {node.domain for node in part.graph.node} - {"", ML}
+    if foreign or len(part.functions):
+        raise ConversionError(
+            f"skl2onnx wrote operators of the domain {', '.join(sorted(foreign)) or 'local'}"
+        )
+    names = {part.graph.input[0].name: x, "": ""}
+    for tensor in part.graph.initializer:
+        names[tensor.name] = tensor.name = graph.fresh("constant")
+        graph.adopt(tensor)
+    for node in part.graph.node:
+        for name in node.output:
+            names[name] = graph.fresh(node.op_type.lower())
+        inputs, outputs = [names[name] for name in node.input], [names[name] for name in node.output]
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        del copy.input[:], copy.output[:]
+        copy.input.extend(inputs)
+        copy.output.extend(outputs)
+        copy.name = outputs[0]
+        graph.nodes.append(copy)
+    return [_output(value, names) for value in part.graph.output]
+
+
+def _output(value: onnx.ValueInfoProto, names: dict[str, str]) -> Tensor:
+    kind = value.type.tensor_type
+    if kind.elem_type not in _DTYPES:
+        raise ConversionError("skl2onnx gave it an output of a type this project does not know")
+    dims = [dim.dim_value for dim in kind.shape.dim]
+    return Tensor(names[value.name], _DTYPES[kind.elem_type], dims[1] if len(dims) > 1 else 0)

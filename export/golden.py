@@ -1,0 +1,128 @@
+"""Golden rows: made up within the training ranges, answered by the pipeline itself.
+
+A server asks its copy of the graph for them before it serves. They are never rows of the data: a
+model file is passed around.
+"""
+
+import itertools
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from export.convert import Conversion
+from export.table import assemble
+from server.artifact import Feature, Golden
+
+ROWS = 12
+DRAWS = 240
+
+Row = tuple[float | str | None, ...]
+Array = npt.NDArray[Any]
+
+
+def make(
+    pipeline: Any, conversion: Conversion, features: Sequence[Feature], known: Sequence[pd.DataFrame]
+) -> Golden:
+    """A dozen rows, every class if it can be hit, and one with all that may be missing.
+
+    ``known`` are frames of the user's rows, the training rows first: no golden row is one of them.
+    """
+    rows = _made_up(conversion, features, known[0])
+    rows = [rows[index] for index in _turns(*_answer(pipeline, conversion, rows))]
+    fresh = (row for row in rows if not any(_holds(frame, row) for frame in known))
+    # Where the data holds every row that could be made up, one of them says nothing of anybody.
+    rows = list(itertools.islice(fresh, ROWS)) or rows[:1]
+    if any(feature.missing for feature in features):
+        sparse = tuple(
+            None if feature.missing else cell for feature, cell in zip(features, rows[0], strict=True)
+        )
+        rows += [] if any(_holds(frame, sparse) for frame in known) else [sparse]
+    labels, scores = _answer(pipeline, conversion, rows)
+    return Golden(
+        rows=tuple(rows),
+        labels=tuple(conversion.classes[label] for label in labels),
+        scores=tuple(tuple(row) for row in scores.tolist()),
+    )
+
+
+def _answer(pipeline: Any, conversion: Conversion, rows: Sequence[Row]) -> tuple[Array, Array]:
+    """The pipeline's labels, as indices of its classes (rows,), and its scores (rows, classes)."""
+    cells = dict(zip(conversion.table.names, zip(*rows, strict=True), strict=True))
+    X = conversion.table.rows(assemble(conversion.table, cells))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of unknown categories: they are meant
+        labels = np.searchsorted(pipeline.classes_, pipeline.predict(X))
+        if conversion.outputs.kind == "probabilities":
+            return labels, pipeline.predict_proba(X)
+        scores = pipeline.decision_function(X)
+    return labels, np.column_stack([-scores, scores]) if scores.ndim == 1 else scores
+
+
+def _made_up(conversion: Conversion, features: Sequence[Feature], frame: pd.DataFrame) -> list[Row]:
+    """Rows within the training ranges and categories.
+
+    The second half bends that, in case the data holds all such rows: fractions where training had
+    whole numbers, unknown categories where they are accepted.
+    """
+    rng = np.random.default_rng(0)
+    whole = {name for tensor in conversion.inputs if tensor.dtype == "int64" for name in tensor.features}
+    drawn: list[Sequence[float | str]] = []
+    for feature in features:
+        if feature.kind == "category":
+            drawn.append(_categories(feature, rng))
+        else:
+            drawn.append(_numbers(feature, frame[feature.name].to_numpy(), feature.name in whole, rng))
+    return list(zip(*drawn, strict=True))
+
+
+def _categories(feature: Feature, rng: np.random.Generator) -> list[str]:
+    drawn = rng.choice(np.array(feature.categories or ("",), dtype=object), 2 * DRAWS)
+    if not feature.closed:
+        drawn[DRAWS:][rng.random(DRAWS) < 0.2] = "something else"
+    return [str(text) for text in drawn]
+
+
+def _numbers(feature: Feature, column: Array, whole: bool, rng: np.random.Generator) -> list[float]:
+    """Uniform and triangular around the median in turn, rounded to a thousandth of the range."""
+    low, high = feature.minimum or 0.0, feature.maximum or 0.0
+    if low == high:
+        return [low] * (2 * DRAWS)
+    middle = low if feature.median is None else feature.median
+    drawn = np.column_stack([rng.uniform(low, high, DRAWS), rng.triangular(low, middle, high, DRAWS)]).ravel()
+    rounded = np.round(drawn, 3 - int(np.floor(np.log10(high - low))))
+    integers = 2 * DRAWS if whole else DRAWS if _is_whole(column) else 0
+    rounded[:integers] = np.round(drawn[:integers])
+    return [float(number) for number in np.clip(rounded, low, high)]
+
+
+def _turns(labels: Array, scores: Array) -> list[int]:
+    """Indices of the rows with clear answers, or of all if there are none, the classes taking turns."""
+    top = np.sort(scores, axis=1)
+    clear = np.flatnonzero(top[:, -1] - top[:, -2] > 1e-3)
+    seen: Counter[int] = Counter()
+    turns = []
+    for index in clear if len(clear) else range(len(labels)):
+        seen[labels[index]] += 1
+        turns.append((seen[labels[index]], int(index)))
+    return [index for _, index in sorted(turns)]
+
+
+def _holds(frame: pd.DataFrame, row: Row) -> bool:
+    """Whether the frame has a row of exactly these cells."""
+    same = np.ones(len(frame), dtype=bool)
+    for name, cell in zip(frame, row, strict=True):
+        column = frame[name].to_numpy()
+        same &= pd.isna(column) if cell is None else column == cell
+        if not same.any():
+            return False
+    return True
+
+
+def _is_whole(column: Array) -> bool:
+    present = column[np.isfinite(column)]
+    return bool(np.array_equal(present, present.round()))

@@ -1,0 +1,218 @@
+"""The ONNX graph while it is written: nodes, constants and the columns that flow through them."""
+
+from collections.abc import Iterable, MutableSequence, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+Dtype = Literal["float32", "float64", "int64", "string"]
+Array = npt.NDArray[Any]
+
+OPSETS = {"": 21, "ai.onnx.ml": 3}
+ML = "ai.onnx.ml"
+
+# What a tree ensemble can do to its scores by itself.
+_FUSED = {"Softmax": "SOFTMAX", "Sigmoid": "LOGISTIC"}
+
+_ELEMENT = {
+    "float32": TensorProto.FLOAT,
+    "float64": TensorProto.DOUBLE,
+    "int64": TensorProto.INT64,
+    "string": TensorProto.STRING,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A (rows, width) tensor of the graph."""
+
+    name: str
+    dtype: Dtype
+    width: int
+
+    def columns(self) -> "Columns":
+        """All of its columns, in order."""
+        return tuple(Column(self, index) for index in range(self.width))
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a tensor; selecting, dropping and joining columns costs no node."""
+
+    tensor: Tensor
+    index: int
+
+    @property
+    def dtype(self) -> Dtype:
+        return self.tensor.dtype
+
+
+Columns = tuple[Column, ...]
+
+
+class NoRecipe(Exception):
+    """Raised by a recipe that leaves this estimator, as it is set up, to skl2onnx."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a classifier says of each row; every tensor here is named.
+
+    ``winner`` is the predicted class's index, int64 (rows,); ``label`` takes its place where the
+    graph gives labels only. ``probabilities`` and ``decision`` are (rows, classes), absent where the
+    classifier has none; of two classes only column 1 of ``decision`` means something, unless there
+    are no probabilities: then it is [-score, score].
+    """
+
+    classes: int
+    winner: str | None = None
+    label: str | None = None
+    probabilities: str | None = None
+    decision: str | None = None
+    dtype: Dtype = "float64"
+
+
+class Graph:
+    """Nodes in the order they were added. The same node on the same inputs is added once."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.inputs: list[Tensor] = []
+        self._constants: dict[tuple[object, ...], onnx.TensorProto] = {}
+        self._known: dict[bytes, tuple[str, ...]] = {}
+        self._count = 0
+
+    def input(self, name: str, dtype: Dtype, width: int) -> Tensor:
+        """Declare a graph input of shape (rows, width)."""
+        tensor = Tensor(name, dtype, width)
+        self.inputs.append(tensor)
+        return tensor
+
+    def fresh(self, stem: str) -> str:
+        """A name nobody has."""
+        self._count += 1
+        return f"{stem}_{self._count}"
+
+    def constant(self, value: npt.ArrayLike) -> str:
+        """An initializer holding ``value``; text becomes a string tensor. Equal values share one."""
+        array = np.asarray(value)
+        if array.dtype.kind in "OU":
+            array = array.astype(object)
+            key: tuple[object, ...] = ("string", array.shape, tuple(array.ravel().tolist()))
+        else:
+            array = np.ascontiguousarray(array).reshape(array.shape)
+            key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._constants:
+            self._constants[key] = numpy_helper.from_array(array, self.fresh("constant"))
+        return self._constants[key].name
+
+    def adopt(self, tensor: onnx.TensorProto) -> None:
+        """Take over an initializer as it is."""
+        self._constants[("adopted", tensor.name)] = tensor
+
+    def add(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """Add a node with one output; returns the output's name."""
+        return self.add_many(op, inputs, 1, domain, **attributes)[0]
+
+    def add_many(
+        self, op: str, inputs: Sequence[str], outputs: int, domain: str = "", **attributes: Any
+    ) -> tuple[str, ...]:
+        """Add a node; returns its outputs' names."""
+        node = helper.make_node(op, list(inputs), [], domain=domain, **attributes)
+        key = node.SerializeToString(deterministic=True)
+        if key not in self._known:
+            names = tuple(self.fresh(op.lower()) for _ in range(outputs))
+            node.output.extend(names)
+            node.name = names[0]
+            self.nodes.append(node)
+            self._known[key] = names
+        return self._known[key]
+
+    def cast(self, name: str, dtype: Dtype) -> str:
+        """A Cast node."""
+        return self.add("Cast", name, to=_ELEMENT[dtype])
+
+    def matrix(self, columns: Columns, dtype: Dtype = "float64") -> str:
+        """One (rows, len(columns)) tensor of exactly these columns, in this dtype."""
+        pieces = []
+        for tensor, run in groupby(columns, key=lambda column: column.tensor):
+            piece = self._pick(tensor, [column.index for column in run])
+            pieces.append(piece if tensor.dtype == dtype else self.cast(piece, dtype))
+        return pieces[0] if len(pieces) == 1 else self.add("Concat", *pieces, axis=1)
+
+    def _pick(self, tensor: Tensor, indices: list[int]) -> str:
+        if indices == list(range(tensor.width)):
+            return tensor.name
+        first, count = indices[0], len(indices)
+        if indices == list(range(first, first + count)):
+            bounds = ([first], [first + count], [1])
+            return self.add("Slice", tensor.name, *(self.constant(np.array(b, np.int64)) for b in bounds))
+        return self.add("Gather", tensor.name, self.constant(np.array(indices, np.int64)), axis=1)
+
+    def model(
+        self, label: tuple[str, Dtype], scores: tuple[str, Dtype, int], scores_name: str
+    ) -> onnx.ModelProto:
+        """The finished model: a label output (rows,) and scores (rows, classes), nothing unused in it."""
+        self._name_output(label[0], "label")
+        self._name_output(scores[0], scores_name)
+        self._drop_unused({"label", scores_name})
+        used = {name for node in self.nodes for name in node.input}
+        graph = helper.make_graph(
+            self.nodes,
+            "pipeline",
+            [_value(t.name, t.dtype, ["rows", t.width]) for t in self.inputs],
+            [_value("label", label[1], ["rows"]), _value(scores_name, scores[1], ["rows", scores[2]])],
+            initializer=[tensor for tensor in self._constants.values() if tensor.name in used],
+        )
+        opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=10, producer_name="unpickled")
+        onnx.checker.check_model(model, full_check=False)
+        return model
+
+    def _name_output(self, old: str, new: str) -> None:
+        made = {name for node in self.nodes for name in node.output}
+        if old not in made or old in ("label", "scores", "probabilities"):
+            self.nodes.append(helper.make_node("Identity", [old], [new], name=new))
+            return
+        for node in self.nodes:
+            _rename(node.input, old, new)
+            _rename(node.output, old, new)
+
+    def _drop_unused(self, wanted: Iterable[str]) -> None:
+        needed, kept = set(wanted), []
+        for node in reversed(self.nodes):
+            if needed.intersection(node.output):
+                needed.update(node.input)
+                kept.append(node)
+        self.nodes = kept[::-1]
+        self._fuse()
+
+    def _fuse(self) -> None:
+        """Let a tree ensemble apply the function that alone reads its scores: one node less."""
+        trees = {n.output[1]: n for n in self.nodes if n.op_type == "TreeEnsembleClassifier"}
+        readers: dict[str, list[onnx.NodeProto]] = {}
+        for node in self.nodes:
+            for name in node.input:
+                readers.setdefault(name, []).append(node)
+        for name, tree in trees.items():
+            (reader, *others) = readers.get(name, [tree])
+            if others or reader.op_type not in _FUSED:
+                continue
+            tree.attribute.append(helper.make_attribute("post_transform", _FUSED[reader.op_type]))
+            tree.output[1] = reader.output[0]
+            self.nodes.remove(reader)
+
+
+def _rename(names: MutableSequence[str], old: str, new: str) -> None:
+    for index, name in enumerate(names):
+        if name == old:
+            names[index] = new
+
+
+def _value(name: str, dtype: Dtype, shape: list[str | int]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, _ELEMENT[dtype], shape)

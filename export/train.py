@@ -1,0 +1,268 @@
+"""A table, a scaler and a classifier -> a fitted pipeline, measured on rows it never saw."""
+
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, SGDClassifier
+from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+from sklearn.model_selection import train_test_split
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, OneHotEncoder, RobustScaler, StandardScaler
+from sklearn.svm import SVC, LinearSVC
+from sklearn.tree import DecisionTreeClassifier
+from threadpoolctl import threadpool_limits
+
+from export.data import Dataset, fingerprint
+from server.artifact import ClassReport, Curve, Metrics, Training
+from server.errors import DataError, QualityError
+
+SCALERS: Mapping[str, Callable[[], Any] | None] = {
+    "standard": StandardScaler,
+    "minmax": MinMaxScaler,
+    "robust": RobustScaler,
+    "maxabs": MaxAbsScaler,
+    "none": None,
+}
+
+SMALL = 1_000_000  # cells
+
+# Each takes the seed. Iteration limits are high enough to converge on unscaled columns too.
+CLASSIFIERS: Mapping[str, Callable[[int], Any]] = {
+    "logistic": lambda seed: LogisticRegression(max_iter=10_000, random_state=seed),
+    "logistic_cv": lambda seed: LogisticRegressionCV(
+        Cs=[0.001, 0.01, 0.1, 1, 10, 100],
+        cv=3,
+        l1_ratios=(0.0,),
+        scoring="neg_log_loss",
+        max_iter=10_000,
+        use_legacy_attributes=False,
+        random_state=seed,
+    ),
+    "forest": lambda seed: RandomForestClassifier(100, random_state=seed),
+    "extra_trees": lambda seed: ExtraTreesClassifier(100, random_state=seed),
+    "decision_tree": lambda seed: DecisionTreeClassifier(random_state=seed),
+    "gradient_boosting": lambda seed: GradientBoostingClassifier(random_state=seed),
+    "hist_gradient_boosting": lambda seed: HistGradientBoostingClassifier(random_state=seed),
+    "adaboost": lambda seed: AdaBoostClassifier(random_state=seed),
+    "mlp": lambda seed: MLPClassifier(max_iter=5_000, random_state=seed),
+    "svc": lambda seed: SVC(random_state=seed),
+    "calibrated_svc": lambda seed: CalibratedClassifierCV(SVC(random_state=seed), cv=3),
+    "linear_svc": lambda seed: LinearSVC(max_iter=100_000, random_state=seed),
+    "calibrated_linear_svc": lambda seed: CalibratedClassifierCV(
+        LinearSVC(max_iter=100_000, random_state=seed), cv=3
+    ),
+    "sgd": lambda seed: SGDClassifier(loss="log_loss", random_state=seed),
+    "knn": lambda seed: KNeighborsClassifier(),
+    "naive_bayes": lambda seed: GaussianNB(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A pipeline fitted on ``train`` and measured on ``held_out``, both (rows, columns).
+
+    This pipeline is the one to serve. Fitting it again on all rows would use a few more of them, but
+    nobody would have measured the result.
+    """
+
+    pipeline: Pipeline
+    train: pd.DataFrame
+    held_out: pd.DataFrame
+    class_names: tuple[str, ...]
+    training: Training
+
+
+def train(dataset: Dataset, scaler: str, classifier: str, seed: int = 0, held_out: float = 0.2) -> Fitted:
+    """Fit on a stratified, seeded part of ``dataset``; measure on the rest, the fraction ``held_out``.
+
+    Raises DataError where the table is too small to be split or the classifier refuses it.
+    """
+    fit_rows, test_rows, fit_labels, test_labels = _split(dataset, seed, held_out)
+    pipeline = build(dataset.features, scaler, classifier, seed)
+    # On a small table threads mostly wait for one another, on a busy machine for seconds.
+    with threadpool_limits(1 if dataset.features.size < SMALL else None):
+        _fit(pipeline, fit_rows, fit_labels)
+        losses = curve(pipeline, fit_rows, fit_labels)
+        metrics = measure(pipeline, test_rows, test_labels, dataset.class_names)
+    training = Training(
+        pipeline=steps(pipeline),
+        data=dataset.name,
+        target=dataset.target,
+        fingerprint=fingerprint(dataset.features, dataset.labels),
+        rows=len(fit_rows),
+        held_out=len(test_rows),
+        seed=seed,
+        metrics=metrics,
+        curve=losses,
+        versions=versions(),
+    )
+    return Fitted(pipeline, fit_rows, test_rows, dataset.class_names, training)
+
+
+def build(features: pd.DataFrame, scaler: str, classifier: str, seed: int) -> Pipeline:
+    """The unfitted pipeline for these columns.
+
+    Numbers are scaled; in columns with gaps the median fills them first. Texts are one-hot encoded:
+    a missing one is a category of its own, one never seen in training is all zeros.
+    """
+    final = ("classifier", CLASSIFIERS[classifier](seed))
+    parts = _parts(features, SCALERS[scaler])
+    if len(parts) == 1:
+        _, steps, _ = parts[0]
+        return Pipeline([*steps, final])
+    branches = [(name, Pipeline(steps) if steps else "passthrough", named) for name, steps, named in parts]
+    return Pipeline([("columns", ColumnTransformer(branches, sparse_threshold=0.0)), final])
+
+
+def measure(pipeline: Any, rows: Any, labels: npt.NDArray[Any], class_names: tuple[str, ...]) -> Metrics:
+    """Quality of ``pipeline`` on ``rows`` (rows, columns) and their ``labels`` (rows,)."""
+    classes = pipeline.classes_
+    if len(labels) != len(rows):
+        raise DataError(f"{len(rows):,} rows and {len(labels):,} labels: give each row its own.")
+    labels = _aligned(labels, classes)
+    predicted = pipeline.predict(rows)
+    table = precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0.0)
+    probable = hasattr(pipeline, "predict_proba")
+    loss = _log_loss(labels, pipeline.predict_proba(rows), classes) if probable else None
+    return Metrics(
+        accuracy=float(accuracy_score(labels, predicted)),
+        log_loss=loss,
+        classes=tuple(
+            ClassReport(name=name, precision=float(p), recall=float(r), f1=float(f), support=int(n))
+            for name, p, r, f, n in zip(class_names, *table, strict=True)
+        ),
+        confusion=tuple(tuple(row) for row in confusion_matrix(labels, predicted, labels=classes).tolist()),
+    )
+
+
+def require(metrics: Metrics | None, min_accuracy: float | None) -> None:
+    """Raise QualityError where the measured accuracy is below ``min_accuracy``, if that is given."""
+    if min_accuracy is None:
+        return
+    if metrics is None:
+        raise DataError(
+            "An accuracy was asked for, and there are no labels to measure it with: give the target."
+        )
+    if metrics.accuracy < min_accuracy:
+        raise QualityError(
+            f"Accuracy {metrics.accuracy:.4f} is below the {min_accuracy:g} asked for, so nothing was "
+            "written: try another classifier or scaler, more rows, or ask for less."
+        )
+
+
+def titles(classes: Sequence[int | str], class_names: Sequence[str] | None) -> tuple[str, ...]:
+    """What to call each of the classes: ``class_names`` if given, else the classes themselves."""
+    if class_names is None:
+        return tuple(str(label) for label in classes)
+    names = tuple(str(name) for name in class_names)
+    if len(names) != len(classes) or len(set(names)) != len(names):
+        raise DataError(
+            f"{len(classes)} different class names are needed, for {_listed(classes)}; "
+            f"given: {_listed(names)}."
+        )
+    return names
+
+
+def curve(pipeline: Pipeline, rows: Any, labels: npt.NDArray[Any]) -> Curve | None:
+    """The training loss of classifiers that are fitted in epochs or stages, else None."""
+    classifier = pipeline[-1]
+    if isinstance(classifier, MLPClassifier):
+        return Curve(unit="epoch", loss=tuple(float(loss) for loss in classifier.loss_curve_))
+    if isinstance(classifier, GradientBoostingClassifier):
+        return Curve(unit="stage", loss=tuple(float(loss) for loss in classifier.train_score_))
+    if isinstance(classifier, (HistGradientBoostingClassifier, AdaBoostClassifier)):
+        scaled = pipeline[:-1].transform(rows) if len(pipeline) > 1 else rows
+        stages = classifier.staged_predict_proba(scaled)
+        losses = (_log_loss(labels, stage, classifier.classes_) for stage in stages)
+        return Curve(unit="stage", loss=tuple(losses))
+    return None
+
+
+def steps(pipeline: Any) -> tuple[str, ...]:
+    """Each step as scikit-learn writes it, on one line: ``LogisticRegression(C=0.5)``."""
+    parts = [step for _, step in pipeline.steps] if isinstance(pipeline, Pipeline) else [pipeline]
+    return tuple(" ".join(repr(step).split()) for step in parts)
+
+
+def versions() -> dict[str, str]:
+    """What the pipeline was fitted and converted with."""
+    libraries = ("scikit-learn", "skl2onnx", "onnx", "numpy")
+    return {"python": platform.python_version()} | {name: version(name) for name in libraries}
+
+
+def _parts(
+    features: pd.DataFrame, scaler: Callable[[], Any] | None
+) -> list[tuple[str, list[Any], list[str]]]:
+    """(name, steps, columns) for each kind of column there is."""
+    text = [name for name in features if features[name].dtype == object]
+    gaps = [name for name in features if name not in text and features[name].isna().any()]
+    whole = [name for name in features if name not in text and name not in gaps]
+    imputer = ("imputer", SimpleImputer(strategy="median"))
+    encoder = ("encoder", OneHotEncoder(handle_unknown="ignore", sparse_output=False))
+    parts: list[tuple[str, list[Any], list[str]]] = [
+        ("numbers", [("scaler", scaler())] if scaler else [], whole),
+        ("gaps", [imputer, ("scaler", scaler())] if scaler else [imputer], gaps),
+        ("texts", [encoder], text),
+    ]
+    return [part for part in parts if part[2]]
+
+
+def _split(dataset: Dataset, seed: int, held_out: float) -> Any:
+    try:
+        return train_test_split(
+            dataset.features, dataset.labels, test_size=held_out, random_state=seed, stratify=dataset.labels
+        )
+    except ValueError as error:
+        raise DataError(
+            f"{len(dataset.labels)} rows of {len(dataset.class_names)} classes cannot be split with "
+            f"{held_out:g} of them held out: give more rows, or another fraction between 0 and 1."
+        ) from error
+
+
+def _fit(pipeline: Pipeline, rows: pd.DataFrame, labels: npt.NDArray[Any]) -> None:
+    try:
+        pipeline.fit(rows, labels)
+    except ValueError as error:
+        reason = str(error).strip().split("\n")[0]
+        raise DataError(f"{type(pipeline[-1]).__name__} cannot be fitted: {reason}") from error
+
+
+def _log_loss(labels: npt.NDArray[Any], probabilities: npt.NDArray[Any], classes: npt.NDArray[Any]) -> float:
+    """As scikit-learn's, which warns of naive Bayes' rounding (rows that sum to 1 within 1e-7 only)."""
+    chosen = probabilities[np.arange(len(labels)), np.searchsorted(classes, labels)]
+    return float(-np.log(np.clip(chosen, np.finfo(probabilities.dtype).eps, 1.0)).mean())
+
+
+def _aligned(labels: npt.NDArray[Any], classes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """``labels`` as the classes they equal: a file knows no difference between 1, 1.0, '1' and true."""
+    numbers = classes.dtype.kind in "biuf" and labels.dtype.kind in "biuf"
+    known, given = (classes, labels) if numbers else (classes.astype(str), labels.astype(str))
+    strange = given[~np.isin(given, known)]
+    if len(strange):
+        raise DataError(f"The label {strange[0]} is none the pipeline knows: {_listed(classes)}.")
+    order = np.argsort(known)
+    aligned: npt.NDArray[Any] = classes[order[np.searchsorted(known, given, sorter=order)]]
+    return aligned
+
+
+def _listed(classes: Sequence[Any] | npt.NDArray[Any]) -> str:
+    return ", ".join(str(label) for label in classes[:10]) + (", ..." if len(classes) > 10 else "")

@@ -1,0 +1,354 @@
+"""Pipelines become graphs that ONNX Runtime answers as scikit-learn does."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer, make_column_transformer
+from sklearn.datasets import load_iris, make_classification
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
+from sklearn.feature_selection import SelectKBest
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import (
+    LinearRegression,
+    LogisticRegression,
+    LogisticRegressionCV,
+    Perceptron,
+    RidgeClassifier,
+    SGDClassifier,
+)
+from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier, RadiusNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
+    RobustScaler,
+    StandardScaler,
+)
+from sklearn.svm import SVC, LinearSVC, NuSVC
+from sklearn.tree import DecisionTreeClassifier
+
+from export.convert import Conversion, convert, feeds
+from server.artifact import MISSING_CATEGORY
+from server.errors import ConversionError
+
+Array = npt.NDArray[Any]
+
+
+def run(conversion: Conversion, inputs: dict[str, Array]) -> tuple[Array, Array]:
+    """Labels and scores of a graph as it is, without the server."""
+    session = onnxruntime.InferenceSession(
+        conversion.model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    outputs = conversion.outputs
+    labels, scores = session.run([outputs.label, outputs.scores], inputs)
+    return labels, scores
+
+
+def fitted(pipeline: Any, X: Any, y: Array) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # few iterations, few samples: this is no lesson in training
+        return pipeline.fit(X, y)
+
+
+def expected(pipeline: Any, X: Any) -> tuple[Array, Array]:
+    method = "predict_proba" if hasattr(pipeline, "predict_proba") else "decision_function"
+    scores = getattr(pipeline, method)(X)
+    return pipeline.predict(X), scores if scores.ndim == 2 else np.stack([-scores, scores], axis=1)
+
+
+def same(pipeline: Any, X: Any, rows: Any, tolerance: float = 1e-6) -> Conversion:
+    """Convert on X, and compare both on rows: all at once and the first alone."""
+    conversion = convert(pipeline, X)
+    for some in (rows, rows[:1]):
+        labels, scores = run(conversion, feeds(conversion, some))
+        wanted, near = expected(pipeline, some)
+        best = np.sort(near, axis=1)
+        clear = best[:, -1] - best[:, -2] > tolerance
+        assert labels[clear].tolist() == wanted[clear].tolist()
+        assert scores.shape == (len(some), len(conversion.classes))
+        np.testing.assert_allclose(scores, near, rtol=tolerance, atol=tolerance)
+    return conversion
+
+
+SCALERS = [StandardScaler(), MinMaxScaler(clip=True), RobustScaler(), MaxAbsScaler()]
+CLASSIFIERS = [
+    LogisticRegression(),
+    LogisticRegressionCV(Cs=2, cv=2, scoring="accuracy", l1_ratios=(0,), use_legacy_attributes=False),
+    DecisionTreeClassifier(),
+    RandomForestClassifier(5),
+    ExtraTreesClassifier(5),
+    GradientBoostingClassifier(n_estimators=3),
+    HistGradientBoostingClassifier(max_iter=3),
+    AdaBoostClassifier(n_estimators=3),
+    MLPClassifier((5,), max_iter=5),
+    MLPClassifier((4, 3), activation="tanh", max_iter=5),
+    SVC(),
+    SVC(kernel="poly"),
+    NuSVC(nu=0.1, kernel="sigmoid"),
+    LinearSVC(),
+    KNeighborsClassifier(3),
+    KNeighborsClassifier(3, weights="distance"),
+    GaussianNB(),
+    SGDClassifier(),
+    SGDClassifier(loss="log_loss"),
+    SGDClassifier(loss="modified_huber"),
+    RidgeClassifier(),
+    Perceptron(),
+    LinearDiscriminantAnalysis(),
+    QuadraticDiscriminantAnalysis(),
+    CalibratedClassifierCV(LinearSVC(), cv=2),
+    CalibratedClassifierCV(RandomForestClassifier(3), method="isotonic", cv=2),
+    VotingClassifier([("a", LogisticRegression()), ("b", GaussianNB())], voting="soft", weights=[1, 2]),
+    BaggingClassifier(n_estimators=3, max_features=0.7),
+    StackingClassifier([("a", LinearSVC()), ("b", GaussianNB())], cv=2, passthrough=True),
+]
+
+
+@pytest.mark.parametrize("scaler", SCALERS, ids=lambda scaler: type(scaler).__name__)
+@pytest.mark.parametrize("classifier", CLASSIFIERS, ids=lambda classifier: repr(classifier)[:40])
+@pytest.mark.parametrize("labels", ["int", "str"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_every_scaler_with_every_classifier(scaler: Any, classifier: Any, labels: str, classes: int) -> None:
+    """One float64 tensor in, the pipeline's own labels and scores out, on rows it has not seen too."""
+    X, y = make_classification(90, 5, n_informative=4, n_redundant=0, n_classes=classes, random_state=3)
+    named = np.array(["no", "yes", "maybe"])[y] if labels == "str" else y * 2
+    if "random_state" in classifier.get_params():
+        classifier = classifier.set_params(random_state=0)
+    pipeline = fitted(make_pipeline(scaler, classifier), X[:60], named[:60])
+    conversion = same(pipeline, X[:60], X)
+    assert [(item.dtype, len(item.features)) for item in conversion.inputs] == [("float64", 5)]
+    assert list(conversion.classes) == pipeline.classes_.tolist()
+
+
+def people(rows: int = 120) -> tuple[pd.DataFrame, Array]:
+    """Passengers: numbers with holes, an integer, a boolean, text with holes; and two classes."""
+    random = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "age, years": random.normal(40, 12, rows).round(1),
+            "sex": random.choice(["male", "female"], rows),
+            "class": random.integers(1, 4, rows),
+            "port": random.choice(["S", "C", "Q"], rows, p=[0.7, 0.2, 0.1]),
+            "alone": random.random(rows) < 0.5,
+        }
+    )
+    survived = (table["sex"] == "female") * 2.0 + (table["age, years"] < 40) + random.normal(
+        0, 0.5, rows
+    ) > 1.2
+    table.loc[random.random(rows) < 0.1, "age, years"] = np.nan
+    table.loc[random.random(rows) < 0.1, "port"] = np.nan
+    return table, np.where(survived, "yes", "no")
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore")),
+        make_pipeline(SimpleImputer(strategy="constant", fill_value="?"), OneHotEncoder(drop="first")),
+        OneHotEncoder(handle_unknown="ignore"),
+        OneHotEncoder(min_frequency=0.2, handle_unknown="infrequent_if_exist"),
+        OneHotEncoder(max_categories=2, drop="if_binary", handle_unknown="ignore"),
+        OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2),
+    ],
+    ids=lambda encoder: repr(encoder)[:60],
+)
+@pytest.mark.parametrize("classifier", [LogisticRegression(), RandomForestClassifier(5, random_state=0)])
+def test_categories_with_holes_are_encoded(encoder: Any, classifier: Any) -> None:
+    """Imputed, one-hot and ordinal categories, in one text tensor beside one of numbers."""
+    table, survived = people()
+    numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
+    columns = make_column_transformer(
+        (numbers, ["age, years", "alone"]), (encoder, ["sex", "port"]), remainder="passthrough"
+    )
+    pipeline = fitted(make_pipeline(columns, classifier), table, survived)
+    conversion = same(pipeline, table, table)
+    assert [feature.name for feature in conversion.features] == list(table.columns)
+    assert {item.name: item.features for item in conversion.inputs} == {
+        "numbers": ("age, years", "class", "alone"),
+        "categories": ("sex", "port"),
+    }
+
+
+def test_unknown_and_missing_categories_are_what_scikit_learn_makes_of_them() -> None:
+    """A category never seen hits no column; a missing one goes in as the text that stands for it."""
+    table, survived = people()
+    columns = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["sex", "port"]))
+    pipeline = fitted(make_pipeline(columns, LogisticRegression()), table, survived)
+    strange = pd.DataFrame({"sex": ["divers", "", "male"], "port": ["S", "Å", None]})
+    conversion = same(pipeline, table, strange)
+    assert feeds(conversion, strange)["categories"][2].tolist() == ["male", MISSING_CATEGORY]
+
+
+def test_one_encoder_takes_text_and_numbers_at_once() -> None:
+    """Columns of two kinds leave imputer and encoder in the order they were named."""
+    table, survived = people()
+    encoder = make_pipeline(
+        SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    )
+    columns = make_column_transformer((encoder, ["sex", "class", "port"]))
+    same(fitted(make_pipeline(columns, LogisticRegression()), table, survived), table, table)
+
+
+def test_columns_nobody_looks_at_are_no_features() -> None:
+    """What a ColumnTransformer drops, a client need not send."""
+    table, survived = people()
+    columns = ColumnTransformer(
+        [("scale", SimpleImputer(), ["age, years"]), ("code", OrdinalEncoder(), ["sex"])]
+    )
+    conversion = same(fitted(make_pipeline(columns, GaussianNB()), table, survived), table, table)
+    assert [feature.name for feature in conversion.features] == ["age, years", "sex"]
+
+
+def test_a_numeric_frame_is_one_tensor() -> None:
+    """Selection by name costs no second tensor, whatever the columns are called."""
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    columns = make_column_transformer(
+        (StandardScaler(), ["petal width (cm)", "sepal length (cm)"]), (MinMaxScaler(), ["petal length (cm)"])
+    )
+    conversion = same(fitted(make_pipeline(columns, LogisticRegression()), X, y), X, X)
+    assert [item.features for item in conversion.inputs] == [
+        ("sepal length (cm)", "petal length (cm)", "petal width (cm)")
+    ]
+
+
+def test_missing_numbers_take_the_branch_the_trees_learned() -> None:
+    """NaN goes where scikit-learn sends it, in forests and in histogram gradient boosting."""
+    X, y = load_iris(return_X_y=True)
+    X[np.random.default_rng(0).random(X.shape) < 0.2] = np.nan
+    for classifier in (
+        DecisionTreeClassifier(max_depth=4),
+        RandomForestClassifier(10, random_state=0),
+        ExtraTreesClassifier(10, random_state=0),
+        HistGradientBoostingClassifier(max_iter=5),
+    ):
+        same(fitted(make_pipeline(StandardScaler(), classifier), X, y), X, X)
+
+
+def test_float32_rows_stay_float32() -> None:
+    """A pipeline fitted on float32 gets a float32 tensor, and its scaler rounds as NumPy does."""
+    X, y = load_iris(return_X_y=True)
+    X = (X * 1e3 + 0.1).astype(np.float32)
+    for scaler in SCALERS:
+        pipeline = fitted(make_pipeline(scaler, RandomForestClassifier(10, random_state=0)), X, y)
+        conversion = same(pipeline, X, X)
+        assert [item.dtype for item in conversion.inputs] == ["float32"]
+
+
+def test_searches_unions_and_selections_are_seen_through() -> None:
+    """The best pipeline of a search, with a union and a selection inside, one part by skl2onnx."""
+    X, y = load_iris(return_X_y=True)
+    union = FeatureUnion([("pca", PCA(2)), ("best", SelectKBest(k=2))], transformer_weights={"pca": 2.0})
+    search = GridSearchCV(make_pipeline(StandardScaler(), union, LogisticRegression()), {}, cv=2)
+    conversion = same(fitted(search, X, y), X, X)
+    assert conversion.foreign == ("featureunion/pca (PCA)",)
+
+
+def test_the_graph_is_small_and_plain() -> None:
+    """Scaler and logistic regression are five nodes of standard operators, alike on every run."""
+    X, y = load_iris(return_X_y=True)
+    pipeline = fitted(make_pipeline(StandardScaler(), LogisticRegression()), X, y)
+    model = convert(pipeline, X, feature_names=["a", "b", "c", "d"]).model
+    assert [node.op_type for node in model.graph.node] == ["Sub", "Div", "Gemm", "ArgMax", "Softmax"]
+    assert {(item.domain, item.version) for item in model.opset_import} == {("", 21), ("ai.onnx.ml", 3)}
+    assert not model.functions
+    assert model == convert(pipeline, X).model
+
+
+def test_labels_that_are_no_integers_become_those_they_equal() -> None:
+    """Booleans and whole floats are answered as integers."""
+    X, y = load_iris(return_X_y=True)
+    for labels in (y == 1, y.astype(float)):
+        pipeline = fitted(make_pipeline(StandardScaler(), LogisticRegression()), X, labels)
+        conversion = same(pipeline, X, X)
+        assert conversion.classes == tuple(range(len(pipeline.classes_)))
+
+
+class Logarithm(TransformerMixin, BaseEstimator):
+    """A transformer of the user's own."""
+
+    def fit(self, X: Array, y: Array) -> "Logarithm":
+        self.fitted_ = True
+        return self
+
+    def transform(self, X: Array) -> Array:
+        return np.log1p(X)
+
+
+@pytest.mark.parametrize(
+    ("step", "sentence"),
+    [
+        (
+            make_pipeline(FunctionTransformer(np.log1p), GaussianNB()),
+            "'functiontransformer'.*before the pipeline",
+        ),
+        (make_pipeline(Logarithm(), GaussianNB()), r"'logarithm' \(Logarithm\).*before the pipeline"),
+        (VotingClassifier([("a", GaussianNB())]), "VotingClassifier.*voting='soft'"),
+        (CalibratedClassifierCV(GaussianNB(), method="temperature"), "'temperature'.*'sigmoid'"),
+        (SVC(decision_function_shape="ovo"), "decision_function_shape='ovr'"),
+        (RadiusNeighborsClassifier(9.0), "KNeighborsClassifier"),
+        (KNeighborsClassifier(weights=lambda distance: distance), "'uniform' or 'distance'"),
+        (GradientBoostingClassifier(n_estimators=2, init=GaussianNB()), "leave init out"),
+        (AdaBoostClassifier(GaussianNB(), n_estimators=2), "decision trees"),
+        (HistGradientBoostingClassifier(max_iter=2, categorical_features=[0]), "categorical_features=None"),
+        (make_pipeline(OneHotEncoder(), GaussianNB()), "handle_unknown='ignore'"),
+        (LinearRegression(), "not a classifier"),
+        (RandomForestClassifier(2), "several outputs"),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_what_has_no_graph_is_refused_with_a_remedy(step: Any, sentence: str) -> None:
+    """The sentence names the step and says what to do; no traceback of the converter reaches the user."""
+    X, y = load_iris(return_X_y=True)
+    X = X.round()
+    answers = np.stack([y, y], axis=1) if "several" in sentence else y
+    sparse = make_pipeline(step) if not hasattr(step, "steps") else step
+    if isinstance(step, type(make_pipeline(None))) and isinstance(step[0], OneHotEncoder):
+        step[0].set_params(sparse_output=False)
+    pipeline = fitted(sparse, X, answers)
+    with pytest.raises(ConversionError, match=sentence):
+        convert(pipeline, X)
+
+
+def test_wrong_rows_are_refused() -> None:
+    """Not fitted, sparse, of another width, with a column missing, of dates, of mixed kinds."""
+    table, survived = people()
+    encoder = make_column_transformer((OrdinalEncoder(), ["sex"]), remainder="drop")
+    pipeline = fitted(make_pipeline(encoder, GaussianNB()), table, survived)
+    numbers = fitted(GaussianNB(), np.eye(4), np.array([0, 1, 0, 1]))
+    dated = table.assign(sex=pd.to_datetime("2020-01-01"))
+    mixed = table.assign(sex=pd.Series([1, "male"] * 60, dtype=object))
+    for step, rows, sentence in (
+        (GaussianNB(), np.eye(4), "not fitted"),
+        (GaussianNB, np.eye(4), "not a scikit-learn"),
+        (numbers, np.eye(3), "3 columns; the pipeline was fitted on 4"),
+        (numbers, np.eye(4)[:0], "empty"),
+        (pipeline, table.drop(columns="sex"), "lack the column.*sex"),
+        (pipeline, dated, "'sex' is of type datetime"),
+        (pipeline, mixed, "'sex' mixes text and numbers"),
+    ):
+        with pytest.raises(ConversionError, match=sentence):
+            convert(step, rows)

@@ -1,0 +1,234 @@
+"""The command line: what it prints, what it writes, and how it refuses."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from export.__main__ import main
+from server.model import load
+
+
+@pytest.fixture
+def table(tmp_path) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "age": rng.integers(18, 80, 150).astype(float),
+            "city": rng.choice(["Oslo", "Bergen"], 150),
+            "plan": "basic",
+        }
+    )
+    frame["left"] = np.where(frame.age > 50, "yes", "no")
+    frame.loc[::11, "age"] = np.nan
+    frame.loc[::13, "city"] = None
+    return frame
+
+
+@pytest.fixture
+def iris(tmp_path) -> Path:
+    """iris.csv in ``tmp_path``, and beside it a pipeline fitted on the frame and one fitted on its array."""
+    frame = load_iris(as_frame=True).frame
+    rows, labels = frame.drop(columns="target"), frame["target"]
+    for name, fitted_on in (("frame", rows), ("array", rows.to_numpy())):
+        joblib.dump(
+            make_pipeline(StandardScaler(), LogisticRegression()).fit(fitted_on, labels), tmp_path / name
+        )
+    frame.to_csv(tmp_path / "iris.csv", index=False)
+    return tmp_path / "iris.csv"
+
+
+def test_train_tells_what_it_did_and_what_to_do_next(tmp_path):
+    """As a command: the report on stdout, phases on stderr, the file where the report says."""
+    command = [sys.executable, "-m", "export", "train", "iris", "--models", str(tmp_path / "my models")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    for part in (
+        "iris: 150 rows, 4 features",
+        "120 rows, 30 held out",
+        "accuracy 0.9667   log loss 0.1395",
+        "versicolor",
+        "parity: ",
+        "largest difference",
+        "serve it: python -m server --models '",
+    ):
+        assert part in ended.stdout
+    path = tmp_path / "my models" / "iris" / "1" / "model.onnx"
+    assert f"wrote {path}" in ended.stdout
+    assert load(path.read_bytes()).manifest.class_names == ("setosa", "versicolor", "virginica")
+    assert "training logistic" in ended.stderr
+    assert "warning" not in ended.stderr.lower()
+
+
+@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "digits"])
+def test_every_bundled_set_trains_and_exports(tmp_path, name):
+    """With its own metrics, curve and classes in the manifest."""
+    models = str(tmp_path)
+    assert (
+        main(["train", name, "--scaler", "minmax", "--classifier", "mlp", "--models", models, "--seed", "1"])
+        == 0
+    )
+    manifest = load((tmp_path / name / "1" / "model.onnx").read_bytes()).manifest
+    assert manifest.training.metrics.accuracy > 0.9
+    assert manifest.training.curve.unit == "epoch"
+    assert manifest.training.seed == 1
+    assert len(manifest.training.fingerprint) == 64
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_the_users_own_table_trains_and_exports(table, tmp_path, capsys, suffix):
+    """Numbers, text and missing values in one pipeline; the report says what became of each column."""
+    path = tmp_path / f"my table.{suffix}"
+    table.to_csv(path, index=False) if suffix == "csv" else table.to_parquet(path)
+    status = main(
+        [
+            "train",
+            "--data",
+            str(path),
+            "--target",
+            "left",
+            "--models",
+            str(tmp_path / "models"),
+            "--class-names",
+            "stayed,left",
+            "--classifier",
+            "forest",
+        ]
+    )
+    assert status == 0
+    manifest = load((tmp_path / "models" / "my-table" / "1" / "model.onnx").read_bytes()).manifest
+    assert [(f.name, f.kind, f.missing) for f in manifest.features] == [
+        ("age", "number", True),
+        ("city", "category", True),
+    ]
+    assert (manifest.classes, manifest.class_names) == (("no", "yes"), ("stayed", "left"))
+    assert "Column 'plan' left out: it holds nothing but basic." in capsys.readouterr().out
+
+
+def test_a_model_below_the_asked_accuracy_is_not_written(tmp_path, capsys):
+    """The figures are shown, then the refusal; exit status 1."""
+    assert main(["train", "iris", "--min-accuracy", "0.999", "--models", str(tmp_path)]) == 1
+    output = capsys.readouterr()
+    assert "accuracy 0.9667" in output.out
+    assert output.err.splitlines()[-1].startswith("error: Accuracy 0.9667 is below the 0.999")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("fitted", ["frame", "array"])
+def test_convert_exports_and_measures_a_joblib_file(iris, tmp_path, capsys, fitted):
+    """By column name or by position, as the pipeline was fitted; it says beforehand that this runs code."""
+    command = [
+        "convert",
+        str(tmp_path / fitted),
+        "--sample",
+        str(iris),
+        "--target",
+        "target",
+        "--models",
+        str(tmp_path / "models"),
+        "--class-names",
+        "setosa, versicolor, virginica",
+    ]
+    assert main(command) == 0
+    output = capsys.readouterr()
+    assert output.err.index("runs the code in it") < output.err.index("converting")
+    assert "virginica" in output.out
+    assert "accuracy 0.97" in output.out
+    manifest = load((tmp_path / "models" / fitted / "1" / "model.onnx").read_bytes()).manifest
+    assert manifest.features[0].name == "sepal length (cm)"
+
+
+def test_convert_without_a_target_measures_nothing(iris, tmp_path, capsys):
+    """Columns the pipeline does not know are ignored."""
+    command = [
+        "convert",
+        str(tmp_path / "frame"),
+        "--sample",
+        str(iris),
+        "--models",
+        str(tmp_path),
+        "--name",
+        "plain",
+    ]
+    assert main(command) == 0
+    assert "accuracy" not in capsys.readouterr().out
+    assert load((tmp_path / "plain" / "1" / "model.onnx").read_bytes()).manifest.training.metrics is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["frame", "--sample", "absent.csv"], "There is no file"),
+        (["iris.csv", "--sample", "iris.csv"], "cannot be loaded"),
+        (["absent", "--sample", "iris.csv"], "cannot be loaded"),
+        (["frame", "--sample", "iris.csv", "--target", "label"], "There is no column 'label'"),
+        (["frame", "--sample", "short.csv"], "petal width (cm) the pipeline was fitted on"),
+        (["array", "--sample", "short.csv"], "4"),
+        (["frame", "--sample", "iris.csv", "--min-accuracy", "0.5"], "give the target"),
+        (["frame", "--sample", "iris.csv", "--name", "a/b"], "cannot name a model"),
+        (["number", "--sample", "iris.csv"], ""),
+    ],
+)
+def test_convert_refuses_in_one_line(iris, tmp_path, capsys, monkeypatch, arguments, sentence):
+    """Exit status 1, nothing written, no traceback."""
+    monkeypatch.chdir(tmp_path)
+    joblib.dump(42, tmp_path / "number")
+    pd.read_csv(iris).drop(columns="petal width (cm)").iloc[:, :3].to_csv("short.csv", index=False)
+    assert main(["convert", *arguments, "--models", "models"]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert sentence in error
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["train"],
+        ["train", "mnist"],
+        ["train", "iris", "--data", "x.csv"],
+        ["train", "iris", "--target", "y"],
+        ["train", "--data", "x.csv"],
+        ["train", "iris", "--scaler", "log"],
+        ["train", "iris", "--held-out", "1.5"],
+        ["train", "iris", "--held-out", "some"],
+        ["train", "iris", "--seed", "x"],
+        ["convert", "fitted.joblib"],
+    ],
+)
+def test_wrong_usage_exits_with_2(arguments, capsys):
+    """As every command does, with what is allowed."""
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2
+    assert "usage: python -m export" in capsys.readouterr().err
+
+
+def test_help_says_that_a_joblib_file_runs_code(capsys):
+    """Before anybody converts one."""
+    with pytest.raises(SystemExit):
+        main(["convert", "--help"])
+    assert "runs the code in it" in " ".join(capsys.readouterr().out.split())
+
+
+def test_what_libraries_warn_of_is_one_clean_line(iris, tmp_path):
+    """A pipeline from another scikit-learn version: no file names, no source lines, no repetitions."""
+    there = sklearn.__version__.encode()
+    saved = (tmp_path / "frame").read_bytes().replace(there, there[:-1] + b"x")
+    (tmp_path / "other").write_bytes(saved)
+    command = [sys.executable, "-m", "export", "convert", str(tmp_path / "other"), "--sample", str(iris)]
+    command += ["--models", str(tmp_path / "models")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    warned = [line for line in ended.stderr.splitlines() if "Trying to unpickle" in line]
+    assert len(warned) == len(set(warned)) > 0
+    assert all(line.startswith("warning: ") for line in warned)
+    assert "sklearn/" not in ended.stderr

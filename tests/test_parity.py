@@ -1,0 +1,248 @@
+"""The gate lets a graph through only if it answers as the pipeline does."""
+
+import dataclasses
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import pandas as pd
+import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_breast_cancer, load_iris
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, PowerTransformer, StandardScaler
+from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier
+
+from export.convert import Conversion, convert
+from export.parity import check
+from export.thresholds import near
+from server.errors import ParityError
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+
+Array = npt.NDArray[Any]
+Run = Callable[[dict[str, Array]], tuple[Array, Array]]
+
+
+def runner(model: onnx.ModelProto, dtype: type = np.float64) -> Run:
+    """A graph's own answers, from the feeds of a graph of ours."""
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    names = [item.name for item in session.get_inputs()]
+
+    def run(feeds: dict[str, Array]) -> tuple[Array, Array]:
+        tensors = [
+            tensor.astype(dtype) if tensor.dtype == np.float64 else tensor for tensor in feeds.values()
+        ]
+        labels, scores = session.run(None, dict(zip(names, tensors, strict=True)))
+        return labels, scores
+
+    return run
+
+
+def checked(pipeline: Any, X: Any, held_out: Any = None) -> tuple[Any, dict[str, Any]]:
+    """The report and the features by name, of a pipeline's own graph."""
+    conversion = convert(pipeline, X)
+    parity, features = check(pipeline, conversion, runner(conversion.model), X, held_out)
+    return parity, {feature.name: feature for feature in features}
+
+
+def foreign(pipeline: Any, X: Array, kind: Any = DoubleTensorType) -> tuple[Conversion, Run]:
+    """The pipeline as skl2onnx writes it, in place of our graph."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = to_onnx(
+            pipeline,
+            initial_types=[("X", kind([None, X.shape[1]]))],
+            options={id(pipeline): {"zipmap": False}},
+            target_opset={"": 21, "ai.onnx.ml": 3},
+        )
+    return convert(pipeline, X), runner(model, np.float32 if kind is FloatTensorType else np.float64)
+
+
+def wide(rows: int = 300) -> tuple[Array, Array]:
+    """Ten features over six orders of magnitude."""
+    random = np.random.default_rng(0)
+    X = random.normal(size=(rows, 10)) * 10.0 ** np.linspace(-3, 3, 10) + 1.0
+    unscaled = (X - 1.0) / 10.0 ** np.linspace(-3, 3, 10)
+    return X, (unscaled[:, 0] + unscaled[:, 5] * unscaled[:, 9] + random.normal(size=rows) > 0).astype(int)
+
+
+@pytest.mark.parametrize(
+    "classifier",
+    [
+        DecisionTreeClassifier(random_state=0),
+        RandomForestClassifier(20, random_state=0),
+        ExtraTreesClassifier(20, random_state=0),
+        GradientBoostingClassifier(n_estimators=20, random_state=0),
+        HistGradientBoostingClassifier(max_iter=20),
+    ],
+    ids=lambda classifier: type(classifier).__name__,
+)
+def test_trees_are_exact_beside_their_splits(classifier: Any) -> None:
+    """Thousands of rows one rounding error away from a split fall to the right side."""
+    X, y = wide()
+    pipeline = make_pipeline(StandardScaler(), classifier).fit(X[:200], y[:200])
+    parity, _ = checked(pipeline, X[:200], X[200:])
+    assert parity.rows["training"] == 200
+    assert parity.rows["held_out"] == 100
+    assert parity.rows["near_threshold"] >= 4
+    assert parity.max_difference < 1e-6
+    assert parity.ties == 0
+
+
+def test_rows_beside_a_split_are_neighbours() -> None:
+    """Both sides of every split are there, as close as two numbers can be."""
+    X, y = load_iris(return_X_y=True)
+    pipeline = make_pipeline(StandardScaler(), DecisionTreeClassifier(max_depth=1, random_state=0)).fit(X, y)
+    table = convert(pipeline, X).table
+    rows = near(pipeline, table, table.frame(X), limit=100)
+    feature = pipeline[-1].tree_.feature[0]
+    values = np.sort(rows.iloc[:, feature].to_numpy())
+    assert len(rows) == 4
+    assert np.array_equal(np.nextafter(values[:-1], np.inf), values[1:])
+    assert len(set(pipeline[-1].apply(pipeline[0].transform(rows.to_numpy())))) == 2
+
+
+def test_a_float32_graph_of_trees_is_caught() -> None:
+    """The usual conversion puts rows near a split on the other side."""
+    X, y = wide()
+    pipeline = make_pipeline(StandardScaler(), RandomForestClassifier(20, random_state=0)).fit(X, y)
+    conversion, run = foreign(pipeline, X, FloatTensorType)
+    with pytest.raises(ParityError, match=r"'randomforestclassifier'.* rows differ, .*nothing was written"):
+        check(pipeline, conversion, run, X)
+
+
+def test_missing_values_that_a_graph_loses_are_caught() -> None:
+    """Trees that know where NaN goes, in a graph that does not."""
+    X, y = load_iris(return_X_y=True)
+    pipeline = make_pipeline(StandardScaler(), DecisionTreeClassifier(random_state=0)).fit(X, y)
+    holed = np.where(np.random.default_rng(0).random(X.shape) < 0.3, np.nan, X)
+    conversion, run = foreign(pipeline, X, FloatTensorType)
+    with pytest.raises(ParityError, match="held out rows differ"):
+        check(pipeline, conversion, run, X, holed)
+    _, features = checked(pipeline, X, holed)
+    assert all(feature.missing for feature in features.values())
+
+
+def test_two_classes_of_a_discriminant_analysis_are_caught() -> None:
+    """Softmax where scikit-learn takes the logistic function."""
+    X, y = load_breast_cancer(return_X_y=True)
+    pipeline = make_pipeline(StandardScaler(), LinearDiscriminantAnalysis()).fit(X, y)
+    conversion, run = foreign(pipeline, X)
+    with pytest.raises(ParityError, match=r"the probabilities by up to 0\.1"):
+        check(pipeline, conversion, run, X)
+
+
+def test_a_power_transformer_of_skl2onnx_is_caught() -> None:
+    """Off by little, and said of the step that is to blame."""
+    X, y = load_breast_cancer(return_X_y=True)
+    pipeline = make_pipeline(PowerTransformer(), LogisticRegression(C=1e3, max_iter=1000)).fit(X, y)
+    ours = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    conversion = dataclasses.replace(convert(ours, X), foreign=("powertransformer (PowerTransformer)",))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = to_onnx(pipeline, X.astype(np.float32), options={id(pipeline): {"zipmap": False}})
+    with pytest.raises(ParityError, match="Replace powertransformer"):
+        check(pipeline, conversion, runner(model, np.float32), X)
+
+
+def test_a_graph_that_fails_is_caught() -> None:
+    """What ONNX Runtime raises becomes a sentence."""
+    X, y = load_iris(return_X_y=True)
+    pipeline = make_pipeline(StandardScaler(), GaussianNB()).fit(X, y)
+
+    def run(feeds: dict[str, Array]) -> tuple[Array, Array]:
+        raise RuntimeError("out of paper\nTraceback")
+
+    with pytest.raises(ParityError, match=r"fails on 150 training rows \(out of paper\)"):
+        check(pipeline, convert(pipeline, X), run, X)
+
+
+def test_a_graph_that_is_wrong_for_one_row_alone_is_caught() -> None:
+    """Batches of one are compared too."""
+    X, y = load_iris(return_X_y=True)
+    pipeline = make_pipeline(StandardScaler(), LinearSVC()).fit(X, y)
+    conversion = convert(pipeline, X)
+    right = runner(conversion.model)
+
+    def run(feeds: dict[str, Array]) -> tuple[Array, Array]:
+        labels, scores = right(feeds)
+        return (labels[::-1], scores) if len(labels) > 1 else (labels * 0, scores)
+
+    with pytest.raises(ParityError, match="in the label"):
+        check(pipeline, conversion, run, X)
+
+
+def test_missing_is_decided_for_every_feature() -> None:
+    """Where the pipeline imputes, null is accepted; where it raises, refused."""
+    random = np.random.default_rng(0)
+    table = pd.DataFrame(random.normal(size=(80, 2)), columns=["filled", "needed"])
+    columns = make_column_transformer((SimpleImputer(), ["filled"]), (StandardScaler(), ["needed"]))
+    pipeline = make_pipeline(columns, LogisticRegression()).fit(table, table["needed"] > 0)
+    parity, features = checked(pipeline, table)
+    assert features["filled"].missing
+    assert not features["needed"].missing
+    assert parity.rows["missing"] > 0
+
+
+def test_categories_are_closed_where_scikit_learn_raises() -> None:
+    """handle_unknown="error" refuses what it has not seen, and so does the server."""
+    table = pd.DataFrame({"free": ["a", "b", "c", "a"] * 20, "fixed": ["x", "y", "y", "x"] * 20})
+    columns = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore"), ["free"]), (OneHotEncoder(), ["fixed"])
+    )
+    pipeline = make_pipeline(columns, LogisticRegression()).fit(table, [0, 1, 1, 0] * 20)
+    parity, features = checked(pipeline, table)
+    assert not features["free"].closed
+    assert features["fixed"].closed
+    assert features["free"].categories == ("a", "b", "c")
+    assert parity.rows["unknown_category"] > 0
+
+
+def test_numbers_end_where_the_pipeline_refuses_them() -> None:
+    """Trees read float32: the limits are those of what leaves the scaler; linear models go further."""
+    X, y = load_iris(return_X_y=True)
+    trees = make_pipeline(StandardScaler(), RandomForestClassifier(5, random_state=0)).fit(X, y)
+    for feature in checked(trees, X)[1].values():
+        assert feature.highest is not None
+        assert 1e30 < feature.highest == -(feature.lowest or 0.0) < 1e39
+    linear = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    assert all((feature.highest or np.inf) > 1e100 for feature in checked(linear, X)[1].values())
+
+
+def test_equal_votes_keep_scikit_learns_label() -> None:
+    """Half of the trees for each class: the first class wins in the graph as well."""
+    X = np.arange(40.0).reshape(-1, 1)
+    y = np.random.default_rng(0).integers(0, 2, 40)
+    pipeline = make_pipeline(StandardScaler(), RandomForestClassifier(10, random_state=0)).fit(X, y)
+    parity, _ = checked(pipeline, X, X + 0.5)
+    assert (pipeline.predict_proba(np.vstack([X, X + 0.5]))[:, 0] == 0.5).any()
+    assert parity.ties == 0
+
+
+def test_progress_is_told() -> None:
+    """Every part of the work says what it is doing."""
+    X, y = load_iris(return_X_y=True)
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    conversion, lines = convert(pipeline, X), list[str]()
+    check(pipeline, conversion, runner(conversion.model), X, progress=lines.append)
+    assert any("extremes" in line for line in lines)
+    assert any("missing" in line for line in lines)

@@ -1,0 +1,286 @@
+"""What is written: whole versions only, proven, and with nobody's rows in them."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+
+from export import ConversionError, DataError, ExportError, QualityError, export_pipeline
+from server import artifact
+
+X, Y = load_iris(return_X_y=True)
+NAMES = ["a", "b", "c", "d"]
+
+# Exports a small pipeline; what a test adds runs before.
+SCRIPT = """
+import os, resource, signal, sys
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+from export import ExportError, export_pipeline
+X, y = load_iris(return_X_y=True)
+pipeline = LogisticRegression(max_iter=1000).fit(X, y)
+models = sys.argv[1]
+"""
+
+
+def run(models: Path, code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT + code, str(models)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    return make_pipeline(StandardScaler(), LogisticRegression()).fit(X, Y)
+
+
+@pytest.fixture(scope="module")
+def exported(pipeline, tmp_path_factory):
+    models = tmp_path_factory.mktemp("models")
+    titles = load_iris().target_names
+    return export_pipeline(
+        pipeline, X, Y, name="iris", models=models, class_names=titles, feature_names=NAMES
+    )
+
+
+def test_the_file_carries_the_manifest_that_was_returned(exported):
+    """models/<name>/<version>/model.onnx, with its sha256 and size as told."""
+    payload = exported.path.read_bytes()
+    assert exported.path.parts[-3:] == ("iris", "1", "model.onnx")
+    assert (hashlib.sha256(payload).hexdigest(), len(payload)) == (exported.sha256, exported.size)
+    assert artifact.read(payload) == exported.manifest
+
+
+def test_the_manifest_says_what_a_server_needs(exported):
+    """Names in order, class names beside labels, parity counts, versions, and metrics as y was given."""
+    manifest = exported.manifest
+    assert [feature.name for feature in manifest.features] == NAMES
+    assert (manifest.classes, manifest.class_names) == ((0, 1, 2), ("setosa", "versicolor", "virginica"))
+    assert sum(manifest.parity.rows.values()) > 150
+    assert manifest.parity.max_difference <= manifest.parity.tolerance
+    assert manifest.training.metrics.accuracy > 0.9
+    assert manifest.training.pipeline == ("StandardScaler()", "LogisticRegression()")
+    assert {"scikit-learn", "onnx", "numpy", "python"} <= set(manifest.training.versions)
+
+
+def test_any_onnx_runtime_runs_the_file(exported, pipeline):
+    """The manifest is metadata: the graph needs nothing of this project."""
+    session = onnxruntime.InferenceSession(exported.path, providers=["CPUExecutionProvider"])
+    (tensor,) = exported.manifest.inputs
+    labels, scores = session.run(None, {tensor.name: X.astype(tensor.dtype)})
+    assert np.array_equal(labels, pipeline.predict(X))
+    assert np.abs(scores - pipeline.predict_proba(X)).max() < 1e-5
+
+
+def test_golden_rows_are_made_up_inside_the_training_ranges(exported, pipeline):
+    """None of them is a row of the data; they reach every class and carry the pipeline's answers."""
+    golden = exported.manifest.golden
+    rows = np.array(golden.rows)
+    assert 8 <= len(rows) <= 16
+    assert not (rows[:, None, :] == X[None]).all(axis=2).any()
+    assert (rows >= X.min(axis=0)).all()
+    assert (rows <= X.max(axis=0)).all()
+    assert set(golden.labels) == {0, 1, 2}
+    assert np.array_equal(golden.labels, pipeline.predict(rows))
+    assert np.array_equal(golden.scores, pipeline.predict_proba(rows))
+
+
+def test_whole_number_columns_get_whole_numbers(tmp_path):
+    """A made-up person has a whole number of children."""
+    rng = np.random.default_rng(0)
+    table = np.column_stack([rng.integers(0, 90, 200), rng.normal(size=200)]).astype(float)
+    model = LogisticRegression().fit(table, table[:, 0] > 45)
+    golden = export_pipeline(
+        model, table, name="m", models=tmp_path, feature_names=["n", "x"]
+    ).manifest.golden
+    rows = np.array(golden.rows)
+    assert np.array_equal(rows[:, 0], rows[:, 0].round())
+    assert not np.array_equal(rows[:, 1], rows[:, 1].round())
+
+
+def test_a_table_that_holds_every_row_still_gives_none_away(tmp_path):
+    """Where all whole-number rows are taken, made-up rows have fractions."""
+    table = np.array([[a, b] for a in range(3) for b in range(3)] * 4, dtype=float)
+    model = LogisticRegression().fit(table, table.sum(axis=1) > 2)
+    golden = export_pipeline(
+        model, table, name="m", models=tmp_path, feature_names=["a", "b"]
+    ).manifest.golden
+    assert golden.rows
+    assert not {tuple(row) for row in table.tolist()} & set(golden.rows)
+
+
+def test_golden_rows_of_categories_are_not_in_the_data_either(tmp_path):
+    """Where all combinations are taken and unknown ones accepted, an unknown one is made up."""
+    table = pd.DataFrame([[a, b] for a in "xyz" for b in "pq"] * 4, columns=["a", "b"], dtype=object)
+    model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression()).fit(
+        table, table.a == "x"
+    )
+    golden = export_pipeline(model, table, name="m", models=tmp_path).manifest.golden
+    assert golden.rows
+    assert not set(table.itertuples(index=False, name=None)) & set(golden.rows)
+
+
+def test_categories_that_admit_no_other_still_have_a_golden_row(tmp_path):
+    """The data holds every row there can be: one of them says nothing of anybody."""
+    table = pd.DataFrame({"a": ["x", "y", "z"] * 10}, dtype=object)
+    model = make_pipeline(OrdinalEncoder(), LogisticRegression()).fit(table, table.a == "x")
+    golden = export_pipeline(model, table, name="m", models=tmp_path).manifest.golden
+    assert len(golden.rows) == 1
+
+
+def test_a_golden_row_has_missing_values_where_they_are_accepted(tmp_path):
+    """The last row is all that may be missing."""
+    table = X.copy()
+    table[::7, 1] = np.nan
+    model = DecisionTreeClassifier(max_depth=3).fit(table, Y)
+    manifest = export_pipeline(model, table, name="m", models=tmp_path, feature_names=NAMES).manifest
+    accepted = [feature.missing for feature in manifest.features]
+    assert accepted[1]
+    assert [cell is None for cell in manifest.golden.rows[-1]] == accepted
+
+
+def test_versions_count_up_and_are_never_overwritten(pipeline, tmp_path):
+    """The next version is one above the highest, whatever gaps, leftovers and strangers there are."""
+    home = tmp_path / "m"
+    for taken in ("2", "7", ".new-leftover", "notes"):
+        (home / taken).mkdir(parents=True)
+        (home / taken / "model.onnx").write_bytes(b"keep")
+    versions = [
+        export_pipeline(pipeline, X, name="m", models=tmp_path, feature_names=NAMES).version for _ in range(2)
+    ]
+    assert versions == [8, 9]
+    assert all((home / taken / "model.onnx").read_bytes() == b"keep" for taken in ("2", "7"))
+
+
+def test_a_process_killed_before_the_rename_leaves_no_version(tmp_path):
+    """All bytes are on disk, the name is not: nobody sees a version, and the next export is the first."""
+    kill = """
+sys.addaudithook(lambda event, args: os.kill(os.getpid(), signal.SIGKILL) if event == "os.rename" else None)
+export_pipeline(pipeline, X, name="m", models=models, feature_names=list("abcd"))
+"""
+    assert run(tmp_path, kill).returncode == -signal.SIGKILL
+    (leftover,) = (tmp_path / "m").iterdir()
+    assert leftover.name.startswith(".new-")
+    model = LogisticRegression(max_iter=1000).fit(X, Y)
+    assert export_pipeline(model, X, name="m", models=tmp_path, feature_names=NAMES).version == 1
+
+
+def test_a_disk_that_takes_no_more_leaves_nothing(tmp_path):
+    """A write that fails half way is undone and told in a sentence."""
+    limit = """
+resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+try:
+    export_pipeline(pipeline, X, name="m", models=models, feature_names=list("abcd"))
+except ExportError as error:
+    sys.exit(str(error))
+"""
+    ended = run(tmp_path, limit)
+    assert "no version was added" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert list(tmp_path.rglob("*.onnx")) == []
+    assert list(tmp_path.rglob(".new-*")) == []
+
+
+def test_exports_at_the_same_time_all_get_a_version(tmp_path):
+    """Two processes, six exports each: twelve whole versions."""
+    many = """
+for _ in range(6):
+    export_pipeline(pipeline, X, name="m", models=models, feature_names=list("abcd"))
+"""
+    command = [sys.executable, "-c", SCRIPT + many, str(tmp_path)]
+    processes = [subprocess.Popen(command) for _ in range(2)]
+    assert [process.wait(120) for process in processes] == [0, 0]
+    versions = sorted(int(path.name) for path in (tmp_path / "m").iterdir())
+    assert versions == list(range(1, 13))
+    for path in tmp_path.rglob("model.onnx"):
+        assert artifact.read(path.read_bytes()).name == "m"
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "a/b", ".hidden", "-x", "a b", "é", "x" * 129, "a\n"]
+)
+def test_a_name_that_is_no_name_is_refused(pipeline, tmp_path, name):
+    """Names are path and URL safe; the sentence says of what they may be."""
+    with pytest.raises(DataError, match="cannot name a model: use up to 128 of A-Z"):
+        export_pipeline(pipeline, X, name=name, models=tmp_path, feature_names=NAMES)
+
+
+def test_a_file_in_the_way_is_named(pipeline, tmp_path):
+    """Before any work is done."""
+    (tmp_path / "m").write_text("in the way")
+    with pytest.raises(ExportError, match=r"m is not a directory, .* move it away"):
+        export_pipeline(pipeline, X, name="m", models=tmp_path, feature_names=NAMES)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_directory_without_permission_is_named(pipeline, tmp_path):
+    """Before any work is done."""
+    tmp_path.chmod(0o500)
+    with pytest.raises(ExportError, match="cannot be written to: change its permissions"):
+        export_pipeline(pipeline, X, name="m", models=tmp_path, feature_names=NAMES)
+
+
+@pytest.mark.parametrize("names", [["a", "b"], ["a", "b", "b"], ["a", "b", "c", "d"]])
+def test_class_names_must_fit_the_classes(pipeline, tmp_path, names):
+    """As many as classes, all different."""
+    with pytest.raises(DataError, match="3 different class names are needed, for 0, 1, 2"):
+        export_pipeline(pipeline, X, name="m", models=tmp_path, class_names=names, feature_names=NAMES)
+
+
+def test_nothing_is_written_of_a_pipeline_that_is_refused(tmp_path):
+    """Not even the model's directory."""
+    strange = make_pipeline(FunctionTransformer(np.sinh), LogisticRegression(max_iter=10_000)).fit(X / 10, Y)
+    with pytest.raises(ConversionError):
+        export_pipeline(strange, X / 10, name="m", models=tmp_path / "models", feature_names=NAMES)
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_pipeline_below_the_asked_accuracy_is_not_written(pipeline, tmp_path):
+    """With labels it is measured, and refused."""
+    with pytest.raises(QualityError, match="so nothing was written"):
+        export_pipeline(
+            pipeline, X, (Y + 1) % 3, name="m", models=tmp_path, feature_names=NAMES, min_accuracy=0.5
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_phase_is_told(pipeline, tmp_path):
+    """A caller can show what takes so long."""
+    phases = []
+    export_pipeline(pipeline, X, name="m", models=tmp_path, feature_names=NAMES, progress=phases.append)
+    assert phases[0] == "converting"
+    assert phases[-1] == "writing"
+    assert len(phases) >= 3
+
+
+def test_a_frame_brings_its_own_names(tmp_path):
+    """Mixed columns by name, labels of text, classes named after themselves."""
+    table = pd.DataFrame({"x y": np.linspace(0, 1, 40), "kind": ["p", "q"] * 20})
+    labels = np.where(table["x y"] > 0.5, "high", "low")
+    columns = make_column_transformer(
+        (StandardScaler(), ["x y"]), (OneHotEncoder(handle_unknown="ignore"), ["kind"])
+    )
+    model = make_pipeline(columns, LogisticRegression()).fit(table, labels)
+    manifest = export_pipeline(model, table, name="m", models=tmp_path).manifest
+    assert [(feature.name, feature.kind) for feature in manifest.features] == [
+        ("x y", "number"),
+        ("kind", "category"),
+    ]
+    assert manifest.classes == manifest.class_names == ("high", "low")
