@@ -180,12 +180,15 @@ class _Schema(msgspec.Struct):
 
 def _check(manifest: Manifest) -> None:
     names = [feature.name for feature in manifest.features]
-    fed = [name for tensor in manifest.inputs for name in tensor.features]
+    kinds = {feature.name: feature.kind for feature in manifest.features}
+    fed = {name: tensor.dtype for tensor in manifest.inputs for name in tensor.features}
     golden = manifest.golden
     sound = (
         names
         and len(set(names)) == len(names)
-        and sorted(fed) == sorted(names)
+        and sorted(name for tensor in manifest.inputs for name in tensor.features) == sorted(names)
+        and len({tensor.name for tensor in manifest.inputs}) == len(manifest.inputs)
+        and all((kinds[name] == "category") == (dtype == "string") for name, dtype in fed.items())
         and len(set(manifest.classes)) == len(manifest.classes) == len(manifest.class_names)
         and len(set(manifest.class_names)) == len(manifest.class_names)
         and 0 < len(golden.rows) == len(golden.labels) == len(golden.scores)

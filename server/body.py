@@ -1,6 +1,7 @@
 """One request body: read within bounds, and parsed strictly where a message is owed."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -93,6 +94,6 @@ def _malformed(reason: str, position: int | None) -> MalformedJSON:
 def _members(pairs: list[tuple[str, Any]]) -> Members:
     members = Members(pairs)
     if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        members.repeated = tuple(sorted({name for name in names if names.count(name) > 1}))
+        counts = Counter(name for name, _ in pairs)
+        members.repeated = tuple(name for name, count in counts.items() if count > 1)
     return members

@@ -85,7 +85,8 @@ def load(
     values: dict[str, Any] = {}
     for layer in layers:
         for origin, key, value in layer:
-            values[key] = _convert(origin, key, value)
+            # Text is all that flags and variables have; a TOML value has a type of its own.
+            values[key] = _convert(origin, key, value, strict=layer is layers[0])
     return Config(**values)
 
 
@@ -130,12 +131,11 @@ def _known(key: str, place: str, spelled: str | None = None) -> str:
     )
 
 
-def _convert(origin: str, key: str, value: Any) -> Any:
+def _convert(origin: str, key: str, value: Any, strict: bool) -> Any:
     try:
         if _is_list(key):
             value = [_provider(item) for item in (value if isinstance(value, list) else [value])]
-        # Text is all that flags and variables have; a TOML value has a type of its own to be held to.
-        return msgspec.convert(value, FIELDS[key], strict=not isinstance(value, str))
+        return msgspec.convert(value, FIELDS[key], strict=strict)
     except (msgspec.ValidationError, ValueError) as error:
         described = _description(key)
         raise ConfigError(
@@ -145,9 +145,8 @@ def _convert(origin: str, key: str, value: Any) -> Any:
 
 def _provider(item: Any) -> Any:
     """``NAME:key=value,key=value`` or, in TOML, ``{name = ..., options = {...}}``."""
-    if isinstance(item, dict):
-        options = {str(key): str(value) for key, value in item.get("options", {}).items()}
-        return {**item, "options": options} if options else item
+    if isinstance(item, dict) and isinstance(item.get("options"), dict):
+        return {**item, "options": {key: str(value) for key, value in item["options"].items()}}
     if not isinstance(item, str):
         return item
     name, _, text = item.strip().partition(":")

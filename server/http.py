@@ -5,7 +5,10 @@ import logging
 import multiprocessing
 import os
 import signal
+import socket
 import sys
+import time
+from errno import EADDRINUSE
 from multiprocessing.synchronize import Event, Semaphore
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,6 +31,10 @@ def serve(config: Config) -> int:
     A worker that ends on its own is replaced, except where its settings are wrong: the whole
     server then ends with 1.
     """
+    if config.uds:
+        _claim_socket(Path(config.uds))
+    else:
+        _claim_port(config.host, config.port)
     context = multiprocessing.get_context()
     loader = Loader(config, announcement=context.Semaphore(1), failed=context.Event())
     try:
@@ -35,6 +42,44 @@ def serve(config: Config) -> int:
     except SystemExit:
         return 1
     return 1 if loader.failed.is_set() else 0
+
+
+def _claim_port(host: str, port: int) -> None:
+    """ConfigError where nobody can listen there, or somebody does.
+
+    granian shares a port between its workers, and so with any other server of this kind: each
+    would get some of the requests.
+    """
+    try:
+        socket.create_server((host, port), family=_family(host)).close()
+    except OSError as error:
+        remedy = (
+            "stop what listens there, or choose another --port"
+            if error.errno == EADDRINUSE
+            else "choose another --host or --port"
+        )
+        raise ConfigError(f"cannot listen on {host} port {port} ({error.strerror}): {remedy}") from None
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _claim_socket(path: Path) -> None:
+    """ConfigError where the path is taken; a socket that nobody listens on any more is removed."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except FileNotFoundError:
+            return
+        except ConnectionRefusedError:
+            if not path.is_socket():
+                raise ConfigError(f"{path} is in the way: it is not a socket") from None
+            path.unlink()
+            return
+        except OSError as error:
+            raise ConfigError(f"cannot listen on {path}: {error.strerror or error}") from None
+    raise ConfigError(f"another server listens on {path}: stop it, or choose another --uds")
 
 
 class Loader:
@@ -46,6 +91,8 @@ class Loader:
         self.failed = failed
 
     def __call__(self) -> Any:
+        # The handler inherited from the main process would swallow its SIGTERM.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         try:
             application = app.create_app(self._config)
         except ConfigError as error:
@@ -64,10 +111,9 @@ class Loader:
         if not self.failed.is_set():
             self.failed.set()
             print(f"error: {error}", file=sys.stderr, flush=True)
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
         os.kill(os.getppid(), signal.SIGTERM)
-        while True:
-            signal.pause()
+        time.sleep(1)
+        os._exit(0)
 
 
 def _server(config: Config) -> Any:

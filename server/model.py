@@ -17,7 +17,7 @@ import onnxruntime
 from server import artifact
 from server.artifact import Manifest
 from server.config import Config, Provider
-from server.errors import ArtifactError, InferenceFailed, ProviderError
+from server.errors import ArtifactError, InferenceFailed, ProviderError, RequestError
 from server.signature import DTYPES, PACKING, Feeds, Signature
 
 CPU = "CPUExecutionProvider"
@@ -64,6 +64,10 @@ class Model:
             labels, scores = self._session.run(self._outputs, feeds)
         except Exception as error:  # ONNX Runtime's own exceptions share no base
             raise InferenceFailed("the model failed on this request") from error
+        rows = len(feeds[self.manifest.inputs[0].name])
+        if labels.shape != (rows,) or scores.shape != (rows, len(self.manifest.classes)):
+            shapes = f"{labels.shape} and {scores.shape}"
+            raise InferenceFailed(f"the model answered {rows} rows with labels and scores of shape {shapes}")
         # Widened, so that every form of answer writes the same digits.
         return labels, scores.astype(np.float64, copy=False)
 
@@ -165,18 +169,20 @@ def _check_tensors(manifest: Manifest, session: onnxruntime.InferenceSession) ->
     told = {tensor.name: tensor.dtype for tensor in manifest.inputs}
     if taken != told:
         raise ArtifactError(f"its graph takes {taken}, its manifest says {told}")
-    made = {tensor.name for tensor in session.get_outputs()}
-    if not {manifest.outputs.label, manifest.outputs.scores} <= made:
-        raise ArtifactError(f"its graph makes {sorted(made)}, its manifest says otherwise")
+    made = {tensor.name: _TENSOR_TYPES.get(tensor.type, tensor.type) for tensor in session.get_outputs()}
+    labels = "string" if isinstance(manifest.classes[0], str) else "int64"
+    if made.get(manifest.outputs.label) != labels or made.get(manifest.outputs.scores) not in PACKING:
+        raise ArtifactError(f"its graph makes {made}, its manifest says otherwise")
 
 
 def _check_golden(model: Model) -> None:
     """ArtifactError unless each golden row is answered as the pipeline answered it."""
     golden = model.manifest.golden
     try:
-        labels, scores = model.run(model.signature.feeds(golden.rows))
-    except InferenceFailed as error:
-        raise ArtifactError(f"it fails on its golden rows: {error.__cause__}") from error
+        rows = [model.signature.check_row(list(row), index) for index, row in enumerate(golden.rows)]
+        labels, scores = model.run(model.signature.feeds(rows))
+    except RequestError as error:
+        raise ArtifactError(f"it fails on its golden rows: {error.__cause__ or error}") from error
     for index, label in enumerate(labels.tolist()):
         expected = golden.labels[index], golden.scores[index]
         _compare(model, index, (label, scores[index]), expected)

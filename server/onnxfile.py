@@ -54,9 +54,9 @@ def _check_node(node: bytes, depth: int) -> None:
     kind = domain = b""
     for field, value in _fields(node):
         if field == 4:
-            kind = value
+            kind = memoryview(value).tobytes()
         elif field == 7:
-            domain = value
+            domain = memoryview(value).tobytes()
         elif field == 5:
             _check_attribute(value, depth)
     if domain.decode("utf-8", "replace") not in OPERATOR_DOMAINS:
@@ -94,6 +94,8 @@ def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
     position, end = 0, len(message)
     while position < end:
         key, position = _varint(message, position)
+        if key >> 32:
+            raise TypeError("a field number that readers cut to another one")
         wire = key & 7
         if wire == _VARINT:
             value, position = _varint(message, position)

@@ -56,8 +56,8 @@ def _relieve(waits: list[float], config: Config) -> None:
     if not overdue:
         return
     # Requests that came since the last thread was taken are silent too: they wait for a thread.
-    silent_for = config.body_timeout if len(waits) < config.threads else max(config.body_timeout, min(waits))
-    _shut_silent(overdue, silent_for)
+    full = len(waits) >= config.threads
+    _shut_silent(overdue, max(config.body_timeout, min(waits)) if full else config.body_timeout, certain=full)
     if sum(wait >= config.body_timeout + _GRACE for wait in waits) >= config.threads:
         _end_worker(config)
 
@@ -66,10 +66,15 @@ def _reading() -> list[FrameType]:
     return [frame for frame in sys._current_frames().values() if frame.f_code in body.READING]
 
 
-def _shut_silent(count: int, seconds: float) -> None:
-    """Shut the ``count`` connections that are silent longest, ``seconds`` at least."""
+def _shut_silent(count: int, seconds: float, certain: bool) -> None:
+    """Shut the ``count`` connections that are silent longest, ``seconds`` at least.
+
+    None where there are more, unless ``certain``: some then wait for a long inference, not we for them.
+    """
     ages = {descriptor: _silence(descriptor) for descriptor in _sockets()}
     silent = sorted((found for found, age in ages.items() if age >= seconds), key=ages.__getitem__)
+    if len(silent) > count and not certain:
+        return
     for descriptor in silent[-count:]:
         with suppress(OSError), _duplicate(descriptor) as connection:
             connection.shutdown(socket.SHUT_RD)

@@ -1,0 +1,210 @@
+"""Three small real models, exported once per session, and ways to talk to them."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_iris
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from export import export_pipeline
+from server import Config, create_app
+
+ROOT = Path(__file__).parent.parent
+FLOWER = [5.1, 3.5, 1.4, 0.2]
+FLOWERS = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
+SPECIES = ["setosa", "versicolor", "virginica"]
+PERSON = {"age": 41.0, "income": 2100.5, "city": "Bonn", "plan": "pro"}
+# Far beyond what anything here takes on a machine that is busy with something else.
+PATIENCE = 60.0
+
+
+@dataclass(frozen=True)
+class Models:
+    """A models folder, with the fitted pipelines its files were made of and their training rows."""
+
+    path: Path
+    pipelines: dict[str, Pipeline]
+    rows: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """iris (numbers), people (numbers and categories with gaps, labels are text), forest (trees)."""
+    path = tmp_path_factory.mktemp("models")
+    X, y = load_iris(return_X_y=True)
+    iris = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    forest = make_pipeline(StandardScaler(), RandomForestClassifier(5, random_state=0)).fit(X, y)
+    table, answers = people()
+    encoder = make_column_transformer(
+        (make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), ["age", "income"]),
+        (OneHotEncoder(handle_unknown="ignore"), ["city", "plan"]),
+    )
+    mixed = make_pipeline(encoder, LogisticRegression()).fit(table, answers)
+    export_pipeline(iris, X, y, name="iris", models=path, feature_names=FLOWERS, class_names=SPECIES)
+    export_pipeline(forest, X, y, name="forest", models=path, feature_names=FLOWERS)
+    export_pipeline(mixed, table, answers, name="people", models=path)
+    return Models(
+        path,
+        pipelines={"iris": iris, "forest": forest, "people": mixed},
+        rows={"iris": X, "forest": X, "people": table},
+    )
+
+
+def people() -> tuple[pd.DataFrame, np.ndarray]:
+    """Made-up customers, some ages missing, and whether they stay."""
+    rng = np.random.default_rng(7)
+    age = rng.integers(18, 80, 200).astype(float)
+    income = np.round(rng.lognormal(7.5, 0.5, 200), 2)
+    table = pd.DataFrame({"age": age, "income": income})
+    table["city"] = rng.choice(["Bonn", "Köln", "Trier"], 200)
+    table["plan"] = rng.choice(["free", "pro"], 200)
+    stays = np.where(age + 10 * (table["plan"] == "pro") + rng.normal(0, 9, 200) > 50, "stays", "leaves")
+    table.loc[rng.random(200) < 0.1, "age"] = np.nan
+    return table, stays
+
+
+@pytest.fixture(scope="session")
+def app(models: Models) -> Flask:
+    """The application with all three, iris behind /predict."""
+    return create_app(Config(models=str(models.path), default_model="iris"))
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """Requests to it without a socket."""
+    return app.test_client()
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A running server: where it listens, its process, and the file with all it printed."""
+
+    port: int
+    uds: Path | None
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def connect(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX if self.uds else socket.AF_INET)
+        connection.settimeout(PATIENCE)
+        try:
+            connection.connect(str(self.uds) if self.uds else ("127.0.0.1", self.port))
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+    def listens(self) -> bool:
+        try:
+            self.connect().close()
+        except OSError:
+            return False
+        return True
+
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def ask(self, path: str, body: bytes | None = None) -> tuple[int, Any]:
+        """Status and document of one GET, or of one POST where there is a body."""
+        try:
+            with urllib.request.urlopen(f"{self.url}{path}", body, timeout=PATIENCE) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+    def workers(self) -> list[int]:
+        """Process ids of the workers."""
+        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [pid for pid in map(int, listed.split()) if b"resource_tracker" not in command(pid)]
+
+    def printed(self) -> str:
+        return self.log.read_text()
+
+
+def command(pid: int) -> bytes:
+    """The command line of a process; empty once it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+@contextmanager
+def serving(
+    folder: Path,
+    *flags: str,
+    models: Path,
+    port: int | None = None,
+    uds: Path | None = None,
+    program: Sequence[str | Path] = (sys.executable, "-m", "server", "--port", "{port}"),
+    python_path: str = str(ROOT),
+    wait: bool = True,
+) -> Iterator[Serving]:
+    """``python -m server`` on a free port, its output in ``folder``; ended on the way out."""
+    port = port or free_port()
+    flags = (*flags, "--uds", str(uds)) if uds else flags
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("UNPICKLED_")}
+    environ |= {"UNPICKLED_MODELS": str(models), "PYTHONPATH": python_path}
+    line = [str(word).format(port=port) for word in (*program, *flags)]
+    log = folder / f"server-{port}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            line, stdout=output, stderr=output, cwd=folder, env=environ, start_new_session=True
+        )
+    server = Serving(port, uds, process, log)
+    try:
+        eventually(lambda: not wait or server.listens() or server.ended())
+        yield server
+    finally:
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM and, should that not do, SIGKILL to it and its workers."""
+    process.terminate()
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def eventually(condition: Callable[[], object], patience: float = PATIENCE) -> None:
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

@@ -1,0 +1,72 @@
+"""Model files that export/ would never write, made with the onnx package."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnx
+from msgspec.structs import replace
+from onnx import TensorProto, helper, numpy_helper
+
+from server.artifact import MANIFEST_KEY, SCHEMA, Feature, Golden, Input, Manifest, Outputs, Parity, Training
+
+# Of one number x it makes the label 1 where x > 0, and the probabilities 0.25 and 0.75 the other way round.
+NODES = [
+    helper.make_node("Greater", ["X", "zero"], ["positive"]),
+    helper.make_node("Where", ["positive", "high", "low"], ["probabilities"]),
+    helper.make_node("ArgMax", ["probabilities"], ["label"], axis=1, keepdims=0),
+]
+WEIGHTS = {"zero": [[0.0]], "high": [[0.25, 0.75]], "low": [[0.75, 0.25]]}
+
+MANIFEST = Manifest(
+    schema=SCHEMA,
+    name="sign",
+    created="2026-01-01T00:00:00+00:00",
+    features=(Feature(name="x", kind="number", missing=False, minimum=-1.0, maximum=1.0),),
+    inputs=(Input(name="X", dtype="float64", features=("x",)),),
+    outputs=Outputs(label="label", scores="probabilities", kind="probabilities"),
+    classes=(0, 1),
+    class_names=("negative", "positive"),
+    golden=Golden(rows=((-1.0,), (1.0,)), labels=(0, 1), scores=((0.75, 0.25), (0.25, 0.75))),
+    parity=Parity(rows={}, max_difference=0.0, tolerance=1e-5, tie_gap=1e-6, ties=0),
+    training=Training(pipeline=("by hand",)),
+)
+
+
+def graph(nodes: list[Any] = NODES, opset: int = 21, **weights: Any) -> onnx.ModelProto:
+    """A model of these nodes from X (rows, features) to label (rows,) and probabilities (rows, classes)."""
+    return helper.make_model(
+        helper.make_graph(
+            nodes,
+            "handmade",
+            [helper.make_tensor_value_info("X", TensorProto.DOUBLE, [None, None])],
+            [
+                helper.make_tensor_value_info("label", TensorProto.INT64, [None]),
+                helper.make_tensor_value_info("probabilities", TensorProto.DOUBLE, [None, None]),
+            ],
+            [
+                numpy_helper.from_array(np.array(value), name)
+                for name, value in {**WEIGHTS, **weights}.items()
+            ],
+        ),
+        opset_imports=[helper.make_opsetid("", opset), helper.make_opsetid("ai.onnx.ml", 3)],
+        ir_version=10,
+    )
+
+
+def embed(model: onnx.ModelProto, manifest: Manifest | bytes | None = MANIFEST, **changes: Any) -> bytes:
+    """The bytes of a model file; ``changes`` are fields of the manifest."""
+    if isinstance(manifest, Manifest):
+        manifest = msgspec.json.encode(replace(manifest, **changes))
+    if manifest is not None:
+        helper.set_model_props(model, {MANIFEST_KEY: manifest.decode()})
+    return model.SerializeToString()
+
+
+def store(models: Path, name: str, content: bytes, version: int = 1) -> Path:
+    """Put a file where the server looks for it."""
+    path = models / name / str(version) / "model.onnx"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path

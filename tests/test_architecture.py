@@ -1,0 +1,164 @@
+"""What may import what: the design, held by reading the sources."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+import export
+import server
+
+# Bottom up: a module imports only from those before it.
+ORDER = [
+    "errors", "onnxfile", "artifact", "config", "body", "signature", "model", "repository",
+    "answer", "protocols", "fastpath", "app", "banner", "watchdog", "http", "__main__",
+]  # fmt: skip
+OWNERS = {
+    "flask": {"server/__init__.py", "server/app.py"},
+    "werkzeug": {"server/app.py"},
+    "granian": {"server/http.py"},
+    "onnxruntime": {"server/model.py"},
+    "orjson": {"server/answer.py"},
+    "skl2onnx": {
+        "export/convert.py",
+        "export/classifiers.py",
+        "export/transformers.py",
+        "export/graph.py",
+        "export/ensembles.py",
+    },
+}
+
+
+def sources(package: str) -> dict[str, ast.Module]:
+    """Path from the root -> syntax tree."""
+    files = sorted((ROOT / package).rglob("*.py"))
+    return {file.relative_to(ROOT).as_posix(): ast.parse(file.read_text("utf-8")) for file in files}
+
+
+def imports(tree: ast.AST) -> set[str]:
+    """Full names of what a module imports, wherever in it."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def roots(tree: ast.AST) -> set[str]:
+    return {name.partition(".")[0] for name in imports(tree)}
+
+
+SERVER, EXPORT, BENCHMARKS = sources("server"), sources("export"), sources("benchmarks")
+
+
+@pytest.mark.parametrize("path", SERVER)
+def test_imports_run_one_way(path):
+    """A module of the server imports from modules below it only."""
+    name = path.split("/")[1].removesuffix(".py")
+    below = ORDER[: ORDER.index(name)] if name != "__init__" else ["config", "app"]
+    for target in imports(SERVER[path]):
+        if target.startswith("server."):
+            part = target.split(".")[1]
+            assert part in below or part == name == "protocols", f"{path} imports {target}"
+
+
+def test_every_module_has_a_place():
+    """A new file in server/ is given its place in the order above."""
+    assert {path.split("/")[1].removesuffix(".py") for path in SERVER} == {*ORDER, "__init__"}
+    assert imports(SERVER["server/errors.py"]) <= {"collections.abc.Mapping", "typing.ClassVar"}
+
+
+@pytest.mark.parametrize("library", OWNERS)
+def test_one_owner_per_library(library):
+    """Each library is known to one file, so that replacing it changes one file."""
+    users = {path for path, tree in (SERVER | EXPORT).items() if library in roots(tree)}
+    assert (
+        users - {path for path in users if path.startswith("export/") and library == "onnxruntime"}
+        <= OWNERS[library]
+    )
+
+
+def test_json_is_read_in_three_places():
+    """Compiled for what is sound, strictly for what is not, and the manifest."""
+    readers = {path for path, tree in SERVER.items() if "json" in roots(tree)}
+    compiled = {path for path, tree in SERVER.items() for node in ast.walk(tree) if is_msgspec_json(node)}
+    assert readers == {"server/body.py"}
+    assert compiled == {"server/artifact.py", "server/protocols/native.py"}
+
+
+def is_msgspec_json(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and ast.unparse(node) == "msgspec.json"
+
+
+def test_the_server_stands_alone():
+    """server/ imports neither export/ nor anything of training, and never unpickles."""
+    foreign = {
+        "export",
+        "benchmarks",
+        "sklearn",
+        "skl2onnx",
+        "onnx",
+        "pandas",
+        "scipy",
+        "joblib",
+        "pickle",
+        "cloudpickle",
+    }
+    for path, tree in SERVER.items():
+        assert not roots(tree) & foreign, path
+
+
+def test_what_export_takes_from_the_server():
+    """export/ shares the contract, the errors and the loader, nothing of HTTP."""
+    shared = {"artifact", "errors", "model", "signature"}
+    for path, tree in EXPORT.items():
+        taken = {name.split(".")[1] for name in imports(tree) if name.startswith("server.")}
+        assert taken <= shared, path
+        assert not roots(tree) & {"flask", "granian", "orjson", "benchmarks"}, path
+
+
+def test_benchmarks_import_neither():
+    """Benchmarks speak HTTP to processes."""
+    for path, tree in BENCHMARKS.items():
+        assert not roots(tree) & {"server", "export"}, path
+
+
+def test_settings_have_one_reader():
+    """Nobody but the entry points reads the environment."""
+    readers = {path for path, tree in SERVER.items() for node in ast.walk(tree) if is_environ(node)}
+    # model.py has to say no to ONNX Runtime's telemetry before it is imported.
+    assert readers <= {"server/__main__.py", "server/app.py", "server/model.py"}
+
+
+def is_environ(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Attribute)
+        and node.attr in {"environ", "getenv"}
+        and ast.unparse(node.value) == "os"
+    )
+
+
+def test_public_surface():
+    """What the packages offer is a short list; a longer one is a decision."""
+    assert server.__all__ == ["Config", "create_app"]
+    assert set(export.__all__) == {
+        "Export", "export_pipeline",
+        "ExportError", "ConversionError", "DataError", "ParityError", "QualityError",
+    }  # fmt: skip
+    for package in (server, export):
+        assert all(hasattr(package, name) for name in package.__all__)
+
+
+def test_third_parties_are_declared():
+    """Everything server/ imports is the standard library, itself, or in its part of setup.cfg."""
+    declared = {"flask", "granian", "onnxruntime", "orjson", "msgspec", "numpy"}
+    known = declared | {"server", "werkzeug"} | sys.stdlib_module_names
+    for path, tree in SERVER.items():
+        assert roots(tree) <= known, path
+    text = Path(ROOT / "setup.cfg").read_text("utf-8")
+    assert all(f"    {name} >=" in text for name in declared)

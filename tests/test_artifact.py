@@ -1,0 +1,307 @@
+"""Files that must not be served: refused by name, with the reason, while the other models serve."""
+
+import json
+import random
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+from conftest import FLOWER, serving
+from handmade import MANIFEST, NODES, embed, graph, store
+from msgspec.structs import replace
+from onnx import TensorProto, helper
+
+from server import Config, artifact, create_app, model
+from server.artifact import Feature, Golden, Outputs
+from server.errors import ArtifactError
+
+FEATURE, GOLDEN, TENSOR = MANIFEST.features[0], MANIFEST.golden, MANIFEST.inputs[0]
+CATEGORY = Feature(name="x", kind="category", missing=False, categories=("a", "b"))
+
+
+def external() -> bytes:
+    """A graph that keeps its weights in a file in the working directory."""
+    file = graph()
+    weights = file.graph.initializer[1]
+    onnx.external_data_helper.set_external_data(weights, "/etc/hostname")
+    weights.ClearField("raw_data")
+    weights.data_location = TensorProto.EXTERNAL
+    return embed(file)
+
+
+def foreign(domain: str = "com.example", nested: bool = False) -> bytes:
+    """A graph with an operator of somebody's own, perhaps only inside a branch."""
+    node = helper.make_node("Gelu", ["X"], ["y"], domain=domain)
+    file = graph()
+    if nested:
+        branch = helper.make_graph([node], "branch", [], [helper.make_tensor_value_info("y", 1, None)])
+        node = helper.make_node("If", ["positive"], ["z"], then_branch=branch, else_branch=branch)
+    file.graph.node.append(node)
+    file.opset_import.append(helper.make_opsetid(domain, 1))
+    return embed(file)
+
+
+def functions() -> bytes:
+    file = graph()
+    negate = helper.make_node("Neg", ["x"], ["y"])
+    opset = helper.make_opsetid("", 21)
+    file.functions.append(helper.make_function("local", "Negate", ["x"], ["y"], [negate], [opset]))
+    return embed(file)
+
+
+def length_delimited(tag: int, payload: bytes) -> bytes:
+    def varint(number: int) -> bytes:
+        low, rest = number & 0x7F, number >> 7
+        return bytes([low | 0x80]) + varint(rest) if rest else bytes([low])
+
+    return varint(tag) + varint(len(payload)) + payload
+
+
+def disguised() -> bytes:
+    """Like foreign, the field number of the domain written with a bit above the 32 that readers keep."""
+    file = graph()
+    file.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    single = helper.make_node("Cast", ["X"], ["single"], to=TensorProto.FLOAT).SerializeToString()
+    gelu = helper.make_node("Gelu", ["single"], ["y"]).SerializeToString()
+    gelu += length_delimited((7 << 3 | 2) | 1 << 32, b"com.microsoft")
+    nodes = (
+        file.graph.SerializeToString()
+        + length_delimited(1 << 3 | 2, single)
+        + length_delimited(1 << 3 | 2, gelu)
+    )
+    file.ClearField("graph")
+    return embed(file) + length_delimited(7 << 3 | 2, nodes)
+
+
+def domain_is_a_number() -> bytes:
+    """A node whose domain field is a varint, which protobuf would skip as unknown."""
+    file = graph()
+    nodes = file.graph.SerializeToString() + length_delimited(1 << 3 | 2, b"\x38\x01")
+    file.ClearField("graph")
+    return embed(file) + length_delimited(7 << 3 | 2, nodes)
+
+
+def summed() -> bytes:
+    """A graph whose scores are one number, however many rows it is given."""
+    where = helper.make_node("Where", ["positive", "high", "low"], ["chosen"])
+    label = helper.make_node("ArgMax", ["chosen"], ["label"], axis=1, keepdims=0)
+    total = helper.make_node("ReduceSum", ["chosen"], ["probabilities"], keepdims=0)
+    return embed(graph([NODES[0], where, label, total]))
+
+
+def told(**changes) -> bytes:
+    """The sound graph with another manifest."""
+    return embed(graph(), **changes)
+
+
+def golden(**changes) -> bytes:
+    """The sound graph with other golden rows."""
+    return told(golden=replace(GOLDEN, **changes))
+
+
+WHOLE = embed(graph())
+# what is in the file, and words of the reason it is refused for
+REFUSED = {
+    "empty": (b"", "not an ONNX file"),
+    "text": (b"<!doctype html><html><body>404</body></html>", "damaged|not an ONNX"),
+    "pickle": (b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x8c\x07builtins\x94.", "damaged|not an ONNX"),
+    "git-lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "damaged|not an ONNX"),
+    "truncated": (WHOLE[:-20], "truncated"),
+    "half": (WHOLE[: len(WHOLE) // 2], "truncated|not an ONNX"),
+    "twice": (WHOLE + WHOLE, "more than one graph"),
+    "external data": (external(), "external data"),
+    "foreign operator": (foreign(), "'com.example.Gelu'"),
+    "contributed operator": (foreign("com.microsoft"), "'com.microsoft.Gelu'"),
+    "foreign operator in a branch": (foreign(nested=True), "'com.example.Gelu'"),
+    "foreign operator in disguise": (disguised(), "damaged|com.microsoft"),
+    "domain is a number": (domain_is_a_number(), "damaged"),
+    "functions": (functions(), "functions"),
+    "unknown operator": (embed(graph([*NODES, helper.make_node("No", ["X"], ["y"])])), "Runtime cannot load"),
+    "no manifest": (embed(graph(), None), "'unpickled.manifest'"),
+    "manifest not json": (embed(graph(), b'{"schema": 1, "na'), "manifest cannot be read"),
+    "manifest not utf-8": (WHOLE.replace(b'"name"', b'"\xff\xffme"'), "manifest cannot be read"),
+    "manifest of another shape": (embed(graph(), b'{"schema": 1, "name": 5}'), "manifest cannot be read"),
+    "newer schema": (embed(graph(), b'{"schema": 2, "future": true}'), "schema 2.*upgrade the server"),
+    "older schema": (told(schema=0), "schema 0.*export the pipeline again"),
+    "no features": (told(features=(), inputs=()), "contradicts itself"),
+    "feature twice": (told(features=(FEATURE, FEATURE)), "contradicts itself"),
+    "feature not fed": (told(inputs=(replace(TENSOR, features=("y",)),)), "contradicts itself"),
+    "class twice": (told(classes=(0, 0)), "contradicts itself"),
+    "class name twice": (told(class_names=("a", "a")), "contradicts itself"),
+    "too few class names": (told(class_names=("a",)), "contradicts itself"),
+    "no golden rows": (told(golden=Golden(rows=(), labels=(), scores=())), "contradicts itself"),
+    "golden row too long": (golden(rows=((1.0, 2.0), (1.0,))), "contradicts itself"),
+    "golden label unknown": (golden(labels=(0, 7)), "contradicts itself"),
+    "golden label wrong": (golden(labels=(1, 1)), "answers golden row 0"),
+    "golden score wrong": (golden(scores=((0.75, 0.25), (0.3, 0.7))), "golden row 1"),
+    "golden row of text": (golden(rows=(("a",), ("b",))), "golden"),
+    "golden row missing": (golden(rows=((None,), (1.0,))), "golden"),
+    "weights wrong": (embed(graph(low=[[0.74, 0.26]])), "answers golden row 0"),
+    "category for a number": (told(features=(CATEGORY,), golden=replace(GOLDEN, rows=(("a",), ("b",)))), ""),
+    "category for a number alone": (told(features=(CATEGORY,)), ""),
+    "other tensor name": (told(inputs=(replace(TENSOR, name="Y"),)), "its graph takes"),
+    "other tensor type": (told(inputs=(replace(TENSOR, dtype="float32"),)), "its graph takes"),
+    "other output": (told(outputs=replace(MANIFEST.outputs, scores="p")), "its graph makes"),
+    "outputs swapped": (told(outputs=Outputs(label="probabilities", scores="label", kind="scores")), ""),
+    "scores of no shape": (summed(), "golden"),
+    "three classes told": (
+        embed(
+            graph(),
+            classes=(0, 1, 2),
+            class_names=("a", "b", "c"),
+            golden=replace(GOLDEN, scores=((0.7, 0.2, 0.1), (0.2, 0.7, 0.1))),
+        ),
+        "golden",
+    ),
+    "labels of text told": (told(classes=("0", "1"), golden=replace(GOLDEN, labels=("0", "1"))), "its graph makes"),
+    "opset of the future": (embed(graph(opset=999)), "ONNX Runtime cannot load"),
+}  # fmt: skip
+
+
+def test_the_handmade_file_is_sound():
+    """What the files below are made from is served itself."""
+    assert model.load(WHOLE).manifest == MANIFEST
+
+
+@pytest.mark.parametrize(("content", "reason"), REFUSED.values(), ids=REFUSED)
+def test_refused(content, reason):
+    """Each is an ArtifactError with its own reason, never another exception."""
+    with pytest.raises(ArtifactError, match=f"(?s){reason}"):
+        model.load(content)
+
+
+@pytest.fixture(scope="module")
+def mixed(models, tmp_path_factory):
+    """A folder with one sound model, and every refused one."""
+    folder = tmp_path_factory.mktemp("mixed")
+    store(folder, "iris", (models.path / "iris" / "1" / "model.onnx").read_bytes())
+    for index, (content, _) in enumerate(REFUSED.values()):
+        store(folder, f"bad{index}", content)
+    (folder / "empty").mkdir()
+    (folder / "no-file" / "3").mkdir(parents=True)
+    (folder / "is-a-folder" / "1" / "model.onnx").mkdir(parents=True)
+    store(folder, "bad name", WHOLE)
+    store(folder, ".hidden", WHOLE)
+    (folder / "README").write_text("not a model")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def partly(mixed):
+    return create_app(Config(models=str(mixed), default_model="iris")).test_client()
+
+
+def test_the_others_serve(partly):
+    """One sound model among many refused ones answers."""
+    answer = partly.post("/predict", json={"features": FLOWER})
+    assert (answer.status_code, answer.json["predicted_class"]) == (200, ["setosa"])
+
+
+def test_not_ready_says_why(partly):
+    """/readyz is 503 with a reason for each; /livez is not concerned."""
+    answer = partly.get("/readyz")
+    assert (answer.status_code, answer.json["ready"], answer.json["served"]) == (503, False, ["iris"])
+    expected = {f"bad{index}" for index in range(len(REFUSED))} | {
+        "empty",
+        "no-file",
+        "is-a-folder",
+        "bad name",
+    }
+    assert answer.json["refused"].keys() == expected
+    assert "cannot be read" in answer.json["refused"]["no-file"]
+    assert "holds no <number>" in answer.json["refused"]["empty"]
+    assert partly.get("/livez").status_code == 200
+
+
+def test_listing_says_why(partly):
+    """/models has the refused ones beside the others."""
+    cards = {card["name"]: card for card in partly.get("/models").json["models"]}
+    assert cards["iris"]["ready"] is True
+    external_data = cards[f"bad{list(REFUSED).index('external data')}"]
+    assert external_data["ready"] is False
+    assert (external_data["version"], "external data" in external_data["reason"]) == (1, True)
+
+
+@pytest.mark.parametrize("path", ["/models/bad0/predict", "/models/bad0/versions/1/predict"])
+def test_refused_model_is_not_ready(partly, path):
+    """A prediction asked of a refused model is 503 with the reason, and of another unknown one 404."""
+    answer = partly.post(path, json={"features": FLOWER})
+    assert (answer.status_code, answer.json["code"], answer.json["model"]) == (503, "not_ready", "bad0")
+    assert "not an ONNX file" in answer.json["error"]
+    assert partly.get("/models/bad0").status_code == 503
+    assert partly.post("/models/bad999/predict").status_code == 404
+
+
+def test_server_with_refused_models(mixed, tmp_path):
+    """The process starts, says in the banner what it does not serve, and serves the rest."""
+    with serving(tmp_path, "--default-model", "iris", models=mixed) as server:
+        assert server.ask("/predict", json.dumps({"features": FLOWER}).encode())[0] == 200
+        assert server.ask("/readyz")[0] == 503
+        assert server.process.poll() is None
+    printed = server.printed()
+    assert printed.count("NOT SERVED") == len(REFUSED) + 4
+    assert "Traceback" not in printed
+    assert server.process.returncode == 0
+
+
+def test_newest_version_is_served(models, tmp_path):
+    """Versions are numbers, the highest is served; what is not a version is not looked at."""
+    content = (models.path / "iris" / "1" / "model.onnx").read_bytes()
+    for version in (2, 9, 10):
+        store(tmp_path, "iris", content, version)
+    for folder in ("latest", "011", "v12", ".new-1", "-3", "1e3"):
+        (tmp_path / "iris" / folder).mkdir()
+    (tmp_path / "iris" / "99").write_text("a file")
+    client = create_app(Config(models=str(tmp_path))).test_client()
+    assert client.post("/predict", json={"features": FLOWER}).headers["Model-Version"] == "10"
+    assert client.post("/models/iris/versions/9/predict", json={"features": FLOWER}).status_code == 404
+
+
+def damaged(content: bytes, seed: int) -> list[bytes]:
+    """Truncations and flips of single bits all over a file."""
+    rng = random.Random(seed)
+    cut = [content[:size] for size in rng.sample(range(len(content)), 60)]
+    for place in rng.sample(range(len(content)), 500):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << rng.randrange(8)
+        cut.append(bytes(flipped))
+    return cut
+
+
+@pytest.mark.parametrize("name", ["iris", "people", "forest"])
+def test_damaged_files(models, capfd, name):
+    """No truncation or flipped bit brings the process down; what still loads answers its golden rows."""
+    served = 0
+    for content in damaged((models.path / name / "1" / "model.onnx").read_bytes(), seed=5):
+        try:
+            loaded = model.load(content)
+        except ArtifactError:
+            continue
+        served += 1
+        golden = artifact.read(content).golden
+        labels, scores = loaded.run(loaded.signature.feeds(golden.rows))
+        assert labels.tolist() == list(golden.labels)
+        np.testing.assert_allclose(scores, golden.scores, rtol=1e-5, atol=1e-5)
+    assert 0 < served < 560
+
+
+def test_manifest_survives_its_own_format(models):
+    """The manifest in a file is what a reader of JSON and a reader of ONNX find in it."""
+    file = onnx.load(models.path / "iris" / "1" / "model.onnx")
+    text = {entry.key: entry.value for entry in file.metadata_props}[artifact.MANIFEST_KEY]
+    read = artifact.read(file.SerializeToString())
+    assert msgspec.json.decode(text, type=artifact.Manifest) == read
+    assert json.loads(text)["schema"] == artifact.SCHEMA == read.schema
+
+
+def test_no_row_of_the_data(models):
+    """Golden rows lie within the training ranges and are nobody's."""
+    manifest = artifact.read((models.path / "iris" / "1" / "model.onnx").read_bytes())
+    rows = {tuple(row) for row in models.rows["iris"].tolist()}
+    assert not rows & set(manifest.golden.rows)
+    for row in manifest.golden.rows:
+        assert all(
+            feature.minimum <= cell <= feature.maximum
+            for feature, cell in zip(manifest.features, row, strict=True)
+        )

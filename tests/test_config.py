@@ -1,0 +1,281 @@
+"""Settings: flags over environment over file over defaults, each name and value checked."""
+
+from pathlib import Path
+
+import pytest
+from conftest import FLOWER, serving
+from msgspec import structs
+
+from server import Config, config, create_app
+from server.config import FIELDS, Provider
+from server.errors import ConfigError, ProviderError
+
+# Every setting with a value that is not its default: as a flag, in TOML, and as it should arrive.
+VALUES = {
+    "models": (["elsewhere"], '"elsewhere"', "elsewhere"),
+    "default_model": (["iris"], '"iris"', "iris"),
+    "host": (["0.0.0.0"], '"0.0.0.0"', "0.0.0.0"),
+    "port": (["9000"], "9000", 9000),
+    "uds": (["/tmp/s.sock"], '"/tmp/s.sock"', "/tmp/s.sock"),
+    "workers": (["3"], "3", 3),
+    "threads": (["7"], "7", 7),
+    "provider": (
+        ["CUDAExecutionProvider"],
+        '["CUDAExecutionProvider"]',
+        (Provider(name="CUDAExecutionProvider"),),
+    ),
+    "strict": ([], "true", True),
+    "intra_op_threads": (["2"], "2", 2),
+    "arena": ([], "true", True),
+    "max_body_bytes": (["1000"], "1000", 1000),
+    "max_rows": (["10"], "10", 10),
+    "body_timeout": (["6"], "6", 6),
+    "shutdown_timeout": (["2"], "2", 2),
+    "fast_path": ([], "false", False),
+    "log_level": (["debug"], '"debug"', "debug"),
+}
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """An empty working directory, so that nobody's unpickled.toml is found."""
+    monkeypatch.chdir(tmp_path)
+
+
+def refusal(*arguments, **environ) -> str:
+    with pytest.raises(ConfigError) as caught:
+        config.load(arguments, environ)
+    return str(caught.value)
+
+
+def test_every_setting_is_here():
+    """A new field of Config has to be added above, and is then tried in all three places."""
+    assert list(VALUES) == list(FIELDS) == list(structs.asdict(Config()))
+
+
+@pytest.mark.parametrize("key", FIELDS)
+def test_every_place(key, tmp_path):
+    """Each setting is a flag, a variable and a key of the file, and means the same there."""
+    values, toml, expected = VALUES[key]
+    assert getattr(Config(), key) != expected
+    flag = f"--{key.replace('_', '-')}" if expected is not False else f"--no-{key.replace('_', '-')}"
+    variable = values[0] if values else toml
+    Path("unpickled.toml").write_text(f"{key} = {toml}")
+    from_file = config.load()
+    Path("unpickled.toml").unlink()
+    for loaded in (
+        from_file,
+        config.load([flag, *values]),
+        config.load((), {f"UNPICKLED_{key.upper()}": variable}),
+    ):
+        assert getattr(loaded, key) == expected
+        assert structs.replace(loaded, **{key: getattr(Config(), key)}) == Config()
+
+
+def test_order_of_places():
+    """Flags win over the environment, that over the file, that over the defaults."""
+    Path("unpickled.toml").write_text("port = 1001\nthreads = 1002\nworkers = 3")
+    environ = {"UNPICKLED_PORT": "2001", "UNPICKLED_THREADS": "2002", "PATH": "/bin", "PORT": "5"}
+    loaded = config.load(["--port", "3001"], environ)
+    assert (loaded.port, loaded.threads, loaded.workers) == (3001, 2002, 3)
+    assert loaded.max_rows == Config().max_rows
+
+
+@pytest.mark.parametrize("way", ["flag", "variable"])
+def test_named_file(way):
+    """--config or UNPICKLED_CONFIG name another file, and unpickled.toml is then not read."""
+    Path("unpickled.toml").write_text("port = 1001\nthreads = 5")
+    Path("other.toml").write_text("port = 1002")
+    if way == "flag":
+        loaded = config.load(["--config", "other.toml"], {"UNPICKLED_CONFIG": "none.toml"})
+    else:
+        loaded = config.load([], {"UNPICKLED_CONFIG": "other.toml"})
+    assert (loaded.port, loaded.threads) == (1002, Config().threads)
+
+
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [
+        ("prot = 1", ["'prot'", "unpickled.toml", "did you mean 'port'?", "max_body_bytes"]),
+        ("zzz = 1", ["'zzz'", "The settings are models, default_model"]),
+        ("[server]\nport = 1", ["'server'", "unpickled.toml"]),
+        ("port = 0", ["port in unpickled.toml is 0", ">= 1"]),
+        ("port = 70000", ["70000", "<= 65535"]),
+        ('port = "8000"', ["port in unpickled.toml is '8000'"]),
+        ("port = true", ["port in unpickled.toml is True", "Expected int"]),
+        ("workers = 1.5", ["workers", "1.5", "Expected int"]),
+        ("strict = 1", ["strict", "Expected bool"]),
+        ("models = 7", ["models", "Expected str", "model.onnx"]),
+        ('log_level = "loud"', ["log_level", "'loud'", "least severity"]),
+        ("body_timeout = 1", ["body_timeout", ">= 6"]),
+        ("provider = []", ["provider", "length >= 1"]),
+        ("provider = [3]", ["provider"]),
+        ('provider = [{nam = "CPUExecutionProvider"}]', ["provider", "nam"]),
+        ('provider = [{name = "CPUExecutionProvider", options = 5}]', ["provider"]),
+        ("port = ", ["unpickled.toml is not TOML", "Invalid value"]),
+    ],
+)  # fmt: skip
+def test_wrong_file(toml, words):
+    """A wrong key or value of the file is named, with what is allowed."""
+    Path("unpickled.toml").write_text(toml)
+    sentence = refusal()
+    assert [word for word in words if word not in sentence] == []
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"UNPICKLED_PROT": "1"}, ["UNPICKLED_PROT", "did you mean 'port'?"]),
+        ({"UNPICKLED_PORT": "eighty"}, ["UNPICKLED_PORT is 'eighty'", "int"]),
+        ({"UNPICKLED_PORT": ""}, ["UNPICKLED_PORT is ''"]),
+        ({"UNPICKLED_STRICT": "perhaps"}, ["UNPICKLED_STRICT", "'perhaps'", "bool"]),
+        ({"UNPICKLED_LOG_LEVEL": "loud"}, ["UNPICKLED_LOG_LEVEL", "'loud'"]),
+        ({"UNPICKLED_PROVIDER": "A:b"}, ["UNPICKLED_PROVIDER", "NAME:option=value"]),
+        ({"UNPICKLED_CONFIG": "none.toml"}, ["none.toml cannot be read", "No such file"]),
+    ],
+)
+def test_wrong_variable(environ, words):
+    """A wrong variable is named as it is spelled."""
+    sentence = refusal(**environ)
+    assert [word for word in words if word not in sentence] == []
+
+
+def test_wrong_flag(capsys):
+    """A wrong value of a flag is named; an unknown or shortened flag ends as argparse ends it."""
+    assert "--port is '99999'" in refusal("--port", "99999")
+    for flags in (["--prot", "1"], ["--work", "2"], ["8000"]):
+        with pytest.raises(SystemExit) as caught:
+            config.load(flags)
+        assert caught.value.code == 2
+        assert flags[0] in capsys.readouterr().err
+
+
+def test_help_names_every_setting(capsys):
+    """--help shows every setting with its default."""
+    with pytest.raises(SystemExit) as caught:
+        config.load(["--help"])
+    assert caught.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for key in FIELDS:
+        assert f"--{key.replace('_', '-')}" in text
+    assert "16777216" in text
+    assert "UNPICKLED_MAX_ROWS" in text
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "toml"),
+    [
+        (["--provider", "CUDAExecutionProvider:device_id=1,arena=a", "CPUExecutionProvider"], {}, ""),
+        (
+            ["--provider", "CUDAExecutionProvider:device_id=1,arena=a", "--provider", "CPUExecutionProvider"],
+            {},
+            "",
+        ),
+        ([], {"UNPICKLED_PROVIDER": "CUDAExecutionProvider:device_id=1,arena=a;CPUExecutionProvider"}, ""),
+        ([], {}, 'provider = ["CUDAExecutionProvider:device_id=1,arena=a", "CPUExecutionProvider"]'),
+        (
+            [],
+            {},
+            'provider = [{name = "CUDAExecutionProvider", options = {device_id = 1, arena = "a"}},'
+            ' "CPUExecutionProvider"]',
+        ),
+    ],
+)
+def test_spellings_of_providers(flags, environ, toml):
+    """Providers with options can be written everywhere."""
+    Path("unpickled.toml").write_text(toml)
+    assert config.load(flags, environ).provider == (
+        Provider(name="CUDAExecutionProvider", options={"device_id": "1", "arena": "a"}),
+        Provider(name="CPUExecutionProvider"),
+    )
+
+
+def without(name: str) -> None:
+    """Skip where the installed ONNX Runtime has this provider."""
+    import onnxruntime
+
+    if name in onnxruntime.get_available_providers():
+        pytest.skip(f"this onnxruntime has {name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("CUDAExecutionProvider", "pip install onnxruntime-gpu"),
+        ("OpenVINOExecutionProvider", "pip install onnxruntime-openvino"),
+        ("QNNExecutionProvider", "install an onnxruntime build that has it"),
+        ("GPUExecutionProvider", "is no execution provider; this onnxruntime has"),
+    ],
+)
+def test_strict_needs_its_first_provider(models, name, remedy):
+    """In strict mode a first choice that was not obtained is an error that says how to get it."""
+    without(name)
+    wanted = (Provider(name=name), Provider(name="CPUExecutionProvider"))
+    settings = Config(models=str(models.path), default_model="iris", provider=wanted, strict=True)
+    with pytest.raises(ProviderError, match=name) as caught:
+        create_app(settings)
+    assert remedy in str(caught.value)
+    client = create_app(structs.replace(settings, strict=False)).test_client()
+    (note,) = client.get("/models/iris").json["providers"]["notes"]
+    assert remedy in note
+
+
+def test_strict_stops_the_start(models, tmp_path):
+    """The process ends with status 1 and one line, however many workers it has."""
+    without("CUDAExecutionProvider")
+    flags = ["--provider", "CUDAExecutionProvider", "--strict", "--workers", "2", "--shutdown-timeout", "600"]
+    with serving(tmp_path, *flags, models=models.path) as server:
+        assert server.process.wait(60) == 1
+    lines = server.printed().strip().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("error: CUDAExecutionProvider was not obtained")
+    assert "onnxruntime-gpu" in lines[0]
+
+
+def test_not_strict_serves_and_says_so(models, tmp_path):
+    """Without strict it serves on the CPU, and says so on start, in the log and in /models."""
+    without("CUDAExecutionProvider")
+    flags = ["--provider", "CUDAExecutionProvider", "--default-model", "iris"]
+    with serving(tmp_path, *flags, models=models.path) as server:
+        status, document = server.ask("/models")
+        assert server.ask("/predict", b'{"features": %s}' % str(FLOWER).encode())[0] == 200
+    assert status == 200
+    for model in document["models"]:
+        placed = model["providers"]
+        assert (placed["requested"], placed["obtained"]) == (
+            ["CUDAExecutionProvider"],
+            ["CPUExecutionProvider"],
+        )
+        assert placed["nodes"]["CPUExecutionProvider"] > 0
+        assert "onnxruntime-gpu" in placed["notes"][0]
+    assert "requested CUDAExecutionProvider; obtained CPUExecutionProvider" in server.printed()
+    assert server.printed().count("was not obtained") >= 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--port", "0"], ["--port is '0'", ">= 1"]),
+        (["--config", "none.toml"], ["none.toml cannot be read"]),
+        (["--models", "/nowhere/at/all"], ["/nowhere/at/all", "No such file", "python -m export train iris"]),
+        (["--default-model", "rose"], ["'rose'", "forest, iris, people"]),
+    ],
+)
+def test_wrong_settings_end_the_process(models, tmp_path, flags, words):
+    """Exit status 1 and one line on stderr that says what to do."""
+    with serving(tmp_path, *flags, models=models.path) as server:
+        assert server.process.wait(60) == 1
+    (line,) = server.printed().strip().splitlines()
+    assert line.startswith("error: ")
+    assert [word for word in words if word not in line] == []
+
+
+def test_environment_reaches_create_app(models, monkeypatch):
+    """create_app() without a config reads environment and file, as any WSGI server starts it."""
+    monkeypatch.setenv("UNPICKLED_MODELS", str(models.path))
+    Path("unpickled.toml").write_text('default_model = "forest"')
+    client = create_app().test_client()
+    assert client.post("/predict", json={"features": FLOWER}).headers["Model-Name"] == "forest"
+    monkeypatch.setenv("UNPICKLED_MODELS", "nowhere")
+    with pytest.raises(ConfigError, match="nowhere"):
+        create_app()

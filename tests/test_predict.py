@@ -1,0 +1,210 @@
+"""What a client gets for what it sends: every form, equal to scikit-learn's own answer."""
+
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+from conftest import FLOWER, FLOWERS, PERSON, SPECIES
+from handmade import NODES, embed, graph, store
+from msgspec.structs import replace
+from onnx import helper
+
+from server import Config, create_app
+from server.artifact import Feature, Golden, Input
+
+
+def post(client, document, path="/predict"):
+    answer = client.post(path, data=document if isinstance(document, bytes) else json.dumps(document))
+    assert answer.status_code == 200, answer.text
+    assert answer.content_type == "application/json"
+    return answer.json
+
+
+def test_one_row_in_one_row_out(client, models):
+    """A flat array of features answers arrays of one."""
+    answer = post(client, {"features": FLOWER})
+    expected = models.pipelines["iris"].predict_proba([FLOWER])
+    assert answer["prediction"] == [0]
+    assert answer["predicted_class"] == ["setosa"]
+    assert list(answer) == ["prediction", "predicted_class", "probabilities"]
+    np.testing.assert_allclose(answer["probabilities"], expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["iris", "forest"])
+def test_rows_in_rows_out(client, models, name):
+    """Every training row in one request is answered as scikit-learn answers it."""
+    rows, pipeline = models.rows[name], models.pipelines[name]
+    answer = post(client, {"features": rows.tolist()}, f"/models/{name}/predict")
+    assert answer["prediction"] == pipeline.predict(rows).tolist()
+    np.testing.assert_allclose(answer["probabilities"], pipeline.predict_proba(rows), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["iris", "forest"])
+def test_row_by_row_is_the_same_as_in_one_batch(client, models, name):
+    """A row alone takes another way through ONNX Runtime, to the same answer but for the last digit."""
+    path, rows = f"/models/{name}/predict", models.rows[name][::5].tolist()
+    together = post(client, {"features": rows}, path)
+    alone = [post(client, {"features": row}, path) for row in rows]
+    assert [answer["prediction"][0] for answer in alone] == together["prediction"]
+    scores = [answer["probabilities"][0] for answer in alone]
+    np.testing.assert_allclose(scores, together["probabilities"], rtol=1e-12, atol=0)
+
+
+def test_record_in_record_out(client):
+    """An object of feature names answers scalars, and probabilities by class name."""
+    answer = post(client, dict(zip(FLOWERS, FLOWER, strict=True)))
+    arrays = post(client, {"features": FLOWER})
+    assert answer == {
+        "prediction": 0,
+        "predicted_class": "setosa",
+        "probabilities": dict(zip(SPECIES, arrays["probabilities"][0], strict=True)),
+    }
+
+
+def test_names_in_any_order(client):
+    """All 24 orders of a record's names mean the same record."""
+    record = dict(zip(FLOWERS, FLOWER, strict=True))
+    bodies = [json.dumps({name: record[name] for name in names}) for names in itertools.permutations(FLOWERS)]
+    assert len({client.post("/predict", data=body).data for body in bodies}) == 1
+
+
+def test_instances_mix_rows_and_records(client, models):
+    """Each instance, array or object, answers one record, in the order they were sent."""
+    record = dict(zip(FLOWERS, [6.7, 3.0, 5.2, 2.3], strict=True))
+    answer = post(client, {"instances": [FLOWER, record, FLOWER]})
+    alone = [post(client, dict(zip(FLOWERS, FLOWER, strict=True))), post(client, record)]
+    assert answer == {"predictions": [alone[0], alone[1], alone[0]]}
+    assert post(client, {"instances": [record]}) == {"predictions": [alone[1]]}
+
+
+@pytest.mark.parametrize("path", ["/predict", "/models/iris/predict", "/models/iris/versions/1/predict"])
+@pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", "what is this"])
+def test_routes_and_content_types(client, path, kind):
+    """Three paths lead to a model, none asks for a content type, all say who answered."""
+    answer = client.post(path, data=json.dumps({"features": FLOWER}), content_type=kind)
+    assert answer.status_code == 200
+    assert answer.headers["Model-Name"] == "iris"
+    assert answer.headers["Model-Version"] == "1"
+    assert answer.json["predicted_class"] == ["setosa"]
+
+
+def test_every_digit_arrives(app, client, models):
+    """A probability in JSON reads back as the very double that the graph gave."""
+    rows = models.rows["iris"].tolist()
+    model = app.extensions["unpickled"].find("iris").model
+    _, scores = model.run(model.signature.feeds(rows))
+    assert post(client, {"features": rows})["probabilities"] == scores.tolist()
+    for row in rows[::10]:
+        _, expected = model.run_row(row)
+        assert post(client, {"features": row})["probabilities"] == [list(expected)]
+        record = post(client, dict(zip(FLOWERS, row, strict=True)))
+        assert tuple(record["probabilities"].values()) == expected
+
+
+def test_text_labels_and_gaps(client, models):
+    """Labels that are text, categories and missing numbers, all rows as scikit-learn has them."""
+    table, pipeline = models.rows["people"], models.pipelines["people"]
+    rows = [[None if cell != cell else cell for cell in row] for row in table.itertuples(index=False)]
+    answer = post(client, {"features": rows}, "/models/people/predict")
+    assert sum(row[0] is None for row in rows) > 5
+    assert answer["prediction"] == answer["predicted_class"] == pipeline.predict(table).tolist()
+    np.testing.assert_allclose(answer["probabilities"], pipeline.predict_proba(table), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("change", [{"age": None}, {"age": math.nan}, {"city": "Nowhere"}, {"city": ""}])
+def test_gaps_and_unknown_categories(client, models, change):
+    """null, NaN and a category never seen are answered as the pipeline answers them."""
+    person = PERSON | change
+    answer = post(client, person, "/models/people/predict")
+    table = models.rows["people"].head(1).assign(**{key: [value] for key, value in person.items()})
+    expected = models.pipelines["people"].predict_proba(table.astype({"age": float}))[0]
+    assert list(answer["probabilities"]) == ["leaves", "stays"]
+    np.testing.assert_allclose(list(answer["probabilities"].values()), expected, rtol=0, atol=1e-5)
+    assert post(client, {"instances": [person]}, "/models/people/predict") == {"predictions": [answer]}
+
+
+@pytest.mark.parametrize(
+    "text", ["a:b", '"features"', '{"city":', "\\", "naïve 😀", "\0", "null", "x" * 100_000]
+)
+def test_any_text_is_a_category(client, text):
+    """No text in a category is taken for structure, however it is escaped."""
+    plain = post(client, PERSON | {"city": "Nowhere"}, "/models/people/predict")
+    for body in (
+        json.dumps(PERSON | {"city": text}),
+        json.dumps(PERSON | {"city": text}, ensure_ascii=False),
+    ):
+        assert post(client, body.encode(), "/models/people/predict") == plain
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "5",
+        "5.0",
+        "5e0",
+        "0.5E+1",
+        "50e-1",
+        "5.000000000000000000000000000001",
+        " 5 ",
+        "5" + "0" * 20 + "e-20",
+    ],
+)
+def test_every_spelling_of_a_number(client, spelling):
+    """JSON has many spellings of one number; all are read to the nearest double."""
+    expected = post(client, {"features": [5.0, 3.5, 1.4, 0.2]})
+    assert post(client, f'{{"features": [{spelling}, 3.5, 1.4, 0.2]}}'.encode()) == expected
+
+
+@pytest.mark.parametrize(
+    "number", [-0.0, 5e-324, -5e-324, 2.2e-308, 2**53 + 1, 2**63, -(2**63), 2**64, 10**25]
+)
+def test_numbers_at_the_edges(client, models, number):
+    """Signed zero, denormals and integers beyond 64 bits: as scikit-learn computes with them."""
+    row = [number, 3.5, 1.4, 0.2]
+    answer = post(client, {"features": row})
+    expected = models.pipelines["iris"].predict_proba(np.array([row], dtype=float))
+    np.testing.assert_allclose(answer["probabilities"], expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "name", ["features", "instances", 'a"b', "a\\b", "a:b", "naïve 😀", "", "x y", "class", "\0"]
+)
+def test_any_name_is_a_feature(tmp_path, name):
+    """A record finds its feature under whatever name the training table gave it."""
+    column = replace(Feature(name="x", kind="number", missing=False), name=name)
+    content = embed(graph(), features=(column,), inputs=(Input(name="X", dtype="float64", features=(name,)),))
+    store(tmp_path, "odd", content)
+    client = create_app(Config(models=str(tmp_path))).test_client()
+    record = {
+        "prediction": 1,
+        "predicted_class": "positive",
+        "probabilities": {"negative": 0.25, "positive": 0.75},
+    }
+    assert post(client, {name: 3.0}) == record
+    assert post(client, {"instances": [{name: 3.0}]}) == {"predictions": [record]}
+    assert post(client, {"features": [3.0]})["prediction"] == [1]
+
+
+def test_features_and_instances_as_names(tmp_path):
+    """Names that are also words of the protocol mean the feature where a number stands."""
+    names = ("features", "instances")
+    columns = tuple(Feature(name=name, kind="number", missing=False) for name in names)
+    golden = Golden(rows=((-1.0, -1.0), (1.0, 1.0)), labels=(0, 1), scores=((0.75, 0.25), (0.25, 0.75)))
+    tensor = Input(name="X", dtype="float64", features=names)
+    store(tmp_path, "odd", embed(two_columns(), features=columns, inputs=(tensor,), golden=golden))
+    client = create_app(Config(models=str(tmp_path))).test_client()
+    assert post(client, {"features": 1, "instances": 2})["prediction"] == 1
+    assert post(client, {"features": [1, 2]})["prediction"] == [1]
+    assert (
+        post(client, {"instances": [[1, 2], {"instances": 1, "features": 2}]})["predictions"][1]["prediction"]
+        == 1
+    )
+
+
+def two_columns():
+    """Like the handmade graph, of the sum of two numbers."""
+    total = helper.make_node("ReduceSum", ["X", "axis"], ["total"], keepdims=1)
+    greater = helper.make_node("Greater", ["total", "zero"], ["positive"])
+    return graph([total, greater, *NODES[1:]], axis=[1])

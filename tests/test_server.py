@@ -1,0 +1,520 @@
+"""The server as a process: sockets, faults, signals, and what it keeps to itself."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import FLOWER, PATIENCE, ROOT, command, eventually, serving
+from handmade import NODES, embed, graph, store
+from onnx import TensorProto, helper
+
+BODY = json.dumps({"features": FLOWER}).encode()
+DEFAULT = ("--default-model", "iris")
+
+
+@pytest.fixture(scope="module")
+def server(models, tmp_path_factory):
+    """One server with settings as they come, for every test that does it no harm."""
+    with serving(tmp_path_factory.mktemp("server"), *DEFAULT, models=models.path) as running:
+        yield running
+
+
+def head(length: int | None = len(BODY), *lines: str, path: str = "/predict", version: str = "1.1") -> bytes:
+    announced = [] if length is None else [f"Content-Length: {length}"]
+    return "\r\n".join(
+        [f"POST {path} HTTP/{version}", "Host: localhost", *announced, *lines, "", ""]
+    ).encode()
+
+
+def chunked(*chunks: bytes, path: str = "/predict") -> bytes:
+    parts = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in (*chunks, b""))
+    return head(None, "Transfer-Encoding: chunked", path=path) + parts
+
+
+def answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of the next answer; ConnectionError where there is none."""
+    with connection.makefile("rb") as stream:
+        return read(stream)
+
+
+def read(stream) -> tuple[int, dict[str, str], bytes]:
+    first = stream.readline()
+    if not first.endswith(b"\r\n"):
+        raise ConnectionError("no answer")
+    lines = iter(lambda: stream.readline().decode().strip(), "")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    return int(first.split()[1]), headers, stream.read(int(headers.get("content-length", 0)))
+
+
+def exchange(server, request: bytes, close: bool = False) -> tuple[int, dict[str, str], bytes]:
+    with server.connect() as connection:
+        connection.sendall(request)
+        if close:
+            connection.shutdown(socket.SHUT_WR)
+        return answer(connection)
+
+
+def established(pid: int, port: int) -> list[str]:
+    """Remote addresses of the connections, listeners aside, that a process holds."""
+    held = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            held.add(os.readlink(link))
+        except OSError:
+            continue  # closed meanwhile
+    tables = [Path(f"/proc/{pid}/net/{kind}") for kind in ("tcp", "tcp6", "udp", "udp6")]
+    rows = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
+    mine = [row for row in rows if f"socket:[{row[9]}]" in held]
+    foreign = [row[2] for row in mine if int(row[1].rpartition(":")[2], 16) != port]
+    assert foreign == [], "a connection of its own"
+    return [row[2] for row in mine if row[3] != "0A"]
+
+
+def test_a_request(server):
+    """The plainest request, with all that an answer carries."""
+    status, headers, body = exchange(server, head() + BODY)
+    assert (status, headers["content-type"]) == (200, "application/json")
+    assert (headers["model-name"], headers["model-version"]) == ("iris", "1")
+    assert json.loads(body)["predicted_class"] == ["setosa"]
+
+
+@pytest.mark.parametrize("cuts", [[], [1], [5, 17], list(range(1, len(BODY)))])
+def test_chunked_bodies(server, cuts):
+    """A body without a length, in one chunk or byte by byte."""
+    chunks = [BODY[start:end] for start, end in zip([0, *cuts], [*cuts, len(BODY)], strict=True)]
+    status, _, body = exchange(server, chunked(*chunks))
+    assert (status, json.loads(body)["prediction"]) == (200, [0])
+
+
+def test_chunked_bodies_are_bounded(models, tmp_path):
+    """A chunked body is refused once it is longer than the limit, and the next request is answered."""
+    with serving(tmp_path, *DEFAULT, "--max-body-bytes", "1000", models=models.path) as server:
+        assert exchange(server, chunked(BODY, b" " * (1000 - len(BODY))))[0] == 200
+        status, _, body = exchange(server, chunked(*[b" " * 100] * 11))
+        assert (status, json.loads(body)["code"]) == (413, "body_too_large")
+        assert server.ask("/predict", BODY)[0] == 200
+
+
+def test_body_shorter_than_announced(server):
+    """A client that stops early is told so: what arrived is not mistaken for the whole."""
+    status, _, body = exchange(server, head(len(BODY) + 70) + BODY, close=True)
+    document = json.loads(body)
+    assert (status, document["code"]) == (400, "incomplete_body")
+    assert (document["received"], document["announced"]) == (len(BODY), len(BODY) + 70)
+
+
+@pytest.mark.parametrize("extra", [(), ("Expect: 100-continue",)])
+def test_body_over_the_limit_is_not_awaited(server, extra):
+    """A body announced too long is refused before any of it is sent."""
+    for length in (16 * 1024 * 1024 + 1, 2**62):
+        status, _, body = exchange(server, head(length, *extra))
+        assert (status, json.loads(body)["code"]) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize("length", ["-1", "abc", "1e3", "0x10", "9" * 40, "30\r\nContent-Length: 31", ""])
+def test_lengths_that_are_none(server, length):
+    """A length that cannot be is a 400 in one way or other, and the server is still there."""
+    assert exchange(server, head(length) + BODY)[0] == 400
+    assert server.ask("/predict", BODY)[0] == 200
+
+
+def test_length_that_is_too_short(server):
+    """Bytes behind the announced end are no part of the body."""
+    status, _, body = exchange(server, head(10) + BODY)
+    assert (status, json.loads(body)["code"]) == (400, "malformed_json")
+    assert exchange(server, head(len(BODY)) + BODY + b" " * 50)[0] == 200
+
+
+def test_continue(server):
+    """A client that waits for a go-ahead gets it."""
+    with server.connect() as connection, connection.makefile("rb") as stream:
+        connection.sendall(head(len(BODY), "Expect: 100-continue"))
+        assert read(stream)[0] == 100
+        connection.sendall(BODY)
+        assert read(stream)[0] == 200
+
+
+def test_pipelined_requests(server):
+    """Requests sent without waiting are answered in their order."""
+    rows = [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]] * 10
+    bodies = [json.dumps({"features": row}).encode() for row in rows]
+    with server.connect() as connection, connection.makefile("rb") as stream:
+        connection.sendall(b"".join(head(len(body)) + body for body in bodies))
+        answers = [json.loads(read(stream)[2])["prediction"] for _ in bodies]
+    assert answers == [[0], [2]] * 10
+
+
+def test_http_1_0(server):
+    """An old client gets its answer, and the end of the connection."""
+    with server.connect() as connection:
+        connection.sendall(head(version="1.0") + BODY)
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert received.startswith(b"HTTP/1.0 200 OK")
+    assert received.endswith(b"}")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+@pytest.mark.parametrize("sent", [["-d", BODY.decode()], ["-T", "-", "-X", "POST"]])
+def test_http_2(server, sent):
+    """HTTP/2 without TLS, the body's length announced or not."""
+    if (
+        "HTTP2"
+        not in subprocess.run(["curl", "--version"], capture_output=True, text=True, check=True).stdout
+    ):
+        pytest.skip("this curl speaks no HTTP/2")
+    line = ["curl", "-sS", "--max-time", "60", "--http2-prior-knowledge", *sent, f"{server.url}/predict"]
+    got = subprocess.run(line, input=BODY, capture_output=True, check=True)
+    assert json.loads(got.stdout)["prediction"] == [0]
+
+
+@pytest.mark.parametrize(
+    "path", ["/pr%65dict", "/predict?a=1", "/predict?", "http://localhost/predict", "/models/iris/predict"]
+)
+def test_spellings_of_a_path(server, path):
+    """Escapes, queries and absolute addresses lead to the same model."""
+    assert exchange(server, head(path=path) + BODY)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/models//iris/predict", "/models/iris/../predict", "/%00", "/%ff%fe", "/" + "x" * 20_000]
+)
+def test_strange_paths(server, path):
+    """A path that leads nowhere is a 404 in JSON."""
+    status, headers, _ = exchange(server, head(path=path) + BODY)
+    assert (status, headers["content-type"]) == (404, "application/json")
+
+
+@pytest.mark.parametrize(
+    "junk", [b"\x00" * 9, b"GET\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b"PRI * HTTP/2.0\r\n\r\nXX"]
+)
+def test_what_is_not_http(server, junk):
+    """Noise is refused or dropped, and nobody else notices."""
+    with server.connect() as connection, contextlib.suppress(OSError):
+        connection.sendall(junk)
+        connection.shutdown(socket.SHUT_WR)
+        assert b"200 OK" not in b"".join(iter(lambda: connection.recv(65536), b""))
+    assert server.ask("/predict", BODY)[0] == 200
+
+
+def test_clients_that_leave(server):
+    """Connections dropped at every point of a request do no harm."""
+    whole = head() + BODY
+    for size in range(0, len(whole), 5):
+        connection = server.connect()
+        connection.sendall(whole[:size])
+        connection.close()
+    assert server.ask("/predict", BODY)[0] == 200
+
+
+def test_a_large_batch(server, models):
+    """A batch of some megabytes is answered whole, also when it trickles in."""
+    rows = models.rows["iris"].tolist() * 200
+    body = json.dumps({"features": rows}).encode()
+    with server.connect() as connection:
+        connection.sendall(head(len(body)))
+        for start in range(0, len(body), 50_000):
+            connection.sendall(body[start : start + 50_000])
+        status, _, received = answer(connection)
+    assert (status, len(json.loads(received)["prediction"])) == (200, 30_000)
+
+
+def test_stalled_bodies_stop_nobody(server):
+    """63 clients that stall in the middle of their bodies leave a thread for everybody else."""
+    stalled = [server.connect() for _ in range(63)]
+    for connection in stalled:
+        connection.sendall(head() + BODY[:-1])
+    for _ in range(20):
+        assert server.ask("/predict", BODY)[0] == 200
+    for connection in stalled:
+        connection.sendall(BODY[-1:])
+    assert [answer(connection)[0] for connection in stalled] == [200] * 63
+    for connection in stalled:
+        connection.close()
+
+
+@pytest.mark.parametrize("trickling", [False, True], ids=["silent", "trickling"])
+def test_recovery_from_stalled_bodies(models, tmp_path, trickling):
+    """When stalled clients hold every thread, they lose them after body_timeout."""
+    flags = ["--threads", "4", "--body-timeout", "6"]
+    done = threading.Event()
+    with serving(tmp_path, *DEFAULT, *flags, models=models.path) as server:
+        stalled = [server.connect() for _ in range(4)]
+        for connection in stalled:
+            connection.sendall(head(10_000) + b" ")
+        trickle = threading.Thread(target=drip, args=(stalled if trickling else [], done))
+        trickle.start()
+        eventually(lambda: is_answered(server))
+        done.set()
+        trickle.join()
+        assert server.ask("/predict", BODY)[0] == 200
+        for connection in stalled:
+            connection.close()
+
+
+def test_long_inference_beside_a_stalled_body(tmp_path):
+    """An inference that takes longer than body_timeout is answered, although a body is overdue meanwhile."""
+    store(tmp_path / "models", "slow", looping())
+    with serving(tmp_path, "--body-timeout", "6", models=tmp_path / "models") as server:
+        started = time.monotonic()
+        assert server.ask("/predict", b'{"x": 1000}')[0] == 200
+        body = b'{"x": %d}' % round(9 * 1000 / (time.monotonic() - started))
+        with server.connect() as long, server.connect() as stalled:
+            long.sendall(head(len(body)) + body)
+            time.sleep(0.1)
+            stalled.sendall(head(10_000) + b" ")
+            assert answer(long)[0] == 200
+
+
+def looping() -> bytes:
+    """A graph that multiplies matrices for as many rounds as the number it is given."""
+    numbers = helper.make_tensor_value_info("square", TensorProto.DOUBLE, None)
+    product = helper.make_tensor_value_info("product", TensorProto.DOUBLE, None)
+    states = [helper.make_tensor_value_info(name, TensorProto.BOOL, []) for name in ("on", "still")]
+    count = helper.make_tensor_value_info("count", TensorProto.INT64, [])
+    steps = [
+        helper.make_node("Identity", ["on"], ["still"]),
+        helper.make_node("MatMul", ["square", "eye"], ["product"]),
+    ]
+    body = helper.make_graph(steps, "body", [count, states[0], numbers], [states[1], product])
+    nodes = [
+        helper.make_node("ReduceMax", ["X"], ["most"], keepdims=0),
+        helper.make_node("Cast", ["most"], ["rounds"], to=TensorProto.INT64),
+        helper.make_node("Loop", ["rounds", "true", "eye"], ["looped"], body=body),
+        helper.make_node("ReduceSum", ["looped"], ["sum"], keepdims=0),
+        helper.make_node("Add", ["zero", "sum"], ["used"]),
+        *NODES,
+    ]
+    return embed(graph(nodes, true=True, eye=np.eye(300)))
+
+
+def is_answered(server) -> bool:
+    """Whether a request is; one that meets the end of a worker is not, and is sent again."""
+    try:
+        return server.ask("/predict", BODY)[0] == 200
+    except OSError:
+        return False
+
+
+def drip(connections: list[socket.socket], done: threading.Event) -> None:
+    """One byte each, now and then, for as long as they are open."""
+    while not done.wait(0.5):
+        for connection in connections:
+            try:
+                connection.send(b" ")
+            except OSError:
+                return
+
+
+def test_killed_worker_is_replaced(models, tmp_path):
+    """A worker that is killed comes back, and the server has been there all the time."""
+    with serving(tmp_path, *DEFAULT, models=models.path) as server:
+        (before,) = server.workers()
+        os.kill(before, signal.SIGKILL)
+        eventually(lambda: server.workers() not in ([], [before]) and server.listens())
+        assert server.ask("/predict", BODY)[0] == 200
+        assert server.process.poll() is None
+    assert server.process.returncode == 0
+
+
+def test_two_workers(models, tmp_path):
+    """Both of two workers answer; with one of them killed, the other goes on."""
+    with serving(tmp_path, *DEFAULT, "--workers", "2", models=models.path) as server:
+        eventually(lambda: all(serves(pid, server.port) for pid in server.workers()))
+        one, other = server.workers()
+        connections = [server.connect() for _ in range(60)]
+        for connection in connections:
+            connection.sendall(head() + BODY)
+        assert {answer(connection)[0] for connection in connections} == {200}
+        assert established(one, server.port)
+        assert established(other, server.port)
+        for connection in connections:
+            connection.close()
+    assert server.printed().count("Unpickled serves") == 1
+
+
+def serves(pid: int, port: int) -> bool:
+    """Whether a process listens on a port."""
+    listeners = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    inodes = {row[9] for row in listeners if row[3] == "0A" and row[1].endswith(f":{port:04X}")}
+    links = (os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink())
+    return any(link == f"socket:[{inode}]" for link in links for inode in inodes)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_end_under_load(models, tmp_path, number):
+    """On SIGTERM what is in flight is answered, slow bodies included; then the server ends with 0."""
+    with serving(tmp_path, *DEFAULT, models=models.path) as server:
+        slow = [server.connect() for _ in range(8)]
+        for connection in slow:
+            connection.sendall(head(len(BODY), "Expect: 100-continue"))
+            assert answer(connection)[0] == 100
+            connection.sendall(BODY[:10])
+        statuses: list[int] = []
+        load = [threading.Thread(target=ask_on, args=(server, statuses)) for _ in range(4)]
+        for thread in load:
+            thread.start()
+        eventually(lambda: len(statuses) > 100)
+        server.process.send_signal(number)
+        for thread in load:
+            thread.join(PATIENCE)
+        assert server.process.poll() is None
+        for connection in slow:
+            connection.sendall(BODY[10:])
+        assert [answer(connection)[0] for connection in slow] == [200] * 8
+        assert server.process.wait(PATIENCE) == 0
+        for connection in slow:
+            connection.close()
+    assert set(statuses) == {200}
+
+
+def ask_on(server, statuses: list[int]) -> None:
+    """Requests on one connection until the server ends it, which it may between two answers only."""
+    with server.connect() as connection, connection.makefile("rb") as stream:
+        while True:
+            try:
+                connection.sendall(head() + BODY)
+                status, headers, body = read(stream)
+            except OSError:
+                return
+            statuses.append(status if len(body) == int(headers["content-length"]) else 0)
+
+
+def test_shutdown_is_bounded(models, tmp_path):
+    """A body that never comes holds up the end for shutdown_timeout, no longer."""
+    with serving(tmp_path, *DEFAULT, "--shutdown-timeout", "1", models=models.path) as server:
+        (worker,) = server.workers()
+        with server.connect() as connection:
+            connection.sendall(head(10_000, "Expect: 100-continue"))
+            assert answer(connection)[0] == 100
+            server.process.terminate()
+            server.process.wait(PATIENCE)
+        eventually(lambda: not command(worker))
+
+
+def test_end_while_starting(models, tmp_path):
+    """SIGTERM to a server that is still loading its models ends it at once."""
+    with serving(tmp_path, "--shutdown-timeout", "600", models=models.path, wait=False) as server:
+        eventually(server.workers)
+        server.process.terminate()
+        server.process.wait(PATIENCE)
+    assert "Traceback" not in server.printed()
+
+
+def test_unix_socket(models, tmp_path):
+    """--uds serves on a Unix socket, also where a killed server left its own behind."""
+    path = tmp_path / "unpickled.sock"
+    for _ in range(2):
+        with serving(tmp_path, *DEFAULT, models=models.path, uds=path) as server:
+            assert exchange(server, head() + BODY)[0] == 200
+            assert f"curl --unix-socket {path}" in server.printed()
+            os.killpg(server.process.pid, signal.SIGKILL)
+            server.process.wait()
+            eventually(lambda: not server.listens())
+        assert path.is_socket()
+
+
+@pytest.mark.parametrize("by", ["another program", "the same"])
+def test_port_taken(server, models, tmp_path, by):
+    """Where the port is taken, be it by a server like this, the process ends and says why in one line."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = server.port if by == "the same" else listener.getsockname()[1]
+        with serving(tmp_path, *DEFAULT, models=models.path, port=port) as second:
+            eventually(second.ended, patience=15)
+    assert second.process.returncode == 1
+    (line,) = second.printed().strip().splitlines()
+    assert line.startswith("error: ")
+    assert str(port) in line
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+@pytest.mark.parametrize("name", ["iris", "people", "forest"])
+def test_the_line_to_try(models, tmp_path, name):
+    """The curl line that the banner prints works as it stands."""
+    with serving(tmp_path, "--default-model", name, models=models.path) as server:
+        line = re.search(r"^ *(curl .*)$", server.printed(), re.MULTILINE)
+        got = subprocess.run(f"{line[1]} -sS --max-time 60", shell=True, capture_output=True, check=True)
+    assert json.loads(got.stdout)["prediction"][0] in models.pipelines[name].classes_.tolist()
+
+
+def test_the_banner(server, models):
+    """What was loaded: model, version, features, classes, providers, workers, threads and CPUs."""
+    printed = server.printed()
+    for words in (
+        f"Unpickled serves {server.url}",
+        "1 worker x 64 threads on",
+        "iris version 1  (default)",
+        "sepal_length, sepal_width, petal_length, petal_width",
+        "setosa, versicolor, virginica",
+        "requested CPUExecutionProvider; obtained CPUExecutionProvider (",
+        "people version 1",
+    ):
+        assert words in printed
+
+
+def test_no_connections_of_its_own(server):
+    """A worker holds its listener and its clients' connections, and no other socket of the network."""
+    with server.connect() as connection:
+        connection.sendall(head() + BODY)
+        assert answer(connection)[0] == 200
+        (worker,) = server.workers()
+        assert established(worker, server.port)
+        established(server.process.pid, server.port)
+
+
+def test_nothing_heavy_is_imported(models):
+    """Serving imports no scikit-learn, no ONNX converter and nothing that unpickles models."""
+    code = (
+        "import sys; from server import Config, create_app; import server.http\n"
+        "app = create_app(Config(models=sys.argv[1], default_model='people'))\n"
+        "row = {'age': None, 'income': 1, 'city': 'Bonn', 'plan': 'pro'}\n"
+        "assert app.test_client().post('/predict', json=row).status_code == 200\n"
+        "print(*sys.modules)"
+    )
+    line = [sys.executable, "-W", "error", "-c", code, str(models.path)]
+    loaded = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    roots = {name.partition(".")[0] for name in loaded}
+    assert "onnxruntime" in roots
+    assert not roots & {
+        "sklearn",
+        "skl2onnx",
+        "onnx",
+        "joblib",
+        "cloudpickle",
+        "dill",
+        "pandas",
+        "scipy",
+        "export",
+    }
+
+
+def test_another_wsgi_server(models, tmp_path):
+    """The same application under gunicorn, errors and chunked bodies included."""
+    program = (
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "server:create_app()",
+        "--threads",
+        "4",
+        "--bind",
+        "127.0.0.1:{port}",
+    )
+    with serving(tmp_path, models=models.path, program=program) as server:
+        status, document = server.ask("/models/iris/predict", BODY)
+        assert (status, document["prediction"]) == (200, [0])
+        assert server.ask("/models/iris/predict", b"{")[1]["code"] == "malformed_json"
+        assert server.ask("/nope")[1]["code"] == "not_found"
+        assert exchange(server, chunked(BODY[:5], BODY[5:], path="/models/iris/predict"))[0] == 200
+        request = head(len(BODY) + 1, path="/models/iris/predict") + BODY
+        assert exchange(server, request, close=True)[0] == 400
