@@ -85,7 +85,7 @@ def _sgd(graph: Graph, model: SGDClassifier, columns: Columns) -> Answer:
     if len(model.classes_) == 2 and model.loss == "log_loss":
         return _softmax_model(graph, model, columns)
     decisions = _decisions(graph, model, columns)
-    scores = _huber(graph, decisions) if model.loss == "modified_huber" else graph.add("Sigmoid", decisions)
+    scores = _huber(graph, decisions) if model.loss == "modified_huber" else far_sigmoid(graph, decisions)
     if len(model.classes_) == 2:
         probabilities = _two_sided(graph, scores)
     else:
@@ -105,6 +105,17 @@ def _two_sided(graph: Graph, scores: str) -> str:
     """[1 - p, p], p being column 1."""
     pick = graph.constant(np.array([[0.0, 0.0], [-1.0, 1.0]]))
     return graph.add("Gemm", scores, pick, graph.constant(np.array([1.0, 0.0])))
+
+
+def far_sigmoid(graph: Graph, x: str) -> str:
+    """1 / (1 + exp(-x)) with all its digits far below 0, for what is divided by its sum.
+
+    ONNX Runtime's own Sigmoid is 0 from about -37 on.
+    """
+    zero, one = (graph.constant(np.array(number)) for number in (0.0, 1.0))
+    above = graph.add("Exp", graph.add("Min", x, zero))
+    distant = graph.add("Exp", graph.add("Neg", graph.add("Abs", x)))
+    return graph.add("Div", above, graph.add("Add", one, distant))
 
 
 def normalised(graph: Graph, scores: str, classes: int) -> str:

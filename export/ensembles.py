@@ -12,7 +12,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
 from sklearn.isotonic import IsotonicRegression
 
-from export.classifiers import normalised, winner
+from export.classifiers import far_sigmoid, normalised, winner
 from export.graph import Answer, Array, Columns, Graph, Tensor
 from server.errors import ConversionError
 
@@ -87,7 +87,7 @@ def _calibrate(graph: Graph, calibrators: list[Any], response: Columns) -> str:
     else:
         slope, offset = (np.array([getattr(c, name) for c in calibrators]) for name in ("a_", "b_"))
         scaled = graph.add("Mul", graph.matrix(response), graph.constant(-slope))
-        joined = graph.add("Sigmoid", graph.add("Sub", scaled, graph.constant(offset)))
+        joined = far_sigmoid(graph, graph.add("Sub", scaled, graph.constant(offset)))
     if len(calibrators) > 1:
         return normalised(graph, joined, len(calibrators))
     return graph.add(

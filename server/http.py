@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from granian.constants import Interfaces
 from granian.log import LogLevels
 from granian.server import Server
+from msgspec.structs import replace
 
 from server import app, banner, watchdog
 from server.config import Config
@@ -34,7 +35,7 @@ def serve(config: Config) -> int:
     if config.uds:
         _claim_socket(Path(config.uds))
     else:
-        _claim_port(config.host, config.port)
+        config = replace(config, host=_claim_port(config.host, config.port))
     context = multiprocessing.get_context()
     loader = Loader(config, announcement=context.Semaphore(1), failed=context.Event())
     try:
@@ -44,25 +45,24 @@ def serve(config: Config) -> int:
     return 1 if loader.failed.is_set() else 0
 
 
-def _claim_port(host: str, port: int) -> None:
-    """ConfigError where nobody can listen there, or somebody does.
+def _claim_port(host: str, port: int) -> str:
+    """The address of ``host``; ConfigError where nobody can listen there, or somebody does.
 
     granian shares a port between its workers, and so with any other server of this kind: each
     would get some of the requests.
     """
     try:
-        socket.create_server((host, port), family=_family(host)).close()
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.create_server(address[:2], family=family) as listener:
+            return str(listener.getsockname()[0])
     except OSError as error:
-        remedy = (
-            "stop what listens there, or choose another --port"
-            if error.errno == EADDRINUSE
-            else "choose another --host or --port"
-        )
-        raise ConfigError(f"cannot listen on {host} port {port} ({error.strerror}): {remedy}") from None
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
+        # Python adds the address to the text of its own errors; those of name look-ups are negative.
+        code = error.errno or 0
+        reason = os.strerror(code) if code > 0 else error.strerror
+        remedy = "stop what listens there, or choose another" if code == EADDRINUSE else "choose another"
+        raise ConfigError(
+            f"cannot listen on {host} port {port} ({reason}): {remedy} --host or --port"
+        ) from None
 
 
 def _claim_socket(path: Path) -> None:
