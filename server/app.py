@@ -22,7 +22,8 @@ def create_app(config: Config | None = None) -> Flask:
     config = config or settings.load(environ=os.environ)
     repository = Repository(config)
     app = Flask("server", static_folder=None)
-    # Else Flask redirects //predict, with a page in HTML.
+    # Else Flask answers OPTIONS and //predict itself, in HTML.
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
     app.extensions["unpickled"] = repository
     endpoints = _endpoints(repository)

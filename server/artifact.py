@@ -5,7 +5,7 @@ document: the Manifest below. ``schema`` counts its incompatible changes: a read
 number it does not know; a new optional field does not change it.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -76,13 +76,14 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     """What the parity gate compared before the file was written.
 
     ``rows`` counts them by kind ("training", "held_out", "near_threshold", ...).
-    ``max_difference`` is the largest |artifact - pipeline| over all scores; ``ties`` counts labels
+    ``max_difference`` is the largest |artifact - pipeline| over all scores, where these are not
+    probabilities relative to max(1, |score|); ``ties`` counts labels
     that differed where the pipeline's top two scores lie within ``tie_gap``.
     """
 
     rows: dict[str, int]
     max_difference: float
-    tolerance: float
+    tolerance: Annotated[float, msgspec.Meta(ge=0, le=1e-3)]
     tie_gap: float
     ties: int
 
@@ -195,6 +196,13 @@ def _check(manifest: Manifest) -> None:
         and all(len(row) == len(names) for row in golden.rows)
         and all(len(row) == len(manifest.classes) for row in golden.scores)
         and set(golden.labels) <= set(manifest.classes)
+        and all(map(_is_sound, manifest.features))
     )
     if not sound:
         raise ArtifactError("its manifest contradicts itself (features, inputs, classes or golden rows)")
+
+
+def _is_sound(feature: Feature) -> bool:
+    if feature.closed and not feature.categories:
+        return False
+    return feature.lowest is None or feature.highest is None or feature.lowest <= feature.highest

@@ -18,10 +18,9 @@ def read(environ: Mapping[str, Any], limit: int) -> bytes:
     announced = environ.get("CONTENT_LENGTH")
     if not announced:
         return _read_unannounced(environ, limit)
-    try:
-        length = int(announced)
-    except ValueError:
-        raise InvalidInput(f"Content-Length is {announced!r}, not a number") from None
+    if not (announced.isascii() and announced.isdigit()):
+        raise InvalidInput(f"Content-Length is {announced[:60]!r}, not a number of bytes")
+    length = int(announced)
     if length > limit:
         raise _too_large(limit)
     body: bytes = environ["wsgi.input"].read(length)
@@ -74,7 +73,8 @@ def parse(body: bytes) -> Any:
         raise _malformed(f"byte {error.start} is not UTF-8", error.start) from None
     try:
         document = json.loads(text, object_pairs_hook=_members, parse_int=float)
-        json.dumps(document, ensure_ascii=False).encode("utf-8")
+        if "\\u" in text:
+            json.dumps(document, ensure_ascii=False).encode("utf-8")
         return document
     except UnicodeEncodeError:
         raise _malformed("it escapes half of a surrogate pair, which is no character", None) from None

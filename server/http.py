@@ -36,6 +36,7 @@ def serve(config: Config) -> int:
         _claim_socket(Path(config.uds))
     else:
         config = replace(config, host=_claim_port(config.host, config.port))
+    os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals, after_in_child=_start_worker)
     context = multiprocessing.get_context()
     loader = Loader(config, announcement=context.Semaphore(1), failed=context.Event())
     try:
@@ -82,6 +83,24 @@ def _claim_socket(path: Path) -> None:
     raise ConfigError(f"another server listens on {path}: stop it, or choose another --uds")
 
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def _hold_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+
+def _release_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
+
+def _start_worker() -> None:
+    """The main process's handlers, inherited, would swallow what stops this one."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    _release_signals()
+
+
 class Loader:
     """What granian calls in each worker, after the fork: ONNX Runtime's threads do not survive one."""
 
@@ -91,8 +110,6 @@ class Loader:
         self.failed = failed
 
     def __call__(self) -> Any:
-        # The handler inherited from the main process would swallow its SIGTERM.
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         try:
             application = app.create_app(self._config)
         except ConfigError as error:

@@ -114,6 +114,8 @@ def _session_options(config: Config) -> onnxruntime.SessionOptions:
     options.log_severity_level = 3
     if config.intra_op_threads != 1:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Else what looks like ORT's own format is read as that, unseen by onnxfile.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     return options
 

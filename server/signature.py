@@ -20,11 +20,11 @@ Feeds = dict[str, npt.NDArray[Any]]
 DTYPES = {"float32": np.float32, "float64": np.float64, "int64": np.int64, "string": np.object_}
 # The same in the struct module.
 PACKING = {"float32": "f", "float64": "d"}
-# Beyond 2**53 a double no longer holds every integer.
+# From 2**53 on, a double may stand for several integers.
 _LARGEST = {
     "float32": float(np.finfo(np.float32).max),
     "float64": float(np.finfo(np.float64).max),
-    "int64": 2.0**53,
+    "int64": 2.0**53 - 1,
 }
 
 
@@ -108,9 +108,9 @@ class Signature:
             raise _fault(feature.name, row, f"is {_kind(value)}, but a number belongs there")
         lowest, highest = self._range(feature)
         if not lowest <= value <= highest:
-            limits = f"{lowest:g} to {highest:g}"
+            limits = f"{_figure(lowest)} to {_figure(highest)}"
             raise _fault(
-                feature.name, row, f"is {value:g}, outside what the model can compute with ({limits})"
+                feature.name, row, f"is {_figure(value)}, outside what the model can compute with ({limits})"
             )
         return value
 
@@ -119,11 +119,18 @@ class Signature:
             columns = [self._index[name] for name in tensor.features]
             rows = [[row[column] for column in columns] for row in rows]
         if tensor.dtype == "string":
-            filled = [[MISSING_CATEGORY if value is None else value for value in row] for row in rows]
-            return np.array(filled, dtype=np.object_)
+            return self._texts(tensor, rows)
         if tensor.dtype == "int64":
             return self._integers(tensor, np.array(rows, dtype=np.float64))
         return _numbers(rows, len(tensor.features), tensor.dtype)
+
+    def _texts(self, tensor: Input, rows: Sequence[Row]) -> npt.NDArray[Any]:
+        for index, row in enumerate(rows):
+            if MISSING_CATEGORY in row:
+                name = tensor.features[row.index(MISSING_CATEGORY)]
+                raise _fault(name, index, "is U+FDD0, which is no character: send null for a missing value")
+        filled = [[MISSING_CATEGORY if value is None else value for value in row] for row in rows]
+        return np.array(filled, dtype=np.object_)
 
     def _integers(self, tensor: Input, values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
         for row, column in np.argwhere(values != np.floor(values)):
@@ -174,8 +181,12 @@ def _kind(value: object) -> str:
     if isinstance(value, str):
         return f"text ({_quoted(value)})"
     if isinstance(value, float):
-        return f"a number ({value:g})"
+        return f"a number ({_figure(value)})"
     return "an object" if isinstance(value, Mapping) else "an array"
+
+
+def _figure(value: float) -> str:
+    return repr(value).removesuffix(".0")
 
 
 def _quoted(text: str) -> str:

@@ -1,10 +1,10 @@
-"""Frees threads that wait for a request body that does not come.
+"""Frees a worker whose every thread waits for a request body that does not come.
 
-The HTTP server gives a body no deadline, and a thread that waits for one cannot be woken. So, once
-a body is overdue, connections that fell silent in the middle of a request are shut for reading,
-which ends the wait (Linux, TCP). Clients that trickle on, and other systems, are left: when such
-hold every thread, the worker ends and is replaced. Watching from outside costs a request nothing.
-A worker that outlives the main process, which would replace it, ends too.
+The HTTP server gives a body no deadline, and a thread that waits for one cannot be woken. When
+such hold every thread, connections that fell silent in the middle of a request are shut for
+reading, which ends the wait (Linux, TCP). Clients that trickle on, and other systems, are left:
+then the worker ends and is replaced. Watching from outside costs a request nothing. A worker that
+outlives the main process, which would replace it, ends too.
 """
 
 import logging
@@ -52,13 +52,13 @@ def _watch(config: Config) -> None:
 
 def _relieve(waits: list[float], config: Config) -> None:
     """Act on how long each thread has waited for a body, in seconds."""
+    # With a thread free, stalled bodies harm nobody. With none, no thread computes: what is silent
+    # is either waited for or, if it came after the last thread was taken, waits for a thread.
     overdue = sum(wait >= config.body_timeout for wait in waits)
-    if not overdue:
+    if not overdue or len(waits) < config.threads:
         return
-    # Requests that came since the last thread was taken are silent too: they wait for a thread.
-    full = len(waits) >= config.threads
-    _shut_silent(overdue, max(config.body_timeout, min(waits)) if full else config.body_timeout, certain=full)
-    if sum(wait >= config.body_timeout + _GRACE for wait in waits) >= config.threads:
+    _shut_silent(overdue, max(config.body_timeout, min(waits)))
+    if min(waits) >= config.body_timeout + _GRACE:
         _end_worker(config)
 
 
@@ -66,15 +66,10 @@ def _reading() -> list[FrameType]:
     return [frame for frame in sys._current_frames().values() if frame.f_code in body.READING]
 
 
-def _shut_silent(count: int, seconds: float, certain: bool) -> None:
-    """Shut the ``count`` connections that are silent longest, ``seconds`` at least.
-
-    None where there are more, unless ``certain``: some then wait for a long inference, not we for them.
-    """
+def _shut_silent(count: int, seconds: float) -> None:
+    """Shut the ``count`` connections that are silent longest, ``seconds`` at least."""
     ages = {descriptor: _silence(descriptor) for descriptor in _sockets()}
     silent = sorted((found for found, age in ages.items() if age >= seconds), key=ages.__getitem__)
-    if len(silent) > count and not certain:
-        return
     for descriptor in silent[-count:]:
         with suppress(OSError), _duplicate(descriptor) as connection:
             connection.shutdown(socket.SHUT_RD)

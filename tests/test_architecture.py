@@ -21,13 +21,7 @@ OWNERS = {
     "granian": {"server/http.py"},
     "onnxruntime": {"server/model.py"},
     "orjson": {"server/answer.py"},
-    "skl2onnx": {
-        "export/convert.py",
-        "export/classifiers.py",
-        "export/transformers.py",
-        "export/graph.py",
-        "export/ensembles.py",
-    },
+    "skl2onnx": {"export/convert.py"},
 }
 
 

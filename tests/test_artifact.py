@@ -154,7 +154,10 @@ REFUSED = {
         ),
         "golden",
     ),
-    "labels of text told": (told(classes=("0", "1"), golden=replace(GOLDEN, labels=("0", "1"))), "its graph makes"),
+    "labels of text told": (
+        told(classes=("0", "1"), golden=replace(GOLDEN, labels=("0", "1"))),
+        "its graph makes",
+    ),
     "opset of the future": (embed(graph(opset=999)), "ONNX Runtime cannot load"),
 }  # fmt: skip
 

@@ -254,26 +254,36 @@ def test_recovery_from_stalled_bodies(models, tmp_path, trickling):
             connection.sendall(head(10_000) + b" ")
         trickle = threading.Thread(target=drip, args=(stalled if trickling else [], done))
         trickle.start()
-        eventually(lambda: is_answered(server))
-        done.set()
-        trickle.join()
+        try:
+            eventually(lambda: is_answered(server))
+        finally:
+            done.set()
+            trickle.join()
         assert server.ask("/predict", BODY)[0] == 200
         for connection in stalled:
             connection.close()
 
 
-def test_long_inference_beside_a_stalled_body(tmp_path):
-    """An inference that takes longer than body_timeout is answered, although a body is overdue meanwhile."""
+def test_long_inference_beside_stalled_bodies(tmp_path):
+    """An inference longer than body_timeout is answered, although others' bodies are overdue meanwhile."""
     store(tmp_path / "models", "slow", looping())
+    done = threading.Event()
     with serving(tmp_path, "--body-timeout", "6", models=tmp_path / "models") as server:
         started = time.monotonic()
         assert server.ask("/predict", b'{"x": 1000}')[0] == 200
         body = b'{"x": %d}' % round(9 * 1000 / (time.monotonic() - started))
-        with server.connect() as long, server.connect() as stalled:
+        with server.connect() as long, server.connect() as silent, server.connect() as trickling:
             long.sendall(head(len(body)) + body)
             time.sleep(0.1)
-            stalled.sendall(head(10_000) + b" ")
-            assert answer(long)[0] == 200
+            for connection in (silent, trickling):
+                connection.sendall(head(10_000) + b" ")
+            trickle = threading.Thread(target=drip, args=([trickling], done))
+            trickle.start()
+            try:
+                assert answer(long)[0] == 200
+            finally:
+                done.set()
+                trickle.join()
 
 
 def looping() -> bytes:

@@ -118,7 +118,7 @@ class Native:
         return self._answer_record(self._signature.check_record(document, 0))
 
     def _strict_arrays(self, rows: list[Any]) -> bytes:
-        if rows and not any(isinstance(row, list) for row in rows):
+        if rows and not isinstance(rows[0], list):
             return self._answer_row(self._signature.check_row(rows, 0))
         self._check_count(rows)
         checked = [self._signature.check_row(row, index) for index, row in enumerate(rows)]

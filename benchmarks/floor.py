@@ -1,0 +1,9 @@
+"""The floor: a WSGI application that does nothing, on the HTTP server that Unpickled uses.
+
+granian --interface wsgi --blocking-threads 64 --no-ws --working-dir benchmarks floor:app
+"""
+
+
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", "2")])
+    return [b"{}"]

@@ -1,0 +1,109 @@
+"""The README is true: its commands run, and what it says they print is what they print."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT, end, eventually, free_port
+
+from server import Config, config
+
+README = (ROOT / "README.md").read_text()
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A copy of the tree for which everything is installed already."""
+    ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", "build", "*.egg-info")
+    copy = Path(shutil.copytree(ROOT, tmp_path / "copy", ignore=ignored))
+    shutil.rmtree(copy / "models" / "iris", ignore_errors=True)
+    (copy / ".venv").mkdir()
+    for stamp in ("serving", "developing"):
+        (copy / ".venv" / stamp).touch()
+    return copy
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **more}
+
+
+@pytest.mark.skipif(not shutil.which("make") or not shutil.which("curl"), reason="needs make and curl")
+def test_two_commands(checkout):
+    """make serve and curl print what the README shows, from a tree without a model."""
+    port, log = str(free_port()), checkout / "log"
+    with log.open("w") as output:
+        serving = subprocess.Popen(
+            ["make", "serve", f"BIN={BIN}"],
+            cwd=checkout,
+            env=environment(UNPICKLED_PORT=port),
+            stdout=output,
+            start_new_session=True,
+        )
+    try:
+        eventually(lambda: "Try it" in log.read_text())
+        curl = blocks("sh")[1].replace("8000", port)
+        answer = subprocess.run(curl, shell=True, capture_output=True, text=True, check=True).stdout
+    finally:
+        end(serving)
+    assert json.loads(answer) == json.loads(blocks("json")[0])
+    shown = [line for line in blocks("text")[0].splitlines() if "CPU" not in line or "providers" in line]
+    assert [line for line in shown if line not in log.read_text()] == []
+
+
+def test_from_a_table_to_a_model(checkout):
+    """The line for one's own CSV works as it stands, and so does converting a joblib file."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"age": rng.normal(40, 9, 300), "plan": rng.choice(["free", "pro"], 300)})
+    table["churned"] = np.where(table["age"] + rng.normal(0, 5, 300) > 40, "yes", "no")
+    table.to_csv(checkout / "customers.csv", index=False)
+    train = next(block for block in blocks("sh") if "customers.csv" in block)
+    done = subprocess.run(train, shell=True, cwd=checkout, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (checkout / "models" / "customers" / "1" / "model.onnx").is_file()
+
+
+def test_joblib_line(checkout):
+    """The line that converts a pipeline out of a joblib file works as it stands."""
+    script = (
+        "import joblib, pandas as pd; from sklearn.datasets import load_iris;"
+        "from sklearn.linear_model import LogisticRegression;"
+        "X, y = load_iris(return_X_y=True, as_frame=True); X.to_csv('rows.csv', index=False);"
+        "joblib.dump(LogisticRegression(max_iter=1000).fit(X, y), 'fitted.joblib')"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=checkout, check=True)
+    convert = next(block for block in blocks("sh") if "fitted.joblib" in block)
+    done = subprocess.run(
+        convert, shell=True, cwd=checkout, env=environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (checkout / "models" / "churn" / "1" / "model.onnx").is_file()
+
+
+def test_settings_table():
+    """Every setting is in the table, with its default and its description."""
+    for key in config.FIELDS:
+        default = getattr(Config(), key)
+        shown = default[0].name if isinstance(default, tuple) else str(default)
+        shown = {"None": "", "True": "`true`", "False": "`false`"}.get(shown, f"`{shown}`")
+        assert f"| `{key}` | {shown} | {config._description(key)} |" in README
+
+
+def test_provider_lines(tmp_path):
+    """The TOML and the flags shown for the GPU mean the same."""
+    (tmp_path / "unpickled.toml").write_text(blocks("toml")[0])
+    from_file = config.load(["--config", str(tmp_path / "unpickled.toml")])
+    flags = re.search(r"`(--provider .*?)`", README)[1].split()
+    assert from_file == config.load(flags)
+    assert from_file.provider[0].options == {"device_id": "0"}
