@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from errno import EADDRINUSE
 from multiprocessing.synchronize import Event, Semaphore
@@ -116,7 +117,8 @@ class Loader:
             self._end_server(error)
         # The first worker speaks for all.
         if self._announcement.acquire(block=False):
-            print(banner.text(application.extensions["unpickled"]), flush=True)
+            text = banner.text(application.extensions["unpickled"])
+            threading.Thread(target=_announce, args=(self._config, text), daemon=True).start()
         watchdog.start(self._config)
         # What is loaded lives as long as the process: no collection need look at it again.
         gc.collect()
@@ -131,6 +133,18 @@ class Loader:
         os.kill(os.getppid(), signal.SIGTERM)
         time.sleep(1)
         os._exit(0)
+
+
+def _announce(config: Config, text: str) -> None:
+    """Print once the address answers, which is after granian has been given the application."""
+    family = socket.AF_UNIX if config.uds else socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    address = config.uds or (config.host, config.port)
+    for _ in range(1000):
+        with socket.socket(family) as probe:
+            if probe.connect_ex(address) == 0:
+                break
+        time.sleep(0.005)
+    print(text, flush=True)
 
 
 def _server(config: Config) -> Any:

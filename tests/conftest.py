@@ -144,6 +144,10 @@ class Serving:
         listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         return [pid for pid in map(int, listed.split()) if b"resource_tracker" not in command(pid)]
 
+    def announced(self, silent: bool) -> bool:
+        """Whether the banner is there, which is printed once the address answers."""
+        return silent or "Unpickled serves" in self.printed()
+
     def printed(self) -> str:
         return self.log.read_text()
 
@@ -180,7 +184,8 @@ def serving(
         )
     server = Serving(port, uds, process, log)
     try:
-        eventually(lambda: not wait or server.listens() or server.ended())
+        silent = "gunicorn" in program
+        eventually(lambda: not wait or server.ended() or (server.listens() and server.announced(silent)))
         yield server
     finally:
         end(process)
