@@ -5,11 +5,9 @@ import logging
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import threading
 import time
-from errno import EADDRINUSE
 from multiprocessing.synchronize import Event, Semaphore
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,9 +15,8 @@ from typing import Any, NoReturn
 from granian.constants import Interfaces
 from granian.log import LogLevels
 from granian.server import Server
-from msgspec.structs import replace
 
-from server import app, banner, watchdog
+from server import address, app, banner, watchdog
 from server.config import Config
 from server.errors import ConfigError
 
@@ -33,10 +30,7 @@ def serve(config: Config) -> int:
     A worker that ends on its own is replaced, except where its settings are wrong: the whole
     server then ends with 1.
     """
-    if config.uds:
-        _claim_socket(Path(config.uds))
-    else:
-        config = replace(config, host=_claim_port(config.host, config.port))
+    config = address.claim(config)
     os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals, after_in_child=_start_worker)
     context = multiprocessing.get_context()
     loader = Loader(config, announcement=context.Semaphore(1), failed=context.Event())
@@ -45,43 +39,6 @@ def serve(config: Config) -> int:
     except SystemExit:
         return 1
     return 1 if loader.failed.is_set() else 0
-
-
-def _claim_port(host: str, port: int) -> str:
-    """The address of ``host``; ConfigError where nobody can listen there, or somebody does.
-
-    granian shares a port between its workers, and so with any other server of this kind: each
-    would get some of the requests.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.create_server(address[:2], family=family) as listener:
-            return str(listener.getsockname()[0])
-    except OSError as error:
-        # Python adds the address to the text of its own errors; those of name look-ups are negative.
-        code = error.errno or 0
-        reason = os.strerror(code) if code > 0 else error.strerror
-        remedy = "stop what listens there, or choose another" if code == EADDRINUSE else "choose another"
-        raise ConfigError(
-            f"cannot listen on {host} port {port} ({reason}): {remedy} --host or --port"
-        ) from None
-
-
-def _claim_socket(path: Path) -> None:
-    """ConfigError where the path is taken; a socket that nobody listens on any more is removed."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(path))
-        except FileNotFoundError:
-            return
-        except ConnectionRefusedError:
-            if not path.is_socket():
-                raise ConfigError(f"{path} is in the way: it is not a socket") from None
-            path.unlink()
-            return
-        except OSError as error:
-            raise ConfigError(f"cannot listen on {path}: {error.strerror or error}") from None
-    raise ConfigError(f"another server listens on {path}: stop it, or choose another --uds")
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -137,13 +94,7 @@ class Loader:
 
 def _announce(config: Config, text: str) -> None:
     """Print once the address answers, which is after granian has been given the application."""
-    family = socket.AF_UNIX if config.uds else socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    address = config.uds or (config.host, config.port)
-    for _ in range(1000):
-        with socket.socket(family) as probe:
-            if probe.connect_ex(address) == 0:
-                break
-        time.sleep(0.005)
+    address.wait(config)
     print(text, flush=True)
 
 

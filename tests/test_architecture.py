@@ -13,7 +13,7 @@ import server
 # Bottom up: a module imports only from those before it.
 ORDER = [
     "errors", "onnxfile", "artifact", "config", "body", "signature", "model", "repository",
-    "answer", "protocols", "fastpath", "app", "banner", "watchdog", "http", "__main__",
+    "answer", "protocols", "fastpath", "app", "banner", "watchdog", "address", "http", "__main__",
 ]  # fmt: skip
 OWNERS = {
     "flask": {"server/__init__.py", "server/app.py"},

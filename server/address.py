@@ -1,0 +1,65 @@
+"""Where the server listens: claimed before it starts, waited for until it answers."""
+
+import os
+import socket
+import time
+from errno import EADDRINUSE
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from server.config import Config
+from server.errors import ConfigError
+
+
+def claim(config: Config) -> Config:
+    """The same settings, the host as an address; ConfigError where nobody can listen, or somebody does."""
+    if config.uds:
+        _claim_socket(Path(config.uds))
+        return config
+    return replace(config, host=_claim_port(config.host, config.port))
+
+
+def wait(config: Config, seconds: float = 5.0) -> None:
+    """Until something answers there, at most so long."""
+    family = socket.AF_UNIX if config.uds else socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with socket.socket(family) as probe:
+            if probe.connect_ex(config.uds or (config.host, config.port)) == 0:
+                return
+        time.sleep(0.005)
+
+
+def _claim_port(host: str, port: int) -> str:
+    # granian shares a port between its workers, and so with any other server of this kind: each
+    # would get some of the requests.
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.create_server(address[:2], family=family) as listener:
+            return str(listener.getsockname()[0])
+    except OSError as error:
+        # Python adds the address to the text of its own errors; those of name look-ups are negative.
+        code = error.errno or 0
+        reason = os.strerror(code) if code > 0 else error.strerror
+        remedy = "stop what listens there, or choose another" if code == EADDRINUSE else "choose another"
+        raise ConfigError(
+            f"cannot listen on {host} port {port} ({reason}): {remedy} --host or --port"
+        ) from None
+
+
+def _claim_socket(path: Path) -> None:
+    """ConfigError where the path is taken; a socket that nobody listens on any more is removed."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except FileNotFoundError:
+            return
+        except ConnectionRefusedError:
+            if not path.is_socket():
+                raise ConfigError(f"{path} is in the way: it is not a socket") from None
+            path.unlink()
+            return
+        except OSError as error:
+            raise ConfigError(f"cannot listen on {path}: {error.strerror or error}") from None
+    raise ConfigError(f"another server listens on {path}: stop it, or choose another --uds")
