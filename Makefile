@@ -9,10 +9,8 @@ SETUP := setup.cfg pyproject.toml constraints.txt
 serve: .venv/serving export  ## train the iris model if there is none, and serve it
 	@$(BIN)/python -m server
 
-export: .venv/serving models/iris  ## train and export the iris model, if there is none
-
-models/iris:
-	@$(BIN)/python -m export train iris
+export: .venv/serving  ## train and export the iris model, if there is none
+	@ls models/iris/*/model.onnx >/dev/null 2>&1 || $(BIN)/python -m export train iris
 
 install: .venv/developing  ## everything, tests and tools included
 
@@ -28,8 +26,8 @@ format: .venv/developing  ## let ruff put the code in order
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-clean:  ## remove what was built and installed, and the exported iris model
-	rm -rf .venv build dist *.egg-info models/iris .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean:  ## remove what was built and installed; models stay
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find export server tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv:

@@ -96,6 +96,7 @@ def _overview(repository: Repository) -> dict[str, Any]:
             "POST /models/<name>/versions/<version>/predict": "predict with a version of it",
             "GET /models": "every model, served or refused",
             "GET /models/<name>": "one model: features, classes, metrics, parity, providers",
+            "GET /models/<name>/versions/<version>": "the same of a version of it",
             "GET /livez": "the process answers",
             "GET /readyz": "every model is loaded and has answered its golden rows",
         },

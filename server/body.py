@@ -79,7 +79,8 @@ def parse(body: bytes) -> Any:
     except UnicodeEncodeError:
         raise _malformed("it escapes half of a surrogate pair, which is no character", None) from None
     except json.JSONDecodeError as error:
-        raise _malformed(f"{error.msg} at line {error.lineno}, column {error.colno}", error.pos) from None
+        place = f"at line {error.lineno}, column {error.colno}"
+        raise _malformed(f"{error.msg.removesuffix(' at')} {place}", error.pos) from None
     except RecursionError:
         raise _malformed("it is nested too deep", None) from None
 

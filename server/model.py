@@ -123,7 +123,7 @@ def _session_options(config: Config) -> onnxruntime.SessionOptions:
 def _missing_note(name: str) -> str:
     if name not in onnxruntime.get_all_providers():
         known = ", ".join(onnxruntime.get_available_providers())
-        return f"{name} is no execution provider; this onnxruntime has {known}."
+        raise ProviderError(f"{name} is no execution provider; this onnxruntime has {known}.")
     remedy = {
         "CUDAExecutionProvider": "pip uninstall onnxruntime, then pip install onnxruntime-gpu",
         "TensorrtExecutionProvider": "pip uninstall onnxruntime, pip install onnxruntime-gpu and TensorRT",

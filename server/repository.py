@@ -84,13 +84,16 @@ class Repository:
     def _add(self, folder: Path) -> None:
         version: int | None = None
         try:
+            version = _newest(folder)
+            if version is None:
+                logger.warning("%s is passed over: it holds no <number>/%s", folder, FILE)
+                return
             if not NAME.fullmatch(folder.name):
                 raise ArtifactError(
                     "its name may hold letters, digits, '.', '_' and '-' only: rename the folder"
                 )
-            version = _newest(folder)
-            served = _load(folder.name, version, folder / str(version) / FILE, self.config)
-            self.served[folder.name] = served
+            path = folder / str(version) / FILE
+            self.served[folder.name] = _load(folder.name, version, path, self.config)
         except ArtifactError as error:
             self.refused[folder.name] = Refused(name=folder.name, version=version, reason=str(error))
             logger.error("model %s version %s is not served: %s", folder.name, version, error)
@@ -126,11 +129,13 @@ def _folders(config: Config) -> list[Path]:
     return found
 
 
-def _newest(folder: Path) -> int:
-    versions = [int(path.name) for path in folder.iterdir() if VERSION.fullmatch(path.name) and path.is_dir()]
-    if not versions:
-        raise ArtifactError(f"it has no version: {folder} holds no <number>/{FILE}")
-    return max(versions)
+def _newest(folder: Path) -> int | None:
+    """The highest version; None where there is none: an export may be under way, or it is no model."""
+    try:
+        names = [path.name for path in folder.iterdir() if path.is_dir()]
+    except OSError as error:
+        raise ArtifactError(f"{folder} cannot be read: {error.strerror}") from None
+    return max((int(name) for name in names if VERSION.fullmatch(name)), default=None)
 
 
 def _load(name: str, version: int, path: Path, config: Config) -> Served:

@@ -105,7 +105,8 @@ class Signature:
         if feature.kind == "category":
             return _check_category(feature, value, row)
         if not isinstance(value, float):
-            raise _fault(feature.name, row, f"is {_kind(value)}, but a number belongs there")
+            remedy = f": send {int(value)}" if isinstance(value, bool) else ""
+            raise _fault(feature.name, row, f"is {_kind(value)}, but a number belongs there{remedy}")
         lowest, highest = self._range(feature)
         if not lowest <= value <= highest:
             limits = f"{_figure(lowest)} to {_figure(highest)}"

@@ -204,7 +204,6 @@ def without(name: str) -> None:
         ("CUDAExecutionProvider", "pip install onnxruntime-gpu"),
         ("OpenVINOExecutionProvider", "pip install onnxruntime-openvino"),
         ("QNNExecutionProvider", "install an onnxruntime build that has it"),
-        ("GPUExecutionProvider", "is no execution provider; this onnxruntime has"),
     ],
 )
 def test_strict_needs_its_first_provider(models, name, remedy):
@@ -218,6 +217,13 @@ def test_strict_needs_its_first_provider(models, name, remedy):
     client = create_app(structs.replace(settings, strict=False)).test_client()
     (note,) = client.get("/models/iris").json["providers"]["notes"]
     assert remedy in note
+
+
+def test_no_such_provider(models):
+    """A misspelt provider is an error that lists those there are, strict or not."""
+    wanted = (Provider(name="Cuda"), Provider(name="CPUExecutionProvider"))
+    with pytest.raises(ProviderError, match=r"Cuda is no execution provider; this onnxruntime has .*CPU"):
+        create_app(Config(models=str(models.path), default_model="iris", provider=wanted))
 
 
 def test_strict_stops_the_start(models, tmp_path):
