@@ -61,7 +61,9 @@ def _add_train(commands: Any) -> None:
     parser.add_argument(
         "--classifier", choices=list(CLASSIFIERS), default="logistic", help="default: %(default)s"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the split and the classifier (default: 0)")
+    parser.add_argument(
+        "--seed", type=_seed, default=0, metavar="N", help="of the split and the classifier (default: 0)"
+    )
     parser.add_argument(
         "--held-out",
         type=_fraction,
@@ -99,12 +101,14 @@ def _add_export(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument(
         "--class-names", type=_names, metavar="A,B,...", help="in the order of the sorted labels"
     )
-    parser.add_argument("--min-accuracy", type=float, metavar="F", help="refuse to write a worse model")
+    parser.add_argument("--min-accuracy", type=_accuracy, metavar="F", help="refuse to write a worse model")
 
 
 def _train(options: argparse.Namespace) -> None:
     if (options.data is None) != (options.target is None):
         options.usage("--data and --target go together")
+    if options.data is not None:
+        data.check_file(options.data)
     name = options.name or options.dataset or _name(options.data)
     place(options.models, name)
     dataset = data.bundled(options.dataset) if options.dataset else data.read(options.data, options.target)
@@ -132,7 +136,7 @@ def _convert(options: argparse.Namespace) -> None:
     place(options.models, name)
     sample = data.load(options.sample)
     labels = data.labels(sample, options.target) if options.target else None
-    _progress(DANGER)
+    print(f"warning: {DANGER}", file=sys.stderr, flush=True)
     pipeline = _load(options.fitted)
     rows, names = _rows_for(pipeline, sample.drop(columns=options.target or []))
     export = export_pipeline(
@@ -152,13 +156,21 @@ def _convert(options: argparse.Namespace) -> None:
 
 def _load(path: Path) -> Any:
     try:
-        return joblib.load(path)
+        fitted = joblib.load(path)
     except Exception as error:  # whatever the code in the file raises
         reason = str(error) or type(error).__name__
         raise ExportError(
             f"{path} cannot be loaded ({reason}): save the fitted pipeline with joblib.dump, and convert it "
             "where the code it uses is installed."
         ) from error
+    if not hasattr(fitted, "predict"):
+        kind = type(fitted).__name__
+        inside = f" of {len(fitted):,}" if isinstance(fitted, (dict, list, tuple)) else ""
+        raise ExportError(
+            f"{path} holds {'an' if kind[0] in 'aeiou' else 'a'} {kind}{inside}, "
+            "not a fitted classifier or pipeline: save the pipeline by itself with joblib.dump."
+        )
+    return fitted
 
 
 def _rows_for(pipeline: Any, sample: pd.DataFrame) -> tuple[Any, list[str] | None]:
@@ -205,7 +217,7 @@ def _report(export: Export, models: Path) -> None:
 
 
 def _progress(phase: str) -> None:
-    print(f"{phase} ...", file=sys.stderr, flush=True)
+    print(phase if phase.startswith("note: ") else f"{phase} ...", file=sys.stderr, flush=True)
 
 
 def _warn(message: Warning | str, *place: Any, **more: Any) -> None:
@@ -214,18 +226,41 @@ def _warn(message: Warning | str, *place: Any, **more: Any) -> None:
 
 
 def _name(path: Path) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.name.split(".")[0]).strip("-._")
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.name.split(".")[0]).strip("-._")
+    if not name:
+        raise ExportError(f"No model name can be made of {str(path)!r}: give one with --name.")
+    return name
 
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",")]
 
 
+def _seed(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to {2**32 - 1}")
+    return int(text)
+
+
 def _fraction(text: str) -> float:
-    number = float(text)
+    number = _number(text)
     if not 0.0 < number < 1.0:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return number
+
+
+def _accuracy(text: str) -> float:
+    number = _number(text)
+    if not 0.0 <= number <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text} is not an accuracy from 0 to 1")
+    return number
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not a number") from None
 
 
 if __name__ == "__main__":

@@ -141,15 +141,20 @@ def _mlp(graph: Graph, model: MLPClassifier, columns: Columns) -> Answer:
 def _gaussian(graph: Graph, model: GaussianNB, columns: Columns) -> Answer:
     spread = graph.constant(np.array([-1, 1, len(columns)], np.int64))
     x = graph.add("Reshape", graph.matrix(columns), spread)
-    away = graph.add("Sub", x, graph.constant(model.theta_))
-    squared = graph.add("Div", graph.add("Mul", away, away), graph.constant(model.var_))
+    theta, var, prior = (np.asarray(a, np.float64) for a in (model.theta_, model.var_, model.class_prior_))
+    away = graph.add("Sub", x, graph.constant(theta))
+    squared = graph.add("Div", graph.add("Mul", away, away), graph.constant(var))
     total = graph.add("ReduceSum", squared, graph.constant(np.array([2], np.int64)), keepdims=0)
     half = graph.add("Mul", total, graph.constant(np.array(-0.5)))
-    prior = np.log(model.class_prior_) - 0.5 * np.log(2.0 * np.pi * model.var_).sum(axis=1)
-    joint = graph.add("Add", half, graph.constant(prior))
+    offset = np.log(prior) - 0.5 * np.log(2.0 * np.pi * var).sum(axis=1)
+    joint = graph.add("Add", half, graph.constant(offset))
     return Answer(
         len(model.classes_), winner=winner(graph, joint), probabilities=graph.add("Softmax", joint, axis=1)
     )
+
+
+# Nearest neighbours' distances are computed feature by feature up to this many features and numbers.
+_DIRECT = (32, 100_000)
 
 
 def _neighbors(graph: Graph, model: KNeighborsClassifier, columns: Columns) -> Answer:
@@ -159,12 +164,15 @@ def _neighbors(graph: Graph, model: KNeighborsClassifier, columns: Columns) -> A
         raise NoRecipe("distances other than the euclidean take a loop")
     points = np.asarray(model._fit_X, np.float64)
     x = graph.matrix(columns)
-    if (points != points.round()).any():
+    direct = model._fit_method != "brute" and points.shape[1] <= _DIRECT[0] and points.size <= _DIRECT[1]
+    if not direct and (points != points.round()).any():
         # Less is lost to cancellation; between whole numbers nothing is.
         center = points.mean(axis=0)
         points = points - center
         x = graph.add("Sub", x, graph.constant(center))
-    nearest = _nearest(graph, x, points, model.n_neighbors)
+    far = _squares(graph, x, points) if direct else _expanded(graph, x, points)
+    k = graph.constant(np.array([model.n_neighbors], np.int64))
+    nearest = graph.add_many("TopK", (far, k), 2, axis=1, largest=0, sorted=1)[1]
     votes = graph.add("Gather", graph.constant(np.eye(len(model.classes_))[model._y]), nearest, axis=0)
     if model.weights == "distance":
         weights = _closeness(graph, x, points, nearest)
@@ -180,12 +188,20 @@ def _neighbors(graph: Graph, model: KNeighborsClassifier, columns: Columns) -> A
     )
 
 
-def _nearest(graph: Graph, x: str, points: Array, count: int) -> str:
-    """int64 (rows, count): indices of the nearest points. |x|^2 is left out, being the same for all."""
-    lengths = (points.astype(np.float64) ** 2).sum(axis=1)
-    far = graph.add("Gemm", x, graph.constant(-2.0 * points.T), graph.constant(lengths))
-    k = graph.constant(np.array([count], np.int64))
-    return graph.add_many("TopK", (far, k), 2, axis=1, largest=0, sorted=1)[1]
+def _squares(graph: Graph, x: str, points: Array) -> str:
+    """(rows, points): squared distances, summed feature by feature as scikit-learn's trees do."""
+    total = ""
+    for index, place in enumerate(points.T):
+        value = graph.add("Gather", x, graph.constant(np.array([index], np.int64)), axis=1)
+        away = graph.add("Sub", value, graph.constant(place[None, :]))
+        square = graph.add("Mul", away, away)
+        total = graph.add("Add", total, square) if total else square
+    return total
+
+
+def _expanded(graph: Graph, x: str, points: Array) -> str:
+    """(rows, points): squared distances less |x|^2, which is the same for all points of a row."""
+    return graph.add("Gemm", x, graph.constant(-2.0 * points.T), graph.constant((points**2).sum(axis=1)))
 
 
 def _closeness(graph: Graph, x: str, points: Array, nearest: str) -> str:

@@ -12,6 +12,8 @@ from server.errors import DataError
 MAX_CATEGORIES = 1000
 
 _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,2}[./-]\d{1,2}[./-]\d{4}([T ].*)?")
+# 1,234.50 and 12,5 and $5 and 12.5%: numbers to a reader, text to pandas.
+_DISGUISED = re.compile(r"[-+]?[$€£]? ?(\d{1,3}([,']\d{3})+|\d+)([.,]\d+)? ?[%$€£]?")
 _DATES = ("date", "datetime", "datetime64", "time", "timedelta", "timedelta64", "period")
 _NUMBERS = ("boolean", "decimal", "integer", "floating", "mixed-integer-float")
 
@@ -44,6 +46,12 @@ def useless(column: pd.Series) -> str | None:
         return f"it holds nothing but {column.iloc[0]!s:.40}"
     if holds_numbers(column):
         return "it numbers the rows" if _counts_rows(typed(column).to_numpy()) else None
+    disguised = _disguised(column)
+    if disguised is not None:
+        return (
+            f"its texts are numbers in disguise, such as {disguised!r}; write them as plain numbers, such as "
+            "1234.5, without thousands separators, decimal commas, % or currency signs"
+        )
     _check_text(column)
     return _too_many(distinct, len(column))
 
@@ -88,6 +96,15 @@ def _counts_rows(numbers: npt.NDArray[np.float64]) -> bool:
     """Whole numbers, all different, with hardly a gap."""
     whole = np.array_equal(numbers, np.round(numbers)) and len(np.unique(numbers)) == len(numbers)
     return bool(len(numbers) >= 20 and whole and np.ptp(numbers) < 1.1 * len(numbers))
+
+
+def _disguised(column: pd.Series) -> str | None:
+    """The first text that is a number only to a reader, where all the others are numbers or such texts."""
+    texts = pd.Series(column.unique(), dtype=object)
+    if not all(isinstance(text, str) and _DISGUISED.fullmatch(text.strip()) for text in texts):
+        return None
+    stray = texts[pd.to_numeric(texts, errors="coerce").isna()]
+    return str(stray.iloc[0]) if len(stray) else None
 
 
 def _check_text(column: pd.Series) -> None:

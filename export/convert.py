@@ -1,9 +1,9 @@
 """A fitted pipeline becomes one ONNX graph.
 
 The pipeline is walked step by step. Estimators with a recipe (transformers.py, classifiers.py,
-ensembles.py) are written in their own arithmetic; whatever has none goes through skl2onnx, alone
-and in float64. This is the only file that knows skl2onnx. What comes out is a claim: parity.py
-checks it.
+ensembles.py) are written in their own arithmetic; a few that have none, and are known to come out
+right, go through skl2onnx, alone and in float64; the rest is refused. This is the only file that
+knows skl2onnx. What comes out is a claim: parity.py checks it.
 """
 
 import warnings
@@ -18,9 +18,14 @@ import numpy.typing as npt
 import onnx
 from sklearn.base import is_classifier
 from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA, IncrementalPCA, TruncatedSVD
+from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
+from sklearn.naive_bayes import BernoulliNB, ComplementNB, MultinomialNB
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, QuantileTransformer
 from sklearn.utils.validation import check_is_fitted
 
 from export import classifiers, ensembles, transformers
@@ -57,7 +62,7 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
     _check_classifier(pipeline)
     classes = _classes(pipeline)
     table = Table.of(pipeline, X, feature_names)
-    writer = _Writer()
+    writer = _Writer(table.narrow)
     inputs, columns = _declare(writer.graph, table)
     answer = writer.classify(pipeline, columns)
     kind: Literal["probabilities", "scores"] = "scores" if answer.probabilities is None else "probabilities"
@@ -148,20 +153,26 @@ def _label(graph: Graph, answer: Answer, classes: tuple[int | str, ...]) -> tupl
 class _Writer:
     """Walks a pipeline and writes one graph, knowing at which step it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, narrow: tuple[str, ...] = ()) -> None:
         self.graph = Graph()
         self.foreign: list[str] = []
+        self._narrow = narrow
         self._path: list[str] = []
+        # Why the columns here may differ in their last digits from scikit-learn's; trees must not see them.
+        self._rounded = ""
 
     def classify(self, step: Any, columns: tuple[Column | None, ...], exact: bool = False) -> Answer:
         """Write a classifier or a pipeline that ends in one; ``exact`` if others compute with its scores."""
         step = _unwrapped(step)
         if isinstance(step, Pipeline):
+            before = self._rounded
             for name, inner in step.steps[:-1]:
                 columns = self._step(name, inner, columns)
             name, last = step.steps[-1]
             with self._at(name, last):
-                return self.classify(last, columns, exact)
+                answer = self.classify(last, columns, exact)
+            self._rounded = before
+            return answer
         with self._at("", step):
             return self._leaf(step, _all(columns), exact)
 
@@ -170,10 +181,14 @@ class _Writer:
         if kind in ensembles.RECIPES:
             return ensembles.RECIPES[kind](self.graph, step, columns, partial(self.classify, exact=True))
         if kind in classifiers.TREE_RECIPES:
+            if self._rounded:
+                raise ConversionError(self._rounded)
             return classifiers.TREE_RECIPES[kind](self.graph, step, columns, exact)
         if kind in classifiers.RECIPES:
             with suppress(NoRecipe):
                 return classifiers.RECIPES[kind](self.graph, step, columns)
+        if kind not in _FOREIGN_CLASSIFIERS:
+            raise ConversionError(_REFUSED.get(kind.__name__, "no graph of it is known to answer as it does"))
         label, scores, dtype = self._skl2onnx(step, columns)
         flat = self.graph.add("Reshape", label.name, self.graph.constant(np.array([-1], np.int64)))
         return Answer(len(step.classes_), label=flat, probabilities=scores.name, dtype=dtype)
@@ -188,8 +203,17 @@ class _Writer:
             return self._column_transformer(step, columns)
         if isinstance(step, FeatureUnion):
             return self._feature_union(step, columns)
+        if transformers.rounds(step) or isinstance(step, _ROUNDING):
+            self._rounded = (
+                f"{'/'.join(self._path)!r} ({_called(step)}) before it sums in an order no graph can repeat, "
+                "and trees notice the last digit; leave it out, or use a classifier without trees"
+            )
         if type(step) in transformers.RECIPES:
             return transformers.RECIPES[type(step)](self.graph, step, _all(columns))
+        if type(step) not in _FOREIGN_TRANSFORMERS:
+            raise ConversionError(
+                _REFUSED.get(_called(step), "no graph of it is known to compute as it does")
+            )
         return self._skl2onnx(step, _all(columns))[0].columns()
 
     def _step(self, name: str, step: Any, columns: tuple[Column | None, ...]) -> tuple[Column | None, ...]:
@@ -205,6 +229,12 @@ class _Writer:
             if len(places) == 0 or (isinstance(inner, str) and inner == "drop"):
                 continue
             out += _all(self._step(name, inner, tuple(columns[int(i)] for i in places)))
+            if self._narrow and not isinstance(inner, (str, OneHotEncoder, OrdinalEncoder)):
+                # Each part computes in the precision of its own columns; a graph's numbers have one.
+                self._rounded = (
+                    f"it splits what was computed in float32, from the column(s) {', '.join(self._narrow)}, "
+                    "beside others in float64; fit it on float64: X.astype('float64') for the numbers"
+                )
         return out
 
     def _feature_union(self, step: FeatureUnion, columns: tuple[Column | None, ...]) -> Columns:
@@ -282,8 +312,6 @@ def _all(columns: tuple[Column | None, ...]) -> Columns:
 
 
 def _written_by_skl2onnx(step: Any, dtype: Dtype, width: int) -> onnx.ModelProto:
-    if type(step).__name__ in _REFUSED:
-        raise ConversionError(_REFUSED[type(step).__name__])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # Importing it takes a second, and most pipelines do not need it.
@@ -302,9 +330,35 @@ def _written_by_skl2onnx(step: Any, dtype: Dtype, width: int) -> onnx.ModelProto
     return part
 
 
-# What skl2onnx converts into graphs that fail on some rows.
+# Exactly these types were compared with scikit-learn, on far more rows than the gate tries.
+_FOREIGN_CLASSIFIERS = (
+    QuadraticDiscriminantAnalysis,
+    KNeighborsClassifier,
+    MultinomialNB,
+    ComplementNB,
+    BernoulliNB,
+)
+_FOREIGN_TRANSFORMERS = (PCA, IncrementalPCA, TruncatedSVD, QuantileTransformer)
+_ROUNDING = (PCA, IncrementalPCA, TruncatedSVD)
+
+_THRESHOLD = "its own threshold would be lost; export its estimator_ and compare the probabilities with"
+_EARLIER = "do its work before the pipeline"
+# Why not, and what instead.
+_PLATT = "its probabilities have no exact graph; leave probability off and use CalibratedClassifierCV(SVC())"
 _REFUSED = {
+    "SVC": _PLATT,
+    "NuSVC": _PLATT,
+    "TunedThresholdClassifierCV": f"{_THRESHOLD} best_threshold_",
+    "FixedThresholdClassifier": f"{_THRESHOLD} the threshold",
+    "OneVsRestClassifier": "it has no graph; give its classifier all classes at once",
+    "OneVsOneClassifier": "it has no graph; give its classifier all classes at once",
     "RadiusNeighborsClassifier": "its graph fails where no neighbor is near; use KNeighborsClassifier",
+    "KBinsDiscretizer": f"it has no graph that bins alike; use a tree-based classifier, or {_EARLIER}",
+    "SplineTransformer": f"it has no graph; use a tree-based classifier, or {_EARLIER}",
+    "PolynomialFeatures": f"it has no graph in float64; use SVC(kernel='poly'), or {_EARLIER}",
+    "PowerTransformer": f"it has no graph in float64; use QuantileTransformer or RobustScaler, or {_EARLIER}",
+    "KNNImputer": f"it has no graph in float64; use SimpleImputer, or {_EARLIER}",
+    "IterativeImputer": "it has no graph; use SimpleImputer",
 }
 
 _DTYPES: dict[int, Dtype] = {

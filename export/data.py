@@ -65,7 +65,8 @@ def read(path: str | Path, target: str) -> Dataset:
     missing = _target(frame, target).isna()
     if missing.all():
         raise DataError(f"The target {target!r} is empty in every row.")
-    notes = []
+    notes: list[str] = []
+    frame = _with_codes(frame, Path(path), notes)
     if missing.any():
         notes.append(
             f"{_rows(int(missing.sum()))} without {target!r} dropped (empty, NA, None and the like)."
@@ -83,8 +84,7 @@ def read(path: str | Path, target: str) -> Dataset:
 def load(path: str | Path) -> pd.DataFrame:
     """The file as it is: named columns, at least one row. Raises DataError."""
     path = Path(path)
-    if not path.is_file():
-        raise DataError(f"There is no file {path}.")
+    check_file(path)
     if path.name.lower().endswith((".csv", ".csv.gz")):
         frame = _csv(path)
     elif path.name.lower().endswith((".parquet", ".pq")):
@@ -94,6 +94,14 @@ def load(path: str | Path) -> pd.DataFrame:
     if frame.empty:
         raise DataError(f"{path} has no rows.")
     return frame
+
+
+def check_file(path: Path) -> None:
+    """Raise DataError where there is no file."""
+    if path.is_dir():
+        raise DataError(f"{path} is a directory: name a .csv or .parquet file.")
+    if not path.is_file():
+        raise DataError(f"There is no file {path}.")
 
 
 def labels(frame: pd.DataFrame, target: str) -> npt.NDArray[Any]:
@@ -128,20 +136,71 @@ def _plain(name: str) -> str:
 
 
 def _csv(path: Path) -> pd.DataFrame:
-    options: dict[str, Any] = {"encoding": "utf-8-sig", "skipinitialspace": True}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, **options)
-            _check_header([str(name) for name in header.iloc[0]], path)
-            # index_col=False: else a header one name short makes the first column an index.
-            return pd.read_csv(path, index_col=False, low_memory=False, **options)
+            spaced = _is_spaced(_header(path))
+            _check_header(_header(path, skipinitialspace=spaced), path)
+            return pd.read_csv(path, skipinitialspace=spaced, **_OPTIONS)
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8: save it again as CSV in UTF-8.") from error
     except pd.errors.EmptyDataError as error:
         raise DataError(f"{path} is empty: its first line must name the columns.") from error
     except (pd.errors.ParserError, pd.errors.ParserWarning, OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as CSV: {_sentence(error)}") from error
+
+
+# index_col=False: else a header one name short makes the first column an index. Blanks are no text.
+_OPTIONS: dict[str, Any] = {
+    "encoding": "utf-8-sig",
+    "index_col": False,
+    "low_memory": False,
+    "na_values": [" " * length for length in range(1, 33)],
+}
+
+
+def _header(path: Path, **options: Any) -> list[str]:
+    """The names as they are written."""
+    row = pd.read_csv(
+        path, header=None, nrows=1, dtype=str, keep_default_na=False, encoding="utf-8-sig", **options
+    )
+    return [str(name) for name in row.iloc[0]]
+
+
+def _is_spaced(names: Sequence[str]) -> bool:
+    """Whether the file writes ``a, b, c``: only there is a space after a comma no part of a value."""
+    return len(names) > 1 and all(name.startswith(" ") for name in names[1:])
+
+
+def _with_codes(frame: pd.DataFrame, path: Path, notes: list[str]) -> pd.DataFrame:
+    """Columns of a CSV file that hold codes (``001``) as text: as a number, one would lose its zeros."""
+    if not path.name.lower().endswith((".csv", ".csv.gz")):
+        return frame
+    whole = [place for place, name in enumerate(frame) if _may_be_codes(frame[name])]
+    if not whole:
+        return frame
+    spaced = _is_spaced(_header(path))
+    texts = pd.read_csv(path, skipinitialspace=spaced, usecols=whole, dtype=str, **_OPTIONS)
+    for name in texts:
+        distinct = [text.strip() for text in texts[name].dropna().unique()]
+        padded = [text for text in distinct if re.fullmatch(r"0[0-9]+", text)]
+        if padded and all(text.isdecimal() for text in distinct):
+            frame = frame.assign(**{name: texts[name].astype(object)})
+            notes.append(
+                f"Column {name!r} is read as text, as it holds codes such as {padded[0]}: write them without "
+                "leading zeros if they are numbers."
+            )
+    return frame
+
+
+def _may_be_codes(column: pd.Series) -> bool:
+    """Whole numbers, none negative."""
+    if column.dtype.kind not in "iuf":
+        return False
+    numbers = column.dropna().to_numpy()
+    return bool(
+        len(numbers) and np.isfinite(numbers).all() and (numbers >= 0).all() and (numbers % 1 == 0).all()
+    )
 
 
 def _parquet(path: Path) -> pd.DataFrame:
@@ -176,7 +235,7 @@ def _refuse_duplicates(names: Sequence[str], path: Path) -> None:
 
 def _target(frame: pd.DataFrame, name: str) -> pd.Series:
     if name not in frame:
-        raise DataError(f"There is no column {name!r}{_near(name, frame)}.")
+        raise DataError(f"There is no column {name!r}{_near(name, frame)}")
     return frame[name]
 
 
@@ -184,7 +243,7 @@ def _near(name: str, frame: pd.DataFrame) -> str:
     names = [str(column) for column in frame.columns]
     near = difflib.get_close_matches(name, names, n=1)
     listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-    return f": did you mean {near[0]!r}?" if near else f"; there are {listed}"
+    return f": did you mean {near[0]!r}?" if near else f"; there are {listed}."
 
 
 def _labels(column: pd.Series) -> npt.NDArray[Any]:

@@ -12,8 +12,9 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
 from sklearn.isotonic import IsotonicRegression
 
-from export.classifiers import far_sigmoid, normalised, winner
+from export.classifiers import TREE_RECIPES, far_sigmoid, normalised, winner
 from export.graph import Answer, Array, Columns, Graph, Tensor
+from export.thresholds import innermost
 from server.errors import ConversionError
 
 Classify = Callable[[Any, Columns], Answer]
@@ -123,6 +124,13 @@ def _voting(graph: Graph, model: VotingClassifier, columns: Columns, classify: C
 
 
 def _stacking(graph: Graph, model: StackingClassifier, columns: Columns, classify: Classify) -> Answer:
+    last = [leaf for leaf in innermost(model.final_estimator_) if type(leaf) in TREE_RECIPES]
+    first = [leaf for e in model.estimators_ for leaf in innermost(e) if type(leaf) not in TREE_RECIPES]
+    if last and first:
+        raise ConversionError(
+            f"its final {type(last[0]).__name__} splits the scores of a {type(first[0]).__name__}, whose "
+            "last digit is not the graph's; use a final_estimator without trees, such as LogisticRegression()"
+        )
     inner: Columns = ()
     for estimator, method in zip(model.estimators_, model.stack_method_, strict=True):
         if method == "predict":

@@ -15,8 +15,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from export.convert import Conversion
-from export.table import assemble
+from export.pair import reason
+from export.table import Rows, assemble
 from server.artifact import Feature, Golden
+from server.errors import ParityError
 
 ROWS = 12
 DRAWS = 240
@@ -31,9 +33,17 @@ def make(
     """A dozen rows, every class if it can be hit, and one with all that may be missing.
 
     ``known`` are frames of the user's rows, the training rows first: no golden row is one of them.
+    Raises ParityError where the pipeline has no answer to made-up rows.
     """
     rows = _made_up(conversion, features, known[0])
-    rows = [rows[index] for index in _turns(*_answer(pipeline, conversion, rows))]
+    rows, labels, scores = _answered(rows, *_answer(pipeline, conversion, rows))
+    if not rows:
+        raise ParityError(
+            f"{type(pipeline).__name__} answers NaN or infinity to every row made up within the ranges of "
+            "the training rows: its scores overflow, so scale the numbers first or fit it again; nothing "
+            "was written."
+        )
+    rows = [rows[index] for index in _turns(labels, scores)]
     fresh = (row for row in rows if not any(_holds(frame, row) for frame in known))
     # Where the data holds every row that could be made up, one of them says nothing of anybody.
     rows = list(itertools.islice(fresh, ROWS)) or rows[:1]
@@ -42,7 +52,7 @@ def make(
             None if feature.missing else cell for feature, cell in zip(features, rows[0], strict=True)
         )
         rows += [] if any(_holds(frame, sparse) for frame in known) else [sparse]
-    labels, scores = _answer(pipeline, conversion, rows)
+    rows, labels, scores = _answered(rows, *_answer(pipeline, conversion, rows))
     return Golden(
         rows=tuple(rows),
         labels=tuple(conversion.classes[label] for label in labels),
@@ -50,10 +60,26 @@ def make(
     )
 
 
+def _answered(rows: Sequence[Row], labels: Array, scores: Array) -> tuple[list[Row], Array, Array]:
+    """Those that got finite scores: a manifest holds no others."""
+    finite = np.asarray(np.isfinite(scores).all(axis=1))
+    return list(itertools.compress(rows, finite.tolist())), labels[finite], scores[finite]
+
+
 def _answer(pipeline: Any, conversion: Conversion, rows: Sequence[Row]) -> tuple[Array, Array]:
     """The pipeline's labels, as indices of its classes (rows,), and its scores (rows, classes)."""
     cells = dict(zip(conversion.table.names, zip(*rows, strict=True), strict=True))
     X = conversion.table.rows(assemble(conversion.table, cells))
+    try:
+        return _asked(pipeline, conversion, X)
+    except Exception as error:  # whatever the pipeline raises
+        raise ParityError(
+            f"{type(pipeline).__name__} refuses rows made up within the ranges of the training rows "
+            f"({reason(error)}): a server could not check its copy with them; nothing was written."
+        ) from error
+
+
+def _asked(pipeline: Any, conversion: Conversion, X: Rows) -> tuple[Array, Array]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of unknown categories: they are meant
         labels = np.searchsorted(pipeline.classes_, pipeline.predict(X))
@@ -70,13 +96,12 @@ def _made_up(conversion: Conversion, features: Sequence[Feature], frame: pd.Data
     whole numbers, unknown categories where they are accepted.
     """
     rng = np.random.default_rng(0)
-    whole = {name for tensor in conversion.inputs if tensor.dtype == "int64" for name in tensor.features}
     drawn: list[Sequence[float | str]] = []
     for feature in features:
         if feature.kind == "category":
             drawn.append(_categories(feature, rng))
         else:
-            drawn.append(_numbers(feature, frame[feature.name].to_numpy(), feature.name in whole, rng))
+            drawn.append(_numbers(feature, frame[feature.name].to_numpy(), rng))
     return list(zip(*drawn, strict=True))
 
 
@@ -87,7 +112,7 @@ def _categories(feature: Feature, rng: np.random.Generator) -> list[str]:
     return [str(text) for text in drawn]
 
 
-def _numbers(feature: Feature, column: Array, whole: bool, rng: np.random.Generator) -> list[float]:
+def _numbers(feature: Feature, column: Array, rng: np.random.Generator) -> list[float]:
     """Uniform and triangular around the median in turn, rounded to a thousandth of the range."""
     low, high = feature.minimum or 0.0, feature.maximum or 0.0
     if low == high:
@@ -95,8 +120,8 @@ def _numbers(feature: Feature, column: Array, whole: bool, rng: np.random.Genera
     middle = low if feature.median is None else feature.median
     drawn = np.column_stack([rng.uniform(low, high, DRAWS), rng.triangular(low, middle, high, DRAWS)]).ravel()
     rounded = np.round(drawn, 3 - int(np.floor(np.log10(high - low))))
-    integers = 2 * DRAWS if whole else DRAWS if _is_whole(column) else 0
-    rounded[:integers] = np.round(drawn[:integers])
+    if _is_whole(column):
+        rounded[:DRAWS] = np.round(drawn[:DRAWS])
     return [float(number) for number in np.clip(rounded, low, high)]
 
 

@@ -1,12 +1,14 @@
 """A pipeline and its artifact, asked the same rows; where their answers differ, and how to say so."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.neighbors import KNeighborsClassifier
 
 from export.convert import Conversion
 from export.table import Rows
@@ -22,12 +24,10 @@ TOLERANCE = 1e-5
 # Labels may differ where the pipeline's two best scores are no further apart.
 TIE_GAP = 1e-6
 
-_REMEDIES = {
-    "KNeighborsClassifier": (
-        "Training rows at equal distances leave it to chance which of them are neighbors: scale the "
-        "numbers first, or change n_neighbors; nothing was written."
-    )
-}
+_NEIGHBORS = (
+    "Training rows equally far from a row are taken as its neighbors in no defined order: scale the "
+    "features with StandardScaler, or try another n_neighbors or another classifier; nothing was written."
+)
 
 
 @dataclass(slots=True)
@@ -104,14 +104,14 @@ class Pair:
         )
         head += f"{said(kind)} rows differ"
         if not _same_shape(expected, served):
-            return f"{head}, in the shape of the answer. {self.advice()}"
+            return f"{head}, in the shape of the answer. {self.advice(kind)}"
         difference = self.difference(expected, served)
         worst = int(np.argmax(np.where(wrong, difference, -1.0)))
         labels = int((wrong & others(expected, served)).sum())
         return (
             f"{head}, {labels} of them in the label, the {self.conversion.outputs.kind} by up to "
             f"{difference[wrong].max():.3g} (allowed: {TOLERANCE:g}). For example {_row(frame, worst)}: the "
-            f"pipeline says {_shown(expected, worst)}, the graph {_shown(served, worst)}. {self.advice()}"
+            f"pipeline says {_shown(expected, worst)}, the graph {_shown(served, worst)}. {self.advice(kind)}"
         )
 
     def named(self) -> str:
@@ -121,13 +121,27 @@ class Pair:
             return type(self.pipeline).__name__
         return "The pipeline " + " -> ".join(f"{name!r} ({type(step).__name__})" for name, step in steps)
 
-    def advice(self) -> str:
+    def advice(self, kind: str = "") -> str:
         """What to try."""
-        if self.conversion.foreign:
+        if self.conversion.foreign and kind != "ties":
             suspects = ", ".join(self.conversion.foreign)
             return f"Replace {suspects}, which skl2onnx converted, by another estimator; nothing was written."
-        last = self.pipeline[-1] if hasattr(self.pipeline, "steps") else self.pipeline
-        return _REMEDIES.get(type(last).__name__, "Try another last step; nothing was written.")
+        return _NEIGHBORS if has_neighbors(self.pipeline) else "Try another last step; nothing was written."
+
+
+def has_neighbors(step: Any) -> bool:
+    """Is it a KNeighborsClassifier, or made of one, however deep inside?"""
+    if isinstance(step, KNeighborsClassifier):
+        return True
+    if hasattr(step, "best_estimator_"):
+        return has_neighbors(step.best_estimator_)
+    if isinstance(step, Mapping):
+        return any(map(has_neighbors, step.values()))
+    if isinstance(step, (list, tuple)) or (isinstance(step, np.ndarray) and step.dtype == object):
+        return any(map(has_neighbors, step))
+    # The members of CalibratedClassifierCV are no estimators, but hold one.
+    holder = isinstance(step, BaseEstimator) or hasattr(step, "calibrators")
+    return holder and any(map(has_neighbors, vars(step).values()))
 
 
 def others(expected: Answers, served: Answers) -> Bools:
@@ -139,7 +153,7 @@ def others(expected: Answers, served: Answers) -> Bools:
 
 def said(kind: str) -> str:
     """A kind of rows in words."""
-    return kind.replace("_", " ")
+    return {"ties": "tied"}.get(kind, kind.replace("_", " "))
 
 
 def reason(error: Exception) -> str:

@@ -1,7 +1,8 @@
 """The gate: a graph leaves here only if it answers as the pipeline does.
 
-Both answer the training rows, the held-out rows, rows beside every kind of split, the extremes of
-every feature, missing values, and unknown and empty categories; in batches and one row at a time.
+Both answer the training rows, the held-out rows, rows beside every kind of split, rows equally far from
+several neighbors, the extremes of every feature, rows spread between these, missing values, and unknown
+and empty categories; in batches and one row at a time.
 What the pipeline itself refuses, or answers with no number, becomes a limit of the feature: the
 server refuses it too.
 """
@@ -18,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from export import probes
 from export.convert import Conversion
-from export.pair import TIE_GAP, TOLERANCE, Answers, Pair, Run, others, reason, said
+from export.pair import TIE_GAP, TOLERANCE, Answers, Pair, Run, has_neighbors, others, reason, said
 from export.table import Rows
 from export.thresholds import near
 from server.artifact import Feature, Parity
@@ -26,12 +27,22 @@ from server.errors import ParityError
 
 Features = tuple[Feature, ...]
 Progress = Callable[[str], None]
+# The lowest and the highest number of each feature.
+Ends = tuple[dict[str, float], dict[str, float]]
 # One side (-1 or 1) of one feature, and the numbers to try there.
 Ladders = dict[tuple[str, int], list[float]]
 
 NEAR_LIMIT = 20_000
 SINGLE_ROWS = 100
 CHUNK = 10_000
+# How many rows between neighbors: as many as are done in seconds, between these.
+TIES_COST, TIES_ROWS = 6e9, (12_000, 60_000)
+# Rows within the limits, and how often these may be drawn in.
+SPREAD_ROWS, DRAWS = 2_000, 100
+# How far limits lie beyond training, in multiples of its range: of neighbors at most, of others at least.
+NEIGHBORS_REACH, LEAST_REACH = 10.0, 0.1
+# The rung of a ladder that lies ten ranges out.
+NEAR_RUNG = 3
 
 
 def check(
@@ -72,6 +83,7 @@ class _Gate:
             self.compare("held_out", table.frame(held_out), table.own(held_out))
         self.progress("comparing rows beside the splits")
         self.compare("near_threshold", near(self.pair.pipeline, table, frame, NEAR_LIMIT))
+        self.neighbors(frame, self.pair.conversion.features)
         features = self.limits(frame, self.pair.conversion.features)
         features = self.missing(frame, features)
         features = self.categories(frame, features)
@@ -123,6 +135,15 @@ class _Gate:
         self.ties += int(others(expected, served).sum())
         self.max_difference = max(self.max_difference, float(self.pair.difference(expected, served).max()))
 
+    def neighbors(self, frame: pd.DataFrame, features: Features) -> None:
+        """Rows whose nearest neighbors are equally far, where there are neighbors."""
+        if not has_neighbors(self.pair.pipeline):
+            return
+        self.progress("comparing rows between neighbors")
+        numbers = [f for f in features if f.kind == "number" and f.minimum is not None]
+        count = int(np.clip(TIES_COST // max(frame.size, 1), *TIES_ROWS))
+        self.compare("ties", probes.ties(frame, numbers, count))
+
     # Limits
 
     def limits(self, frame: pd.DataFrame, features: Features) -> Features:
@@ -135,35 +156,62 @@ class _Gate:
         top = float(np.finfo(dtype).max)
         base = probes.filled(probes.sample(frame, 3), numbers)
         ladders = {(f.name, side): probes.ladder(f, side, top) for f in numbers for side in (-1, 1)}
-        low, high = self.corners(base, ladders, self.reach(base, ladders))
-        self.compare("extremes", probes.inside(base, numbers, low, high, dtype))
+        ends = self.corners(base, ladders, self.reach(base, ladders))
+        low, high = self.drawn_in(frame, base, numbers, ends)
         return tuple(_limited(f, low, high, top) if f.name in low else f for f in features)
 
     def reach(self, base: pd.DataFrame, ladders: Ladders) -> dict[tuple[str, int], int]:
         """How many rungs of each ladder may be climbed, one feature at a time."""
         reach = dict.fromkeys(ladders, 0)
         climbing = list(ladders)
+        differ: set[str] = set()
         for rung in range(1, max(map(len, ladders.values()))):
             climbing = [key for key in climbing if rung < len(ladders[key])]
             rows = probes.each(base, [(name, ladders[name, side][rung]) for name, side in climbing])
             verdicts = self.pair.verdicts(rows, len(base))
-            climbing = [key for key, verdict in zip(climbing, verdicts, strict=True) if verdict == "alike"]
+            # What differs on the first rungs already is left to drawn_in, which has more rows to judge by.
+            differ |= {
+                k[0] for k, v in zip(climbing, verdicts, strict=True) if v == "different" and rung > NEAR_RUNG
+            }
+            climbing = [
+                k for k, v in zip(climbing, verdicts, strict=True) if v != "refused" and k[0] not in differ
+            ]
             reach.update(dict.fromkeys(climbing, rung))
         return reach
 
-    def corners(
-        self, base: pd.DataFrame, ladders: Ladders, reach: dict[tuple[str, int], int]
-    ) -> tuple[dict[str, float], dict[str, float]]:
+    def corners(self, base: pd.DataFrame, ladders: Ladders, reach: dict[tuple[str, int], int]) -> Ends:
         """The ends all features may reach together, the furthest drawn in until they do."""
         names = list(dict.fromkeys(name for name, _ in ladders))
         while True:
             low, high = ({name: ladders[name, s][reach[name, s]] for name in names} for s in (-1, 1))
             rows = probes.together(base, low, high)
             furthest = max(reach.values())
-            if not furthest or self.pair.verdicts(rows, len(rows)) == ["alike"]:
-                break
+            [verdict] = self.pair.verdicts(rows, len(rows))
+            if not furthest or verdict == "alike" or (verdict == "different" and furthest <= NEAR_RUNG):
+                return low, high
             reach = {key: min(rung, furthest - 1) for key, rung in reach.items()}
-        self.compare("extremes", rows)
+
+    def drawn_in(self, frame: pd.DataFrame, base: pd.DataFrame, numbers: list[Feature], ends: Ends) -> Ends:
+        """The ends nearer to the training range, until both answer thousands of rows within alike.
+
+        Both sides of a feature keep to the same multiple of its range, or less where they are refused.
+        Only a constant may be held to its range: all others stay some way beyond it.
+        """
+        dtype = self.pair.conversion.table.dtype
+        cap = {f.name: NEIGHBORS_REACH if has_neighbors(self.pair.pipeline) else np.inf for f in numbers}
+        floor = {f.name: LEAST_REACH if f.minimum != f.maximum else 0.0 for f in numbers}
+        for seed in range(DRAWS):
+            low, high = _capped(numbers, ends, cap, dtype)
+            extremes = [probes.inside(base, numbers, low, high, dtype), probes.together(base, low, high)]
+            spread = probes.spread(frame, numbers, low, high, SPREAD_ROWS // 4, seed)
+            rows = probes.stacked([*extremes, spread])
+            bad = np.array(self.pair.verdicts(rows, 1)) != "alike"
+            tighter = _tighter(cap, floor, probes.outside(rows[bad], numbers))
+            if not bad.any() or tighter == cap:
+                break
+            cap = tighter
+        self.compare("extremes", probes.stacked(extremes))
+        self.compare("spread", spread)
         return low, high
 
     # Missing values and categories
@@ -213,6 +261,38 @@ class _Gate:
         labels = np.concatenate([one.labels for one in singles])
         scores = np.concatenate([one.scores for one in singles])
         self.judge("single", sample, expected, Answers(labels, scores))
+
+
+def _capped(numbers: list[Feature], ends: Ends, cap: dict[str, float], dtype: str) -> Ends:
+    """These ends, or those ``cap`` ranges beyond training where they are nearer."""
+    low, high, kind = dict(ends[0]), dict(ends[1]), np.dtype(dtype).type
+    for feature in numbers:
+        name, first, last = feature.name, feature.minimum or 0.0, feature.maximum or 0.0
+        reach = float(cap[name] * probes.span(feature))
+        if np.isfinite(reach):
+            low[name] = max(low[name], min(float(kind(first - reach)), first))
+            high[name] = min(high[name], max(float(kind(last + reach)), last))
+    return low, high
+
+
+def _tighter(cap: dict[str, float], floor: dict[str, float], outside: Any) -> dict[str, float]:
+    """Caps that leave these rows out: of one feature where one alone is far, else of all of them."""
+    alone = (outside > 0.0).sum(axis=1) == 1
+    out = dict(cap)
+    for place, name in enumerate(cap):
+        mine = outside[alone, place]
+        if (mine > 0.0).any():
+            out[name] = min(out[name], max(_below(mine[mine > 0.0].min()), floor[name]))
+    if out != cap or not len(outside):
+        return out
+    furthest = outside.max(axis=1)
+    limit = _below(furthest[furthest > 0.0].min()) if (furthest > 0.0).any() else 0.0
+    return {name: min(value, max(limit, floor[name])) for name, value in out.items()}
+
+
+def _below(multiple: float) -> float:
+    """The next lower power of ten; 0 below a tenth."""
+    return float(10.0 ** (np.ceil(np.log10(multiple)) - 1)) if multiple > LEAST_REACH else 0.0
 
 
 def _limited(feature: Feature, low: dict[str, float], high: dict[str, float], top: float) -> Feature:

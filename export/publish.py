@@ -5,8 +5,10 @@ import hashlib
 import os
 import re
 import shutil
+import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +20,12 @@ import onnx
 import pandas as pd
 from google.protobuf.message import EncodeError
 from msgspec.structs import replace
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import FeatureUnion, Pipeline
 
 from export import golden as golden_rows
 from export.convert import Conversion, convert
+from export.pair import reason
 from export.parity import check
 from export.train import measure, require, steps, titles, versions
 from server.artifact import MANIFEST_KEY, SCHEMA, Manifest, Parity, Training
@@ -30,6 +35,16 @@ from server.model import Model, load
 FILE = "model.onnx"
 
 UNPROVEN = Parity(rows={}, max_difference=0.0, tolerance=0.0, tie_gap=0.0, ties=0)
+
+KEEPS_ROWS = (
+    "note: this classifier keeps training rows inside the model (support vectors / neighbours): "
+    "pass the file only to those who may see them"
+)
+
+# Where fitted estimators keep rows of their training table, which their graphs then hold.
+_ROWS = {"support_vectors_", "_fit_X", "X_train_"}
+
+LEFTOVER_SECONDS = 24 * 3600
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -67,7 +82,7 @@ def export_pipeline(
     parity gate. ``feature_names``: the columns' names where X is an array. ``class_names``: what to
     call the classes, in the order of ``pipeline.classes_``. ``training``: where the pipeline came
     from, if that is known. ``min_accuracy``: the measured accuracy to insist on. ``progress`` is told
-    each phase.
+    each phase, and where the graph keeps training rows (support vectors, neighbours).
 
     Raises ExportError, and then nothing was written: DataError for the arguments, ConversionError
     for a step that has no graph, ParityError for a graph that answers differently, QualityError for
@@ -77,19 +92,27 @@ def export_pipeline(
     progress("converting")
     conversion = convert(pipeline, X, feature_names)
     names = titles(conversion.classes, class_names)
+    tables = [rows for rows in (X, held_out) if rows is not None]
+    known = [conversion.table.frame(rows) for rows in tables]
+    for rows, frame in zip(tables, known, strict=True):
+        _check_holes(pipeline, conversion, rows, frame)
     if training is None:
         metrics = None if y is None else measure(pipeline, conversion.table.own(X), np.ravel(y), names)
         training = Training(pipeline=steps(pipeline), metrics=metrics, versions=versions())
     require(training.metrics, min_accuracy)
+    training = replace(training, holds_rows=training.holds_rows or _keeps_rows([pipeline], set()))
+    if training.holds_rows:
+        progress(KEEPS_ROWS)
     progress("checking parity")
-    known = [conversion.table.frame(rows) for rows in (X, held_out) if rows is not None]
     draft = _draft(pipeline, conversion, known, name, names, training)
-    model = _load(_embed(conversion.model, draft), golden=False)  # the gate asks more, and names the step
+    model = _load(
+        _embed(conversion.model, draft), conversion, draft, golden=False
+    )  # the gate asks more, and names the step
     parity, features = check(pipeline, conversion, model.run, X, held_out, progress)
     proven = golden_rows.make(pipeline, conversion, features, known)
     manifest = replace(draft, parity=parity, features=features, golden=proven)
     payload = _embed(conversion.model, manifest)
-    _load(payload)
+    _load(payload, conversion, manifest)
     progress("writing")
     path = _store(home, payload)
     return Export(path, int(path.parent.name), len(payload), hashlib.sha256(payload).hexdigest(), manifest)
@@ -97,9 +120,9 @@ def export_pipeline(
 
 def place(models: str | Path, name: str) -> Path:
     """The directory of the model's versions, existing or not. Raises ExportError where it cannot be."""
-    if not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise DataError(
-            f"{name!r} cannot name a model: use up to 128 of A-Z, a-z, 0-9, '.', '_' and '-', "
+            f"{name!r:.200} cannot name a model: use up to 128 of A-Z, a-z, 0-9, '.', '_' and '-', "
             "starting with a letter or digit, so that it works in a URL and as a directory."
         )
     home = Path(models) / name
@@ -109,6 +132,52 @@ def place(models: str | Path, name: str) -> Path:
     if not os.access(ground, os.W_OK | os.X_OK):
         raise ExportError(f"{ground} cannot be written to: change its permissions, or choose another place.")
     return home
+
+
+def _check_holes(pipeline: Any, conversion: Conversion, rows: Any, frame: pd.DataFrame) -> None:
+    """Raise DataError where rows hold NaN or infinity and the pipeline does not take them."""
+    numbers = frame.select_dtypes("number")
+    holes = numbers.columns[~np.isfinite(numbers.to_numpy()).all(axis=0)] if numbers.size else []
+    if not len(holes):
+        return
+    try:
+        pipeline.predict(conversion.table.own(rows))
+    except Exception as error:
+        count = int((~np.isfinite(numbers[holes].to_numpy())).any(axis=1).sum())
+        raise DataError(
+            f"The pipeline refuses the rows ({reason(error)}): {', '.join(map(repr, holes[:5]))} "
+            f"{'hold' if len(holes) > 1 else 'holds'} NaN or infinity, in {count:,} of {len(frame):,} rows. "
+            "Leave those rows out, or fit the pipeline with a step that fills them, such as SimpleImputer "
+            "(for NaN)."
+        ) from error
+
+
+def _keeps_rows(parts: Iterable[Any], seen: set[int]) -> bool:
+    """Whether one of these, or an estimator fitted inside of it, keeps rows of its training table."""
+    return any(_keeps_them(part, seen) for part in parts)
+
+
+def _keeps_them(part: Any, seen: set[int]) -> bool:
+    if isinstance(part, (list, tuple)):
+        return _keeps_rows(part, seen)
+    if isinstance(part, dict):
+        return _keeps_rows(part.values(), seen)
+    estimates = hasattr(part, "get_params") or type(part).__module__.startswith("sklearn.")
+    # What selects columns leaves nothing but a list of them in the graph.
+    if not estimates or isinstance(part, type) or hasattr(part, "get_support") or id(part) in seen:
+        return False
+    seen.add(id(part))
+    own = getattr(part, "__dict__", {})
+    if _ROWS & own.keys():
+        return True
+    if "best_estimator_" in own:
+        return _keeps_them(own["best_estimator_"], seen)
+    # Parameters are not fitted: but those of a Pipeline are.
+    fitted_here = isinstance(part, (Pipeline, FeatureUnion, FrozenEstimator)) or not hasattr(
+        part, "get_params"
+    )
+    unfitted = set() if fitted_here else set(part.get_params(deep=False))
+    return _keeps_rows((value for name, value in own.items() if name not in unfitted), seen)
 
 
 def _draft(
@@ -137,9 +206,15 @@ def _draft(
 
 
 def _embed(graph: onnx.ModelProto, manifest: Manifest) -> bytes:
+    try:
+        text = msgspec.json.encode(manifest).decode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"A name or a category holds {error.object!r:.80}, which is no Unicode text: replace it."
+        ) from error
     model = onnx.ModelProto()
     model.CopyFrom(graph)
-    onnx.helper.set_model_props(model, {MANIFEST_KEY: msgspec.json.encode(manifest).decode()})
+    onnx.helper.set_model_props(model, {MANIFEST_KEY: text})
     try:
         payload: bytes = model.SerializeToString(deterministic=True)
         return payload
@@ -149,17 +224,34 @@ def _embed(graph: onnx.ModelProto, manifest: Manifest) -> bytes:
         ) from error
 
 
-def _load(payload: bytes, golden: bool = True) -> Model:
+def _load(payload: bytes, conversion: Conversion, manifest: Manifest, golden: bool = True) -> Model:
+    """As a server loads it; what it finds wrong is said of the pipeline."""
     try:
         return load(payload, golden=golden)
     except ArtifactError as error:
-        raise ConversionError(f"The server refuses the converted pipeline: {error}") from error
+        steps = " -> ".join(step.partition("(")[0] for step in manifest.training.pipeline)
+        suspects = f"{', '.join(conversion.foreign)}, which skl2onnx converted," if conversion.foreign else ""
+        raise ConversionError(
+            f"The graph made of {steps} cannot be served: {_explained(error)}. "
+            f"Replace {suspects or 'its last step'} by another estimator; nothing was written."
+        ) from error
+
+
+def _explained(error: ArtifactError) -> str:
+    """The first line of the server's refusal; of a null in the manifest, what put it there."""
+    text = reason(error)
+    null = re.search(r"got `null` - at `\$\.?([^`]*)`", text)
+    if null:
+        return f"a number of its manifest ({null[1]}) is NaN or infinite"
+    return text if len(text) <= 300 else f"{text[:300]} ..."
 
 
 def _store(home: Path, payload: bytes) -> Path:
     """Write the next version: a directory beside the others, renamed once its bytes are on disk."""
     staging = home / f".new-{uuid.uuid4().hex}"
+    made = [folder for folder in (home, *home.parents) if not folder.exists()]
     try:
+        _sweep(home)
         staging.mkdir(parents=True)
         _write(staging / FILE, payload)
         return _claim(staging, home) / FILE
@@ -167,6 +259,17 @@ def _store(home: Path, payload: bytes) -> Path:
         raise ExportError(f"{home} cannot be written to ({error.strerror}): no version was added.") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        with suppress(OSError):  # not empty: a version was written, by this export or another
+            for folder in made:
+                folder.rmdir()
+
+
+def _sweep(home: Path) -> None:
+    """Remove what exports that were killed more than a day ago left behind."""
+    for leftover in home.glob(".new-*"):
+        with suppress(OSError):  # another export was faster
+            if time.time() - leftover.lstat().st_mtime > LEFTOVER_SECONDS:
+                shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _claim(staging: Path, home: Path) -> Path:

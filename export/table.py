@@ -26,7 +26,7 @@ class Table:
     In a frame numbers are float64 (float32 where the user's are) with NaN for missing, categories
     are text with None for missing. ``labels`` are the columns' own names or positions, ``positions``
     their places among the ``width`` columns the pipeline was fitted on, ``blanks`` what the user's
-    rows hold for a missing category.
+    rows hold for a missing category. ``narrow`` are the float32 columns of a table that is float64.
     """
 
     names: tuple[str, ...]
@@ -38,26 +38,35 @@ class Table:
     dtype: Literal["float32", "float64"]
     text: tuple[str | None, ...]
     blanks: tuple[object, ...]
+    narrow: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) -> "Table":
         """Read the shape off representative rows. Raises ConversionError where there is none."""
         raw = _raw(pipeline, X)
-        raw = raw[_wanted(pipeline, raw)]
-        labels = tuple(raw.columns)
+        labels = tuple(_wanted(pipeline, raw))
+        if feature_names is not None:
+            # They follow the rows' columns, the features those the pipeline was fitted on.
+            own = [label for label in raw.columns if label in labels]
+            given = dict(zip(own, _distinct(feature_names, len(own)), strict=True))
+            feature_names = [given[label] for label in labels]
+        raw = raw[list(labels)]
         names = _names(pipeline, labels, feature_names, isinstance(X, pd.DataFrame))
         kinds = tuple(_kind(raw[label], name) for label, name in zip(labels, names, strict=True))
         floats = all(str(dtype) == "float32" for dtype in raw.dtypes)
+        _check_floats(raw)
+        narrow = () if floats else tuple(str(label) for label in labels if str(raw[label].dtype) == "float32")
         return cls(
             names=names,
             kinds=kinds,
             labels=labels,
             positions=_positions(pipeline, labels),
             width=int(getattr(pipeline, "n_features_in_", len(labels))),
-            framed=hasattr(pipeline, "feature_names_in_") or _has_unnamed_frame(pipeline, X),
+            framed=_fitted_names(pipeline) is not None or _has_unnamed_frame(pipeline, X),
             dtype="float32" if floats and len(labels) else "float64",
             text=tuple(_text_dtype(raw[label]) for label in labels),
             blanks=tuple(_blank(raw[label]) for label in labels),
+            narrow=narrow,
         )
 
     def frame(self, X: Rows) -> pd.DataFrame:
@@ -127,7 +136,7 @@ def _raw(pipeline: Any, X: Rows) -> pd.DataFrame:
         if values.ndim != 2:
             raise ConversionError(f"the rows must be a table of two dimensions, not of {values.ndim}")
         raw = pd.DataFrame(values)
-        fitted = getattr(pipeline, "feature_names_in_", None)
+        fitted = _fitted_names(pipeline)
         if fitted is not None and len(fitted) == raw.shape[1]:
             raw.columns = pd.Index(fitted)
     if not len(raw) or not raw.shape[1]:
@@ -139,8 +148,8 @@ def _raw(pipeline: Any, X: Rows) -> pd.DataFrame:
 
 
 def _wanted(pipeline: Any, raw: pd.DataFrame) -> list[Hashable]:
-    """Labels of the columns the pipeline was fitted on and looks at, in the rows' own order."""
-    fitted = getattr(pipeline, "feature_names_in_", None)
+    """Labels of the columns the pipeline was fitted on and looks at, in that order."""
+    fitted = _fitted_names(pipeline)
     if fitted is None:
         expected = getattr(pipeline, "n_features_in_", raw.shape[1])
         if raw.shape[1] != expected:
@@ -155,7 +164,15 @@ def _wanted(pipeline: Any, raw: pd.DataFrame) -> list[Hashable]:
     lacking = [str(name) for name in fitted if name in used and name not in raw.columns]
     if lacking:
         raise ConversionError(f"the rows lack the column(s) {', '.join(lacking)} the pipeline was fitted on")
-    return [label for label in raw.columns if label in used]
+    return [name for name in fitted if name in used]
+
+
+def _fitted_names(pipeline: Any) -> Sequence[Hashable] | None:
+    """The columns it was fitted on, in that order, if they had names."""
+    fitted = getattr(pipeline, "feature_names_in_", None)
+    if fitted is None:
+        fitted = getattr(_first(pipeline), "feature_names_in_", None)
+    return None if fitted is None else list(fitted)
 
 
 def _first(step: Any) -> Any:
@@ -176,7 +193,7 @@ def _looked_at(transformer: ColumnTransformer) -> set[int]:
 
 
 def _positions(pipeline: Any, labels: tuple[Hashable, ...]) -> tuple[int, ...]:
-    fitted = getattr(pipeline, "feature_names_in_", None)
+    fitted = _fitted_names(pipeline)
     if fitted is None:
         return tuple(range(len(labels)))
     places = {name: i for i, name in enumerate(fitted)}
@@ -192,12 +209,28 @@ def _names(
     pipeline: Any, labels: tuple[Hashable, ...], given: Sequence[str] | None, framed: bool
 ) -> tuple[str, ...]:
     if given is not None:
-        if len(set(given)) != len(given) or len(given) != len(labels):
-            raise ConversionError(f"feature_names must be {len(labels)} different names, one per column")
         return tuple(str(name) for name in given)
-    if framed or hasattr(pipeline, "feature_names_in_"):
+    if framed or _fitted_names(pipeline) is not None:
         return tuple(str(label) for label in labels)
     return tuple(f"feature_{label}" for label in labels)
+
+
+def _distinct(given: Sequence[str], count: int) -> Sequence[str]:
+    if len(set(given)) != len(given) or len(given) != count:
+        raise ConversionError(f"feature_names must be {count} different names, one per column")
+    return given
+
+
+def _check_floats(raw: pd.DataFrame) -> None:
+    odd = sorted(
+        {str(dtype) for dtype in raw.dtypes if dtype.kind == "f"}
+        - {"float32", "float64", "Float32", "Float64"}
+    )
+    if odd:
+        raise ConversionError(
+            f"the rows hold {odd[0]}, in which no graph computes; "
+            "fit the pipeline on float64: X.astype('float64')"
+        )
 
 
 def _kind(column: pd.Series, name: str) -> Kind:

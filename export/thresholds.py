@@ -64,13 +64,27 @@ def _inside(step: Any, prefix: Prefix) -> Iterator[tuple[Any, Prefix]]:
     elif isinstance(step, Pipeline):
         head = step[:-1]
         yield step.steps[-1][1], _chained(prefix, head.transform) if len(head.steps) else prefix
-    elif isinstance(step, CalibratedClassifierCV):
+    else:
+        yield from _members(step, prefix)
+
+
+def _members(step: Any, prefix: Prefix) -> Iterator[tuple[Any, Prefix]]:
+    """The classifiers of an ensemble of any kind; the last of a stack meets what the others say."""
+    if isinstance(step, CalibratedClassifierCV):
         yield from ((member.estimator, prefix) for member in step.calibrated_classifiers_)
     elif isinstance(step, BaggingClassifier):
         for estimator, features in zip(step.estimators_, step.estimators_features_, strict=True):
             yield estimator, _chained(prefix, _picker(features))
     elif isinstance(step, (VotingClassifier, StackingClassifier)):
         yield from ((estimator, prefix) for estimator in step.estimators_)
+    if isinstance(step, StackingClassifier):
+        yield step.final_estimator_, _chained(prefix, step.transform)
+
+
+def innermost(step: Any) -> list[Any]:
+    """The classifiers inside that have none inside themselves."""
+    inner = [estimator for estimator, _ in _inside(step, lambda rows: rows)]
+    return [leaf for estimator in inner for leaf in innermost(estimator)] if inner else [step]
 
 
 def _chained(first: Prefix, second: Prefix) -> Prefix:

@@ -87,7 +87,6 @@ class Fitted:
     pipeline: Pipeline
     train: pd.DataFrame
     held_out: pd.DataFrame
-    class_names: tuple[str, ...]
     training: Training
 
 
@@ -115,7 +114,7 @@ def train(dataset: Dataset, scaler: str, classifier: str, seed: int = 0, held_ou
         curve=losses,
         versions=versions(),
     )
-    return Fitted(pipeline, fit_rows, test_rows, dataset.class_names, training)
+    return Fitted(pipeline, fit_rows, test_rows, training)
 
 
 def build(features: pd.DataFrame, scaler: str, classifier: str, seed: int) -> Pipeline:
@@ -183,7 +182,12 @@ def titles(classes: Sequence[int | str], class_names: Sequence[str] | None) -> t
 
 
 def curve(pipeline: Pipeline, rows: Any, labels: npt.NDArray[Any]) -> Curve | None:
-    """The training loss of classifiers that are fitted in epochs or stages, else None."""
+    """The training loss of classifiers that are fitted in epochs or stages; None where it is not finite."""
+    found = _curve(pipeline, rows, labels)
+    return found if found is not None and np.isfinite(found.loss).all() else None
+
+
+def _curve(pipeline: Pipeline, rows: Any, labels: npt.NDArray[Any]) -> Curve | None:
     classifier = pipeline[-1]
     if isinstance(classifier, MLPClassifier):
         return Curve(unit="epoch", loss=tuple(float(loss) for loss in classifier.loss_curve_))

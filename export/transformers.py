@@ -29,6 +29,7 @@ from sklearn.preprocessing import (
     FunctionTransformer,
     MaxAbsScaler,
     MinMaxScaler,
+    Normalizer,
     OneHotEncoder,
     OrdinalEncoder,
     RobustScaler,
@@ -96,6 +97,26 @@ def _clip(graph: Graph, columns: Columns, low: float, high: float) -> Columns:
     # Clip is free to lose a NaN; NumPy's keeps it.
     kept = graph.add("Where", graph.add("IsNaN", x), x, clipped)
     return Tensor(kept, dtype, len(columns)).columns()
+
+
+def _normalise(graph: Graph, normalizer: Normalizer, columns: Columns) -> Columns:
+    dtype = _number_type(columns)
+    x = graph.matrix(columns, dtype)
+    if normalizer.norm == "l2":
+        total = graph.add("ReduceSum", graph.add("Mul", x, x), graph.constant(np.array([1], np.int64)))
+        norm = graph.add("Sqrt", total)
+    else:
+        op = "ReduceMax" if normalizer.norm == "max" else "ReduceSum"
+        norm = graph.add(op, graph.add("Abs", x), graph.constant(np.array([1], np.int64)))
+    # scikit-learn leaves rows as they are whose norm is about zero.
+    tiny = graph.add("Less", norm, graph.constant(np.array(10 * np.finfo(dtype).eps, dtype)))
+    divisor = graph.add("Where", tiny, graph.constant(np.array(1.0, dtype)), norm)
+    return Tensor(graph.add("Div", x, divisor), dtype, len(columns)).columns()
+
+
+def rounds(transformer: Any) -> bool:
+    """May its recipe differ in the last digit? NumPy sums a row in an order that depends on its layout."""
+    return isinstance(transformer, Normalizer) and transformer.norm != "max"
 
 
 def _blocks(columns: Columns) -> dict[bool, list[int]]:
@@ -349,6 +370,7 @@ RECIPES: dict[type, Recipe] = {
     RobustScaler: _robust,
     MinMaxScaler: _min_max,
     MaxAbsScaler: _max_abs,
+    Normalizer: _normalise,
     SimpleImputer: _impute,
     OneHotEncoder: _one_hot,
     OrdinalEncoder: _ordinal,

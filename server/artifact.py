@@ -115,7 +115,10 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where the pipeline came from. ``fingerprint`` is the sha256 of the training table."""
+    """Where the pipeline came from. ``fingerprint`` is the sha256 of the training table.
+
+    ``holds_rows``: the graph itself keeps rows of that table (support vectors, neighbours).
+    """
 
     pipeline: tuple[str, ...]
     data: str | None = None
@@ -127,6 +130,7 @@ class Training(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     metrics: Metrics | None = None
     curve: Curve | None = None
     versions: dict[str, str] = {}
+    holds_rows: bool = False
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

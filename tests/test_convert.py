@@ -25,7 +25,7 @@ from sklearn.ensemble import (
     VotingClassifier,
 )
 from sklearn.feature_selection import SelectKBest
-from sklearn.impute import SimpleImputer
+from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import (
     LinearRegression,
     LogisticRegression,
@@ -34,17 +34,22 @@ from sklearn.linear_model import (
     RidgeClassifier,
     SGDClassifier,
 )
-from sklearn.model_selection import GridSearchCV
-from sklearn.naive_bayes import GaussianNB
+from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV, TunedThresholdClassifierCV
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.naive_bayes import BernoulliNB, ComplementNB, GaussianNB, MultinomialNB
 from sklearn.neighbors import KNeighborsClassifier, RadiusNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
+    KBinsDiscretizer,
     MaxAbsScaler,
     MinMaxScaler,
+    Normalizer,
     OneHotEncoder,
     OrdinalEncoder,
+    PolynomialFeatures,
+    QuantileTransformer,
     RobustScaler,
     StandardScaler,
 )
@@ -52,6 +57,7 @@ from sklearn.svm import SVC, LinearSVC, NuSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from export.convert import Conversion, convert, feeds
+from export.thresholds import near
 from server.artifact import MISSING_CATEGORY
 from server.errors import ConversionError
 
@@ -258,6 +264,79 @@ def test_float32_rows_stay_float32() -> None:
         assert [item.dtype for item in conversion.inputs] == ["float32"]
 
 
+@pytest.mark.parametrize(
+    "classifier",
+    [GaussianNB(), LogisticRegression(), LinearDiscriminantAnalysis(), MLPClassifier((5,), max_iter=5)],
+    ids=lambda classifier: type(classifier).__name__,
+)
+def test_what_a_classifier_learned_in_float32_goes_into_float64(classifier: Any) -> None:
+    """Its parameters may be float32 where the rows are; the graph computes in float64 and differs by that."""
+    X, y = load_iris(return_X_y=True)
+    X = X.astype(np.float32)
+    conversion = same(fitted(make_pipeline(StandardScaler(), classifier), X, y), X, X, tolerance=1e-5)
+    assert [item.dtype for item in conversion.inputs] == ["float32"]
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2", "max"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_rows_of_zeros_are_left_as_they_are_by_a_normalizer(norm: Any, dtype: Any) -> None:
+    """Nothing is divided by a norm of zero, or one so small that scikit-learn takes it for zero."""
+    X, y = load_iris(return_X_y=True)
+    X = (X - X.mean(axis=0)).astype(dtype)
+    pipeline = fitted(make_pipeline(Normalizer(norm=norm), LogisticRegression()), X, y)
+    small = [X[:1] * size for size in (1e-7, 1e-15, 1e-16, 1e-30)]
+    rows = np.vstack([X, 0 * X[:2], -0.0 * X[:1], *small]).astype(dtype)
+    assert np.isfinite(pipeline.predict_proba(rows)).all()
+    assert same(pipeline, X, rows).foreign == ()
+
+
+def test_trees_behind_a_normalizer_see_its_very_numbers() -> None:
+    """A norm that is a maximum has no rounding error: rows beside the splits fall to the right side."""
+    X, y = load_iris(return_X_y=True)
+    X = X - X.mean(axis=0)
+    forest = RandomForestClassifier(20, random_state=0)
+    pipeline = fitted(make_pipeline(Normalizer(norm="max"), forest), X, y)
+    table = convert(pipeline, X).table
+    beside = near(pipeline, table, table.frame(X), limit=2000).to_numpy()
+    assert len(beside) > 100
+    same(pipeline, X, np.vstack([beside, np.zeros((2, 4))]))
+
+
+@pytest.mark.parametrize("classifier", [MultinomialNB(), ComplementNB(), BernoulliNB(binarize=0.4)])
+def test_other_kinds_of_naive_bayes_go_through_skl2onnx(classifier: Any) -> None:
+    """They are among the few that were compared on many rows and found right."""
+    X, y = load_iris(return_X_y=True)
+    conversion = same(fitted(make_pipeline(MinMaxScaler(), classifier), X[::2], y[::2]), X, X)
+    assert len(conversion.foreign) == 1
+
+
+def test_quantiles_are_exact_before_trees() -> None:
+    """The quantile transformer of skl2onnx puts rows beside the splits where scikit-learn has them."""
+    X, y = load_iris(return_X_y=True)
+    forest = RandomForestClassifier(10, random_state=0)
+    pipeline = fitted(make_pipeline(QuantileTransformer(n_quantiles=30), forest), X, y)
+    table = convert(pipeline, X).table
+    same(pipeline, X, near(pipeline, table, table.frame(X), limit=1000).to_numpy())
+
+
+@pytest.mark.parametrize("passthrough", [False, True])
+def test_rows_beside_the_splits_of_a_stack_are_found(passthrough: bool) -> None:
+    """The last classifier of a stack splits what the others say, and the columns that pass through."""
+    X, y = load_iris(return_X_y=True)
+    stack = StackingClassifier(
+        [("a", DecisionTreeClassifier(max_depth=2, random_state=0))],
+        final_estimator=DecisionTreeClassifier(max_depth=4, random_state=0),
+        passthrough=passthrough,
+        cv=2,
+    )
+    pipeline = fitted(make_pipeline(StandardScaler(), stack), X, y)
+    table = convert(pipeline, X).table
+    beside = near(pipeline, table, table.frame(X), limit=1000).to_numpy()
+    leaves = stack.final_estimator_.apply(stack.transform(pipeline[0].transform(beside)))
+    assert len(set(leaves)) > 1
+    same(pipeline, X, beside)
+
+
 def test_searches_unions_and_selections_are_seen_through() -> None:
     """The best pipeline of a search, with a union and a selection inside, one part by skl2onnx."""
     X, y = load_iris(return_X_y=True)
@@ -308,6 +387,19 @@ class Logarithm(TransformerMixin, BaseEstimator):
         (make_pipeline(Logarithm(), GaussianNB()), r"'logarithm' \(Logarithm\).*before the pipeline"),
         (VotingClassifier([("a", GaussianNB())]), "VotingClassifier.*voting='soft'"),
         (CalibratedClassifierCV(GaussianNB(), method="temperature"), "'temperature'.*'sigmoid'"),
+        (make_pipeline(Normalizer(), DecisionTreeClassifier()), "'normalizer'.*without trees"),
+        (make_pipeline(PCA(2), HistGradientBoostingClassifier(max_iter=2)), "'pca'.*without trees"),
+        (make_pipeline(PolynomialFeatures(), GaussianNB()), "'polynomialfeatures'.*before the pipeline"),
+        (
+            make_pipeline(KBinsDiscretizer(2, encode="onehot-dense"), GaussianNB()),
+            "'kbinsdiscretizer'.*before the pipeline",
+        ),
+        (make_pipeline(KNNImputer(), GaussianNB()), "'knnimputer'.*SimpleImputer"),
+        (OneVsRestClassifier(GaussianNB()), "OneVsRestClassifier.*all classes at once"),
+        (
+            StackingClassifier([("a", LinearSVC())], final_estimator=DecisionTreeClassifier(), cv=2),
+            r"final_estimator without trees, such as LogisticRegression\(\)",
+        ),
         (SVC(decision_function_shape="ovo"), "decision_function_shape='ovr'"),
         (RadiusNeighborsClassifier(9.0), "KNeighborsClassifier"),
         (KNeighborsClassifier(weights=lambda distance: distance), "'uniform' or 'distance'"),
@@ -331,6 +423,57 @@ def test_what_has_no_graph_is_refused_with_a_remedy(step: Any, sentence: str) ->
     pipeline = fitted(sparse, X, answers)
     with pytest.raises(ConversionError, match=sentence):
         convert(pipeline, X)
+
+
+@pytest.mark.parametrize("inside", [LogisticRegression(), RandomForestClassifier(5, random_state=0)])
+def test_a_threshold_of_ones_own_is_refused(inside: Any) -> None:
+    """A graph's label is its best score's; another threshold would be lost, wherever it is."""
+    X, y = load_iris(return_X_y=True)
+    for step in (FixedThresholdClassifier(inside, threshold=0.3), TunedThresholdClassifierCV(inside, cv=2)):
+        for outer in (step, make_pipeline(StandardScaler(), step), BaggingClassifier(step, 2)):
+            pipeline = fitted(outer, X, y == 0)
+            with pytest.raises(ConversionError, match=r"export its estimator_ and compare"):
+                convert(pipeline, X)
+
+
+def test_columns_may_come_in_another_order() -> None:
+    """Features are in the order the pipeline was fitted on, whatever that of the rows given for export."""
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    turned = X[X.columns[::-1]].assign(more=0.0)
+    scaled = make_pipeline("passthrough", StandardScaler(), LogisticRegression())
+    for step in (scaled, GridSearchCV(make_pipeline(StandardScaler(), GaussianNB()), {}, cv=2)):
+        pipeline = fitted(step, X, y)
+        conversion = convert(pipeline, turned)
+        assert [feature.name for feature in conversion.features] == list(X.columns)
+        own = conversion.table.own(turned)
+        labels, _ = run(conversion, feeds(conversion, turned))
+        assert labels.tolist() == pipeline.predict(own).tolist() == pipeline.predict(X).tolist()
+        with pytest.raises(ConversionError, match="lack the column"):
+            convert(pipeline, turned[turned.columns[1:]])
+
+
+def test_names_given_follow_the_rows() -> None:
+    """feature_names name the columns of these rows; the features keep the pipeline's order."""
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    pipeline = fitted(make_pipeline(StandardScaler(), LogisticRegression()), X, y)
+    conversion = convert(pipeline, X[X.columns[::-1]], feature_names=["d", "c", "b", "a"])
+    assert [feature.name for feature in conversion.features] == ["a", "b", "c", "d"]
+
+
+def test_floats_of_several_precisions_are_refused_before_trees() -> None:
+    """scikit-learn computes with each column in its own precision, a graph in one; the remedy is named."""
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    X.columns = list("abcd")
+    mixed = X.astype({"a": "float32", "c": "float32"})
+    columns = make_column_transformer((StandardScaler(), ["a", "c"]), remainder="passthrough")
+    for classifier in (RandomForestClassifier(3), HistGradientBoostingClassifier(max_iter=2)):
+        same(fitted(make_pipeline(StandardScaler(), classifier), mixed, y), mixed, mixed)
+        with pytest.raises(ConversionError, match=r"column\(s\) a, c, .*X\.astype\('float64'\)"):
+            convert(fitted(make_pipeline(columns, classifier), mixed, y), mixed)
+    same(fitted(make_pipeline(columns, LogisticRegression()), mixed, y), mixed, mixed, tolerance=1e-5)
+    half = X.astype("float16")
+    with pytest.raises(ConversionError, match=r"float16.*X\.astype\('float64'\)"):
+        convert(fitted(make_pipeline(MinMaxScaler(), GaussianNB()), half, y), half)
 
 
 def test_wrong_rows_are_refused() -> None:

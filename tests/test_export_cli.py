@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from export.__main__ import main
+from export.publish import KEEPS_ROWS
 from server.model import load
 
 
@@ -174,13 +175,15 @@ def test_convert_without_a_target_measures_nothing(iris, tmp_path, capsys):
         (["array", "--sample", "short.csv"], "4"),
         (["frame", "--sample", "iris.csv", "--min-accuracy", "0.5"], "give the target"),
         (["frame", "--sample", "iris.csv", "--name", "a/b"], "cannot name a model"),
-        (["number", "--sample", "iris.csv"], ""),
+        (["number", "--sample", "iris.csv"], "holds an int, not a fitted classifier"),
+        (["dict", "--sample", "iris.csv"], "holds a dict of 1, not a fitted classifier or pipeline: save"),
     ],
 )
 def test_convert_refuses_in_one_line(iris, tmp_path, capsys, monkeypatch, arguments, sentence):
     """Exit status 1, nothing written, no traceback."""
     monkeypatch.chdir(tmp_path)
     joblib.dump(42, tmp_path / "number")
+    joblib.dump({"pipeline": joblib.load(tmp_path / "frame")}, tmp_path / "dict")
     pd.read_csv(iris).drop(columns="petal width (cm)").iloc[:, :3].to_csv("short.csv", index=False)
     assert main(["convert", *arguments, "--models", "models"]) == 1
     error = capsys.readouterr().err.splitlines()[-1]
@@ -202,6 +205,9 @@ def test_convert_refuses_in_one_line(iris, tmp_path, capsys, monkeypatch, argume
         ["train", "iris", "--held-out", "1.5"],
         ["train", "iris", "--held-out", "some"],
         ["train", "iris", "--seed", "x"],
+        ["train", "iris", "--seed", "-1"],
+        ["train", "iris", "--min-accuracy", "2"],
+        ["train", "iris", "--min-accuracy", "nan"],
         ["convert", "fitted.joblib"],
     ],
 )
@@ -210,7 +216,23 @@ def test_wrong_usage_exits_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as left:
         main(arguments)
     assert left.value.code == 2
-    assert "usage: python -m export" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "usage: python -m export" in error
+    assert "_fraction" not in error
+
+
+def test_a_model_that_keeps_training_rows_is_noted(tmp_path, capsys):
+    """On stderr, in one sentence, beside the phases."""
+    assert main(["train", "iris", "--classifier", "svc", "--models", str(tmp_path)]) == 0
+    noted = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert noted == [KEEPS_ROWS]
+    assert load((tmp_path / "iris" / "1" / "model.onnx").read_bytes()).manifest.training.holds_rows
+
+
+def test_a_directory_is_no_table(tmp_path, capsys):
+    """Said of the file, not of a model's name made of it."""
+    assert main(["train", "--data", ".", "--target", "y", "--models", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == "error: . is a directory: name a .csv or .parquet file.\n"
 
 
 def test_help_says_that_a_joblib_file_runs_code(capsys):

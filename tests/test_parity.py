@@ -11,24 +11,32 @@ import onnx
 import onnxruntime
 import pandas as pd
 import pytest
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import (
+    BaggingClassifier,
     ExtraTreesClassifier,
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
 )
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, PowerTransformer, StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from export.convert import Conversion, convert
+from export.pair import has_neighbors
 from export.parity import check
 from export.thresholds import near
 from server.errors import ParityError
@@ -246,3 +254,71 @@ def test_progress_is_told() -> None:
     check(pipeline, conversion, runner(conversion.model), X, progress=lines.append)
     assert any("extremes" in line for line in lines)
     assert any("missing" in line for line in lines)
+
+
+@pytest.mark.parametrize("weights", ["uniform", "distance"])
+def test_neighbors_equally_far_are_caught(weights: str) -> None:
+    """Whole numbers: many rows of a table are as far from one another, and chance decides who votes."""
+    random = np.random.default_rng(0)
+    X = np.c_[random.integers(0, 50, 300), random.integers(0, 30, 300)].astype(float)
+    pipeline = make_pipeline(KNeighborsClassifier(weights=weights)).fit(X, random.integers(0, 2, 300))
+    with pytest.raises(ParityError, match=r"equally far .* no defined order: scale .*StandardScaler"):
+        checked(pipeline, X)
+
+
+def test_neighbors_without_ties_pass_and_stay_near() -> None:
+    """Where every training row votes, by its closeness, ties are no matter; rows may lie ten ranges out."""
+    X, y = load_iris(return_X_y=True)
+    pipeline = make_pipeline(StandardScaler(), KNeighborsClassifier(len(X), weights="distance")).fit(X, y)
+    parity, features = checked(pipeline, X)
+    assert parity.rows["ties"] >= 12_000
+    for feature in features.values():
+        span = feature.maximum - feature.minimum
+        assert feature.maximum < feature.highest <= feature.maximum + 10.001 * span
+        assert feature.minimum - feature.lowest == pytest.approx(feature.highest - feature.maximum)
+
+
+def test_neighbors_are_found_inside_other_estimators() -> None:
+    """However deep: in a search, calibration, bagging, a vote, or at the end of a stack."""
+    X, y = load_iris(return_X_y=True)
+    neighbors, linear = KNeighborsClassifier(), LogisticRegression(max_iter=1000)
+    for outer in (
+        GridSearchCV(make_pipeline(StandardScaler(), neighbors), {}, cv=2),
+        CalibratedClassifierCV(neighbors, cv=2),
+        BaggingClassifier(neighbors, 2),
+        VotingClassifier([("linear", linear), ("neighbors", neighbors)], voting="soft"),
+        StackingClassifier([("linear", linear)], neighbors, cv=2),
+    ):
+        assert has_neighbors(make_pipeline(StandardScaler(), outer).fit(X, y))
+    assert not has_neighbors(make_pipeline(StandardScaler(), linear).fit(X, y))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("kind", ["constant column", "float32"])
+def test_far_rows_within_the_limits_are_right(kind: str) -> None:
+    """Rows of all magnitudes that the server would answer are answered as the pipeline does."""
+    X, y = load_iris(return_X_y=True)
+    X = np.c_[X, np.full(len(X), 3.0)] if kind == "constant column" else X.astype(np.float32)
+    classifier = GaussianNB() if kind == "constant column" else MLPClassifier((30,), random_state=0)
+    pipeline = make_pipeline(classifier).fit(X, y)
+    parity, features = checked(pipeline, X)
+    assert parity.rows["spread"] >= 2000
+    random, top = np.random.default_rng(3), float(np.finfo(X.dtype).max)
+    lowest = np.array([-top if f.lowest is None else f.lowest for f in features.values()])
+    highest = np.array([top if f.highest is None else f.highest for f in features.values()])
+    far = np.where(random.random((1000, X.shape[1])) < 0.5, lowest, highest)
+    rows = np.clip(far * 10 ** -random.uniform(0, 8, far.shape), lowest, highest).astype(X.dtype)
+    conversion = convert(pipeline, X)
+    served = runner(conversion.model)(conversion.table.feeds(conversion.table.frame(rows), conversion.inputs))
+    assert np.abs(served[1] - pipeline.predict_proba(rows)).max() < 2e-5
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_limits_lie_beyond_the_training_range() -> None:
+    """Ordinary values just outside of it are never refused, on either side."""
+    X, y = load_iris(return_X_y=True)
+    pipeline = make_pipeline(StandardScaler(), MLPClassifier((10,), max_iter=50, random_state=0)).fit(X, y)
+    for feature in checked(pipeline, X)[1].values():
+        reach = 0.1 * (feature.maximum - feature.minimum) * 0.999
+        assert feature.lowest is None or feature.lowest <= feature.minimum - reach
+        assert feature.highest is None or feature.highest >= feature.maximum + reach

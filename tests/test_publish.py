@@ -5,21 +5,30 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pandas as pd
 import pytest
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
+from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
+from sklearn.feature_selection import SelectFromModel
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.svm import SVC, NuSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from export import ConversionError, DataError, ExportError, QualityError, export_pipeline
+from export import ConversionError, DataError, ExportError, ParityError, QualityError, export_pipeline
+from export.publish import KEEPS_ROWS, _explained, _keeps_rows
 from server import artifact
+from server.errors import ArtifactError
 
 X, Y = load_iris(return_X_y=True)
 NAMES = ["a", "b", "c", "d"]
@@ -211,6 +220,108 @@ for _ in range(6):
     assert versions == list(range(1, 13))
     for path in tmp_path.rglob("model.onnx"):
         assert artifact.read(path.read_bytes()).name == "m"
+
+
+@pytest.mark.parametrize("fault", ["SIGINT", "full"])
+def test_an_interrupted_write_leaves_no_folder(tmp_path, fault):
+    """Ctrl-C and a full disk in the middle of writing: what the export made is gone, what was there stays."""
+    stop = f"""
+import errno
+import export.publish as publish
+def write(path, payload):
+    path.write_bytes(payload[:100])
+    if {fault!r} == "full":
+        raise OSError(errno.ENOSPC, "No space left on device")
+    raise KeyboardInterrupt
+publish._write = write
+try:
+    export_pipeline(pipeline, X, name="m", models=models + "/new/models", feature_names=list("abcd"))
+except (KeyboardInterrupt, ExportError) as error:
+    sys.exit(type(error).__name__)
+"""
+    assert run(tmp_path, stop).stderr.strip() == {"full": "ExportError", "SIGINT": "KeyboardInterrupt"}[fault]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_leftovers_of_killed_exports_are_removed_a_day_later(pipeline, tmp_path):
+    """A younger one may belong to an export that is still writing."""
+    old, young = tmp_path / "m" / ".new-old", tmp_path / "m" / ".new-young"
+    for leftover in (old, young):
+        leftover.mkdir(parents=True)
+        (leftover / "model.onnx").write_bytes(b"half")
+    os.utime(old, (time.time() - 100_000,) * 2)
+    export_pipeline(pipeline, X, name="m", models=tmp_path, feature_names=NAMES)
+    assert not old.exists()
+    assert young.exists()
+
+
+@pytest.mark.parametrize(
+    ("classifier", "holds"),
+    [(SVC(), True), (KNeighborsClassifier(150), True), (LogisticRegression(max_iter=1000), False)],
+)
+def test_a_file_that_holds_training_rows_says_so(tmp_path, classifier, holds):
+    """In the manifest, and to whoever exports it."""
+    told = []
+    fitted = make_pipeline(StandardScaler(), classifier).fit(X, Y)
+    exported = export_pipeline(
+        fitted, X, name="m", models=tmp_path, feature_names=NAMES, progress=told.append
+    )
+    assert artifact.read(exported.path.read_bytes()).training.holds_rows is holds
+    assert (KEEPS_ROWS in told) is holds
+
+
+@pytest.mark.parametrize(
+    ("classifier", "holds"),
+    [
+        (NuSVC(), True),
+        (GridSearchCV(KNeighborsClassifier(), {"n_neighbors": [3, 5]}), True),
+        (BaggingClassifier(SVC(), 3), True),
+        (CalibratedClassifierCV(SVC(), cv=3), True),
+        (VotingClassifier([("a", LogisticRegression(max_iter=1000)), ("b", SVC())]), True),
+        (StackingClassifier([("a", DecisionTreeClassifier())], KNeighborsClassifier()), True),
+        (BaggingClassifier(DecisionTreeClassifier(), 3), False),
+        (make_pipeline(SelectFromModel(SVC(kernel="linear")), DecisionTreeClassifier()), False),
+    ],
+)
+def test_training_rows_are_found_however_deep(classifier, holds):
+    """Inside searches, ensembles and calibration; not where the rows only chose columns."""
+    assert _keeps_rows([make_pipeline(StandardScaler(), classifier).fit(X, Y)], set()) is holds
+
+
+def test_a_pipeline_without_numbers_for_made_up_rows_is_told_so(tmp_path, monkeypatch):
+    """Not what a JSON reader thinks of a null."""
+    model = LogisticRegression(max_iter=1000).fit(X, Y)
+    monkeypatch.setattr(
+        LogisticRegression, "predict_proba", lambda self, rows: np.full((len(rows), 3), np.nan)
+    )
+    with pytest.raises(ParityError, match="answers NaN or infinity to every row made up") as refused:
+        export_pipeline(model, X, name="m", models=tmp_path, feature_names=NAMES)
+    assert "$." not in str(refused.value)
+
+
+def test_a_refusal_of_the_server_is_put_in_words():
+    """One line, and a null in the manifest is what put it there."""
+    null = ArtifactError("its manifest cannot be read: Expected `float`, got `null` - at `$.training.x`")
+    assert _explained(null) == "a number of its manifest (training.x) is NaN or infinite"
+    assert _explained(ArtifactError("ONNX Runtime cannot load it: a\nb")) == "ONNX Runtime cannot load it: a"
+
+
+@pytest.mark.parametrize("labels", [None, Y])
+@pytest.mark.parametrize("hole", [np.nan, np.inf])
+def test_rows_the_pipeline_refuses_come_with_a_remedy(pipeline, tmp_path, hole, labels):
+    """With labels and without: which column, how many rows, and what to do."""
+    table = X.copy()
+    table[:3, 1] = hole
+    with pytest.raises(
+        DataError, match=r"'b' holds NaN or infinity, in 3 of 150 rows\. Leave those rows out"
+    ):
+        export_pipeline(pipeline, table, labels, name="m", models=tmp_path, feature_names=NAMES)
+
+
+def test_no_name_is_refused_in_a_sentence(pipeline, tmp_path):
+    """As any name that is none."""
+    with pytest.raises(DataError, match="None cannot name a model"):
+        export_pipeline(pipeline, X, name=None, models=tmp_path, feature_names=NAMES)
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,48 @@ def test_a_file_that_is_no_table_is_refused_in_a_sentence(tmp_path, name, conten
         data.read(tmp_path / name, "y")
 
 
+def test_texts_keep_their_spaces(tmp_path):
+    """A space after a comma is part of the value, and a cell of nothing but spaces is missing."""
+    rows = [f"  pad,{' ' if i == 7 else i / 7},{'ab'[i % 2]}" for i in range(40)]
+    table = data.read(lines(tmp_path / "x.csv", "w,x,y", *rows, *(f"pad ,{i},a" for i in range(9))), "y")
+    assert set(table.features["w"]) == {"  pad", "pad "}
+    assert table.features["x"].isna().sum() == 1
+    spaced = data.read(
+        lines(tmp_path / "s.csv", "x, w, y", *(f'{i / 7}, "p,{i % 3}", {i % 2}' for i in range(40))), "y"
+    )
+    assert set(spaced.features["w"]) == {"p,0", "p,1", "p,2"}
+
+
+def test_codes_keep_their_leading_zeros(tmp_path):
+    """Digits padded with zeros are text, and a note says so; other numbers stay numbers."""
+    rows = [f"{i % 7:03},{i % 5},{'' if i == 3 else f'{i % 3:02}'},0{i / 7},{'ab'[i % 2]}" for i in range(60)]
+    table = data.read(lines(tmp_path / "x.csv", "code,count,gap,x,y", *rows), "y")
+    assert set(table.features["code"]) == {f"{i:03}" for i in range(7)}
+    assert table.features["gap"].isna().sum() == 1
+    assert [table.features[name].dtype.kind for name in ("code", "count", "gap", "x")] == list("OfOf")
+    assert "Column 'code' is read as text, as it holds codes such as 000" in table.notes[0]
+
+
+@pytest.mark.parametrize("written", ['"{n:,.2f}"', "{n}%", "${n}", '"{n},5"'])
+def test_numbers_in_disguise_are_called_that(tmp_path, written):
+    """Thousands separators, percent signs, currencies and decimal commas: left out, and how to clean them."""
+    rows = [
+        f"{i / 7},{written.format(n=i * 97.0 if ',.2f' in written else i * 97)},{'ab'[i % 2]}"
+        for i in range(60)
+    ]
+    table = data.read(lines(tmp_path / "x.csv", "x,price,y", *rows), "y")
+    assert list(table.features) == ["x"]
+    assert "Column 'price' left out: its texts are numbers in disguise, such as" in table.notes[0]
+    assert "thousands separators, decimal commas, % or currency signs" in table.notes[0]
+
+
+def test_a_misspelt_target_is_asked_about(tmp_path):
+    """With one punctuation mark at the end."""
+    with pytest.raises(DataError) as refused:
+        data.read(lines(tmp_path / "x.csv", "x,churn", *GOOD), "chrun")
+    assert str(refused.value).endswith("did you mean 'churn'?")
+
+
 def test_a_column_of_records_is_left_out(tmp_path):
     """Parquet can nest; a feature cannot."""
     frame = pd.DataFrame({"x": [{"a": 1}] * 20, "z": range(0, 40, 2), "y": ["a", "b"] * 10})
