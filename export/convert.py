@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from sklearn.base import is_classifier
 from sklearn.compose import ColumnTransformer
@@ -32,7 +31,7 @@ from export import classifiers, ensembles, transformers
 from export.graph import ML, OPSETS, Answer, Column, Columns, Dtype, Graph, NoRecipe, Tensor
 from export.table import Rows, Table
 from server.artifact import Feature, Input, Outputs
-from server.errors import ConversionError
+from server.errors import ConversionError, reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +79,6 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
         table=table,
         foreign=tuple(writer.foreign),
     )
-
-
-def feeds(conversion: Conversion, X: Rows) -> dict[str, npt.NDArray[Any]]:
-    """The graph's input tensors for rows such as the pipeline takes; missing values as NaN or None."""
-    return conversion.table.feeds(conversion.table.frame(X), conversion.inputs)
 
 
 def _check_classifier(pipeline: Any) -> None:
@@ -265,7 +259,7 @@ class _Writer:
             advice = "" if ";" in str(error) else f" {_ADVICE}"
             raise _Located(f"{where} cannot be converted: {error}.{advice}") from None
         except Exception as error:
-            raise _Located(f"{where} cannot be converted: {_first_line(error)}. {_ADVICE}") from error
+            raise _Located(f"{where} cannot be converted: {reason(error)}. {_ADVICE}") from error
         finally:
             if name:
                 self._path.pop()
@@ -287,11 +281,6 @@ class _Located(ConversionError):
 
 
 _ADVICE = "Replace it by an estimator the README lists, or do its work before the pipeline."
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return text[0].rstrip(".") if text else type(error).__name__
 
 
 def _unwrapped(step: Any) -> Any:

@@ -18,7 +18,7 @@ import pyarrow.parquet
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 
 from export import columns
-from server.errors import DataError
+from server.errors import DataError, reason
 
 BUNDLED: dict[str, Callable[[], Any]] = {
     "iris": load_iris,
@@ -308,5 +308,4 @@ def _rows(count: int) -> str:
 
 def _sentence(error: BaseException) -> str:
     """The first line of somebody else's message, as the end of a sentence."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].removeprefix("Error tokenizing data. C error: ").rstrip(".") + "."
+    return reason(error).removeprefix("Error tokenizing data. C error: ") + "."

@@ -15,10 +15,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from export.convert import Conversion
-from export.pair import reason
-from export.table import Rows, assemble
+from export.pair import asked
+from export.table import assemble
 from server.artifact import Feature, Golden
-from server.errors import ParityError
+from server.errors import ParityError, reason
 
 ROWS = 12
 DRAWS = 240
@@ -71,22 +71,15 @@ def _answer(pipeline: Any, conversion: Conversion, rows: Sequence[Row]) -> tuple
     cells = dict(zip(conversion.table.names, zip(*rows, strict=True), strict=True))
     X = conversion.table.rows(assemble(conversion.table, cells))
     try:
-        return _asked(pipeline, conversion, X)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of unknown categories: they are meant
+            answers = asked(pipeline, conversion, X)
     except Exception as error:  # whatever the pipeline raises
         raise ParityError(
             f"{type(pipeline).__name__} refuses rows made up within the ranges of the training rows "
             f"({reason(error)}): a server could not check its copy with them; nothing was written."
         ) from error
-
-
-def _asked(pipeline: Any, conversion: Conversion, X: Rows) -> tuple[Array, Array]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of unknown categories: they are meant
-        labels = np.searchsorted(pipeline.classes_, pipeline.predict(X))
-        if conversion.outputs.kind == "probabilities":
-            return labels, pipeline.predict_proba(X)
-        scores = pipeline.decision_function(X)
-    return labels, np.column_stack([-scores, scores]) if scores.ndim == 1 else scores
+    return np.searchsorted(pipeline.classes_, answers.labels), answers.scores
 
 
 def _made_up(conversion: Conversion, features: Sequence[Feature], frame: pd.DataFrame) -> list[Row]:

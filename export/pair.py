@@ -48,12 +48,7 @@ class Pair:
 
     def expected(self, rows: Rows) -> Answers:
         """The pipeline's answers; raises whatever it raises."""
-        labels = np.asarray(self.pipeline.predict(rows))
-        method = "predict_proba" if self.conversion.outputs.kind == "probabilities" else "decision_function"
-        scores = np.asarray(getattr(self.pipeline, method)(rows), dtype=np.float64)
-        if scores.ndim == 1:
-            scores = np.stack([-scores, scores], axis=1)
-        return Answers(labels, scores)
+        return asked(self.pipeline, self.conversion, rows)
 
     def served(self, frame: pd.DataFrame) -> Answers:
         """The artifact's answers."""
@@ -129,6 +124,16 @@ class Pair:
         return _NEIGHBORS if has_neighbors(self.pipeline) else "Try another last step; nothing was written."
 
 
+def asked(pipeline: Any, conversion: Conversion, rows: Rows) -> Answers:
+    """What the pipeline itself answers, its scores as the graph gives them; raises whatever it raises."""
+    labels = np.asarray(pipeline.predict(rows))
+    method = "predict_proba" if conversion.outputs.kind == "probabilities" else "decision_function"
+    scores = np.asarray(getattr(pipeline, method)(rows), dtype=np.float64)
+    if scores.ndim == 1:
+        scores = np.stack([-scores, scores], axis=1)
+    return Answers(labels, scores)
+
+
 def has_neighbors(step: Any) -> bool:
     """Is it a KNeighborsClassifier, or made of one, however deep inside?"""
     if isinstance(step, KNeighborsClassifier):
@@ -154,12 +159,6 @@ def others(expected: Answers, served: Answers) -> Bools:
 def said(kind: str) -> str:
     """A kind of rows in words."""
     return {"ties": "tied"}.get(kind, kind.replace("_", " "))
-
-
-def reason(error: Exception) -> str:
-    """The first line of what it says."""
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
 
 
 def _same_shape(expected: Answers, served: Answers) -> bool:

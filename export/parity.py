@@ -19,11 +19,11 @@ from threadpoolctl import threadpool_limits
 
 from export import probes
 from export.convert import Conversion
-from export.pair import TIE_GAP, TOLERANCE, Answers, Pair, Run, has_neighbors, others, reason, said
+from export.pair import TIE_GAP, TOLERANCE, Answers, Pair, Run, has_neighbors, others, said
 from export.table import Rows
 from export.thresholds import near
 from server.artifact import Feature, Parity
-from server.errors import ParityError
+from server.errors import ParityError, reason
 
 Features = tuple[Feature, ...]
 Progress = Callable[[str], None]

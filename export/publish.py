@@ -25,14 +25,11 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 
 from export import golden as golden_rows
 from export.convert import Conversion, convert
-from export.pair import reason
 from export.parity import check
 from export.train import measure, require, steps, titles, versions
-from server.artifact import MANIFEST_KEY, SCHEMA, Manifest, Parity, Training
-from server.errors import ArtifactError, ConversionError, DataError, ExportError
+from server.artifact import FILE, MANIFEST_KEY, NAME, SCHEMA, Manifest, Parity, Training
+from server.errors import ArtifactError, ConversionError, DataError, ExportError, reason
 from server.model import Model, load
-
-FILE = "model.onnx"
 
 UNPROVEN = Parity(rows={}, max_difference=0.0, tolerance=0.0, tie_gap=0.0, ties=0)
 
@@ -46,7 +43,7 @@ _ROWS = {"support_vectors_", "_fit_X", "X_train_"}
 
 LEFTOVER_SECONDS = 24 * 3600
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+LONGEST_NAME = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +102,8 @@ def export_pipeline(
         progress(KEEPS_ROWS)
     progress("checking parity")
     draft = _draft(pipeline, conversion, known, name, names, training)
-    model = _load(
-        _embed(conversion.model, draft), conversion, draft, golden=False
-    )  # the gate asks more, and names the step
+    # The gate asks more than the golden rows, and names the step.
+    model = _load(_embed(conversion.model, draft), conversion, draft, golden=False)
     parity, features = check(pipeline, conversion, model.run, X, held_out, progress)
     proven = golden_rows.make(pipeline, conversion, features, known)
     manifest = replace(draft, parity=parity, features=features, golden=proven)
@@ -120,7 +116,7 @@ def export_pipeline(
 
 def place(models: str | Path, name: str) -> Path:
     """The directory of the model's versions, existing or not. Raises ExportError where it cannot be."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         raise DataError(
             f"{name!r:.200} cannot name a model: use up to 128 of A-Z, a-z, 0-9, '.', '_' and '-', "
             "starting with a letter or digit, so that it works in a URL and as a directory."

@@ -5,12 +5,17 @@ document: the Manifest below. ``schema`` counts its incompatible changes: a read
 number it does not know; a new optional field does not change it.
 """
 
+import re
 from typing import Annotated, Literal
 
 import msgspec
 
 from server import onnxfile
 from server.errors import ArtifactError
+
+# models/<name>/<version>/model.onnx; a name can stand in a path and a header as it is.
+FILE = "model.onnx"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 SCHEMA = 1
 MANIFEST_KEY = "unpickled.manifest"
@@ -186,14 +191,14 @@ class _Schema(msgspec.Struct):
 def _check(manifest: Manifest) -> None:
     names = [feature.name for feature in manifest.features]
     kinds = {feature.name: feature.kind for feature in manifest.features}
-    fed = {name: tensor.dtype for tensor in manifest.inputs for name in tensor.features}
+    fed = [(name, tensor.dtype) for tensor in manifest.inputs for name in tensor.features]
     golden = manifest.golden
     sound = (
         names
         and len(set(names)) == len(names)
-        and sorted(name for tensor in manifest.inputs for name in tensor.features) == sorted(names)
+        and sorted(name for name, _ in fed) == sorted(names)
         and len({tensor.name for tensor in manifest.inputs}) == len(manifest.inputs)
-        and all((kinds[name] == "category") == (dtype == "string") for name, dtype in fed.items())
+        and all((kinds[name] == "category") == (dtype == "string") for name, dtype in fed)
         and len(set(manifest.classes)) == len(manifest.classes) == len(manifest.class_names)
         and len(set(manifest.class_names)) == len(manifest.class_names)
         and 0 < len(golden.rows) == len(golden.labels) == len(golden.scores)

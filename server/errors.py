@@ -29,6 +29,12 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 
+def reason(error: BaseException) -> str:
+    """The first line of what somebody else's error says, to stand inside a sentence."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
 class UnpickledError(Exception):
     """Base of the tree. ``str(error)`` is a sentence that says what to do."""
 

@@ -9,15 +9,13 @@ from pathlib import Path
 import msgspec
 
 from server import model
+from server.artifact import FILE, NAME
 from server.config import Config
 from server.errors import ArtifactError, ConfigError, NotReady, UnknownModel
 from server.model import Model
 
 logger = logging.getLogger("unpickled")
 
-FILE = "model.onnx"
-# What can stand in a path and a header as it is.
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 VERSION = re.compile(r"[1-9][0-9]*|0")
 
 

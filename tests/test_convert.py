@@ -56,7 +56,7 @@ from sklearn.preprocessing import (
 from sklearn.svm import SVC, LinearSVC, NuSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from export.convert import Conversion, convert, feeds
+from export.convert import Conversion, convert
 from export.thresholds import near
 from server.artifact import MISSING_CATEGORY
 from server.errors import ConversionError
@@ -72,6 +72,11 @@ def run(conversion: Conversion, inputs: dict[str, Array]) -> tuple[Array, Array]
     outputs = conversion.outputs
     labels, scores = session.run([outputs.label, outputs.scores], inputs)
     return labels, scores
+
+
+def feeds(conversion: Conversion, X: Any) -> dict[str, Array]:
+    """The graph's input tensors for rows such as the pipeline takes."""
+    return conversion.table.feeds(conversion.table.frame(X), conversion.inputs)
 
 
 def fitted(pipeline: Any, X: Any, y: Array) -> Any:

@@ -70,8 +70,9 @@ class Native:
 
     def _predict_batch(self, request: bytes, colons: int) -> bytes:
         """Several rows, and every body that the decoders refuse."""
+        instances = b'"instances"' in request[:64]
         try:
-            if b'"instances"' in request[:64]:
+            if instances:
                 rows = self._decode_instances(request).instances
             else:
                 rows = self._decode_rows(request).features
@@ -81,7 +82,7 @@ class Native:
         if colons != 1 + records * self._width:
             return self._predict_strictly(request)
         self._check_count(rows)
-        if b'"instances"' in request[:64]:
+        if instances:
             return self._predictions([_values(row) for row in rows])
         return self._arrays(*self._run(rows))
 
