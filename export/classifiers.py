@@ -33,7 +33,7 @@ from sklearn.svm import SVC, LinearSVC, NuSVC
 from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 
 from export.graph import ML, Answer, Array, Columns, Dtype, Graph, NoRecipe
-from export.trees import Tree, boosted, grown
+from export.trees import Tree, before_scaling, boosted, grown
 from server.errors import ConversionError
 
 Recipe = Callable[[Graph, Any, Columns], Answer]
@@ -302,7 +302,10 @@ def _ensemble(
     float64; the scores leave the node as float32 unless ``exact``.
     """
     classes = trees[0][1].shape[1]
-    x = graph.matrix(columns)
+    # A scaler in front is worth two nodes; the thresholds can say the same, to the last bit.
+    x, steps = graph.shifted(graph.matrix(columns), len(columns))
+    if steps:
+        trees = [(before_scaling(tree, steps), weights) for tree, weights in trees]
     if exact:
         scores = _exact(graph, x, trees)
         return winner(graph, scores), scores, "float64"
@@ -415,6 +418,10 @@ def _votes(graph: Graph, columns: Columns, trees: Sequence[tuple[Tree, Array]], 
     """Probabilities are the trees' mean: summed first and divided afterwards, so equal votes stay equal."""
     chosen, scores, dtype = _ensemble(graph, columns, trees, exact)
     classes = trees[0][1].shape[1]
+    if classes == 2 and dtype == "float32" and len(trees) > 1:
+        # One node for (scores + trees / 2) / trees.
+        scores = graph.add("Scaler", scores, domain=ML, offset=[-len(trees) / 2], scale=[1 / len(trees)])
+        return Answer(classes, winner=chosen, probabilities=scores, dtype=dtype)
     if len(trees) > 1:
         scores = graph.add("Div", scores, graph.constant(np.array(len(trees), dtype)))
     if classes == 2:

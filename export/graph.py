@@ -19,6 +19,9 @@ ML = "ai.onnx.ml"
 # What a tree ensemble can do to its scores by itself.
 _FUSED = {"Softmax": "SOFTMAX", "Sigmoid": "LOGISTIC"}
 
+# What a scaler does to each column by itself.
+_SHIFTS = ("Add", "Sub", "Mul", "Div")
+
 _ELEMENT = {
     "float32": TensorProto.FLOAT,
     "float64": TensorProto.DOUBLE,
@@ -154,6 +157,26 @@ class Graph:
             return self.add("Slice", tensor.name, *(self.constant(np.array(b, np.int64)) for b in bounds))
         return self.add("Gather", tensor.name, self.constant(np.array(indices, np.int64)), axis=1)
 
+    def shifted(self, name: str, width: int) -> tuple[str, list[tuple[str, Array]]]:
+        """The tensor of which ``name`` is a shifted and scaled copy, and the steps from the one to the other.
+
+        A step is (Add, Sub, Mul or Div, float64 constant of shape (width,)). All of them together keep
+        the order of the numbers in each column: what is multiplied with or divided by is positive.
+        """
+        made = {
+            node.output[0]: node for node in self.nodes if len(node.input) == 2 and node.op_type in _SHIFTS
+        }
+        constants = {tensor.name: tensor for tensor in self._constants.values()}
+        steps: list[tuple[str, Array]] = []
+        while name in made and made[name].input[1] in constants:
+            node = made[name]
+            constant = numpy_helper.to_array(constants[node.input[1]])
+            if constant.dtype != np.float64 or not _keeps_order(node.op_type, constant):
+                break
+            steps.append((node.op_type, np.broadcast_to(constant, (width,))))
+            name = node.input[0]
+        return name, steps[::-1]
+
     def model(
         self, label: tuple[str, Dtype], scores: tuple[str, Dtype, int], scores_name: str
     ) -> onnx.ModelProto:
@@ -206,6 +229,10 @@ class Graph:
             tree.attribute.append(helper.make_attribute("post_transform", _FUSED[reader.op_type]))
             tree.output[1] = reader.output[0]
             self.nodes.remove(reader)
+
+
+def _keeps_order(op: str, constant: Array) -> bool:
+    return bool(np.isfinite(constant).all() and (op in ("Add", "Sub") or (constant > 0).all()))
 
 
 def _rename(names: MutableSequence[str], old: str, new: str) -> None:

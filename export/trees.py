@@ -1,6 +1,7 @@
 """The trees inside fitted estimators, in one shape whatever grew them."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +71,49 @@ def boosted(predictor: TreePredictor) -> Tree:
         missing_left=nodes["missing_go_to_left"].astype(bool),
         value=nodes["value"].astype(np.float64)[:, None],
     )
+
+
+def before_scaling(tree: Tree, steps: Sequence[tuple[str, Floats]]) -> Tree:
+    """The same tree for numbers as they were before these steps (Graph.shifted): no scaler is needed.
+
+    Rounded addition and multiplication keep the order of numbers, so for each threshold there is a
+    largest float64 that the steps take to it or below it. It is found among all float64 by bisection, so
+    that every number goes the way it went.
+    """
+    splits = tree.splits
+    features, limits = tree.feature[splits], tree.threshold[splits]
+    low = np.full(len(splits), _ordinal(np.array(-np.inf)))
+    high = np.full(len(splits), _ordinal(np.array(np.inf)))
+    while (low < high).any():
+        # Half of the way up; as a sum of halves, for their difference would overflow.
+        middle = (low >> 1) + (high >> 1) + ((low | high) & 1)
+        fits = _stepped(_float(middle), features, steps) <= limits
+        low, high = np.where(fits, middle, low), np.where(fits, high, middle - 1)
+    threshold = tree.threshold.copy()
+    threshold[splits] = _float(low)
+    return replace(tree, threshold=threshold)
+
+
+def _stepped(x: Floats, features: Ints, steps: Sequence[tuple[str, Floats]]) -> Floats:
+    with np.errstate(over="ignore", under="ignore"):
+        for op, constant in steps:
+            x = _ARITHMETIC[op](x, constant[features])
+    return x
+
+
+_ARITHMETIC = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.divide}
+
+
+def _ordinal(x: Floats) -> Ints:
+    """The place of each float64 among all of them: neighbours differ by one. -0.0 comes before 0.0."""
+    bits = np.asarray(x, np.float64).view(np.int64)
+    return np.where(bits < 0, np.int64(np.iinfo(np.int64).min) - bits - 1, bits)
+
+
+def _float(ordinal: Ints) -> Floats:
+    """The float64 at a place."""
+    bits = np.where(ordinal < 0, np.int64(np.iinfo(np.int64).min) - ordinal - 1, ordinal)
+    return np.asarray(bits, np.int64).view(np.float64)
 
 
 def before_rounding(threshold: Floats) -> Floats:

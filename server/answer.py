@@ -3,7 +3,7 @@
 import logging
 import uuid
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import orjson
@@ -19,12 +19,9 @@ OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 dumps = orjson.dumps
 
 
-class Answer(NamedTuple):
-    """``status`` as WSGI wants it ("200 OK"); ``headers`` without Content-Length."""
-
-    status: str
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
+# Status as WSGI wants it ("200 OK"), headers without Content-Length, body. Bare: to name its parts would
+# cost 0.16 us a request.
+Answer = tuple[str, tuple[tuple[str, str], ...], bytes]
 
 
 def status_line(status: int) -> str:
@@ -35,7 +32,7 @@ def status_line(status: int) -> str:
 def document(value: Any, status: int = 200) -> Answer:
     """A JSON document."""
     content = dumps(value, default=msgspec.to_builtins, option=OPTIONS)
-    return Answer(status_line(status), (JSON,), content)
+    return status_line(status), (JSON,), content
 
 
 def failure(error: Exception) -> Answer:
@@ -49,7 +46,7 @@ def failure(error: Exception) -> Answer:
     elif error.status >= 500 and error.__cause__ is not None:
         error.details["request_id"] = _log(error, error.__cause__)
     body = dumps({"error": str(error), "code": error.code, **error.details}, option=OPTIONS)
-    return Answer(status_line(error.status), (JSON, *error.headers.items()), body)
+    return status_line(error.status), (JSON, *error.headers.items()), body
 
 
 def _unexpected(error: Exception) -> InternalError:

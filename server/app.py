@@ -148,4 +148,5 @@ def _translated(error: Exception) -> Exception:
 
 
 def _response(answer: Answer) -> Response:
-    return Response(answer.body, answer.status, list(answer.headers))
+    status, headers, body = answer
+    return Response(body, status, list(headers))

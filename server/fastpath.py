@@ -31,7 +31,7 @@ class Endpoint:
     def __call__(self, environ: Mapping[str, Any]) -> Answer:
         """The answer to a POST, errors included."""
         try:
-            return Answer("200 OK", self.headers, self.predict(body.read(environ, self.limit)))
+            return "200 OK", self.headers, self.predict(body.read(environ, self.limit))
         except Exception as error:
             return failure(error)
 

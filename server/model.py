@@ -231,16 +231,17 @@ def _row_runner(
 
     def run_row(values: Sequence[float | None]) -> tuple[int, tuple[float, ...]]:
         memory, label, scores, binding = local.bound
-        pack(memory, 0, *values)
+        try:
+            pack(memory, 0, *values)
+        except struct.error:  # a missing value; looking for one first would cost every row 0.4 us
+            pack(memory, 0, *[np.nan if value is None else value for value in values])
         try:
             run(*binding)
         except Exception as error:  # as in run
             raise InferenceFailed("the model failed on this request") from error
         return label.item(), unpack(scores)
 
-    if not any(feature.missing for feature in manifest.features):
-        return run_row
-    return lambda values: run_row([np.nan if value is None else value for value in values])
+    return run_row
 
 
 class _Buffers(threading.local):

@@ -58,6 +58,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from export.convert import Conversion, convert
 from export.thresholds import near
+from export.trees import Tree, before_scaling
 from server.artifact import MISSING_CATEGORY
 from server.errors import ConversionError
 
@@ -500,3 +501,36 @@ def test_wrong_rows_are_refused() -> None:
     ):
         with pytest.raises(ConversionError, match=sentence):
             convert(step, rows)
+
+
+@pytest.mark.parametrize("scaler", [StandardScaler(), RobustScaler(), MinMaxScaler((-3, 5)), MaxAbsScaler()])
+def test_trees_need_no_scaler(scaler):
+    """A scaler before trees is folded into their thresholds; nothing computes with the numbers any more."""
+    X, y = make_classification(300, 6, random_state=3)
+    X *= 10.0 ** np.arange(-3, 3)
+    pipeline = make_pipeline(scaler, RandomForestClassifier(8, random_state=0)).fit(X, y)
+    nodes = [node.op_type for node in convert(pipeline, X).model.graph.node]
+    assert nodes == ["TreeEnsembleClassifier", "Scaler"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_folded_thresholds_are_exact(seed):
+    """The largest float64 that the steps take to a threshold or below it, whatever the magnitudes."""
+    random = np.random.default_rng(seed)
+    size, width = 3000, 7
+    magnitude = 10.0 ** random.integers(-300, 300, size)
+    limits = np.concatenate([random.normal(size=size - 4) * magnitude[4:], [0.0, -0.0, np.inf, -np.inf]])
+    shift = random.normal(size=width) * 10.0 ** random.integers(-9, 9, width)
+    scale = random.uniform(0.1, 9, width) * 10.0 ** random.integers(-9, 9, width)
+    feature, ends = random.integers(0, width, size), np.ones(size, np.int64)
+    tree = Tree(ends, ends, feature, limits, np.zeros(size, bool), np.zeros((size, 1)))
+    found = before_scaling(
+        tree, [("Sub", shift), ("Div", scale), ("Mul", scale[::-1]), ("Add", shift)]
+    ).threshold
+    with np.errstate(over="ignore", under="ignore"):
+        reached, passed = (
+            ((x - shift[feature]) / scale[feature]) * scale[::-1][feature] + shift[feature]
+            for x in (found, np.nextafter(found, np.inf))
+        )
+    assert (reached <= limits).all()
+    assert ((passed > limits) | (found == np.inf)).all()

@@ -208,3 +208,15 @@ def two_columns():
     total = helper.make_node("ReduceSum", ["X", "axis"], ["total"], keepdims=1)
     greater = helper.make_node("Greater", ["total", "zero"], ["positive"])
     return graph([total, greater, *NODES[1:]], axis=[1])
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_one_row_of_a_forest_with_a_gap(client, models, place):
+    """Trees that send missing values somewhere send null, alone and among others, to the same place."""
+    row = [*FLOWER[:place], None, *FLOWER[place + 1 :]]
+    gap = np.array([[np.nan if value is None else value for value in row]])
+    alone = client.post("/models/forest/predict", json={"features": row}).get_json()
+    after = client.post("/models/forest/predict", json={"features": FLOWER}).get_json()
+    pipeline = models.pipelines["forest"]
+    assert np.allclose(alone["probabilities"], pipeline.predict_proba(gap), atol=1e-6)
+    assert np.allclose(after["probabilities"], pipeline.predict_proba([FLOWER]), atol=1e-6)

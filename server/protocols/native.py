@@ -42,7 +42,7 @@ class Native:
         self._index = {label: index for index, label in enumerate(manifest.classes)}
         self._kind = manifest.outputs.kind
         self._width = len(manifest.features)
-        self._decode_row = _decoder("features", self._signature.row)
+        self.decode_row = _decoder("features", self._signature.row)
         self._decode_rows = _decoder("features", list[self._signature.row])  # type: ignore[name-defined]
         self._decode_instances = self._instances_decoder()
         self._decode_record = msgspec.json.Decoder(self._signature.record or _Nothing).decode
@@ -56,10 +56,10 @@ class Native:
         colons = request.count(b":")
         if colons == 1:
             try:
-                values = self._decode_row(request).features
+                values = self.decode_row(request).features
             except _REFUSALS:
                 return self._predict_batch(request, colons)
-            return self._answer_row(values)
+            return self.answer_row(values)
         if colons == self._width:
             try:
                 record = self._decode_record(request)
@@ -86,7 +86,7 @@ class Native:
             return self._predictions([_values(row) for row in rows])
         return self._arrays(*self._run(rows))
 
-    def _answer_row(self, values: Row) -> bytes:
+    def answer_row(self, values: Row) -> bytes:
         if self._model.run_row is None:
             return self._arrays(*self._run([values]))
         label, scores = self._model.run_row(values)  # type: ignore[arg-type]
@@ -120,7 +120,7 @@ class Native:
 
     def _strict_arrays(self, rows: list[Any]) -> bytes:
         if rows and not isinstance(rows[0], list):
-            return self._answer_row(self._signature.check_row(rows, 0))
+            return self.answer_row(self._signature.check_row(rows, 0))
         self._check_count(rows)
         checked = [self._signature.check_row(row, index) for index, row in enumerate(rows)]
         return self._arrays(*self._run(checked))
