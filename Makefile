@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 SETUP := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: serve export install test lint format clean
+.PHONY: serve export install test lint format bench bench-peers report clean
 
 serve: .venv/serving export  ## train the iris model if there is none, and serve it
 	@$(BIN)/python -m server
@@ -26,6 +26,17 @@ format: .venv/developing  ## let ruff put the code in order
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+bench: .venv/benchmarking  ## measure Unpickled against the baselines, and report
+	@$(BIN)/python -m benchmarks run
+	@$(BIN)/python -m benchmarks report
+
+bench-peers: .venv/benchmarking  ## the same, and other serving frameworks, each in an environment of its own
+	@$(BIN)/python -m benchmarks run --peers
+	@$(BIN)/python -m benchmarks report
+
+report: .venv/benchmarking  ## tables, charts and the README's figures, from what is stored
+	@$(BIN)/python -m benchmarks report
+
 clean:  ## remove what was built and installed; models stay
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find export server tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -39,7 +50,12 @@ clean:  ## remove what was built and installed; models stay
 	@$(PIP) -e '.[export,server]'
 	@touch $@
 
+.venv/benchmarking: $(SETUP) | .venv
+	@echo "installing what training, serving and measuring need"
+	@$(PIP) -e '.[export,server,benchmarks]'
+	@touch $@ .venv/serving
+
 .venv/developing: $(SETUP) | .venv
 	@echo "installing everything, tests and tools included"
 	@$(PIP) -e '.[export,server,benchmarks,test]'
-	@touch $@ .venv/serving
+	@touch $@ .venv/serving .venv/benchmarking

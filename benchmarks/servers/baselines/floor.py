@@ -3,7 +3,10 @@
 granian --interface wsgi --blocking-threads 64 --no-ws --working-dir benchmarks floor:app
 """
 
+from collections.abc import Callable
+from typing import Any
 
-def app(environ, start_response):
+
+def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", "2")])
     return [b"{}"]

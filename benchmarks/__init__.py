@@ -1,0 +1,1 @@
+"""Load tests and comparisons: HTTP against processes, nothing of the server's own code (but stages.py)."""

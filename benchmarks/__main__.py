@@ -1,0 +1,197 @@
+"""The command line: measure, and report what was measured.
+
+python -m benchmarks run [--peers] [--models iris,forest] [--servers unpickled,tutorial] ...
+python -m benchmarks report
+"""
+
+import argparse
+import contextlib
+import importlib.util
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.errors import BenchmarkError
+from benchmarks.measuring import generators, machine
+from benchmarks.measuring.campaign import Campaign
+from benchmarks.measuring.pipelines import RECIPES
+from benchmarks.measuring.turn import Plan
+from benchmarks.reporting import report
+from benchmarks.results import Run, Server
+from benchmarks.servers.catalogue import SERVERS
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        run: Callable[[argparse.Namespace], int] = options.run
+        return run(options)
+    except BenchmarkError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(options: argparse.Namespace) -> int:
+    plan = _plan(options)
+    run = _document(plan, options)
+    # A short path: some servers put sockets below it.
+    work = Path(tempfile.mkdtemp(prefix="b-"))
+    say = _Progress(plan)
+    campaign = Campaign(plan, run, work, options.results, say)
+    try:
+        campaign.measure()
+    except KeyboardInterrupt:
+        print(f"\ninterrupted: what was measured is in {run.save(options.results)}", file=sys.stderr)
+        return 130
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    print(f"measured: {options.results / run.file_name}")
+    return _verdict(run)
+
+
+def _verdict(run: Run) -> int:
+    """1 where one of our own has no figures, for then there is nothing to compare with."""
+    for failure in run.failures:
+        of = f" with {failure.model}" if failure.model else ""
+        print(f"no figures of {failure.server}{of} ({failure.stage}): {failure.reason}", file=sys.stderr)
+    return int(any(run.servers[failure.server].group != "peer" for failure in run.failures))
+
+
+def _report(options: argparse.Namespace) -> int:
+    for path in report.write(options.results, options.readme):
+        print(f"wrote {path}")
+    return 0
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    if not importlib.util.find_spec("locust"):
+        raise BenchmarkError("locust is missing, which measures latency: pip install '.[benchmarks]'")
+    generator = options.generator or generators.saturating()
+    if generator != "locust" and not shutil.which(generator):
+        raise BenchmarkError(
+            f"{generator} is missing: install it (Debian: wrk, or nghttp2-client for h2load), or leave "
+            "--generator out to use what there is"
+        )
+    server_core, generator_core = machine.cores(pinned=not options.unpinned)
+    default = [name for name, entry in SERVERS.items() if options.peers or entry.group != "peer"]
+    return Plan(
+        models=tuple(options.models or RECIPES),
+        servers=tuple(name for name in SERVERS if name in (options.servers or default)),
+        repeats=options.repeats,
+        seconds=options.seconds,
+        connections=options.connections,
+        ladder=tuple(options.ladder),
+        ladder_models=("iris", "forest"),
+        batches=tuple(options.batches),
+        generator=generator,
+        server_core=server_core,
+        generator_core=generator_core,
+    )
+
+
+def _document(plan: Plan, options: argparse.Namespace) -> Run:
+    shown = ("models", "servers", "repeats", "seconds", "connections", "ladder", "batches")
+    return Run(
+        kind="all" if options.peers else "baselines",
+        started=datetime.now(UTC).replace(microsecond=0),
+        machine=machine.describe(plan.server_core, plan.generator_core),
+        versions=machine.versions(plan.generator),
+        commit=machine.commit(),
+        options={name: getattr(plan, name) for name in shown},
+        generators={"saturation": plan.generator, "latency": "locust"},
+        servers={
+            name: Server(
+                title=SERVERS[name].title,
+                group=SERVERS[name].group,
+                artifact=SERVERS[name].artifact,
+                note=SERVERS[name].note,
+            )
+            for name in plan.servers
+        },
+    )
+
+
+class _Progress:
+    """Says on stderr what is going on, since when, and about how much is left."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._started = time.monotonic()
+        self._total = len(plan.models) * plan.repeats * len(plan.servers)
+        self._done = 0
+
+    def __call__(self, sentence: str, turn: bool = False) -> None:
+        self._done += turn
+        passed = time.monotonic() - self._started
+        left = f", {passed / self._done * (self._total - self._done) / 60:.0f} min left" if self._done else ""
+        print(f"[{passed / 60:4.1f} min{left}] {sentence}", file=sys.stderr, flush=True)
+
+
+def _names(known: Sequence[str]) -> Callable[[str], list[str]]:
+    def parse(text: str) -> list[str]:
+        names = text.split(",")
+        for name in names:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
+        return names
+
+    return parse
+
+
+def _numbers(text: str) -> list[int]:
+    with contextlib.suppress(ValueError):
+        numbers = [int(part) for part in text.split(",")]
+        if min(numbers) > 0:
+            return numbers
+    raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers above 0, such as 100,1000")
+
+
+def _positive(text: str) -> int:
+    return _numbers(text)[0] if "," not in text else _numbers("")[0]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure servers, and report.")
+    commands = parser.add_subparsers(required=True, metavar="run|report")
+    run = commands.add_parser("run", help="measure; takes minutes, on loopback only")
+    run.set_defaults(run=_run)
+    run.add_argument("--peers", action="store_true", help="other frameworks too, each installed first")
+    run.add_argument("--models", type=_names(list(RECIPES)), metavar="A,B", help=f"of {','.join(RECIPES)}")
+    run.add_argument("--servers", type=_names(list(SERVERS)), metavar="A,B", help=f"of {','.join(SERVERS)}")
+    run.add_argument("--repeats", type=_positive, default=3, metavar="N", help="of everything (default: 3)")
+    run.add_argument(
+        "--seconds", type=_positive, default=2, metavar="S", help="of each measurement (default: 2)"
+    )
+    run.add_argument("--connections", type=_positive, default=32, metavar="N", help="default: 32")
+    run.add_argument(
+        "--ladder",
+        type=_numbers,
+        default=[100, 300, 1000, 2000, 3000],
+        metavar="A,B",
+        help="arrival rates in requests/s (default: 100,300,1000,2000,3000)",
+    )
+    run.add_argument(
+        "--batches",
+        type=_numbers,
+        default=[1, 10, 100, 1000, 10_000],
+        metavar="A,B",
+        help="rows in a request (default: 1,10,100,1000,10000)",
+    )
+    run.add_argument(
+        "--generator", choices=generators.SATURATION, help="of saturation (default: what there is)"
+    )
+    run.add_argument("--unpinned", action="store_true", help="do not pin processes to cores")
+    shown = commands.add_parser("report", help="tables, charts, HTML page and README from what is stored")
+    shown.set_defaults(run=_report)
+    shown.add_argument("--readme", type=Path, default=report.README)
+    for command in (run, shown):
+        command.add_argument("--results", type=Path, default=report.RESULTS, help="folder of results")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

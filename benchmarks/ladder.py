@@ -1,0 +1,121 @@
+# mypy: disallow-untyped-calls=False, disallow-untyped-decorators=False
+"""One rung of load after the other, each with rows of its own in the statistics.
+
+locust -f benchmarks/locustfile.py,benchmarks/ladder.py --host http://127.0.0.1:8000 \
+    --arrival constant --rungs 100,200,400
+"""
+
+import argparse
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from locust import LoadTestShape, events
+from locust.argument_parser import LocustArgumentParser
+from locust.env import Environment
+from locust.runners import MasterRunner, Runner, WorkerRunner
+
+# Locust is started from anywhere, and the folder it puts on the path is not the package's parent.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.traffic.arrivals import CLOSED
+from benchmarks.traffic.load import LOAD
+
+# Users per second that Locust starts; beyond, it warns.
+SPAWN_RATE = 100.0
+# Locust asks a shape once a second.
+SHORTEST = 1.0
+
+
+class Ladder(LoadTestShape):
+    """Rungs are requests/s with --arrival constant or poisson, and users in a closed loop."""
+
+    use_common_options = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rung = -1
+
+    def reset_time(self) -> None:
+        """The beginning of a run."""
+        super().reset_time()
+        self.rung = -1
+        LOAD.arrivals.reset()
+
+    def tick(self) -> tuple[int, float] | None:
+        """Users, and how many to start per second; None at the end."""
+        assert self.runner is not None
+        options = self.runner.environment.parsed_options
+        assert options is not None
+        rungs = heights(options.rungs)
+        rung = int(self.get_run_time() // options.rung_time)
+        if rung >= len(rungs):
+            return None
+        if rung != self.rung:
+            self.rung = rung
+            _climb(self.runner, rungs[rung], options)
+        users = int(rungs[rung]) if options.arrival == CLOSED else options.num_users or 1
+        return users, min(users, SPAWN_RATE)
+
+
+def _climb(runner: Runner, height: float, options: Namespace) -> None:
+    """Begin a rung here and, where there are workers, there."""
+    unit = " users" if options.arrival == CLOSED else "/s"
+    rate, label = None if options.arrival == CLOSED else height, f"{height:g}{unit}"
+    if isinstance(runner, MasterRunner):
+        runner.send_message("share", {"workers": runner.worker_count})
+        runner.send_message("rung", {"rate": rate, "label": label, "options": vars(options)})
+    LOAD.arrivals.start(LOAD.phase(rate, label, options))
+
+
+def _follow(msg: Any, **_: Any) -> None:
+    """A worker begins the rung that the master has begun."""
+    options = Namespace(**msg.data["options"])
+    LOAD.arrivals.start(LOAD.phase(msg.data["rate"], msg.data["label"], options))
+
+
+def heights(text: str) -> list[float]:
+    """100,200,400 -> numbers; raises ValueError."""
+    found = [float(word) for word in text.split(",")]
+    if not all(0 < height < float("inf") for height in found) or len(set(found)) < len(found):
+        raise ValueError(text)
+    return found
+
+
+def rungs(text: str) -> str:
+    """The same text, if it names rungs."""
+    try:
+        heights(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} names no rungs: give different rates or numbers of users, like 100,200,400"
+        ) from None
+    return text
+
+
+def seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not SHORTEST <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: give seconds, {SHORTEST:g} at least")
+    return value
+
+
+@events.init_command_line_parser.add_listener
+def declare(parser: LocustArgumentParser, **_: Any) -> None:
+    parser.add_argument(
+        "--rungs",
+        default="100,200,400",
+        type=rungs,
+        help="requests per second or, in a closed loop, users, one after the other",
+    )
+    parser.add_argument("--rung-time", default=10.0, type=seconds, help="seconds on each rung")
+
+
+@events.init.add_listener
+def begin(environment: Environment, runner: Runner, **_: Any) -> None:
+    if isinstance(runner, WorkerRunner):
+        runner.register_message("rung", _follow)

@@ -1,0 +1,174 @@
+"""Load generators as processes on a core of their own: wrk, h2load and Locust."""
+
+import json
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.errors import BenchmarkError
+
+SCRIPT = Path(__file__).with_name("wrk.lua")
+LOCUSTFILE = Path(__file__).parent.parent / "locustfile.py"
+SATURATION = ("wrk", "h2load", "locust")
+# Far beyond the slowest answer: a batch of 10,000 rows, 32 clients waiting.
+ANSWER_TIMEOUT = 60
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a closed loop found. ``generator_busy``: share of its core that the generator used."""
+
+    seconds: float
+    requests: int
+    p50_us: float
+    p99_us: float
+    generator_busy: float
+
+    @property
+    def requests_per_s(self) -> float:
+        return round(self.requests / self.seconds, 2)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where to send what: ``bodies`` is a file, one JSON body a line; ``locust`` are the same as flags."""
+
+    host: str
+    path: str
+    bodies: Path
+    locust: tuple[str, ...]
+
+    @property
+    def url(self) -> str:
+        return self.host + self.path
+
+
+def saturating() -> str:
+    """The best generator for saturation that is installed."""
+    return next((name for name in SATURATION[:2] if shutil.which(name)), "locust")
+
+
+def version(name: str) -> str:
+    """Of wrk or h2load, as it says itself."""
+    done = subprocess.run([name, "--version"], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    found = re.search(r"(\d+\.\d[\w.-]*)", done.stdout + done.stderr)
+    return found[1] if found else "unknown"
+
+
+def closed_loop(generator: str, target: Target, seconds: float, connections: int, core: int | None) -> Load:
+    """Every connection sends its next request when its last is answered; BenchmarkError if one is refused."""
+    measure = {"wrk": _wrk, "h2load": _h2load, "locust": _locust_closed}[generator]
+    return measure(target, seconds, connections, core)
+
+
+def ladder(
+    target: Target, rates: Sequence[float], seconds: float, connections: int, core: int | None
+) -> list[dict[str, Any]]:
+    """Locust at each arrival rate (requests/s) in turn, latency from the intended send time."""
+    shape = f"{LOCUSTFILE},{LOCUSTFILE.with_name('ladder.py')}"
+    rungs = ",".join(f"{rate:g}" for rate in rates)
+    flags = ["--arrival", "constant", "--rungs", rungs, "--rung-time", f"{seconds:g}"]
+    return _locust(target, [*flags, "--users", str(connections)], core, shape)
+
+
+def _wrk(target: Target, seconds: float, connections: int, core: int | None) -> Load:
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency"]
+    command += [
+        f"--timeout={ANSWER_TIMEOUT}s",
+        "-s",
+        str(SCRIPT),
+        target.url,
+        "--",
+        str(target.bodies),
+    ]
+    text, busy = _output(command, core, seconds + 2 * ANSWER_TIMEOUT)
+    for trouble in re.findall(r"Non-2xx.*|Socket errors:.*", text):
+        raise BenchmarkError(f"wrk reports for {target.url}: {trouble}")
+    count, unit = re.search(r"(\d+) requests in ([\d.]+\w+)", text).groups()  # type: ignore[union-attr]
+    if count == "0":
+        raise BenchmarkError(f"{target.url} answered nothing within {seconds:g} s")
+    took = _microseconds(unit) / 1e6
+    p50, p99 = (_microseconds(re.search(rf"^ +{share}% +(\S+)", text, re.M)[1]) for share in (50, 99))  # type: ignore[index]
+    return Load(took, int(count), p50, p99, round(busy / took, 3))
+
+
+def _h2load(target: Target, seconds: float, connections: int, core: int | None) -> Load:
+    with tempfile.TemporaryDirectory() as folder:
+        # It sends one body only.
+        body, log = Path(folder) / "body.json", Path(folder) / "log"
+        with target.bodies.open("rb") as lines:
+            body.write_bytes(lines.readline().rstrip(b"\n"))
+        command = ["h2load", "--h1", "-t1", f"-c{connections}", f"-D{max(1, round(seconds))}"]
+        command += ["-d", str(body), "-H", "content-type: application/json", f"--log-file={log}", target.url]
+        _, busy = _output(command, core, seconds + 2 * ANSWER_TIMEOUT)
+        figures = np.loadtxt(log, dtype=np.int64, ndmin=2)
+    if not len(figures):
+        raise BenchmarkError(f"{target.url} answered nothing within {seconds:g} s")
+    if (figures[:, 1] != 200).any():
+        raise BenchmarkError(f"h2load got status {figures[figures[:, 1] != 200][0, 1]} from {target.url}")
+    took = float(max(1, round(seconds)))
+    p50, p99 = np.percentile(figures[:, 2], (50, 99))
+    return Load(took, len(figures), float(p50), float(p99), round(busy / took, 3))
+
+
+def _locust_closed(target: Target, seconds: float, connections: int, core: int | None) -> Load:
+    flags = [
+        "--users",
+        str(connections),
+        "--spawn-rate",
+        str(connections),
+        "--run-time",
+        f"{round(seconds)}s",
+    ]
+    found = _locust(target, flags, core, str(LOCUSTFILE))[0]
+    return Load(
+        found["seconds"], found["requests"], found["p50_us"], found["p99_us"], found["generator_busy"]
+    )
+
+
+def _locust(target: Target, flags: Sequence[str], core: int | None, files: str) -> list[dict[str, Any]]:
+    """Array users, headless; the entries of the file that it writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / "latencies.json"
+        command = [sys.executable, "-m", "locust", "-f", files, "--headless", "--only-summary"]
+        command += ["--host", target.host, "--latencies", str(written), *target.locust, *flags, "Array"]
+        _output(command, core, 600.0)
+        found: list[dict[str, Any]] = json.loads(written.read_text("utf-8"))
+    return found
+
+
+def _output(command: Sequence[str], core: int | None, timeout: float) -> tuple[str, float]:
+    """(what it printed, CPU seconds it used); BenchmarkError where it fails."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    try:
+        done = subprocess.run(
+            list(command),
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=timeout,
+            preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
+        )
+    except subprocess.TimeoutExpired:
+        raise BenchmarkError(f"{command[0]} did not end within {timeout:.0f} s") from None
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1]
+        raise BenchmarkError(f"{Path(command[0]).name} ended with status {done.returncode}: {said[:300]}")
+    return done.stdout, (after.ru_utime - before.ru_utime) + (after.ru_stime - before.ru_stime)
+
+
+def _microseconds(text: str) -> float:
+    """Of a time as wrk writes it: 82.00us, 1.23ms, 3.00s, 1.50m."""
+    number, unit = re.fullmatch(r"([\d.]+)([a-z]+)", text).groups()  # type: ignore[union-attr]
+    return round(float(number) * {"us": 1, "ms": 1e3, "s": 1e6, "m": 6e7}[unit], 1)

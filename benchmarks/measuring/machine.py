@@ -1,0 +1,79 @@
+"""What the figures were measured on and with."""
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+import re
+import subprocess
+from pathlib import Path
+
+import psutil
+
+from benchmarks.errors import BenchmarkError
+from benchmarks.measuring import generators
+from benchmarks.results import Commit, Machine
+
+ROOT = Path(__file__).parent.parent.parent
+MEASURED = ("unpickled", "flask", "granian", "gunicorn", "onnxruntime", "scikit-learn", "numpy", "locust")
+
+
+def cores(pinned: bool) -> tuple[int | None, int | None]:
+    """(server's core, generator's core); None where nothing is pinned. BenchmarkError on fewer than two."""
+    if not pinned:
+        return None, None
+    if not hasattr(os, "sched_getaffinity"):
+        raise BenchmarkError(f"{platform.system()} pins no process to a core: add --unpinned")
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) < 2:
+        raise BenchmarkError(
+            "one core is too few: the server needs one and the load generator another (--unpinned measures "
+            "all the same, but then each disturbs the other)"
+        )
+    return allowed[0], allowed[1]
+
+
+def describe(server_core: int | None, generator_core: int | None) -> Machine:
+    """-1 for a core means not pinned."""
+    return Machine(
+        processor=_processor(),
+        cores=os.cpu_count() or 1,
+        memory_mb=psutil.virtual_memory().total // 2**20,
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        server_core=-1 if server_core is None else server_core,
+        generator_core=-1 if generator_core is None else generator_core,
+    )
+
+
+def versions(generator: str) -> dict[str, str]:
+    """Of everything that takes part in this environment."""
+    found = {"python": platform.python_version()}
+    for name in MEASURED:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    if generator != "locust":
+        found[generator] = generators.version(generator)
+    return found
+
+
+def commit() -> Commit | None:
+    """What is checked out; results and what is made of them do not count as a change. None without git."""
+    try:
+        head = _git("rev-parse", "HEAD")
+        changed = _git("status", "--porcelain", "--", ".", ":!benchmarks/results", ":!README.md")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return Commit(id=head, clean=not changed)
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(ROOT), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text("utf-8"))
+        if found:
+            return found[1].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,149 @@
+"""The fitted pipelines that are measured: as a pickle, as an ONNX file, with scikit-learn's own answers."""
+
+import csv
+import json
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.errors import BenchmarkError
+
+Rows = list[list[float]]
+Floats = npt.NDArray[np.float64]
+
+SAMPLE_ROWS = 10_000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is fitted: ``data`` is a data set of scikit-learn, ``decimals`` is how its numbers are written."""
+
+    data: str
+    estimator: str
+    decimals: int
+    classifier: Callable[[], Any]
+
+
+def _logistic() -> Any:
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression()
+
+
+def _forest() -> Any:
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(n_estimators=100, random_state=0)
+
+
+def _boosting() -> Any:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return HistGradientBoostingClassifier(random_state=0)
+
+
+def _mlp() -> Any:
+    from sklearn.neural_network import MLPClassifier
+
+    return MLPClassifier(max_iter=1000, random_state=0)
+
+
+RECIPES = {
+    "iris": Recipe("iris", "logistic regression", 1, _logistic),
+    "forest": Recipe("breast_cancer", "random forest of 100 trees", 4, _forest),
+    "boosting": Recipe("breast_cancer", "hist gradient boosting", 4, _boosting),
+    "mlp": Recipe("digits", "multi-layer perceptron", 0, _mlp),
+}
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """One pipeline on disk. ``models`` is the folder that Unpickled serves; ``sample`` is for Locust."""
+
+    name: str
+    recipe: Recipe
+    pickle: Path
+    models: Path
+    sample: Path
+    features: list[str]
+    classes: list[int]
+    rows: Rows
+    labels: list[int]
+    probabilities: Floats
+
+    @property
+    def onnx(self) -> Path:
+        return self.models / "model" / "1" / "model.onnx"
+
+    @property
+    def title(self) -> str:
+        return f"{self.recipe.estimator} on {self.recipe.data.replace('_', ' ')}"
+
+
+def fit(name: str, folder: Path) -> Fitted:
+    """Fit one of RECIPES, write it down in ``folder`` and export it as a user would."""
+    from sklearn import datasets
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    recipe = RECIPES[name]
+    data = getattr(datasets, f"load_{recipe.data}")()
+    pipeline = make_pipeline(StandardScaler(), recipe.classifier()).fit(data.data, data.target)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "pipeline.pickle").write_bytes(pickle.dumps(pipeline))
+    features = [str(feature).split(" (")[0].replace(" ", "_") for feature in data.feature_names]
+    _export(folder, features, data.data)
+    rows = _made_up(data.data, recipe.decimals)
+    probabilities = pipeline.predict_proba(rows)
+    fitted = Fitted(
+        name,
+        recipe,
+        folder / "pipeline.pickle",
+        folder / "models",
+        folder / "sample.json",
+        features,
+        pipeline.classes_.tolist(),
+        rows.tolist(),
+        pipeline.predict(rows).tolist(),
+        probabilities,
+    )
+    _write_sample(fitted)
+    return fitted
+
+
+def _made_up(rows: Floats, decimals: int) -> Floats:
+    """Different rows within the training ranges, in numbers as long as the data's own."""
+    rng = np.random.default_rng(0)
+    made: Floats = rng.uniform(rows.min(0), rows.max(0), (SAMPLE_ROWS, rows.shape[1])).round(decimals)
+    return made
+
+
+def _export(folder: Path, features: list[str], rows: Floats) -> None:
+    with (folder / "rows.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(features)
+        writer.writerows(rows.tolist())
+    command = [sys.executable, "-m", "export", "convert", str(folder / "pipeline.pickle"), "--name", "model"]
+    command += ["--sample", str(folder / "rows.csv"), "--models", str(folder / "models")]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        raise BenchmarkError(f"the export failed: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
+
+
+def _write_sample(fitted: Fitted) -> None:
+    document = {
+        "model": fitted.name,
+        "features": fitted.features,
+        "classes": fitted.classes,
+        "rows": fitted.rows,
+        "labels": fitted.labels,
+        "probabilities": fitted.probabilities.tolist(),
+    }
+    fitted.sample.write_text(json.dumps(document), "utf-8")

@@ -1,0 +1,193 @@
+"""One server's turn: its answers are checked, then it is timed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.errors import BenchmarkError
+from benchmarks.measuring import generators
+from benchmarks.measuring.generators import Load, Target
+from benchmarks.measuring.pipelines import Fitted
+from benchmarks.results import Alone, AnyRecord, Batch, Latency, Saturation, Stage, Start
+from benchmarks.servers.catalogue import HALVED, Entry
+from benchmarks.servers.process import Server
+from benchmarks.traffic.checks import Expected, check_expected, check_sound
+from benchmarks.traffic.contracts import CONTRACTS, WrongAnswer
+
+# A server that is asked for more than this share of what it takes has a queue, not a latency.
+HIGHEST_LOAD = 0.9
+# So many requests give a p99.9 a meaning, unless they take longer than the longest measurement.
+ENOUGH_REQUESTS, LONGEST_S = 1000, 8.0
+CHECKED_ROWS = 100
+BODIES = 2000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure. Times are in seconds, rates in requests/s; a core that is None is not pinned."""
+
+    models: tuple[str, ...]
+    servers: tuple[str, ...]
+    repeats: int
+    seconds: float
+    connections: int
+    ladder: tuple[float, ...]
+    ladder_models: tuple[str, ...]
+    batches: tuple[int, ...]
+    generator: str
+    server_core: int | None
+    generator_core: int | None
+
+
+class Turn:
+    """``stage`` says how far it is; what it finds goes to ``add``, record by record."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        fitted: Fitted,
+        repeat: int,
+        server: tuple[str, Entry],
+        add: Callable[[AnyRecord], None],
+    ) -> None:
+        self._plan = plan
+        self._fitted = fitted
+        self._server, self._entry = server
+        self._contract = CONTRACTS[self._entry.contract]
+        self._who: dict[str, Any] = {"model": fitted.name, "server": self._server, "repeat": repeat}
+        self._add = add
+        self.stage: Stage = "start"
+        self.requests_per_s = 0.0
+
+    @property
+    def first_body(self) -> bytes:
+        return self._contract.request(self._fitted.rows[:1])
+
+    @property
+    def path(self) -> str:
+        return self._contract.path
+
+    def check(self, running: Server) -> None:
+        """Its answers to single rows and to one batch of each size are scikit-learn's."""
+        self.stage = "check"
+        if not self._contract.checked:
+            return
+        for index in range(CHECKED_ROWS):
+            self._compare(running, index, index + 1)
+        for size in self._batches():
+            self._compare(running, 0, size)
+
+    def _compare(self, running: Server, first: int, last: int) -> None:
+        fitted = self._fitted
+        status, content = running.post(self.path, self._contract.request(fitted.rows[first:last]))
+        if status != 200:
+            raise BenchmarkError(f"it answers {status} to {last - first} rows: {content[:200]!r}")
+        expected = Expected(fitted.labels[first:last], fitted.probabilities[first:last].tolist())
+        try:
+            found = self._contract.read(content)
+            check_sound(found, last - first, fitted.classes)
+            check_expected(found, expected)
+        except WrongAnswer as error:
+            raise BenchmarkError(
+                f"its answer to {last - first} rows from row {first} is wrong: {error}"
+            ) from None
+
+    def measure(self, running: Server, halves: dict[str, float]) -> None:
+        """Every figure; ``halves`` holds the rate (requests/s) that all are compared at, by model."""
+        self.stage = "measure"
+        self._saturate(running)
+        self._alone(running)
+        if self._server == HALVED:
+            halves.setdefault(self._fitted.name, float(f"{self.requests_per_s / 2:.2g}"))
+        half = halves.get(self._fitted.name)
+        if half:
+            self._latency(
+                running, [half], min(LONGEST_S, max(self._plan.seconds, ENOUGH_REQUESTS / half)), True
+            )
+        if self._entry.ladder and self._fitted.name in self._plan.ladder_models:
+            self._latency(running, self._plan.ladder, self._plan.seconds, False)
+        for size in self._batches():
+            self._batch(running, size)
+
+    def _batches(self) -> tuple[int, ...]:
+        return self._plan.batches if self._entry.batches else ()
+
+    def _saturate(self, running: Server) -> None:
+        target = self._target(running, 1)
+        self._load(target, 1.0, self._plan.connections)  # warms up
+        before = running.cpu_seconds()
+        found = self._load(target, self._plan.seconds, self._plan.connections)
+        used = running.cpu_seconds() - before
+        memory = running.memory()
+        self.requests_per_s = found.requests_per_s
+        self._add(
+            Start(
+                **self._who,
+                ready_s=round(running.ready_s, 3),
+                rss_mb=memory.resident_mb,
+                tree_mb=memory.tree_mb,
+                processes=memory.processes,
+            )
+        )
+        self._add(
+            Saturation(
+                **self._who,
+                connections=self._plan.connections,
+                seconds=found.seconds,
+                requests=found.requests,
+                requests_per_s=found.requests_per_s,
+                cpu_us=round(1e6 * used / found.requests, 2),
+                p50_us=found.p50_us,
+                p99_us=found.p99_us,
+                generator_busy=found.generator_busy,
+            )
+        )
+
+    def _alone(self, running: Server) -> None:
+        found = self._load(self._target(running, 1), 1.0, connections=1)
+        self._add(
+            Alone(**self._who, requests_per_s=found.requests_per_s, p50_us=found.p50_us, p99_us=found.p99_us)
+        )
+
+    def _latency(self, running: Server, rates: Sequence[float], seconds: float, half: bool) -> None:
+        rates = [rate for rate in rates if rate <= HIGHEST_LOAD * self.requests_per_s]
+        if not rates:
+            return
+        plan = self._plan
+        target = self._target(running, 1)
+        for found in generators.ladder(target, rates, seconds, plan.connections, plan.generator_core):
+            kept = {name: value for name, value in found.items() if name in Latency.__struct_fields__}
+            self._add(Latency(**self._who, half_of=HALVED if half else None, **kept))
+
+    def _batch(self, running: Server, size: int) -> None:
+        found = self._load(self._target(running, size), 1.0, connections=1)
+        self._add(
+            Batch(
+                **self._who,
+                rows=size,
+                requests_per_s=found.requests_per_s,
+                rows_per_s=round(found.requests_per_s * size, 1),
+                p50_us=found.p50_us,
+            )
+        )
+
+    def _load(self, target: Target, seconds: float, connections: int) -> Load:
+        plan = self._plan
+        return generators.closed_loop(plan.generator, target, seconds, connections, plan.generator_core)
+
+    def _target(self, running: Server, size: int) -> Target:
+        flags = ("--contract", self._entry.contract, "--sample", str(self._fitted.sample))
+        return Target(f"http://127.0.0.1:{running.port}", self.path, self._bodies(size), flags)
+
+    def _bodies(self, size: int) -> Path:
+        """A file of different bodies of ``size`` rows each, one a line; made once."""
+        file = self._fitted.pickle.with_name(f"{self._entry.contract}-{size}.txt")
+        if not file.exists():
+            rows = self._fitted.rows
+            count = min(BODIES, len(rows) // size)
+            bodies = (
+                self._contract.request(rows[start * size : (start + 1) * size]) for start in range(count)
+            )
+            file.write_bytes(b"".join(body + b"\n" for body in bodies))
+        return file

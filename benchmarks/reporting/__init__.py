@@ -1,0 +1,1 @@
+"""From stored results to tables, charts, README and a page."""

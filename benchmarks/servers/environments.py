@@ -1,0 +1,66 @@
+"""The virtual environment of a peer, made when it is first needed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.errors import BenchmarkError
+
+# Beside the project's own; `make clean` removes both.
+HOME = Path(__file__).parent.parent.parent / ".venv" / "peers"
+INSTALL_TIMEOUT = 1800
+
+_VERSIONS = "import importlib.metadata as m, json; print(json.dumps({n: m.version(n) for n in %r}))"
+
+
+def bin_of(requirements: Path) -> Path:
+    """The folder of programs of the environment that holds what ``requirements`` lists.
+
+    Installs it where it is missing or holds something else; BenchmarkError with pip's own words.
+    """
+    folder = HOME / requirements.stem
+    stamp = folder / "installed.txt"
+    if stamp.is_file() and stamp.read_text("utf-8") == requirements.read_text("utf-8"):
+        return folder / "bin"
+    _call(sys.executable, "-m", "venv", "--clear", str(folder))
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    _call(*pip, "-r", str(requirements))
+    stamp.write_text(requirements.read_text("utf-8"), "utf-8")
+    return folder / "bin"
+
+
+def names(requirements: Path) -> tuple[str, ...]:
+    """The distributions that a requirements file names."""
+    lines = (line.split("#")[0].strip() for line in requirements.read_text("utf-8").splitlines())
+    return tuple(line.partition("==")[0].partition("[")[0] for line in lines if line)
+
+
+def versions(python: Path, distributions: tuple[str, ...]) -> dict[str, str]:
+    """The installed version of each, as the interpreter ``python`` finds it."""
+    found: dict[str, str] = json.loads(_call(str(python), "-c", _VERSIONS % (distributions,)))
+    return found
+
+
+def prepare(command: list[str], environment: dict[str, str]) -> None:
+    """What a peer needs before it can serve; BenchmarkError with its last words."""
+    _call(*command, environment=environment)
+
+
+def _call(*command: str, environment: dict[str, str] | None = None) -> str:
+    try:
+        done = subprocess.run(
+            command,
+            env=environment or dict(os.environ),
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=INSTALL_TIMEOUT,
+        )
+    except subprocess.TimeoutExpired:
+        raise BenchmarkError(f"{command[0]} did not end within {INSTALL_TIMEOUT} s") from None
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
+        raise BenchmarkError(said[:300])
+    return done.stdout

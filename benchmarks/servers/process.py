@@ -1,0 +1,148 @@
+"""A server as a process on a core of its own, and what /proc tells of it."""
+
+import contextlib
+import http.client
+import os
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from benchmarks.errors import BenchmarkError
+
+# Servers start processes that leave their session and their parent; what they inherit marks them all.
+MARK = "BENCHMARKED_BY"
+PATIENCE = 120.0
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Memory:
+    """``resident_mb``: the largest process; ``tree_mb``: all of them, shared pages counted each time."""
+
+    resident_mb: float
+    tree_mb: float
+    processes: int
+
+
+@dataclass
+class Server:
+    """A running server. ``ready_s``: seconds from its start to the first answer."""
+
+    port: int
+    process: psutil.Popen
+    mark: str
+    log: Path
+    ready_s: float = 0.0
+
+    def processes(self) -> list[psutil.Process]:
+        """The process that was started and all that came of it."""
+        return [process for process in psutil.process_iter() if _environment(process).get(MARK) == self.mark]
+
+    def cpu_seconds(self) -> float:
+        """User and system time of all its processes so far, those that ended included."""
+        return sum(sum(times[:4]) for times in map(_cpu_times, self.processes()))
+
+    def memory(self) -> Memory:
+        resident = [_resident(process) / MIB for process in self.processes()]
+        return Memory(round(max(resident), 1), round(sum(resident), 1), len(resident))
+
+    def post(self, path: str, body: bytes, timeout: float = 60.0) -> tuple[int, bytes]:
+        """(status, content) of one request on a connection of its own; raises OSError, HTTPException."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            connection.request("POST", path, body, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    def last_words(self) -> str:
+        """The last line it wrote, for a message."""
+        lines = [line.strip() for line in self.log.read_text("utf-8", "replace").splitlines() if line.strip()]
+        return lines[-1][:300] if lines else "it wrote nothing"
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str], environment: Mapping[str, str], core: int | None, port: int, log: Path
+) -> Iterator[Server]:
+    """The server while the block runs; afterwards none of its processes is left."""
+    mark = uuid.uuid4().hex
+    with log.open("wb") as output:
+        process = psutil.Popen(
+            list(command),
+            env={**environment, MARK: mark},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
+        )
+    server = Server(port, process, mark, log)
+    try:
+        yield server
+    finally:
+        end(server)
+
+
+def wait(server: Server, path: str, body: bytes) -> None:
+    """Until the first answer of 200; sets ``ready_s``. BenchmarkError where it ends or never answers."""
+    started = server.process.create_time()
+    while time.time() - started < PATIENCE:
+        if server.process.poll() is not None:
+            raise BenchmarkError(f"it ended with status {server.process.returncode}: {server.last_words()}")
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            if server.post(path, body)[0] == 200:
+                server.ready_s = time.time() - started
+                return
+        time.sleep(0.005)
+    raise BenchmarkError(f"it did not answer 200 within {PATIENCE:.0f} s: {server.last_words()}")
+
+
+def end(server: Server, grace: float = 15.0) -> None:
+    """Ask the process that was started to end, then those it left behind, then kill what is left."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        server.process.terminate()
+    with contextlib.suppress(psutil.TimeoutExpired):
+        server.process.wait(grace)
+    for ask in (psutil.Process.terminate, psutil.Process.kill):
+        left = server.processes()
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                ask(process)
+        psutil.wait_procs(left, timeout=grace)
+
+
+def free_port() -> int:
+    """A TCP port of the loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
+    # ZombieProcess is a NoSuchProcess.
+    try:
+        return dict(process.environ())
+    except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
+        return {}
+
+
+def _cpu_times(process: psutil.Process) -> Sequence[float]:
+    try:
+        return tuple(process.cpu_times())
+    except psutil.NoSuchProcess:
+        return (0.0,)
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0

@@ -1,0 +1,1 @@
+"""What Locust sends, when, and whether the answers are right."""

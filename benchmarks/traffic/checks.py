@@ -1,0 +1,88 @@
+"""When an answer is right."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.traffic.contracts import Predictions, WrongAnswer
+
+# What the export promises: probabilities are this close to scikit-learn's, and labels are equal
+# wherever the two highest probabilities are further apart than the gap.
+TOLERANCE = 1e-5
+TIE_GAP = 1e-6
+# Tree ensembles answer in single precision, class by class.
+SUM_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Expected:
+    """scikit-learn's own answers: one label per row; probabilities, rows x classes."""
+
+    labels: Sequence[Any]
+    probabilities: Sequence[Sequence[float]]
+
+
+def check_sound(predictions: Predictions, rows: int, classes: Sequence[Any] | None) -> None:
+    """What holds of every answer to ``rows`` rows; WrongAnswer says what does not.
+
+    One prediction per row; probabilities that are finite and sum to 1; where the ``classes`` are known,
+    the label of the most probable one.
+    """
+    labels, probabilities = predictions.labels, predictions.probabilities
+    if labels is not None and len(labels) != rows:
+        raise WrongAnswer(f"{len(labels)} predictions for {rows} rows")
+    if probabilities and len(probabilities) != rows:
+        raise WrongAnswer(f"probabilities of {len(probabilities)} rows for {rows} rows")
+    if labels is None and not probabilities:
+        raise WrongAnswer("the answer has neither predictions nor probabilities")
+    for row, shares in enumerate(probabilities):
+        _check_shares(row, shares)
+    if classes and labels is not None:
+        for row, (label, shares) in enumerate(zip(labels, probabilities, strict=False)):
+            _check_label(row, label, shares, classes)
+
+
+def _check_shares(row: int, shares: object) -> None:
+    if not isinstance(shares, list) or not all(isinstance(share, float | int) for share in shares):
+        raise WrongAnswer("the probabilities of a row are no list of numbers", f"row {row}: {shares!r:.80}")
+    total = math.fsum(shares)
+    if not abs(total - 1) <= SUM_TOLERANCE or min(shares) < 0:
+        raise WrongAnswer("the probabilities of a row are no shares of 1", f"row {row}: sum {total:g}")
+
+
+def _check_label(row: int, label: object, shares: Sequence[float], classes: Sequence[Any]) -> None:
+    if len(shares) != len(classes):
+        raise WrongAnswer(f"{len(shares)} probabilities in a row for {len(classes)} classes")
+    best = classes[shares.index(max(shares))]
+    if label != best and not _tied(shares):
+        raise WrongAnswer(
+            "the label is not the most probable class", f"row {row}: {label!r}, most probable {best!r}"
+        )
+
+
+def check_expected(predictions: Predictions, expected: Expected) -> None:
+    """Whether they are scikit-learn's own answers; WrongAnswer names the first row where not."""
+    for row, shares in enumerate(predictions.probabilities):
+        _check_probabilities(row, shares, expected.probabilities[row])
+    for row, label in enumerate(predictions.labels or []):
+        theirs = expected.labels[row]
+        if label != theirs and not _tied(expected.probabilities[row]):
+            raise WrongAnswer(
+                "the label is not scikit-learn's", f"row {row}: {label!r}, scikit-learn {theirs!r}"
+            )
+
+
+def _check_probabilities(row: int, ours: Sequence[float], theirs: Sequence[float]) -> None:
+    if len(ours) != len(theirs):
+        raise WrongAnswer(f"{len(ours)} probabilities in a row for {len(theirs)} classes")
+    for one, other in zip(ours, theirs, strict=True):
+        if not abs(one - other) <= TOLERANCE:
+            raise WrongAnswer(
+                "a probability is not scikit-learn's", f"row {row}: {one:g}, scikit-learn {other:g}"
+            )
+
+
+def _tied(shares: Sequence[float]) -> bool:
+    first, second = sorted(shares, reverse=True)[:2] if len(shares) > 1 else (1.0, 0.0)
+    return first - second <= TIE_GAP

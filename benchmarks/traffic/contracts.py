@@ -1,0 +1,147 @@
+"""How the servers speak: rows -> request body, answer -> predictions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+Rows = Sequence[Sequence[Any]]
+
+
+class WrongAnswer(Exception):
+    """One sentence. ``what`` is the same for all answers that are wrong in this way, ``example`` is not."""
+
+    def __init__(self, what: str, example: str = "") -> None:
+        super().__init__(f"{what} ({example})" if example else what)
+        self.what = what
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """``labels``: one per row, None where the contract has none.
+
+    ``probabilities``: rows x classes, empty where the classifier has scores only.
+    """
+
+    labels: list[Any] | None
+    probabilities: list[list[float]]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """``path`` is of the only or default model, ``model_path`` of one that is named.
+
+    ``request``: rows -> body. ``read``: body of an answer -> predictions, raises WrongAnswer.
+    ``record`` and ``read_record``: the same of one row by feature name, None where there is no such form.
+    ``checked``: False for a server that does nothing.
+    """
+
+    path: str
+    model_path: str
+    request: Callable[[Rows], bytes]
+    read: Callable[[bytes], Predictions]
+    record: Callable[[Mapping[str, Any]], bytes] | None = None
+    read_record: Callable[[bytes], Predictions] | None = None
+    checked: bool = True
+
+    def path_of(self, model: str) -> str:
+        """Where predictions are asked for; "" is the only or default model."""
+        return self.model_path.format(model=model) if model else self.path
+
+
+def _native_request(rows: Rows) -> bytes:
+    return orjson.dumps({"features": rows[0] if len(rows) == 1 else rows})
+
+
+def _read_native(content: bytes) -> Predictions:
+    answer = _object(content)
+    probabilities = [] if "scores" in answer else answer.get("probabilities")
+    return Predictions(_list(answer.get("prediction"), "prediction"), _list(probabilities, "probabilities"))
+
+
+def _read_native_record(content: bytes) -> Predictions:
+    answer = _object(content)
+    probabilities = answer.get("scores", answer.get("probabilities"))
+    if "prediction" not in answer or not isinstance(probabilities, dict):
+        raise WrongAnswer("the answer has no prediction and probabilities by class", _excerpt(content))
+    return Predictions([answer["prediction"]], [] if "scores" in answer else [list(probabilities.values())])
+
+
+def _v2_request(rows: Rows) -> bytes:
+    tensor = {
+        "name": "input-0",
+        "shape": [len(rows), len(rows[0])],
+        "datatype": "FP64",
+        "data": [value for row in rows for value in row],
+    }
+    # Asking for the labels as well would make the server run the pipeline twice.
+    return orjson.dumps({"inputs": [tensor], "outputs": [{"name": "predict_proba"}]})
+
+
+def _read_v2(content: bytes) -> Predictions:
+    outputs = _list(_object(content).get("outputs"), "outputs")
+    named = {output.get("name"): output for output in outputs if isinstance(output, dict)}
+    tensor = named.get("predict_proba", {})
+    data, shape = tensor.get("data"), tensor.get("shape")
+    if not isinstance(data, list) or not isinstance(shape, list) or len(shape) != 2:
+        raise WrongAnswer("the answer has no output predict_proba (rows x classes)", _excerpt(content))
+    width = shape[1]
+    probabilities = [data[start : start + width] for start in range(0, len(data), width)]
+    return Predictions(named.get("predict", {}).get("data"), probabilities)
+
+
+def _mlflow_request(rows: Rows) -> bytes:
+    return orjson.dumps({"inputs": rows})
+
+
+def _read_mlflow(content: bytes) -> Predictions:
+    return Predictions(None, _list(_object(content).get("predictions"), "predictions"))
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    try:
+        answer = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        raise WrongAnswer("the answer is not JSON", _excerpt(content)) from None
+    if not isinstance(answer, dict):
+        raise WrongAnswer("the answer is no JSON object", _excerpt(content))
+    return answer
+
+
+def _list(value: object, name: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise WrongAnswer(f"the answer has no list {name!r}")
+    return value
+
+
+def _excerpt(content: bytes) -> str:
+    return repr(content[:80].decode("utf-8", "replace"))
+
+
+CONTRACTS = {
+    "native": Contract(
+        path="/predict",
+        model_path="/models/{model}/predict",
+        request=_native_request,
+        read=_read_native,
+        record=orjson.dumps,
+        read_record=_read_native_record,
+    ),
+    "v2": Contract(
+        path="/v2/models/model/infer",
+        model_path="/v2/models/{model}/infer",
+        request=_v2_request,
+        read=_read_v2,
+    ),
+    "mlflow": Contract(
+        path="/invocations", model_path="/invocations", request=_mlflow_request, read=_read_mlflow
+    ),
+    "floor": Contract(
+        path="/predict",
+        model_path="/models/{model}/predict",
+        request=_native_request,
+        read=lambda content: Predictions(None, []),
+        checked=False,
+    ),
+}

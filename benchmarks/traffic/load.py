@@ -1,0 +1,140 @@
+"""What the users, the ladder and the summary of one Locust process share."""
+
+import gc
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from benchmarks.errors import BenchmarkError
+from benchmarks.traffic.arrivals import CLOSED, POISSON, Arrivals, Phase, Share
+from benchmarks.traffic.connection import FAULTS, Address, Connection
+from benchmarks.traffic.contracts import CONTRACTS
+from benchmarks.traffic.payloads import RECORD, Encoder, Payload
+from benchmarks.traffic.subject import Subject, published, sampled, saved
+
+Kinds = Mapping[str, float]
+
+
+class Load:
+    """The load of this process. ``problem``: why it cannot be, one sentence; "" where it can.
+
+    ``faults``: the first sentence for each way in which answers were wrong, under which all of them count.
+    """
+
+    def __init__(self) -> None:
+        self.arrivals = Arrivals()
+        self.share = Share()
+        self.problem = ""
+        self.faults: dict[str, str] = {}
+        self._address = Address(secure=False, host="", port=0, prefix="")
+        self._decks: dict[str, Iterator[Payload]] = {}
+        self._prepared: object = None
+
+    def payload(self, user: str) -> Payload:
+        """What a user of a class sends next."""
+        return next(self._decks[user])
+
+    def connection(self) -> Connection:
+        """A new one to the server, not open yet."""
+        return Connection(self._address)
+
+    def prepare(self, host: str | None, options: Namespace, users: Mapping[str, Kinds]) -> None:
+        """Encode what ``users`` (class -> kinds) send, unless it is there already; sets ``problem``."""
+        wanted = (host, options.contract, options.model, options.sample, options.features, sorted(users))
+        self.faults.clear()
+        try:
+            check_arrival(options)
+            if wanted != self._prepared:
+                self._encode(host, options, users)
+        except BenchmarkError as error:
+            self.problem = str(error)
+        else:
+            self.problem, self._prepared = "", wanted
+
+    def _encode(self, host: str | None, options: Namespace, users: Mapping[str, Kinds]) -> None:
+        if not host:
+            raise BenchmarkError("--host is missing: give the server's address, like http://127.0.0.1:8000")
+        address, contract = Address.of(host), CONTRACTS[options.contract]
+        encoder = Encoder(address, contract, options.model, _subject(host, address, options))
+        self._decks = {name: encoder.deck(_spoken(kinds, options)) for name, kinds in users.items()}
+        # What was made so far stays: with thousands of payloads in it, a collection would show as latency.
+        self._address = address
+        gc.collect()
+        gc.freeze()
+
+    def phase(self, rate: float | None, label: str, options: Namespace) -> Phase:
+        return Phase(rate, label, options.arrival == POISSON, self.share)
+
+
+# One per process, for Locust loads each file of the command line as a module of its own.
+LOAD = Load()
+
+
+def check_arrival(options: Namespace) -> None:
+    """Whether --arrival and --rate go together; raises BenchmarkError."""
+    rungs = getattr(options, "rungs", "")
+    if options.arrival == CLOSED and options.rate:
+        raise BenchmarkError("--rate needs --arrival constant or poisson: users in a closed loop set no rate")
+    if options.arrival != CLOSED and not rungs and not 0 < options.rate < float("inf"):
+        raise BenchmarkError(f"--arrival {options.arrival} needs --rate, in requests per second")
+    if options.arrival != CLOSED and rungs and options.rate:
+        raise BenchmarkError("--rate and --rungs exclude each other: the rungs are the rates")
+
+
+def _spoken(kinds: Kinds, options: Namespace) -> Kinds:
+    """The kinds that the contract has; of a mix, what is left."""
+    by_name = CONTRACTS[options.contract].record is not None
+    left = {kind: weight for kind, weight in kinds.items() if kind != RECORD or by_name}
+    if not left:
+        raise BenchmarkError(
+            f"--contract {options.contract} has no rows by name: name another user class than Record"
+        )
+    return left
+
+
+def _subject(host: str, address: Address, options: Namespace) -> Subject:
+    document = None if options.sample or options.features else _models(host, address)
+    if document is None:
+        _reach(host, address)
+    if options.sample:
+        return sampled(Path(options.sample))
+    if options.features:
+        return saved(Path(options.features), options.model)
+    return published(document, options.model, f"{host}/models")
+
+
+def _reach(host: str, address: Address) -> None:
+    connection = Connection(address)
+    try:
+        connection.open()
+    except OSError as error:
+        raise BenchmarkError(_unreachable(host, error)) from None
+    finally:
+        connection.close()
+
+
+def _models(host: str, address: Address) -> Any:
+    """The answer of GET /models."""
+    connection = Connection(address)
+    try:
+        status, content = connection.exchange(address.message("GET", "/models"))
+        document = orjson.loads(content) if status == 200 else None
+    except orjson.JSONDecodeError:
+        document = None
+    except FAULTS as error:
+        raise BenchmarkError(_unreachable(host, error)) from None
+    finally:
+        connection.close()
+    if not isinstance(document, dict):
+        raise BenchmarkError(
+            f"{host}/models says nothing about models (status {status}): "
+            "give --sample, or --features with an answer of GET /models"
+        )
+    return document
+
+
+def _unreachable(host: str, error: Exception) -> str:
+    return f"--host {host} cannot be reached: {error}"

@@ -1,0 +1,334 @@
+"""Locust against real servers: what it sends, how it checks, and that its times are true."""
+
+import importlib.util
+import json
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import PATIENCE, ROOT, eventually, free_port, serving
+
+from benchmarks.traffic.contracts import CONTRACTS, Predictions, WrongAnswer
+from benchmarks.traffic.rows import draw
+
+if importlib.util.find_spec("locust") is None:
+    # Not imported: gevent would replace the sockets and threads of all other tests.
+    pytest.skip("needs Locust", allow_module_level=True)
+
+FILE, LADDER = ROOT / "benchmarks" / "locustfile.py", ROOT / "benchmarks" / "ladder.py"
+SAMPLE = {
+    "model": "m", "features": ["a", "b"], "classes": [0, 1], "rows": [[1.0, 2.0], [3.0, 4.0]],
+    "labels": [0, 0], "probabilities": [[0.75, 0.25], [0.75, 0.25]],
+}  # fmt: skip
+# Answers what the sample expects. ``turn(number)`` may sleep; ``answer`` may be replaced.
+SERVER = """
+    import sys, time
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+    answer = b'{{"prediction": [0], "probabilities": [[0.75, 0.25]]}}'
+    seen = []
+    {changes}
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            seen.append(1)
+            turn(len(seen))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+        def log_message(self, *_): pass
+    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+STEADY = "turn = lambda number: None"
+# All requests wait while one does, as in a process with one thread.
+STALLING = """
+    import threading
+    lock = threading.Lock()
+    def turn(number):
+        with lock: time.sleep(0.4 * (number == 20))
+"""
+
+
+@contextmanager
+def answering(folder: Path, changes: str = STEADY) -> Iterator[str]:
+    """A small server of a kind of its own; gives its address."""
+    port = free_port()
+    program = folder / "server.py"
+    program.write_text(textwrap.dedent(SERVER.format(changes=changes)))
+    process = subprocess.Popen([sys.executable, program, str(port)], stderr=subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        eventually(lambda: reached(port))
+        yield address
+    finally:
+        process.kill()
+        process.wait()
+
+
+def reached(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def command(address: str, *words: str, files: str = str(FILE)) -> list[str]:
+    flags = ["--headless", "--only-summary", "-f", files, *(["--host", address] if address else [])]
+    return [sys.executable, "-m", "locust", *flags, *words]
+
+
+def locust(
+    folder: Path, address: str, *words: str, files: str = str(FILE)
+) -> subprocess.CompletedProcess[str]:
+    line = command(address, *words, files=files)
+    return subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+
+def measured(folder: Path, address: str, *words: str, **options: Any) -> list[dict[str, Any]]:
+    """What one run without wrong answers found."""
+    result = locust(folder, address, "--latencies", "found.json", *words, **options)
+    assert result.returncode == 0, result.stderr
+    found: list[dict[str, Any]] = json.loads((folder / "found.json").read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def url(models, tmp_path_factory) -> Iterator[str]:
+    with serving(tmp_path_factory.mktemp("locust"), "--default-model", "iris", models=models.path) as server:
+        yield server.url
+
+
+@pytest.fixture
+def sample(tmp_path) -> str:
+    path = tmp_path / "sample.json"
+    path.write_text(json.dumps(SAMPLE))
+    return str(path)
+
+
+@pytest.mark.parametrize("user", ["Array", "Record", "Batch10", "Batch100", "Batch1000"])
+def test_each_class_of_users(url, tmp_path, user):
+    """Each sends its kind of request, all of them answered rightly, in times below a millisecond."""
+    names = {"Array": "array", "Record": "record"}
+    (found,) = measured(tmp_path, url, "--model", "people", "-t", "1", user)
+    assert found["name"] == names.get(user, f"batch of {user.removeprefix('Batch')}")
+    assert found["requests"] > 10
+    assert found["failures"] == 0
+    assert found["p50_us"] > 0
+    assert found["late_p50_us"] is None
+    assert found["rate"] is None
+    if user == "Array":
+        assert found["p50_us"] % 1000 != 0
+
+
+def test_a_mix_is_the_default(url, tmp_path):
+    """Without a class, single rows by position and by name come with a few batches."""
+    found = measured(tmp_path, url, "--model", "iris", "-t", "2")
+    count = {line["name"]: line["requests"] for line in found}
+    assert count.keys() >= {"array", "record", "batch of 10"}
+    assert count["array"] > count["record"] > count["batch of 10"]
+
+
+def test_rate_of_an_open_loop(url, tmp_path):
+    """Requests come at the rate that was asked for, and it is said how late they were sent."""
+    words = ["--model", "iris", "--arrival", "poisson", "--rate", "100", "-t", "3", "Array"]
+    (found,) = measured(tmp_path, url, *words)
+    assert found["rate"] == 100
+    assert 150 < found["requests"] < 450
+    assert found["late_p50_us"] is not None
+    assert found["p999_us"] is None
+    assert 0 <= found["generator_busy"] < 1.5
+
+
+def test_a_stall_is_the_latency_of_all_that_had_to_wait(sample, tmp_path):
+    """In an open loop, requests count from when they were to be sent; a closed loop sees one slow one."""
+    words = ["--sample", sample, "-u", "1", "-t", "2", "Array"]
+    with answering(tmp_path, STALLING) as address:
+        (closed,) = measured(tmp_path, address, *words)
+    with answering(tmp_path, STALLING) as address:
+        (opened,) = measured(tmp_path, address, "--arrival", "constant", "--rate", "50", *words)
+    assert closed["max_us"] >= 400_000 > 200_000 > closed["p90_us"]
+    assert opened["max_us"] >= 400_000
+    # 20 requests were to be sent during the stall, one in five of all: half of them waited 200 ms.
+    assert opened["p90_us"] >= 150_000
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        ('{"prediction": [1], "probabilities": [[0.75, 0.25]]}', "the label is not the most probable class"),
+        ('{"prediction": [0], "probabilities": [[0.7, 0.3]]}', "a probability is not scikit-learn's"),
+        ('{"prediction": [0], "probabilities": [[0.75, 0.3]]}', "no shares of 1"),
+        ('{"prediction": [0, 0], "probabilities": [[0.75, 0.25]]}', "2 predictions for 1 rows"),
+        ("oops", "the answer is not JSON"),
+    ],
+)
+def test_wrong_answers_are_failures(sample, tmp_path, answer, sentence):
+    """A wrong answer ends in exit code 1, and is said once, in one sentence."""
+    with answering(tmp_path, f"{STEADY}; answer = {answer.encode()!r}") as address:
+        result = locust(tmp_path, address, "--sample", sample, "-t", "1", "--latencies", "f.json", "Array")
+    (found,) = json.loads((tmp_path / "f.json").read_text())
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert sentence in found["failure"]
+    assert found["failures"] == found["requests"] > 0
+    assert result.stderr.count(found["failure"]) == 1
+
+
+def test_no_answer_is_a_failure(sample, tmp_path):
+    """A server that goes away in the middle is counted, not raised."""
+    with answering(tmp_path, "turn = lambda number: number > 5 and __import__('os')._exit(1)") as address:
+        result = locust(tmp_path, address, "--sample", sample, "-t", "1", "Array")
+    assert result.returncode == 1
+    assert "no answer: " in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_rungs_have_rows_of_their_own(url, tmp_path):
+    """One rate after the other, each under its own name, and then it ends by itself."""
+    words = ["--model", "iris", "--arrival", "constant", "--rungs", "50,200", "--rung-time", "2", "Array"]
+    low, high = measured(tmp_path, url, *words, files=f"{FILE},{LADDER}")
+    assert (low["name"], high["name"]) == ("array @ 50/s", "array @ 200/s")
+    assert (low["rate"], high["rate"]) == (50, 200)
+    assert low["requests"] < 150 < high["requests"]
+    assert 1.5 < low["seconds"] < 4
+
+
+def test_rungs_of_a_closed_loop_are_users(url, tmp_path):
+    """Where users set no rate, a rung is a number of them."""
+    words = ["--model", "iris", "--rungs", "1,3", "--rung-time", "1", "Array"]
+    found = measured(tmp_path, url, *words, files=f"{FILE},{LADDER}")
+    assert [line["name"] for line in found] == ["array @ 1 users", "array @ 3 users"]
+
+
+def test_several_processes(url, tmp_path):
+    """Workers share the rate, and their statistics add up below a millisecond."""
+    words = ["--model", "iris", "--arrival", "constant", "--rate", "100", "-t", "4", "--processes", "2"]
+    (found,) = measured(tmp_path, url, *words, "Array")
+    assert 100 < found["requests"] <= 410
+    assert found["p50_us"] > 0
+    assert found["late_p50_us"] is not None
+    assert found["generator_busy"] is None
+
+
+def test_interrupted_runs_keep_what_was_measured(url, tmp_path):
+    """Ctrl-C ends a run without a time limit in order."""
+    line = command(url, "--model", "iris", "--latencies", "found.json", "Array")
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(line, cwd=tmp_path, stdout=log, stderr=log)
+        eventually(lambda: b"All users spawned" in (tmp_path / "log").read_bytes())
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 0
+    (found,) = json.loads((tmp_path / "found.json").read_text())
+    assert found["requests"] > 10
+    assert "p99.9" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "name one with --model"),
+        (["--model", "nope"], "but not 'nope'"),
+        (["--host", "", "--model", "iris"], "--host is missing"),
+        (["--host", "localhost:8000"], "is no address"),
+        (["--host", "http://127.0.0.1:1"], "cannot be reached"),
+        (["--model", "iris", "--arrival", "constant"], "needs --rate"),
+        (["--model", "iris", "--rate", "5"], "--rate needs --arrival"),
+        (["--rate", "-1"], "'-1' is no rate"),
+        (["--sample", "missing.json"], "--sample missing.json cannot be read"),
+        (["--sample", str(FILE)], "it is not JSON"),
+        (["--model", "iris", "--contract", "v2", "Record"], "no rows by name"),
+    ],
+)
+def test_errors_are_one_sentence(url, tmp_path, words, sentence):
+    """What cannot be measured is said before anything is sent, with what to do about it."""
+    result = locust(tmp_path, url, "-t", "1", *words)
+    errors = [line for line in result.stderr.splitlines() if "error: " in line]
+    assert result.returncode != 0
+    assert len(errors) == 1
+    assert sentence in errors[0]
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"), [("--rungs 5,x", "names no rungs"), ("--rung-time 0", "is no time")]
+)
+def test_errors_of_the_ladder(url, tmp_path, words, sentence):
+    """Rungs are numbers, and a rung takes a second at least."""
+    result = locust(tmp_path, url, *words.split(), files=f"{FILE},{LADDER}")
+    assert result.returncode != 0
+    assert sentence in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_server_without_models_needs_a_sample(tmp_path):
+    """Where GET /models is not answered, the remedy is named."""
+    with answering(tmp_path) as address:
+        result = locust(tmp_path, address, "-t", "1")
+    assert result.returncode == 1
+    assert "give --sample, or --features" in result.stderr
+
+
+def test_features_of_a_server_are_kept_in_a_file(models, tmp_path, url):
+    """A saved answer of GET /models stands for the server's own."""
+    with serving(tmp_path, models=models.path) as server:
+        (tmp_path / "features.json").write_text(json.dumps(server.ask("/models")[1]))
+    words = ["--features", "features.json", "--model", "people", "-t", "1", "Record"]
+    (found,) = measured(tmp_path, url, *words)
+    assert found["requests"] > 10
+
+
+def test_rows_respect_the_features(models, tmp_path):
+    """Numbers lie in their range, text is of the categories, and only what may be missing is, rarely."""
+    with serving(tmp_path, models=models.path) as server:
+        features = server.ask("/models/people")[1]["manifest"]["features"]
+    rows = draw(features, 2000)
+    age, income, city, plan = zip(*rows, strict=True)
+    assert all(18 <= value <= 79 and value == int(value) for value in age if value is not None)
+    assert all(355 <= value <= 5555 for value in income if value is not None)
+    assert set(city) == {"Bonn", "Köln", "Trier", None}
+    assert set(plan) == {"free", "pro", None}
+    assert 0 < age.count(None) < 200
+    assert len({tuple(row) for row in rows}) > 1900
+
+
+def test_rows_are_the_same_for_the_same_seed():
+    """A run can be repeated; a feature without gaps is never missing, and one value is a range too."""
+    features = [
+        {"name": "x", "kind": "number", "missing": False, "minimum": 0.1, "maximum": 2.5},
+        {"name": "y", "kind": "number", "missing": False, "minimum": 3.0, "maximum": 3.0},
+    ]
+    assert draw(features, 50, seed=1) == draw(features, 50, seed=1) != draw(features, 50, seed=2)
+    assert all(0.1 <= x <= 2.5 and y == 3.0 for x, y in draw(features, 500))
+
+
+@pytest.mark.parametrize("rows", [[[1.5, 2.0]], [[1.5, 2.0], [3.0, 4.0]]])
+def test_contracts(rows):
+    """Each contract writes rows as its servers take them and reads what they answer."""
+    native, v2, mlflow = (json.loads(CONTRACTS[name].request(rows)) for name in ("native", "v2", "mlflow"))
+    assert native["features"] == (rows if len(rows) > 1 else rows[0])
+    assert mlflow["inputs"] == rows
+    assert v2["inputs"][0]["shape"] == [len(rows), 2]
+    assert len(v2["inputs"][0]["data"]) == 2 * len(rows)
+    shares = [[0.5, 0.5] for _ in rows]
+    tensor = {"name": "predict_proba", "shape": [len(rows), 2], "data": [0.5] * 2 * len(rows)}
+    assert CONTRACTS["v2"].read(json.dumps({"outputs": [tensor]}).encode()) == Predictions(None, shares)
+    assert CONTRACTS["mlflow"].read(json.dumps({"predictions": shares}).encode()) == Predictions(None, shares)
+
+
+@pytest.mark.parametrize("name", ["native", "v2", "mlflow"])
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"prediction": 1}', b'{"outputs": [{}]}'])
+def test_answers_of_another_form(name, content):
+    """What is no answer of a contract is said to be none."""
+    with pytest.raises(WrongAnswer):
+        CONTRACTS[name].read(content)
