@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import importlib.util
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -43,6 +44,8 @@ def _run(options: argparse.Namespace) -> int:
     work = Path(tempfile.mkdtemp(prefix="b-"))
     say = _Progress(plan)
     campaign = Campaign(plan, run, work, options.results, say)
+    # Ended from outside it keeps and ends as much as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         campaign.measure()
     except KeyboardInterrupt:
@@ -151,7 +154,9 @@ def _numbers(text: str) -> list[int]:
 
 
 def _positive(text: str) -> int:
-    return _numbers(text)[0] if "," not in text else _numbers("")[0]
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
 
 
 def _parser() -> argparse.ArgumentParser:

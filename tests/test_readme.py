@@ -1,5 +1,6 @@
 """The README is true: its commands run, and what it says they print is what they print."""
 
+import importlib.util
 import json
 import os
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, end, eventually, free_port
+from conftest import ROOT, end, eventually, free_port, serving
 
 from server import Config, config
 
@@ -26,7 +27,7 @@ def checkout(tmp_path):
     copy = Path(shutil.copytree(ROOT, tmp_path / "copy", ignore=ignored))
     shutil.rmtree(copy / "models" / "iris", ignore_errors=True)
     (copy / ".venv").mkdir()
-    for stamp in ("serving", "developing"):
+    for stamp in ("serving", "benchmarking", "developing"):
         (copy / ".venv" / stamp).touch()
     return copy
 
@@ -89,6 +90,43 @@ def test_joblib_line(checkout):
     )
     assert done.returncode == 0, done.stderr
     assert (checkout / "models" / "churn" / "1" / "model.onnx").is_file()
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+@pytest.mark.skipif(not importlib.util.find_spec("locust"), reason="needs Locust")
+def test_make_bench(checkout):
+    """make bench measures, keeps the figures and reports; less of it where the README's option says so."""
+    (less,) = re.findall(r"`make bench (OPTIONS=.*?)`", README)
+    few = "--servers tutorial,unpickled --seconds 1 --ladder 100 --batches 1 --unpinned"
+    options = less.replace('"', "") + " " + few
+    before = set((checkout / "benchmarks" / "results").glob("*.json"))
+    done = subprocess.run(
+        ["make", "bench", options, f"BIN={BIN}"], cwd=checkout, env=environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    (made,) = set((checkout / "benchmarks" / "results").glob("*.json")) - before
+    assert f"measured: {made}" in done.stdout
+    assert f"wrote {checkout / 'README.md'}" in done.stdout
+    assert (checkout / "benchmarks" / "results" / "report.html").is_file()
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("locust"), reason="needs Locust")
+@pytest.mark.parametrize("line", [line for line in re.findall(r"^locust -f .*$", README, re.M)])
+def test_locust_lines(line, models, tmp_path):
+    """Each line drives the server as it stands, for as short a time as it takes."""
+    with serving(tmp_path, "--default-model", "iris", models=models.path) as server:
+        here = line.replace(":8000", f":{server.port}").replace("10s", "1s").replace("--rung-time 5", "--rung-time 1")
+        here = here.replace("locust -f", f"{sys.executable} -m locust -f") + " --model iris"
+        done = subprocess.run(here, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert " p99.9" in done.stderr + done.stdout
+
+
+def test_locust_options():
+    """The options that Locust's own --help does not list are in README's table, and no others."""
+    shown = re.findall(r"^\| `(--[a-z]+) ", README, re.M)
+    declared = re.findall(r'add_argument\(\s*"(--[a-z-]+)"', (ROOT / "benchmarks" / "locustfile.py").read_text())
+    assert sorted(shown) == sorted(set(declared) - {"--arrival", "--rate"})
 
 
 def test_settings_table():
