@@ -418,7 +418,7 @@ def _votes(graph: Graph, columns: Columns, trees: Sequence[tuple[Tree, Array]], 
     """Probabilities are the trees' mean: summed first and divided afterwards, so equal votes stay equal."""
     chosen, scores, dtype = _ensemble(graph, columns, trees, exact)
     classes = trees[0][1].shape[1]
-    if classes == 2 and dtype == "float32" and len(trees) > 1:
+    if classes == 2 and dtype == "float32" and _has_reciprocal(len(trees)):
         # One node for (scores + trees / 2) / trees.
         scores = graph.add("Scaler", scores, domain=ML, offset=[-len(trees) / 2], scale=[1 / len(trees)])
         return Answer(classes, winner=chosen, probabilities=scores, dtype=dtype)
@@ -427,6 +427,12 @@ def _votes(graph: Graph, columns: Columns, trees: Sequence[tuple[Tree, Array]], 
     if classes == 2:
         scores = graph.add("Add", scores, graph.constant(np.array(0.5, dtype)))
     return Answer(classes, winner=chosen, probabilities=scores, dtype=dtype)
+
+
+def _has_reciprocal(count: int) -> bool:
+    """Whether to multiply with 1 / count leaves 1 and 1/2 of the votes what they are, in float32."""
+    share = np.float32(1 / count)
+    return all(np.float32(votes) * share == np.float32(votes / count) for votes in (count, count / 2))
 
 
 def _boosted(graph: Graph, columns: Columns, trees: Sequence[tuple[Tree, Array]], exact: bool) -> Answer:

@@ -171,7 +171,8 @@ class Graph:
         while name in made and made[name].input[1] in constants:
             node = made[name]
             constant = numpy_helper.to_array(constants[node.input[1]])
-            if constant.dtype != np.float64 or not _keeps_order(node.op_type, constant):
+            fits = constant.dtype == np.float64 and constant.shape in ((), (width,))
+            if not fits or not _keeps_order(node.op_type, constant):
                 break
             steps.append((node.op_type, np.broadcast_to(constant, (width,))))
             name = node.input[0]

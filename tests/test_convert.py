@@ -534,3 +534,13 @@ def test_folded_thresholds_are_exact(seed):
         )
     assert (reached <= limits).all()
     assert ((passed > limits) | (found == np.inf)).all()
+
+
+@pytest.mark.parametrize("count", [2, 3, 41, 82, 100])
+def test_unanimous_trees_are_certain(count):
+    """Where all trees agree the answer is 1 and 0, to the last bit, whatever their number."""
+    X, y = np.array([[0.0], [1.0]] * 20), np.array([0, 1] * 20)
+    forest = RandomForestClassifier(count, random_state=0).fit(X, y)
+    session = onnxruntime.InferenceSession(convert(forest, X).model.SerializeToString())
+    _, found = session.run(None, {session.get_inputs()[0].name: X[:2]})
+    assert found.tolist() == [[1.0, 0.0], [0.0, 1.0]]
