@@ -28,11 +28,9 @@ format: .venv/developing  ## let ruff put the code in order
 
 bench: .venv/benchmarking  ## measure Unpickled against the baselines, and report
 	@$(BIN)/python -m benchmarks run $(OPTIONS)
-	@$(BIN)/python -m benchmarks report
 
 bench-peers: .venv/benchmarking  ## the same, and other serving frameworks, each in an environment of its own
 	@$(BIN)/python -m benchmarks run --peers $(OPTIONS)
-	@$(BIN)/python -m benchmarks report
 
 report: .venv/benchmarking  ## tables, charts and the README's figures, from what is stored
 	@$(BIN)/python -m benchmarks report

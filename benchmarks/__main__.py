@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks.errors import BenchmarkError
 from benchmarks.measuring import generators, machine
 from benchmarks.measuring.campaign import Campaign
-from benchmarks.measuring.pipelines import RECIPES
+from benchmarks.measuring.pipelines import RECIPES, SAMPLE_ROWS
 from benchmarks.measuring.turn import Plan
 from benchmarks.reporting import report
 from benchmarks.results import Run, Server
@@ -45,7 +45,8 @@ def _run(options: argparse.Namespace) -> int:
     say = _Progress(plan)
     campaign = Campaign(plan, run, work, options.results, say)
     # Ended from outside it keeps and ends as much as after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, signal.default_int_handler)
     try:
         campaign.measure()
     except KeyboardInterrupt:
@@ -54,6 +55,9 @@ def _run(options: argparse.Namespace) -> int:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     print(f"measured: {options.results / run.file_name}")
+    # README tells of the stored results only.
+    stored = options.results.resolve() == report.RESULTS.resolve()
+    _write(options.results, report.README if stored else None)
     return _verdict(run)
 
 
@@ -66,14 +70,18 @@ def _verdict(run: Run) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    for path in report.write(options.results, options.readme):
-        print(f"wrote {path}")
+    _write(options.results, options.readme)
     return 0
+
+
+def _write(results: Path, readme: Path | None) -> None:
+    for path in report.write(results, readme):
+        print(f"wrote {path}")
 
 
 def _plan(options: argparse.Namespace) -> Plan:
     if not importlib.util.find_spec("locust"):
-        raise BenchmarkError("locust is missing, which measures latency: pip install '.[benchmarks]'")
+        raise BenchmarkError("locust is missing: pip install '.[export,server,benchmarks]'")
     generator = options.generator or generators.saturating()
     if generator != "locust" and not shutil.which(generator):
         raise BenchmarkError(
@@ -82,14 +90,16 @@ def _plan(options: argparse.Namespace) -> Plan:
         )
     server_core, generator_core = machine.cores(pinned=not options.unpinned)
     default = [name for name, entry in SERVERS.items() if options.peers or entry.group != "peer"]
+    models = tuple(name for name in RECIPES if name in (options.models or RECIPES))
     return Plan(
-        models=tuple(options.models or RECIPES),
+        models=models,
         servers=tuple(name for name in SERVERS if name in (options.servers or default)),
         repeats=options.repeats,
         seconds=options.seconds,
         connections=options.connections,
         ladder=tuple(options.ladder),
-        ladder_models=("iris", "forest"),
+        # The one that costs least to compute, and the one that costs most.
+        headline=tuple(name for name in models if name in ("iris", "forest")) or models,
         batches=tuple(options.batches),
         generator=generator,
         server_core=server_core,
@@ -98,7 +108,7 @@ def _plan(options: argparse.Namespace) -> Plan:
 
 
 def _document(plan: Plan, options: argparse.Namespace) -> Run:
-    shown = ("models", "servers", "repeats", "seconds", "connections", "ladder", "batches")
+    shown = ("models", "servers", "repeats", "seconds", "connections", "ladder", "batches", "headline")
     return Run(
         kind="all" if options.peers else "baselines",
         started=datetime.now(UTC).replace(microsecond=0),
@@ -124,7 +134,9 @@ class _Progress:
 
     def __init__(self, plan: Plan) -> None:
         self._started = time.monotonic()
-        self._total = len(plan.models) * plan.repeats * len(plan.servers)
+        peers = sum(SERVERS[name].group == "peer" for name in plan.servers)
+        others = len(plan.servers) - peers
+        self._total = plan.repeats * (len(plan.models) * others + len(plan.headline) * peers)
         self._done = 0
 
     def __call__(self, sentence: str, turn: bool = False) -> None:
@@ -148,9 +160,11 @@ def _names(known: Sequence[str]) -> Callable[[str], list[str]]:
 def _numbers(text: str) -> list[int]:
     with contextlib.suppress(ValueError):
         numbers = [int(part) for part in text.split(",")]
-        if min(numbers) > 0:
-            return numbers
-    raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers above 0, such as 100,1000")
+        if min(numbers) > 0 and max(numbers) <= SAMPLE_ROWS:
+            return sorted(set(numbers))
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is no list of whole numbers from 1 to {SAMPLE_ROWS}, such as 100,1000"
+    )
 
 
 def _positive(text: str) -> int:

@@ -9,6 +9,7 @@ import logging
 import math
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, ClassVar
@@ -24,7 +25,19 @@ from locust.runners import MasterRunner, Runner, WorkerRunner
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.traffic import digits, latencies
-from benchmarks.traffic.arrivals import CLOSED, CONSTANT, POISSON, Share, Turn
+from benchmarks.traffic.arrivals import (
+    CLOSED,
+    CONSTANT,
+    GRACE,
+    POISSON,
+    UNANSWERED,
+    UNSENT,
+    Lost,
+    Request,
+    Share,
+    Turn,
+    wait_while,
+)
 from benchmarks.traffic.connection import FAULTS, Response
 from benchmarks.traffic.contracts import CONTRACTS, WrongAnswer
 from benchmarks.traffic.load import LOAD
@@ -32,6 +45,12 @@ from benchmarks.traffic.payloads import RECORD, SINGLE, Payload, batch
 
 # Connections of an open loop, unless --users says so: requests wait for a free one.
 USERS = 32
+
+# One exception for all of a sort: at the end of an overloaded run there may be 100,000.
+LOST = {reason: CatchResponseError(reason) for reason in (UNANSWERED, UNSENT)}
+
+# Workers that still wait for answers at the end.
+busy: set[str] = set()
 
 logger = logging.getLogger("locust.predictions")
 console = logging.getLogger("locust.stats_logger")
@@ -47,6 +66,11 @@ class Client(User):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self.connection = LOAD.connection()
+
+    @classmethod
+    def sends(cls, rows: int) -> Mapping[str, float]:
+        """Its kinds, given how many rows a request of Array has."""
+        return cls.kinds
 
     def on_start(self) -> None:
         try:
@@ -67,28 +91,46 @@ class Client(User):
 
     def _send(self, payload: Payload, turn: Turn) -> None:
         started = perf_counter()
-        answer = self._ask(payload)
+        answer = self._ask(payload, turn)
         # Taken before the answer is looked at: checking is not the server's time.
         seconds = perf_counter() - turn.due
         if turn.phase.rate is not None:
-            turn.phase.late(payload.kind, started - turn.due)
-        self.environment.events.request.fire(
-            request_type=latencies.METHOD,
-            name=turn.phase.name(payload.kind),
-            response_time=seconds * 1000,
-            response_length=len(answer.content) if isinstance(answer, Response) else 0,
-            exception=_fault(payload, answer),
-            context={},
-        )
+            turn.phase.late(payload.kind, started - turn.possible)
+        if answer is not None:
+            length = len(answer.content) if isinstance(answer, Response) else 0
+            name, fault = turn.phase.name(payload.kind), _fault(payload, answer)
+            _count(self.environment, name, seconds, fault, length)
 
-    def _ask(self, payload: Payload) -> Response | Exception:
-        LOAD.arrivals.open += 1
+    def _ask(self, payload: Payload, turn: Turn) -> Response | Exception | None:
+        """What came; None where the request was counted as lost before."""
+        waiting = LOAD.arrivals.open
+        request = Request(turn, payload.kind)
+        waiting.add(request)
+        answer: Response | Exception
         try:
-            return self.connection.exchange(payload.message)
+            answer = self.connection.exchange(payload.message)
         except FAULTS as error:
-            return error
-        finally:
-            LOAD.arrivals.open -= 1
+            answer = error
+        except BaseException:
+            waiting.discard(request)
+            raise
+        if request not in waiting:
+            return None
+        waiting.remove(request)
+        return answer
+
+
+def _count(
+    environment: Environment, name: str, seconds: float, fault: CatchResponseError | None, length: int = 0
+) -> None:
+    environment.events.request.fire(
+        request_type=latencies.METHOD,
+        name=name,
+        response_time=seconds * 1000,
+        response_length=length,
+        exception=fault,
+        context={},
+    )
 
 
 def _fault(payload: Payload, answer: Response | Exception) -> CatchResponseError | None:
@@ -103,9 +145,13 @@ def _fault(payload: Payload, answer: Response | Exception) -> CatchResponseError
 
 
 class Array(Client):
-    """One row per request, as a list of values."""
+    """One row per request, as a list of values; with --rows, as many."""
 
     kinds: ClassVar = {SINGLE: 1}
+
+    @classmethod
+    def sends(cls, rows: int) -> Mapping[str, float]:
+        return {batch(rows): 1} if rows > 1 else cls.kinds
 
 
 class Record(Client):
@@ -149,6 +195,12 @@ def rate(text: str) -> float:
     return value
 
 
+def rows(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows: give one from 1 on, like 100")
+    return int(text)
+
+
 @events.init_command_line_parser.add_listener
 def declare(parser: LocustArgumentParser, **_: Any) -> None:
     # The web page hands back text: an option that is not given is "" or 0 rather than None.
@@ -172,6 +224,9 @@ def declare(parser: LocustArgumentParser, **_: Any) -> None:
     parser.add_argument(
         "--rate", default=0.0, type=rate, help="requests per second of all users, in an open loop"
     )
+    parser.add_argument(
+        "--rows", default=1, type=rows, help="rows in each request of the user class Array, all different"
+    )
     parser.add_argument("--latencies", default="", help="file to write what was measured to, as JSON")
 
 
@@ -179,8 +234,10 @@ def declare(parser: LocustArgumentParser, **_: Any) -> None:
 def begin(environment: Environment, runner: Runner, **_: Any) -> None:
     """Defaults; and what can be found wrong before anything is sent."""
     _drain_first(runner)
+    LOAD.arrivals.lost = partial(_lose, environment)
     if isinstance(runner, WorkerRunner):
         runner.register_message("share", _take_share)
+        runner.register_message("drain", _drain)
         environment.events.report_to_master.add_listener(_report)
         return
     options = _options(environment)
@@ -192,6 +249,7 @@ def begin(environment: Environment, runner: Runner, **_: Any) -> None:
         options.spawn_rate = min(options.num_users, 100)
     if isinstance(runner, MasterRunner):
         environment.events.worker_report.add_listener(_reported)
+        runner.register_message("drained", _drained)
     if options.headless:
         _prepare(environment)
         if LOAD.problem:
@@ -242,15 +300,40 @@ def _drain_first(runner: Runner) -> None:
     original = runner.stop
 
     def stop(*args: Any, **kwargs: Any) -> None:
+        workers = runner.clients.all if isinstance(runner, MasterRunner) and LOAD.arrivals.phase else []
+        if workers:
+            busy.update(worker.id for worker in workers)
+            changed.send_message("drain", {})
         LOAD.arrivals.drain()
+        if workers:
+            # Locust waits half a second for the last report, which requests in flight are to be part of.
+            wait_while(lambda: any(worker.id in busy for worker in changed.clients.all), 2 * GRACE)
         original(*args, **kwargs)
 
     changed.stop = stop
 
 
+def _drain(environment: Environment, **_: Any) -> None:
+    """A worker ends its part, and says when it has."""
+    LOAD.arrivals.drain()
+    if environment.runner is not None:
+        environment.runner.send_message("drained", {})
+
+
+def _drained(msg: Any, **_: Any) -> None:
+    busy.discard(msg.node_id)
+
+
+def _lose(environment: Environment, lost: Lost) -> None:
+    name = lost.phase.name(lost.kind or LOAD.kind())
+    _count(environment, name, lost.age, LOST[lost.reason])
+
+
 def _prepare(environment: Environment) -> None:
-    users = {user.__name__: user.kinds for user in environment.user_classes if issubclass(user, Client)}
-    LOAD.prepare(environment.host, _options(environment), users)
+    options = _options(environment)
+    classes = [user for user in environment.user_classes if issubclass(user, Client)]
+    users = {user.__name__: user.sends(options.rows) for user in classes}
+    LOAD.prepare(environment.host, options, users)
 
 
 def _options(environment: Environment) -> argparse.Namespace:

@@ -15,6 +15,9 @@ from benchmarks.errors import BenchmarkError
 
 SCHEMA = 1
 
+# Servers that the suite itself speaks of.
+OURS, TUTORIAL, FLOOR = "unpickled", "tutorial", "floor"
+
 Kind = Literal["baselines", "all"]
 Group = Literal["ours", "floor", "baseline", "peer"]
 Stage = Literal["install", "start", "check", "measure"]
@@ -34,7 +37,11 @@ class Record(Struct, kw_only=True, tag_field="measure", forbid_unknown_fields=Tr
 
 
 class Start(Record, kw_only=True, tag="start"):
-    """From the start of the process to its first answer (s), and memory after it (MB)."""
+    """From the start of the process to its first answer (s), and memory after all load (MiB).
+
+    ``rss_mb`` is resident in the largest process; ``tree_mb`` is what all ``processes`` of the server hold
+    together, pages that they share counted once (PSS).
+    """
 
     ready_s: float
     rss_mb: float

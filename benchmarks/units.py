@@ -1,10 +1,10 @@
-"""Figures as people read them: three digits at most, in the unit that fits."""
+"""Figures as people read them: two digits below 100, three from there on, in the unit that fits."""
 
 from collections.abc import Sequence
 
 
 def number(value: float) -> str:
-    """56,100; 1,410; 119; 18; 4.2; 0.65."""
+    """56,100; 1,410; 119; 12 for 12.4; 4.2; 0.65."""
     rounded = float(f"{value:.3g}")
     if rounded >= 10 or rounded == round(rounded):
         return f"{rounded:,.0f}"
@@ -29,8 +29,9 @@ def seconds(value: float) -> str:
     return duration(value * 1e6)
 
 
-def memory(megabytes: float) -> str:
-    return f"{number(megabytes)} MB"
+def memory(mebibytes: float) -> str:
+    """154 MiB; 23.5 GiB."""
+    return f"{number(mebibytes)} MiB" if mebibytes < 1024 else f"{mebibytes / 1024:.1f} GiB"
 
 
 def size(count: float) -> str:

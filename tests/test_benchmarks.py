@@ -19,9 +19,9 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.measuring import generators, pipelines
 from benchmarks.measuring.generators import Target
 from benchmarks.measuring.turn import Plan, Turn
-from benchmarks.results import read_all
+from benchmarks.results import FLOOR, OURS, read_all
 from benchmarks.servers import environments, process
-from benchmarks.servers.catalogue import BASELINES, FLOOR, OURS, PEERS, SERVERS, Entry
+from benchmarks.servers.catalogue import BASELINES, PEERS, SERVERS, Entry
 
 if importlib.util.find_spec("locust") is None:
     pytest.skip("needs Locust", allow_module_level=True)
@@ -84,7 +84,7 @@ def test_everything_is_measured(measured, server):
 
 
 def test_what_a_run_says(measured):
-    """It is complete, knows the machine and its versions, and told what it was doing and how long it takes."""
+    """It is complete, knows the machine and its versions, and told what it did and how long it takes."""
     run, text = measured
     assert run.complete
     assert run.failures == []
@@ -125,7 +125,7 @@ def turn(fitted, entry: Entry) -> Turn:
 
 def serving(fitted, folder: Path, program: str):
     """gunicorn with the tutorial, or a program beside it."""
-    port = process.free_port()
+    (port,) = process.free_ports(1)
     command = [f"{Path(sys.executable).parent}/gunicorn", "--chdir", str(folder), "--threads", "4"]
     variables = {**os.environ, "PIPELINE": str(fitted.pickle), "PYTHONPATH": str(BASELINES)}
     command += ["--bind", f"127.0.0.1:{port}", program]
@@ -148,10 +148,12 @@ def test_the_check_catches_a_wrong_server(fitted, tmp_path):
 def test_a_server_that_does_not_start(tmp_path):
     """Its last words and its exit status are the message."""
     command = [sys.executable, "-c", "print('no module named models'); raise SystemExit(3)"]
-    with process.running(command, os.environ, None, process.free_port(), tmp_path / "log") as running:
-        with pytest.raises(BenchmarkError) as raised:
-            process.wait(running, "/predict", FLOWER)
-    assert str(raised.value) == "it ended with status 3: no module named models"
+    with (
+        process.running(command, os.environ, None, 1, tmp_path / "log") as running,
+        pytest.raises(BenchmarkError) as found,
+    ):
+        process.wait(running, "/predict", FLOWER)
+    assert str(found.value) == "it ended with status 3: no module named models"
 
 
 @pytest.mark.skipif(not shutil.which("setsid"), reason="needs setsid")
@@ -169,7 +171,9 @@ def test_nothing_is_left_of_a_server(tmp_path):
 
 def test_cpu_time_is_that_of_all_its_processes(tmp_path):
     """Also of those that ended meanwhile."""
-    burn = f"{sys.executable} -c 'import time; [None for _ in iter(lambda: time.process_time() < 0.5, False)]'"
+    burn = (
+        f"{sys.executable} -c 'import time; [None for _ in iter(lambda: time.process_time() < 0.5, False)]'"
+    )
     with process.running(["sh", "-c", f"{burn} & {burn}; wait; exec sleep 300"], os.environ, None, 1,
                          tmp_path / "log") as running:  # fmt: skip
         eventually(lambda: running.cpu_seconds() >= 0.95)
@@ -194,7 +198,7 @@ def test_one_core_is_too_few(tmp_path):
         (["run", "--generator", "wrk"], "error: wrk is missing: install it (Debian: wrk"),
         (["run", "--servers", "nginx"], "'nginx' is none of tutorial, "),
         (["run", "--models", "iris,rose"], "'rose' is none of iris, "),
-        (["run", "--batches", "1,x"], "'1,x' is no list of whole numbers above 0"),
+        (["run", "--batches", "1,x"], "'1,x' is no list of whole numbers from 1 to 10000"),
         (["run", "--repeats", "0"], "'0' is no whole number above 0"),
         (["report", "--results", "nowhere"], "error: no results in nowhere: python -m benchmarks run"),
     ],
@@ -216,7 +220,9 @@ def test_generators_agree_on_what_a_request_is(generator, fitted, tmp_path):
     bodies.write_bytes(FLOWER + b"\n" + FLOWER)
     with serving(fitted, tmp_path, "tutorial:app") as running:
         process.wait(running, "/predict", FLOWER)
-        target = Target(f"http://127.0.0.1:{running.port}", "/predict", bodies, ("--sample", str(fitted.sample)))
+        target = Target(
+            f"http://127.0.0.1:{running.port}", "/predict", bodies, ("--sample", str(fitted.sample))
+        )
         found = generators.closed_loop(generator, target, 1, 4, None)
     assert found.requests > 10
     assert 0.5 < found.seconds < 5
@@ -288,7 +294,7 @@ def test_peers_are_pinned_and_whole(name):
     assert len(environments.names(PEERS / entry.requirements)) == len(lines)
     for word in f"{entry.command} {entry.prepare}".split():
         file = PEERS / word.removeprefix("{peers}/").split(":")[0]
-        if "{peers}/" in word or ":" in word and "{" not in word:
+        if "{peers}/" in word or (":" in word and "{" not in word):
             ast.parse(file.with_suffix(".py").read_text())
 
 

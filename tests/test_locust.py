@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from conftest import PATIENCE, ROOT, eventually, free_port, serving
 
+from benchmarks.traffic.checks import Expected, judge
 from benchmarks.traffic.contracts import CONTRACTS, Predictions, WrongAnswer
 from benchmarks.traffic.rows import draw
 
@@ -37,6 +38,8 @@ SERVER = """
     {changes}
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # Head and body are two writes: the second would wait 40 ms for the first to be acknowledged.
+        disable_nagle_algorithm = True
         def do_POST(self):
             self.rfile.read(int(self.headers["Content-Length"]))
             seen.append(1)
@@ -56,6 +59,10 @@ STALLING = """
     def turn(number):
         with lock: time.sleep(0.4 * (number == 20))
 """
+# No answer from the fifth request on.
+HANGING = "turn = lambda number: time.sleep(600 * (number > 4))"
+UNSENT = "not sent before the end: every connection waited for an answer"
+UNANSWERED = "no answer before the end"
 
 
 @contextmanager
@@ -160,6 +167,75 @@ def test_a_stall_is_the_latency_of_all_that_had_to_wait(sample, tmp_path):
     assert opened["max_us"] >= 400_000
     # 20 requests were to be sent during the stall, one in five of all: half of them waited 200 ms.
     assert opened["p90_us"] >= 150_000
+    # The generator sent each when its one connection was free.
+    assert opened["late_p99_us"] is None or opened["late_p99_us"] < 150_000
+
+
+def lost(folder: Path, address: str, *words: str, files: str = str(FILE)) -> list[dict[str, Any]]:
+    """What a run found that failed for want of answers."""
+    result = locust(folder, address, "--latencies", "found.json", *words, files=files)
+    assert result.returncode == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    found: list[dict[str, Any]] = json.loads((folder / "found.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("processes", [[], ["--processes", "2"]])
+def test_a_hanging_server_loses_no_request(sample, tmp_path, processes):
+    """What was due and not sent, and what was sent and not answered, are failures as old as they are."""
+    words = ["--sample", sample, "--arrival", "constant", "--rate", "50", "-u", "2", "-t", "3", "Array"]
+    with answering(tmp_path, HANGING) as address:
+        (found,) = lost(tmp_path, address, *words, *processes)
+    assert found["requests"] - found["failures"] == 4
+    assert found["requests"] == pytest.approx(50 * found["seconds"], rel=0.1)
+    assert found["max_us"] > 2_000_000
+    assert found["p50_us"] > 500_000
+    assert found["achieved"] < 5
+    assert found["failure"].strip("'") in (UNSENT, UNANSWERED)
+
+
+def test_a_closed_loop_counts_what_hangs(sample, tmp_path):
+    """Without a rate, each user has one request that is not answered."""
+    with answering(tmp_path, HANGING) as address:
+        (found,) = lost(tmp_path, address, "--sample", sample, "-u", "2", "-r", "2", "-t", "1", "Array")
+    assert (found["requests"], found["failures"], found["failure"]) == (6, 2, UNANSWERED)
+
+
+def test_a_rung_on_a_hanging_server_is_all_failures(sample, tmp_path):
+    """A rung on which no connection was ever free is measured too."""
+    words = ["--sample", sample, "--arrival", "constant", "--rungs", "40,60", "--rung-time", "1", "-u", "1"]
+    with answering(tmp_path, HANGING) as address:
+        low, high = lost(tmp_path, address, *words, "Array", files=f"{FILE},{LADDER}")
+    assert low["requests"] - low["failures"] == 4
+    assert high["failures"] == high["requests"] == pytest.approx(60 * high["seconds"], rel=0.1)
+    assert high["failure"] == UNSENT
+    assert high["achieved"] == 0
+
+
+def test_answers_after_the_end_count_once(sample, tmp_path):
+    """A request that is in flight at the end has time to be answered."""
+    with answering(tmp_path, "turn = lambda number: time.sleep(1.5)") as address:
+        (found,) = measured(tmp_path, address, "--sample", sample, "-u", "1", "-t", "1", "Array")
+    assert (found["requests"], found["failures"]) == (1, 0)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 4096])
+def test_rows_of_a_request(url, tmp_path, rows):
+    """Array users send as many rows as asked for, each answered rightly."""
+    (found,) = measured(tmp_path, url, "--model", "people", "--rows", str(rows), "-t", "1", "Array")
+    assert found["name"] == (f"batch of {rows}" if rows > 1 else "array")
+    assert found["requests"] > found["failures"] == 0
+
+
+def test_rows_of_a_sample(sample, tmp_path):
+    """All rows of a sample may be one request, whose answer is compared row by row."""
+    answer = b'{"prediction": [0, 0], "probabilities": [[0.75, 0.25], [0.75, 0.25]]}'
+    with answering(tmp_path, f"{STEADY}; answer = {answer!r}") as address:
+        (found,) = measured(tmp_path, address, "--sample", sample, "--rows", "2", "-t", "1", "Array")
+        result = locust(tmp_path, address, "--sample", sample, "--rows", "3", "-t", "1", "Array")
+    assert found["name"] == "batch of 2"
+    assert result.returncode == 1
+    assert "error: --rows 3 is more than there are, or none: give 1 to 2" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -245,6 +321,9 @@ def test_interrupted_runs_keep_what_was_measured(url, tmp_path):
         (["--model", "iris", "--arrival", "constant"], "needs --rate"),
         (["--model", "iris", "--rate", "5"], "--rate needs --arrival"),
         (["--rate", "-1"], "'-1' is no rate"),
+        (["--rows", "0"], "'0' is no number of rows"),
+        (["--model", "iris", "--rows", "5000", "Array"], "give 1 to 4096"),
+        (["--model", "iris", "--rows", "5", "Record"], "is for the user class Array"),
         (["--sample", "missing.json"], "--sample missing.json cannot be read"),
         (["--sample", str(FILE)], "it is not JSON"),
         (["--model", "iris", "--contract", "v2", "Record"], "no rows by name"),
@@ -332,3 +411,48 @@ def test_answers_of_another_form(name, content):
     """What is no answer of a contract is said to be none."""
     with pytest.raises(WrongAnswer):
         CONTRACTS[name].read(content)
+
+
+def v2(shape: object, data: object = (), **more: object) -> dict[str, Any]:
+    return {"outputs": [{"name": "predict_proba", "shape": shape, "data": data, **more}]}
+
+
+ODD = [
+    ("native", {"prediction": [0], "probabilities": [3]}),
+    ("native", {"prediction": [0], "probabilities": [[]]}),
+    ("native", {"prediction": [0], "probabilities": [["a", "b"]]}),
+    ("native", {"prediction": [0], "probabilities": [[1e308, 1e308, 1e308]]}),
+    ("native", {"prediction": [{}], "probabilities": [[0.75, 0.25]]}),
+    ("native", {"prediction": [0], "scores": [[1.0]]}),
+    ("v2", v2([1, 0])),
+    ("v2", v2([1, 0], [0.75, 0.25])),
+    ("v2", v2(["1", 2], [0.75, 0.25])),
+    ("v2", v2([1, 1.5], [0.75, 0.25])),
+    ("v2", v2([2, 2], [0.75, 0.25])),
+    ("v2", v2([1, 2], [0.75, 0.25], name=["predict_proba"])),
+    ("mlflow", {"predictions": {"0": [0.75, 0.25]}}),
+    ("mlflow", {"predictions": [None]}),
+]
+
+
+@pytest.mark.parametrize(("name", "answer"), ODD)
+def test_odd_answers_are_wrong(name, answer):
+    """Whatever JSON comes, it is said to be wrong, in one sentence."""
+    expected = Expected([0], [[0.75, 0.25]])
+    with pytest.raises(WrongAnswer) as wrong:
+        judge(CONTRACTS[name], json.dumps(answer).encode(), 1, [0, 1], expected)
+    assert "\n" not in str(wrong.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("native", {"prediction": [0], "probabilities": [[0.75, 0.25]], "model": "m"}),
+        ("v2", v2([1, 2], [0.75, 0.25])),
+        ("mlflow", {"predictions": [[0.75, 0.25]]}),
+        ("floor", {}),
+    ],
+)
+def test_right_answers(name, answer):
+    """Each contract's right answer passes."""
+    judge(CONTRACTS[name], json.dumps(answer).encode(), 1, [0, 1], Expected([0], [[0.75, 0.25]]))

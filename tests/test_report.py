@@ -82,7 +82,7 @@ def measure(run: Run, server: str, repeat: int, speed: float) -> None:
     run.add(Saturation(**who, **load, requests_per_s=speed, cpu_us=us, p50_us=20 * us, p99_us=40 * us))
     run.add(Alone(**who, requests_per_s=speed / 2, p50_us=2 * us, p99_us=3 * us))
     took = {"p50_us": 2 * us, "p90_us": 3 * us, "p99_us": 5 * us, "max_us": 9 * us, "late_p99_us": 1.0}
-    for rate, half_of in ((100.0, None), (500.0, "tutorial")):
+    for rate, half_of in ((100.0, None), (500.0, "tutorial"), (1000.0, None)):
         sent = {"rate": rate, "half_of": half_of, "seconds": 4.0, "requests": 2000, "achieved": rate}
         run.add(Latency(**who, **sent, **took))
     for rows, a_row in ((1, 10.0), (1000, 12.0 if server == "unpickled" else 11.0)):
@@ -179,12 +179,15 @@ def test_medians_spread_and_ratios():
 
 
 def test_which_run_is_shown():
-    """The newest complete run of everything, else of the baselines, else an interrupted one."""
+    """The newest of the widest complete runs, of everything before the baselines, else an interrupted one."""
     old, new, broken = a_run(0), a_run(1), a_run(2, finished=False)
     baselines = a_run(3, "baselines")
     assert shown([baselines, broken, new, old]) is new
     assert shown([baselines, broken]) is baselines
     assert shown([broken]) is broken
+    narrow, once = a_run(4), a_run(5)
+    narrow.servers, once.options = {"unpickled": SERVERS["unpickled"]}, {"repeats": 1}
+    assert shown([once, narrow, new, old]) is new
     assert shown([]) is None
 
 
@@ -211,7 +214,7 @@ def test_losses_are_computed():
     assert found == {("rows/s, batches of 1,000", SERVERS[name].title) for name in ("tutorial", "flask-onnx")}
     text = report.markdown([run], run).partition("## Where it is not faster")[2].partition("\n## ")[0]
     assert "size of the file | a model | pickle | 1 kB | 4 kB | 4.00x" in text
-    assert "one call, 1,000 rows | a model | scikit-learn | 200 us | 303 us | 1.51x" in text
+    assert "one call in process, 1,000 rows | a model | scikit-learn | 200 us | 303 us | 1.51x" in text
     assert "does nothing" in text
     assert "| does nothing" not in text
 
@@ -231,12 +234,22 @@ def test_crossovers():
     [
         (1_000.0, "agree within 0.0%"),
         (950.0, "agree within 5.3%"),
-        (800.0, "did NOT agree: Unpickled / tutorial"),
+        (800.0, "did NOT agree within 10% in 1 of 4 ratios of requests/s"),
+        (800.0, "They did NOT agree within 10% in 1 of 1 ratios of p99"),
     ],
 )
 def test_repeatability(tutorial, said):
-    """Two runs of the same kind agree when no ratio differs by more than a tenth."""
+    """Two runs of the same kind agree when no ratio differs by more than a tenth; p99 is judged apart."""
     old, new = a_run(0), a_run(1, speed={**SPEED, "tutorial": tutorial})
+    assert said in findings.agreement([new, old], new)
+    assert "not made with the same" not in findings.agreement([new, old], new)
+
+
+def test_repeated_with_something_else():
+    """Two runs of different commits or versions are compared, and what differs is said."""
+    old, new = a_run(0), a_run(1)
+    new.commit, new.versions = Commit(id="fedcba9876543210", clean=True), {"python": "3.12.1"}
+    said = "not made with the same: commit (0123456789ab, fedcba987654); python (3.11.7, 3.12.1)."
     assert said in findings.agreement([new, old], new)
 
 
@@ -291,12 +304,38 @@ def test_failures_are_shown():
     text = report.markdown([run], run)
     assert "| Another | every model | **was not installed** | pip found no version \\| of it |" in text
     assert "| requests/s, Another | ≥ 10x | not measured |" in text
+    block = joined(report.block([run], "."))
+    assert "Without all figures: Another was not installed." in block
+    assert "; 1 target not measured." in block
+
+
+def test_requests_that_failed():
+    """A latency of requests of which some failed is marked, meets no target and is a loss."""
+    run = a_run()
+    for record in run.records:
+        if isinstance(record, Latency) and record.server == "unpickled" and record.half_of:
+            record.failures = 2
+    [target] = [found for found in outcomes(Figures(run)) if found.target.at]
+    assert target.short
+    assert "failed requests" in {loss.kind for loss in losses(Figures(run))}
+    assert "40 us / 100 us (6 failed)" in report.markdown([run], run)
+
+
+def test_memory_of_all_processes():
+    """The largest process and all together are shown, and both are compared."""
+    run = a_run()
+    for record in run.records:
+        if isinstance(record, Start) and record.server == "unpickled":
+            record.tree_mb = 99.0
+    assert "80 MiB / 99 MiB" in report.markdown([run], run)
+    assert "memory, all processes" in {loss.kind for loss in losses(Figures(run))}
+    assert "memory, all processes with a model, 90 MiB (" in joined(report.block([run], "."))
 
 
 def test_where_the_generator_was_the_limit():
     """A generator that had no time left is named beside the figure."""
     text = report.markdown([a_run()], a_run())
-    assert "| requests/s | a model | does nothing | the generator was busy 99% of the time |" in text
+    assert "| does nothing | the generator was busy 99% of the time: it could do more" in text
 
 
 def test_little_was_measured():
@@ -316,6 +355,15 @@ def test_without_results(tmp_path):
         report.write(tmp_path, readme)
 
 
+def test_a_folder_of_its_own(folder):
+    """Without a README its report is written and nothing else; where it cannot be, one sentence says so."""
+    assert "README.md" not in {path.name for path in report.write(folder / "results", None)}
+    assert (folder / "README.md").read_text() == PLACE
+    (folder / "results" / "report.md.part").mkdir()
+    with pytest.raises(BenchmarkError, match=r"report\.md\.part cannot be written: Is a directory"):
+        report.write(folder / "results", None)
+
+
 def test_without_markers(folder):
     """A README without a place for the block is named, and nothing is written."""
     (folder / "README.md").write_text("# A project\n")
@@ -328,6 +376,7 @@ def test_without_markers(folder):
     ("written", "text"),
     [
         (units.number(56_123.4), "56,100"),
+        (units.number(12.4), "12"),
         (units.number(0.6512), "0.65"),
         (units.number(999.9), "1,000"),
         (units.duration(79.2), "79 us"),
@@ -335,10 +384,11 @@ def test_without_markers(folder):
         (units.duration(21_400), "21 ms"),
         (units.seconds(1.13), "1.1 s"),
         (units.size(1310), "1.3 kB"),
+        (units.memory(24105), "23.5 GiB"),
         (units.times(412.3), "412x"),
         (units.listed(["a", "b", "c"]), "a, b and c"),
     ],
 )
 def test_figures_as_people_read_them(written, text):
-    """Three digits at most, in the unit that fits."""
+    """Two digits below 100, three from there on, in the unit that fits."""
     assert written == text

@@ -1,10 +1,9 @@
 """What is measured, in which order: the servers take turns, and are checked before they are timed."""
 
 import contextlib
-import http.client
 import os
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -12,9 +11,9 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.measuring import inside, pipelines
 from benchmarks.measuring.pipelines import Fitted
 from benchmarks.measuring.turn import Plan, Turn
-from benchmarks.results import Compute, Model, Run, Saturation, Stage, Stages
+from benchmarks.results import FLOOR, OURS, AnyRecord, Compute, Model, Run, Saturation, Stage, Stages
 from benchmarks.servers import environments, process
-from benchmarks.servers.catalogue import FLOOR, OURS, PEERS, SERVERS, Places, own_bin
+from benchmarks.servers.catalogue import PEERS, SERVERS, Places, own_bin
 
 
 class Say(Protocol):
@@ -37,6 +36,10 @@ class Campaign:
 
     def measure(self) -> None:
         """All of it; a server that fails is noted in the run and left out from there on."""
+        if left := process.leftovers():
+            listed = ", ".join(map(str, left))
+            raise BenchmarkError(f"servers of another run are there (processes {listed}): wait, or end them")
+        self._run.save(self._results)
         if self._plan.generator_core is not None:
             os.sched_setaffinity(0, {self._plan.generator_core})
         servers = [name for name in self._plan.servers if self._installed(name)]
@@ -47,7 +50,7 @@ class Campaign:
 
     def _installed(self, name: str) -> bool:
         entry = SERVERS[name]
-        with self._noting(name, None, lambda: "install"):
+        with self._noting(name, None, "install"):
             self._bins[name] = own_bin()
             distributions = entry.versions
             if entry.requirements:
@@ -64,12 +67,14 @@ class Campaign:
         self._say(f"{name}: fitting and exporting")
         fitted = pipelines.fit(name, self._work / name)
         self._run.models[name] = _described(fitted)
-        left = [server for server in servers if self._prepared(server, fitted)]
+        peers = name in self._plan.headline
+        wanted = [server for server in servers if peers or SERVERS[server].group != "peer"]
+        left = [server for server in wanted if self._prepared(server, fitted)]
         for repeat in range(self._plan.repeats):
             self._compute(fitted, repeat)
             # There and back: what warms or slows the machine falls on each of them alike.
             for server in left[:: -1 if repeat % 2 else 1]:
-                if not self._serve(server, fitted, repeat):
+                if not self._turn(server, fitted, repeat):
                     left.remove(server)
         self._stages(fitted)
 
@@ -85,7 +90,7 @@ class Campaign:
         if floor is None or ours is None:
             return
         self._say(f"{fitted.name}: stages of a request")
-        with self._noting(OURS, fitted.name, lambda: "measure"):
+        with self._noting(OURS, fitted.name, "measure"):
             stages = inside.stages(fitted, self._plan.server_core)
             self._run.add(
                 Stages(
@@ -109,36 +114,50 @@ class Campaign:
 
     def _prepared(self, server: str, fitted: Fitted) -> bool:
         entry = SERVERS[server]
-        with self._noting(server, fitted.name, lambda: "install"):
+        with self._noting(server, fitted.name, "install"):
             if entry.prepare:
                 places = self._places(server, fitted)
                 environments.prepare(entry.prepared(places), entry.variables(places))
             return True
         return False
 
-    def _serve(self, server: str, fitted: Fitted, repeat: int) -> bool:
-        """One turn of one server; False where it failed."""
+    def _turn(self, server: str, fitted: Fitted, repeat: int) -> bool:
+        """One turn of one server, a second one where something went wrong; False where it did again."""
+        for attempt in ("once more", "given up"):
+            records: list[AnyRecord] = []
+            turn = Turn(self._plan, fitted, repeat, (server, SERVERS[server]), records.append)
+            where = f"{fitted.name}: {repeat + 1} of {self._plan.repeats}, {server}"
+            try:
+                self._serve(server, fitted, turn)
+            except Exception as error:  # whatever a server does: the others have their turns
+                problem = _sentence(error)
+                self._say(f"{where}: failed ({turn.stage}): {problem}; {attempt}")
+            else:
+                self._keep(records)
+                self._say(f"{where}: {turn.requests_per_s:,.0f} requests/s", turn=True)
+                return True
+        self._run.fail(server, fitted.name, turn.stage, problem)
+        self._keep(records)
+        return False
+
+    def _keep(self, records: list[AnyRecord]) -> None:
+        for record in records:
+            self._run.add(record)
+        self._run.save(self._results)
+
+    def _serve(self, server: str, fitted: Fitted, turn: Turn) -> None:
         entry, places = SERVERS[server], self._places(server, fitted)
-        turn = Turn(self._plan, fitted, repeat, (server, entry), self._run.add)
         command, variables = entry.started(places), entry.variables(places)
-        log = self._work / f"{server}.log"
-        done = False
-        with (
-            self._noting(server, fitted.name, lambda: turn.stage),
-            process.running(command, variables, self._plan.server_core, places.port, log) as running,
-        ):
+        log = places.folder / "log"
+        with process.running(command, variables, self._plan.server_core, places.port, log) as running:
             process.wait(running, turn.path, turn.first_body)
             turn.check(running)
             turn.measure(running, self._halves)
-            done = True
-        self._run.save(self._results)
-        rate = f"{turn.requests_per_s:,.0f} requests/s" if done else "failed"
-        self._say(f"{fitted.name}: {repeat + 1} of {self._plan.repeats}, {server}: {rate}", turn=True)
-        return done
 
     def _places(self, server: str, fitted: Fitted) -> Places:
         folder = self._work / fitted.name / server
         folder.mkdir(parents=True, exist_ok=True)
+        port, *spare = process.free_ports(4)
         return Places(
             bin=self._bins[server],
             folder=folder,
@@ -146,19 +165,25 @@ class Campaign:
             models=fitted.models,
             pickle=fitted.pickle,
             onnx=fitted.onnx,
-            port=process.free_port(),
-            spare=(process.free_port(), process.free_port(), process.free_port()),
+            port=port,
+            spare=tuple(spare),
         )
 
     @contextlib.contextmanager
-    def _noting(self, server: str, model: str | None, stage: Callable[[], Stage]) -> Iterator[None]:
+    def _noting(self, server: str, model: str | None, stage: Stage) -> Iterator[None]:
         """Notes in the run what goes wrong, so that the other servers still have their turn."""
         try:
             yield
-        except (BenchmarkError, OSError, http.client.HTTPException) as error:
-            reason = str(error) or type(error).__name__
-            self._run.fail(server, model, stage(), reason)
-            self._say(f"{server} failed to {stage()}: {reason}")
+        except Exception as error:  # as in _turn
+            self._run.fail(server, model, stage, _sentence(error))
+            self._say(f"{server}: failed ({stage}): {_sentence(error)}")
+
+
+def _sentence(error: Exception) -> str:
+    """What happened, in one line."""
+    if isinstance(error, BenchmarkError):
+        return str(error)
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _described(fitted: Fitted) -> Model:

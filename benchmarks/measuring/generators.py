@@ -1,5 +1,6 @@
 """Load generators as processes on a core of their own: wrk, h2load and Locust."""
 
+import itertools
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.errors import BenchmarkError
+from benchmarks.traffic.connection import Address, Connection
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
 LOCUSTFILE = Path(__file__).parent.parent / "locustfile.py"
@@ -71,6 +74,31 @@ def closed_loop(generator: str, target: Target, seconds: float, connections: int
     return measure(target, seconds, connections, core)
 
 
+def one_by_one(target: Target, seconds: float, at_least: int = 20) -> list[float]:
+    """How long each request took (s), one connection, for ``seconds`` and ``at_least`` so many.
+
+    Sent from this process: with a batch, what the generator costs is nothing beside what the server does.
+    """
+    address = Address.of(target.host)
+    messages = [
+        address.message("POST", target.path, body) for body in target.bodies.read_bytes().split(b"\n")
+    ]
+    connection, times = Connection(address), []
+    try:
+        connection.exchange(messages[0])
+        for message in itertools.cycle(messages):
+            started = time.perf_counter()
+            answer = connection.exchange(message)
+            times.append(time.perf_counter() - started)
+            if answer.status != 200:
+                raise BenchmarkError(f"{target.url} answers {answer.status} to a batch")
+            if sum(times) >= seconds and len(times) >= at_least:
+                break
+    finally:
+        connection.close()
+    return times
+
+
 def ladder(
     target: Target, rates: Sequence[float], seconds: float, connections: int, core: int | None
 ) -> list[dict[str, Any]]:
@@ -78,7 +106,10 @@ def ladder(
     shape = f"{LOCUSTFILE},{LOCUSTFILE.with_name('ladder.py')}"
     rungs = ",".join(f"{rate:g}" for rate in rates)
     flags = ["--arrival", "constant", "--rungs", rungs, "--rung-time", f"{seconds:g}"]
-    return _locust(target, [*flags, "--users", str(connections)], core, shape)
+    found = _locust(target, [*flags, "--users", str(connections)], core, shape)
+    if len(found) != len(rates):
+        raise BenchmarkError(f"locust measured {len(found)} of the {len(rates)} rates {rungs}")
+    return found
 
 
 def _wrk(target: Target, seconds: float, connections: int, core: int | None) -> Load:
@@ -94,12 +125,13 @@ def _wrk(target: Target, seconds: float, connections: int, core: int | None) -> 
     text, busy = _output(command, core, seconds + 2 * ANSWER_TIMEOUT)
     for trouble in re.findall(r"Non-2xx.*|Socket errors:.*", text):
         raise BenchmarkError(f"wrk reports for {target.url}: {trouble}")
-    count, unit = re.search(r"(\d+) requests in ([\d.]+\w+)", text).groups()  # type: ignore[union-attr]
-    if count == "0":
+    counted = re.search(r"(\d+) requests in ([\d.]+\w+)", text)
+    percentiles = dict(re.findall(r"^ +(50|99)% +(\S+)", text, re.M))
+    if not counted or counted[1] == "0" or len(percentiles) < 2:
         raise BenchmarkError(f"{target.url} answered nothing within {seconds:g} s")
-    took = _microseconds(unit) / 1e6
-    p50, p99 = (_microseconds(re.search(rf"^ +{share}% +(\S+)", text, re.M)[1]) for share in (50, 99))  # type: ignore[index]
-    return Load(took, int(count), p50, p99, round(busy / took, 3))
+    took = _microseconds(counted[2]) / 1e6
+    p50, p99 = (_microseconds(percentiles[share]) for share in ("50", "99"))
+    return Load(took, int(counted[1]), p50, p99, round(busy / took, 3))
 
 
 def _h2load(target: Target, seconds: float, connections: int, core: int | None) -> Load:
@@ -130,10 +162,12 @@ def _locust_closed(target: Target, seconds: float, connections: int, core: int |
         "--run-time",
         f"{round(seconds)}s",
     ]
-    found = _locust(target, flags, core, str(LOCUSTFILE))[0]
-    return Load(
-        found["seconds"], found["requests"], found["p50_us"], found["p99_us"], found["generator_busy"]
-    )
+    found = _locust(target, flags, core, str(LOCUSTFILE))
+    if not found or found[0]["failures"] or not found[0]["p99_us"]:
+        wrong = found[0]["failure"] if found else None
+        raise BenchmarkError(f"locust at {target.url}: {wrong or 'too few answers'}")
+    figures = (found[0][name] for name in ("seconds", "requests", "p50_us", "p99_us", "generator_busy"))
+    return Load(*figures)
 
 
 def _locust(target: Target, flags: Sequence[str], core: int | None, files: str) -> list[dict[str, Any]]:
@@ -142,12 +176,17 @@ def _locust(target: Target, flags: Sequence[str], core: int | None, files: str) 
         written = Path(folder) / "latencies.json"
         command = [sys.executable, "-m", "locust", "-f", files, "--headless", "--only-summary"]
         command += ["--host", target.host, "--latencies", str(written), *target.locust, *flags, "Array"]
-        _output(command, core, 600.0)
+        # Locust's status is 1 where a request failed, and the file says which.
+        _output(command, core, 600.0, fine=(0, 1))
+        if not written.exists():
+            raise BenchmarkError(f"locust measured nothing at {target.url}")
         found: list[dict[str, Any]] = json.loads(written.read_text("utf-8"))
     return found
 
 
-def _output(command: Sequence[str], core: int | None, timeout: float) -> tuple[str, float]:
+def _output(
+    command: Sequence[str], core: int | None, timeout: float, fine: tuple[int, ...] = (0,)
+) -> tuple[str, float]:
     """(what it printed, CPU seconds it used); BenchmarkError where it fails."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     try:
@@ -162,7 +201,7 @@ def _output(command: Sequence[str], core: int | None, timeout: float) -> tuple[s
     except subprocess.TimeoutExpired:
         raise BenchmarkError(f"{command[0]} did not end within {timeout:.0f} s") from None
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
+    if done.returncode not in fine:
         said = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1]
         raise BenchmarkError(f"{Path(command[0]).name} ended with status {done.returncode}: {said[:300]}")
     return done.stdout, (after.ru_utime - before.ru_utime) + (after.ru_stime - before.ru_stime)

@@ -30,14 +30,28 @@ def cores(pinned: bool) -> tuple[int | None, int | None]:
             "one core is too few: the server needs one and the load generator another (--unpinned measures "
             "all the same, but then each disturbs the other)"
         )
-    return allowed[0], allowed[1]
+    server = allowed[0]
+    # A thread of the same physical core would share its arithmetic with the server.
+    apart = [core for core in allowed[1:] if core not in _siblings(server)]
+    return server, (apart or allowed[1:])[0]
+
+
+def _siblings(core: int) -> set[int]:
+    """The hardware threads of the same physical core, as far as Linux tells."""
+    path = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")
+    found: set[int] = set()
+    with contextlib.suppress(OSError, ValueError):
+        for part in path.read_text("ascii").strip().split(","):
+            first, _, last = part.partition("-")
+            found |= set(range(int(first), int(last or first) + 1))
+    return found
 
 
 def describe(server_core: int | None, generator_core: int | None) -> Machine:
     """-1 for a core means not pinned."""
     return Machine(
         processor=_processor(),
-        cores=os.cpu_count() or 1,
+        cores=_cores(),
         memory_mb=psutil.virtual_memory().total // 2**20,
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         server_core=-1 if server_core is None else server_core,
@@ -64,6 +78,11 @@ def commit() -> Commit | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return Commit(id=head, clean=not changed)
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _git(*arguments: str) -> str:

@@ -18,6 +18,7 @@ from benchmarks.errors import BenchmarkError
 Rows = list[list[float]]
 Floats = npt.NDArray[np.float64]
 
+ROOT = Path(__file__).parent.parent.parent
 SAMPLE_ROWS = 10_000
 
 
@@ -132,7 +133,7 @@ def _export(folder: Path, features: list[str], rows: Floats) -> None:
         writer.writerows(rows.tolist())
     command = [sys.executable, "-m", "export", "convert", str(folder / "pipeline.pickle"), "--name", "model"]
     command += ["--sample", str(folder / "rows.csv"), "--models", str(folder / "models")]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=ROOT)
     if done.returncode:
         raise BenchmarkError(f"the export failed: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
 

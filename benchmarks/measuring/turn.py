@@ -1,5 +1,6 @@
 """One server's turn: its answers are checked, then it is timed."""
 
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,23 +10,26 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.measuring import generators
 from benchmarks.measuring.generators import Load, Target
 from benchmarks.measuring.pipelines import Fitted
-from benchmarks.results import Alone, AnyRecord, Batch, Latency, Saturation, Stage, Start
-from benchmarks.servers.catalogue import HALVED, Entry
+from benchmarks.results import TUTORIAL, Alone, AnyRecord, Batch, Latency, Saturation, Stage, Start
+from benchmarks.servers.catalogue import Entry
 from benchmarks.servers.process import Server
-from benchmarks.traffic.checks import Expected, check_expected, check_sound
+from benchmarks.traffic.checks import Expected, judge
 from benchmarks.traffic.contracts import CONTRACTS, WrongAnswer
 
 # A server that is asked for more than this share of what it takes has a queue, not a latency.
 HIGHEST_LOAD = 0.9
 # So many requests give a p99.9 a meaning, unless they take longer than the longest measurement.
-ENOUGH_REQUESTS, LONGEST_S = 1000, 8.0
+ENOUGH_REQUESTS, LONGEST_S = 1000, 5.0
 CHECKED_ROWS = 100
 BODIES = 2000
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure. Times are in seconds, rates in requests/s; a core that is None is not pinned."""
+    """What to measure. Times are in seconds, rates in requests/s; a core that is None is not pinned.
+
+    ``headline``: the models with which the peers are measured, and latency on the ``ladder`` of rates.
+    """
 
     models: tuple[str, ...]
     servers: tuple[str, ...]
@@ -33,7 +37,7 @@ class Plan:
     seconds: float
     connections: int
     ladder: tuple[float, ...]
-    ladder_models: tuple[str, ...]
+    headline: tuple[str, ...]
     batches: tuple[int, ...]
     generator: str
     server_core: int | None
@@ -71,12 +75,13 @@ class Turn:
     def check(self, running: Server) -> None:
         """Its answers to single rows and to one batch of each size are scikit-learn's."""
         self.stage = "check"
-        if not self._contract.checked:
-            return
-        for index in range(CHECKED_ROWS):
-            self._compare(running, index, index + 1)
+        self._check_rows(running, CHECKED_ROWS)
         for size in self._batches():
             self._compare(running, 0, size)
+
+    def _check_rows(self, running: Server, count: int) -> None:
+        for index in range(count if self._contract.checked else 0):
+            self._compare(running, index, index + 1)
 
     def _compare(self, running: Server, first: int, last: int) -> None:
         fitted = self._fitted
@@ -85,27 +90,26 @@ class Turn:
             raise BenchmarkError(f"it answers {status} to {last - first} rows: {content[:200]!r}")
         expected = Expected(fitted.labels[first:last], fitted.probabilities[first:last].tolist())
         try:
-            found = self._contract.read(content)
-            check_sound(found, last - first, fitted.classes)
-            check_expected(found, expected)
+            judge(self._contract, content, last - first, fitted.classes, expected)
         except WrongAnswer as error:
-            raise BenchmarkError(
-                f"its answer to {last - first} rows from row {first} is wrong: {error}"
-            ) from None
+            where = f"{last - first} rows from row {first}"
+            raise BenchmarkError(f"its answer to {where} is wrong: {error}") from None
 
     def measure(self, running: Server, halves: dict[str, float]) -> None:
         """Every figure; ``halves`` holds the rate (requests/s) that all are compared at, by model."""
         self.stage = "measure"
         self._saturate(running)
+        # Once more: load must not have mixed up the answers.
+        self._check_rows(running, CHECKED_ROWS // 5)
         self._alone(running)
-        if self._server == HALVED:
+        self._start(running)
+        if self._server == TUTORIAL:
             halves.setdefault(self._fitted.name, float(f"{self.requests_per_s / 2:.2g}"))
         half = halves.get(self._fitted.name)
         if half:
-            self._latency(
-                running, [half], min(LONGEST_S, max(self._plan.seconds, ENOUGH_REQUESTS / half)), True
-            )
-        if self._entry.ladder and self._fitted.name in self._plan.ladder_models:
+            enough = max(self._plan.seconds, ENOUGH_REQUESTS / half)
+            self._latency(running, [half], min(LONGEST_S, enough), True)
+        if self._entry.ladder and self._fitted.name in self._plan.headline:
             self._latency(running, self._plan.ladder, self._plan.seconds, False)
         for size in self._batches():
             self._batch(running, size)
@@ -119,17 +123,7 @@ class Turn:
         before = running.cpu_seconds()
         found = self._load(target, self._plan.seconds, self._plan.connections)
         used = running.cpu_seconds() - before
-        memory = running.memory()
         self.requests_per_s = found.requests_per_s
-        self._add(
-            Start(
-                **self._who,
-                ready_s=round(running.ready_s, 3),
-                rss_mb=memory.resident_mb,
-                tree_mb=memory.tree_mb,
-                processes=memory.processes,
-            )
-        )
         self._add(
             Saturation(
                 **self._who,
@@ -141,6 +135,18 @@ class Turn:
                 p50_us=found.p50_us,
                 p99_us=found.p99_us,
                 generator_busy=found.generator_busy,
+            )
+        )
+
+    def _start(self, running: Server) -> None:
+        memory = running.memory()
+        self._add(
+            Start(
+                **self._who,
+                ready_s=round(running.ready_s, 3),
+                rss_mb=memory.resident_mb,
+                tree_mb=memory.tree_mb,
+                processes=memory.processes,
             )
         )
 
@@ -158,17 +164,18 @@ class Turn:
         target = self._target(running, 1)
         for found in generators.ladder(target, rates, seconds, plan.connections, plan.generator_core):
             kept = {name: value for name, value in found.items() if name in Latency.__struct_fields__}
-            self._add(Latency(**self._who, half_of=HALVED if half else None, **kept))
+            self._add(Latency(**self._who, half_of=TUTORIAL if half else None, **kept))
 
     def _batch(self, running: Server, size: int) -> None:
-        found = self._load(self._target(running, size), 1.0, connections=1)
+        times = generators.one_by_one(self._target(running, size), seconds=1.0)
+        requests_per_s = len(times) / sum(times)
         self._add(
             Batch(
                 **self._who,
                 rows=size,
-                requests_per_s=found.requests_per_s,
-                rows_per_s=round(found.requests_per_s * size, 1),
-                p50_us=found.p50_us,
+                requests_per_s=round(requests_per_s, 2),
+                rows_per_s=round(requests_per_s * size, 1),
+                p50_us=round(1e6 * statistics.median(times), 1),
             )
         )
 
@@ -185,9 +192,6 @@ class Turn:
         file = self._fitted.pickle.with_name(f"{self._entry.contract}-{size}.txt")
         if not file.exists():
             rows = self._fitted.rows
-            count = min(BODIES, len(rows) // size)
-            bodies = (
-                self._contract.request(rows[start * size : (start + 1) * size]) for start in range(count)
-            )
-            file.write_bytes(b"".join(body + b"\n" for body in bodies))
+            starts = range(0, min(BODIES, len(rows) // size) * size, size)
+            file.write_bytes(b"\n".join(self._contract.request(rows[at : at + size]) for at in starts))
         return file

@@ -20,9 +20,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 
 from benchmarks import units
 from benchmarks.reporting.crossovers import compute_crossover, computing
-from benchmarks.reporting.figures import OURS, P50, P99, REQUESTS, At, Figures
-from benchmarks.reporting.verdicts import KEEPS_UP
-from benchmarks.results import Compute, Latency, Stages
+from benchmarks.reporting.figures import P50, P99, REQUESTS, At, Figures
+from benchmarks.results import OURS, Compute, Latency, Stages
 
 # Colours on a light ground, and what each becomes on a dark one.
 INK, MUTED, GRID, GROUND = "#1f2328", "#59636e", "#d8dee4", "#ffffff"
@@ -163,7 +162,7 @@ def bars(panel: Axes, figures: Figures, model: str, servers: Sequence[str], lett
 
 
 def latency(figures: Figures) -> Canvas | None:
-    """p99 against the rate, p50 fainter; hollow where a server does not keep up with the rate."""
+    """p99 against the rate, p50 fainter; hollow where a server does not answer all that is sent."""
     models = [model for model in figures.models(Latency) if loaded(figures, model)]
     if not models:
         return None
@@ -179,20 +178,20 @@ def latency(figures: Figures) -> Canvas | None:
         panel.set_title(figures.model(model))
         panel.set_xlabel("requests/s sent, at fixed times")
     label_ends(canvas, ends)
-    note(canvas, "p99; fainter: p50. A hollow end: slower than the rate that was sent.")
+    note(canvas, "p99; fainter: p50. Hollow: slower than the rate that was sent, or requests failed.")
     return canvas
 
 
 def loaded(figures: Figures, model: str) -> list[str]:
-    """Who was measured at several rates; one alone makes no line."""
-    servers = figures.servers(model, Latency)
-    return [name for name in servers if len(timed(figures, model, name)) > 1]
+    """Who was measured at the rates of the ladder, where there are several; one alone makes no line."""
+    found = {name: len(timed(figures, model, name)) for name in figures.servers(model, Latency)}
+    return [name for name in found if found[name]] if max(found.values(), default=0) > 1 else []
 
 
 def timed(figures: Figures, model: str, server: str) -> list[At]:
-    """The rates at which a server has a p99."""
+    """The rates of the ladder at which a server has a p99; half of a server's rate would lie between."""
     points = figures.points(Latency, model, server)
-    return [at for at in points if figures.of(P99, model, server, at)]
+    return [at for at in points if not isinstance(at, str) and figures.of(P99, model, server, at)]
 
 
 def curve(panel: Axes, figures: Figures, model: str, server: str) -> tuple[float, float]:
@@ -203,14 +202,14 @@ def curve(panel: Axes, figures: Figures, model: str, server: str) -> tuple[float
     for metric, strength in ((P50, 0.4), (P99, 1.0)):
         values = [figure.median for at in points if (figure := figures.of(metric, model, server, at))]
         panel.plot(rates, values, color=look, alpha=strength, linewidth=width, zorder=front)
-    faces = [look if keeps_up(figures, model, server, at) else GROUND for at in points]
+    faces = [look if sound(figures, model, server, at) else GROUND for at in points]
     panel.scatter(rates, values, s=22, c=faces, edgecolors=look, linewidths=1.3, zorder=front + 1)
     return rates[-1], values[-1]
 
 
-def keeps_up(figures: Figures, model: str, server: str, at: At) -> bool:
-    rate = figures.middle(Latency, "rate", model, server, at) or 0
-    return (figures.middle(Latency, "achieved", model, server, at) or 0) >= KEEPS_UP * rate
+def sound(figures: Figures, model: str, server: str, at: At) -> bool:
+    """Whether every request was answered, and in time."""
+    return figures.keeps_up(model, server, at) and not figures.failed(model, server, at)
 
 
 def crossover(figures: Figures) -> Canvas | None:
@@ -281,12 +280,12 @@ def stack(panel: Axes, place: float, parts: dict[str, float], looks: dict[str, s
     left = 0.0
     for name, length in parts.items():
         panel.barh(place, length, left=left, height=0.5, color=looks[name], edgecolor=GROUND, linewidth=0.6)
-        if length > 0.07 * panel.get_xlim()[1]:
+        if length > 0.09 * panel.get_xlim()[1]:
             ink = INK if looks[name] in LIGHT else GROUND
             middle = left + length / 2
             panel.text(middle, place, units.number(length), va="center", ha="center", color=ink, fontsize=8)
         left += length
-    panel.text(left, place, f"  {units.duration(left)}", va="center", fontsize=8.5)
+    panel.text(left + 0.015 * panel.get_xlim()[1], place, units.duration(left), va="center", fontsize=8.5)
 
 
 def grid(count: int, height: float, share: bool) -> tuple[Canvas, list[Axes]]:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks import units
-from benchmarks.reporting.figures import OURS, Figures
-from benchmarks.results import Batch, Compute
+from benchmarks.reporting.figures import Figures
+from benchmarks.results import OURS, Batch, Compute
 
 
 def computing(figures: Figures, model: str) -> list[tuple[float, float, float]]:

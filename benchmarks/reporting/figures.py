@@ -6,10 +6,22 @@ from dataclasses import dataclass
 from statistics import median
 
 from benchmarks import units
-from benchmarks.results import Alone, Batch, Latency, Record, Run, Saturation, Server, Stages, Start
+from benchmarks.results import (
+    OURS,
+    TUTORIAL,
+    Alone,
+    Batch,
+    Latency,
+    Record,
+    Run,
+    Saturation,
+    Server,
+    Stages,
+    Start,
+)
 
-OURS = "unpickled"
-TUTORIAL = "tutorial"
+# Below this share of the rate that was sent, a server does not keep up.
+KEEPS_UP = 0.95
 At = float | str | None
 
 
@@ -58,8 +70,8 @@ P999 = Metric(Latency, "p999_us", "p99.9", units.duration)
 WORST = Metric(Latency, "max_us", "slowest", units.duration)
 ROWS = Metric(Batch, "rows_per_s", "rows/s", units.number, more_is_better=True)
 READY = Metric(Start, "ready_s", "first answer after", units.seconds)
-RESIDENT = Metric(Start, "rss_mb", "resident", units.memory)
-TREE = Metric(Start, "tree_mb", "resident, all processes", units.memory)
+RESIDENT = Metric(Start, "rss_mb", "memory, largest process", units.memory)
+TREE = Metric(Start, "tree_mb", "memory, all processes", units.memory)
 METRICS = [
     REQUESTS, CPU, BUSY_P50, BUSY_P99, ALONE_P50, ALONE_P99, P50, P90, P99, P999, ROWS, READY, RESIDENT, TREE,
 ]  # fmt: skip
@@ -114,6 +126,15 @@ class Figures:
         rates = [rate for server in servers for rate in self.values(Latency, "rate", model, server, at)]
         return median(rates) if rates else None
 
+    def keeps_up(self, model: str, server: str, at: At) -> bool:
+        """Whether a server answers about as many requests/s as are sent."""
+        rate = self.middle(Latency, "rate", model, server, at) or 0
+        return (self.middle(Latency, "achieved", model, server, at) or 0) >= KEEPS_UP * rate
+
+    def failed(self, model: str, server: str, at: At) -> int:
+        """Requests that failed where latency was measured, in all repetitions."""
+        return int(sum(self.values(Latency, "failures", model, server, at)))
+
     def servers(self, model: str, measure: type[Record] = Saturation) -> list[str]:
         """Who was measured with a model: Unpickled, the others from fast to slow, the floor."""
         measured = {key[2] for key in self.records if key[:2] == (measure, model)} & set(self.run.servers)
@@ -151,6 +172,15 @@ class Figures:
 
     def stages(self, model: str) -> dict[str, float]:
         """CPU time of one request (us), from the outside in: floor, HTTP, then each stage."""
+        found = self.parts(model)
+        return found | {"HTTP": max(found["HTTP"], 0)} if found else {}
+
+    def excess(self, model: str) -> float:
+        """By how much (us) floor and stages, measured in two ways, exceed what the server takes in all."""
+        return max(-self.parts(model).get("HTTP", 0), 0)
+
+    def parts(self, model: str) -> dict[str, float]:
+        """What ``stages`` gives, where HTTP is what is left of the whole, and may be negative."""
         inside = [r for r in self.records.get((Stages, model, OURS, None), []) if isinstance(r, Stages)]
         if not inside:
             return {}
@@ -158,5 +188,4 @@ class Figures:
         found = {name: median(record.stages.get(name, 0) for record in inside) for name in names}
         floor = median(record.floor_cpu_us for record in inside)
         whole = median(record.server_cpu_us for record in inside)
-        # Measured in two ways, so that the sum of the parts may exceed the whole a little.
-        return {"floor": floor, "HTTP": max(whole - floor - sum(found.values()), 0)} | found
+        return {"floor": floor, "HTTP": whole - floor - sum(found.values())} | found

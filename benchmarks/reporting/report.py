@@ -12,10 +12,10 @@ from markupsafe import Markup
 from benchmarks import units
 from benchmarks.errors import BenchmarkError
 from benchmarks.reporting import charts, findings, tables
-from benchmarks.reporting.figures import TUTORIAL, Figures
+from benchmarks.reporting.figures import Figures
 from benchmarks.reporting.repeats import shown
 from benchmarks.reporting.tables import Cell, Table
-from benchmarks.results import Run, read_all
+from benchmarks.results import TUTORIAL, Run, read_all
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results"
@@ -23,13 +23,13 @@ README = HERE.parent.parent / "README.md"
 BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
 TITLE = "Unpickled, measured"
 NONE = "There are no results yet: `python -m benchmarks run` measures, `python -m benchmarks report` shows."
-IN_README = ("throughput", "latency")
 
 
-def write(folder: Path = RESULTS, readme: Path = README) -> list[Path]:
+def write(folder: Path = RESULTS, readme: Path | None = README) -> list[Path]:
     """Report, page, charts and README's block from the documents in a folder; what was written.
 
-    BenchmarkError where there are no documents, one cannot be read, or README has no place for the block.
+    Without a README its block is left as it is. BenchmarkError where there are no documents, one cannot be
+    read, README has no place for the block, or a file cannot be written.
     """
     runs = read_all(folder)
     run = shown(runs)
@@ -37,21 +37,34 @@ def write(folder: Path = RESULTS, readme: Path = README) -> list[Path]:
         raise BenchmarkError(f"no results in {folder}: python -m benchmarks run measures them")
     drawn = charts.draw(Figures(run))
     texts = {
-        readme: readme_text(readme, folder),
+        **({readme: readme_text(readme, folder)} if readme else {}),
         folder / "report.md": markdown(runs, run),
         folder / "report.html": page(runs, run, drawn),
         **{folder / f"{chart.name}.svg": chart.svg for chart in drawn},
     }
-    for name in charts.NAMES:
-        (folder / f"{name}.svg").unlink(missing_ok=True)
-    for path, text in texts.items():
-        path.write_text(text, "utf-8")
+    try:
+        for path, text in texts.items():
+            put(path, text)
+        for path in {folder / f"{name}.svg" for name in charts.NAMES} - set(texts):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise BenchmarkError(f"{error.filename} cannot be written: {error.strerror}") from None
     return list(texts)
+
+
+def put(path: Path, text: str) -> None:
+    """Write a file, all of it or nothing."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(text, "utf-8")
+    os.replace(temporary, path)
 
 
 def readme_text(readme: Path = README, folder: Path = RESULTS) -> str:
     """README as it should be: what is between the markers is generated, the rest is left as it is."""
-    text = readme.read_text("utf-8")
+    try:
+        text = readme.read_text("utf-8")
+    except OSError as error:
+        raise BenchmarkError(f"{readme} cannot be read: {error.strerror}") from None
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
@@ -71,16 +84,19 @@ def block(runs: Sequence[Run], folder: str) -> str:
         return NONE
     figures = Figures(run)
     drawn = {chart.name: chart.alt for chart in charts.draw(figures)}
-    said = [findings.peers(figures), findings.summary(figures), findings.agreement(runs, run)]
+    said = [findings.peers(figures), findings.missing(run), findings.summary(figures)]
     sources = (
-        f"All that was measured, also where others are faster: the [report]({folder}/report.md), as one "
-        f"[page]({folder}/report.html), and the [figures]({folder}/{run.file_name})."
+        f"All that was measured: the [report]({folder}/report.md), as one [page]({folder}/report.html), and "
+        f"the [figures]({folder}/{run.file_name})."
     )
+    lost = f"[All of them]({folder}/report.md#where-it-is-not-faster)."
     parts = [
         wrapped(escaped(how(run, figures))),
         table(tables.headline(figures)),
-        *(f"![{drawn[name]}]({folder}/{name}.svg)" for name in IN_README if name in drawn),
+        *(f"![{drawn[name]}]({folder}/{name}.svg)" for name in charts.NAMES if name in drawn),
         wrapped(escaped(" ".join(filter(None, said)))),
+        wrapped(f"{escaped(findings.beaten(figures))} {lost}"),
+        wrapped(escaped(findings.agreement(runs, run))),
         wrapped(sources),
     ]
     return "\n\n".join(parts)
@@ -101,8 +117,8 @@ def how(run: Run, figures: Figures) -> str:
     return (
         f"{'' if run.complete else 'An interrupted run. '}Medians of {repeats} alternated repetitions on "
         f"{processor} with Python {run.versions.get('python', '3')}: {tables.load(run)}, one row per "
-        f"request, {findings.pinned(run)}, every server's answers checked against scikit-learn before it is "
-        "timed."
+        f"request, {findings.pinned(run)}, the answers of every server but the floor checked against "
+        "scikit-learn before it is timed."
     ) + (f" The fixed rate is half of what the tutorial can do: {units.listed(rates)}." if rates else "")
 
 

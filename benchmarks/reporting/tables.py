@@ -8,7 +8,6 @@ from benchmarks.reporting.crossovers import batch_crossover, compute_crossover, 
 from benchmarks.reporting.figures import (
     ALONE_P50,
     CPU,
-    OURS,
     P50,
     P90,
     P99,
@@ -17,14 +16,14 @@ from benchmarks.reporting.figures import (
     REQUESTS,
     RESIDENT,
     ROWS,
-    TUTORIAL,
+    TREE,
     WORST,
     At,
     Figures,
     Metric,
 )  # fmt: skip
-from benchmarks.reporting.verdicts import KEEPS_UP
-from benchmarks.results import Batch, Compute, Latency, Run, Stages
+from benchmarks.reporting.verdicts import failures
+from benchmarks.results import OURS, TUTORIAL, Batch, Compute, Latency, Run, Stages
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,8 @@ class Section:
 
 
 HEAD = [
-    "Unpickled is", "CPU per request", "p50 / p99 at the fixed rate", "p50, one connection", "resident",
-    "first answer after",
+    "Unpickled is", "CPU per request", "p50 / p99 at the fixed rate", "p50, one connection",
+    "memory, largest process / all", "first answer after",
 ]  # fmt: skip
 
 
@@ -98,7 +97,9 @@ def line(figures: Figures, model: str, server: str, spread: bool = False) -> lis
         ratio(figures, model, server),
         CPU.text(figures.of(CPU, model, server)),
         pair(figures, model, server, TUTORIAL),
-        *(metric.text(figures.of(metric, model, server)) for metric in (ALONE_P50, RESIDENT, READY)),
+        ALONE_P50.text(figures.of(ALONE_P50, model, server)),
+        both([metric.text(figures.of(metric, model, server)) for metric in (RESIDENT, TREE)]),
+        READY.text(figures.of(READY, model, server)),
     ]
     return row(*cells, strong=server == OURS)
 
@@ -110,9 +111,13 @@ def ratio(figures: Figures, model: str, server: str, metric: Metric = REQUESTS, 
 
 
 def pair(figures: Figures, model: str, server: str, at: At) -> str:
-    """p50 / p99 of a server at a fixed rate."""
-    both = [metric.text(figures.of(metric, model, server, at)) for metric in (P50, P99)]
-    return "-" if both == ["-", "-"] else " / ".join(both)
+    """p50 / p99 of a server at a fixed rate, and how many requests failed if any."""
+    found = [metric.text(figures.of(metric, model, server, at)) for metric in (P50, P99)]
+    return both(found) + failures(figures, P99, model, server, at)
+
+
+def both(found: Sequence[str]) -> str:
+    return "-" if set(found) == {"-"} else " / ".join(found)
 
 
 def load(run: Run) -> str:
@@ -131,7 +136,8 @@ def latency(figures: Figures) -> Section:
     text = (
         "Requests are sent at fixed times whether or not the last ones are answered, and a latency counts "
         "from when its request was meant to be sent. A dash stands where too few were sent to "
-        "tell; a server that cannot answer so many is left out."
+        "tell; a server that cannot answer so many is left out. Where requests failed, the others alone are "
+        "timed: such figures are marked."
     )
     return Section("Latency at fixed rates", [text] if tables else [], tables, "latency")
 
@@ -149,16 +155,20 @@ def at_rate(figures: Figures, model: str, at: At) -> Table:
 
 def percentiles(figures: Figures, model: str, server: str, at: At) -> list[Cell]:
     achieved = figures.middle(Latency, "achieved", model, server, at) or 0
-    failures = sum(figures.values(Latency, "failures", model, server, at))
-    keeps_up = achieved >= KEEPS_UP * (figures.rate(model, at) or 0)
+    failed = figures.failed(model, server, at)
     ours, p99 = server == OURS, figures.of(P99, model, server, at)
     return [
         Cell(figures.title(server), ours),
-        Cell(units.number(achieved), ours, bad=not keeps_up),
-        Cell(units.number(failures), ours, bad=failures > 0),
-        *(Cell(metric.text(figures.of(metric, model, server, at)), ours) for metric in (P50, P90, P99)),
-        Cell(P99.spread(p99), ours),
-        *(Cell(metric.text(figures.of(metric, model, server, at)), ours) for metric in (P999, WORST)),
+        Cell(units.number(achieved), ours, bad=not figures.keeps_up(model, server, at)),
+        Cell(units.number(failed), ours, bad=failed > 0),
+        *(
+            Cell(text, ours, bad=failed > 0 and text != "-")
+            for text in (
+                *(metric.text(figures.of(metric, model, server, at)) for metric in (P50, P90, P99)),
+                P99.spread(p99),
+                *(metric.text(figures.of(metric, model, server, at)) for metric in (P999, WORST)),
+            )
+        ),
     ]
 
 
@@ -216,8 +226,17 @@ def stages(figures: Figures) -> Section:
         'CPU time of one request. The stages are timed in process; "HTTP, rest" is what the server takes '
         "beyond them and beyond a server that does nothing."
     )
+    more = [
+        f"{units.duration(figures.excess(model))} ({figures.model(model)})"
+        for model in models
+        if figures.excess(model)
+    ]
+    over = (
+        "Stages and floor, as they are measured in two ways, exceed what the server takes in all, so that "
+        f'"HTTP, rest" would be negative and is shown as 0: by {units.listed(more)}.'
+    )
     head = ["stage", *(figures.model(model) for model in models)]
-    return Section("Where the time goes", [text], [Table(head, lines)], "stages")
+    return Section("Where the time goes", [text, *([over] if more else [])], [Table(head, lines)], "stages")
 
 
 def sizes(run: Run) -> Section:

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 
 from benchmarks import units
 from benchmarks.reporting.crossovers import computing
-from benchmarks.reporting.figures import METRICS, OURS, P99, REQUESTS, TUTORIAL, At, Figure, Figures, Metric
-from benchmarks.results import Batch, Compute, Latency, Saturation
+from benchmarks.reporting.figures import METRICS, P99, REQUESTS, At, Figure, Figures, Metric
+from benchmarks.results import OURS, TUTORIAL, Batch, Compute, Latency, Saturation
 
 # Above these shares, of its time and of a p99, the generator may be what was measured.
 BUSY = 0.95
 LATE = 0.25
-# Below this share of the rate that was sent, a server does not keep up.
-KEEPS_UP = 0.95
 
 
 @dataclass(frozen=True)
@@ -51,31 +49,51 @@ def targets(figures: Figures) -> list[Target]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A target with one model; without a ratio where it was not measured."""
+    """A target with one model; without a ratio where it was not measured.
+
+    ``failed`` are requests, Unpickled's and the other's, that have no part in the ratio as they failed.
+    """
 
     target: Target
     model: str
     ratio: float | None
+    failed: tuple[int, int] = (0, 0)
 
     @property
     def short(self) -> bool:
-        return self.ratio is not None and not self.target.met(self.ratio)
+        """A latency without the requests that failed reaches no target."""
+        return self.ratio is not None and (self.failed[0] > 0 or not self.target.met(self.ratio))
 
 
 def outcomes(figures: Figures) -> list[Outcome]:
     models = figures.models()
     return [
-        Outcome(target, model, figures.ratio(target.metric, model, target.server, target.at))
+        Outcome(
+            target,
+            model,
+            figures.ratio(target.metric, model, target.server, target.at),
+            (figures.failed(model, OURS, target.at), figures.failed(model, target.server, target.at)),
+        )
         for target in targets(figures)
         for model in models
-        if model in (target.models or models)
+        if model in (target.models or models) and planned(figures, target.server, model)
     ]
+
+
+def planned(figures: Figures, server: str, model: str) -> bool:
+    """Whether a run was to measure a server with a model: peers with those of the headline only."""
+    headline = figures.run.options.get("headline") or [model]
+    return model in headline or figures.server(server).group != "peer"
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A figure in which another beats Unpickled; ``within_spread`` where their repetitions overlap."""
+    """A figure in which another beats Unpickled; ``within_spread`` where their repetitions overlap.
 
+    ``kind`` is the title without size, rate or model.
+    """
+
+    kind: str
     title: str
     model: str
     server: str
@@ -95,6 +113,13 @@ def losses(figures: Figures, group: Sequence[str] = ("baseline", "peer")) -> lis
         for server in figures.servers(model, metric.measure)
         if figures.server(server).group in group
         for loss in lost(figures, metric, model, server, at)
+    ] + [
+        loss
+        for model in figures.models(Latency)
+        for at in figures.points(Latency, model, OURS)
+        for server in figures.servers(model, Latency)
+        if figures.server(server).group in group
+        for loss in failing(figures, model, server, at)
     ]
 
 
@@ -103,14 +128,37 @@ def lost(figures: Figures, metric: Metric, model: str, server: str, at: At) -> I
     if not ours or not theirs or not metric.better(theirs, ours):
         return
     yield Loss(
+        kind=metric.title,
         title=metric.title + where(figures, metric, model, at),
         model=model,
         server=figures.title(server),
-        theirs=metric.text(theirs),
-        ours=metric.text(ours),
+        theirs=metric.text(theirs) + failures(figures, metric, model, server, at),
+        ours=metric.text(ours) + failures(figures, metric, model, OURS, at),
         factor=factor(ours, theirs),
-        within_spread=ours.overlaps(theirs),
+        # One repetition has no range.
+        within_spread=ours.overlaps(theirs) if ours.low < ours.high or theirs.low < theirs.high else None,
     )
+
+
+def failing(figures: Figures, model: str, server: str, at: At) -> Iterator[Loss]:
+    """Where more of Unpickled's requests failed than of another server's."""
+    ours, theirs = (figures.failed(model, name, at) for name in (OURS, server))
+    if figures.of(P99, model, server, at) and ours > theirs:
+        yield Loss(
+            kind="failed requests",
+            title="failed requests" + where(figures, P99, model, at),
+            model=model,
+            server=figures.title(server),
+            theirs=units.number(theirs),
+            ours=units.number(ours),
+            factor=ours / theirs if theirs else float("inf"),
+        )
+
+
+def failures(figures: Figures, metric: Metric, model: str, server: str, at: At) -> str:
+    """What is to be said beside a latency of requests of which some failed."""
+    count = figures.failed(model, server, at) if metric.measure is Latency else 0
+    return f" ({units.number(count)} failed)" if count else ""
 
 
 def factor(one: Figure, other: Figure) -> float:
@@ -128,15 +176,16 @@ def where(figures: Figures, metric: Metric, model: str, at: At) -> str:
 
 def library_losses(figures: Figures) -> list[Loss]:
     """Where scikit-learn's pickle is smaller, or its computing without any HTTP faster."""
+    kind = "size of the file"
     sizes = [
-        Loss("size of the file", name, "pickle", units.size(model.pickle_bytes), units.size(model.onnx_bytes),
+        Loss(kind, kind, name, "pickle", units.size(model.pickle_bytes), units.size(model.onnx_bytes),
              model.onnx_bytes / model.pickle_bytes)
         for name, model in figures.run.models.items()
         if model.onnx_bytes > model.pickle_bytes
     ]  # fmt: skip
     slower = [
-        Loss(f"one call, {units.number(size)} rows", model, "scikit-learn", units.duration(theirs),
-             units.duration(ours), ours / theirs)
+        Loss("one call", f"one call in process, {units.number(size)} rows", model, "scikit-learn",
+             units.duration(theirs), units.duration(ours), ours / theirs)
         for model in figures.models(Compute)
         for size, ours, theirs in computing(figures, model)
         if ours > theirs
@@ -156,19 +205,25 @@ class Limit:
 
 def limits(figures: Figures) -> list[Limit]:
     """Where the generator had no time left, or sent its requests late."""
-    busy = [
-        Limit("requests/s", model, name, f"the generator was busy {100 * share:.0f}% of the time")
+    found = [
+        Limit("requests/s", model, name, busy(figures, name, share))
         for model in figures.models()
         for name in figures.servers(model)
         if (share := figures.middle(Saturation, "generator_busy", model, name) or 0) > BUSY
     ]
-    return busy + [
+    return found + [
         limit
         for model in figures.models(Latency)
         for at in figures.points(Latency, model)
         for name in figures.servers(model, Latency)
         for limit in late(figures, model, name, at)
     ]
+
+
+def busy(figures: Figures, server: str, share: float) -> str:
+    why = f"the generator was busy {100 * share:.0f}% of the time"
+    floor = figures.server(server).group == "floor"
+    return why + (": it could do more, and Unpickled's ratio to it is flattered" if floor else "")
 
 
 def late(figures: Figures, model: str, server: str, at: At) -> Iterator[Limit]:

@@ -5,11 +5,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+
+from benchmarks.results import FLOOR, OURS, TUTORIAL, Group
 
 HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
 BASELINES, PEERS = HERE / "baselines", HERE / "peers"
-OURS, FLOOR, HALVED = "unpickled", "floor", "tutorial"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Entry:
     """
 
     title: str
-    group: Literal["ours", "floor", "baseline", "peer"]
+    group: Group
     command: str
     contract: str = "native"
     artifact: str = "pickle"
@@ -62,9 +63,15 @@ class Entry:
         own = {name: places.fill(value) for name, value in self.environment.items()}
         path = f"{places.bin}{os.pathsep}{os.environ.get('PATH', '')}"
         given = {"PATH": path, "PIPELINE": str(places.pickle), "MODEL": str(places.onnx)}
-        return {**os.environ, **QUIET, "HOME": str(places.folder), **given, **own}
+        kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+        if not self.requirements:
+            # The server of this checkout, installed or not.
+            kept["PYTHONPATH"] = str(ROOT)
+        return {**kept, **QUIET, "HOME": str(places.folder), **given, **own}
 
 
+# Of the caller's environment; the rest could change one server's settings and not the others'.
+KEPT = ("LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
 # Nothing that is measured phones home meanwhile.
 QUIET = {
     "DO_NOT_TRACK": "true",
@@ -80,7 +87,7 @@ _UVICORN = "{bin}/uvicorn --no-access-log --host 127.0.0.1 --port {port} --app-d
 
 # The tutorial is first: half of what it takes is the rate that the latency of all is compared at.
 SERVERS: dict[str, Entry] = {
-    HALVED: Entry(
+    TUTORIAL: Entry(
         "tutorial: Flask, pickle, jsonify on gunicorn",
         "baseline",
         _GUNICORN + "tutorial:app",
@@ -131,6 +138,7 @@ SERVERS: dict[str, Entry] = {
         _UVICORN + "fastapi_onnx:app",
         artifact="onnx",
         requirements="fastapi-onnx.txt",
+        batches=True,
         note="uvicorn[standard], async def, orjson",
     ),
     "fastapi-pickle": Entry(
@@ -138,6 +146,7 @@ SERVERS: dict[str, Entry] = {
         "peer",
         _UVICORN + "fastapi_pickle:app",
         requirements="fastapi-pickle.txt",
+        batches=True,
         note="uvicorn[standard], async def",
     ),
     "mlserver": Entry(
@@ -197,7 +206,7 @@ SERVERS: dict[str, Entry] = {
             "RAY_SERVE_HAPROXY_SOCKET_PATH": "{work}/admin.sock",
             "RAY_TMPDIR": "{work}",
         },
-        note="HAProxy, one replica, throughput optimised; all 13 processes on the same core",
+        note="HAProxy, one replica, throughput optimised; all of its processes on the same core",
     ),
 }
 

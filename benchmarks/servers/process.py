@@ -23,7 +23,7 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True)
 class Memory:
-    """``resident_mb``: the largest process; ``tree_mb``: all of them, shared pages counted each time."""
+    """``resident_mb``: the largest process (RSS); ``tree_mb``: all, shared pages counted once (PSS)."""
 
     resident_mb: float
     tree_mb: float
@@ -38,19 +38,31 @@ class Server:
     process: psutil.Popen
     mark: str
     log: Path
+    started: float
     ready_s: float = 0.0
 
     def processes(self) -> list[psutil.Process]:
-        """The process that was started and all that came of it."""
-        return [process for process in psutil.process_iter() if _environment(process).get(MARK) == self.mark]
+        """The process that was started and all that came of it: of its session, or with its mark."""
+        return [process for process in psutil.process_iter() if self._owns(process)]
+
+    def _owns(self, process: psutil.Process) -> bool:
+        # A process that gives itself a title may overwrite its environment.
+        try:
+            marked = bool(process.environ().get(MARK) == self.mark)
+            return marked or os.getsid(process.pid) == self.process.pid
+        except (psutil.Error, OSError):
+            return False
 
     def cpu_seconds(self) -> float:
         """User and system time of all its processes so far, those that ended included."""
         return sum(sum(times[:4]) for times in map(_cpu_times, self.processes()))
 
     def memory(self) -> Memory:
-        resident = [_resident(process) / MIB for process in self.processes()]
-        return Memory(round(max(resident), 1), round(sum(resident), 1), len(resident))
+        found = [memory for memory in map(_memory, self.processes()) if memory]
+        if not found:
+            raise BenchmarkError(f"it ended: {self.last_words()}")
+        resident, proportional = zip(*found, strict=True)
+        return Memory(round(max(resident) / MIB, 1), round(sum(proportional) / MIB, 1), len(found))
 
     def post(self, path: str, body: bytes, timeout: float = 60.0) -> tuple[int, bytes]:
         """(status, content) of one request on a connection of its own; raises OSError, HTTPException."""
@@ -74,6 +86,7 @@ def running(
 ) -> Iterator[Server]:
     """The server while the block runs; afterwards none of its processes is left."""
     mark = uuid.uuid4().hex
+    started = time.monotonic()
     with log.open("wb") as output:
         process = psutil.Popen(
             list(command),
@@ -81,10 +94,11 @@ def running(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            cwd=log.parent,
             start_new_session=True,
             preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
         )
-    server = Server(port, process, mark, log)
+    server = Server(port, process, mark, log, started)
     try:
         yield server
     finally:
@@ -93,13 +107,12 @@ def running(
 
 def wait(server: Server, path: str, body: bytes) -> None:
     """Until the first answer of 200; sets ``ready_s``. BenchmarkError where it ends or never answers."""
-    started = server.process.create_time()
-    while time.time() - started < PATIENCE:
+    while time.monotonic() - server.started < PATIENCE:
         if server.process.poll() is not None:
             raise BenchmarkError(f"it ended with status {server.process.returncode}: {server.last_words()}")
         with contextlib.suppress(OSError, http.client.HTTPException):
             if server.post(path, body)[0] == 200:
-                server.ready_s = time.time() - started
+                server.ready_s = time.monotonic() - server.started
                 return
         time.sleep(0.005)
     raise BenchmarkError(f"it did not answer 200 within {PATIENCE:.0f} s: {server.last_words()}")
@@ -119,19 +132,23 @@ def end(server: Server, grace: float = 15.0) -> None:
         psutil.wait_procs(left, timeout=grace)
 
 
-def free_port() -> int:
-    """A TCP port of the loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def leftovers() -> list[int]:
+    """Processes of an earlier run that somebody killed, or of another one that is under way."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if MARK in process.environ():
+                found.append(process.pid)
+    return found
 
 
-def _environment(process: psutil.Process) -> dict[str, str]:
-    # ZombieProcess is a NoSuchProcess.
-    try:
-        return dict(process.environ())
-    except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
-        return {}
+def free_ports(count: int) -> list[int]:
+    """Different TCP ports of the loopback that nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def _cpu_times(process: psutil.Process) -> Sequence[float]:
@@ -141,8 +158,10 @@ def _cpu_times(process: psutil.Process) -> Sequence[float]:
         return (0.0,)
 
 
-def _resident(process: psutil.Process) -> int:
+def _memory(process: psutil.Process) -> tuple[int, int] | None:
+    """(RSS, PSS) in bytes; where there is no PSS, RSS."""
     try:
-        return int(process.memory_info().rss)
-    except psutil.NoSuchProcess:
-        return 0
+        full = process.memory_full_info()
+        return int(full.rss), int(getattr(full, "pss", full.rss))
+    except psutil.Error:
+        return None

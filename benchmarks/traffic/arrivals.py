@@ -1,8 +1,10 @@
 """When requests are sent: as soon as a user is free, or at times that do not wait for the server."""
 
+import math
 import random
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import NamedTuple
@@ -24,8 +26,13 @@ HIGHEST = 2
 NAP = 0.05
 # Seconds between a phase's beginning and its first request, for the users to connect.
 LEAD = 0.05
-# Seconds that requests in flight have at the end; were they dropped, the slowest would never count.
+# Seconds after the end of a phase in which requests that came before may still be sent.
+HANDOVER = 0.1
+# Seconds that requests in flight have at the end of a run.
 GRACE = 2.0
+# What counts as a failure then: were it dropped, a server that hangs would lose its worst requests.
+UNSENT = "not sent before the end: every connection waited for an answer"
+UNANSWERED = "no answer before the end"
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,8 @@ class Phase:
     ended: float = 0.0
     created: float = field(default_factory=perf_counter)
     busy: float = 0.0
+    # No request is due before the beginning.
+    _due: float = math.inf
     lateness: dict[str, Counter[float]] = field(default_factory=lambda: defaultdict(Counter))
 
     def name(self, kind: str) -> str:
@@ -77,8 +86,13 @@ class Phase:
 
     @property
     def due(self) -> float:
-        """When the next request is to be sent."""
-        return self._due
+        """When the next request is to be sent; never, where that is after the end."""
+        return math.inf if self.ended and self._due > self.ended else self._due
+
+    @property
+    def behind(self) -> bool:
+        """Whether requests were to be sent before the end and are not."""
+        return self.rate is not None and self.due <= self.ended
 
     def advance(self) -> None:
         self._sent += 1
@@ -89,7 +103,7 @@ class Phase:
             self._due = self.started + self.share.index / self.rate + self._sent * self._interval
 
     def late(self, kind: str, seconds: float) -> None:
-        """Count how long after its time a request was sent."""
+        """Count how long after it could be sent a request was."""
         self.lateness[kind][bucket(seconds * 1000)] += 1
 
     @property
@@ -98,14 +112,43 @@ class Phase:
 
 
 class Turn(NamedTuple):
-    """One request that is to be sent now; its latency counts from ``due``."""
+    """One request that is to be sent now; its latency counts from ``due``.
+
+    ``asked``: when the user was free to send it, which before was the server's time, not the generator's.
+    """
 
     phase: Phase
     due: float
+    asked: float
+
+    @property
+    def possible(self) -> float:
+        """The first moment at which it could be sent."""
+        return max(self.due, self.asked)
+
+
+@dataclass(eq=False, slots=True)
+class Request:
+    """One that was sent. ``kind``: what it is called in the statistics of its phase."""
+
+    turn: Turn
+    kind: str
+
+
+class Lost(NamedTuple):
+    """A request without an answer at the end. ``kind``: None where nobody sent it; ``age`` in s."""
+
+    phase: Phase
+    kind: str | None
+    age: float
+    reason: str
 
 
 class Arrivals:
-    """Hands turns to the users. Where all of them are busy, turns wait, and their time does not."""
+    """Hands turns to the users. Where all of them are busy, turns wait, and their time does not.
+
+    ``lost`` is told of each request that was due and has no answer at the end.
+    """
 
     def __init__(self) -> None:
         self.phase: Phase | None = None
@@ -113,47 +156,62 @@ class Arrivals:
         # One user at a time waits for the next time to come, the others for their turn: only one spins.
         self._next = BoundedSemaphore(1)
         self._handed = 0.0
-        # Requests that were sent and not answered yet.
-        self.open = 0
+        # Requests that were sent and neither answered nor lost yet.
+        self.open: set[Request] = set()
+        self.lost: Callable[[Lost], None] = lambda _: None
 
     def reset(self) -> None:
         self.stop()
         self.phases = []
 
     def start(self, phase: Phase) -> None:
-        """End the phase so far. Turns of it that nobody took are not sent any more."""
+        """End the phase so far."""
         self.stop()
+        if phase.rate is not None and self.open:
+            # There are users; were they waited for, a server that hangs would put off its load.
+            phase.begin()
         self.phase = phase
         self.phases.append(phase)
 
     def stop(self) -> None:
-        if self.phase is not None:
-            self.phase.end()
-            self.phase = None
+        """End the phase. Requests that were due go out in a moment, or are lost."""
+        phase = self.phase
+        if phase is None:
+            return
+        phase.end()
+        wait_while(lambda: phase.behind, HANDOVER)
+        self.phase = None
+        now = perf_counter()
+        while phase.behind:
+            self.lost(Lost(phase, None, now - phase.due, UNSENT))
+            phase.advance()
 
     def drain(self) -> None:
         """Send nothing more, and wait for the answers to come."""
         self.stop()
-        deadline = perf_counter() + GRACE
-        while self.open and perf_counter() < deadline:
-            gevent.sleep(0.001)
+        wait_while(lambda: bool(self.open), GRACE)
+        now = perf_counter()
+        while self.open:
+            turn, kind = (request := self.open.pop()).turn, request.kind
+            self.lost(Lost(turn.phase, kind, now - turn.due, UNANSWERED))
 
     def turn(self) -> Turn | None:
         """Wait for the next turn; None once the run is over."""
+        asked = perf_counter()
         phase = self.phase
         if phase is not None and phase.rate is None:
             if not phase.started:
                 phase.begin()
-            return Turn(phase, perf_counter())
+            return Turn(phase, asked, asked)
         with self._next:
-            return self._next_turn()
+            return self._next_turn(asked)
 
-    def _next_turn(self) -> Turn | None:
+    def _next_turn(self, asked: float) -> Turn | None:
         while (phase := self.phase) is not None:
             if not phase.started:
                 phase.begin()
             if self._came(phase):
-                turn = Turn(phase, phase.due)
+                turn = Turn(phase, phase.due, asked)
                 phase.advance()
                 self._handed = perf_counter()
                 return turn
@@ -180,3 +238,10 @@ class Arrivals:
         if after - now < EMPTY_ROUND:
             phase.busy -= after - now
         return after
+
+
+def wait_while(unfinished: Callable[[], bool], seconds: float) -> None:
+    """Let the users work while something is unfinished, but not for longer."""
+    deadline = perf_counter() + seconds
+    while unfinished() and perf_counter() < deadline:
+        gevent.sleep(0.001)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.traffic.contracts import Predictions, WrongAnswer
+from benchmarks.traffic.contracts import Contract, Predictions, WrongAnswer
 
 # What the export promises: probabilities are this close to scikit-learn's, and labels are equal
 # wherever the two highest probabilities are further apart than the gap.
@@ -21,6 +21,24 @@ class Expected:
 
     labels: Sequence[Any]
     probabilities: Sequence[Sequence[float]]
+
+
+def judge(
+    contract: Contract, content: bytes, rows: int, classes: Sequence[Any] | None, expected: Expected | None
+) -> None:
+    """Whether ``content`` is the right answer to ``rows`` rows; raises WrongAnswer, and nothing else.
+
+    ``classes`` and ``expected`` are None where they are not known.
+    """
+    if not contract.checked:
+        return
+    try:
+        predictions = contract.read(content)
+        check_sound(predictions, rows, classes)
+        if expected is not None:
+            check_expected(predictions, expected)
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError):
+        raise WrongAnswer("the answer has predictions of another form") from None
 
 
 def check_sound(predictions: Predictions, rows: int, classes: Sequence[Any] | None) -> None:
@@ -63,6 +81,8 @@ def _check_label(row: int, label: object, shares: Sequence[float], classes: Sequ
 
 def check_expected(predictions: Predictions, expected: Expected) -> None:
     """Whether they are scikit-learn's own answers; WrongAnswer names the first row where not."""
+    if expected.probabilities and not predictions.probabilities:
+        raise WrongAnswer("the answer has no probabilities")
     for row, shares in enumerate(predictions.probabilities):
         _check_probabilities(row, shares, expected.probabilities[row])
     for row, label in enumerate(predictions.labels or []):

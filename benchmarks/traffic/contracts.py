@@ -86,9 +86,13 @@ def _read_v2(content: bytes) -> Predictions:
     data, shape = tensor.get("data"), tensor.get("shape")
     if not isinstance(data, list) or not isinstance(shape, list) or len(shape) != 2:
         raise WrongAnswer("the answer has no output predict_proba (rows x classes)", _excerpt(content))
-    width = shape[1]
+    count, width = shape
+    whole = isinstance(count, int) and isinstance(width, int)
+    if not whole or width < 1 or len(data) != count * width:
+        raise WrongAnswer("predict_proba is not of the shape that it names", f"{shape}, {len(data)} values")
     probabilities = [data[start : start + width] for start in range(0, len(data), width)]
-    return Predictions(named.get("predict", {}).get("data"), probabilities)
+    labels = named["predict"].get("data") if "predict" in named else None
+    return Predictions(None if labels is None else _list(labels, "predict"), probabilities)
 
 
 def _mlflow_request(rows: Rows) -> bytes:

@@ -25,8 +25,9 @@ COLUMNS = [
 class Latency:
     """One statistics name in one phase. Quantiles are None of fewer than 1/(1-p) requests.
 
-    ``rate``: intended requests/s, None in a closed loop. ``late``: how long after its intended time a
-    request was sent. ``generator_busy``: CPU share of this Locust process, None where workers sent.
+    ``rate``: intended requests/s, None in a closed loop. ``achieved``: right answers/s. ``late``: how long
+    a request was sent after its intended time or, where no user was free then, after one was.
+    ``generator_busy``: CPU share of this Locust process, None where workers sent.
     """
 
     name: str
@@ -71,7 +72,9 @@ def _latency(
         requests=entry.num_requests,
         failures=entry.num_failures,
         failure=failure,
-        achieved=round(entry.num_requests / phase.seconds, 1) if phase.seconds > 0 else 0.0,
+        achieved=round((entry.num_requests - entry.num_failures) / phase.seconds, 1)
+        if phase.seconds > 0
+        else 0.0,
         p50_us=quantile_us(times, 0.5),
         p90_us=quantile_us(times, 0.9),
         p99_us=quantile_us(times, 0.99),

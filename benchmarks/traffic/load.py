@@ -3,6 +3,7 @@
 import gc
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.traffic.arrivals import CLOSED, POISSON, Arrivals, Phase, Share
 from benchmarks.traffic.connection import FAULTS, Address, Connection
 from benchmarks.traffic.contracts import CONTRACTS
-from benchmarks.traffic.payloads import RECORD, Encoder, Payload
+from benchmarks.traffic.payloads import RECORD, Encoder, Payload, batch
 from benchmarks.traffic.subject import Subject, published, sampled, saved
 
 Kinds = Mapping[str, float]
@@ -31,11 +32,16 @@ class Load:
         self.faults: dict[str, str] = {}
         self._address = Address(secure=False, host="", port=0, prefix="")
         self._decks: dict[str, Iterator[Payload]] = {}
+        self._in_turn: Iterator[str] = iter(())
         self._prepared: object = None
 
     def payload(self, user: str) -> Payload:
         """What a user of a class sends next."""
         return next(self._decks[user])
+
+    def kind(self) -> str:
+        """Of a request that no user took: the classes have one after the other."""
+        return self.payload(next(self._in_turn)).kind
 
     def connection(self) -> Connection:
         """A new one to the server, not open yet."""
@@ -43,10 +49,12 @@ class Load:
 
     def prepare(self, host: str | None, options: Namespace, users: Mapping[str, Kinds]) -> None:
         """Encode what ``users`` (class -> kinds) send, unless it is there already; sets ``problem``."""
-        wanted = (host, options.contract, options.model, options.sample, options.features, sorted(users))
+        source = (options.contract, options.model, options.sample, options.features)
+        wanted = (host, *source, options.rows, sorted(users))
         self.faults.clear()
         try:
             check_arrival(options)
+            _check_rows(options, users)
             if wanted != self._prepared:
                 self._encode(host, options, users)
         except BenchmarkError as error:
@@ -58,8 +66,14 @@ class Load:
         if not host:
             raise BenchmarkError("--host is missing: give the server's address, like http://127.0.0.1:8000")
         address, contract = Address.of(host), CONTRACTS[options.contract]
-        encoder = Encoder(address, contract, options.model, _subject(host, address, options))
+        subject = _subject(host, address, options)
+        if not 1 <= options.rows <= len(subject.rows):
+            raise BenchmarkError(
+                f"--rows {options.rows} is more than there are, or none: give 1 to {len(subject.rows)}"
+            )
+        encoder = Encoder(address, contract, options.model, subject)
         self._decks = {name: encoder.deck(_spoken(kinds, options)) for name, kinds in users.items()}
+        self._in_turn = cycle(self._decks)
         # What was made so far stays: with thousands of payloads in it, a collection would show as latency.
         self._address = address
         gc.collect()
@@ -82,6 +96,12 @@ def check_arrival(options: Namespace) -> None:
         raise BenchmarkError(f"--arrival {options.arrival} needs --rate, in requests per second")
     if options.arrival != CLOSED and rungs and options.rate:
         raise BenchmarkError("--rate and --rungs exclude each other: the rungs are the rates")
+
+
+def _check_rows(options: Namespace, users: Mapping[str, Kinds]) -> None:
+    kind = batch(options.rows)
+    if options.rows > 1 and not any(kind in kinds for kinds in users.values()):
+        raise BenchmarkError(f"--rows {options.rows} is for the user class Array: name it")
 
 
 def _spoken(kinds: Kinds, options: Namespace) -> Kinds:

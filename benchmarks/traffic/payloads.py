@@ -2,14 +2,14 @@
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import cycle
 from typing import Any
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.traffic.checks import Expected, check_expected, check_sound
+from benchmarks.traffic.checks import Expected, judge
 from benchmarks.traffic.connection import Address, Response
-from benchmarks.traffic.contracts import Contract, Predictions, WrongAnswer
+from benchmarks.traffic.contracts import Contract, WrongAnswer
 from benchmarks.traffic.subject import Subject
 
 SINGLE, RECORD = "array", "record"
@@ -34,21 +34,9 @@ class Payload:
         """Raises WrongAnswer."""
         if response.status != 200:
             raise WrongAnswer(f"status {response.status}", response.content[:200].decode("utf-8", "replace"))
-        if response.content == self.right or not self.contract.checked:
-            return
-        predictions = self._read(response.content)
-        try:
-            check_sound(predictions, self.rows, self.classes)
-            if self.expected is not None:
-                check_expected(predictions, self.expected)
-        except (TypeError, ValueError, AttributeError):
-            raise WrongAnswer("the answer has predictions of another form") from None
-        self.right = response.content
-
-    def _read(self, content: bytes) -> Predictions:
-        if self.kind == RECORD and self.contract.read_record:
-            return self.contract.read_record(content)
-        return self.contract.read(content)
+        if response.content != self.right:
+            judge(self.contract, response.content, self.rows, self.classes, self.expected)
+            self.right = response.content
 
 
 def batch(rows: int) -> str:
@@ -82,19 +70,20 @@ class Encoder:
         return [self._payload(kind, start, size) for start in starts]
 
     def _records(self) -> list[Payload]:
-        encode = self.contract.record
-        if encode is None:
+        encode, read = self.contract.record, self.contract.read_record
+        if encode is None or read is None:
             raise BenchmarkError("rows by name exist in the native contract only: name another user class")
-        names = self.subject.names
+        names, by_name = self.subject.names, replace(self.contract, read=read)
         return [
-            self._enclosed(RECORD, encode(dict(zip(names, row, strict=True))), index, 1)
+            self._enclosed(by_name, RECORD, encode(dict(zip(names, row, strict=True))), index, 1)
             for index, row in enumerate(self.subject.rows)
         ]
 
     def _payload(self, kind: str, start: int, size: int) -> Payload:
-        return self._enclosed(kind, self.contract.request(self.subject.some(start, size)), start, size)
+        body = self.contract.request(self.subject.some(start, size))
+        return self._enclosed(self.contract, kind, body, start, size)
 
-    def _enclosed(self, kind: str, body: bytes, start: int, size: int) -> Payload:
-        message = self.address.message("POST", self.contract.path_of(self.model), body)
+    def _enclosed(self, contract: Contract, kind: str, body: bytes, start: int, size: int) -> Payload:
+        message = self.address.message("POST", contract.path_of(self.model), body)
         expected = self.subject.answers(start, size)
-        return Payload(kind, message, size, self.contract, self.subject.classes, expected)
+        return Payload(kind, message, size, contract, self.subject.classes, expected)

@@ -1,6 +1,6 @@
 """The floor: a WSGI application that does nothing, on the HTTP server that Unpickled uses.
 
-granian --interface wsgi --blocking-threads 64 --no-ws --working-dir benchmarks floor:app
+granian --interface wsgi --blocking-threads 64 --no-ws --working-dir benchmarks/servers/baselines floor:app
 """
 
 from collections.abc import Callable
