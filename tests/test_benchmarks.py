@@ -223,7 +223,7 @@ def test_generators_agree_on_what_a_request_is(generator, fitted, tmp_path):
         target = Target(
             f"http://127.0.0.1:{running.port}", "/predict", bodies, ("--sample", str(fitted.sample))
         )
-        found = generators.closed_loop(generator, target, 1, 4, None)
+        found = generators.closed_loop(generator, target, 1, 4)
     assert found.requests > 10
     assert 0.5 < found.seconds < 5
     assert 10 < found.p50_us <= found.p99_us
@@ -243,7 +243,7 @@ def test_refused_requests_are_no_figures(generator, fitted, tmp_path):
         flags = ("--sample", str(tmp_path / "sample.json"))
         target = Target(f"http://127.0.0.1:{running.port}", "/predict", bodies, flags)
         with pytest.raises(BenchmarkError):
-            generators.closed_loop(generator, target, 1, 2, None)
+            generators.closed_loop(generator, target, 1, 2)
 
 
 def test_stages_of_a_served_model(models, tmp_path, capsys):

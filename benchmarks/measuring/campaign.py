@@ -41,6 +41,7 @@ class Campaign:
             raise BenchmarkError(f"servers of another run are there (processes {listed}): wait, or end them")
         self._run.save(self._results)
         if self._plan.generator_core is not None:
+            # The generators are started from here and inherit it.
             os.sched_setaffinity(0, {self._plan.generator_core})
         servers = [name for name in self._plan.servers if self._installed(name)]
         for name in self._plan.models:

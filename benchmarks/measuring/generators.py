@@ -1,8 +1,7 @@
-"""Load generators as processes on a core of their own: wrk, h2load and Locust."""
+"""Load generators as processes, on the cores of this one: wrk, h2load and Locust."""
 
 import itertools
 import json
-import os
 import re
 import resource
 import shutil
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.errors import BenchmarkError
+from benchmarks.errors import BenchmarkError, last_line
 from benchmarks.traffic.connection import Address, Connection
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
@@ -68,10 +67,10 @@ def version(name: str) -> str:
     return found[1] if found else "unknown"
 
 
-def closed_loop(generator: str, target: Target, seconds: float, connections: int, core: int | None) -> Load:
+def closed_loop(generator: str, target: Target, seconds: float, connections: int) -> Load:
     """Every connection sends its next request when its last is answered; BenchmarkError if one is refused."""
     measure = {"wrk": _wrk, "h2load": _h2load, "locust": _locust_closed}[generator]
-    return measure(target, seconds, connections, core)
+    return measure(target, seconds, connections)
 
 
 def one_by_one(target: Target, seconds: float, at_least: int = 20) -> list[float]:
@@ -99,20 +98,18 @@ def one_by_one(target: Target, seconds: float, at_least: int = 20) -> list[float
     return times
 
 
-def ladder(
-    target: Target, rates: Sequence[float], seconds: float, connections: int, core: int | None
-) -> list[dict[str, Any]]:
+def ladder(target: Target, rates: Sequence[float], seconds: float, connections: int) -> list[dict[str, Any]]:
     """Locust at each arrival rate (requests/s) in turn, latency from the intended send time."""
     shape = f"{LOCUSTFILE},{LOCUSTFILE.with_name('ladder.py')}"
     rungs = ",".join(f"{rate:g}" for rate in rates)
     flags = ["--arrival", "constant", "--rungs", rungs, "--rung-time", f"{seconds:g}"]
-    found = _locust(target, [*flags, "--users", str(connections)], core, shape)
+    found = _locust(target, [*flags, "--users", str(connections)], shape)
     if len(found) != len(rates):
         raise BenchmarkError(f"locust measured {len(found)} of the {len(rates)} rates {rungs}")
     return found
 
 
-def _wrk(target: Target, seconds: float, connections: int, core: int | None) -> Load:
+def _wrk(target: Target, seconds: float, connections: int) -> Load:
     command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency"]
     command += [
         f"--timeout={ANSWER_TIMEOUT}s",
@@ -122,7 +119,7 @@ def _wrk(target: Target, seconds: float, connections: int, core: int | None) -> 
         "--",
         str(target.bodies),
     ]
-    text, busy = _output(command, core, seconds + 2 * ANSWER_TIMEOUT)
+    text, busy = _output(command, seconds + 2 * ANSWER_TIMEOUT)
     for trouble in re.findall(r"Non-2xx.*|Socket errors:.*", text):
         raise BenchmarkError(f"wrk reports for {target.url}: {trouble}")
     counted = re.search(r"(\d+) requests in ([\d.]+\w+)", text)
@@ -134,7 +131,7 @@ def _wrk(target: Target, seconds: float, connections: int, core: int | None) -> 
     return Load(took, int(counted[1]), p50, p99, round(busy / took, 3))
 
 
-def _h2load(target: Target, seconds: float, connections: int, core: int | None) -> Load:
+def _h2load(target: Target, seconds: float, connections: int) -> Load:
     with tempfile.TemporaryDirectory() as folder:
         # It sends one body only.
         body, log = Path(folder) / "body.json", Path(folder) / "log"
@@ -142,7 +139,7 @@ def _h2load(target: Target, seconds: float, connections: int, core: int | None) 
             body.write_bytes(lines.readline().rstrip(b"\n"))
         command = ["h2load", "--h1", "-t1", f"-c{connections}", f"-D{max(1, round(seconds))}"]
         command += ["-d", str(body), "-H", "content-type: application/json", f"--log-file={log}", target.url]
-        _, busy = _output(command, core, seconds + 2 * ANSWER_TIMEOUT)
+        _, busy = _output(command, seconds + 2 * ANSWER_TIMEOUT)
         figures = np.loadtxt(log, dtype=np.int64, ndmin=2)
     if not len(figures):
         raise BenchmarkError(f"{target.url} answered nothing within {seconds:g} s")
@@ -153,7 +150,7 @@ def _h2load(target: Target, seconds: float, connections: int, core: int | None) 
     return Load(took, len(figures), float(p50), float(p99), round(busy / took, 3))
 
 
-def _locust_closed(target: Target, seconds: float, connections: int, core: int | None) -> Load:
+def _locust_closed(target: Target, seconds: float, connections: int) -> Load:
     flags = [
         "--users",
         str(connections),
@@ -162,7 +159,7 @@ def _locust_closed(target: Target, seconds: float, connections: int, core: int |
         "--run-time",
         f"{round(seconds)}s",
     ]
-    found = _locust(target, flags, core, str(LOCUSTFILE))
+    found = _locust(target, flags, str(LOCUSTFILE))
     if not found or found[0]["failures"] or not found[0]["p99_us"]:
         wrong = found[0]["failure"] if found else None
         raise BenchmarkError(f"locust at {target.url}: {wrong or 'too few answers'}")
@@ -170,23 +167,21 @@ def _locust_closed(target: Target, seconds: float, connections: int, core: int |
     return Load(*figures)
 
 
-def _locust(target: Target, flags: Sequence[str], core: int | None, files: str) -> list[dict[str, Any]]:
+def _locust(target: Target, flags: Sequence[str], files: str) -> list[dict[str, Any]]:
     """Array users, headless; the entries of the file that it writes."""
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "latencies.json"
         command = [sys.executable, "-m", "locust", "-f", files, "--headless", "--only-summary"]
         command += ["--host", target.host, "--latencies", str(written), *target.locust, *flags, "Array"]
         # Locust's status is 1 where a request failed, and the file says which.
-        _output(command, core, 600.0, fine=(0, 1))
+        _output(command, 600.0, fine=(0, 1))
         if not written.exists():
             raise BenchmarkError(f"locust measured nothing at {target.url}")
         found: list[dict[str, Any]] = json.loads(written.read_text("utf-8"))
     return found
 
 
-def _output(
-    command: Sequence[str], core: int | None, timeout: float, fine: tuple[int, ...] = (0,)
-) -> tuple[str, float]:
+def _output(command: Sequence[str], timeout: float, fine: tuple[int, ...] = (0,)) -> tuple[str, float]:
     """(what it printed, CPU seconds it used); BenchmarkError where it fails."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     try:
@@ -196,14 +191,13 @@ def _output(
             text=True,
             stdin=subprocess.DEVNULL,
             timeout=timeout,
-            preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
         )
     except subprocess.TimeoutExpired:
         raise BenchmarkError(f"{command[0]} did not end within {timeout:.0f} s") from None
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode not in fine:
-        said = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1]
-        raise BenchmarkError(f"{Path(command[0]).name} ended with status {done.returncode}: {said[:300]}")
+        said = last_line(done.stderr, done.stdout)
+        raise BenchmarkError(f"{Path(command[0]).name} ended with status {done.returncode}: {said}")
     return done.stdout, (after.ru_utime - before.ru_utime) + (after.ru_stime - before.ru_stime)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.errors import BenchmarkError
+from benchmarks.errors import BenchmarkError, last_line
 from benchmarks.measuring.pipelines import ROOT, Fitted, Floats
 
 # One call is repeated until it has taken this long (s), at least three times.
@@ -31,7 +31,7 @@ def stages(fitted: Fitted, core: int | None) -> dict[str, float]:
         preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
     )
     if done.returncode:
-        raise BenchmarkError(f"the stages could not be measured: {done.stderr.strip()[-300:]}")
+        raise BenchmarkError(f"the stages could not be measured: {last_line(done.stderr)}")
     found: dict[str, float] = json.loads(done.stdout)
     return found
 

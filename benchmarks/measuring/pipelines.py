@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.errors import BenchmarkError
+from benchmarks.errors import BenchmarkError, last_line
 
 Rows = list[list[float]]
 Floats = npt.NDArray[np.float64]
@@ -135,7 +135,7 @@ def _export(folder: Path, features: list[str], rows: Floats) -> None:
     command += ["--sample", str(folder / "rows.csv"), "--models", str(folder / "models")]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=ROOT)
     if done.returncode:
-        raise BenchmarkError(f"the export failed: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
+        raise BenchmarkError(f"the export failed: {last_line(done.stderr)}")
 
 
 def _write_sample(fitted: Fitted) -> None:

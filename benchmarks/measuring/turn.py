@@ -162,7 +162,7 @@ class Turn:
             return
         plan = self._plan
         target = self._target(running, 1)
-        for found in generators.ladder(target, rates, seconds, plan.connections, plan.generator_core):
+        for found in generators.ladder(target, rates, seconds, plan.connections):
             kept = {name: value for name, value in found.items() if name in Latency.__struct_fields__}
             self._add(Latency(**self._who, half_of=TUTORIAL if half else None, **kept))
 
@@ -181,7 +181,7 @@ class Turn:
 
     def _load(self, target: Target, seconds: float, connections: int) -> Load:
         plan = self._plan
-        return generators.closed_loop(plan.generator, target, seconds, connections, plan.generator_core)
+        return generators.closed_loop(plan.generator, target, seconds, connections)
 
     def _target(self, running: Server, size: int) -> Target:
         flags = ("--contract", self._entry.contract, "--sample", str(self._fitted.sample))

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.errors import BenchmarkError
+from benchmarks.errors import BenchmarkError, last_line
 
 # Beside the project's own; `make clean` removes both.
 HOME = Path(__file__).parent.parent.parent / ".venv" / "peers"
@@ -61,6 +61,5 @@ def _call(*command: str, environment: dict[str, str] | None = None) -> str:
     except subprocess.TimeoutExpired:
         raise BenchmarkError(f"{command[0]} did not end within {INSTALL_TIMEOUT} s") from None
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
-        raise BenchmarkError(said[:300])
+        raise BenchmarkError(last_line(done.stderr, done.stdout))
     return done.stdout
