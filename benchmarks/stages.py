@@ -21,10 +21,14 @@ from benchmarks.errors import BenchmarkError
 from server import Config
 from server.body import read
 from server.errors import UnpickledError
-from server.fastpath import Endpoint, FastPath
+from server.fastpath import FastPath
+from server.lifecycle.repository import Repository
+from server.lifecycle.versions import Served
+from server.metrics.counters import Block, Memory
+from server.metrics.tally import Tally
 from server.model import Model
 from server.protocols.native import Native
-from server.repository import Repository, Served
+from server.routes import MODEL, Routes
 from server.signature import PACKING
 
 Call = Callable[[Any], object]
@@ -35,6 +39,7 @@ MEANING = {
     "array": "numbers to the graph's input",
     "run": "the graph",
     "encode": "labels and scores to JSON",
+    "count": "metrics: status, times, rows, classes",
     "rest": "finding the model, headers, calls between",
 }
 # Few enough to stay in the processor's cache, as the numbers of a real request are.
@@ -45,7 +50,7 @@ ROUNDS = 1000
 def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     try:
-        found = measure(_served(options), options.rounds)
+        found = measure(Repository(Config(models=str(options.models))), options.model, options.rounds)
         before = _read(options.against) if options.against else None
         if options.save:
             options.save.write_text(json.dumps(found) + "\n", "utf-8")
@@ -56,24 +61,27 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def measure(served: Served, rounds: int = ROUNDS) -> dict[str, float]:
+def measure(repository: Repository, model: str | None = None, rounds: int = ROUNDS) -> dict[str, float]:
     """Microseconds of each stage of one single-row request, in the order in which they happen.
 
     The rows differ: on one row again and again, a processor guesses every branch of every tree.
     """
-    calls = _calls(served)
+    calls = _calls(repository, repository.find(model))
     samples: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, (call, arguments) in calls.items():
             samples[name].append(_microseconds(call, arguments))
     took = {name: statistics.median(times) for name, times in samples.items()}
-    inside = took["read"] + took["decode"] + took["answer"]
+    # The borders of the phases are read off the clock wherever they lie: four times in all.
+    count = took["count"] + 4 * took["clock"]
+    inside = took["read"] + took["decode"] + took["answer"] + took["count"] + 2 * took["clock"]
     stages = {
         "read": took["read"],
         "decode": took["decode"],
         "array": took["array"],
         "run": took["row"] - took["array"],
-        "encode": took["answer"] - took["row"],
+        "encode": took["answer"] - took["row"] - 2 * took["clock"],
+        "count": count,
         "rest": took["whole"] - inside,
     }
     return {name: round(time_us, 3) for name, time_us in stages.items()}
@@ -94,21 +102,24 @@ def _line(name: str, time_us: float, before: float | None, meaning: str) -> str:
     return f"{name:<8}{time_us:8.2f} us{change}  {meaning}"
 
 
-def _calls(served: Served) -> dict[str, tuple[Call, list[Any]]]:
+def _calls(repository: Repository, served: Served) -> dict[str, tuple[Call, list[Any]]]:
     """What is timed, and on what: ``array`` is part of ``row``, that of ``answer``, all are of ``whole``."""
     model = served.model
     rows = _rows(model)
     bodies = [json.dumps({"features": row}).encode() for row in rows]
     limit = max(map(len, bodies))
-    environs = [_environ(body) for body in bodies]
+    environs = [_environ(f"/models/{served.name}/predict", body) for body in bodies]
     native = Native(model, max_rows=1)
-    application = FastPath(_no_application, {"/predict": Endpoint(served, 1, limit)})
+    block = Memory(blocks=1).claim()
+    application = FastPath(_no_application, Routes(repository, block))
     return {
         "read": (lambda environ: read(environ, limit), environs),
         "decode": (lambda body: native.decode_row(body).features, bodies),
         "array": (_array(model), rows),
         "row": (_row(model), rows),
         "answer": (native.answer_row, rows),
+        "clock": (lambda _: time.perf_counter(), rows),
+        "count": (_count(served, block), list(model.manifest.golden.labels)),
         "whole": (lambda environ: application(environ, _start_response), environs),
     }
 
@@ -121,14 +132,24 @@ def _rows(model: Model) -> list[tuple[Any, ...]]:
     return [tuple(random.choice(column) for column in columns) for _ in range(ROWS)]
 
 
-def _environ(body: bytes) -> dict[str, Any]:
+def _environ(path: str, body: bytes) -> dict[str, Any]:
     """What granian makes of a request, as far as it is looked at."""
     return {
-        "PATH_INFO": "/predict",
+        "PATH_INFO": path,
         "REQUEST_METHOD": "POST",
         "CONTENT_LENGTH": str(len(body)),
         "wsgi.input": _Input(body),
     }
+
+
+def _count(served: Served, block: Block) -> Call:
+    """One row is counted, as predicted with a label."""
+    manifest = served.model.manifest
+    answered = Tally(
+        block, served.name, served.version, MODEL, manifest.classes, manifest.class_names
+    ).answered
+    now = time.perf_counter()
+    return lambda label: answered(now, now, now, now, (label,))
 
 
 def _array(model: Model) -> Call:
@@ -168,15 +189,11 @@ def _start_response(status: str, headers: list[tuple[str, str]]) -> None:
         raise BenchmarkError(f"the request is answered {status}")
 
 
-def _served(options: argparse.Namespace) -> Served:
-    repository = Repository(Config(models=str(options.models)))
-    return repository.find(options.model)
-
-
 def _read(file: Path) -> dict[str, float]:
     try:
         found = json.loads(file.read_text("utf-8"))
-        return {name: float(found[name]) for name in MEANING}
+        # Servers of before did not count.
+        return {name: float(found.get(name, 0) if name == "count" else found[name]) for name in MEANING}
     except (ValueError, KeyError, TypeError):
         raise BenchmarkError(f"{file} holds no stages: write it with --save") from None
 

@@ -3,61 +3,86 @@
 import os
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from server import config as settings
-from server import errors
+from server import errors, routes
+from server.accesslog import AccessLog
 from server.answer import Answer, document, failure
 from server.config import Config
-from server.fastpath import Endpoint, FastPath
-from server.repository import Repository, Served
+from server.endpoint import in_flight
+from server.fastpath import FastPath
+from server.lifecycle.deployment import Deployment
+from server.lifecycle.repository import Repository
+from server.lifecycle.versions import Served
+from server.metrics import tally
+from server.metrics.counters import Block, Memory
+from server.metrics.exposition import exposition
+from server.reloader import Reloader
+from server.routes import Routes
 
 
-def create_app(config: Config | None = None) -> Flask:
+def create_app(config: Config | None = None, memory: Memory | None = None) -> Flask:
     """The application, its models loaded; without a config, that of environment and unpickled.toml.
 
+    ``memory`` is what the processes of one server count in; without it this one counts for itself.
     Raises ConfigError; a model that cannot be served does not stop the others.
     """
     config = config or settings.load(environ=os.environ)
+    memory = memory or Memory(blocks=1)
+    block = memory.claim()
     repository = Repository(config)
+    table = Routes(repository, block)
+    reloader = Reloader(repository, table, block)
     app = Flask("server", static_folder=None)
     # Else Flask answers OPTIONS and //predict itself, in HTML.
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
     app.extensions["unpickled"] = repository
-    endpoints = _endpoints(repository)
-    _add_predictions(app, repository, endpoints)
+    app.extensions["unpickled-reloader"] = reloader
+    _add_predictions(app, repository, table)
     _add_pages(app, repository)
+    _add_metrics(app, repository, memory, block)
     app.register_error_handler(Exception, _on_error)
     if config.fast_path:
-        app.wsgi_app = FastPath(app.wsgi_app, endpoints)  # type: ignore[method-assign, arg-type]
+        app.wsgi_app = FastPath(app.wsgi_app, table)  # type: ignore[method-assign, arg-type]
+    if config.access_log:
+        app.wsgi_app = AccessLog(app.wsgi_app)  # type: ignore[method-assign, arg-type]
+    reloader.start()
     return app
 
 
-def _endpoints(repository: Repository) -> dict[str, Endpoint]:
-    """Exact path -> endpoint, for every path of a model that is served."""
-    config = repository.config
-    endpoints = {}
-    for served in repository.served.values():
-        endpoint = Endpoint(served, config.max_rows, config.max_body_bytes)
-        endpoints[f"/models/{served.name}/predict"] = endpoint
-        endpoints[f"/models/{served.name}/versions/{served.version}/predict"] = endpoint
-        if served.name == repository.default:
-            endpoints["/predict"] = endpoint
-    return endpoints
+def _add_predictions(app: Flask, repository: Repository, table: Routes) -> None:
+    @app.post(routes.PLAIN)
+    @app.post(routes.MODEL)
+    @app.post(routes.VERSION)
+    @app.post(routes.LABEL)
+    def predict(name: str | None = None, version: str | None = None, label: str | None = None) -> Response:
+        target = table.targets.get(request.environ["PATH_INFO"])
+        if target is None:
+            # It says why not; or the path is spelled in another way.
+            found = repository.find(name, version, label)
+            target = table.targets.get(routes.path(found.name, version, label))
+        if target is None:
+            raise errors.NotReady("what is served changes just now: ask again")
+        g.counted = True
+        return _response(target(request.environ))
 
 
-def _add_predictions(app: Flask, repository: Repository, endpoints: dict[str, Endpoint]) -> None:
-    @app.post("/predict")
-    @app.post("/models/<name>/predict")
-    @app.post("/models/<name>/versions/<version>/predict")
-    def predict(name: str | None = None, version: str | None = None) -> Response:
-        endpoint = endpoints.get(request.environ["PATH_INFO"])
-        if endpoint is None:
-            served = repository.find(name, version)
-            endpoint = endpoints[f"/models/{served.name}/predict"]
-        return _response(endpoint(request.environ))
+def _add_metrics(app: Flask, repository: Repository, memory: Memory, block: Block) -> None:
+    @app.get("/metrics")
+    def metrics() -> Response:
+        tally.set_in_flight(block, in_flight())
+        kind, text = exposition(memory, repository, request.headers.get("Accept"))
+        return Response(text, content_type=kind)
+
+    @app.after_request
+    def count(response: Response) -> Response:
+        if not g.get("counted"):
+            route = request.url_rule.rule if request.url_rule else ""
+            tally.count_other(block, route, response.status_code)
+        return response
 
 
 def _add_pages(app: Flask, repository: Repository) -> None:
@@ -71,8 +96,10 @@ def _add_pages(app: Flask, repository: Repository) -> None:
 
     @app.get("/models/<name>")
     @app.get("/models/<name>/versions/<version>")
-    def model(name: str, version: str | None = None) -> Response:
-        return _response(document(_card(repository.find(name, version))))
+    @app.get("/models/<name>/labels/<label>")
+    def model(name: str, version: str | None = None, label: str | None = None) -> Response:
+        found = repository.find(name, version, label)
+        return _response(document({**_card(found), **_service(repository.deployment(name))}))
 
     @app.get("/livez")
     def livez() -> Response:
@@ -80,36 +107,52 @@ def _add_pages(app: Flask, repository: Repository) -> None:
 
     @app.get("/readyz")
     def readyz() -> Response:
-        reasons = {refused.name: refused.reason for refused in repository.refused.values()}
-        status = {"ready": repository.ready, "served": sorted(repository.served), "refused": reasons}
-        return _response(document(status, 200 if repository.ready else 503))
+        return _response(document(_readiness(repository), 200 if repository.ready else 503))
 
 
 def _overview(repository: Repository) -> dict[str, Any]:
     return {
         "service": "unpickled",
-        "models": sorted(repository.served),
+        "models": [name for name, found in repository.deployments.items() if found.versions],
         "default_model": repository.default,
         "routes": {
             "POST /predict": "predict with the default model",
             "POST /models/<name>/predict": "predict with a model",
             "POST /models/<name>/versions/<version>/predict": "predict with a version of it",
+            "POST /models/<name>/labels/<label>/predict": "predict with the version that a label stands for",
             "GET /models": "every model, served or refused",
-            "GET /models/<name>": "one model: features, classes, metrics, parity, providers",
+            "GET /models/<name>": "one model: features, classes, metrics, parity, providers, labels, traffic",
             "GET /models/<name>/versions/<version>": "the same of a version of it",
+            "GET /models/<name>/labels/<label>": "the same of the version that a label stands for",
+            "GET /metrics": "counters and histograms for Prometheus",
             "GET /livez": "the process answers",
             "GET /readyz": "every model is loaded and has answered its golden rows",
         },
     }
 
 
+def _readiness(repository: Repository) -> dict[str, Any]:
+    found = repository.deployments.values()
+    refused = {deployment.name: deployment.reason for deployment in found if not deployment.versions}
+    mistakes = {deployment.name: deployment.mistake for deployment in found if deployment.mistake}
+    return {
+        "ready": repository.ready,
+        "served": [deployment.name for deployment in found if deployment.versions],
+        "refused": refused,
+        "mistakes": mistakes,
+    }
+
+
 def _listing(repository: Repository) -> list[dict[str, Any]]:
-    served = [_card(found) for found in repository.served.values()]
-    refused = [
-        {"name": found.name, "version": found.version, "ready": False, "reason": found.reason}
-        for found in repository.refused.values()
+    return [
+        {**_card(found.main), **_service(found)} if found.versions else _unserved(found)
+        for found in repository.deployments.values()
     ]
-    return sorted([*served, *refused], key=lambda card: str(card["name"]))
+
+
+def _unserved(found: Deployment) -> dict[str, Any]:
+    version = found.refused[-1].version if found.refused else None
+    return {"name": found.name, "version": version, "ready": False, "reason": found.reason}
 
 
 def _card(served: Served) -> dict[str, Any]:
@@ -122,6 +165,18 @@ def _card(served: Served) -> dict[str, Any]:
         "load_seconds": served.load_seconds,
         "providers": served.model.placement,
         "manifest": served.model.manifest,
+    }
+
+
+def _service(found: Deployment) -> dict[str, Any]:
+    """What a model serves beside the version that a card is of."""
+    return {
+        "versions": list(found.versions),
+        "labels": found.labels,
+        "traffic": {str(number): share for number, share in found.traffic.items()},
+        "shadow": None if found.shadow is None else {"version": found.shadow[0], "share": found.shadow[1]},
+        "refused": {str(refused.version): refused.reason for refused in found.refused},
+        "mistake": found.mistake,
     }
 
 

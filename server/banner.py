@@ -7,20 +7,25 @@ from pathlib import Path
 
 from server.answer import dumps
 from server.config import Config
-from server.repository import Repository, Served
+from server.lifecycle.deployment import Deployment
+from server.lifecycle.repository import Repository
+from server.lifecycle.versions import Served
 
 
 def text(repository: Repository) -> str:
     """Several lines for a person."""
     config = repository.config
     lines = [f"Unpickled serves {_address(config)}  ({_capacity(config)})"]
-    for served in repository.served.values():
-        lines += _model(served, repository.default)
-    lines += [f"  NOT SERVED  {refused.name}: {refused.reason}" for refused in repository.refused.values()]
-    if repository.served:
-        first = repository.served.get(repository.default or "") or next(iter(repository.served.values()))
+    found = repository.deployments.values()
+    served = {deployment.name: deployment.main for deployment in found if deployment.versions}
+    for deployment in found:
+        if deployment.versions:
+            lines += _model(deployment, repository.default)
+    lines += [f"  NOT SERVED  {other.name}: {other.reason}" for other in found if not other.versions]
+    if served:
+        first = served.get(repository.default or "") or next(iter(served.values()))
         lines += ["", "Try it:", f"  {_curl(config, first, repository.default)}"]
-    elif not repository.refused:
+    elif not found:
         lines.append(f"  {config.models}/ has no models yet: python -m export train iris")
     return "\n".join(lines)
 
@@ -35,7 +40,8 @@ def cpus() -> int:
     return allowed if quota == "max" else max(1, min(allowed, -(-int(quota) // int(period))))
 
 
-def _model(served: Served, default: str | None) -> list[str]:
+def _model(deployment: Deployment, default: str | None) -> list[str]:
+    served = deployment.main
     manifest = served.model.manifest
     placement = served.model.placement
     nodes = ", ".join(f"{name} ({count} nodes)" for name, count in placement.nodes.items())
@@ -46,7 +52,25 @@ def _model(served: Served, default: str | None) -> list[str]:
         f"    classes    {_some(manifest.class_names)}",
         f"    providers  requested {', '.join(placement.requested)}; obtained {nodes}",
     ]
+    lines += _service(deployment)
     return lines + [f"    note       {note}" for note in placement.notes]
+
+
+def _service(deployment: Deployment) -> list[str]:
+    """What is served beside one version, and what is not."""
+    lines = []
+    if len(deployment.versions) > 1 or deployment.labels:
+        labels = {number: label for label, number in deployment.labels.items()}
+        numbers = [f"{n} ({labels[n]})" if n in labels else str(n) for n in deployment.versions]
+        lines.append(f"    versions   {', '.join(numbers)}")
+    if len(deployment.traffic) > 1:
+        shares = [f"{share:.4g} to version {number}" for number, share in deployment.traffic.items()]
+        lines.append(f"    traffic    {', '.join(shares)}")
+    if deployment.shadow is not None:
+        number, share = deployment.shadow
+        lines.append(f"    shadow     version {number} runs {share:.4g} of it too")
+    lines += [f"    not served version {refused.version}: {refused.reason}" for refused in deployment.refused]
+    return lines + ([f"    MISTAKE    {deployment.mistake}"] if deployment.mistake else [])
 
 
 def _some(names: Sequence[str]) -> str:

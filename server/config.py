@@ -64,6 +64,23 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     shutdown_timeout: Annotated[
         int, Meta(ge=1, description="seconds that requests in flight have to finish after SIGTERM")
     ] = 10
+    reload_seconds: Annotated[
+        float,
+        Meta(ge=0, le=86400, description="seconds between looks at the models folder; 0: at SIGHUP only"),
+    ] = 1.0
+    key_header: Annotated[
+        str,
+        Meta(
+            pattern="^[A-Za-z0-9-]+$",
+            description="request header that keeps a caller on one version while traffic is split",
+        ),
+    ] = "X-Request-Key"
+    shadow_rows: Annotated[int, Meta(ge=1, description="most rows that wait for a shadow in one worker")] = (
+        10_000
+    )
+    access_log: Annotated[bool, Meta(description="one JSON line per request on stdout, without payloads")] = (
+        False
+    )
     fast_path: Annotated[bool, Meta(description="answer predictions before Flask builds a request")] = True
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="least severity that is logged")
@@ -160,7 +177,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
         description="Serve every model under the models folder over HTTP.",
-        epilog=f"Every setting is also a key of {DEFAULT_FILE} and an environment variable: "
+        epilog="Models are listed, promoted and rolled back with: python -m server models --help. "
+        f"Every setting is also a key of {DEFAULT_FILE} and an environment variable: "
         f"--max-rows 500, max_rows = 500, {PREFIX}MAX_ROWS=500.",
         allow_abbrev=False,
     )

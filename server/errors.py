@@ -3,7 +3,8 @@
 UnpickledError
 ├── ConfigError          a setting is wrong: the server does not start
 │   └── ProviderError    strict mode, and the first execution provider was not obtained
-├── ArtifactError        a model file is refused: the other models are served
+├── ArtifactError        a model file is refused: what is served stays
+├── ServingError         a serving.toml is not followed, or a command not done: what is served stays
 ├── ExportError          a pipeline is not written
 │   ├── DataError        the table cannot be trained on
 │   ├── ConversionError  a step cannot be turned into a graph
@@ -49,6 +50,10 @@ class ProviderError(ConfigError):
 
 class ArtifactError(UnpickledError):
     """A model file cannot be served: corrupt, foreign, unsafe or wrong."""
+
+
+class ServingError(UnpickledError):
+    """What is to be served cannot be: a mistake in serving.toml, or a command that asks for one."""
 
 
 class ExportError(UnpickledError):

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from multiprocessing.synchronize import Event, Semaphore
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,6 +20,8 @@ from granian.server import Server
 from server import address, app, banner, watchdog
 from server.config import Config
 from server.errors import ConfigError
+from server.metrics.counters import Memory
+from server.reloader import Reloader
 
 # granian's own messages join ours on stderr.
 _LOGGING = {"loggers": {"_granian": {"handlers": [], "propagate": True}}}
@@ -33,7 +36,9 @@ def serve(config: Config) -> int:
     config = address.claim(config)
     os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals, after_in_child=_start_worker)
     context = multiprocessing.get_context()
-    loader = Loader(config, announcement=context.Semaphore(1), failed=context.Event())
+    # A worker that is replaced while another still ends needs a block of its own.
+    memory = Memory(blocks=2 * config.workers)
+    loader = Loader(config, memory, announcement=context.Semaphore(1), failed=context.Event())
     try:
         _server(config).serve(target_loader=loader, wrap_loader=False)
     except SystemExit:
@@ -62,21 +67,26 @@ def _start_worker() -> None:
 class Loader:
     """What granian calls in each worker, after the fork: ONNX Runtime's threads do not survive one."""
 
-    def __init__(self, config: Config, announcement: Semaphore, failed: Event) -> None:
+    def __init__(self, config: Config, memory: Memory, announcement: Semaphore, failed: Event) -> None:
         self._config = config
+        self._memory = memory
         self._announcement = announcement
         self.failed = failed
 
     def __call__(self) -> Any:
+        # Before any other thread is there: they all leave the signal to the one that waits for it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
         try:
-            application = app.create_app(self._config)
+            application = app.create_app(self._config, self._memory)
         except ConfigError as error:
             self._end_server(error)
         # The first worker speaks for all.
         if self._announcement.acquire(block=False):
             text = banner.text(application.extensions["unpickled"])
             threading.Thread(target=_announce, args=(self._config, text), daemon=True).start()
-        watchdog.start(self._config)
+        watchdog.start(self._config, self._memory.claim())
+        reloader = application.extensions["unpickled-reloader"]
+        threading.Thread(target=_wake, args=(reloader,), name="hangup", daemon=True).start()
         # What is loaded lives as long as the process: no collection need look at it again.
         gc.collect()
         gc.freeze()
@@ -92,15 +102,31 @@ class Loader:
         os._exit(0)
 
 
+def _wake(reloader: Reloader) -> None:
+    """At every SIGHUP."""
+    while True:
+        signal.sigwait((signal.SIGHUP,))
+        reloader.wake()
+
+
 def _announce(config: Config, text: str) -> None:
     """Print once the address answers, which is after granian has been given the application."""
     address.wait(config)
     print(text, flush=True)
 
 
+class _Server(Server):  # type: ignore[misc,valid-type]
+    """granian's, but that SIGHUP is passed on: models are replaced, not the workers."""
+
+    def signal_handler_reload(self, *arguments: object) -> None:
+        for worker in self.wrks:
+            with suppress(ProcessLookupError):
+                os.kill(worker.inner.pid, signal.SIGHUP)
+
+
 def _server(config: Config) -> Any:
     logging.basicConfig(level=config.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
-    return Server(
+    return _Server(
         "server:create_app",
         address=config.host,
         port=config.port,

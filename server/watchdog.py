@@ -4,7 +4,8 @@ The HTTP server gives a body no deadline, and a thread that waits for one cannot
 such hold every thread, connections that fell silent in the middle of a request are shut for
 reading, which ends the wait (Linux, TCP). Clients that trickle on, and other systems, are left:
 then the worker ends and is replaced. Watching from outside costs a request nothing. A worker that
-outlives the main process, which would replace it, ends too.
+outlives the main process, which would replace it, ends too. While it is at it, it publishes how many
+requests are in flight.
 """
 
 import logging
@@ -20,6 +21,9 @@ from types import FrameType
 
 from server import body
 from server.config import Config
+from server.endpoint import in_flight
+from server.metrics import tally
+from server.metrics.counters import Block
 
 logger = logging.getLogger("unpickled")
 
@@ -31,12 +35,12 @@ _GRACE = 2.0
 _TCP_INFO = struct.Struct("=44xI4xI64xQQ")
 
 
-def start(config: Config) -> None:
+def start(config: Config, block: Block) -> None:
     """Watch this process from a thread of its own."""
-    threading.Thread(target=_watch, args=(config,), name="watchdog", daemon=True).start()
+    threading.Thread(target=_watch, args=(config, block), name="watchdog", daemon=True).start()
 
 
-def _watch(config: Config) -> None:
+def _watch(config: Config, block: Block) -> None:
     parent = os.getppid()
     since: dict[FrameType, float] = {}
     while True:
@@ -44,6 +48,7 @@ def _watch(config: Config) -> None:
         if os.getppid() != parent:
             logger.error("the server's main process is gone: worker %d ends", os.getpid())
             os._exit(1)
+        tally.set_in_flight(block, in_flight())
         now = time.monotonic()
         # Holding the frames keeps their identity: a frame seen twice is one and the same read.
         since = {frame: since.get(frame, now) for frame in _reading()}

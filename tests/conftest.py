@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -70,6 +71,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
         pipelines={"iris": iris, "forest": forest, "people": mixed},
         rows={"iris": X, "forest": X, "people": table},
     )
+
+
+def shelve(models: Models, home: Path, *names: str, first: int = 1) -> Path:
+    """Copies of exported models as versions of one model, from ``first`` on; its folder."""
+    for number, name in enumerate(names, start=first):
+        shutil.copytree(models.path / name / "1", home / str(number))
+    return home
 
 
 def people() -> tuple[pd.DataFrame, np.ndarray]:

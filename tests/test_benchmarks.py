@@ -107,7 +107,7 @@ def test_stages_stand_next_to_the_floor(measured):
 
 def test_an_interrupted_run_keeps_what_it_has(tmp_path):
     """Ctrl-C ends the servers, keeps what was measured, and says where."""
-    running = bench("run", *SHORT, f"--results={tmp_path}")
+    running = bench("run", *SHORT, "--servers=floor,unpickled", f"--results={tmp_path}")
     eventually(lambda: any(run.records for run in read_all(tmp_path)))
     running.send_signal(signal.SIGINT)
     status, text = said(running)
@@ -262,7 +262,7 @@ def test_stages_of_a_served_model(models, tmp_path, capsys):
 def test_stages_of_every_kind_of_model(models, model):
     """Models with gaps, and with categories and text labels, have stages too."""
     from server import Config
-    from server.repository import Repository
+    from server.lifecycle.repository import Repository
 
     found = stages.measure(Repository(Config(models=str(models.path))).find(model), rounds=2)
     assert list(found) == list(stages.MEANING)

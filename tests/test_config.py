@@ -31,6 +31,10 @@ VALUES = {
     "max_rows": (["10"], "10", 10),
     "body_timeout": (["6"], "6", 6),
     "shutdown_timeout": (["2"], "2", 2),
+    "reload_seconds": (["0.5"], "0.5", 0.5),
+    "key_header": (["X-User"], '"X-User"', "X-User"),
+    "shadow_rows": (["100"], "100", 100),
+    "access_log": ([], "true", True),
     "fast_path": ([], "false", False),
     "log_level": (["debug"], '"debug"', "debug"),
 }

@@ -198,7 +198,7 @@ def answers(app, name, body):
     native = Native(app.extensions["unpickled"].find(name).model, max_rows=5)
     for read in (native.predict, native._predict_strictly):
         try:
-            yield read(body)
+            yield read(body)[0]
         except RequestError as error:
             yield error.status, error.code, str(error), error.details
 

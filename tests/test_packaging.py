@@ -14,7 +14,7 @@ SERVED = (
     "import json, sys\n"
     "from server import Config, create_app\n"
     "app = create_app(Config(models=sys.argv[1], default_model='people'))\n"
-    "print(json.dumps(sorted(app.extensions['unpickled'].served)))"
+    "print(json.dumps(sorted(app.extensions['unpickled'].deployments)))"
 )
 
 
@@ -44,7 +44,7 @@ def test_nothing_of_training_is_installed(installed):
     """The [server] extra pulls in no scikit-learn, no converter, no pandas."""
     listed = json.loads(run(installed / "python", "-m", "pip", "list", "--format", "json"))
     names = {entry["name"].lower().replace("_", "-") for entry in listed}
-    assert {"unpickled", "flask", "granian", "onnxruntime", "orjson", "msgspec"} <= names
+    assert {"unpickled", "flask", "granian", "onnxruntime", "orjson", "msgspec", "prometheus-client"} <= names
     assert not names & {"scikit-learn", "skl2onnx", "onnx", "pandas", "scipy", "joblib", "cloudpickle"}
 
 
@@ -56,6 +56,10 @@ def test_every_module_is_packaged(installed):
         expected = {file.relative_to(ROOT) for file in (ROOT / package).rglob("*.py")}
         assert {file.relative_to(site) for file in (site / package).rglob("*.py")} == expected
         assert (site / package / "py.typed").exists()
+    assert {file.name for file in (site / "server" / "monitoring").iterdir()} == {
+        "alerts.yml",
+        "dashboard.json",
+    }
     assert not (site / "tests").exists()
 
 

@@ -97,7 +97,7 @@ def test_joblib_line(checkout):
 def test_make_bench(checkout):
     """make bench measures, keeps the figures and reports; less of it where the README's option says so."""
     (less,) = re.findall(r"`make bench (OPTIONS=.*?)`", README)
-    few = "--servers tutorial,unpickled --seconds 1 --ladder 100 --batches 1 --unpinned"
+    few = "--servers unpickled --seconds 1 --ladder 100 --batches 1 --unpinned"
     options = less.replace('"', "") + " " + few
     before = set((checkout / "benchmarks" / "results").glob("*.json"))
     command = ["make", "bench", options, f"BIN={BIN}"]

@@ -10,6 +10,7 @@ Classifiers without probabilities answer "scores" in their place.
 """
 
 from collections.abc import Iterable, Sequence
+from time import perf_counter
 from typing import Any
 
 import msgspec
@@ -24,6 +25,12 @@ from server.model import Model
 from server.signature import Row
 
 Document = dict[str, Any]
+
+# (rows, classes)
+Scores = Sequence[Sequence[float]] | npt.NDArray[np.float64]
+# The answer's bytes; when decoding and running had ended; the rows, their labels and scores. Bare, as
+# server.answer.Answer is.
+Outcome = tuple[bytes, float, float, Sequence[Row], Sequence[Any], Scores]
 
 # What msgspec raises on a body that it does not take; body.parse then finds the sentence.
 _REFUSALS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -49,8 +56,8 @@ class Native:
         self._heads = {label: self._head(label, array=True) for label in manifest.classes}
         self._record_heads = {label: self._head(label, array=False) for label in manifest.classes}
 
-    def predict(self, request: bytes) -> bytes:
-        """The answer to one request; raises RequestError."""
+    def predict(self, request: bytes) -> Outcome:
+        """The answer to one request, and what it was made of; raises RequestError."""
         # msgspec lets the last of two equal names win, but every name costs a colon: where there
         # are no more colons than names, none was given twice.
         colons = request.count(b":")
@@ -68,7 +75,7 @@ class Native:
             return self._answer_record(msgspec.structs.astuple(record))
         return self._predict_batch(request, colons)
 
-    def _predict_batch(self, request: bytes, colons: int) -> bytes:
+    def _predict_batch(self, request: bytes, colons: int) -> Outcome:
         """Several rows, and every body that the decoders refuse."""
         instances = b'"instances"' in request[:64]
         try:
@@ -84,28 +91,35 @@ class Native:
         self._check_count(rows)
         if instances:
             return self._predictions([_values(row) for row in rows])
-        return self._arrays(*self._run(rows))
+        return self._arrays(rows)
 
-    def answer_row(self, values: Row) -> bytes:
+    def answer_row(self, values: Row) -> Outcome:
         if self._model.run_row is None:
-            return self._arrays(*self._run([values]))
+            return self._arrays([values])
+        decoded = perf_counter()
         label, scores = self._model.run_row(values)  # type: ignore[arg-type]
+        ran = perf_counter()
         text = dumps(scores)
         if b"null" in text:
             _refuse_not_finite(np.array([scores]))
-        return b"".join((self._heads[label], text, b"]}"))
+        content = b"".join((self._heads[label], text, b"]}"))
+        return content, decoded, ran, (values,), (label,), (scores,)
 
-    def _answer_record(self, values: Row) -> bytes:
+    def _answer_record(self, values: Row) -> Outcome:
         if self._model.run_row is None:
-            labels, scores = self._run([values])
-            return dumps(self._records(labels, scores)[0])
-        label, row = self._model.run_row(values)  # type: ignore[arg-type]
-        text = dumps(dict(zip(self._names, row, strict=True)))
+            decoded, ran, labels, found = self._run([values])
+            content = dumps(self._records(labels, found)[0])
+            return content, decoded, ran, (values,), labels, found
+        decoded = perf_counter()
+        label, scores = self._model.run_row(values)  # type: ignore[arg-type]
+        ran = perf_counter()
+        text = dumps(dict(zip(self._names, scores, strict=True)))
         if b"null" in text:
-            _refuse_not_finite(np.array([row]))
-        return b"".join((self._record_heads[label], text, b"}"))
+            _refuse_not_finite(np.array([scores]))
+        content = b"".join((self._record_heads[label], text, b"}"))
+        return content, decoded, ran, (values,), (label,), (scores,)
 
-    def _predict_strictly(self, request: bytes) -> bytes:
+    def _predict_strictly(self, request: bytes) -> Outcome:
         """The protocol written out in Python: the reference for the decoders above, and their sentences."""
         document = body.parse(request)
         if not isinstance(document, Members):
@@ -118,12 +132,11 @@ class Native:
             return self._predictions([self._check(row, index) for index, row in enumerate(rows)])
         return self._answer_record(self._signature.check_record(document, 0))
 
-    def _strict_arrays(self, rows: list[Any]) -> bytes:
+    def _strict_arrays(self, rows: list[Any]) -> Outcome:
         if rows and not isinstance(rows[0], list):
             return self.answer_row(self._signature.check_row(rows, 0))
         self._check_count(rows)
-        checked = [self._signature.check_row(row, index) for index, row in enumerate(rows)]
-        return self._arrays(*self._run(checked))
+        return self._arrays([self._signature.check_row(row, index) for index, row in enumerate(rows)])
 
     def _is_form(self, document: Members, name: str) -> bool:
         """Whether a document is {name: [...]}; a model may have a feature of that name."""
@@ -156,19 +169,24 @@ class Native:
                 limit=self._max_rows,
             )
 
-    def _run(self, rows: Sequence[Row]) -> tuple[list[Any], npt.NDArray[np.float64]]:
-        labels, scores = self._model.run(self._signature.feeds(rows))
+    def _run(self, rows: Sequence[Row]) -> tuple[float, float, list[Any], npt.NDArray[np.float64]]:
+        feeds = self._signature.feeds(rows)
+        decoded = perf_counter()
+        labels, scores = self._model.run(feeds)
+        ran = perf_counter()
         if not np.isfinite(scores).all():
             _refuse_not_finite(scores)
-        return labels.tolist(), scores
+        return decoded, ran, labels.tolist(), scores
 
-    def _arrays(self, labels: list[Any], scores: npt.NDArray[np.float64]) -> bytes:
-        return dumps(
-            {"prediction": labels, "predicted_class": self._named(labels), self._kind: scores}, option=OPTIONS
-        )
+    def _arrays(self, rows: Sequence[Row]) -> Outcome:
+        decoded, ran, labels, scores = self._run(rows)
+        document = {"prediction": labels, "predicted_class": self._named(labels), self._kind: scores}
+        return dumps(document, option=OPTIONS), decoded, ran, rows, labels, scores
 
-    def _predictions(self, rows: Sequence[Row]) -> bytes:
-        return dumps({"predictions": self._records(*self._run(rows))})
+    def _predictions(self, rows: Sequence[Row]) -> Outcome:
+        decoded, ran, labels, scores = self._run(rows)
+        content = dumps({"predictions": self._records(labels, scores)})
+        return content, decoded, ran, rows, labels, scores
 
     def _records(self, labels: list[Any], scores: npt.NDArray[np.float64]) -> list[Document]:
         return [

@@ -1,0 +1,188 @@
+"""The models folder -> what each model serves, kept in step with the disk.
+
+The disk is the only thing that processes share: each looks by itself, and as what is served follows
+from the files alone, all of them come to serve the same.
+"""
+
+import logging
+from pathlib import Path
+
+from server.config import Config
+from server.errors import ConfigError, NotReady, UnknownModel
+from server.lifecycle.deployment import Deployment, Shelf
+from server.lifecycle.serving import VERSION
+from server.lifecycle.versions import Served
+
+logger = logging.getLogger("unpickled")
+
+
+class Repository:
+    """Every model in a folder, and what is served of it.
+
+    ``deployments`` is replaced as a whole when ``refresh`` finds that something has changed. Raises
+    ConfigError where there is no such folder or the default model is not in it, and ProviderError in
+    strict mode; a model that cannot be served has its reason in its deployment.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.deployments: dict[str, Deployment] = {}
+        self.default: str | None = None
+        self._shelves: dict[str, Shelf] = {}
+        self._unreadable = ""
+        for folder in folders(config):
+            self._shelves[folder.name] = Shelf(folder, config)
+        self._refresh_shelves()
+        self.default = self._default()
+
+    @property
+    def ready(self) -> bool:
+        """Whether every model found is served, and there is one."""
+        found = self.deployments.values()
+        return bool(found) and all(deployment.versions for deployment in found)
+
+    @property
+    def settled(self) -> bool:
+        """Whether no file was being written at the last look."""
+        return all(shelf.settled for shelf in self._shelves.values())
+
+    def refresh(self) -> bool:
+        """Look at the disk, load and verify what is needed, then swap; whether anything has changed."""
+        for folder in self._folders_now():
+            if folder.name not in self._shelves:
+                self._shelves[folder.name] = Shelf(folder, self.config, patient=True)
+        changed = self._refresh_shelves()
+        if changed:
+            self._keep_default()
+        return changed
+
+    def release(self) -> None:
+        """Let go of the versions that are not served any more."""
+        for shelf in self._shelves.values():
+            shelf.versions.keep(set(shelf.deployment.versions))
+
+    def take_failures(self) -> list[tuple[str, int]]:
+        """Model and version of each load that has failed since the last call."""
+        taken = []
+        for shelf in self._shelves.values():
+            failures, shelf.versions.failures = shelf.versions.failures, []
+            taken += [(shelf.name, number) for number in failures]
+        return taken
+
+    def find(self, name: str | None, version: str | None = None, label: str | None = None) -> Served:
+        """The version of a request; a name of None is the default model.
+
+        Raises UnknownModel, or NotReady when what is asked for is there and refused.
+        """
+        deployment = self.deployment(self._default_or_raise() if name is None else name)
+        if not deployment.versions:
+            raise NotReady(
+                f"model {deployment.name!r} is not served: {deployment.reason}", model=deployment.name
+            )
+        if version is not None:
+            return _version(deployment, version)
+        return deployment.main if label is None else _labelled(deployment, label)
+
+    def deployment(self, name: str) -> Deployment:
+        """What a model serves; UnknownModel."""
+        if name not in self.deployments:
+            raise UnknownModel(f"there is no model {name!r}: this server has {self._listing()}", model=name)
+        return self.deployments[name]
+
+    def _refresh_shelves(self) -> bool:
+        changes = [shelf.refresh() for shelf in self._shelves.values()]
+        if any(changes):
+            # One assignment: a reader sees all of the old or all of the new.
+            self.deployments = {
+                name: self._shelves[name].deployment
+                for name in sorted(self._shelves)
+                if self._shelves[name].exists
+            }
+        return any(changes)
+
+    def _folders_now(self) -> list[Path]:
+        try:
+            found, self._unreadable = folders(self.config), ""
+        except ConfigError as error:
+            if self._unreadable != str(error):
+                logger.error("%s; what is served stays", error)
+            found, self._unreadable = [], str(error)
+        return found
+
+    def _default(self) -> str | None:
+        wanted = self.config.default_model
+        if wanted is not None and wanted not in self.deployments:
+            raise ConfigError(f"default_model is {wanted!r}, but {self.config.models} has {self._listing()}")
+        return wanted or (next(iter(self.deployments)) if len(self.deployments) == 1 else None)
+
+    def _keep_default(self) -> None:
+        """A further model does not take /predict away from those who use it."""
+        if self.default is None:
+            self.default = self._default()
+        elif self.config.default_model is None and len(self.deployments) > 1:
+            logger.warning(
+                "there are several models now: /predict stays with %r, but not beyond a restart: "
+                "set default_model",
+                self.default,
+            )
+
+    def _default_or_raise(self) -> str:
+        if self.default is None:
+            remedy = "POST to /models/<name>/predict, or set default_model"
+            if not self.deployments:
+                remedy = "export one with: python -m export train iris"
+            raise UnknownModel(f"there is no default model, as this server has {self._listing()}: {remedy}")
+        return self.default
+
+    def _listing(self) -> str:
+        return ", ".join(self.deployments) or "no models"
+
+
+def _version(deployment: Deployment, version: str) -> Served:
+    name = deployment.name
+    number = int(version) if VERSION.fullmatch(version) else -1
+    if number in deployment.versions:
+        return deployment.versions[number]
+    for refused in deployment.refused:
+        if refused.version == number:
+            raise NotReady(
+                f"version {version} of model {name!r} is not served: {refused.reason}",
+                model=name,
+                version=version,
+            )
+    raise UnknownModel(
+        f"model {name!r} has no version {version!r} here: {_listing(deployment)}",
+        model=name,
+        version=version,
+    )
+
+
+def _labelled(deployment: Deployment, label: str) -> Served:
+    if label not in deployment.labels:
+        known = ", ".join(deployment.labels) or "none"
+        raise UnknownModel(
+            f"model {deployment.name!r} has no label {label!r}: its labels are {known}",
+            model=deployment.name,
+            label=label,
+        )
+    return deployment.versions[deployment.labels[label]]
+
+
+def _listing(deployment: Deployment) -> str:
+    numbers = [str(number) for number in deployment.versions]
+    return (
+        f"versions {', '.join(numbers)} are served" if len(numbers) > 1 else f"version {numbers[0]} is served"
+    )
+
+
+def folders(config: Config) -> list[Path]:
+    """Where models may be; ConfigError where there is no such folder."""
+    root = Path(config.models)
+    try:
+        found = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError as error:
+        raise ConfigError(
+            f"the models folder {str(root)!r} cannot be read ({error.strerror}): "
+            "export a model with `python -m export train iris`, or name another folder with --models"
+        ) from None
+    return found

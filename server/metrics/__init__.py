@@ -1,0 +1,1 @@
+"""What is counted, by each process for itself, and told for all of them."""

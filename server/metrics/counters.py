@@ -1,0 +1,290 @@
+"""Numbers that worker processes share: each writes its own, any of them reads all.
+
+One anonymous file, mapped by every process, gone with the last of them. It is cut into blocks; a
+process claims one and alone writes to it, so that counting takes no lock; who dies leaves a block
+that its successor counts on in.
+
+A block is 8-byte words: how many are used, then entries of
+
+    generation   odd while the entry is in use; grows whenever that changes
+    length       bytes of the key (msgpack)
+    room         words the key may take
+    size         numbers
+    gauge        1 for a gauge
+    key          room words
+    numbers      size doubles
+"""
+
+import fcntl
+import logging
+import mmap
+import os
+import struct
+import sys
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterator
+from multiprocessing import reduction
+from operator import add
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+logger = logging.getLogger("unpickled")
+
+Key = tuple[str, ...]
+if TYPE_CHECKING:
+    Numbers = memoryview[float]
+else:  # Python before 3.14 cannot write that
+    Numbers = memoryview
+
+BLOCK = 8 * 1024 * 1024
+_WORD = 8
+_HEAD = 5
+# A freed entry fits another key of about that length.
+_ROOM = 8
+
+# struct flock of <fcntl.h>.
+_LINUX = sys.platform == "linux"
+_FLOCK = struct.Struct("hhqqi4x" if _LINUX else "qqihh4x")
+
+
+class Memory:
+    """What all processes count, in ``blocks`` blocks of ``size`` bytes, committed as they are used.
+
+    Made before the workers are, and inherited by a fork or sent while ``multiprocessing`` spawns.
+    """
+
+    # Of the process that has claimed a block; a fork inherits it.
+    _owner = 0
+    _number: int | None = None
+    _claimed: "Block | None" = None
+
+    def __init__(self, blocks: int, size: int = BLOCK) -> None:
+        self._map(_anonymous_file(blocks * size), blocks, size)
+
+    def claim(self) -> "Block":
+        """This process's own block, the same again; to be called after the fork."""
+        with self._lock:
+            if self._claimed is None or self._owner != os.getpid():
+                self._number = self._lock_block()
+                self._owner = os.getpid()
+                self._claimed = Block(self, self._part(self._number))
+            return self._claimed
+
+    def read(self) -> dict[Key, list[float]]:
+        """All series. Counters are summed over all blocks, gauges over those of living processes."""
+        living = self.workers()
+        totals: dict[bytes, list[float]] = {}
+        for number in range(self._blocks):
+            for key, values, gauge in _values(self._part(number)):
+                if not gauge or number in living:
+                    known = totals.get(key)
+                    totals[key] = values if known is None else [*map(add, known, values)]
+        return {_unpack(key): values for key, values in totals.items()}
+
+    def workers(self) -> dict[int, int]:
+        """Block -> process id of whoever lives and has claimed it."""
+        holders = {number: self._holder(number) for number in range(self._blocks)}
+        if self._owner == os.getpid() and self._number is not None:
+            # The kernel tells of the locks of others only.
+            holders[self._number] = self._owner
+        return {number: holder for number, holder in holders.items() if holder}
+
+    def __getstate__(self) -> tuple[Any, int, int]:
+        return reduction.DupFd(self._descriptor), self._blocks, self._size
+
+    def __setstate__(self, state: tuple[Any, int, int]) -> None:
+        descriptor, blocks, size = state
+        self._map(descriptor.detach(), blocks, size)
+
+    def _map(self, descriptor: int, blocks: int, size: int) -> None:
+        self._descriptor, self._blocks, self._size = descriptor, blocks, size
+        # Closing any descriptor of the file would give up this process's lock, so all stay open:
+        # this one and the copy inside mmap.
+        self._view = memoryview(mmap.mmap(descriptor, blocks * size))
+        self._lock = threading.Lock()
+        weakref.finalize(self, os.close, descriptor).atexit = False
+
+    def _lock_block(self) -> int | None:
+        # A record lock on one byte: the kernel frees it when the process ends, however it ends.
+        for number in range(self._blocks):
+            try:
+                fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
+            except (BlockingIOError, PermissionError):
+                continue
+            return number
+        logger.error("all blocks of counters are taken: what process %d does is not counted", os.getpid())
+        return None
+
+    def _holder(self, number: int) -> int:
+        """Process id of the other process that has locked a block; 0 where none has."""
+        asked = (fcntl.F_WRLCK, os.SEEK_SET, number, 1, 0) if _LINUX else (number, 1, 0, fcntl.F_WRLCK, 0)
+        told = _FLOCK.unpack(fcntl.fcntl(self._descriptor, fcntl.F_GETLK, _FLOCK.pack(*asked)))
+        kind, holder = (told[0], told[4]) if _LINUX else (told[3], told[2])
+        return 0 if kind == fcntl.F_UNLCK else int(holder)
+
+    def _part(self, number: int | None) -> memoryview:
+        if number is None:
+            return memoryview(mmap.mmap(-1, self._size))
+        return self._view[number * self._size : (number + 1) * self._size]
+
+
+class _Entry(NamedTuple):
+    """Where one stands, in words, and what its head says."""
+
+    place: int
+    generation: int
+    key: bytes
+    room: int
+    size: int
+    gauge: bool
+
+    @property
+    def start(self) -> int:
+        return self.place + _HEAD + self.room
+
+    @property
+    def end(self) -> int:
+        return self.start + self.size
+
+
+class Block:
+    """The numbers that this process alone writes."""
+
+    def __init__(self, memory: Memory, part: memoryview) -> None:
+        # With the memory, its lock would go.
+        self._memory = memory
+        self._part = part
+        self._words = part.cast("q")
+        self._numbers: Numbers = part.cast("d")
+        self._lock = threading.Lock()
+        self._entries: dict[bytes, _Entry] = {}
+        self._series: dict[bytes, Numbers] = {}
+        # Whoever still holds the memory of a forgotten series may write to it.
+        self._free: list[tuple[_Entry, weakref.ref[Numbers] | None]] = []
+        self._full = False
+        self._take_over()
+
+    def series(self, key: Key, size: int, gauge: bool = False) -> Numbers:
+        """``size`` numbers, zeros at first; the same key has the same memory.
+
+        Add with ``series[i] += x``, x being a value and no call: no lock is needed, as CPython
+        switches threads at calls and jumps only, and none lies between that read and write.
+        """
+        packed = _pack(key)
+        with self._lock:
+            found = self._series.get(packed)
+            if found is None:
+                entry = self._entries.get(packed) or self._add(packed, size, gauge)
+                found = self._numbers[entry.start : entry.end] if entry else self._unread(key, size)
+                self._series[packed] = found
+        if len(found) != size:
+            raise ValueError(f"{key} has {len(found)} numbers, not {size}")
+        return found
+
+    def forget(self, key: Key) -> None:
+        """End a series; its memory goes to another of the same size once nobody holds it."""
+        packed = _pack(key)
+        with self._lock:
+            view = self._series.pop(packed, None)
+            entry = self._entries.pop(packed, None)
+            if entry is not None:
+                self._words[entry.place] += 1
+                self._free.append((entry, None if view is None else weakref.ref(view)))
+
+    def keys(self) -> list[Key]:
+        """The series that are read."""
+        with self._lock:
+            return [_unpack(packed) for packed in self._entries]
+
+    def _take_over(self) -> None:
+        for entry in _entries(self._part, self._words):
+            if entry.generation % 2 == 0:
+                self._free.append((entry, None))
+                continue
+            self._entries[entry.key] = entry
+            if entry.gauge:
+                self._clear(entry)
+
+    def _add(self, packed: bytes, size: int, gauge: bool) -> _Entry | None:
+        entry = self._reuse(packed, size, gauge) or self._append(packed, size, gauge)
+        if entry is None:
+            return None
+        words, place = self._words, entry.place
+        begin = (place + _HEAD) * _WORD
+        self._part[begin : begin + len(packed)] = packed
+        for offset, value in enumerate((len(packed), entry.room, size, int(gauge)), start=1):
+            words[place + offset] = value
+        self._clear(entry)
+        # Only now may others read it.
+        words[place] = entry.generation
+        words[0] = max(words[0], entry.end - 1)
+        self._entries[packed] = entry
+        return entry
+
+    def _reuse(self, packed: bytes, size: int, gauge: bool) -> _Entry | None:
+        for index, (entry, holder) in enumerate(self._free):
+            unheld = holder is None or holder() is None
+            if unheld and entry.size == size and len(packed) <= entry.room * _WORD:
+                del self._free[index]
+                generation = self._words[entry.place] + 1
+                return entry._replace(generation=generation, key=packed, gauge=gauge)
+        return None
+
+    def _append(self, packed: bytes, size: int, gauge: bool) -> _Entry | None:
+        room = -(-len(packed) // (_WORD * _ROOM)) * _ROOM
+        entry = _Entry(self._words[0] + 1, 1, packed, room, size, gauge)
+        return entry if entry.end <= len(self._words) else None
+
+    def _clear(self, entry: _Entry) -> None:
+        start = entry.start * _WORD
+        self._part[start : entry.end * _WORD] = bytes(entry.size * _WORD)
+
+    def _unread(self, key: Key, size: int) -> Numbers:
+        if not self._full:
+            self._full = True
+            logger.error("the memory for counters is full: %s and what comes after it is not counted", key)
+        return memoryview(bytearray(size * _WORD)).cast("d")
+
+
+def _entries(part: memoryview, words: "memoryview[int]") -> Iterator[_Entry]:
+    place = 1
+    while place <= words[0]:
+        generation, length, room, size, gauge = words[place : place + _HEAD].tolist()
+        begin = (place + _HEAD) * _WORD
+        entry = _Entry(place, generation, bytes(part[begin : begin + length]), room, size, gauge == 1)
+        yield entry
+        place = entry.end
+
+
+def _values(part: memoryview) -> Iterator[tuple[bytes, list[float], bool]]:
+    """Key, numbers and whether it is a gauge, of every entry in use."""
+    words, numbers = part.cast("q"), part.cast("d")
+    for entry in _entries(part, words):
+        values = [*numbers[entry.start : entry.end]]
+        # Another series may have taken its place meanwhile.
+        if entry.generation % 2 and words[entry.place] == entry.generation:
+            yield entry.key, values, entry.gauge
+
+
+def _pack(key: Key) -> bytes:
+    # As bytes: a folder's name may hold what is no UTF-8.
+    return msgspec.msgpack.encode([part.encode("utf-8", "surrogatepass") for part in key])
+
+
+def _unpack(packed: bytes) -> Key:
+    parts = msgspec.msgpack.decode(packed, type=tuple[bytes, ...])
+    return tuple(part.decode("utf-8", "surrogatepass") for part in parts)
+
+
+def _anonymous_file(size: int) -> int:
+    """Descriptor of a file of zeros without a name."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("counters")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    os.truncate(descriptor, size)
+    return descriptor

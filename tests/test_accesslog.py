@@ -1,0 +1,154 @@
+"""The access log: a line of JSON per request, which never harms one."""
+
+import json
+import logging
+import os
+from datetime import UTC, datetime
+
+import pytest
+from conftest import FLOWER, eventually, serving
+from werkzeug.test import Client, create_environ
+
+from server.accesslog import AccessLog
+
+BODY = json.dumps({"features": FLOWER}).encode()
+
+
+@pytest.fixture
+def pipe():
+    """Both ends; what is written is small enough to stay inside."""
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+@pytest.fixture
+def log(app, pipe):
+    """The application with an access log, and a way to read its lines."""
+    read, write = pipe
+    return Client(AccessLog(app.wsgi_app, write)), lambda: lines(read)
+
+
+def lines(descriptor):
+    return [json.loads(line) for line in os.read(descriptor, 65536).splitlines()]
+
+
+def hello(environ, start_response):
+    start_response("200 OK", [("Content-Length", "5")])
+    return [b"hello"]
+
+
+def ask(application, **environ):
+    return application({**create_environ(), **environ}, lambda status, headers: None)
+
+
+def test_a_prediction(log):
+    """What was asked, by whom, what answered, how long it took and how much it was."""
+    client, read = log
+    before = datetime.now(UTC)
+    answer = client.post("/models/iris/predict", data=BODY, environ_base={"REMOTE_ADDR": "10.0.0.1"})
+    (line,) = read()
+    assert before <= datetime.fromisoformat(line.pop("time")) <= datetime.now(UTC)
+    assert 0 < line.pop("duration_ms") < 60_000
+    assert line == {
+        "method": "POST",
+        "path": "/models/iris/predict",
+        "status": 200,
+        "bytes": len(answer.data),
+        "worker": os.getpid(),
+        "model": "iris",
+        "version": 1,
+        "remote": "10.0.0.1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/livez", 200), ("HEAD", "/livez", 200), ("GET", "/nowhere", 404), ("POST", "/predict", 400)],
+)
+def test_other_answers(log, method, path, status):
+    """Pages and errors are logged as well; the query, which may carry rows, is not."""
+    client, read = log
+    answer = client.open(f"{path}?features=5.1", method=method)
+    (line,) = read()
+    assert (line["method"], line["path"], line["status"]) == (method, path, status)
+    assert line["bytes"] == len(answer.data)
+    assert answer.status_code == status
+
+
+def test_the_answer_is_untouched(pipe):
+    """The server's quick path is for a real list: it gets the application's own."""
+    content = [b"hello"]
+
+    def application(environ, start_response):
+        start_response("200 OK", [])
+        return content
+
+    assert ask(AccessLog(application, pipe[1])) is content
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/Köln".encode().decode("latin-1"), "/Köln"),
+        ("/\xff", "/\ufffd"),
+        ('/"}\n{"status": 200', '/"}\n{"status": 200'),
+        ("/" + "\x01" * 9000, "/" + "\x01" * 499),
+        ("/" + "\xff" * 9000, "/" + "\ufffd" * 499),
+    ],
+)
+def test_any_path_is_one_line(pipe, path, told):
+    """Whatever is asked for stays inside its line, and a line inside what a pipe takes in one piece."""
+    ask(AccessLog(hello, pipe[1]), PATH_INFO=path)
+    written = os.read(pipe[0], 65536)
+    assert written.count(b"\n") == 1
+    assert len(written) <= 4096
+    assert json.loads(written)["path"] == told
+
+
+def test_a_full_disk(caplog):
+    """Requests are answered all the same, and it is said once."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    log = AccessLog(hello, full)
+    with caplog.at_level(logging.WARNING, "unpickled"):
+        assert [ask(log) for _ in range(3)] == [[b"hello"]] * 3
+    os.close(full)
+    assert [record.message for record in caplog.records] == [
+        "the access log cannot be written (No space left on device): requests go on without"
+    ]
+
+
+def test_a_closed_pipe(caplog):
+    """As well where nobody reads any more."""
+    read, write = os.pipe()
+    os.close(read)
+    with caplog.at_level(logging.WARNING, "unpickled"):
+        assert ask(AccessLog(hello, write)) == [b"hello"]
+    os.close(write)
+    assert "Broken pipe" in caplog.text
+
+
+def test_an_application_that_fails(pipe):
+    """What it raises goes on to the server, which answers 500, and so says the log."""
+
+    def application(environ, start_response):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        ask(AccessLog(application, pipe[1]))
+    assert lines(pipe[0])[0]["status"] == 500
+
+
+def test_a_server_logs_on_stdout(models, tmp_path):
+    """Every worker writes whole lines, beside the banner."""
+    with serving(
+        tmp_path, "--access-log", "--workers", "2", "--default-model", "iris", models=models.path
+    ) as server:
+        for _ in range(20):
+            assert server.ask("/predict", BODY)[0] == 200
+        eventually(lambda: server.printed().count('"/predict"') == 20)
+        workers = server.workers()
+    told = [json.loads(line) for line in server.printed().splitlines() if '"/predict"' in line]
+    assert {line["worker"] for line in told} <= set(workers)
+    assert {(line["model"], line["version"], line["status"]) for line in told} == {("iris", 1, 200)}

@@ -1,0 +1,314 @@
+"""What is served follows the files of a model: versions, labels, mistakes, and what is kept meanwhile."""
+
+import gc
+import json
+import shutil
+import weakref
+from pathlib import Path
+
+import pytest
+from conftest import FLOWER, eventually, shelve
+
+from server import Config, create_app
+from server.lifecycle import history
+
+BODY = {"features": FLOWER}
+
+
+def serve(folder: Path, **settings):
+    """The application on a models folder, which looks at it when it is told to."""
+    return create_app(Config(models=str(folder), reload_seconds=0, **settings))
+
+
+def look(app) -> None:
+    """Twice: what has just changed may still be being written."""
+    for _ in range(2):
+        app.extensions["unpickled-reloader"].look()
+
+
+def answered_by(app, path: str = "/predict", **headers: str) -> str:
+    answer = app.test_client().post(path, json=BODY, headers=headers)
+    assert answer.status_code == 200, answer.text
+    return answer.headers["Model-Version"]
+
+
+def card(app) -> dict:
+    return app.test_client().get("/models/iris").json
+
+
+def write(home: Path, text: str) -> None:
+    (home / "serving.toml").write_text(text, "utf-8")
+
+
+@pytest.fixture
+def home(models, tmp_path) -> Path:
+    """models/iris/ with two versions that answer differently."""
+    return shelve(models, tmp_path / "models" / "iris", "iris", "forest")
+
+
+def test_new_version(models, home):
+    """A version that arrives is served, and the one before it is let go."""
+    shutil.move(home / "2", home.parent / ".aside")
+    app = serve(home.parent)
+    before = weakref.ref(app.extensions["unpickled"].find("iris").model)
+    assert answered_by(app) == "1"
+    shutil.move(home.parent / ".aside", home / "2")
+    look(app)
+    assert answered_by(app) == "2"
+    assert app.test_client().post("/models/iris/versions/1/predict", json=BODY).status_code == 404
+    gc.collect()
+    assert before() is None
+
+
+def test_a_second_model_arrives(models, home):
+    """A model whose folder appears is served, and /predict stays with the first."""
+    app = serve(home.parent)
+    shelve(models, home.parent / "people", "people")
+    look(app)
+    assert answered_by(app) == "2"
+    assert app.test_client().get("/models").json["models"][1]["name"] == "people"
+
+
+@pytest.mark.parametrize(
+    ("load", "loaded"),
+    [
+        ('"newest"', [3]),
+        ("1", [3]),
+        ("2", [2, 3]),
+        ("9", [1, 2, 3]),
+        ('"all"', [1, 2, 3]),
+        ("[1, 3]", [1, 3]),
+    ],
+)
+def test_which_versions_are_loaded(models, home, load, loaded):
+    """`load` says which: the newest, so many of them, all, or a list; each answers under its number."""
+    shelve(models, home, "iris", first=3)
+    write(home, f"load = {load}")
+    app = serve(home.parent)
+    assert card(app)["versions"] == loaded
+    assert [answered_by(app, f"/models/iris/versions/{number}/predict") for number in loaded] == list(
+        map(str, loaded)
+    )
+    assert answered_by(app) == "3"
+
+
+def test_labels(home):
+    """A label answers as the version it stands for; `stable` is what plain requests get."""
+    write(home, "[labels]\nstable = 1\ncandidate = 2")
+    app = serve(home.parent)
+    assert [
+        answered_by(app, f"/models/iris/labels/{label}/predict") for label in ("stable", "candidate")
+    ] == [
+        "1",
+        "2",
+    ]
+    assert (answered_by(app), answered_by(app, "/models/iris/predict")) == ("1", "1")
+    assert app.test_client().get("/models/iris/labels/candidate").json["version"] == 2
+    answer = app.test_client().post("/models/iris/labels/nobody/predict", json=BODY)
+    assert (answer.status_code, answer.json["code"]) == (404, "unknown_model")
+    assert "stable, candidate" in answer.json["error"]
+
+
+MISTAKES = {
+    "load = ": "TOML",
+    'laod = "all"': "load",
+    "load = 0": "load",
+    "[labels]\nstable = 7": "version 7",
+    "[labels]\nstable = 3": "version 3 (stable)",
+    "[traffic]\n1 = 0.9\n2 = 0.2": "1.1",
+    "[traffic]\nnobody = 1.0": "nobody",
+    "[traffic]\n1 = 0.5\n4 = 0.5": "versions 1 and 4",
+    "[labels]\nstable = 1\n[shadow]\nversion = 4": "plan",
+    "[labels]\nstable = 1\n[traffic]\nstable = nan\n2 = 1": "traffic",
+    "retired = [1, 2, 3, 4]": "retired",
+}
+
+
+@pytest.mark.parametrize("text", MISTAKES)
+def test_mistakes_change_nothing(models, home, caplog, text):
+    """A mistake in serving.toml is named in the log, the model's card, readiness and a metric; no more."""
+    write(home, "[labels]\nstable = 1")
+    app = serve(home.parent)
+    (home / "3").mkdir()
+    (home / "3" / "model.onnx").write_bytes(b"no model")
+    shelve(models, home, "people", first=4)
+    write(home, text)
+    look(app)
+    mistake = card(app)["mistake"]
+    assert MISTAKES[text] in mistake
+    assert mistake in caplog.text
+    assert app.test_client().get("/readyz").json["mistakes"] == {"iris": mistake}
+    assert 'unpickled_model_mistake{model="iris"' in app.test_client().get("/metrics").text
+    assert (answered_by(app), card(app)["labels"]) == ("1", {"stable": 1})
+    write(home, "[labels]\nstable = 2")
+    look(app)
+    assert (answered_by(app), card(app)["mistake"]) == ("2", None)
+
+
+def test_start_with_a_mistake(home):
+    """A process that starts while the file is a mistake serves what was served last."""
+    write(home, "[labels]\nstable = 1")
+    serve(home.parent)
+    write(home, "[labels]\nstable = one")
+    app = serve(home.parent)
+    assert answered_by(app) == "1"
+    assert "one" in card(app)["mistake"] or "line 2" in card(app)["mistake"]
+    (home / "history.jsonl").unlink()
+    answer = serve(home.parent).test_client().post("/predict", json=BODY)
+    assert (answer.status_code, answer.json["code"]) == (503, "not_ready")
+
+
+def spoilt(path: Path) -> list[bytes]:
+    """A model file that is cut off, one whose golden rows are wrong, and one that is none."""
+    whole = path.read_bytes()
+    place = whole.index(b'"labels":[') + len(b'"labels":[')
+    other = whole[:place] + (b"1" if whole[place : place + 1] == b"0" else b"0") + whole[place + 1 :]
+    return [whole[: len(whole) // 2], other, b""]
+
+
+@pytest.mark.parametrize("kind", range(3), ids=["cut off", "golden rows", "empty"])
+def test_a_bad_version_arrives(models, home, kind):
+    """It is refused with its reason and tried once; once its content is whole it is served."""
+    app = serve(home.parent)
+    file = shelve(models, home, "iris", first=3) / "3" / "model.onnx"
+    whole = file.read_bytes()
+    file.write_bytes(spoilt(file)[kind])
+    for _ in range(3):
+        look(app)
+    assert answered_by(app) == "2"
+    assert "3" in card(app)["refused"]
+    answer = app.test_client().post("/models/iris/versions/3/predict", json=BODY)
+    assert (answer.status_code, answer.json["error"].count(card(app)["refused"]["3"])) == (503, 1)
+    assert failures(app) == 1
+    file.write_bytes(whole)
+    look(app)
+    assert (answered_by(app), card(app)["refused"], failures(app)) == ("3", {}, 1)
+
+
+def failures(app) -> float:
+    line = 'unpickled_model_load_failures_total{model="iris",version="3"} '
+    return sum(
+        float(found.removeprefix(line))
+        for found in app.test_client().get("/metrics").text.splitlines()
+        if found.startswith(line)
+    )
+
+
+@pytest.mark.parametrize("kind", range(3), ids=["cut off", "golden rows", "empty"])
+def test_a_served_version_is_spoilt(home, kind):
+    """A file that is overwritten with something bad goes on being served from memory."""
+    app = serve(home.parent)
+    file = home / "2" / "model.onnx"
+    whole = file.read_bytes()
+    file.write_bytes(spoilt(file)[kind])
+    look(app)
+    assert (answered_by(app), list(card(app)["refused"])) == ("2", ["2"])
+    file.write_bytes(whole)
+    look(app)
+    assert (answered_by(app), card(app)["refused"]) == ("2", {})
+
+
+def test_a_served_version_changes_content(models, home):
+    """Another good content under the same number is verified and served; its sha256 tells."""
+    app = serve(home.parent)
+    before = app.test_client().post("/predict", json=BODY).data
+    shutil.copy(home / "1" / "model.onnx", home / "2" / "model.onnx")
+    look(app)
+    assert answered_by(app) == "2"
+    assert app.test_client().post("/predict", json=BODY).data != before
+    assert app.test_client().post("/predict", json=BODY).json["predicted_class"] == ["setosa"]
+
+
+def test_content_counts_not_times(home, monkeypatch):
+    """A change that leaves inode, size and times as they were is found by its content."""
+    app = serve(home.parent)
+    monkeypatch.setattr("server.lifecycle.versions._stamp_of", lambda status: (1, 1, 1, 1))
+    look(app)
+    shutil.copy(home / "1" / "model.onnx", home / "2" / "model.onnx")
+    look(app)
+    assert app.test_client().post("/predict", json=BODY).json["predicted_class"] == ["setosa"]
+
+
+@pytest.mark.parametrize("gone", ["iris/2/model.onnx", "iris/2", "iris", "."])
+def test_what_is_served_is_deleted(home, caplog, gone):
+    """File, version, model or the whole folder: it goes on being served from memory, and that is said."""
+    app = serve(home.parent)
+    place = home.parent / gone
+    shutil.move(place, home.parent.parent / "aside")
+    look(app)
+    assert answered_by(app) == "2"
+    assert "stays" in caplog.text
+    shutil.move(home.parent.parent / "aside", place)
+    look(app)
+    assert (answered_by(app), card(app)["refused"], card(app)["mistake"]) == ("2", {}, None)
+
+
+@pytest.mark.parametrize("what", ["2/model.onnx", "serving.toml"])
+def test_unreadable_files(home, what):
+    """What cannot be read changes nothing that is served, and is said."""
+    app = serve(home.parent)
+    (home / what).unlink(missing_ok=True)
+    (home / what).mkdir()
+    look(app)
+    assert answered_by(app) == "2"
+    assert card(app)["mistake"] or card(app)["refused"]
+
+
+def test_history(home):
+    """Who was served when: a line for each change, none for a start that changes nothing."""
+    app = serve(home.parent)
+    write(home, "[labels]\nstable = 1\n[traffic]\nstable = 0.75\n2 = 0.25")
+    look(app)
+    serve(home.parent)
+    records = history.read(home)
+    assert [record.traffic for record in records] == [{"2": 1.0}, {"1": 0.75, "2": 0.25}]
+    assert records[1].labels == {"stable": 1}
+
+
+def test_history_cannot_be_written(home, caplog):
+    """A full disk for the history changes nothing that is served, and is said once."""
+    (home / "history.jsonl").symlink_to("/dev/full")
+    app = serve(home.parent)
+    write(home, "[labels]\nstable = 1")
+    look(app)
+    write(home, "[labels]\nstable = 2")
+    look(app)
+    assert answered_by(app) == "2"
+    assert caplog.text.count("history.jsonl cannot be written") == 1
+
+
+def test_split_by_weight(home):
+    """The header says who answered; a key always meets the same version, without one both answer."""
+    write(home, "[traffic]\n1 = 0.5\n2 = 0.5")
+    app = serve(home.parent, key_header="X-User")
+    assert {answered_by(app) for _ in range(60)} == {"1", "2"}
+    keyed = {user: answered_by(app, **{"X-User": user}) for user in map(str, range(40))}
+    assert set(keyed.values()) == {"1", "2"}
+    assert keyed == {
+        user: answered_by(serve(home.parent, key_header="X-User"), **{"X-User": user}) for user in keyed
+    }
+
+
+def test_shadow(home):
+    """A shadow answers nobody, and /metrics tells how it compares."""
+    write(home, "[labels]\nstable = 1\n[shadow]\nversion = 2")
+    app = serve(home.parent)
+    assert {answered_by(app) for _ in range(20)} == {"1"}
+    labels = '{agreement="same",class="setosa",model="iris",shadow="2",version="1"}'
+    eventually(lambda: f"unpickled_shadow_rows_total{labels} 20.0" in app.test_client().get("/metrics").text)
+
+
+def test_server_timing(home):
+    """Who asks for it is told where the time went; nobody else is."""
+    client = serve(home.parent).test_client()
+    assert "Server-Timing" not in client.post("/predict", json=BODY).headers
+    told = client.post("/predict", json=BODY, headers={"Server-Timing": "1"}).headers["Server-Timing"]
+    names, durations = zip(*(part.split(";dur=") for part in told.split(", ")), strict=True)
+    assert names == ("read", "decode", "run", "encode", "total")
+    assert sum(map(float, durations[:-1])) == pytest.approx(float(durations[-1]), abs=0.001)
+
+
+def test_errors_say_who_answered(home):
+    """A refusal by a version carries its name and number, as an answer does."""
+    answer = serve(home.parent).test_client().post("/predict", data=json.dumps({"features": []}))
+    assert (answer.status_code, answer.headers["Model-Version"]) == (400, "2")

@@ -1,0 +1,239 @@
+"""GET /metrics: what real applications, processes and model folders come out as."""
+
+import gc
+import multiprocessing
+import shutil
+import subprocess
+from pathlib import Path
+from time import perf_counter
+
+import pytest
+from conftest import FLOWER, eventually, shelve
+from flask import Flask
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse
+
+from server import Config
+from server.app import create_app
+from server.metrics.counters import Memory
+from server.metrics.exposition import exposition
+from server.metrics.tally import BUCKETS, Tally
+
+PROMTOOL = shutil.which("promtool")
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+OF_IRIS = {"model": "iris", "version": "1"}
+
+
+class Server:
+    """An application on a models folder, and what its /metrics says."""
+
+    def __init__(self, folder: Path, memory: Memory | None = None, **settings: object) -> None:
+        config = Config(models=str(folder), reload_seconds=0, **settings)
+        self.app: Flask = create_app(config, memory)
+        self.client = self.app.test_client()
+
+    def predict(self, rows: list, path: str = "/predict") -> int:
+        return self.client.post(path, json={"features": rows}).status_code
+
+    def text(self, accept: str | None = None) -> str:
+        return self.client.get("/metrics", headers={"Accept": accept} if accept else {}).text
+
+    def figure(self, name: str, **labels: str) -> float:
+        """The sum of the samples of that name that have these labels."""
+        return sum(value for found, value in self.figures(name) if found.items() >= labels.items())
+
+    def figures(self, name: str) -> list[tuple[dict[str, str], float]]:
+        samples = (sample for family in parse(self.text()) for sample in family.samples)
+        return [(sample.labels, sample.value) for sample in samples if sample.name == f"unpickled_{name}"]
+
+
+@pytest.fixture
+def home(models, tmp_path) -> Path:
+    """models/iris/ with one version."""
+    return shelve(models, tmp_path / "models" / "iris", "iris")
+
+
+@pytest.fixture
+def server(home) -> Server:
+    return Server(home.parent)
+
+
+def test_requests(server):
+    """Requests are told apart by the version that answers, the route and the status."""
+    statuses = [server.predict(FLOWER), server.predict(FLOWER, "/models/iris/predict"), server.predict([1])]
+    assert statuses == [200, 200, 400]
+    assert server.figure("requests_total", **OF_IRIS, route="/predict", status="200") == 1
+    assert server.figure("requests_total", **OF_IRIS, route="/models/<name>/predict", status="200") == 1
+    assert server.figure("requests_total", **OF_IRIS, route="/predict", status="400") == 1
+    assert server.figure("requests_total", **OF_IRIS) == 3
+
+
+def test_other_requests(server):
+    """What no version answers is counted without a model, and no path of a stranger is kept."""
+    for path in ("/livez", "/nothing/here", "/nothing/there", "/models/wine"):
+        server.client.get(path)
+    none = {"model": "", "version": ""}
+    assert server.figure("requests_total", **none, route="/livez", status="200") == 1
+    assert server.figure("requests_total", **none, route="", status="404") == 2
+    assert server.figure("requests_total", **none, route="/models/<name>", status="404") == 1
+    assert "nothing" not in server.text()
+
+
+def test_durations(server):
+    """The histogram holds every request of a version; the phases of answered ones add up to it."""
+    for _ in range(5):
+        server.predict(FLOWER)
+    phases = {labels["phase"]: value for labels, value in server.figures("phase_seconds_total")}
+    total = server.figure("request_duration_seconds_sum", **OF_IRIS)
+    assert sum(phases.values()) == pytest.approx(total)
+    assert list(phases) == ["decode", "encode", "read", "run"]
+    server.predict([1])
+    assert server.figure("request_duration_seconds_sum", **OF_IRIS) > total
+    assert server.figure("request_duration_seconds_count", **OF_IRIS) == 6
+
+
+def test_buckets(home):
+    """Each request is in every bucket whose bound it does not exceed."""
+    memory = Memory(blocks=1)
+    server = Server(home.parent, memory)
+    tally = Tally(memory.claim(), "iris", 1, "/predict", (0, 1, 2), ("setosa", "versicolor", "virginica"))
+    for bound in BUCKETS:
+        tally.failed(500, perf_counter() - 0.9 * bound)
+    tally.failed(500, perf_counter() - 100.0)
+    found = [value for _, value in server.figures("request_duration_seconds_bucket")]
+    assert found == sorted(found)
+    assert found[-5:] == [14.0, 15.0, 16.0, 17.0, 18.0]
+    assert server.figure("request_duration_seconds_bucket", le="1.0") == 14
+
+
+@pytest.mark.parametrize("rows", [1, 3, 300])
+def test_rows_and_classes(server, models, rows):
+    """Every row counts for its class, however many come at once."""
+    sent = models.rows["iris"][::7].tolist() * 20
+    answered = models.pipelines["iris"].predict(sent[:rows]).tolist()
+    assert server.predict(sent[:rows]) == 200
+    assert server.figure("rows_total", **OF_IRIS) == rows
+    names = ("setosa", "versicolor", "virginica")
+    counts = {name: answered.count(label) for label, name in enumerate(names)}
+    assert {
+        name: server.figure("predictions_total", **OF_IRIS, **{"class": name}) for name in names
+    } == counts
+
+
+def test_formats(server):
+    """Prometheus' text; OpenMetrics for who asks for it; the same figures in both."""
+    server.predict(FLOWER)
+    plain, open_ = (
+        server.client.get("/metrics"),
+        server.client.get("/metrics", headers={"Accept": OPENMETRICS}),
+    )
+    assert plain.content_type.startswith("text/plain; version=0.0.4")
+    assert open_.content_type.startswith("application/openmetrics-text; version=1.0.0")
+    assert open_.text.endswith("# EOF\n")
+    names = {sample.name for family in parse_openmetrics(open_.text) for sample in family.samples}
+    assert names == {sample.name for family in parse(plain.text) for sample in family.samples}
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed: it comes with Prometheus")
+def test_promtool_has_no_complaint(server):
+    """Names, units and order are as Prometheus wants them."""
+    server.predict(FLOWER)
+    done = subprocess.run(
+        [str(PROMTOOL), "check", "metrics"], input=server.text(), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def hold(memory: Memory, pipe) -> None:
+    memory.claim()
+    pipe.send(None)
+    pipe.recv()
+
+
+@pytest.mark.filterwarnings("ignore:This process.* is multi-threaded:DeprecationWarning")
+def test_workers(home):
+    """A model is ready when every process serves it; each tells its memory."""
+    memory = Memory(blocks=3)
+    server = Server(home.parent, memory)
+    figures = ("workers", "model_ready", "model_loaded")
+    assert [server.figure(name) for name in figures] == [1, 1, 1]
+    ours, theirs = multiprocessing.get_context("fork").Pipe()
+    idle = multiprocessing.get_context("fork").Process(target=hold, args=(memory, theirs))
+    idle.start()
+    ours.recv()
+    assert [server.figure(name) for name in figures] == [2, 0, 1]
+    assert [labels["worker"] for labels, _ in server.figures("worker_resident_memory_bytes")] == ["0", "1"]
+    assert server.figure("worker_resident_memory_bytes", worker="0") > 1_000_000
+    idle.kill()
+    idle.join()
+    assert [server.figure(name) for name in figures] == [1, 1, 1]
+
+
+def test_what_is_served(home, models):
+    """Labels and shares are those of serving.toml."""
+    shelve(models, home, "forest", first=2)
+    text = "[labels]\nstable = 1\ncandidate = 2\n[traffic]\nstable = 0.75\n2 = 0.25\n"
+    (home / "serving.toml").write_text(text)
+    server = Server(home.parent)
+    assert server.figures("model_traffic") == [(OF_IRIS, 0.75), ({**OF_IRIS, "version": "2"}, 0.25)]
+    labels = {labels["label"]: labels["version"] for labels, _ in server.figures("model_label")}
+    assert labels == {"stable": "1", "candidate": "2"}
+    assert server.figure("model_loaded", version="2") == 1
+    assert server.figures("model_mistake") == []
+
+
+def test_what_is_not(home, tmp_path):
+    """Versions that are refused and files that are not followed carry the reason, cut short."""
+    broken = home / "2" / "model.onnx"
+    broken.parent.mkdir()
+    broken.write_bytes(b"no graph")
+    (home / "serving.toml").write_text(f"[labels]\n{'x' * 500} = 2\n")
+    (tmp_path / "models" / "b\udcff" / "1").mkdir(parents=True)
+    shutil.copy(broken, tmp_path / "models" / "b\udcff" / "1")
+    server = Server(home.parent)
+    (labels,) = [labels for labels, _ in server.figures("model_refused") if labels["model"] == "iris"]
+    assert labels["version"] == "2"
+    (labels,) = [labels for labels, _ in server.figures("model_mistake") if labels["model"] == "iris"]
+    assert len(labels["reason"]) == 200
+    assert labels["reason"].endswith("...")
+    assert server.figure("model_ready", model="b?") == 0
+    assert server.figure("model_load_failures_total", model="iris", version="2") == 1
+
+
+def test_shadow(home, models):
+    """What a shadow answers is set against what was answered, by class."""
+    shelve(models, home, "iris", first=2)
+    (home / "serving.toml").write_text("[labels]\nstable = 1\n[shadow]\nversion = 2\n")
+    server = Server(home.parent)
+    server.predict([FLOWER] * 30)
+    eventually(lambda: server.figure("shadow_rows_total"))
+    pair = {**OF_IRIS, "shadow": "2", "class": "setosa"}
+    assert server.figure("shadow_rows_total", **pair, agreement="same") == 30
+    assert server.figure("shadow_rows_total", agreement="different") == 0
+    assert server.figure("shadow_distance_count", **pair) == 30
+    assert server.figure("shadow_distance_bucket", **pair, le="1e-06") == 30
+    assert server.figures("shadow_dropped_total") == [({"model": "iris", "shadow": "2"}, 0)]
+    assert server.figures("shadow_refused_rows_total") == [({"model": "iris", "shadow": "2"}, 0)]
+
+
+def test_any_class_name(server):
+    """Names with quotes, line ends and letters of any script come back as they were."""
+    names = ('"', "\\", "a\nb", "Köln", "{}=,", "\x00")
+    memory = Memory(blocks=1)
+    tally = Tally(memory.claim(), "iris", 1, "/predict", range(len(names)), names)
+    started = perf_counter()
+    tally.answered(started, started, started, started, range(len(names)))
+    _, text = exposition(memory, server.app.extensions["unpickled"])
+    found = [family for family in parse(text.decode()) if family.name == "unpickled_predictions"]
+    assert {sample.labels["class"] for sample in found[0].samples} == set(names)
+
+
+def test_applications_keep_to_themselves(home):
+    """Each counts for itself, and is let go with its memory."""
+    first, second = Server(home.parent), Server(home.parent)
+    first.predict(FLOWER)
+    assert first.figure("rows_total") == 1
+    assert second.figure("rows_total") == 0
+    del first
+    gc.collect()
+    assert second.figure("workers") == 1

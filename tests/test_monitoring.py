@@ -1,0 +1,145 @@
+"""The dashboard and the alert rules: sound, about metrics that exist, and each alert seen to fire."""
+
+import json
+import re
+import shutil
+import subprocess
+from itertools import combinations
+from typing import Any
+
+import pytest
+from conftest import ROOT
+
+MONITORING = ROOT / "server" / "monitoring"
+ALERTS = (MONITORING / "alerts.yml").read_text("utf-8")
+DASHBOARD = json.loads((MONITORING / "dashboard.json").read_text("utf-8"))
+SCENES = [ROOT / "tests" / "alerts.yml", ROOT / "tests" / "alerts_slow.yml"]
+PROMTOOL = shutil.which("promtool")
+needs_promtool = pytest.mark.skipif(
+    PROMTOOL is None, reason="promtool is not installed: it comes with Prometheus (Debian: prometheus)"
+)
+# Parts of a histogram have names of their own.
+PARTS = re.compile(r"_(bucket|sum|count)$")
+
+
+def promtool(*line: object) -> None:
+    done = subprocess.run([PROMTOOL, *map(str, line)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def nested(document: Any, key: str) -> list[Any]:
+    """Every value of a key, however deep."""
+    inner = list(document.values()) if isinstance(document, dict) else document
+    if not isinstance(inner, list):
+        return []
+    own = [document[key]] if isinstance(document, dict) and key in document else []
+    return own + [found for part in inner for found in nested(part, key)]
+
+
+def panels(*, rows: bool = False) -> list[dict[str, Any]]:
+    return [panel for panel in DASHBOARD["panels"] if (panel["type"] == "row") == rows]
+
+
+def metrics(text: str) -> set[str]:
+    """Names of metrics in a text; what rules record has a colon in its name and is none."""
+    return {PARTS.sub("", name) for name in re.findall(r"(?<![\w:])unpickled_\w+(?![\w:])", text)}
+
+
+def alerts() -> dict[str, str]:
+    """Name of each alert -> its rule."""
+    rules = re.split(r"(?m)^ {6}- (?=alert:|record:)", ALERTS)
+    return {name: rule for rule in rules for name in re.findall(r"\Aalert: (\w+)", rule)}
+
+
+@needs_promtool
+def test_rules_are_sound():
+    """Prometheus takes the rules, templates included."""
+    promtool("check", "rules", MONITORING / "alerts.yml")
+
+
+@needs_promtool
+@pytest.mark.parametrize("scenes", SCENES, ids=lambda path: path.stem)
+def test_alerts_fire_when_they_should(scenes):
+    """In every scene exactly the alerts fire that it expects, and at no other time."""
+    promtool("test", "rules", scenes)
+
+
+@needs_promtool
+def test_queries_of_the_dashboard_parse(tmp_path):
+    """Each query, its variables filled in, is PromQL."""
+    queries = [query.replace("$__rate_interval", "5m") for query in nested(DASHBOARD, "expr")]
+    rules = [
+        {"record": f"query:{number}", "expr": re.sub(r"\$\w+", ".*", query)}
+        for number, query in enumerate(queries)
+    ]
+    assert len(rules) > 40
+    (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+    promtool("check", "rules", tmp_path / "rules.yml")
+
+
+def test_every_alert_has_a_scene():
+    """No alert is there that was not seen to fire, and none is expected that is not there."""
+    tried = {name for path in SCENES for name in re.findall(r'\{alertname="(\w+)"', path.read_text("utf-8"))}
+    assert tried == set(alerts())
+
+
+@pytest.mark.parametrize("name", alerts())
+def test_alerts_say_how_bad_and_what_to_do(name):
+    """Each has a known severity, waits before it fires, and tells what is wrong and what to do."""
+    rule = alerts()[name]
+    assert re.search(r"labels: \{severity: (critical|warning|info)\}", rule)
+    assert re.search(r"(?m)^        for: \d+[mh]$", rule)
+    assert re.search(r"(?m)^          summary: ", rule)
+    assert len(rule.partition("description: ")[2]) > 100
+
+
+def test_alerts_point_at_rows_of_the_dashboard():
+    """Who is sent to a row of the dashboard finds it there."""
+    named = set(re.findall(r"[rR]ow\s+(\w+)\s+of\s+the\s+dashboard", ALERTS))
+    assert len(named) >= 4
+    assert named <= {row["title"] for row in panels(rows=True)}
+
+
+def test_only_metrics_that_exist(client):
+    """Alerts and their scenes use what the server exposes, and the dashboard shows all of it."""
+    exposed = set(re.findall(r"(?m)^# TYPE (\S+)", client.get("/metrics").get_data(as_text=True)))
+    shown = metrics(json.dumps([nested(DASHBOARD, "expr"), nested(DASHBOARD, "query")]))
+    assert shown == exposed
+    tried = [path.read_text("utf-8") for path in SCENES]
+    assert metrics("\n".join([ALERTS, *tried])) <= exposed
+
+
+def test_panels_have_places_of_their_own():
+    """No two panels share an id or a cell of the grid, and none sticks out."""
+    everything = DASHBOARD["panels"]
+    assert len({panel["id"] for panel in everything}) == len(everything)
+    for place in (panel["gridPos"] for panel in everything):
+        assert 0 <= place["x"] < place["x"] + place["w"] <= 24
+    for one, other in combinations(everything, 2):
+        assert apart(one["gridPos"], other["gridPos"]), (one["title"], other["title"])
+
+
+def apart(one: dict[str, int], other: dict[str, int]) -> bool:
+    return any(
+        low[start] + low[size] <= high[start]
+        for start, size in (("x", "w"), ("y", "h"))
+        for low, high in ((one, other), (other, one))
+    )
+
+
+def test_the_dashboard_belongs_to_no_grafana():
+    """It asks for a data source rather than naming one, and uses no variable that it does not define."""
+    sources = nested(DASHBOARD["panels"], "datasource") + nested(DASHBOARD["templating"], "datasource")
+    assert {source["uid"] for source in sources} == {"${datasource}"}
+    assert DASHBOARD["id"] is None
+    defined = {variable["name"] for variable in DASHBOARD["templating"]["list"]} | {"__rate_interval"}
+    assert set(re.findall(r"\$\{?(\w+)", json.dumps(DASHBOARD))) - {"__all"} == defined
+
+
+def test_panels_are_explained():
+    """Each panel says what it shows, and tells its queries apart."""
+    for panel in panels():
+        assert panel["title"]
+        assert len(panel["description"]) > 20
+        names = [query["refId"] for query in panel["targets"]]
+        assert len(set(names)) == len(names) > 0

@@ -1,0 +1,290 @@
+"""A shadow answers what others have answered, off their path, and how the two differ is counted."""
+
+import gc
+import logging
+import math
+import subprocess
+import sys
+import threading
+import weakref
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import handmade
+import numpy as np
+import pytest
+from conftest import FLOWER, PATIENCE, PERSON, ROOT, eventually
+from msgspec.structs import replace
+from onnx import helper
+
+from server import model
+from server.lifecycle.versions import Served
+from server.metrics.counters import Memory
+from server.metrics.shadow import (
+    BOUNDS,
+    BUCKETS,
+    DIFFERENT,
+    DISTANCE,
+    DROPPED,
+    LOST,
+    PAIR,
+    REFUSED,
+    SAME,
+    SIZE,
+    Shadow,
+)
+
+SCORES = replace(handmade.MANIFEST.outputs, kind="scores")
+# The logarithm of a negative number is none.
+LOGARITHM = [
+    helper.make_node("Log", ["X"], ["y"]),
+    helper.make_node("Concat", ["y", "y"], ["probabilities"], axis=1),
+]
+BUSY = """
+import sys, time
+from pathlib import Path
+from server import model
+from server.metrics.counters import Memory
+from server.metrics.shadow import Shadow
+from server.lifecycle.versions import Served
+data = Path(sys.argv[1]).read_bytes()
+one, two = [
+    Served(name="iris", version=version, model=model.load(data), sha256="", size=0, load_seconds=0.0)
+    for version in (1, 2)
+]
+shadow = Shadow(two, 1.0, 10, Memory(1).claim())
+rows = 1_000_000
+shadow.offer(one, [(5.1, 3.5, 1.4, 0.2)] * rows, [0] * rows, [(1.0, 0.0, 0.0)] * rows)
+time.sleep(0.2)
+"""
+
+
+def served(data, version):
+    if isinstance(data, Path):
+        data = (data / "1" / "model.onnx").read_bytes()
+    return Served(
+        name="iris", version=version, model=model.load(data), sha256="", size=len(data), load_seconds=0.0
+    )
+
+
+@pytest.fixture(scope="module")
+def iris(models):
+    return served(models.path / "iris", 1)
+
+
+@pytest.fixture(scope="module")
+def forest(models):
+    return served(models.path / "forest", 2)
+
+
+@pytest.fixture
+def block():
+    return Memory(blocks=1).claim()
+
+
+@contextmanager
+def shadowing(found, block, share=1.0, most_rows=10_000):
+    shadow = Shadow(found, share, most_rows, block)
+    try:
+        yield shadow
+    finally:
+        shadow.close()
+
+
+def counts(block, primary, shadow):
+    """(classes, SIZE), in the order of the primary's classes."""
+    names = primary.model.manifest.class_names
+    key = (PAIR, "iris", str(primary.version), str(shadow.version))
+    return np.array([block.series((*key, name), SIZE) for name in names])
+
+
+def compared(block, primary, shadow):
+    return counts(block, primary, shadow)[:, [SAME, DIFFERENT]].sum()
+
+
+def lost(block, shadow):
+    return list(block.series((LOST, "iris", str(shadow.version)), 2))
+
+
+def ask(found, rows):
+    """Rows, labels and scores, as an endpoint has them."""
+    checked = [tuple(found.model.signature.check_row(list(row), 0)) for row in rows]
+    labels, scores = found.model.run(found.model.signature.feeds(checked))
+    return checked, labels.tolist(), scores
+
+
+def offer_by_row(shadow, primary, rows, labels, scores):
+    for row, label, figures in zip(rows, labels, scores.tolist(), strict=True):
+        shadow.offer(primary, (row,), (label,), (tuple(figures),))
+
+
+def test_what_is_counted(iris, forest, block):
+    """Agreement and distances, by class answered, are those that numpy finds on the same rows."""
+    drawn = np.random.default_rng(0).uniform([4, 2, 1, 0], [8, 4.5, 7, 2.5], (900, 4)).tolist()
+    rows, labels, scores = ask(iris, drawn)
+    _, other, found = ask(forest, drawn)
+    with shadowing(forest, block) as shadow:
+        offer_by_row(shadow, iris, rows[:300], labels[:300], scores[:300])
+        shadow.offer(iris, rows[300:], labels[300:], scores[300:])
+        eventually(lambda: compared(block, iris, forest) == 900)
+    distances = abs(scores - found).sum(axis=1) / 2
+    same = np.equal(labels, other)
+    assert 0 < same.sum() < 900
+    for label, told in enumerate(counts(block, iris, forest)):
+        those = np.equal(labels, label)
+        assert told[SAME] == (same & those).sum()
+        assert told[DIFFERENT] == (~same & those).sum()
+        assert told[DISTANCE] == pytest.approx(distances[those].sum())
+        assert told[BUCKETS:].cumsum().tolist() == [(distances[those] <= bound).sum() for bound in BOUNDS]
+    assert lost(block, forest) == [0, 0]
+
+
+def test_several_primaries(iris, models, forest, block):
+    """Where traffic is split, each version that answers is compared on its own."""
+    third = served(models.path / "iris", 3)
+    with shadowing(forest, block) as shadow:
+        for _ in range(30):
+            shadow.offer(iris, *ask(iris, [FLOWER]))
+            shadow.offer(third, *ask(third, [FLOWER, FLOWER]))
+        eventually(lambda: compared(block, third, forest) == 60)
+    assert compared(block, iris, forest) == 30
+
+
+def test_categories_and_gaps(models, block):
+    """Rows of mixed tensors, with missing values and labels that are text."""
+    primary, other = served(models.path / "people", 1), served(models.path / "people", 2)
+    rows = [[None, *list(PERSON.values())[1:]], [41.0, 10.0, "Ulm", "free"]] * 3
+    with shadowing(other, block) as shadow:
+        shadow.offer(primary, *ask(primary, rows))
+        eventually(lambda: compared(block, primary, other) == 6)
+    assert counts(block, primary, other)[:, BUCKETS].sum() == 6
+    assert counts(block, primary, other)[:, DIFFERENT].sum() == 0
+
+
+def test_refused_rows(iris, forest, block):
+    """Rows that the shadow would refuse are counted, and those around them compared."""
+    rows, labels, scores = ask(iris, [FLOWER] * 20)
+    rows[3], rows[17] = (1e300, 3.5, 1.4, 0.2), (5.1, 3.5, -1e300, 0.2)
+    with shadowing(forest, block) as shadow:
+        shadow.offer(iris, rows, labels, scores)
+        eventually(lambda: compared(block, iris, forest) == 18)
+        eventually(lambda: lost(block, forest)[REFUSED] == 2)
+
+
+def test_an_answer_that_is_no_number(block):
+    """Where the shadow makes NaN, a caller would have got an error: the row counts as refused."""
+    nodes = [*LOGARITHM, handmade.NODES[2]]
+    golden = replace(handmade.MANIFEST.golden, rows=((1.0,), (1.0,)), labels=(0, 0), scores=((0.0, 0.0),) * 2)
+    primary = served(handmade.embed(handmade.graph()), 1)
+    other = served(handmade.embed(handmade.graph(nodes), golden=golden), 2)
+    with shadowing(other, block) as shadow:
+        shadow.offer(primary, *ask(primary, [[-1.0], [1.0], [-2.0]]))
+        eventually(lambda: compared(block, primary, other) == 1)
+        eventually(lambda: lost(block, other)[REFUSED] == 2)
+        shadow.offer(primary, *ask(primary, [[-1.0]]))
+        eventually(lambda: lost(block, other)[REFUSED] == 3)
+
+
+def test_other_classes(block):
+    """Distances go over the classes of both; one that the shadow does not know has no probability there."""
+    primary = served(handmade.embed(handmade.graph()), 1)
+    node = helper.make_node("Where", ["positive", "low", "high"], ["probabilities"])
+    label = helper.make_node("Where", ["positive", "one", "three"], ["found"])
+    flat = helper.make_node("Reshape", ["found", "all"], ["label"])
+    graph = handmade.graph([handmade.NODES[0], node, label, flat], one=[[1]], three=[[3]], all=[-1])
+    golden = replace(handmade.MANIFEST.golden, labels=(3, 1), scores=((0.25, 0.75), (0.75, 0.25)))
+    other = served(handmade.embed(graph, classes=(1, 3), class_names=("one", "three"), golden=golden), 2)
+    with shadowing(other, block) as shadow:
+        shadow.offer(primary, *ask(primary, [[-1.0], [1.0], [1.0]]))
+        eventually(lambda: compared(block, primary, other) == 3)
+    negative, positive = counts(block, primary, other)
+    # Of (0, 1, 3): (.75, .25, 0) against (0, .25, .75), and (.25, .75, 0) against (0, .75, .25).
+    assert [*negative[:BUCKETS]] == [0, 1, 0.75]
+    assert [*positive[:BUCKETS]] == [2, 0, 0.5]
+
+
+@pytest.mark.parametrize("kinds", [("scores", "probabilities"), ("probabilities", "scores")])
+def test_no_probabilities(block, kinds):
+    """Where one of the two has decision scores, labels alone are compared."""
+    outputs = [replace(SCORES, kind=kind) for kind in kinds]
+    data = [handmade.embed(handmade.graph(), outputs=output) for output in outputs]
+    primary, other = served(data[0], 1), served(data[1], 2)
+    with shadowing(other, block) as shadow:
+        shadow.offer(primary, *ask(primary, [[-1.0], [1.0]]))
+        eventually(lambda: compared(block, primary, other) == 2)
+    assert counts(block, primary, other)[:, DISTANCE:].sum() == 0
+
+
+def test_too_much(iris, forest, block):
+    """While rows enough wait, requests are dropped, counted and not held up."""
+    rows, labels, scores = ask(iris, [FLOWER])
+    many = 300_000
+    with shadowing(forest, block, most_rows=10) as shadow:
+        shadow.offer(iris, rows * many, labels * many, np.repeat(scores, many, axis=0))
+        for _ in range(100):
+            shadow.offer(iris, rows, labels, scores)
+        assert lost(block, forest)[DROPPED] == 100
+
+
+def test_its_share(models, iris, forest, block):
+    """Of all requests it takes the share it was given; of those it answered itself, none."""
+    offered, last = ask(iris, [FLOWER]), served(models.path / "iris", 3)
+    with shadowing(forest, block, share=0.3) as shadow:
+        for _ in range(5000):
+            shadow.offer(forest, *offered)
+            shadow.offer(iris, *offered)
+        for _ in range(100):
+            shadow.offer(last, *offered)
+        eventually(lambda: compared(block, last, forest))
+    assert abs(compared(block, iris, forest) - 1500) < 5 * math.sqrt(5000 * 0.3 * 0.7)
+    assert lost(block, forest) == [0, 0]
+
+
+def test_failures_stay_its_own(iris, forest, block, caplog):
+    """What goes wrong is said once; the rows count as refused, and the next are compared."""
+    rows, labels, scores = ask(iris, [FLOWER])
+    unknown = ["a label that iris has not"]
+    with shadowing(forest, block) as shadow, caplog.at_level(logging.ERROR, "unpickled"):
+        shadow.offer(iris, rows, unknown, scores)
+        eventually(lambda: lost(block, forest)[REFUSED] == 1)
+        shadow.offer(iris, rows * 2, unknown * 2, [*scores, *scores])
+        eventually(lambda: lost(block, forest)[REFUSED] == 3)
+        shadow.offer(iris, rows, labels, scores)
+        eventually(lambda: compared(block, iris, forest) == 1)
+    assert [record.message.split(",")[0] for record in caplog.records] == ["version 2 of iris"]
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_it_lets_go(models, iris, block, closed):
+    """Closed, or forgotten by everybody, it ends its thread and frees the model."""
+    found = served(models.path / "forest", 2)
+    freed = weakref.ref(found.model)
+    shadow = Shadow(found, 1.0, 10_000, block)
+    shadow.offer(iris, *ask(iris, [FLOWER]))
+    if closed:
+        shadow.close()
+        shadow.offer(iris, *ask(iris, [FLOWER]))
+    else:
+        del shadow
+    del found
+    eventually(lambda: gc.collect() >= 0 and freed() is None)
+    eventually(lambda: "shadow of iris" not in {thread.name for thread in threading.enumerate()})
+
+
+def test_it_lets_go_of_primaries(models, forest, block):
+    """A version that answers no more is not kept by having been compared."""
+    primary = served(models.path / "iris", 1)
+    freed = weakref.ref(primary.model)
+    with shadowing(forest, block) as shadow:
+        shadow.offer(primary, *ask(primary, [FLOWER]))
+        eventually(partial(compared, block, primary, forest))
+        del primary
+        eventually(lambda: gc.collect() >= 0 and freed() is None)
+
+
+def test_the_interpreter_ends(models):
+    """A process that ends while its shadow is busy ends well, and soon."""
+    line = [sys.executable, "-c", BUSY, models.path / "iris" / "1" / "model.onnx"]
+    ended = subprocess.run(line, cwd=ROOT, capture_output=True, timeout=PATIENCE)
+    assert (ended.returncode, ended.stderr) == (0, b"")
