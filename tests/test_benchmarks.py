@@ -264,7 +264,7 @@ def test_stages_of_every_kind_of_model(models, model):
     from server import Config
     from server.lifecycle.repository import Repository
 
-    found = stages.measure(Repository(Config(models=str(models.path))).find(model), rounds=2)
+    found = stages.measure(Repository(Config(models=str(models.path))), model, rounds=2)
     assert list(found) == list(stages.MEANING)
     assert found["run"] > 0
 

@@ -15,6 +15,7 @@ import pytest
 from conftest import ROOT, end, eventually, free_port, serving
 
 from server import Config, config
+from server.lifecycle import serving as serving_file
 
 README = (ROOT / "README.md").read_text()
 BIN = Path(sys.executable).parent
@@ -61,6 +62,40 @@ def test_two_commands(checkout):
     assert json.loads(answer) == json.loads(blocks("json")[0])
     shown = [line for line in blocks("text")[0].splitlines() if "CPU" not in line or "providers" in line]
     assert [line for line in shown if line not in log.read_text()] == []
+
+
+def test_models_commands(checkout):
+    """They print what the README shows, each line of its table is a command, and its file is no mistake."""
+    subprocess.run(
+        [BIN / "python", "-m", "export", "train", "iris"], cwd=checkout, check=True, capture_output=True
+    )
+    lines = next(block for block in blocks("sh") if "promote" in block)
+    done = subprocess.run(lines, shell=True, cwd=checkout, env=environment(), capture_output=True, text=True)
+    shown = next(block for block in blocks("text") if "parity" in block)
+    assert undated(done.stdout) == undated(shown)
+    helped = subprocess.run(
+        [BIN / "python", "-m", "server", "models", "--help"], cwd=checkout, capture_output=True
+    )
+    assert all(word in helped.stdout.decode() for word in ("list", *COMMANDS))
+    assert serving_file.parse(blocks("toml")[0]).shares() == {3: 0.9, 4: 0.1}
+
+
+COMMANDS = re.findall(r"^\| (?:`list`, )?`(\w+) iris", README, re.M)
+
+
+def undated(text: str) -> str:
+    """Without what depends on the day and on the processor."""
+    return re.sub(r"\d{4}-\d\d-\d\d|\S+e-\d+|\S+ kB", "", text)
+
+
+def test_metrics_table(client):
+    """The table names every metric that is served, and no other."""
+    told = re.findall(r"# TYPE (\w+) (\w+)", client.get("/metrics").text)
+    served = {f"{name}_total" if kind == "counter" else name for name, kind in told}
+    table = README[README.index("## Metrics") :].split("\n\n")[2]
+    assert set(re.findall(r"`(unpickled_\w+)`", table)) == {
+        name.replace("_total_total", "_total") for name in served
+    }
 
 
 def test_from_a_table_to_a_model(checkout):
