@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -165,27 +166,29 @@ def test_writers_do_not_mix(tmp_path):
     assert [number for number in numbers if number < 100] == list(range(100))
 
 
-@pytest.fixture
-def full(tmp_path):
-    """A folder whose files may not grow beyond 600 bytes, which ends in EFBIG half way in a line."""
+@contextmanager
+def full():
+    """No file of this process may grow beyond 600 bytes, its output included: EFBIG half way in a line."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (600, hard))
-    yield tmp_path
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_disk_that_fills_up(full):
+def test_a_disk_that_fills_up(tmp_path):
     """The line that does not fit raises and leaves no half of itself; a shorter one may still fit."""
-    long = record(2, by="x" * 600)
-    history.append(full, record(1))
-    before = lines(full)
-    with pytest.raises(OSError, match="File too large"):
-        history.append(full, long)
-    assert lines(full) == before
-    assert history.append(full, record(3))
-    assert answers(full) == [{"1": 1.0}, {"3": 1.0}]
+    history.append(tmp_path, record(1))
+    before = lines(tmp_path)
+    with full(), pytest.raises(OSError, match="File too large"):
+        history.append(tmp_path, record(2, by="x" * 600))
+    assert lines(tmp_path) == before
+    with full():
+        assert history.append(tmp_path, record(3))
+    assert answers(tmp_path) == [{"1": 1.0}, {"3": 1.0}]
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="mounts a file system")
