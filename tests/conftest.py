@@ -33,6 +33,7 @@ from export import export_pipeline
 from server import Config, create_app
 
 ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
 FLOWER = [5.1, 3.5, 1.4, 0.2]
 FLOWERS = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
 SPECIES = ["setosa", "versicolor", "virginica"]
@@ -78,6 +79,22 @@ def shelve(models: Models, home: Path, *names: str, first: int = 1) -> Path:
     for number, name in enumerate(names, start=first):
         shutil.copytree(models.path / name / "1", home / str(number))
     return home
+
+
+def copied(folder: Path) -> Path:
+    """A copy of the tree, without models, for which everything is installed already."""
+    ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", "build", "*.egg-info")
+    shutil.copytree(ROOT, folder, ignore=ignored)
+    shutil.rmtree(folder / "models" / "iris", ignore_errors=True)
+    (folder / ".venv").mkdir()
+    for stamp in ("serving", "benchmarking", "developing"):
+        (folder / ".venv" / stamp).touch()
+    return folder
+
+
+def environment(**more: str) -> dict[str, str]:
+    """That of a shell in which what is installed here is found."""
+    return {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **more}
 
 
 def people() -> tuple[pd.DataFrame, np.ndarray]:

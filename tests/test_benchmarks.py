@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, end, eventually
+from conftest import BIN, ROOT, copied, end, environment, eventually
 
 from benchmarks import stages
 from benchmarks.errors import BenchmarkError
@@ -58,11 +59,13 @@ def said(running: subprocess.Popen[str]) -> tuple[int, str]:
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
-    """A run of seconds, and what it printed."""
-    folder = tmp_path_factory.mktemp("results")
-    status, text = said(bench("run", *SHORT, f"--results={folder}"))
-    assert status == 0, text
-    return read_all(folder)[0], text
+    """A run of seconds by make, with the options that the README names; what it printed; where it ran."""
+    copy = copied(tmp_path_factory.mktemp("measured") / "copy")
+    (less,) = re.findall(r"`make bench OPTIONS=\"(.*?)\"`", (ROOT / "README.md").read_text())
+    make = ["make", "bench", f"OPTIONS={less} {' '.join(SHORT)}", f"BIN={BIN}"]
+    done = subprocess.run(make, cwd=copy, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return read_all(copy / "benchmarks" / "results")[0], done.stdout + done.stderr, copy
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +76,7 @@ def fitted(tmp_path_factory):
 @pytest.mark.parametrize("server", ["tutorial", FLOOR, OURS])
 def test_everything_is_measured(measured, server):
     """Start, saturation, one connection, latency at half the tutorial's rate and on the ladder, batches."""
-    run, _ = measured
+    run, *_ = measured
     found = [record for record in run.records if record.server == server]
     kinds = {type(record).__name__ for record in found} - {"Stages"}
     assert kinds == {"Start", "Saturation", "Alone", "Latency"} | ({"Batch"} if server != FLOOR else set())
@@ -85,7 +88,7 @@ def test_everything_is_measured(measured, server):
 
 def test_what_a_run_says(measured):
     """It is complete, knows the machine and its versions, and told what it did and how long it takes."""
-    run, text = measured
+    run, text, _ = measured
     assert run.complete
     assert run.failures == []
     assert run.versions["scikit-learn"]
@@ -95,9 +98,18 @@ def test_what_a_run_says(measured):
     assert "min left" in text
 
 
+def test_make_bench_reports(measured):
+    """The figures are kept, and the tables, the page and the README made of them."""
+    run, text, copy = measured
+    results = copy / "benchmarks" / "results"
+    assert f"measured: {results / run.file_name}" in text
+    assert f"wrote {copy / 'README.md'}" in text
+    assert (results / "report.html").is_file()
+
+
 def test_stages_stand_next_to_the_floor(measured):
     """The stages of one request add up, and the CPU time of the floor and of the server is with them."""
-    run, _ = measured
+    run, *_ = measured
     (found,) = (record for record in run.records if type(record).__name__ == "Stages")
     assert list(found.stages) == list(stages.MEANING)
     assert sum(found.stages.values()) == pytest.approx(found.total_us, abs=0.01)

@@ -2,43 +2,29 @@
 
 import importlib.util
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, end, eventually, free_port, serving
+from conftest import BIN, ROOT, copied, end, environment, eventually, free_port, serving
 
 from server import Config, config
 from server.lifecycle import serving as serving_file
 
 README = (ROOT / "README.md").read_text()
-BIN = Path(sys.executable).parent
 
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A copy of the tree for which everything is installed already."""
-    ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", "build", "*.egg-info")
-    copy = Path(shutil.copytree(ROOT, tmp_path / "copy", ignore=ignored))
-    shutil.rmtree(copy / "models" / "iris", ignore_errors=True)
-    (copy / ".venv").mkdir()
-    for stamp in ("serving", "benchmarking", "developing"):
-        (copy / ".venv" / stamp).touch()
-    return copy
+    return copied(tmp_path / "copy")
 
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.S)
-
-
-def environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **more}
 
 
 @pytest.mark.skipif(not shutil.which("make") or not shutil.which("curl"), reason="needs make and curl")
@@ -125,23 +111,6 @@ def test_joblib_line(checkout):
     )
     assert done.returncode == 0, done.stderr
     assert (checkout / "models" / "churn" / "1" / "model.onnx").is_file()
-
-
-@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
-@pytest.mark.skipif(not importlib.util.find_spec("locust"), reason="needs Locust")
-def test_make_bench(checkout):
-    """make bench measures, keeps the figures and reports; less of it where the README's option says so."""
-    (less,) = re.findall(r"`make bench (OPTIONS=.*?)`", README)
-    few = "--servers unpickled --seconds 1 --ladder 100 --batches 1 --unpinned"
-    options = less.replace('"', "") + " " + few
-    before = set((checkout / "benchmarks" / "results").glob("*.json"))
-    command = ["make", "bench", options, f"BIN={BIN}"]
-    done = subprocess.run(command, cwd=checkout, env=environment(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    (made,) = set((checkout / "benchmarks" / "results").glob("*.json")) - before
-    assert f"measured: {made}" in done.stdout
-    assert f"wrote {checkout / 'README.md'}" in done.stdout
-    assert (checkout / "benchmarks" / "results" / "report.html").is_file()
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("locust"), reason="needs Locust")
