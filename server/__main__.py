@@ -1,6 +1,7 @@
 """python -m server: serve the models under models/ over HTTP, or ``models``: say which of them."""
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ from server.errors import ConfigError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; exit status 1 and one line on stderr where something is wrong."""
+    _open_standard_streams()
     given = sys.argv[1:] if arguments is None else arguments
     if list(given[:1]) == ["models"]:
         # tomlkit, which commands need, is nothing for a serving process.
@@ -18,6 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return cli.main(given[1:], os.environ)
     try:
         settings = config.load(given, os.environ)
+        # It means to look at the models again; until there is somebody to do so, it is to end nothing.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         # After the settings: --help and a wrong key should not wait for ONNX Runtime.
         from server import http
 
@@ -25,6 +29,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+
+
+def _open_standard_streams() -> None:
+    """Where one was closed, what is opened next would take its place, and whatever is printed."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 if __name__ == "__main__":

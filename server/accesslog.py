@@ -2,8 +2,9 @@
 
 import logging
 import os
+import select
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,6 +27,7 @@ class AccessLog:
     def __init__(self, application: Application, descriptor: int = STDOUT) -> None:
         self._application = application
         self._descriptor = descriptor
+        self._room = _room(descriptor)
         self._failed = False
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -46,13 +48,24 @@ class AccessLog:
 
     def _write(self, line: dict[str, Any]) -> None:
         try:
+            if not self._room():
+                self._complain("whoever reads it does not keep up")
+                return
             os.write(self._descriptor, dumps(line) + b"\n")
         except OSError as error:
-            if not self._failed:
-                self._failed = True
-                logger.warning(
-                    "the access log cannot be written (%s): requests go on without", error.strerror
-                )
+            self._complain(error.strerror or str(error))
+
+    def _complain(self, reason: str) -> None:
+        if not self._failed:
+            self._failed = True
+            logger.warning("the access log cannot be written (%s): requests go on without", reason)
+
+
+def _room(descriptor: int) -> Callable[[], bool]:
+    """Whether a line can be written without waiting: a pipe is only ready where it takes 4,096 bytes."""
+    waits = select.poll()
+    waits.register(descriptor, select.POLLOUT)
+    return lambda: bool(waits.poll(0))
 
 
 def _line(

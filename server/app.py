@@ -63,7 +63,8 @@ def _add_predictions(app: Flask, repository: Repository, table: Routes) -> None:
         if target is None:
             # It says why not; or the path is spelled in another way.
             found = repository.find(name, version, label)
-            target = table.targets.get(routes.path(found.name, version, label))
+            path = routes.PLAIN if name is None else routes.path(found.name, version, label)
+            target = table.targets.get(path)
         if target is None:
             raise errors.NotReady("what is served changes just now: ask again")
         g.counted = True

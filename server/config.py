@@ -71,13 +71,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     key_header: Annotated[
         str,
         Meta(
-            pattern="^[A-Za-z0-9-]+$",
+            # WSGI has these two elsewhere.
+            pattern="^(?!(?i:content-(type|length))$)[A-Za-z0-9-]+$",
             description="request header that keeps a caller on one version while traffic is split",
         ),
     ] = "X-Request-Key"
-    shadow_rows: Annotated[int, Meta(ge=1, description="most rows that wait for a shadow in one worker")] = (
-        10_000
-    )
+    shadow_rows: Annotated[
+        int,
+        Meta(ge=1, description="most rows that wait for a shadow in one worker, unless one request has more"),
+    ] = 10_000
     access_log: Annotated[bool, Meta(description="one JSON line per request on stdout, without payloads")] = (
         False
     )

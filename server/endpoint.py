@@ -13,6 +13,8 @@ from server.metrics.shadow import Shadow
 from server.metrics.tally import PHASES, Tally
 from server.protocols.native import Native
 
+_TIMING = ", ".join(f"{name};dur=%.4f" for name in (*PHASES, "total"))
+
 
 class Endpoint:
     """Answers the requests of one route with one version, whatever is served next."""
@@ -60,5 +62,6 @@ def _is_answering(frame: FrameType | None) -> bool:
 
 def _timing(*times: float) -> tuple[str, str]:
     """https://www.w3.org/TR/server-timing: durations in milliseconds."""
-    spans = zip((*PHASES, "total"), (*times[:-1], times[0]), (*times[1:], times[-1]), strict=True)
-    return "Server-Timing", ", ".join(f"{name};dur={1000 * (end - start):.4f}" for name, start, end in spans)
+    started, read, decoded, ran, ended = (1000 * time for time in times)
+    spans = (read - started, decoded - read, ran - decoded, ended - ran, ended - started)
+    return "Server-Timing", _TIMING % spans

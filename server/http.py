@@ -16,12 +16,15 @@ from typing import Any, NoReturn
 from granian.constants import Interfaces
 from granian.log import LogLevels
 from granian.server import Server
+from msgspec.structs import replace
 
 from server import address, app, banner, watchdog
 from server.config import Config
 from server.errors import ConfigError
 from server.metrics.counters import Memory
 from server.reloader import Reloader
+
+logger = logging.getLogger("unpickled")
 
 # granian's own messages join ours on stderr.
 _LOGGING = {"loggers": {"_granian": {"handlers": [], "propagate": True}}}
@@ -30,15 +33,15 @@ _LOGGING = {"loggers": {"_granian": {"handlers": [], "propagate": True}}}
 def serve(config: Config) -> int:
     """Serve until SIGTERM or SIGINT; the exit status.
 
-    A worker that ends on its own is replaced, except where its settings are wrong: the whole
-    server then ends with 1.
+    A worker that ends on its own is replaced. The whole server ends with 1 where its settings are wrong,
+    or where a worker ends within seconds of replacing another.
     """
     config = address.claim(config)
     os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals, after_in_child=_start_worker)
     context = multiprocessing.get_context()
     # A worker that is replaced while another still ends needs a block of its own.
     memory = Memory(blocks=2 * config.workers)
-    loader = Loader(config, memory, announcement=context.Semaphore(1), failed=context.Event())
+    loader = Loader(config, memory, context)
     try:
         _server(config).serve(target_loader=loader, wrap_loader=False)
     except SystemExit:
@@ -67,21 +70,25 @@ def _start_worker() -> None:
 class Loader:
     """What granian calls in each worker, after the fork: ONNX Runtime's threads do not survive one."""
 
-    def __init__(self, config: Config, memory: Memory, announcement: Semaphore, failed: Event) -> None:
+    def __init__(self, config: Config, memory: Memory, context: Any) -> None:
         self._config = config
         self._memory = memory
-        self._announcement = announcement
-        self.failed = failed
+        self._announcement: Semaphore = context.Semaphore(1)
+        self._started: Event = context.Event()
+        self.failed: Event = context.Event()
+        # The first worker's default model, for those that replace others: by then there may be several
+        # models. As long as a folder's name can be; no lock, which a killed worker would keep.
+        self._default = context.RawArray("c", 256)
 
     def __call__(self) -> Any:
         # Before any other thread is there: they all leave the signal to the one that waits for it.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
-        try:
-            application = app.create_app(self._config, self._memory)
-        except ConfigError as error:
-            self._end_server(error)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        application = self._application()
         # The first worker speaks for all.
         if self._announcement.acquire(block=False):
+            self._default.value = (application.extensions["unpickled"].default or "").encode()
+            self._started.set()
             text = banner.text(application.extensions["unpickled"])
             threading.Thread(target=_announce, args=(self._config, text), daemon=True).start()
         watchdog.start(self._config, self._memory.claim())
@@ -91,6 +98,27 @@ class Loader:
         gc.collect()
         gc.freeze()
         return application.wsgi_app
+
+    def _application(self) -> Any:
+        """The application. Once a worker has started, the settings are right: another waits for the disk."""
+        told = ""
+        while True:
+            try:
+                return app.create_app(self._settings(), self._memory)
+            except ConfigError as error:
+                if not self._started.is_set():
+                    self._end_server(error)
+                if str(error) != told:
+                    told = str(error)
+                    logger.error("worker %d cannot start, and tries again: %s", os.getpid(), error)
+            time.sleep(1)
+
+    def _settings(self) -> Config:
+        """With the default model of the worker that this one replaces."""
+        default = self._default.value.decode()
+        if not default or self._config.default_model or not (Path(self._config.models) / default).is_dir():
+            return self._config
+        return replace(self._config, default_model=default)
 
     def _end_server(self, error: ConfigError) -> NoReturn:
         """Stop every worker: one that just ended would be replaced, to fail again."""

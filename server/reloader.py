@@ -9,15 +9,11 @@ from contextlib import suppress
 
 from server.lifecycle.repository import Repository
 from server.metrics import tally
-from server.metrics.counters import Block, Key
+from server.metrics.counters import Block
 from server.routes import Routes
 
 logger = logging.getLogger("unpickled")
 
-# Kinds of series whose key goes on with model and version.
-_OF_VERSIONS = {"answered", "failed", "load_failures", "shadow", "shadow_lost"}
-# Prometheus must have seen the last figures of a version before they go.
-_KEPT = 3600.0
 # Seconds until the second look at a file that has just changed: it may still be being written.
 _SETTLING = 0.1
 
@@ -32,7 +28,6 @@ class Reloader:
         self._interval = repository.config.reload_seconds
         self._woken = threading.Event()
         self._released = False
-        self._unused_since: dict[Key, float] = {}
         self._loaded: set[tuple[str, int]] = set()
         self._publish()
 
@@ -76,19 +71,11 @@ class Reloader:
             tally.set_loaded(block, name, version, (name, version) in loaded)
         for name, found in deployments.items():
             tally.set_ready(block, name, bool(found.versions))
-        self._loaded = loaded
-        self._forget()
-
-    def _forget(self) -> None:
-        """End the series of versions that have been out of use for an hour."""
-        used = {(name, str(version)) for name, version in self._loaded}
-        known = self._block.keys()
-        unused = [key for key in known if key[0] in _OF_VERSIONS and key[1:3] not in used]
         now = time.monotonic()
-        self._unused_since = {key: self._unused_since.get(key, now) for key in unused}
-        for key, since in self._unused_since.items():
-            if now - since > _KEPT:
-                self._block.forget(key)
+        for name, version in loaded | self._loaded:
+            tally.set_used(block, name, version, now)
+        tally.forget_outdated(block, now)
+        self._loaded = loaded
 
 
 def _trim() -> None:

@@ -43,6 +43,15 @@ def ask(application, **environ):
     return application({**create_environ(), **environ}, lambda status, headers: None)
 
 
+def test_a_reader_that_stops(pipe, caplog):
+    """Requests do not wait for who does not read; that lines are lost is said once."""
+    application = AccessLog(hello, pipe[1])
+    answers = [ask(application) for _ in range(2000)]
+    assert answers == [[b"hello"]] * 2000
+    assert caplog.text.count("does not keep up") == 1
+    assert len(os.read(pipe[0], 2**20).splitlines()) < 2000
+
+
 def test_a_prediction(log):
     """What was asked, by whom, what answered, how long it took and how much it was."""
     client, read = log

@@ -13,7 +13,7 @@ import server
 # Bottom up: a module imports only from those before it.
 ORDER = [
     "errors", "onnxfile", "artifact", "config", "body", "signature", "model",
-    "lifecycle.serving", "lifecycle.history", "lifecycle.versions", "lifecycle.deployment",
+    "lifecycle.disk", "lifecycle.serving", "lifecycle.history", "lifecycle.versions", "lifecycle.deployment",
     "lifecycle.repository",
     "answer", "metrics.counters", "metrics.tally", "metrics.shadow", "metrics.exposition",
     "protocols.native", "endpoint", "traffic", "routes", "fastpath", "accesslog", "reloader", "app",

@@ -1,6 +1,7 @@
 """python -m server models: what is shown, what a change does to the files, and what is refused."""
 
 import contextlib
+import fcntl
 import json
 import os
 import resource
@@ -62,7 +63,10 @@ def records(folder: Path) -> list[tuple[str, dict[str, float]]]:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    """All but the lock, which is empty."""
+    found = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert found.pop(history.LOCK, b"") == b""
+    return found
 
 
 def spoil(iris: Path, version: int) -> None:
@@ -75,7 +79,9 @@ def other_features(iris: Path, version: int) -> None:
 
 def start(command: str) -> subprocess.Popen[str]:
     """A command as a process, in the models folder."""
-    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from server import __main__; __main__.main()"
+    program = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); from server.__main__ import main; sys.exit(main())"
+    )
     words = [sys.executable, "-c", program, "models", *command.split(), *FLAGS]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -146,30 +152,68 @@ def test_shadow(iris, tell):
     assert written(iris) == Serving(labels={"next": 1})
 
 
-def test_rollback_and_forward(iris, tell):
-    """Back to what was served before, whatever has been exported since, and forward again."""
+def test_a_shadow_is_promoted(iris, tell):
+    """It shadows no longer, whatever it is called by; one that is not promoted goes on."""
+    tell("promote iris 1 --label next")
+    tell("shadow iris next")
+    assert "version 1 shadows 100%" in tell("promote iris 2")[1]
+    told = tell("promote iris next")[1]
+    assert "iris: version 1 is stable and no longer the shadow; version 1 answers /predict. " in told
+    assert written(iris) == Serving(labels={"next": 1, "stable": 1})
+    tell("shadow iris 2")
+    tell("shadow iris 2 --share 0")
+    tell("promote iris 3 --label next")
+    tell("shadow iris next")
+    assert "version 1 is next and no longer the shadow" in tell("promote iris 1 --label next")[1]
+
+
+def test_nothing_asked_for(iris, tell):
+    """A file that has nothing left to ask for is not empty, which would be a mistake."""
+    tell("shadow iris 2")
+    tell("shadow iris 2 --share 0")
+    assert (iris / "serving.toml").read_text() == 'load = "newest"\n'
+
+
+def test_rollback(iris, tell):
+    """Back to what was served before, whatever has been exported since, and no further than that."""
     tell("promote iris 2")
     shutil.copytree(iris / "3", iris / "4")
     status, told = tell("rollback iris")
     assert (status, written(iris)) == (0, Serving(traffic={"3": 1.0}))
     assert "iris: back as from" in told
     assert "(as found); version 3 answers /predict" in told
-    tell("rollback iris")
-    assert written(iris) == Serving(labels={"stable": 2})
-    assert [traffic for _, traffic in records(iris)] == [{"3": 1.0}, {"2": 1.0}] * 2
+    status, told = tell("rollback iris")
+    assert (status, "nothing to go back to" in told) == (1, True)
+    assert records(iris)[-1] == ("rollback", {"3": 1.0})
+
+
+def test_rollback_of_a_canary(iris, tell):
+    """Its weights are taken back one by one, until it is gone."""
+    for weight in ("0.05", "0.5"):
+        tell(f"canary iris 2 --weight {weight}")
+    assert "version 2 5% and version 3 95% of /predict" in tell("rollback iris")[1]
+    assert "version 3 answers /predict" in tell("rollback iris")[1]
+    assert written(iris) == Serving()
+
+
+def test_rollback_is_about_who_answers(iris, tell):
+    """A label that was moved since keeps nobody from going back."""
+    tell("promote iris 2")
+    tell("promote iris 1 --label candidate")
+    assert "version 3 answers /predict" in tell("rollback iris")[1]
+    assert written(iris) == Serving()
 
 
 def test_rollback_restores_everything(iris, tell):
     """Labels, shadow, retired and load, also where the file was edited and no server ran."""
     (iris / "serving.toml").write_text("load = 2\n[labels]\na = 1\n[shadow]\nversion = 'a'\nshare = 0.5")
     tell("promote iris 2")
-    edited = Serving(retired=(3,), labels={"stable": 2})
     (iris / "serving.toml").write_text("retired = [3]\n[labels]\nstable = 2")
     shadow = Shadowing(version=1, share=0.5)
     assert tell("rollback iris")[0] == 0
     assert written(iris) == Serving(load=2, labels={"a": 1, "stable": 2}, shadow=shadow)
     tell("rollback iris")
-    assert written(iris) == edited
+    assert written(iris) == Serving(load=2, labels={"a": 1}, shadow=shadow)
 
 
 def test_rollback_of_a_mistake(iris, tell):
@@ -183,6 +227,28 @@ def test_rollback_of_a_mistake(iris, tell):
     assert tell("rollback iris")[0] == 0
     assert (iris / "serving.toml").read_text().startswith("# # mine\n# [labels\n# stable = 3\n")
     assert written(iris) == Serving(labels={"stable": 2})
+
+
+@pytest.mark.parametrize(
+    "text", ["", f"load = 0x{'F' * 4000}", f"labels{'.a' * 250} = 1", "a = " + "[" * 9000]
+)
+def test_rollback_of_a_strange_file(iris, tell, text):
+    """Whatever it holds."""
+    tell("promote iris 2")
+    (iris / "serving.toml").write_text(text)
+    assert tell("rollback iris")[0] == 0
+    assert written(iris) == Serving(labels={"stable": 2})
+
+
+def test_a_mistake_where_nothing_is_served(iris, tell):
+    """Says so, and that the file has to be repaired or deleted."""
+    (iris / "serving.toml").write_text("[labels")
+    assert "; it is not served" in tell("list")[1]
+    assert "Repair that, or delete serving.toml" in tell("promote iris 2")[1]
+    status, told = tell("rollback iris")
+    assert (status, list(files(iris))) == (1, ["serving.toml"])
+    assert "iris has nothing to go back to: serving.toml is not TOML" in told
+    assert "Repair that, or delete serving.toml" in told
 
 
 def test_retire(iris, tell):
@@ -210,8 +276,11 @@ def test_nothing_to_change(iris, tell):
         ("promote irsi 2", ["there is no model 'irsi'", "did you mean 'iris'?", "It has iris, people"]),
         ("promote ../x 2", ["there is no model"]),
         ("promote iris 9", ["iris has no version 9: it has 3, 2, 1"]),
-        ("promote iris best", ["there is no label 'best'", "stable"]),
-        ("promote iris 2 --label 2", ["label '2'", "starts with a letter"]),
+        ("promote iris best", ["there is no label 'best': the labels are stable"]),
+        ("promote iris 007", ["there is no label '007', and it is no version number: the labels are stable"]),
+        ("promote iris v4", ["there is no label 'v4', and it is no version number"]),
+        ("promote iris 2 --label a/b", ["--label is 'a/b': a label starts with a letter"]),
+        ("promote iris 2 --label 2", ["--label is '2'", "starts with a letter"]),
         ("promote iris 1", ["version 1 is retired", "take it out of retired"]),
         ("canary iris 2 --weight 1", ["--weight is 1", "below 1"]),
         ("canary iris 2 --weight nan", ["--weight is nan"]),
@@ -315,7 +384,7 @@ def test_a_file_that_cannot_be_replaced(iris, tell):
     (iris / "serving.toml").mkdir()
     (iris / "serving.toml" / "x").touch()
     status, told = tell("promote iris 2")
-    assert (status, "serving.toml cannot be read: Is a directory" in told) == (1, True)
+    assert (status, "serving.toml cannot be read: it is a directory" in told) == (1, True)
     with pytest.raises(IsADirectoryError):
         revision.write(iris, "", revision.Deployment(name="iris"), now[0])
     assert history.read(iris) == now
@@ -329,6 +398,38 @@ def test_a_history_that_cannot_be_written(iris, tell):
     assert "history.jsonl cannot be written: Is a directory" in told
 
 
+def test_a_history_that_somebody_locks(iris, tell):
+    """Nothing changes, and nobody waits."""
+    tell("promote iris 1")
+    before = files(iris)
+    with (iris / "history.jsonl").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        status, told = tell("promote iris 2")
+    assert (status, files(iris)) == (1, before)
+    assert "history.jsonl cannot be written: another program has locked it" in told
+
+
+def test_waiting_for_another_change(iris):
+    """It is said, and Ctrl-C ends it without a traceback and without a change."""
+    with history.alone(iris):
+        waiting = start("promote iris 2")
+        assert waiting.stderr.readline() == "another change of iris is under way; waiting (Ctrl-C ends it)\n"
+        waiting.send_signal(signal.SIGINT)
+        assert (*waiting.communicate(timeout=60), waiting.returncode) == ("", "", 130)
+    assert files(iris) == {}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
+def test_the_owner_stays(iris, tell):
+    """What root changes still belongs to whom it belonged to, or to whom the folder belongs to."""
+    os.chown(iris, 1234, 1234)
+    tell("promote iris 1")
+    assert {(iris / name).stat().st_uid for name in files(iris)} == {1234}
+    os.chown(iris / "serving.toml", 4321, 4321)
+    tell("promote iris 2")
+    assert ((iris / "serving.toml").stat().st_uid, (iris / "history.jsonl").stat().st_uid) == (4321, 1234)
+
+
 def test_permissions_and_links_stay(iris, tell):
     """A file shared by a link stays one, and as readable as it was."""
     shared = iris.parent / "shared.toml"
@@ -338,6 +439,13 @@ def test_permissions_and_links_stay(iris, tell):
     tell("promote iris 2")
     assert (iris / "serving.toml").is_symlink()
     assert (shared.read_text(), shared.stat().st_mode & 0o777) == ("[labels]\nstable = 2\n", 0o640)
+
+
+def test_a_provider_that_only_servers_have(iris, tell, monkeypatch):
+    """Commands work where the servers' strict settings cannot be met."""
+    monkeypatch.setenv("UNPICKLED_STRICT", "1")
+    monkeypatch.setenv("UNPICKLED_PROVIDER", "DmlExecutionProvider")
+    assert [tell(line)[0] for line in ("list", "show iris", "promote iris 2")] == [0, 0, 0]
 
 
 def test_two_at_once(iris):
@@ -366,6 +474,18 @@ def test_list(iris, tell):
     ]
     assert "0.9733" in table[1]
     assert max(map(len, table)) <= 100
+
+
+def test_list_of_what_is_no_file(iris, tell):
+    """A pipe in the place of a model is refused, and not waited for; one of a history has no records."""
+    (iris / "3" / "model.onnx").unlink()
+    os.mkfifo(iris / "3" / "model.onnx")
+    os.mkfifo(iris / "history.jsonl")
+    listed = tell("list")[1]
+    assert "version 3 is refused" in listed
+    assert "it is not a file" in listed
+    assert "iris: version 2 answers /predict" in tell("show iris")[1]
+    assert "history.jsonl cannot be read: it is not a file" in tell("rollback iris")[1]
 
 
 def test_show(iris, tell):
@@ -435,6 +555,15 @@ def test_help_teaches(typed, word, capsys):
     assert word in told
     assert "python -m server models rollback iris" in told
     assert max(map(len, told.splitlines())) <= 100
+
+
+def test_wrong_usage(capsys):
+    """Its last line starts as every error does."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["models", "canary", "iris", "2"])
+    told = capsys.readouterr().err
+    assert told.startswith("usage: python -m server models canary")
+    assert told.splitlines()[-1].startswith("error: the following arguments are required: --weight")
 
 
 def test_as_people_type_it(models):

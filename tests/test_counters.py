@@ -135,6 +135,15 @@ def test_nothing_stays_open():
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_gauges_of_the_dead_are_gone():
+    """Whoever takes over a block starts with no gauges, and no zeros in their place."""
+    memory = Memory(blocks=1)
+    with process(memory):
+        assert BUSY in memory.read()
+    memory.claim()
+    assert memory.read() == {TURNED: [1.0]}
+
+
 def test_series_are_kept_apart():
     """A key has the same memory each time, and any text in it comes back."""
     memory = Memory(blocks=1)

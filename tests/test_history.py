@@ -1,5 +1,6 @@
 """history.jsonl: every line whole, nothing told twice, and what was served before the last change."""
 
+import fcntl
 import json
 import multiprocessing
 import os
@@ -98,12 +99,26 @@ def test_a_record_can_be_served_again(then, traffic):
 
 
 def test_what_was_before():
-    """The newest record that differs from the last one; going back twice is going forward."""
+    """The newest record of plain requests that were answered, or shadowed, otherwise."""
     one, two, other = record(1), record(2), record(1, by="somebody else")
     assert history.previous([]) is history.previous([one]) is history.previous([one, other]) is None
     assert history.previous([two, one, other]) is two
     assert history.previous([one, two, one]) is two
     assert history.previous([two, two, one, two]) is one
+    labelled, shadowed = record(2, labels={"candidate": 1}), record(2, shadow=Shadowing(version=1))
+    assert history.previous([one, two, labelled]) is one
+    assert history.previous([one, two, labelled, shadowed]) is labelled
+
+
+def test_each_rollback_goes_further_back():
+    """What was rolled back from is never gone back to; what came after a rollback is."""
+    one, two, three = record(1), record(2), record(3)
+    back_to_one, back_to_two = record(1, by="rollback"), record(2, by="rollback")
+    assert history.previous([one, two, three, back_to_two]) is one
+    assert history.previous([one, two, three, back_to_two, back_to_one]) is None
+    assert history.previous([one, two, back_to_one, three]) is back_to_one
+    assert history.previous([one, two, one, two, back_to_one]) is two
+    assert history.previous([three, back_to_one]) is three
 
 
 def test_strange_lines_are_passed_over(tmp_path):
@@ -208,12 +223,56 @@ def test_a_full_disk(tmp_path):
 
 
 def test_a_file_that_is_none(tmp_path):
-    """A folder in its place is an OSError for both."""
-    (tmp_path / "history.jsonl").mkdir()
-    with pytest.raises(IsADirectoryError):
-        history.read(tmp_path)
-    with pytest.raises(IsADirectoryError):
+    """A folder, a pipe or a device in its place is an OSError for both, and nobody waits."""
+    path = tmp_path / "history.jsonl"
+    for make in (path.mkdir, lambda: os.mkfifo(path), lambda: path.symlink_to("/dev/zero")):
+        make()
+        with pytest.raises(OSError, match="it is"):
+            history.read(tmp_path)
+        with pytest.raises(OSError, match=r"it is not a file|Is a directory"):
+            history.append(tmp_path, record(1), wait=False)
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+def test_a_history_that_somebody_locks(tmp_path):
+    """BlockingIOError for who does not wait, and nothing of the record."""
+    history.append(tmp_path, record(1))
+    with (tmp_path / "history.jsonl").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(BlockingIOError, match="another program has locked it"):
+            history.append(tmp_path, record(2), wait=False)
+    assert answers(tmp_path) == [{"1": 1.0}]
+
+
+def test_one_change_at_a_time(tmp_path):
+    """Within alone() nobody else is; what it is for, records, can be added and taken back in it."""
+    with history.alone(tmp_path) as first, history.alone(tmp_path, wait=False) as second:
+        assert (first, second) == (True, False)
+        assert history.append(tmp_path, record(1), wait=False)
+        history.withdraw(tmp_path, record(1), wait=False)
+    with history.alone(tmp_path, wait=False) as free:
+        assert free
+
+
+def test_a_lock_is_open_for_writing(tmp_path):
+    """As network file systems ask for; where it cannot be, that is an OSError."""
+    with history.alone(tmp_path):
+        held = [path for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+        (lock,) = [path for path in held if os.readlink(path) == str(tmp_path / history.LOCK)]
+        flags = (Path("/proc/self/fdinfo") / lock.name).read_text().split()[3]
+    assert int(flags, 8) & os.O_ACCMODE == os.O_RDWR
+    with pytest.raises(FileNotFoundError), history.alone(tmp_path / "nowhere"):
+        raise AssertionError
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
+def test_new_files_are_the_owners(tmp_path):
+    """What root starts in the folder of a server can be written by that server."""
+    os.chown(tmp_path, 1234, 1235)
+    with history.alone(tmp_path):
         history.append(tmp_path, record(1))
+    found = [(path.stat().st_uid, path.stat().st_gid) for path in tmp_path.iterdir()]
+    assert found == [(1234, 1235)] * 2
 
 
 def test_a_record_is_taken_back(tmp_path):

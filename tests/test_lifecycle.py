@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import shutil
 import weakref
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from conftest import FLOWER, eventually, shelve
 
 from server import Config, create_app
-from server.lifecycle import history
+from server.lifecycle import history, serving
 
 BODY = {"features": FLOWER}
 
@@ -243,15 +244,79 @@ def test_what_is_served_is_deleted(home, caplog, gone):
     assert (answered_by(app), card(app)["refused"], card(app)["mistake"]) == ("2", {}, None)
 
 
+def loop(path: Path) -> None:
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, loop, lambda path: path.symlink_to("/dev/zero")])
 @pytest.mark.parametrize("what", ["2/model.onnx", "serving.toml"])
-def test_unreadable_files(home, what):
-    """What cannot be read changes nothing that is served, and is said."""
+def test_unreadable_files(home, what, make):
+    """What cannot be read, or never ends, holds nobody up and changes nothing that is served; it is said."""
     app = serve(home.parent)
     (home / what).unlink(missing_ok=True)
-    (home / what).mkdir()
+    make(home / what)
     look(app)
     assert answered_by(app) == "2"
     assert card(app)["mistake"] or card(app)["refused"]
+
+
+def test_strange_neighbours(models, home):
+    """Folders that cannot be looked into, or are no versions, harm neither their model nor the others."""
+    for place in (home, home.parent):
+        loop(place / "7")
+        (place / "dangling").symlink_to("nowhere")
+        (place / "caf\udce9").mkdir()
+        (place / str(10**30)).mkdir()
+    app = serve(home.parent)
+    assert answered_by(app, "/models/iris/predict") == "2"
+    assert app.test_client().get("/models").status_code == 200
+
+
+def test_deleted_and_made_anew(models, home):
+    """What arrives after a version has gone is served, be its number lower."""
+    app = serve(home.parent)
+    shutil.rmtree(home)
+    look(app)
+    assert answered_by(app) == "2"
+    shelve(models, home, "iris")
+    look(app)
+    assert answered_by(app) == "1"
+
+
+def test_a_bad_model_arrives(models, home):
+    """A model that comes later and cannot be served leaves the server ready, and says why it is not there."""
+    app = serve(home.parent)
+    file = shelve(models, home.parent / "people", "people") / "1" / "model.onnx"
+    file.write_bytes(b"no model")
+    look(app)
+    ready = app.test_client().get("/readyz")
+    assert (ready.status_code, list(ready.json["refused"])) == (200, ["people"])
+    assert serve(home.parent).test_client().get("/readyz").status_code == 503
+
+
+def test_one_model_cannot_hold_up_the_others(models, home, monkeypatch, caplog):
+    """Something nobody expected, in one folder, is said of that one; the others are followed."""
+    shelve(models, home.parent / "people", "people")
+    app = serve(home.parent, default_model="iris")
+    parse = serving.parse
+    monkeypatch.setattr(serving, "parse", lambda text: {}["oops"] if "people" in text else parse(text))
+    write(home.parent / "people", "# people")
+    write(home, "[labels]\nstable = 1")
+    look(app)
+    look(app)
+    assert (answered_by(app), caplog.text.count("KeyError: 'oops'")) == ("1", 1)
+    assert "the log says how" in app.test_client().get("/models/people").json["mistake"]
+
+
+@pytest.mark.parametrize("text", ["load = 2", "retired = [1, 2]"])
+def test_a_process_that_starts_agrees(home, text):
+    """With those that were there, on what is loaded and what is a mistake."""
+    write(home, 'load = "all"')
+    serve(home.parent)
+    write(home, text)
+    app = serve(home.parent)
+    assert card(app)["versions"] == [1, 2]
+    assert (card(app)["mistake"] is None) == (text == "load = 2")
 
 
 def test_history(home):

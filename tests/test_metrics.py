@@ -4,6 +4,7 @@ import gc
 import multiprocessing
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from time import perf_counter
 
@@ -15,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from server import Config
 from server.app import create_app
+from server.metrics import tally
 from server.metrics.counters import Memory
 from server.metrics.exposition import exposition
 from server.metrics.tally import BUCKETS, Tally
@@ -134,6 +136,12 @@ def test_formats(server):
     assert names == {sample.name for family in parse(plain.text) for sample in family.samples}
 
 
+def test_a_format_that_is_none(server):
+    """Who asks for nonsense gets Prometheus' text."""
+    answer = server.client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=abc"})
+    assert (answer.status_code, answer.content_type[:10]) == (200, "text/plain")
+
+
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed: it comes with Prometheus")
 def test_promtool_has_no_complaint(server):
     """Names, units and order are as Prometheus wants them."""
@@ -226,6 +234,32 @@ def test_any_class_name(server):
     _, text = exposition(memory, server.app.extensions["unpickled"])
     found = [family for family in parse(text.decode()) if family.name == "unpickled_predictions"]
     assert {sample.labels["class"] for sample in found[0].samples} == set(names)
+
+
+def test_versions_out_of_use():
+    """An hour after nobody has them loaded they are told no more; an hour later their memory is free."""
+    block, names = (memory := Memory(blocks=1)).claim(), ("a", "b")
+    for version in (1, 2):
+        Tally(block, "iris", version, "/predict", names, names)
+        tally.set_used(block, "iris", version, 1000.0)
+    tally.set_loaded(block, "iris", 2, True)
+    assert tally.outdated(memory.read(), 1000.0 + 3599) == set()
+    assert tally.outdated(memory.read(), 1000.0 + 3601) == {("iris", "1")}
+    tally.forget_outdated(block, 1000.0 + 7199)
+    assert ("answered", "iris", "1", "/predict", *names) in memory.read()
+    tally.forget_outdated(block, 1000.0 + 7201)
+    assert {key[2] for key in memory.read()} == {"2"}
+
+
+def test_figures_never_go_down(home):
+    """Old versions disappear from /metrics at once, and not worker by worker."""
+    memory = Memory(blocks=1)
+    server = Server(home.parent, memory)
+    tally.set_used(memory.claim(), "iris", 9, time.monotonic() - 3601)
+    Tally(memory.claim(), "iris", 9, "/predict", ("a",), ("a",))
+    assert 'version="9"' not in server.text()
+    tally.set_used(memory.claim(), "iris", 9, time.monotonic())
+    assert 'version="9"' in server.text()
 
 
 def test_applications_keep_to_themselves(home):

@@ -3,8 +3,12 @@
 import http.client
 import json
 import os
+import re
+import shutil
 import signal
+import sys
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -97,6 +101,37 @@ def metrics(server: Serving) -> dict[tuple[str, ...], float]:
     return {(one.name, *(one.labels[name] for name in sorted(one.labels))): one.value for one in samples}
 
 
+def test_keys_meet_one_version(home, tmp_path):
+    """The same key the same version, whichever worker answers; a restart changes nothing of it."""
+    write(home, "[traffic]\n1 = 0.5\n2 = 0.5")
+    met: dict[str, set[str]] = {}
+    for _ in range(2):
+        with serving(tmp_path, *WORKERS, models=home.parent) as server:
+            for number in range(200):
+                met.setdefault(f"user {number % 40}", set()).add(keyed(server, f"user {number % 40}"))
+    assert {len(versions) for versions in met.values()} == {1}
+    assert set.union(*met.values()) == {"1", "2"}
+
+
+def keyed(server: Serving, key: str) -> str:
+    """The version that answers one request, on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+    connection.request("POST", "/predict", BODY, {"X-Request-Key": key})
+    version = connection.getresponse().headers["Model-Version"]
+    connection.close()
+    return version
+
+
+def test_closed_streams(home, tmp_path):
+    """A server whose stdout is closed counts as well: what it prints goes nowhere else."""
+    program = ("sh", "-c", 'exec "$0" "$@" >&-', sys.executable, "-m", "server", "--port", "{port}")
+    with serving(tmp_path, "--access-log", models=home.parent, program=program, wait=False) as server:
+        eventually(server.listens)
+        eventually(lambda: settled(server, "2", 1))
+        assert {server.ask("/predict", BODY.encode())[0] for _ in range(50)} == {200}
+        assert metrics(server)["unpickled_requests_total", "iris", "/predict", "200", "2"] == 50
+
+
 def kill_one(server: Serving) -> None:
     """Until it is replaced."""
     before = server.workers()
@@ -177,12 +212,52 @@ def test_worker_killed_in_the_middle_of_a_reload(home, tmp_path, models):
         right = answers(server)["1"]
         with Load(server) as load:
             write(home, 'load = "all"\n[labels]\nstable = 42')
-            server.process.send_signal(signal.SIGHUP)
-            eventually(lambda: "version 9" not in server.printed())
+            eventually(lambda: server.printed().count("is loaded") > 5)
+            assert "version 3 is loaded" not in server.printed()
             kill_one(server)
             eventually(lambda: settled(server, "42"))
         new = answers(server)["42"]
     assert set(load.answers) == {(200, "1", right), (200, "42", new)}
+    assert load.broken <= 3
+
+
+def test_worker_that_cannot_start_waits(home, tmp_path):
+    """One that is replaced while the default model is away ends nobody, and serves once it is back."""
+    shutil.copytree(home, home.parent / "other")
+    with serving(tmp_path, *WORKERS, "--default-model", "iris", models=home.parent) as server:
+        shutil.move(home, tmp_path / "aside")
+        kill_one(server)
+        eventually(lambda: "tries again" in server.printed())
+        assert server.ask("/predict", BODY.encode())[0] == 200
+        shutil.move(tmp_path / "aside", home)
+        eventually(lambda: settled(server, "2"))
+    assert server.process.returncode == 0
+
+
+def test_a_second_model_does_not_take_the_default_away(home, tmp_path, models):
+    """Neither from the workers that were there, nor from one that replaces another."""
+    with serving(tmp_path, *WORKERS, models=home.parent) as server:
+        shelve(models, home.parent / "people", "people")
+        eventually(lambda: metrics(server).get(("unpickled_model_loaded", "people", "1")) == 2)
+        kill_one(server)
+        eventually(lambda: settled(server, "2"))
+        assert {server.ask("/predict", BODY.encode())[0] for _ in range(30)} == {200}
+
+
+def test_hangup_at_the_start(home, tmp_path):
+    """A SIGHUP that comes before there is anybody to look ends nothing."""
+    with serving(tmp_path, models=home.parent, wait=False) as server:
+        eventually(lambda: hangups(server.process.pid))
+        for _ in range(20):
+            server.process.send_signal(signal.SIGHUP)
+            time.sleep(0.03)
+        eventually(lambda: settled(server, "2", workers=1))
+
+
+def hangups(pid: int) -> bool:
+    """Whether a process does not end at SIGHUP any more: it ignores the signal, or has a handler for it."""
+    masks = re.findall(r"^Sig(?:Ign|Cgt):\s(\w+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return any(int(mask, 16) & 1 for mask in masks)
 
 
 def test_figures_add_up(home, tmp_path):

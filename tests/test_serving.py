@@ -43,7 +43,7 @@ def test_every_part_is_read():
     assert asked.shares() == pytest.approx({3: 0.95, 4: 0.05})
 
 
-@pytest.mark.parametrize("text", ["", "# nothing", "[labels]\n[traffic]", 'load = "newest"'])
+@pytest.mark.parametrize("text", ["# nothing", "[labels]\n[traffic]", 'load = "newest"'])
 def test_every_part_is_optional(text):
     """A file that asks for nothing asks for the newest."""
     assert serving.parse(text) == Serving()
@@ -64,6 +64,23 @@ def test_what_load_may_be(value):
         ("load =\nretired = []", ["not TOML", "line 1"]),
         ("[labels]\nstable = 3\nstable = 4", ["not TOML", "overwrite"]),
         (f"load = {'9' * 5000}", ["not TOML"]),
+        (f"load = 0x{'F' * 4000}", ["load in serving.toml is a value too long to show", "how many"]),
+        (f"load = [0x{'F' * 4000}]", ["load in serving.toml is a value too long to show"]),
+        (f"labels.stable = 0x{'F' * 4000}", ["labels.stable in serving.toml is a value too long to show"]),
+        (f"load = '{'x' * 3_000_000}'", ["longer than 16 KiB", "shorten it"]),
+        (f"load = '{'x' * 9000}'", ["load in serving.toml is 'xxx", "...xxx"]),
+        (f"[shadow]\nversion = 3\n{'x' * 9000} = 3", ["unknown field xxx"]),
+        (f'"{"x" * 9000}\\n" = 3', ["no key"]),
+        (f'[labels]\n"{"x" * 9000}\\n" = 3', ["a label starts"]),
+        (f'[traffic]\n"{"x" * 9000}\\n" = 1', ["there is no label"]),
+        ("[labels]" + "".join(f"\na{number} = 3" for number in range(999)) + "\n[traffic]\nb = 1",
+         ["the labels are a0, a1, a2, a3, a4 and 994 more"]),
+        (f"a{'.a' * 8000} = 1", ["more than 256 dots in line 1"]),
+        (f"labels{'.a' * 250} = 1", ["labels.a in serving.toml is {'a'"]),
+        ("", ["is empty", "delete it", 'load = "newest"']),
+        (" \r\n\t", ["is empty"]),
+        ("\0" * 99, ["not TOML"]),
+        ("load = " + "[" * 300 + "]" * 300, ["load in serving.toml is [[["]),
         ("load = " + "[" * 9999, ["not TOML"]),
         ('load = "newset"', ["load in serving.toml is 'newset'", '"newest", "all"']),
         ("load = 0", ["load in serving.toml is 0", ">= 1", "how many"]),
@@ -78,13 +95,13 @@ def test_what_load_may_be(value):
         ('[labels]\na = 2\nstable = ""', ["labels.stable in serving.toml is ''", "Expected int, got str"]),
         ("[labels]\nv1.2 = 3", ["labels.v1", '"v1.2" = 3']),
         ("[labels]\nstable = -1", ["labels.stable", "-1", ">= 0"]),
-        ("[labels]\n4 = 4", ["label '4'", "starts with a letter"]),
-        ('[labels]\n"a/b" = 4', ["label 'a/b'", "letters, digits"]),
-        ('[labels]\n"ä" = 4', ["label 'ä'"]),
+        ("[labels]\n4 = 4", ["a label in serving.toml is '4': a label starts with a letter"]),
+        ('[labels]\n"a/b" = 4', ["is 'a/b'", "letters, digits"]),
+        ('[labels]\n"ä" = 4', ["is 'ä'"]),
         ("retired = [3]\n[labels]\nstable = 3", ["labels.stable in serving.toml is version 3", "retired"]),
         ("[traffic]\nstable = 1", ["traffic.stable in serving.toml: there is no label 'stable'", "none yet"]),
         ("[labels]\na = 1\n[traffic]\nb = 1", ["no label 'b': the labels are a. Add it, or name a version"]),
-        ("[traffic]\n04 = 1", ["no label '04'"]),
+        ("[traffic]\n04 = 1", ["there is no label '04', and it is no version number: there are none yet"]),
         (f"[traffic]\n{'9' * 5000} = 1", ["no label '999"]),
         ("[traffic]\n3 = 0.9\n4 = 0.05", ["adds up to 0.95", "have to add up to 1"]),
         ("[traffic]\n3 = 0.9\n4 = 0.10001", ["adds up to 1.00001"]),
@@ -103,10 +120,17 @@ def test_what_load_may_be(value):
     ],
 )  # fmt: skip
 def test_mistakes(text, words):
-    """A mistake is named by its key, with what belongs there."""
+    """A mistake is named by its key, with what belongs there, on a line and shortly, however long it is."""
     with pytest.raises(ServingError) as caught:
         serving.parse(text)
     assert all(word in str(caught.value) for word in ["serving.toml", *words]), caught.value
+    assert len(str(caught.value)) < 600
+    assert str(caught.value).isprintable()
+
+
+def test_many_dots_in_a_comment():
+    """They are no key's."""
+    assert serving.parse(f"# {'.' * 300}\nload = 2") == Serving(load=2)
 
 
 def test_shares_of_people_are_rounded():
@@ -129,10 +153,25 @@ def test_the_file_is_read(tmp_path):
     path.write_bytes(b"load = 2 # \xe4")
     with pytest.raises(ServingError, match=r"serving\.toml is not UTF-8 \(byte 11\)"):
         serving.read(tmp_path)
-    path.unlink()
-    path.mkdir()
-    with pytest.raises(ServingError, match="cannot be read: Is a directory"):
+    path.write_bytes("load = 2 # ä\r\n".encode("utf-8-sig"))
+    assert serving.read(tmp_path) == "load = 2 # ä\n"
+    path.write_bytes(b"#" * 16_384)
+    assert len(serving.read(tmp_path) or "") == 16_384
+    path.write_bytes(b"#" * 16_385)
+    with pytest.raises(ServingError, match=r"serving\.toml is longer than 16 KiB"):
         serving.read(tmp_path)
+
+
+def test_what_is_no_file(tmp_path):
+    """A folder, a pipe that nobody writes to, a device without an end: a sentence, at once."""
+    path = tmp_path / "serving.toml"
+    for make in (path.mkdir, lambda: os.mkfifo(path), lambda: path.symlink_to("/dev/zero")):
+        make()
+        with pytest.raises(
+            ServingError, match=r"serving\.toml cannot be read: it is (a directory|not a file)"
+        ):
+            serving.read(tmp_path)
+        path.rmdir() if path.is_dir() else path.unlink()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
@@ -158,6 +197,7 @@ def test_the_same_features():
         (features("a", "c", "d"), "version 4 lacks 'b' and adds 'c', 'd'"),
         (features("b", "a"), r"version 4 takes them in another order \(b, a\)"),
         (features("a") + features("b", kind="category"), "version 4 has another kind of 'b'"),
+        (features("a", "b", *"cdefghijk"), "version 4 adds 'c', 'd', 'e', 'f', 'g' and 4 more"),
     ],
 )
 def test_different_features(other, told):

@@ -227,6 +227,25 @@ def test_too_much(iris, forest, block):
         assert lost(block, forest)[DROPPED] == 100
 
 
+def test_the_bound_is_one(iris, forest, block):
+    """A request that would make more rows wait than may is dropped, however few wait already."""
+    rows, labels, scores = ask(iris, [FLOWER])
+    with shadowing(forest, block, most_rows=100) as shadow:
+        shadow.offer(iris, rows, labels, scores)
+        shadow.offer(iris, rows * 100, labels * 100, np.repeat(scores, 100, axis=0))
+        assert lost(block, forest)[DROPPED] == 1
+
+
+def test_ending_in_the_middle_of_a_request(iris, forest, block):
+    """What a shadow that is closed has not compared is counted as dropped."""
+    rows, labels, scores = ask(iris, [FLOWER])
+    with shadowing(forest, block, most_rows=10) as shadow:
+        shadow.offer(iris, rows * 300_000, labels * 300_000, np.repeat(scores, 300_000, axis=0))
+        eventually(lambda: compared(block, iris, forest))
+    eventually(lambda: lost(block, forest)[DROPPED] == 1)
+    assert compared(block, iris, forest) < 300_000
+
+
 def test_its_share(models, iris, forest, block):
     """Of all requests it takes the share it was given; of those it answered itself, none."""
     offered, last = ask(iris, [FLOWER]), served(models.path / "iris", 3)

@@ -17,12 +17,16 @@ Change = tuple[Serving, str]
 
 
 def promote(shelf: Shelf, word: str, label: str) -> Change:
-    """A version gets a label; with ``stable`` it also gets all traffic."""
-    wanted = shelf.deployment.wanted
+    """A version gets a label; with ``stable`` it also gets all traffic, and shadows no longer."""
+    serving.check_label(label, "--label")
+    now = shelf.deployment
     number = _tried(word, shelf)
-    labels = {**wanted.labels, label: number}
-    traffic = {} if label == STABLE else wanted.traffic
-    return replace(wanted, labels=labels, traffic=traffic), f"version {number} is {label}"
+    labels = {**now.wanted.labels, label: number}
+    traffic = {} if label == STABLE else now.wanted.traffic
+    wanted = replace(now.wanted, labels=labels, traffic=traffic)
+    if _shadows_itself(wanted, [number] if label == STABLE else list(now.traffic)):
+        return replace(wanted, shadow=None), f"version {number} is {label} and no longer the shadow"
+    return wanted, f"version {number} is {label}"
 
 
 def canary(shelf: Shelf, word: str, weight: float) -> Change:
@@ -79,10 +83,18 @@ def retire(shelf: Shelf, word: str) -> Change:
 
 
 def rollback(shelf: Shelf) -> Change:
-    """What was served before the last change; where serving.toml is a mistake, what is served."""
+    """All as it was when /predict was last answered, or shadowed, otherwise than now.
+
+    A step further back each time; a change that left both as they were, such as of another label, is
+    no step. Where serving.toml is a mistake: what is served.
+    """
     now = shelf.deployment
     if now.mistake and now.versions:
         return now.wanted, "as it was before the mistake"
+    if now.mistake:
+        raise ServingError(
+            f"{now.name} has nothing to go back to: {now.mistake}. Repair that, or delete {serving.FILE}"
+        )
     before = _before(shelf)
     told = f"as from {tables.moment(before)} UTC on ({before.by})"
     try:
@@ -95,9 +107,15 @@ def _before(shelf: Shelf) -> Record:
     now = shelf.deployment
     # The history does not know what is served now where the files changed and no server ran.
     found = [deployment.record(now, by="")] if now.versions else []
-    before = history.previous([*history.read(shelf.versions.folder), *found])
+    try:
+        before = history.previous([*history.read(shelf.versions.folder), *found])
+    except OSError as error:
+        raise ServingError(f"{history.FILE} cannot be read: {error.strerror}") from None
     if before is None:
-        raise ServingError(f"{now.name} has nothing to go back to: {history.FILE} knows no other state of it")
+        raise ServingError(
+            f"{now.name} has nothing to go back to, as {history.FILE} knows nothing before this: "
+            "promote a version"
+        )
     return before
 
 
@@ -111,6 +129,10 @@ def _again(record: Record, shelf: Shelf) -> Serving:
     implied = replace(exact, traffic={})
     traffic = deployment.record(shelf.deploy(implied), by="").traffic
     return implied if traffic == record.traffic else exact
+
+
+def _shadows_itself(wanted: Serving, answering: list[int]) -> bool:
+    return wanted.shadow is not None and answering == [wanted.number(wanted.shadow.version)]
 
 
 def _main(now: Deployment, canary: int) -> int:

@@ -12,9 +12,10 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
+from msgspec.structs import replace
 
 from server import answer, config
 from server.commands import changes, revision, tables
@@ -34,7 +35,7 @@ A new version, safely:
   python -m server models shadow iris 4                it runs on every request too; see /metrics
   python -m server models canary iris 4 --weight 0.05  it answers 5% of /predict
   python -m server models promote iris 4               it answers all of it
-  python -m server models rollback iris                and back to what was served before
+  python -m server models rollback iris                and back; once more, a step further back
 
 No server is restarted for it. What is asked for stands in models/<name>/serving.toml, which you
 may edit too; what was served when stands in models/<name>/history.jsonl.
@@ -42,7 +43,10 @@ may edit too; what was served when stands in models/<name>/history.jsonl.
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """One command; exit status 1 and a line on stderr where it is not done, 2 where it is none."""
+    """One command; exit status 1 and a line on stderr where it is not done, 2 where it is none.
+
+    130 where Ctrl-C ended it.
+    """
     parser = _parser()
     if not _is_command(arguments):
         return _teach(parser, arguments)
@@ -50,10 +54,14 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     named = [f"--{key}={value}" for key in ("config", "models") if (value := getattr(flags, key)) is not None]
     try:
         with _quiet():
-            told = flags.run(flags, config.load(named, environ, PROG))
+            # What runs here serves nobody, and need not have what a server has.
+            settings = replace(config.load(named, environ, PROG), strict=False)
+            told = flags.run(flags, settings)
     except UnpickledError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return _print(told)
 
 
@@ -72,6 +80,7 @@ def _show(flags: argparse.Namespace, settings: Config) -> str:
         if number not in shelf.deployment.wanted.retired:
             with contextlib.suppress(ArtifactError):  # it is among the refused then
                 shelf.versions.load(number)
+            shelf.versions.keep(set(shelf.deployment.versions))
     return answer.dumps(tables.document(shelf)).decode() if flags.json else tables.page(shelf)
 
 
@@ -79,7 +88,7 @@ def _change(flags: argparse.Namespace, settings: Config) -> str:
     """Ask for something else, if that can be served; what has changed, in a line."""
     folder = _folder(flags.model, settings)
     try:
-        with history.alone(folder):
+        with _alone(folder):
             shelf = _shelf(folder, settings)
             return _changed(flags, shelf) + _follow(settings)
     except OSError as error:
@@ -88,10 +97,25 @@ def _change(flags: argparse.Namespace, settings: Config) -> str:
         ) from None
 
 
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One command at a time; who has to wait is told so."""
+    with history.alone(folder, wait=False) as free:
+        if free:
+            yield
+            return
+    print(f"another change of {folder.name} is under way; waiting (Ctrl-C ends it)", file=sys.stderr)
+    with history.alone(folder):
+        yield
+
+
 def _changed(flags: argparse.Namespace, shelf: Shelf) -> str:
     now, folder = shelf.deployment, shelf.versions.folder
-    if now.mistake and flags.command != "rollback":
-        raise ServingError(f"{now.mistake}. Repair that, or go back to what is served: rollback {now.name}")
+    if now.mistake and flags.command != history.ROLLBACK:
+        other = (
+            f"go back to what is served: rollback {now.name}" if now.versions else f"delete {serving.FILE}"
+        )
+        raise ServingError(f"{now.mistake}. Repair that, or {other}")
     wanted, told = flags.change(flags, shelf)
     text = revision.rewritten(serving.read(folder) or "", wanted)
     after = shelf.deploy(serving.parse(text))
@@ -225,8 +249,8 @@ _COMMANDS = {
         (_MODEL, _VERSION, _SHARE),
         change=lambda flags, shelf: changes.shadow(shelf, flags.version, flags.share),
     ),
-    "rollback": _Command(
-        "what was served before the last change",
+    history.ROLLBACK: _Command(
+        "who answered /predict before; once more: a step further back",
         (_MODEL,),
         change=lambda flags, shelf: changes.rollback(shelf),
     ),
@@ -238,8 +262,14 @@ _COMMANDS = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(2, f"error: {message}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=PROG,
         description="Who is served, and changing it, while servers run.",
         epilog=_EPILOG,

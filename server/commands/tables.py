@@ -12,6 +12,7 @@ from server.artifact import FILE, Feature, Manifest
 from server.errors import ArtifactError
 from server.lifecycle import history, serving
 from server.lifecycle.deployment import Deployment, Shelf
+from server.lifecycle.disk import opened
 from server.lifecycle.history import Record
 
 # Records of the history that are shown.
@@ -20,20 +21,22 @@ RECENT = 10
 _LONGEST = 40
 
 _Line = dict[str, str]
+# What a file says of itself, its size, and why it cannot be served.
+_Content = tuple[Manifest | None, int | None, str | None]
 
 
 def listing(shelves: Sequence[Shelf]) -> str:
     """All models with their versions, one a line."""
-    found = [row for shelf in shelves for row in versions(shelf)]
-    lines = table([{"model": row["model"], **_version(row)} for row in found])
-    return "\n".join([*lines, *(line for shelf in shelves for line in _remarks(shelf))])
+    found = [(shelf, versions(shelf)) for shelf in shelves]
+    lines = table([{"model": row["model"], **_version(row)} for _, rows in found for row in rows])
+    return "\n".join([*lines, *(line for shelf, rows in found for line in _remarks(shelf, rows))])
 
 
 def page(shelf: Shelf) -> str:
     """One model on a page."""
-    now = shelf.deployment
+    now, rows = shelf.deployment, versions(shelf)
     parts = {
-        "versions, newest first": [*table([_version(row) for row in versions(shelf)]), *_remarks(shelf)],
+        "versions, newest first": [*table([_version(row) for row in rows]), *_remarks(shelf, rows)],
         f"{serving.FILE}, as it is followed": [f"{key}: {value}" for key, value in _asked(now)],
         "features": table([_feature(feature) for feature in _features(now)]),
         f"history, newest first (UTC, at most {RECENT})": table([_record(one) for one in recent(shelf)]),
@@ -103,7 +106,7 @@ def table(lines: Sequence[_Line]) -> list[str]:
 
 def _row(shelf: Shelf, number: int) -> dict[str, Any]:
     now = shelf.deployment
-    manifest, size, reason = _file(shelf.versions.folder / str(number) / FILE)
+    manifest, size, reason = _content(shelf, number)
     if number in shelf.versions.refused:
         reason = shelf.versions.refused[number].reason
     metrics = manifest.training.metrics if manifest else None
@@ -124,10 +127,17 @@ def _row(shelf: Shelf, number: int) -> dict[str, Any]:
     }
 
 
-def _file(path: Path) -> tuple[Manifest | None, int | None, str | None]:
-    """What a file says of itself, its size, and why it cannot be served."""
+def _content(shelf: Shelf, number: int) -> _Content:
+    served = shelf.deployment.versions.get(number)
+    if served is not None:
+        return served.model.manifest, served.size, None
+    return _file(shelf.versions.folder / str(number) / FILE)
+
+
+def _file(path: Path) -> _Content:
     try:
-        data = path.read_bytes()
+        with opened(path) as file:
+            data = file.read()
     except OSError as error:
         return None, None, f"{path} cannot be read: {error.strerror}"
     try:
@@ -156,11 +166,13 @@ def _traffic(row: Mapping[str, Any]) -> str:
     return f"{_percent(row['traffic'])}{', shadow' if row['shadow'] else ''}"
 
 
-def _remarks(shelf: Shelf) -> Iterator[str]:
+def _remarks(shelf: Shelf, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """What is wrong, a line each."""
-    if shelf.deployment.mistake:
-        yield f"{shelf.name}: {shelf.deployment.mistake}; until then, what was served last is served"
-    for row in versions(shelf):
+    now = shelf.deployment
+    if now.mistake:
+        kept = "until then, what was served last is served" if now.versions else "it is not served"
+        yield f"{shelf.name}: {now.mistake}; {kept}"
+    for row in rows:
         if row["refused"] and not row["retired"]:
             yield f"{shelf.name}: version {row['version']} is refused: {row['refused']}"
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from server.artifact import FILE, NAME, Feature
 from server.config import Config
-from server.errors import ArtifactError, ServingError
+from server.errors import ArtifactError, ConfigError, ServingError
 from server.lifecycle import history, serving
 from server.lifecycle.history import Record
 from server.lifecycle.serving import Serving, Shadowing
@@ -26,6 +26,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     ``versions`` are those in memory; with none the model is not served. ``traffic`` are the shares of
     plain requests by version, adding up to 1; ``shadow`` is the version that runs a share of them too.
     ``wanted`` is what was asked for, ``mistake`` why what is asked for now is not followed.
+    ``arrived``: its folder was not there at the start.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     traffic: dict[int, float] = {}
     shadow: tuple[int, float] | None = None
     wanted: Serving = Serving()
+    arrived: bool = False
     refused: tuple[Refused, ...] = ()
     mistake: str | None = None
 
@@ -61,6 +63,7 @@ class Shelf:
         # What serving.toml holds, and what of it is followed.
         self._seen: str | None = None
         self._text: str | None = None
+        self._arrived = patient
         self._recording = recording
         self._unrecorded = False
         self._unwritable = ""
@@ -79,14 +82,26 @@ class Shelf:
             found = self._resolved()
         except (ArtifactError, ServingError) as error:
             found = self._kept(str(error))
-        refused = tuple(self.versions.refused[number] for number in sorted(self.versions.refused))
-        self.deployment = replace(found, refused=refused)
+        except ConfigError:
+            raise
+        except Exception:
+            # Whatever it is, the other models are not to suffer from it.
+            if not before.mistake:
+                logger.exception("model %s: looking at its folder failed", self.name)
+            found = self._kept("looking at its folder failed; the log says how")
+        self.deployment = replace(found, refused=self._refused(found), arrived=self._arrived)
         self.exists = self._is_model()
         self._say(before, self.deployment, existed)
-        self._unrecorded |= self._recording and _differ(before, self.deployment)
+        self._unrecorded |= self._recording and _state(before) != _state(self.deployment)
         if self._unrecorded and self.deployment.versions and not self.deployment.mistake:
             self._record(self.deployment)
         return before != self.deployment or existed != self.exists
+
+    def _refused(self, found: Deployment) -> tuple[Refused, ...]:
+        """Those that matter now: older ones were tried by some processes only."""
+        oldest = min(found.versions, default=0)
+        known = self.versions.refused
+        return tuple(known[number] for number in sorted(known) if number >= oldest)
 
     def _is_model(self) -> bool:
         found = self.deployment
@@ -112,7 +127,7 @@ class Shelf:
         kept = self._by_policy(wanted)
         loaded = kept | named
         if not loaded:
-            if self.deployment.versions:
+            if self.deployment.versions or set(self.versions.numbers) & set(wanted.retired):
                 raise ServingError(f"{serving.FILE} leaves no version to serve: take one out of `retired`")
             return Deployment(name=self.name, wanted=wanted)
         traffic = wanted.shares() or {_plain(wanted, kept or loaded): 1.0}
@@ -179,7 +194,8 @@ class Shelf:
             with history.alone(self._folder, wait=False) as alone:
                 # Else a process that lags behind would record what is past already.
                 if alone and serving.read(self._folder) == self._text:
-                    history.append(self._folder, record(served, by=f"server {socket.gethostname()}"))
+                    made = record(served, by=f"server {socket.gethostname()}")
+                    history.append(self._folder, made, wait=False)
                     self._unrecorded, self._unwritable = False, ""
         except (OSError, ServingError) as error:
             reason = (isinstance(error, OSError) and error.strerror) or str(error)
@@ -212,6 +228,11 @@ def record(served: Deployment, by: str) -> Record:
     )
 
 
+def _state(served: Deployment) -> tuple[object, ...]:
+    """What a history tells apart."""
+    return record(served, by="").state() if served.versions else ()
+
+
 def _differ(before: Deployment, now: Deployment) -> bool:
     return (before.labels, before.traffic, before.shadow) != (now.labels, now.traffic, now.shadow)
 
@@ -224,7 +245,7 @@ def _traffic(served: Deployment) -> str:
 
 
 def _plain(wanted: Serving, loaded: Iterable[int]) -> int:
-    return wanted.labels.get("stable", max(loaded))
+    return wanted.labels.get(serving.STABLE, max(loaded))
 
 
 def _shadow(wanted: Serving) -> tuple[int, float] | None:

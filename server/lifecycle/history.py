@@ -1,10 +1,11 @@
 """history.jsonl: which versions of a model were served when, one JSON object a line, appended only."""
 
+import contextlib
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,12 +14,18 @@ from msgspec import Meta
 
 from server.errors import ServingError
 from server.lifecycle import serving
+from server.lifecycle.disk import opened
 from server.lifecycle.serving import STABLE, Count, Serving, Shadowing, Version
 
 FILE = "history.jsonl"
+# Locked by whoever changes a model. It is empty, and a file, as network file systems lock only what is
+# open for writing, and beside the history, to which every change of it adds.
+LOCK = ".history.lock"
+# Who has written a record that goes back; see previous().
+ROLLBACK = "rollback"
 
 # What flock says on a file system that has no locks.
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF}
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -41,6 +48,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """What makes two records the same: everything but when, and by whom."""
         return (self.load, self.retired, self.labels, self.traffic, self.shadow)
 
+    def answers(self) -> tuple[object, ...]:
+        """What becomes of plain requests: who answers them, and who shadows."""
+        return (self.traffic, self.shadow)
+
     def serving(self) -> Serving:
         """A serving.toml that asks for exactly this, whatever the newest version is by then."""
         stable = {str(self.labels[STABLE]): 1.0} if STABLE in self.labels else {}
@@ -56,17 +67,19 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def read(folder: Path) -> list[Record]:
     """The records of a model, oldest first; OSError where its file is there and cannot be read."""
     try:
-        return _records((folder / FILE).read_bytes())
+        with opened(folder / FILE) as file:
+            return _records(file.read())
     except FileNotFoundError:
         return []
 
 
-def append(folder: Path, record: Record) -> bool:
+def append(folder: Path, record: Record, wait: bool = True) -> bool:
     """Add a record, unless it says what the last one does; whether it was added.
 
-    The line is there whole or, where that raises OSError, not at all.
+    The line is there whole or, where that raises OSError, not at all; BlockingIOError: somebody else
+    has locked the file, and is not waited for.
     """
-    with _locked(folder / FILE) as file:
+    with _locked(folder / FILE, wait) as file:
         lines = _all(file)
         records = _records(lines)
         if records and records[-1].state() == record.state():
@@ -77,18 +90,29 @@ def append(folder: Path, record: Record) -> bool:
         return True
 
 
-def withdraw(folder: Path, record: Record) -> None:
-    """Take back a record that was just appended, if it still is the last one."""
-    with _locked(folder / FILE) as file:
+def withdraw(folder: Path, record: Record, wait: bool = True) -> None:
+    """Take back a record that was just appended, if it still is the last one; OSError as in append."""
+    with _locked(folder / FILE, wait) as file:
         lines, line = _all(file), msgspec.json.encode(record) + b"\n"
         if lines.endswith(line):
             os.ftruncate(file, len(lines) - len(line))
 
 
 def previous(records: Sequence[Record]) -> Record | None:
-    """What was served before the last change: the newest record that differs from the last one."""
-    differing = (record for record in reversed(records) if record.state() != records[-1].state())
-    return next(differing, None)
+    """What a rollback goes back to: the newest record of plain requests answered otherwise.
+
+    What was rolled back from is passed over, so that each rollback goes a step further back.
+    """
+    steps: list[Record] = []
+    for record in records:
+        if record.by == ROLLBACK and any(step.answers() == record.answers() for step in steps):
+            while steps[-1].answers() != record.answers():
+                steps.pop()
+        if not steps or steps[-1].answers() != record.answers():
+            steps.append(record)
+        else:
+            steps[-1] = record
+    return steps[-2] if len(steps) > 1 else None
 
 
 def _records(lines: bytes) -> list[Record]:
@@ -105,28 +129,53 @@ def _decoded(line: bytes) -> list[Record]:
     return [record]
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[int]:
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+@contextlib.contextmanager
+def alone(folder: Path, wait: bool = True) -> Iterator[bool]:
+    """One change to a folder at a time; False where another is under way and is not waited for.
+
+    append() and withdraw() may be called within. OSError where the folder cannot be written to.
+    """
+    file = _open(folder / LOCK)
     try:
-        lock(file)
+        yield _lock(file, wait)
+    finally:
+        os.close(file)
+
+
+def hand_over(file: int, like: Path) -> None:
+    """A new file belongs to whom a folder or a file belongs to, where this process may say so."""
+    with contextlib.suppress(OSError):
+        owner = like.stat()
+        os.fchown(file, owner.st_uid, owner.st_gid)
+
+
+@contextlib.contextmanager
+def _locked(path: Path, wait: bool) -> Iterator[int]:
+    file = _open(path)
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise OSError(errno.EINVAL, "it is not a file", str(path))
+        if not _lock(file, wait):
+            raise BlockingIOError(errno.EAGAIN, "another program has locked it", str(path))
         yield file
     finally:
         os.close(file)
 
 
-@contextmanager
-def alone(folder: Path, wait: bool = True) -> Iterator[bool]:
-    """One change to a folder at a time; False where another is under way and is not waited for."""
-    file = os.open(folder, os.O_RDONLY)
+def _open(path: Path) -> int:
+    """A file to add to; a new one is its folder's owner's: else root's commands lock out the server."""
+    # Not blocking: else a pipe in its place waits for somebody to read it.
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        yield lock(file, wait)
-    finally:
-        os.close(file)
+        file = os.open(path, flags | os.O_EXCL, 0o666)
+    except FileExistsError:
+        return os.open(path, flags, 0o666)
+    hand_over(file, path.parent)
+    return file
 
 
-def lock(file: int, wait: bool = True) -> bool:
-    """Whether an open file or folder is this process's alone now, until it is closed."""
+def _lock(file: int, wait: bool) -> bool:
+    """Whether an open file is this process's alone now, until it is closed."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
@@ -147,6 +196,6 @@ def _write(file: int, line: bytes, size: int) -> None:
         while line:
             line = line[os.write(file, line) :]
         os.fsync(file)
-    except OSError:
+    except BaseException:
         os.ftruncate(file, size)
         raise

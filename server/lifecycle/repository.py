@@ -9,6 +9,7 @@ from pathlib import Path
 
 from server.config import Config
 from server.errors import ConfigError, NotReady, UnknownModel
+from server.lifecycle import disk
 from server.lifecycle.deployment import Deployment, Shelf
 from server.lifecycle.serving import VERSION
 from server.lifecycle.versions import Served
@@ -37,9 +38,9 @@ class Repository:
 
     @property
     def ready(self) -> bool:
-        """Whether every model found is served, and there is one."""
-        found = self.deployments.values()
-        return bool(found) and all(deployment.versions for deployment in found)
+        """Whether every model found at the start is served, and there is one; others need not be."""
+        expected = [found for found in self.deployments.values() if found.versions or not found.arrived]
+        return bool(expected) and all(found.versions for found in expected)
 
     @property
     def settled(self) -> bool:
@@ -179,10 +180,9 @@ def folders(config: Config) -> list[Path]:
     """Where models may be; ConfigError where there is no such folder."""
     root = Path(config.models)
     try:
-        found = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+        return disk.folders(root)
     except OSError as error:
         raise ConfigError(
             f"the models folder {str(root)!r} cannot be read ({error.strerror}): "
             "export a model with `python -m export train iris`, or name another folder with --models"
         ) from None
-    return found

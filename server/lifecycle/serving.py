@@ -3,7 +3,7 @@
 import difflib
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from server.artifact import Feature
 from server.errors import ServingError
+from server.lifecycle.disk import opened
 
 FILE = "serving.toml"
 # The label that answers plain /predict where there is no traffic.
@@ -25,6 +26,13 @@ Count = Annotated[int, Meta(ge=1, lt=10**18)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 # How far from 1 shares may add up: those of people are rounded.
 _TOLERANCE = 1e-6
+# Bytes of a file; dots of a line, as the time to read a key grows with the square of its parts.
+_LONGEST = 16_384
+_DOTS = 256
+# Letters of a value or a message in a sentence, and names in a list.
+_SHOWN = 80
+_TOLD = 200
+_FEW = 5
 
 
 class Shadowing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,8 +70,9 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         if VERSION.fullmatch(word):
             return int(word)
         if word not in self.labels:
-            known = f"the labels are {', '.join(self.labels)}" if self.labels else "there are none yet"
-            raise ServingError(f"there is no label {word!r}: {known}")
+            known = f"the labels are {_few(self.labels)}" if self.labels else "there are none yet"
+            number = ", and it is no version number" if any(map(str.isdigit, word)) else ""
+            raise ServingError(f"there is no label {_shown(word)}{number}: {known}")
         return self.labels[word]
 
     def required(self) -> tuple[int, ...]:
@@ -95,21 +104,31 @@ _TYPES: dict[str, Any] = get_type_hints(Serving, include_extras=True)
 def read(folder: Path) -> str | None:
     """The text of a model's serving.toml, None where there is none; ServingError: it cannot be read."""
     try:
-        return (folder / FILE).read_text("utf-8")
+        with opened(folder / FILE) as file:
+            data = file.read(_LONGEST + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ServingError(f"{FILE} cannot be read: {error.strerror}") from None
+    _check_length(data)
+    try:
+        # Some editors start a file with a byte order mark.
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise ServingError(f"{FILE} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
 
 
 def parse(text: str) -> Serving:
     """What a serving.toml asks for; ServingError names the key that is wrong, and what belongs there."""
+    if not text.strip():
+        # Such as a file that is just being written anew, or was lost: all that it asked for would be too.
+        raise ServingError(f'{FILE} is empty: delete it to serve the newest, or write load = "newest"')
+    _check_length(text.encode(errors="replace"))
+    _check_dots(text)
     try:
         table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ServingError(f"{FILE} is not TOML: {error}") from None
+        raise ServingError(f"{FILE} is not TOML: {_cut(str(error), _TOLD)}") from None
     for key in table:
         _known(key)
     serving = Serving(**{key: _converted(key, value) for key, value in table.items()})
@@ -120,11 +139,7 @@ def parse(text: str) -> Serving:
 def check(serving: Serving) -> None:
     """ServingError where the parts of a file contradict each other, or name what is not there."""
     for label in serving.labels:
-        if not LABEL.fullmatch(label):
-            raise ServingError(
-                f"label {label!r} in {FILE} is none: a label starts with a letter "
-                "and has letters, digits, '.', '_' and '-'"
-            )
+        check_label(label, f"a label in {FILE}")
     if serving.load == ():
         raise ServingError(f"load in {FILE} is []: name a version in it, or leave load out")
     total = sum(serving.traffic.values())
@@ -132,6 +147,15 @@ def check(serving: Serving) -> None:
         raise ServingError(f"traffic in {FILE} adds up to {total:.9g}: its shares have to add up to 1")
     for place, word in serving.named():
         _check_version(serving, place, word)
+
+
+def check_label(label: str, place: str) -> None:
+    """ServingError where a label is none, with the place that it stands in."""
+    if not LABEL.fullmatch(label):
+        raise ServingError(
+            f"{place} is {_shown(label)}: a label starts with a letter "
+            "and has letters, digits, '.', '_' and '-'"
+        )
 
 
 def check_features(versions: Mapping[int, Sequence[Feature]]) -> None:
@@ -146,11 +170,24 @@ def check_features(versions: Mapping[int, Sequence[Feature]]) -> None:
             )
 
 
+def _check_length(data: bytes) -> None:
+    if len(data) > _LONGEST:
+        raise ServingError(f"{FILE} is longer than {_LONGEST // 1024} KiB, which none has to be: shorten it")
+
+
+def _check_dots(text: str) -> None:
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.count(".") > _DOTS and not line.lstrip().startswith("#"):
+            raise ServingError(
+                f"{FILE} has more than {_DOTS} dots in line {number}: no key has so many parts"
+            )
+
+
 def _known(key: str) -> None:
     if key not in _TYPES:
         near = difflib.get_close_matches(key, _TYPES, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ServingError(f"{key!r} in {FILE} is no key: {hint}The keys are {', '.join(_TYPES)}")
+        raise ServingError(f"{_shown(key)} in {FILE} is no key: {hint}The keys are {', '.join(_TYPES)}")
 
 
 def _converted(key: str, value: Any) -> Any:
@@ -167,17 +204,19 @@ def _convert(place: str, key: str, value: Any, shown: Any) -> Any:
     except msgspec.ValidationError as error:
         complaint = str(error).replace("`", "").replace(" - at $[...]", "")
         description = next(part.description for part in get_args(_TYPES[key]) if isinstance(part, Meta))
-        raise ServingError(f"{place} in {FILE} is {shown!r}: {complaint}. It is {description}") from None
+        raise ServingError(
+            f"{_cut(place)} in {FILE} is {_shown(shown)}: {_cut(complaint, _TOLD)}. It is {description}"
+        ) from None
 
 
 def _check_version(serving: Serving, place: str, word: int | str) -> None:
     try:
         number = serving.number(word)
     except ServingError as error:
-        raise ServingError(f"{place} in {FILE}: {error}. Add it, or name a version") from None
+        raise ServingError(f"{_cut(place)} in {FILE}: {error}. Add it, or name a version") from None
     if number in serving.retired:
         raise ServingError(
-            f"{place} in {FILE} is version {number}, which is retired: "
+            f"{_cut(place)} in {FILE} is version {number}, which is retired: "
             "name another, or take it out of retired"
         )
 
@@ -190,7 +229,28 @@ def _difference(one: Sequence[Feature], other: Sequence[Feature]) -> str:
         ("adds", [name for name in theirs if name not in mine]),
         ("has another kind of", [name for name in mine if theirs.get(name, mine[name]) != mine[name]]),
     ]
-    told = [f"{verb} {', '.join(map(repr, names))}" for verb, names in changes if names]
+    told = [f"{verb} {_few([_shown(name) for name in names])}" for verb, names in changes if names]
     if not told and list(mine) != list(theirs):
-        told = [f"takes them in another order ({', '.join(theirs)})"]
+        told = [f"takes them in another order ({_few([_cut(name) for name in theirs])})"]
     return " and ".join(told)
+
+
+def _few(names: Collection[str]) -> str:
+    """Names in a sentence, the first of many."""
+    more = len(names) - _FEW
+    return ", ".join(list(names)[:_FEW]) + (f" and {more} more" if more > 0 else "")
+
+
+def _shown(value: Any) -> str:
+    """A value in a sentence."""
+    try:
+        return _cut(repr(value))
+    except (ValueError, RecursionError):  # a number of thousands of digits, lists in lists in lists
+        return "a value too long to show"
+
+
+def _cut(text: str, longest: int = _SHOWN) -> str:
+    """A text in a sentence: one line, without the middle where it is long."""
+    line = "".join(letter if letter.isprintable() else "?" for letter in text)
+    end = longest // 3
+    return line if len(line) <= longest else f"{line[: longest - end - 3]}...{line[-end:]}"

@@ -12,12 +12,13 @@ from server import model
 from server.artifact import FILE
 from server.config import Config
 from server.errors import ArtifactError, ProviderError
+from server.lifecycle import disk
 from server.lifecycle.serving import VERSION
 from server.model import Model
 
 logger = logging.getLogger("unpickled")
 
-# A file is read again, to see whether its content is still the same, at no more than this rate.
+# Each file is read again, to see whether its content is still the same, at no more than this rate.
 _BYTES_PER_SECOND = 4_000_000
 
 # Inode, size and times: where they differ the content may.
@@ -45,11 +46,12 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _File:
-    """One model.onnx, as it was when last looked at; ``sha256`` is of the content tried last."""
+    """One model.onnx as it was at the last look, there ``since`` so many; ``sha256`` was tried last."""
 
-    def __init__(self, stamp: _Stamp, settled: bool) -> None:
+    def __init__(self, stamp: _Stamp, settled: bool, since: int) -> None:
         self.stamp = stamp
         self.settled = settled
+        self.since = since
         self.stale = True
         self.sha256 = ""
         self.checked = 0.0
@@ -71,14 +73,22 @@ class Versions:
         self.failures: list[int] = []
         self._config = config
         self._files: dict[int, _File] = {}
+        # Loaded, and not on disk since so many looks.
+        self._gone: dict[int, int] = {}
         self._patient = patient
         self._looks = 0
 
     @property
     def numbers(self) -> list[int]:
-        """Versions to choose from, newest first: whole on disk, or in memory."""
+        """Versions to choose from, newest first: whole on disk, or in memory.
+
+        What is in memory only comes after what has arrived since its file went.
+        """
         whole = {number for number, file in self._files.items() if file.settled}
-        return sorted(whole | self.loaded.keys(), reverse=True)
+        arrived = max((self._files[number].since for number in whole), default=0)
+        outdated = {number for number, gone in self._gone.items() if gone <= arrived}
+        newest = sorted(whole | self.loaded.keys(), reverse=True)
+        return sorted(newest, key=outdated.__contains__)
 
     @property
     def settled(self) -> bool:
@@ -90,12 +100,18 @@ class Versions:
         found = self._on_disk()
         for number in found:
             self._look_at(number)
+        for number in found & self._gone.keys():
+            del self._gone[number]
         for number in self._files.keys() - found:
-            del self._files[number]
-            self.refused.pop(number, None)
-            if number in self.loaded:
-                self._refuse(number, "its folder is gone: a server that restarts cannot serve it")
+            self._lose(number)
         self._looks += 1
+
+    def _lose(self, number: int) -> None:
+        del self._files[number]
+        self.refused.pop(number, None)
+        if number in self.loaded:
+            self._gone[number] = self._looks
+            self._refuse(number, "its folder is gone: a server that restarts cannot serve it")
 
     def load(self, number: int) -> Served:
         """A version, verified; ArtifactError says why it cannot be served.
@@ -118,22 +134,24 @@ class Versions:
             if number in self._files:
                 self._files[number].stale = True
             else:
+                self._gone.pop(number, None)
                 self.refused.pop(number, None)
 
     def _on_disk(self) -> set[int]:
         try:
-            names = [entry.name for entry in os.scandir(self.folder) if entry.is_dir()]
+            entries = [entry for entry in os.scandir(self.folder) if VERSION.fullmatch(entry.name)]
         except OSError as error:
             raise ArtifactError(f"{self.folder} cannot be read: {error.strerror}") from None
-        return {int(name) for name in names if VERSION.fullmatch(name)}
+        return {int(entry.name) for entry in entries if disk.is_folder(Path(entry.path))}
 
     def _look_at(self, number: int) -> None:
         stamp = self._stamp(number)
         file = self._files.get(number)
         if file is None:
-            self._files[number] = _File(stamp, settled=not self._patient and self._looks == 0)
+            self._files[number] = _File(stamp, not self._patient and self._looks == 0, self._looks)
         elif file.stamp != stamp:
             file.stamp, file.settled, file.stale = stamp, False, True
+            file.since = self._looks
         else:
             file.settled = True
             file.stale = file.stale or self._content_changed(number, file)
@@ -145,7 +163,7 @@ class Versions:
             return False
         file.checked = now
         try:
-            with self._path(number).open("rb") as stream:
+            with disk.opened(self._path(number)) as stream:
                 return hashlib.file_digest(stream, "sha256").hexdigest() != file.sha256
         except OSError:
             return True
@@ -177,6 +195,8 @@ class Versions:
             size=len(data),
             load_seconds=round(time.perf_counter() - started, 4),
         )
+        if self._patient or self._looks > 1:
+            logger.info("model %s version %d is loaded (sha256 %.12s)", self.name, number, sha256)
 
     def _is_known(self, number: int, sha256: str, file: _File) -> bool:
         """Whether this content has been tried: it is loaded, or refused as it was."""
@@ -190,7 +210,7 @@ class Versions:
     def _read(self, number: int, file: _File) -> bytes:
         path = self._path(number)
         try:
-            with path.open("rb") as stream:
+            with disk.opened(path) as stream:
                 file.stamp = _stamp_of(os.fstat(stream.fileno()))
                 file.checked = time.monotonic()
                 return stream.read()
@@ -208,7 +228,7 @@ class Versions:
     def _stamp(self, number: int) -> _Stamp:
         try:
             # Opened, as network file systems look at the server's attributes only then.
-            with self._path(number).open("rb") as stream:
+            with disk.opened(self._path(number)) as stream:
                 return _stamp_of(os.fstat(stream.fileno()))
         except OSError:
             return _MISSING

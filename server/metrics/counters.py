@@ -70,7 +70,7 @@ class Memory:
             if self._claimed is None or self._owner != os.getpid():
                 self._number = self._lock_block()
                 self._owner = os.getpid()
-                self._claimed = Block(self, self._part(self._number))
+                self._claimed = Block(self, self._part(self._number), self._number)
             return self._claimed
 
     def read(self) -> dict[Key, list[float]]:
@@ -153,7 +153,8 @@ class _Entry(NamedTuple):
 class Block:
     """The numbers that this process alone writes."""
 
-    def __init__(self, memory: Memory, part: memoryview) -> None:
+    def __init__(self, memory: Memory, part: memoryview, number: int | None) -> None:
+        self.number = number
         # With the memory, its lock would go.
         self._memory = memory
         self._part = part
@@ -201,12 +202,12 @@ class Block:
 
     def _take_over(self) -> None:
         for entry in _entries(self._part, self._words):
-            if entry.generation % 2 == 0:
+            if entry.gauge and entry.generation % 2:
+                self._words[entry.place] += 1
+            if entry.gauge or entry.generation % 2 == 0:
                 self._free.append((entry, None))
                 continue
             self._entries[entry.key] = entry
-            if entry.gauge:
-                self._clear(entry)
 
     def _add(self, packed: bytes, size: int, gauge: bool) -> _Entry | None:
         entry = self._reuse(packed, size, gauge) or self._append(packed, size, gauge)
@@ -245,7 +246,9 @@ class Block:
     def _unread(self, key: Key, size: int) -> Numbers:
         if not self._full:
             self._full = True
-            logger.error("the memory for counters is full: %s and what comes after it is not counted", key)
+            logger.error(
+                "the memory for counters is full: %s and what comes after it is not counted", key[:4]
+            )
         return memoryview(bytearray(size * _WORD)).cast("d")
 
 
@@ -282,9 +285,12 @@ def _unpack(packed: bytes) -> Key:
 def _anonymous_file(size: int) -> int:
     """Descriptor of a file of zeros without a name."""
     if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("counters")
+        file = os.memfd_create("counters")
     else:
-        with tempfile.TemporaryFile() as file:
-            descriptor = os.dup(file.fileno())
+        with tempfile.TemporaryFile() as temporary:
+            file = os.dup(temporary.fileno())
+    # Never one of the standard streams, should one of them be closed: what is printed would count.
+    descriptor = fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(file)
     os.truncate(descriptor, size)
     return descriptor

@@ -3,6 +3,7 @@
 import os
 import resource
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
@@ -15,7 +16,7 @@ from server.lifecycle.deployment import Deployment
 from server.lifecycle.repository import Repository
 from server.metrics import shadow
 from server.metrics.counters import Key, Memory
-from server.metrics.tally import BUCKETS, CLASS, PHASE, PHASES, SECONDS
+from server.metrics.tally import BUCKETS, CLASS, OF_VERSIONS, PHASE, PHASES, SECONDS, outdated
 
 # Values of a metric's labels, in their order -> what it measures.
 _Totals = Mapping[tuple[str, ...], float]
@@ -31,7 +32,10 @@ def exposition(memory: Memory, repository: Repository, accept: str | None = None
     The figures are those of all processes, what is refused and how traffic is split is as this
     one's ``repository`` has it.
     """
-    encode, content_type = choose_encoder(accept or "")
+    try:
+        encode, content_type = choose_encoder(accept or "")
+    except (TypeError, ValueError):  # a version that is none
+        encode, content_type = choose_encoder("")
     return content_type, encode(_Figures(memory, repository.deployments))
 
 
@@ -43,9 +47,7 @@ class _Figures(Collector):
         self._deployments = list(deployments.values())
 
     def collect(self) -> Iterator[Metric]:
-        kinds: dict[str, _Series] = defaultdict(list)
-        for (kind, *rest), numbers in self._memory.read().items():
-            kinds[kind].append((tuple(rest), numbers))
+        kinds = self._kinds()
         workers = self._memory.workers()
         yield from _requests(kinds["answered"], kinds["failed"], kinds["other"])
         yield from _predictions(kinds["answered"])
@@ -54,6 +56,16 @@ class _Figures(Collector):
         yield from _plans(self._deployments)
         yield from _comparisons(kinds[shadow.PAIR])
         yield from _losses(kinds[shadow.LOST])
+
+    def _kinds(self) -> Mapping[str, _Series]:
+        """Series by their kind, without those of versions that have long been out of use."""
+        kinds: dict[str, _Series] = defaultdict(list)
+        found = self._memory.read()
+        hidden = outdated(found, time.monotonic())
+        for (kind, *rest), numbers in found.items():
+            if kind not in OF_VERSIONS or tuple(rest[:2]) not in hidden:
+                kinds[kind].append((tuple(rest), numbers))
+        return kinds
 
 
 def _requests(answered: _Series, failed: _Series, other: _Series) -> Iterator[Metric]:

@@ -49,10 +49,10 @@ _CHUNK = 256
 class Shadow:
     """Compares a version with those that answer, off the path of requests.
 
-    ``share`` of the requests offered are taken; while ``most_rows`` rows wait, the others are
-    dropped and counted. Counts, in series of the block: rows with the same and another label and
-    total variation distances of the probabilities, per class answered; requests dropped; rows that
-    the shadow refuses, or fails on.
+    ``share`` of the requests offered are taken; what would make more than ``most_rows`` rows wait is
+    dropped and counted, but for a request that waits alone. Counts, in series of the block: rows with
+    the same and another label and total variation distances of the probabilities, per class answered;
+    requests dropped; rows that the shadow refuses, or fails on.
     """
 
     def __init__(self, served: Served, share: float, most_rows: int, block: Block) -> None:
@@ -73,7 +73,7 @@ class Shadow:
         if random() >= self._share or primary.version == self._version:
             return
         count = len(rows)
-        if self._waiting >= self._most_rows:
+        if self._waiting and self._waiting + count > self._most_rows:
             self._lost[DROPPED] += 1.0
             return
         # No lock: see counters.py.
@@ -92,6 +92,8 @@ class Shadow:
             count = len(chunk)
             self._waiting -= count
             comparison.count(chunk)
+        if next(cases, None) is not None:  # it has to end in the middle of a request
+            self._lost[DROPPED] += 1.0
 
     def drop(self) -> None:
         """Let go of all that waits."""

@@ -7,6 +7,7 @@ A key begins with the kind of the series:
     ("other", route, status)                            requests that no version answered
     ("load_failures", model, version)
     ("loaded", model, version)   ("ready", model)   ("in_flight",)       gauges
+    ("used", model, version, block)                 time.monotonic() when it was last seen loaded
 
 What adds up from these (requests, rows, seconds in all) has no number of its own: a request of one
 row touches six.
@@ -14,15 +15,21 @@ row touches six.
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 
-from server.metrics.counters import Block, Numbers
+from server.metrics.counters import Block, Key, Numbers
 
 # Upper bounds of the durations that are told apart, in seconds; what is longer has a bucket too.
 BUCKETS = (50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5,
            1.0, 2.5, 5.0, 10.0)  # fmt: skip
 PHASES = ("read", "decode", "run", "encode")
+
+# Kinds of series that end some time after their version, the second and third part of the key.
+OF_VERSIONS = {"answered", "failed", "shadow", "shadow_lost"}
+# Seconds for which they are told: Prometheus must have seen the last of them. Each process lets go of them
+# later, so that all of it disappears at once: a sum that loses a part would look like a new beginning.
+_TOLD, _KEPT = 3600.0, 7200.0
 
 # Where things stand in "answered" and "failed".
 PHASE = len(BUCKETS) + 1
@@ -119,6 +126,30 @@ def set_loaded(block: Block, model: str, version: int, loaded: bool) -> None:
         block.series(key, 1, gauge=True)[0] = 1.0
     else:
         block.forget(key)
+
+
+def set_used(block: Block, model: str, version: int, now: float) -> None:
+    """A version has been seen loaded at ``now``, in seconds of time.monotonic(), which processes share."""
+    block.series(("used", model, str(version), str(block.number)), 1)[0] = now
+
+
+def outdated(found: Mapping[Key, Sequence[float]], now: float) -> set[tuple[str, ...]]:
+    """(model, version) of those that nobody has loaded, nor has had for an hour."""
+    used: dict[tuple[str, ...], float] = {}
+    for key, (last, *_) in found.items():
+        if key[0] == "used" and ("loaded", *key[1:3]) not in found:
+            used[key[1:3]] = max(last, used.get(key[1:3], 0.0))
+    return {version for version, last in used.items() if now - last > _TOLD}
+
+
+def forget_outdated(block: Block, now: float) -> None:
+    """Let go of the series of versions that this process has not seen loaded for two hours."""
+    known = block.keys()
+    ended = {key[1:3] for key in known if key[0] == "used" and now - block.series(key, 1)[0] > _KEPT}
+    ended -= {key[1:3] for key in known if key[0] == "loaded"}
+    for key in known:
+        if key[1:3] in ended and key[0] in {"used", *OF_VERSIONS}:
+            block.forget(key)
 
 
 def set_ready(block: Block, model: str, ready: bool) -> None:
