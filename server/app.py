@@ -152,7 +152,7 @@ def _listing(repository: Repository) -> list[dict[str, Any]]:
 
 
 def _unserved(found: Deployment) -> dict[str, Any]:
-    version = found.refused[-1].version if found.refused else None
+    version = max(found.refused, default=None)
     return {"name": found.name, "version": version, "ready": False, "reason": found.reason}
 
 
@@ -176,7 +176,7 @@ def _service(found: Deployment) -> dict[str, Any]:
         "labels": found.labels,
         "traffic": {str(number): share for number, share in found.traffic.items()},
         "shadow": None if found.shadow is None else {"version": found.shadow[0], "share": found.shadow[1]},
-        "refused": {str(refused.version): refused.reason for refused in found.refused},
+        "refused": {str(number): reason for number, reason in found.refused.items()},
         "mistake": found.mistake,
     }
 

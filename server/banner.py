@@ -69,7 +69,7 @@ def _service(deployment: Deployment) -> list[str]:
     if deployment.shadow is not None:
         number, share = deployment.shadow
         lines.append(f"    shadow     version {number} runs {share:.4g} of it too")
-    lines += [f"    not served version {refused.version}: {refused.reason}" for refused in deployment.refused]
+    lines += [f"    not served version {number}: {reason}" for number, reason in deployment.refused.items()]
     return lines + ([f"    MISTAKE    {deployment.mistake}"] if deployment.mistake else [])
 
 

@@ -6,7 +6,7 @@ Flags win over ``UNPICKLED_...`` variables, those over the TOML file, that over 
 import argparse
 import difflib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -109,6 +109,12 @@ def load(
     return Config(**values)
 
 
+def hint(word: str, known: Iterable[str]) -> str:
+    """The known word that may have been meant, as the start of a sentence; nothing where none is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {near[0]!r}? " if near else ""
+
+
 # One layer: (where the value stands, field, value) each.
 _Layer = list[tuple[str, str, Any]]
 
@@ -143,10 +149,9 @@ def _flags(flags: Mapping[str, Any]) -> _Layer:
 def _known(key: str, place: str, spelled: str | None = None) -> str:
     if key in FIELDS:
         return key
-    near = difflib.get_close_matches(key, FIELDS, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
     raise ConfigError(
-        f"{spelled or key!r} in {place} is no setting: {hint}The settings are {', '.join(FIELDS)}"
+        f"{spelled or key!r} in {place} is no setting: {hint(key, FIELDS)}"
+        f"The settings are {', '.join(FIELDS)}"
     )
 
 

@@ -208,16 +208,16 @@ def test_worker_killed_in_the_middle_of_a_reload(home, tmp_path, models):
     """Its successor serves what the others serve; nobody is answered wrongly meanwhile."""
     write(home, "[labels]\nstable = 1")
     with serving(tmp_path, *WORKERS, models=home.parent) as server:
-        shelve(models, home, *["forest"] * 40, first=3)
+        shelve(models, home, *["forest"] * 200, first=3)
         right = answers(server)["1"]
         with Load(server) as load:
-            write(home, 'load = "all"\n[labels]\nstable = 42')
+            write(home, 'load = "all"\n[labels]\nstable = 202')
             eventually(lambda: server.printed().count("is loaded") > 5)
             assert "version 3 is loaded" not in server.printed()
             kill_one(server)
-            eventually(lambda: settled(server, "42"))
-        new = answers(server)["42"]
-    assert set(load.answers) == {(200, "1", right), (200, "42", new)}
+            eventually(lambda: settled(server, "202"))
+        new = answers(server)["202"]
+    assert set(load.answers) == {(200, "1", right), (200, "202", new)}
     assert load.broken <= 6
 
 

@@ -6,7 +6,6 @@ serving.toml; it is in the history before it is in the file, and a failure leave
 
 import argparse
 import contextlib
-import difflib
 import logging
 import os
 import sys
@@ -137,10 +136,9 @@ def _folder(name: str, settings: Config) -> Path:
     folders = {folder.name: folder for folder in repository.folders(settings)}
     if name in folders:
         return folders[name]
-    near = difflib.get_close_matches(name, folders, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    near = config.hint(name, folders)
     raise ServingError(
-        f"there is no model {name!r} in {settings.models}: {hint}It has {', '.join(folders) or 'none'}"
+        f"there is no model {name!r} in {settings.models}: {near}It has {', '.join(folders) or 'none'}"
     )
 
 
@@ -199,9 +197,10 @@ def _is_command(arguments: Sequence[str]) -> bool:
 def _teach(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     parser.print_help(sys.stderr)
     if arguments:
-        near = difflib.get_close_matches(arguments[0], _COMMANDS, n=1)
-        hint = f": did you mean {near[0]!r}?" if near else ""
-        print(f"\nerror: {arguments[0]!r} is no command{hint}", file=sys.stderr)
+        near = config.hint(arguments[0], _COMMANDS)
+        print(
+            f"\nerror: {arguments[0]!r} is no command{': ' if near else ''}{near.rstrip()}", file=sys.stderr
+        )
     return 2
 
 

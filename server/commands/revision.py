@@ -33,8 +33,9 @@ def rewritten(text: str, wanted: Serving) -> str:
         del file[key]
     for key in wanted.__struct_fields__:
         _put(file, key, msgspec.to_builtins(getattr(wanted, key)))
-    # An empty file would be a mistake.
-    changed = tomlkit.dumps(file) if tomlkit.dumps(file).strip() else 'load = "newest"\n'
+    changed = tomlkit.dumps(file)
+    if not changed.strip():  # an empty file would be a mistake
+        changed = 'load = "newest"\n'
     if serving.parse(changed) != wanted:
         raise ServingError(f"{serving.FILE} is written in a way that cannot be changed here: edit it by hand")
     return changed

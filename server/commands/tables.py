@@ -107,8 +107,7 @@ def table(lines: Sequence[_Line]) -> list[str]:
 def _row(shelf: Shelf, number: int) -> dict[str, Any]:
     now = shelf.deployment
     manifest, size, reason = _content(shelf, number)
-    if number in shelf.versions.refused:
-        reason = shelf.versions.refused[number].reason
+    reason = shelf.versions.refused.get(number, reason)
     metrics = manifest.training.metrics if manifest else None
     return {
         "model": shelf.name,

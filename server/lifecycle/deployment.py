@@ -3,6 +3,7 @@
 import logging
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from server.errors import ArtifactError, ConfigError, ServingError
 from server.lifecycle import history, serving
 from server.lifecycle.history import Record
 from server.lifecycle.serving import Serving, Shadowing
-from server.lifecycle.versions import Refused, Served, Versions
+from server.lifecycle.versions import Served, Versions
 
 logger = logging.getLogger("unpickled")
 
@@ -25,8 +26,8 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
 
     ``versions`` are those in memory; with none the model is not served. ``traffic`` are the shares of
     plain requests by version, adding up to 1; ``shadow`` is the version that runs a share of them too.
-    ``wanted`` is what was asked for, ``mistake`` why what is asked for now is not followed.
-    ``arrived``: its folder was not there at the start.
+    ``wanted`` is what was asked for, ``mistake`` why what is asked for now is not followed. ``refused``
+    says of other versions why they are not served. ``arrived``: its folder was not there at the start.
     """
 
     name: str
@@ -36,7 +37,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     shadow: tuple[int, float] | None = None
     wanted: Serving = Serving()
     arrived: bool = False
-    refused: tuple[Refused, ...] = ()
+    refused: dict[int, str] = {}
     mistake: str | None = None
 
     @property
@@ -47,8 +48,9 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def reason(self) -> str:
         """Why nothing is served."""
-        told = [self.mistake] if self.mistake else [refused.reason for refused in self.refused[-1:]]
-        return told[0] if told else "it has no version that may be loaded"
+        if self.mistake:
+            return self.mistake
+        return self.refused[max(self.refused)] if self.refused else "it has no version that may be loaded"
 
 
 class Shelf:
@@ -97,11 +99,11 @@ class Shelf:
             self._record(self.deployment)
         return before != self.deployment or existed != self.exists
 
-    def _refused(self, found: Deployment) -> tuple[Refused, ...]:
+    def _refused(self, found: Deployment) -> dict[int, str]:
         """Those that matter now: older ones were tried by some processes only."""
         oldest = min(found.versions, default=0)
         known = self.versions.refused
-        return tuple(known[number] for number in sorted(known) if number >= oldest)
+        return {number: known[number] for number in sorted(known) if number >= oldest}
 
     def _is_model(self) -> bool:
         found = self.deployment
@@ -162,14 +164,9 @@ class Shelf:
             if len(found) == count:
                 break
             if number not in wanted.retired:
-                self._load_into(found, number)
+                with suppress(ArtifactError):  # it is among the refused then
+                    found[number] = self.versions.load(number)
         return found
-
-    def _load_into(self, found: dict[int, Served], number: int) -> None:
-        try:
-            found[number] = self.versions.load(number)
-        except ArtifactError:
-            return  # it is among the refused, with its reason
 
     def _kept(self, mistake: str) -> Deployment:
         """What is served stays; where nothing is yet, what was served last."""

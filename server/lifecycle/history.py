@@ -81,8 +81,8 @@ def append(folder: Path, record: Record, wait: bool = True) -> bool:
     """
     with _locked(folder / FILE, wait) as file:
         lines = _all(file)
-        records = _records(lines)
-        if records and records[-1].state() == record.state():
+        last = next((found for line in reversed(lines.split(b"\n")) for found in _decoded(line)), None)
+        if last is not None and last.state() == record.state():
             return False
         # The last line lacks its end where a writer was killed.
         start = b"\n" if lines and not lines.endswith(b"\n") else b""

@@ -1,7 +1,8 @@
 """The models folder -> what each model serves, kept in step with the disk.
 
 The disk is the only thing that processes share: each looks by itself, and as what is served follows
-from the files alone, all of them come to serve the same.
+from the files alone, all of them come to serve the same; but what has gone from it, or was spoilt, is
+served on by those that have it in memory.
 """
 
 import logging
@@ -144,13 +145,12 @@ def _version(deployment: Deployment, version: str) -> Served:
     number = int(version) if VERSION.fullmatch(version) else -1
     if number in deployment.versions:
         return deployment.versions[number]
-    for refused in deployment.refused:
-        if refused.version == number:
-            raise NotReady(
-                f"version {version} of model {name!r} is not served: {refused.reason}",
-                model=name,
-                version=version,
-            )
+    if number in deployment.refused:
+        raise NotReady(
+            f"version {version} of model {name!r} is not served: {deployment.refused[number]}",
+            model=name,
+            version=version,
+        )
     raise UnknownModel(
         f"model {name!r} has no version {version!r} here: {_listing(deployment)}",
         model=name,

@@ -1,6 +1,5 @@
 """serving.toml: which versions of a model are loaded, and which of them answers what."""
 
-import difflib
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from server.artifact import Feature
+from server.config import hint
 from server.errors import ServingError
 from server.lifecycle.disk import opened
 
@@ -185,9 +185,9 @@ def _check_dots(text: str) -> None:
 
 def _known(key: str) -> None:
     if key not in _TYPES:
-        near = difflib.get_close_matches(key, _TYPES, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ServingError(f"{_shown(key)} in {FILE} is no key: {hint}The keys are {', '.join(_TYPES)}")
+        raise ServingError(
+            f"{_shown(key)} in {FILE} is no key: {hint(key, _TYPES)}The keys are {', '.join(_TYPES)}"
+        )
 
 
 def _converted(key: str, value: Any) -> Any:

@@ -37,14 +37,6 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     load_seconds: float
 
 
-class Refused(msgspec.Struct, frozen=True, kw_only=True):
-    """What is on disk and not served, and the sentence that says why."""
-
-    name: str
-    version: int | None
-    reason: str
-
-
 class _File:
     """One model.onnx as it was at the last look, there ``since`` so many; ``sha256`` was tried last."""
 
@@ -60,16 +52,17 @@ class _File:
 class Versions:
     """What models/<name>/ holds, and which of it is in memory.
 
-    A content that fails is remembered in ``refused`` and tried again when it changes. What is
-    loaded stays until ``keep`` lets go of it, even where its file is spoilt or gone. ``patient``: files
-    of the first look, too, may still be on their way. ``failures`` are versions, one entry a failed try.
+    A content that fails is remembered in ``refused``, with the sentence that says why, and tried again
+    when it changes. What is loaded stays until ``keep`` lets go of it, even where its file is spoilt or
+    gone. ``patient``: files of the first look, too, may still be on their way. ``failures`` are versions,
+    one entry a failed try.
     """
 
     def __init__(self, folder: Path, config: Config, patient: bool = False) -> None:
         self.folder = folder
         self.name = folder.name
         self.loaded: dict[int, Served] = {}
-        self.refused: dict[int, Refused] = {}
+        self.refused: dict[int, str] = {}
         self.failures: list[int] = []
         self._config = config
         self._files: dict[int, _File] = {}
@@ -124,7 +117,7 @@ class Versions:
         if number in self.loaded:
             return self.loaded[number]
         if number in self.refused:
-            raise ArtifactError(self.refused[number].reason)
+            raise ArtifactError(self.refused[number])
         raise ArtifactError(f"there is no version {number} in {self.folder}")
 
     def keep(self, numbers: set[int]) -> None:
@@ -220,8 +213,8 @@ class Versions:
 
     def _refuse(self, number: int, reason: str) -> None:
         before = self.refused.get(number)
-        self.refused[number] = Refused(name=self.name, version=number, reason=reason)
-        if before is None or before.reason != reason:
+        self.refused[number] = reason
+        if before != reason:
             kept = "; what is loaded of it stays" if number in self.loaded else ""
             logger.error("model %s version %d is not served: %s%s", self.name, number, reason, kept)
 

@@ -135,9 +135,9 @@ def _models(
 
 def _plans(deployments: Sequence[Deployment]) -> Iterator[Metric]:
     refused = [
-        (found.name, "" if refusal.version is None else str(refusal.version), _cut(refusal.reason))
+        (found.name, str(version), _cut(reason))
         for found in deployments
-        for refusal in found.refused
+        for version, reason in found.refused.items()
     ]
     mistakes = [(found.name, _cut(found.mistake)) for found in deployments if found.mistake]
     shares: _Totals = {

@@ -114,9 +114,9 @@ def count_other(block: Block, route: str, status: int) -> None:
     block.series(("other", route, str(status)), 1)[0] += 1.0
 
 
-def load_failed(block: Block, model: str, version: int | None) -> None:
+def load_failed(block: Block, model: str, version: int) -> None:
     """A version that was to be loaded and could not be."""
-    block.series(("load_failures", model, "" if version is None else str(version)), 1)[0] += 1.0
+    block.series(("load_failures", model, str(version)), 1)[0] += 1.0
 
 
 def set_loaded(block: Block, model: str, version: int, loaded: bool) -> None:
