@@ -15,7 +15,7 @@ export: .venv/serving  ## train and export the iris model, if there is none
 install: .venv/developing  ## everything, tests and tools included
 
 test: .venv/developing  ## run every test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 3 --dist loadfile
 
 lint: .venv/developing  ## ruff and mypy
 	@$(BIN)/ruff check .

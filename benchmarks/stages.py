@@ -28,6 +28,8 @@ from server.metrics.counters import Block, Memory
 from server.metrics.tally import Tally
 from server.model import Model
 from server.protocols.native import Native
+from server.protocols.prediction import Predictor
+from server.protocols.rows import Reader
 from server.routes import MODEL, Routes
 from server.signature import PACKING
 
@@ -109,12 +111,14 @@ def _calls(repository: Repository, served: Served) -> dict[str, tuple[Call, list
     bodies = [json.dumps({"features": row}).encode() for row in rows]
     limit = max(map(len, bodies))
     environs = [_environ(f"/models/{served.name}/predict", body) for body in bodies]
-    native = Native(model, max_rows=1)
+    predictor = Predictor(model, max_rows=1)
+    reader = Reader(predictor)
+    native = Native(predictor, reader)
     block = Memory(blocks=1).claim()
     application = FastPath(_no_application, Routes(repository, block))
     return {
         "read": (lambda environ: read(environ, limit), environs),
-        "decode": (lambda body: native.decode_row(body).features, bodies),
+        "decode": (lambda body: reader.decode_row(body).features, bodies),
         "array": (_array(model), rows),
         "row": (_row(model), rows),
         "answer": (native.answer_row, rows),

@@ -2,6 +2,7 @@
 
 import logging
 import uuid
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -19,9 +20,13 @@ OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 dumps = orjson.dumps
 
 
-# Status as WSGI wants it ("200 OK"), headers without Content-Length, body. Bare: to name its parts would
-# cost 0.16 us a request.
-Answer = tuple[str, tuple[tuple[str, str], ...], bytes]
+Environ = Mapping[str, Any]
+# Status as WSGI wants it ("200 OK"), headers without Content-Length, body, which may come in parts. Bare: to
+# name its parts would cost 0.16 us a request.
+Answer = tuple[str, tuple[tuple[str, str], ...], bytes | Iterator[bytes]]
+Whole = tuple[str, tuple[tuple[str, str], ...], bytes]
+# What answers a request.
+Target = Callable[[Environ], Answer]
 
 
 def status_line(status: int) -> str:
@@ -29,13 +34,13 @@ def status_line(status: int) -> str:
     return f"{status} {HTTPStatus(status).phrase}"
 
 
-def document(value: Any, status: int = 200) -> Answer:
+def document(value: Any, status: int = 200) -> Whole:
     """A JSON document."""
     content = dumps(value, default=msgspec.to_builtins, option=OPTIONS)
     return status_line(status), (JSON,), content
 
 
-def failure(error: Exception) -> Answer:
+def failure(error: Exception) -> Whole:
     """``{"error": sentence, "code": word, ...details}`` for any exception.
 
     What nobody raised on purpose becomes a 500 that says nothing but the id under which the log

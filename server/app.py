@@ -1,7 +1,7 @@
-"""create_app: the Flask application around the models, and every route that is not on the fast path."""
+"""create_app: the Flask application around the models, with every route that is not on the fast path."""
 
 import os
-from typing import Any
+from functools import partial
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
@@ -9,16 +9,14 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from server import config as settings
 from server import errors, routes
 from server.accesslog import AccessLog
-from server.answer import Answer, document, failure
+from server.answer import Answer, failure
 from server.config import Config
-from server.endpoint import in_flight
 from server.fastpath import FastPath
-from server.lifecycle.deployment import Deployment
 from server.lifecycle.repository import Repository
-from server.lifecycle.versions import Served
 from server.metrics import tally
 from server.metrics.counters import Block, Memory
-from server.metrics.exposition import exposition
+from server.page import Page
+from server.pages import catalog, health, metrics
 from server.reloader import Reloader
 from server.routes import Routes
 
@@ -42,8 +40,8 @@ def create_app(config: Config | None = None, memory: Memory | None = None) -> Fl
     app.extensions["unpickled"] = repository
     app.extensions["unpickled-reloader"] = reloader
     _add_predictions(app, repository, table)
-    _add_pages(app, repository)
-    _add_metrics(app, repository, memory, block)
+    _add_pages(app, _pages(repository, memory, block))
+    _count_others(app, block)
     app.register_error_handler(Exception, _on_error)
     if config.fast_path:
         app.wsgi_app = FastPath(app.wsgi_app, table)  # type: ignore[method-assign, arg-type]
@@ -54,131 +52,48 @@ def create_app(config: Config | None = None, memory: Memory | None = None) -> Fl
 
 
 def _add_predictions(app: Flask, repository: Repository, table: Routes) -> None:
-    @app.post(routes.PLAIN)
-    @app.post(routes.MODEL)
-    @app.post(routes.VERSION)
-    @app.post(routes.LABEL)
-    def predict(name: str | None = None, version: str | None = None, label: str | None = None) -> Response:
+    def predict(rule: str, **names: str) -> Response:
         target = table.targets.get(request.environ["PATH_INFO"])
         if target is None:
             # It says why not; or the path is spelled in another way.
-            found = repository.find(name, version, label)
-            path = routes.PLAIN if name is None else routes.path(found.name, version, label)
+            found = repository.find(names.get("name"), names.get("version"), names.get("label"))
+            path = routes.path(rule, **(names | {"name": found.name, "version": str(found.version)}))
             target = table.targets.get(path)
         if target is None:
             raise errors.NotReady("what is served changes just now: ask again")
         g.counted = True
         return _response(target(request.environ))
 
+    for rule in table.rules:
+        app.add_url_rule(rule, f"POST {rule}", partial(predict, rule), methods=["POST"])
 
-def _add_metrics(app: Flask, repository: Repository, memory: Memory, block: Block) -> None:
-    @app.get("/metrics")
-    def metrics() -> Response:
-        tally.set_in_flight(block, in_flight())
-        kind, text = exposition(memory, repository, request.headers.get("Accept"))
-        return Response(text, content_type=kind)
 
+def _pages(repository: Repository, memory: Memory, block: Block) -> list[Page]:
+    return [
+        *catalog.pages(repository),
+        *health.pages(repository),
+        *metrics.pages(repository, memory, block),
+    ]
+
+
+def _add_pages(app: Flask, pages: list[Page]) -> None:
+    for page in pages:
+        app.add_url_rule(
+            page.rule, f"{page.method} {page.rule}", partial(_answer, page), methods=[page.method]
+        )
+
+
+def _answer(page: Page, **names: str) -> Response:
+    return _response(page.handle(request.environ, **names))
+
+
+def _count_others(app: Flask, block: Block) -> None:
     @app.after_request
     def count(response: Response) -> Response:
         if not g.get("counted"):
             route = request.url_rule.rule if request.url_rule else ""
             tally.count_other(block, route, response.status_code)
         return response
-
-
-def _add_pages(app: Flask, repository: Repository) -> None:
-    @app.get("/")
-    def index() -> Response:
-        return _response(document(_overview(repository)))
-
-    @app.get("/models")
-    def models() -> Response:
-        return _response(document({"models": _listing(repository)}))
-
-    @app.get("/models/<name>")
-    @app.get("/models/<name>/versions/<version>")
-    @app.get("/models/<name>/labels/<label>")
-    def model(name: str, version: str | None = None, label: str | None = None) -> Response:
-        found = repository.find(name, version, label)
-        return _response(document({**_card(found), **_service(repository.deployment(name))}))
-
-    @app.get("/livez")
-    def livez() -> Response:
-        return _response(document({"live": True}))
-
-    @app.get("/readyz")
-    def readyz() -> Response:
-        return _response(document(_readiness(repository), 200 if repository.ready else 503))
-
-
-def _overview(repository: Repository) -> dict[str, Any]:
-    return {
-        "service": "unpickled",
-        "models": [name for name, found in repository.deployments.items() if found.versions],
-        "default_model": repository.default,
-        "routes": {
-            "POST /predict": "predict with the default model",
-            "POST /models/<name>/predict": "predict with a model",
-            "POST /models/<name>/versions/<version>/predict": "predict with a version of it",
-            "POST /models/<name>/labels/<label>/predict": "predict with the version that a label stands for",
-            "GET /models": "every model, served or refused",
-            "GET /models/<name>": "one model: features, classes, metrics, parity, providers, labels, traffic",
-            "GET /models/<name>/versions/<version>": "the same of a version of it",
-            "GET /models/<name>/labels/<label>": "the same of the version that a label stands for",
-            "GET /metrics": "counters and histograms for Prometheus",
-            "GET /livez": "the process answers",
-            "GET /readyz": "every model is loaded and has answered its golden rows",
-        },
-    }
-
-
-def _readiness(repository: Repository) -> dict[str, Any]:
-    found = repository.deployments.values()
-    refused = {deployment.name: deployment.reason for deployment in found if not deployment.versions}
-    mistakes = {deployment.name: deployment.mistake for deployment in found if deployment.mistake}
-    return {
-        "ready": repository.ready,
-        "served": [deployment.name for deployment in found if deployment.versions],
-        "refused": refused,
-        "mistakes": mistakes,
-    }
-
-
-def _listing(repository: Repository) -> list[dict[str, Any]]:
-    return [
-        {**_card(found.main), **_service(found)} if found.versions else _unserved(found)
-        for found in repository.deployments.values()
-    ]
-
-
-def _unserved(found: Deployment) -> dict[str, Any]:
-    version = max(found.refused, default=None)
-    return {"name": found.name, "version": version, "ready": False, "reason": found.reason}
-
-
-def _card(served: Served) -> dict[str, Any]:
-    return {
-        "name": served.name,
-        "version": served.version,
-        "ready": True,
-        "sha256": served.sha256,
-        "size_bytes": served.size,
-        "load_seconds": served.load_seconds,
-        "providers": served.model.placement,
-        "manifest": served.model.manifest,
-    }
-
-
-def _service(found: Deployment) -> dict[str, Any]:
-    """What a model serves beside the version that a card is of."""
-    return {
-        "versions": list(found.versions),
-        "labels": found.labels,
-        "traffic": {str(number): share for number, share in found.traffic.items()},
-        "shadow": None if found.shadow is None else {"version": found.shadow[0], "share": found.shadow[1]},
-        "refused": {str(number): reason for number, reason in found.refused.items()},
-        "mistake": found.mistake,
-    }
 
 
 def _on_error(error: Exception) -> Response:

@@ -1,19 +1,24 @@
-"""One request body: read within bounds, and parsed strictly where a message is owed."""
+"""One request body: read and expanded within bounds, and parsed strictly where a message is owed."""
 
 import json
+import zlib
 from collections import Counter
 from collections.abc import Mapping
+from email.message import Message
 from typing import Any
 
-from server.errors import BodyTooLarge, IncompleteBody, InvalidInput, MalformedJSON
+from server.errors import BodyTooLarge, IncompleteBody, InvalidInput, MalformedJSON, UnsupportedEncoding
+
+# Content-Encoding -> what zlib calls it. "deflate" is the zlib format: RFC 9110, section 8.4.1.
+ENCODINGS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
 def read(environ: Mapping[str, Any], limit: int) -> bytes:
-    """The whole body of a WSGI request, at most ``limit`` bytes.
+    """The whole body of a WSGI request, at most ``limit`` bytes, its Content-Encoding undone.
 
     Raises BodyTooLarge before reading where the length is announced, IncompleteBody when the
-    client stopped early. Chunked bodies announce none: they are read where the server ends the
-    stream itself (``wsgi.input_terminated``).
+    client stopped early, UnsupportedEncoding. Chunked bodies announce no length: they are read where
+    the server ends the stream itself (``wsgi.input_terminated``).
     """
     announced = environ.get("CONTENT_LENGTH")
     if not announced:
@@ -30,6 +35,8 @@ def read(environ: Mapping[str, Any], limit: int) -> bytes:
             received=len(body),
             announced=length,
         )
+    if "HTTP_CONTENT_ENCODING" in environ:
+        return _expanded(body, environ["HTTP_CONTENT_ENCODING"], limit)
     return body
 
 
@@ -39,11 +46,53 @@ def _read_unannounced(environ: Mapping[str, Any], limit: int) -> bytes:
     body: bytes = environ["wsgi.input"].read(limit + 1)
     if len(body) > limit:
         raise _too_large(limit)
+    if "HTTP_CONTENT_ENCODING" in environ:
+        return _expanded(body, environ["HTTP_CONTENT_ENCODING"], limit)
     return body
 
 
 # The code that waits for bytes, for the watchdog to recognise.
 READING = (read.__code__, _read_unannounced.__code__)
+
+
+def expander(encoding: str) -> Any:
+    """A decompressor for a Content-Encoding, None for "identity"; UnsupportedEncoding."""
+    name = encoding.strip().lower()
+    if name in {"", "identity"}:
+        return None
+    if name not in ENCODINGS:
+        raise UnsupportedEncoding(
+            f"Content-Encoding is {encoding[:60]!r}: send gzip, deflate or no encoding",
+            headers={"Accept-Encoding": "gzip, deflate"},
+        )
+    return zlib.decompressobj(ENCODINGS[name])
+
+
+def _expanded(body: bytes, encoding: str, limit: int) -> bytes:
+    """Never more than ``limit`` bytes come to be, whatever the body claims to hold."""
+    expand = expander(encoding)
+    if expand is None:
+        return body
+    named = f"its Content-Encoding ({encoding[:60]})"
+    try:
+        expanded: bytes = expand.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise InvalidInput(f"the body is not what {named} says: {error}") from None
+    if len(expanded) > limit:
+        raise _too_large(limit)
+    if not expand.eof:
+        raise InvalidInput(f"the body ends in the middle of {named}")
+    if expand.unused_data:
+        raise InvalidInput(f"{len(expand.unused_data)} bytes follow the end of {named}")
+    return expanded
+
+
+def media_type(environ: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+    """Content-Type in lower case, without its parameters, and these; "" where there is none."""
+    message = Message()
+    message["Content-Type"] = environ.get("CONTENT_TYPE") or ""
+    (kind, _), *parameters = message.get_params([("", "")])
+    return kind.strip().lower(), {name.lower(): value for name, value in parameters}
 
 
 def _too_large(limit: int) -> BodyTooLarge:

@@ -1,6 +1,7 @@
 """Every setting, defined once: flags, environment, TOML file and help are derived from Config.
 
-Flags win over ``UNPICKLED_...`` variables, those over the TOML file, that over the defaults.
+Flags win over ``UNPICKLED_...`` variables, those over the TOML file, that over the variables by which Vertex
+AI tells a container its port and routes, and these over the defaults.
 """
 
 import argparse
@@ -24,6 +25,10 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     name: str
     options: dict[str, str] = {}
+
+
+# What a route may be: no pattern, no query.
+_Route = Annotated[str, Meta(pattern="^/[^<>?#]+$")]
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +85,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(ge=1, description="most rows that wait for a shadow in one worker, unless one request has more"),
     ] = 10_000
+    predict_route: Annotated[
+        _Route | None,
+        Meta(
+            description="one more path that predicts with the default model, as Vertex AI does; "
+            "AIP_PREDICT_ROUTE sets it too"
+        ),
+    ] = None
+    health_route: Annotated[
+        _Route | None, Meta(description="one more path for /readyz; AIP_HEALTH_ROUTE sets it too")
+    ] = None
     access_log: Annotated[bool, Meta(description="one JSON line per request on stdout, without payloads")] = (
         False
     )
@@ -88,6 +103,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Literal["debug", "info", "warning", "error"], Meta(description="least severity that is logged")
     ] = "info"
 
+
+_VERTEX = {"AIP_HTTP_PORT": "port", "AIP_PREDICT_ROUTE": "predict_route", "AIP_HEALTH_ROUTE": "health_route"}
 
 # Field name -> its annotated type.
 FIELDS: dict[str, Any] = get_type_hints(Config, include_extras=True)
@@ -100,12 +117,12 @@ def load(
     environ = environ or {}
     flags = vars(_parser(prog).parse_args(arguments))
     path = flags.pop("config", None)
-    layers = [_file(path, environ), _environment(environ), _flags(flags)]
+    file = _file(path, environ)
     values: dict[str, Any] = {}
-    for layer in layers:
+    for layer in (_platform(environ), file, _environment(environ), _flags(flags)):
         for origin, key, value in layer:
             # Text is all that flags and variables have; a TOML value has a type of its own.
-            values[key] = _convert(origin, key, value, strict=layer is layers[0])
+            values[key] = _convert(origin, key, value, strict=layer is file)
     return Config(**values)
 
 
@@ -117,6 +134,14 @@ def hint(word: str, known: Iterable[str]) -> str:
 
 # One layer: (where the value stands, field, value) each.
 _Layer = list[tuple[str, str, Any]]
+
+
+def _platform(environ: Mapping[str, str]) -> _Layer:
+    """What Vertex AI tells a container: https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements."""
+    layer = [(name, key, environ[name]) for name, key in _VERTEX.items() if environ.get(name)]
+    if environ.get("AIP_HTTP_PORT"):
+        layer.append(("AIP_HTTP_PORT", "host", "0.0.0.0"))
+    return layer
 
 
 def _file(path: str | None, environ: Mapping[str, str]) -> _Layer:

@@ -1,42 +1,57 @@
-"""``POST .../predict`` of one version: reads, predicts, counts."""
+"""Predictions of one version over one protocol: reads, predicts, counts."""
 
 import sys
 from collections.abc import Mapping
 from time import perf_counter
 from types import FrameType
-from typing import Any
 
 from server import body
-from server.answer import Answer, failure
+from server.answer import JSON, Answer, Environ, Target, failure
 from server.lifecycle.versions import Served
 from server.metrics.shadow import Shadow
 from server.metrics.tally import PHASES, Tally
-from server.protocols.native import Native
+from server.protocols.prediction import Predict
 
 _TIMING = ", ".join(f"{name};dur=%.4f" for name in (*PHASES, "total"))
+# Of JSON; the last is what curl -d says of it.
+_PLAIN = frozenset({None, "", "application/json", "application/x-www-form-urlencoded"})
 
 
 class Endpoint:
-    """Answers the requests of one route with one version, whatever is served next."""
+    """Answers the requests of one route with one version, whatever is served next.
+
+    ``others`` answer the content types that they are named by, in place of ``predict``.
+    """
 
     def __init__(
-        self, served: Served, native: Native, limit: int, tally: Tally, shadow: Shadow | None = None
+        self,
+        served: Served,
+        predict: Predict,
+        limit: int,
+        tally: Tally,
+        shadow: Shadow | None = None,
+        others: Mapping[str, Target] | None = None,
     ) -> None:
         self.served = served
-        self._predict = native.predict
+        self._predict = predict
         self._limit = limit
         self._tally = tally
         self._shadow = shadow
+        self._others = others or {}
         self._who = (("Model-Name", served.name), ("Model-Version", str(served.version)))
-        self._headers = (("Content-Type", "application/json"), *self._who)
+        self._headers = (JSON, *self._who)
 
-    def __call__(self, environ: Mapping[str, Any]) -> Answer:
+    def __call__(self, environ: Environ) -> Answer:
         """The answer to a POST, errors included."""
+        if environ.get("CONTENT_TYPE") not in _PLAIN and self._others:
+            other = self._others.get(body.media_type(environ)[0])
+            if other is not None:
+                return other(environ)
         started = perf_counter()
         try:
             request = body.read(environ, self._limit)
             read = perf_counter()
-            content, decoded, ran, rows, labels, scores = self._predict(request)
+            content, decoded, ran, rows, labels, scores, own = self._predict(request, environ)
         except Exception as error:
             status, headers, content = failure(error)
             self._tally.failed(int(status[:3]), started)
@@ -44,9 +59,10 @@ class Endpoint:
         ended = self._tally.answered(started, read, decoded, ran, labels)
         if self._shadow is not None:
             self._shadow.offer(self.served, rows, labels, scores)
+        told = self._headers if own is None else (*own, *self._who)
         if "HTTP_SERVER_TIMING" in environ:
-            return "200 OK", (*self._headers, _timing(started, read, decoded, ran, ended)), content
-        return "200 OK", self._headers, content
+            return "200 OK", (*told, _timing(started, read, decoded, ran, ended)), content
+        return "200 OK", told, content
 
 
 def in_flight() -> int:

@@ -21,9 +21,13 @@ UnpickledError
     ├── BodyTimeout      408  the body did not arrive in time
     ├── BodyTooLarge     413
     ├── TooManyRows      413
+    ├── UnsupportedMedia 415  a content type that is not read here
+    ├── UnsupportedEncoding 415  a content encoding that is not undone
     ├── InferenceFailed  500  the graph failed; the log has the reason
     ├── InternalError    500
-    └── NotReady         503
+    ├── NotSupported     501  a part of a protocol that this server does not have
+    ├── NotReady         503
+    └── Busy             503  no more of these at once: ask again
 """
 
 from collections.abc import Mapping
@@ -160,6 +164,20 @@ class TooManyRows(RequestError):
     code = "too_many_rows"
 
 
+class UnsupportedMedia(RequestError):
+    """The body is of a content type that is not read here."""
+
+    status = 415
+    code = "unsupported_media_type"
+
+
+class UnsupportedEncoding(RequestError):
+    """The body has a content encoding other than gzip and deflate."""
+
+    status = 415
+    code = "unsupported_encoding"
+
+
 class InferenceFailed(RequestError):
     """ONNX Runtime failed on a valid request."""
 
@@ -174,8 +192,22 @@ class InternalError(RequestError):
     code = "internal_error"
 
 
+class NotSupported(RequestError):
+    """A protocol knows this; this server has no such thing."""
+
+    status = 501
+    code = "not_supported"
+
+
 class NotReady(RequestError):
     """The model exists but is not served."""
 
     status = 503
     code = "not_ready"
+
+
+class Busy(RequestError):
+    """As many of these as may be under way at once are."""
+
+    status = 503
+    code = "busy"

@@ -25,6 +25,9 @@ class FastPath:
         if target is None or environ["REQUEST_METHOD"] != "POST":
             return self._application(environ, start_response)
         status, headers, content = target(environ)
+        if not isinstance(content, bytes):
+            start_response(status, list(headers))
+            return content
         start_response(status, [*headers, ("Content-Length", str(len(content)))])
         # granian takes its one-write path only for a real list.
         return [content]

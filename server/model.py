@@ -28,16 +28,23 @@ _TENSOR_TYPES = {
     "tensor(string)": "string",
 }
 
+# Nodes of a provider that are named one by one.
+LISTED = 50
+
 # One row of numbers in feature order -> its label and its scores.
 RunRow = Callable[[Sequence[float | None]], tuple[int, tuple[float, ...]]]
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a graph runs. ``nodes`` counts its nodes per provider; ``notes`` say what was not obtained."""
+    """Where a graph runs. ``nodes`` counts its nodes per provider; ``notes`` say what was not obtained.
+
+    ``graph`` lists them as ONNX Runtime has made them of the file's, "Gemm gemm_7", the first LISTED.
+    """
 
     requested: tuple[str, ...]
     obtained: tuple[str, ...]
     nodes: dict[str, int]
+    graph: dict[str, tuple[str, ...]]
     notes: tuple[str, ...]
 
 
@@ -137,13 +144,16 @@ def _placement(
     session: onnxruntime.InferenceSession, providers: Sequence[Provider], notes: Sequence[str]
 ) -> Placement:
     obtained = session.get_providers()
-    nodes = dict.fromkeys(obtained, 0)
+    graph: dict[str, list[str]] = {name: [] for name in obtained}
     for part in session.get_provider_graph_assignment_info():
-        nodes[part.ep_name] = nodes.get(part.ep_name, 0) + len(part.get_nodes())
+        named = [f"{node.op_type} {node.name}".rstrip() for node in part.get_nodes()]
+        graph.setdefault(part.ep_name, []).extend(named)
+    nodes = {name: len(named) for name, named in graph.items()}
     return Placement(
         requested=tuple(provider.name for provider in providers),
         obtained=tuple(obtained),
         nodes=nodes,
+        graph={name: tuple(named[:LISTED]) for name, named in graph.items()},
         notes=(*notes, *_placement_notes(providers, obtained, nodes, notes)),
     )
 

@@ -1,9 +1,9 @@
-"""Exact path -> what answers it, rebuilt in one step whenever what is served changes."""
+"""Exact path -> what answers a POST to it, rebuilt in one step whenever what is served changes."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import msgspec
 
-from server.answer import Answer
+from server.answer import Target
+from server.config import Config
 from server.endpoint import Endpoint
 from server.lifecycle.deployment import Deployment
 from server.lifecycle.repository import Repository
@@ -12,10 +12,9 @@ from server.metrics.counters import Block
 from server.metrics.shadow import Shadow
 from server.metrics.tally import Tally
 from server.protocols.native import Native
+from server.protocols.prediction import Predict, Predictor
+from server.protocols.rows import Reader
 from server.traffic import Split
-
-# What answers a POST: an endpoint, or a split between several.
-Target = Callable[[Mapping[str, Any]], Answer]
 
 PLAIN = "/predict"
 MODEL = "/models/<name>/predict"
@@ -23,22 +22,44 @@ VERSION = "/models/<name>/versions/<version>/predict"
 LABEL = "/models/<name>/labels/<label>/predict"
 
 
-def path(name: str, version: str | None = None, label: str | None = None) -> str:
-    """Under which a model, a version of it or what a label stands for is asked."""
-    if version is not None:
-        return f"/models/{name}/versions/{version}/predict"
-    return f"/models/{name}/predict" if label is None else f"/models/{name}/labels/{label}/predict"
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """The paths of one protocol: of the default model, a model, a version, what a label stands for."""
+
+    protocol: str
+    plain: str | None = None
+    model: str | None = None
+    version: str | None = None
+    label: str | None = None
+
+    @property
+    def rules(self) -> list[str]:
+        """Each of them."""
+        return [rule for rule in (self.plain, self.model, self.version, self.label) if rule]
+
+
+def table(config: Config) -> list[Route]:
+    """Every route; where two have one path, the last of them has it."""
+    return [Route(protocol="native", plain=PLAIN, model=MODEL, version=VERSION, label=LABEL)]
+
+
+def path(rule: str, **names: object) -> str:
+    """A rule with its names filled in."""
+    for name, value in names.items():
+        rule = rule.replace(f"<{name}>", str(value))
+    return rule
 
 
 class Routes:
-    """``targets`` maps each path that can be predicted under to what answers it."""
+    """``targets`` maps each path that predicts to what answers it; ``rules`` are the patterns of all."""
 
     def __init__(self, repository: Repository, block: Block) -> None:
         self.targets: dict[str, Target] = {}
         self._repository = repository
         self._config = repository.config
         self._block = block
-        self._natives: dict[int, tuple[Served, Native]] = {}
+        self._routes = table(self._config)
+        self.rules = list(dict.fromkeys(rule for route in self._routes for rule in route.rules))
+        self._spoken: dict[int, tuple[Served, dict[str, Predict]]] = {}
         self._shadows: dict[str, tuple[Served, float, Shadow]] = {}
         self.rebuild()
 
@@ -46,21 +67,22 @@ class Routes:
         """Follow what the repository serves now; requests under way keep what they began with."""
         deployments = [found for found in self._repository.deployments.values() if found.versions]
         served = [version for found in deployments for version in found.versions.values()]
-        self._natives = {id(version): self._native(version) for version in served}
+        self._spoken = {id(version): self._protocols(version) for version in served}
         retired, self._shadows = self._shadows, self._shadows_of(deployments)
         targets: dict[str, Target] = {}
         for deployment in deployments:
-            targets.update(self._targets(deployment))
+            for route in self._routes:
+                targets.update(self._targets(deployment, route))
         # One assignment: a request sees all of the old or all of the new.
         self.targets = targets
         for name, (_, _, shadow) in retired.items():
             if name not in self._shadows or self._shadows[name][2] is not shadow:
                 shadow.close()
 
-    def _native(self, served: Served) -> tuple[Served, Native]:
-        known = self._natives.get(id(served))
+    def _protocols(self, served: Served) -> tuple[Served, dict[str, Predict]]:
+        known = self._spoken.get(id(served))
         # The version is kept beside it, so that no other can have its id.
-        return known or (served, Native(served.model, self._config.max_rows))
+        return known or (served, _spoken(served, self._config))
 
     def _shadows_of(self, deployments: list[Deployment]) -> dict[str, tuple[Served, float, Shadow]]:
         found = {}
@@ -76,31 +98,45 @@ class Routes:
             return known
         return served, share, Shadow(served, share, self._config.shadow_rows, self._block)
 
-    def _targets(self, deployment: Deployment) -> dict[str, Target]:
+    def _targets(self, deployment: Deployment, route: Route) -> dict[str, Target]:
         name = deployment.name
         found: dict[str, Target] = {}
         for number, served in deployment.versions.items():
-            found[path(name, version=str(number))] = self._endpoint(served, VERSION)
+            if route.version:
+                found[path(route.version, name=name, version=number)] = self._endpoint(
+                    served, route, route.version
+                )
         for label, number in deployment.labels.items():
-            found[path(name, label=label)] = self._endpoint(deployment.versions[number], LABEL)
-        found[path(name)] = self._split(deployment, MODEL)
-        if name == self._repository.default:
-            found[PLAIN] = self._split(deployment, PLAIN)
+            if route.label:
+                target = self._endpoint(deployment.versions[number], route, route.label)
+                found[path(route.label, name=name, label=label)] = target
+        if route.model:
+            found[path(route.model, name=name)] = self._split(deployment, route, route.model)
+        if route.plain and name == self._repository.default:
+            found[route.plain] = self._split(deployment, route, route.plain)
         return found
 
-    def _split(self, deployment: Deployment, route: str) -> Target:
+    def _split(self, deployment: Deployment, route: Route, rule: str) -> Target:
         kept = self._shadows.get(deployment.name)
         shadow = None if kept is None else kept[2]
         choices = [
-            (number, self._endpoint(deployment.versions[number], route, shadow), share)
+            (number, self._endpoint(deployment.versions[number], route, rule, shadow), share)
             for number, share in deployment.traffic.items()
         ]
         if len(choices) == 1:
             return choices[0][1]
         return Split(choices, self._config.key_header, deployment.name)
 
-    def _endpoint(self, served: Served, route: str, shadow: Shadow | None = None) -> Endpoint:
+    def _endpoint(self, served: Served, route: Route, rule: str, shadow: Shadow | None = None) -> Endpoint:
         manifest = served.model.manifest
-        tally = Tally(self._block, served.name, served.version, route, manifest.classes, manifest.class_names)
-        native = self._natives[id(served)][1]
-        return Endpoint(served, native, self._config.max_body_bytes, tally, shadow)
+        tally = Tally(self._block, served.name, served.version, rule, manifest.classes, manifest.class_names)
+        spoken = self._spoken[id(served)][1]
+        return Endpoint(served, spoken[route.protocol], self._config.max_body_bytes, tally, shadow)
+
+
+def _spoken(served: Served, config: Config) -> dict[str, Predict]:
+    """What answers in each protocol."""
+    predictor = Predictor(served.model, config.max_rows)
+    reader = Reader(predictor)
+    native = Native(predictor, reader)
+    return {"native": native.predict}

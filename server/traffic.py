@@ -2,16 +2,12 @@
 
 import math
 from bisect import bisect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import accumulate
 from random import random
-from typing import Any
 
-from server.answer import Answer
-
-Environ = Mapping[str, Any]
-Choice = Callable[[Environ], Answer]
+from server.answer import Answer, Environ, Target
 
 
 class Split:
@@ -22,7 +18,7 @@ class Split:
     a key, or an empty one, chance decides. ``salt`` makes keys fall differently for each model.
     """
 
-    def __init__(self, choices: Sequence[tuple[int, Choice, float]], header: str, salt: str) -> None:
+    def __init__(self, choices: Sequence[tuple[int, Target, float]], header: str, salt: str) -> None:
         self._variable = "HTTP_" + header.upper().replace("-", "_")
         drawn = [(version, choice, weight) for version, choice, weight in choices if weight > 0]
         self._choices = [choice for _, choice, _ in drawn]
@@ -40,7 +36,7 @@ class Split:
             return self._of_key(key)(environ)
         return self._choices[bisect(self._bounds, random())](environ)
 
-    def _of_key(self, key: str) -> Choice:
+    def _of_key(self, key: str) -> Target:
         """Weighted rendezvous hashing: each version draws a number for the key, the highest wins.
 
         -log(uniform) / weight is the time until an event that happens ``weight`` times a second on

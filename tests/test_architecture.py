@@ -15,9 +15,13 @@ ORDER = [
     "errors", "onnxfile", "artifact", "config", "body", "signature", "model",
     "lifecycle.disk", "lifecycle.serving", "lifecycle.history", "lifecycle.versions", "lifecycle.deployment",
     "lifecycle.repository",
-    "answer", "metrics.counters", "metrics.tally", "metrics.shadow", "metrics.exposition",
-    "protocols.native", "endpoint", "traffic", "routes", "fastpath", "accesslog", "reloader", "app",
-    "banner", "watchdog", "address", "http",
+    "answer", "page", "metrics.counters", "metrics.tally", "metrics.shadow", "metrics.exposition",
+    "protocols.prediction", "protocols.rows", "protocols.native", "protocols.csv", "protocols.tfserving",
+    "protocols.sagemaker", "protocols.vertex", "protocols.azure",
+    "protocols.oip.tensors", "protocols.oip.infer", "protocols.oip.service", "protocols.oip.statistics",
+    "endpoint", "protocols.ndjson", "traffic", "routes", "fastpath", "accesslog", "reloader",
+    "pages.catalog", "pages.health", "pages.metrics", "pages.schemas", "pages.openapi", "pages.docs",
+    "pages.home", "app", "banner", "watchdog", "address", "http",
     "commands.tables", "commands.changes", "commands.revision", "commands.cli", "__main__",
 ]  # fmt: skip
 OWNERS = {
@@ -99,7 +103,12 @@ def test_json_is_read_in_few_places():
     readers = {path for path, tree in SERVER.items() if "json" in roots(tree)}
     compiled = {path for path, tree in SERVER.items() for node in ast.walk(tree) if is_msgspec_json(node)}
     assert readers == {"server/body.py"}
-    assert compiled == {"server/artifact.py", "server/lifecycle/history.py", "server/protocols/native.py"}
+    assert compiled == {
+        "server/artifact.py",
+        "server/lifecycle/history.py",
+        "server/protocols/rows.py",
+        "server/protocols/oip/infer.py",
+    }
 
 
 def is_msgspec_json(node: ast.AST) -> bool:

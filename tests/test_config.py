@@ -34,6 +34,8 @@ VALUES = {
     "reload_seconds": (["0.5"], "0.5", 0.5),
     "key_header": (["X-User"], '"X-User"', "X-User"),
     "shadow_rows": (["100"], "100", 100),
+    "predict_route": (["/v1/endpoints/7:predict"], '"/v1/endpoints/7:predict"', "/v1/endpoints/7:predict"),
+    "health_route": (["/health"], '"/health"', "/health"),
     "access_log": ([], "true", True),
     "fast_path": ([], "false", False),
     "log_level": (["debug"], '"debug"', "debug"),
@@ -289,3 +291,14 @@ def test_environment_reaches_create_app(models, monkeypatch):
     monkeypatch.setenv("UNPICKLED_MODELS", "nowhere")
     with pytest.raises(ConfigError, match="nowhere"):
         create_app()
+
+
+def test_vertex_tells_a_container_its_port_and_routes():
+    """Its variables count where nothing of ours is set, and such a server listens to more than itself."""
+    told = {"AIP_HTTP_PORT": "9090", "AIP_PREDICT_ROUTE": "/v1/x:predict", "AIP_HEALTH_ROUTE": "/health"}
+    found = config.load([], told)
+    assert (found.host, found.port) == ("0.0.0.0", 9090)
+    assert (found.predict_route, found.health_route) == ("/v1/x:predict", "/health")
+    own = config.load(["--port", "7000"], told | {"UNPICKLED_HOST": "127.0.0.1"})
+    assert (own.host, own.port, own.health_route) == ("127.0.0.1", 7000, "/health")
+    assert "AIP_HTTP_PORT is 'x'" in refusal(AIP_HTTP_PORT="x")

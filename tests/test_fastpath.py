@@ -14,6 +14,8 @@ from test_errors import INVALID, MALFORMED, TWICE, WRONG_NUMBERS
 from server import Config, create_app
 from server.errors import RequestError
 from server.protocols.native import Native
+from server.protocols.prediction import Predictor
+from server.protocols.rows import Reader
 
 # The same examples on every run, and no files left behind.
 generated = settings(
@@ -195,8 +197,9 @@ def test_mutations_and_noise(ways, body):
 
 def answers(app, name, body):
     """What the compiled decoders make of a body, and what the strict reading of it is."""
-    native = Native(app.extensions["unpickled"].find(name).model, max_rows=5)
-    for read in (native.predict, native._predict_strictly):
+    predictor = Predictor(app.extensions["unpickled"].find(name).model, max_rows=5)
+    native = Native(predictor, Reader(predictor))
+    for read in (native.predict, native.predict_strictly):
         try:
             yield read(body)[0]
         except RequestError as error:

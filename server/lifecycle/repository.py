@@ -74,7 +74,8 @@ class Repository:
     def find(self, name: str | None, version: str | None = None, label: str | None = None) -> Served:
         """The version of a request; a name of None is the default model.
 
-        Raises UnknownModel, or NotReady when what is asked for is there and refused.
+        What a label stands for may be asked as a version, too. Raises UnknownModel, or NotReady when what is
+        asked for is there and refused.
         """
         deployment = self.deployment(self._default_or_raise() if name is None else name)
         if not deployment.versions:
@@ -141,6 +142,8 @@ class Repository:
 
 
 def _version(deployment: Deployment, version: str) -> Served:
+    if version in deployment.labels:
+        return _labelled(deployment, version)
     name = deployment.name
     number = int(version) if VERSION.fullmatch(version) else -1
     if number in deployment.versions:

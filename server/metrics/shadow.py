@@ -22,9 +22,10 @@ from server.signature import Feeds, Row
 logger = logging.getLogger("unpickled")
 
 Label = int | str
+Labels = Sequence[Label] | npt.NDArray[Any]
 Scores = Sequence[Sequence[float]] | npt.NDArray[np.float64]
 # Rows with their answers, and who gave them; the same for one row.
-Offer = tuple[Served, Sequence[Row], Sequence[Label], Scores]
+Offer = tuple[Served, Sequence[Row], Labels, Scores]
 Case = tuple[Served, Row, Label, Sequence[float] | npt.NDArray[np.float64]]
 
 # (PAIR, model, version that answered, shadow, name of the class it answered)
@@ -68,7 +69,7 @@ class Shadow:
         arguments = (weakref.ref(self), self._closing, _Comparison(served, block, self._lost))
         threading.Thread(target=_work, args=arguments, name=f"shadow of {served.name}").start()
 
-    def offer(self, primary: Served, rows: Sequence[Row], labels: Sequence[Label], scores: Scores) -> None:
+    def offer(self, primary: Served, rows: Sequence[Row], labels: Labels, scores: Scores) -> None:
         """Rows in feature order that passed the checks, and what ``primary`` answered to them."""
         if random() >= self._share or primary.version == self._version:
             return
@@ -110,10 +111,12 @@ class Shadow:
             for start in range(0, len(rows), _CHUNK):
                 part = slice(start, start + _CHUNK)
                 # By parts: the whole of a large array would hold the GIL for milliseconds.
-                figures: Any = scores[part]
-                if isinstance(figures, np.ndarray):
-                    figures = figures.tolist()
-                yield from zip(repeat(primary), rows[part], labels[part], figures, strict=False)
+                told, figures = _listed(labels[part]), _listed(scores[part])
+                yield from zip(repeat(primary), rows[part], told, figures, strict=False)
+
+
+def _listed(values: Any) -> Any:
+    return values.tolist() if isinstance(values, np.ndarray) else values
 
 
 def _work(reference: "weakref.ref[Shadow]", closing: threading.Event, comparison: "_Comparison") -> None:

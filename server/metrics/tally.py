@@ -8,6 +8,7 @@ A key begins with the kind of the series:
     ("load_failures", model, version)
     ("loaded", model, version)   ("ready", model)   ("in_flight",)       gauges
     ("used", model, version, block)                 time.monotonic() when it was last seen loaded
+    ("last", model, version, route, block)          time.perf_counter() when an answer of 200 ended last
 
 What adds up from these (requests, rows, seconds in all) has no number of its own: a request of one
 row touches six.
@@ -17,8 +18,15 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from time import perf_counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from server.metrics.counters import Block, Key, Numbers
+
+# One per row.
+Labels = Sequence[int | str] | npt.NDArray[Any]
 
 # Upper bounds of the durations that are told apart, in seconds; what is longer has a bucket too.
 BUCKETS = (50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5,
@@ -26,7 +34,7 @@ BUCKETS = (50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-
 PHASES = ("read", "decode", "run", "encode")
 
 # Kinds of series that end some time after their version, the second and third part of the key.
-OF_VERSIONS = {"answered", "failed", "shadow", "shadow_lost"}
+OF_VERSIONS = {"answered", "last", "failed", "shadow", "shadow_lost"}
 # Seconds for which they are told: Prometheus must have seen the last of them. Each process lets go of them
 # later, so that all of it disappears at once: a sum that loses a part would look like a new beginning.
 _TOLD, _KEPT = 3600.0, 7200.0
@@ -49,7 +57,7 @@ class Tally:
     ``class_names``.
     """
 
-    __slots__ = ("_block", "_counts", "_failed", "_key", "_places")
+    __slots__ = ("_block", "_counts", "_failed", "_key", "_last", "_places")
 
     def __init__(
         self,
@@ -63,19 +71,18 @@ class Tally:
         self._block = block
         self._key = (model, str(version), route)
         self._counts = block.series(("answered", *self._key, *class_names), CLASS + len(classes))
+        self._last = block.series(("last", *self._key, str(block.number)), 1)
         self._places = {label: CLASS + index for index, label in enumerate(classes)}
         self._failed: dict[int, Numbers] = {}
 
-    def answered(
-        self, started: float, read: float, decoded: float, ran: float, labels: Sequence[int | str]
-    ) -> float:
+    def answered(self, started: float, read: float, decoded: float, ran: float, labels: Labels) -> float:
         """Count an answer of status 200; the time it ended.
 
-        Times are those of ``time.perf_counter`` between its phases, ``labels`` the predicted ones,
-        one per row.
+        Times are those of ``time.perf_counter`` between its phases, ``labels`` the predicted ones.
         """
         ended = perf_counter()
         elapsed = ended - started
+        self._last[0] = ended
         counts = self._counts
         # Most take the first, and asking first saves a tenth of all this.
         counts[0 if elapsed <= _SHORT else bisect_left(BUCKETS, elapsed)] += 1.0
@@ -99,8 +106,14 @@ class Tally:
         counts[bisect_left(BUCKETS, elapsed)] += 1.0
         counts[SECONDS] += elapsed
 
-    def _count_rows(self, labels: Sequence[int | str]) -> None:
+    def _count_rows(self, labels: Labels) -> None:
         counts, places = self._counts, self._places
+        if isinstance(labels, np.ndarray):
+            for label, rows in zip(
+                *map(np.ndarray.tolist, np.unique(labels, return_counts=True)), strict=True
+            ):
+                counts[places[label]] += rows
+            return
         if len(labels) < _MANY:
             for label in labels:
                 counts[places[label]] += 1.0

@@ -1,0 +1,1 @@
+"""What is not predicting: what is served, how it is, and pages for people."""

@@ -1,0 +1,130 @@
+"""Rows out of JSON: by compiled decoders where a body is sound, else by rules in Python, for the sentence."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from server import body
+from server.body import Members
+from server.errors import InvalidInput
+from server.protocols.prediction import Predictor
+from server.signature import Row
+
+# What msgspec raises on a body that it does not take; body.parse then finds the sentence.
+REFUSALS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+class Reader:
+    """Reads rows for one model; raises RequestError.
+
+    msgspec lets the last of two equal names win, but every name costs a colon: where a body has no
+    more colons than names, none was given twice.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self._signature = predictor.signature
+        self.width = len(self._signature.names)
+        record, row = self._signature.record, self._signature.row
+        either: Any = row if record is None else row | record
+        # {"features": row}, {"features": [row, ...]} and a record.
+        self.decode_row = _decoder("features", row)
+        self._decode_rows = _decoder("features", list[row])  # type: ignore[valid-type]
+        self._decode_instances = _decoder("instances", list[either])
+        self.decode_record = msgspec.json.Decoder(record or _Nothing).decode
+
+    def features(self, request: bytes) -> Sequence[Row] | None:
+        """The rows of a sound {"features": [row, ...]}, else None."""
+        if request.count(b":") != 1:
+            return None
+        try:
+            rows: list[Row] = self._decode_rows(request).features
+        except REFUSALS:
+            return None
+        self._predictor.check_count(len(rows))
+        return rows
+
+    def instances(self, request: bytes) -> Sequence[Row] | None:
+        """The rows of a sound {"instances": [row or record, ...]}, else None."""
+        try:
+            rows: list[Any] = self._decode_instances(request).instances
+        except REFUSALS:
+            return None
+        records = sum(isinstance(row, msgspec.Struct) for row in rows)
+        if request.count(b":") != 1 + records * self.width:
+            return None
+        self._predictor.check_count(len(rows))
+        return [msgspec.structs.astuple(row) if isinstance(row, msgspec.Struct) else row for row in rows]
+
+    def document(self, request: bytes, example: str) -> Members:
+        """The JSON object that a body is; ``example`` is what is to be sent in place of anything else."""
+        found = body.parse(request)
+        if not isinstance(found, Members):
+            raise InvalidInput(f"the body is not an object: send {example}")
+        return found
+
+    def listed(self, values: object, what: str) -> Sequence[Row]:
+        """Parsed rows and records; ``what`` they are called."""
+        if not isinstance(values, list):
+            raise InvalidInput(f"{what} is not an array: send a list of rows")
+        self._predictor.check_count(len(values))
+        return [self._check(row, index) for index, row in enumerate(values)]
+
+    def columns(self, members: Members) -> Sequence[Row]:
+        """{feature: [values, ...], ...}, all of one length."""
+        for name, values in members.items():
+            if not isinstance(values, list):
+                raise InvalidInput(
+                    f"feature {name[:60]!r} is not an array: send its values, one per row", feature=name[:200]
+                )
+        lengths = {name: len(values) for name, values in members.items()}
+        count = max(lengths.values(), default=0)
+        for name, length in lengths.items():
+            if length != count:
+                raise InvalidInput(
+                    f"feature {name[:60]!r} has {length} values where another has {count}: "
+                    "send one per row of each",
+                    feature=name[:200],
+                )
+        self._predictor.check_count(count)
+        rows = zip(*members.values(), strict=True)
+        return [self._record(members, list(members), values, index) for index, values in enumerate(rows)]
+
+    def named(self, names: object, data: object) -> Sequence[Row]:
+        """Rows as arrays, and the features' names in the order of their values."""
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise InvalidInput("'columns' is not an array of feature names")
+        if not isinstance(data, list):
+            raise InvalidInput("'data' is not an array: send a list of rows")
+        self._predictor.check_count(len(data))
+        repeated = Members()
+        repeated.repeated = tuple(name for name in dict.fromkeys(names) if names.count(name) > 1)
+        rows = []
+        for index, values in enumerate(data):
+            if not isinstance(values, list) or len(values) != len(names):
+                raise InvalidInput(
+                    f"row {index} is not an array of {len(names)} values, one for each of 'columns'",
+                    row=index,
+                )
+            rows.append(self._record(repeated, names, values, index))
+        return rows
+
+    def _record(self, origin: Members, names: Sequence[str], values: Sequence[Any], index: int) -> Row:
+        members = Members(zip(names, values, strict=True))
+        members.repeated = origin.repeated
+        return self._signature.check_record(members, index)
+
+    def _check(self, row: Any, index: int) -> Row:
+        if isinstance(row, Members):
+            return self._signature.check_record(row, index)
+        return self._signature.check_row(row, index)
+
+
+class _Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    """Takes no record: the strict way has to."""
+
+
+def _decoder(name: str, kind: Any) -> Any:
+    envelope = msgspec.defstruct("Envelope", [(name, kind)], forbid_unknown_fields=True, gc=False)
+    return msgspec.json.Decoder(envelope).decode
