@@ -32,7 +32,7 @@ class Recipe:
     classifier: Callable[[], Any]
 
 
-def _logistic() -> Any:
+def logistic() -> Any:
     from sklearn.linear_model import LogisticRegression
 
     return LogisticRegression()
@@ -57,7 +57,7 @@ def _mlp() -> Any:
 
 
 RECIPES = {
-    "iris": Recipe("iris", "logistic regression", 1, _logistic),
+    "iris": Recipe("iris", "logistic regression", 1, logistic),
     "forest": Recipe("breast_cancer", "random forest of 100 trees", 4, _forest),
     "boosting": Recipe("breast_cancer", "hist gradient boosting", 4, _boosting),
     "mlp": Recipe("digits", "multi-layer perceptron", 0, _mlp),
@@ -88,13 +88,13 @@ class Fitted:
         return f"{self.recipe.estimator} on {self.recipe.data.replace('_', ' ')}"
 
 
-def fit(name: str, folder: Path) -> Fitted:
-    """Fit one of RECIPES, write it down in ``folder`` and export it as a user would."""
+def fit(name: str, folder: Path, recipe: Recipe | None = None) -> Fitted:
+    """Fit a recipe, without one that of RECIPES, write it down in ``folder`` and export it as a user would."""
     from sklearn import datasets
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    recipe = RECIPES[name]
+    recipe = recipe or RECIPES[name]
     data = getattr(datasets, f"load_{recipe.data}")()
     pipeline = make_pipeline(StandardScaler(), recipe.classifier()).fit(data.data, data.target)
     folder.mkdir(parents=True, exist_ok=True)

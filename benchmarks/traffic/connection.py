@@ -46,12 +46,14 @@ class Address(NamedTuple):
         secure = parts.scheme == "https"
         return cls(secure, parts.hostname, port or (443 if secure else 80), parts.path.rstrip("/"))
 
-    def message(self, method: str, path: str, body: bytes = b"") -> bytes:
-        """The bytes of one request, whole."""
+    def message(
+        self, method: str, path: str, body: bytes = b"", kind: str = "application/json", more: str = ""
+    ) -> bytes:
+        """The bytes of one request, whole; ``more`` are headers, each line with its end."""
         name = f"[{self.host}]" if ":" in self.host else self.host
         head = (
             f"{method} {self.prefix}{path} HTTP/1.1\r\nHost: {name}:{self.port}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n{more}\r\n"
         )
         return head.encode("ascii") + body
 

@@ -1,0 +1,281 @@
+"""The same rows in each form that a client may choose, sent to the same server.
+
+    python -m benchmarks.formats [--save]
+
+Batches go over one connection, the next one after the answer; single rows come from as many connections as
+keep the server busy. The forms take turns; every form's answer is compared with scikit-learn's first. --save
+keeps the figures in benchmarks/results/formats.json and makes README's table of them.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from benchmarks.errors import BenchmarkError
+from benchmarks.measuring import generators, machine
+from benchmarks.measuring.generators import Target
+from benchmarks.measuring.pipelines import RECIPES, Fitted, Floats, Recipe, fit, logistic
+from benchmarks.reporting import formats as reporting
+from benchmarks.reporting.formats import ALONE, Figure, Figures
+from benchmarks.results import OURS
+from benchmarks.servers import process
+from benchmarks.servers.catalogue import SERVERS, Places
+from benchmarks.traffic.connection import Address, Connection
+
+MODELS = {
+    "logistic": Recipe("breast_cancer", "logistic regression", 4, logistic),
+    "forest": RECIPES["forest"],
+}
+NATIVE, INFER = "/models/model/predict", "/v2/models/model/infer"
+# Different rows in each: on the same ones, a processor learns every branch.
+BATCHES = 10
+SINGLES = 2000
+
+
+@dataclass(frozen=True)
+class Form:
+    """How rows are sent, and how the labels are read out of an answer to ``count`` rows."""
+
+    path: str
+    body: Callable[[Floats], bytes]
+    labels: Callable[[bytes, int], list[int]]
+    kind: str = "application/json"
+
+    def message(self, address: Address, rows: Floats) -> bytes:
+        """The bytes of one request."""
+        body = self.body(rows)
+        if self.kind != "application/octet-stream":
+            return address.message("POST", self.path, body, self.kind)
+        more = f"Inference-Header-Content-Length: {body.index(b'}]}') + 3}\r\n"
+        return address.message("POST", self.path, body, self.kind, more)
+
+
+def _native(rows: Floats) -> bytes:
+    return orjson.dumps({"features": rows[0].tolist() if len(rows) == 1 else rows.tolist()})
+
+
+def _text(rows: Floats) -> bytes:
+    return "".join(",".join(map(repr, row)) + "\n" for row in rows.tolist()).encode()
+
+
+def _json(rows: Floats) -> bytes:
+    return orjson.dumps({"inputs": [_tensor(rows, "FP64", data=rows.ravel().tolist())]})
+
+
+def _binary(dtype: str, datatype: str) -> Callable[[Floats], bytes]:
+    def body(rows: Floats) -> bytes:
+        data = rows.astype(dtype).tobytes()
+        tensor = _tensor(rows, datatype, parameters={"binary_data_size": len(data)})
+        return orjson.dumps({"parameters": {"binary_data_output": True}, "inputs": [tensor]}) + data
+
+    return body
+
+
+def _tensor(rows: Floats, datatype: str, **more: Any) -> dict[str, Any]:
+    return {"name": "numbers", "shape": list(rows.shape), "datatype": datatype, **more}
+
+
+def _of_native(content: bytes, _: int) -> list[int]:
+    return list(orjson.loads(content)["prediction"])
+
+
+def _of_json(content: bytes, _: int) -> list[int]:
+    return list(orjson.loads(content)["outputs"][0]["data"])
+
+
+def _of_text(content: bytes, _: int) -> list[int]:
+    return [int(line.split(b",")[0]) for line in content.splitlines()[1:]]
+
+
+def _of_binary(content: bytes, count: int) -> list[int]:
+    """At the end are a label (INT64) and the probabilities (FP64) of two classes a row."""
+    labels: list[int] = np.frombuffer(content[-24 * count :], "<i8", count).tolist()
+    return labels
+
+
+FORMS = {
+    "JSON, /predict": Form(NATIVE, _native, _of_native),
+    "CSV, /predict": Form(NATIVE, _text, _of_text, "text/csv; header=absent"),
+    "JSON, OIP": Form(INFER, _json, _of_json),
+    "binary FP64, OIP": Form(INFER, _binary("<f8", "FP64"), _of_binary, "application/octet-stream"),
+    "binary FP32, OIP": Form(INFER, _binary("<f4", "FP32"), _of_binary, "application/octet-stream"),
+}
+SINGLE = ("JSON, /predict", "JSON, OIP")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status."""
+    options = _parse(arguments)
+    try:
+        found = measure(options)
+        print(reporting.text(found))
+        if options.save:
+            for path in reporting.save(found):
+                print(f"wrote {path}")
+    except BenchmarkError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def measure(options: argparse.Namespace) -> Figures:
+    """Every form with each model."""
+    server_core, own_core = machine.cores(pinned=not options.unpinned)
+    generator = generators.saturating()
+    figures: list[Figure] = []
+    for name, recipe in MODELS.items():
+        with tempfile.TemporaryDirectory(prefix="b-") as folder:
+            fitted = fit(name, Path(folder), recipe)
+            with _serving(fitted, Path(folder), server_core) as address, _pinned(own_core):
+                figures += _batches(fitted, address, options)
+                figures += _singles(fitted, address, options, generator, Path(folder))
+    return Figures(
+        started=datetime.now(UTC).replace(microsecond=0),
+        machine=machine.describe(server_core, own_core),
+        versions=machine.versions(generator),
+        commit=machine.commit(),
+        rows=options.rows,
+        figures=figures,
+    )
+
+
+@contextmanager
+def _serving(fitted: Fitted, folder: Path, core: int | None) -> Iterator[Address]:
+    port, *spare = process.free_ports(4)
+    entry = SERVERS[OURS]
+    places = Places(
+        bin=Path(sys.executable).parent,
+        folder=folder,
+        work=folder,
+        models=fitted.models,
+        pickle=fitted.pickle,
+        onnx=fitted.onnx,
+        port=port,
+        spare=(spare[0], spare[1], spare[2]),
+    )
+    started, environment = entry.started(places), entry.variables(places)
+    with process.running(started, environment, core, port, folder / "log") as server:
+        process.wait(server, NATIVE, _native(np.array(fitted.rows[:1])))
+        yield Address.of(f"http://127.0.0.1:{port}")
+
+
+@contextmanager
+def _pinned(core: int | None) -> Iterator[None]:
+    if core is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _batches(fitted: Fitted, address: Address, options: argparse.Namespace) -> list[Figure]:
+    """Rows/s of each form, and of the session alone, medians of turns."""
+    whole = np.array(fitted.rows)
+    batches = [whole[index * options.rows :][: options.rows] for index in range(BATCHES)]
+    calls = {name: _asking(form, address, batches, fitted) for name, form in FORMS.items()}
+    calls[ALONE] = _running(fitted, batches)
+    found: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(options.repeats):
+        for name, call in calls.items():
+            print(f"{fitted.title}: {turn + 1} of {options.repeats}, {name}", file=sys.stderr, flush=True)
+            found[name].append(options.rows / _seconds(call, options.seconds))
+    return [
+        Figure(
+            model=fitted.name,
+            title=fitted.title,
+            form=name,
+            rows=options.rows,
+            per_s=statistics.median(rates),
+        )
+        for name, rates in found.items()
+    ]
+
+
+def _asking(form: Form, address: Address, batches: list[Floats], fitted: Fitted) -> Callable[[int], object]:
+    connection = Connection(address)
+    messages = [form.message(address, rows) for rows in batches]
+    for index, message in enumerate(messages):
+        answer = connection.exchange(message)
+        first = index * len(batches[0])
+        if answer.status != 200:
+            raise BenchmarkError(f"{form.path} answers {answer.status}: {answer.content[:200]!r}")
+        count = len(batches[index])
+        if form.labels(answer.content, count) != fitted.labels[first : first + count]:
+            raise BenchmarkError(f"{form.path} ({form.kind}) answers other labels than scikit-learn")
+    return lambda turn: connection.exchange(messages[turn % BATCHES])
+
+
+def _running(fitted: Fitted, batches: list[Floats]) -> Callable[[int], object]:
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(fitted.onnx.read_bytes(), options, ["CPUExecutionProvider"])
+    tensor = session.get_inputs()[0].name
+    return lambda turn: session.run(None, {tensor: batches[turn % BATCHES]})
+
+
+def _seconds(call: Callable[[int], object], seconds: float) -> float:
+    """The median time of a call."""
+    times: list[float] = []
+    while sum(times) < seconds or len(times) < BATCHES:
+        started = time.perf_counter()
+        call(len(times))
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def _singles(
+    fitted: Fitted, address: Address, options: argparse.Namespace, generator: str, folder: Path
+) -> list[Figure]:
+    """Requests/s of one row each."""
+    rows = np.array(fitted.rows[:SINGLES])
+    targets = {}
+    for name in SINGLE:
+        bodies = folder / f"{name.replace('/', '')}.txt"
+        bodies.write_bytes(
+            b"\n".join(FORMS[name].body(rows[index : index + 1]) for index in range(len(rows)))
+        )
+        host = f"http://{address.host}:{address.port}"
+        contract = ("--contract", "native" if FORMS[name].path == NATIVE else "v2", "--model", "model")
+        targets[name] = Target(host, FORMS[name].path, bodies, (*contract, "--sample", str(fitted.sample)))
+    found: dict[str, list[float]] = {name: [] for name in targets}
+    for _ in range(options.repeats):
+        for name, target in targets.items():
+            load = generators.closed_loop(generator, target, max(1.0, options.seconds), 32)
+            found[name].append(load.requests_per_s)
+    return [
+        Figure(model=fitted.name, title=fitted.title, form=name, rows=1, per_s=statistics.median(rates))
+        for name, rates in found.items()
+    ]
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.formats", description=__doc__.split("\n")[0])
+    parser.add_argument("--rows", type=int, default=1000, help="in a batch (default: 1000)")
+    parser.add_argument("--repeats", type=int, default=5, help="turns (default: 5)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each turn (default: 1)")
+    parser.add_argument("--unpinned", action="store_true", help="do not pin processes to cores")
+    parser.add_argument("--save", action="store_true", help="keep the figures, and write README's table")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
