@@ -13,7 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -134,6 +134,8 @@ def measure(options: argparse.Namespace) -> Figures:
     """Every form with each model."""
     server_core, own_core = machine.cores(pinned=not options.unpinned)
     generator = generators.saturating()
+    if generator == "locust":
+        raise BenchmarkError("wrk or h2load is missing (Debian: wrk, or nghttp2-client for h2load)")
     figures: list[Figure] = []
     for name, recipe in MODELS.items():
         with tempfile.TemporaryDirectory(prefix="b-") as folder:
@@ -195,14 +197,12 @@ def _batches(fitted: Fitted, address: Address, options: argparse.Namespace) -> l
         for name, call in calls.items():
             print(f"{fitted.title}: {turn + 1} of {options.repeats}, {name}", file=sys.stderr, flush=True)
             found[name].append(options.rows / _seconds(call, options.seconds))
+    return _figures(fitted, options.rows, found)
+
+
+def _figures(fitted: Fitted, rows: int, found: Mapping[str, list[float]]) -> list[Figure]:
     return [
-        Figure(
-            model=fitted.name,
-            title=fitted.title,
-            form=name,
-            rows=options.rows,
-            per_s=statistics.median(rates),
-        )
+        Figure(title=fitted.title, form=name, rows=rows, per_s=statistics.median(rates))
         for name, rates in found.items()
     ]
 
@@ -249,22 +249,15 @@ def _singles(
     rows = np.array(fitted.rows[:SINGLES])
     targets = {}
     for name in SINGLE:
-        bodies = folder / f"{name.replace('/', '')}.txt"
-        bodies.write_bytes(
-            b"\n".join(FORMS[name].body(rows[index : index + 1]) for index in range(len(rows)))
-        )
-        host = f"http://{address.host}:{address.port}"
-        contract = ("--contract", "native" if FORMS[name].path == NATIVE else "v2", "--model", "model")
-        targets[name] = Target(host, FORMS[name].path, bodies, (*contract, "--sample", str(fitted.sample)))
+        bodies = folder / f"{len(targets)}.txt"
+        bodies.write_bytes(b"\n".join(FORMS[name].body(rows[at : at + 1]) for at in range(len(rows))))
+        targets[name] = Target(f"http://{address.host}:{address.port}", FORMS[name].path, bodies, ())
     found: dict[str, list[float]] = {name: [] for name in targets}
     for _ in range(options.repeats):
         for name, target in targets.items():
             load = generators.closed_loop(generator, target, max(1.0, options.seconds), 32)
             found[name].append(load.requests_per_s)
-    return [
-        Figure(model=fitted.name, title=fitted.title, form=name, rows=1, per_s=statistics.median(rates))
-        for name, rates in found.items()
-    ]
+    return _figures(fitted, 1, found)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

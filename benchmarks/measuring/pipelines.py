@@ -89,7 +89,7 @@ class Fitted:
 
 
 def fit(name: str, folder: Path, recipe: Recipe | None = None) -> Fitted:
-    """Fit a recipe, without one that of RECIPES, write it down in ``folder`` and export it as a user would."""
+    """Fit a recipe, or that of RECIPES, write it down in ``folder`` and export it as a user would."""
     from sklearn import datasets
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

@@ -21,7 +21,6 @@ ALONE, BASE = "session.run alone, in process", "JSON, /predict"
 class Figure(Struct, kw_only=True, forbid_unknown_fields=True):
     """Rows per second with one model in one form; the median of several turns."""
 
-    model: str
     title: str
     form: str
     rows: int
@@ -47,9 +46,7 @@ def text(found: Figures) -> str:
             per_s = _rates(found, title, rows)
             lines += [f"{title}, {rows} row{'s' if rows > 1 else ''} a request"]
             for form, rate in per_s.items():
-                ratios = [times(rate / per_s[BASE])] + (
-                    [times(rate / per_s[ALONE])] if ALONE in per_s else []
-                )
+                ratios = [times(rate / per_s[base]) for base in (BASE, ALONE) if base in per_s]
                 lines.append(f"  {form:<32}{number(rate):>12} rows/s  {'  '.join(ratios)}")
     return "\n".join(lines)
 
