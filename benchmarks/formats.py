@@ -247,7 +247,7 @@ def _singles(
 ) -> list[Figure]:
     """Requests/s of one row each."""
     rows = np.array(fitted.rows[:SINGLES])
-    targets = {}
+    targets: dict[str, Target] = {}
     for name in SINGLE:
         bodies = folder / f"{len(targets)}.txt"
         bodies.write_bytes(b"\n".join(FORMS[name].body(rows[at : at + 1]) for at in range(len(rows))))

@@ -16,7 +16,7 @@ from server.lifecycle.repository import Repository
 from server.metrics import tally
 from server.metrics.counters import Block, Memory
 from server.page import Page
-from server.pages import catalog, health, metrics
+from server.pages import catalog, docs, health, metrics, openapi
 from server.reloader import Reloader
 from server.routes import Routes
 
@@ -70,17 +70,21 @@ def _add_predictions(app: Flask, repository: Repository, table: Routes) -> None:
 
 def _pages(repository: Repository, memory: Memory, block: Block) -> list[Page]:
     return [
-        *catalog.pages(repository),
+        # First: a route of one's own for it may be any.
         *health.pages(repository),
+        *catalog.pages(repository),
         *metrics.pages(repository, memory, block),
+        *openapi.pages(repository),
+        *docs.pages(),
     ]
 
 
 def _add_pages(app: Flask, pages: list[Page]) -> None:
+    """A rule that is there already stays: settings may name any path."""
     for page in pages:
-        app.add_url_rule(
-            page.rule, f"{page.method} {page.rule}", partial(_answer, page), methods=[page.method]
-        )
+        name = f"{page.method} {page.rule}"
+        if name not in app.view_functions:
+            app.add_url_rule(page.rule, name, partial(_answer, page), methods=[page.method])
 
 
 def _answer(page: Page, **names: str) -> Response:

@@ -12,6 +12,7 @@ from server.metrics.counters import Block
 from server.metrics.shadow import Shadow
 from server.metrics.tally import Tally
 from server.protocols.native import Native
+from server.protocols.oip.infer import Inference
 from server.protocols.prediction import Predict, Predictor
 from server.protocols.rows import Reader
 from server.traffic import Split
@@ -33,13 +34,25 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def rules(self) -> list[str]:
-        """Each of them."""
-        return [rule for rule in (self.plain, self.model, self.version, self.label) if rule]
+        """Each of them, but a label's where versions and labels stand in the same place."""
+        same = self.label is not None and self.label.replace("<label>", "<version>") == self.version
+        found = (self.plain, self.model, self.version, None if same else self.label)
+        return [rule for rule in found if rule]
 
 
 def table(config: Config) -> list[Route]:
     """Every route; where two have one path, the last of them has it."""
-    return [Route(protocol="native", plain=PLAIN, model=MODEL, version=VERSION, label=LABEL)]
+    v1, v2 = "/v1/models/<name>", "/v2/models/<name>"
+    routes = [
+        Route(protocol="native", plain=PLAIN, model=MODEL, version=VERSION, label=LABEL),
+        Route(
+            protocol="inference",
+            model=f"{v2}/infer",
+            version=f"{v2}/versions/<version>/infer",
+            label=f"{v2}/versions/<label>/infer",
+        ),
+    ]
+    return routes
 
 
 def path(rule: str, **names: object) -> str:
@@ -139,4 +152,7 @@ def _spoken(served: Served, config: Config) -> dict[str, Predict]:
     predictor = Predictor(served.model, config.max_rows)
     reader = Reader(predictor)
     native = Native(predictor, reader)
-    return {"native": native.predict}
+    return {
+        "native": native.predict,
+        "inference": Inference(predictor, served.name, str(served.version)).predict,
+    }

@@ -248,7 +248,8 @@ class Rows(Sequence[Row]):
     def __getitem__(self, index: int | slice) -> Row | list[Row]:
         """One row, or those of a slice, as tuples of Python values in feature order."""
         if isinstance(index, slice):
-            return list(zip(*(_values(column[index]) for column in self._columns), strict=True))
+            rows: list[Row] = list(zip(*(_values(column[index]) for column in self._columns), strict=True))
+            return rows
         place = range(len(self))[index]
         return self[place : place + 1][0]
 

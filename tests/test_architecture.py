@@ -18,10 +18,10 @@ ORDER = [
     "answer", "page", "metrics.counters", "metrics.tally", "metrics.shadow", "metrics.exposition",
     "protocols.prediction", "protocols.rows", "protocols.native", "protocols.csv", "protocols.tfserving",
     "protocols.sagemaker", "protocols.vertex", "protocols.azure",
-    "protocols.oip.tensors", "protocols.oip.infer", "protocols.oip.service", "protocols.oip.statistics",
+    "protocols.oip.tensors", "protocols.oip.request", "protocols.oip.outputs", "protocols.oip.infer", "protocols.oip.service", "protocols.oip.statistics",
     "endpoint", "protocols.ndjson", "traffic", "routes", "fastpath", "accesslog", "reloader",
-    "pages.catalog", "pages.health", "pages.metrics", "pages.schemas", "pages.openapi", "pages.docs",
-    "pages.home", "app", "banner", "watchdog", "address", "http",
+    "pages.files", "pages.catalog", "pages.health", "pages.metrics", "pages.schemas", "pages.bodies",
+    "pages.operations", "pages.openapi", "pages.docs", "pages.home", "app", "banner", "watchdog", "address", "http",
     "commands.tables", "commands.changes", "commands.revision", "commands.cli", "__main__",
 ]  # fmt: skip
 OWNERS = {
@@ -30,6 +30,7 @@ OWNERS = {
     "granian": {"server/http.py"},
     "onnxruntime": {"server/model.py"},
     "orjson": {"server/answer.py"},
+    "flask_swagger_ui": {"server/pages/docs.py"},
     "prometheus_client": {"server/metrics/exposition.py"},
     "tomlkit": {"server/commands/revision.py"},
     "skl2onnx": {"export/convert.py"},
@@ -179,6 +180,7 @@ def test_third_parties_are_declared():
     """Everything server/ imports is the standard library, itself, or in its part of setup.cfg."""
     declared = {
         "flask",
+        "flask-swagger-ui",
         "granian",
         "onnxruntime",
         "orjson",

@@ -56,10 +56,10 @@ def test_every_module_is_packaged(installed):
         expected = {file.relative_to(ROOT) for file in (ROOT / package).rglob("*.py")}
         assert {file.relative_to(site) for file in (site / package).rglob("*.py")} == expected
         assert (site / package / "py.typed").exists()
-    assert {file.name for file in (site / "server" / "monitoring").iterdir()} == {
-        "alerts.yml",
-        "dashboard.json",
-    }
+    for folder in ("monitoring", "kserve", "pages/assets"):
+        names = {file.name for file in (ROOT / "server" / folder).iterdir()}
+        assert names
+        assert {file.name for file in (site / "server" / folder).iterdir()} == names
     assert not (site / "tests").exists()
 
 

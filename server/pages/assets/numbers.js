@@ -1,0 +1,85 @@
+// Numbers as people read them, and as JSON spells them.
+
+import { visible } from "./element.js";
+
+/** Four digits: 0.9822, 3.4e-7, 12,345. */
+export function figure(value, digits = 4) {
+  if (!Number.isFinite(value)) return String(value);
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 1e-4 || size >= 1e9)) return value.toExponential(digits - 3).replace("e+", "e");
+  if (size >= 1e4) return Math.round(value).toLocaleString("en");
+  return String(Number(value.toPrecision(digits)));
+}
+
+/** A share of 1 with as many digits as it takes to see what is left: 98.2 %, 99.996 %, 3.4e-5 %. */
+export function percent(share) {
+  const value = 100 * share;
+  if (value === 0 || value === 100) return `${value} %`;
+  if (value < 0.01) return `${value.toExponential(1)} %`;
+  if (value > 99.99) return `${Math.min(value, 99.9999).toFixed(4)} %`;
+  return `${value > 99 || value < 1 ? value.toFixed(2) : value.toFixed(1)} %`;
+}
+
+/** Milliseconds: 38 µs, 2.1 ms, 1.2 s. */
+export function duration(milliseconds) {
+  if (milliseconds < 1) return `${Math.round(1000 * milliseconds)} µs`;
+  if (milliseconds < 1000) return `${milliseconds.toFixed(milliseconds < 100 ? 1 : 0)} ms`;
+  return `${(milliseconds / 1000).toFixed(1)} s`;
+}
+
+export function size(bytes) {
+  const units = ["bytes", "kB", "MB", "GB"];
+  let unit = 0;
+  while (bytes >= 1000 && unit < 3) {
+    bytes /= 1000;
+    unit += 1;
+  }
+  return `${figure(bytes, 3)} ${units[unit]}`;
+}
+
+export function plural(count, noun, nouns = `${noun}s`) {
+  return `${count.toLocaleString("en")} ${count === 1 ? noun : nouns}`;
+}
+
+const NUMBER = /^([+-]?)0*(\d+|(?=\.\d))(?:\.(\d*))?([eE][+-]?\d+)?$/;
+
+/**
+ * What was typed for a number, as JSON. Its digits go as they are, so that the server reads them and not
+ * this page; what is no number goes as text, and the server says so.
+ */
+export function numberAsJson(typed) {
+  const text = typed.trim();
+  if (text === "") return "null";
+  const parts = NUMBER.exec(text);
+  if (parts === null) return textAsJson(text);
+  const [, sign, whole, fraction, exponent] = parts;
+  return `${sign === "-" ? "-" : ""}${whole || "0"}${fraction ? `.${fraction}` : ""}${exponent ?? ""}`;
+}
+
+const UNSEEN = /[\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
+
+/** Text as JSON, what cannot be seen as escapes: so a line can be read before it is run. */
+export function textAsJson(text) {
+  return visible(JSON.stringify(text).replace(UNSEEN, visible));
+}
+
+/** A value of a row as JSON. */
+export function asJson(value) {
+  return typeof value === "string" ? textAsJson(value) : JSON.stringify(value);
+}
+
+/** How finely a slider moves between two ends: a step of 1, 2 or 5 times a power of ten. */
+export function stepBetween(least, most, whole) {
+  const rough = (most - least) / 200;
+  if (whole) return Math.max(1, Math.round(rough));
+  const power = 10 ** Math.floor(Math.log10(rough));
+  return Number.isFinite(power) && power > 0 ? power * [1, 2, 5].findLast((m) => m * power <= rough) : 0;
+}
+
+/** The nearest step, with no digits beyond those of the step. */
+export function stepped(value, step) {
+  if (!(step > 0)) return value;
+  const near = Math.round(value / step) * step;
+  const digits = Math.ceil(Math.log10(Math.max(Math.abs(near), step) / step)) + 1;
+  return Number(near.toPrecision(Math.min(Math.max(digits, 1), 15)));
+}

@@ -1,0 +1,33 @@
+"""The document of openapi.py for people: Swagger UI, all of it from this machine."""
+
+from importlib.metadata import distribution
+from importlib.resources import files
+from pathlib import Path
+
+from server.answer import Answer, Environ
+from server.errors import UnknownPath
+from server.page import Page
+from server.pages.files import File
+
+_OWN = ("docs.css", "docs.js")
+_SWAGGER = ("swagger-ui.css", "swagger-ui-bundle.js")
+
+
+def pages() -> list[Page]:
+    """GET /docs and the files that it is made of."""
+    assets = files("server.pages") / "assets"
+    page = File("docs.html", (assets / "docs.html").read_bytes)
+    parts = {name: File(name, (assets / name).read_bytes) for name in _OWN}
+    parts |= {name: File(name, (_swagger() / name).read_bytes) for name in _SWAGGER}
+
+    def part(environ: Environ, file: str) -> Answer:
+        if file not in parts:
+            raise UnknownPath(f"there is no file {file[:60]!r} here: GET /docs")
+        return parts[file](environ)
+
+    return [Page("GET", "/docs", page), Page("GET", "/docs/<file>", part)]
+
+
+def _swagger() -> Path:
+    """Where the package has the files; importing it would do more than is needed."""
+    return Path(str(distribution("flask-swagger-ui").locate_file("flask_swagger_ui"))) / "dist"

@@ -1,0 +1,63 @@
+"""The page for people: one HTML file and the modules, styles and icon that it asks for.
+
+Nothing in them is made from a model: the page asks ``GET /models`` as any client does, and writes what it is
+told as text.
+"""
+
+from importlib.resources import files
+
+from server.answer import Answer, Environ, document
+from server.errors import UnknownPath
+from server.lifecycle.repository import Repository
+from server.page import Page
+from server.pages.catalog import overview
+from server.pages.files import File
+
+_PARTS = (
+    "home.css",
+    "home.js",
+    "answer.js",
+    "card.js",
+    "charts.js",
+    "element.js",
+    "form.js",
+    "numbers.js",
+    "snippets.js",
+    "icon.svg",
+)
+_VARY = ("Vary", "Accept")
+
+
+def pages(repository: Repository) -> list[Page]:
+    """GET / as HTML for browsers and as JSON for everybody else, and GET /assets/<file>."""
+    assets = files("server.pages") / "assets"
+    home = File("home.html", (assets / "home.html").read_bytes)
+    parts = {name: File(name, (assets / name).read_bytes) for name in _PARTS}
+
+    def index(environ: Environ) -> Answer:
+        html = prefers_html(environ.get("HTTP_ACCEPT", ""))
+        status, headers, content = home(environ) if html else document(overview(repository))
+        return status, (*headers, _VARY), content
+
+    def asset(environ: Environ, file: str) -> Answer:
+        if file not in parts:
+            raise UnknownPath(f"the page has no file {file[:60]!r}: GET / lists what there is")
+        return parts[file](environ)
+
+    return [Page("GET", "/", index), Page("GET", "/assets/<file>", asset)]
+
+
+def prefers_html(accept: str) -> bool:
+    """Whether HTML is named, and wanted more than JSON (RFC 9110, 12.5.1); ``*/*`` is what tools send."""
+    weights = dict(map(_weighed, accept.lower().split(",")))
+    return weights.get("text/html", 0) > weights.get("application/json", 0)
+
+
+def _weighed(choice: str) -> tuple[str, float]:
+    """ "text/html;q=0.9" -> its media type and its weight; 0 where that is no number."""
+    media, *parameters = (part.strip() for part in choice.split(";"))
+    weights = [part.removeprefix("q=") for part in parameters if part.startswith("q=")]
+    try:
+        return media, float(weights[0]) if weights else 1
+    except ValueError:
+        return media, 0

@@ -1,0 +1,155 @@
+"""What this server answers, as an OpenAPI 3.1 document made of the models it serves now.
+
+https://spec.openapis.org/oas/v3.1.1.html
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from server import routes
+from server.answer import Answer, Environ, document
+from server.config import Config
+from server.lifecycle.deployment import Deployment
+from server.lifecycle.repository import Repository
+from server.page import Page
+from server.pages import operations
+from server.pages.bodies import PROTOCOLS, Bodies, Content
+from server.pages.operations import Operation
+from server.pages.schemas import Schema, Schemas, either
+from server.routes import Route
+
+_ABOUT = """\
+Predictions of scikit-learn pipelines: ONNX graphs, each proven to compute what its pipeline computes.
+
+A value outside the range that a schema gives is refused, as the model could not answer as the pipeline does.
+Every error is `{"error": sentence, "code": word}`. Bodies may come in gzip or deflate (`Content-Encoding`).\
+"""
+# How a body may fail to be one that is answered.
+_FAILURES = (400, 404, 408, 413, 415, 500, 503)
+
+
+def pages(repository: Repository) -> list[Page]:
+    """GET /openapi.json, made anew once what is served has changed."""
+    made: tuple[Mapping[str, Deployment], Answer] | None = None
+
+    def openapi(_: Environ) -> Answer:
+        nonlocal made
+        deployments, known = repository.deployments, made
+        if known is None or known[0] is not deployments:
+            described = description(deployments, repository.default, repository.config)
+            made = known = (deployments, document(described))
+        return known[1]
+
+    return [Page("GET", "/openapi.json", openapi)]
+
+
+def description(deployments: Mapping[str, Deployment], default: str | None, config: Config) -> dict[str, Any]:
+    """The OpenAPI document of these deployments."""
+    models = [
+        _Model(found, found.name == default, config) for found in deployments.values() if found.versions
+    ]
+    paths = dict(operations.of_server(config))
+    for model in models:
+        paths |= model.paths()
+    schemas = {name: schema for model in models for name, schema in model.named().items()}
+    return {
+        "openapi": "3.1.1",
+        "info": {"title": "Unpickled", "version": "1", "description": _ABOUT},
+        "tags": [*(model.tag() for model in models), {"name": operations.SERVER}],
+        "paths": {_escaped(path): found for path, found in paths.items()},
+        "components": {"schemas": schemas | operations.shared(), "responses": operations.failures()},
+    }
+
+
+class _Model:
+    """The part of the document that one model has."""
+
+    def __init__(self, deployment: Deployment, default: bool, config: Config) -> None:
+        self._deployment = deployment
+        self._default = default
+        self._config = config
+        self._schemas = {
+            number: Schemas(served, config.max_rows) for number, served in deployment.versions.items()
+        }
+        self._bodies = {
+            (protocol, number): bodies(schemas)
+            for protocol, bodies in PROTOCOLS.items()
+            for number, schemas in self._schemas.items()
+        }
+
+    def tag(self) -> dict[str, str]:
+        """The heading of its operations."""
+        manifest = self._deployment.main.model.manifest
+        classes = ", ".join(manifest.class_names[:20])
+        count = len(manifest.features)
+        told = f"{count} feature{'s' if count > 1 else ''} to {len(manifest.classes)} classes: {classes}"
+        return {"name": self._deployment.name, "description": told}
+
+    def named(self) -> dict[str, Schema]:
+        """The schemas of its versions."""
+        return {name: found for schemas in self._schemas.values() for name, found in schemas.named.items()}
+
+    def paths(self) -> dict[str, Operation]:
+        """Predictions of each protocol, and what can be read."""
+        found = dict(operations.of_model(self._deployment))
+        for route in routes.table(self._config):
+            if route.protocol not in PROTOCOLS:
+                continue
+            for path, numbers in self._targets(route):
+                found.setdefault(path, {})["post"] = self._prediction(route.protocol, numbers)
+        return found
+
+    def _targets(self, route: Route) -> Iterator[tuple[str, list[int]]]:
+        """Each path of a route, and the versions that may answer it, the likeliest first."""
+        name, traffic = self._deployment.name, self._deployment.traffic
+        likely = sorted(traffic, key=traffic.__getitem__, reverse=True)
+        if route.plain and self._default:
+            yield route.plain, likely
+        if route.model:
+            yield routes.path(route.model, name=name), likely
+        for number in self._deployment.versions:
+            if route.version:
+                yield routes.path(route.version, name=name, version=number), [number]
+        for label, number in self._deployment.labels.items():
+            if route.label:
+                yield routes.path(route.label, name=name, label=label), [number]
+
+    def _prediction(self, protocol: str, numbers: list[int]) -> Operation:
+        """Those who share traffic have the same features, but each its own classes."""
+        found = [self._bodies[protocol, number] for number in numbers]
+        first = found[0]
+        made = operations.operation(
+            self._deployment.name, first.summary, _merged(found), *_FAILURES, told=first.told
+        )
+        made["requestBody"] = {"required": True, "content": first.request}
+        made["responses"]["200"]["headers"] = _headers(self._deployment.name, numbers)
+        if len(numbers) > 1:
+            made["parameters"] = [_key(self._config.key_header)]
+        return made
+
+
+def _merged(found: list[Bodies]) -> Content:
+    kinds = dict.fromkeys(kind for bodies in found for kind in bodies.answer)
+    return {kind: {"schema": either(*(bodies.answer[kind]["schema"] for bodies in found))} for kind in kinds}
+
+
+def _headers(name: str, numbers: list[int]) -> dict[str, Any]:
+    told = {"Model-Name": [name], "Model-Version": [str(number) for number in numbers]}
+    return {
+        header: {"required": True, "schema": {"type": "string", "enum": known}}
+        for header, known in told.items()
+    }
+
+
+def _key(header: str) -> dict[str, Any]:
+    return {
+        "name": header,
+        "in": "header",
+        "description": "keeps a caller on one version while traffic is split",
+        "schema": {"type": "string"},
+    }
+
+
+def _escaped(path: str) -> str:
+    """Braces in a path would name a parameter."""
+    return path.replace("{", "%7B").replace("}", "%7D")

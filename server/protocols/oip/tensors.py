@@ -1,0 +1,197 @@
+"""Tensors as the protocol carries them, JSON or little-endian bytes, to NumPy and back."""
+
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, islice
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from server.artifact import Manifest
+from server.errors import InvalidInput
+from server.signature import Column
+
+# Datatype -> NumPy's, on the wire. BYTES stands for text: 4 bytes of length, then UTF-8, each.
+DTYPES = {
+    name: np.dtype(kind)
+    for name, kind in {
+        "BOOL": "u1", "UINT8": "u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8",
+        "INT8": "i1", "INT16": "<i2", "INT32": "<i4", "INT64": "<i8",
+        "FP16": "<f2", "FP32": "<f4", "FP64": "<f8",
+    }.items()
+}  # fmt: skip
+BYTES = "BYTES"
+# A graph's dtype -> datatype.
+DATATYPES = {"float32": "FP32", "float64": "FP64", "int64": "INT64", "string": BYTES}
+
+# Lowest and highest of the datatypes of whole numbers.
+_WHOLE = {
+    name: (float(np.iinfo(dtype).min), float(np.iinfo(dtype).max))
+    for name, dtype in DTYPES.items()
+    if dtype.kind in "iu"
+} | {"BOOL": (0.0, 1.0)}
+
+_LENGTH = struct.Struct("<I")
+_Scalar = float | str | bool | None
+
+
+class Tensor(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """An input as a request describes it; ``data`` is None where its values follow the JSON as bytes."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    data: list[_Scalar | list[_Scalar]] | None = None
+    parameters: dict[str, _Scalar] | None = None
+
+
+def inputs(manifest: Manifest) -> list[dict[str, Any]]:
+    """What metadata tells of a model's inputs: its tensor, or where it has several, its features."""
+    if len(manifest.inputs) == 1:
+        tensor = manifest.inputs[0]
+        return [described(tensor.name, DATATYPES[tensor.dtype], [-1, len(tensor.features)])]
+    dtypes = {name: DATATYPES[tensor.dtype] for tensor in manifest.inputs for name in tensor.features}
+    return [described(feature.name, dtypes[feature.name], [-1, 1]) for feature in manifest.features]
+
+
+def outputs(manifest: Manifest) -> list[dict[str, Any]]:
+    """The same of its two outputs."""
+    return [
+        described(manifest.outputs.label, label_datatype(manifest), [-1]),
+        described(manifest.outputs.scores, "FP64", [-1, len(manifest.classes)]),
+    ]
+
+
+def described(name: str, datatype: str, shape: Sequence[int]) -> dict[str, Any]:
+    """A tensor without its values."""
+    return {"name": name, "datatype": datatype, "shape": shape}
+
+
+def label_datatype(manifest: Manifest) -> str:
+    """Of the labels: integers or text."""
+    return BYTES if isinstance(manifest.classes[0], str) else "INT64"
+
+
+def refuse_shared_memory(name: str, parameters: Mapping[str, Any]) -> None:
+    """InvalidInput where a tensor is to be elsewhere than in a body."""
+    if "shared_memory_region" in parameters:
+        raise InvalidInput(f"this server shares no memory: send and take tensor {name[:60]!r} in bodies")
+
+
+def from_bytes(tensor: Tensor, request: bytes, start: int, size: int) -> Column:
+    """The values of a tensor whose ``size`` bytes begin at ``start``, in its shape; text as a flat list."""
+    left = len(request) - start
+    if size > left:
+        raise InvalidInput(
+            f"tensor {tensor.name[:60]!r} has binary_data_size {size}, but {left} bytes are left for it: "
+            "they follow the JSON, whose length is the header Inference-Header-Content-Length"
+        )
+    count = _count(tensor)
+    if tensor.datatype == BYTES:
+        return _texts(tensor, memoryview(request)[start : start + size], count)
+    dtype = DTYPES[tensor.datatype]
+    if count * dtype.itemsize != size:
+        raise InvalidInput(
+            f"tensor {tensor.name[:60]!r} has binary_data_size {size}, but {count} values of "
+            f"{tensor.datatype} are {count * dtype.itemsize} bytes"
+        )
+    values = np.frombuffer(request, dtype, count, start).reshape(tensor.shape)
+    if tensor.datatype == "BOOL" and values.max() > 1:
+        raise InvalidInput(f"tensor {tensor.name[:60]!r} is BOOL, but a byte of it is neither 0 nor 1")
+    return values
+
+
+def from_json(tensor: Tensor) -> Column:
+    """The values in the JSON, nested or flat: doubles in the tensor's shape, NaN where there is null.
+
+    Where they are not all numbers, a flat list, whose sentences are the signature's. A number of a
+    floating-point datatype is the one that is written there, with all its digits.
+    """
+    values = _flat(tensor)
+    if tensor.datatype == "BOOL":
+        values = [float(value) if isinstance(value, bool) else value for value in values]
+    if not {*map(type, values)} <= {float, type(None)}:
+        return values
+    numbers = np.array(values, dtype=np.float64).reshape(tensor.shape)
+    if tensor.datatype in _WHOLE:
+        _check_whole(tensor, numbers)
+    return numbers
+
+
+def to_bytes(values: npt.NDArray[Any] | Sequence[str]) -> bytes:
+    """Numbers as they are, texts with their lengths."""
+    if isinstance(values, np.ndarray) and values.dtype != np.object_:
+        return values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
+    encoded = [text.encode() for text in values]
+    return b"".join(chain.from_iterable((_LENGTH.pack(len(text)), text) for text in encoded))
+
+
+def _count(tensor: Tensor) -> int:
+    count = 1
+    for length in tensor.shape:
+        count *= length
+    return count
+
+
+def _flat(tensor: Tensor) -> list[Any]:
+    data: list[Any] = tensor.data or []
+    if len(tensor.shape) == 2 and data and isinstance(data[0], list):
+        rows, width = tensor.shape
+        for index, row in enumerate(data):
+            if not isinstance(row, list) or len(row) != width:
+                raise InvalidInput(
+                    f"row {index} of tensor {tensor.name[:60]!r} is not an array of {width} values, as its "
+                    "shape says",
+                    row=index,
+                )
+        if len(data) != rows:
+            raise InvalidInput(f"tensor {tensor.name[:60]!r} has {len(data)} rows, but its shape says {rows}")
+        return [*chain.from_iterable(data)]
+    if len(data) != _count(tensor):
+        raise InvalidInput(
+            f"tensor {tensor.name[:60]!r} has {len(data)} values, but its shape {tensor.shape} makes "
+            f"{_count(tensor)}"
+        )
+    return data
+
+
+def _check_whole(tensor: Tensor, numbers: npt.NDArray[np.float64]) -> None:
+    lowest, highest = _WHOLE[tensor.datatype]
+    sound = (numbers == np.floor(numbers)) & (lowest <= numbers) & (numbers <= highest) | np.isnan(numbers)
+    for place in np.flatnonzero(~sound)[:1].tolist():
+        raise InvalidInput(
+            f"tensor {tensor.name[:60]!r} is {tensor.datatype}, but its value {place} is "
+            f"{numbers.flat[place]:.17g}: send whole numbers from {lowest:.17g} to {highest:.17g}, or FP64"
+        )
+
+
+def _texts(tensor: Tensor, content: memoryview, count: int) -> list[str]:
+    try:
+        # One too many is enough to know.
+        found = [str(text, "utf-8") for text in islice(_parts(content), count + 1)]
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"a text of tensor {tensor.name[:60]!r} is not UTF-8 ({error.reason})") from None
+    except struct.error:
+        raise InvalidInput(
+            f"tensor {tensor.name[:60]!r} ends in the middle of a text: each is 4 bytes of length, lowest "
+            "first, and so many bytes of UTF-8"
+        ) from None
+    if len(found) != count:
+        number = len(found) if len(found) < count else "more"
+        raise InvalidInput(
+            f"tensor {tensor.name[:60]!r} has {number} texts, but its shape {tensor.shape} makes {count}"
+        )
+    return found
+
+
+def _parts(content: memoryview) -> Iterable[memoryview]:
+    """struct.error where the last one is cut short."""
+    place = 0
+    while place < len(content):
+        (length,) = _LENGTH.unpack_from(content, place)
+        place += _LENGTH.size + length
+        if place > len(content):
+            raise struct.error
+        yield content[place - length : place]
