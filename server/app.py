@@ -16,7 +16,9 @@ from server.lifecycle.repository import Repository
 from server.metrics import tally
 from server.metrics.counters import Block, Memory
 from server.page import Page
-from server.pages import catalog, docs, health, metrics, openapi
+from server.pages import catalog, docs, health, home, metrics, openapi
+from server.protocols import sagemaker, tfserving
+from server.protocols.oip import service, statistics
 from server.reloader import Reloader
 from server.routes import Routes
 
@@ -76,6 +78,11 @@ def _pages(repository: Repository, memory: Memory, block: Block) -> list[Page]:
         *metrics.pages(repository, memory, block),
         *openapi.pages(repository),
         *docs.pages(),
+        *home.pages(repository),
+        *sagemaker.pages(repository),
+        *tfserving.pages(repository),
+        *service.pages(repository),
+        *statistics.pages(repository, memory),
     ]
 
 

@@ -11,10 +11,17 @@ from server.lifecycle.versions import Served
 from server.metrics.counters import Block
 from server.metrics.shadow import Shadow
 from server.metrics.tally import Tally
+from server.protocols import csv, ndjson
+from server.protocols.azure import Azure
+from server.protocols.csv import Csv
 from server.protocols.native import Native
+from server.protocols.ndjson import Stream
 from server.protocols.oip.infer import Inference
 from server.protocols.prediction import Predict, Predictor
 from server.protocols.rows import Reader
+from server.protocols.sagemaker import SageMaker
+from server.protocols.tfserving import TFServing
+from server.protocols.vertex import Vertex
 from server.traffic import Split
 
 PLAIN = "/predict"
@@ -51,8 +58,17 @@ def table(config: Config) -> list[Route]:
             version=f"{v2}/versions/<version>/infer",
             label=f"{v2}/versions/<label>/infer",
         ),
+        Route(
+            protocol="tfserving",
+            model=f"{v1}:predict",
+            version=f"{v1}/versions/<version>:predict",
+            label=f"{v1}/labels/<label>:predict",
+        ),
+        Route(protocol="sagemaker", plain="/invocations"),
+        Route(protocol="azure", plain="/score"),
     ]
-    return routes
+    vertex = [Route(protocol="vertex", plain=config.predict_route)] if config.predict_route else []
+    return routes + vertex
 
 
 def path(rule: str, **names: object) -> str:
@@ -142,9 +158,16 @@ class Routes:
 
     def _endpoint(self, served: Served, route: Route, rule: str, shadow: Shadow | None = None) -> Endpoint:
         manifest = served.model.manifest
+        config, spoken = self._config, self._spoken[id(served)][1]
         tally = Tally(self._block, served.name, served.version, rule, manifest.classes, manifest.class_names)
-        spoken = self._spoken[id(served)][1]
-        return Endpoint(served, spoken[route.protocol], self._config.max_body_bytes, tally, shadow)
+        others: dict[str, Target] = {}
+        if route.protocol == "native":
+            others[csv.KIND] = Endpoint(served, spoken["csv"], config.max_body_bytes, tally, shadow)
+            # The other half of the threads is for those who want one answer.
+            most = max(1, config.threads // 2)
+            stream = Stream(served, spoken["native"], config.max_body_bytes, most, tally, shadow)
+            others |= dict.fromkeys(ndjson.MEDIA, stream)
+        return Endpoint(served, spoken[route.protocol], config.max_body_bytes, tally, shadow, others)
 
 
 def _spoken(served: Served, config: Config) -> dict[str, Predict]:
@@ -154,5 +177,10 @@ def _spoken(served: Served, config: Config) -> dict[str, Predict]:
     native = Native(predictor, reader)
     return {
         "native": native.predict,
+        "csv": Csv(predictor).predict,
         "inference": Inference(predictor, served.name, str(served.version)).predict,
+        "tfserving": TFServing(predictor, reader).predict,
+        "sagemaker": SageMaker(predictor, reader, native).predict,
+        "vertex": Vertex(predictor, reader).predict,
+        "azure": Azure(predictor, reader, native).predict,
     }

@@ -1,11 +1,17 @@
-"""Frees a worker whose every thread waits for a request body that does not come.
+"""Frees a worker whose threads wait for clients that do not go on.
 
-The HTTP server gives a body no deadline, and a thread that waits for one cannot be woken. When
-such hold every thread, connections that fell silent in the middle of a request are shut for
-reading, which ends the wait (Linux, TCP). Clients that trickle on, and other systems, are left:
-then the worker ends and is replaced. Watching from outside costs a request nothing. A worker that
-outlives the main process, which would replace it, ends too. While it is at it, it publishes how many
-requests are in flight.
+The HTTP server gives clients no deadline, and a thread that waits for one cannot be woken. What ends
+the wait is to shut the connection (Linux, TCP): for reading, where nothing comes; both ways, where
+nothing is read.
+
+- When requests whose bodies do not come hold every thread that streams leave, those that are silent go.
+  Where that does not help (clients that trickle on, other systems), the worker ends and is replaced.
+- A stream that is silent goes when its place is needed: all threads are taken, or another was refused.
+- A stream whose client does not read its answers goes, needed or not: most such clients will not read
+  before they have sent everything, and would wait for ever.
+
+Watching from outside costs a request nothing. A worker that outlives the main process, which would
+replace it, ends too. While it is at it, it publishes how many requests are in flight.
 """
 
 import logging
@@ -18,21 +24,25 @@ import threading
 import time
 from contextlib import suppress
 from types import FrameType
+from typing import NamedTuple
 
 from server import body
 from server.config import Config
 from server.endpoint import in_flight
 from server.metrics import tally
 from server.metrics.counters import Block
+from server.protocols.ndjson import STREAMS, Progress
 
 logger = logging.getLogger("unpickled")
 
 # Seconds between looks, and from shutting connections to ending the worker.
 _PERIOD = 0.25
 _GRACE = 2.0
-# struct tcp_info of <linux/tcp.h>: milliseconds since data was last sent and received, bytes
-# acknowledged and received.
-_TCP_INFO = struct.Struct("=44xI4xI64xQQ")
+# Two clocks tell when the same bytes were sent, in seconds apart.
+_NEAR = 0.25
+# struct tcp_info of <linux/tcp.h>: packets not acknowledged, milliseconds since data was last sent,
+# received and acknowledged, bytes acknowledged and received, bytes not sent.
+_TCP_INFO = struct.Struct("=24xI16xI4xII60xQQ8xI")
 
 
 def start(config: Config, block: Block) -> None:
@@ -48,22 +58,26 @@ def _watch(config: Config, block: Block) -> None:
         if os.getppid() != parent:
             logger.error("the server's main process is gone: worker %d ends", os.getpid())
             os._exit(1)
-        tally.set_in_flight(block, in_flight())
+        streams = STREAMS.listed()
+        tally.set_in_flight(block, in_flight() + len(streams))
         now = time.monotonic()
         # Holding the frames keeps their identity: a frame seen twice is one and the same read.
         since = {frame: since.get(frame, now) for frame in _reading()}
-        _relieve([now - start for start in since.values()], config)
+        waits = [now - start for start in since.values()]
+        taken = len(waits) + len(streams) >= config.threads
+        if taken:
+            _relieve(waits, [_waited(stream, now) for stream in streams], config)
+        _cut([stream for stream in streams if _is_overdue(stream, now, config)], taken or STREAMS.refused())
 
 
-def _relieve(waits: list[float], config: Config) -> None:
-    """Act on how long each thread has waited for a body, in seconds."""
+def _relieve(waits: list[float], streams: list[float], config: Config) -> None:
+    """Act on how long threads have waited for bodies and streams for their clients, in seconds."""
     # With a thread free, stalled bodies harm nobody. With none, no thread computes: what is silent
     # is either waited for or, if it came after the last thread was taken, waits for a thread.
     overdue = sum(wait >= config.body_timeout for wait in waits)
-    if not overdue or len(waits) < config.threads:
-        return
-    _shut_silent(overdue, max(config.body_timeout, min(waits)))
-    if min(waits) >= config.body_timeout + _GRACE:
+    if overdue:
+        _shut_silent(overdue, max(config.body_timeout, min(waits)))
+    if min(waits or streams) >= config.body_timeout + _GRACE:
         _end_worker(config)
 
 
@@ -71,15 +85,87 @@ def _reading() -> list[FrameType]:
     return [frame for frame in sys._current_frames().values() if frame.f_code in body.READING]
 
 
+def _waited(stream: Progress, now: float) -> float:
+    # It may have gone on meanwhile.
+    since = stream.since
+    return now - since if since else 0.0
+
+
+def _is_overdue(stream: Progress, now: float, config: Config) -> bool:
+    return _waited(stream, now) >= config.body_timeout
+
+
+class _Connection(NamedTuple):
+    """How long ago, in seconds, something was ``sent``, ``received`` and acknowledged (``heard``).
+
+    ``begun``: a request has; ``pending``: something that was written has not arrived.
+    """
+
+    descriptor: int
+    sent: float
+    received: float
+    heard: float
+    begun: bool
+    answered: bool
+    pending: bool
+
+    @property
+    def silent(self) -> float:
+        """Seconds since anything came, where a request has begun and no answer has; else 0."""
+        return 0.0 if self.answered or not self.begun else self.received
+
+    @property
+    def unread(self) -> float:
+        """Seconds since the client took any of what is waiting for it; 0 where nothing is."""
+        return max(self.sent, self.heard) if self.pending else 0.0
+
+    def shut(self, how: int) -> None:
+        """Who waits for it is told that nothing comes, or goes, any more."""
+        with suppress(OSError), _duplicate(self.descriptor) as connection:
+            connection.shutdown(how)
+
+
 def _shut_silent(count: int, seconds: float) -> None:
     """Shut the ``count`` connections that are silent longest, ``seconds`` at least."""
-    ages = {descriptor: _silence(descriptor) for descriptor in _sockets()}
-    silent = sorted((found for found, age in ages.items() if age >= seconds), key=ages.__getitem__)
-    for descriptor in silent[-count:]:
-        with suppress(OSError), _duplicate(descriptor) as connection:
-            connection.shutdown(socket.SHUT_RD)
+    silent = sorted((found for found in _connections() if found.silent >= seconds), key=_silence)
+    for connection in silent[-count:]:
+        connection.shut(socket.SHUT_RD)
     if silent:
         logger.warning("closed connections that were silent for %.0f s in the middle of a request", seconds)
+
+
+def _silence(connection: _Connection) -> float:
+    return connection.silent
+
+
+def _cut(overdue: list[Progress], needed: bool) -> None:
+    """Shut the connections of streams whose clients have not gone on."""
+    for stream in overdue:
+        if stream.sends:
+            _cut_unread(stream)
+        elif needed:
+            _cut_silent(stream)
+
+
+def _cut_unread(stream: Progress) -> None:
+    """The connection is the one that has been unread for as long, or longest."""
+    waited = _waited(stream, time.monotonic())
+    unread = [found for found in _connections() if found.unread >= waited - _NEAR]
+    if unread:
+        max(unread, key=lambda found: found.unread).shut(socket.SHUT_RDWR)
+        logger.warning("closed a stream whose client had not read for %.0f s", waited)
+
+
+def _cut_silent(stream: Progress) -> None:
+    """The connection is the one on which something was sent when the stream last answered."""
+    now = time.monotonic()
+    waited, last = _waited(stream, now), now - stream.sent
+    silent = [found for found in _connections() if found.received >= waited - _NEAR and found.begun]
+    near = [found for found in silent if found.sent <= last + _NEAR]
+    if near:
+        stream.cut = True
+        min(near, key=lambda found: abs(found.sent - last)).shut(socket.SHUT_RD)
+        logger.warning("closed a stream that was silent for %.0f s: its place was needed", waited)
 
 
 def _sockets() -> list[int]:
@@ -99,18 +185,29 @@ def _duplicate(descriptor: int) -> socket.socket:
     return socket.socket(fileno=os.dup(descriptor))
 
 
-def _silence(descriptor: int) -> float:
-    """Seconds since anything came, where a request has begun and no answer has; else 0."""
+def _connections() -> list[_Connection]:
+    found = [_examine(descriptor) for descriptor in _sockets()]
+    return [connection for connection in found if connection]
+
+
+def _examine(descriptor: int) -> _Connection | None:
     try:
         with _duplicate(descriptor) as connection:
             connection.getpeername()
             info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-        sent, received, bytes_sent, bytes_received = _TCP_INFO.unpack(info)
+        unacknowledged, sent, received, heard, bytes_sent, bytes_received, unsent = _TCP_INFO.unpack(info)
     except (OSError, struct.error):
-        return 0.0
-    # The kernel acknowledges the handshake as one byte.
-    unanswered = bytes_sent <= 1 or sent > received
-    return received / 1000 if bytes_received and unanswered else 0.0
+        return None
+    return _Connection(
+        descriptor,
+        sent / 1000,
+        received / 1000,
+        heard / 1000,
+        begun=bytes_received > 0,
+        # The kernel acknowledges the handshake as one byte.
+        answered=bytes_sent > 1 and sent <= received,
+        pending=unacknowledged + unsent > 0,
+    )
 
 
 def _end_worker(config: Config) -> None:

@@ -28,9 +28,6 @@ _ROUTES = {
 def pages(repository: Repository) -> list[Page]:
     """GET /models, and of one model, a version of it, what a label stands for."""
 
-    def index(_: Environ) -> Answer:
-        return document(overview(repository))
-
     def models(_: Environ) -> Answer:
         return document({"models": _listing(repository)})
 
@@ -40,7 +37,6 @@ def pages(repository: Repository) -> list[Page]:
 
     rules = ("/models/<name>", "/models/<name>/versions/<version>", "/models/<name>/labels/<label>")
     return [
-        Page("GET", "/", index),
         Page("GET", "/models", models),
         *(Page("GET", rule, model) for rule in rules),
     ]

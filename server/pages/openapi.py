@@ -56,7 +56,7 @@ def description(deployments: Mapping[str, Deployment], default: str | None, conf
         "openapi": "3.1.1",
         "info": {"title": "Unpickled", "version": "1", "description": _ABOUT},
         "tags": [*(model.tag() for model in models), {"name": operations.SERVER}],
-        "paths": {_escaped(path): found for path, found in paths.items()},
+        "paths": {_escaped(path): _named(path, found) for path, found in paths.items()},
         "components": {"schemas": schemas | operations.shared(), "responses": operations.failures()},
     }
 
@@ -129,8 +129,12 @@ class _Model:
 
 
 def _merged(found: list[Bodies]) -> Content:
-    kinds = dict.fromkeys(kind for bodies in found for kind in bodies.answer)
-    return {kind: {"schema": either(*(bodies.answer[kind]["schema"] for bodies in found))} for kind in kinds}
+    """Answers of any of them."""
+    kinds: dict[str, list[Schema]] = {}
+    for bodies in found:
+        for kind, content in bodies.answer.items():
+            kinds.setdefault(kind, []).append(content.get("schema", {}))
+    return {kind: {"schema": either(*schemas)} for kind, schemas in kinds.items()}
 
 
 def _headers(name: str, numbers: list[int]) -> dict[str, Any]:
@@ -148,6 +152,12 @@ def _key(header: str) -> dict[str, Any]:
         "description": "keeps a caller on one version while traffic is split",
         "schema": {"type": "string"},
     }
+
+
+def _named(path: str, found: Operation) -> Operation:
+    """Each operation with a name of its own. A colon is in no model's name."""
+    name = path.replace("/", ":")
+    return {method: {**operation, "operationId": f"{method}{name}"} for method, operation in found.items()}
 
 
 def _escaped(path: str) -> str:

@@ -64,8 +64,10 @@ class Schemas:
         self.by_class = self.name(
             "ScoresByClass", only({name: {"type": "number"} for name in manifest.class_names})
         )
-        self.answer = self.name("Answer", only(self._answer(self.by_class)))
-        self.arrays = self.name("Arrays", only({key: array(one, 1) for key, one in self._row_of().items()}))
+        self.answer = self.name("Answer", only(self.said(self.by_class)))
+        self.arrays = self.name(
+            "Arrays", only({key: array(one, 1) for key, one in self.said(self.scores).items()})
+        )
 
     def name(self, kind: str, schema: Schema) -> Schema:
         """Keeps a schema under a name and refers to it."""
@@ -86,12 +88,10 @@ class Schemas:
         """A row as a record."""
         return dict(zip(self.signature.names, row, strict=True))
 
-    def _answer(self, scores: Schema) -> dict[str, Schema]:
+    def said(self, scores: Schema) -> dict[str, Schema]:
+        """The members of what the model says of one row."""
         kind = self.manifest.outputs.kind
         return {"prediction": self.label, "predicted_class": self.class_name, kind: scores}
-
-    def _row_of(self) -> dict[str, Schema]:
-        return self._answer(self.scores)
 
 
 def _values(manifest: Manifest, signature: Signature) -> list[Schema]:

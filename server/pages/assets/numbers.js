@@ -56,16 +56,14 @@ export function numberAsJson(typed) {
   return `${sign === "-" ? "-" : ""}${whole || "0"}${fraction ? `.${fraction}` : ""}${exponent ?? ""}`;
 }
 
-const UNSEEN = /[\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
-
-/** Text as JSON, what cannot be seen as escapes: so a line can be read before it is run. */
+/** Text as JSON, what cannot be seen as escapes: so that a line can be read before it is run. */
 export function textAsJson(text) {
-  return visible(JSON.stringify(text).replace(UNSEEN, visible));
+  return visible(JSON.stringify(text));
 }
 
 /** A value of a row as JSON. */
 export function asJson(value) {
-  return typeof value === "string" ? textAsJson(value) : JSON.stringify(value);
+  return typeof value === "number" && !Number.isFinite(value) ? `"${value}"` : visible(JSON.stringify(value));
 }
 
 /** How finely a slider moves between two ends: a step of 1, 2 or 5 times a power of ten. */

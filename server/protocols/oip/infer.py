@@ -95,6 +95,8 @@ class Inference:
 
     def _feeds(self, given: Sequence[Tensor], request: bytes, start: int) -> tuple[Feeds, Sequence[Row]]:
         """What the graph takes, and the same as rows. The tensors' bytes begin at ``start``."""
+        if not given:
+            raise InvalidInput(f"'inputs' is empty: {self._remedy()}")
         whole = len(given) == 1 and given[0].name in self._whole
         columns: dict[str, Column] = {}
         for tensor in given:
@@ -130,6 +132,8 @@ class Inference:
             fits, what = len(shape) == 2 and shape[1] == self._width, f"[rows, {self._width}]"
         elif tensor.name in names:
             fits, what = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1), "[rows] or [rows, 1]"
+        elif tensor.name in self._whole:
+            raise InvalidInput(f"tensor {tensor.name[:60]!r} holds all features, and others stand beside it")
         else:
             raise InvalidInput(f"tensor {tensor.name[:60]!r} is unknown to the model: {self._remedy()}")
         if not fits:
@@ -155,8 +159,8 @@ class Inference:
         size = DTYPES[datatype].itemsize * self._width
         if len(request) % size:
             raise InvalidInput(
-                f"a body without JSON holds rows of {self._width} {datatype}, {size} bytes each, but this one has "
-                f"{len(request)}"
+                f"a body without JSON holds rows of {self._width} {datatype}, {size} bytes each: this one "
+                f"has {len(request)}"
             )
         size_parameter = {"binary_data_size": float(len(request))}
         shape = [len(request) // size, self._width]

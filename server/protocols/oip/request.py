@@ -8,7 +8,7 @@ import msgspec
 from server import body
 from server.body import Members
 from server.errors import InvalidInput
-from server.protocols.oip.tensors import BYTES, DTYPES, Tensor
+from server.protocols.oip.tensors import BYTES, DTYPES, LONGEST, Tensor
 from server.protocols.rows import REFUSALS
 
 _EXAMPLE = '{"inputs": [{"name": ..., "shape": [rows, columns], "datatype": "FP64", "data": [...]}]}'
@@ -95,10 +95,7 @@ def _names(parameters: Mapping[str, Any] | None) -> int:
 
 
 def _is_known(request: Request) -> bool:
-    return all(
-        (tensor.datatype in DTYPES or tensor.datatype == BYTES) and min(tensor.shape, default=0) >= 0
-        for tensor in request.inputs
-    )
+    return all(tensor.datatype in DTYPES or tensor.datatype == BYTES for tensor in request.inputs)
 
 
 def _tensor(value: object, what: str) -> Tensor:
@@ -108,7 +105,9 @@ def _tensor(value: object, what: str) -> Tensor:
         known = ", ".join((*DTYPES, BYTES))
         raise InvalidInput(f"the datatype of {what} is {datatype[:60]!r}: it can be {known}")
     shape = _list(members, "shape", what)
-    if not all(isinstance(length, float) and 0 <= length < 2**53 and length.is_integer() for length in shape):
+    if not all(
+        isinstance(length, float) and length.is_integer() and 0 <= length < LONGEST for length in shape
+    ):
         raise InvalidInput(f"the shape of {what} is not a list of whole numbers from 0 on")
     return Tensor(
         name=_text(members, "name", what),

@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, islice
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -26,6 +26,8 @@ BYTES = "BYTES"
 # A graph's dtype -> datatype.
 DATATYPES = {"float32": "FP32", "float64": "FP64", "int64": "INT64", "string": BYTES}
 
+# No tensor has so many of anything.
+LONGEST = 2**53
 # Lowest and highest of the datatypes of whole numbers.
 _WHOLE = {
     name: (float(np.iinfo(dtype).min), float(np.iinfo(dtype).max))
@@ -41,7 +43,7 @@ class Tensor(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """An input as a request describes it; ``data`` is None where its values follow the JSON as bytes."""
 
     name: str
-    shape: list[int]
+    shape: list[Annotated[int, msgspec.Meta(ge=0, lt=LONGEST)]]
     datatype: str
     data: list[_Scalar | list[_Scalar]] | None = None
     parameters: dict[str, _Scalar] | None = None
@@ -163,14 +165,14 @@ def _check_whole(tensor: Tensor, numbers: npt.NDArray[np.float64]) -> None:
     for place in np.flatnonzero(~sound)[:1].tolist():
         raise InvalidInput(
             f"tensor {tensor.name[:60]!r} is {tensor.datatype}, but its value {place} is "
-            f"{numbers.flat[place]:.17g}: send whole numbers from {lowest:.17g} to {highest:.17g}, or FP64"
+            f"{float(numbers.flat[place])!r}: send whole numbers from {lowest:.0f} to {highest:.0f}, or FP64"
         )
 
 
 def _texts(tensor: Tensor, content: memoryview, count: int) -> list[str]:
     try:
         # One too many is enough to know.
-        found = [str(text, "utf-8") for text in islice(_parts(content), count + 1)]
+        found = [str(text, "utf-8") for text in islice(_parts(content), min(count, len(content)) + 1)]
     except UnicodeDecodeError as error:
         raise InvalidInput(f"a text of tensor {tensor.name[:60]!r} is not UTF-8 ({error.reason})") from None
     except struct.error:
@@ -179,7 +181,7 @@ def _texts(tensor: Tensor, content: memoryview, count: int) -> list[str]:
             "first, and so many bytes of UTF-8"
         ) from None
     if len(found) != count:
-        number = len(found) if len(found) < count else "more"
+        number = len(found) if len(found) < count else f"over {count}"
         raise InvalidInput(
             f"tensor {tensor.name[:60]!r} has {number} texts, but its shape {tensor.shape} makes {count}"
         )

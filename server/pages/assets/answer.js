@@ -1,0 +1,116 @@
+// The model's answer: its class, a bar for each class, and how long it took.
+
+import { element, named, visible } from "./element.js";
+import { duration, figure, percent } from "./numbers.js";
+
+const MANY = 12;
+const FIRST = 10;
+
+export class Answer {
+  constructor(manifest, reveal) {
+    this.manifest = manifest;
+    this.reveal = reveal;
+    this.all = manifest.class_names.length <= MANY;
+    this.winner = element("output", { class: "winner", "aria-live": "polite" });
+    this.label = element("span", { class: "muted" });
+    this.bars = element("ol", { class: "bars", "aria-label": manifest.outputs.kind });
+    this.rest = element("button", { type: "button", class: "quiet", onclick: () => this.toggle(), hidden: manifest.class_names.length <= MANY });
+    this.proof = element("p", { class: "proof" });
+    this.timing = element("p", { class: "timing muted" });
+    this.trouble = element("p", { class: "trouble", role: "status" });
+    this.found = element("div", { class: "found" }, element("p", { class: "headline" }, this.winner, this.label), this.bars, this.rest, this.proof);
+    this.element = element("section", { class: "panel answer", "aria-label": "Answer" },
+      element("h2", {}, "Answer"), this.trouble, this.found, this.timing);
+    this.rows = manifest.class_names.map((name) => bar(name));
+  }
+
+  toggle() {
+    this.all = !this.all;
+    this.draw();
+  }
+
+  /** An answer to what is on screen; `golden` is the row of it that the pipeline itself has answered, or -1. */
+  show(document, times, golden) {
+    const { kind } = this.manifest.outputs;
+    const record = !Array.isArray(document.prediction);
+    this.scores = record ? this.manifest.class_names.map((name) => document[kind][name]) : document[kind][0];
+    this.predicted = record ? document.predicted_class : document.predicted_class[0];
+    const prediction = record ? document.prediction : document.prediction[0];
+    this.label.textContent = String(prediction) === this.predicted ? "" : `label ${visible(prediction)}`;
+    this.trouble.replaceChildren();
+    this.element.classList.remove("stale");
+    this.draw();
+    this.prove(golden);
+    this.time(times);
+  }
+
+  draw() {
+    if (!this.scores) return;
+    const { class_names: names, outputs } = this.manifest;
+    const best = names.indexOf(this.predicted);
+    if (this.winner.dataset.name !== this.predicted) {
+      this.winner.dataset.name = this.predicted;
+      this.winner.replaceChildren(named(this.predicted));
+    }
+    const scale = outputs.kind === "probabilities" ? 1 : Math.max(...this.scores.map(Math.abs)) || 1;
+    const sides = this.scores.some((score) => score < 0);
+    this.scores.forEach((score, index) => this.rows[index].show(score, { scale, sides, kind: outputs.kind, best: index === best }));
+    const order = names.map((_, index) => index);
+    const shown = this.all ? order : order.sort((a, b) => this.scores[b] - this.scores[a]).slice(0, FIRST);
+    this.arrange(shown.map((index) => this.rows[index].element));
+    this.rest.textContent = this.all ? `Only the first ${FIRST}` : `All ${names.length} classes`;
+  }
+
+  arrange(rows) {
+    const same = rows.length === this.bars.children.length && rows.every((row, index) => row === this.bars.children[index]);
+    if (!same) this.bars.replaceChildren(...rows);
+  }
+
+  prove(golden) {
+    this.proof.replaceChildren();
+    if (golden < 0) return;
+    const { scores, labels } = this.manifest.golden;
+    const { classes, class_names: names, parity } = this.manifest;
+    const differences = this.scores.map((score, index) => Math.abs(score - scores[golden][index]));
+    const label = names[classes.indexOf(labels[golden])];
+    const same = label === this.predicted && Math.max(...differences) <= parity.tolerance * Math.max(1, ...scores[golden].map(Math.abs));
+    this.proof.classList.toggle("wrong", !same);
+    this.proof.append(same ? "✓ " : "✗ ", "The scikit-learn pipeline itself answered ", named(label),
+      Math.max(...differences) === 0 ? ", to the last digit the same." : `; the largest difference is ${figure(Math.max(...differences), 2)}.`);
+  }
+
+  time({ trip, server, version }) {
+    this.timing.replaceChildren(element("strong", {}, duration(trip)), " there and back");
+    if (server.total !== undefined) this.timing.append(`, ${duration(server.total)} of it in the server`);
+    if (server.run !== undefined) this.timing.append(`, ${duration(server.run)} in the model`);
+    this.timing.append(` · version ${version}`);
+  }
+
+  /** Why there is no answer to what is on screen; the one before stays, greyed. */
+  refuse(sentence, feature) {
+    this.element.classList.add("stale");
+    this.proof.replaceChildren();
+    this.trouble.replaceChildren(visible(sentence));
+    if (feature !== undefined) {
+      const go = () => this.reveal(feature);
+      this.trouble.append(" ", element("button", { type: "button", class: "link", onclick: go }, "Go there"));
+    }
+  }
+}
+
+function bar(name) {
+  const fillet = element("span", { class: "fillet" });
+  const value = element("span", { class: "value" });
+  const row = element("li", {}, named(name, { class: "class", title: visible(name) }), element("span", { class: "beam", "aria-hidden": "true" }, fillet), value);
+  const show = (score, { scale, sides, kind, best }) => {
+    const share = Math.min(Math.abs(score) / scale, 1);
+    const width = sides ? share / 2 : share;
+    fillet.style.setProperty("width", `${100 * width}%`);
+    fillet.style.setProperty("margin-left", `${sides ? 100 * (score < 0 ? 0.5 - width : 0.5) : 0}%`);
+    row.classList.toggle("best", best);
+    row.parentElement?.classList.toggle("sides", sides);
+    value.textContent = kind === "probabilities" ? percent(score) : figure(score);
+    value.title = String(score);
+  };
+  return { element: row, show };
+}

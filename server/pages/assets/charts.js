@@ -1,0 +1,69 @@
+// A confusion matrix and a training curve.
+
+import { element, named, scrolling, svg, visible } from "./element.js";
+import { figure, percent } from "./numbers.js";
+
+const TABLE = 15;
+
+/** matrix[i][j]: rows of class i that were predicted as class j. A table, or a picture where that is too wide. */
+export function confusion(names, matrix) {
+  return element("figure", {}, element("figcaption", {}, "Confusion matrix: a line for each true class, a column for each predicted one"),
+    names.length <= TABLE ? table(names, matrix) : picture(names, matrix));
+}
+
+function table(names, matrix) {
+  const heads = names.map((name) => element("th", { scope: "col" }, named(name, { title: visible(name) })));
+  const lines = matrix.map((counts, row) => element("tr", {}, element("th", { scope: "row" }, named(names[row], { title: visible(names[row]) })),
+    counts.map((count, column) => cell(count, sum(counts), row === column))));
+  return scrolling("Confusion matrix", element("table", { class: "confusion" },
+    element("thead", {}, element("tr", {}, element("td"), heads)), element("tbody", {}, lines)));
+}
+
+function cell(count, total, right) {
+  const share = total === 0 ? 0 : count / total;
+  const made = element("td", { class: right ? "right" : "wrong", title: percent(share) }, count === 0 ? "·" : count.toLocaleString("en"));
+  if (count === 0) made.classList.add("none");
+  made.style.setProperty("--share", share);
+  return made;
+}
+
+function picture(names, matrix) {
+  const side = names.length;
+  const squares = matrix.flatMap((counts, row) => counts.map((count, column) => ({ count, row, column, share: count / (sum(counts) || 1) })))
+    .filter(({ count }) => count > 0)
+    .map(({ count, row, column, share }) => svg("rect", { x: column, y: row, width: 1, height: 1, class: row === column ? "right" : "wrong",
+      "fill-opacity": 0.25 + 0.75 * share }, svg("title", {}, `${visible(names[row])} taken for ${visible(names[column])}: ${count}`)));
+  const worst = matrix.flatMap((counts, row) => counts.map((count, column) => ({ count, row, column })))
+    .filter(({ count, row, column }) => count > 0 && row !== column).sort((a, b) => b.count - a.count).slice(0, 5);
+  const told = worst.map(({ count, row, column }) => element("li", {}, named(names[row]), " taken for ", named(names[column]), `: ${count}`));
+  return element("div", { class: "heat" },
+    svg("svg", { viewBox: `0 0 ${side} ${side}`, role: "img", "aria-label": `${side} by ${side} classes`, "shape-rendering": "crispEdges" },
+      svg("rect", { width: side, height: side, class: "ground" }), squares),
+    told.length ? element("div", {}, element("p", { class: "muted" }, "Most often mistaken"), element("ol", {}, told)) : "");
+}
+
+function sum(counts) {
+  return counts.reduce((total, count) => total + count, 0);
+}
+
+const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT] = [560, 200, 56, 28, 10, 12];
+
+/** Loss by epoch or boosting stage. */
+export function curve({ unit, loss }) {
+  const least = Math.min(...loss);
+  const most = Math.max(...loss);
+  const x = (index) => LEFT + (index / Math.max(loss.length - 1, 1)) * (WIDTH - LEFT - RIGHT);
+  const y = (value) => TOP + (most > least ? (most - value) / (most - least) : 0.5) * (HEIGHT - TOP - BOTTOM);
+  const line = loss.map((value, index) => `${x(index).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
+  const levels = most > least ? [most, (most + least) / 2, least] : [least];
+  const grid = levels.map((value) => [
+    svg("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value), class: "grid" }),
+    svg("text", { x: LEFT - 8, y: y(value) + 4, "text-anchor": "end" }, figure(value, 3)),
+  ]);
+  const foot = [[0, "start"], [loss.length - 1, "end"]].slice(0, loss.length)
+    .map(([index, anchor]) => svg("text", { x: x(index), y: HEIGHT - 8, "text-anchor": anchor }, `${visible(unit)} ${index + 1}`));
+  const told = `Training loss from ${figure(loss[0])} to ${figure(loss.at(-1))} over ${loss.length} of: ${visible(unit)}`;
+  return element("figure", {}, element("figcaption", {}, `Training loss, ${figure(loss[0])} to ${figure(loss.at(-1))}`),
+    svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "curve", role: "img", "aria-label": told }, grid, foot,
+      svg("polyline", { points: line }), svg("circle", { cx: x(loss.length - 1), cy: y(loss.at(-1)), r: 3.5 })));
+}

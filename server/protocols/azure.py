@@ -1,0 +1,86 @@
+"""What the scoring scripts of Azure Machine Learning take at /score, and what they answer.
+
+    {"data": rows}                                  the tutorials' script             [0, 1]
+    {"input_data": {"columns", "index", "data"}}    an MLflow model without a script  [0, 1]
+    {"Inputs": {"data": rows},                      automated machine learning        {"Results": [0, 1]}
+     "GlobalParameters": {"method": "predict"}}
+    {"Inputs": {"input1": rows}}                    the designer                      {"Results": {
+                                                                  "WebServiceOutput0": [record, ...]}}
+
+Labels are the classes, not their names. Rows are arrays, records, or {feature name: [values, ...]}. The
+method "predict_proba", which may stand beside "data" too, answers the scores of each row in place of its label.
+Everything else is the native protocol.
+
+https://learn.microsoft.com/en-us/azure/machine-learning/how-to-deploy-mlflow-models-online-endpoints,
+https://learn.microsoft.com/en-us/azure/machine-learning/how-to-deploy-online-endpoints,
+https://learn.microsoft.com/en-us/azure/machine-learning/how-to-deploy-automl-endpoint.
+"""
+
+from collections.abc import Sequence
+
+from server.answer import OPTIONS, Environ, dumps
+from server.body import Members
+from server.errors import InvalidInput
+from server.protocols.native import Native
+from server.protocols.prediction import Outcome, Predictor
+from server.protocols.rows import Reader
+from server.protocols.sagemaker import is_form, split
+from server.protocols.tfserving import chosen
+from server.signature import Row
+
+_FORMS = {"data": ("method",), "input_data": ("params",), "Inputs": ("GlobalParameters",)}
+_SIGNS = tuple(f'"{name}"'.encode() for name in _FORMS)
+_EXAMPLE = '{"data": [row, ...]}, {"input_data": {"columns", "data"}} or {"Inputs": {"data": [row, ...]}}'
+# The designer calls the table of an answer so.
+_OUTPUT = "WebServiceOutput0"
+
+
+class Azure:
+    """Answers /score for one model."""
+
+    def __init__(self, predictor: Predictor, reader: Reader, native: Native) -> None:
+        self._predictor = predictor
+        self._reader = reader
+        self._native = native
+
+    def predict(self, request: bytes, environ: Environ) -> Outcome:
+        """The answer to one request; raises RequestError."""
+        if not any(sign in request for sign in _SIGNS):
+            return self._native.predict(request, environ)
+        members = self._reader.document(request, _EXAMPLE)
+        if not is_form(members, _FORMS, self._predictor):
+            return self._native.predict(request, environ)
+        form = chosen(members, _FORMS, _EXAMPLE)
+        if form == "Inputs":
+            return self._results(members[form], members.get("GlobalParameters"))
+        rows = self._rows(members[form], f"{form!r}")
+        return self._answers(rows, members.get("method", "predict"))
+
+    def _results(self, inputs: object, parameters: object) -> Outcome:
+        if not isinstance(inputs, Members) or len(inputs) != 1 or inputs.repeated:
+            raise InvalidInput(f"'Inputs' is not an object of one table: send {_EXAMPLE}")
+        [(name, table)] = inputs.items()
+        rows = self._rows(table, f"{name[:60]!r} of 'Inputs'")
+        method = parameters.get("method", "predict") if isinstance(parameters, Members) else "predict"
+        if name == "data":
+            outcome = self._answers(rows, method)
+            return b'{"Results":' + outcome[0] + b"}", *outcome[1:]
+        decoded, ran, labels, scores = self._predictor.run(rows)
+        content = dumps({"Results": {_OUTPUT: self._predictor.records(labels, scores)}})
+        return content, decoded, ran, rows, labels, scores, None
+
+    def _rows(self, table: object, what: str) -> Sequence[Row]:
+        if not isinstance(table, Members):
+            return self._reader.listed(table, what)
+        if "data" in table and set(table) != set(self._predictor.signature.names):
+            return split(self._reader, table, what)
+        return self._reader.columns(table)
+
+    def _answers(self, rows: Sequence[Row], method: object) -> Outcome:
+        """A list with what that method of the pipeline returns."""
+        methods = ("predict", "predict_proba") if self._predictor.kind == "probabilities" else ("predict",)
+        if method not in methods:
+            raise InvalidInput(f"'method' is {str(method)[:60]!r}, but it may be {' or '.join(methods)}")
+        decoded, ran, labels, scores = self._predictor.run(rows)
+        content = dumps(labels) if method == "predict" else dumps(scores, option=OPTIONS)
+        return content, decoded, ran, rows, labels, scores, None

@@ -1,0 +1,40 @@
+"""What Vertex AI asks of a container's predict route.
+
+    {"instances": [row or record, ...], "parameters": {...}}        {"predictions": [record, ...]}
+
+https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements. ``parameters`` may be left
+out, and change nothing here. The health route is answered as /readyz is; both routes and the port come from
+Vertex AI's environment variables: see server/config.py.
+"""
+
+from collections.abc import Sequence
+
+from server.answer import Environ, dumps
+from server.protocols.prediction import Outcome, Predictor
+from server.protocols.rows import Reader
+from server.protocols.tfserving import chosen
+from server.signature import Row
+
+_EXAMPLE = '{"instances": [row, ...]}'
+
+
+class Vertex:
+    """Answers the predict route for one model."""
+
+    def __init__(self, predictor: Predictor, reader: Reader) -> None:
+        self._predictor = predictor
+        self._reader = reader
+
+    def predict(self, request: bytes, _: Environ) -> Outcome:
+        """The answer to one request; raises RequestError."""
+        rows = self._reader.instances(request)
+        if rows is None:
+            members = self._reader.document(request, _EXAMPLE)
+            chosen(members, {"instances": ("parameters",)}, _EXAMPLE)
+            rows = self._reader.listed(members["instances"], "'instances'")
+        return self._predictions(rows)
+
+    def _predictions(self, rows: Sequence[Row]) -> Outcome:
+        decoded, ran, labels, scores = self._predictor.run(rows)
+        content = dumps({"predictions": self._predictor.records(labels, scores)})
+        return content, decoded, ran, rows, labels, scores, None
