@@ -96,7 +96,7 @@ def _of_json(content: bytes, _: int) -> list[int]:
 
 
 def _of_text(content: bytes, _: int) -> list[int]:
-    return [int(line.split(b",")[0]) for line in content.splitlines()[1:]]
+    return [int(line.split(b",")[0]) for line in content.splitlines()]
 
 
 def _of_binary(content: bytes, count: int) -> list[int]:

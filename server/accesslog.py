@@ -4,7 +4,7 @@ import logging
 import os
 import select
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +20,8 @@ LONGEST = 500
 
 class AccessLog:
     """Writes who asked for what and how it went, and passes the answer on as it is.
+
+    Of an answer whose length is not known it writes at the end: how much it was, and how long it took.
 
     The query is left out: it may carry what nobody wants in a log.
     """
@@ -39,11 +41,19 @@ class AccessLog:
             status, headers = line, dict(pairs)
             return start_response(line, pairs, *error)
 
+        def write(size: int) -> None:
+            self._write(_line(environ, status, headers, size, arrived, time.perf_counter() - started))
+
         answer: Iterable[bytes] = ()
         try:
             answer = self._application(environ, start)
-        finally:
-            self._write(_line(environ, status, headers, answer, arrived, time.perf_counter() - started))
+        except BaseException:
+            write(0)
+            raise
+        size = _length(environ, headers, answer)
+        if size is None:
+            return _followed(answer, write)
+        write(size)
         return answer
 
     def _write(self, line: dict[str, Any]) -> None:
@@ -68,11 +78,32 @@ def _room(descriptor: int) -> Callable[[], bool]:
     return lambda: bool(waits.poll(0))
 
 
+def _followed(answer: Iterable[bytes], write: Callable[[int], None]) -> Iterator[bytes]:
+    """The same answer; its size is told at its end, or where it was broken off."""
+    parts = _counted(answer, write)
+    # From here on its end, of whatever kind, is told.
+    next(parts)
+    return parts
+
+
+def _counted(answer: Iterable[bytes], write: Callable[[int], None]) -> Iterator[bytes]:
+    size = 0
+    try:
+        yield b""
+        for part in answer:
+            size += len(part)
+            yield part
+    finally:
+        write(size)
+        if hasattr(answer, "close"):
+            answer.close()
+
+
 def _line(
     environ: Environ,
     status: str,
     headers: dict[str, str],
-    answer: Iterable[bytes],
+    size: int,
     arrived: datetime,
     elapsed: float,
 ) -> dict[str, Any]:
@@ -82,7 +113,7 @@ def _line(
         "path": _path(environ),
         "status": int(status[:3]),
         "duration_ms": int(1e6 * elapsed) / 1000,
-        "bytes": _length(environ, headers, answer),
+        "bytes": size,
         "worker": os.getpid(),
     }
     if "Model-Name" in headers:

@@ -146,8 +146,7 @@ def _placement(
     obtained = session.get_providers()
     graph: dict[str, list[str]] = {name: [] for name in obtained}
     for part in session.get_provider_graph_assignment_info():
-        named = [f"{node.op_type} {node.name}".rstrip() for node in part.get_nodes()]
-        graph.setdefault(part.ep_name, []).extend(named)
+        graph.setdefault(part.ep_name, []).extend(map(_node, part.get_nodes()))
     nodes = {name: len(named) for name, named in graph.items()}
     return Placement(
         requested=tuple(provider.name for provider in providers),
@@ -156,6 +155,13 @@ def _placement(
         graph={name: tuple(named[:LISTED]) for name, named in graph.items()},
         notes=(*notes, *_placement_notes(providers, obtained, nodes, notes)),
     )
+
+
+def _node(node: Any) -> str:
+    try:
+        return f"{node.op_type} {node.name}".rstrip()
+    except UnicodeDecodeError:
+        raise ArtifactError("a node of its graph has a name that is not UTF-8") from None
 
 
 def _placement_notes(

@@ -161,7 +161,7 @@ class Routes:
         config, spoken = self._config, self._spoken[id(served)][1]
         tally = Tally(self._block, served.name, served.version, rule, manifest.classes, manifest.class_names)
         others: dict[str, Target] = {}
-        if route.protocol == "native":
+        if route.protocol in {"native", "vertex"}:
             others[csv.KIND] = Endpoint(served, spoken["csv"], config.max_body_bytes, tally, shadow)
             # The other half of the threads is for those who want one answer.
             most = max(1, config.threads // 2)
@@ -181,6 +181,6 @@ def _spoken(served: Served, config: Config) -> dict[str, Predict]:
         "inference": Inference(predictor, served.name, str(served.version)).predict,
         "tfserving": TFServing(predictor, reader).predict,
         "sagemaker": SageMaker(predictor, reader, native).predict,
-        "vertex": Vertex(predictor, reader).predict,
+        "vertex": Vertex(predictor, reader, native).predict,
         "azure": Azure(predictor, reader, native).predict,
     }

@@ -6,7 +6,8 @@ nothing is read.
 
 - When requests whose bodies do not come hold every thread that streams leave, those that are silent go.
   Where that does not help (clients that trickle on, other systems), the worker ends and is replaced.
-- A stream that is silent goes when its place is needed: all threads are taken, or another was refused.
+- The stream that is silent longest goes when its place is needed: all threads are taken, or another
+  was refused.
 - A stream whose client does not read its answers goes, needed or not: most such clients will not read
   before they have sent everything, and would wait for ever.
 
@@ -58,21 +59,22 @@ def _watch(config: Config, block: Block) -> None:
         if os.getppid() != parent:
             logger.error("the server's main process is gone: worker %d ends", os.getpid())
             os._exit(1)
-        streams = STREAMS.listed()
-        tally.set_in_flight(block, in_flight() + len(streams))
         now = time.monotonic()
+        streams = [_look(stream, now) for stream in STREAMS.listed()]
+        tally.set_in_flight(block, in_flight() + len(streams))
         # Holding the frames keeps their identity: a frame seen twice is one and the same read.
         since = {frame: since.get(frame, now) for frame in _reading()}
         waits = [now - start for start in since.values()]
         taken = len(waits) + len(streams) >= config.threads
         if taken:
-            _relieve(waits, [_waited(stream, now) for stream in streams], config)
-        _cut([stream for stream in streams if _is_overdue(stream, now, config)], taken or STREAMS.refused())
+            _relieve(waits, [stream.waited for stream in streams], config)
+        overdue = [stream for stream in streams if stream.waited >= config.body_timeout]
+        _cut(overdue, taken or STREAMS.refused())
 
 
 def _relieve(waits: list[float], streams: list[float], config: Config) -> None:
     """Act on how long threads have waited for bodies and streams for their clients, in seconds."""
-    # With a thread free, stalled bodies harm nobody. With none, no thread computes: what is silent
+    # With a thread free, stalled bodies harm nobody. With none, only streams compute: what is silent
     # is either waited for or, if it came after the last thread was taken, waits for a thread.
     overdue = sum(wait >= config.body_timeout for wait in waits)
     if overdue:
@@ -85,14 +87,19 @@ def _reading() -> list[FrameType]:
     return [frame for frame in sys._current_frames().values() if frame.f_code in body.READING]
 
 
-def _waited(stream: Progress, now: float) -> float:
-    # It may have gone on meanwhile.
+class _Look(NamedTuple):
+    """A look at a stream: for how many seconds its client is ``waited`` for, and has been ``sent`` nothing."""
+
+    stream: Progress
+    waited: float
+    sent: float
+    sends: bool
+
+
+def _look(stream: Progress, now: float) -> _Look:
+    # Read once: it goes on meanwhile.
     since = stream.since
-    return now - since if since else 0.0
-
-
-def _is_overdue(stream: Progress, now: float, config: Config) -> bool:
-    return _waited(stream, now) >= config.body_timeout
+    return _Look(stream, now - since if since else 0.0, now - stream.sent, stream.sends)
 
 
 class _Connection(NamedTuple):
@@ -138,34 +145,33 @@ def _silence(connection: _Connection) -> float:
     return connection.silent
 
 
-def _cut(overdue: list[Progress], needed: bool) -> None:
-    """Shut the connections of streams whose clients have not gone on."""
-    for stream in overdue:
-        if stream.sends:
-            _cut_unread(stream)
-        elif needed:
-            _cut_silent(stream)
+def _cut(overdue: list[_Look], needed: bool) -> None:
+    """Shut connections of streams whose clients do not go on: of those that are silent, one at a time."""
+    for unread in [found for found in overdue if found.sends]:
+        _cut_unread(unread)
+    silent = [found for found in overdue if not found.sends]
+    if needed and silent:
+        # Of several that fell silent at once, it may be another that goes.
+        for found in silent:
+            found.stream.cut = True
+        _cut_silent(max(silent, key=lambda found: found.waited))
 
 
-def _cut_unread(stream: Progress) -> None:
-    """The connection is the one that has been unread for as long, or longest."""
-    waited = _waited(stream, time.monotonic())
-    unread = [found for found in _connections() if found.unread >= waited - _NEAR]
+def _cut_unread(stream: _Look) -> None:
+    """Its connection is the one that has been unread for as long, or longest."""
+    unread = [found for found in _connections() if found.unread >= stream.waited - _NEAR]
     if unread:
         max(unread, key=lambda found: found.unread).shut(socket.SHUT_RDWR)
-        logger.warning("closed a stream whose client had not read for %.0f s", waited)
+        logger.warning("closed a stream whose client had not read for %.0f s", stream.waited)
 
 
-def _cut_silent(stream: Progress) -> None:
-    """The connection is the one on which something was sent when the stream last answered."""
-    now = time.monotonic()
-    waited, last = _waited(stream, now), now - stream.sent
-    silent = [found for found in _connections() if found.received >= waited - _NEAR and found.begun]
-    near = [found for found in silent if found.sent <= last + _NEAR]
+def _cut_silent(stream: _Look) -> None:
+    """Its connection is the one on which something was sent when it last answered."""
+    silent = [found for found in _connections() if found.begun and found.received >= stream.waited - _NEAR]
+    near = [found for found in silent if found.sent <= stream.sent + _NEAR]
     if near:
-        stream.cut = True
-        min(near, key=lambda found: abs(found.sent - last)).shut(socket.SHUT_RD)
-        logger.warning("closed a stream that was silent for %.0f s: its place was needed", waited)
+        min(near, key=lambda found: abs(found.sent - stream.sent)).shut(socket.SHUT_RD)
+        logger.warning("closed a stream that was silent for %.0f s: its place was needed", stream.waited)
 
 
 def _sockets() -> list[int]:

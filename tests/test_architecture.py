@@ -20,7 +20,7 @@ ORDER = [
     "protocols.sagemaker", "protocols.vertex", "protocols.azure",
     "protocols.oip.tensors", "protocols.oip.request", "protocols.oip.outputs", "protocols.oip.infer", "protocols.oip.service", "protocols.oip.statistics",
     "endpoint", "protocols.ndjson", "traffic", "routes", "fastpath", "accesslog", "reloader",
-    "pages.files", "pages.catalog", "pages.health", "pages.metrics", "pages.schemas", "pages.bodies",
+    "pages.files", "pages.catalog", "pages.health", "pages.metrics", "pages.schemas", "pages.patterns", "pages.bodies",
     "pages.operations", "pages.openapi", "pages.docs", "pages.home", "app", "banner", "watchdog", "address", "http",
     "commands.tables", "commands.changes", "commands.revision", "commands.cli", "__main__",
 ]  # fmt: skip
@@ -109,6 +109,7 @@ def test_json_is_read_in_few_places():
         "server/lifecycle/history.py",
         "server/protocols/rows.py",
         "server/protocols/oip/infer.py",
+        "server/protocols/oip/request.py",
     }
 
 

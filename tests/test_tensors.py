@@ -167,6 +167,15 @@ def test_whole_numbers(tmp_path):
         assert words in answer["error"]
 
 
+def test_a_single_feature(tmp_path):
+    """The only feature of a model is a tensor of all of them, under either name."""
+    store(tmp_path, "sign", embed(graph()))
+    client = create_app(Config(models=str(tmp_path))).test_client()
+    for name, shape in (("x", [2]), ("x", [2, 1]), ("X", [2, 1]), ("input", [2, 1])):
+        status, answer = ask(client, {"inputs": [described(name, shape, data=[1, -1])]}, model="sign")
+        assert (status, json.loads(answer)["outputs"][0]["data"]) == (200, [1, 0])
+
+
 @pytest.mark.parametrize("texts", [["a", "", "naïve 😀", "\0"], [], ["x" * 70_000]])
 def test_texts_there_and_back(texts):
     """Text is 4 bytes of length and UTF-8, each."""

@@ -78,7 +78,9 @@ class Memory:
         living = self.workers()
         totals: dict[bytes, list[float]] = {}
         for number in range(self._blocks):
-            for key, values, gauge in _values(self._part(number)):
+            # One that ended while it was read may have begun again further on.
+            latest = {key: (values, gauge) for key, values, gauge in _values(self._part(number))}
+            for key, (values, gauge) in latest.items():
                 if not gauge or number in living:
                     known = totals.get(key)
                     totals[key] = values if known is None else [*map(add, known, values)]

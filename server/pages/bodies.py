@@ -4,19 +4,22 @@ Schemas hold what JSON Schema can say. Where a length depends on another part of
 rows, and of more in words.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from server.answer import dumps
+from server.pages import patterns
+from server.pages.documents import COUNT, JSON, TEXT, TRUTH
 from server.pages.schemas import Schema, Schemas, array, either, members, only
 
 # Media type -> OpenAPI's description of a body.
 Content = dict[str, dict[str, Any]]
 
-JSON = "application/json"
 BINARY = "application/octet-stream"
+CSV = "text/csv"
+LINES = "application/x-ndjson"
+JSON_LINES = "application/jsonlines"
 
-_COUNT: Schema = {"type": "integer", "minimum": 0}
-_FLAG: Schema = {"type": "boolean"}
 _FLOATS = ["FP64", "FP32", "FP16"]
 
 
@@ -30,28 +33,25 @@ class Bodies(NamedTuple):
 
 
 def native(schemas: Schemas) -> Bodies:
-    """The project's own JSON."""
-    row, record = schemas.row, schemas.record
-    forms = either(
-        only({"features": row}),
-        only({"features": schemas.rows(row)}),
-        record,
-        only({"instances": schemas.rows(row, record)}),
-    )
-    first, *more = schemas.examples()
-    named = schemas.named_values(first)
-    examples = {
-        "one row": {"features": first},
-        "several rows": {"features": [first, *more]},
-        "a record": named,
-        "several of either": {"instances": [named, *more]},
+    """The project's own JSON, tables, and lines of it."""
+    answer = {
+        JSON: {"schema": schemas.name("Answers", either(*_native_answers(schemas)))},
+        CSV: {"schema": TEXT},
+        LINES: {"schema": TEXT},
     }
-    answers = either(schemas.arrays, schemas.answer, only({"predictions": array(schemas.answer, 1)}))
+    request = {
+        JSON: _shown(schemas.name("Request", either(*_native_forms(schemas))), _native_examples(schemas)),
+        CSV: _table(schemas, "Table", header=True),
+        LINES: _lines([{"features": row} for row in schemas.examples()]),
+    }
     return Bodies(
         "Predict",
-        "Arrays are answered with arrays, a record with a record, `instances` with one record each.",
-        {JSON: _shown(schemas.name("Request", forms), examples)},
-        {JSON: {"schema": schemas.name("Answers", answers)}},
+        "Arrays are answered with arrays, a record with a record, `instances` with one record each. A table "
+        "(the header names the features in any order) is answered with a table, or with arrays where "
+        "`Accept` asks for JSON. Of lines, each is a request of its own, answered as it comes, or with an "
+        "error that has its number; there may be any number of them.",
+        request,
+        answer,
     )
 
 
@@ -63,7 +63,7 @@ def inference(schemas: Schemas) -> Bodies:
             "inputs": given,
             "outputs": either(*_wanted(schemas), {"type": "null"}),
             "id": {"type": ["string", "null"]},
-            "parameters": _parameters({"binary_data_output": _FLAG}),
+            "parameters": _parameters({"binary_data_output": TRUTH}),
         },
         ["inputs"],
     )
@@ -124,13 +124,139 @@ def vertex(schemas: Schemas) -> Bodies:
     )
 
 
+def sagemaker(schemas: Schemas) -> Bodies:
+    """https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html"""
+    row, record = schemas.row, schemas.record
+    anything: dict[str, Schema] = {"params": {}}
+    forms = either(
+        *_native_forms(schemas),
+        only({"instances": schemas.rows(row, record, only({"features": row}))}),
+        only({"dataframe_split": _split(schemas), **anything}, ["dataframe_split"]),
+        only({"dataframe_records": schemas.rows(row, record), **anything}, ["dataframe_records"]),
+        only({"inputs": either(schemas.rows(row, record), _columns(schemas)), **anything}, ["inputs"]),
+    )
+    arrays = {
+        "predictions" if name == "prediction" else name: array(one, 1)
+        for name, one in schemas.said(schemas.scores).items()
+    }
+    rows = schemas.examples()
+    examples = {
+        "dataframe_split": {"dataframe_split": {"columns": list(schemas.signature.names), "data": rows}},
+        "dataframe_records": {"dataframe_records": [schemas.named_values(row) for row in rows]},
+    }
+    return Bodies(
+        "Predict (SageMaker, MLflow)",
+        "The native forms, and those of MLflow; the columns of `dataframe_split` may be in any order, those "
+        "of `inputs` of any one length. A table needs no header; of JSON lines, each is a row. The answer is "
+        "in the request's type, or in the one that `Accept` asks for.",
+        {
+            JSON: _shown(schemas.name("SageMakerRequest", forms), _native_examples(schemas) | examples),
+            CSV: _table(schemas, "BareTable", header=False),
+            JSON_LINES: _lines(rows),
+        },
+        {
+            JSON: {
+                "schema": schemas.name("SageMakerResponse", either(*_native_answers(schemas), only(arrays)))
+            },
+            CSV: {"schema": TEXT},
+            JSON_LINES: {"schema": TEXT},
+        },
+    )
+
+
+def azure(schemas: Schemas) -> Bodies:
+    """https://learn.microsoft.com/en-us/azure/machine-learning/how-to-deploy-online-endpoints"""
+    methods = ["predict", "predict_proba"][: 1 + (schemas.manifest.outputs.kind == "probabilities")]
+    method: Schema = {"enum": methods}
+    rows = schemas.rows(schemas.row, schemas.record)
+    table = schemas.name("AzureTable", either(rows, _split(schemas), _columns(schemas)))
+    designed: Schema = {
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "propertyNames": {"not": {"const": "data"}},
+        "additionalProperties": table,
+    }
+    options: dict[str, Schema] = {"GlobalParameters": {"properties": {"method": method}}}
+    forms = either(
+        *_native_forms(schemas),
+        only({"data": table, "method": method}, ["data"]),
+        only({"input_data": table, "params": {}}, ["input_data"]),
+        only({"Inputs": only({"data": table}), **options}, ["Inputs"]),
+        only({"Inputs": designed, "GlobalParameters": {}}, ["Inputs"]),
+    )
+    results = either(array(schemas.label, 1), array(schemas.scores, 1))
+    records = only({"WebServiceOutput0": array(schemas.answer, 1)})
+    answers = either(*_native_answers(schemas), results, only({"Results": either(results, records)}))
+    examples = {
+        "data": {"data": schemas.examples()},
+        "Inputs": {"Inputs": {"data": [schemas.named_values(row) for row in schemas.examples()]}},
+    }
+    return Bodies(
+        "Predict (Azure Machine Learning)",
+        "`data` and `input_data` are answered with the labels alone, or with what `method` names; columns "
+        "may be in any order and of any one length.",
+        {JSON: _shown(schemas.name("AzureRequest", forms), _native_examples(schemas) | examples)},
+        {JSON: {"schema": schemas.name("AzureResponse", answers)}},
+    )
+
+
 # By the name that a route has for its protocol.
 PROTOCOLS: dict[str, Callable[[Schemas], Bodies]] = {
     "native": native,
     "inference": inference,
     "tfserving": tfserving,
     "vertex": vertex,
+    "sagemaker": sagemaker,
+    "azure": azure,
 }
+
+
+def _native_forms(schemas: Schemas) -> list[Schema]:
+    row, record = schemas.row, schemas.record
+    return [
+        only({"features": row}),
+        only({"features": schemas.rows(row)}),
+        record,
+        only({"instances": schemas.rows(row, record)}),
+    ]
+
+
+def _native_answers(schemas: Schemas) -> list[Schema]:
+    return [schemas.arrays, schemas.answer, only({"predictions": array(schemas.answer, 1)})]
+
+
+def _native_examples(schemas: Schemas) -> dict[str, Any]:
+    first, *more = schemas.examples()
+    named = schemas.named_values(first)
+    return {
+        "one row": {"features": first},
+        "several rows": {"features": [first, *more]},
+        "a record": named,
+        "several of either": {"instances": [named, *more]},
+    }
+
+
+def _table(schemas: Schemas, kind: str, header: bool) -> dict[str, Any]:
+    schema = {"type": "string", "pattern": patterns.table(schemas.manifest, header)}
+    return {
+        "schema": schemas.name(kind, schema),
+        "example": patterns.example(schemas.manifest, schemas.examples()),
+    }
+
+
+def _lines(documents: Sequence[Any]) -> dict[str, Any]:
+    """Told in words: a program that tries examples out may not know how to send these."""
+    shown = "".join(f"\n    {dumps(document).decode()}" for document in documents)
+    return {"schema": {"type": "string", "description": f"one document a line:\n{shown}"}}
+
+
+def _split(schemas: Schemas) -> Schema:
+    """A pandas table, split, its columns as the model has them."""
+    names: Schema = {"const": list(schemas.signature.names)}
+    named = only({"columns": names, "index": {}, "data": schemas.rows(schemas.row)}, ["columns", "data"])
+    bare = only({"index": {}, "data": schemas.rows(schemas.row, schemas.record)}, ["data"])
+    return either(named, bare)
 
 
 def _columns(schemas: Schemas) -> Schema:
@@ -190,9 +316,9 @@ def _datatypes(schemas: Schemas) -> list[str]:
 def _wanted(schemas: Schemas) -> list[Schema]:
     """Both outputs, either, or none, which stands for both."""
     outputs = schemas.manifest.outputs
-    label = _output(outputs.label, {"binary_data": _FLAG})
+    label = _output(outputs.label, {"binary_data": TRUTH})
     scores = _output(
-        outputs.scores, {"binary_data": _FLAG, "classification": {"type": ["integer", "null"], "minimum": 1}}
+        outputs.scores, {"binary_data": TRUTH, "classification": {"type": ["integer", "null"], "minimum": 1}}
     )
     none: Schema = {"type": "array", "maxItems": 0}
     return [_listed(label, scores), _listed(scores, label), _listed(label), _listed(scores), none]
@@ -212,17 +338,17 @@ def _inference_response(schemas: Schemas) -> Schema:
         {
             "name": {"enum": [outputs.label, outputs.scores]},
             "datatype": {"enum": ["INT64", "FP64", "BYTES"]},
-            "shape": array(_COUNT, 1),
+            "shape": array(COUNT, 1),
             "data": {"type": "array"},
-            "parameters": members({"binary_data_size": _COUNT}),
+            "parameters": members({"binary_data_size": COUNT}),
         },
         ["name", "datatype", "shape"],
     )
     return members(
         {
-            "model_name": {"type": "string"},
-            "model_version": {"type": "string"},
-            "id": {"type": "string"},
+            "model_name": TEXT,
+            "model_version": TEXT,
+            "id": TEXT,
             "outputs": array(output, 1),
         },
         ["model_name", "model_version", "outputs"],

@@ -12,7 +12,7 @@ from server.config import Config
 from server.lifecycle.deployment import Deployment
 from server.lifecycle.repository import Repository
 from server.page import Page
-from server.pages import operations
+from server.pages import documents, operations
 from server.pages.bodies import PROTOCOLS, Bodies, Content
 from server.pages.operations import Operation
 from server.pages.schemas import Schema, Schemas, either
@@ -48,16 +48,16 @@ def description(deployments: Mapping[str, Deployment], default: str | None, conf
     models = [
         _Model(found, found.name == default, config) for found in deployments.values() if found.versions
     ]
-    paths = dict(operations.of_server(config))
-    for model in models:
-        paths |= model.paths()
+    paths: dict[str, Operation] = {}
+    for path, found in (*operations.of_server(config), *(one for model in models for one in model.paths())):
+        paths.setdefault(_escaped(path), {}).update(_named(path, found))
     schemas = {name: schema for model in models for name, schema in model.named().items()}
     return {
         "openapi": "3.1.1",
         "info": {"title": "Unpickled", "version": "1", "description": _ABOUT},
         "tags": [*(model.tag() for model in models), {"name": operations.SERVER}],
-        "paths": {_escaped(path): _named(path, found) for path, found in paths.items()},
-        "components": {"schemas": schemas | operations.shared(), "responses": operations.failures()},
+        "paths": paths,
+        "components": {"schemas": schemas | documents.named(), "responses": documents.failures()},
     }
 
 
@@ -89,15 +89,12 @@ class _Model:
         """The schemas of its versions."""
         return {name: found for schemas in self._schemas.values() for name, found in schemas.named.items()}
 
-    def paths(self) -> dict[str, Operation]:
+    def paths(self) -> Iterator[tuple[str, Operation]]:
         """Predictions of each protocol, and what can be read."""
-        found = dict(operations.of_model(self._deployment))
+        yield from operations.of_model(self._deployment)
         for route in routes.table(self._config):
-            if route.protocol not in PROTOCOLS:
-                continue
             for path, numbers in self._targets(route):
-                found.setdefault(path, {})["post"] = self._prediction(route.protocol, numbers)
-        return found
+                yield path, {"post": self._prediction(route.protocol, numbers)}
 
     def _targets(self, route: Route) -> Iterator[tuple[str, list[int]]]:
         """Each path of a route, and the versions that may answer it, the likeliest first."""

@@ -8,7 +8,7 @@
                                                                   "WebServiceOutput0": [record, ...]}}
 
 Labels are the classes, not their names. Rows are arrays, records, or {feature name: [values, ...]}. The
-method "predict_proba", which may stand beside "data" too, answers the scores of each row in place of its label.
+method "predict_proba", which may stand beside "data" too, answers the scores of each row, not its label.
 Everything else is the native protocol.
 
 https://learn.microsoft.com/en-us/azure/machine-learning/how-to-deploy-mlflow-models-online-endpoints,

@@ -80,15 +80,183 @@ class Csv:
         """The features' names as the first line orders them, None where it is not a header."""
         if told == "absent":
             return None
-        cells = table.first()
-        names = [cell if cell in self._names else cell.strip() for cell in cells]
+        # One name too many is a fault whatever it is; a line may have millions.
+        cells = table.first()[: len(self._names) + 1]
+        names = [cell if cell in self._features else cell.strip() for cell in cells]
         if self._detect and told != "present" and sorted(names) != sorted(self._names):
             return None
         table.skip()
         self._check_header(names, table)
         return names
 
-    def _uneven(rows: Sequence[Sequence[str]], width: int) -> InvalidInput:
+    def _check_header(self, names: Sequence[str], table: "_Table") -> None:
+        if len(names) == len(self._names) and set(names) == self._features.keys():
+            return
+        seen: set[str] = set()
+        for number, name in enumerate(names, start=1):
+            if not name:
+                remedy = "leave it out (pandas: to_csv(index=False))"
+                raise InvalidInput(f"column {number} of the header has no name: {remedy}", line=1)
+            if name in seen:
+                sentence = f"feature {name[:60]!r} stands twice in the header"
+                raise InvalidInput(sentence, line=1, feature=name[:200])
+            seen.add(name)
+        try:
+            self._signature.table({name: [] for name in names})
+        except InvalidInput as error:
+            raise table.located(error) from None
+
+    def _columns(self, table: "_Table", names: Sequence[str]) -> dict[str, Column]:
+        rows = table.rows(self._predictor)
+        if set(map(len, rows)) != {len(names)}:
+            raise table.located(_uneven(rows, len(names)))
+        cells = zip(names, zip(*rows, strict=True), strict=True)
+        return {name: _column(self._features[name], column) for name, column in cells}
+
+
+class _Table:
+    """The lines of one body; InvalidInput where it is not CSV, UnsupportedMedia where it is not UTF-8."""
+
+    def __init__(self, request: bytes, parameters: Mapping[str, str]) -> None:
+        charset = parameters.get("charset", "utf-8").lower()
+        if charset not in _UTF_8:
+            raise UnsupportedMedia(f"the charset of the table is {charset[:60]!r}: send UTF-8")
+        try:
+            self._text = request.removeprefix(_BOM).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise InvalidInput(f"the body is not CSV: byte {error.start} is not UTF-8") from None
+        self._skipped = 0
+
+    def first(self) -> list[str]:
+        """The cells of the first line."""
+        cells = next(self._lines(), None)
+        if not cells:
+            state = "empty" if cells is None else "blank in its first line"
+            raise InvalidInput(f"the body is {state}: send a header row with the features' names, and rows")
+        return cells
+
+    def skip(self) -> None:
+        """The first line is no row."""
+        self._skipped = 1
+
+    def rows(self, predictor: Predictor) -> list[list[str]]:
+        """The cells of each row; TooManyRows."""
+        lines = islice(self._lines(), self._skipped, None)
+        rows = bounded(lines, predictor)
+        while rows and not rows[-1]:  # blank lines at the end
+            rows.pop()
+        predictor.check_count(len(rows))
+        return rows
+
+    def located(self, error: InvalidInput) -> InvalidInput:
+        """The same error with the line of its row, where it is of one."""
+        row = error.details.get("row")
+        if not isinstance(row, int):
+            return self._of_header(error)
+        reader = self._reader()
+        for _ in islice(reader, self._skipped + row):
+            pass
+        return placed(error, reader.line_num + 1)
+
+    def _of_header(self, error: InvalidInput) -> InvalidInput:
+        if not self._skipped:
+            return error
+        remedy = "a table without a header is sent as Content-Type: text/csv; header=absent"
+        return placed(error, 1, f"; the header's cells are separated by commas, and {remedy}")
+
+    def _lines(self) -> Iterator[list[str]]:
+        reader = self._reader()
+        try:
+            yield from reader
+        except csv.Error as error:
+            line = reader.line_num
+            raise InvalidInput(f"line {line}: the body is not CSV: {error}", line=line) from None
+
+    def _reader(self) -> Any:
+        # Not splitlines: a quoted cell may hold the line ends of it.
+        return csv.reader(io.StringIO(self._text, newline=""), strict=True)
+
+
+def bounded(items: Iterator[Item], predictor: Predictor) -> list[Item]:
+    """All of them; TooManyRows before more are kept than one request may have rows."""
+    kept: list[Item] = []
+    while few := list(islice(items, _FEW)):
+        kept += few
+        try:
+            predictor.check_count(len(kept))
+        except TooManyRows:
+            predictor.check_count(len(kept) + sum(1 for _ in items))
+    return kept
+
+
+def placed(error: InvalidInput, line: int, remedy: str = "") -> InvalidInput:
+    """The same error, which says that it is of that line."""
+    found = InvalidInput(f"line {line}: {error}{remedy}", line=line)
+    found.details |= error.details
+    return found
+
+
+def accepted(environ: Environ, offers: Sequence[str]) -> str:
+    """The media type that Accept prefers, the first where it prefers none: RFC 9110, section 12.5.1."""
+    wanted = environ.get("HTTP_ACCEPT")
+    if wanted is None or wanted == "*/*":
+        return offers[0]
+    ranges = dict(map(_range, wanted.lower().split(",")))
+
+    def quality(offer: str) -> float:
+        kinds = (offer, offer.partition("/")[0] + "/*", "*/*")
+        return next((ranges[kind] for kind in kinds if kind in ranges), 0.0)
+
+    return max(offers, key=quality)
+
+
+def headers(header: bool) -> tuple[tuple[str, str], ...]:
+    """Those of a CSV answer, with a header row or without."""
+    return (("Content-Type", f"text/csv; charset=utf-8; header={'present' if header else 'absent'}"),)
+
+
+def _range(text: str) -> tuple[str, float]:
+    """ "text/*;q=0.5" as its type and its quality."""
+    kind, *parameters = (part.strip() for part in text.split(";"))
+    for parameter in parameters:
+        if parameter.startswith("q="):
+            try:
+                return kind, float(parameter[2:])
+            except ValueError:
+                return kind, 0.0
+    return kind, 1.0
+
+
+def _column(feature: Feature, cells: Sequence[str]) -> Column:
+    if feature.kind == "number":
+        return _numbers(cells)
+    # Nothing, unless the model has no missing values and knows the empty text.
+    empty = "" if not feature.missing and "" in feature.categories else None
+    return [cell or empty for cell in cells]
+
+
+def _numbers(cells: Sequence[str]) -> npt.NDArray[np.float64] | list[Any]:
+    """As an array; or as a list that holds what is not a number as text, to be refused."""
+    together = "".join(cells)
+    # float() reads 1_000 and digits of every script.
+    if together.isascii() and "_" not in together:
+        try:
+            return np.fromiter((float(cell or "nan") for cell in cells), np.float64, len(cells))
+        except ValueError:
+            pass
+    return [_number(cell) for cell in cells]
+
+
+def _number(cell: str) -> float | str | None:
+    if not cell.strip():
+        return None
+    try:
+        return float(cell) if cell.isascii() and "_" not in cell else cell
+    except ValueError:
+        return cell
+
+
+def _uneven(rows: Sequence[Sequence[str]], width: int) -> InvalidInput:
     row, cells = next((row, cells) for row, cells in enumerate(rows) if len(cells) != width)
     return InvalidInput(
         f"row {row} has {len(cells)} cells, but {width} belong there",

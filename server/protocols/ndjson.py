@@ -40,7 +40,7 @@ class Progress:
 
     ``since``: when it began to wait for its client, 0 while it does not; ``sends``: whether it waits
     for it to read, and not for it to write; ``sent``: when the last part of the answer was handed
-    over; ``cut``: whether the watchdog has given it up.
+    over; ``cut``: whether its connection may have been shut for that.
     """
 
     __slots__ = ("cut", "sends", "sent", "since")
@@ -140,7 +140,7 @@ class Stream:
     def _answers(self, client: "Client", batches: Iterator[list[Line]], environ: Environ) -> Iterator[bytes]:
         count = 0
         try:
-            # Whoever waits for a go-ahead gets it as the first byte is read, and only before the answer begins.
+            # Who waits for a go-ahead gets it when the first byte is read, and only before the answer begins.
             if "HTTP_EXPECT" in environ:
                 client.look_ahead()
             yield b""
@@ -277,19 +277,24 @@ class Client:
         self._begin_to_wait()
         piece = self._ahead + self._read(size - len(self._ahead))
         self._ahead = b""
-        self._end_to_wait()
+        waited = self._end_to_wait()
+        if self.progress.cut:
+            self.progress.cut = False
+            if not piece:
+                raise BodyTimeout(
+                    f"nothing came for {waited:.0f} s, and others need the place: send it again"
+                )
         return piece
 
     def _begin_to_wait(self) -> None:
         self.progress.sends = False
         self.progress.since = monotonic()
 
-    def _end_to_wait(self) -> None:
-        """Raises BodyTimeout where the wait ended because nobody waits any longer."""
+    def _end_to_wait(self) -> float:
+        """How long it took, in seconds."""
         waited = monotonic() - self.progress.since
         self.progress.since = 0.0
-        if self.progress.cut:
-            raise BodyTimeout(f"nothing came for {waited:.0f} s, and others need the place: send it again")
+        return waited
 
 
 def _split(pieces: Iterable[bytes], limit: int) -> Iterator[list[Line]]:

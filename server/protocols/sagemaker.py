@@ -37,6 +37,8 @@ _JSON = "application/json"
 # What clients that say nothing of JSON call it.
 _SAME = frozenset({"", _JSON, "application/x-www-form-urlencoded", "application/octet-stream", "text/plain"})
 _LINES = ("application/jsonlines", "application/jsonl", "application/x-jsonlines", "application/x-ndjson")
+# First and last byte of a row and of a record.
+_ENDS = {b"[]", b"{}"}
 _MLFLOW = dict.fromkeys(("dataframe_split", "dataframe_records", "inputs"), ("params",))
 _SIGNS = tuple(f'"{name}"'.encode() for name in _MLFLOW)
 _SPLIT = frozenset({"columns", "index", "data"})
@@ -101,9 +103,11 @@ class SageMaker:
 
     def _lines(self, request: bytes) -> Outcome:
         lines = bounded(filter(bytes.strip, io.BytesIO(request)), self._predictor)
-        # One document of them all is decoded in C; a line that holds two values, or half of one, shows in
-        # their number.
-        rows = self._reader.instances(b'{"instances":[' + b",".join(lines) + b"]}")
+        rows = None
+        # One document of them all is decoded in C; a line that holds half a row, or two, shows in its ends or
+        # in the number of rows.
+        if {line[:1] + line[-1:] for line in map(bytes.strip, lines)} <= _ENDS:
+            rows = self._reader.instances(b'{"instances":[' + b",".join(lines) + b"]}")
         if rows is None or len(rows) != len(lines):
             rows = self._strict_lines(request)
         decoded, ran, labels, scores = self._predictor.run(rows)

@@ -10,6 +10,7 @@ Vertex AI's environment variables: see server/config.py.
 from collections.abc import Sequence
 
 from server.answer import Environ, dumps
+from server.protocols.native import Native
 from server.protocols.prediction import Outcome, Predictor
 from server.protocols.rows import Reader
 from server.protocols.tfserving import chosen
@@ -21,15 +22,19 @@ _EXAMPLE = '{"instances": [row, ...]}'
 class Vertex:
     """Answers the predict route for one model."""
 
-    def __init__(self, predictor: Predictor, reader: Reader) -> None:
+    def __init__(self, predictor: Predictor, reader: Reader, native: Native) -> None:
         self._predictor = predictor
         self._reader = reader
+        self._native = native
 
     def predict(self, request: bytes, _: Environ) -> Outcome:
         """The answer to one request; raises RequestError."""
         rows = self._reader.instances(request)
         if rows is None:
             members = self._reader.document(request, _EXAMPLE)
+            if "instances" not in members:
+                # Its route may be /predict, too.
+                return self._native.predict(request)
             chosen(members, {"instances": ("parameters",)}, _EXAMPLE)
             rows = self._reader.listed(members["instances"], "'instances'")
         return self._predictions(rows)

@@ -21,7 +21,14 @@ export class Answer {
     this.found = element("div", { class: "found" }, element("p", { class: "headline" }, this.winner, this.label), this.bars, this.rest, this.proof);
     this.element = element("section", { class: "panel answer", "aria-label": "Answer" },
       element("h2", {}, "Answer"), this.trouble, this.found, this.timing);
+    // Where the form leaves no room for the bars beside it.
+    this.brief = element("p", { class: "brief", "aria-hidden": "true" });
     this.rows = manifest.class_names.map((name) => bar(name));
+  }
+
+  stale(is) {
+    this.element.classList.toggle("stale", is);
+    this.brief.classList.toggle("stale", is);
   }
 
   toggle() {
@@ -38,7 +45,7 @@ export class Answer {
     const prediction = record ? document.prediction : document.prediction[0];
     this.label.textContent = String(prediction) === this.predicted ? "" : `label ${visible(prediction)}`;
     this.trouble.replaceChildren();
-    this.element.classList.remove("stale");
+    this.stale(false);
     this.draw();
     this.prove(golden);
     this.time(times);
@@ -52,6 +59,8 @@ export class Answer {
       this.winner.dataset.name = this.predicted;
       this.winner.replaceChildren(named(this.predicted));
     }
+    const value = outputs.kind === "probabilities" ? percent(this.scores[best]) : figure(this.scores[best]);
+    this.brief.replaceChildren(named(this.predicted), element("span", {}, value));
     const scale = outputs.kind === "probabilities" ? 1 : Math.max(...this.scores.map(Math.abs)) || 1;
     const sides = this.scores.some((score) => score < 0);
     this.scores.forEach((score, index) => this.rows[index].show(score, { scale, sides, kind: outputs.kind, best: index === best }));
@@ -88,12 +97,12 @@ export class Answer {
 
   /** Why there is no answer to what is on screen; the one before stays, greyed. */
   refuse(sentence, feature) {
-    this.element.classList.add("stale");
+    this.stale(true);
     this.proof.replaceChildren();
     this.trouble.replaceChildren(visible(sentence));
     if (feature !== undefined) {
       const go = () => this.reveal(feature);
-      this.trouble.append(" ", element("button", { type: "button", class: "link", onclick: go }, "Go there"));
+      this.trouble.append(" ", element("button", { type: "button", class: "link", onclick: go }, "Show it"));
     }
   }
 }

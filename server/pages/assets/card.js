@@ -5,12 +5,13 @@ import { element, named, scrolling, section, visible } from "./element.js";
 import { duration, figure, percent, plural, size } from "./numbers.js";
 
 const LINES = 15;
+const LONG = 80;
 
 /** The sections of a model card, from what GET /models/<name> says. */
 export function card(model) {
   const { training } = model.manifest;
-  return element("div", { class: "card" }, quality(training.metrics), learnt(training), parity(model.manifest),
-    placement(model.providers), service(model), file(model));
+  return element("div", { class: "card" }, quality(training), element("div", { class: "columns" },
+    learnt(training), parity(model.manifest), placement(model.providers), service(model), file(model)));
 }
 
 /** [name, value] pairs; those without a value are left out. */
@@ -19,17 +20,15 @@ function facts(...pairs) {
   return element("dl", {}, known.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
 }
 
-function quality(metrics) {
-  if (!metrics) return section("Quality", element("p", { class: "muted" }, "Nothing was measured on held-out rows when it was exported."));
+function quality({ metrics, held_out: heldOut }) {
+  if (!metrics) return section("Quality", element("p", { class: "muted" }, "Nothing was measured when it was exported."));
   const rows = metrics.classes.reduce((total, { support }) => total + support, 0);
-  const made = section("Quality",
-    element("p", { class: "muted" }, `On ${plural(rows, "row")} that it had not seen`),
+  return section("Quality",
+    element("p", { class: "muted" }, `Measured on ${plural(rows, "row")}${heldOut ? " held out from training" : ""}`),
     element("div", { class: "figures" }, big(percent(metrics.accuracy), "accuracy"),
       metrics.log_loss === null ? "" : big(figure(metrics.log_loss), "log loss")),
-    metrics.classes.length ? perClass(metrics.classes) : "",
-    metrics.confusion.length ? confusion(metrics.classes.map(({ name }) => name), metrics.confusion) : "");
-  made.classList.add("wide");
-  return made;
+    element("div", { class: "beside" }, metrics.classes.length ? perClass(metrics.classes) : "",
+      metrics.confusion.length ? confusion(metrics.classes.map(({ name }) => name), metrics.confusion) : ""));
 }
 
 function big(value, name) {
@@ -51,12 +50,22 @@ function folded(title, ...children) {
 
 function learnt(training) {
   const versions = Object.entries(training.versions ?? {}).map(([name, version]) => visible(`${name} ${version}`)).join(", ");
-  const steps = element("ol", { class: "steps" }, training.pipeline.map((step) => element("li", {}, named(step))));
+  const steps = element("ol", { class: "steps" }, training.pipeline.map((step) => element("li", {}, whole(step))));
   return section("Training", training.pipeline.length ? steps : "",
     facts(["data", text(training.data)], ["target", text(training.target)], ["rows", count(training.rows)], ["held out", count(training.held_out)],
       ["seed", training.seed], ["fingerprint", hash(training.fingerprint)], ["made with", versions]),
     training.holds_rows ? element("p", { class: "caution" }, "The graph itself keeps rows of the training table.") : "",
     training.curve?.loss.length ? curve(training.curve) : "");
+}
+
+/** A step of the pipeline; a long one is folded. */
+function whole(step) {
+  return step.length <= LONG ? named(step) : folded(`${visible(called(step))}(…)`, named(step));
+}
+
+/** The class of a step: StandardScaler of StandardScaler(with_mean=False). */
+export function called(step) {
+  return step.split("(", 1)[0];
 }
 
 function text(value) {
@@ -114,7 +123,7 @@ function file(model) {
   const { created, name, inputs, outputs } = model.manifest;
   const tensors = inputs.map((input) => `${visible(input.name)}: ${input.dtype} [rows, ${input.features.length}]`).join(", ");
   return section("File", facts(["exported as", named(name)], ["created", when(created)], ["size", size(model.size_bytes)],
-    ["loaded in", duration(1000 * model.load_seconds)], ["takes", tensors], ["gives", visible(`${outputs.label}, ${outputs.scores} (${outputs.kind})`)],
+    ["loaded in", duration(1000 * model.load_seconds)], ["takes", tensors], ["gives", visible([outputs.label, outputs.scores].join(", "))],
     ["sha256", hash(model.sha256)]));
 }
 

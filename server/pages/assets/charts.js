@@ -46,7 +46,7 @@ function sum(counts) {
   return counts.reduce((total, count) => total + count, 0);
 }
 
-const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT] = [560, 200, 56, 28, 10, 12];
+const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT] = [560, 200, 64, 28, 10, 12];
 
 /** Loss by epoch or boosting stage. */
 export function curve({ unit, loss }) {

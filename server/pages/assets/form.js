@@ -4,6 +4,7 @@ import { element, named, visible } from "./element.js";
 import { asJson, figure, numberAsJson, plural, stepBetween, stepped, textAsJson } from "./numbers.js";
 
 const FEW = 30;
+const SHORT = 7;
 const PATIENCE = 120;
 
 /**
@@ -130,7 +131,7 @@ class Row {
   constructor(feature, index) {
     this.feature = feature;
     this.id = `feature-${index}`;
-    this.label = element("label", { class: "name", for: this.id, id: `${this.id}-name` }, named(feature.name));
+    this.label = element("label", { class: "name", for: this.id, id: `${this.id}-name` }, named(feature.name, { title: visible(feature.name) }));
     this.remark = element("p", { class: "remark", id: `${this.id}-remark` });
     this.element = element("div", { class: "feature" }, this.label);
   }
@@ -317,7 +318,10 @@ function cellsOf(text, features) {
 function usual(feature) {
   if (feature.kind === "category") return feature.categories?.length ? textAsJson(feature.categories[0]) : feature.missing ? "null" : '""';
   const { minimum: least, maximum: most, median } = feature;
-  return asJson(median ?? least ?? most ?? 0);
+  const middle = median ?? least ?? most ?? 0;
+  if (!(least < most) || String(middle).length <= SHORT) return asJson(middle);
+  // No more digits than tell it apart.
+  return asJson(Math.min(Math.max(stepped(middle, stepBetween(least, most, false) / 10), least), most));
 }
 
 /** Any value within the training range. */

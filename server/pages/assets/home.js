@@ -1,7 +1,7 @@
 // The page: which model, its form, its answers, its card.
 
 import { Answer } from "./answer.js";
-import { card } from "./card.js";
+import { called, card } from "./card.js";
 import { element, named, visible } from "./element.js";
 import { Form } from "./form.js";
 import { asJson, percent, plural } from "./numbers.js";
@@ -48,12 +48,20 @@ async function ask(where) {
 }
 
 async function load() {
+  const found = await asked("models");
+  if (!found) return;
+  ({ models } = found);
+  await show();
+}
+
+/** What the server says; where it does not, that is on the page in place of a model. */
+async function asked(where) {
   try {
-    ({ models } = await ask("models"));
-    await show();
+    return await ask(where);
   } catch (error) {
     view = null;
-    main.replaceChildren(notice(`The server does not answer: ${error.message}`, element("button", { type: "button", onclick: load }, "Try again")));
+    main.replaceChildren(notice(visible(error.message), element("button", { type: "button", onclick: load }, "Try again")));
+    return null;
   }
 }
 
@@ -65,7 +73,9 @@ async function show() {
   } else if (!model.ready) {
     main.replaceChildren(element("h1", {}, named(model.name)), notice(visible(model.reason)));
   } else {
-    const found = at ? await ask(path(model.name, at)) : model;
+    const found = at ? await asked(path(model.name, at)) : model;
+    // By now another may have been asked for.
+    if (!found || chosen().model !== model) return;
     const kept = view?.name === model.name ? view.values() : new Map();
     view = new View(found, at, kept);
     main.replaceChildren(...view.elements);
@@ -83,6 +93,7 @@ function drawList(current) {
     named(model.name, { class: "name" }),
     element("span", { class: model.ready ? "muted" : "bad" }, model.ready ? summary(model) : "refused"))));
   list.replaceChildren(element("h2", {}, plural(models.length, "model")), element("ul", {}, entries));
+  list.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 }
 
 function summary({ manifest }) {
@@ -101,7 +112,7 @@ class View {
     this.form = new Form(model.manifest, (soon) => this.changed(soon), kept);
     this.answer = new Answer(model.manifest, (feature) => this.form.reveal(feature));
     this.snippets = new Snippets(new URL(this.predict, document.baseURI).href, model.manifest.features);
-    this.elements = [heading(model, at), element("div", { class: "bench" }, this.form.element, this.answer.element, this.snippets.element), card(model)];
+    this.elements = [heading(model, at), element("div", { class: "bench" }, this.form.element, this.answer.brief, this.answer.element, this.snippets.element), card(model)];
   }
 
   values() {
@@ -166,7 +177,7 @@ function heading(model, at) {
   const what = kinds.size === 2 ? ", numbers and categories" : "";
   return element("div", { class: "heading" }, element("h1", {}, named(model.name)), versions(model, at),
     element("p", { class: "muted" }, `${plural(manifest.features.length, "feature")}${what}, ${plural(manifest.class_names.length, "class", "classes")} · `,
-      manifest.training.pipeline.length ? named(manifest.training.pipeline.join(" → ")) : "a pipeline"));
+      named(manifest.training.pipeline.map(called).join(" → ") || "a pipeline")));
 }
 
 /** Which version answers: as served, or one of them, or what a label stands for. */
@@ -187,6 +198,6 @@ function spans(response) {
 
 addEventListener("hashchange", () => {
   // The link that skips to the model is none of a model.
-  if (location.hash !== "#model") show().catch(load);
+  if (location.hash !== "#model") show();
 });
 load();

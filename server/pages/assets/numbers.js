@@ -2,22 +2,22 @@
 
 import { visible } from "./element.js";
 
-/** Four digits: 0.9822, 3.4e-7, 12,345. */
+/** A number to be read, not to be sent: 0.9822, 3.4e-7, 12,345. */
 export function figure(value, digits = 4) {
   if (!Number.isFinite(value)) return String(value);
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-4 || size >= 1e9)) return value.toExponential(digits - 3).replace("e+", "e");
+  if (size !== 0 && (size < 1e-4 || size >= 1e9)) return value.toExponential(1).replace("e+", "e").replace(".0e", "e");
   if (size >= 1e4) return Math.round(value).toLocaleString("en");
   return String(Number(value.toPrecision(digits)));
 }
 
-/** A share of 1 with as many digits as it takes to see what is left: 98.2 %, 99.996 %, 3.4e-5 %. */
+/** A share of 1 with as many digits as it takes to see what is left: 98.2%, 99.996%, 3.4e-5%. */
 export function percent(share) {
   const value = 100 * share;
-  if (value === 0 || value === 100) return `${value} %`;
-  if (value < 0.01) return `${value.toExponential(1)} %`;
-  if (value > 99.99) return `${Math.min(value, 99.9999).toFixed(4)} %`;
-  return `${value > 99 || value < 1 ? value.toFixed(2) : value.toFixed(1)} %`;
+  if (value === 0 || value === 100) return `${value}%`;
+  if (value < 0.01) return `${value.toExponential(1)}%`;
+  if (value > 99.99) return `${Math.min(value, 99.9999).toFixed(4)}%`;
+  return `${value > 99 || value < 1 ? value.toFixed(2) : value.toFixed(1)}%`;
 }
 
 /** Milliseconds: 38 µs, 2.1 ms, 1.2 s. */

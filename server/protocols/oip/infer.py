@@ -47,7 +47,8 @@ class Inference:
         self._inputs = manifest.inputs
         self._categories = {feature.name for feature in manifest.features if feature.kind == "category"}
         named = {manifest.inputs[0].name} if len(manifest.inputs) == 1 else set()
-        self._whole = {*_ANY_NAME, *named}
+        # The only feature of a model is a tensor of all, too, and may have more shapes.
+        self._whole = {*_ANY_NAME, *named} - ({*self._signature.names} if self._width == 1 else set())
         self._decode_row = _row_decoder(self._whole, self._width, self._signature.row)
 
     def predict(self, request: bytes, environ: Environ) -> Outcome:
@@ -98,21 +99,24 @@ class Inference:
         if not given:
             raise InvalidInput(f"'inputs' is empty: {self._remedy()}")
         whole = len(given) == 1 and given[0].name in self._whole
+        columns = self._read(given, whole, request, start)
+        if whole:
+            return self._of_matrix(columns[given[0].name])
+        feeds = self._signature.table(columns)
+        return feeds, Rows([columns[name] for name in self._signature.names])
+
+    def _read(self, given: Sequence[Tensor], whole: bool, request: bytes, start: int) -> dict[str, Column]:
+        """The values of each tensor: those of all features in its shape, those of one in a row."""
         columns: dict[str, Column] = {}
         for tensor in given:
             if tensor.name in columns:
                 raise InvalidInput(f"tensor {tensor.name[:60]!r} is given twice")
             self._check(tensor, whole)
-            columns[tensor.name], start = _values(tensor, request, start)
+            values, start = _values(tensor, request, start)
+            columns[tensor.name] = values if whole or isinstance(values, list) else values.reshape(-1)
         if start != len(request):
             raise InvalidInput(f"{len(request) - start} bytes are left after the last tensor")
-        if whole:
-            return self._of_matrix(columns[given[0].name])
-        for name, column in columns.items():
-            if isinstance(column, np.ndarray):
-                columns[name] = column.reshape(len(column))
-        feeds = self._signature.table(columns)
-        return feeds, Rows([columns[name] for name in self._signature.names])
+        return columns
 
     def _of_matrix(self, values: Column) -> tuple[Feeds, Sequence[Row]]:
         if isinstance(values, np.ndarray) and not self._categories:
@@ -162,12 +166,9 @@ class Inference:
                 f"a body without JSON holds rows of {self._width} {datatype}, {size} bytes each: this one "
                 f"has {len(request)}"
             )
-        size_parameter = {"binary_data_size": float(len(request))}
         shape = [len(request) // size, self._width]
-        return Request(
-            inputs=[Tensor(tensor.name, shape, datatype, None, {**size_parameter})],
-            parameters={"binary_data_output": True},
-        )
+        found = Tensor(tensor.name, shape, datatype, None, {"binary_data_size": float(len(request))})
+        return Request(inputs=[found], parameters={"binary_data_output": True})
 
 
 def _values(tensor: Tensor, request: bytes, start: int) -> tuple[Column, int]:

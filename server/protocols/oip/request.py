@@ -73,18 +73,13 @@ def strictly(content: bytes) -> Request:
     """The same in Python, which says what is wrong. Members that nobody knows are passed over."""
     members = _object(body.parse(content), "the body")
     given = _list(members, "inputs", "the body")
-    asked = members.get("outputs")
+    asked = None if members.get("outputs") is None else _list(members, "outputs", "the body")
     identity = members.get("id")
     if not (identity is None or isinstance(identity, str)):
         raise InvalidInput("'id' is not text: send it in quotes")
     return Request(
         inputs=[_tensor(value, f"input {index}") for index, value in enumerate(given)],
-        outputs=None
-        if asked is None
-        else [
-            _wanted(value, f"output {index}")
-            for index, value in enumerate(_list(members, "outputs", "the body"))
-        ],
+        outputs=asked and [_wanted(value, f"output {index}") for index, value in enumerate(asked)],
         id=identity,
         parameters=_parameters(members, "the body"),
     )

@@ -1,6 +1,6 @@
 """The protocol beside inference: metadata, readiness, configuration, and the index of what is served.
 
-Extensions: model_repository (the index only), model_configuration.
+Extensions: model_configuration, and of model_repository the index.
 """
 
 from importlib.metadata import PackageNotFoundError
@@ -18,14 +18,8 @@ from server.lifecycle.versions import Served
 from server.page import Page
 from server.protocols.oip import tensors
 
-_EXTENSIONS = [
-    "binary_tensor_data",
-    "classification",
-    "model_configuration",
-    "model_repository",
-    "parameters",
-    "statistics",
-]
+# Not model_repository, of which there is the index only.
+_EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "statistics"]
 _MODEL = ("/v2/models/<name>", "/v2/models/<name>/versions/<version>")
 _NO_LOADING = (
     "models are not loaded and unloaded over HTTP: this server follows its models folder, so export a "

@@ -1,0 +1,197 @@
+"""Tables as text, in and out: the same answers as JSON, every line of them accounted for."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import FLOWER, FLOWERS, PERSON, SPECIES
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from server import Config, create_app
+
+HEADER = ",".join(FLOWERS)
+TABLE = f"{HEADER}\r\n5.1,3.5,1.4,0.2\r\n6.7,3.0,5.2,2.3\r\n"
+SPELLINGS = ["+5.1", " 5.1 ", "5.1e0", "0.51E1", '"5.1"', "05.1"]
+
+
+def ask(client, table, path="/predict", kind="text/csv", accept=None):
+    headers = {"Content-Type": kind} | ({"Accept": accept} if accept else {})
+    return client.post(path, data=table, headers=headers)
+
+
+def table(answer):
+    assert answer.status_code == 200, answer.text
+    assert answer.content_type == "text/csv; charset=utf-8; header=present"
+    return pd.read_csv(io.BytesIO(answer.data), keep_default_na=False)
+
+
+def refused(client, text, **how):
+    answer = ask(client, text, **how)
+    assert answer.status_code == 400, answer.text
+    return answer.json
+
+
+@pytest.mark.parametrize("name", ["iris", "forest"])
+def test_a_table_in_a_table_out(client, models, name):
+    """What pandas writes is answered with a table that pandas reads, equal to scikit-learn's answer."""
+    rows, pipeline = models.rows[name], models.pipelines[name]
+    written = pd.DataFrame(rows, columns=FLOWERS).to_csv(index=False)
+    found = table(ask(client, written, f"/models/{name}/predict"))
+    assert found["prediction"].tolist() == pipeline.predict(rows).tolist()
+    assert list(found)[:2] == ["prediction", "predicted_class"]
+    np.testing.assert_allclose(found.iloc[:, 2:], pipeline.predict_proba(rows), rtol=0, atol=1e-7)
+
+
+def test_digits_are_those_of_json(client):
+    """Every digit of a score is written: the doubles are the same as in JSON, to the last bit."""
+    answer = ask(client, TABLE)
+    expected = client.post("/predict", json={"features": [FLOWER, [6.7, 3.0, 5.2, 2.3]]}).json
+    lines = list(csv.reader(io.StringIO(answer.text, newline=""), strict=True))
+    assert lines[0] == ["prediction", "predicted_class", *(f"probabilities_{name}" for name in SPECIES)]
+    assert [line[:2] for line in lines[1:]] == [["0", "setosa"], ["2", "virginica"]]
+    assert [list(map(float, line[2:])) for line in lines[1:]] == expected["probabilities"]
+    assert answer.data.count(b"\r\n") == answer.data.count(b"\n") == 3
+
+
+def test_categories_and_gaps(client, models):
+    """Text is taken as it stands, an empty cell is a missing value, names are matched in any order."""
+    rows = models.rows["people"][["plan", "income", "city", "age"]]
+    assert rows["age"].isna().any()
+    found = table(ask(client, rows.to_csv(index=False), "/models/people/predict"))
+    pipeline = models.pipelines["people"]
+    assert found["prediction"].tolist() == pipeline.predict(models.rows["people"]).tolist()
+    np.testing.assert_allclose(found.iloc[:, 2:], pipeline.predict_proba(rows), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("gap", ["", "  ", "NaN", "nan", '""'])
+def test_spellings_of_a_missing_number(client, gap):
+    """Nothing, blanks and NaN are the same gap that null is in JSON."""
+    text = f"city,plan,age,income\nBonn,pro,{gap},2100.5\n"
+    answer = ask(client, text, "/models/people/predict", accept="application/json")
+    expected = client.post("/models/people/predict", json={"instances": [PERSON | {"age": None}]})
+    assert answer.json["prediction"] == [expected.json["predictions"][0]["prediction"]]
+    scores = expected.json["predictions"][0]["probabilities"]
+    assert answer.json["probabilities"] == [list(scores.values())]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_spellings_of_a_number(client, spelling):
+    """Signs, blanks, exponents and quotes are read."""
+    answer = ask(client, f"{HEADER}\n{spelling},3.5,1.4,0.2")
+    assert answer.data == ask(client, f"{HEADER}\n5.1,3.5,1.4,0.2\n").data
+
+
+@pytest.mark.parametrize(
+    "text", ["5,1", "1_000", "٣", "abc", "0x10", "5.1 cm", "1e999", "-inf", "true", "\0"]
+)
+def test_what_is_no_number(client, text):
+    """Everything that could mean something else is refused, with line, row and feature."""
+    error = refused(client, f'{HEADER}\n5.1,3.5,1.4,0.2\n5.1,"{text}",1.4,0.2\n')
+    assert error["error"].startswith("line 3: feature 'sepal_width' of row 1 is ")
+    assert (error["line"], error["row"], error["feature"]) == (3, 1, "sepal_width")
+
+
+def test_without_a_header(client):
+    """Said so, columns are in the features' order, and the answer has no header either."""
+    answer = ask(client, "5.1,3.5,1.4,0.2\n", kind="text/csv; header=absent")
+    assert answer.content_type == "text/csv; charset=utf-8; header=absent"
+    assert answer.text.startswith("0,setosa,0.98")
+    assert "header=absent" in refused(client, "5.1,3.5,1.4,0.2\n")["error"]
+
+
+def test_bom_and_line_ends(client):
+    """A byte order mark is skipped; lines may end as on any system, the last one without an end."""
+    expected = ask(client, TABLE).data
+    lines = TABLE.split("\r\n")[:3]
+    for text in (f"\ufeff{TABLE}", "\n".join(lines), "\r".join(lines), TABLE + "\r\n\r\n"):
+        assert ask(client, text.encode()).data == expected
+
+
+def test_json_where_accept_prefers_it(client):
+    """Accept decides between CSV and JSON arrays; CSV where it does not care."""
+    arrays = client.post("/predict", json={"features": [FLOWER]}).data
+    text = f"{HEADER}\n5.1,3.5,1.4,0.2\n"
+    for accept in ("application/json", "text/csv;q=0.5, application/*", "application/json, text/csv;q=x"):
+        assert ask(client, text, accept=accept).data == arrays
+    for accept in ("*/*", "text/*, application/json;q=0.9", "image/png", "text/csv, application/json", ""):
+        assert ask(client, text, accept=accept).content_type.startswith("text/csv")
+
+
+FAULTS = {
+    "": "the body is empty",
+    "\n": "the body is blank in its first line",
+    HEADER: "there are zero rows",
+    f"{HEADER}\n1,2,3\n": "line 2: row 0 has 3 cells, but 4 belong there",
+    f"{HEADER}\n1,2,3,4\n\n1,2,3,4\n": "line 3: row 1 has 0 cells",
+    f"{HEADER}\n,2,3,4\n": "line 2: feature 'sepal_length' of row 0 is missing",
+    f",{HEADER}\n0,1,2,3,4\n": "column 1 of the header has no name",
+    "," * 9_000_000: "column 1 of the header has no name",
+    f"{HEADER},{FLOWERS[0]}\n1,2,3,4,1\n": "feature 'sepal_length' stands twice in the header",
+    "sepal_length,sepal_width,petal_length\n1,2,3\n": "line 1: feature 'petal_width' is not given",
+    HEADER.replace(",", ";") + "\n1;2;3;4\n": "cells are separated by commas",
+    f'{HEADER}\n"1"x,2,3,4\n': "line 2: the body is not CSV",
+    f'{HEADER}\n"1,2,3,4\n': "the body is not CSV: unexpected end of data",
+    f'{HEADER}\n"{"1" * 200_000}",2,3,4\n': "field larger than field limit",
+    HEADER.encode() + b"\n\xff,2,3,4\n": "is not UTF-8",
+}
+
+
+@pytest.mark.parametrize("text", FAULTS, ids=range(len(FAULTS)))
+def test_faults_of_a_table(client, text):
+    """What is wrong with a table is said with its place."""
+    error = refused(client, text)
+    assert FAULTS[text] in error["error"]
+    assert error["code"] == "invalid_input"
+
+
+def test_lines_inside_cells(client):
+    """A quoted cell may hold line ends: lines are counted as an editor counts them."""
+    text = 'age,income,city,plan\n41,2100.5,"Bo\nnn",pro\n41,x,Bonn,pro\n'
+    error = refused(client, text, path="/models/people/predict")
+    assert (error["line"], error["row"], error["feature"]) == (4, 1, "income")
+
+
+def test_other_charsets(client):
+    """Tables are UTF-8; any other charset is refused rather than guessed."""
+    assert ask(client, TABLE, kind='text/csv; charset="UTF-8"').status_code == 200
+    answer = ask(client, TABLE.encode("utf-16"), kind="text/csv; charset=utf-16")
+    assert (answer.status_code, answer.json["code"]) == (415, "unsupported_media_type")
+
+
+def test_too_many_rows(models):
+    """A table has as many rows as any request, however many lines it has."""
+    app = create_app(Config(models=str(models.path), default_model="iris", max_rows=3))
+    lines = [HEADER, *["5.1,3.5,1.4,0.2"] * 9_000]
+    assert ask(app.test_client(), "\n".join(lines[:4])).status_code == 200
+    answer = ask(app.test_client(), "\n".join(lines))
+    assert (answer.status_code, answer.json["rows"], answer.json["limit"]) == (413, 9_000, 3)
+
+
+numbers = st.floats(0.01, 9.0) | st.integers(1, 9)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(st.tuples(*[numbers] * 4), min_size=1, max_size=5), order=st.permutations(FLOWERS))
+def test_any_table_is_answered_as_json(client, rows, order):
+    """Rows written by Python's csv module, columns in any order, are answered as the same rows in JSON."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, order)
+    writer.writeheader()
+    writer.writerows(dict(zip(FLOWERS, row, strict=True)) for row in rows)
+    answer = ask(client, text.getvalue(), accept="application/json")
+    assert answer.data == client.post("/predict", data=json.dumps({"features": rows})).data
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    body=st.binary(max_size=60) | st.text('",\r\n;é\0 1.x', max_size=60).map(str.encode), known=st.booleans()
+)
+def test_any_bytes_are_answered(client, body, known):
+    """Whatever is sent as a table gets an answer or a sentence, never a failure of the server."""
+    answer = ask(client, HEADER.encode() + b"\n" + body if known else body)
+    assert answer.status_code in (200, 400)
+    assert answer.status_code == 200 or answer.json["error"]

@@ -1,0 +1,198 @@
+"""The OpenAPI document: it is valid, it is complete, and the server answers as it says."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import jsonschema_rs
+import pytest
+import schemathesis
+from browser import CHROMIUM, browsing
+from conftest import BIN, FLOWERS, SPECIES, environment, serving, shelve
+
+from server import Config, create_app
+from server.errors import RequestError
+
+# No answer but an error: load and unload are not supported. Files are parts of pages.
+UNDOCUMENTED = {
+    "/v2/repository/models/<name>/load",
+    "/v2/repository/models/<name>/unload",
+    "/assets/<file>",
+    "/docs/<file>",
+}
+
+
+@pytest.fixture(scope="module")
+def document(app):
+    """That of iris, people and forest."""
+    return app.test_client().get("/openapi.json").json
+
+
+def schema(document, name):
+    return document["components"]["schemas"][name]
+
+
+def operations(document):
+    """Path, method and operation of each."""
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def test_it_is_valid(document):
+    """The document is OpenAPI 3.1, and every schema in it JSON Schema 2020-12."""
+    schemathesis.openapi.from_dict(document).validate()
+    for found in document["components"]["schemas"].values():
+        jsonschema_rs.meta.validate({"$schema": "https://json-schema.org/draft/2020-12/schema", **found})
+    names = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len({*names}) == len(names)
+
+
+def test_references_lead_somewhere(document):
+    """Whatever is referred to is there."""
+    for kind, name in re.findall(r'"#/components/(\w+)/([^"]+)"', json.dumps(document)):
+        assert name in document["components"][kind]
+
+
+def test_every_route_is_described(app, document):
+    """What the application answers is in the document, and nothing else is."""
+    missing = {(rule.rule, method) for rule in app.url_map.iter_rules() for method in rule.methods - {"HEAD"}}
+    missing = {(rule, method) for rule, method in missing if rule not in UNDOCUMENTED}
+    adapter = app.url_map.bind("localhost")
+    for path, method, _ in operations(document):
+        rule, _ = adapter.match(path, method.upper(), return_rule=True)
+        missing.discard((rule.rule, method.upper()))
+    # None of the three models has a label.
+    assert {rule for rule, _ in missing if "<label>" not in rule} == set()
+
+
+def test_features(document):
+    """Each feature has its type, what the model can compute with, and what the training rows had."""
+    record = schema(document, "iris.1.Record")
+    assert list(record["properties"]) == record["required"] == FLOWERS
+    assert not record["additionalProperties"]
+    length = record["properties"]["petal_length"]
+    assert length["type"] == "number"
+    assert length["minimum"] < -1e30
+    assert length["maximum"] > 1e30
+    assert "in training: 1 to 6.9, median 4.35" in length["description"]
+    row = schema(document, "iris.1.Row")
+    assert row["prefixItems"] == list(record["properties"].values())
+
+
+def test_missing_values_and_categories(document):
+    """Null is a value where the pipeline can do without one; categories are told."""
+    features = schema(document, "people.1.Record")["properties"]
+    assert {"type": "null"} in features["age"]["anyOf"]
+    assert features["city"]["description"] == "category; in training: 'Bonn', 'Köln', 'Trier'"
+    assert schema(document, "iris.1.ClassName") == {"enum": SPECIES}
+
+
+def test_examples_are_answered(client, document):
+    """Every example of a body is answered as it stands there."""
+    for path, method, operation in operations(document):
+        content = operation.get("requestBody", {}).get("content", {})
+        for kind, body in content.items():
+            for example in body.get("examples", {"": {"value": body.get("example")}}).values():
+                if example["value"] is None:
+                    continue
+                sent = example["value"] if kind == "text/csv" else json.dumps(example["value"])
+                answer = client.open(path, method=method, data=sent, content_type=kind)
+                assert answer.status_code == 200, answer.text
+
+
+def test_every_error_is_described(document):
+    """Each error that a client may be told is in the responses of its status."""
+    told = document["components"]["responses"]
+    for error in RequestError.__subclasses__():
+        assert f"`{error.code}`" in told[str(error.status)]["description"]
+        assert error.code in schema(document, "Error")["properties"]["code"]["enum"]
+    predict = document["paths"]["/predict"]["post"]["responses"]
+    assert {*predict} == {"200", "400", "404", "408", "413", "415", "500", "503"}
+
+
+def test_it_follows_what_is_served(models, tmp_path):
+    """A version that is published is in the next document; nothing is made anew while nothing changes."""
+    shelve(models, tmp_path / "iris", "iris")
+    app = create_app(Config(models=str(tmp_path), reload_seconds=0))
+    client = app.test_client()
+    before = client.get("/openapi.json")
+    assert client.get("/openapi.json").data == before.data
+    assert "/models/iris/labels/new/predict" not in before.json["paths"]
+    shelve(models, tmp_path / "iris", "iris", first=2)
+    (tmp_path / "iris" / "serving.toml").write_text(
+        'load = "all"\n[labels]\nnew = 2\nold = 1\n[traffic]\nnew = 0.5\nold = 0.5\n'
+    )
+    for _ in range(3):
+        app.extensions["unpickled"].refresh()
+    found = client.get("/openapi.json").json["paths"]
+    assert found["/models/iris/labels/new/predict"]["post"]["responses"]["200"]["headers"]["Model-Version"][
+        "schema"
+    ]["enum"] == ["2"]
+    assert found["/predict"]["post"]["parameters"][0]["name"] == "X-Request-Key"
+
+
+def test_the_server_does_as_it_says(models, tmp_path):
+    """schemathesis sends what the document allows and what it forbids, and finds every answer as described."""
+    shutil.copytree(models.path / "people", tmp_path / "models" / "people")
+    with serving(tmp_path, models=tmp_path / "models") as server:
+        command = [BIN / "schemathesis", "run", f"{server.url}/openapi.json", "--checks", "all"]
+        limits = ["--max-examples", "12", "--generation-deterministic", "--no-color", "--workers", "2"]
+        environ = environment(PYTHONWARNINGS="default")
+        found = subprocess.run(
+            [*command, *limits], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+        )
+    assert found.returncode == 0, found.stdout
+    assert "Selected: 29/29" in found.stdout
+
+
+def test_docs_are_shipped(client):
+    """The page for people and all that it asks for come from here, under a strict policy."""
+    page = client.get("/docs")
+    assert page.content_type == "text/html; charset=utf-8"
+    assert "'unsafe" not in page.headers["Content-Security-Policy"]
+    parts = re.findall(r'(?:src|href)="(docs/[^"]+)"', page.text)
+    assert len(parts) == 4
+    for part in parts:
+        answer = client.get(f"/{part}")
+        assert answer.status_code == 200
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert client.get("/docs/index.html").json["code"] == "not_found"
+
+
+def test_docs_are_kept(client):
+    """A browser that has a file is told so; one that takes gzip gets that."""
+    whole = client.get("/docs/swagger-ui.css")
+    packed = client.get("/docs/swagger-ui.css", headers={"Accept-Encoding": "gzip, deflate, br"})
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert len(packed.data) < len(whole.data) / 3
+    for answer in (whole, packed):
+        again = client.get(
+            "/docs/swagger-ui.css", headers={"If-None-Match": answer.headers["ETag"], **packed_by(answer)}
+        )
+        assert (again.status_code, again.data) == (304, b"")
+
+
+def packed_by(answer):
+    return {"Accept-Encoding": "gzip"} if "Content-Encoding" in answer.headers else {}
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+def test_docs_in_a_browser(models, tmp_path):
+    """The page opens without a complaint, and a request sent from it is answered."""
+    with (
+        serving(tmp_path, "--default-model", "iris", models=models.path) as server,
+        browsing(tmp_path) as tab,
+    ):
+        tab.open(f"{server.url}/docs#/iris/post:predict")
+        tab.wait("document.querySelectorAll('.opblock-tag').length === 4")
+        tab.ask("document.querySelectorAll('.opblock-tag')[1].click()")
+        tab.wait("document.querySelector('[id*=\"post:predict\"] .opblock-summary-control')")
+        tab.ask("document.querySelector('[id*=\"post:predict\"] .opblock-summary-control').click()")
+        tab.wait("document.querySelector('button.execute')")
+        tab.ask("document.querySelector('button.execute').click()")
+        tab.wait("document.querySelector('.live-responses-table')")
+        assert '"predicted_class": [' in tab.text(".live-responses-table")
+        assert tab.complaints == []

@@ -1,0 +1,405 @@
+"""Newline-delimited JSON: lines answered as they come, for files of any length."""
+
+import contextlib
+import gzip
+import json
+import random
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import requests
+from conftest import FLOWER, FLOWERS, PATIENCE, Serving, eventually, serving, shelve
+from prometheus_client.parser import text_string_to_metric_families
+
+from server import Config, create_app
+
+KIND = {"Content-Type": "application/x-ndjson"}
+LINE = json.dumps({"features": FLOWER}).encode()
+RECORD = json.dumps(dict(zip(FLOWERS, FLOWER, strict=True))).encode()
+DEFAULT = ("--default-model", "iris")
+
+
+@pytest.fixture(scope="module")
+def server(models, tmp_path_factory) -> Iterator[Serving]:
+    """One server for every test that does it no harm."""
+    with serving(tmp_path_factory.mktemp("stream"), *DEFAULT, models=models.path) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def brief(models):
+    """An application whose lines have 100 bytes at most."""
+    config = Config(models=str(models.path), default_model="iris", max_body_bytes=100)
+    return create_app(config).test_client()
+
+
+class Typist:
+    """A client that sends a line when it likes, and reads an answer when it likes."""
+
+    def __init__(self, server: Serving) -> None:
+        self.connection = server.connect()
+        head = "POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+        self.connection.sendall(f"{head}Content-Type: {KIND['Content-Type']}\r\n\r\n".encode())
+        self.received = b""
+
+    def __enter__(self) -> "Typist":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+
+    def send(self, data: bytes) -> None:
+        self.connection.sendall(b"%x\r\n%s\r\n" % (len(data), data))
+
+    def receive(self, end: bytes = b"}\n\r\n") -> bytes:
+        """All up to an end, the head of the answer included."""
+        while end not in self.received:
+            part = self.connection.recv(65536)
+            if not part:
+                raise ConnectionError(f"ended after {self.received!r}")
+            self.received += part
+        found, _, self.received = self.received.partition(end)
+        return found + end
+
+    def ask(self, line: bytes) -> dict:
+        self.send(line + b"\n")
+        return json.loads(self.receive().split(b"\r\n")[-2])
+
+    def status(self) -> int:
+        return int(self.receive(b"\r\n\r\n").split()[1])
+
+
+def post(client, data: bytes, path: str = "/predict", pieces: Sequence[bytes] = (), **headers: str) -> list:
+    """The lines that answer a stream; with ``pieces``, one whose length is not announced."""
+    told = KIND | {name.replace("_", "-"): value for name, value in headers.items()}
+    extra = {}
+    if pieces:
+        extra = {"input_stream": Pieces(pieces), "environ_overrides": {"wsgi.input_terminated": True}}
+    answer = client.post(path, data=data or None, headers=told, **extra)
+    assert (answer.status_code, answer.mimetype) == (200, "application/x-ndjson")
+    assert answer.data == b"" or answer.data.endswith(b"\n")
+    return [json.loads(line) for line in answer.data.splitlines()]
+
+
+class Pieces:
+    """A body that comes in pieces, and whose length nobody knows; reads wait until they have all they want."""
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self._left = b"".join(pieces)
+
+    def read(self, size: int = -1) -> bytes:
+        found, self._left = self._left[:size], self._left[size:]
+        return found
+
+
+def lines_of(*lines: bytes) -> bytes:
+    return b"".join(line + b"\n" for line in lines)
+
+
+def codes(answers: list) -> list:
+    return [(answer.get("code"), answer.get("line")) for answer in answers]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/models/iris/predict", "/models/iris/versions/1/predict"])
+def test_each_line_is_a_request(client, path):
+    """Every form of the native protocol may stand in a line, and is answered as it is alone."""
+    batch = json.dumps({"features": [FLOWER, FLOWER]}).encode()
+    several = json.dumps({"instances": [FLOWER, json.loads(RECORD)]}).encode()
+    lines = [LINE, RECORD, batch, several]
+    alone = [client.post("/predict", data=line).json for line in lines]
+    assert post(client, lines_of(*lines), path) == alone
+    assert post(client, b"", path, pieces=[lines_of(*lines)]) == alone
+
+
+def test_who_answers_is_said(client):
+    """The headers name model and version; each kind of name for the format will do."""
+    for kind in ("application/jsonl", "application/jsonlines", "Application/X-NDJSON; charset=utf-8"):
+        answer = client.post("/predict", data=LINE, headers={"Content-Type": kind})
+        assert (answer.headers["Model-Name"], answer.headers["Model-Version"]) == ("iris", "1")
+        assert answer.mimetype == "application/x-ndjson"
+        assert answer.json["predicted_class"] == ["setosa"]
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_wrong_lines(client, announced):
+    """A wrong line is answered by an error with its number; blank ones count; the last needs no end."""
+    body = lines_of(LINE, b"{", b"", b" \t", LINE + b"\r", b'{"features": [1, 2]}', b"\xff") + LINE
+    answers = post(client, body) if announced else post(client, b"", pieces=[body])
+    wrong = [("malformed_json", 2), ("invalid_input", 6), ("malformed_json", 7)]
+    assert codes(answers) == [(None, None), wrong[0], (None, None), *wrong[1:], (None, None)]
+    assert all("error" in answer for answer in answers if "code" in answer)
+
+
+@pytest.mark.parametrize("body", [b"", b"\n", b"\n \r\n\n"])
+def test_nothing(client, body):
+    """A stream without lines has an answer without lines."""
+    assert post(client, body) == post(client, b"", pieces=[body or b"\n"]) == []
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_lines_that_are_too_long(brief, announced):
+    """A line may be as long as a body; a longer one is passed over, and those after it are answered."""
+    fits, exceeds = LINE.ljust(100), LINE.ljust(101)
+    body = lines_of(fits, exceeds, LINE, b"x" * 300_000, LINE) + b"y" * 200_000
+    answers = post(brief, body) if announced else post(brief, b"", pieces=[body])
+    good, long = (None, None), "body_too_large"
+    assert codes(answers) == [good, (long, 2), good, (long, 4), good, (long, 6)]
+    assert answers[1]["limit"] == 100
+
+
+def test_lines_across_blocks(client):
+    """However lines fall on the blocks that are read, every answer is that of its own line."""
+    rng = random.Random(3)
+    rows = [[round(rng.uniform(0.1, 7), 2) for _ in FLOWER] for _ in range(600)]
+    padded = [json.dumps({"features": row}).encode().ljust(rng.choice([40, 400, 70_000])) for row in rows]
+    answers = post(client, lines_of(*padded))
+    whole = client.post("/predict", json={"features": rows}).json
+    assert [answer["prediction"][0] for answer in answers] == whole["prediction"]
+    found = [answer["probabilities"][0] for answer in answers]
+    assert found == [pytest.approx(row, abs=1e-12) for row in whole["probabilities"]]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "identity"])
+@pytest.mark.parametrize("announced", [True, False])
+def test_encodings(client, encoding, announced):
+    """A compressed stream is expanded as it comes."""
+    body = lines_of(*[LINE, b"{"] * 2000)
+    sent = {"gzip": gzip.compress, "deflate": zlib.compress, "identity": bytes}[encoding](body)
+    pieces = () if announced else (sent,)
+    answers = post(client, sent if announced else b"", pieces=pieces, Content_Encoding=encoding)
+    assert codes(answers) == [(None, None) if n % 2 else ("malformed_json", n) for n in range(1, 4001)]
+
+
+def test_files_that_were_compressed_in_parts(client):
+    """One gzip file behind another is a gzip file."""
+    sent = gzip.compress(LINE[:9]) + gzip.compress(LINE[9:] + b"\n") + gzip.compress(LINE)
+    assert codes(post(client, sent, Content_Encoding="gzip")) == [(None, None)] * 2
+
+
+def test_encodings_that_are_wrong(client):
+    """What cannot be expanded is said where it ends the stream; unknown encodings are refused at once."""
+    sent = gzip.compress(lines_of(*[LINE] * 3))
+    for body in (sent[:-9], sent[:-8] + b"12345678", sent + b"more"):
+        *_, last = post(client, body, Content_Encoding="gzip")
+        assert (last["code"], "Content-Encoding" in last["error"]) == ("invalid_input", True)
+    answer = client.post("/predict", data=LINE, headers={**KIND, "Content-Encoding": "br"})
+    assert (answer.status_code, answer.json["code"]) == (415, "unsupported_encoding")
+
+
+def test_bombs(brief):
+    """What a few bytes expand to is never held: 100 MB of one line are a line that is too long."""
+    expand = zlib.compressobj(9)
+    sent = b"".join(expand.compress(bytes(1_000_000)) for _ in range(100)) + expand.flush()
+    assert codes(post(brief, sent, Content_Encoding="deflate")) == [("body_too_large", 1)]
+
+
+def test_dialogue(server):
+    """A client that waits for each answer before it goes on gets it; the next request does not suffer."""
+    with Typist(server) as typist:
+        typist.send(LINE[:10])
+        assert typist.ask(LINE[10:])["predicted_class"] == ["setosa"]
+        assert typist.ask(b"?")["line"] == 2
+        assert typist.ask(LINE)["predicted_class"] == ["setosa"]
+        typist.connection.sendall(b"0\r\n\r\n")
+        assert typist.receive(b"0\r\n\r\n") == b"0\r\n\r\n"
+        plain = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s"
+        typist.connection.sendall(plain % (len(LINE), LINE))
+        assert typist.status() == 200
+
+
+def test_compressed_dialogue(server):
+    """So does one that compresses, and flushes at each line."""
+    with server.connect() as connection:
+        head = f"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: {KIND['Content-Type']}\r\n"
+        head += "Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
+        connection.sendall(head.encode())
+        press = zlib.compressobj(wbits=31)
+        for _ in range(3):
+            data = press.compress(LINE + b"\n") + press.flush(zlib.Z_SYNC_FLUSH)
+            connection.sendall(b"%x\r\n%s\r\n" % (len(data), data))
+            received = b""
+            while b"setosa" not in received:
+                received += connection.recv(65536)
+
+
+def test_requests_with_a_generator(server):
+    """The usual Python client streams a generator, and reads line by line."""
+    body = (line + b"\n" for line in [LINE, b"[]", LINE])
+    answer = requests.post(f"{server.url}/predict", body, headers=KIND, stream=True, timeout=PATIENCE)
+    answers = [json.loads(line) for line in answer.iter_lines()]
+    assert codes(answers) == [(None, None), ("invalid_input", 2), (None, None)]
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="no curl")
+@pytest.mark.parametrize("how", [["--data-binary", "@-"], ["-T", "-", "-X", "POST"]])
+def test_curl(server, how):
+    """Files go through curl, announced or not; with a go-ahead asked for, it comes at once."""
+    line = ["curl", "-sN", "-H", "Content-Type: application/x-ndjson", "--expect100-timeout", "50"]
+    body = lines_of(*[LINE] * 40_000)
+    began = time.monotonic()
+    done = subprocess.run([*line, *how, f"{server.url}/predict"], input=body, capture_output=True, check=True)
+    assert done.stdout.count(b"setosa") == done.stdout.count(b"\n") == 40_000
+    assert time.monotonic() - began < 50
+
+
+def test_memory(server):
+    """100 MB go through a worker that does not grow by them, and its place is given back."""
+    (pid,) = server.workers()
+    requests.post(f"{server.url}/predict", LINE, headers=KIND, timeout=PATIENCE)
+    before = peak(pid)
+    body = (lines_of(LINE.ljust(100_000)) for _ in range(1000))
+    answer = requests.post(f"{server.url}/predict", body, headers=KIND, timeout=PATIENCE)
+    assert answer.content.count(b"setosa") == 1000
+    assert peak(pid) - before < 20
+    eventually(lambda: in_flight(server) == 0)
+
+
+def peak(pid: int) -> float:
+    """Most memory a process ever had, in MiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
+
+
+def in_flight(server: Serving) -> float:
+    return figures(server)["unpickled_requests_in_flight"]
+
+
+def figures(server: Serving, *names: str) -> dict[str, float]:
+    """Name of a series, and what else is asked for of its labels -> sum."""
+    text = requests.get(f"{server.url}/metrics", timeout=PATIENCE).text
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            key = " ".join([sample.name, *(sample.labels.get(name, "") for name in names)]).strip()
+            found[key] = found.get(key, 0.0) + sample.value
+    return found
+
+
+def test_clients_that_go(server):
+    """Who is gone, in the middle of a line or of the answers, gives the place back, and nothing is logged."""
+    for turn in range(40):
+        with Typist(server) as typist:
+            typist.ask(LINE)
+            typist.send(LINE[:20] if turn % 2 else lines_of(*[LINE] * 1000))
+            if turn % 4 > 1:
+                linger = b"\1\0\0\0" + bytes(4)
+                typist.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    eventually(lambda: in_flight(server) == 0)
+    assert "ERROR" not in server.printed()
+    assert "Traceback" not in server.printed()
+
+
+def test_bodies_that_end_early(server):
+    """A stream shorter than announced says so, and its last, cut line is not answered as if it were whole."""
+    head = "POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-ndjson\r\nContent-Length: 5000\r\n\r\n"
+    with server.connect() as connection:
+        connection.sendall(head.encode() + lines_of(LINE) + LINE)
+        connection.shutdown(socket.SHUT_WR)
+        with connection.makefile("rb") as stream:
+            received = stream.read()
+    assert b'"code":"incomplete_body"' in received
+    assert received.count(b"setosa") <= 1
+
+
+def test_places(models, tmp_path):
+    """Streams take half of the threads and no more; who asks for one more is told to come again."""
+    with serving(tmp_path, *DEFAULT, "--threads", "4", models=models.path) as server:
+        with Typist(server) as first, Typist(server) as second:
+            assert first.ask(LINE)["prediction"] == second.ask(LINE)["prediction"] == [0]
+            eventually(lambda: in_flight(server) == 2)
+            refused = requests.post(f"{server.url}/predict", LINE, headers=KIND, timeout=PATIENCE)
+            assert (refused.status_code, refused.json()["code"]) == (503, "busy")
+            assert refused.headers["Retry-After"] == "1"
+            assert refused.headers["Model-Name"] == "iris"
+            assert server.ask("/predict", LINE)[0] == 200
+        eventually(lambda: is_streamed(server))
+
+
+def is_streamed(server: Serving) -> bool:
+    answer = requests.post(f"{server.url}/predict", LINE, headers=KIND, timeout=PATIENCE)
+    return answer.status_code == 200
+
+
+def test_clients_that_stall(models, tmp_path):
+    """Who sends nothing loses the place when it is needed, who reads nothing in any case; others keep theirs."""
+    flags = (*DEFAULT, "--threads", "6", "--body-timeout", "6")
+    with (
+        serving(tmp_path, *flags, models=models.path) as server,
+        Typist(server) as silent,
+        Typist(server) as deaf,
+        Typist(server) as busy,
+        contextlib.closing(server.connect()) as idle,
+    ):
+        assert [typist.ask(LINE)["prediction"] for typist in (silent, busy, deaf)] == [[0]] * 3
+        flood = threading.Thread(target=send_without_reading, args=(deaf,))
+        flood.start()
+        silences = "closed a stream that was silent"
+        eventually(lambda: busy.ask(LINE) and "had not read" in server.printed())
+        assert is_streamed(server) or silences not in server.printed()
+        with Typist(server) as third:
+            third.ask(LINE)
+            eventually(lambda: busy.ask(LINE) and is_streamed(server))
+        assert b"body_timeout" in silent.receive()
+        assert silent.receive(b"0\r\n\r\n")
+        flood.join(PATIENCE)
+        idle.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert b"200 OK" in idle.recv(1000)
+        assert len(server.workers()) == 1
+
+
+def send_without_reading(typist: Typist) -> None:
+    """Until the other side ends that."""
+    with contextlib.suppress(OSError):
+        while True:
+            typist.send(lines_of(*[LINE] * 1000))
+
+
+def test_stalled_streams_beside_stalled_bodies(models, tmp_path):
+    """Where both together hold every thread, they are let go."""
+    flags = (*DEFAULT, "--threads", "4", "--body-timeout", "6")
+    head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{"
+    with serving(tmp_path, *flags, models=models.path) as server, contextlib.ExitStack() as stack:
+        typists = [stack.enter_context(Typist(server)) for _ in range(2)]
+        assert [typist.ask(LINE)["prediction"] for typist in typists] == [[0], [0]]
+        for _ in range(2):
+            stack.enter_context(server.connect()).sendall(head)
+        eventually(lambda: server.ask("/predict", LINE)[0] == 200)
+        assert "silent" in server.printed()
+
+
+def test_a_reload_in_the_middle(models, tmp_path):
+    """A stream keeps the version that it began with; what comes after it gets the new one."""
+    home = shelve(models, tmp_path / "models" / "iris", "iris")
+    with serving(tmp_path, "--reload-seconds", "0.1", models=home.parent) as server, Typist(server) as typist:
+        before = typist.ask(LINE)
+        shelve(models, home, "forest", first=2)
+        (home / "serving.toml").write_text("serve = 2\n") if False else None
+        eventually(lambda: server.ask("/models/iris")[1]["version"] == 2)
+        assert typist.ask(LINE) == before != server.ask("/predict", LINE)[1]
+
+
+def test_figures_of_two_workers(models, tmp_path):
+    """Each line counts as a request, whichever worker answers it; the access log has the stream, at its end."""
+    flags = (*DEFAULT, "--workers", "2", "--access-log")
+    with serving(tmp_path, *flags, models=models.path) as server:
+        total = 0
+        for _ in range(8):
+            answer = requests.post(
+                f"{server.url}/predict", lines_of(*[LINE, b"{"] * 500), headers=KIND, timeout=PATIENCE
+            )
+            total += len(answer.content)
+        found = figures(server, "route", "status")
+        assert found["unpickled_requests_total /predict 200"] == 4000
+        assert found["unpickled_requests_total /predict 400"] == 4000
+        assert figures(server, "class")["unpickled_predictions_total setosa"] == 4000
+        eventually(lambda: server.printed().count('"path":"/predict"') == 8)
+        logged = [json.loads(line) for line in server.printed().splitlines() if '"/predict"' in line]
+        assert sum(line["bytes"] for line in logged) == total
