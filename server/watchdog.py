@@ -88,7 +88,7 @@ def _reading() -> list[FrameType]:
 
 
 class _Look(NamedTuple):
-    """A look at a stream: for how many seconds its client is ``waited`` for, and has been ``sent`` nothing."""
+    """A look at a stream: for how many seconds its client is ``waited`` for, and was ``sent`` nothing."""
 
     stream: Progress
     waited: float
@@ -105,7 +105,8 @@ def _look(stream: Progress, now: float) -> _Look:
 class _Connection(NamedTuple):
     """How long ago, in seconds, something was ``sent``, ``received`` and acknowledged (``heard``).
 
-    ``begun``: a request has; ``pending``: something that was written has not arrived.
+    ``begun``: something was received at all; ``told``: something was sent; ``pending``: what was written has
+    not arrived.
     """
 
     descriptor: int
@@ -113,13 +114,14 @@ class _Connection(NamedTuple):
     received: float
     heard: float
     begun: bool
-    answered: bool
+    told: bool
     pending: bool
 
     @property
     def silent(self) -> float:
         """Seconds since anything came, where a request has begun and no answer has; else 0."""
-        return 0.0 if self.answered or not self.begun else self.received
+        answered = self.told and self.sent <= self.received
+        return self.received if self.begun and not answered else 0.0
 
     @property
     def unread(self) -> float:
@@ -167,7 +169,7 @@ def _cut_unread(stream: _Look) -> None:
 
 def _cut_silent(stream: _Look) -> None:
     """Its connection is the one on which something was sent when it last answered."""
-    silent = [found for found in _connections() if found.begun and found.received >= stream.waited - _NEAR]
+    silent = [found for found in _connections() if found.told and found.received >= stream.waited - _NEAR]
     near = [found for found in silent if found.sent <= stream.sent + _NEAR]
     if near:
         min(near, key=lambda found: abs(found.sent - stream.sent)).shut(socket.SHUT_RD)
@@ -211,7 +213,7 @@ def _examine(descriptor: int) -> _Connection | None:
         heard / 1000,
         begun=bytes_received > 0,
         # The kernel acknowledges the handshake as one byte.
-        answered=bytes_sent > 1 and sent <= received,
+        told=bytes_sent > 1,
         pending=unacknowledged + unsent > 0,
     )
 

@@ -276,7 +276,17 @@ def test_vertex(models, records):
     for beside in ({}, {"parameters": {"threshold": 0.5}}, {"parameters": None}):
         answer = post(app.test_client(), {"instances": ROWS, **beside}, "/ai:predict")
         assert answer == {"predictions": records}
-    assert "send" in refused(app.test_client(), {"features": ROWS}, "/ai:predict")
+    assert "send" in refused(app.test_client(), [ROWS], "/ai:predict")
+
+
+def test_routes_of_vertex_may_be_any(models):
+    """Those that are there anyway still answer what they did."""
+    routes = {"predict_route": "/predict", "health_route": "/ping"}
+    client = create_app(Config(models=str(models.path), default_model="iris", **routes)).test_client()
+    both = post(client, {"instances": ROWS, "parameters": {}}, "/predict")
+    assert [record["prediction"] for record in both["predictions"]] == [0, 2]
+    assert post(client, {"features": ROWS}, "/predict")["prediction"] == [0, 2]
+    assert client.get("/ping").status_code == client.get("/readyz").status_code == 200
 
 
 def test_vertex_tells_port_and_routes(models, tmp_path, monkeypatch):
