@@ -20,7 +20,7 @@ from locust.runners import MasterRunner, Runner, WorkerRunner
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.traffic.arrivals import CLOSED
-from benchmarks.traffic.load import LOAD
+from benchmarks.traffic.load import LOAD, SENDERS
 
 # Users per second that Locust starts; beyond, it warns.
 SPAWN_RATE = 100.0
@@ -64,13 +64,14 @@ def _climb(runner: Runner, height: float, options: Namespace) -> None:
     unit = " users" if options.arrival == CLOSED else "/s"
     rate, label = None if options.arrival == CLOSED else height, f"{height:g}{unit}"
     if isinstance(runner, MasterRunner):
-        runner.send_message("share", {"workers": runner.worker_count})
-        runner.send_message("rung", {"rate": rate, "label": label, "options": vars(options)})
+        told = {"rate": rate, "label": label, "options": vars(options), SENDERS: runner.worker_count}
+        runner.send_message("rung", told)
     LOAD.arrivals.start(LOAD.phase(rate, label, options))
 
 
-def _follow(msg: Any, **_: Any) -> None:
+def _follow(environment: Environment, msg: Any, **_: Any) -> None:
     """A worker begins the rung that the master has begun."""
+    LOAD.take_share(environment.runner, msg.data)
     options = Namespace(**msg.data["options"])
     LOAD.arrivals.start(LOAD.phase(msg.data["rate"], msg.data["label"], options))
 

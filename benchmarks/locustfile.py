@@ -34,13 +34,12 @@ from benchmarks.traffic.arrivals import (
     UNSENT,
     Lost,
     Request,
-    Share,
     Turn,
     wait_while,
 )
 from benchmarks.traffic.connection import FAULTS, Response
 from benchmarks.traffic.contracts import CONTRACTS, WrongAnswer
-from benchmarks.traffic.load import LOAD
+from benchmarks.traffic.load import LOAD, SENDERS
 from benchmarks.traffic.payloads import RECORD, SINGLE, Payload, batch
 
 # Connections of an open loop, unless --users says so: requests wait for a free one.
@@ -236,7 +235,6 @@ def begin(environment: Environment, runner: Runner, **_: Any) -> None:
     _drain_first(runner)
     LOAD.arrivals.lost = partial(_lose, environment)
     if isinstance(runner, WorkerRunner):
-        runner.register_message("share", _take_share)
         runner.register_message("drain", _drain)
         environment.events.report_to_master.add_listener(_report)
         return
@@ -261,7 +259,10 @@ def start(environment: Environment, **_: Any) -> None:
     runner = environment.runner
     assert runner is not None
     if isinstance(runner, MasterRunner):
-        runner.send_message("share", {"workers": runner.worker_count})
+        # Sent along with the options; a message of its own may come before a worker listens for it.
+        vars(_options(environment))[SENDERS] = max(runner.worker_count, 1)
+    elif isinstance(runner, WorkerRunner):
+        LOAD.take_share(runner, vars(_options(environment)))
     _prepare(environment)
     if LOAD.problem:
         LOAD.arrivals.reset()
@@ -340,13 +341,6 @@ def _options(environment: Environment) -> argparse.Namespace:
     options = environment.parsed_options
     assert isinstance(options, argparse.Namespace)
     return options
-
-
-def _take_share(environment: Environment, msg: Any, **_: Any) -> None:
-    """A worker learns from the master which requests are its own."""
-    index = getattr(environment.runner, "worker_index", 0)
-    workers = max(msg.data["workers"], 1)
-    LOAD.share = Share(index % workers, workers)
 
 
 def _report(data: dict[str, Any], **_: Any) -> None:

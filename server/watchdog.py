@@ -61,7 +61,7 @@ def _watch(config: Config, block: Block) -> None:
             os._exit(1)
         now = time.monotonic()
         streams = [_look(stream, now) for stream in STREAMS.listed()]
-        tally.set_in_flight(block, in_flight() + len(streams))
+        tally.set_in_flight(block, in_flight())
         # Holding the frames keeps their identity: a frame seen twice is one and the same read.
         since = {frame: since.get(frame, now) for frame in _reading()}
         waits = [now - start for start in since.values()]

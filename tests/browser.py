@@ -1,7 +1,7 @@
 """A real Chromium without a window, spoken to over a pipe in its own words.
 
 https://chromedevtools.github.io/devtools-protocol: JSON documents that end in a zero byte, to the browser's
-file descriptor 3 and from its 4. What Debian ships is enough for that; no driver has to be installed that fits it.
+file descriptor 3 and from its 4. What Debian ships is enough for that: there is no driver to be installed.
 """
 
 import base64
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from conftest import PATIENCE, eventually
+from conftest import PATIENCE
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _FLAGS = (
@@ -100,13 +100,12 @@ class Tab:
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
-    def wait(self, script: str) -> Any:
-        """Until an expression holds; its value."""
+    def wait(self, script: str) -> None:
+        """Until an expression holds."""
         deadline = time.monotonic() + PATIENCE
-        while not (found := self.ask(script)):
+        while not self.ask(f"Boolean({script})"):
             assert time.monotonic() < deadline, f"never: {script}; the page says {self.text('body')!r}"
             time.sleep(0.02)
-        return found
 
     def text(self, selector: str) -> str:
         """What is to be read there."""
@@ -136,6 +135,11 @@ class Tab:
         """A field with another text."""
         self.ask(f"(e => {{ e.focus(); e.select(); }})(document.querySelector({json.dumps(selector)}))")
         self.write(text)
+
+    def choose(self, selector: str, value: str) -> None:
+        """One of a list's options, by its value."""
+        chosen = f"e => {{ e.value = {json.dumps(value)}; e.dispatchEvent(new Event('change')); }}"
+        self.ask(f"({chosen})(document.querySelector({json.dumps(selector)}))")
 
     def size(self, width: int, height: int = 900, mobile: bool = False) -> None:
         """The window, or a phone's screen."""
@@ -200,4 +204,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    eventually(lambda: process.poll() is not None)

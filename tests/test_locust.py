@@ -186,8 +186,9 @@ def test_a_hanging_server_loses_no_request(sample, tmp_path):
     with answering(tmp_path, HANGING) as address:
         (found,) = lost(tmp_path, address, *words, "--processes", "2")
     assert found["requests"] - found["failures"] == 4
-    assert found["requests"] == pytest.approx(50 * found["seconds"], rel=0.1)
-    assert found["max_us"] > 2_000_000
+    # Fewer where the processes are slow to start.
+    assert 0.7 < found["requests"] / (50 * found["seconds"]) < 1.05
+    assert found["max_us"] > 1_800_000
     assert found["p50_us"] > 500_000
     assert found["achieved"] < 5
     assert found["failure"].strip("'") in (UNSENT, UNANSWERED)

@@ -138,7 +138,7 @@ def test_the_server_does_as_it_says(models, tmp_path):
     shutil.copytree(models.path / "people", tmp_path / "models" / "people")
     with serving(tmp_path, models=tmp_path / "models") as server:
         command = [BIN / "schemathesis", "run", f"{server.url}/openapi.json", "--checks", "all"]
-        limits = ["--max-examples", "12", "--generation-deterministic", "--no-color", "--workers", "2"]
+        limits = ["--max-examples", "12", "--generation-deterministic", "--no-color"]
         # A version's paths have the schemas of its model's.
         limits += ["--exclude-path-regex", "/versions/"]
         environ = environment(PYTHONWARNINGS="default")

@@ -332,26 +332,33 @@ def test_clients_that_stall(models, tmp_path):
     flags = (*DEFAULT, "--threads", "6", "--body-timeout", "6")
     with (
         serving(tmp_path, *flags, models=models.path) as server,
-        Typist(server) as silent,
-        Typist(server) as deaf,
-        Typist(server) as busy,
-        contextlib.closing(server.connect()) as idle,
+        serving(tmp_path, *flags, "--threads", "2", models=models.path) as full,
+        contextlib.ExitStack() as stack,
     ):
+        stall(full, stack)
+        (worker,) = full.workers()
+        silent, deaf, busy = (stack.enter_context(Typist(server)) for _ in range(3))
+        idle = stack.enter_context(server.connect())
         assert [typist.ask(LINE)["prediction"] for typist in (silent, busy, deaf)] == [[0]] * 3
         flood = threading.Thread(target=send_without_reading, args=(deaf,))
         flood.start()
-        silences = "closed a stream that was silent"
         eventually(lambda: busy.ask(LINE) and "had not read" in server.printed())
-        assert is_streamed(server) or silences not in server.printed()
-        with Typist(server) as third:
-            third.ask(LINE)
-            eventually(lambda: busy.ask(LINE) and is_streamed(server))
-        assert b"body_timeout" in silent.receive()
-        assert silent.receive(b"0\r\n\r\n")
         flood.join(PATIENCE)
+        third = stack.enter_context(Typist(server))
+        third.ask(LINE)
+        eventually(lambda: busy.ask(LINE) and third.ask(LINE) and is_streamed(server))
+        assert b"body_timeout" in silent.receive()
         idle.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
         assert b"200 OK" in idle.recv(1000)
-        assert len(server.workers()) == 1
+        eventually(lambda: full.ask("/predict", LINE)[0] == 200)
+        assert full.workers() == [worker]
+
+
+def stall(server: Serving, stack: contextlib.ExitStack) -> None:
+    """Hold both threads of a server: by a stream, and by a body that does not come."""
+    assert stack.enter_context(Typist(server)).ask(LINE)["prediction"] == [0]
+    head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{"
+    stack.enter_context(server.connect()).sendall(head)
 
 
 def send_without_reading(typist: Typist) -> None:
@@ -359,21 +366,6 @@ def send_without_reading(typist: Typist) -> None:
     with contextlib.suppress(OSError):
         while True:
             typist.send(lines_of(*[LINE] * 1000))
-
-
-def test_stalled_streams_beside_stalled_bodies(models, tmp_path):
-    """Where both together hold every thread, they are let go."""
-    flags = (*DEFAULT, "--threads", "4", "--body-timeout", "6")
-    head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{"
-    with serving(tmp_path, *flags, models=models.path) as server, contextlib.ExitStack() as stack:
-        typists = [stack.enter_context(Typist(server)) for _ in range(2)]
-        assert [typist.ask(LINE)["prediction"] for typist in typists] == [[0], [0]]
-        for _ in range(2):
-            stack.enter_context(server.connect()).sendall(head)
-        # Who asks at the same moment looks as silent as they do.
-        time.sleep(0.5)
-        eventually(lambda: server.ask("/predict", LINE)[0] == 200)
-        assert "silent" in server.printed()
 
 
 def test_a_reload_in_the_middle(models, tmp_path):

@@ -17,6 +17,8 @@ from benchmarks.traffic.payloads import RECORD, Encoder, Payload, batch
 from benchmarks.traffic.subject import Subject, published, sampled, saved
 
 Kinds = Mapping[str, float]
+# Under which the master tells its workers how many of them there are.
+SENDERS = "senders"
 
 
 class Load:
@@ -78,6 +80,11 @@ class Load:
         self._address = address
         gc.collect()
         gc.freeze()
+
+    def take_share(self, runner: Any, told: Mapping[str, Any]) -> None:
+        """A worker learns from what the master tells which requests are its own."""
+        senders = max(told.get(SENDERS, 1), 1)
+        self.share = Share(runner.worker_index % senders, senders)
 
     def phase(self, rate: float | None, label: str, options: Namespace) -> Phase:
         return Phase(rate, label, options.arrival == POISSON, self.share)

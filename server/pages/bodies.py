@@ -174,7 +174,7 @@ def azure(schemas: Schemas) -> Bodies:
         "type": "object",
         "minProperties": 1,
         "maxProperties": 1,
-        "propertyNames": {"not": {"const": "data"}},
+        "propertyNames": {"pattern": "^(?!data$)"},
         "additionalProperties": table,
     }
     options: dict[str, Schema] = {"GlobalParameters": {"properties": {"method": method}}}

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.json import schema_components
 
-from server.artifact import MISSING_CATEGORY, Feature, Manifest
+from server.artifact import Feature, Manifest
 from server.lifecycle.versions import Served
 from server.signature import Row, Signature
 
@@ -112,9 +112,6 @@ def _feature(feature: Feature, schema: Schema, whole: bool) -> Schema:
         }
     if schema.get("type") == "null":
         return schema
-    if schema.get("type") == "string":
-        # What stands for a missing value in the graph is no value.
-        schema = {**schema, "not": {"const": MISSING_CATEGORY}}
     if whole:
         schema = {**schema, "type": "integer"}
     return {**schema, "description": _told(feature)}

@@ -14,13 +14,31 @@ export class Answer {
     this.winner = element("output", { class: "winner", "aria-live": "polite" });
     this.label = element("span", { class: "muted" });
     this.bars = element("ol", { class: "bars", "aria-label": manifest.outputs.kind });
-    this.rest = element("button", { type: "button", class: "quiet", onclick: () => this.toggle(), hidden: manifest.class_names.length <= MANY });
+    this.rest = element("button", {
+      type: "button",
+      class: "quiet",
+      onclick: () => this.toggle(),
+      hidden: manifest.class_names.length <= MANY,
+    });
     this.proof = element("p", { class: "proof" });
     this.timing = element("p", { class: "timing muted" });
     this.trouble = element("p", { class: "trouble", role: "status" });
-    this.found = element("div", { class: "found" }, element("p", { class: "headline" }, this.winner, this.label), this.bars, this.rest, this.proof);
-    this.element = element("section", { class: "panel answer", "aria-label": "Answer" },
-      element("h2", {}, "Answer"), this.trouble, this.found, this.timing);
+    this.found = element(
+      "div",
+      { class: "found" },
+      element("p", { class: "headline" }, this.winner, this.label),
+      this.bars,
+      this.rest,
+      this.proof,
+    );
+    this.element = element(
+      "section",
+      { class: "panel answer", "aria-label": "Answer" },
+      element("h2", {}, "Answer"),
+      this.trouble,
+      this.found,
+      this.timing,
+    );
     // Where the form leaves no room for the bars beside it.
     this.brief = element("p", { class: "brief", "aria-hidden": "true" });
     this.rows = manifest.class_names.map((name) => bar(name));
@@ -36,7 +54,7 @@ export class Answer {
     this.draw();
   }
 
-  /** An answer to what is on screen; `golden` is the row of it that the pipeline itself has answered, or -1. */
+  /** An answer to what is on screen; `golden` says which of the golden rows that is, or -1. */
   show(document, times, golden) {
     const { kind } = this.manifest.outputs;
     const record = !Array.isArray(document.prediction);
@@ -63,7 +81,10 @@ export class Answer {
     this.brief.replaceChildren(named(this.predicted), element("span", {}, value));
     const scale = outputs.kind === "probabilities" ? 1 : Math.max(...this.scores.map(Math.abs)) || 1;
     const sides = this.scores.some((score) => score < 0);
-    this.scores.forEach((score, index) => this.rows[index].show(score, { scale, sides, kind: outputs.kind, best: index === best }));
+    this.scores.forEach((score, index) =>
+      this.rows[index].show(score, { scale, sides, kind: outputs.kind, best: index === best }),
+    );
+    this.bars.classList.toggle("sides", sides);
     const order = names.map((_, index) => index);
     const shown = this.all ? order : order.sort((a, b) => this.scores[b] - this.scores[a]).slice(0, FIRST);
     this.arrange(shown.map((index) => this.rows[index].element));
@@ -71,7 +92,9 @@ export class Answer {
   }
 
   arrange(rows) {
-    const same = rows.length === this.bars.children.length && rows.every((row, index) => row === this.bars.children[index]);
+    const same =
+      rows.length === this.bars.children.length &&
+      rows.every((row, index) => row === this.bars.children[index]);
     if (!same) this.bars.replaceChildren(...rows);
   }
 
@@ -82,10 +105,18 @@ export class Answer {
     const { classes, class_names: names, parity } = this.manifest;
     const differences = this.scores.map((score, index) => Math.abs(score - scores[golden][index]));
     const label = names[classes.indexOf(labels[golden])];
-    const same = label === this.predicted && Math.max(...differences) <= parity.tolerance * Math.max(1, ...scores[golden].map(Math.abs));
+    const same =
+      label === this.predicted &&
+      Math.max(...differences) <= parity.tolerance * Math.max(1, ...scores[golden].map(Math.abs));
     this.proof.classList.toggle("wrong", !same);
-    this.proof.append(same ? "✓ " : "✗ ", "The scikit-learn pipeline itself answered ", named(label),
-      Math.max(...differences) === 0 ? ", to the last digit the same." : `; the largest difference is ${figure(Math.max(...differences), 2)}.`);
+    this.proof.append(
+      same ? "✓ " : "✗ ",
+      "The scikit-learn pipeline itself answered ",
+      named(label),
+      Math.max(...differences) === 0
+        ? ", to the last digit the same."
+        : `; the largest difference is ${figure(Math.max(...differences), 2)}.`,
+    );
   }
 
   time({ trip, server, version }) {
@@ -110,14 +141,19 @@ export class Answer {
 function bar(name) {
   const fillet = element("span", { class: "fillet" });
   const value = element("span", { class: "value" });
-  const row = element("li", {}, named(name, { class: "class", title: visible(name) }), element("span", { class: "beam", "aria-hidden": "true" }, fillet), value);
+  const row = element(
+    "li",
+    {},
+    named(name, { class: "class", title: visible(name) }),
+    element("span", { class: "beam", "aria-hidden": "true" }, fillet),
+    value,
+  );
   const show = (score, { scale, sides, kind, best }) => {
     const share = Math.min(Math.abs(score) / scale, 1);
     const width = sides ? share / 2 : share;
     fillet.style.setProperty("width", `${100 * width}%`);
     fillet.style.setProperty("margin-left", `${sides ? 100 * (score < 0 ? 0.5 - width : 0.5) : 0}%`);
     row.classList.toggle("best", best);
-    row.parentElement?.classList.toggle("sides", sides);
     value.textContent = kind === "probabilities" ? percent(score) : figure(score);
     value.title = String(score);
   };

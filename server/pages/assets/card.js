@@ -10,37 +10,90 @@ const LONG = 80;
 /** The sections of a model card, from what GET /models/<name> says. */
 export function card(model) {
   const { training } = model.manifest;
-  return element("div", { class: "card" }, quality(training), element("div", { class: "columns" },
-    learnt(training), parity(model.manifest), placement(model.providers), service(model), file(model)));
+  return element(
+    "div",
+    { class: "card" },
+    quality(training),
+    element(
+      "div",
+      { class: "columns" },
+      learnt(training),
+      parity(model.manifest),
+      placement(model.providers),
+      service(model),
+      file(model),
+    ),
+  );
 }
 
 /** [name, value] pairs; those without a value are left out. */
 function facts(...pairs) {
   const known = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
-  return element("dl", {}, known.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
+  return element(
+    "dl",
+    {},
+    known.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))),
+  );
 }
 
 function quality({ metrics, held_out: heldOut }) {
-  if (!metrics) return section("Quality", element("p", { class: "muted" }, "Nothing was measured when it was exported."));
+  if (!metrics)
+    return section("Quality", element("p", { class: "muted" }, "Nothing was measured when it was exported."));
   const rows = metrics.classes.reduce((total, { support }) => total + support, 0);
-  return section("Quality",
-    element("p", { class: "muted" }, `Measured on ${plural(rows, "row")}${heldOut ? " held out from training" : ""}`),
-    element("div", { class: "figures" }, big(percent(metrics.accuracy), "accuracy"),
-      metrics.log_loss === null ? "" : big(figure(metrics.log_loss), "log loss")),
-    element("div", { class: "beside" }, metrics.classes.length ? perClass(metrics.classes) : "",
-      metrics.confusion.length ? confusion(metrics.classes.map(({ name }) => name), metrics.confusion) : ""));
+  return section(
+    "Quality",
+    element(
+      "p",
+      { class: "muted" },
+      `Measured on ${plural(rows, "row")}${heldOut ? " held out from training" : ""}`,
+    ),
+    element(
+      "div",
+      { class: "figures" },
+      big(percent(metrics.accuracy), "accuracy"),
+      metrics.log_loss === null ? "" : big(figure(metrics.log_loss), "log loss"),
+    ),
+    element(
+      "div",
+      { class: "beside" },
+      metrics.classes.length ? perClass(metrics.classes) : "",
+      metrics.confusion.length
+        ? confusion(
+            metrics.classes.map(({ name }) => name),
+            metrics.confusion,
+          )
+        : "",
+    ),
+  );
 }
 
 function big(value, name) {
-  return element("p", { class: "big" }, element("strong", {}, value), " ", element("span", { class: "muted" }, name));
+  return element(
+    "p",
+    { class: "big" },
+    element("strong", {}, value),
+    " ",
+    element("span", { class: "muted" }, name),
+  );
 }
 
 function perClass(classes) {
-  const lines = classes.map(({ name, precision, recall, f1, support }) => element("tr", {},
-    element("th", { scope: "row" }, named(name, { title: visible(name) })),
-    [precision, recall, f1].map((value) => element("td", {}, value.toFixed(3))), element("td", {}, support.toLocaleString("en"))));
-  const heads = ["class", "precision", "recall", "F1", "rows"].map((head) => element("th", { scope: "col" }, head));
-  const table = scrolling("Per class", element("table", {}, element("thead", {}, element("tr", {}, heads)), element("tbody", {}, lines)));
+  const lines = classes.map(({ name, precision, recall, f1, support }) =>
+    element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, named(name, { title: visible(name) })),
+      [precision, recall, f1].map((value) => element("td", {}, value.toFixed(3))),
+      element("td", {}, support.toLocaleString("en")),
+    ),
+  );
+  const heads = ["class", "precision", "recall", "F1", "rows"].map((head) =>
+    element("th", { scope: "col" }, head),
+  );
+  const table = scrolling(
+    "Per class",
+    element("table", {}, element("thead", {}, element("tr", {}, heads)), element("tbody", {}, lines)),
+  );
   return lines.length <= LINES ? table : folded(`Per class (${lines.length})`, table);
 }
 
@@ -49,13 +102,31 @@ function folded(title, ...children) {
 }
 
 function learnt(training) {
-  const versions = Object.entries(training.versions ?? {}).map(([name, version]) => visible(`${name} ${version}`)).join(", ");
-  const steps = element("ol", { class: "steps" }, training.pipeline.map((step) => element("li", {}, whole(step))));
-  return section("Training", training.pipeline.length ? steps : "",
-    facts(["data", text(training.data)], ["target", text(training.target)], ["rows", count(training.rows)], ["held out", count(training.held_out)],
-      ["seed", training.seed], ["fingerprint", hash(training.fingerprint)], ["made with", versions]),
-    training.holds_rows ? element("p", { class: "caution" }, "The graph itself keeps rows of the training table.") : "",
-    training.curve?.loss.length ? curve(training.curve) : "");
+  const versions = Object.entries(training.versions ?? {})
+    .map(([name, version]) => visible(`${name} ${version}`))
+    .join(", ");
+  const steps = element(
+    "ol",
+    { class: "steps" },
+    training.pipeline.map((step) => element("li", {}, whole(step))),
+  );
+  return section(
+    "Training",
+    training.pipeline.length ? steps : "",
+    facts(
+      ["data", text(training.data)],
+      ["target", text(training.target)],
+      ["rows", count(training.rows)],
+      ["held out", count(training.held_out)],
+      ["seed", training.seed],
+      ["fingerprint", hash(training.fingerprint)],
+      ["made with", versions],
+    ),
+    training.holds_rows
+      ? element("p", { class: "caution" }, "The graph itself keeps rows of the training table.")
+      : "",
+    training.curve?.loss.length ? curve(training.curve) : "",
+  );
 }
 
 /** A step of the pipeline; a long one is folded. */
@@ -83,51 +154,122 @@ function hash(value) {
 function parity({ parity: told, golden }) {
   const rows = Object.entries(told.rows);
   const total = rows.reduce((sum, [, number]) => sum + number, 0);
-  return section("Parity with the pipeline",
-    element("p", {}, `Before the file was written it answered ${plural(total, "row")} as the scikit-learn pipeline did.`),
-    facts(["largest difference", figure(told.max_difference, 2)], ["allowed", figure(told.tolerance)],
+  return section(
+    "Parity with the pipeline",
+    element(
+      "p",
+      {},
+      `Before the file was written it answered ${plural(total, "row")} as the scikit-learn pipeline did.`,
+    ),
+    facts(
+      ["largest difference", figure(told.max_difference, 2)],
+      ["allowed", figure(told.tolerance)],
       ["ties", `${count(told.ties)} (top two closer than ${figure(told.tie_gap)})`],
-      ["golden rows", `${golden.rows.length}, answered again at each start`]),
-    folded("Rows by kind", element("table", {}, element("tbody", {}, rows.map(([kind, number]) =>
-      element("tr", {}, element("th", { scope: "row" }, visible(kind).replaceAll("_", " ")), element("td", {}, count(number))))))));
+      ["golden rows", `${golden.rows.length}, answered again at each start`],
+    ),
+    folded(
+      "Rows by kind",
+      element(
+        "table",
+        {},
+        element(
+          "tbody",
+          {},
+          rows.map(([kind, number]) =>
+            element(
+              "tr",
+              {},
+              element("th", { scope: "row" }, visible(kind).replaceAll("_", " ")),
+              element("td", {}, count(number)),
+            ),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 function placement({ requested, obtained, nodes, graph, notes }) {
-  return section("Where it runs",
+  return section(
+    "Where it runs",
     facts(["requested", requested.map(visible).join(", ")], ["obtained", obtained.map(visible).join(", ")]),
     notes.map((note) => element("p", { class: "caution" }, visible(note))),
-    Object.entries(nodes).map(([provider, number]) => folded(`${visible(provider)}: ${plural(number, "node")}`, listed(graph?.[provider] ?? [], number))));
+    Object.entries(nodes).map(([provider, number]) =>
+      folded(`${visible(provider)}: ${plural(number, "node")}`, listed(graph?.[provider] ?? [], number)),
+    ),
+  );
 }
 
 function listed(names, number) {
   const rest = number - names.length;
-  return element("div", {}, element("ol", { class: "nodes" }, names.map((name) => element("li", {}, operator(name)))),
-    rest > 0 ? element("p", { class: "muted" }, `and ${plural(rest, "more", "more")}`) : "");
+  return element(
+    "div",
+    {},
+    element(
+      "ol",
+      { class: "nodes" },
+      names.map((name) => element("li", {}, operator(name))),
+    ),
+    rest > 0 ? element("p", { class: "muted" }, `and ${plural(rest, "more", "more")}`) : "",
+  );
 }
 
 function operator(name) {
   const [kind, ...rest] = name.split(" ");
-  return [named(kind, { class: "operator" }), " ", rest.length ? named(rest.join(" "), { class: "muted" }) : ""];
+  return [
+    named(kind, { class: "operator" }),
+    " ",
+    rest.length ? named(rest.join(" "), { class: "muted" }) : "",
+  ];
 }
 
 function service(model) {
-  const labels = Object.entries(model.labels).map(([label, version]) => `${visible(label)} → ${version}`).join(", ");
-  const shares = Object.entries(model.traffic).map(([version, share]) => `version ${version}: ${percent(share)}`).join(", ");
-  const shadow = model.shadow && `version ${model.shadow.version}, ${percent(model.shadow.share)} of requests`;
-  const refused = Object.entries(model.refused).map(([version, reason]) => element("p", { class: "caution" }, `Version ${version} is refused: ${visible(reason)}`));
-  return section("In service", facts(["versions", model.versions.join(", ")], ["labels", labels], ["traffic", shares], ["shadow", shadow]),
-    model.mistake ? element("p", { class: "caution" }, visible(model.mistake)) : "", refused);
+  const labels = Object.entries(model.labels)
+    .map(([label, version]) => `${visible(label)} → ${version}`)
+    .join(", ");
+  const shares = Object.entries(model.traffic)
+    .map(([version, share]) => `version ${version}: ${percent(share)}`)
+    .join(", ");
+  const shadow =
+    model.shadow && `version ${model.shadow.version}, ${percent(model.shadow.share)} of requests`;
+  const refused = Object.entries(model.refused).map(([version, reason]) =>
+    element("p", { class: "caution" }, `Version ${version} is refused: ${visible(reason)}`),
+  );
+  return section(
+    "In service",
+    facts(
+      ["versions", model.versions.join(", ")],
+      ["labels", labels],
+      ["traffic", shares],
+      ["shadow", shadow],
+    ),
+    model.mistake ? element("p", { class: "caution" }, visible(model.mistake)) : "",
+    refused,
+  );
 }
 
 function file(model) {
   const { created, name, inputs, outputs } = model.manifest;
-  const tensors = inputs.map((input) => `${visible(input.name)}: ${input.dtype} [rows, ${input.features.length}]`).join(", ");
-  return section("File", facts(["exported as", named(name)], ["created", when(created)], ["size", size(model.size_bytes)],
-    ["loaded in", duration(1000 * model.load_seconds)], ["takes", tensors], ["gives", visible([outputs.label, outputs.scores].join(", "))],
-    ["sha256", hash(model.sha256)]));
+  const tensors = inputs
+    .map((input) => `${visible(input.name)}: ${input.dtype} [rows, ${input.features.length}]`)
+    .join(", ");
+  return section(
+    "File",
+    facts(
+      ["exported as", named(name)],
+      ["created", when(created)],
+      ["size", size(model.size_bytes)],
+      ["loaded in", duration(1000 * model.load_seconds)],
+      ["takes", tensors],
+      ["gives", visible([outputs.label, outputs.scores].join(", "))],
+      ["sha256", hash(model.sha256)],
+    ),
+  );
 }
 
 function when(created) {
   const time = new Date(created);
-  return Number.isNaN(time.getTime()) ? visible(created) : element("time", { datetime: visible(created) }, time.toLocaleString());
+  return Number.isNaN(time.getTime())
+    ? visible(created)
+    : element("time", { datetime: visible(created) }, time.toLocaleString());
 }

@@ -5,23 +5,48 @@ import { figure, percent } from "./numbers.js";
 
 const TABLE = 15;
 
-/** matrix[i][j]: rows of class i that were predicted as class j. A table, or a picture where that is too wide. */
+/** matrix[i][j]: rows of class i that were predicted as class j. A table, or else a picture. */
 export function confusion(names, matrix) {
-  return element("figure", {}, element("figcaption", {}, "Confusion matrix: a line for each true class, a column for each predicted one"),
-    names.length <= TABLE ? table(names, matrix) : picture(names, matrix));
+  return element(
+    "figure",
+    {},
+    element(
+      "figcaption",
+      {},
+      "Confusion matrix: a line for each true class, a column for each predicted one",
+    ),
+    names.length <= TABLE ? table(names, matrix) : picture(names, matrix),
+  );
 }
 
 function table(names, matrix) {
   const heads = names.map((name) => element("th", { scope: "col" }, named(name, { title: visible(name) })));
-  const lines = matrix.map((counts, row) => element("tr", {}, element("th", { scope: "row" }, named(names[row], { title: visible(names[row]) })),
-    counts.map((count, column) => cell(count, sum(counts), row === column))));
-  return scrolling("Confusion matrix", element("table", { class: "confusion" },
-    element("thead", {}, element("tr", {}, element("td"), heads)), element("tbody", {}, lines)));
+  const lines = matrix.map((counts, row) =>
+    element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, named(names[row], { title: visible(names[row]) })),
+      counts.map((count, column) => cell(count, sum(counts), row === column)),
+    ),
+  );
+  return scrolling(
+    "Confusion matrix",
+    element(
+      "table",
+      { class: "confusion" },
+      element("thead", {}, element("tr", {}, element("td"), heads)),
+      element("tbody", {}, lines),
+    ),
+  );
 }
 
 function cell(count, total, right) {
   const share = total === 0 ? 0 : count / total;
-  const made = element("td", { class: right ? "right" : "wrong", title: percent(share) }, count === 0 ? "·" : count.toLocaleString("en"));
+  const made = element(
+    "td",
+    { class: right ? "right" : "wrong", title: percent(share) },
+    count === 0 ? "·" : count.toLocaleString("en"),
+  );
   if (count === 0) made.classList.add("none");
   made.style.setProperty("--share", share);
   return made;
@@ -29,17 +54,51 @@ function cell(count, total, right) {
 
 function picture(names, matrix) {
   const side = names.length;
-  const squares = matrix.flatMap((counts, row) => counts.map((count, column) => ({ count, row, column, share: count / (sum(counts) || 1) })))
+  const squares = matrix
+    .flatMap((counts, row) =>
+      counts.map((count, column) => ({ count, row, column, share: count / (sum(counts) || 1) })),
+    )
     .filter(({ count }) => count > 0)
-    .map(({ count, row, column, share }) => svg("rect", { x: column, y: row, width: 1, height: 1, class: row === column ? "right" : "wrong",
-      "fill-opacity": 0.25 + 0.75 * share }, svg("title", {}, `${visible(names[row])} taken for ${visible(names[column])}: ${count}`)));
-  const worst = matrix.flatMap((counts, row) => counts.map((count, column) => ({ count, row, column })))
-    .filter(({ count, row, column }) => count > 0 && row !== column).sort((a, b) => b.count - a.count).slice(0, 5);
-  const told = worst.map(({ count, row, column }) => element("li", {}, named(names[row]), " taken for ", named(names[column]), `: ${count}`));
-  return element("div", { class: "heat" },
-    svg("svg", { viewBox: `0 0 ${side} ${side}`, role: "img", "aria-label": `${side} by ${side} classes`, "shape-rendering": "crispEdges" },
-      svg("rect", { width: side, height: side, class: "ground" }), squares),
-    told.length ? element("div", {}, element("p", { class: "muted" }, "Most often mistaken"), element("ol", {}, told)) : "");
+    .map(({ count, row, column, share }) =>
+      svg(
+        "rect",
+        {
+          x: column,
+          y: row,
+          width: 1,
+          height: 1,
+          class: row === column ? "right" : "wrong",
+          "fill-opacity": 0.25 + 0.75 * share,
+        },
+        svg("title", {}, `${visible(names[row])} taken for ${visible(names[column])}: ${count}`),
+      ),
+    );
+  const worst = matrix
+    .flatMap((counts, row) => counts.map((count, column) => ({ count, row, column })))
+    .filter(({ count, row, column }) => count > 0 && row !== column)
+    .sort((a, b) => b.count - a.count)
+    .slice(0, 5);
+  const told = worst.map(({ count, row, column }) =>
+    element("li", {}, named(names[row]), " taken for ", named(names[column]), `: ${count}`),
+  );
+  return element(
+    "div",
+    { class: "heat" },
+    svg(
+      "svg",
+      {
+        viewBox: `0 0 ${side} ${side}`,
+        role: "img",
+        "aria-label": `${side} by ${side} classes`,
+        "shape-rendering": "crispEdges",
+      },
+      svg("rect", { width: side, height: side, class: "ground" }),
+      squares,
+    ),
+    told.length
+      ? element("div", {}, element("p", { class: "muted" }, "Most often mistaken"), element("ol", {}, told))
+      : "",
+  );
 }
 
 function sum(counts) {
@@ -60,10 +119,27 @@ export function curve({ unit, loss }) {
     svg("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value), class: "grid" }),
     svg("text", { x: LEFT - 8, y: y(value) + 4, "text-anchor": "end" }, figure(value, 3)),
   ]);
-  const foot = [[0, "start"], [loss.length - 1, "end"]].slice(0, loss.length)
-    .map(([index, anchor]) => svg("text", { x: x(index), y: HEIGHT - 8, "text-anchor": anchor }, `${visible(unit)} ${index + 1}`));
-  const told = `Training loss from ${figure(loss[0])} to ${figure(loss.at(-1))} over ${loss.length} of: ${visible(unit)}`;
-  return element("figure", {}, element("figcaption", {}, `Training loss, ${figure(loss[0])} to ${figure(loss.at(-1))}`),
-    svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "curve", role: "img", "aria-label": told }, grid, foot,
-      svg("polyline", { points: line }), svg("circle", { cx: x(loss.length - 1), cy: y(loss.at(-1)), r: 3.5 })));
+  const foot = [
+    [0, "start"],
+    [loss.length - 1, "end"],
+  ]
+    .slice(0, loss.length)
+    .map(([index, anchor]) =>
+      svg("text", { x: x(index), y: HEIGHT - 8, "text-anchor": anchor }, `${visible(unit)} ${index + 1}`),
+    );
+  const ends = `${figure(loss[0])} to ${figure(loss.at(-1))}`;
+  const told = `Training loss, ${ends}, by ${visible(unit)}, ${loss.length} of them`;
+  return element(
+    "figure",
+    {},
+    element("figcaption", {}, `Training loss, ${ends}`),
+    svg(
+      "svg",
+      { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "curve", role: "img", "aria-label": told },
+      grid,
+      foot,
+      svg("polyline", { points: line }),
+      svg("circle", { cx: x(loss.length - 1), cy: y(loss.at(-1)), r: 3.5 }),
+    ),
+  );
 }

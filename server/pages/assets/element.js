@@ -40,5 +40,9 @@ export function section(title, ...children) {
 
 /** What may be wider than the page: it scrolls by itself, by keyboard too. */
 export function scrolling(label, ...children) {
-  return element("div", { class: "scrolling", role: "region", "aria-label": label, tabindex: 0 }, ...children);
+  return element(
+    "div",
+    { class: "scrolling", role: "region", "aria-label": label, tabindex: 0 },
+    ...children,
+  );
 }

@@ -9,7 +9,7 @@ import { body, Snippets } from "./snippets.js";
 
 const TYPING = 90;
 const PATIENCE = 20_000;
-const SETTLING = 2_000;
+const SETTLING = 1_000;
 const main = document.getElementById("model");
 const list = document.getElementById("models");
 let models = [];
@@ -41,7 +41,10 @@ function address(name, at) {
 }
 
 async function ask(where) {
-  const answer = await fetch(where, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(PATIENCE) });
+  const answer = await fetch(where, {
+    headers: { Accept: "application/json" },
+    signal: AbortSignal.timeout(PATIENCE),
+  });
   const document = await answer.json();
   if (!answer.ok) throw new Error(document.error);
   return document;
@@ -60,7 +63,9 @@ async function asked(where) {
     return await ask(where);
   } catch (error) {
     view = null;
-    main.replaceChildren(notice(visible(error.message), element("button", { type: "button", onclick: load }, "Try again")));
+    main.replaceChildren(
+      notice(visible(error.message), element("button", { type: "button", onclick: load }, "Try again")),
+    );
     return null;
   }
 }
@@ -69,7 +74,9 @@ async function show() {
   const { model, at } = chosen();
   drawList(model);
   if (!model) {
-    main.replaceChildren(notice("There is no model yet. Export one, and it appears here: python -m export train iris"));
+    main.replaceChildren(
+      notice("There is no model yet. Export one, and it appears here: python -m export train iris"),
+    );
   } else if (!model.ready) {
     main.replaceChildren(element("h1", {}, named(model.name)), notice(visible(model.reason)));
   } else {
@@ -85,13 +92,26 @@ async function show() {
 }
 
 function notice(...children) {
-  return element("div", { class: "notice" }, ...children.map((child) => (typeof child === "string" ? element("p", {}, child) : child)));
+  return element(
+    "div",
+    { class: "notice" },
+    ...children.map((child) => (typeof child === "string" ? element("p", {}, child) : child)),
+  );
 }
 
 function drawList(current) {
-  const entries = models.map((model) => element("li", {}, element("a", { href: address(model.name), "aria-current": model === current ? "page" : null },
-    named(model.name, { class: "name" }),
-    element("span", { class: model.ready ? "muted" : "bad" }, model.ready ? summary(model) : "refused"))));
+  const entries = models.map((model) =>
+    element(
+      "li",
+      {},
+      element(
+        "a",
+        { href: address(model.name), "aria-current": model === current ? "page" : null },
+        named(model.name, { class: "name" }),
+        element("span", { class: model.ready ? "muted" : "bad" }, model.ready ? summary(model) : "refused"),
+      ),
+    ),
+  );
   list.replaceChildren(element("h2", {}, plural(models.length, "model")), element("ul", {}, entries));
   list.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 }
@@ -112,7 +132,18 @@ class View {
     this.form = new Form(model.manifest, (soon) => this.changed(soon), kept);
     this.answer = new Answer(model.manifest, (feature) => this.form.reveal(feature));
     this.snippets = new Snippets(new URL(this.predict, document.baseURI).href, model.manifest.features);
-    this.elements = [heading(model, at), element("div", { class: "bench" }, this.form.element, this.answer.brief, this.answer.element, this.snippets.element), card(model)];
+    this.elements = [
+      heading(model, at),
+      element(
+        "div",
+        { class: "bench" },
+        this.form.element,
+        this.answer.brief,
+        this.answer.element,
+        this.snippets.element,
+      ),
+      card(model),
+    ];
   }
 
   values() {
@@ -141,7 +172,12 @@ class View {
 
   async exchange(cells) {
     const headers = { "Content-Type": "application/json", "Server-Timing": "1" };
-    const request = { method: "POST", headers, body: body(this.manifest.features, cells), signal: AbortSignal.timeout(PATIENCE) };
+    const request = {
+      method: "POST",
+      headers,
+      body: body(this.manifest.features, cells),
+      signal: AbortSignal.timeout(PATIENCE),
+    };
     try {
       const started = performance.now();
       const response = await fetch(this.predict, request);
@@ -149,7 +185,12 @@ class View {
       const trip = performance.now() - started;
       if (view !== this) return;
       const document = JSON.parse(text);
-      if (response.ok) this.show(cells, document, { trip, server: spans(response), version: response.headers.get("Model-Version") });
+      if (response.ok)
+        this.show(cells, document, {
+          trip,
+          server: spans(response),
+          version: response.headers.get("Model-Version"),
+        });
       else this.refuse(document);
     } catch (error) {
       if (view === this) this.refuse({ error: `no answer came: ${error.message}` });
@@ -175,19 +216,41 @@ function heading(model, at) {
   const { manifest } = model;
   const kinds = new Set(manifest.features.map(({ kind }) => kind));
   const what = kinds.size === 2 ? ", numbers and categories" : "";
-  return element("div", { class: "heading" }, element("h1", {}, named(model.name)), versions(model, at),
-    element("p", { class: "muted" }, `${plural(manifest.features.length, "feature")}${what}, ${plural(manifest.class_names.length, "class", "classes")} · `,
-      named(manifest.training.pipeline.map(called).join(" → ") || "a pipeline")));
+  return element(
+    "div",
+    { class: "heading" },
+    element("h1", {}, named(model.name)),
+    versions(model, at),
+    element(
+      "p",
+      { class: "muted" },
+      `${plural(manifest.features.length, "feature")}${what}, `,
+      `${plural(manifest.class_names.length, "class", "classes")} · `,
+      named(manifest.training.pipeline.map(called).join(" → ") || "a pipeline"),
+    ),
+  );
 }
 
 /** Which version answers: as served, or one of them, or what a label stands for. */
 function versions(model, at) {
   const labels = Object.entries(model.labels);
-  if (model.versions.length < 2 && labels.length === 0) return element("span", { class: "tag" }, `version ${model.version}`);
-  const option = (text, to) => element("option", { value: address(model.name, to), selected: address(model.name, to) === address(model.name, at) }, text);
-  return element("select", { class: "tag", "aria-label": "Version", onchange: (event) => (location.hash = event.target.value) },
-    option("as served", null), model.versions.map((version) => option(`version ${version}`, { kind: "versions", which: version })),
-    labels.map(([label, version]) => option(`${visible(label)} (version ${version})`, { kind: "labels", which: label })));
+  if (model.versions.length < 2 && labels.length === 0)
+    return element("span", { class: "tag" }, `version ${model.version}`);
+  const option = (text, to) =>
+    element(
+      "option",
+      { value: address(model.name, to), selected: address(model.name, to) === address(model.name, at) },
+      text,
+    );
+  return element(
+    "select",
+    { class: "tag", "aria-label": "Version", onchange: (event) => (location.hash = event.target.value) },
+    option("as served", null),
+    model.versions.map((version) => option(`version ${version}`, { kind: "versions", which: version })),
+    labels.map(([label, version]) =>
+      option(`${visible(label)} (version ${version})`, { kind: "labels", which: label }),
+    ),
+  );
 }
 
 /** Server-Timing as {name: milliseconds}. */

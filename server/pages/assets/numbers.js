@@ -6,7 +6,8 @@ import { visible } from "./element.js";
 export function figure(value, digits = 4) {
   if (!Number.isFinite(value)) return String(value);
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-4 || size >= 1e9)) return value.toExponential(1).replace("e+", "e").replace(".0e", "e");
+  if (size !== 0 && (size < 1e-4 || size >= 1e9))
+    return value.toExponential(1).replace("e+", "e").replace(".0e", "e");
   if (size >= 1e4) return Math.round(value).toLocaleString("en");
   return String(Number(value.toPrecision(digits)));
 }

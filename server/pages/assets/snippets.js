@@ -14,7 +14,9 @@ export function body(features, cells) {
 const LANGUAGES = {
   curl: (url, features, cells) => `curl ${quoted(url)} \\\n  -d ${quoted(body(features, cells))}`,
   requests: (url, features, cells) =>
-    `import requests\n\nanswer = requests.post(\n    ${textAsJson(url)},\n    json=${literal(features, cells)},\n)\nprint(answer.json())`,
+    "import requests\n\n" +
+    `answer = requests.post(\n    ${textAsJson(url)},\n    json=${literal(features, cells)},\n)\n` +
+    "print(answer.json())",
   "Python alone": (url, features, cells) =>
     "import json\nimport urllib.request\n\n" +
     `row = ${literal(features, cells, "")}\nbody = json.dumps(row).encode()\n` +
@@ -28,12 +30,21 @@ export class Snippets {
     this.language = "curl";
     this.code = element("code");
     this.buttons = Object.keys(LANGUAGES).map((language) =>
-      element("button", { type: "button", onclick: () => this.choose(language) }, language));
+      element("button", { type: "button", onclick: () => this.choose(language) }, language),
+    );
     this.copied = element("button", { type: "button", class: "copy", onclick: () => this.copy() }, "Copy");
-    this.element = element("section", { class: "panel snippets", "aria-label": "From elsewhere" },
+    this.element = element(
+      "section",
+      { class: "panel snippets", "aria-label": "From elsewhere" },
       element("h2", {}, "From elsewhere"),
-      element("div", { class: "tools" }, element("div", { class: "segments", role: "group", "aria-label": "Language" }, this.buttons), this.copied),
-      element("pre", { tabindex: 0, "aria-label": "The same request" }, this.code));
+      element(
+        "div",
+        { class: "tools" },
+        element("div", { class: "segments", role: "group", "aria-label": "Language" }, this.buttons),
+        this.copied,
+      ),
+      element("pre", { tabindex: 0, "aria-label": "The same request" }, this.code),
+    );
     this.choose("curl");
   }
 
