@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import BIN, ROOT, copied, end, environment, eventually, free_port, serving
+from conftest import BIN, FLOWERS, ROOT, copied, end, environment, eventually, free_port, serving
 
 from server import Config, config
 from server.lifecycle import serving as serving_file
@@ -111,6 +111,35 @@ def test_joblib_line(checkout):
     )
     assert done.returncode == 0, done.stderr
     assert (checkout / "models" / "churn" / "1" / "model.onnx").is_file()
+
+
+@pytest.fixture(scope="module")
+def iris(models, tmp_path_factory):
+    """A server with the model that the README asks, and files beside it as it names them."""
+    folder = tmp_path_factory.mktemp("clients")
+    (folder / "flowers.csv").write_text(f"{','.join(FLOWERS)}\n5.1,3.5,1.4,0.2\n")
+    (folder / "flowers.ndjson").write_text('{"features": [5.1, 3.5, 1.4, 0.2]}\n' * 3)
+    with serving(folder, "--default-model", "iris", models=models.path) as server:
+        yield server, folder
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
+@pytest.mark.parametrize("line", re.findall(r"^curl .*$", README, re.M))
+def test_curl_lines(iris, line):
+    """Each is answered with what the pipeline says of that flower: the first class."""
+    server, folder = iris
+    line = line.replace("curl ", "curl --silent --fail-with-body ").replace(":8000", f":{server.port}")
+    done = subprocess.run(line, shell=True, cwd=folder, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"setosa|0\.982|\[0\]", done.stdout)
+
+
+@pytest.mark.parametrize("block", [block for block in blocks("python") if "8000" in block])
+def test_python_clients(iris, block):
+    """requests and tritonclient run as shown."""
+    code = block.replace(":8000", f":{iris[0].port}")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert re.search(r"setosa|\[0\] \[\[9\.8", done.stdout), done.stderr
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("locust"), reason="needs Locust")
