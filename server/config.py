@@ -64,7 +64,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_rows: Annotated[int, Meta(ge=1, description="most rows in one request")] = 100_000
     body_timeout: Annotated[
         int,
-        Meta(ge=6, description="seconds after which a worker whose threads all wait for bodies is replaced"),
+        Meta(
+            ge=6,
+            description="seconds of silence after which clients are let go: in the middle of a body where "
+            "threads are needed, and where they do not read a stream",
+        ),
     ] = 30
     shutdown_timeout: Annotated[
         int, Meta(ge=1, description="seconds that requests in flight have to finish after SIGTERM")

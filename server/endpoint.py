@@ -10,6 +10,7 @@ from server.answer import JSON, Answer, Environ, Target, failure
 from server.lifecycle.versions import Served
 from server.metrics.shadow import Shadow
 from server.metrics.tally import PHASES, Tally
+from server.protocols.ndjson import STREAMS
 from server.protocols.prediction import Predict
 
 _TIMING = ", ".join(f"{name};dur=%.4f" for name in (*PHASES, "total"))
@@ -67,7 +68,7 @@ class Endpoint:
 
 def in_flight() -> int:
     """Requests that this process is answering now; counting them here costs them nothing."""
-    return sum(map(_is_answering, sys._current_frames().values()))
+    return len(STREAMS.listed()) + sum(map(_is_answering, sys._current_frames().values()))
 
 
 def _is_answering(frame: FrameType | None) -> bool:

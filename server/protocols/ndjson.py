@@ -151,6 +151,7 @@ class Stream:
                     client.progress.since = 0.0
                 count += len(lines)
         except RequestError as error:
+            client.hand_over()
             yield self._failed(error, count + 1, perf_counter())
         except OSError:
             # The client is gone; granian says that by an end of the body.
@@ -280,7 +281,7 @@ class Client:
         waited = self._end_to_wait()
         if self.progress.cut:
             self.progress.cut = False
-            if not piece:
+            if len(piece) < size:
                 raise BodyTimeout(
                     f"nothing came for {waited:.0f} s, and others need the place: send it again"
                 )

@@ -132,16 +132,10 @@ class View {
     this.form = new Form(model.manifest, (soon) => this.changed(soon), kept);
     this.answer = new Answer(model.manifest, (feature) => this.form.reveal(feature));
     this.snippets = new Snippets(new URL(this.predict, document.baseURI).href, model.manifest.features);
+    this.form.element.append(this.answer.brief);
     this.elements = [
       heading(model, at),
-      element(
-        "div",
-        { class: "bench" },
-        this.form.element,
-        this.answer.brief,
-        this.answer.element,
-        this.snippets.element,
-      ),
+      element("div", { class: "bench" }, this.form.element, this.answer.element, this.snippets.element),
       card(model),
     ];
   }
