@@ -18,10 +18,12 @@ ORDER = [
     "answer", "page", "metrics.counters", "metrics.tally", "metrics.shadow", "metrics.exposition",
     "protocols.prediction", "protocols.rows", "protocols.native", "protocols.csv", "protocols.tfserving",
     "protocols.sagemaker", "protocols.vertex", "protocols.azure",
-    "protocols.oip.tensors", "protocols.oip.request", "protocols.oip.outputs", "protocols.oip.infer", "protocols.oip.service", "protocols.oip.statistics",
+    "protocols.oip.tensors", "protocols.oip.request", "protocols.oip.outputs", "protocols.oip.infer",
+    "protocols.oip.service", "protocols.oip.statistics",
     "protocols.ndjson", "endpoint", "traffic", "routes", "fastpath", "accesslog", "reloader",
-    "pages.files", "pages.catalog", "pages.health", "pages.metrics", "pages.schemas", "pages.patterns", "pages.bodies",
-    "pages.operations", "pages.openapi", "pages.docs", "pages.home", "app", "banner", "watchdog", "address", "http",
+    "pages.files", "pages.catalog", "pages.health", "pages.metrics",
+    "pages.schemas", "pages.patterns", "pages.documents", "pages.bodies", "pages.operations", "pages.openapi",
+    "pages.docs", "pages.home", "app", "banner", "watchdog", "address", "http",
     "commands.tables", "commands.changes", "commands.revision", "commands.cli", "__main__",
 ]  # fmt: skip
 OWNERS = {
