@@ -73,9 +73,7 @@ def test_features(document):
     assert list(record["properties"]) == record["required"] == FLOWERS
     assert not record["additionalProperties"]
     length = record["properties"]["petal_length"]
-    assert length["type"] == "number"
-    assert length["minimum"] < -1e30
-    assert length["maximum"] > 1e30
+    assert (length["type"], length["minimum"], length["maximum"]) == ("number", -1e300, 1e300)
     assert "in training: 1 to 6.9, median 4.35" in length["description"]
     row = schema(document, "iris.1.Row")
     assert row["prefixItems"] == list(record["properties"].values())
@@ -187,8 +185,11 @@ def test_docs_in_a_browser(models, tmp_path):
         browsing(tmp_path) as tab,
     ):
         tab.open(f"{server.url}/docs#/iris/post%3Apredict")
-        tab.wait("!!document.querySelector('button.execute')")
-        tab.ask("document.querySelector('button.execute').click()")
-        tab.wait("!!document.querySelector('.live-responses-table')")
+        # A click that comes before the page has read its own example is lost.
+        tab.wait("document.querySelector('textarea')?.value.includes('features')")
+        tab.wait(
+            "!!document.querySelector('.live-responses-table')"
+            " || (document.querySelector('button.execute').click(), false)"
+        )
         assert '"predicted_class": [' in tab.text(".live-responses-table")
         assert tab.complaints == []

@@ -47,19 +47,22 @@ def _cell(feature: Feature, whole: bool, alone: bool) -> str:
 
 def _category(feature: Feature) -> str:
     if not feature.closed:
-        return r'[^",\r\n]{1,20}'
+        return r'[^",\r\n]+'
     return "|".join(_literal([category]) for category in feature.categories if category)
 
 
 def _number(feature: Feature, whole: bool) -> str:
     """Decimals with as many digits as the range has room for; else a typical one."""
+    fraction = "" if whole else r"(\.[0-9]+)?"
+    if feature.lowest is None and feature.highest is None:
+        return f"-?[0-9]+{fraction}"
     lowest = -1e9 if feature.lowest is None else feature.lowest
     highest = 1e9 if feature.highest is None else feature.highest
     digits = max((count for count in range(1, 10) if 10**count <= highest), default=0)
     if not digits or lowest > 0:
         return _SPECIAL.sub(r"\\\g<0>", repr(feature.median))
     sign = "-?" if -(10**digits) >= lowest else ""
-    return f"{sign}[0-9]{{1,{digits}}}" + ("" if whole else r"(\.[0-9]{1,9})?")
+    return f"{sign}[0-9]{{1,{digits}}}{fraction}"
 
 
 def _literal(cells: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 The dialect is OpenAPI 3.1's, JSON Schema 2020-12.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ Schema = dict[str, Any]
 
 # Choices are listed up to so many: a longer list is in the manifest.
 _LISTED = 100
+_LARGEST = sys.float_info.max
 
 
 def array(items: Schema, least: int = 0, most: int | None = None) -> Schema:
@@ -114,6 +116,8 @@ def _feature(feature: Feature, schema: Schema, whole: bool) -> Schema:
         return schema
     if whole:
         schema = {**schema, "type": "integer"}
+    # What is as large as doubles get is a limit of theirs: numbers a little beyond are rounded to it.
+    schema = {key: limit for key, limit in schema.items() if limit not in (_LARGEST, -_LARGEST)}
     return {**schema, "description": _told(feature)}
 
 
