@@ -5,6 +5,7 @@ from functools import partial
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.routing import BaseConverter
 
 from server import config as settings
 from server import errors, routes
@@ -16,7 +17,8 @@ from server.lifecycle.repository import Repository
 from server.metrics import tally
 from server.metrics.counters import Block, Memory
 from server.page import Page
-from server.pages import catalog, docs, health, home, metrics, openapi
+from server.pages import catalog, docs, health, home, metrics
+from server.pages.openapi import document as openapi
 from server.protocols import sagemaker, tfserving
 from server.protocols.oip import service, statistics
 from server.reloader import Reloader
@@ -39,6 +41,7 @@ def create_app(config: Config | None = None, memory: Memory | None = None) -> Fl
     # Else Flask answers OPTIONS and //predict itself, in HTML.
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
+    app.url_map.converters["default"] = _Name
     app.extensions["unpickled"] = repository
     app.extensions["unpickled-reloader"] = reloader
     _add_predictions(app, repository, table)
@@ -51,6 +54,12 @@ def create_app(config: Config | None = None, memory: Memory | None = None) -> Fl
         app.wsgi_app = AccessLog(app.wsgi_app)  # type: ignore[method-assign, arg-type]
     reloader.start()
     return app
+
+
+class _Name(BaseConverter):
+    """What stands for itself in a path; a colon comes before what is to be done."""
+
+    regex = "[^/:]+"
 
 
 def _add_predictions(app: Flask, repository: Repository, table: Routes) -> None:

@@ -22,7 +22,8 @@ ORDER = [
     "protocols.oip.service", "protocols.oip.statistics",
     "protocols.ndjson", "endpoint", "traffic", "routes", "fastpath", "accesslog", "reloader",
     "pages.files", "pages.catalog", "pages.health", "pages.metrics",
-    "pages.schemas", "pages.patterns", "pages.documents", "pages.bodies", "pages.operations", "pages.openapi",
+    "pages.openapi.schemas", "pages.openapi.patterns", "pages.openapi.documents", "pages.openapi.bodies",
+    "pages.openapi.operations", "pages.openapi.document",
     "pages.docs", "pages.home", "app", "banner", "watchdog", "address", "http",
     "commands.tables", "commands.changes", "commands.revision", "commands.cli", "__main__",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from msgspec.json import schema_components
 from server.artifact import Manifest
 from server.errors import RequestError
 from server.model import Placement
-from server.pages.schemas import Schema, array, either, members
+from server.pages.openapi.schemas import Schema, array, either, members
 
 JSON = "application/json"
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from server.answer import dumps
-from server.pages import patterns
-from server.pages.documents import COUNT, JSON, TEXT, TRUTH
-from server.pages.schemas import Schema, Schemas, array, either, members, only
+from server.pages.openapi import patterns
+from server.pages.openapi.documents import COUNT, JSON, TEXT, TRUTH
+from server.pages.openapi.schemas import Schema, Schemas, array, either, members, only
 
 # Media type -> OpenAPI's description of a body.
 Content = dict[str, dict[str, Any]]

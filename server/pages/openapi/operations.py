@@ -5,8 +5,8 @@ from typing import Any
 
 from server.config import Config
 from server.lifecycle.deployment import Deployment
-from server.pages.documents import JSON, TEXT, TRUTH, ref
-from server.pages.schemas import Schema, array, members
+from server.pages.openapi.documents import JSON, TEXT, TRUTH, ref
+from server.pages.openapi.schemas import Schema, array, members
 
 Operation = dict[str, Any]
 

@@ -12,10 +12,10 @@ from server.config import Config
 from server.lifecycle.deployment import Deployment
 from server.lifecycle.repository import Repository
 from server.page import Page
-from server.pages import documents, operations
-from server.pages.bodies import PROTOCOLS, Bodies, Content
-from server.pages.operations import Operation
-from server.pages.schemas import Schema, Schemas, either
+from server.pages.openapi import documents, operations
+from server.pages.openapi.bodies import PROTOCOLS, Bodies, Content
+from server.pages.openapi.operations import Operation
+from server.pages.openapi.schemas import Schema, Schemas, either
 from server.routes import Route
 
 _ABOUT = """\
