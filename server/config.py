@@ -28,7 +28,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 # What a route may be: no pattern, no query.
-_Route = Annotated[str, Meta(pattern="^/[^<>?#]+$")]
+_Route = Annotated[str, Meta(pattern="^/[^<>?#]*$")]
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):

@@ -115,6 +115,12 @@ class InvalidInput(RequestError):
 
     code = "invalid_input"
 
+    def on_line(self, line: int, remedy: str = "") -> "InvalidInput":
+        """The same error, which says that it is of that line."""
+        found = InvalidInput(f"line {line}: {self}{remedy}", line=line)
+        found.details |= self.details
+        return found
+
 
 class IncompleteBody(RequestError):
     """Fewer bytes arrived than Content-Length announced."""

@@ -99,8 +99,8 @@ class Routes:
         self._spoken = {id(version): self._protocols(version) for version in served}
         retired, self._shadows = self._shadows, self._shadows_of(deployments)
         targets: dict[str, Target] = {}
-        for deployment in deployments:
-            for route in self._routes:
+        for route in self._routes:
+            for deployment in deployments:
                 targets.update(self._targets(deployment, route))
         # One assignment: a request sees all of the old or all of the new.
         self.targets = targets

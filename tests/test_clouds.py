@@ -146,6 +146,13 @@ def test_invocations_take_csv(client, header):
     assert "line 1" in refused(client, "5.1,x,1.4,0.2\n", kind="text/csv")
 
 
+def test_a_header_that_is_nearly_right(models):
+    """One name of a feature makes a header of the first line: what else stands there is a mistake, no row."""
+    client = create_app(Config(models=str(models.path), default_model="people")).test_client()
+    table = "age,income,city,plann\n41,2100.5,Bonn,pro\n"
+    assert "feature 'plann' is unknown" in refused(client, table, kind="text/csv")
+
+
 def test_invocations_take_json_lines(client, records):
     """A row or a record a line, blank lines passed over, is answered with a record a line."""
     body = f"{json.dumps(FLOWER)}\r\n\n{json.dumps(dict(zip(FLOWERS, OTHER, strict=True)))}\n"
@@ -268,6 +275,48 @@ SCORE_FAULTS = {
 def test_faults_of_score(client, body):
     """What is wrong with a document is said."""
     assert SCORE_FAULTS[body] in refused(client, body, "/score")
+
+
+TWICE = [
+    ("/invocations", '{"dataframe_split": {"columns": ["a"], "data": [[1]], "data": [[2]]}}'),
+    ("/score", '{"input_data": {"data": [[1, 2, 3, 4]], "data": [[5, 6, 7, 8]]}}'),
+    (
+        "/score",
+        '{"Inputs": {"data": [[1, 2, 3, 4]]}, "GlobalParameters": {"method": "predict", "method": "x"}}',
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), TWICE)
+def test_names_given_twice(client, path, body):
+    """What of two values is meant nobody knows, however deep they stand."""
+    assert "is given twice" in refused(client, body, path)
+
+
+def test_more_columns_than_features(client):
+    """Any number of names is refused at once."""
+    names = json.dumps([str(number) for number in range(200_000)])
+    body = f'{{"dataframe_split": {{"columns": {names}, "data": [[]]}}}}'
+    assert "200000 names" in refused(client, body, "/invocations")
+    columns = json.dumps({str(number): [1] for number in range(200_000)})
+    assert "unknown" in refused(client, f'{{"inputs": {columns}}}', "/invocations")
+
+
+CONTENT_TYPES = [
+    f"application/json; x*{'9' * 5000}=a",
+    "application/json; charset*=utf-8''utf-8",
+    f'a/b;x="{";" * 100_000}',
+    ";;;==",
+]
+
+
+@pytest.mark.parametrize("kind", CONTENT_TYPES)
+@pytest.mark.parametrize("path", ["/predict", "/invocations"])
+def test_odd_content_types(client, path, kind):
+    """A header that nobody writes costs nothing, and harms nothing."""
+    answer = client.post(path, data=json.dumps({"instances": ROWS}), headers={"Content-Type": kind})
+    assert answer.status_code in (200, 415)
+    assert answer.json
 
 
 def test_vertex(models, records):

@@ -10,7 +10,12 @@ import pytest
 from conftest import FLOWER, FLOWERS, PERSON, SPECIES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
+from export import export_pipeline
 from server import Config, create_app
 
 HEADER = ",".join(FLOWERS)
@@ -195,3 +200,18 @@ def test_any_bytes_are_answered(client, body, known):
     answer = ask(client, HEADER.encode() + b"\n" + body if known else body)
     assert answer.status_code in (200, 400)
     assert answer.status_code == 200 or answer.json["error"]
+
+
+def test_an_empty_text_that_is_a_category(tmp_path):
+    """Where the pipeline was fitted with the empty text, an empty cell is that, as it is in pandas."""
+    table = pd.DataFrame({"city": ["", "Bonn", "Trier"] * 40, "age": [float(age) for age in range(120)]})
+    answers = (table["city"] == "").astype(int) ^ (table["age"] > 60).astype(int)
+    encoder = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore"), ["city"]), remainder="passthrough"
+    )
+    pipeline = make_pipeline(encoder, LogisticRegression(max_iter=2000)).fit(table, answers)
+    export_pipeline(pipeline, table, answers, name="towns", models=tmp_path)
+    client = create_app(Config(models=str(tmp_path))).test_client()
+    answer = ask(client, 'city,age\n"",30\n', accept="application/json").get_json()
+    expected = pipeline.predict_proba(pd.DataFrame({"city": [""], "age": [30.0]}))
+    assert answer["probabilities"][0] == pytest.approx(expected[0].tolist(), abs=1e-9)

@@ -81,7 +81,7 @@ FAULTS = {
     '{"inputs": 5}': "'inputs' is not an array",
     '{"inputs": {"sepal_length": [1, 2]}}': "feature 'sepal_width' of row 0 is not given",
     '{"instances": [[1,2,3,4]], "inputs": [[1,2,3,4]]}': "'instances', 'inputs' stands in the body",
-    '{"instances": [[1,2,3,4]], "instances": [[1,2,3,4]]}': "'instances' is given twice",
+    '{"instances": [[1,2,3,4]], "instances": [[1,2,3,4]]}': "'instances' of the body is given twice",
     '{"instances": [[1,2,3,4]], "examples": []}': "'examples' stands beside 'instances'",
     '{"examples": []}': "nothing that is known stands in the body",
     "[]": "the body is not an object",

@@ -6,6 +6,7 @@ told as text.
 
 from importlib.resources import files
 
+from server.accept import qualities
 from server.answer import Answer, Environ, document
 from server.errors import UnknownPath
 from server.lifecycle.repository import Repository
@@ -51,15 +52,5 @@ def pages(repository: Repository) -> list[Page]:
 
 def prefers_html(accept: str) -> bool:
     """Whether HTML is named, and wanted more than JSON (RFC 9110, 12.5.1); ``*/*`` is what tools send."""
-    weights = dict(map(_weighed, accept.lower().split(",")))
+    weights = qualities(accept)
     return weights.get("text/html", 0) > weights.get("application/json", 0)
-
-
-def _weighed(choice: str) -> tuple[str, float]:
-    """ "text/html;q=0.9" -> its media type and its weight; 0 where that is no number."""
-    media, *parameters = (part.strip() for part in choice.split(";"))
-    weights = [part.removeprefix("q=") for part in parameters if part.startswith("q=")]
-    try:
-        return media, float(weights[0]) if weights else 1
-    except ValueError:
-        return media, 0

@@ -21,11 +21,10 @@ from collections.abc import Sequence
 from server.answer import OPTIONS, Environ, dumps
 from server.body import Members
 from server.errors import InvalidInput
+from server.protocols.forms import chosen, is_form, refuse_repeated, split
 from server.protocols.native import Native
 from server.protocols.prediction import Outcome, Predictor
 from server.protocols.rows import Reader
-from server.protocols.sagemaker import is_form, split
-from server.protocols.tfserving import chosen
 from server.signature import Row
 
 _FORMS = {"data": ("method",), "input_data": ("params",), "Inputs": ("GlobalParameters",)}
@@ -61,10 +60,15 @@ class Azure:
             raise InvalidInput(f"'Inputs' is not an object of one table: send {_EXAMPLE}")
         [(name, table)] = inputs.items()
         rows = self._rows(table, f"{name[:60]!r} of 'Inputs'")
-        method = parameters.get("method", "predict") if isinstance(parameters, Members) else "predict"
+        method: object = "predict"
+        if isinstance(parameters, Members):
+            refuse_repeated(parameters, "'GlobalParameters'")
+            method = parameters.get("method", method)
         if name == "data":
             outcome = self._answers(rows, method)
             return b'{"Results":' + outcome[0] + b"}", *outcome[1:]
+        if method != "predict":
+            raise InvalidInput(f"'method' stands beside {name[:60]!r}: it is for \"data\" in 'Inputs'")
         decoded, ran, labels, scores = self._predictor.run(rows)
         content = dumps({"Results": {_OUTPUT: self._predictor.records(labels, scores)}})
         return content, decoded, ran, rows, labels, scores, None

@@ -5,39 +5,36 @@
 
 https://www.rfc-editor.org/rfc/rfc4180. The header row names the features in any order; with
 ``Content-Type: text/csv; header=absent`` there is none, and the columns are in the features' order. The
-answer has a header where the request has one. An empty cell is a missing value.
+answer has a header where the request has one. An empty cell is a missing value, unless the empty text is a
+category.
 """
 
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from server import body
+from server import accept, body
 from server.answer import OPTIONS, Environ, dumps
 from server.artifact import Feature
-from server.errors import InvalidInput, TooManyRows, UnsupportedMedia
+from server.errors import InvalidInput, UnsupportedMedia
 from server.protocols.prediction import Labels, Outcome, Predictor, Scores
 from server.signature import Column, Row, Rows
-
-Item = TypeVar("Item")
 
 KIND = "text/csv"
 _JSON = "application/json"
 _UTF_8 = frozenset({"utf-8", "utf8", "us-ascii"})
 _BOM = b"\xef\xbb\xbf"
-# Rows read between two looks at how many there may be.
-_FEW = 4096
 
 
 class Csv:
     """Answers CSV for one model, with CSV or, where Accept asks for it, with JSON arrays.
 
-    ``detect``: a first line is the header only if its cells are the features' names; else it has to be.
+    ``detect``: a first line is the header only if a cell of it is a feature's name; else it has to be.
     """
 
     def __init__(self, predictor: Predictor, detect: bool = False) -> None:
@@ -63,7 +60,7 @@ class Csv:
             raise table.located(error) from None
         rows: Sequence[Row] = Rows([columns[name] for name in self._names])
         labels = found.tolist()
-        if accepted(environ, (KIND, _JSON)) == _JSON:
+        if accept.preferred(environ, (KIND, _JSON)) == _JSON:
             content = dumps(self._predictor.arrays(labels, scores), option=OPTIONS)
             return content, decoded, ran, rows, labels, scores, None
         content = self.written(labels, scores, header is not None)
@@ -83,7 +80,7 @@ class Csv:
         # One name too many is a fault whatever it is; a line may have millions.
         cells = table.first()[: len(self._names) + 1]
         names = [cell if cell in self._features else cell.strip() for cell in cells]
-        if self._detect and told != "present" and sorted(names) != sorted(self._names):
+        if self._detect and told != "present" and not set(names) & self._features.keys():
             return None
         table.skip()
         self._check_header(names, table)
@@ -142,7 +139,7 @@ class _Table:
     def rows(self, predictor: Predictor) -> list[list[str]]:
         """The cells of each row; TooManyRows."""
         lines = islice(self._lines(), self._skipped, None)
-        rows = bounded(lines, predictor)
+        rows = predictor.bounded(lines)
         while rows and not rows[-1]:  # blank lines at the end
             rows.pop()
         predictor.check_count(len(rows))
@@ -156,13 +153,13 @@ class _Table:
         reader = self._reader()
         for _ in islice(reader, self._skipped + row):
             pass
-        return placed(error, reader.line_num + 1)
+        return error.on_line(reader.line_num + 1)
 
     def _of_header(self, error: InvalidInput) -> InvalidInput:
         if not self._skipped:
             return error
         remedy = "a table without a header is sent as Content-Type: text/csv; header=absent"
-        return placed(error, 1, f"; the header's cells are separated by commas, and {remedy}")
+        return error.on_line(1, f"; the header's cells are separated by commas, and {remedy}")
 
     def _lines(self) -> Iterator[list[str]]:
         reader = self._reader()
@@ -177,61 +174,16 @@ class _Table:
         return csv.reader(io.StringIO(self._text, newline=""), strict=True)
 
 
-def bounded(items: Iterator[Item], predictor: Predictor) -> list[Item]:
-    """All of them; TooManyRows before more are kept than one request may have rows."""
-    kept: list[Item] = []
-    while few := list(islice(items, _FEW)):
-        kept += few
-        try:
-            predictor.check_count(len(kept))
-        except TooManyRows:
-            predictor.check_count(len(kept) + sum(1 for _ in items))
-    return kept
-
-
-def placed(error: InvalidInput, line: int, remedy: str = "") -> InvalidInput:
-    """The same error, which says that it is of that line."""
-    found = InvalidInput(f"line {line}: {error}{remedy}", line=line)
-    found.details |= error.details
-    return found
-
-
-def accepted(environ: Environ, offers: Sequence[str]) -> str:
-    """The media type that Accept prefers, the first where it prefers none: RFC 9110, section 12.5.1."""
-    wanted = environ.get("HTTP_ACCEPT")
-    if wanted is None or wanted == "*/*":
-        return offers[0]
-    ranges = dict(map(_range, wanted.lower().split(",")))
-
-    def quality(offer: str) -> float:
-        kinds = (offer, offer.partition("/")[0] + "/*", "*/*")
-        return next((ranges[kind] for kind in kinds if kind in ranges), 0.0)
-
-    return max(offers, key=quality)
-
-
 def headers(header: bool) -> tuple[tuple[str, str], ...]:
     """Those of a CSV answer, with a header row or without."""
     return (("Content-Type", f"text/csv; charset=utf-8; header={'present' if header else 'absent'}"),)
 
 
-def _range(text: str) -> tuple[str, float]:
-    """ "text/*;q=0.5" as its type and its quality."""
-    kind, *parameters = (part.strip() for part in text.split(";"))
-    for parameter in parameters:
-        if parameter.startswith("q="):
-            try:
-                return kind, float(parameter[2:])
-            except ValueError:
-                return kind, 0.0
-    return kind, 1.0
-
-
 def _column(feature: Feature, cells: Sequence[str]) -> Column:
     if feature.kind == "number":
         return _numbers(cells)
-    # Nothing, unless the model has no missing values and knows the empty text.
-    empty = "" if not feature.missing and "" in feature.categories else None
+    # Nothing, unless the model knows the empty text.
+    empty = "" if "" in feature.categories else None
     return [cell or empty for cell in cells]
 
 

@@ -64,7 +64,7 @@ class Native:
         """Several rows, and every body that the decoders refuse."""
         if b'"instances"' in request[:64]:
             rows = self._reader.instances(request)
-            return self.predict_strictly(request) if rows is None else self._predictions(rows)
+            return self.predict_strictly(request) if rows is None else self._predictor.predictions(rows)
         rows = self._reader.features(request)
         return self.predict_strictly(request) if rows is None else self._arrays(rows)
 
@@ -100,7 +100,7 @@ class Native:
         if self._is_form(document, "features"):
             return self._strict_arrays(document["features"])
         if self._is_form(document, "instances"):
-            return self._predictions(self._reader.listed(document["instances"], "'instances'"))
+            return self._predictor.predictions(self._reader.listed(document["instances"], "'instances'"))
         return self._answer_record(self._signature.check_record(document, 0))
 
     def _strict_arrays(self, rows: list[Any]) -> Outcome:
@@ -128,11 +128,6 @@ class Native:
     def _arrays(self, rows: Sequence[Row]) -> Outcome:
         decoded, ran, labels, scores = self._predictor.run(rows)
         content = dumps(self._predictor.arrays(labels, scores), option=OPTIONS)
-        return content, decoded, ran, rows, labels, scores, None
-
-    def _predictions(self, rows: Sequence[Row]) -> Outcome:
-        decoded, ran, labels, scores = self._predictor.run(rows)
-        content = dumps({"predictions": self._predictor.records(labels, scores)})
         return content, decoded, ran, rows, labels, scores, None
 
     def _head(self, prediction: Any, name: Any) -> bytes:

@@ -1,18 +1,20 @@
 """From rows to labels and scores, and to the documents made of them: the same for every protocol."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from server.answer import Environ
+from server.answer import Environ, dumps
 from server.errors import InferenceFailed, InvalidInput, TooManyRows
 from server.model import Model
 from server.signature import Feeds, Row
 
 Document = dict[str, Any]
+Item = TypeVar("Item")
 
 # One per row.
 Labels = Sequence[Any] | npt.NDArray[Any]
@@ -25,6 +27,10 @@ Headers = tuple[tuple[str, str], ...] | None
 Outcome = tuple[bytes, float, float, Sequence[Row], Labels, Scores, Headers]
 # What a protocol makes of a request's body and its WSGI environment; raises RequestError.
 Predict = Callable[[bytes, Environ], Outcome]
+
+
+# Rows taken between two looks at how many there may be.
+_FEW = 4096
 
 
 class Predictor:
@@ -53,6 +59,17 @@ class Predictor:
                 rows=count,
                 limit=self._max_rows,
             )
+
+    def bounded(self, items: Iterator[Item]) -> list[Item]:
+        """All of them, one per row; TooManyRows before many more are kept than there may be."""
+        kept: list[Item] = []
+        while few := list(islice(items, _FEW)):
+            kept += few
+            try:
+                self.check_count(len(kept))
+            except TooManyRows:
+                self.check_count(len(kept) + sum(1 for _ in items))
+        return kept
 
     def run(self, rows: Sequence[Row]) -> tuple[float, float, list[Any], npt.NDArray[np.float64]]:
         """When decoding and running had ended, labels (rows,) and scores (rows, classes)."""
@@ -86,6 +103,12 @@ class Predictor:
             }
             for label, name, row in zip(labels, self.named(labels), scores.tolist(), strict=True)
         ]
+
+    def predictions(self, rows: Sequence[Row]) -> Outcome:
+        """{"predictions": records}."""
+        decoded, ran, labels, scores = self.run(rows)
+        content = dumps({"predictions": self.records(labels, scores)})
+        return content, decoded, ran, rows, labels, scores, None
 
 
 def refuse_not_finite(scores: npt.NDArray[np.float64]) -> None:

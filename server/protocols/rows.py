@@ -1,5 +1,6 @@
 """Rows out of JSON: by compiled decoders where a body is sound, else by rules in Python, for the sentence."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -74,6 +75,9 @@ class Reader:
     def columns(self, members: Members) -> Sequence[Row]:
         """{feature: [values, ...], ...}, all of one length."""
         for name, values in members.items():
+            if name not in self._signature.names:
+                # Before its values are looked at: there may be as many names as the body has room for.
+                self._signature.check_record(Members({name: None}), 0)
             if not isinstance(values, list):
                 raise InvalidInput(
                     f"feature {name[:60]!r} is not an array: send its values, one per row", feature=name[:200]
@@ -98,8 +102,10 @@ class Reader:
         if not isinstance(data, list):
             raise InvalidInput("'data' is not an array: send a list of rows")
         self._predictor.check_count(len(data))
+        if len(names) > self.width:
+            raise InvalidInput(f"'columns' has {len(names)} names, but the model takes {self.width} features")
         repeated = Members()
-        repeated.repeated = tuple(name for name in dict.fromkeys(names) if names.count(name) > 1)
+        repeated.repeated = tuple(name for name, count in Counter(names).items() if count > 1)
         rows = []
         for index, values in enumerate(data):
             if not isinstance(values, list) or len(values) != len(names):

@@ -14,23 +14,23 @@ https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally.
 """
 
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from server import body
+from server import accept, body
 from server.answer import OPTIONS, Answer, Environ, document, dumps
 from server.body import Members
 from server.errors import InvalidInput, MalformedJSON, UnsupportedMedia
 from server.lifecycle.repository import Repository
 from server.page import Page
 from server.protocols import csv
-from server.protocols.csv import Csv, accepted, bounded, placed
+from server.protocols.csv import Csv
+from server.protocols.forms import chosen, is_form, split
 from server.protocols.native import Native
 from server.protocols.prediction import Outcome, Predictor
 from server.protocols.rows import Reader
-from server.protocols.tfserving import chosen
 from server.signature import Row
 
 _JSON = "application/json"
@@ -41,7 +41,6 @@ _LINES = ("application/jsonlines", "application/jsonl", "application/x-jsonlines
 _ENDS = {b"[]", b"{}"}
 _MLFLOW = dict.fromkeys(("dataframe_split", "dataframe_records", "inputs"), ("params",))
 _SIGNS = tuple(f'"{name}"'.encode() for name in _MLFLOW)
-_SPLIT = frozenset({"columns", "index", "data"})
 _EXAMPLE = '{"dataframe_split": {"columns": [...], "data": [...]}} or {"instances": [...]}'
 
 
@@ -66,7 +65,7 @@ class SageMaker:
         else:
             known = ", ".join((_JSON, csv.KIND, _LINES[0]))
             raise UnsupportedMedia(f"Content-Type {kind[:60]!r} is not read here: send {known}")
-        wanted = accepted(environ, (kind, _JSON, csv.KIND, *_LINES))
+        wanted = accept.preferred(environ, (kind, _JSON, csv.KIND, *_LINES))
         return outcome if wanted == kind else self._written(outcome, wanted)
 
     def _document(self, request: bytes, environ: Environ) -> Outcome:
@@ -79,13 +78,8 @@ class SageMaker:
             members = self._reader.document(request, _EXAMPLE)
             if isinstance(members.get("instances"), list) and len(members) == 1:
                 rows = self._reader.listed(list(map(_unwrapped, members["instances"])), "'instances'")
-                return self._records(rows)
+                return self._predictor.predictions(rows)
         return self._native.predict(request, environ)
-
-    def _records(self, rows: Sequence[Row]) -> Outcome:
-        decoded, ran, labels, scores = self._predictor.run(rows)
-        content = dumps({"predictions": self._predictor.records(labels, scores)})
-        return content, decoded, ran, rows, labels, scores, None
 
     def _dataframe(self, members: Members) -> Outcome:
         form = chosen(members, _MLFLOW, _EXAMPLE)
@@ -102,7 +96,7 @@ class SageMaker:
         return content, decoded, ran, rows, labels, scores, None
 
     def _lines(self, request: bytes) -> Outcome:
-        lines = bounded(filter(bytes.strip, io.BytesIO(request)), self._predictor)
+        lines = self._predictor.bounded(filter(bytes.strip, io.BytesIO(request)))
         rows = None
         # One document of them all is decoded in C; a line that holds half a row, or two, shows in its ends or
         # in the number of rows.
@@ -123,7 +117,7 @@ class SageMaker:
             return self._reader.listed(values, "the body")
         except InvalidInput as error:
             row = error.details.get("row")
-            raise placed(error, numbers[row]) if isinstance(row, int) else error from None
+            raise error.on_line(numbers[row]) if isinstance(row, int) else error from None
 
     def _written(self, outcome: Outcome, wanted: str) -> Outcome:
         """The same answer in another media type; as CSV without a header, as Amazon's algorithms answer."""
@@ -138,22 +132,6 @@ class SageMaker:
             return content, decoded, ran, rows, labels, scores, (("Content-Type", wanted),)
         content = dumps(self._predictor.arrays(labels, scores), option=OPTIONS)
         return content, decoded, ran, rows, labels, scores, None
-
-
-def is_form(members: Members, forms: Collection[str], predictor: Predictor) -> bool:
-    """Whether a document has a member named as one of ``forms`` that is no feature's value."""
-    named = [name for name in forms if name in members]
-    features = predictor.signature.names
-    return any(name not in features or isinstance(members[name], list | Members) for name in named)
-
-
-def split(reader: Reader, frame: object, what: str) -> Sequence[Row]:
-    """The rows of a pandas table in its "split" form; ``what`` names it in sentences."""
-    if not isinstance(frame, Members) or "data" not in frame or not set(frame) <= _SPLIT:
-        raise InvalidInput(f'{what} is not an object of "columns", "data" and, if need be, "index"')
-    if "columns" not in frame:
-        return reader.listed(frame["data"], "'data'")
-    return reader.named(frame["columns"], frame["data"])
 
 
 def pages(repository: Repository) -> list[Page]:
@@ -174,6 +152,7 @@ def _unwrapped(value: Any) -> Any:
 
 def _parsed(line: bytes, number: int) -> Any:
     try:
-        return body.parse(line)
+        return body.parse(line.strip())
     except MalformedJSON as error:
-        raise MalformedJSON(f"line {number}: {error}", line=number) from None
+        # Its own place is of the only line that was looked at.
+        raise MalformedJSON(f"line {number}: {error}".replace("at line 1, ", "at "), line=number) from None

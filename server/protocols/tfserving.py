@@ -12,15 +12,15 @@ https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protoc
 here: ``signature_name`` may be anything.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from server.answer import OPTIONS, Answer, Environ, document, dumps
 from server.body import Members
-from server.errors import InvalidInput
 from server.lifecycle.repository import Repository
 from server.lifecycle.versions import Served
 from server.page import Page
+from server.protocols.forms import chosen
 from server.protocols.prediction import Outcome, Predictor
 from server.protocols.rows import Reader
 from server.signature import Row
@@ -62,21 +62,6 @@ class TFServing:
         decoded, ran, labels, scores = self._predictor.run(rows)
         content = dumps({"outputs": self._predictor.arrays(labels, scores)}, option=OPTIONS)
         return content, decoded, ran, rows, labels, scores, None
-
-
-def chosen(members: Members, forms: Mapping[str, Collection[str]], example: str) -> str:
-    """The one of ``forms`` that a document is of; what is given for it may stand beside. InvalidInput."""
-    for name in members.repeated:
-        raise InvalidInput(f"{name[:60]!r} is given twice")
-    found = [name for name in members if name in forms]
-    if len(found) != 1:
-        raise InvalidInput(
-            f"{', '.join(map(repr, found)) or 'nothing that is known'} stands in the body: send {example}"
-        )
-    for name in members:
-        if name != found[0] and name not in forms[found[0]]:
-            raise InvalidInput(f"{name[:60]!r} stands beside {found[0]!r}: send {example}")
-    return found[0]
 
 
 def pages(repository: Repository) -> list[Page]:

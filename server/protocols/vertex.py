@@ -7,14 +7,11 @@ out, and change nothing here. The health route is answered as /readyz is; both r
 Vertex AI's environment variables: see server/config.py.
 """
 
-from collections.abc import Sequence
-
-from server.answer import Environ, dumps
+from server.answer import Environ
+from server.protocols.forms import chosen
 from server.protocols.native import Native
 from server.protocols.prediction import Outcome, Predictor
 from server.protocols.rows import Reader
-from server.protocols.tfserving import chosen
-from server.signature import Row
 
 _EXAMPLE = '{"instances": [row, ...]}'
 
@@ -37,9 +34,4 @@ class Vertex:
                 return self._native.predict(request)
             chosen(members, {"instances": ("parameters",)}, _EXAMPLE)
             rows = self._reader.listed(members["instances"], "'instances'")
-        return self._predictions(rows)
-
-    def _predictions(self, rows: Sequence[Row]) -> Outcome:
-        decoded, ran, labels, scores = self._predictor.run(rows)
-        content = dumps({"predictions": self._predictor.records(labels, scores)})
-        return content, decoded, ran, rows, labels, scores, None
+        return self._predictor.predictions(rows)

@@ -115,7 +115,10 @@ class Inference:
             values, start = _values(tensor, request, start)
             columns[tensor.name] = values if whole or isinstance(values, list) else values.reshape(-1)
         if start != len(request):
-            raise InvalidInput(f"{len(request) - start} bytes are left after the last tensor")
+            raise InvalidInput(
+                f"{len(request) - start} bytes are left after the last tensor: the JSON and each tensor's "
+                "binary_data_size have to make up the body"
+            )
         return columns
 
     def _of_matrix(self, values: Column) -> tuple[Feeds, Sequence[Row]]:
@@ -184,7 +187,7 @@ def _values(tensor: Tensor, request: bytes, start: int) -> tuple[Column, int]:
         )
     if size is None:
         return tensors.from_json(tensor), start
-    if not isinstance(size, float) or not size.is_integer() or size < 0:
+    if not isinstance(size, float) or not size.is_integer() or not 0 <= size < tensors.LONGEST:
         raise InvalidInput(f"binary_data_size of tensor {tensor.name[:60]!r} is no number of bytes")
     return tensors.from_bytes(tensor, request, start, int(size)), start + int(size)
 

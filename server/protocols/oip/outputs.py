@@ -113,7 +113,9 @@ class Outputs:
 
 
 def _flag(parameters: Mapping[str, Any] | None, name: str, default: bool) -> bool:
-    found = (parameters or {}).get(name, default)
+    found = (parameters or {}).get(name)
+    if found is None:
+        return default
     if not isinstance(found, bool):
         raise InvalidInput(f"the parameter {name} is neither true nor false")
     return found

@@ -103,7 +103,7 @@ def _tensor(value: object, what: str) -> Tensor:
     if not all(
         isinstance(length, float) and length.is_integer() and 0 <= length < LONGEST for length in shape
     ):
-        raise InvalidInput(f"the shape of {what} is not a list of whole numbers from 0 on")
+        raise InvalidInput(f"the shape of {what} is not a list of whole numbers from 0 to 2**53")
     return Tensor(
         name=_text(members, "name", what),
         shape=[int(length) for length in shape],
