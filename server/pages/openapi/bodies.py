@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from server.answer import dumps
 from server.pages.openapi import patterns
-from server.pages.openapi.documents import COUNT, JSON, TEXT, TRUTH
+from server.pages.openapi.documents import COUNT, JSON, TEXT
 from server.pages.openapi.schemas import Schema, Schemas, array, either, members, only
 
 # Media type -> OpenAPI's description of a body.
@@ -20,6 +20,8 @@ CSV = "text/csv"
 LINES = "application/x-ndjson"
 JSON_LINES = "application/jsonlines"
 
+# What a request may leave open.
+_CHOICE: Schema = {"type": ["boolean", "null"]}
 _FLOATS = ["FP64", "FP32", "FP16"]
 
 
@@ -63,7 +65,7 @@ def inference(schemas: Schemas) -> Bodies:
             "inputs": given,
             "outputs": either(*_wanted(schemas), {"type": "null"}),
             "id": {"type": ["string", "null"]},
-            "parameters": _parameters({"binary_data_output": TRUTH}),
+            "parameters": _parameters({"binary_data_output": _CHOICE}),
         },
         ["inputs"],
     )
@@ -316,9 +318,10 @@ def _datatypes(schemas: Schemas) -> list[str]:
 def _wanted(schemas: Schemas) -> list[Schema]:
     """Both outputs, either, or none, which stands for both."""
     outputs = schemas.manifest.outputs
-    label = _output(outputs.label, {"binary_data": TRUTH})
+    label = _output(outputs.label, {"binary_data": _CHOICE})
     scores = _output(
-        outputs.scores, {"binary_data": TRUTH, "classification": {"type": ["integer", "null"], "minimum": 1}}
+        outputs.scores,
+        {"binary_data": _CHOICE, "classification": {"type": ["integer", "null"], "minimum": 1}},
     )
     none: Schema = {"type": "array", "maxItems": 0}
     return [_listed(label, scores), _listed(scores, label), _listed(label), _listed(scores), none]
