@@ -57,7 +57,7 @@ class Tally:
     ``class_names``.
     """
 
-    __slots__ = ("_block", "_counts", "_failed", "_key", "_last", "_places")
+    __slots__ = ("_block", "_counted", "_counts", "_failed", "_key", "_last", "_places")
 
     def __init__(
         self,
@@ -73,6 +73,8 @@ class Tally:
         self._counts = block.series(("answered", *self._key, *class_names), CLASS + len(classes))
         self._last = block.series(("last", *self._key, str(block.number)), 1)
         self._places = {label: CLASS + index for index, label in enumerate(classes)}
+        # Labels that are the places themselves are counted in a third of the time.
+        self._counted = list(classes) == list(range(len(classes)))
         self._failed: dict[int, Numbers] = {}
 
     def answered(self, started: float, read: float, decoded: float, ran: float, labels: Labels) -> float:
@@ -108,6 +110,10 @@ class Tally:
 
     def _count_rows(self, labels: Labels) -> None:
         counts, places = self._counts, self._places
+        if isinstance(labels, np.ndarray) and self._counted:
+            for place, rows in enumerate(np.bincount(labels, minlength=len(places)).tolist(), CLASS):
+                counts[place] += rows
+            return
         if isinstance(labels, np.ndarray):
             for label, rows in zip(
                 *map(np.ndarray.tolist, np.unique(labels, return_counts=True)), strict=True

@@ -123,7 +123,7 @@ class Inference:
 
     def _of_matrix(self, values: Column) -> tuple[Feeds, Sequence[Row]]:
         if isinstance(values, np.ndarray) and not self._categories:
-            return self._signature.matrix(values), Rows([*values.T])
+            return self._signature.matrix(values), Rows(values.T)
         flat = values.ravel().tolist() if isinstance(values, np.ndarray) else values
         starts = range(0, len(flat), self._width)
         rows = [

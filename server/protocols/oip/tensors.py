@@ -1,6 +1,7 @@
 """Tensors as the protocol carries them, JSON or little-endian bytes, to NumPy and back."""
 
 import struct
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, islice
 from typing import Annotated, Any
@@ -26,6 +27,7 @@ BYTES = "BYTES"
 # A graph's dtype -> datatype.
 DATATYPES = {"float32": "FP32", "float64": "FP64", "int64": "INT64", "string": BYTES}
 
+_LITTLE = sys.byteorder == "little"
 # No tensor has so many of anything.
 LONGEST = 2**53
 # Lowest and highest of the datatypes of whole numbers.
@@ -125,7 +127,7 @@ def from_json(tensor: Tensor) -> Column:
 def to_bytes(values: npt.NDArray[Any] | Sequence[str]) -> bytes:
     """Numbers as they are, texts with their lengths."""
     if isinstance(values, np.ndarray) and values.dtype != np.object_:
-        return values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
+        return (values if _LITTLE else values.byteswap()).tobytes()
     encoded = [text.encode() for text in values]
     return b"".join(chain.from_iterable((_LENGTH.pack(len(text)), text) for text in encoded))
 
