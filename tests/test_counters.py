@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import cycle
 from multiprocessing.connection import Connection
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 import pytest
+from conftest import PATIENCE
 
 from server.metrics.counters import Key, Memory
 from server.metrics.tally import CLASS, PHASE, Tally
@@ -221,7 +222,8 @@ def test_readers_see_series_whole():
     numbers = {named(number): float(number) for number in range(40)}
     seen = set()
     with process(memory, turn):
-        for _ in range(2000):
+        reads, deadline = 0, monotonic() + PATIENCE
+        while (reads := reads + 1) < 2000 or (seen != set(numbers) and monotonic() < deadline):
             found = memory.read()
             del found[TURNED]
             assert all(set(values) <= {0.0, numbers[key]} for key, values in found.items())
