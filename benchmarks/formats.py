@@ -134,15 +134,16 @@ def measure(options: argparse.Namespace) -> Figures:
     """Every form with each model."""
     server_core, own_core = machine.cores(pinned=not options.unpinned)
     generator = generators.saturating()
-    if generator == "locust":
+    if generator == "locust" and options.save:
         raise BenchmarkError("wrk or h2load is missing (Debian: wrk, or nghttp2-client for h2load)")
     figures: list[Figure] = []
-    for name, recipe in MODELS.items():
+    for name in options.models:
         with tempfile.TemporaryDirectory(prefix="b-") as folder:
-            fitted = fit(name, Path(folder), recipe)
+            fitted = fit(name, Path(folder), MODELS[name])
             with _serving(fitted, Path(folder), server_core) as address, _pinned(own_core):
                 figures += _batches(fitted, address, options)
-                figures += _singles(fitted, address, options, generator, Path(folder))
+                if generator != "locust":  # it would measure itself
+                    figures += _singles(fitted, address, options, generator, Path(folder))
     return Figures(
         started=datetime.now(UTC).replace(microsecond=0),
         machine=machine.describe(server_core, own_core),
@@ -190,13 +191,15 @@ def _batches(fitted: Fitted, address: Address, options: argparse.Namespace) -> l
     """Rows/s of each form, and of the session alone, medians of turns."""
     whole = np.array(fitted.rows)
     batches = [whole[index * options.rows :][: options.rows] for index in range(BATCHES)]
-    calls = {name: _asking(form, address, batches, fitted) for name, form in FORMS.items()}
+    connection = Connection(address)
+    calls = {name: _asking(form, connection, batches, fitted) for name, form in FORMS.items()}
     calls[ALONE] = _running(fitted, batches)
     found: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(options.repeats):
         for name, call in calls.items():
             print(f"{fitted.title}: {turn + 1} of {options.repeats}, {name}", file=sys.stderr, flush=True)
             found[name].append(options.rows / _seconds(call, options.seconds))
+    connection.close()
     return _figures(fitted, options.rows, found)
 
 
@@ -207,9 +210,10 @@ def _figures(fitted: Fitted, rows: int, found: Mapping[str, list[float]]) -> lis
     ]
 
 
-def _asking(form: Form, address: Address, batches: list[Floats], fitted: Fitted) -> Callable[[int], object]:
-    connection = Connection(address)
-    messages = [form.message(address, rows) for rows in batches]
+def _asking(
+    form: Form, connection: Connection, batches: list[Floats], fitted: Fitted
+) -> Callable[[int], object]:
+    messages = [form.message(connection.address, rows) for rows in batches]
     for index, message in enumerate(messages):
         answer = connection.exchange(message)
         first = index * len(batches[0])
@@ -262,6 +266,9 @@ def _singles(
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.formats", description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--models", nargs="+", choices=MODELS, default=list(MODELS), help=f"of {', '.join(MODELS)}"
+    )
     parser.add_argument("--rows", type=int, default=1000, help="in a batch (default: 1000)")
     parser.add_argument("--repeats", type=int, default=5, help="turns (default: 5)")
     parser.add_argument("--seconds", type=float, default=1.0, help="of each turn (default: 1)")

@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 from conftest import BIN, ROOT, copied, end, environment, eventually
 
-from benchmarks import stages
+from benchmarks import formats, stages
 from benchmarks.errors import BenchmarkError
 from benchmarks.measuring import generators, pipelines
 from benchmarks.measuring.generators import Target
 from benchmarks.measuring.turn import Plan, Turn
+from benchmarks.reporting import formats as report_of_formats
 from benchmarks.results import FLOOR, OURS, read_all
 from benchmarks.servers import environments, process
 from benchmarks.servers.catalogue import BASELINES, PEERS, SERVERS, Entry
@@ -268,6 +269,20 @@ def test_stages_of_a_served_model(models, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [*stages.MEANING, "total"] * 2
     assert "(+" in lines[-1] or "(-" in lines[-1]
+
+
+def test_formats(capsys):
+    """Each form of a request is checked and timed; the table tells them beside JSON and the session."""
+    words = ["--models", "logistic", "--rows", "20", "--repeats", "1", "--seconds", "0.1", "--unpinned"]
+    assert formats.main(words) == 0
+    out = capsys.readouterr().out
+    for form in (*formats.FORMS, "session.run alone, in process"):
+        assert re.search(rf"{re.escape(form)} +[\d,]+ rows/s +\S+x", out)
+
+
+def test_formats_in_the_readme():
+    """README's table of them is made of the stored figures."""
+    assert (ROOT / "README.md").read_text() == report_of_formats.readme_text()
 
 
 @pytest.mark.parametrize("model", ["forest", "people"])

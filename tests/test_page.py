@@ -14,6 +14,7 @@ import pytest
 from browser import CHROMIUM, browsing
 from conftest import FLOWER, FLOWERS, PERSON, SPECIES, eventually, people, serving, shelve
 from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -24,6 +25,17 @@ from server.pages.home import prefers_html
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 SCRIPT = "<script>document.title = 'run'</script>"
 IMAGE = "</textarea><img src=x onerror=\"document.title = 'run'\">"
+# From then on requests whose path has the ending wait until released, and then are sent, or fail.
+HOLD = """(ending => {
+  const real = fetch;
+  window.held = [];
+  window.fetch = (where, request) => !where.endsWith(ending) ? real(where, request)
+    : new Promise((go, fail) => held.push({
+        release: async () => go(await real(where, request)),
+        fail: () => fail(new TypeError("cut")),
+      }));
+})"""
+CURRENT = "document.querySelector('.timing strong') && !document.querySelector('.stale')"
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
 
 
@@ -35,6 +47,12 @@ def shelf(models, tmp_path_factory):
         shutil.copytree(models.path / name, home / name)
     shelve(models, home / "both", "iris", "forest")
     (home / "both" / "serving.toml").write_text("[labels]\nstable = 2\ncandidate = 1\n")
+    shelve(models, home / "renewed", "iris")
+    shelve(models, home / "split", "iris")
+    X, y = load_iris(return_X_y=True)
+    scores = make_pipeline(StandardScaler(), RidgeClassifier()).fit(X, y)
+    export_pipeline(scores, X, name="split", models=home, feature_names=FLOWERS)
+    (home / "split" / "serving.toml").write_text("[traffic]\n1 = 0.5\n2 = 0.5\n")
     (home / "broken" / "1").mkdir(parents=True)
     (home / "broken" / "1" / "model.onnx").write_bytes(b"no model")
     rng = np.random.default_rng(0)
@@ -181,6 +199,41 @@ def test_it_answers_while_one_types(page, models):
 
 
 @needs_browser
+def test_an_answer_to_earlier_input_does_not_stand_as_current(page):
+    """It is greyed as soon as something is typed, until what stands there then is answered."""
+    page = page("iris")
+    page.ask(f"{HOLD}('/predict')")
+    page.fill("#feature-0", "5.5")
+    assert page.ask("document.querySelectorAll('.stale').length") == 2
+    page.wait("held.length === 1")
+    page.fill("#feature-0", "5.75")
+    page.ask("held[0].release()")
+    page.wait("held.length === 2")
+    assert not page.ask(CURRENT)
+    page.ask("held[1].release()")
+    page.wait(CURRENT)
+    assert "5.75" in page.text("code")
+
+
+@needs_browser
+def test_what_was_wrong_with_a_text_goes_with_it(browser, page):
+    """No remark on an earlier text stays or comes beside another one; a comma gets a hint at once."""
+    page = page("iris")
+    page.fill("#feature-1", "3,5")
+    assert page.text("#feature-1-remark") == "a point parts decimals: 3.5"
+    page.wait("document.querySelector('#feature-1-remark').textContent.includes(\"is text ('3,5')\")")
+    page.ask(f"{HOLD}('/predict')")
+    page.fill("#feature-1", "wide")
+    assert page.text("#feature-1-remark") == page.text(".trouble") == ""
+    page.wait("held.length === 1")
+    page.fill("#feature-1", "3.5")
+    page.ask("held[0].release()")
+    page.wait("held.length === 2")
+    assert page.text("#feature-1-remark") == page.text(".trouble") == ""
+    browser.complaints = [one for one in browser.complaints if "400" not in one]
+
+
+@needs_browser
 def test_a_keyboard_is_enough(page):
     """Tab reaches everything, arrows move sliders and choices, and the answer follows."""
     page = page("people")
@@ -274,6 +327,48 @@ def test_many_features_and_a_hundred_classes(page):
 
 
 @needs_browser
+@pytest.mark.parametrize(
+    ("line", "row"),
+    [
+        ('{"petal_width": 12345678901234567890}', ["5.8", "3.0", "4.35", "12345678901234567890"]),
+        ("[1e2, -0.50, 0.1000000000000000055, -0]", ["1e2", "-0.50", "0.1000000000000000055", "-0"]),
+        ("1\t12345678901234567890\t03\t.5", ["1", "12345678901234567890", "3", "0.5"]),
+    ],
+)
+def test_a_row_can_be_pasted(page, line, row):
+    """Its digits go as they are, and what a record leaves out stays."""
+    page = page("iris")
+    page.fill("#feature-1", "3.0")
+    page.ask("document.querySelector('.line').open = true")
+    page.fill(".line textarea", line)
+    said = ", ".join(f'"{name}": {cell}' for name, cell in zip(FLOWERS, row, strict=True))
+    page.wait(f"document.querySelector('code').textContent.includes({json.dumps(said)})")
+
+
+@needs_browser
+def test_a_pasted_row_that_does_not_fit_is_refused(page):
+    """Names that there are not, and too few values, change nothing."""
+    page = page("iris")
+    before = page.text("code")
+    page.ask("document.querySelector('.line').open = true")
+    for line, sentence in (('{"sepal_lenght": 5}', 'called "sepal_lenght"'), ("1, 2", "2 values, but")):
+        page.fill(".line textarea", line)
+        page.wait(f"document.querySelector('.line .remark').textContent.includes({json.dumps(sentence)})")
+    assert page.text("code") == before
+
+
+@needs_browser
+def test_an_empty_cell_of_a_line_is_missing(page):
+    """Of a category as of a number, where the feature may be missing."""
+    page = page("people")
+    page.ask("document.querySelector('.line').open = true")
+    page.fill(".line textarea", ",2100.5,,pro")
+    page.wait("document.querySelector('#feature-0').value === ''")
+    assert '"age": null' in page.text("code")
+    assert '"city": null' in page.text("code")
+
+
+@needs_browser
 def test_scores_have_two_sides(page):
     """A classifier without probabilities shows its scores, and the model card says so."""
     page = page("one")
@@ -315,6 +410,60 @@ def test_versions_can_be_asked_apart(page, at):
 
 
 @needs_browser
+@pytest.mark.parametrize("end", ["release", "fail"])
+def test_the_last_choice_of_a_version_holds(page, end):
+    """Whatever comes late, or fails late, of the one before it."""
+    page = page("both")
+    page.ask(f"{HOLD}('versions/1')")
+    page.choose(".heading select", "#/both/versions/1")
+    page.wait("held.length === 1")
+    page.choose(".heading select", "#/both/versions/2")
+    page.wait("document.querySelector('code').textContent.includes('versions/2')")
+    page.ask(f"held[0].{end}()")
+    page.fill("#feature-0", "5.5")
+    page.wait(CURRENT)
+    assert "/models/both/versions/2/predict" in page.text("code")
+
+
+@needs_browser
+def test_split_traffic_shows_the_version_that_answered(page, models):
+    """Its classes and its kind of scores; and only its own golden rows are held against it."""
+    page = page("split")
+    found = {}
+    while len(found) < 2:
+        page.choose(".tools select", "0")
+        page.wait(CURRENT)
+        found[page.text(".timing").rpartition(" ")[2]] = shown(page), page.text(".proof")[:1]
+        assert "NaN" not in page.text("body")
+    assert (set(found["1"][0]), set(found["2"][0])) == (set(SPECIES), set("012"))
+    assert sum(found["1"][0].values()) == pytest.approx(1)
+    assert sum(found["2"][0].values()) == pytest.approx(-1)
+    card = 1 if "LogisticRegression" in page.text(".heading") else 2
+    assert {version: proof for version, (_, proof) in found.items()} == {str(card): "✓", str(3 - card): ""}
+
+
+@needs_browser
+def test_the_skip_link_keeps_the_address(page):
+    """It goes to the model that is shown, and not to another one."""
+    page = page("people")
+    page.ask("document.querySelector('.skip').focus()")
+    page.press("Enter")
+    page.wait("document.activeElement.id === 'model'")
+    assert page.ask("location.hash") == "#/people"
+    assert page.text("h1") == "people"
+
+
+@needs_browser
+def test_a_model_that_is_not_there_is_not_another(page, browser, server):
+    """Its address says so, and the list names those that there are."""
+    browser.open(f"{server.url}/#/nobody")
+    browser.wait("document.querySelector('.notice')")
+    assert browser.text("h1") == "nobody"
+    assert "no model of this name" in browser.text(".notice")
+    assert browser.ask("document.querySelectorAll('#models [aria-current]').length") == 0
+
+
+@needs_browser
 def test_a_refused_model_says_why(page, browser, server):
     """In place of a form."""
     browser.open(f"{server.url}/#/broken")
@@ -351,12 +500,14 @@ def test_everything_has_a_name(page):
 @needs_browser
 def test_a_new_version_takes_its_place(page, server, shelf, models):
     """Once another version answers, the page shows that one's card, and keeps what was filled in."""
-    page = page("iris")
+    page = page("renewed")
     page.fill("#feature-0", "5.125")
-    shelve(models, shelf / "iris", "forest", first=2)
+    shelve(models, shelf / "renewed", "forest", first=2)
     server.process.send_signal(signal.SIGHUP)
-    eventually(lambda: server.ask("/models/iris")[1]["version"] == 2)
+    eventually(lambda: server.ask("/models/renewed")[1]["version"] == 2)
     page.fill("#feature-1", "3.25")
+    page.wait("document.querySelector('.timing').textContent.includes('version 2')")
+    assert set(shown(page)) == set("012")
     page.wait("document.querySelector('.heading').textContent.includes('RandomForest')")
     assert page.ask("document.querySelector('#feature-0').value") == "5.125"
     assert FLOWERS[0] in page.text("code")

@@ -44,6 +44,8 @@ def text(found: Figures) -> str:
     for title in dict.fromkeys(figure.title for figure in found.figures):
         for rows in (found.rows, 1):
             per_s = _rates(found, title, rows)
+            if not per_s:
+                continue
             lines += [f"{title}, {rows} row{'s' if rows > 1 else ''} a request"]
             for form, rate in per_s.items():
                 ratios = [times(rate / per_s[base]) for base in (BASE, ALONE) if base in per_s]

@@ -17,15 +17,18 @@ from server.pages.files import File
 _PARTS = (
     "home.css",
     "home.js",
+    "address.js",
     "answer.js",
     "card.js",
     "charts.js",
     "element.js",
+    "exchange.js",
     "feature.js",
     "form.js",
     "line.js",
     "numbers.js",
     "snippets.js",
+    "view.js",
     "icon.svg",
 )
 _VARY = ("Vary", "Accept")

@@ -8,18 +8,11 @@ const FIRST = 10;
 
 export class Answer {
   constructor(manifest, reveal) {
-    this.manifest = manifest;
     this.reveal = reveal;
-    this.all = manifest.class_names.length <= MANY;
     this.winner = element("output", { class: "winner", "aria-live": "polite" });
     this.label = element("span", { class: "muted" });
-    this.bars = element("ol", { class: "bars", "aria-label": manifest.outputs.kind });
-    this.rest = element("button", {
-      type: "button",
-      class: "quiet",
-      onclick: () => this.toggle(),
-      hidden: manifest.class_names.length <= MANY,
-    });
+    this.bars = element("ol", { class: "bars" });
+    this.rest = element("button", { type: "button", class: "quiet", onclick: () => this.toggle() });
     this.proof = element("p", { class: "proof" });
     this.timing = element("p", { class: "timing muted" });
     this.trouble = element("p", { class: "trouble", role: "status" });
@@ -41,7 +34,24 @@ export class Answer {
     );
     // Where the form leaves no room for the bars beside it.
     this.brief = element("p", { class: "brief", "aria-hidden": "true" });
+    this.of(manifest);
+  }
+
+  /** The classes of this version are those that are shown. */
+  of(manifest) {
+    const known = this.manifest && same(this.manifest.class_names, manifest.class_names);
+    this.manifest = manifest;
+    this.bars.setAttribute("aria-label", manifest.outputs.kind);
+    if (known) return;
     this.rows = manifest.class_names.map((name) => bar(name));
+    this.all = this.rows.length <= MANY;
+    this.rest.hidden = this.all;
+  }
+
+  /** What is on screen is no longer what was answered. */
+  outlive(faulty) {
+    this.stale(true);
+    if (!faulty) this.trouble.replaceChildren();
   }
 
   stale(is) {
@@ -54,16 +64,13 @@ export class Answer {
     this.draw();
   }
 
-  /** An answer to what is on screen; `golden` says which of the golden rows that is, or -1. */
-  show(document, times, golden) {
-    const { kind } = this.manifest.outputs;
-    const record = !Array.isArray(document.prediction);
-    this.scores = record ? this.manifest.class_names.map((name) => document[kind][name]) : document[kind][0];
-    this.predicted = record ? document.predicted_class : document.predicted_class[0];
-    const prediction = record ? document.prediction : document.prediction[0];
-    this.label.textContent = String(prediction) === this.predicted ? "" : `label ${visible(prediction)}`;
+  /** What the version of that manifest answered; `golden` says which of its golden rows that is, or -1. */
+  show({ scores, predicted, label }, manifest, times, golden) {
+    this.of(manifest);
+    this.scores = scores;
+    this.predicted = predicted;
+    this.label.textContent = String(label) === predicted ? "" : `label ${visible(label)}`;
     this.trouble.replaceChildren();
-    this.stale(false);
     this.draw();
     this.prove(golden);
     this.time(times);
@@ -92,10 +99,7 @@ export class Answer {
   }
 
   arrange(rows) {
-    const same =
-      rows.length === this.bars.children.length &&
-      rows.every((row, index) => row === this.bars.children[index]);
-    if (!same) this.bars.replaceChildren(...rows);
+    if (!same(rows, [...this.bars.children])) this.bars.replaceChildren(...rows);
   }
 
   prove(golden) {
@@ -105,12 +109,12 @@ export class Answer {
     const { classes, class_names: names, parity } = this.manifest;
     const differences = this.scores.map((score, index) => Math.abs(score - scores[golden][index]));
     const label = names[classes.indexOf(labels[golden])];
-    const same =
+    const right =
       label === this.predicted &&
       Math.max(...differences) <= parity.tolerance * Math.max(1, ...scores[golden].map(Math.abs));
-    this.proof.classList.toggle("wrong", !same);
+    this.proof.classList.toggle("wrong", !right);
     this.proof.append(
-      same ? "✓ " : "✗ ",
+      right ? "✓ " : "✗ ",
       "The scikit-learn pipeline itself answered ",
       named(label),
       Math.max(...differences) === 0
@@ -136,6 +140,24 @@ export class Answer {
       this.trouble.append(" ", element("button", { type: "button", class: "link", onclick: go }, "Show it"));
     }
   }
+}
+
+/** {scores, predicted, label} of one row, scores in class order; null where the classes are not those. */
+export function read(document, { class_names: names, outputs: { kind } }) {
+  const found = [document[kind], document.predicted_class, document.prediction];
+  const [given, predicted, label] = found.map(first);
+  const scores = Array.isArray(given) ? given : names.map((name) => given?.[name]);
+  const fits = scores.length === names.length && scores.every(Number.isFinite) && names.includes(predicted);
+  return fits ? { scores, predicted, label } : null;
+}
+
+/** Rows of features are answered by arrays, a record by itself. */
+function first(value) {
+  return Array.isArray(value) ? value[0] : value;
+}
+
+function same(one, other) {
+  return one.length === other.length && one.every((value, index) => value === other[index]);
 }
 
 function bar(name) {

@@ -21,14 +21,15 @@ export function confusion(names, matrix) {
 
 function table(names, matrix) {
   const heads = names.map((name) => element("th", { scope: "col" }, named(name, { title: visible(name) })));
-  const lines = matrix.map((counts, row) =>
-    element(
+  const lines = matrix.map((counts, row) => {
+    const total = sum(counts);
+    return element(
       "tr",
       {},
       element("th", { scope: "row" }, named(names[row], { title: visible(names[row]) })),
-      counts.map((count, column) => cell(count, sum(counts), row === column)),
-    ),
-  );
+      counts.map((count, column) => cell(count, total, row === column)),
+    );
+  });
   return scrolling(
     "Confusion matrix",
     element(
@@ -54,28 +55,26 @@ function cell(count, total, right) {
 
 function picture(names, matrix) {
   const side = names.length;
-  const squares = matrix
-    .flatMap((counts, row) =>
-      counts.map((count, column) => ({ count, row, column, share: count / (sum(counts) || 1) })),
-    )
-    .filter(({ count }) => count > 0)
-    .map(({ count, row, column, share }) =>
-      svg(
-        "rect",
-        {
-          x: column,
-          y: row,
-          width: 1,
-          height: 1,
-          class: row === column ? "right" : "wrong",
-          "fill-opacity": 0.25 + 0.75 * share,
-        },
-        svg("title", {}, `${visible(names[row])} taken for ${visible(names[column])}: ${count}`),
-      ),
-    );
-  const worst = matrix
+  const totals = matrix.map(sum);
+  const known = matrix
     .flatMap((counts, row) => counts.map((count, column) => ({ count, row, column })))
-    .filter(({ count, row, column }) => count > 0 && row !== column)
+    .filter(({ count }) => count > 0);
+  const squares = known.map(({ count, row, column }) =>
+    svg(
+      "rect",
+      {
+        x: column,
+        y: row,
+        width: 1,
+        height: 1,
+        class: row === column ? "right" : "wrong",
+        "fill-opacity": 0.25 + (0.75 * count) / totals[row],
+      },
+      svg("title", {}, `${visible(names[row])} taken for ${visible(names[column])}: ${count}`),
+    ),
+  );
+  const worst = known
+    .filter(({ row, column }) => row !== column)
     .sort((a, b) => b.count - a.count)
     .slice(0, 5);
   const told = worst.map(({ count, row, column }) =>

@@ -4,6 +4,7 @@ import { element, named, visible } from "./element.js";
 import { asJson, figure, numberAsJson, stepBetween, stepped, textAsJson } from "./numbers.js";
 
 const SHORT = 7;
+const COMMA = /^\s*([+-]?\d*),(\d+)\s*$/;
 
 /** What the two have in common: a name, a control, and a remark under it. */
 class Row {
@@ -22,15 +23,19 @@ class Row {
   refuse(sentence) {
     this.sentence = sentence;
     this.control.setAttribute("aria-invalid", sentence !== "");
-    this.remarkOn(sentence || this.doubt(), sentence !== "");
+    this.say();
   }
 
-  remarkOn(text, wrong) {
-    this.remark.textContent = text;
-    this.remark.classList.toggle("wrong", wrong);
+  say() {
+    this.remark.textContent = [this.sentence || this.doubt(), this.hint()].filter(Boolean).join("; ");
+    this.remark.classList.toggle("wrong", Boolean(this.sentence));
   }
 
   doubt() {
+    return "";
+  }
+
+  hint() {
     return "";
   }
 
@@ -111,13 +116,18 @@ export class Numeric extends Row {
     this.element.classList.toggle("empty", empty);
     if (this.slider && Number.isFinite(Number(cell)) && !empty) this.slider.value = cell;
     this.value = empty ? NaN : Number(cell);
-    if (!this.sentence) this.remarkOn(this.doubt(), false);
+    this.say();
   }
 
   doubt() {
     const { minimum: least, maximum: most } = this.feature;
     const outside = this.value < least || this.value > most;
     return outside ? `outside what it was trained on, ${figure(least)} to ${figure(most)}` : "";
+  }
+
+  hint() {
+    const [comma, whole, fraction] = COMMA.exec(this.control.value) ?? [];
+    return comma ? `a point parts decimals: ${whole}.${fraction}` : "";
   }
 
   typed() {
@@ -177,7 +187,7 @@ export class Category extends Row {
     this.other.hidden = this.control.value !== "other";
     if (!this.other.hidden && cell.startsWith('"')) this.other.value = JSON.parse(cell);
     this.doubtful = this.control.value === "other";
-    if (!this.sentence) this.remarkOn(this.doubt(), false);
+    this.say();
   }
 
   doubt() {

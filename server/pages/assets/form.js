@@ -106,6 +106,8 @@ export class Form {
     const change = (cell, soon) => {
       this.cells[index] = cell;
       this.chooser.value = "";
+      // What was wrong was the text before.
+      if (this.fault && this.isCalled(index, this.fault[0])) this.refuse();
       this.line.show();
       this.changed(soon);
     };
@@ -120,6 +122,7 @@ export class Form {
   set(cells) {
     this.cells = cells;
     for (const [index, row] of this.rows) row.show(cells[index]);
+    this.refuse();
     this.line.show();
     this.changed(false);
   }
@@ -128,15 +131,18 @@ export class Form {
   refuse(name = null, sentence = "") {
     this.fault = name === null ? null : [name, sentence];
     for (const [index, row] of this.rows) {
-      // Errors name features by no more than so many characters.
-      const meant = name !== null && [...this.features[index].name].slice(0, 200).join("") === name;
-      row.refuse(meant ? sentence : "");
+      row.refuse(name !== null && this.isCalled(index, name) ? sentence : "");
     }
+  }
+
+  /** Errors name features by no more than so many characters. */
+  isCalled(index, name) {
+    return [...this.features[index].name].slice(0, 200).join("") === name;
   }
 
   /** Make the feature of that name seen, and go there. */
   reveal(name) {
-    const index = this.features.findIndex((feature) => [...feature.name].slice(0, 200).join("") === name);
+    const index = this.features.findIndex((_, at) => this.isCalled(at, name));
     if (!this.rows.has(index)) {
       this.wanted = "";
       this.most = Infinity;

@@ -1,7 +1,7 @@
 // A row as one line of text.
 
 import { element } from "./element.js";
-import { asJson, numberAsJson, plural } from "./numbers.js";
+import { asJson, numberAsJson, parsed, plural, textAsJson } from "./numbers.js";
 
 const PATIENCE = 120;
 
@@ -37,7 +37,7 @@ export class Line {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => {
       try {
-        this.form.set(cellsOf(this.text.value, this.form.features));
+        this.form.set(cellsOf(this.text.value, this.form));
         this.remark.textContent = "";
       } catch (error) {
         this.remark.textContent = error.message;
@@ -47,23 +47,37 @@ export class Line {
 }
 
 /** The cells of a pasted row: a JSON array or object, or values between commas or tabs. */
-function cellsOf(text, features) {
-  let row;
-  try {
-    row = JSON.parse(text);
-  } catch {
-    row = text
-      .trim()
-      .split(text.includes("\t") ? "\t" : ",")
-      .map((part) => part.trim());
-    row = row.map((part, index) =>
-      features[index]?.kind === "number" ? JSON.parse(numberAsJson(part)) : part,
-    );
-  }
-  if (!Array.isArray(row) && row !== null && typeof row === "object")
-    row = features.map(({ name }) => (Object.hasOwn(row, name) ? row[name] : null));
-  if (!Array.isArray(row)) throw new Error("a row is an array of values, or an object of them by name");
+function cellsOf(text, { features, cells }) {
+  if (!/^\s*[[{]/.test(text)) return divided(text, features);
+  const row = parsed(text);
+  return Array.isArray(row) ? counted(row, features).map(asJson) : named(row, features, cells);
+}
+
+function divided(text, features) {
+  // The first and the last cell may be empty, so that tabs at the ends stay.
+  const line = text.replace(/^[\r\n ]+|[\r\n ]+$/g, "");
+  const parts = line.split(line.includes("\t") ? "\t" : ",");
+  return counted(parts, features).map((part, index) => {
+    const { kind, missing, categories } = features[index];
+    const word = part.trim();
+    if (kind === "number") return numberAsJson(word);
+    // As in a CSV table: nothing is what is missing, unless the model knows the empty text.
+    return word === "" && missing && !categories?.includes("") ? "null" : textAsJson(word);
+  });
+}
+
+function counted(row, features) {
   if (row.length !== features.length)
     throw new Error(`${plural(row.length, "value")}, but there are ${plural(features.length, "feature")}`);
-  return row.map(asJson);
+  return row;
+}
+
+/** Features that the record does not name keep their cells. */
+function named(record, features, cells) {
+  const known = new Set(features.map(({ name }) => name));
+  const unknown = Object.keys(record).find((name) => !known.has(name));
+  if (unknown !== undefined) throw new Error(`no feature is called ${textAsJson(unknown)}`);
+  return features.map(({ name }, index) =>
+    Object.hasOwn(record, name) ? asJson(record[name]) : cells[index],
+  );
 }
