@@ -10,7 +10,8 @@ from server.answer import JSON, Answer, Environ, Target, failure
 from server.lifecycle.versions import Served
 from server.metrics.shadow import Shadow
 from server.metrics.tally import PHASES, Tally
-from server.protocols.ndjson import STREAMS
+from server.places import PLACES
+from server.protocols.ndjson import Stream
 from server.protocols.prediction import Predict
 
 _TIMING = ", ".join(f"{name};dur=%.4f" for name in (*PHASES, "total"))
@@ -68,13 +69,16 @@ class Endpoint:
 
 def in_flight() -> int:
     """Requests that this process is answering now; counting them here costs them nothing."""
-    return len(STREAMS.listed()) + sum(map(_is_answering, sys._current_frames().values()))
+    return len(PLACES.listed()) + sum(map(_is_answering, sys._current_frames().values()))
 
 
 def _is_answering(frame: FrameType | None) -> bool:
-    while frame is not None and frame.f_code is not Endpoint.__call__.__code__:
+    """Whether a thread answers a request; a stream that just begins is counted by its place."""
+    while frame is not None and frame.f_code is not Stream.__call__.__code__:
+        if frame.f_code is Endpoint.__call__.__code__:
+            return True
         frame = frame.f_back
-    return frame is not None
+    return False
 
 
 def _timing(*times: float) -> tuple[str, str]:

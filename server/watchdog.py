@@ -10,6 +10,8 @@ nothing is read.
   was refused.
 - A stream whose client does not read its answers goes, needed or not: most such clients will not read
   before they have sent everything, and would wait for ever.
+- Where no connection tells how silent it is (Unix sockets, other systems), and another stream is refused
+  although none of those under way goes on, the worker ends as soon as it computes no answer.
 
 Watching from outside costs a request nothing. A worker that outlives the main process, which would
 replace it, ends too. While it is at it, it publishes how many requests are in flight.
@@ -32,7 +34,7 @@ from server.config import Config
 from server.endpoint import in_flight
 from server.metrics import tally
 from server.metrics.counters import Block
-from server.protocols.ndjson import STREAMS, Progress
+from server.places import PLACES, Place
 
 logger = logging.getLogger("unpickled")
 
@@ -60,16 +62,21 @@ def _watch(config: Config, block: Block) -> None:
             logger.error("the server's main process is gone: worker %d ends", os.getpid())
             os._exit(1)
         now = time.monotonic()
-        streams = [_look(stream, now) for stream in STREAMS.listed()]
-        tally.set_in_flight(block, in_flight())
+        streams = [_look(place, now) for place in PLACES.listed()]
+        count = in_flight()
+        tally.set_in_flight(block, count)
         # Holding the frames keeps their identity: a frame seen twice is one and the same read.
         since = {frame: since.get(frame, now) for frame in _reading()}
         waits = [now - start for start in since.values()]
         taken = len(waits) + len(streams) >= config.threads
+        idle = [stream.waited for stream in streams]
         if taken:
-            _relieve(waits, [stream.waited for stream in streams], config)
+            _relieve(waits, idle, config)
         overdue = [stream for stream in streams if stream.waited >= config.body_timeout]
-        _cut(overdue, taken or STREAMS.refused())
+        refused = PLACES.refused()
+        _cut(overdue, taken or refused)
+        if refused and count == len(waits) + len(streams):
+            _replace(idle, config)
 
 
 def _relieve(waits: list[float], streams: list[float], config: Config) -> None:
@@ -80,7 +87,14 @@ def _relieve(waits: list[float], streams: list[float], config: Config) -> None:
     if overdue:
         _shut_silent(overdue, max(config.body_timeout, min(waits)))
     if min(waits or streams) >= config.body_timeout + _GRACE:
-        _end_worker(config)
+        _end_worker(config.body_timeout, "threads have waited for request bodies")
+
+
+def _replace(streams: list[float], config: Config) -> None:
+    """Act where one more stream was refused and nothing is computed; how long the others have waited."""
+    stuck = min(streams, default=0.0) >= config.body_timeout + _GRACE
+    if stuck and not _connections():
+        _end_worker(config.body_timeout, "streams have waited for their clients")
 
 
 def _reading() -> list[FrameType]:
@@ -90,16 +104,16 @@ def _reading() -> list[FrameType]:
 class _Look(NamedTuple):
     """A look at a stream: for how many seconds its client is ``waited`` for, and was ``sent`` nothing."""
 
-    stream: Progress
+    place: Place
     waited: float
     sent: float
     sends: bool
 
 
-def _look(stream: Progress, now: float) -> _Look:
+def _look(place: Place, now: float) -> _Look:
     # Read once: it goes on meanwhile.
-    since = stream.since
-    return _Look(stream, now - since if since else 0.0, now - stream.sent, stream.sends)
+    since = place.since
+    return _Look(place, now - since if since else 0.0, now - place.sent, place.sends)
 
 
 class _Connection(NamedTuple):
@@ -152,11 +166,8 @@ def _cut(overdue: list[_Look], needed: bool) -> None:
     for unread in [found for found in overdue if found.sends]:
         _cut_unread(unread)
     silent = [found for found in overdue if not found.sends]
-    if needed and silent:
-        # Of several that fell silent at once, it may be another that goes.
-        for found in silent:
-            found.stream.cut = True
-        _cut_silent(max(silent, key=lambda found: found.waited))
+    if needed and silent and not PLACES.cutting():
+        _cut_silent(silent)
 
 
 def _cut_unread(stream: _Look) -> None:
@@ -167,12 +178,19 @@ def _cut_unread(stream: _Look) -> None:
         logger.warning("closed a stream whose client had not read for %.0f s", stream.waited)
 
 
-def _cut_silent(stream: _Look) -> None:
-    """Its connection is the one on which something was sent when it last answered."""
+def _cut_silent(streams: list[_Look]) -> None:
+    """The longest; its connection is the one on which something was sent when it last answered.
+
+    Of several that answered at that moment, it may be another's.
+    """
+    stream = max(streams, key=lambda found: found.waited)
     silent = [found for found in _connections() if found.told and found.received >= stream.waited - _NEAR]
     near = [found for found in silent if found.sent <= stream.sent + _NEAR]
     if near:
-        min(near, key=lambda found: abs(found.sent - stream.sent)).shut(socket.SHUT_RD)
+        nearest = min(near, key=lambda found: abs(found.sent - stream.sent))
+        others = [found.place for found in streams if abs(found.sent - nearest.sent) <= _NEAR]
+        PLACES.cut([stream.place, *others], stream.waited)
+        nearest.shut(socket.SHUT_RD)
         logger.warning("closed a stream that was silent for %.0f s: its place was needed", stream.waited)
 
 
@@ -218,12 +236,7 @@ def _examine(descriptor: int) -> _Connection | None:
     )
 
 
-def _end_worker(config: Config) -> None:
-    logger.error(
-        "all %d threads of worker %d have waited %d s for request bodies: it ends and is replaced",
-        config.threads,
-        os.getpid(),
-        config.body_timeout,
-    )
+def _end_worker(seconds: int, why: str) -> None:
+    logger.error("worker %d ends and is replaced: all its %s for %d s", os.getpid(), why, seconds)
     # Not sys.exit: the threads cannot be joined.
     os._exit(1)

@@ -12,19 +12,17 @@ import server
 
 # Bottom up: a module imports only from those before it.
 ORDER = [
-    "errors", "onnxfile", "artifact", "config", "body", "signature", "model",
-    "lifecycle.disk", "lifecycle.serving", "lifecycle.history", "lifecycle.versions", "lifecycle.deployment",
-    "lifecycle.repository",
-    "answer", "accept", "page", "metrics.counters", "metrics.tally", "metrics.shadow", "metrics.exposition",
-    "protocols.prediction", "protocols.rows", "protocols.native", "protocols.forms", "protocols.csv",
-    "protocols.tfserving", "protocols.sagemaker", "protocols.vertex", "protocols.azure",
-    "protocols.oip.tensors", "protocols.oip.request", "protocols.oip.outputs", "protocols.oip.infer",
-    "protocols.oip.service", "protocols.oip.statistics",
-    "protocols.ndjson", "endpoint", "traffic", "routes", "fastpath", "accesslog", "reloader",
-    "pages.files", "pages.catalog", "pages.health", "pages.metrics",
-    "pages.openapi.schemas", "pages.openapi.patterns", "pages.openapi.documents", "pages.openapi.bodies",
-    "pages.openapi.operations", "pages.openapi.document",
-    "pages.docs", "pages.home", "app", "banner", "watchdog", "address", "http",
+    "errors", "onnxfile", "artifact", "config", "body", "signature", "model", "lifecycle.disk",
+    "lifecycle.serving", "lifecycle.history", "lifecycle.versions", "lifecycle.deployment",
+    "lifecycle.repository", "answer", "accept", "page", "metrics.counters", "metrics.tally",
+    "metrics.shadow", "metrics.exposition", "places", "protocols.prediction", "protocols.rows",
+    "protocols.native", "protocols.forms", "protocols.csv", "protocols.tfserving", "protocols.sagemaker",
+    "protocols.vertex", "protocols.azure", "protocols.oip.tensors", "protocols.oip.request",
+    "protocols.oip.outputs", "protocols.oip.infer", "protocols.oip.service", "protocols.oip.statistics",
+    "protocols.lines", "protocols.ndjson", "endpoint", "traffic", "routes", "fastpath", "accesslog",
+    "reloader", "pages.files", "pages.catalog", "pages.health", "pages.metrics", "pages.openapi.schemas",
+    "pages.openapi.patterns", "pages.openapi.documents", "pages.openapi.bodies", "pages.openapi.operations",
+    "pages.openapi.document", "pages.docs", "pages.home", "app", "banner", "watchdog", "address", "http",
     "commands.tables", "commands.changes", "commands.revision", "commands.cli", "__main__",
 ]  # fmt: skip
 OWNERS = {

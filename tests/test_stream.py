@@ -79,6 +79,12 @@ class Typist:
     def status(self) -> int:
         return int(self.receive(b"\r\n\r\n").split()[1])
 
+    def end(self) -> bytes:
+        """End the stream as it should be; what came before the end of the answer."""
+        with contextlib.suppress(OSError):
+            self.connection.sendall(b"0\r\n\r\n")
+        return self.receive(b"0\r\n\r\n")
+
 
 def post(client, data: bytes, path: str = "/predict", announced: bool = True, **headers: str) -> list:
     """The lines that answer a stream."""
@@ -139,6 +145,24 @@ def test_wrong_lines(client, announced):
 def test_nothing(client, body):
     """A stream without lines has an answer without lines."""
     assert post(client, body) == post(client, body, announced=False) == []
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_mark_at_the_beginning(client, announced):
+    """The mark that some editors begin a file with is no part of its first line, only there."""
+    marked = LINE.decode().encode("utf-8-sig")
+    answers = post(client, lines_of(marked, LINE, marked), announced=announced)
+    assert codes(answers) == [(None, None), (None, None), ("malformed_json", 3)]
+
+
+def test_many_blank_lines(client):
+    """However many blank lines there are, and wherever blocks fall, each is counted."""
+    blank = b"\n \r\n" * 100_000
+    sent = lines_of(LINE) + blank + b" {\n" + blank + b"{"
+    for body, headers in ((sent, {}), (gzip.compress(sent), {"Content_Encoding": "gzip"})):
+        answers = post(client, body, **headers)
+        wrong = [("malformed_json", 200_002), ("malformed_json", 400_003)]
+        assert codes(answers) == [(None, None), *wrong]
 
 
 @pytest.mark.parametrize("announced", [True, False])
@@ -204,8 +228,7 @@ def test_dialogue(server):
         assert typist.ask(LINE[10:])["predicted_class"] == ["setosa"]
         assert typist.ask(b"?")["line"] == 2
         assert typist.ask(LINE)["predicted_class"] == ["setosa"]
-        typist.connection.sendall(b"0\r\n\r\n")
-        assert typist.receive(b"0\r\n\r\n") == b"0\r\n\r\n"
+        assert typist.end() == b"0\r\n\r\n"
         plain = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s"
         typist.connection.sendall(plain % (len(LINE), LINE))
         assert typist.status() == 200
@@ -308,6 +331,18 @@ def test_bodies_that_end_early(server):
     assert received.count(b"setosa") <= 1
 
 
+def test_clients_that_do_not_begin(server):
+    """A stream that waits for its first byte is one request in flight."""
+    eventually(lambda: in_flight(server) == 0)
+    with server.connect() as connection:
+        head = "POST /predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+        head += f"Expect: 100-continue\r\nContent-Type: {KIND['Content-Type']}\r\n\r\n"
+        connection.sendall(head.encode())
+        assert b"100 Continue" in connection.recv(1000)
+        eventually(lambda: in_flight(server))
+        assert in_flight(server) == 1
+
+
 def test_places(models, tmp_path):
     """Streams take half of the threads and no more; who asks for one more is told to come again."""
     with serving(tmp_path, *DEFAULT, "--threads", "4", models=models.path) as server:
@@ -328,8 +363,8 @@ def is_streamed(server: Serving) -> bool:
 
 
 def test_clients_that_stall(models, tmp_path):
-    """Who sends nothing loses the place when it is needed, who reads nothing always; others keep theirs."""
-    flags = (*DEFAULT, "--threads", "6", "--body-timeout", "6")
+    """Who reads nothing loses the place, one that sends nothing when it is needed; others keep theirs."""
+    flags = (*DEFAULT, "--threads", "8", "--body-timeout", "6")
     with (
         serving(tmp_path, *flags, models=models.path) as server,
         serving(tmp_path, *flags, "--threads", "2", models=models.path) as full,
@@ -337,9 +372,9 @@ def test_clients_that_stall(models, tmp_path):
     ):
         stall(full, stack)
         (worker,) = full.workers()
-        silent, deaf, busy = (stack.enter_context(Typist(server)) for _ in range(3))
+        *silent, deaf, busy = (stack.enter_context(Typist(server)) for _ in range(4))
         idle = stack.enter_context(server.connect())
-        assert [typist.ask(LINE)["prediction"] for typist in (silent, busy, deaf)] == [[0]] * 3
+        assert [typist.ask(LINE)["prediction"] for typist in (*silent, busy, deaf)] == [[0]] * 4
         flood = threading.Thread(target=send_without_reading, args=(deaf,))
         flood.start()
         eventually(lambda: busy.ask(LINE) and "had not read" in server.printed())
@@ -347,7 +382,7 @@ def test_clients_that_stall(models, tmp_path):
         third = stack.enter_context(Typist(server))
         third.ask(LINE)
         eventually(lambda: busy.ask(LINE) and third.ask(LINE) and is_streamed(server))
-        assert b"body_timeout" in silent.receive()
+        assert sum(b"body_timeout" in typist.end() for typist in silent) == 1
         idle.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
         assert b"200 OK" in idle.recv(1000)
         eventually(lambda: full.ask("/predict", LINE)[0] == 200)
