@@ -6,11 +6,18 @@ import shutil
 import subprocess
 
 import jsonschema_rs
+import numpy as np
+import pandas as pd
 import pytest
 import schemathesis
 from browser import CHROMIUM, browsing
-from conftest import BIN, FLOWERS, SPECIES, environment, serving, shelve
+from conftest import BIN, FLOWERS, SPECIES, environment, people, serving, shelve
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from export import export_pipeline
 from server import Config, create_app
 from server.errors import RequestError
 
@@ -21,12 +28,58 @@ UNDOCUMENTED = {
     "/assets/<file>",
     "/docs/<file>",
 }
+# Marks of Markdown and HTML, a line end that only some know, and what turns a line around.
+HOSTILE = [
+    '"><img src=x onerror="document.title=\'run\'">',
+    "[here](javascript:alert(1)) ![it](/secret.png) *a* `b` &lt;",
+    "\u2028\u2028<img src=/y.png>\u202e http://127.0.0.1:9/z",
+]
+# As the words of these paths have it: what only some versions take, the others refuse.
+SHARED = """
+[[operations]]
+include-path-regex = "^(?!.*/(labels|versions)/)"
+checks.negative_data_rejection.expected-statuses = ["200", "400", "404", "413", "415"]
+"""
+# What can be unfolded on the page.
+FOLDED = (
+    ".json-schema-2020-12-accordion:not(:has(.json-schema-2020-12-accordion__icon--expanded)),"
+    " button.json-schema-2020-12-expand-deep-button"
+)
 
 
 @pytest.fixture(scope="module")
 def document(app):
     """That of iris, people and forest."""
     return app.test_client().get("/openapi.json").json
+
+
+@pytest.fixture(scope="module")
+def split(models, tmp_path_factory):
+    """A models folder: of people's two versions, the second does without no age, and knows its cities."""
+    path = tmp_path_factory.mktemp("split")
+    table, answers = people()
+    columns = make_column_transformer(
+        (StandardScaler(), ["age", "income"]), (OneHotEncoder(), ["city", "plan"])
+    )
+    strict = make_pipeline(columns, RidgeClassifier()).fit(table.fillna(40), answers)
+    shutil.copytree(models.path / "people", path / "people")
+    export_pipeline(strict, table.fillna(40), name="people", models=path)
+    (path / "people" / "serving.toml").write_text(
+        'load = "all"\n[labels]\nold = 1\nnew = 2\n[traffic]\nold = 0.5\nnew = 0.5\n'
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """A model whose every name is one of HOSTILE."""
+    path = tmp_path_factory.mktemp("hostile")
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({HOSTILE[0]: rng.random(60), HOSTILE[1]: rng.choice(HOSTILE, 60)})
+    columns = make_column_transformer((StandardScaler(), HOSTILE[:1]), (OneHotEncoder(), HOSTILE[1:2]))
+    fitted = make_pipeline(columns, LogisticRegression()).fit(table, HOSTILE * 20)
+    export_pipeline(fitted, table, name="hostile", models=path)
+    return path
 
 
 def schema(document, name):
@@ -45,6 +98,7 @@ def test_it_is_valid(document):
     schemathesis.openapi.from_dict(document).validate()
     for found in document["components"]["schemas"].values():
         jsonschema_rs.meta.validate({"$schema": "https://json-schema.org/draft/2020-12/schema", **found})
+    assert document["servers"] == [{"url": "."}]
     names = [operation["operationId"] for _, _, operation in operations(document)]
     assert len({*names}) == len(names)
 
@@ -131,14 +185,29 @@ def test_it_follows_what_is_served(models, tmp_path):
     assert found["/predict"]["post"]["parameters"][0]["name"] == "X-Request-Key"
 
 
-def test_the_server_does_as_it_says(models, tmp_path):
+def test_what_versions_share(split):
+    """A request to several versions is described as one that each of them takes."""
+    app = create_app(Config(models=str(split)))
+    found = app.test_client().get("/openapi.json").json
+    features = {kind: schema(found, f"people.{kind}.Record")["properties"] for kind in ("1", "2", "all")}
+    assert "anyOf" in features["1"]["age"]
+    assert features["all"]["age"]["type"] == features["2"]["age"]["type"] == "number"
+    assert set(features["all"]["city"]["enum"]) == {"Bonn", "Köln", "Trier"}
+    assert "enum" not in features["1"]["city"]
+    plain = found["paths"]["/predict"]["post"]
+    assert "refused (400)" in plain["description"]
+    assert "people.all.Request" in json.dumps(plain["requestBody"])
+    assert "people.all.Answer" not in found["components"]["schemas"]
+
+
+def test_the_server_does_as_it_says(split, tmp_path):
     """schemathesis sends what the document allows and what it forbids; every answer is as described."""
-    shutil.copytree(models.path / "people", tmp_path / "models" / "people")
-    with serving(tmp_path, models=tmp_path / "models") as server:
+    (tmp_path / "schemathesis.toml").write_text(SHARED)
+    with serving(tmp_path, models=split) as server:
         command = [BIN / "schemathesis", "run", f"{server.url}/openapi.json", "--checks", "all"]
-        limits = ["--max-examples", "12", "--generation-deterministic", "--no-color"]
-        # A version's paths have the schemas of its model's.
-        limits += ["--exclude-path-regex", "/versions/"]
+        limits = ["--max-examples", "6", "--generation-deterministic", "--no-color"]
+        # What remains are the paths that both share, and predictions with one label.
+        limits += ["--exclude-path-regex", r"/new|/versions/[0-9]|/old(/[mrcs]\w+)?$"]
         environ = environment(PYTHONWARNINGS="default")
         found = subprocess.run(
             [*command, *limits], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
@@ -173,6 +242,25 @@ def test_docs_are_kept(client):
         assert (again.status_code, again.data) == (304, b"")
 
 
+@pytest.mark.parametrize(
+    ("known", "status"),
+    [
+        ("*", 304),
+        ('W/{0}, "x"', 304),
+        ('"x",{0}', 304),
+        ("x{0}", 304),
+        ('"x"', 200),
+        ('"x{1}y"', 200),
+        ("", 200),
+    ],
+)
+def test_tags_are_compared_whole(client, known, status):
+    """Any of a list, weak or not, or a star for all: RFC 9110, section 13.1.2."""
+    tag = client.get("/docs").headers["ETag"]
+    sent = known.format(tag, tag.strip('"'))
+    assert client.get("/docs", headers={"If-None-Match": sent}).status_code == status
+
+
 def packed_by(answer):
     return {"Accept-Encoding": "gzip"} if "Content-Encoding" in answer.headers else {}
 
@@ -192,4 +280,24 @@ def test_docs_in_a_browser(models, tmp_path):
             " || (document.querySelector('button.execute').click(), false)"
         )
         assert '"predicted_class": [' in tab.text(".live-responses-table")
+        assert tab.complaints == []
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+def test_names_are_text_in_a_browser(hostile, tmp_path):
+    """No name of a model file is a mark, an element or an address on the page, wherever it stands."""
+    with serving(tmp_path, models=hostile) as server, browsing(tmp_path) as tab:
+        tab.open(f"{server.url}/docs#/hostile/post%3Apredict")
+        tab.wait("document.querySelector('textarea')?.value.includes('features')")
+        tab.ask("document.querySelectorAll('.model-example .tab li button').forEach(e => e.click())")
+        tab.wait("document.querySelector('.json-schema-2020-12-accordion')")
+        for _ in range(4):
+            tab.ask(f"document.querySelectorAll({json.dumps(FOLDED)}).forEach(e => e.click())")
+        tab.wait("document.body.innerText.includes('in training')")
+        marks = "document.querySelectorAll('#docs :is(img, .renderedMarkdown :is(a, em))').length"
+        assert tab.ask(marks) == 0
+        page = tab.text("body")
+        assert HOSTILE[0] in page
+        assert HOSTILE[1] in page
+        assert "\\u202e" in page
         assert tab.complaints == []

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import re
 from collections.abc import Callable
 
 from server.answer import Answer, Environ
@@ -25,6 +26,8 @@ _HEADERS = (
     ("Vary", "Accept-Encoding"),
     ("X-Content-Type-Options", "nosniff"),
 )
+# Without the W/ of a weak one: here they are compared without it.
+_TAG = re.compile(r'"[^"]*"')
 
 
 class File:
@@ -40,7 +43,7 @@ class File:
         """The file, or 304 to those who have it."""
         content, tag = self._packed() if _takes_gzip(environ) else self._whole()
         headers = [("ETag", tag), *_HEADERS]
-        if tag in environ.get("HTTP_IF_NONE_MATCH", ""):
+        if _held(tag, environ.get("HTTP_IF_NONE_MATCH", "")):
             return "304 Not Modified", tuple(headers), b""
         if tag.endswith('-gzip"'):
             headers.append(("Content-Encoding", "gzip"))
@@ -57,6 +60,11 @@ class File:
             content, tag = self._whole()
             self._small = gzip.compress(content, mtime=0), f'{tag[:-1]}-gzip"'
         return self._small
+
+
+def _held(tag: str, known: str) -> bool:
+    """Whether If-None-Match names the tag, or any: RFC 9110, section 13.1.2."""
+    return known.strip() == "*" or tag in _TAG.findall(known)
 
 
 def _takes_gzip(environ: Environ) -> bool:

@@ -10,14 +10,15 @@ from typing import Any, NamedTuple
 from server.answer import dumps
 from server.pages.openapi import patterns
 from server.pages.openapi.documents import COUNT, JSON, TEXT
-from server.pages.openapi.schemas import Schema, Schemas, array, either, members, only
+from server.pages.openapi.schemas import Schema, Schemas, array, either, members, only, visible
+from server.protocols import csv, ndjson
 
 # Media type -> OpenAPI's description of a body.
 Content = dict[str, dict[str, Any]]
 
 BINARY = "application/octet-stream"
-CSV = "text/csv"
-LINES = "application/x-ndjson"
+CSV = csv.KIND
+LINES = ndjson.MEDIA[0]
 JSON_LINES = "application/jsonlines"
 
 # What a request may leave open.
@@ -128,38 +129,25 @@ def vertex(schemas: Schemas) -> Bodies:
 
 def sagemaker(schemas: Schemas) -> Bodies:
     """https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html"""
-    row, record = schemas.row, schemas.record
-    anything: dict[str, Schema] = {"params": {}}
-    forms = either(
-        *_native_forms(schemas),
-        only({"instances": schemas.rows(row, record, only({"features": row}))}),
-        only({"dataframe_split": _split(schemas), **anything}, ["dataframe_split"]),
-        only({"dataframe_records": schemas.rows(row, record), **anything}, ["dataframe_records"]),
-        only({"inputs": either(schemas.rows(row, record), _columns(schemas)), **anything}, ["inputs"]),
-    )
+    forms = either(*_native_forms(schemas), *_mlflow_forms(schemas))
     arrays = {
         "predictions" if name == "prediction" else name: array(one, 1)
         for name, one in schemas.said(schemas.scores).items()
     }
-    rows = schemas.examples()
-    examples = {
-        "dataframe_split": {"dataframe_split": {"columns": list(schemas.signature.names), "data": rows}},
-        "dataframe_records": {"dataframe_records": [schemas.named_values(row) for row in rows]},
-    }
+    answers = either(*_native_answers(schemas), only(arrays))
+    examples = _native_examples(schemas) | _mlflow_examples(schemas)
     return Bodies(
         "Predict (SageMaker, MLflow)",
         "The native forms, and those of MLflow; the columns of `dataframe_split` may be in any order, those "
         "of `inputs` of any one length. A table needs no header; of JSON lines, each is a row. The answer is "
         "in the request's type, or in the one that `Accept` asks for.",
         {
-            JSON: _shown(schemas.name("SageMakerRequest", forms), _native_examples(schemas) | examples),
+            JSON: _shown(schemas.name("SageMakerRequest", forms), examples),
             CSV: _table(schemas, "BareTable", header=False),
-            JSON_LINES: _lines(rows),
+            JSON_LINES: _lines(schemas.examples()),
         },
         {
-            JSON: {
-                "schema": schemas.name("SageMakerResponse", either(*_native_answers(schemas), only(arrays)))
-            },
+            JSON: {"schema": schemas.name("SageMakerResponse", answers)},
             CSV: {"schema": TEXT},
             JSON_LINES: {"schema": TEXT},
         },
@@ -168,25 +156,7 @@ def sagemaker(schemas: Schemas) -> Bodies:
 
 def azure(schemas: Schemas) -> Bodies:
     """https://learn.microsoft.com/en-us/azure/machine-learning/how-to-deploy-online-endpoints"""
-    methods = ["predict", "predict_proba"][: 1 + (schemas.manifest.outputs.kind == "probabilities")]
-    method: Schema = {"enum": methods}
-    rows = schemas.rows(schemas.row, schemas.record)
-    table = schemas.name("AzureTable", either(rows, _split(schemas), _columns(schemas)))
-    designed: Schema = {
-        "type": "object",
-        "minProperties": 1,
-        "maxProperties": 1,
-        "propertyNames": {"pattern": "^(?!data$)"},
-        "additionalProperties": table,
-    }
-    options: dict[str, Schema] = {"GlobalParameters": {"properties": {"method": method}}}
-    forms = either(
-        *_native_forms(schemas),
-        only({"data": table, "method": method}, ["data"]),
-        only({"input_data": table, "params": {}}, ["input_data"]),
-        only({"Inputs": only({"data": table}), **options}, ["Inputs"]),
-        only({"Inputs": designed, "GlobalParameters": {}}, ["Inputs"]),
-    )
+    forms = either(*_native_forms(schemas), *_azure_forms(schemas))
     results = either(array(schemas.label, 1), array(schemas.scores, 1))
     records = only({"WebServiceOutput0": array(schemas.answer, 1)})
     answers = either(*_native_answers(schemas), results, only({"Results": either(results, records)}))
@@ -212,6 +182,52 @@ PROTOCOLS: dict[str, Callable[[Schemas], Bodies]] = {
     "sagemaker": sagemaker,
     "azure": azure,
 }
+
+
+def _mlflow_forms(schemas: Schemas) -> list[Schema]:
+    """https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/, and Amazon's own algorithms'."""
+    row, record = schemas.row, schemas.record
+    anything: dict[str, Schema] = {"params": {}}
+    return [
+        only({"instances": schemas.rows(row, record, only({"features": row}))}),
+        only({"dataframe_split": _split(schemas), **anything}, ["dataframe_split"]),
+        only({"dataframe_records": schemas.rows(row, record), **anything}, ["dataframe_records"]),
+        only({"inputs": either(schemas.rows(row, record), _columns(schemas)), **anything}, ["inputs"]),
+    ]
+
+
+def _mlflow_examples(schemas: Schemas) -> dict[str, Any]:
+    rows, names = schemas.examples(), list(schemas.signature.names)
+    return {
+        "dataframe_split": {"dataframe_split": {"columns": names, "data": rows}},
+        "dataframe_records": {"dataframe_records": [schemas.named_values(row) for row in rows]},
+    }
+
+
+def _azure_forms(schemas: Schemas) -> list[Schema]:
+    """Of scoring scripts, MLflow models and automated machine learning, and of the designer."""
+    methods = ["predict", "predict_proba"][: 1 + (schemas.manifest.outputs.kind == "probabilities")]
+    method: Schema = {"enum": methods}
+    rows = schemas.rows(schemas.row, schemas.record)
+    table = schemas.name("AzureTable", either(rows, _split(schemas), _columns(schemas)))
+    options: dict[str, Schema] = {"GlobalParameters": {"properties": {"method": method}}}
+    return [
+        only({"data": table, "method": method}, ["data"]),
+        only({"input_data": table, "params": {}}, ["input_data"]),
+        only({"Inputs": only({"data": table}), **options}, ["Inputs"]),
+        only({"Inputs": _designed(table), "GlobalParameters": {}}, ["Inputs"]),
+    ]
+
+
+def _designed(table: Schema) -> Schema:
+    """A table under a name that somebody gave it."""
+    return {
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "propertyNames": {"pattern": "^(?!data$)"},
+        "additionalProperties": table,
+    }
 
 
 def _native_forms(schemas: Schemas) -> list[Schema]:
@@ -248,8 +264,11 @@ def _table(schemas: Schemas, kind: str, header: bool) -> dict[str, Any]:
 
 
 def _lines(documents: Sequence[Any]) -> dict[str, Any]:
-    """Told in words: a program that tries examples out may not know how to send these."""
-    shown = "".join(f"\n    {dumps(document).decode()}" for document in documents)
+    """Told in words: a program that tries examples out may not know how to send these.
+
+    Markdown knows no marks in code, but some programs take more for the end of a line than it does.
+    """
+    shown = "".join(f"\n    {visible(dumps(document).decode())}" for document in documents)
     return {"schema": {"type": "string", "description": f"one document a line:\n{shown}"}}
 
 
@@ -307,7 +326,8 @@ def _tensor(names: list[str], shape: Schema, datatypes: list[str], data: Schema)
 def _names(schemas: Schemas) -> list[str]:
     """Those that a tensor of all features may have."""
     inputs = schemas.manifest.inputs
-    return ["input-0", "input"] if len(inputs) > 1 else [inputs[0].name, "input-0", "input"]
+    known = [inputs[0].name] if len(inputs) == 1 else []
+    return list(dict.fromkeys((*known, "input-0", "input")))
 
 
 def _datatypes(schemas: Schemas) -> list[str]:
@@ -319,11 +339,13 @@ def _wanted(schemas: Schemas) -> list[Schema]:
     """Both outputs, either, or none, which stands for both."""
     outputs = schemas.manifest.outputs
     label = _output(outputs.label, {"binary_data": _CHOICE})
+    none: Schema = {"type": "array", "maxItems": 0}
+    if not outputs.scores:
+        return [_listed(label), none]
     scores = _output(
         outputs.scores,
         {"binary_data": _CHOICE, "classification": {"type": ["integer", "null"], "minimum": 1}},
     )
-    none: Schema = {"type": "array", "maxItems": 0}
     return [_listed(label, scores), _listed(scores, label), _listed(label), _listed(scores), none]
 
 

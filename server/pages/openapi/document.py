@@ -8,6 +8,7 @@ from typing import Any
 
 from server import routes
 from server.answer import Answer, Environ, document
+from server.artifact import Manifest
 from server.config import Config
 from server.lifecycle.deployment import Deployment
 from server.lifecycle.repository import Repository
@@ -15,7 +16,7 @@ from server.page import Page
 from server.pages.openapi import documents, operations
 from server.pages.openapi.bodies import PROTOCOLS, Bodies, Content
 from server.pages.openapi.operations import Operation
-from server.pages.openapi.schemas import Schema, Schemas, either
+from server.pages.openapi.schemas import Schema, Schemas, either, plain, shared
 from server.routes import Route
 
 _ABOUT = """\
@@ -24,6 +25,10 @@ Predictions of scikit-learn pipelines: ONNX graphs, each proven to compute what 
 A value outside the range that a schema gives is refused, as the model could not answer as the pipeline does.
 Every error is `{"error": sentence, "code": word}`. Bodies may come in gzip or deflate (`Content-Encoding`).\
 """
+_SPLIT = (
+    "Several versions share these requests. The schema is what each of them takes: a value that only some "
+    "take is answered by those, and refused (400) by the others."
+)
 # How a body may fail to be one that is answered.
 _FAILURES = (400, 404, 408, 413, 415, 500, 503)
 
@@ -55,6 +60,8 @@ def description(deployments: Mapping[str, Deployment], default: str | None, conf
     return {
         "openapi": "3.1.1",
         "info": {"title": "Unpickled", "version": "1", "description": _ABOUT},
+        # Where the document itself lies, however it is reached.
+        "servers": [{"url": "."}],
         "tags": [*(model.tag() for model in models), {"name": operations.SERVER}],
         "paths": paths,
         "components": {"schemas": schemas | documents.named(), "responses": documents.failures()},
@@ -69,25 +76,33 @@ class _Model:
         self._default = default
         self._config = config
         self._schemas = {
-            number: Schemas(served, config.max_rows) for number, served in deployment.versions.items()
+            number: Schemas(f"{served.name}.{number}", served.model.manifest, config.max_rows)
+            for number, served in deployment.versions.items()
         }
         self._bodies = {
             (protocol, number): bodies(schemas)
             for protocol, bodies in PROTOCOLS.items()
             for number, schemas in self._schemas.items()
         }
+        self._shared = self._of_all(config.max_rows)
+        self._requests = {
+            protocol: bodies(self._shared).request
+            for protocol, bodies in PROTOCOLS.items()
+            if self._shared is not None
+        }
 
     def tag(self) -> dict[str, str]:
         """The heading of its operations."""
         manifest = self._deployment.main.model.manifest
-        classes = ", ".join(manifest.class_names[:20])
+        classes = ", ".join(map(plain, manifest.class_names[:20]))
         count = len(manifest.features)
         told = f"{count} feature{'s' if count > 1 else ''} to {len(manifest.classes)} classes: {classes}"
         return {"name": self._deployment.name, "description": told}
 
     def named(self) -> dict[str, Schema]:
         """The schemas of its versions."""
-        return {name: found for schemas in self._schemas.values() for name, found in schemas.named.items()}
+        found = {name: one for schemas in self._schemas.values() for name, one in schemas.named.items()}
+        return found | ({} if self._shared is None else _needed(self._requests, self._shared.named))
 
     def paths(self) -> Iterator[tuple[str, Operation]]:
         """Predictions of each protocol, and what can be read."""
@@ -96,10 +111,22 @@ class _Model:
             for path, numbers in self._targets(route):
                 yield path, {"post": self._prediction(route.protocol, numbers)}
 
+    def _likely(self) -> list[int]:
+        """The versions that share traffic, those with most of it first."""
+        traffic = self._deployment.traffic
+        return sorted(traffic, key=traffic.__getitem__, reverse=True)
+
+    def _of_all(self, max_rows: int) -> Schemas | None:
+        """What every version takes that shares traffic; None where it is what one of them takes."""
+        manifests = [self._deployment.versions[number].model.manifest for number in self._likely()]
+        found = shared(manifests)
+        if all(_rules(manifest) == _rules(found) for manifest in manifests):
+            return None
+        return Schemas(f"{self._deployment.name}.all", found, max_rows)
+
     def _targets(self, route: Route) -> Iterator[tuple[str, list[int]]]:
         """Each path of a route, and the versions that may answer it, the likeliest first."""
-        name, traffic = self._deployment.name, self._deployment.traffic
-        likely = sorted(traffic, key=traffic.__getitem__, reverse=True)
+        name, likely = self._deployment.name, self._likely()
         if route.plain and self._default:
             yield route.plain, likely
         if route.model:
@@ -112,17 +139,47 @@ class _Model:
                 yield routes.path(route.label, name=name, label=label), [number]
 
     def _prediction(self, protocol: str, numbers: list[int]) -> Operation:
-        """Those who share traffic have the same features, but each its own classes."""
+        """Those who share traffic take the same features, but each its own values, and has its own classes.
+
+        The request is one that each of them answers.
+        """
         found = [self._bodies[protocol, number] for number in numbers]
-        first = found[0]
-        made = operations.operation(
-            self._deployment.name, first.summary, _merged(found), *_FAILURES, told=first.told
-        )
-        made["requestBody"] = {"required": True, "content": first.request}
-        made["responses"]["200"]["headers"] = _headers(self._deployment.name, numbers)
+        first, name = found[0], self._deployment.name
+        request, told = first.request, first.told
+        if len(numbers) > 1 and self._shared is not None:
+            request, told = self._requests[protocol], f"{told} {_SPLIT}"
+        made = operations.operation(name, first.summary, _merged(found), *_FAILURES, told=told)
+        made["requestBody"] = {"required": True, "content": request}
+        made["responses"]["200"]["headers"] = _headers(name, numbers)
         if len(numbers) > 1:
             made["parameters"] = [_key(self._config.key_header)]
         return made
+
+
+def _rules(manifest: Manifest) -> tuple[object, ...]:
+    """What decides whether a request is taken."""
+    return (
+        manifest.inputs,
+        manifest.outputs,
+        [(one.missing, one.lowest, one.highest, one.closed and one.categories) for one in manifest.features],
+    )
+
+
+def _needed(used: object, named: Mapping[str, Schema]) -> dict[str, Schema]:
+    """The schemas that are referred to from there, or from one of these."""
+    found: dict[str, Schema] = {}
+    left = [used]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            left += one.values()
+            name = str(one.get("$ref")).rpartition("/")[2]
+            if name in named and name not in found:
+                found[name] = named[name]
+                left.append(named[name])
+        elif isinstance(one, list):
+            left += one
+    return found
 
 
 def _merged(found: list[Bodies]) -> Content:

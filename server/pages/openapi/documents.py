@@ -7,12 +7,13 @@ from typing import Any
 
 from msgspec.json import schema_components
 
+from server.answer import JSON as _JSON
 from server.artifact import Manifest
 from server.errors import RequestError
 from server.model import Placement
 from server.pages.openapi.schemas import Schema, array, either, members
 
-JSON = "application/json"
+JSON = _JSON[1]
 
 TEXT: Schema = {"type": "string"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
@@ -29,7 +30,7 @@ def ref(name: str) -> Schema:
 
 # What an error may tell beside its sentence and its code.
 _DETAILS: dict[str, Schema] = {
-    "line": {**COUNT, "description": "the line it is about, counted from 1"},
+    "line": {"type": "integer", "minimum": 1, "description": "the line it is about, counted from 1"},
     "row": {**COUNT, "description": "the row it is about, counted from 0"},
     "feature": {**TEXT, "description": "the feature it is about"},
     "position": {**COUNT, "description": "where in the body the JSON goes wrong"},

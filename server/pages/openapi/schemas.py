@@ -1,16 +1,19 @@
 """JSON Schemas of what one version takes and answers, compiled from its signature.
 
-The dialect is OpenAPI 3.1's, JSON Schema 2020-12.
+The dialect is OpenAPI 3.1's, JSON Schema 2020-12. Its descriptions are Markdown: what comes out of a model
+file stands in them as ``plain`` text.
 """
 
+import string
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec.json import schema_components
+from msgspec.structs import replace
 
-from server.artifact import Feature, Manifest
-from server.lifecycle.versions import Served
+from server.artifact import Feature, Input, Manifest
+from server.errors import InvalidInput
 from server.signature import Row, Signature
 
 Schema = dict[str, Any]
@@ -18,6 +21,24 @@ Schema = dict[str, Any]
 # Choices are listed up to so many: a longer list is in the manifest.
 _LISTED = 100
 _LARGEST = sys.float_info.max
+# From what holds the fewest numbers on.
+_DTYPES = ("string", "int64", "float32", "float64")
+_MARKS = str.maketrans({mark: f"\\{mark}" for mark in string.punctuation})
+
+
+def visible(text: str) -> str:
+    """Controls, line ends, and what turns the direction of text, as JSON spells them."""
+    return "".join(letter if letter.isprintable() else _spelled(letter) for letter in text)
+
+
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is: https://spec.commonmark.org/0.31.2/#backslash-escapes."""
+    return visible(text).translate(_MARKS)
+
+
+def _spelled(letter: str) -> str:
+    units = letter.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
 
 
 def array(items: Schema, least: int = 0, most: int | None = None) -> Schema:
@@ -44,19 +65,19 @@ def either(*schemas: Schema) -> Schema:
 
 
 class Schemas:
-    """``named`` are the schemas of one version under the names that ``ref`` gives them.
+    """``named`` are the schemas of one manifest under names that begin with ``prefix``.
 
     ``row`` and ``record`` are one row as an array and as an object, ``label`` and ``scores`` what the
     model says of it.
     """
 
-    def __init__(self, served: Served, max_rows: int) -> None:
-        self.manifest = served.model.manifest
-        self.signature = served.model.signature
+    def __init__(self, prefix: str, manifest: Manifest, max_rows: int) -> None:
+        self.manifest = manifest
+        self.signature = Signature(manifest)
         self.max_rows = max_rows
         self.named: dict[str, Schema] = {}
-        self._prefix = f"{served.name}.{served.version}"
-        manifest, values = self.manifest, _values(self.manifest, self.signature)
+        self._prefix = prefix
+        values = _values(manifest, self.signature)
         self.values = dict(zip(self.signature.names, values, strict=True))
         self.row = self.name("Row", _row(values))
         self.record = self.name("Record", only(self.values))
@@ -96,6 +117,65 @@ class Schemas:
         return {"prediction": self.label, "predicted_class": self.class_name, kind: scores}
 
 
+def shared(manifests: Sequence[Manifest]) -> Manifest:
+    """The first, with features that take no more than those of all the others: what every one answers.
+
+    Their names, kinds and order are the same. Where nothing would be left to take it is the first as it is;
+    where they have other outputs, that of the scores has no name.
+    """
+    first = manifests[0]
+    features = tuple(map(_narrowed, zip(*(manifest.features for manifest in manifests), strict=True)))
+    if not all(map(_possible, features)):
+        return first
+    found = replace(first, features=features, inputs=_common(manifests))
+    signature = Signature(found)
+    rows = tuple(row for row in first.golden.rows if _takes(signature, row))
+    if any(manifest.outputs != first.outputs for manifest in manifests):
+        found = replace(found, outputs=replace(first.outputs, kind="scores", scores=""))
+    return replace(found, golden=replace(first.golden, rows=rows))
+
+
+def _narrowed(same: Sequence[Feature]) -> Feature:
+    lowest = max((one.lowest for one in same if one.lowest is not None), default=None)
+    highest = min((one.highest for one in same if one.highest is not None), default=None)
+    closed = [one.categories for one in same if one.closed]
+    known = (closed or [same[0].categories])[0]
+    return replace(
+        same[0],
+        missing=all(one.missing for one in same),
+        lowest=lowest,
+        highest=highest,
+        closed=bool(closed),
+        categories=tuple(category for category in known if all(category in other for other in closed)),
+    )
+
+
+def _possible(feature: Feature) -> bool:
+    if feature.closed:
+        return bool(feature.categories)
+    return feature.lowest is None or feature.highest is None or feature.lowest <= feature.highest
+
+
+def _common(manifests: Sequence[Manifest]) -> tuple[Input, ...]:
+    """The tensors of all; where they differ, one of each feature, of the dtype that holds least."""
+    first = manifests[0]
+    if all(manifest.inputs == first.inputs for manifest in manifests):
+        return first.inputs
+    dtypes = [{name: tensor.dtype for tensor in one.inputs for name in tensor.features} for one in manifests]
+    return tuple(
+        Input(name="input", dtype=min((found[name] for found in dtypes), key=_DTYPES.index), features=(name,))
+        for name in (feature.name for feature in first.features)
+    )
+
+
+def _takes(signature: Signature, row: Row) -> bool:
+    try:
+        signature.check_row(list(row), 0)
+    except InvalidInput:
+        return False
+    return True
+
+
 def _values(manifest: Manifest, signature: Signature) -> list[Schema]:
     """One schema per feature, by the rules that the decoders are compiled from."""
     (compiled,), _ = schema_components([signature.row])
@@ -124,7 +204,7 @@ def _feature(feature: Feature, schema: Schema, whole: bool) -> Schema:
 def _told(feature: Feature) -> str:
     """What the training rows had."""
     if feature.kind == "category":
-        listed = ", ".join(repr(category) for category in feature.categories[:_LISTED])
+        listed = ", ".join(f"'{plain(category)}'" for category in feature.categories[:_LISTED])
         return f"category; in training: {listed}"
     if feature.minimum is None or feature.maximum is None:
         return "number"
@@ -135,7 +215,9 @@ def _told(feature: Feature) -> str:
 def _typical(feature: Feature) -> Any:
     if feature.kind == "category":
         return feature.categories[0] if feature.categories else ""
-    return 0.0 if feature.median is None else feature.median
+    lowest = -_LARGEST if feature.lowest is None else feature.lowest
+    highest = _LARGEST if feature.highest is None else feature.highest
+    return min(max(feature.median or 0.0, lowest), highest)
 
 
 def _row(values: Sequence[Schema]) -> Schema:
@@ -158,5 +240,5 @@ def _choice(known: Sequence[int | str]) -> Schema:
 
 def _scores(manifest: Manifest) -> Schema:
     count = len(manifest.classes)
-    listed = ", ".join(manifest.class_names[:_LISTED])
+    listed = ", ".join(map(plain, manifest.class_names[:_LISTED]))
     return {**array({"type": "number"}, count, count), "description": f"one per class: {listed}"}
