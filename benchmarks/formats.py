@@ -239,8 +239,8 @@ def _running(fitted: Fitted, batches: list[Floats]) -> Callable[[int], object]:
 def _seconds(call: Callable[[int], object], seconds: float) -> float:
     """The median time of a call."""
     times: list[float] = []
-    while sum(times) < seconds or len(times) < BATCHES:
-        started = time.perf_counter()
+    end = time.perf_counter() + seconds
+    while (started := time.perf_counter()) < end or len(times) < BATCHES:
         call(len(times))
         times.append(time.perf_counter() - started)
     return statistics.median(times)

@@ -12,6 +12,7 @@ from server.protocols.oip.tensors import BYTES, DTYPES, LONGEST, Tensor
 from server.protocols.rows import REFUSALS
 
 _EXAMPLE = '{"inputs": [{"name": ..., "shape": [rows, columns], "datatype": "FP64", "data": [...]}]}'
+_KNOWN = {*DTYPES, BYTES}
 _LENGTH = "HTTP_INFERENCE_HEADER_CONTENT_LENGTH"
 
 
@@ -34,10 +35,11 @@ class Request(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     def names(self) -> int:
         """How many names its JSON had, if none was given twice: as many as it then has colons."""
         count = 1 + (self.id is not None) + _names(self.parameters) + (self.outputs is not None)
-        count += sum(1 + _names(wanted.parameters) for wanted in self.outputs or ())
-        return count + sum(
-            3 + (tensor.data is not None) + _names(tensor.parameters) for tensor in self.inputs
-        )
+        for tensor in self.inputs:
+            count += 3 + (tensor.data is not None) + _names(tensor.parameters)
+        for wanted in self.outputs or ():
+            count += 1 + _names(wanted.parameters)
+        return count
 
 
 _decode = msgspec.json.Decoder(Request).decode
@@ -90,7 +92,7 @@ def _names(parameters: Mapping[str, Any] | None) -> int:
 
 
 def _is_known(request: Request) -> bool:
-    return all(tensor.datatype in DTYPES or tensor.datatype == BYTES for tensor in request.inputs)
+    return {tensor.datatype for tensor in request.inputs} <= _KNOWN
 
 
 def _tensor(value: object, what: str) -> Tensor:
