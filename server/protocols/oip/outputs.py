@@ -38,7 +38,7 @@ class Outputs:
         self._label, self._scores = manifest.outputs.label, manifest.outputs.scores
         self._names = manifest.class_names
         self._datatype = tensors.label_datatype(manifest)
-        # Batches of one size are all described in the same words: (what was asked, JSON, headers) of the last.
+        # Batches of one size are described in the same words: (what was asked, JSON, headers) of the last.
         self._latest: tuple[object, bytes, Headers] = (None, b"", None)
         self.heads = {label: self._head(label) for label in manifest.classes}
 
