@@ -4,7 +4,7 @@
 
 Batches go over one connection, the next one after the answer; single rows come from as many connections as
 keep the server busy. The forms take turns; every form's answer is compared with scikit-learn's first. --save
-keeps the figures in benchmarks/results/formats.json and makes README's table of them.
+keeps the figures in benchmarks/results/formats/ and makes README's table of them.
 """
 
 import argparse

@@ -173,13 +173,14 @@ def test_a_server_that_does_not_start(tmp_path):
 def test_nothing_is_left_of_a_server(tmp_path):
     """Processes that left their parent and its session end with the server, and only they."""
     program = "setsid sleep 300 & (setsid sleep 300 &) ; exec sleep 300"
-    other = subprocess.Popen(["sleep", "300"])
-    with process.running(["sh", "-c", program], os.environ, None, 1, tmp_path / "log") as running:
-        eventually(lambda: len(running.processes()) == 3)
-        assert running.memory().processes == 3
-    assert running.processes() == []
-    assert other.poll() is None
-    end(other)
+    with subprocess.Popen(["sleep", "300"]) as other:
+        with process.running(["sh", "-c", program], os.environ, None, 1, tmp_path / "log") as running:
+            # One that has just been started has no figures yet.
+            eventually(lambda: len(running.processes()) == running.memory().processes == 3)
+        left, survivor = running.processes(), other.poll()
+        end(other)
+    assert left == []
+    assert survivor is None
 
 
 def test_cpu_time_is_that_of_all_its_processes(tmp_path):

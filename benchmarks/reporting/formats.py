@@ -12,7 +12,8 @@ from benchmarks.reporting import report
 from benchmarks.results import Commit, Machine
 from benchmarks.units import number, times
 
-FILE = "formats.json"
+# In a folder of its own: beside it are documents of another kind.
+FILE = "formats/latest.json"
 BEGIN, END = "<!-- formats:begin -->", "<!-- formats:end -->"
 # What runs without a server, and what the others are compared with.
 ALONE, BASE = "session.run alone, in process", "JSON, /predict"
@@ -56,6 +57,7 @@ def text(found: Figures) -> str:
 def save(found: Figures, folder: Path = report.RESULTS, readme: Path = report.README) -> list[Path]:
     """Keep a run, and make README's table of it."""
     path = folder / FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
     report.put(path, msgspec.json.format(msgspec.json.encode(found), indent=1).decode() + "\n")
     report.put(readme, readme_text(readme, folder))
     return [path, readme]
