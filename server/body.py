@@ -23,17 +23,13 @@ def read(environ: Mapping[str, Any], limit: int) -> bytes:
     if not announced:
         return _read_unannounced(environ, limit)
     if not (announced.isascii() and announced.isdigit()):
-        raise InvalidInput(f"Content-Length is {announced[:60]!r}, not a number of bytes")
+        raise no_length(announced)
     length = int(announced)
     if length > limit:
         raise _too_large(limit)
     body: bytes = environ["wsgi.input"].read(length)
     if len(body) != length:
-        raise IncompleteBody(
-            f"the body ended after {len(body)} of the {length} bytes that Content-Length announced",
-            received=len(body),
-            announced=length,
-        )
+        raise incomplete(len(body), length)
     if "HTTP_CONTENT_ENCODING" in environ:
         return _expanded(body, environ["HTTP_CONTENT_ENCODING"], limit)
     return body
@@ -91,6 +87,20 @@ def media_type(environ: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
     kind, *parameters = (environ.get("CONTENT_TYPE") or "").split(";")
     pairs = (parameter.partition("=") for parameter in parameters)
     return kind.strip().lower(), {name.strip().lower(): value.strip().strip('"') for name, _, value in pairs}
+
+
+def no_length(announced: str) -> InvalidInput:
+    """A Content-Length that is none."""
+    return InvalidInput(f"Content-Length is {announced[:60]!r}, not a number of bytes")
+
+
+def incomplete(received: int, announced: int) -> IncompleteBody:
+    """A body that ended early."""
+    return IncompleteBody(
+        f"the body ended after {received} of the {announced} bytes that Content-Length announced",
+        received=received,
+        announced=announced,
+    )
 
 
 def _too_large(limit: int) -> BodyTooLarge:

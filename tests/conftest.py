@@ -21,6 +21,7 @@ import pandas as pd
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from hypothesis import HealthCheck, settings
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
@@ -71,6 +72,17 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
         path,
         pipelines={"iris": iris, "forest": forest, "people": mixed},
         rows={"iris": X, "forest": X, "people": table},
+    )
+
+
+def generated(examples: int) -> settings:
+    """So many examples, the same on every run, and no files left behind."""
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
 
 

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import FLOWER, FLOWERS, PERSON, SPECIES
-from hypothesis import HealthCheck, given, settings
+from conftest import FLOWER, FLOWERS, PERSON, SPECIES, generated
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression
@@ -179,7 +179,7 @@ def test_too_many_rows(models):
 numbers = st.floats(0.01, 9.0) | st.integers(1, 9)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@generated(60)
 @given(rows=st.lists(st.tuples(*[numbers] * 4), min_size=1, max_size=5), order=st.permutations(FLOWERS))
 def test_any_table_is_answered_as_json(client, rows, order):
     """Rows written by Python's csv module, columns in any order, are answered as the same rows in JSON."""
@@ -191,7 +191,7 @@ def test_any_table_is_answered_as_json(client, rows, order):
     assert answer.data == client.post("/predict", data=json.dumps({"features": rows})).data
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@generated(150)
 @given(
     body=st.binary(max_size=60) | st.text('",\r\n;é\0 1.x', max_size=60).map(str.encode), known=st.booleans()
 )

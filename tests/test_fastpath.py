@@ -6,8 +6,8 @@ from functools import partial
 from io import BytesIO
 
 import pytest
-from conftest import FLOWER, FLOWERS, PERSON
-from hypothesis import HealthCheck, example, given, settings
+from conftest import FLOWER, FLOWERS, PERSON, generated
+from hypothesis import example, given
 from hypothesis import strategies as st
 from test_errors import INVALID, MALFORMED, TWICE, WRONG_NUMBERS
 
@@ -16,15 +16,6 @@ from server.errors import RequestError
 from server.protocols.native import Native
 from server.protocols.prediction import Predictor
 from server.protocols.rows import Reader
-
-# The same examples on every run, and no files left behind.
-generated = settings(
-    max_examples=400,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 
 RECORD = dict(zip(FLOWERS, FLOWER, strict=True))
 PATHS = ["/predict", "/models/iris/predict", "/models/people/predict", "/models/forest/versions/1/predict"]
@@ -177,7 +168,7 @@ def test_announced_lengths(ways, length, terminated):
     assert status.startswith("200") if accepted else status[0] == "4", content
 
 
-@generated
+@generated(400)
 @given(body=documents)
 def test_generated_documents(ways, body):
     """Generated rows and records, most of them nearly right."""
@@ -186,7 +177,7 @@ def test_generated_documents(ways, body):
         assert status[0] in "24"
 
 
-@generated
+@generated(400)
 @given(body=mutations() | st.binary(max_size=40))
 def test_mutations_and_noise(ways, body):
     """Damaged bodies and random bytes: never a 500, never a difference."""
@@ -214,7 +205,7 @@ def test_decoders_and_reference_on_the_corpus(app, name):
         assert fast == strict
 
 
-@generated
+@generated(400)
 @given(body=documents | mutations())
 @example(body=b'{"features": [-0, 1, 1, 1]}')
 @example(body=b'{"features": [123456789012345678901234567890, 1, 1, 1]}')

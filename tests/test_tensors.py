@@ -8,9 +8,9 @@ from itertools import product
 
 import numpy as np
 import pytest
-from conftest import FLOWER, FLOWERS, PERSON
+from conftest import FLOWER, FLOWERS, PERSON, generated
 from handmade import embed, graph, store
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from server import Config, create_app
@@ -22,13 +22,6 @@ from server.protocols.oip import tensors
 from server.protocols.oip.tensors import DTYPES, Tensor
 from server.signature import Rows
 
-generated = settings(
-    max_examples=300,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 LENGTH = "Inference-Header-Content-Length"
 # More than an hour at a gigabyte a second, were any of it believed.
 HUGE = [0, 1, 2, 3, 4, 15, 16, 17, 2**31, 2**32, 2**53, 2**63, 2**64, 10**30]
@@ -312,7 +305,7 @@ documents = st.fixed_dictionaries(
 )
 
 
-@generated
+@generated(300)
 @given(document=documents, content=st.binary(max_size=80), length=st.none() | st.integers(-2, 200))
 def test_whatever_comes(client, document, content, length):
     """Any body is answered with 200, or refused with a sentence."""
@@ -322,7 +315,7 @@ def test_whatever_comes(client, document, content, length):
         assert status == 200 or answer["error"]
 
 
-@generated
+@generated(300)
 @given(st.binary(max_size=64), st.sampled_from([*DTYPES, "BYTES"]), st.lists(st.sampled_from(HUGE[1:])))
 def test_whatever_bytes(content, datatype, shape):
     """A tensor has as many values as its shape says, or is refused."""
@@ -332,7 +325,7 @@ def test_whatever_bytes(content, datatype, shape):
         assert np.size(found) == math.prod(shape)
 
 
-@generated
+@generated(300)
 @given(documents)
 def test_both_readers_agree(document):
     """What the compiled reader takes, the strict one reads to the same; what it refuses, that one words."""

@@ -44,6 +44,11 @@ class Repository:
         return bool(expected) and all(found.versions for found in expected)
 
     @property
+    def served(self) -> list[str]:
+        """Names of the models of which some version is served."""
+        return [name for name, found in self.deployments.items() if found.versions]
+
+    @property
     def settled(self) -> bool:
         """Whether no file was being written at the last look."""
         return all(shelf.settled for shelf in self._shelves.values())

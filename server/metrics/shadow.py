@@ -16,13 +16,13 @@ import numpy.typing as npt
 from server.errors import InvalidInput
 from server.lifecycle.versions import Served
 from server.metrics.counters import Block, Numbers
+from server.metrics.tally import Labels
 from server.model import Model
 from server.signature import Feeds, Row
 
 logger = logging.getLogger("unpickled")
 
 Label = int | str
-Labels = Sequence[Label] | npt.NDArray[Any]
 Scores = Sequence[Sequence[float]] | npt.NDArray[np.float64]
 # Rows with their answers, and who gave them; the same for one row.
 Offer = tuple[Served, Sequence[Row], Labels, Scores]

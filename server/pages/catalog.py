@@ -46,7 +46,7 @@ def overview(repository: Repository) -> dict[str, Any]:
     """What this server is, for programs."""
     return {
         "service": "unpickled",
-        "models": [name for name, found in repository.deployments.items() if found.versions],
+        "models": repository.served,
         "default_model": repository.default,
         "routes": _ROUTES,
     }

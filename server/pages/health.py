@@ -17,8 +17,8 @@ def pages(repository: Repository) -> list[Page]:
         return document(readiness(repository), 200 if repository.ready else 503)
 
     own = repository.config.health_route
-    ready = ["/readyz", own] if own and own != "/livez" else ["/readyz"]
-    return [Page("GET", "/livez", livez), *(Page("GET", rule, readyz) for rule in dict.fromkeys(ready))]
+    ready = ["/readyz", own] if own else ["/readyz"]
+    return [Page("GET", "/livez", livez), *(Page("GET", rule, readyz) for rule in ready)]
 
 
 def readiness(repository: Repository) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def readiness(repository: Repository) -> dict[str, Any]:
     found = repository.deployments.values()
     return {
         "ready": repository.ready,
-        "served": [deployment.name for deployment in found if deployment.versions],
+        "served": repository.served,
         "refused": {deployment.name: deployment.reason for deployment in found if not deployment.versions},
         "mistakes": {deployment.name: deployment.mistake for deployment in found if deployment.mistake},
     }

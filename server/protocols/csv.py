@@ -9,6 +9,7 @@ answer has a header where the request has one. An empty cell is a missing value,
 category.
 """
 
+import codecs
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +29,6 @@ from server.signature import Column, Row, Rows
 KIND = "text/csv"
 _JSON = "application/json"
 _UTF_8 = frozenset({"utf-8", "utf8", "us-ascii"})
-_BOM = b"\xef\xbb\xbf"
 
 
 class Csv:
@@ -119,7 +119,7 @@ class _Table:
         if charset not in _UTF_8:
             raise UnsupportedMedia(f"the charset of the table is {charset[:60]!r}: send UTF-8")
         try:
-            self._text = request.removeprefix(_BOM).decode("utf-8")
+            self._text = request.removeprefix(codecs.BOM_UTF8).decode("utf-8")
         except UnicodeDecodeError as error:
             raise InvalidInput(f"the body is not CSV: byte {error.start} is not UTF-8") from None
         self._skipped = 0

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice, repeat, takewhile
 from typing import Any
 
+from server import body
 from server.answer import Environ
-from server.errors import BodyTimeout, IncompleteBody, InvalidInput
+from server.errors import BodyTimeout, InvalidInput
 from server.places import PLACES, Place
 
 # Bytes read at a time where the length is announced, expanded at a time, and answered at a time, roughly.
@@ -25,7 +26,7 @@ class Lines:
     def __init__(self, environ: Environ) -> None:
         announced = environ.get("CONTENT_LENGTH")
         if announced and not (announced.isascii() and announced.isdigit()):
-            raise InvalidInput(f"Content-Length is {announced[:60]!r}, not a number of bytes")
+            raise body.no_length(announced)
         self.place: Place
         self._read: Callable[[int], bytes] = environ["wsgi.input"].read
         self._ahead = b""
@@ -77,15 +78,8 @@ class Lines:
             piece = self._wait(size)
             left -= len(piece)
             if len(piece) < size:
-                raise self._incomplete(self._announced - left)
+                raise body.incomplete(self._announced - left, self._announced)
             yield piece
-
-    def _incomplete(self, received: int) -> IncompleteBody:
-        return IncompleteBody(
-            f"the body ended after {received} of the {self._announced} bytes that Content-Length announced",
-            received=received,
-            announced=self._announced,
-        )
 
     def _wait(self, size: int) -> bytes:
         self.place.listen()

@@ -68,8 +68,7 @@ def pages(repository: Repository) -> list[Page]:
     """GET /v1/models, and status and metadata of a model, a version of it, what a label stands for."""
 
     def index(_: Environ) -> Answer:
-        served = [name for name, found in repository.deployments.items() if found.versions]
-        return document({"models": served})
+        return document({"models": repository.served})
 
     def status(_: Environ, name: str, version: str | None = None, label: str | None = None) -> Answer:
         found = repository.find(name, version, label)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from server.answer import dumps
 from server.pages.openapi import patterns
 from server.pages.openapi.documents import COUNT, JSON, TEXT
-from server.pages.openapi.schemas import Schema, Schemas, array, either, members, only, visible
+from server.pages.openapi.schemas import Schema, Schemas, array, either, exactly, members, only, visible
 from server.protocols import csv, ndjson
 
 # Media type -> OpenAPI's description of a body.
@@ -285,7 +285,7 @@ def _columns(schemas: Schemas) -> Schema:
     values = schemas.values
     if len(values) == 1:
         return only({name: array(value, 1, schemas.max_rows) for name, value in values.items()})
-    return only({name: _listed(value) for name, value in values.items()})
+    return only({name: exactly(value) for name, value in values.items()})
 
 
 def _shown(schema: Schema, examples: Mapping[str, Any]) -> dict[str, Any]:
@@ -295,9 +295,9 @@ def _shown(schema: Schema, examples: Mapping[str, Any]) -> dict[str, Any]:
 def _whole_tensors(schemas: Schemas) -> list[Schema]:
     """Of all features, in one row or two."""
     width, row = len(schemas.signature.names), schemas.row
-    one, two = either(row, _listed(row)), _listed(row, row)
+    one, two = either(row, exactly(row)), exactly(row, row)
     return [
-        _listed(_tensor(_names(schemas), {"const": [rows, width]}, _datatypes(schemas), data))
+        exactly(_tensor(_names(schemas), {"const": [rows, width]}, _datatypes(schemas), data))
         for rows, data in ((1, one), (2, two))
     ]
 
@@ -312,11 +312,11 @@ def _tensor_each(schemas: Schemas) -> list[Schema]:
             [feature.name],
             {"enum": [[1], [1, 1]]},
             ["BYTES"] if feature.kind == "category" else _FLOATS,
-            _listed(schemas.values[feature.name]),
+            exactly(schemas.values[feature.name]),
         )
         for feature in features
     ]
-    return [_listed(*tensors)]
+    return [exactly(*tensors)]
 
 
 def _tensor(names: list[str], shape: Schema, datatypes: list[str], data: Schema) -> Schema:
@@ -341,12 +341,12 @@ def _wanted(schemas: Schemas) -> list[Schema]:
     label = _output(outputs.label, {"binary_data": _CHOICE})
     none: Schema = {"type": "array", "maxItems": 0}
     if not outputs.scores:
-        return [_listed(label), none]
+        return [exactly(label), none]
     scores = _output(
         outputs.scores,
         {"binary_data": _CHOICE, "classification": {"type": ["integer", "null"], "minimum": 1}},
     )
-    return [_listed(label, scores), _listed(scores, label), _listed(label), _listed(scores), none]
+    return [exactly(label, scores), exactly(scores, label), exactly(label), exactly(scores), none]
 
 
 def _output(name: str, parameters: Mapping[str, Schema]) -> Schema:
@@ -386,15 +386,3 @@ def _inference_examples(schemas: Schemas) -> dict[str, Any]:
     tensor = {"name": name, "shape": [1, len(first)], "datatype": datatype, "data": first}
     named = {"inputs": [tensor], "id": "a name for it"}
     return {"one row": {"inputs": [tensor]}, "with an id": named}
-
-
-def _listed(*items: Schema) -> Schema:
-    """An array of exactly these."""
-    count = len(items)
-    return {
-        "type": "array",
-        "prefixItems": list(items),
-        "items": False,
-        "minItems": count,
-        "maxItems": count,
-    }

@@ -47,6 +47,18 @@ def array(items: Schema, least: int = 0, most: int | None = None) -> Schema:
     return {"type": "array", "items": items} | {name: bound for name, bound in bounds.items() if bound}
 
 
+def exactly(*items: Schema) -> Schema:
+    """A list of just these, in this order."""
+    count = len(items)
+    return {
+        "type": "array",
+        "prefixItems": list(items),
+        "items": False,
+        "minItems": count,
+        "maxItems": count,
+    }
+
+
 def members(properties: Mapping[str, Schema], required: Sequence[str] | None = None) -> Schema:
     """An object with these members, of which ``required`` (None: each) have to be there."""
     names = list(properties) if required is None else list(required)
@@ -221,15 +233,7 @@ def _typical(feature: Feature) -> Any:
 
 
 def _row(values: Sequence[Schema]) -> Schema:
-    count = len(values)
-    return {
-        "type": "array",
-        "prefixItems": list(values),
-        "items": False,
-        "minItems": count,
-        "maxItems": count,
-        "description": "one value per feature, in the order of the model's features",
-    }
+    return {**exactly(*values), "description": "one value per feature, in the order of the model's features"}
 
 
 def _choice(known: Sequence[int | str]) -> Schema:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
+from server import body
 from server.answer import JSON, Environ, dumps
 from server.errors import InvalidInput
 from server.protocols.oip import request as requests
@@ -30,7 +31,7 @@ from server.signature import Column, Feeds, Row, Rows
 # What clients call a tensor of all features when nobody has told them its name.
 _ANY_NAME = ("input-0", "input")
 # Accept-Encoding -> zlib's window bits.
-_CODINGS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+_CODINGS = {name: body.ENCODINGS[name] for name in ("gzip", "deflate")}
 
 
 class Inference:

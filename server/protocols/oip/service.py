@@ -31,8 +31,7 @@ def pages(repository: Repository) -> list[Page]:
     """Everything of /v2 but inference and statistics."""
 
     def models(_: Environ) -> Answer:
-        served = [name for name, found in repository.deployments.items() if found.versions]
-        return document({"models": served})
+        return document({"models": repository.served})
 
     def model(_: Environ, name: str, version: str | None = None) -> Answer:
         return document(_metadata(repository, find(repository, name, version)))
