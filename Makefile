@@ -56,4 +56,5 @@ clean:  ## remove what was built and installed; models stay
 .venv/developing: $(SETUP) | .venv
 	@echo "installing everything, tests and tools included"
 	@$(PIP) -e '.[export,server,benchmarks,test]'
+	@mkdir -p .venv/checkout && ln -sfn ../.. .venv/checkout/unpickled
 	@touch $@ .venv/serving .venv/benchmarking

@@ -18,20 +18,20 @@ from struct import Struct
 from typing import Any
 
 from benchmarks.errors import BenchmarkError
-from server import Config
-from server.body import read
-from server.errors import UnpickledError
-from server.fastpath import FastPath
-from server.lifecycle.repository import Repository
-from server.lifecycle.versions import Served
-from server.metrics.counters import Block, Memory
-from server.metrics.tally import Tally
-from server.model import Model
-from server.protocols.native import Native
-from server.protocols.prediction import Predictor
-from server.protocols.rows import Reader
-from server.routes import MODEL, Routes
-from server.signature import PACKING
+from unpickled.server import Config
+from unpickled.server.body import read
+from unpickled.server.errors import UnpickledError
+from unpickled.server.fastpath import FastPath
+from unpickled.server.lifecycle.repository import Repository
+from unpickled.server.lifecycle.versions import Served
+from unpickled.server.metrics.counters import Block, Memory
+from unpickled.server.metrics.tally import Tally
+from unpickled.server.model import Model
+from unpickled.server.protocols.native import Native
+from unpickled.server.protocols.prediction import Predictor
+from unpickled.server.protocols.rows import Reader
+from unpickled.server.routes import MODEL, Routes
+from unpickled.server.signature import PACKING
 
 Call = Callable[[Any], object]
 

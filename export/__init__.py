@@ -1,10 +1,10 @@
 """Export a fitted scikit-learn pipeline as one ONNX file that proves it computes the same."""
 
 try:
-    from export.publish import Export, export_pipeline
+    from unpickled.export.publish import Export, export_pipeline
 except ModuleNotFoundError as error:
     raise ImportError(f"exporting needs {error.name}: pip install 'unpickled[export]'") from error
-from server.errors import ConversionError, DataError, ExportError, ParityError, QualityError
+from unpickled.server.errors import ConversionError, DataError, ExportError, ParityError, QualityError
 
 __all__ = [
     "ConversionError",

@@ -14,11 +14,11 @@ from typing import Any
 import joblib
 import pandas as pd
 
-from export import data
-from export.publish import Export, export_pipeline, place
-from export.train import CLASSIFIERS, SCALERS, titles, train
-from server.artifact import Training
-from server.errors import ExportError, UnpickledError
+from unpickled.export import data
+from unpickled.export.publish import Export, export_pipeline, place
+from unpickled.export.train import CLASSIFIERS, SCALERS, titles, train
+from unpickled.server.artifact import Training
+from unpickled.server.errors import ExportError, UnpickledError
 
 DANGER = "Loading a joblib file runs the code in it: convert only files whose origin you trust."
 

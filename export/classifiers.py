@@ -32,9 +32,9 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC, LinearSVC, NuSVC
 from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 
-from export.graph import ML, Answer, Array, Columns, Dtype, Graph, NoRecipe
-from export.trees import Tree, before_scaling, boosted, grown
-from server.errors import ConversionError
+from unpickled.export.graph import ML, Answer, Array, Columns, Dtype, Graph, NoRecipe
+from unpickled.export.trees import Tree, before_scaling, boosted, grown
+from unpickled.server.errors import ConversionError
 
 Recipe = Callable[[Graph, Any, Columns], Answer]
 # The last argument asks for scores in float64, for others to compute with.

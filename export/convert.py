@@ -27,11 +27,11 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, QuantileTransformer
 from sklearn.utils.validation import check_is_fitted
 
-from export import classifiers, ensembles, transformers
-from export.graph import ML, OPSETS, Answer, Column, Columns, Dtype, Graph, NoRecipe, Tensor
-from export.table import Rows, Table
-from server.artifact import Feature, Input, Outputs
-from server.errors import ConversionError, reason
+from unpickled.export import classifiers, ensembles, transformers
+from unpickled.export.graph import ML, OPSETS, Answer, Column, Columns, Dtype, Graph, NoRecipe, Tensor
+from unpickled.export.table import Rows, Table
+from unpickled.server.artifact import Feature, Input, Outputs
+from unpickled.server.errors import ConversionError, reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ import pyarrow
 import pyarrow.parquet
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 
-from export import columns
-from server.errors import DataError, reason
+from unpickled.export import columns
+from unpickled.server.errors import DataError, reason
 
 BUNDLED: dict[str, Callable[[], Any]] = {
     "iris": load_iris,

@@ -12,10 +12,10 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
 from sklearn.isotonic import IsotonicRegression
 
-from export.classifiers import TREE_RECIPES, far_sigmoid, normalised, winner
-from export.graph import Answer, Array, Columns, Graph, Tensor
-from export.thresholds import innermost
-from server.errors import ConversionError
+from unpickled.export.classifiers import TREE_RECIPES, far_sigmoid, normalised, winner
+from unpickled.export.graph import Answer, Array, Columns, Graph, Tensor
+from unpickled.export.thresholds import innermost
+from unpickled.server.errors import ConversionError
 
 Classify = Callable[[Any, Columns], Answer]
 Recipe = Callable[[Graph, Any, Columns, Classify], Answer]

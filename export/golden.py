@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from export.convert import Conversion
-from export.pair import asked
-from export.table import assemble
-from server.artifact import Feature, Golden
-from server.errors import ParityError, reason
+from unpickled.export.convert import Conversion
+from unpickled.export.pair import asked
+from unpickled.export.table import assemble
+from unpickled.server.artifact import Feature, Golden
+from unpickled.server.errors import ParityError, reason
 
 ROWS = 12
 DRAWS = 240

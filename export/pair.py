@@ -10,8 +10,8 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.neighbors import KNeighborsClassifier
 
-from export.convert import Conversion
-from export.table import Rows
+from unpickled.export.convert import Conversion
+from unpickled.export.table import Rows
 
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]

@@ -17,13 +17,13 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from export import probes
-from export.convert import Conversion
-from export.pair import TIE_GAP, TOLERANCE, Answers, Pair, Run, has_neighbors, others, said
-from export.table import Rows
-from export.thresholds import near
-from server.artifact import Feature, Parity
-from server.errors import ParityError, reason
+from unpickled.export import probes
+from unpickled.export.convert import Conversion
+from unpickled.export.pair import TIE_GAP, TOLERANCE, Answers, Pair, Run, has_neighbors, others, said
+from unpickled.export.table import Rows
+from unpickled.export.thresholds import near
+from unpickled.server.artifact import Feature, Parity
+from unpickled.server.errors import ParityError, reason
 
 Features = tuple[Feature, ...]
 Progress = Callable[[str], None]

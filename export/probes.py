@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from server.artifact import Feature
+from unpickled.server.artifact import Feature
 
 Floats = npt.NDArray[np.float64]
 

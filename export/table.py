@@ -10,9 +10,9 @@ import pandas as pd
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 
-from export.transformers import is_missing
-from server.artifact import MISSING_CATEGORY, Feature, Input
-from server.errors import ConversionError
+from unpickled.export.transformers import is_missing
+from unpickled.server.artifact import MISSING_CATEGORY, Feature, Input
+from unpickled.server.errors import ConversionError
 
 Kind = Literal["number", "category"]
 Rows = Any  # what a pipeline takes: an ndarray or a DataFrame

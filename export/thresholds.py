@@ -21,8 +21,8 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.tree import BaseDecisionTree
 
-from export.table import Table
-from export.trees import Bools, Floats, Ints, Tree, boosted, grown
+from unpickled.export.table import Table
+from unpickled.export.trees import Bools, Floats, Ints, Tree, boosted, grown
 
 # From rows as the pipeline takes them to the matrix that trees split.
 Prefix = Callable[[Any], Any]

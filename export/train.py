@@ -31,9 +31,9 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
 
-from export.data import Dataset, fingerprint
-from server.artifact import ClassReport, Curve, Metrics, Training
-from server.errors import DataError, QualityError
+from unpickled.export.data import Dataset, fingerprint
+from unpickled.server.artifact import ClassReport, Curve, Metrics, Training
+from unpickled.server.errors import DataError, QualityError
 
 SCALERS: Mapping[str, Callable[[], Any] | None] = {
     "standard": StandardScaler,

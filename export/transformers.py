@@ -36,9 +36,9 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
-from export.graph import ML, Array, Column, Columns, Dtype, Graph, Tensor
-from server.artifact import MISSING_CATEGORY
-from server.errors import ConversionError
+from unpickled.export.graph import ML, Array, Column, Columns, Dtype, Graph, Tensor
+from unpickled.server.artifact import MISSING_CATEGORY
+from unpickled.server.errors import ConversionError
 
 Recipe = Callable[[Graph, Any, Columns], Columns]
 

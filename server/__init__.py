@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from server.config import Config
+from unpickled.server.config import Config
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -13,6 +13,6 @@ __all__ = ["Config", "create_app"]
 def create_app(config: Config | None = None) -> "Flask":
     """The Flask application with every model loaded; see server.app.create_app."""
     # export/ shares server.artifact and server.model, and is installed without Flask.
-    from server import app
+    from unpickled.server import app
 
     return app.create_app(config)

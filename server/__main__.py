@@ -5,8 +5,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from server import config
-from server.errors import ConfigError
+from unpickled.server import config
+from unpickled.server.errors import ConfigError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     if list(given[:1]) == ["models"]:
         # tomlkit, which commands need, is nothing for a serving process.
-        from server.commands import cli
+        from unpickled.server.commands import cli
 
         return cli.main(given[1:], os.environ)
     try:
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # It means to look at the models again; until there is somebody to do so, it is to end nothing.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         # After the settings: --help and a wrong key should not wait for ONNX Runtime.
-        from server import http
+        from unpickled.server import http
 
         return http.serve(settings)
     except ConfigError as error:

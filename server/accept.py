@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from server.answer import Environ
+from unpickled.server.answer import Environ
 
 
 def preferred(environ: Environ, offers: Sequence[str]) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from server.answer import dumps
-from server.fastpath import Application, Environ, StartResponse
+from unpickled.server.answer import dumps
+from unpickled.server.fastpath import Application, Environ, StartResponse
 
 logger = logging.getLogger("unpickled")
 

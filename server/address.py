@@ -8,8 +8,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from server.config import Config
-from server.errors import ConfigError
+from unpickled.server.config import Config
+from unpickled.server.errors import ConfigError
 
 
 def claim(config: Config) -> Config:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from server.errors import InternalError, RequestError
+from unpickled.server.errors import InternalError, RequestError
 
 logger = logging.getLogger("unpickled")
 

@@ -7,22 +7,22 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import BaseConverter
 
-from server import config as settings
-from server import errors, routes
-from server.accesslog import AccessLog
-from server.answer import Answer, failure
-from server.config import Config
-from server.fastpath import FastPath
-from server.lifecycle.repository import Repository
-from server.metrics import tally
-from server.metrics.counters import Block, Memory
-from server.page import Page
-from server.pages import catalog, docs, health, home, metrics
-from server.pages.openapi import document as openapi
-from server.protocols import sagemaker, tfserving
-from server.protocols.oip import service, statistics
-from server.reloader import Reloader
-from server.routes import Routes
+from unpickled.server import config as settings
+from unpickled.server import errors, routes
+from unpickled.server.accesslog import AccessLog
+from unpickled.server.answer import Answer, failure
+from unpickled.server.config import Config
+from unpickled.server.fastpath import FastPath
+from unpickled.server.lifecycle.repository import Repository
+from unpickled.server.metrics import tally
+from unpickled.server.metrics.counters import Block, Memory
+from unpickled.server.page import Page
+from unpickled.server.pages import catalog, docs, health, home, metrics
+from unpickled.server.pages.openapi import document as openapi
+from unpickled.server.protocols import sagemaker, tfserving
+from unpickled.server.protocols.oip import service, statistics
+from unpickled.server.reloader import Reloader
+from unpickled.server.routes import Routes
 
 
 def create_app(config: Config | None = None, memory: Memory | None = None) -> Flask:
@@ -37,7 +37,7 @@ def create_app(config: Config | None = None, memory: Memory | None = None) -> Fl
     repository = Repository(config)
     table = Routes(repository, block)
     reloader = Reloader(repository, table, block)
-    app = Flask("server", static_folder=None)
+    app = Flask("unpickled.server", static_folder=None)
     # Else Flask answers OPTIONS and //predict itself, in HTML.
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False

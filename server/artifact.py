@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from server import onnxfile
-from server.errors import ArtifactError
+from unpickled.server import onnxfile
+from unpickled.server.errors import ArtifactError
 
 # models/<name>/<version>/model.onnx; a name can stand in a path and a header as it is.
 FILE = "model.onnx"

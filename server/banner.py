@@ -5,11 +5,11 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from server.answer import dumps
-from server.config import Config
-from server.lifecycle.deployment import Deployment
-from server.lifecycle.repository import Repository
-from server.lifecycle.versions import Served
+from unpickled.server.answer import dumps
+from unpickled.server.config import Config
+from unpickled.server.lifecycle.deployment import Deployment
+from unpickled.server.lifecycle.repository import Repository
+from unpickled.server.lifecycle.versions import Served
 
 
 def text(repository: Repository) -> str:

@@ -6,7 +6,13 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from server.errors import BodyTooLarge, IncompleteBody, InvalidInput, MalformedJSON, UnsupportedEncoding
+from unpickled.server.errors import (
+    BodyTooLarge,
+    IncompleteBody,
+    InvalidInput,
+    MalformedJSON,
+    UnsupportedEncoding,
+)
 
 # Content-Encoding -> what zlib calls it. "deflate" is the zlib format: RFC 9110, section 8.4.1.
 ENCODINGS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}

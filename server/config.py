@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from server.errors import ConfigError
+from unpickled.server.errors import ConfigError
 
 PREFIX = "UNPICKLED_"
 DEFAULT_FILE = "unpickled.toml"

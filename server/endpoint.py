@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from time import perf_counter
 from types import FrameType
 
-from server import body
-from server.answer import JSON, Answer, Environ, Target, failure
-from server.lifecycle.versions import Served
-from server.metrics.shadow import Shadow
-from server.metrics.tally import PHASES, Tally
-from server.places import PLACES
-from server.protocols.ndjson import Stream
-from server.protocols.prediction import Predict
+from unpickled.server import body
+from unpickled.server.answer import JSON, Answer, Environ, Target, failure
+from unpickled.server.lifecycle.versions import Served
+from unpickled.server.metrics.shadow import Shadow
+from unpickled.server.metrics.tally import PHASES, Tally
+from unpickled.server.places import PLACES
+from unpickled.server.protocols.ndjson import Stream
+from unpickled.server.protocols.prediction import Predict
 
 _TIMING = ", ".join(f"{name};dur=%.4f" for name in (*PHASES, "total"))
 # Of JSON; the last is what curl -d says of it.

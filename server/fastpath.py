@@ -6,7 +6,7 @@ The same endpoints are Flask views (app.py), and both answer byte for byte the s
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from server.routes import Routes
+from unpickled.server.routes import Routes
 
 Environ = dict[str, Any]
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]

@@ -18,11 +18,11 @@ from granian.log import LogLevels
 from granian.server import Server
 from msgspec.structs import replace
 
-from server import address, app, banner, watchdog
-from server.config import Config
-from server.errors import ConfigError
-from server.metrics.counters import Memory
-from server.reloader import Reloader
+from unpickled.server import address, app, banner, watchdog
+from unpickled.server.config import Config
+from unpickled.server.errors import ConfigError
+from unpickled.server.metrics.counters import Memory
+from unpickled.server.reloader import Reloader
 
 logger = logging.getLogger("unpickled")
 
@@ -155,7 +155,7 @@ class _Server(Server):  # type: ignore[misc,valid-type]
 def _server(config: Config) -> Any:
     logging.basicConfig(level=config.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     return _Server(
-        "server:create_app",
+        "unpickled.server:create_app",
         address=config.host,
         port=config.port,
         uds=Path(config.uds) if config.uds else None,

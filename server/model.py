@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from server import artifact
-from server.artifact import Manifest
-from server.config import Config, Provider
-from server.errors import ArtifactError, InferenceFailed, ProviderError, RequestError
-from server.signature import DTYPES, PACKING, Feeds, Signature
+from unpickled.server import artifact
+from unpickled.server.artifact import Manifest
+from unpickled.server.config import Config, Provider
+from unpickled.server.errors import ArtifactError, InferenceFailed, ProviderError, RequestError
+from unpickled.server.signature import DTYPES, PACKING, Feeds, Signature
 
 CPU = "CPUExecutionProvider"
 _TENSOR_TYPES = {

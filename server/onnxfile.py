@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from server.errors import ArtifactError
+from unpickled.server.errors import ArtifactError
 
 # Operators of any other domain are somebody's native code.
 OPERATOR_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from server.answer import Answer
+from unpickled.server.answer import Answer
 
 
 class Page(NamedTuple):

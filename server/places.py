@@ -4,7 +4,7 @@ import threading
 from collections.abc import Collection
 from time import monotonic
 
-from server.errors import Busy
+from unpickled.server.errors import Busy
 
 # Seconds within which a stream notices that its connection was shut.
 _MOMENT = 1.0

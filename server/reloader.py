@@ -7,10 +7,10 @@ import time
 import weakref
 from contextlib import suppress
 
-from server.lifecycle.repository import Repository
-from server.metrics import tally
-from server.metrics.counters import Block
-from server.routes import Routes
+from unpickled.server.lifecycle.repository import Repository
+from unpickled.server.metrics import tally
+from unpickled.server.metrics.counters import Block
+from unpickled.server.routes import Routes
 
 logger = logging.getLogger("unpickled")
 

@@ -2,27 +2,27 @@
 
 import msgspec
 
-from server.answer import Target
-from server.config import Config
-from server.endpoint import Endpoint
-from server.lifecycle.deployment import Deployment
-from server.lifecycle.repository import Repository
-from server.lifecycle.versions import Served
-from server.metrics.counters import Block
-from server.metrics.shadow import Shadow
-from server.metrics.tally import Tally
-from server.protocols import csv, ndjson
-from server.protocols.azure import Azure
-from server.protocols.csv import Csv
-from server.protocols.native import Native
-from server.protocols.ndjson import Stream
-from server.protocols.oip.infer import Inference
-from server.protocols.prediction import Predict, Predictor
-from server.protocols.rows import Reader
-from server.protocols.sagemaker import SageMaker
-from server.protocols.tfserving import TFServing
-from server.protocols.vertex import Vertex
-from server.traffic import Split
+from unpickled.server.answer import Target
+from unpickled.server.config import Config
+from unpickled.server.endpoint import Endpoint
+from unpickled.server.lifecycle.deployment import Deployment
+from unpickled.server.lifecycle.repository import Repository
+from unpickled.server.lifecycle.versions import Served
+from unpickled.server.metrics.counters import Block
+from unpickled.server.metrics.shadow import Shadow
+from unpickled.server.metrics.tally import Tally
+from unpickled.server.protocols import csv, ndjson
+from unpickled.server.protocols.azure import Azure
+from unpickled.server.protocols.csv import Csv
+from unpickled.server.protocols.native import Native
+from unpickled.server.protocols.ndjson import Stream
+from unpickled.server.protocols.oip.infer import Inference
+from unpickled.server.protocols.prediction import Predict, Predictor
+from unpickled.server.protocols.rows import Reader
+from unpickled.server.protocols.sagemaker import SageMaker
+from unpickled.server.protocols.tfserving import TFServing
+from unpickled.server.protocols.vertex import Vertex
+from unpickled.server.traffic import Split
 
 PLAIN = "/predict"
 MODEL = "/models/<name>/predict"

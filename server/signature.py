@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from server.artifact import MISSING_CATEGORY, Feature, Input, Manifest
-from server.body import Members
-from server.errors import InvalidInput
+from unpickled.server.artifact import MISSING_CATEGORY, Feature, Input, Manifest
+from unpickled.server.body import Members
+from unpickled.server.errors import InvalidInput
 
 Value = float | str | None
 Row = Sequence[Value]

@@ -7,7 +7,7 @@ from hashlib import blake2b
 from itertools import accumulate
 from random import random
 
-from server.answer import Answer, Environ, Target
+from unpickled.server.answer import Answer, Environ, Target
 
 
 class Split:

@@ -29,12 +29,12 @@ from contextlib import suppress
 from types import FrameType
 from typing import NamedTuple
 
-from server import body
-from server.config import Config
-from server.endpoint import in_flight
-from server.metrics import tally
-from server.metrics.counters import Block
-from server.places import PLACES, Place
+from unpickled.server import body
+from unpickled.server.config import Config
+from unpickled.server.endpoint import in_flight
+from unpickled.server.metrics import tally
+from unpickled.server.metrics.counters import Block
+from unpickled.server.places import PLACES, Place
 
 logger = logging.getLogger("unpickled")
 

@@ -30,8 +30,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from export import export_pipeline
-from server import Config, create_app
+from unpickled.export import export_pipeline
+from unpickled.server import Config, create_app
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent

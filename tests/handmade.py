@@ -9,7 +9,17 @@ import onnx
 from msgspec.structs import replace
 from onnx import TensorProto, helper, numpy_helper
 
-from server.artifact import MANIFEST_KEY, SCHEMA, Feature, Golden, Input, Manifest, Outputs, Parity, Training
+from unpickled.server.artifact import (
+    MANIFEST_KEY,
+    SCHEMA,
+    Feature,
+    Golden,
+    Input,
+    Manifest,
+    Outputs,
+    Parity,
+    Training,
+)
 
 # Of one number x it makes the label 1 where x > 0, and the probabilities 0.25 and 0.75 the other way round.
 NODES = [

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-import export
-import server
+from unpickled import export, server
 
 # Bottom up: a module imports only from those before it.
 ORDER = [
@@ -76,8 +75,8 @@ def test_imports_run_one_way(path):
     """A module of the server imports from modules below it only."""
     below = ORDER[: ORDER.index(module(path))]
     for target in imports(SERVER[path]):
-        if target.startswith("server."):
-            name = target.removeprefix("server.")
+        if target.startswith("unpickled.server."):
+            name = target.removeprefix("unpickled.server.")
             assert any(f"{name}.".startswith(f"{one}.") for one in below), f"{path} imports {target}"
 
 
@@ -86,7 +85,7 @@ def test_every_module_has_a_place():
     assert sorted(map(module, MODULES)) == sorted(ORDER)
     assert imports(SERVER["server/errors.py"]) <= {"collections.abc.Mapping", "typing.ClassVar"}
     packages = {path: imports(SERVER[path]) for path in SERVER if path not in MODULES}
-    assert packages.pop("server/__init__.py") >= {"server.app", "server.config.Config"}
+    assert packages.pop("server/__init__.py") >= {"unpickled.server.app", "unpickled.server.config.Config"}
     assert not any(packages.values())
 
 
@@ -121,7 +120,6 @@ def is_msgspec_json(node: ast.AST) -> bool:
 def test_the_server_stands_alone():
     """server/ imports neither export/ nor anything of training, and never unpickles."""
     foreign = {
-        "export",
         "benchmarks",
         "sklearn",
         "skl2onnx",
@@ -134,13 +132,14 @@ def test_the_server_stands_alone():
     }
     for path, tree in SERVER.items():
         assert not roots(tree) & foreign, path
+        assert not any(name.startswith("unpickled.export") for name in imports(tree)), path
 
 
 def test_what_export_takes_from_the_server():
     """export/ shares the contract, the errors and the loader, nothing of HTTP."""
     shared = {"artifact", "errors", "model", "signature"}
     for path, tree in EXPORT.items():
-        taken = {name.split(".")[1] for name in imports(tree) if name.startswith("server.")}
+        taken = {name.split(".")[2] for name in imports(tree) if name.startswith("unpickled.server.")}
         assert taken <= shared, path
         assert not roots(tree) & {"flask", "granian", "orjson", "benchmarks"}, path
 
@@ -148,8 +147,9 @@ def test_what_export_takes_from_the_server():
 def test_benchmarks_import_neither():
     """Benchmarks speak HTTP to processes; only the stages of a request are measured inside the server."""
     for path, tree in BENCHMARKS.items():
-        foreign = {"export"} if path == "benchmarks/stages.py" else {"server", "export"}
-        assert not roots(tree) & foreign, path
+        allowed = {"unpickled.server"} if path == "benchmarks/stages.py" else set()
+        used = {".".join(name.split(".")[:2]) for name in imports(tree) if name.startswith("unpickled.")}
+        assert used <= allowed, path
 
 
 def test_settings_have_one_reader():
@@ -191,7 +191,7 @@ def test_third_parties_are_declared():
         "prometheus-client",
         "tomlkit",
     }
-    known = {name.replace("-", "_") for name in declared} | {"server", "werkzeug"} | sys.stdlib_module_names
+    known = {name.replace("-", "_") for name in declared} | {"unpickled", "werkzeug"} | sys.stdlib_module_names
     for path, tree in SERVER.items():
         assert roots(tree) <= known, path
     text = Path(ROOT / "setup.cfg").read_text("utf-8")

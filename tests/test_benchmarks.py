@@ -289,8 +289,8 @@ def test_formats_in_the_readme():
 @pytest.mark.parametrize("model", ["forest", "people"])
 def test_stages_of_every_kind_of_model(models, model):
     """Models with gaps, and with categories and text labels, have stages too."""
-    from server import Config
-    from server.lifecycle.repository import Repository
+    from unpickled.server import Config
+    from unpickled.server.lifecycle.repository import Repository
 
     found = stages.measure(Repository(Config(models=str(models.path))), model, rounds=2)
     assert list(found) == list(stages.MEANING)

@@ -12,8 +12,8 @@ import yaml
 from conftest import FLOWER, FLOWERS, PERSON, ROOT, SPECIES, free_port, serving, shelve
 from handmade import embed, graph, store
 
-from server import Config, create_app
-from server.artifact import Feature, Input
+from unpickled.server import Config, create_app
+from unpickled.server.artifact import Feature, Input
 
 OTHER = [6.7, 3.0, 5.2, 2.3]
 ROWS = [FLOWER, OTHER]

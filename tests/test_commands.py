@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from server.__main__ import main
-from server.commands import revision
-from server.lifecycle import history, serving
-from server.lifecycle.serving import Serving, Shadowing
+from unpickled.server.__main__ import main
+from unpickled.server.commands import revision
+from unpickled.server.lifecycle import history, serving
+from unpickled.server.lifecycle.serving import Serving, Shadowing
 
 # A file of somebody who thinks while writing.
 WRITTEN = """\

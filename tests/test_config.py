@@ -6,9 +6,9 @@ import pytest
 from conftest import FLOWER, serving
 from msgspec import structs
 
-from server import Config, config, create_app
-from server.config import FIELDS, Provider
-from server.errors import ConfigError, ProviderError
+from unpickled.server import Config, config, create_app
+from unpickled.server.config import FIELDS, Provider
+from unpickled.server.errors import ConfigError, ProviderError
 
 # Every setting with a value that is not its default: as a flag, in TOML, and as it should arrive.
 VALUES = {

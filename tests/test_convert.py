@@ -56,11 +56,11 @@ from sklearn.preprocessing import (
 from sklearn.svm import SVC, LinearSVC, NuSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from export.convert import Conversion, convert
-from export.thresholds import near
-from export.trees import Tree, before_scaling
-from server.artifact import MISSING_CATEGORY
-from server.errors import ConversionError
+from unpickled.export.convert import Conversion, convert
+from unpickled.export.thresholds import near
+from unpickled.export.trees import Tree, before_scaling
+from unpickled.server.artifact import MISSING_CATEGORY
+from unpickled.server.errors import ConversionError
 
 Array = npt.NDArray[Any]
 

@@ -15,8 +15,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from export import export_pipeline
-from server import Config, create_app
+from unpickled.export import export_pipeline
+from unpickled.server import Config, create_app
 
 HEADER = ",".join(FLOWERS)
 TABLE = f"{HEADER}\r\n5.1,3.5,1.4,0.2\r\n6.7,3.0,5.2,2.3\r\n"

@@ -8,7 +8,7 @@ from conftest import FLOWER, FLOWERS
 from handmade import NODES, embed, graph, store
 from onnx import helper
 
-from server import Config, create_app
+from unpickled.server import Config, create_app
 
 FORMS = ("features", "instances")
 RECORD = dict(zip(FLOWERS, FLOWER, strict=True))

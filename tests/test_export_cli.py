@@ -14,9 +14,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from export.__main__ import main
-from export.publish import KEEPS_ROWS
-from server.model import load
+from unpickled.export.__main__ import main
+from unpickled.export.publish import KEEPS_ROWS
+from unpickled.server.model import load
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from test_errors import INVALID, MALFORMED, TWICE, WRONG_NUMBERS
 
-from server import Config, create_app
-from server.errors import RequestError
-from server.protocols.native import Native
-from server.protocols.prediction import Predictor
-from server.protocols.rows import Reader
+from unpickled.server import Config, create_app
+from unpickled.server.errors import RequestError
+from unpickled.server.protocols.native import Native
+from unpickled.server.protocols.prediction import Predictor
+from unpickled.server.protocols.rows import Reader
 
 RECORD = dict(zip(FLOWERS, FLOWER, strict=True))
 PATHS = ["/predict", "/models/iris/predict", "/models/people/predict", "/models/forest/versions/1/predict"]

@@ -16,15 +16,15 @@ import pytest
 import tomlkit
 from conftest import ROOT
 
-from server.lifecycle import history, serving
-from server.lifecycle.history import Record
-from server.lifecycle.serving import Shadowing
+from unpickled.server.lifecycle import history, serving
+from unpickled.server.lifecycle.history import Record
+from unpickled.server.lifecycle.serving import Shadowing
 
 # Appends one record after the other until it is killed.
 WRITER = """
 import sys
 from pathlib import Path
-from server.lifecycle import history
+from unpickled.server.lifecycle import history
 for number in range(10**9):
     record = history.Record(at="now", by="x" * 100_000, traffic={str(number): 1.0})
     history.append(Path(sys.argv[1]), record)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import FLOWER, eventually, shelve
 
-from server import Config, create_app
-from server.lifecycle import history, serving
+from unpickled.server import Config, create_app
+from unpickled.server.lifecycle import history, serving
 
 BODY = {"features": FLOWER}
 
@@ -223,7 +223,7 @@ def test_a_served_version_changes_content(models, home):
 def test_content_counts_not_times(home, monkeypatch):
     """A change that leaves inode, size and times as they were is found by its content."""
     app = serve(home.parent)
-    monkeypatch.setattr("server.lifecycle.versions._stamp_of", lambda status: (1, 1, 1, 1))
+    monkeypatch.setattr("unpickled.server.lifecycle.versions._stamp_of", lambda status: (1, 1, 1, 1))
     look(app)
     shutil.copy(home / "1" / "model.onnx", home / "2" / "model.onnx")
     look(app)

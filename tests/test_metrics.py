@@ -14,12 +14,12 @@ from flask import Flask
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from server import Config
-from server.app import create_app
-from server.metrics import tally
-from server.metrics.counters import Memory
-from server.metrics.exposition import exposition
-from server.metrics.tally import BUCKETS, Tally
+from unpickled.server import Config
+from unpickled.server.app import create_app
+from unpickled.server.metrics import tally
+from unpickled.server.metrics.counters import Memory
+from unpickled.server.metrics.exposition import exposition
+from unpickled.server.metrics.tally import BUCKETS, Tally
 
 PROMTOOL = shutil.which("promtool")
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"

@@ -17,7 +17,7 @@ from conftest import FLOWER, FLOWERS, PERSON, SPECIES, eventually, serving, shel
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from server import Config, create_app
+from unpickled.server import Config, create_app
 
 LENGTH = "Inference-Header-Content-Length"
 FORMS = list(product([True, False], repeat=2))

@@ -17,9 +17,9 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from export import export_pipeline
-from server import Config, create_app
-from server.errors import RequestError
+from unpickled.export import export_pipeline
+from unpickled.server import Config, create_app
+from unpickled.server.errors import RequestError
 
 # No answer but an error: load and unload are not supported. Files are parts of pages.
 UNDOCUMENTED = {

@@ -12,7 +12,7 @@ from conftest import FLOWER, ROOT, serving
 CONSTRAINTS = ["-c", ROOT / "constraints.txt"] if (ROOT / "constraints.txt").exists() else []
 SERVED = (
     "import json, sys\n"
-    "from server import Config, create_app\n"
+    "from unpickled import Config, create_app\n"
     "app = create_app(Config(models=sys.argv[1], default_model='people'))\n"
     "print(json.dumps(sorted(app.extensions['unpickled'].deployments)))"
 )
@@ -50,12 +50,12 @@ def test_nothing_of_training_is_installed(installed):
 
 def test_every_module_is_packaged(installed):
     """The wheel holds all of both packages, and says that they are typed."""
-    code = "import server; print(server.__path__[0])"
-    site = Path(run(installed / "python", "-c", code).strip()).parent
+    code = "import unpickled; print(unpickled.__path__[0])"
+    site = Path(run(installed / "python", "-c", code).strip())
     for package in ("server", "export"):
         expected = {file.relative_to(ROOT) for file in (ROOT / package).rglob("*.py")}
         assert {file.relative_to(site) for file in (site / package).rglob("*.py")} == expected
-        assert (site / package / "py.typed").exists()
+    assert (site / "py.typed").exists()
     for folder in ("monitoring", "kserve", "pages/assets"):
         names = {file.name for file in (ROOT / "server" / folder).iterdir()}
         assert names

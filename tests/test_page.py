@@ -19,8 +19,8 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from export import export_pipeline
-from server.pages.home import prefers_html
+from unpickled.export import export_pipeline
+from unpickled.server.pages.home import prefers_html
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 SCRIPT = "<script>document.title = 'run'</script>"

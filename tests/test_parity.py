@@ -35,11 +35,11 @@ from sklearn.preprocessing import OneHotEncoder, PowerTransformer, StandardScale
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from export.convert import Conversion, convert
-from export.pair import has_neighbors
-from export.parity import check
-from export.thresholds import near
-from server.errors import ParityError
+from unpickled.export.convert import Conversion, convert
+from unpickled.export.pair import has_neighbors
+from unpickled.export.parity import check
+from unpickled.export.thresholds import near
+from unpickled.server.errors import ParityError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

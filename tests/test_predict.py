@@ -11,8 +11,8 @@ from handmade import NODES, embed, graph, store
 from msgspec.structs import replace
 from onnx import helper
 
-from server import Config, create_app
-from server.artifact import Feature, Golden, Input
+from unpickled.server import Config, create_app
+from unpickled.server.artifact import Feature, Golden, Input
 
 
 def post(client, document, path="/predict"):

@@ -25,10 +25,17 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEnc
 from sklearn.svm import SVC, NuSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from export import ConversionError, DataError, ExportError, ParityError, QualityError, export_pipeline
-from export.publish import KEEPS_ROWS, _explained, _keeps_rows
-from server import artifact
-from server.errors import ArtifactError
+from unpickled.export import (
+    ConversionError,
+    DataError,
+    ExportError,
+    ParityError,
+    QualityError,
+    export_pipeline,
+)
+from unpickled.export.publish import KEEPS_ROWS, _explained, _keeps_rows
+from unpickled.server import artifact
+from unpickled.server.errors import ArtifactError
 
 X, Y = load_iris(return_X_y=True)
 NAMES = ["a", "b", "c", "d"]
@@ -38,7 +45,7 @@ SCRIPT = """
 import os, resource, signal, sys
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
-from export import ExportError, export_pipeline
+from unpickled.export import ExportError, export_pipeline
 X, y = load_iris(return_X_y=True)
 pipeline = LogisticRegression(max_iter=1000).fit(X, y)
 models = sys.argv[1]
@@ -227,7 +234,7 @@ def test_an_interrupted_write_leaves_no_folder(tmp_path, fault):
     """Ctrl-C and a full disk in the middle of writing: what the export made is gone, what was there stays."""
     stop = f"""
 import errno
-import export.publish as publish
+from unpickled.export import publish
 def write(path, payload):
     path.write_bytes(payload[:100])
     if {fault!r} == "full":

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from conftest import BIN, FLOWERS, ROOT, copied, end, environment, eventually, free_port, serving
 
-from server import Config, config
-from server.lifecycle import serving as serving_file
+from unpickled.server import Config, config
+from unpickled.server.lifecycle import serving as serving_file
 
 README = (ROOT / "README.md").read_text()
 

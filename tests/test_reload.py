@@ -16,8 +16,8 @@ import pytest
 from conftest import FLOWER, PATIENCE, Serving, eventually, serving, shelve
 from prometheus_client.parser import text_string_to_metric_families
 
-from server.commands import cli
-from server.lifecycle import history
+from unpickled.server.commands import cli
+from unpickled.server.lifecycle import history
 
 BODY = json.dumps({"features": FLOWER})
 WORKERS = ("--workers", "2")

@@ -517,7 +517,7 @@ def test_another_wsgi_server(models, tmp_path):
         sys.executable,
         "-m",
         "gunicorn",
-        "server:create_app()",
+        "unpickled.server:create_app()",
         "--threads",
         "4",
         "--bind",

@@ -5,10 +5,10 @@ import os
 import msgspec
 import pytest
 
-from server.artifact import Feature
-from server.errors import ServingError
-from server.lifecycle import serving
-from server.lifecycle.serving import Serving, Shadowing
+from unpickled.server.artifact import Feature
+from unpickled.server.errors import ServingError
+from unpickled.server.lifecycle import serving
+from unpickled.server.lifecycle.serving import Serving, Shadowing
 
 FULL = """
 load = [2, 5]

@@ -18,10 +18,10 @@ from conftest import FLOWER, PATIENCE, PERSON, ROOT, eventually
 from msgspec.structs import replace
 from onnx import helper
 
-from server import model
-from server.lifecycle.versions import Served
-from server.metrics.counters import Memory
-from server.metrics.shadow import (
+from unpickled.server import model
+from unpickled.server.lifecycle.versions import Served
+from unpickled.server.metrics.counters import Memory
+from unpickled.server.metrics.shadow import (
     BOUNDS,
     BUCKETS,
     DIFFERENT,
@@ -44,10 +44,10 @@ LOGARITHM = [
 BUSY = """
 import sys, time
 from pathlib import Path
-from server import model
-from server.metrics.counters import Memory
-from server.metrics.shadow import Shadow
-from server.lifecycle.versions import Served
+from unpickled.server import model
+from unpickled.server.metrics.counters import Memory
+from unpickled.server.metrics.shadow import Shadow
+from unpickled.server.lifecycle.versions import Served
 data = Path(sys.argv[1]).read_bytes()
 one, two = [
     Served(name="iris", version=version, model=model.load(data), sha256="", size=0, load_seconds=0.0)

@@ -22,7 +22,7 @@ import requests
 from conftest import FLOWER, FLOWERS, PATIENCE, Serving, eventually, serving, shelve
 from prometheus_client.parser import text_string_to_metric_families
 
-from server import Config, create_app
+from unpickled.server import Config, create_app
 
 KIND = {"Content-Type": "application/x-ndjson"}
 LINE = json.dumps({"features": FLOWER}).encode()

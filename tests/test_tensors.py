@@ -13,14 +13,14 @@ from handmade import embed, graph, store
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server import Config, create_app
-from server.artifact import Feature, Input
-from server.errors import InvalidInput, RequestError
-from server.model import load
-from server.protocols.oip import request as requests
-from server.protocols.oip import tensors
-from server.protocols.oip.tensors import DTYPES, Tensor
-from server.signature import Rows
+from unpickled.server import Config, create_app
+from unpickled.server.artifact import Feature, Input
+from unpickled.server.errors import InvalidInput, RequestError
+from unpickled.server.model import load
+from unpickled.server.protocols.oip import request as requests
+from unpickled.server.protocols.oip import tensors
+from unpickled.server.protocols.oip.tensors import DTYPES, Tensor
+from unpickled.server.signature import Rows
 
 LENGTH = "Inference-Header-Content-Length"
 # More than an hour at a gigabyte a second, were any of it believed.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import FLOWER, FLOWERS, PERSON, SPECIES, shelve
 
-from server import Config, create_app
+from unpickled.server import Config, create_app
 
 PREDICT = "/v1/models/iris:predict"
 OTHER = [6.7, 3.0, 5.2, 2.3]

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, log_loss, precision_recall_fscore_support
 
-from export import data
-from export.train import CLASSIFIERS, SCALERS, build, measure, require, train
-from server.errors import DataError, QualityError
+from unpickled.export import data
+from unpickled.export.train import CLASSIFIERS, SCALERS, build, measure, require, train
+from unpickled.server.errors import DataError, QualityError
 
 ROWS = 120
 

@@ -6,12 +6,12 @@ raise ServingError where there is no such version, it fails, or the change makes
 
 from msgspec.structs import replace
 
-from server.commands import tables
-from server.errors import ArtifactError, ServingError
-from server.lifecycle import deployment, history, serving
-from server.lifecycle.deployment import Deployment, Shelf
-from server.lifecycle.history import Record
-from server.lifecycle.serving import STABLE, Serving, Shadowing
+from unpickled.server.commands import tables
+from unpickled.server.errors import ArtifactError, ServingError
+from unpickled.server.lifecycle import deployment, history, serving
+from unpickled.server.lifecycle.deployment import Deployment, Shelf
+from unpickled.server.lifecycle.history import Record
+from unpickled.server.lifecycle.serving import STABLE, Serving, Shadowing
 
 Change = tuple[Serving, str]
 

@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import tomlkit
 
-from server.errors import ServingError
-from server.lifecycle import deployment, history, serving
-from server.lifecycle.deployment import Deployment
-from server.lifecycle.history import Record
-from server.lifecycle.serving import Serving
+from unpickled.server.errors import ServingError
+from unpickled.server.lifecycle import deployment, history, serving
+from unpickled.server.lifecycle.deployment import Deployment
+from unpickled.server.lifecycle.history import Record
+from unpickled.server.lifecycle.serving import Serving
 
 # What a file need not say.
 _LEFT_OUT: tuple[Any, ...] = ([], {}, None, "newest")

@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
-from server import artifact
-from server.artifact import FILE, Feature, Manifest
-from server.errors import ArtifactError
-from server.lifecycle import history, serving
-from server.lifecycle.deployment import Deployment, Shelf
-from server.lifecycle.disk import opened
-from server.lifecycle.history import Record
+from unpickled.server import artifact
+from unpickled.server.artifact import FILE, Feature, Manifest
+from unpickled.server.errors import ArtifactError
+from unpickled.server.lifecycle import history, serving
+from unpickled.server.lifecycle.deployment import Deployment, Shelf
+from unpickled.server.lifecycle.disk import opened
+from unpickled.server.lifecycle.history import Record
 
 # Records of the history that are shown.
 RECENT = 10

@@ -10,13 +10,13 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from server.artifact import FILE, NAME, Feature
-from server.config import Config
-from server.errors import ArtifactError, ConfigError, ServingError
-from server.lifecycle import history, serving
-from server.lifecycle.history import Record
-from server.lifecycle.serving import Serving, Shadowing
-from server.lifecycle.versions import Served, Versions
+from unpickled.server.artifact import FILE, NAME, Feature
+from unpickled.server.config import Config
+from unpickled.server.errors import ArtifactError, ConfigError, ServingError
+from unpickled.server.lifecycle import history, serving
+from unpickled.server.lifecycle.history import Record
+from unpickled.server.lifecycle.serving import Serving, Shadowing
+from unpickled.server.lifecycle.versions import Served, Versions
 
 logger = logging.getLogger("unpickled")
 

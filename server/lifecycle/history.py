@@ -12,10 +12,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from server.errors import ServingError
-from server.lifecycle import serving
-from server.lifecycle.disk import opened
-from server.lifecycle.serving import STABLE, Count, Serving, Shadowing, Version
+from unpickled.server.errors import ServingError
+from unpickled.server.lifecycle import serving
+from unpickled.server.lifecycle.disk import opened
+from unpickled.server.lifecycle.serving import STABLE, Count, Serving, Shadowing, Version
 
 FILE = "history.jsonl"
 # Locked by whoever changes a model. It is empty, and a file, as network file systems lock only what is

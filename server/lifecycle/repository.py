@@ -8,12 +8,12 @@ served on by those that have it in memory.
 import logging
 from pathlib import Path
 
-from server.config import Config
-from server.errors import ConfigError, NotReady, UnknownModel
-from server.lifecycle import disk
-from server.lifecycle.deployment import Deployment, Shelf
-from server.lifecycle.serving import VERSION
-from server.lifecycle.versions import Served
+from unpickled.server.config import Config
+from unpickled.server.errors import ConfigError, NotReady, UnknownModel
+from unpickled.server.lifecycle import disk
+from unpickled.server.lifecycle.deployment import Deployment, Shelf
+from unpickled.server.lifecycle.serving import VERSION
+from unpickled.server.lifecycle.versions import Served
 
 logger = logging.getLogger("unpickled")
 

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from server.artifact import Feature
-from server.config import hint
-from server.errors import ServingError
-from server.lifecycle.disk import opened
+from unpickled.server.artifact import Feature
+from unpickled.server.config import hint
+from unpickled.server.errors import ServingError
+from unpickled.server.lifecycle.disk import opened
 
 FILE = "serving.toml"
 # The label that answers plain /predict where there is no traffic.

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import msgspec
 
-from server import model
-from server.artifact import FILE
-from server.config import Config
-from server.errors import ArtifactError, ProviderError
-from server.lifecycle import disk
-from server.lifecycle.serving import VERSION
-from server.model import Model
+from unpickled.server import model
+from unpickled.server.artifact import FILE
+from unpickled.server.config import Config
+from unpickled.server.errors import ArtifactError, ProviderError
+from unpickled.server.lifecycle import disk
+from unpickled.server.lifecycle.serving import VERSION
+from unpickled.server.model import Model
 
 logger = logging.getLogger("unpickled")
 

@@ -12,11 +12,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from server.lifecycle.deployment import Deployment
-from server.lifecycle.repository import Repository
-from server.metrics import shadow
-from server.metrics.counters import Key, Memory
-from server.metrics.tally import BUCKETS, CLASS, OF_VERSIONS, PHASE, PHASES, SECONDS, outdated
+from unpickled.server.lifecycle.deployment import Deployment
+from unpickled.server.lifecycle.repository import Repository
+from unpickled.server.metrics import shadow
+from unpickled.server.metrics.counters import Key, Memory
+from unpickled.server.metrics.tally import BUCKETS, CLASS, OF_VERSIONS, PHASE, PHASES, SECONDS, outdated
 
 # Values of a metric's labels, in their order -> what it measures.
 _Totals = Mapping[tuple[str, ...], float]

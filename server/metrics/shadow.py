@@ -13,12 +13,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from server.errors import InvalidInput
-from server.lifecycle.versions import Served
-from server.metrics.counters import Block, Numbers
-from server.metrics.tally import Labels
-from server.model import Model
-from server.signature import Feeds, Row
+from unpickled.server.errors import InvalidInput
+from unpickled.server.lifecycle.versions import Served
+from unpickled.server.metrics.counters import Block, Numbers
+from unpickled.server.metrics.tally import Labels
+from unpickled.server.model import Model
+from unpickled.server.signature import Feeds, Row
 
 logger = logging.getLogger("unpickled")
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from server.metrics.counters import Block, Key, Numbers
+from unpickled.server.metrics.counters import Block, Key, Numbers
 
 # One per row.
 Labels = Sequence[int | str] | npt.NDArray[Any]

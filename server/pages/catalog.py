@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from server.answer import Answer, Environ, document
-from server.lifecycle.deployment import Deployment
-from server.lifecycle.repository import Repository
-from server.lifecycle.versions import Served
-from server.page import Page
+from unpickled.server.answer import Answer, Environ, document
+from unpickled.server.lifecycle.deployment import Deployment
+from unpickled.server.lifecycle.repository import Repository
+from unpickled.server.lifecycle.versions import Served
+from unpickled.server.page import Page
 
 _ROUTES = {
     "POST /predict": "predict with the default model",

@@ -4,10 +4,10 @@ from importlib.metadata import distribution
 from importlib.resources import files
 from pathlib import Path
 
-from server.answer import Answer, Environ
-from server.errors import UnknownPath
-from server.page import Page
-from server.pages.files import File
+from unpickled.server.answer import Answer, Environ
+from unpickled.server.errors import UnknownPath
+from unpickled.server.page import Page
+from unpickled.server.pages.files import File
 
 _OWN = ("docs.css", "docs.js")
 _SWAGGER = ("swagger-ui.css", "swagger-ui-bundle.js")
@@ -15,7 +15,7 @@ _SWAGGER = ("swagger-ui.css", "swagger-ui-bundle.js")
 
 def pages() -> list[Page]:
     """GET /docs and the files that it is made of."""
-    assets = files("server.pages") / "assets"
+    assets = files("unpickled.server.pages") / "assets"
     page = File("docs.html", (assets / "docs.html").read_bytes)
     parts = {name: File(name, (assets / name).read_bytes) for name in _OWN}
     parts |= {name: File(name, (_swagger() / name).read_bytes) for name in _SWAGGER}

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from server.answer import Answer, Environ, document
-from server.lifecycle.repository import Repository
-from server.page import Page
+from unpickled.server.answer import Answer, Environ, document
+from unpickled.server.lifecycle.repository import Repository
+from unpickled.server.page import Page
 
 
 def pages(repository: Repository) -> list[Page]:

@@ -6,13 +6,13 @@ told as text.
 
 from importlib.resources import files
 
-from server.accept import qualities
-from server.answer import Answer, Environ, document
-from server.errors import UnknownPath
-from server.lifecycle.repository import Repository
-from server.page import Page
-from server.pages.catalog import overview
-from server.pages.files import File
+from unpickled.server.accept import qualities
+from unpickled.server.answer import Answer, Environ, document
+from unpickled.server.errors import UnknownPath
+from unpickled.server.lifecycle.repository import Repository
+from unpickled.server.page import Page
+from unpickled.server.pages.catalog import overview
+from unpickled.server.pages.files import File
 
 _PARTS = (
     "home.css",
@@ -36,7 +36,7 @@ _VARY = ("Vary", "Accept")
 
 def pages(repository: Repository) -> list[Page]:
     """GET / as HTML for browsers and as JSON for everybody else, and GET /assets/<file>."""
-    assets = files("server.pages") / "assets"
+    assets = files("unpickled.server.pages") / "assets"
     home = File("home.html", (assets / "home.html").read_bytes)
     parts = {name: File(name, (assets / name).read_bytes) for name in _PARTS}
 

@@ -1,12 +1,12 @@
 """What Prometheus scrapes."""
 
-from server.answer import Answer, Environ
-from server.endpoint import in_flight
-from server.lifecycle.repository import Repository
-from server.metrics import tally
-from server.metrics.counters import Block, Memory
-from server.metrics.exposition import exposition
-from server.page import Page
+from unpickled.server.answer import Answer, Environ
+from unpickled.server.endpoint import in_flight
+from unpickled.server.lifecycle.repository import Repository
+from unpickled.server.metrics import tally
+from unpickled.server.metrics.counters import Block, Memory
+from unpickled.server.metrics.exposition import exposition
+from unpickled.server.page import Page
 
 
 def pages(repository: Repository, memory: Memory, block: Block) -> list[Page]:

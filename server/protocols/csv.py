@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from server import accept, body
-from server.answer import OPTIONS, Environ, dumps
-from server.artifact import Feature
-from server.errors import InvalidInput, UnsupportedMedia
-from server.protocols.prediction import Labels, Outcome, Predictor, Scores
-from server.signature import Column, Row, Rows
+from unpickled.server import accept, body
+from unpickled.server.answer import OPTIONS, Environ, dumps
+from unpickled.server.artifact import Feature
+from unpickled.server.errors import InvalidInput, UnsupportedMedia
+from unpickled.server.protocols.prediction import Labels, Outcome, Predictor, Scores
+from unpickled.server.signature import Column, Row, Rows
 
 KIND = "text/csv"
 _JSON = "application/json"

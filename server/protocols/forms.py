@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from server.body import Members
-from server.errors import InvalidInput
-from server.protocols.prediction import Predictor
-from server.protocols.rows import Reader
-from server.signature import Row
+from unpickled.server.body import Members
+from unpickled.server.errors import InvalidInput
+from unpickled.server.protocols.prediction import Predictor
+from unpickled.server.protocols.rows import Reader
+from unpickled.server.signature import Row
 
 _SPLIT = frozenset({"columns", "index", "data"})
 

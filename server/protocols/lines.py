@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice, repeat, takewhile
 from typing import Any
 
-from server import body
-from server.answer import Environ
-from server.errors import BodyTimeout, InvalidInput
-from server.places import PLACES, Place
+from unpickled.server import body
+from unpickled.server.answer import Environ
+from unpickled.server.errors import BodyTimeout, InvalidInput
+from unpickled.server.places import PLACES, Place
 
 # Bytes read at a time where the length is announced, expanded at a time, and answered at a time, roughly.
 BLOCK = 64 * 1024

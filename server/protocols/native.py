@@ -16,12 +16,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from server.answer import OPTIONS, Environ, dumps
-from server.body import Members
-from server.errors import InvalidInput
-from server.protocols.prediction import Outcome, Predictor, refuse_not_finite
-from server.protocols.rows import REFUSALS, Reader
-from server.signature import Row
+from unpickled.server.answer import OPTIONS, Environ, dumps
+from unpickled.server.body import Members
+from unpickled.server.errors import InvalidInput
+from unpickled.server.protocols.prediction import Outcome, Predictor, refuse_not_finite
+from unpickled.server.protocols.rows import REFUSALS, Reader
+from unpickled.server.signature import Row
 
 _EXAMPLE = '{"features": [...]}, {"feature name": value, ...} or {"instances": [...]}'
 

@@ -13,15 +13,15 @@ import codecs
 from collections.abc import Iterator
 from time import perf_counter
 
-from server import body
-from server.answer import Answer, Environ, failure
-from server.errors import BodyTooLarge, RequestError
-from server.lifecycle.versions import Served
-from server.metrics.shadow import Shadow
-from server.metrics.tally import Tally
-from server.places import PLACES
-from server.protocols.lines import BLOCK, Batch, Line, Lines
-from server.protocols.prediction import Predict
+from unpickled.server import body
+from unpickled.server.answer import Answer, Environ, failure
+from unpickled.server.errors import BodyTooLarge, RequestError
+from unpickled.server.lifecycle.versions import Served
+from unpickled.server.metrics.shadow import Shadow
+from unpickled.server.metrics.tally import Tally
+from unpickled.server.places import PLACES
+from unpickled.server.protocols.lines import BLOCK, Batch, Line, Lines
+from unpickled.server.protocols.prediction import Predict
 
 MEDIA = ("application/x-ndjson", "application/jsonl", "application/jsonlines")
 

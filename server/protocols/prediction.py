@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from server.answer import Environ, dumps
-from server.errors import InferenceFailed, InvalidInput, TooManyRows
-from server.model import Model
-from server.signature import Feeds, Row
+from unpickled.server.answer import Environ, dumps
+from unpickled.server.errors import InferenceFailed, InvalidInput, TooManyRows
+from unpickled.server.model import Model
+from unpickled.server.signature import Feeds, Row
 
 Document = dict[str, Any]
 Item = TypeVar("Item")

@@ -19,19 +19,19 @@ from typing import Any
 
 import numpy as np
 
-from server import accept, body
-from server.answer import OPTIONS, Answer, Environ, document, dumps
-from server.body import Members
-from server.errors import InvalidInput, MalformedJSON, UnsupportedMedia
-from server.lifecycle.repository import Repository
-from server.page import Page
-from server.protocols import csv
-from server.protocols.csv import Csv
-from server.protocols.forms import chosen, is_form, split
-from server.protocols.native import Native
-from server.protocols.prediction import Outcome, Predictor
-from server.protocols.rows import Reader
-from server.signature import Row
+from unpickled.server import accept, body
+from unpickled.server.answer import OPTIONS, Answer, Environ, document, dumps
+from unpickled.server.body import Members
+from unpickled.server.errors import InvalidInput, MalformedJSON, UnsupportedMedia
+from unpickled.server.lifecycle.repository import Repository
+from unpickled.server.page import Page
+from unpickled.server.protocols import csv
+from unpickled.server.protocols.csv import Csv
+from unpickled.server.protocols.forms import chosen, is_form, split
+from unpickled.server.protocols.native import Native
+from unpickled.server.protocols.prediction import Outcome, Predictor
+from unpickled.server.protocols.rows import Reader
+from unpickled.server.signature import Row
 
 _JSON = "application/json"
 # What clients that say nothing of JSON call it.

@@ -7,11 +7,20 @@ rows, and of more in words.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from server.answer import dumps
-from server.pages.openapi import patterns
-from server.pages.openapi.documents import COUNT, JSON, TEXT
-from server.pages.openapi.schemas import Schema, Schemas, array, either, exactly, members, only, visible
-from server.protocols import csv, ndjson
+from unpickled.server.answer import dumps
+from unpickled.server.pages.openapi import patterns
+from unpickled.server.pages.openapi.documents import COUNT, JSON, TEXT
+from unpickled.server.pages.openapi.schemas import (
+    Schema,
+    Schemas,
+    array,
+    either,
+    exactly,
+    members,
+    only,
+    visible,
+)
+from unpickled.server.protocols import csv, ndjson
 
 # Media type -> OpenAPI's description of a body.
 Content = dict[str, dict[str, Any]]

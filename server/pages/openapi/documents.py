@@ -7,11 +7,11 @@ from typing import Any
 
 from msgspec.json import schema_components
 
-from server.answer import JSON as _JSON
-from server.artifact import Manifest
-from server.errors import RequestError
-from server.model import Placement
-from server.pages.openapi.schemas import Schema, array, either, members
+from unpickled.server.answer import JSON as _JSON
+from unpickled.server.artifact import Manifest
+from unpickled.server.errors import RequestError
+from unpickled.server.model import Placement
+from unpickled.server.pages.openapi.schemas import Schema, array, either, members
 
 JSON = _JSON[1]
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from server.config import Config
-from server.lifecycle.deployment import Deployment
-from server.pages.openapi.documents import JSON, TEXT, TRUTH, ref
-from server.pages.openapi.schemas import Schema, array, members
+from unpickled.server.config import Config
+from unpickled.server.lifecycle.deployment import Deployment
+from unpickled.server.pages.openapi.documents import JSON, TEXT, TRUTH, ref
+from unpickled.server.pages.openapi.schemas import Schema, array, members
 
 Operation = dict[str, Any]
 

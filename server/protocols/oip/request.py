@@ -5,11 +5,11 @@ from typing import Any
 
 import msgspec
 
-from server import body
-from server.body import Members
-from server.errors import InvalidInput
-from server.protocols.oip.tensors import BYTES, DTYPES, LONGEST, Tensor
-from server.protocols.rows import REFUSALS
+from unpickled.server import body
+from unpickled.server.body import Members
+from unpickled.server.errors import InvalidInput
+from unpickled.server.protocols.oip.tensors import BYTES, DTYPES, LONGEST, Tensor
+from unpickled.server.protocols.rows import REFUSALS
 
 _EXAMPLE = '{"inputs": [{"name": ..., "shape": [rows, columns], "datatype": "FP64", "data": [...]}]}'
 _KNOWN = {*DTYPES, BYTES}

@@ -7,16 +7,16 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from typing import Any
 
-from server import body
-from server.answer import Answer, Environ, document
-from server.body import Members
-from server.errors import InvalidInput, NotReady, NotSupported
-from server.lifecycle.deployment import Deployment
-from server.lifecycle.repository import Repository
-from server.lifecycle.serving import VERSION
-from server.lifecycle.versions import Served
-from server.page import Page
-from server.protocols.oip import tensors
+from unpickled.server import body
+from unpickled.server.answer import Answer, Environ, document
+from unpickled.server.body import Members
+from unpickled.server.errors import InvalidInput, NotReady, NotSupported
+from unpickled.server.lifecycle.deployment import Deployment
+from unpickled.server.lifecycle.repository import Repository
+from unpickled.server.lifecycle.serving import VERSION
+from unpickled.server.lifecycle.versions import Served
+from unpickled.server.page import Page
+from unpickled.server.protocols.oip import tensors
 
 # Not model_repository, of which there is the index only.
 _EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "statistics"]

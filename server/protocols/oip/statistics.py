@@ -6,13 +6,13 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 import time
 from typing import Any
 
-from server.answer import Answer, Environ, document
-from server.lifecycle.repository import Repository
-from server.lifecycle.versions import Served
-from server.metrics.counters import Key, Memory
-from server.metrics.tally import CLASS, PHASE, SECONDS
-from server.page import Page
-from server.protocols.oip.service import find
+from unpickled.server.answer import Answer, Environ, document
+from unpickled.server.lifecycle.repository import Repository
+from unpickled.server.lifecycle.versions import Served
+from unpickled.server.metrics.counters import Key, Memory
+from unpickled.server.metrics.tally import CLASS, PHASE, SECONDS
+from unpickled.server.page import Page
+from unpickled.server.protocols.oip.service import find
 
 # What stands in inference_stats for reading, decoding, running and encoding: to wait for a body is the
 # nearest to a queue that there is here.
