@@ -21,6 +21,7 @@ lint: .venv/developing  ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
 
 format: .venv/developing  ## let ruff put the code in order
 	@$(BIN)/ruff check --fix .

@@ -19,19 +19,19 @@ from typing import Any
 
 from benchmarks.errors import BenchmarkError
 from unpickled.server import Config
-from unpickled.server.body import read
 from unpickled.server.errors import UnpickledError
-from unpickled.server.fastpath import FastPath
+from unpickled.server.inference.predictor import Predictor
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
-from unpickled.server.metrics.counters import Block, Memory
-from unpickled.server.metrics.tally import Tally
-from unpickled.server.model import Model
+from unpickled.server.message.body import read
+from unpickled.server.model.session import Model
+from unpickled.server.model.signature import PACKING
+from unpickled.server.observe.counters import Block, Memory
+from unpickled.server.observe.tally import Tally
 from unpickled.server.protocols.native import Native
-from unpickled.server.protocols.prediction import Predictor
 from unpickled.server.protocols.rows import Reader
-from unpickled.server.routes import MODEL, Routes
-from unpickled.server.signature import PACKING
+from unpickled.server.serve.fastpath import FastPath
+from unpickled.server.serve.routes import MODEL, Routes
 
 Call = Callable[[Any], object]
 

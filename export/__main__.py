@@ -14,10 +14,10 @@ from typing import Any
 import joblib
 import pandas as pd
 
-from unpickled.export import data
+from unpickled.export.data import files as data
 from unpickled.export.publish import Export, export_pipeline, place
 from unpickled.export.train import CLASSIFIERS, SCALERS, titles, train
-from unpickled.server.artifact import Training
+from unpickled.server.artifact.manifest import Training
 from unpickled.server.errors import ExportError, UnpickledError
 
 DANGER = "Loading a joblib file runs the code in it: convert only files whose origin you trust."

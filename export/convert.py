@@ -27,10 +27,10 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, QuantileTransformer
 from sklearn.utils.validation import check_is_fitted
 
-from unpickled.export import classifiers, ensembles, transformers
+from unpickled.export.data.table import Rows, Table
 from unpickled.export.graph import ML, OPSETS, Answer, Column, Columns, Dtype, Graph, NoRecipe, Tensor
-from unpickled.export.table import Rows, Table
-from unpickled.server.artifact import Feature, Input, Outputs
+from unpickled.export.recipes import classifiers, ensembles, transformers
+from unpickled.server.artifact.manifest import Feature, Input, Outputs
 from unpickled.server.errors import ConversionError, reason
 
 

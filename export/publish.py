@@ -23,13 +23,13 @@ from msgspec.structs import replace
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import FeatureUnion, Pipeline
 
-from unpickled.export import golden as golden_rows
 from unpickled.export.convert import Conversion, convert
-from unpickled.export.parity import check
+from unpickled.export.gate import golden as golden_rows
+from unpickled.export.gate.parity import check
 from unpickled.export.train import measure, require, steps, titles, versions
-from unpickled.server.artifact import FILE, MANIFEST_KEY, NAME, SCHEMA, Manifest, Parity, Training
+from unpickled.server.artifact.manifest import FILE, MANIFEST_KEY, NAME, SCHEMA, Manifest, Parity, Training
 from unpickled.server.errors import ArtifactError, ConversionError, DataError, ExportError, reason
-from unpickled.server.model import Model, load
+from unpickled.server.model.session import Model, load
 
 UNPROVEN = Parity(rows={}, max_difference=0.0, tolerance=0.0, tie_gap=0.0, ties=0)
 

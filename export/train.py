@@ -31,8 +31,8 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
 
-from unpickled.export.data import Dataset, fingerprint
-from unpickled.server.artifact import ClassReport, Curve, Metrics, Training
+from unpickled.export.data.files import Dataset, fingerprint
+from unpickled.server.artifact.manifest import ClassReport, Curve, Metrics, Training
 from unpickled.server.errors import DataError, QualityError
 
 SCALERS: Mapping[str, Callable[[], Any] | None] = {

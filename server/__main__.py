@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # It means to look at the models again; until there is somebody to do so, it is to end nothing.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         # After the settings: --help and a wrong key should not wait for ONNX Runtime.
-        from unpickled.server import http
+        from unpickled.server.process import workers as http
 
         return http.serve(settings)
     except ConfigError as error:

@@ -8,21 +8,22 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import BaseConverter
 
 from unpickled.server import config as settings
-from unpickled.server import errors, routes
-from unpickled.server.accesslog import AccessLog
-from unpickled.server.answer import Answer, failure
+from unpickled.server import errors
 from unpickled.server.config import Config
-from unpickled.server.fastpath import FastPath
 from unpickled.server.lifecycle.repository import Repository
-from unpickled.server.metrics import tally
-from unpickled.server.metrics.counters import Block, Memory
-from unpickled.server.page import Page
-from unpickled.server.pages import catalog, docs, health, home, metrics
+from unpickled.server.message.answer import Answer, failure
+from unpickled.server.message.page import Page
+from unpickled.server.observe import tally
+from unpickled.server.observe.counters import Block, Memory
+from unpickled.server.pages import catalog, docs, health, home, metrics, statistics
+from unpickled.server.pages import inference as service
 from unpickled.server.pages.openapi import document as openapi
 from unpickled.server.protocols import sagemaker, tfserving
-from unpickled.server.protocols.oip import service, statistics
-from unpickled.server.reloader import Reloader
-from unpickled.server.routes import Routes
+from unpickled.server.serve import routes
+from unpickled.server.serve.accesslog import AccessLog
+from unpickled.server.serve.fastpath import FastPath
+from unpickled.server.serve.reloader import Reloader
+from unpickled.server.serve.routes import Routes
 
 
 def create_app(config: Config | None = None, memory: Memory | None = None) -> Flask:

@@ -9,7 +9,7 @@ import onnx
 from msgspec.structs import replace
 from onnx import TensorProto, helper, numpy_helper
 
-from unpickled.server.artifact import (
+from unpickled.server.artifact.manifest import (
     MANIFEST_KEY,
     SCHEMA,
     Feature,

@@ -9,7 +9,7 @@ import pytest
 from conftest import FLOWER, eventually, serving
 from werkzeug.test import Client, create_environ
 
-from unpickled.server.accesslog import AccessLog
+from unpickled.server.serve.accesslog import AccessLog
 
 BODY = json.dumps({"features": FLOWER}).encode()
 

@@ -1,37 +1,23 @@
 """What may import what: the design, held by reading the sources."""
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import BIN, ROOT
 
 from unpickled import export, server
 
-# Bottom up: a module imports only from those before it.
-ORDER = [
-    "errors", "onnxfile", "artifact", "config", "body", "signature", "model", "lifecycle.disk",
-    "lifecycle.serving", "lifecycle.history", "lifecycle.versions", "lifecycle.deployment",
-    "lifecycle.repository", "answer", "accept", "page", "metrics.counters", "metrics.tally",
-    "metrics.shadow", "metrics.exposition", "places", "protocols.prediction", "protocols.rows",
-    "protocols.native", "protocols.forms", "protocols.csv", "protocols.tfserving", "protocols.sagemaker",
-    "protocols.vertex", "protocols.azure", "protocols.oip.tensors", "protocols.oip.request",
-    "protocols.oip.outputs", "protocols.oip.infer", "protocols.oip.service", "protocols.oip.statistics",
-    "protocols.lines", "protocols.ndjson", "endpoint", "traffic", "routes", "fastpath", "accesslog",
-    "reloader", "pages.files", "pages.catalog", "pages.health", "pages.metrics", "pages.openapi.schemas",
-    "pages.openapi.patterns", "pages.openapi.documents", "pages.openapi.bodies", "pages.openapi.operations",
-    "pages.openapi.document", "pages.docs", "pages.home", "app", "banner", "watchdog", "address", "http",
-    "commands.tables", "commands.changes", "commands.revision", "commands.cli", "__main__",
-]  # fmt: skip
 OWNERS = {
     "flask": {"server/__init__.py", "server/app.py"},
     "werkzeug": {"server/app.py"},
-    "granian": {"server/http.py"},
-    "onnxruntime": {"server/model.py"},
-    "orjson": {"server/answer.py"},
+    "granian": {"server/process/workers.py"},
+    "onnxruntime": {"server/model/session.py"},
+    "orjson": {"server/message/answer.py"},
     "flask_swagger_ui": {"server/pages/docs.py"},
-    "prometheus_client": {"server/metrics/exposition.py"},
+    "prometheus_client": {"server/observe/exposition.py"},
     "tomlkit": {"server/commands/revision.py"},
     "skl2onnx": {"export/convert.py"},
 }
@@ -62,30 +48,13 @@ def roots(tree: ast.AST) -> set[str]:
 SERVER, EXPORT, BENCHMARKS = sources("server"), sources("export"), sources("benchmarks")
 
 
-def module(path: str) -> str:
-    """ "lifecycle.serving" for server/lifecycle/serving.py."""
-    return path.removeprefix("server/").removesuffix(".py").replace("/", ".")
-
-
-MODULES = [path for path in SERVER if not path.endswith("__init__.py")]
-
-
-@pytest.mark.parametrize("path", MODULES)
-def test_imports_run_one_way(path):
-    """A module of the server imports from modules below it only."""
-    below = ORDER[: ORDER.index(module(path))]
-    for target in imports(SERVER[path]):
-        if target.startswith("unpickled.server."):
-            name = target.removeprefix("unpickled.server.")
-            assert any(f"{name}.".startswith(f"{one}.") for one in below), f"{path} imports {target}"
-
-
-def test_every_module_has_a_place():
-    """A new file in server/ is given its place in the order above."""
-    assert sorted(map(module, MODULES)) == sorted(ORDER)
+def test_imports_point_down():
+    """Each folder of the server is a floor, in the order of pyproject.toml, and imports from those below."""
+    done = subprocess.run([BIN / "lint-imports", "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
     assert imports(SERVER["server/errors.py"]) <= {"collections.abc.Mapping", "typing.ClassVar"}
-    packages = {path: imports(SERVER[path]) for path in SERVER if path not in MODULES}
-    assert packages.pop("server/__init__.py") >= {"unpickled.server.app", "unpickled.server.config.Config"}
+    packages = {path: imports(tree) for path, tree in SERVER.items() if path.endswith("__init__.py")}
+    del packages["server/__init__.py"]
     assert not any(packages.values())
 
 
@@ -103,9 +72,9 @@ def test_json_is_read_in_few_places():
     """Compiled for what is sound, strictly for what is not, the manifest, and lines of a history."""
     readers = {path for path, tree in SERVER.items() if "json" in roots(tree)}
     compiled = {path for path, tree in SERVER.items() for node in ast.walk(tree) if is_msgspec_json(node)}
-    assert readers == {"server/body.py"}
+    assert readers == {"server/message/body.py"}
     assert compiled == {
-        "server/artifact.py",
+        "server/artifact/manifest.py",
         "server/lifecycle/history.py",
         "server/protocols/rows.py",
         "server/protocols/oip/infer.py",
@@ -137,7 +106,7 @@ def test_the_server_stands_alone():
 
 def test_what_export_takes_from_the_server():
     """export/ shares the contract, the errors and the loader, nothing of HTTP."""
-    shared = {"artifact", "errors", "model", "signature"}
+    shared = {"artifact", "config", "errors", "model"}
     for path, tree in EXPORT.items():
         taken = {name.split(".")[2] for name in imports(tree) if name.startswith("unpickled.server.")}
         assert taken <= shared, path
@@ -156,7 +125,7 @@ def test_settings_have_one_reader():
     """Nobody but the entry points reads the environment."""
     readers = {path for path, tree in SERVER.items() for node in ast.walk(tree) if is_environ(node)}
     # model.py has to say no to ONNX Runtime's telemetry before it is imported.
-    assert readers <= {"server/__main__.py", "server/app.py", "server/model.py"}
+    assert readers <= {"server/__main__.py", "server/app.py", "server/model/session.py"}
 
 
 def is_environ(node: ast.AST) -> bool:
@@ -191,7 +160,9 @@ def test_third_parties_are_declared():
         "prometheus-client",
         "tomlkit",
     }
-    known = {name.replace("-", "_") for name in declared} | {"unpickled", "werkzeug"} | sys.stdlib_module_names
+    known = (
+        {name.replace("-", "_") for name in declared} | {"unpickled", "werkzeug"} | sys.stdlib_module_names
+    )
     for path, tree in SERVER.items():
         assert roots(tree) <= known, path
     text = Path(ROOT / "setup.cfg").read_text("utf-8")

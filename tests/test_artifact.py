@@ -12,9 +12,11 @@ from handmade import MANIFEST, NODES, embed, graph, store
 from msgspec.structs import replace
 from onnx import TensorProto, helper
 
-from unpickled.server import Config, artifact, create_app, model
-from unpickled.server.artifact import Feature, Golden, Outputs
+from unpickled.server import Config, create_app
+from unpickled.server.artifact import manifest as artifact
+from unpickled.server.artifact.manifest import Feature, Golden, Outputs
 from unpickled.server.errors import ArtifactError
+from unpickled.server.model import session as model
 
 FEATURE, GOLDEN, TENSOR = MANIFEST.features[0], MANIFEST.golden, MANIFEST.inputs[0]
 CATEGORY = Feature(name="x", kind="category", missing=False, categories=("a", "b"))

@@ -13,13 +13,13 @@ from conftest import FLOWER, FLOWERS, PERSON, ROOT, SPECIES, free_port, serving,
 from handmade import embed, graph, store
 
 from unpickled.server import Config, create_app
-from unpickled.server.artifact import Feature, Input
+from unpickled.server.artifact.manifest import Feature, Input
 
 OTHER = [6.7, 3.0, 5.2, 2.3]
 ROWS = [FLOWER, OTHER]
 FRAME = pd.DataFrame(ROWS, columns=FLOWERS)
 LINES = "application/jsonlines"
-RUNTIME = yaml.safe_load((ROOT / "server" / "kserve" / "runtime.yaml").read_text("utf-8"))
+RUNTIME = yaml.safe_load((ROOT / "deploy" / "kserve" / "runtime.yaml").read_text("utf-8"))
 
 
 def ask(client, body, path="/invocations", kind="application/json", accept=None):

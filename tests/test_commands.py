@@ -585,5 +585,8 @@ def test_an_answer_that_cannot_be_printed(models):
 
 def test_a_serving_process_does_without():
     """It never loads what only commands need."""
-    code = "import sys, server.app, server.http; sys.exit('tomlkit' in sys.modules)"
+    code = (
+        "import sys, unpickled.server.app, unpickled.server.process.workers\n"
+        "sys.exit('tomlkit' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)

@@ -57,9 +57,9 @@ from sklearn.svm import SVC, LinearSVC, NuSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from unpickled.export.convert import Conversion, convert
-from unpickled.export.thresholds import near
+from unpickled.export.gate.thresholds import near
 from unpickled.export.trees import Tree, before_scaling
-from unpickled.server.artifact import MISSING_CATEGORY
+from unpickled.server.artifact.manifest import MISSING_CATEGORY
 from unpickled.server.errors import ConversionError
 
 Array = npt.NDArray[Any]

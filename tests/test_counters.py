@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from conftest import PATIENCE
 
-from unpickled.server.metrics.counters import Key, Memory
-from unpickled.server.metrics.tally import CLASS, PHASE, Tally
+from unpickled.server.observe.counters import Key, Memory
+from unpickled.server.observe.tally import CLASS, PHASE, Tally
 
 # Python 3.12 warns of forks beside threads, which other tests may have left.
 pytestmark = pytest.mark.filterwarnings("ignore:This process.* is multi-threaded:DeprecationWarning")

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from unpickled.export.__main__ import main
 from unpickled.export.publish import KEEPS_ROWS
-from unpickled.server.model import load
+from unpickled.server.model.session import load
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from test_errors import INVALID, MALFORMED, TWICE, WRONG_NUMBERS
 
 from unpickled.server import Config, create_app
 from unpickled.server.errors import RequestError
+from unpickled.server.inference.predictor import Predictor
 from unpickled.server.protocols.native import Native
-from unpickled.server.protocols.prediction import Predictor
 from unpickled.server.protocols.rows import Reader
 
 RECORD = dict(zip(FLOWERS, FLOWER, strict=True))

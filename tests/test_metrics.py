@@ -16,10 +16,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from unpickled.server import Config
 from unpickled.server.app import create_app
-from unpickled.server.metrics import tally
-from unpickled.server.metrics.counters import Memory
-from unpickled.server.metrics.exposition import exposition
-from unpickled.server.metrics.tally import BUCKETS, Tally
+from unpickled.server.observe import tally
+from unpickled.server.observe.counters import Memory
+from unpickled.server.observe.exposition import exposition
+from unpickled.server.observe.tally import BUCKETS, Tally
 
 PROMTOOL = shutil.which("promtool")
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"

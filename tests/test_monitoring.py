@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
-MONITORING = ROOT / "server" / "monitoring"
-ALERTS = (MONITORING / "alerts.yml").read_text("utf-8")
-DASHBOARD = json.loads((MONITORING / "dashboard.json").read_text("utf-8"))
+DEPLOY = ROOT / "deploy"
+ALERTS = (DEPLOY / "prometheus" / "alerts.yml").read_text("utf-8")
+DASHBOARD = json.loads((DEPLOY / "grafana" / "dashboard.json").read_text("utf-8"))
 SCENES = [ROOT / "tests" / "alerts.yml", ROOT / "tests" / "alerts_slow.yml"]
 PROMTOOL = shutil.which("promtool")
 needs_promtool = pytest.mark.skipif(
@@ -54,7 +54,7 @@ def alerts() -> dict[str, str]:
 @needs_promtool
 def test_rules_are_sound():
     """Prometheus takes the rules, templates included."""
-    promtool("check", "rules", MONITORING / "alerts.yml")
+    promtool("check", "rules", DEPLOY / "prometheus" / "alerts.yml")
 
 
 @needs_promtool

@@ -36,9 +36,9 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from unpickled.export.convert import Conversion, convert
-from unpickled.export.pair import has_neighbors
-from unpickled.export.parity import check
-from unpickled.export.thresholds import near
+from unpickled.export.gate.pair import has_neighbors
+from unpickled.export.gate.parity import check
+from unpickled.export.gate.thresholds import near
 from unpickled.server.errors import ParityError
 
 with warnings.catch_warnings():

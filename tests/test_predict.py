@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from onnx import helper
 
 from unpickled.server import Config, create_app
-from unpickled.server.artifact import Feature, Golden, Input
+from unpickled.server.artifact.manifest import Feature, Golden, Input
 
 
 def post(client, document, path="/predict"):

@@ -34,7 +34,7 @@ from unpickled.export import (
     export_pipeline,
 )
 from unpickled.export.publish import KEEPS_ROWS, _explained, _keeps_rows
-from unpickled.server import artifact
+from unpickled.server.artifact import manifest as artifact
 from unpickled.server.errors import ArtifactError
 
 X, Y = load_iris(return_X_y=True)

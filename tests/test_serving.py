@@ -5,7 +5,7 @@ import os
 import msgspec
 import pytest
 
-from unpickled.server.artifact import Feature
+from unpickled.server.artifact.manifest import Feature
 from unpickled.server.errors import ServingError
 from unpickled.server.lifecycle import serving
 from unpickled.server.lifecycle.serving import Serving, Shadowing

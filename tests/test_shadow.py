@@ -18,10 +18,10 @@ from conftest import FLOWER, PATIENCE, PERSON, ROOT, eventually
 from msgspec.structs import replace
 from onnx import helper
 
-from unpickled.server import model
 from unpickled.server.lifecycle.versions import Served
-from unpickled.server.metrics.counters import Memory
-from unpickled.server.metrics.shadow import (
+from unpickled.server.model import session as model
+from unpickled.server.observe.counters import Memory
+from unpickled.server.observe.shadow import (
     BOUNDS,
     BUCKETS,
     DIFFERENT,
@@ -44,9 +44,9 @@ LOGARITHM = [
 BUSY = """
 import sys, time
 from pathlib import Path
-from unpickled.server import model
-from unpickled.server.metrics.counters import Memory
-from unpickled.server.metrics.shadow import Shadow
+from unpickled.server.model import session as model
+from unpickled.server.observe.counters import Memory
+from unpickled.server.observe.shadow import Shadow
 from unpickled.server.lifecycle.versions import Served
 data = Path(sys.argv[1]).read_bytes()
 one, two = [

@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unpickled.server import Config, create_app
-from unpickled.server.artifact import Feature, Input
+from unpickled.server.artifact.manifest import Feature, Input
 from unpickled.server.errors import InvalidInput, RequestError
-from unpickled.server.model import load
+from unpickled.server.model.session import load
+from unpickled.server.model.signature import Rows
 from unpickled.server.protocols.oip import request as requests
 from unpickled.server.protocols.oip import tensors
 from unpickled.server.protocols.oip.tensors import DTYPES, Tensor
-from unpickled.server.signature import Rows
 
 LENGTH = "Inference-Header-Content-Length"
 # More than an hour at a gigabyte a second, were any of it believed.

@@ -11,7 +11,7 @@ from math import sqrt
 import pytest
 from conftest import PATIENCE, ROOT
 
-from unpickled.server.traffic import Split
+from unpickled.server.serve.split import Split
 
 KEYS = [f"customer-{number}" for number in range(100_000)]
 THREE = {3: 0.2, 4: 0.7, 5: 0.1}
@@ -21,7 +21,7 @@ SOME = KEYS[:20_000]
 # Prints the version of each of the keys that it reads.
 PLACES = """
 import json, sys
-from unpickled.server.traffic import Split
+from unpickled.server.serve.split import Split
 weights, keys = json.load(sys.stdin)
 choices = [(int(version), lambda _, version=int(version): version, weights[version]) for version in weights]
 split = Split(choices, "X-Request-Key", "iris")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, log_loss, precision_recall_fscore_support
 
-from unpickled.export import data
+from unpickled.export.data import files as data
 from unpickled.export.train import CLASSIFIERS, SCALERS, build, measure, require, train
 from unpickled.server.errors import DataError, QualityError
 

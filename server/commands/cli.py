@@ -16,13 +16,14 @@ from typing import Any, NoReturn
 import msgspec
 from msgspec.structs import replace
 
-from unpickled.server import answer, config
+from unpickled.server import config
 from unpickled.server.commands import changes, revision, tables
 from unpickled.server.config import Config
 from unpickled.server.errors import ArtifactError, ServingError, UnpickledError
 from unpickled.server.lifecycle import deployment, history, repository, serving
 from unpickled.server.lifecycle.deployment import Deployment, Shelf
 from unpickled.server.lifecycle.serving import STABLE
+from unpickled.server.message import answer
 
 PROG = "python -m server models"
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from unpickled.server import artifact
-from unpickled.server.artifact import FILE, Feature, Manifest
+from unpickled.server.artifact import manifest as artifact
+from unpickled.server.artifact.manifest import FILE, Feature, Manifest
 from unpickled.server.errors import ArtifactError
 from unpickled.server.lifecycle import history, serving
 from unpickled.server.lifecycle.deployment import Deployment, Shelf

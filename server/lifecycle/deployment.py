@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from unpickled.server.artifact import FILE, NAME, Feature
+from unpickled.server.artifact.manifest import FILE, NAME, Feature
 from unpickled.server.config import Config
 from unpickled.server.errors import ArtifactError, ConfigError, ServingError
 from unpickled.server.lifecycle import history, serving

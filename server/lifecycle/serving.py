@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from unpickled.server.artifact import Feature
+from unpickled.server.artifact.manifest import Feature
 from unpickled.server.config import hint
 from unpickled.server.errors import ServingError
 from unpickled.server.lifecycle.disk import opened

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import msgspec
 
-from unpickled.server import model
-from unpickled.server.artifact import FILE
+from unpickled.server.artifact.manifest import FILE
 from unpickled.server.config import Config
 from unpickled.server.errors import ArtifactError, ProviderError
 from unpickled.server.lifecycle import disk
 from unpickled.server.lifecycle.serving import VERSION
-from unpickled.server.model import Model
+from unpickled.server.model import session as model
+from unpickled.server.model.session import Model
 
 logger = logging.getLogger("unpickled")
 

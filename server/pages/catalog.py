@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from unpickled.server.answer import Answer, Environ, document
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
-from unpickled.server.page import Page
+from unpickled.server.message.answer import Answer, Environ, document
+from unpickled.server.message.page import Page
 
 _ROUTES = {
     "POST /predict": "predict with the default model",

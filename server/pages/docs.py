@@ -4,9 +4,9 @@ from importlib.metadata import distribution
 from importlib.resources import files
 from pathlib import Path
 
-from unpickled.server.answer import Answer, Environ
 from unpickled.server.errors import UnknownPath
-from unpickled.server.page import Page
+from unpickled.server.message.answer import Answer, Environ
+from unpickled.server.message.page import Page
 from unpickled.server.pages.files import File
 
 _OWN = ("docs.css", "docs.js")

@@ -5,7 +5,7 @@ import hashlib
 import re
 from collections.abc import Callable
 
-from unpickled.server.answer import Answer, Environ
+from unpickled.server.message.answer import Answer, Environ
 
 KINDS = {
     "html": "text/html; charset=utf-8",

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from unpickled.server.answer import Answer, Environ, document
 from unpickled.server.lifecycle.repository import Repository
-from unpickled.server.page import Page
+from unpickled.server.message.answer import Answer, Environ, document
+from unpickled.server.message.page import Page
 
 
 def pages(repository: Repository) -> list[Page]:

@@ -6,11 +6,11 @@ told as text.
 
 from importlib.resources import files
 
-from unpickled.server.accept import qualities
-from unpickled.server.answer import Answer, Environ, document
 from unpickled.server.errors import UnknownPath
 from unpickled.server.lifecycle.repository import Repository
-from unpickled.server.page import Page
+from unpickled.server.message.accept import qualities
+from unpickled.server.message.answer import Answer, Environ, document
+from unpickled.server.message.page import Page
 from unpickled.server.pages.catalog import overview
 from unpickled.server.pages.files import File
 

@@ -1,12 +1,12 @@
 """What Prometheus scrapes."""
 
-from unpickled.server.answer import Answer, Environ
-from unpickled.server.endpoint import in_flight
 from unpickled.server.lifecycle.repository import Repository
-from unpickled.server.metrics import tally
-from unpickled.server.metrics.counters import Block, Memory
-from unpickled.server.metrics.exposition import exposition
-from unpickled.server.page import Page
+from unpickled.server.message.answer import Answer, Environ
+from unpickled.server.message.page import Page
+from unpickled.server.observe import tally
+from unpickled.server.observe.counters import Block, Memory
+from unpickled.server.observe.exposition import exposition
+from unpickled.server.serve.endpoint import in_flight
 
 
 def pages(repository: Repository, memory: Memory, block: Block) -> list[Page]:

@@ -18,14 +18,14 @@ https://learn.microsoft.com/en-us/azure/machine-learning/how-to-deploy-automl-en
 
 from collections.abc import Sequence
 
-from unpickled.server.answer import OPTIONS, Environ, dumps
-from unpickled.server.body import Members
 from unpickled.server.errors import InvalidInput
+from unpickled.server.inference.predictor import Outcome, Predictor
+from unpickled.server.message.answer import OPTIONS, Environ, dumps
+from unpickled.server.message.body import Members
+from unpickled.server.model.signature import Row
 from unpickled.server.protocols.forms import chosen, is_form, refuse_repeated, split
 from unpickled.server.protocols.native import Native
-from unpickled.server.protocols.prediction import Outcome, Predictor
 from unpickled.server.protocols.rows import Reader
-from unpickled.server.signature import Row
 
 _FORMS = {"data": ("method",), "input_data": ("params",), "Inputs": ("GlobalParameters",)}
 _SIGNS = tuple(f'"{name}"'.encode() for name in _FORMS)

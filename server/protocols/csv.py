@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from unpickled.server import accept, body
-from unpickled.server.answer import OPTIONS, Environ, dumps
-from unpickled.server.artifact import Feature
+from unpickled.server.artifact.manifest import Feature
 from unpickled.server.errors import InvalidInput, UnsupportedMedia
-from unpickled.server.protocols.prediction import Labels, Outcome, Predictor, Scores
-from unpickled.server.signature import Column, Row, Rows
+from unpickled.server.inference.predictor import Labels, Outcome, Predictor, Scores
+from unpickled.server.message import accept, body
+from unpickled.server.message.answer import OPTIONS, Environ, dumps
+from unpickled.server.model.signature import Column, Row, Rows
 
 KIND = "text/csv"
 _JSON = "application/json"

@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from unpickled.server.body import Members
 from unpickled.server.errors import InvalidInput
-from unpickled.server.protocols.prediction import Predictor
+from unpickled.server.inference.predictor import Predictor
+from unpickled.server.message.body import Members
+from unpickled.server.model.signature import Row
 from unpickled.server.protocols.rows import Reader
-from unpickled.server.signature import Row
 
 _SPLIT = frozenset({"columns", "index", "data"})
 

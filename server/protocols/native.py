@@ -16,12 +16,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from unpickled.server.answer import OPTIONS, Environ, dumps
-from unpickled.server.body import Members
 from unpickled.server.errors import InvalidInput
-from unpickled.server.protocols.prediction import Outcome, Predictor, refuse_not_finite
+from unpickled.server.inference.predictor import Outcome, Predictor, refuse_not_finite
+from unpickled.server.message.answer import OPTIONS, Environ, dumps
+from unpickled.server.message.body import Members
+from unpickled.server.model.signature import Row
 from unpickled.server.protocols.rows import REFUSALS, Reader
-from unpickled.server.signature import Row
 
 _EXAMPLE = '{"features": [...]}, {"feature name": value, ...} or {"instances": [...]}'
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from unpickled.server import body
-from unpickled.server.body import Members
 from unpickled.server.errors import InvalidInput
-from unpickled.server.protocols.prediction import Predictor
-from unpickled.server.signature import Row
+from unpickled.server.inference.predictor import Predictor
+from unpickled.server.message import body
+from unpickled.server.message.body import Members
+from unpickled.server.model.signature import Row
 
 # What msgspec raises on a body that it does not take; body.parse then finds the sentence.
 REFUSALS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)

@@ -19,19 +19,19 @@ from typing import Any
 
 import numpy as np
 
-from unpickled.server import accept, body
-from unpickled.server.answer import OPTIONS, Answer, Environ, document, dumps
-from unpickled.server.body import Members
 from unpickled.server.errors import InvalidInput, MalformedJSON, UnsupportedMedia
+from unpickled.server.inference.predictor import Outcome, Predictor
 from unpickled.server.lifecycle.repository import Repository
-from unpickled.server.page import Page
+from unpickled.server.message import accept, body
+from unpickled.server.message.answer import OPTIONS, Answer, Environ, document, dumps
+from unpickled.server.message.body import Members
+from unpickled.server.message.page import Page
+from unpickled.server.model.signature import Row
 from unpickled.server.protocols import csv
 from unpickled.server.protocols.csv import Csv
 from unpickled.server.protocols.forms import chosen, is_form, split
 from unpickled.server.protocols.native import Native
-from unpickled.server.protocols.prediction import Outcome, Predictor
 from unpickled.server.protocols.rows import Reader
-from unpickled.server.signature import Row
 
 _JSON = "application/json"
 # What clients that say nothing of JSON call it.

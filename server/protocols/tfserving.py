@@ -15,15 +15,15 @@ here: ``signature_name`` may be anything.
 from collections.abc import Sequence
 from typing import Any
 
-from unpickled.server.answer import OPTIONS, Answer, Environ, document, dumps
-from unpickled.server.body import Members
+from unpickled.server.inference.predictor import Outcome, Predictor
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
-from unpickled.server.page import Page
+from unpickled.server.message.answer import OPTIONS, Answer, Environ, document, dumps
+from unpickled.server.message.body import Members
+from unpickled.server.message.page import Page
+from unpickled.server.model.signature import Row
 from unpickled.server.protocols.forms import chosen
-from unpickled.server.protocols.prediction import Outcome, Predictor
 from unpickled.server.protocols.rows import Reader
-from unpickled.server.signature import Row
 
 SIGNATURE = "serving_default"
 _FORMS = {"instances": ("signature_name",), "inputs": ("signature_name",)}

@@ -7,10 +7,10 @@ out, and change nothing here. The health route is answered as /readyz is; both r
 Vertex AI's environment variables: see server/config.py.
 """
 
-from unpickled.server.answer import Environ
+from unpickled.server.inference.predictor import Outcome, Predictor
+from unpickled.server.message.answer import Environ
 from unpickled.server.protocols.forms import chosen
 from unpickled.server.protocols.native import Native
-from unpickled.server.protocols.prediction import Outcome, Predictor
 from unpickled.server.protocols.rows import Reader
 
 _EXAMPLE = '{"instances": [row, ...]}'

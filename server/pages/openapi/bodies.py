@@ -7,7 +7,7 @@ rows, and of more in words.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from unpickled.server.answer import dumps
+from unpickled.server.message.answer import dumps
 from unpickled.server.pages.openapi import patterns
 from unpickled.server.pages.openapi.documents import COUNT, JSON, TEXT
 from unpickled.server.pages.openapi.schemas import (
@@ -20,7 +20,8 @@ from unpickled.server.pages.openapi.schemas import (
     only,
     visible,
 )
-from unpickled.server.protocols import csv, ndjson
+from unpickled.server.protocols import csv
+from unpickled.server.serve import stream as ndjson
 
 # Media type -> OpenAPI's description of a body.
 Content = dict[str, dict[str, Any]]

@@ -6,18 +6,18 @@ https://spec.openapis.org/oas/v3.1.1.html
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from unpickled.server import routes
-from unpickled.server.answer import Answer, Environ, document
-from unpickled.server.artifact import Manifest
+from unpickled.server.artifact.manifest import Manifest
 from unpickled.server.config import Config
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
-from unpickled.server.page import Page
+from unpickled.server.message.answer import Answer, Environ, document
+from unpickled.server.message.page import Page
 from unpickled.server.pages.openapi import documents, operations
 from unpickled.server.pages.openapi.bodies import PROTOCOLS, Bodies, Content
 from unpickled.server.pages.openapi.operations import Operation
 from unpickled.server.pages.openapi.schemas import Schema, Schemas, either, plain, shared
-from unpickled.server.routes import Route
+from unpickled.server.serve import routes
+from unpickled.server.serve.routes import Route
 
 _ABOUT = """\
 Predictions of scikit-learn pipelines: ONNX graphs, each proven to compute what its pipeline computes.

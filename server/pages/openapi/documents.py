@@ -7,10 +7,10 @@ from typing import Any
 
 from msgspec.json import schema_components
 
-from unpickled.server.answer import JSON as _JSON
-from unpickled.server.artifact import Manifest
+from unpickled.server.artifact.manifest import Manifest
 from unpickled.server.errors import RequestError
-from unpickled.server.model import Placement
+from unpickled.server.message.answer import JSON as _JSON
+from unpickled.server.model.session import Placement
 from unpickled.server.pages.openapi.schemas import Schema, array, either, members
 
 JSON = _JSON[1]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
-from unpickled.server.artifact import Feature, Manifest
+from unpickled.server.artifact.manifest import Feature, Manifest
 
 _SPECIAL = re.compile(r"[\\^$.|?*+()\[\]{}/]")
 _END = r"\r?\n"

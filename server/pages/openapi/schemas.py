@@ -12,9 +12,9 @@ from typing import Any
 from msgspec.json import schema_components
 from msgspec.structs import replace
 
-from unpickled.server.artifact import Feature, Input, Manifest
+from unpickled.server.artifact.manifest import Feature, Input, Manifest
 from unpickled.server.errors import InvalidInput
-from unpickled.server.signature import Row, Signature
+from unpickled.server.model.signature import Row, Signature
 
 Schema = dict[str, Any]
 

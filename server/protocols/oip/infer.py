@@ -16,17 +16,17 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from unpickled.server import body
-from unpickled.server.answer import JSON, Environ, dumps
 from unpickled.server.errors import InvalidInput
+from unpickled.server.inference.predictor import Outcome, Predictor, refuse_not_finite
+from unpickled.server.message import body
+from unpickled.server.message.answer import JSON, Environ, dumps
+from unpickled.server.model.signature import Column, Feeds, Row, Rows
 from unpickled.server.protocols.oip import request as requests
 from unpickled.server.protocols.oip import tensors
 from unpickled.server.protocols.oip.outputs import Outputs
 from unpickled.server.protocols.oip.request import Request
 from unpickled.server.protocols.oip.tensors import BYTES, DATATYPES, DTYPES, Tensor
-from unpickled.server.protocols.prediction import Outcome, Predictor, refuse_not_finite
 from unpickled.server.protocols.rows import REFUSALS
-from unpickled.server.signature import Column, Feeds, Row, Rows
 
 # What clients call a tensor of all features when nobody has told them its name.
 _ANY_NAME = ("input-0", "input")

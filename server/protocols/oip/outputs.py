@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from unpickled.server.answer import OPTIONS, dumps
-from unpickled.server.artifact import Manifest
+from unpickled.server.artifact.manifest import Manifest
 from unpickled.server.errors import InvalidInput
+from unpickled.server.inference.predictor import Headers
+from unpickled.server.message.answer import OPTIONS, dumps
 from unpickled.server.protocols.oip import tensors
 from unpickled.server.protocols.oip.request import Request, Wanted
 from unpickled.server.protocols.oip.tensors import BYTES
-from unpickled.server.protocols.prediction import Headers
 
 Labels = npt.NDArray[Any]
 Scores = npt.NDArray[np.float64]

@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 
-from unpickled.server import body
-from unpickled.server.body import Members
 from unpickled.server.errors import InvalidInput
+from unpickled.server.message import body
+from unpickled.server.message.body import Members
 from unpickled.server.protocols.oip.tensors import BYTES, DTYPES, LONGEST, Tensor
 from unpickled.server.protocols.rows import REFUSALS
 

@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from unpickled.server.artifact import Manifest
+from unpickled.server.artifact.manifest import Manifest
 from unpickled.server.errors import InvalidInput
-from unpickled.server.signature import Column
+from unpickled.server.model.signature import Column
 
 # Datatype -> NumPy's, on the wire. BYTES stands for text: 4 bytes of length, then UTF-8, each.
 DTYPES = {

@@ -1,0 +1,296 @@
+"""The rows a pipeline takes: which columns, of which kind, in which container."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import Pipeline
+
+from unpickled.export.recipes.transformers import is_missing
+from unpickled.server.artifact.manifest import MISSING_CATEGORY, Feature, Input
+from unpickled.server.errors import ConversionError
+
+Kind = Literal["number", "category"]
+Rows = Any  # what a pipeline takes: an ndarray or a DataFrame
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Between a pipeline's rows and frames whose columns are its features.
+
+    In a frame numbers are float64 (float32 where the user's are) with NaN for missing, categories
+    are text with None for missing. ``labels`` are the columns' own names or positions, ``positions``
+    their places among the ``width`` columns the pipeline was fitted on, ``blanks`` what the user's
+    rows hold for a missing category. ``narrow`` are the float32 columns of a table that is float64.
+    """
+
+    names: tuple[str, ...]
+    kinds: tuple[Kind, ...]
+    labels: tuple[Hashable, ...]
+    positions: tuple[int, ...]
+    width: int
+    framed: bool
+    dtype: Literal["float32", "float64"]
+    text: tuple[str | None, ...]
+    blanks: tuple[object, ...]
+    narrow: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) -> "Table":
+        """Read the shape off representative rows. Raises ConversionError where there is none."""
+        raw = _raw(pipeline, X)
+        labels = tuple(_wanted(pipeline, raw))
+        if feature_names is not None:
+            # They follow the rows' columns, the features those the pipeline was fitted on.
+            own = [label for label in raw.columns if label in labels]
+            given = dict(zip(own, _distinct(feature_names, len(own)), strict=True))
+            feature_names = [given[label] for label in labels]
+        raw = raw[list(labels)]
+        names = _names(pipeline, labels, feature_names, isinstance(X, pd.DataFrame))
+        kinds = tuple(_kind(raw[label], name) for label, name in zip(labels, names, strict=True))
+        floats = all(str(dtype) == "float32" for dtype in raw.dtypes)
+        _check_floats(raw)
+        narrow = () if floats else tuple(str(label) for label in labels if str(raw[label].dtype) == "float32")
+        return cls(
+            names=names,
+            kinds=kinds,
+            labels=labels,
+            positions=_positions(pipeline, labels),
+            width=int(getattr(pipeline, "n_features_in_", len(labels))),
+            framed=_fitted_names(pipeline) is not None or _has_unnamed_frame(pipeline, X),
+            dtype="float32" if floats and len(labels) else "float64",
+            text=tuple(_text_dtype(raw[label]) for label in labels),
+            blanks=tuple(_blank(raw[label]) for label in labels),
+            narrow=narrow,
+        )
+
+    def frame(self, X: Rows) -> pd.DataFrame:
+        """These rows with one column per feature."""
+        raw = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(X))
+        if not isinstance(X, pd.DataFrame) and raw.shape[1] == len(self.labels):
+            raw.columns = pd.Index(list(self.labels), dtype=object)
+        missing = [str(label) for label in self.labels if label not in raw.columns]
+        if missing and raw.shape[1] == len(self.names):
+            raw, missing = raw.set_axis(list(self.labels), axis=1), []
+        if missing:
+            raise ConversionError(f"the rows lack the column(s) {', '.join(missing)}")
+        frame = pd.DataFrame(
+            {
+                name: _number_column(raw[label], self.dtype) if kind == "number" else _text_column(raw[label])
+                for name, label, kind in zip(self.names, self.labels, self.kinds, strict=True)
+            },
+            columns=list(self.names),
+        )
+        # One block instead of one per column where all are numbers.
+        return frame if "category" in self.kinds else pd.DataFrame(frame.to_numpy(), columns=frame.columns)
+
+    def rows(self, frame: pd.DataFrame) -> Rows:
+        """The rows of a frame in the container the pipeline was fitted on."""
+        if "category" not in self.kinds:
+            return frame.set_axis(list(self.labels), axis=1) if self.framed else frame.to_numpy()
+        columns = {}
+        for name, label, kind, text, blank in zip(
+            self.names, self.labels, self.kinds, self.text, self.blanks, strict=True
+        ):
+            column = frame[name]
+            if kind == "category":
+                filled = np.array([blank if is_missing(v) else v for v in column], dtype=object)
+                column = pd.Series(filled, dtype="object" if text is None else text)
+            columns[label] = column.to_numpy() if kind == "number" else column
+        made = pd.DataFrame(
+            columns, columns=pd.Index(list(self.labels), dtype=object), index=range(len(frame))
+        )
+        if self.framed:
+            made.columns = pd.Index(list(self.labels))
+            return made
+        return made.to_numpy(dtype=object if "category" in self.kinds else self.dtype)
+
+    def own(self, X: Rows) -> Rows:
+        """The user's own rows, untouched but for their container."""
+        if self.framed == isinstance(X, pd.DataFrame):
+            return X[list(self.labels)] if self.framed else X
+        return self.rows(self.frame(X))
+
+    def feeds(self, frame: pd.DataFrame, inputs: Sequence[Input]) -> dict[str, Array]:
+        """The graph's input tensors for the rows of a frame."""
+        return {item.name: _tensor(frame[list(item.features)], item.dtype) for item in inputs}
+
+    def features(self, frame: pd.DataFrame) -> tuple[Feature, ...]:
+        """What is known of every feature from these rows; none may be missing yet."""
+        kinds = zip(self.names, self.kinds, strict=True)
+        return tuple(_feature(name, kind, frame[name]) for name, kind in kinds)
+
+
+def _raw(pipeline: Any, X: Rows) -> pd.DataFrame:
+    if hasattr(X, "tocsr"):
+        raise ConversionError("the rows are a sparse matrix; give them dense: X.toarray()")
+    if isinstance(X, pd.DataFrame):
+        raw = X
+    else:
+        values = np.asarray(X)
+        if values.ndim != 2:
+            raise ConversionError(f"the rows must be a table of two dimensions, not of {values.ndim}")
+        raw = pd.DataFrame(values)
+        fitted = _fitted_names(pipeline)
+        if fitted is not None and len(fitted) == raw.shape[1]:
+            raw.columns = pd.Index(fitted)
+    if not len(raw) or not raw.shape[1]:
+        raise ConversionError("the rows are empty; give some of the training rows")
+    if raw.columns.has_duplicates:
+        twice = raw.columns[raw.columns.duplicated()][0]
+        raise ConversionError(f"two columns are called {twice!r}; give every column its own name")
+    return raw
+
+
+def _wanted(pipeline: Any, raw: pd.DataFrame) -> list[Hashable]:
+    """Labels of the columns the pipeline was fitted on and looks at, in that order."""
+    fitted = _fitted_names(pipeline)
+    if fitted is None:
+        expected = getattr(pipeline, "n_features_in_", raw.shape[1])
+        if raw.shape[1] != expected:
+            raise ConversionError(
+                f"the rows have {raw.shape[1]} columns; the pipeline was fitted on {expected}"
+            )
+        return list(raw.columns)
+    used = set(fitted)
+    first = _first(pipeline)
+    if isinstance(first, ColumnTransformer):
+        used = {fitted[i] for i in _looked_at(first)}
+    lacking = [str(name) for name in fitted if name in used and name not in raw.columns]
+    if lacking:
+        raise ConversionError(f"the rows lack the column(s) {', '.join(lacking)} the pipeline was fitted on")
+    return [name for name in fitted if name in used]
+
+
+def _fitted_names(pipeline: Any) -> Sequence[Hashable] | None:
+    """The columns it was fitted on, in that order, if they had names."""
+    fitted = getattr(pipeline, "feature_names_in_", None)
+    if fitted is None:
+        fitted = getattr(_first(pipeline), "feature_names_in_", None)
+    return None if fitted is None else list(fitted)
+
+
+def _first(step: Any) -> Any:
+    """The step that meets the rows first."""
+    while True:
+        if hasattr(step, "best_estimator_"):
+            step = step.best_estimator_
+        elif isinstance(step, Pipeline):
+            step = next((s for _, s in step.steps if s not in (None, "passthrough")), None)
+        else:
+            return step
+
+
+def _looked_at(transformer: ColumnTransformer) -> set[int]:
+    places = transformer._transformer_to_input_indices
+    fitted = {name: step for name, step, _ in transformer.transformers_}
+    return {int(i) for name, indices in places.items() if fitted.get(name, "drop") != "drop" for i in indices}
+
+
+def _positions(pipeline: Any, labels: tuple[Hashable, ...]) -> tuple[int, ...]:
+    fitted = _fitted_names(pipeline)
+    if fitted is None:
+        return tuple(range(len(labels)))
+    places = {name: i for i, name in enumerate(fitted)}
+    return tuple(places[label] for label in labels)
+
+
+def _has_unnamed_frame(pipeline: Any, X: Rows) -> bool:
+    """Was it fitted on a frame whose columns have no text names (scikit-learn keeps none then)?"""
+    return isinstance(X, pd.DataFrame) and not all(isinstance(label, str) for label in X.columns)
+
+
+def _names(
+    pipeline: Any, labels: tuple[Hashable, ...], given: Sequence[str] | None, framed: bool
+) -> tuple[str, ...]:
+    if given is not None:
+        return tuple(str(name) for name in given)
+    if framed or _fitted_names(pipeline) is not None:
+        return tuple(str(label) for label in labels)
+    return tuple(f"feature_{label}" for label in labels)
+
+
+def _distinct(given: Sequence[str], count: int) -> Sequence[str]:
+    if len(set(given)) != len(given) or len(given) != count:
+        raise ConversionError(f"feature_names must be {count} different names, one per column")
+    return given
+
+
+def _check_floats(raw: pd.DataFrame) -> None:
+    odd = sorted(
+        {str(dtype) for dtype in raw.dtypes if dtype.kind == "f"}
+        - {"float32", "float64", "Float32", "Float64"}
+    )
+    if odd:
+        raise ConversionError(
+            f"the rows hold {odd[0]}, in which no graph computes; "
+            "fit the pipeline on float64: X.astype('float64')"
+        )
+
+
+def _kind(column: pd.Series, name: str) -> Kind:
+    dtype = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        return _kind(pd.Series(dtype.categories), name)
+    if pd.api.types.is_bool_dtype(dtype) or pd.api.types.is_numeric_dtype(dtype):
+        if pd.api.types.is_complex_dtype(dtype):
+            raise ConversionError(f"column {name!r} holds complex numbers; give their parts as columns")
+        return "number"
+    if isinstance(dtype, pd.StringDtype):
+        return "category"
+    if dtype.kind != "O":
+        raise ConversionError(f"column {name!r} is of type {dtype}; give it as numbers or as text")
+    text = {isinstance(value, str) for value in column if not is_missing(value)}
+    if len(text) > 1:
+        raise ConversionError(f"column {name!r} mixes text and numbers; give it as one of them")
+    return "category" if text == {True} else "number"
+
+
+def _text_dtype(column: pd.Series) -> str | None:
+    return "str" if isinstance(column.dtype, pd.StringDtype) else None
+
+
+def _blank(column: pd.Series) -> object:
+    """What stands for missing in this column: None where it holds one, NaN otherwise."""
+    return None if column.dtype == object and any(value is None for value in column) else np.nan
+
+
+def _number_column(column: pd.Series, dtype: str) -> Array:
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(object)
+    values: Array = pd.to_numeric(column).to_numpy(dtype=dtype, na_value=np.nan)
+    return values
+
+
+def _text_column(column: pd.Series) -> pd.Series:
+    return pd.Series([None if is_missing(value) else str(value) for value in column], dtype=object)
+
+
+def _tensor(columns: pd.DataFrame, dtype: str) -> Array:
+    if dtype != "string":
+        return np.ascontiguousarray(columns.to_numpy(dtype=dtype))
+    values = columns.to_numpy(dtype=object)
+    return np.where(pd.isna(values), MISSING_CATEGORY, values).astype(object)
+
+
+def _feature(name: str, kind: Kind, column: pd.Series) -> Feature:
+    if kind == "category":
+        seen = sorted({value for value in column if not is_missing(value)})
+        return Feature(name=name, kind=kind, missing=False, categories=tuple(seen))
+    values = column.to_numpy()
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return Feature(name=name, kind=kind, missing=False)
+    low, middle, high = (float(v) for v in (values.min(), np.median(values), values.max()))
+    return Feature(name=name, kind=kind, missing=False, minimum=low, maximum=high, median=middle)
+
+
+def assemble(table: Table, columns: Mapping[str, Sequence[object]]) -> pd.DataFrame:
+    """A frame from one sequence per feature."""
+    raw = pd.DataFrame({name: pd.Series(list(columns[name]), dtype=object) for name in table.names})
+    return table.frame(raw.set_axis(list(table.labels), axis=1))

@@ -1,0 +1,1 @@
+"""The parity gate: the graph against the pipeline, row by row."""

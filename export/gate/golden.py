@@ -1,0 +1,146 @@
+"""Golden rows: made up within the training ranges, answered by the pipeline itself.
+
+A server asks its copy of the graph for them before it serves. They are never rows of the data: a
+model file is passed around.
+"""
+
+import itertools
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from unpickled.export.convert import Conversion
+from unpickled.export.data.table import assemble
+from unpickled.export.gate.pair import asked
+from unpickled.server.artifact.manifest import Feature, Golden
+from unpickled.server.errors import ParityError, reason
+
+ROWS = 12
+DRAWS = 240
+
+Row = tuple[float | str | None, ...]
+Array = npt.NDArray[Any]
+
+
+def make(
+    pipeline: Any, conversion: Conversion, features: Sequence[Feature], known: Sequence[pd.DataFrame]
+) -> Golden:
+    """A dozen rows, every class if it can be hit, and one with all that may be missing.
+
+    ``known`` are frames of the user's rows, the training rows first: no golden row is one of them.
+    Raises ParityError where the pipeline has no answer to made-up rows.
+    """
+    rows = _made_up(conversion, features, known[0])
+    rows, labels, scores = _answered(rows, *_answer(pipeline, conversion, rows))
+    if not rows:
+        raise ParityError(
+            f"{type(pipeline).__name__} answers NaN or infinity to every row made up within the ranges of "
+            "the training rows: its scores overflow, so scale the numbers first or fit it again; nothing "
+            "was written."
+        )
+    rows = [rows[index] for index in _turns(labels, scores)]
+    fresh = (row for row in rows if not any(_holds(frame, row) for frame in known))
+    # Where the data holds every row that could be made up, one of them says nothing of anybody.
+    rows = list(itertools.islice(fresh, ROWS)) or rows[:1]
+    if any(feature.missing for feature in features):
+        sparse = tuple(
+            None if feature.missing else cell for feature, cell in zip(features, rows[0], strict=True)
+        )
+        rows += [] if any(_holds(frame, sparse) for frame in known) else [sparse]
+    rows, labels, scores = _answered(rows, *_answer(pipeline, conversion, rows))
+    return Golden(
+        rows=tuple(rows),
+        labels=tuple(conversion.classes[label] for label in labels),
+        scores=tuple(tuple(row) for row in scores.tolist()),
+    )
+
+
+def _answered(rows: Sequence[Row], labels: Array, scores: Array) -> tuple[list[Row], Array, Array]:
+    """Those that got finite scores: a manifest holds no others."""
+    finite = np.asarray(np.isfinite(scores).all(axis=1))
+    return list(itertools.compress(rows, finite.tolist())), labels[finite], scores[finite]
+
+
+def _answer(pipeline: Any, conversion: Conversion, rows: Sequence[Row]) -> tuple[Array, Array]:
+    """The pipeline's labels, as indices of its classes (rows,), and its scores (rows, classes)."""
+    cells = dict(zip(conversion.table.names, zip(*rows, strict=True), strict=True))
+    X = conversion.table.rows(assemble(conversion.table, cells))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of unknown categories: they are meant
+            answers = asked(pipeline, conversion, X)
+    except Exception as error:  # whatever the pipeline raises
+        raise ParityError(
+            f"{type(pipeline).__name__} refuses rows made up within the ranges of the training rows "
+            f"({reason(error)}): a server could not check its copy with them; nothing was written."
+        ) from error
+    return np.searchsorted(pipeline.classes_, answers.labels), answers.scores
+
+
+def _made_up(conversion: Conversion, features: Sequence[Feature], frame: pd.DataFrame) -> list[Row]:
+    """Rows within the training ranges and categories.
+
+    The second half bends that, in case the data holds all such rows: fractions where training had
+    whole numbers, unknown categories where they are accepted.
+    """
+    rng = np.random.default_rng(0)
+    drawn: list[Sequence[float | str]] = []
+    for feature in features:
+        if feature.kind == "category":
+            drawn.append(_categories(feature, rng))
+        else:
+            drawn.append(_numbers(feature, frame[feature.name].to_numpy(), rng))
+    return list(zip(*drawn, strict=True))
+
+
+def _categories(feature: Feature, rng: np.random.Generator) -> list[str]:
+    drawn = rng.choice(np.array(feature.categories or ("",), dtype=object), 2 * DRAWS)
+    if not feature.closed:
+        drawn[DRAWS:][rng.random(DRAWS) < 0.2] = "something else"
+    return [str(text) for text in drawn]
+
+
+def _numbers(feature: Feature, column: Array, rng: np.random.Generator) -> list[float]:
+    """Uniform and triangular around the median in turn, rounded to a thousandth of the range."""
+    low, high = feature.minimum or 0.0, feature.maximum or 0.0
+    if low == high:
+        return [low] * (2 * DRAWS)
+    middle = low if feature.median is None else feature.median
+    drawn = np.column_stack([rng.uniform(low, high, DRAWS), rng.triangular(low, middle, high, DRAWS)]).ravel()
+    rounded = np.round(drawn, 3 - int(np.floor(np.log10(high - low))))
+    if _is_whole(column):
+        rounded[:DRAWS] = np.round(drawn[:DRAWS])
+    return [float(number) for number in np.clip(rounded, low, high)]
+
+
+def _turns(labels: Array, scores: Array) -> list[int]:
+    """Indices of the rows with clear answers, or of all if there are none, the classes taking turns."""
+    top = np.sort(scores, axis=1)
+    clear = np.flatnonzero(top[:, -1] - top[:, -2] > 1e-3)
+    seen: Counter[int] = Counter()
+    turns = []
+    for index in clear if len(clear) else range(len(labels)):
+        seen[labels[index]] += 1
+        turns.append((seen[labels[index]], int(index)))
+    return [index for _, index in sorted(turns)]
+
+
+def _holds(frame: pd.DataFrame, row: Row) -> bool:
+    """Whether the frame has a row of exactly these cells."""
+    same = np.ones(len(frame), dtype=bool)
+    for name, cell in zip(frame, row, strict=True):
+        column = frame[name].to_numpy()
+        same &= pd.isna(column) if cell is None else column == cell
+        if not same.any():
+            return False
+    return True
+
+
+def _is_whole(column: Array) -> bool:
+    present = column[np.isfinite(column)]
+    return bool(np.array_equal(present, present.round()))

@@ -1,0 +1,199 @@
+"""A pipeline and its artifact, asked the same rows; where their answers differ, and how to say so."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.neighbors import KNeighborsClassifier
+
+from unpickled.export.convert import Conversion
+from unpickled.export.data.table import Rows
+
+Array = npt.NDArray[Any]
+Bools = npt.NDArray[np.bool_]
+Run = Callable[[dict[str, Array]], tuple[Array, Array]]
+# Both answer alike; the pipeline refuses, or answers with no finite number; they differ.
+Verdict = Literal["alike", "refused", "different"]
+
+# Scores may differ by this much: probabilities absolutely, decision scores relative to those beyond 1.
+TOLERANCE = 1e-5
+# Labels may differ where the pipeline's two best scores are no further apart.
+TIE_GAP = 1e-6
+
+_NEIGHBORS = (
+    "Training rows equally far from a row are taken as its neighbors in no defined order: scale the "
+    "features with StandardScaler, or try another n_neighbors or another classifier; nothing was written."
+)
+
+
+@dataclass(slots=True)
+class Answers:
+    """``labels`` (rows,), ``scores`` float64 (rows, classes)."""
+
+    labels: Array
+    scores: Array
+
+
+@dataclass(slots=True)
+class Pair:
+    """``run`` answers feeds with (labels, scores)."""
+
+    pipeline: Any
+    conversion: Conversion
+    run: Run
+
+    def expected(self, rows: Rows) -> Answers:
+        """The pipeline's answers; raises whatever it raises."""
+        return asked(self.pipeline, self.conversion, rows)
+
+    def served(self, frame: pd.DataFrame) -> Answers:
+        """The artifact's answers."""
+        labels, scores = self.run(self.conversion.table.feeds(frame, self.conversion.inputs))
+        return Answers(np.asarray(labels), np.asarray(scores, dtype=np.float64))
+
+    def difference(self, expected: Answers, served: Answers) -> Array:
+        """(rows,): the largest difference of each row's scores, in units of the tolerance's kind."""
+        apart = _apart(expected.scores, served.scores).max(axis=1)
+        if self.conversion.outputs.kind == "scores":
+            apart = apart / np.maximum(1.0, np.abs(np.nan_to_num(expected.scores)).max(axis=1))
+        return np.asarray(apart)
+
+    def wrong(self, expected: Answers, served: Answers) -> Bools:
+        """(rows,): scores too far apart, or another label where it is no tie."""
+        if not _same_shape(expected, served):
+            return np.ones(len(expected.labels), dtype=bool)
+        other = others(expected, served) & (_gap(expected.scores) > TIE_GAP)
+        return np.asarray(other | (self.difference(expected, served) > TOLERANCE))
+
+    def verdicts(self, frame: pd.DataFrame, size: int) -> list[Verdict]:
+        """One for each ``size`` rows in turn, the worst of them."""
+        if not len(frame):
+            return []
+        try:
+            expected = self.expected(self.conversion.table.rows(frame))
+        except Exception:
+            # Whatever a pipeline raises, it refuses a row: find out which.
+            return self._halves(frame, size) or ["refused"]
+        try:
+            wrong = self.wrong(expected, self.served(frame))
+        except Exception:
+            return self._halves(frame, size) or ["different"]
+        finite: Bools = np.asarray(np.isfinite(expected.scores).all(axis=1))
+        starts = range(0, len(frame), size)
+        return [_verdict(finite[start : start + size], wrong[start : start + size]) for start in starts]
+
+    def _halves(self, frame: pd.DataFrame, size: int) -> list[Verdict]:
+        """The verdicts on half of the rows at a time; none where there is nothing to halve."""
+        half = len(frame) // size // 2 * size
+        return self.verdicts(frame.iloc[:half], size) + self.verdicts(frame.iloc[half:], size) if half else []
+
+    def complaint(self, kind: str, frame: pd.DataFrame, expected: Answers, served: Answers) -> str:
+        """What to tell the person who trained the pipeline of rows that differ."""
+        wrong = self.wrong(expected, served)
+        head = (
+            f"{self.named()} has a graph that does not compute the same: {int(wrong.sum())} of {len(frame)} "
+        )
+        head += f"{said(kind)} rows differ"
+        if not _same_shape(expected, served):
+            return f"{head}, in the shape of the answer. {self.advice(kind)}"
+        difference = self.difference(expected, served)
+        worst = int(np.argmax(np.where(wrong, difference, -1.0)))
+        labels = int((wrong & others(expected, served)).sum())
+        return (
+            f"{head}, {labels} of them in the label, the {self.conversion.outputs.kind} by up to "
+            f"{difference[wrong].max():.3g} (allowed: {TOLERANCE:g}). For example {_row(frame, worst)}: the "
+            f"pipeline says {_shown(expected, worst)}, the graph {_shown(served, worst)}. {self.advice(kind)}"
+        )
+
+    def named(self) -> str:
+        """The pipeline's steps."""
+        steps = getattr(self.pipeline, "steps", None)
+        if steps is None:
+            return type(self.pipeline).__name__
+        return "The pipeline " + " -> ".join(f"{name!r} ({type(step).__name__})" for name, step in steps)
+
+    def advice(self, kind: str = "") -> str:
+        """What to try."""
+        if self.conversion.foreign and kind != "ties":
+            suspects = ", ".join(self.conversion.foreign)
+            return f"Replace {suspects}, which skl2onnx converted, by another estimator; nothing was written."
+        return _NEIGHBORS if has_neighbors(self.pipeline) else "Try another last step; nothing was written."
+
+
+def asked(pipeline: Any, conversion: Conversion, rows: Rows) -> Answers:
+    """What the pipeline itself answers, its scores as the graph gives them; raises whatever it raises."""
+    labels = np.asarray(pipeline.predict(rows))
+    method = "predict_proba" if conversion.outputs.kind == "probabilities" else "decision_function"
+    scores = np.asarray(getattr(pipeline, method)(rows), dtype=np.float64)
+    if scores.ndim == 1:
+        scores = np.stack([-scores, scores], axis=1)
+    return Answers(labels, scores)
+
+
+def has_neighbors(step: Any) -> bool:
+    """Is it a KNeighborsClassifier, or made of one, however deep inside?"""
+    if isinstance(step, KNeighborsClassifier):
+        return True
+    if hasattr(step, "best_estimator_"):
+        return has_neighbors(step.best_estimator_)
+    if isinstance(step, Mapping):
+        return any(map(has_neighbors, step.values()))
+    if isinstance(step, (list, tuple)) or (isinstance(step, np.ndarray) and step.dtype == object):
+        return any(map(has_neighbors, step))
+    # The members of CalibratedClassifierCV are no estimators, but hold one.
+    holder = isinstance(step, BaseEstimator) or hasattr(step, "calibrators")
+    return holder and any(map(has_neighbors, vars(step).values()))
+
+
+def others(expected: Answers, served: Answers) -> Bools:
+    """(rows,): is the label another one? Booleans and whole floats equal their integers."""
+    text = expected.labels.dtype.kind in "OU" and served.labels.dtype.kind in "OU"
+    kind: Any = str if text else np.float64
+    return np.asarray(expected.labels.astype(kind) != served.labels.astype(kind))
+
+
+def said(kind: str) -> str:
+    """A kind of rows in words."""
+    return {"ties": "tied"}.get(kind, kind.replace("_", " "))
+
+
+def _same_shape(expected: Answers, served: Answers) -> bool:
+    return expected.scores.shape == served.scores.shape and expected.labels.shape == served.labels.shape
+
+
+def _verdict(finite: Bools, wrong: Bools) -> Verdict:
+    if not finite.all():
+        return "refused"
+    return "different" if wrong.any() else "alike"
+
+
+def _apart(expected: Array, served: Array) -> Array:
+    """|expected - served|, infinite where only one of them is NaN."""
+    apart = np.abs(expected - served)
+    apart[np.isnan(expected) | np.isnan(served)] = np.inf
+    apart[(expected == served) | (np.isnan(expected) & np.isnan(served))] = 0.0
+    return np.asarray(apart)
+
+
+def _gap(scores: Array) -> Array:
+    """How far the best score is above the second."""
+    ordered = np.sort(np.nan_to_num(scores), axis=1)
+    return np.asarray(ordered[:, -1] - ordered[:, -2])
+
+
+def _row(frame: pd.DataFrame, row: int) -> str:
+    """The first features of a row."""
+    values = [(name, frame[name].iloc[row]) for name in frame.columns[:6]]
+    shown = [
+        f"{name}={value:.17g}" if isinstance(value, float) else f"{name}={value!r}" for name, value in values
+    ]
+    return ", ".join(shown) + (", ..." if frame.shape[1] > 6 else "")
+
+
+def _shown(answers: Answers, row: int) -> str:
+    scores = ", ".join(f"{score:.6g}" for score in answers.scores[row])
+    return f"{answers.labels[row]!s} ({scores})"

@@ -1,0 +1,236 @@
+"""Rows next to the splits of every tree in a pipeline, where a rounding error changes the answer."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.tree import BaseDecisionTree
+
+from unpickled.export.data.table import Table
+from unpickled.export.trees import Bools, Floats, Ints, Tree, boosted, grown
+
+# From rows as the pipeline takes them to the matrix that trees split.
+Prefix = Callable[[Any], Any]
+
+
+def near(pipeline: Any, table: Table, frame: pd.DataFrame, limit: int, seed: int = 0) -> pd.DataFrame:
+    """At most ``limit`` rows beside the splits: for each the numbers on both sides of it and next to them.
+
+    A row of ``frame`` that reaches the split is moved along one feature until it stands beside it. The
+    place is found by bisection through the pipeline's own preprocessing, so it is exact whatever
+    the steps are, as long as they are monotone in that feature.
+    """
+    random = np.random.default_rng(seed)
+    base = frame.iloc[np.sort(random.permutation(len(frame))[:1000])].reset_index(drop=True)
+    parts = []
+    groups = list(_groups(pipeline, lambda rows: rows))
+    for prefix, trees in groups:
+        part = _beside(prefix, trees, table, base, max(limit // (4 * len(groups)), 1), random)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True) if parts else frame.iloc[:0]
+
+
+def _groups(step: Any, prefix: Prefix) -> Iterator[tuple[Prefix, list[Tree]]]:
+    """The trees of every estimator inside, with what prepares their input."""
+    inner = list(_inside(step, prefix))
+    for estimator, behind in inner:
+        yield from _groups(estimator, behind)
+    trees = [] if inner else _trees(step)
+    if trees:
+        yield prefix, trees
+
+
+def _inside(step: Any, prefix: Prefix) -> Iterator[tuple[Any, Prefix]]:
+    """The estimators a composed one hands its rows to."""
+    if hasattr(step, "best_estimator_"):
+        yield step.best_estimator_, prefix
+    elif isinstance(step, FrozenEstimator):
+        yield step.estimator, prefix
+    elif isinstance(step, Pipeline):
+        head = step[:-1]
+        yield step.steps[-1][1], _chained(prefix, head.transform) if len(head.steps) else prefix
+    else:
+        yield from _members(step, prefix)
+
+
+def _members(step: Any, prefix: Prefix) -> Iterator[tuple[Any, Prefix]]:
+    """The classifiers of an ensemble of any kind; the last of a stack meets what the others say."""
+    if isinstance(step, CalibratedClassifierCV):
+        yield from ((member.estimator, prefix) for member in step.calibrated_classifiers_)
+    elif isinstance(step, BaggingClassifier):
+        for estimator, features in zip(step.estimators_, step.estimators_features_, strict=True):
+            yield estimator, _chained(prefix, _picker(features))
+    elif isinstance(step, (VotingClassifier, StackingClassifier)):
+        yield from ((estimator, prefix) for estimator in step.estimators_)
+    if isinstance(step, StackingClassifier):
+        yield step.final_estimator_, _chained(prefix, step.transform)
+
+
+def innermost(step: Any) -> list[Any]:
+    """The classifiers inside that have none inside themselves."""
+    inner = [estimator for estimator, _ in _inside(step, lambda rows: rows)]
+    return [leaf for estimator in inner for leaf in innermost(estimator)] if inner else [step]
+
+
+def _chained(first: Prefix, second: Prefix) -> Prefix:
+    return lambda rows: second(first(rows))
+
+
+def _picker(features: Ints) -> Prefix:
+    return lambda rows: np.asarray(rows)[:, features]
+
+
+def _trees(step: Any) -> list[Tree]:
+    if isinstance(step, BaseDecisionTree):
+        return [grown(step.tree_)]
+    if isinstance(step, (RandomForestClassifier, ExtraTreesClassifier, AdaBoostClassifier)):
+        return [tree for estimator in step.estimators_ for tree in _trees(estimator)]
+    if isinstance(step, GradientBoostingClassifier):
+        return [grown(estimator.tree_) for estimator in step.estimators_.ravel()]
+    if isinstance(step, HistGradientBoostingClassifier):
+        return [boosted(predictor) for stage in step._predictors for predictor in stage]
+    return []
+
+
+def _matrix(rows: Any) -> Floats:
+    dense = rows.toarray() if hasattr(rows, "toarray") else rows
+    return np.asarray(dense, dtype=np.float64)
+
+
+def _beside(
+    prefix: Prefix,
+    trees: list[Tree],
+    table: Table,
+    base: pd.DataFrame,
+    limit: int,
+    random: np.random.Generator,
+) -> pd.DataFrame:
+    def prepared(rows: pd.DataFrame) -> Floats:
+        return _matrix(prefix(table.rows(rows)))
+
+    source = _sources(prepared, table, base)
+    row, column, threshold = _splits(trees, prepared(base), source, limit, random)
+    if not len(row):
+        return base.iloc[:0]
+    rows = base.iloc[row].reset_index(drop=True)
+    feature = source[column]
+
+    def left(keys: Ints) -> Bools:
+        moved = prepared(_moved(rows, feature, keys, table))
+        return moved[np.arange(len(row)), column] <= threshold
+
+    low, high, found = _bisect(left, *_bounds(base, feature, table))
+    keep = np.flatnonzero(found)
+    moves = [(low, 0), (high, 0), (low, -1), (high, 1)]
+    parts = [_moved(rows.iloc[keep], feature[keep], ends[keep] + step, table) for ends, step in moves]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _sources(prepared: Callable[[pd.DataFrame], Floats], table: Table, base: pd.DataFrame) -> Ints:
+    """For every prepared column the number feature that moves it most, or -1."""
+    few = base.iloc[: min(len(base), 20)].reset_index(drop=True)
+    before = prepared(few)
+    source, strength = np.full(before.shape[1], -1, dtype=np.int64), np.zeros(before.shape[1])
+    for i, (name, kind) in enumerate(zip(table.names, table.kinds, strict=True)):
+        if kind != "number":
+            continue
+        values = base[name].to_numpy(dtype=np.float64)
+        values = values[np.isfinite(values)]
+        if not len(values):
+            continue
+        moved = few.copy()
+        moved[name] = np.where(few[name] > np.median(values), values.min(), values.max()).astype(table.dtype)
+        change = np.nan_to_num(np.abs(prepared(moved) - before)).max(axis=0)
+        stronger = change > strength
+        source[stronger], strength[stronger] = i, change[stronger]
+    return source
+
+
+def _splits(
+    trees: list[Tree], rows: Floats, source: Ints, limit: int, random: np.random.Generator
+) -> tuple[Ints, Ints, Floats]:
+    """(row that reaches it, column, threshold) of at most ``limit`` splits, spread over the columns."""
+    visitors: list[Ints] = []
+    columns: list[Ints] = []
+    thresholds: list[Floats] = []
+    for tree in trees:
+        nodes = tree.splits
+        visitor = tree.visitors(rows)[nodes]
+        useful = (visitor >= 0) & (source[tree.feature[nodes]] >= 0) & np.isfinite(tree.threshold[nodes])
+        visitors.append(visitor[useful])
+        columns.append(tree.feature[nodes][useful])
+        thresholds.append(tree.threshold[nodes][useful])
+    row, column, threshold = np.concatenate(visitors), np.concatenate(columns), np.concatenate(thresholds)
+    order = random.permutation(len(row))
+    turn = np.empty(len(row), dtype=np.int64)
+    seen: dict[int, int] = {}
+    for place, index in enumerate(column[order].tolist()):
+        turn[place] = seen[index] = seen.get(index, -1) + 1
+    chosen = order[np.argsort(turn, kind="stable")[:limit]]
+    return row[chosen], column[chosen], threshold[chosen]
+
+
+def _bounds(base: pd.DataFrame, feature: Ints, table: Table) -> tuple[Ints, Ints]:
+    """Keys of a number below and one above all training values, per split."""
+    low, high = np.zeros(len(table.names)), np.zeros(len(table.names))
+    for i in np.unique(feature):
+        values = base[table.names[i]].to_numpy(dtype=np.float64)
+        values = values[np.isfinite(values)]
+        margin = 1.0 + np.ptp(values) + np.abs(values).max()
+        low[i], high[i] = values.min() - margin, values.max() + margin
+    return _keys(low[feature], table.dtype), _keys(high[feature], table.dtype)
+
+
+def _bisect(left: Callable[[Ints], Bools], low: Ints, high: Ints) -> tuple[Ints, Ints, Bools]:
+    """Neighbouring keys that fall on different sides; the last array says where there are any."""
+    at_low = left(low)
+    found = at_low != left(high)
+    while np.any(low + 1 < high):
+        # high - low would not fit in 64 bits.
+        middle = (low >> 1) + (high >> 1) + (low & high & 1)
+        same = left(middle) == at_low
+        low, high = np.where(same, middle, low), np.where(same, high, middle)
+    return low, high, found
+
+
+def _moved(rows: pd.DataFrame, feature: Ints, keys: Ints, table: Table) -> pd.DataFrame:
+    """Copies of the rows, each with one feature set to the number of this key."""
+    values, moved = _numbers(keys, table.dtype), rows.copy()
+    for i in np.unique(feature):
+        name, mine = table.names[i], feature == i
+        column = moved[name].to_numpy(copy=True)
+        column[mine] = values[mine]
+        moved[name] = column
+    return moved
+
+
+def _keys(values: Floats, dtype: str) -> Ints:
+    """Integers in the order of the floats: neighbours differ by 1."""
+    if dtype == "float32":
+        bits = values.astype(np.float32).view(np.int32).astype(np.int64)
+        return np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
+    bits = values.astype(np.float64).view(np.int64)
+    return np.where(bits < 0, -(bits & 0x7FFFFFFFFFFFFFFF), bits)
+
+
+def _numbers(keys: Ints, dtype: str) -> npt.NDArray[np.floating[Any]]:
+    if dtype == "float32":
+        size = np.abs(keys).astype(np.int32).view(np.float32)
+    else:
+        size = np.abs(keys).view(np.float64)
+    return np.where(keys < 0, -size, size)

@@ -1,0 +1,1 @@
+"""Graphs of scikit-learn's estimators, one function each."""

@@ -1,0 +1,157 @@
+"""How classifiers made of other classifiers become nodes.
+
+Every recipe takes (graph, fitted classifier, columns, classify) and returns an Answer; ``classify``
+turns the classifiers inside into nodes.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
+from sklearn.isotonic import IsotonicRegression
+
+from unpickled.export.gate.thresholds import innermost
+from unpickled.export.graph import Answer, Array, Columns, Graph, Tensor
+from unpickled.export.recipes.classifiers import TREE_RECIPES, far_sigmoid, normalised, winner
+from unpickled.server.errors import ConversionError
+
+Classify = Callable[[Any, Columns], Answer]
+Recipe = Callable[[Graph, Any, Columns, Classify], Answer]
+
+
+def _double(graph: Graph, answer: Answer, tensor: str) -> str:
+    return tensor if answer.dtype == "float64" else graph.cast(tensor, "float64")
+
+
+def _probabilities(graph: Graph, answer: Answer) -> str:
+    if answer.probabilities is None:
+        raise ConversionError("a classifier inside has no probabilities; use one that has predict_proba")
+    return _double(graph, answer, answer.probabilities)
+
+
+def _response(graph: Graph, answer: Answer, prefer: str = "decision") -> Columns:
+    """The columns of decision_function, or else of predict_proba; only the second of two classes."""
+    tensor = answer.decision if prefer == "decision" else answer.probabilities
+    tensor = tensor or answer.probabilities or answer.decision
+    if tensor is None:
+        raise ConversionError("a classifier inside has neither scores nor probabilities")
+    columns = Tensor(_double(graph, answer, tensor), "float64", answer.classes).columns()
+    return columns[1:] if answer.classes == 2 else columns
+
+
+def _mean(graph: Graph, parts: list[str], weights: list[float]) -> str:
+    if len(parts) == 1:
+        return parts[0]
+    if len(set(weights)) > 1:
+        parts = [
+            graph.add("Mul", p, graph.constant(np.array(w))) for p, w in zip(parts, weights, strict=True)
+        ]
+        return graph.add("Div", graph.add("Sum", *parts), graph.constant(np.array(sum(weights))))
+    return graph.add("Div", graph.add("Sum", *parts), graph.constant(np.array(float(len(parts)))))
+
+
+def _by_probability(graph: Graph, probabilities: str, classes: int) -> Answer:
+    return Answer(classes, winner=winner(graph, probabilities), probabilities=probabilities)
+
+
+def _spread(graph: Graph, probabilities: str, own: Array, classes: int) -> str:
+    """Probabilities of some classes among all: column k becomes column own[k]."""
+    if np.array_equal(own, np.arange(classes)):
+        return probabilities
+    return graph.add("MatMul", probabilities, graph.constant(np.eye(classes)[own]))
+
+
+def _calibrated(graph: Graph, model: CalibratedClassifierCV, columns: Columns, classify: Classify) -> Answer:
+    classes = len(model.classes_)
+    parts = []
+    for member in model.calibrated_classifiers_:
+        if member.method not in ("sigmoid", "isotonic"):
+            raise ConversionError(
+                f"method={member.method!r} has no graph; use method='sigmoid' or 'isotonic'"
+            )
+        own = np.searchsorted(model.classes_, member.estimator.classes_)
+        if len(own) != classes:
+            raise ConversionError("one of its folds lacks a class; use fewer folds or ensemble=False")
+        response = _response(graph, classify(member.estimator, columns))
+        parts.append(_calibrate(graph, member.calibrators, response))
+    return _by_probability(graph, _mean(graph, parts, [1.0] * len(parts)), classes)
+
+
+def _calibrate(graph: Graph, calibrators: list[Any], response: Columns) -> str:
+    """(rows, classes), from one calibrator per column of the response."""
+    if all(isinstance(calibrator, IsotonicRegression) for calibrator in calibrators):
+        columns = zip(calibrators, response, strict=True)
+        scores = [_isotonic(graph, calibrator, graph.matrix((column,))) for calibrator, column in columns]
+        joined = scores[0] if len(scores) == 1 else graph.add("Concat", *scores, axis=1)
+    else:
+        slope, offset = (np.array([getattr(c, name) for c in calibrators]) for name in ("a_", "b_"))
+        scaled = graph.add("Mul", graph.matrix(response), graph.constant(-slope))
+        joined = far_sigmoid(graph, graph.add("Sub", scaled, graph.constant(offset)))
+    if len(calibrators) > 1:
+        return normalised(graph, joined, len(calibrators))
+    return graph.add(
+        "Gemm", joined, graph.constant(np.array([[-1.0, 1.0]])), graph.constant(np.array([1.0, 0.0]))
+    )
+
+
+def _isotonic(graph: Graph, model: IsotonicRegression, x: str) -> str:
+    """(rows, 1): the line through the two thresholds around x, x (rows, 1) clipped to their range."""
+    knots = np.asarray(model.X_thresholds_, np.float64)
+    values = np.asarray(model.y_thresholds_, np.float64)
+    if len(knots) == 1:
+        zero = graph.add("Mul", x, graph.constant(np.array(0.0)))
+        return graph.add("Add", zero, graph.constant(values))
+    low, high = (graph.constant(np.array(bound)) for bound in (model.X_min_, model.X_max_))
+    x = graph.add("Clip", x, low, high)
+    passed = graph.cast(graph.add("Greater", x, graph.constant(knots[1:-1])), "int64")
+    axis = graph.constant(np.array([1], np.int64))
+    piece = graph.add("ReduceSum", passed, axis, keepdims=1)
+    start, level, slope = (
+        graph.add("Gather", graph.constant(table), piece)
+        for table in (knots[:-1], values[:-1], np.diff(values) / np.diff(knots))
+    )
+    return graph.add("Add", graph.add("Mul", slope, graph.add("Sub", x, start)), level)
+
+
+def _voting(graph: Graph, model: VotingClassifier, columns: Columns, classify: Classify) -> Answer:
+    if model.voting != "soft":
+        raise ConversionError("hard voting has neither probabilities nor scores; use voting='soft'")
+    weights = [float(w) for w in model._weights_not_none or [1.0] * len(model.estimators_)]
+    parts = [_probabilities(graph, classify(estimator, columns)) for estimator in model.estimators_]
+    return _by_probability(graph, _mean(graph, parts, weights), len(model.classes_))
+
+
+def _stacking(graph: Graph, model: StackingClassifier, columns: Columns, classify: Classify) -> Answer:
+    last = [leaf for leaf in innermost(model.final_estimator_) if type(leaf) in TREE_RECIPES]
+    first = [leaf for e in model.estimators_ for leaf in innermost(e) if type(leaf) not in TREE_RECIPES]
+    if last and first:
+        raise ConversionError(
+            f"its final {type(last[0]).__name__} splits the scores of a {type(first[0]).__name__}, whose "
+            "last digit is not the graph's; use a final_estimator without trees, such as LogisticRegression()"
+        )
+    inner: Columns = ()
+    for estimator, method in zip(model.estimators_, model.stack_method_, strict=True):
+        if method == "predict":
+            raise ConversionError("stack_method='predict' has no graph; use 'auto' or 'predict_proba'")
+        prefer = "decision" if method == "decision_function" else "probabilities"
+        inner += _response(graph, classify(estimator, columns), prefer)
+    return classify(model.final_estimator_, inner + columns if model.passthrough else inner)
+
+
+def _bagging(graph: Graph, model: BaggingClassifier, columns: Columns, classify: Classify) -> Answer:
+    parts, classes = [], len(model.classes_)
+    for estimator, features in zip(model.estimators_, model.estimators_features_, strict=True):
+        answer = classify(estimator, tuple(columns[i] for i in features))
+        own = np.asarray(estimator.classes_, int)
+        parts.append(_spread(graph, _probabilities(graph, answer), own, classes))
+    return _by_probability(graph, _mean(graph, parts, [1.0] * len(parts)), classes)
+
+
+RECIPES: dict[type, Recipe] = {
+    CalibratedClassifierCV: _calibrated,
+    VotingClassifier: _voting,
+    StackingClassifier: _stacking,
+    BaggingClassifier: _bagging,
+}

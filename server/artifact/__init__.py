@@ -1,0 +1,1 @@
+"""The model file: what it says of itself, and what is checked before anything loads it."""

@@ -1,0 +1,1 @@
+"""One HTTP message: the body that is read, the answer that is written."""

@@ -1,1 +1,0 @@
-"""What is counted, by each process for itself, and told for all of them."""

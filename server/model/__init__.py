@@ -1,0 +1,1 @@
+"""One model: what it takes, and the session that runs it."""

@@ -1,0 +1,1 @@
+"""What is counted and compared after a request has been answered."""

@@ -1,0 +1,238 @@
+"""A version that answers a share of the requests a second time, unseen, and how its answers differ."""
+
+import logging
+import threading
+import weakref
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import islice, repeat
+from random import random
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from unpickled.server.errors import InvalidInput
+from unpickled.server.lifecycle.versions import Served
+from unpickled.server.model.session import Model
+from unpickled.server.model.signature import Feeds, Row
+from unpickled.server.observe.counters import Block, Numbers
+from unpickled.server.observe.tally import Labels
+
+logger = logging.getLogger("unpickled")
+
+Label = int | str
+Scores = Sequence[Sequence[float]] | npt.NDArray[np.float64]
+# Rows with their answers, and who gave them; the same for one row.
+Offer = tuple[Served, Sequence[Row], Labels, Scores]
+Case = tuple[Served, Row, Label, Sequence[float] | npt.NDArray[np.float64]]
+
+# (PAIR, model, version that answered, shadow, name of the class it answered)
+PAIR = "shadow"
+SAME, DIFFERENT, DISTANCE, BUCKETS = range(4)
+# Upper bounds of the distances that are told apart; there is none above 1.
+BOUNDS = (1e-6, 1e-4, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+SIZE = BUCKETS + len(BOUNDS)
+
+# (LOST, model, shadow)
+LOST = "shadow_lost"
+DROPPED, REFUSED = range(2)
+
+# In seconds. To look every so often costs requests nothing, to be woken by them would.
+_PAUSE = 0.05
+# Between two chunks, for requests that wait for the GIL.
+_BREATH = 0.0001
+# Rows. All but the run itself holds the GIL.
+_CHUNK = 256
+
+
+class Shadow:
+    """Compares a version with those that answer, off the path of requests.
+
+    ``share`` of the requests offered are taken; what would make more than ``most_rows`` rows wait is
+    dropped and counted, but for a request that waits alone. Counts, in series of the block: rows with
+    the same and another label and total variation distances of the probabilities, per class answered;
+    requests dropped; rows that the shadow refuses, or fails on.
+    """
+
+    def __init__(self, served: Served, share: float, most_rows: int, block: Block) -> None:
+        self._version = served.version
+        self._share = share
+        self._most_rows = most_rows
+        self._waiting = 0
+        self._offers: deque[Offer] = deque()
+        self._lost = block.series((LOST, served.name, str(served.version)), 2)
+        self._closing = threading.Event()
+        # The thread alone holds the model, and ends with this object. It is no daemon: one that is
+        # inside a run when the interpreter ends aborts the process.
+        arguments = (weakref.ref(self), self._closing, _Comparison(served, block, self._lost))
+        threading.Thread(target=_work, args=arguments, name=f"shadow of {served.name}").start()
+
+    def offer(self, primary: Served, rows: Sequence[Row], labels: Labels, scores: Scores) -> None:
+        """Rows in feature order that passed the checks, and what ``primary`` answered to them."""
+        if random() >= self._share or primary.version == self._version:
+            return
+        count = len(rows)
+        if self._waiting and self._waiting + count > self._most_rows:
+            self._lost[DROPPED] += 1.0
+            return
+        # No lock: see counters.py.
+        self._waiting += count
+        self._offers.append((primary, rows, labels, scores))
+
+    def close(self) -> None:
+        """Take no more; the thread ends after its present chunk and lets go of the model."""
+        self._share = 0.0
+        self._closing.set()
+
+    def drain(self, comparison: "_Comparison") -> None:
+        """Compare all that waits."""
+        cases = self._cases()
+        while not _ends(self._closing, _BREATH) and (chunk := list(islice(cases, _CHUNK))):
+            count = len(chunk)
+            self._waiting -= count
+            comparison.count(chunk)
+        if next(cases, None) is not None:  # it has to end in the middle of a request
+            self._lost[DROPPED] += 1.0
+
+    def drop(self) -> None:
+        """Let go of all that waits."""
+        count = len(self._offers)
+        self._lost[DROPPED] += count
+        self._offers.clear()
+
+    def _cases(self) -> Iterator[Case]:
+        while self._offers:
+            primary, rows, labels, scores = self._offers.popleft()
+            if len(rows) == 1:
+                yield primary, rows[0], labels[0], scores[0]
+                continue
+            for start in range(0, len(rows), _CHUNK):
+                part = slice(start, start + _CHUNK)
+                # By parts: the whole of a large array would hold the GIL for milliseconds.
+                told, figures = _listed(labels[part]), _listed(scores[part])
+                yield from zip(repeat(primary), rows[part], told, figures, strict=False)
+
+
+def _listed(values: Any) -> Any:
+    return values.tolist() if isinstance(values, np.ndarray) else values
+
+
+def _work(reference: "weakref.ref[Shadow]", closing: threading.Event, comparison: "_Comparison") -> None:
+    while not _ends(closing, _PAUSE):
+        shadow = reference()
+        if shadow is None:
+            return
+        shadow.drain(comparison)
+        # Not held while waiting.
+        del shadow
+    if shadow := reference():
+        shadow.drop()
+
+
+def _ends(closing: threading.Event, seconds: float) -> bool:
+    """Wait so long, unless it is time to end."""
+    return closing.wait(seconds) or not threading.main_thread().is_alive()
+
+
+class _Comparison:
+    """Runs the shadow on what others have answered, and counts."""
+
+    def __init__(self, served: Served, block: Block, lost: Numbers) -> None:
+        self._served = served
+        self._block = block
+        self._lost = lost
+        rows = list[served.model.signature.row]  # type: ignore[name-defined]
+        # As a member of a struct: msgspec compiles the type of a struct once, any other at each call.
+        self._rows: Any = msgspec.defstruct("Rows", [("rows", rows)], gc=False)
+        self._pairs: weakref.WeakKeyDictionary[Model, _Pair] = weakref.WeakKeyDictionary()
+        self._failed = False
+
+    def count(self, chunk: Sequence[Case]) -> None:
+        """Compare rows, whoever answered them."""
+        answered: dict[int, list[Case]] = {}
+        for case in chunk:
+            answered.setdefault(id(case[0]), []).append(case)
+        for cases in answered.values():
+            refused = len(cases)
+            try:
+                refused -= self._compare(cases)
+            except Exception as error:
+                self._complain(error)
+            self._lost[REFUSED] += refused
+
+    def _compare(self, cases: Sequence[Case]) -> int:
+        """How many of the rows, which one version answered, the shadow answers too."""
+        parts = self._accepted(cases)
+        if not parts:
+            return 0
+        feeds = {name: np.concatenate([part[name] for _, part in parts]) for name in parts[0][1]}
+        labels, scores = self._served.model.run(feeds)
+        accepted = [case for part, _ in parts for case in part]
+        # A caller would get an error in place of what is not finite.
+        finite = np.flatnonzero(np.isfinite(scores).all(axis=1))
+        accepted = [accepted[index] for index in finite.tolist()]
+        self._pair(cases[0][0]).count(accepted, labels[finite].tolist(), scores[finite])
+        return len(accepted)
+
+    def _accepted(self, cases: Sequence[Case]) -> list[tuple[Sequence[Case], Feeds]]:
+        """Those whose rows the shadow takes, by halves of halves around those that it refuses."""
+        try:
+            rows = msgspec.convert({"rows": [case[1] for case in cases]}, self._rows).rows
+            return [(cases, self._served.model.signature.feeds(rows))]
+        except (msgspec.ValidationError, InvalidInput):
+            half = len(cases) // 2
+            return [*self._accepted(cases[:half]), *self._accepted(cases[half:])] if half else []
+
+    def _pair(self, primary: Served) -> "_Pair":
+        if primary.model not in self._pairs:
+            self._pairs[primary.model] = _Pair(primary, self._served, self._block)
+        return self._pairs[primary.model]
+
+    def _complain(self, error: Exception) -> None:
+        if not self._failed:
+            self._failed = True
+            name = f"version {self._served.version} of {self._served.name}, as a shadow,"
+            logger.error("%s fails; rows that it fails on count as refused", name, exc_info=error)
+
+
+class _Pair:
+    """What one version answered against what the shadow answers, counted per class."""
+
+    def __init__(self, primary: Served, shadow: Served, block: Block) -> None:
+        theirs, ours = primary.model.manifest, shadow.model.manifest
+        classes = dict.fromkeys((*theirs.classes, *ours.classes))
+        self._places = {label: place for place, label in enumerate(classes)}
+        self._columns = [self._places[label] for label in ours.classes]
+        self._measured = theirs.outputs.kind == ours.outputs.kind == "probabilities"
+        key = (PAIR, primary.name, str(primary.version), str(shadow.version))
+        self._series = [block.series((*key, name), SIZE) for name in theirs.class_names]
+
+    def count(self, cases: Sequence[Case], labels: Sequence[Label], scores: npt.NDArray[np.float64]) -> None:
+        places = np.array([self._places[case[2]] for case in cases], np.intp)
+        same = [case[2] == label for case, label in zip(cases, labels, strict=True)]
+        counts = np.zeros((len(cases), SIZE))
+        row = np.arange(len(cases))
+        counts[row, np.where(same, SAME, DIFFERENT)] = 1
+        if self._measured:
+            distances = self._distances(cases, scores)
+            counts[:, DISTANCE] = distances
+            counts[row, BUCKETS + np.searchsorted(BOUNDS, distances)] = 1
+        for place in np.unique(places).tolist():
+            _add(self._series[place], counts[places == place].sum(axis=0).tolist())
+
+    def _distances(self, cases: Sequence[Case], scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Total variation over the classes of both: half the sum of |difference|, 0 to 1."""
+        differences = np.zeros((len(cases), len(self._places)))
+        answered = np.array([case[3] for case in cases])
+        differences[:, : len(self._series)] = answered.reshape(len(cases), len(self._series))
+        differences[:, self._columns] -= scores
+        distances: npt.NDArray[np.float64] = np.abs(differences).sum(axis=1) / 2
+        # Those of float32 may add up to a little more than 1.
+        return distances.clip(max=1.0)
+
+
+def _add(series: Numbers, counts: Sequence[float]) -> None:
+    for index, count in enumerate(counts):
+        series[index] += count

@@ -1,0 +1,101 @@
+"""What is printed once the models are loaded: what is served, where, on what, and a line to try."""
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from unpickled.server.config import Config
+from unpickled.server.lifecycle.deployment import Deployment
+from unpickled.server.lifecycle.repository import Repository
+from unpickled.server.lifecycle.versions import Served
+from unpickled.server.message.answer import dumps
+
+
+def text(repository: Repository) -> str:
+    """Several lines for a person."""
+    config = repository.config
+    lines = [f"Unpickled serves {_address(config)}  ({_capacity(config)})"]
+    found = repository.deployments.values()
+    served = {deployment.name: deployment.main for deployment in found if deployment.versions}
+    for deployment in found:
+        if deployment.versions:
+            lines += _model(deployment, repository.default)
+    lines += [f"  NOT SERVED  {other.name}: {other.reason}" for other in found if not other.versions]
+    if served:
+        first = served.get(repository.default or "") or next(iter(served.values()))
+        lines += ["", "Try it:", f"  {_curl(config, first, repository.default)}"]
+    elif not found:
+        lines.append(f"  {config.models}/ has no models yet: python -m export train iris")
+    return "\n".join(lines)
+
+
+def cpus() -> int:
+    """CPUs this process may use: its affinity, and the container's quota where there is one."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()
+    except (OSError, ValueError):
+        return allowed
+    return allowed if quota == "max" else max(1, min(allowed, -(-int(quota) // int(period))))
+
+
+def _model(deployment: Deployment, default: str | None) -> list[str]:
+    served = deployment.main
+    manifest = served.model.manifest
+    placement = served.model.placement
+    nodes = ", ".join(f"{name} ({count} nodes)" for name, count in placement.nodes.items())
+    features = _some([feature.name for feature in manifest.features])
+    lines = [
+        f"  {served.name} version {served.version}{'  (default)' if served.name == default else ''}",
+        f"    features   {features}",
+        f"    classes    {_some(manifest.class_names)}",
+        f"    providers  requested {', '.join(placement.requested)}; obtained {nodes}",
+    ]
+    lines += _service(deployment)
+    return lines + [f"    note       {note}" for note in placement.notes]
+
+
+def _service(deployment: Deployment) -> list[str]:
+    """What is served beside one version, and what is not."""
+    lines = []
+    if len(deployment.versions) > 1 or deployment.labels:
+        labels = {number: label for label, number in deployment.labels.items()}
+        numbers = [f"{n} ({labels[n]})" if n in labels else str(n) for n in deployment.versions]
+        lines.append(f"    versions   {', '.join(numbers)}")
+    if len(deployment.traffic) > 1:
+        shares = [f"{share:.4g} to version {number}" for number, share in deployment.traffic.items()]
+        lines.append(f"    traffic    {', '.join(shares)}")
+    if deployment.shadow is not None:
+        number, share = deployment.shadow
+        lines.append(f"    shadow     version {number} runs {share:.4g} of it too")
+    lines += [f"    not served version {number}: {reason}" for number, reason in deployment.refused.items()]
+    return lines + ([f"    MISTAKE    {deployment.mistake}"] if deployment.mistake else [])
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
+
+
+def _capacity(config: Config) -> str:
+    available = cpus()
+    workers = "1 worker" if config.workers == 1 else f"{config.workers} workers"
+    shape = f"{workers} x {config.threads} threads on {available} CPU{'s' if available > 1 else ''}"
+    return shape if config.workers >= available else f"{shape}; --workers {available} uses them all"
+
+
+def _address(config: Config) -> str:
+    return f"unix:{config.uds}" if config.uds else f"http://{_host(config.host)}:{config.port}"
+
+
+def _host(host: str) -> str:
+    """Where a client on this machine reaches a server that listens on ``host``."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+
+
+def _curl(config: Config, served: Served, default: str | None) -> str:
+    path = "/predict" if served.name == default else f"/models/{served.name}/predict"
+    data = shlex.quote(dumps({"features": served.model.manifest.golden.rows[0]}).decode())
+    if config.uds:
+        return f"curl --unix-socket {shlex.quote(config.uds)} http://localhost{path} -d {data}"
+    return f"curl http://{_host(config.host)}:{config.port}{path} -d {data}"

@@ -1,0 +1,172 @@
+"""The HTTP server: granian's processes and threads around the application."""
+
+import gc
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from multiprocessing.synchronize import Event, Semaphore
+from pathlib import Path
+from typing import Any, NoReturn
+
+from granian.constants import Interfaces
+from granian.log import LogLevels
+from granian.server import Server
+from msgspec.structs import replace
+
+from unpickled.server import app
+from unpickled.server.config import Config
+from unpickled.server.errors import ConfigError
+from unpickled.server.observe.counters import Memory
+from unpickled.server.process import address, banner, watchdog
+from unpickled.server.serve.reloader import Reloader
+
+logger = logging.getLogger("unpickled")
+
+# granian's own messages join ours on stderr.
+_LOGGING = {"loggers": {"_granian": {"handlers": [], "propagate": True}}}
+
+
+def serve(config: Config) -> int:
+    """Serve until SIGTERM or SIGINT; the exit status.
+
+    A worker that ends on its own is replaced. The whole server ends with 1 where its settings are wrong,
+    or where a worker ends within seconds of replacing another.
+    """
+    config = address.claim(config)
+    os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals, after_in_child=_start_worker)
+    context = multiprocessing.get_context()
+    # A worker that is replaced while another still ends needs a block of its own.
+    memory = Memory(blocks=2 * config.workers)
+    loader = Loader(config, memory, context)
+    try:
+        _server(config).serve(target_loader=loader, wrap_loader=False)
+    except SystemExit:
+        return 1
+    return 1 if loader.failed.is_set() else 0
+
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def _hold_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+
+def _release_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
+
+def _start_worker() -> None:
+    """The main process's handlers, inherited, would swallow what stops this one."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    _release_signals()
+
+
+class Loader:
+    """What granian calls in each worker, after the fork: ONNX Runtime's threads do not survive one."""
+
+    def __init__(self, config: Config, memory: Memory, context: Any) -> None:
+        self._config = config
+        self._memory = memory
+        self._announcement: Semaphore = context.Semaphore(1)
+        self._started: Event = context.Event()
+        self.failed: Event = context.Event()
+        # The first worker's default model, for those that replace others: by then there may be several
+        # models. As long as a folder's name can be; no lock, which a killed worker would keep.
+        self._default = context.RawArray("c", 256)
+
+    def __call__(self) -> Any:
+        # Before any other thread is there: they all leave the signal to the one that waits for it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        application = self._application()
+        # The first worker speaks for all.
+        if self._announcement.acquire(block=False):
+            self._default.value = (application.extensions["unpickled"].default or "").encode()
+            self._started.set()
+            text = banner.text(application.extensions["unpickled"])
+            threading.Thread(target=_announce, args=(self._config, text), daemon=True).start()
+        watchdog.start(self._config, self._memory.claim())
+        reloader = application.extensions["unpickled-reloader"]
+        threading.Thread(target=_wake, args=(reloader,), name="hangup", daemon=True).start()
+        # What is loaded lives as long as the process: no collection need look at it again.
+        gc.collect()
+        gc.freeze()
+        return application.wsgi_app
+
+    def _application(self) -> Any:
+        """The application. Once a worker has started, the settings are right: another waits for the disk."""
+        told = ""
+        while True:
+            try:
+                return app.create_app(self._settings(), self._memory)
+            except ConfigError as error:
+                if not self._started.is_set():
+                    self._end_server(error)
+                if str(error) != told:
+                    told = str(error)
+                    logger.error("worker %d cannot start, and tries again: %s", os.getpid(), error)
+            time.sleep(1)
+
+    def _settings(self) -> Config:
+        """With the default model of the worker that this one replaces."""
+        default = self._default.value.decode()
+        if not default or self._config.default_model or not (Path(self._config.models) / default).is_dir():
+            return self._config
+        return replace(self._config, default_model=default)
+
+    def _end_server(self, error: ConfigError) -> NoReturn:
+        """Stop every worker: one that just ended would be replaced, to fail again."""
+        if not self.failed.is_set():
+            self.failed.set()
+            print(f"error: {error}", file=sys.stderr, flush=True)
+        os.kill(os.getppid(), signal.SIGTERM)
+        time.sleep(1)
+        os._exit(0)
+
+
+def _wake(reloader: Reloader) -> None:
+    """At every SIGHUP."""
+    while True:
+        signal.sigwait((signal.SIGHUP,))
+        reloader.wake()
+
+
+def _announce(config: Config, text: str) -> None:
+    """Print once the address answers, which is after granian has been given the application."""
+    address.wait(config)
+    print(text, flush=True)
+
+
+class _Server(Server):  # type: ignore[misc,valid-type]
+    """granian's, but that SIGHUP is passed on: models are replaced, not the workers."""
+
+    def signal_handler_reload(self, *arguments: object) -> None:
+        for worker in self.wrks:
+            with suppress(ProcessLookupError):
+                os.kill(worker.inner.pid, signal.SIGHUP)
+
+
+def _server(config: Config) -> Any:
+    logging.basicConfig(level=config.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    return _Server(
+        "unpickled.server:create_app",
+        address=config.host,
+        port=config.port,
+        uds=Path(config.uds) if config.uds else None,
+        interface=Interfaces.WSGI,
+        workers=config.workers,
+        blocking_threads=config.threads,
+        websockets=False,
+        # Its warnings concern settings that are deliberate here, its notices every start.
+        log_level=LogLevels.debug if config.log_level == "debug" else LogLevels.error,
+        log_dictconfig=_LOGGING,
+        respawn_failed_workers=True,
+        workers_kill_timeout=config.shutdown_timeout,
+    )

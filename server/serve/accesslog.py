@@ -1,0 +1,139 @@
+"""One line of JSON on stdout for each request: WSGI middleware around the whole application."""
+
+import logging
+import os
+import select
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from unpickled.server.message.answer import dumps
+from unpickled.server.serve.fastpath import Application, Environ, StartResponse
+
+logger = logging.getLogger("unpickled")
+
+STDOUT = 1
+# In characters. A line stays below the 4,096 bytes that a pipe takes from one process in one piece.
+LONGEST = 500
+
+
+class AccessLog:
+    """Writes who asked for what and how it went, and passes the answer on as it is.
+
+    Of an answer whose length is not known it writes at the end: how much it was, and how long it took.
+
+    The query is left out: it may carry what nobody wants in a log.
+    """
+
+    def __init__(self, application: Application, descriptor: int = STDOUT) -> None:
+        self._application = application
+        self._descriptor = descriptor
+        self._room = _room(descriptor)
+        self._failed = False
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        arrived, started = datetime.now(UTC), time.perf_counter()
+        status, headers = "500", {}
+
+        def start(line: str, pairs: list[tuple[str, str]], *error: Any) -> Any:
+            nonlocal status, headers
+            status, headers = line, dict(pairs)
+            return start_response(line, pairs, *error)
+
+        def write(size: int) -> None:
+            self._write(_line(environ, status, headers, size, arrived, time.perf_counter() - started))
+
+        answer: Iterable[bytes] = ()
+        try:
+            answer = self._application(environ, start)
+        except BaseException:
+            write(0)
+            raise
+        size = _length(environ, headers, answer)
+        if size is None:
+            return _followed(answer, write)
+        write(size)
+        return answer
+
+    def _write(self, line: dict[str, Any]) -> None:
+        try:
+            if not self._room():
+                self._complain("whoever reads it does not keep up")
+                return
+            os.write(self._descriptor, dumps(line) + b"\n")
+        except OSError as error:
+            self._complain(error.strerror or str(error))
+
+    def _complain(self, reason: str) -> None:
+        if not self._failed:
+            self._failed = True
+            logger.warning("the access log cannot be written (%s): requests go on without", reason)
+
+
+def _room(descriptor: int) -> Callable[[], bool]:
+    """Whether a line can be written without waiting: a pipe is only ready where it takes 4,096 bytes."""
+    waits = select.poll()
+    waits.register(descriptor, select.POLLOUT)
+    return lambda: bool(waits.poll(0))
+
+
+def _followed(answer: Iterable[bytes], write: Callable[[int], None]) -> Iterator[bytes]:
+    """The same answer; its size is told at its end, or where it was broken off."""
+    parts = _counted(answer, write)
+    # From here on its end, of whatever kind, is told.
+    next(parts)
+    return parts
+
+
+def _counted(answer: Iterable[bytes], write: Callable[[int], None]) -> Iterator[bytes]:
+    size = 0
+    try:
+        yield b""
+        for part in answer:
+            size += len(part)
+            yield part
+    finally:
+        write(size)
+        if hasattr(answer, "close"):
+            answer.close()
+
+
+def _line(
+    environ: Environ,
+    status: str,
+    headers: dict[str, str],
+    size: int,
+    arrived: datetime,
+    elapsed: float,
+) -> dict[str, Any]:
+    line = {
+        "time": arrived,
+        "method": environ["REQUEST_METHOD"][:20],
+        "path": _path(environ),
+        "status": int(status[:3]),
+        "duration_ms": int(1e6 * elapsed) / 1000,
+        "bytes": size,
+        "worker": os.getpid(),
+    }
+    if "Model-Name" in headers:
+        line["model"] = headers["Model-Name"]
+        line["version"] = int(headers["Model-Version"])
+    if environ.get("REMOTE_ADDR"):
+        line["remote"] = environ["REMOTE_ADDR"]
+    return line
+
+
+def _path(environ: Environ) -> str:
+    """WSGI hands out bytes as if they were latin-1."""
+    path: str = environ.get("PATH_INFO", "")[:LONGEST]
+    return path if path.isascii() else path.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def _length(environ: Environ, headers: dict[str, str], answer: Iterable[bytes]) -> int | None:
+    if environ["REQUEST_METHOD"] == "HEAD":
+        return 0
+    if isinstance(answer, list | tuple):
+        return sum(map(len, answer))
+    announced = headers.get("Content-Length", "")
+    return int(announced) if announced.isdigit() else None

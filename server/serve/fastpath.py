@@ -1,0 +1,33 @@
+"""WSGI middleware that answers predictions before Flask builds a request.
+
+The same endpoints are Flask views (app.py), and both answer byte for byte the same.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from unpickled.server.serve.routes import Routes
+
+Environ = dict[str, Any]
+StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+
+class FastPath:
+    """Answers POST requests whose exact path is a target of ``routes``; all others are the application's."""
+
+    def __init__(self, application: Application, routes: Routes) -> None:
+        self._application = application
+        self._routes = routes
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        target = self._routes.targets.get(environ["PATH_INFO"])
+        if target is None or environ["REQUEST_METHOD"] != "POST":
+            return self._application(environ, start_response)
+        status, headers, content = target(environ)
+        if not isinstance(content, bytes):
+            start_response(status, list(headers))
+            return content
+        start_response(status, [*headers, ("Content-Length", str(len(content)))])
+        # granian takes its one-write path only for a real list.
+        return [content]

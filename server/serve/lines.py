@@ -1,0 +1,142 @@
+"""The lines of a stream's body, as they come: nothing is kept but one line, or a block of short ones."""
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice, repeat, takewhile
+from typing import Any
+
+from unpickled.server.errors import BodyTimeout, InvalidInput
+from unpickled.server.message import body
+from unpickled.server.message.answer import Environ
+from unpickled.server.serve.slots import PLACES, Place
+
+# Bytes read at a time where the length is announced, expanded at a time, and answered at a time, roughly.
+BLOCK = 64 * 1024
+_WITHIN = frozenset(bytes((code,)) for code in range(256)) - {b"\n"}
+
+# Without its end; None where it was longer than a line may be.
+Line = bytes | None
+# Lines that came together, and how many blank ones were passed over behind them.
+Batch = tuple[list[Line], int]
+
+
+class Lines:
+    """What one client sends; ``place`` is told when that is waited for, and set before anything is read."""
+
+    def __init__(self, environ: Environ) -> None:
+        announced = environ.get("CONTENT_LENGTH")
+        if announced and not (announced.isascii() and announced.isdigit()):
+            raise body.no_length(announced)
+        self.place: Place
+        self._read: Callable[[int], bytes] = environ["wsgi.input"].read
+        self._ahead = b""
+        self._announced = int(announced) if announced else None
+        self._endless = not announced and bool(environ.get("wsgi.input_terminated"))
+
+    def look_ahead(self) -> None:
+        """Wait until the client begins to send."""
+        self.place.listen()
+        self._ahead = self._read(1)
+        self.place.go_on()
+
+    def batches(self, limit: int, expand: Any) -> Iterator[Batch]:
+        """Lines of ``limit`` bytes at most as they come; IncompleteBody, InvalidInput, BodyTimeout.
+
+        ``expand`` is a decompressor, or None. Where no length is announced, a client may wait for the
+        answer to one line before it sends the next; the server's read waits until it has as many
+        bytes as it is asked for, so it is asked for one after the other.
+        """
+        if expand is not None:
+            return _split(_expanded(self._pieces(), expand), limit)
+        return self._typed(limit) if self._endless else _split(self._pieces(), limit)
+
+    def _typed(self, limit: int) -> Iterator[Batch]:
+        while first := self._wait(1):
+            yield ([], 1) if first == b"\n" else ([self._line(first, limit)], 0)
+
+    def _line(self, first: bytes, limit: int) -> Line:
+        """A line; Python never sees its bytes one by one, which would take three times as long."""
+        self.place.listen()
+        rest = takewhile(_WITHIN.__contains__, map(self._read, repeat(1)))
+        pieces, size, more = [first], 1, True
+        while more:
+            piece = b"".join(islice(rest, BLOCK))
+            size += len(piece)
+            pieces = [*pieces, piece] if size <= limit else []
+            more = len(piece) == BLOCK
+        self.place.go_on()
+        return b"".join(pieces) if size <= limit else None
+
+    def _pieces(self) -> Iterator[bytes]:
+        if self._announced is None:
+            while self._endless and (piece := self._wait(1)):
+                yield piece
+            return
+        left = self._announced
+        while left:
+            size = min(left, BLOCK)
+            piece = self._wait(size)
+            left -= len(piece)
+            if len(piece) < size:
+                raise body.incomplete(self._announced - left, self._announced)
+            yield piece
+
+    def _wait(self, size: int) -> bytes:
+        self.place.listen()
+        piece = self._ahead + self._read(size - len(self._ahead))
+        self._ahead = b""
+        self.place.go_on()
+        if len(piece) < size and (silence := PLACES.silence(self.place)):
+            raise BodyTimeout(f"nothing came for {silence:.0f} s, and others need the place: send it again")
+        return piece
+
+
+def _split(pieces: Iterable[bytes], limit: int) -> Iterator[Batch]:
+    """The lines that each piece completes; of one that is too long nothing is kept."""
+    held: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        ended, blank, rest = _ended(piece)
+        if ended:
+            lines: list[Line] = [line if len(line) <= limit else None for line in ended]
+            if size:
+                lines[0] = b"".join((*held, ended[0])) if size + len(ended[0]) <= limit else None
+            yield lines, blank
+            held, size = [], 0
+        size += len(rest)
+        if size <= limit:
+            held.append(rest)
+        else:
+            held.clear()
+    if size:
+        yield [b"".join(held) if size <= limit else None], 0
+
+
+def _ended(piece: bytes) -> tuple[list[bytes], int, bytes]:
+    """The lines that end in a piece, how many blank ones are left out behind them, and the rest."""
+    if not piece.isspace():
+        *ended, rest = piece.split(b"\n")
+        return ended, 0, rest
+    # A few compressed bytes make millions of these, and no answer would slow down who sends them.
+    *ended, rest = piece.split(b"\n", 1)
+    return ended, rest.count(b"\n"), rest[rest.rfind(b"\n") + 1 :]
+
+
+def _expanded(pieces: Iterable[bytes], expand: Any) -> Iterator[bytes]:
+    """Content-Encoding undone, a block at a time, whatever it expands to."""
+    fresh = expand.copy()
+    try:
+        for piece in pieces:
+            more = True
+            while more:
+                if expand.eof:
+                    expand = fresh.copy()
+                block = expand.decompress(piece, BLOCK)
+                if block:
+                    yield block
+                piece = expand.unconsumed_tail or expand.unused_data
+                more = bool(piece) or (len(block) == BLOCK and not expand.eof)
+    except zlib.error as error:
+        raise InvalidInput(f"from here on the body is not what its Content-Encoding says: {error}") from None
+    if not expand.eof:
+        raise InvalidInput("the body ends in the middle of its Content-Encoding")

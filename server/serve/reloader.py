@@ -1,0 +1,95 @@
+"""Keeps what is served in step with the disk, from a thread of its own."""
+
+import ctypes
+import logging
+import threading
+import time
+import weakref
+from contextlib import suppress
+
+from unpickled.server.lifecycle.repository import Repository
+from unpickled.server.observe import tally
+from unpickled.server.observe.counters import Block
+from unpickled.server.serve.routes import Routes
+
+logger = logging.getLogger("unpickled")
+
+# Seconds until the second look at a file that has just changed: it may still be being written.
+_SETTLING = 0.1
+
+
+class Reloader:
+    """Looks at the models folder every ``reload_seconds``, and whenever it is woken."""
+
+    def __init__(self, repository: Repository, routes: Routes, block: Block) -> None:
+        self._repository = repository
+        self._routes = routes
+        self._block = block
+        self._interval = repository.config.reload_seconds
+        self._woken = threading.Event()
+        self._released = False
+        self._loaded: set[tuple[str, int]] = set()
+        self._publish()
+
+    def start(self) -> None:
+        """Begin; the thread ends with this object."""
+        weakref.finalize(self, self._woken.set)
+        arguments = (weakref.ref(self), self._woken, self._wait())
+        threading.Thread(target=_run, args=arguments, name="reloader", daemon=True).start()
+
+    def wake(self) -> None:
+        """Look now."""
+        self._woken.set()
+
+    def look(self) -> float | None:
+        """Look once, and follow; seconds until the next look, None where that waits for a call."""
+        try:
+            # Requests have had until now to end with what was let go of at the last look.
+            if self._released:
+                _trim()
+            self._released = self._repository.refresh()
+            if self._released:
+                self._routes.rebuild()
+                self._repository.release()
+            self._publish()
+        except Exception:
+            logger.exception("looking at the models folder failed; what is served stays")
+        return self._wait()
+
+    def _wait(self) -> float | None:
+        settled = self._repository.settled and not self._released
+        return (self._interval or None) if settled else _SETTLING
+
+    def _publish(self) -> None:
+        """Tell the other processes what this one serves."""
+        block = self._block
+        for name, version in self._repository.take_failures():
+            tally.load_failed(block, name, version)
+        deployments = self._repository.deployments
+        loaded = {(name, version) for name, found in deployments.items() for version in found.versions}
+        for name, version in loaded ^ self._loaded:
+            tally.set_loaded(block, name, version, (name, version) in loaded)
+        for name, found in deployments.items():
+            tally.set_ready(block, name, bool(found.versions))
+        now = time.monotonic()
+        for name, version in loaded | self._loaded:
+            tally.set_used(block, name, version, now)
+        tally.forget_outdated(block, now)
+        self._loaded = loaded
+
+
+def _trim() -> None:
+    """Give freed memory back to the system: glibc keeps what a large model took."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _run(reference: "weakref.ref[Reloader]", woken: threading.Event, wait: float | None) -> None:
+    while True:
+        woken.wait(wait)
+        woken.clear()
+        reloader = reference()
+        if reloader is None:
+            return
+        wait = reloader.look()
+        del reloader
