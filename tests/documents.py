@@ -1,0 +1,194 @@
+"""Pages of Markdown as programs: their blocks run in order, and print what the page shows.
+
+A block of ``text`` or ``json`` right after a block that runs shows its output. In it, ``...`` stands for any
+text, and alone on a line for any lines; numbers are compared as far as they are shown. A command that
+serves runs in the background until the page ends. A block that cannot run here has a comment before it:
+``<!-- not run: the reason -->``.
+"""
+
+import contextlib
+import io
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from conftest import BIN, ROOT, end, environment, eventually, free_port
+
+from unpickled.server import config
+from unpickled.server.lifecycle import serving
+
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), ROOT / "examples" / "README.md"])
+_BLOCK = re.compile(r"(?:^<!-- not run: ([^\n]*) -->\n)?^```([a-z]+)\n(.*?)^```$", re.M | re.S)
+_SERVES = re.compile(r"^(?:\w+=\S+ )*(?:unpickled serve|make serve|gunicorn )", re.M)
+_ASKS = re.compile(r"^(?:curl|cut) ", re.M)
+_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w])")
+# What depends on the day and on the libraries that wrote a file.
+_FLEETING = re.compile(r"\d{4}-\d\d-\d\d|\S+ [kMG]?B\b")
+# Where the processor's choice of instructions shows.
+_SMALL = Decimal("1e-6")
+_ADDRESS = ":8000"
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of code. ``reason`` says why it is not run; None where it is."""
+
+    language: str
+    text: str
+    reason: str | None
+
+
+def blocks(page: Path) -> list[Block]:
+    """The blocks of a page, directives left out."""
+    found = _BLOCK.findall(page.read_text("utf-8"))
+    return [Block(language, text, reason or None) for reason, language, text in found]
+
+
+@dataclass
+class Reading:
+    """A page that is being read: what it has started, and the names its Python blocks have defined."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    names: dict[str, Any] = field(default_factory=dict)
+    server: subprocess.Popen[bytes] | None = None
+
+    def run(self, page: list[Block]) -> None:
+        """Every block in turn; AssertionError where one prints something else than the page shows."""
+        asks = any(_ADDRESS in block.text for block in page if not block.reason)
+        if asks and not any(_SERVES.search(block.text) for block in page):
+            self._serve("unpickled serve")
+        for block, following in zip(page, [*page[1:], None], strict=True):
+            if block.reason is None and block.language in ("sh", "python", "toml"):
+                shows = following is not None and following.language in ("text", "json")
+                self._check(block, following.text if following and shows else None)
+
+    def close(self) -> None:
+        """End what the page has started."""
+        if self.server is not None:
+            end(self.server)
+
+    def _check(self, block: Block, shown: str | None) -> None:
+        if block.language == "toml":
+            return self._settings(block.text)
+        if shown is not None and _ASKS.search(block.text):
+            # A server follows its folder in its own time.
+            return eventually(lambda: fits(shown, self._printed(block)))
+        printed = self._printed(block)
+        assert shown is None or fits(shown, printed), f"{block.text}\nprinted:\n{printed}\nshown:\n{shown}"
+        return None
+
+    def _printed(self, block: Block) -> str:
+        text = block.text.replace(_ADDRESS, f":{self.port}")
+        if block.language == "python":
+            return self._python(text)
+        if _SERVES.search(text):
+            return self._serve(text)
+        return self._shell(text)
+
+    def _python(self, text: str) -> str:
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output), contextlib.chdir(self.folder):
+            exec(compile(text, "page", "exec"), self.names)
+        return output.getvalue()
+
+    def _shell(self, text: str) -> str:
+        # Locust's long runs, shortened.
+        text = text.replace("--run-time 10s", "--run-time 1s").replace("--rung-time 5", "--rung-time 1")
+        done = subprocess.run(
+            ["bash", "-ec", text], cwd=self.folder, env=environment(), capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{text}\n{done.stdout}{done.stderr}"
+        return done.stdout.replace(f":{self.port}", _ADDRESS)
+
+    def _serve(self, text: str) -> str:
+        """Start a server in the background; what it has printed once it answers."""
+        self.close()
+        log = self.folder / "server.log"
+        with log.open("wb") as output:
+            self.server = subprocess.Popen(
+                ["bash", "-c", text.replace("make serve", f"make serve BIN={BIN}")],
+                cwd=self.folder,
+                env=environment(UNPICKLED_PORT=str(self.port), UNPICKLED_HOST="127.0.0.1"),
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        probe = ["curl", "--silent", "--fail", f"http://127.0.0.1:{self.port}/livez"]
+        eventually(lambda: self.server.poll() is not None or not subprocess.run(probe, capture_output=True).returncode)
+        if "gunicorn" not in text:
+            eventually(lambda: self.server.poll() is not None or "Try it" in log.read_text())
+        assert self.server.poll() is None, log.read_text()
+        return log.read_text().replace(f":{self.port}", _ADDRESS)
+
+    def _settings(self, text: str) -> None:
+        """A file of settings, whose name is its first line, is read without a mistake."""
+        name = re.match(r"# (\S+)\n", text)[1]
+        path = self.folder / Path(name).name
+        path.write_text(text)
+        if path.name == serving.FILE:
+            assert serving.parse(text)
+        else:
+            assert config.load(["--config", str(path)])
+
+
+def fits(shown: str, printed: str) -> bool:
+    """Whether a page shows what was printed."""
+    return _fits(_lines(shown), _lines(printed))
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in _FLEETING.sub("#", text).strip().splitlines()]
+
+
+def _fits(shown: list[str], printed: list[str]) -> bool:
+    if not shown:
+        return not printed
+    if shown[0] == "...":
+        return any(_fits(shown[1:], printed[skipped:]) for skipped in range(len(printed) + 1))
+    return bool(printed) and _alike(shown[0], printed[0]) and _fits(shown[1:], printed[1:])
+
+
+def _alike(shown: str, printed: str) -> bool:
+    """One line: its words are equal, and its numbers are close."""
+    numbers = _NUMBER.findall(shown)
+    words = [_pattern(part) for part in _NUMBER.split(shown)]
+    match = re.fullmatch(f"({_NUMBER.pattern})".join(words), printed)
+    return match is not None and all(map(_close, numbers, match.groups()))
+
+
+def _pattern(words: str) -> str:
+    """What matches these words, whatever the width of the gaps between them."""
+    parts = re.split(r"(\.\.\.|\s+)", words)
+    return "".join({"...": ".*?"}.get(part, r"\s+" if part.isspace() else re.escape(part)) for part in parts)
+
+
+def _close(shown: str, printed: str) -> bool:
+    """Whether a number is the shown one, as far as that is shown; whole numbers are equal."""
+    if shown.lstrip("-").isdigit():
+        return Decimal(shown) == Decimal(printed)
+    last = Decimal(1).scaleb(int(Decimal(shown).as_tuple().exponent))
+    return abs(Decimal(shown) - Decimal(printed)) <= max(last, _SMALL)
+
+
+def unpickled_folder(folder: Path) -> Path:
+    """A folder as the pages suppose it: the tree's own examples, benchmarks and deployment files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("benchmarks", "deploy", "examples"):
+        os.symlink(ROOT / name, folder / name)
+    return folder
+
+
+@contextlib.contextmanager
+def reading(folder: Path) -> Iterator[Reading]:
+    """A page's reader in a folder; what it has started ends with it."""
+    page = Reading(folder)
+    try:
+        yield page
+    finally:
+        page.close()

@@ -1,0 +1,59 @@
+"""The documentation is true: its commands run, and print what it says they print."""
+
+import shutil
+import subprocess
+
+import joblib
+import pytest
+from conftest import BIN, ROOT, environment
+from documents import PAGES, blocks, fits, reading, unpickled_folder
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+
+RUN = [page for page in PAGES if page.name != "README.md" and any(not b.reason for b in blocks(page))]
+NOT_RUN = [(page, block) for page in PAGES for block in blocks(page) if block.reason]
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """What pages suppose to be there: the iris model, a table of customers, a joblib file and its rows."""
+    folder = unpickled_folder(tmp_path_factory.mktemp("pages") / "prepared")
+    train = [BIN / "unpickled", "train", "iris"]
+    subprocess.run(train, cwd=folder, env=environment(), check=True, capture_output=True)
+    shutil.copy(ROOT / "examples" / "customers.csv", folder)
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    X.to_csv(folder / "rows.csv", index=False)
+    joblib.dump(LogisticRegression(max_iter=1000).fit(X, y), folder / "fitted.joblib")
+    return folder
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
+@pytest.mark.parametrize("page", RUN, ids=[str(page.relative_to(ROOT)) for page in RUN])
+def test_page(page, prepared, tmp_path):
+    """Every block of the page runs, and prints what the page shows."""
+    folder = shutil.copytree(prepared, tmp_path / "page", symlinks=True)
+    if page.name == "tutorial.md":
+        shutil.rmtree(folder / "models")
+    with reading(folder) as reader:
+        reader.run(blocks(page))
+
+
+@pytest.mark.parametrize(("page", "block"), NOT_RUN, ids=[f"{page.stem}-{b.language}" for page, b in NOT_RUN])
+def test_not_run(page, block):
+    """A block that is not run says why: what it needs that is not here, or what covers it instead."""
+    assert len(block.reason.split()) > 1
+
+
+def test_languages():
+    """Nothing is left out in silence: what no test can run has a reason beside it."""
+    silent = {b.language for page in PAGES for b in blocks(page) if not b.reason}
+    assert silent <= {"sh", "python", "toml", "json", "text"}
+
+
+def test_fits():
+    """Numbers are compared as far as they are shown, words exactly, and dots stand for anything."""
+    assert fits("a 0.98 of 3\n...\nend", "a  0.9822 of 3\nx\ny\nend")
+    assert not fits("a 0.98", "a 0.96")
+    assert not fits("a 3", "a 4")
+    assert not fits("one", "one\ntwo")
+    assert fits('{"p":[3.39e-7]}', '{"p":[3.3930516550415234e-07]}')
