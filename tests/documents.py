@@ -7,17 +7,17 @@ serves runs in the background until the page ends. A block that cannot run here 
 """
 
 import contextlib
-import io
 import os
 import re
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
-from conftest import BIN, ROOT, end, environment, eventually, free_port
+from conftest import BIN, PATIENCE, ROOT, end, environment, eventually, free_port
 
 from unpickled.server import config
 from unpickled.server.lifecycle import serving
@@ -25,7 +25,7 @@ from unpickled.server.lifecycle import serving
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), ROOT / "examples" / "README.md"])
 _BLOCK = re.compile(r"(?:^<!-- not run: ([^\n]*) -->\n)?^```([a-z]+)\n(.*?)^```$", re.M | re.S)
 _SERVES = re.compile(r"^(?:\w+=\S+ )*(?:unpickled serve|make serve|gunicorn )", re.M)
-_ASKS = re.compile(r"^(?:curl|cut) ", re.M)
+_FOLLOWS = re.compile(r"/metrics|/models/\w+ ")
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w])")
 # What depends on the day and on the libraries that wrote a file.
 _FLEETING = re.compile(r"\d{4}-\d\d-\d\d|\S+ [kMG]?B\b")
@@ -49,13 +49,17 @@ def blocks(page: Path) -> list[Block]:
     return [Block(language, text, reason or None) for reason, language, text in found]
 
 
+def runs(block: Block) -> bool:
+    """Whether a block is a program, or a file of settings, and not what one prints."""
+    return block.reason is None and block.language in ("sh", "python", "toml")
+
+
 @dataclass
 class Reading:
-    """A page that is being read: what it has started, and the names its Python blocks have defined."""
+    """A page that is being read: where it runs, and the server it has started."""
 
     folder: Path
     port: int = field(default_factory=free_port)
-    names: dict[str, Any] = field(default_factory=dict)
     server: subprocess.Popen[bytes] | None = None
 
     def run(self, page: list[Block]) -> None:
@@ -64,7 +68,7 @@ class Reading:
         if asks and not any(_SERVES.search(block.text) for block in page):
             self._serve("unpickled serve")
         for block, following in zip(page, [*page[1:], None], strict=True):
-            if block.reason is None and block.language in ("sh", "python", "toml"):
+            if runs(block):
                 shows = following is not None and following.language in ("text", "json")
                 self._check(block, following.text if following and shows else None)
 
@@ -76,33 +80,30 @@ class Reading:
     def _check(self, block: Block, shown: str | None) -> None:
         if block.language == "toml":
             return self._settings(block.text)
-        if shown is not None and _ASKS.search(block.text):
-            # A server follows its folder in its own time.
-            return eventually(lambda: fits(shown, self._printed(block)))
         printed = self._printed(block)
+        deadline = time.monotonic() + PATIENCE
+        # A server follows its folder in its own time.
+        while shown and not fits(shown, printed) and _FOLLOWS.search(block.text) and time.monotonic() < deadline:
+            time.sleep(0.1)
+            printed = self._printed(block)
         assert shown is None or fits(shown, printed), f"{block.text}\nprinted:\n{printed}\nshown:\n{shown}"
         return None
 
     def _printed(self, block: Block) -> str:
         text = block.text.replace(_ADDRESS, f":{self.port}")
         if block.language == "python":
-            return self._python(text)
+            return self._finished([sys.executable, "-c", text], text)
         if _SERVES.search(text):
             return self._serve(text)
         return self._shell(text)
 
-    def _python(self, text: str) -> str:
-        output = io.StringIO()
-        with contextlib.redirect_stdout(output), contextlib.chdir(self.folder):
-            exec(compile(text, "page", "exec"), self.names)
-        return output.getvalue()
-
     def _shell(self, text: str) -> str:
         # Locust's long runs, shortened.
         text = text.replace("--run-time 10s", "--run-time 1s").replace("--rung-time 5", "--rung-time 1")
-        done = subprocess.run(
-            ["bash", "-ec", text], cwd=self.folder, env=environment(), capture_output=True, text=True
-        )
+        return self._finished(["bash", "-ec", text], text)
+
+    def _finished(self, command: list[str], text: str) -> str:
+        done = subprocess.run(command, cwd=self.folder, env=environment(), capture_output=True, text=True)
         assert done.returncode == 0, f"{text}\n{done.stdout}{done.stderr}"
         return done.stdout.replace(f":{self.port}", _ADDRESS)
 

@@ -6,11 +6,11 @@ import subprocess
 import joblib
 import pytest
 from conftest import BIN, ROOT, environment
-from documents import PAGES, blocks, fits, reading, unpickled_folder
+from documents import PAGES, blocks, fits, reading, runs, unpickled_folder
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
-RUN = [page for page in PAGES if page.name != "README.md" and any(not b.reason for b in blocks(page))]
+RUN = [page for page in PAGES if page.name != "README.md" and any(map(runs, blocks(page)))]
 NOT_RUN = [(page, block) for page in PAGES for block in blocks(page) if block.reason]
 
 
