@@ -10,9 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, get_args, get_type_hints
 
 import msgspec
-from docutils import nodes
-from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
 
 from unpickled.export import convert
 from unpickled.export.recipes import classifiers, ensembles, transformers
@@ -26,8 +23,14 @@ from unpickled.server.observe.counters import Memory
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
-    lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    lines = [head, ["---"] * len(head), *([_cell(text) for text in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """Text that ends no cell and begins no tag; what stands between backticks is code, and stays."""
+    parts = text.replace("|", "\\|").split("`")
+    return "`".join(part if index % 2 else part.replace("<", "\\<") for index, part in enumerate(parts))
 
 
 def settings() -> str:
@@ -148,24 +151,3 @@ PARTS: dict[str, Callable[[], str]] = {
     part.__name__: part
     for part in (settings, answers, exceptions, recipes, refusals, metrics, fields)
 }
-
-
-class Generated(SphinxDirective):
-    """``{generated} NAME``: the Markdown that PARTS[NAME] returns."""
-
-    required_arguments = 1
-
-    def run(self) -> list[nodes.Node]:
-        return self.parse_text_to_nodes(PARTS[self.arguments[0]]())
-
-
-def setup(app: Sphinx) -> dict[str, bool]:
-    """What Sphinx calls."""
-    app.add_directive("generated", Generated)
-    # The pages follow the code, which Sphinx does not watch.
-    app.connect("env-before-read-docs", _read_again)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
-
-
-def _read_again(app: Sphinx, env: Any, names: list[str]) -> None:
-    names.extend(name for name in env.found_docs if name.startswith("reference/") and name not in names)
