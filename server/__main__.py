@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     if list(given[:1]) == ["models"]:
         # tomlkit, which commands need, is nothing for a serving process.
-        from unpickled.server.commands import cli
+        from unpickled.server.commands import models as cli
 
         return cli.main(given[1:], os.environ)
     try:

@@ -16,7 +16,7 @@ import pytest
 from conftest import FLOWER, PATIENCE, Serving, eventually, serving, shelve
 from prometheus_client.parser import text_string_to_metric_families
 
-from unpickled.server.commands import cli
+from unpickled.server.commands import models as cli
 from unpickled.server.lifecycle import history
 
 BODY = json.dumps({"features": FLOWER})
