@@ -1,157 +1,233 @@
-"""Command line: ``python -m export train`` and ``python -m export convert``."""
+"""The commands that export: ``train`` and ``convert``."""
 
-import argparse
+import functools
+import math
 import re
 import shlex
 import sys
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
+import click
 import joblib
 import pandas as pd
 
-from unpickled.export.data import files as data
+from unpickled import console
+from unpickled.export.data import files
+from unpickled.export.data.files import Dataset
 from unpickled.export.publish import Export, export_pipeline, place
-from unpickled.export.train import CLASSIFIERS, SCALERS, titles, train
+from unpickled.export.train import CLASSIFIERS, SCALERS, titles
+from unpickled.export.train import train as fit
 from unpickled.server.artifact.manifest import Training
-from unpickled.server.errors import ExportError, UnpickledError
+from unpickled.server.errors import ExportError
 
 DANGER = "Loading a joblib file runs the code in it: convert only files whose origin you trust."
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status: 0 written, 1 refused (one line says why), 2 wrong usage."""
-    options = _parser().parse_args(arguments)
-    with warnings.catch_warnings():
-        warnings.showwarning = _warn
-        try:
-            options.command(options)
-        except UnpickledError as error:
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-            return 1
-        except KeyboardInterrupt:
-            print("interrupted: nothing was written", file=sys.stderr)
-            return 130
-    return 0
+@click.group(
+    cls=console.Group,
+    epilog=console.examples("unpickled train iris", "unpickled convert fitted.joblib --sample rows.csv"),
+)
+def export() -> None:
+    """Write a fitted pipeline as an ONNX file."""
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m export", description="Write a fitted pipeline as an ONNX file."
+class _Share(click.FloatRange):
+    """A float in a range; NaN, which no comparison excludes, is outside of every range."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return number
+
+
+def _names(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str] | None:
+    """Names between commas."""
+    return None if text is None else [name.strip() for name in text.split(",")]
+
+
+class _Output(TypedDict):
+    """Options of every command that writes a model."""
+
+    models: Path
+    name: str | None
+    class_names: list[str] | None
+    min_accuracy: float | None
+
+
+_FILE = click.Path(path_type=Path)
+
+
+def _exporting(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of ``_Output``; show warnings as lines; say that an interrupt wrote nothing."""
+
+    @click.option(
+        "--models", type=_FILE, default="models", show_default=True, metavar="DIR", help="models folder"
     )
-    commands = parser.add_subparsers(required=True, metavar="train|convert")
-    _add_train(commands)
-    _add_convert(commands)
-    return parser
+    @click.option("--name", metavar="NAME", help="name of the model  [default: that of the data or file]")
+    @click.option(
+        "--class-names", callback=_names, metavar="A,B,...", help="names in the order of the sorted labels"
+    )
+    @click.option(
+        "--min-accuracy", type=_Share(0, 1), metavar="F", help="refuse to write a model of lower accuracy"
+    )
+    @functools.wraps(command)
+    def exporting(**options: Any) -> None:
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            try:
+                command(**options)
+            except KeyboardInterrupt:
+                print("interrupted: nothing was written", file=sys.stderr)
+                raise
+
+    return exporting
 
 
-def _add_train(commands: Any) -> None:
-    parser = commands.add_parser("train", help="fit a scaler and a classifier, then export them")
-    table = parser.add_mutually_exclusive_group(required=True)
-    table.add_argument(
-        "dataset", nargs="?", choices=list(data.BUNDLED), help="one of scikit-learn's data sets"
+@export.command(
+    epilog=console.examples(
+        "unpickled train iris",
+        "unpickled train wine --classifier forest --seed 7 --name wine-forest",
+        "unpickled train --data customers.csv --target churned --min-accuracy 0.9",
     )
-    table.add_argument("--data", type=Path, metavar="FILE", help="your own table, .csv or .parquet")
-    parser.add_argument("--target", metavar="COLUMN", help="the column of classes in --data")
-    parser.add_argument("--scaler", choices=list(SCALERS), default="standard", help="default: %(default)s")
-    parser.add_argument(
-        "--classifier", choices=list(CLASSIFIERS), default="logistic", help="default: %(default)s"
-    )
-    parser.add_argument(
-        "--seed", type=_seed, default=0, metavar="N", help="of the split and the classifier (default: 0)"
-    )
-    parser.add_argument(
-        "--held-out",
-        type=_fraction,
-        default=0.2,
-        metavar="F",
-        help="part of the rows to measure on (default: 0.2)",
-    )
-    _add_export(parser, "the data's own")
-    parser.set_defaults(command=_train, usage=parser.error)
+)
+@click.argument("dataset", required=False, type=click.Choice(list(files.BUNDLED)), metavar="[DATASET]")
+@click.option("--data", type=_FILE, metavar="FILE", help="your own table, .csv or .parquet")
+@click.option("--target", metavar="COLUMN", help="column of classes in --data")
+@click.option(
+    "--scaler",
+    type=click.Choice(list(SCALERS)),
+    default="standard",
+    show_default=True,
+    metavar="SCALER",
+    help=f"one of {', '.join(SCALERS)}",
+)
+@click.option(
+    "--classifier",
+    type=click.Choice(list(CLASSIFIERS)),
+    default="logistic",
+    show_default=True,
+    metavar="CLASSIFIER",
+    help=f"one of {', '.join(CLASSIFIERS)}",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="seed of the split and of the classifier",
+)
+@click.option(
+    "--held-out",
+    type=_Share(0, 1, min_open=True, max_open=True),
+    default=0.2,
+    show_default=True,
+    metavar="F",
+    help="share of the rows that are held out, to measure on",
+)
+@_exporting
+def train(
+    dataset: str | None,
+    data: Path | None,
+    target: str | None,
+    scaler: str,
+    classifier: str,
+    seed: int,
+    held_out: float,
+    **output: Unpack[_Output],
+) -> None:
+    """Fit a scaler and a classifier, and export both as one ONNX file.
 
-
-def _add_convert(commands: Any) -> None:
-    text = "export a pipeline you fitted and saved with joblib"
-    parser = commands.add_parser("convert", help=text, description=f"{text.capitalize()}. {DANGER}")
-    parser.add_argument("fitted", type=Path, help=f"the joblib file. {DANGER}")
-    parser.add_argument(
-        "--sample",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="rows like those it was fitted on, .csv or .parquet",
-    )
-    parser.add_argument(
-        "--target", metavar="COLUMN", help="the column of classes, to measure the pipeline with"
-    )
-    _add_export(parser, "the file's own")
-    parser.set_defaults(command=_convert, usage=parser.error)
-
-
-def _add_export(parser: argparse.ArgumentParser, name: str) -> None:
-    parser.add_argument(
-        "--models", type=Path, default=Path("models"), metavar="DIR", help="default: %(default)s"
-    )
-    parser.add_argument("--name", help=f"the model's name (default: {name})")
-    parser.add_argument(
-        "--class-names", type=_names, metavar="A,B,...", help="in the order of the sorted labels"
-    )
-    parser.add_argument("--min-accuracy", type=_accuracy, metavar="F", help="refuse to write a worse model")
-
-
-def _train(options: argparse.Namespace) -> None:
-    if (options.data is None) != (options.target is None):
-        options.usage("--data and --target go together")
-    if options.data is not None:
-        data.check_file(options.data)
-    name = options.name or options.dataset or _name(options.data)
-    place(options.models, name)
-    dataset = data.bundled(options.dataset) if options.dataset else data.read(options.data, options.target)
-    dataset = replace(dataset, class_names=titles(dataset.class_names, options.class_names))
-    _progress(f"training {options.classifier}")
-    fitted = train(dataset, options.scaler, options.classifier, options.seed, options.held_out)
-    _describe(dataset, fitted.training)
+    DATASET is one of scikit-learn's: iris, wine, breast_cancer, digits. --data and --target name a table
+    of your own instead.
+    """
+    misuse = _misuse(dataset, data, target)
+    if misuse:
+        raise click.UsageError(misuse, click.get_current_context())
+    if data is not None:
+        files.check_file(data)
+    name = output["name"] or (_name(data) if data else str(dataset))
+    place(output["models"], name)
+    table = files.read(data, str(target)) if data else files.bundled(str(dataset))
+    table = replace(table, class_names=titles(table.class_names, output["class_names"]))
+    _progress(f"training {classifier}")
+    fitted = fit(table, scaler, classifier, seed, held_out)
+    _describe(table, fitted.training)
     _score(fitted.training, "on the held-out rows")
     export = export_pipeline(
         fitted.pipeline,
         fitted.train,
         name=name,
-        models=options.models,
-        class_names=dataset.class_names,
+        models=output["models"],
+        class_names=table.class_names,
         held_out=fitted.held_out,
         training=fitted.training,
-        min_accuracy=options.min_accuracy,
+        min_accuracy=output["min_accuracy"],
         progress=_progress,
     )
-    _report(export, options.models)
+    _report(export, output["models"])
 
 
-def _convert(options: argparse.Namespace) -> None:
-    name = options.name or _name(options.fitted)
-    place(options.models, name)
-    sample = data.load(options.sample)
-    labels = data.labels(sample, options.target) if options.target else None
+def _misuse(dataset: str | None, data: Path | None, target: str | None) -> str | None:
+    """What is wrong with the words that name a table; None where nothing is."""
+    if (data is None) != (target is None):
+        return "--data and --target go together."
+    if dataset is not None and data is not None:
+        return "DATASET and --data exclude each other."
+    if dataset is None and data is None:
+        return f"Give DATASET, one of {', '.join(files.BUNDLED)}, or a table of your own with --data."
+    return None
+
+
+@export.command(
+    epilog=console.examples(
+        "unpickled convert fitted.joblib --sample rows.csv --name churn",
+        "unpickled convert fitted.joblib --sample rows.csv --target churned --min-accuracy 0.9",
+    ),
+    help=f"Export a pipeline you fitted and saved with joblib.\n\n{DANGER}",
+)
+@click.argument("fitted", type=_FILE)
+@click.option(
+    "--sample",
+    type=_FILE,
+    required=True,
+    metavar="FILE",
+    help="rows like those it was fitted on, .csv or .parquet",
+)
+@click.option(
+    "--target", metavar="COLUMN", help="column of classes in --sample, to measure the pipeline with"
+)
+@_exporting
+def convert(fitted: Path, sample: Path, target: str | None, **output: Unpack[_Output]) -> None:
+    """Export a pipeline saved with joblib."""
+    name = output["name"] or _name(fitted)
+    place(output["models"], name)
+    table = files.load(sample)
+    labels = files.labels(table, target) if target else None
     print(f"warning: {DANGER}", file=sys.stderr, flush=True)
-    pipeline = _load(options.fitted)
-    rows, names = _rows_for(pipeline, sample.drop(columns=options.target or []))
+    pipeline = _load(fitted)
+    rows, names = _rows_for(pipeline, table.drop(columns=target or []))
     export = export_pipeline(
         pipeline,
         rows,
         labels,
         name=name,
-        models=options.models,
-        class_names=options.class_names,
+        models=output["models"],
+        class_names=output["class_names"],
         feature_names=names,
-        min_accuracy=options.min_accuracy,
+        min_accuracy=output["min_accuracy"],
         progress=_progress,
     )
-    _score(export.manifest.training, f"on {options.sample.name}")
-    _report(export, options.models)
+    _score(export.manifest.training, f"on {sample.name}")
+    _report(export, output["models"])
 
 
 def _load(path: Path) -> Any:
@@ -181,7 +257,7 @@ def _rows_for(pipeline: Any, sample: pd.DataFrame) -> tuple[Any, list[str] | Non
     return sample[[name for name in fitted_names if name in sample]], None
 
 
-def _describe(dataset: data.Dataset, training: Training) -> None:
+def _describe(dataset: Dataset, training: Training) -> None:
     rows, features = dataset.features.shape
     print(
         f"{dataset.name}: {rows:,} rows, {features:,} features, {len(dataset.class_names):,} classes; "
@@ -213,7 +289,7 @@ def _report(export: Export, models: Path) -> None:
         f"largest difference {parity.max_difference:.1e}"
     )
     print(f"wrote {export.path} ({export.size:,} bytes, sha256 {export.sha256[:12]})")
-    print(f"serve it: python -m server --models {shlex.quote(str(models))}")
+    print(f"serve it: unpickled serve --models {shlex.quote(str(models))}")
 
 
 def _progress(phase: str) -> None:
@@ -230,36 +306,3 @@ def _name(path: Path) -> str:
     if not name:
         raise ExportError(f"No model name can be made of {str(path)!r}: give one with --name.")
     return name
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",")]
-
-
-def _seed(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to {2**32 - 1}")
-    return int(text)
-
-
-def _fraction(text: str) -> float:
-    number = _number(text)
-    if not 0.0 < number < 1.0:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return number
-
-
-def _accuracy(text: str) -> float:
-    number = _number(text)
-    if not 0.0 <= number <= 1.0:
-        raise argparse.ArgumentTypeError(f"{text} is not an accuracy from 0 to 1")
-    return number
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is not a number") from None
-
-
