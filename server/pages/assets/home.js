@@ -53,7 +53,7 @@ function usual() {
 
 function missing(name) {
   if (name === undefined)
-    return [notice("There is no model yet. Export one, and it appears here: python -m export train iris")];
+    return [notice("There is no model yet. Export one, and it appears here: unpickled train iris")];
   const where = models.length ? ": those that there are stand in the list" : "";
   return [element("h1", {}, named(name)), notice(`There is no model of this name here${where}.`, again())];
 }
