@@ -9,14 +9,16 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, get_args, get_type_hints
 
+import click
 import msgspec
 
+from unpickled.__main__ import unpickled
 from unpickled.export import convert
 from unpickled.export.recipes import classifiers, ensembles, transformers
 from unpickled.server import config
 from unpickled.server.artifact import manifest
 from unpickled.server.config import Config
-from unpickled.server.errors import ExportError, RequestError, UnpickledError
+from unpickled.server.errors import RequestError, UnpickledError
 from unpickled.server.observe import exposition
 from unpickled.server.observe.counters import Memory
 
@@ -37,7 +39,7 @@ def settings() -> str:
     """Every setting with its default and its description."""
     return table(
         ("setting", "default", "meaning"),
-        ((f"`{key}`", _default(getattr(Config(), key)), config._description(key)) for key in config.FIELDS),
+        ((f"`{key}`", _default(getattr(Config(), key)), config.description(key)) for key in config.FIELDS),
     )
 
 
@@ -48,10 +50,26 @@ def _default(value: object) -> str:
     return f"`{text.lower() if isinstance(value, bool) else text}`"
 
 
+def commands() -> str:
+    """The help text of every command, as a terminal shows it."""
+    texts = _helps(unpickled, "unpickled", None)
+    return "\n\n".join(f"## {name}\n\n```text\n{text}\n```" for name, text in texts)
+
+
+def _helps(command: click.Command, name: str, parent: click.Context | None) -> Iterator[tuple[str, str]]:
+    context = click.Context(command, info_name=name, parent=parent, terminal_width=100, max_content_width=100)
+    yield context.command_path, command.get_help(context)
+    if isinstance(command, click.Group):
+        for word in command.list_commands(context):
+            child = command.get_command(context, word)
+            assert child is not None
+            yield from _helps(child, word, context)
+
+
 def answers() -> str:
     """Every error that a client may get: status, code, meaning."""
-    rows = [(error.status, error.code, _first(error)) for error in _below(RequestError)]
-    return table(("status", "code", "meaning"), ((str(s), f"`{code}`", text) for s, code, text in sorted(rows)))
+    rows = [(str(error.status), f"`{error.code}`", _first(error)) for error in _below(RequestError)]
+    return table(("status", "code", "meaning"), sorted(rows))
 
 
 def exceptions() -> str:
@@ -149,5 +167,5 @@ def _type(kind: Any) -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     part.__name__: part
-    for part in (settings, answers, exceptions, recipes, refusals, metrics, fields)
+    for part in (settings, commands, answers, exceptions, recipes, refusals, metrics, fields)
 }

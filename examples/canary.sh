@@ -17,7 +17,7 @@ unpickled models promote "$model" "$((version - 1))"
 unpickled models shadow "$model" "$version"
 sleep "$pause"
 
-for weight in 0.05 0.25 0.5; do
+for weight in 0.05 0.5; do
     unpickled models canary "$model" "$version" --weight "$weight"
     sleep "$pause"
 done

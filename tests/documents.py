@@ -9,6 +9,7 @@ serves runs in the background until the page ends. A block that cannot run here 
 import contextlib
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -25,10 +26,13 @@ from unpickled.server.lifecycle import serving
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), ROOT / "examples" / "README.md"])
 _BLOCK = re.compile(r"(?:^<!-- not run: ([^\n]*) -->\n)?^```([a-z]+)\n(.*?)^```$", re.M | re.S)
 _SERVES = re.compile(r"^(?:\w+=\S+ )*(?:unpickled serve|make serve|gunicorn )", re.M)
+# A server follows its folder in its own time: these are run until they print what is shown.
 _FOLLOWS = re.compile(r"/metrics|/models/\w+ ")
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w])")
 # What depends on the day and on the libraries that wrote a file.
 _FLEETING = re.compile(r"\d{4}-\d\d-\d\d|\S+ [kMG]?B\b")
+# Locust's long runs, shortened.
+_SHORTER = {"--run-time 10s": "--run-time 1s", "--rung-time 5": "--rung-time 1"}
 # Where the processor's choice of instructions shows.
 _SMALL = Decimal("1e-6")
 _ADDRESS = ":8000"
@@ -49,6 +53,10 @@ def blocks(page: Path) -> list[Block]:
     return [Block(language, text, reason or None) for reason, language, text in found]
 
 
+def _serves(block: Block) -> bool:
+    return block.language == "sh" and _SERVES.search(block.text) is not None
+
+
 def runs(block: Block) -> bool:
     """Whether a block is a program, or a file of settings, and not what one prints."""
     return block.reason is None and block.language in ("sh", "python", "toml")
@@ -64,8 +72,8 @@ class Reading:
 
     def run(self, page: list[Block]) -> None:
         """Every block in turn; AssertionError where one prints something else than the page shows."""
-        asks = any(_ADDRESS in block.text for block in page if not block.reason)
-        if asks and not any(_SERVES.search(block.text) for block in page):
+        program = [block for block in page if runs(block)]
+        if any(_ADDRESS in block.text for block in program) and not any(map(_serves, program)):
             self._serve("unpickled serve")
         for block, following in zip(page, [*page[1:], None], strict=True):
             if runs(block):
@@ -78,33 +86,28 @@ class Reading:
             end(self.server)
 
     def _check(self, block: Block, shown: str | None) -> None:
-        if block.language == "toml":
-            return self._settings(block.text)
+        deadline = time.monotonic() + (PATIENCE if _FOLLOWS.search(block.text) else 0)
         printed = self._printed(block)
-        deadline = time.monotonic() + PATIENCE
-        # A server follows its folder in its own time.
-        while shown and not fits(shown, printed) and _FOLLOWS.search(block.text) and time.monotonic() < deadline:
+        while shown and not fits(shown, printed) and time.monotonic() < deadline:
             time.sleep(0.1)
             printed = self._printed(block)
         assert shown is None or fits(shown, printed), f"{block.text}\nprinted:\n{printed}\nshown:\n{shown}"
-        return None
 
     def _printed(self, block: Block) -> str:
         text = block.text.replace(_ADDRESS, f":{self.port}")
+        if block.language == "toml":
+            return self._settings(text)
         if block.language == "python":
-            return self._finished([sys.executable, "-c", text], text)
-        if _SERVES.search(text):
+            return self._finished([sys.executable, "-c", text])
+        if _serves(block):
             return self._serve(text)
-        return self._shell(text)
+        for long, short in _SHORTER.items():
+            text = text.replace(long, short)
+        return self._finished(["bash", "-ec", text])
 
-    def _shell(self, text: str) -> str:
-        # Locust's long runs, shortened.
-        text = text.replace("--run-time 10s", "--run-time 1s").replace("--rung-time 5", "--rung-time 1")
-        return self._finished(["bash", "-ec", text], text)
-
-    def _finished(self, command: list[str], text: str) -> str:
+    def _finished(self, command: list[str]) -> str:
         done = subprocess.run(command, cwd=self.folder, env=environment(), capture_output=True, text=True)
-        assert done.returncode == 0, f"{text}\n{done.stdout}{done.stderr}"
+        assert done.returncode == 0, f"{command[-1]}\n{done.stdout}{done.stderr}"
         return done.stdout.replace(f":{self.port}", _ADDRESS)
 
     def _serve(self, text: str) -> str:
@@ -115,27 +118,30 @@ class Reading:
             self.server = subprocess.Popen(
                 ["bash", "-c", text.replace("make serve", f"make serve BIN={BIN}")],
                 cwd=self.folder,
-                env=environment(UNPICKLED_PORT=str(self.port), UNPICKLED_HOST="127.0.0.1"),
+                env=environment(UNPICKLED_PORT=str(self.port)),
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
             )
-        probe = ["curl", "--silent", "--fail", f"http://127.0.0.1:{self.port}/livez"]
-        eventually(lambda: self.server.poll() is not None or not subprocess.run(probe, capture_output=True).returncode)
-        if "gunicorn" not in text:
-            eventually(lambda: self.server.poll() is not None or "Try it" in log.read_text())
-        assert self.server.poll() is None, log.read_text()
+        # gunicorn prints no banner.
+        sign = "Booting worker" if "gunicorn" in text else "Try it"
+        eventually(lambda: self._ended() or (sign in log.read_text() and self._listens()))
+        assert not self._ended(), log.read_text()
         return log.read_text().replace(f":{self.port}", _ADDRESS)
 
-    def _settings(self, text: str) -> None:
+    def _ended(self) -> bool:
+        return self.server is not None and self.server.poll() is not None
+
+    def _listens(self) -> bool:
+        with socket.socket() as connection:
+            return connection.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def _settings(self, text: str) -> str:
         """A file of settings, whose name is its first line, is read without a mistake."""
-        name = re.match(r"# (\S+)\n", text)[1]
-        path = self.folder / Path(name).name
+        path = self.folder / Path(text.split()[1]).name
         path.write_text(text)
-        if path.name == serving.FILE:
-            assert serving.parse(text)
-        else:
-            assert config.load(["--config", str(path)])
+        assert serving.parse(text) if path.name == serving.FILE else config.load({"config": str(path)})
+        return ""
 
 
 def fits(shown: str, printed: str) -> bool:
@@ -177,8 +183,8 @@ def _close(shown: str, printed: str) -> bool:
     return abs(Decimal(shown) - Decimal(printed)) <= max(last, _SMALL)
 
 
-def unpickled_folder(folder: Path) -> Path:
-    """A folder as the pages suppose it: the tree's own examples, benchmarks and deployment files."""
+def checkout(folder: Path) -> Path:
+    """A folder with the tree's own examples, benchmarks and deployment files, as pages name them."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("benchmarks", "deploy", "examples"):
         os.symlink(ROOT / name, folder / name)

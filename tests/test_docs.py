@@ -1,14 +1,23 @@
 """The documentation is true: its commands run, and print what it says they print."""
 
+import re
 import shutil
 import subprocess
+import sys
 
 import joblib
 import pytest
 from conftest import BIN, ROOT, environment
-from documents import PAGES, blocks, fits, reading, runs, unpickled_folder
+from documents import PAGES, blocks, checkout, fits, reading, runs
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
+
+from unpickled.server import config
+from unpickled.server.commands.serve import serve
+
+sys.path.insert(0, str(ROOT / "docs"))
+
+from generated import PARTS
 
 RUN = [page for page in PAGES if page.name != "README.md" and any(map(runs, blocks(page)))]
 NOT_RUN = [(page, block) for page in PAGES for block in blocks(page) if block.reason]
@@ -17,7 +26,7 @@ NOT_RUN = [(page, block) for page in PAGES for block in blocks(page) if block.re
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory):
     """What pages suppose to be there: the iris model, a table of customers, a joblib file and its rows."""
-    folder = unpickled_folder(tmp_path_factory.mktemp("pages") / "prepared")
+    folder = checkout(tmp_path_factory.mktemp("pages") / "prepared")
     train = [BIN / "unpickled", "train", "iris"]
     subprocess.run(train, cwd=folder, env=environment(), check=True, capture_output=True)
     shutil.copy(ROOT / "examples" / "customers.csv", folder)
@@ -57,3 +66,46 @@ def test_fits():
     assert not fits("a 3", "a 4")
     assert not fits("one", "one\ntwo")
     assert fits('{"p":[3.39e-7]}', '{"p":[3.3930516550415234e-07]}')
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_generated(part):
+    """Each part of the reference is made of the code as it is, and is used by one page."""
+    assert len(PARTS[part]()) > 200
+    pages = [page for page in PAGES if f"```{{generated}} {part}\n" in page.read_text("utf-8")]
+    assert len(pages) == 1
+
+
+def test_settings_and_metrics_are_listed(client):
+    """The reference names every setting, and every metric that is served."""
+    assert all(f"| `{key}` |" in PARTS["settings"]() for key in config.FIELDS)
+    served = set(re.findall(r"^# TYPE (\w+?)(?:_total)? ", client.get("/metrics").text, re.M))
+    listed = re.findall(r"`(unpickled_\w+?)(?:_total)?`", PARTS["metrics"]())
+    assert set(listed) == served
+
+
+def test_locust_options():
+    """The options that Locust's own --help does not list are in the table, and no others."""
+    page = (ROOT / "docs" / "how-to" / "measure.md").read_text("utf-8")
+    shown = re.findall(r"^\| `(--[a-z]+) ", page, re.M)
+    source = (ROOT / "benchmarks" / "locustfile.py").read_text("utf-8")
+    declared = re.findall(r'add_argument\(\s*"(--[a-z-]+)"', source)
+    assert sorted(shown) == sorted(set(declared) - {"--arrival", "--rate"})
+
+
+def test_provider_lines(tmp_path):
+    """The TOML and the flags shown for the GPU mean the same."""
+    page = ROOT / "docs" / "how-to" / "gpu.md"
+    file = tmp_path / "unpickled.toml"
+    file.write_text(next(block.text for block in blocks(page) if block.language == "toml"))
+    flags = re.search(r"`(--provider .*?)`", page.read_text("utf-8"))[1].split()
+    settings = config.load(serve.make_context("unpickled serve", flags).params)
+    assert config.load({"config": str(file)}) == settings
+    assert settings.provider[0].options == {"device_id": "0"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_sentences(page):
+    """No sentence begins with a word that leaves its subject open."""
+    prose = re.sub(r"```.*?```|`[^`]*`", "", page.read_text("utf-8"), flags=re.S)
+    assert re.findall(r"(?:^|[.:!?]\s+|\|\s*|^- )((?:Who|What|Else|Of)\b.{,40})", prose, re.M) == []

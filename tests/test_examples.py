@@ -26,7 +26,7 @@ def test_scripts(folder):
 
 def test_notebook(folder):
     """Every code cell runs, in order; outputs are not kept."""
-    cells = [cell for cell in json.loads((folder / "notebook.ipynb").read_text())["cells"]]
+    cells = json.loads((folder / "notebook.ipynb").read_text())["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert not any(cell["outputs"] or cell["execution_count"] for cell in code)
     names = {}
