@@ -16,9 +16,9 @@ _SWAGGER = ("swagger-ui.css", "swagger-ui-bundle.js")
 def pages() -> list[Page]:
     """GET /docs and the files that it is made of."""
     assets = files("unpickled.server.pages") / "assets"
-    page = File("docs.html", (assets / "docs.html").read_bytes)
-    parts = {name: File(name, (assets / name).read_bytes) for name in _OWN}
-    parts |= {name: File(name, (_swagger() / name).read_bytes) for name in _SWAGGER}
+    page = File(assets / "docs.html")
+    parts = {name: File(assets / name) for name in _OWN}
+    parts |= {name: File(_swagger() / name) for name in _SWAGGER}
 
     def part(environ: Environ, file: str) -> Answer:
         if file not in parts:

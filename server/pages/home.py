@@ -12,33 +12,16 @@ from unpickled.server.message.accept import qualities
 from unpickled.server.message.answer import Answer, Environ, document
 from unpickled.server.message.page import Page
 from unpickled.server.pages.catalog import overview
-from unpickled.server.pages.files import File
+from unpickled.server.pages.files import File, served
 
-_PARTS = (
-    "home.css",
-    "home.js",
-    "address.js",
-    "answer.js",
-    "card.js",
-    "charts.js",
-    "element.js",
-    "exchange.js",
-    "feature.js",
-    "form.js",
-    "line.js",
-    "numbers.js",
-    "snippets.js",
-    "view.js",
-    "icon.svg",
-)
 _VARY = ("Vary", "Accept")
 
 
 def pages(repository: Repository) -> list[Page]:
     """GET / as HTML for browsers and as JSON for everybody else, and GET /assets/<file>."""
     assets = files("unpickled.server.pages") / "assets"
-    home = File("home.html", (assets / "home.html").read_bytes)
-    parts = {name: File(name, (assets / name).read_bytes) for name in _PARTS}
+    home = File(assets / "home.html")
+    parts = {file.name: File(file) for file in assets.iterdir() if served(file)}
 
     def index(environ: Environ) -> Answer:
         html = prefers_html(environ.get("HTTP_ACCEPT", ""))
