@@ -1,4 +1,4 @@
-"""The document of openapi.py for people: Swagger UI, all of it from this machine."""
+"""The OpenAPI document for people: Swagger UI, all of it from this machine."""
 
 from importlib.metadata import distribution
 from importlib.resources import files
@@ -15,9 +15,9 @@ _SWAGGER = ("swagger-ui.css", "swagger-ui-bundle.js")
 
 def pages() -> list[Page]:
     """GET /docs and the files that it is made of."""
-    assets = files("unpickled.server.pages") / "assets"
-    page = File(assets / "docs.html")
-    parts = {name: File(assets / name) for name in _OWN}
+    folder = files("unpickled.server.pages") / "assets"
+    page = File(folder / "docs.html")
+    parts = {name: File(folder / name) for name in _OWN}
     parts |= {name: File(_swagger() / name) for name in _SWAGGER}
 
     def part(environ: Environ, file: str) -> Answer:
@@ -25,9 +25,12 @@ def pages() -> list[Page]:
             raise UnknownPath(f"there is no file {file[:60]!r} here: GET /docs")
         return parts[file](environ)
 
-    return [Page("GET", "/docs", page), Page("GET", "/docs/<file>", part)]
+    return [
+        Page("GET", "/docs", "The OpenAPI document as a page for people", page, text=("text/html",)),
+        Page("GET", "/docs/<file>", "A file of that page", part),
+    ]
 
 
 def _swagger() -> Path:
-    """Where the package has the files; importing it would do more than is needed."""
+    """The folder of the package's files, without importing it."""
     return Path(str(distribution("flask-swagger-ui").locate_file("flask_swagger_ui"))) / "dist"
