@@ -56,8 +56,8 @@ def test_every_module_is_packaged(installed):
         expected = {file.relative_to(ROOT) for file in (ROOT / package).rglob("*.py")}
         assert {file.relative_to(site) for file in (site / package).rglob("*.py")} == expected
     assert (site / "py.typed").exists()
-    assets = {file.name for file in (ROOT / "server" / "pages" / "assets").iterdir()}
-    assert {file.name for file in (site / "server" / "pages" / "assets").iterdir()} == assets
+    assets = {file.name for file in (ROOT / "server" / "pages" / "assets").rglob("*")}
+    assert {file.name for file in (site / "server" / "pages" / "assets").rglob("*")} == assets
     assert not (site / "tests").exists()
 
 

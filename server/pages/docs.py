@@ -7,17 +7,16 @@ from pathlib import Path
 from unpickled.server.errors import UnknownPath
 from unpickled.server.message.answer import Answer, Environ
 from unpickled.server.message.page import Page
-from unpickled.server.pages.files import File
+from unpickled.server.pages.files import File, is_part
 
-_OWN = ("docs.css", "docs.js")
 _SWAGGER = ("swagger-ui.css", "swagger-ui-bundle.js")
 
 
 def pages() -> list[Page]:
     """GET /docs and the files that it is made of."""
-    folder = files("unpickled.server.pages") / "assets"
+    folder = files("unpickled.server.pages") / "assets" / "docs"
     page = File(folder / "docs.html")
-    parts = {name: File(folder / name) for name in _OWN}
+    parts = {file.name: File(file) for file in folder.iterdir() if is_part(file)}
     parts |= {name: File(_swagger() / name) for name in _SWAGGER}
 
     def part(environ: Environ, file: str) -> Answer:

@@ -32,9 +32,9 @@ _HEADERS = (
 )
 
 
-def served(path: Traversable) -> bool:
-    """Whether browsers ask for files of this kind by themselves: parts of a page, not the page."""
-    return _suffix(path) in KINDS.keys() - {"html"}
+def is_part(path: Traversable) -> bool:
+    """Whether it is a script, a style or an image of a page."""
+    return _suffix(path) in KINDS.keys() - {"html"} and path.is_file()
 
 
 class File:

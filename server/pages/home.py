@@ -13,7 +13,7 @@ from unpickled.server.message.accept import qualities
 from unpickled.server.message.answer import Answer, Environ, document
 from unpickled.server.message.page import Page
 from unpickled.server.pages.catalog import Overview, overview
-from unpickled.server.pages.files import File, served
+from unpickled.server.pages.files import File, is_part
 
 _VARY = ("Vary", "Accept")
 
@@ -28,7 +28,7 @@ def pages(
     """
     folder = files("unpickled.server.pages") / "assets"
     home = File(folder / "home.html")
-    assets = {file.name: File(file) for file in folder.iterdir() if served(file)}
+    assets = {file.name: File(file) for file in folder.iterdir() if is_part(file)}
 
     def index(environ: Environ) -> Answer:
         html = prefers_html(environ.get("HTTP_ACCEPT", ""))
