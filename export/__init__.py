@@ -1,5 +1,13 @@
 """Export a fitted scikit-learn pipeline as one ONNX file that proves it computes the same."""
 
+import os
+import signal
+import sys
+
+if sys.argv[:1] == ["-m"]:
+    # python -m export, on its way to main(): an exception could be swallowed by what is imported.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
 try:
     from export.publish import Export, export_pipeline
 except ModuleNotFoundError as error:

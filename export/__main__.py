@@ -3,6 +3,7 @@
 import argparse
 import re
 import shlex
+import signal
 import sys
 import textwrap
 import warnings
@@ -26,6 +27,7 @@ DANGER = "Loading a joblib file runs the code in it: convert only files whose or
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 0 written, 1 refused (one line says why), 2 wrong usage."""
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with warnings.catch_warnings():
         warnings.showwarning = _warn
         try:

@@ -2,10 +2,10 @@
 
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
+import conftest
 import pytest
 from conftest import FLOWER, ROOT, serving
 
@@ -20,7 +20,7 @@ SERVED = (
 
 def run(*line: object) -> str:
     """What a command prints; its complaints are the failure's."""
-    done = subprocess.run([*map(str, line)], capture_output=True, text=True, cwd="/", check=False)
+    done = conftest.run([*map(str, line)], cwd="/")
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -81,7 +81,5 @@ def test_all_models_load_there(installed, models):
 def test_console_scripts(installed):
     """Both commands are there; the one that trains needs its extra and says which."""
     assert "--max-rows" in run(installed / "unpickled-serve", "--help")
-    done = subprocess.run(
-        [installed / "unpickled-export", "--help"], capture_output=True, text=True, check=False
-    )
+    done = conftest.run([installed / "unpickled-export", "--help"])
     assert done.returncode == 0 or "unpickled[export]" in done.stderr
