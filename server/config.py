@@ -137,18 +137,18 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | No
     return Config(**values)
 
 
-def hint(word: str, known: Iterable[str]) -> str:
-    """The known word that may have been meant, as the start of a sentence; nothing where none is near."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"did you mean {near[0]!r}? " if near else ""
+def hint(word: str, choices: Iterable[str]) -> str:
+    """A question that suggests the choice most like ``word``; empty where none is like it."""
+    closest = difflib.get_close_matches(word, list(choices), n=1)
+    return f"did you mean {closest[0]!r}? " if closest else ""
 
 
-# One layer: (where the value stands, field, value) each.
+# The settings of one place: (name of the value there, field, value) each.
 _Layer = list[tuple[str, str, Any]]
 
 
 def _platform(environ: Mapping[str, str]) -> _Layer:
-    """What Vertex AI tells a container: https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements."""
+    """Variables that Vertex AI sets in a container: https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements."""
     layer = [(name, key, environ[name]) for name, key in _VERTEX.items() if environ.get(name)]
     if environ.get("AIP_HTTP_PORT"):
         layer.append(("AIP_HTTP_PORT", "host", "0.0.0.0"))
@@ -156,24 +156,24 @@ def _platform(environ: Mapping[str, str]) -> _Layer:
 
 
 def _file(path: str | None, environ: Mapping[str, str]) -> _Layer:
-    named = path or environ.get(f"{PREFIX}CONFIG")
-    if named is None and not Path(DEFAULT_FILE).is_file():
+    path = path or environ.get(f"{PREFIX}CONFIG")
+    if path is None and not Path(DEFAULT_FILE).is_file():
         return []
-    name = named or DEFAULT_FILE
+    path = path or DEFAULT_FILE
     try:
-        table = tomllib.loads(Path(name).read_text("utf-8"))
+        settings = tomllib.loads(Path(path).read_text("utf-8"))
     except OSError as error:
-        raise ConfigError(f"{name} cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{name} is not TOML: {error}") from None
-    return [(f"{_known(key, name)} in {name}", key, value) for key, value in table.items()]
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    return [(f"{_field(key, path)} in {path}", key, value) for key, value in settings.items()]
 
 
 def _environment(environ: Mapping[str, str]) -> _Layer:
     layer = []
     for variable, value in environ.items():
         if variable.startswith(PREFIX) and variable != f"{PREFIX}CONFIG":
-            key = _known(variable.removeprefix(PREFIX).lower(), "the environment", variable)
+            key = _field(variable.removeprefix(PREFIX).lower(), "the environment", variable)
             layer.append((variable, key, value.split(";") if is_list(key) else value))
     return layer
 
@@ -182,11 +182,12 @@ def _flags(flags: Mapping[str, Any]) -> _Layer:
     return [(flag(key), key, value) for key, value in flags.items() if value not in (None, ())]
 
 
-def _known(key: str, place: str, spelled: str | None = None) -> str:
+def _field(key: str, place: str, spelling: str | None = None) -> str:
+    """The same key; ConfigError where there is no such field."""
     if key in FIELDS:
         return key
     raise ConfigError(
-        f"{spelled or key!r} in {place} is no setting: {hint(key, FIELDS)}"
+        f"{spelling or key!r} in {place} is no setting: {hint(key, FIELDS)}"
         f"The settings are {', '.join(FIELDS)}"
     )
 
