@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
-from conftest import BIN, PATIENCE, ROOT, end, environment, eventually, free_port
+from conftest import BIN, PATIENCE, ROOT, environment, eventually, free_port, run, started
 
 from unpickled.server import config
 from unpickled.server.lifecycle import serving
@@ -33,6 +32,8 @@ _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w])")
 _FLEETING = re.compile(r"\d{4}-\d\d-\d\d|\S+ [kMG]?B\b")
 # Locust's long runs, shortened.
 _SHORTER = {"--run-time 10s": "--run-time 1s", "--rung-time 5": "--rung-time 1"}
+_LATE = {"not sent before the end", "no answer before the end"}
+_FAILURE = re.compile(r"^\d+ +POST .*?: ([a-z ]+)", re.M)
 # Where the processor's choice of instructions shows.
 _SMALL = Decimal("1e-6")
 _ADDRESS = ":8000"
@@ -68,7 +69,7 @@ class Reading:
 
     folder: Path
     port: int = field(default_factory=free_port)
-    server: subprocess.Popen[bytes] | None = None
+    _running: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def run(self, page: list[Block]) -> None:
         """Every block in turn; AssertionError where one prints something else than the page shows."""
@@ -82,8 +83,7 @@ class Reading:
 
     def close(self) -> None:
         """End what the page has started."""
-        if self.server is not None:
-            end(self.server)
+        self._running.close()
 
     def _check(self, block: Block, shown: str | None) -> None:
         deadline = time.monotonic() + (PATIENCE if _FOLLOWS.search(block.text) else 0)
@@ -106,31 +106,27 @@ class Reading:
         return self._finished(["bash", "-ec", text])
 
     def _finished(self, command: list[str]) -> str:
-        done = subprocess.run(command, cwd=self.folder, env=environment(), capture_output=True, text=True)
-        assert done.returncode == 0, f"{command[-1]}\n{done.stdout}{done.stderr}"
+        done = run(command, cwd=self.folder, env=environment())
+        printed = done.stdout + done.stderr
+        # Locust fails where a busy machine has not sent or answered all in time: no other failure passes.
+        late = {failure.strip() in _LATE for failure in _FAILURE.findall(printed)} == {True}
+        assert done.returncode == 0 or late, f"{command[-1]}\n{printed}"
         return done.stdout.replace(f":{self.port}", _ADDRESS)
 
     def _serve(self, text: str) -> str:
         """Start a server in the background; what it has printed once it answers."""
         self.close()
         log = self.folder / "server.log"
+        line = ["bash", "-c", text.replace("make serve", f"make serve BIN={BIN}")]
+        environ = environment(UNPICKLED_PORT=str(self.port))
         with log.open("wb") as output:
-            self.server = subprocess.Popen(
-                ["bash", "-c", text.replace("make serve", f"make serve BIN={BIN}")],
-                cwd=self.folder,
-                env=environment(UNPICKLED_PORT=str(self.port)),
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+            process = started(line, cwd=self.folder, env=environ, stdout=output, stderr=output)
+            server = self._running.enter_context(process)
         # gunicorn prints no banner.
         sign = "Booting worker" if "gunicorn" in text else "Try it"
-        eventually(lambda: self._ended() or (sign in log.read_text() and self._listens()))
-        assert not self._ended(), log.read_text()
+        eventually(lambda: server.poll() is not None or (sign in log.read_text() and self._listens()))
+        assert server.poll() is None, log.read_text()
         return log.read_text().replace(f":{self.port}", _ADDRESS)
-
-    def _ended(self) -> bool:
-        return self.server is not None and self.server.poll() is not None
 
     def _listens(self) -> bool:
         with socket.socket() as connection:

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 
 import jsonschema_rs
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 import pytest
 import schemathesis
 from browser import CHROMIUM, browsing
-from conftest import BIN, FLOWERS, SPECIES, environment, people, serving, shelve
+from conftest import BIN, FLOWERS, SPECIES, environment, people, run, serving, shelve
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
@@ -121,6 +120,16 @@ def test_every_route_is_described(app, document):
     assert {rule for rule, _ in missing if "<label>" not in rule} == set()
 
 
+def test_every_route_is_listed(app, client):
+    """GET / has a line about each route of the application, and about no other."""
+    routes = {
+        f"{method} {rule.rule}" for rule in app.url_map.iter_rules() for method in rule.methods - {"HEAD"}
+    }
+    lines = client.get("/").json["routes"]
+    assert {*lines} == routes
+    assert all(line and "\n" not in line for line in lines.values())
+
+
 def test_features(document):
     """Each feature has its type, what the model can compute with, and what the training rows had."""
     record = schema(document, "iris.1.Record")
@@ -209,9 +218,7 @@ def test_the_server_does_as_it_says(split, tmp_path):
         # What remains are the paths that both share, and predictions with one label.
         limits += ["--exclude-path-regex", r"/new|/versions/[0-9]|/old(/[mrcs]\w+)?$"]
         environ = environment(PYTHONWARNINGS="default")
-        found = subprocess.run(
-            [*command, *limits], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
-        )
+        found = run([*command, *limits], cwd=tmp_path, env=environ)
     assert found.returncode == 0, found.stdout
 
 
@@ -248,7 +255,7 @@ def test_docs_are_kept(client):
         ("*", 304),
         ('W/{0}, "x"', 304),
         ('"x",{0}', 304),
-        ("x{0}", 304),
+        ("x{0}", 200),
         ('"x"', 200),
         ('"x{1}y"', 200),
         ("", 200),

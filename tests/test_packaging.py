@@ -2,12 +2,12 @@
 
 import json
 import shutil
-import subprocess
 import sys
 import sysconfig
 import zipfile
 from pathlib import Path
 
+import conftest
 import pytest
 from conftest import FLOWER, ROOT, serving
 
@@ -25,7 +25,7 @@ BODY = json.dumps({"features": FLOWER}).encode()
 
 def run(*line: object, cwd: Path | str = "/") -> str:
     """What a command prints; its complaints are the failure's."""
-    done = subprocess.run([*map(str, line)], capture_output=True, text=True, cwd=cwd, check=False)
+    done = conftest.run([*map(str, line)], cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -69,12 +69,10 @@ def user(request, folder) -> tuple[Path, Path]:
     environment, here = folder / f"{request.param}-venv", folder / f"{request.param}-home"
     run(sys.executable, "-m", "venv", "--without-pip", environment)
     python = environment / "bin" / "python"
-    what = (
-        ["--editable", folder / "source"]
-        if request.param == "editable"
-        else [request.getfixturevalue("wheel")]
-    )
-    pip(python, "install", "--no-deps", *what)
+    package = ["--editable", folder / "source"]
+    if request.param == "wheel":
+        package = [request.getfixturevalue("wheel")]
+    pip(python, "install", "--no-deps", *package)
     site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
     # Behind the environment's own folder, and without the tests' editable install, which is a .pth file too.
     (site / "libraries.pth").write_text(sysconfig.get_path("purelib"))
@@ -95,7 +93,8 @@ def test_every_module_is_packaged(wheel):
     names = {name.removeprefix("unpickled/") for name in zipfile.ZipFile(wheel).namelist()}
     sources = [*ROOT.glob("*.py"), *(ROOT / "server").rglob("*.py"), *(ROOT / "export").rglob("*.py")]
     expected = {str(file.relative_to(ROOT)) for file in sources} | {"py.typed"}
-    expected |= {str(file.relative_to(ROOT)) for file in (ROOT / "server" / "pages" / "assets").iterdir()}
+    assets = [file for file in (ROOT / "server" / "pages" / "assets").rglob("*") if file.is_file()]
+    expected |= {str(file.relative_to(ROOT)) for file in assets}
     assert {name for name in names if "dist-info" not in name} == expected
 
 
@@ -123,7 +122,7 @@ def test_all_models_load_there(installed, models):
 
 def test_a_missing_extra_is_named(installed):
     """What trains says which extra it lacks; the help and the versions do without it."""
-    train = subprocess.run([installed / "unpickled", "train", "iris"], capture_output=True, text=True)
+    train = conftest.run([installed / "unpickled", "train", "iris"])
     assert train.returncode == 1
     assert train.stderr.startswith("error: exporting needs ")
     assert train.stderr.endswith(": pip install 'unpickled[export]'\n")
@@ -133,31 +132,31 @@ def test_a_missing_extra_is_named(installed):
 
 def test_train_and_serve_beside_the_users_own_files(user):
     """In a folder with a server.py and an export.py, the command trains, serves and answers."""
-    bin, here = user
-    assert "serve it: unpickled serve" in run(bin / "unpickled", "train", "iris", cwd=here)
-    program = (bin / "unpickled", "serve", "--port", "{port}")
+    programs, here = user
+    assert "serve it: unpickled serve" in run(programs / "unpickled", "train", "iris", cwd=here)
+    program = (programs / "unpickled", "serve", "--port", "{port}")
     with serving(here, models=here / "models", program=program, python_path="") as server:
         assert server.ask("/predict", BODY)[1]["predicted_class"] == ["setosa"]
-    assert "iris" in run(bin / "python", "-m", "unpickled", "models", "list", cwd=here)
+    assert "iris" in run(programs / "python", "-m", "unpickled", "models", "list", cwd=here)
 
 
 @pytest.mark.parametrize("factory", ["unpickled:create_app()", "unpickled.server:create_app()"])
 def test_gunicorn_beside_the_users_own_files(user, models, factory):
     """Any WSGI server finds the application by either name."""
-    bin, here = user
-    program = (bin / "python", "-m", "gunicorn", factory, "--bind", "127.0.0.1:{port}")
+    programs, here = user
+    program = (programs / "python", "-m", "gunicorn", factory, "--bind", "127.0.0.1:{port}")
     with serving(here, models=models.path, program=program, python_path="") as server:
         assert server.ask("/models/iris/predict", BODY)[1]["predicted_class"] == ["setosa"]
 
 
 def test_the_users_own_files_are_their_own(user):
     """The packages are found by their full names alone, in the environment where they are installed."""
-    bin, here = user
+    programs, here = user
     for name in ("server", "export"):
-        done = subprocess.run([bin / "python", "-m", name], cwd=here, capture_output=True, text=True)
+        done = conftest.run([programs / "python", "-m", name], cwd=here)
         assert "this file is the user's own" in done.stderr
     code = "import unpickled.server, unpickled.export; print(unpickled.__file__, unpickled.__version__)"
-    file, version = run(bin / "python", "-c", code, cwd=here).split()
+    file, version = run(programs / "python", "-c", code, cwd=here).split()
     assert str(here.parent) in file
     assert version == unpickled.__version__
 

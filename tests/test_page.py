@@ -4,7 +4,6 @@ import ast
 import json
 import shutil
 import signal
-import subprocess
 import sys
 from urllib.request import Request, urlopen
 
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from browser import CHROMIUM, browsing
-from conftest import FLOWER, FLOWERS, PERSON, SPECIES, eventually, people, serving, shelve
+from conftest import FLOWER, FLOWERS, PERSON, SPECIES, eventually, people, run, serving, shelve
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
@@ -182,7 +181,7 @@ def test_it_answers_with_the_medians(page, models):
     assert page.ask("[...document.querySelectorAll('.number')].map(e => +e.value)") == medians.tolist()
     (expected,) = models.pipelines["iris"].predict_proba([medians])
     assert shown(page) == pytest.approx(dict(zip(SPECIES, expected, strict=True)), abs=1e-12)
-    assert "there and back" in page.text(".timing")
+    assert "round trip" in page.text(".timing")
     assert "in the model" in page.text(".timing")
 
 
@@ -220,7 +219,7 @@ def test_what_was_wrong_with_a_text_goes_with_it(browser, page):
     """No remark on an earlier text stays or comes beside another one; a comma gets a hint at once."""
     page = page("iris")
     page.fill("#feature-1", "3,5")
-    assert page.text("#feature-1-remark") == "a point parts decimals: 3.5"
+    assert page.text("#feature-1-remark") == "write a decimal point: 3.5"
     page.wait("document.querySelector('#feature-1-remark').textContent.includes(\"is text ('3,5')\")")
     page.ask(f"{HOLD}('/predict')")
     page.fill("#feature-1", "wide")
@@ -296,7 +295,7 @@ def test_nothing_of_a_model_is_html(page):
 
 
 @needs_browser
-@pytest.mark.parametrize("language", ["curl", "requests", "Python alone"])
+@pytest.mark.parametrize("language", ["curl", "requests", "urllib"])
 def test_the_line_for_elsewhere_does_the_same(page, language, tmp_path):
     """What is to be copied runs as it is, whatever the names, and answers what the page shows."""
     page = page("hostile")
@@ -304,7 +303,7 @@ def test_the_line_for_elsewhere_does_the_same(page, language, tmp_path):
     page.ask(f"{buttons}.find(e => e.textContent === {json.dumps(language)}).click()")
     lines = page.ask("document.querySelector('code').textContent")
     program = ["sh", "-c"] if language == "curl" else [sys.executable, "-c"]
-    done = subprocess.run([*program, lines], capture_output=True, text=True, check=True, cwd=tmp_path)
+    done = run([*program, lines], cwd=tmp_path)
     found = json.loads(done.stdout) if language == "curl" else ast.literal_eval(done.stdout)
     assert found["probabilities"] == shown(page)
 
