@@ -1,6 +1,6 @@
 """The Open Inference Protocol beside inference: metadata, readiness, configuration, and an index of versions.
 
-Extensions: model_configuration, and of model_repository the index.
+Extensions: model_configuration, and the index of model_repository.
 
 https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
 """
@@ -26,7 +26,7 @@ from unpickled.server.pages.catalog import Names
 from unpickled.server.pages.health import Live
 from unpickled.server.protocols.oip import tensors
 
-# Not model_repository: of that extension there is the index only.
+# Without model_repository: this server has only the index of that extension.
 _EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "statistics"]
 _MODEL = ("/v2/models/<name>", "/v2/models/<name>/versions/<version>")
 _NO_LOADING = (
@@ -76,7 +76,7 @@ class Metadata(Struct, frozen=True, kw_only=True):
 
 
 class Reshape(Struct, frozen=True, kw_only=True):
-    """The shape of a tensor without dimensions, which ``dims`` cannot give."""
+    """The shape of a tensor without dimensions: ``dims`` must not be empty."""
 
     shape: list[Count]
 
@@ -91,7 +91,7 @@ class ConfiguredTensor(Struct, frozen=True, kw_only=True):
 
 
 class SpecificVersions(Struct, frozen=True, kw_only=True):
-    """Versions by number."""
+    """Version numbers."""
 
     versions: list[Count]
 
@@ -125,13 +125,13 @@ class ModelConfig(Struct, frozen=True, kw_only=True):
 
 
 class IndexRequest(Struct, frozen=True, kw_only=True):
-    """What to list."""
+    """Choose the versions to list."""
 
     ready: Annotated[bool, Meta(description="leave out what is not served")] = False
 
 
 class IndexEntry(Struct, frozen=True, kw_only=True):
-    """A version, served or refused; a model that has no version at all has an entry without one."""
+    """A version, served or refused. A model without any version has an entry without ``version``."""
 
     name: str
     version: str | UnsetType = UNSET
@@ -140,7 +140,7 @@ class IndexEntry(Struct, frozen=True, kw_only=True):
 
 
 def pages(repository: Repository) -> list[Page]:
-    """Everything of /v2 but inference and statistics."""
+    """All routes under /v2 but inference and statistics."""
     return [*_server_pages(repository), *_model_pages(repository), *_repository_pages(repository)]
 
 
@@ -261,7 +261,7 @@ def _metadata(repository: Repository, served: Served) -> Metadata:
 
 
 def _inputs(manifest: Manifest) -> list[Tensor]:
-    """The model's tensor, or where it has several, a tensor of each feature."""
+    """The graph's one tensor; for a graph with several, a tensor of each feature."""
     if len(manifest.inputs) == 1:
         tensor = manifest.inputs[0]
         return [_tensor(tensor.name, tensors.DATATYPES[tensor.dtype], len(tensor.features))]
@@ -310,7 +310,7 @@ def _configured(tensor: Tensor) -> ConfiguredTensor:
 
 
 def _only_ready(environ: Environ, limit: int) -> bool:
-    """The member "ready" of the body, which may be empty."""
+    """Read the member "ready" of the body, which may be empty."""
     content = body.read(environ, limit)
     members = body.parse(content) if content.strip() else Members()
     ready = members.get("ready", False) if isinstance(members, Members) else None

@@ -1,4 +1,4 @@
-"""What TensorFlow Serving's REST API, which KServe calls its V1 protocol, lets clients read.
+"""Status and metadata in TensorFlow Serving's REST API, which KServe calls its V1 protocol.
 
 https://www.tensorflow.org/tfx/serving/api_rest and
 https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protocol.
@@ -65,7 +65,7 @@ class TensorInfo(Struct, frozen=True, kw_only=True):
 
 
 class SignatureDef(Struct, frozen=True, kw_only=True):
-    """What ``:predict`` takes and answers; each feature is an input of shape (rows,)."""
+    """Inputs and outputs of ``:predict``; each feature is an input of shape (rows,)."""
 
     inputs: dict[str, TensorInfo]
     outputs: dict[str, TensorInfo]
@@ -79,7 +79,7 @@ class SignatureMap(Struct, frozen=True, kw_only=True):
 
 
 class SignatureMetadata(Struct, frozen=True, kw_only=True):
-    """The metadata of a model, of which its signatures are the only part."""
+    """The only kind of metadata here: signatures."""
 
     signature_def: SignatureMap
 
@@ -100,7 +100,7 @@ class Signature(Struct, frozen=True, kw_only=True):
 
 
 def pages(repository: Repository) -> list[Page]:
-    """GET /v1/models, and status and metadata of a model, a version of it, what a label stands for."""
+    """GET /v1/models, and status and metadata of a model, of a version, of a label."""
 
     def index(_: Environ) -> Answer:
         return document(Names(models=repository.served))
