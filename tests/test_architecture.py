@@ -151,6 +151,7 @@ def test_public_surface():
 def test_third_parties_are_declared():
     """Everything server/ imports is the standard library, itself, or in its part of setup.cfg."""
     declared = {
+        "click",
         "flask",
         "flask-swagger-ui",
         "granian",

@@ -54,7 +54,7 @@ function first() {
 
 function missing(name) {
   if (name === undefined)
-    return [notice("There is no model yet. Export one and it appears here: python -m export train iris")];
+    return [notice("There is no model yet. Export one and it appears here: unpickled train iris")];
   const sentence = "There is no model of this name on this server.";
   return [element("h1", {}, isolated(name)), notice(sentence, retry())];
 }
