@@ -131,6 +131,18 @@ def test_every_route_is_listed(app, client):
     assert all(line and "\n" not in line for line in lines.values())
 
 
+def test_documents_are_as_described(client, document):
+    """Every JSON document that can be read is valid by the schema that is derived from its type."""
+    # Names of schemas of predictions begin with the model's name and a point.
+    names = [name for name in document["components"]["schemas"] if "." not in name]
+    schemas = {name: schema(document, name) for name in names}
+    for path, method, operation in operations(document):
+        content = operation["responses"]["200"]["content"].get("application/json")
+        if method == "get" and content:
+            described = {**content["schema"], "components": {"schemas": schemas}}
+            jsonschema_rs.validate(described, client.get(path).json)
+
+
 def test_features(document):
     """Each feature has its type, what the model can compute with, and what the training rows had."""
     record = schema(document, "iris.1.Record")
