@@ -4,7 +4,6 @@ import ast
 import json
 import shutil
 import signal
-import subprocess
 import sys
 from urllib.request import Request, urlopen
 
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from browser import CHROMIUM, browsing
-from conftest import FLOWER, FLOWERS, PERSON, SPECIES, eventually, people, serving, shelve
+from conftest import FLOWER, FLOWERS, PERSON, SPECIES, eventually, people, run, serving, shelve
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
@@ -304,7 +303,7 @@ def test_the_line_for_elsewhere_does_the_same(page, language, tmp_path):
     page.ask(f"{buttons}.find(e => e.textContent === {json.dumps(language)}).click()")
     lines = page.ask("document.querySelector('code').textContent")
     program = ["sh", "-c"] if language == "curl" else [sys.executable, "-c"]
-    done = subprocess.run([*program, lines], capture_output=True, text=True, check=True, cwd=tmp_path)
+    done = run([*program, lines], cwd=tmp_path)
     answer = json.loads(done.stdout) if language == "curl" else ast.literal_eval(done.stdout)
     assert answer["probabilities"] == shown(page)
 
