@@ -15,7 +15,8 @@ here: ``signature_name`` may be anything.
 from collections.abc import Sequence
 from typing import Any
 
-from unpickled.server.inference.predictor import Outcome, Predictor
+from unpickled.server.inference.prediction import Prediction
+from unpickled.server.inference.predictor import Predictor
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message.answer import OPTIONS, Answer, Environ, document, dumps
@@ -37,12 +38,12 @@ class TFServing:
         self._predictor = predictor
         self._reader = reader
 
-    def predict(self, request: bytes, _: Environ) -> Outcome:
+    def predict(self, request: bytes, _: Environ) -> Prediction:
         """The answer to one request; raises RequestError."""
         rows = self._reader.instances(request) if b'"instances"' in request[:64] else None
         return self._predict_strictly(request) if rows is None else self._predictions(rows)
 
-    def _predict_strictly(self, request: bytes) -> Outcome:
+    def _predict_strictly(self, request: bytes) -> Prediction:
         members = self._reader.document(request, _EXAMPLE)
         if chosen(members, _FORMS, _EXAMPLE) == "instances":
             return self._predictions(self._reader.listed(members["instances"], "'instances'"))
@@ -51,17 +52,17 @@ class TFServing:
             return self._outputs(self._reader.columns(inputs))
         return self._outputs(self._reader.listed(inputs, "'inputs'"))
 
-    def _predictions(self, rows: Sequence[Row]) -> Outcome:
-        decoded, ran, labels, scores = self._predictor.run(rows)
-        named = zip(labels, self._predictor.named(labels), scores.tolist(), strict=True)
+    def _predictions(self, rows: Sequence[Row]) -> Prediction:
+        run = self._predictor.run(rows)
+        named = zip(run.labels, self._predictor.named(run.labels), run.scores.tolist(), strict=True)
         kind = self._predictor.kind
         answers = [{"prediction": label, "predicted_class": name, kind: row} for label, name, row in named]
-        return dumps({"predictions": answers}), decoded, ran, rows, labels, scores, None
+        return run.prediction(dumps({"predictions": answers}), rows)
 
-    def _outputs(self, rows: Sequence[Row]) -> Outcome:
-        decoded, ran, labels, scores = self._predictor.run(rows)
-        content = dumps({"outputs": self._predictor.arrays(labels, scores)}, option=OPTIONS)
-        return content, decoded, ran, rows, labels, scores, None
+    def _outputs(self, rows: Sequence[Row]) -> Prediction:
+        run = self._predictor.run(rows)
+        content = dumps({"outputs": self._predictor.arrays(run.labels, run.scores)}, option=OPTIONS)
+        return run.prediction(content, rows)
 
 
 def pages(repository: Repository) -> list[Page]:
