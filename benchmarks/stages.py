@@ -148,10 +148,7 @@ def _environ(path: str, body: bytes) -> dict[str, Any]:
 
 def _count(served: Served, block: Block) -> Call:
     """One row is counted, as predicted with a label."""
-    manifest = served.model.manifest
-    answered = Tally(
-        block, served.name, served.version, MODEL, manifest.classes, manifest.class_names
-    ).answered
+    answered = Tally(block, served.name, served.version, MODEL, served.model.outputs).answered
     now = time.perf_counter()
     return lambda label: answered(now, now, now, now, (label,))
 

@@ -15,7 +15,7 @@ from unpickled.server.message import body
 from unpickled.server.message.answer import Answer, Environ, document
 from unpickled.server.message.body import Members
 from unpickled.server.message.page import Page
-from unpickled.server.protocols.oip import tensors
+from unpickled.server.protocols.oip import outputs, tensors
 
 # Not model_repository, of which there is the index only.
 _EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "statistics"]
@@ -85,7 +85,7 @@ def _metadata(repository: Repository, served: Served) -> dict[str, Any]:
         "versions": [str(number) for number in repository.deployment(served.name).versions],
         "platform": "onnx_onnxv1",
         "inputs": tensors.inputs(manifest),
-        "outputs": tensors.outputs(manifest),
+        "outputs": outputs.described(served.model.outputs),
     }
 
 
@@ -99,7 +99,7 @@ def _config(served: Served, max_rows: int) -> dict[str, Any]:
         "version_policy": {"specific": {"versions": [served.version]}},
         "max_batch_size": max_rows,
         "input": [_configured(tensor) for tensor in tensors.inputs(manifest)],
-        "output": [_configured(tensor) for tensor in tensors.outputs(manifest)],
+        "output": [_configured(tensor) for tensor in outputs.described(served.model.outputs)],
         "instance_group": [{"name": served.name, "kind": "KIND_AUTO", "count": 1}],
         "default_model_filename": "model.onnx",
     }

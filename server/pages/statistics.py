@@ -49,7 +49,7 @@ def _document(found: list[Served], memory: Memory) -> Answer:
 def _statistics(served: Served, counts: _Counts) -> dict[str, Any]:
     """Those of one version, whatever the protocol and route; durations in nanoseconds."""
     who = (served.name, str(served.version))
-    answered = _sum(who, "answered", counts, CLASS + len(served.model.manifest.classes))
+    answered = _sum(who, "answered", counts, CLASS + len(served.model.outputs.counted))
     failed = _sum(who, "failed", counts, SECONDS + 1)
     requests, phases = sum(answered[:PHASE]), answered[PHASE:CLASS]
     stats = dict(zip(_PHASES, (_duration(requests, seconds) for seconds in phases), strict=True))

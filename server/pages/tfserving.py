@@ -10,8 +10,10 @@ from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message.answer import Answer, Environ, document
 from unpickled.server.message.page import Page
+from unpickled.server.model.outputs import Member
 
 SIGNATURE = "serving_default"
+_DTYPES = {"integer": "DT_INT64", "number": "DT_DOUBLE", "text": "DT_STRING"}
 
 
 def pages(repository: Repository) -> list[Page]:
@@ -59,23 +61,22 @@ def _state(version: int, state: str, code: str, message: str) -> dict[str, Any]:
 def _metadata(served: Served) -> dict[str, Any]:
     """A signature as TensorFlow Serving describes one; each feature is an input (rows,)."""
     manifest = served.model.manifest
-    labels = "DT_STRING" if isinstance(manifest.classes[0], str) else "DT_INT64"
     signature = {
         "inputs": {
             feature.name: _tensor(feature.name, "DT_STRING" if feature.kind == "category" else "DT_DOUBLE")
             for feature in manifest.features
         },
-        "outputs": {
-            "prediction": _tensor("prediction", labels),
-            "predicted_class": _tensor("predicted_class", "DT_STRING"),
-            manifest.outputs.kind: _tensor(manifest.outputs.kind, "DT_DOUBLE", len(manifest.classes)),
-        },
+        "outputs": {member.name: _member(member) for member in served.model.outputs.members},
         "method_name": "tensorflow/serving/predict",
     }
     return {
         "model_spec": {"name": served.name, "signature_name": "", "version": str(served.version)},
         "metadata": {"signature_def": {"signature_def": {SIGNATURE: signature}}},
     }
+
+
+def _member(member: Member) -> dict[str, Any]:
+    return _tensor(member.name, _DTYPES[member.type], *([len(member.entries)] if member.entries else []))
 
 
 def _tensor(name: str, dtype: str, *shape: int) -> dict[str, Any]:

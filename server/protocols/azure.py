@@ -72,7 +72,7 @@ class Azure:
         if method != "predict":
             raise InvalidInput(f"'method' stands beside {name[:60]!r}: it is for \"data\" in 'Inputs'")
         run = self._predictor.run(rows)
-        content = dumps({"Results": {_OUTPUT: self._predictor.records(run.labels, run.scores)}})
+        content = dumps({"Results": {_OUTPUT: self._predictor.outputs.records(run.labels, run.scores)}})
         return run.prediction(content, rows)
 
     def _rows(self, table: object, what: str) -> Sequence[Row]:
@@ -84,7 +84,7 @@ class Azure:
 
     def _answers(self, rows: Sequence[Row], method: object) -> Prediction:
         """A list with what that method of the pipeline returns."""
-        methods = ("predict", "predict_proba") if self._predictor.kind == "probabilities" else ("predict",)
+        methods = list(self._predictor.outputs.methods)
         if method not in methods:
             raise InvalidInput(f"'method' is {str(method)[:60]!r}, but it may be {' or '.join(methods)}")
         run = self._predictor.run(rows)

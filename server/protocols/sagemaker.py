@@ -91,7 +91,7 @@ class SageMaker:
         else:
             rows = self._reader.listed(frame, what)
         run = self._predictor.run(rows)
-        arrays = self._predictor.arrays(run.labels, run.scores)
+        arrays = self._predictor.outputs.arrays(run.labels, run.scores)
         content = dumps({"predictions": arrays.pop("prediction"), **arrays}, option=OPTIONS)
         return run.prediction(content, rows)
 
@@ -126,9 +126,11 @@ class SageMaker:
             content, headers = self._csv.written(labels, scores, header=False), csv.headers(header=False)
             return replace(prediction, content=content, headers=headers)
         if kind in _LINES:
-            content = b"".join(dumps(record) + b"\n" for record in self._predictor.records(labels, scores))
+            content = b"".join(
+                dumps(record) + b"\n" for record in self._predictor.outputs.records(labels, scores)
+            )
             return replace(prediction, content=content, headers=(("Content-Type", kind),))
-        content = dumps(self._predictor.arrays(labels, scores), option=OPTIONS)
+        content = dumps(self._predictor.outputs.arrays(labels, scores), option=OPTIONS)
         return replace(prediction, content=content, headers=None)
 
 

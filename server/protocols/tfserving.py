@@ -49,12 +49,10 @@ class TFServing:
 
     def _predictions(self, rows: Sequence[Row]) -> Prediction:
         run = self._predictor.run(rows)
-        named = zip(run.labels, self._predictor.named(run.labels), run.scores.tolist(), strict=True)
-        kind = self._predictor.kind
-        answers = [{"prediction": label, "predicted_class": name, kind: row} for label, name, row in named]
-        return run.prediction(dumps({"predictions": answers}), rows)
+        items = self._predictor.outputs.items(run.labels, run.scores)
+        return run.prediction(dumps({"predictions": items}), rows)
 
     def _outputs(self, rows: Sequence[Row]) -> Prediction:
         run = self._predictor.run(rows)
-        content = dumps({"outputs": self._predictor.arrays(run.labels, run.scores)}, option=OPTIONS)
+        content = dumps({"outputs": self._predictor.outputs.arrays(run.labels, run.scores)}, option=OPTIONS)
         return run.prediction(content, rows)

@@ -159,9 +159,8 @@ class Routes:
         return Split(choices, self._config.key_header, deployment.name)
 
     def _endpoint(self, served: Served, route: Route, rule: str, shadow: Shadow | None = None) -> Endpoint:
-        manifest = served.model.manifest
         config, spoken = self._config, self._spoken[id(served)][1]
-        tally = Tally(self._block, served.name, served.version, rule, manifest.classes, manifest.class_names)
+        tally = Tally(self._block, served.name, served.version, rule, served.model.outputs)
         others: dict[str, Target] = {}
         if route.protocol in {"native", "vertex"}:
             others[csv.KIND] = Endpoint(served, spoken["csv"], config.max_body_bytes, tally, shadow)

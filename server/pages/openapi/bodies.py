@@ -5,9 +5,11 @@ rows, and of more in words.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import permutations
 from typing import Any, NamedTuple
 
 from unpickled.server.message.answer import dumps
+from unpickled.server.model.outputs import Tensor
 from unpickled.server.pages.openapi import patterns
 from unpickled.server.pages.openapi.documents import COUNT, JSON, TEXT
 from unpickled.server.pages.openapi.schemas import (
@@ -104,7 +106,7 @@ def tfserving(schemas: Schemas) -> Bodies:
     first, *more = schemas.examples()
     columns = {name: [value] for name, value in schemas.named_values(first).items()}
     answers = either(
-        only({"predictions": array(only(schemas.said(schemas.scores)), 1)}), only({"outputs": schemas.arrays})
+        only({"predictions": array(only(schemas.members), 1)}), only({"outputs": schemas.arrays})
     )
     return Bodies(
         "Predict (TensorFlow Serving, KServe V1)",
@@ -142,7 +144,7 @@ def sagemaker(schemas: Schemas) -> Bodies:
     forms = either(*_native_forms(schemas), *_mlflow_forms(schemas))
     arrays = {
         "predictions" if name == "prediction" else name: array(one, 1)
-        for name, one in schemas.said(schemas.scores).items()
+        for name, one in schemas.members.items()
     }
     answers = either(*_native_answers(schemas), only(arrays))
     examples = _native_examples(schemas) | _mlflow_examples(schemas)
@@ -167,7 +169,7 @@ def sagemaker(schemas: Schemas) -> Bodies:
 def azure(schemas: Schemas) -> Bodies:
     """https://learn.microsoft.com/en-us/azure/machine-learning/how-to-deploy-online-endpoints"""
     forms = either(*_native_forms(schemas), *_azure_forms(schemas))
-    results = either(array(schemas.label, 1), array(schemas.scores, 1))
+    results = either(*(array(schemas.members[member], 1) for member in schemas.methods.values()))
     records = only({"WebServiceOutput0": array(schemas.answer, 1)})
     answers = either(*_native_answers(schemas), results, only({"Results": either(results, records)}))
     examples = {
@@ -216,8 +218,7 @@ def _mlflow_examples(schemas: Schemas) -> dict[str, Any]:
 
 def _azure_forms(schemas: Schemas) -> list[Schema]:
     """Of scoring scripts, MLflow models and automated machine learning, and of the designer."""
-    methods = ["predict", "predict_proba"][: 1 + (schemas.manifest.outputs.kind == "probabilities")]
-    method: Schema = {"enum": methods}
+    method: Schema = {"enum": list(schemas.methods)}
     rows = schemas.rows(schemas.row, schemas.record)
     table = schemas.name("AzureTable", either(rows, _split(schemas), _columns(schemas)))
     options: dict[str, Schema] = {"GlobalParameters": {"properties": {"method": method}}}
@@ -346,21 +347,18 @@ def _datatypes(schemas: Schemas) -> list[str]:
 
 
 def _wanted(schemas: Schemas) -> list[Schema]:
-    """Both outputs, either, or none, which stands for both."""
-    outputs = schemas.manifest.outputs
-    label = _output(outputs.label, {"binary_data": _CHOICE})
-    none: Schema = {"type": "array", "maxItems": 0}
-    if not outputs.scores:
-        return [exactly(label), none]
-    scores = _output(
-        outputs.scores,
-        {"binary_data": _CHOICE, "classification": {"type": ["integer", "null"], "minimum": 1}},
-    )
-    return [exactly(label, scores), exactly(scores, label), exactly(label), exactly(scores), none]
+    """Some of the outputs in any order, or none, which stands for all."""
+    outputs = [_output(tensor) for tensor in schemas.tensors]
+    counts = range(len(outputs), 0, -1)
+    selections = [exactly(*some) for count in counts for some in permutations(outputs, count)]
+    return [*selections, {"type": "array", "maxItems": 0}]
 
 
-def _output(name: str, parameters: Mapping[str, Schema]) -> Schema:
-    return members({"name": {"const": name}, "parameters": _parameters(parameters)}, ["name"])
+def _output(tensor: Tensor) -> Schema:
+    parameters = {"binary_data": _CHOICE}
+    if tensor.entries:
+        parameters["classification"] = {"type": ["integer", "null"], "minimum": 1}
+    return members({"name": {"const": tensor.name}, "parameters": _parameters(parameters)}, ["name"])
 
 
 def _parameters(known: Mapping[str, Schema]) -> Schema:
@@ -368,10 +366,9 @@ def _parameters(known: Mapping[str, Schema]) -> Schema:
 
 
 def _inference_response(schemas: Schemas) -> Schema:
-    outputs = schemas.manifest.outputs
     output = members(
         {
-            "name": {"enum": [outputs.label, outputs.scores]},
+            "name": {"enum": [tensor.name for tensor in schemas.tensors]},
             "datatype": {"enum": ["INT64", "FP64", "BYTES"]},
             "shape": array(COUNT, 1),
             "data": {"type": "array"},

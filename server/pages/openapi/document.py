@@ -76,7 +76,9 @@ class _Model:
         self._default = default
         self._config = config
         self._schemas = {
-            number: Schemas(f"{served.name}.{number}", served.model.manifest, config.max_rows)
+            number: Schemas(
+                f"{served.name}.{number}", served.model.manifest, [served.model.outputs], config.max_rows
+            )
             for number, served in deployment.versions.items()
         }
         self._bodies = {
@@ -93,10 +95,9 @@ class _Model:
 
     def tag(self) -> dict[str, str]:
         """The heading of its operations."""
-        manifest = self._deployment.main.model.manifest
-        classes = ", ".join(map(plain, manifest.class_names[:20]))
-        count = len(manifest.features)
-        told = f"{count} feature{'s' if count > 1 else ''} to {len(manifest.classes)} classes: {classes}"
+        model = self._deployment.main.model
+        count = len(model.manifest.features)
+        told = f"{count} feature{'s' if count > 1 else ''} to {model.outputs.summary(plain)}"
         return {"name": self._deployment.name, "description": told}
 
     def named(self) -> dict[str, Schema]:
@@ -118,11 +119,14 @@ class _Model:
 
     def _of_all(self, max_rows: int) -> Schemas | None:
         """What every version takes that shares traffic; None where it is what one of them takes."""
-        manifests = [self._deployment.versions[number].model.manifest for number in self._likely()]
-        found = shared(manifests)
-        if all(_rules(manifest) == _rules(found) for manifest in manifests):
+        models = [self._deployment.versions[number].model for number in self._likely()]
+        outputs = [model.outputs for model in models]
+        found = shared([model.manifest for model in models])
+        selectable = [([tensor.name for tensor in one.tensors], list(one.methods)) for one in outputs]
+        same = all(one == selectable[0] for one in selectable)
+        if same and all(_rules(model.manifest) == _rules(found) for model in models):
             return None
-        return Schemas(f"{self._deployment.name}.all", found, max_rows)
+        return Schemas(f"{self._deployment.name}.all", found, outputs, max_rows)
 
     def _targets(self, route: Route) -> Iterator[tuple[str, list[int]]]:
         """Each path of a route, and the versions that may answer it, the likeliest first."""
@@ -160,7 +164,6 @@ def _rules(manifest: Manifest) -> tuple[object, ...]:
     """What decides whether a request is taken."""
     return (
         manifest.inputs,
-        manifest.outputs,
         [(one.missing, one.lowest, one.highest, one.closed and one.categories) for one in manifest.features],
     )
 

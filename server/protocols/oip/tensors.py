@@ -60,22 +60,9 @@ def inputs(manifest: Manifest) -> list[dict[str, Any]]:
     return [described(feature.name, dtypes[feature.name], [-1, 1]) for feature in manifest.features]
 
 
-def outputs(manifest: Manifest) -> list[dict[str, Any]]:
-    """The same of its two outputs."""
-    return [
-        described(manifest.outputs.label, label_datatype(manifest), [-1]),
-        described(manifest.outputs.scores, "FP64", [-1, len(manifest.classes)]),
-    ]
-
-
 def described(name: str, datatype: str, shape: Sequence[int]) -> dict[str, Any]:
     """A tensor without its values."""
     return {"name": name, "datatype": datatype, "shape": shape}
-
-
-def label_datatype(manifest: Manifest) -> str:
-    """Of the labels: integers or text."""
-    return BYTES if isinstance(manifest.classes[0], str) else "INT64"
 
 
 def refuse_shared_memory(name: str, parameters: Mapping[str, Any]) -> None:
