@@ -99,19 +99,15 @@ class Writer:
     def _head(self, values: Sequence[Any]) -> bytes:
         *others, last = self._tensors
         documents = [
-            {**_described(tensor, 1), "data": [value]} for tensor, value in zip(others, values, strict=False)
+            {**_described(tensor), "data": [value]} for tensor, value in zip(others, values, strict=False)
         ]
-        scores = {**_described(last, 1), "data": 0}
+        scores = {**_described(last), "data": 0}
         return dumps({**self._model, "outputs": [*documents, scores]}).removesuffix(b"0}]}")
 
 
-def described(outputs: Outputs) -> list[dict[str, Any]]:
-    """The outputs of a model in its metadata; -1 stands for any number of rows."""
-    return [_described(tensor, -1) for tensor in outputs.tensors]
-
-
-def _described(tensor: Tensor, rows: int) -> dict[str, Any]:
-    shape = [rows, len(tensor.entries)] if tensor.entries else [rows]
+def _described(tensor: Tensor) -> dict[str, Any]:
+    """A tensor of one row."""
+    shape = [1, len(tensor.entries)] if tensor.entries else [1]
     return tensors.described(tensor.name, DATATYPES[tensor.dtype], shape)
 
 
