@@ -12,10 +12,10 @@ from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.message.answer import Answer, Environ, document
 from unpickled.server.message.page import Page
+from unpickled.server.model.schemas import Schema, Schemas, either, plain, shared
 from unpickled.server.pages.openapi import documents, operations
-from unpickled.server.pages.openapi.bodies import PROTOCOLS, Bodies, Content
 from unpickled.server.pages.openapi.operations import Operation
-from unpickled.server.pages.openapi.schemas import Schema, Schemas, either, plain, shared
+from unpickled.server.protocols.bodies import PROTOCOLS, Bodies, Content
 from unpickled.server.serve import routes
 from unpickled.server.serve.routes import Route
 

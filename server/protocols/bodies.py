@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from unpickled.server.message.answer import dumps
 from unpickled.server.model.outputs import Tensor
-from unpickled.server.pages.openapi import patterns
-from unpickled.server.pages.openapi.documents import COUNT, JSON, TEXT
-from unpickled.server.pages.openapi.schemas import (
+from unpickled.server.model.schemas import (
+    COUNT,
+    TEXT,
     Schema,
     Schemas,
     array,
@@ -22,6 +22,8 @@ from unpickled.server.pages.openapi.schemas import (
     only,
     visible,
 )
+from unpickled.server.pages.openapi import patterns
+from unpickled.server.pages.openapi.documents import JSON
 from unpickled.server.protocols import csv
 from unpickled.server.serve import stream as ndjson
 

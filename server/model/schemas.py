@@ -19,6 +19,9 @@ from unpickled.server.model.signature import Row, Signature
 
 Schema = dict[str, Any]
 
+TEXT: Schema = {"type": "string"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+
 # Choices are listed up to so many: a longer list is in the manifest.
 _LISTED = 100
 _LARGEST = sys.float_info.max
