@@ -23,13 +23,11 @@ from unpickled.server.artifact.manifest import Feature
 from unpickled.server.errors import InvalidInput, UnsupportedMedia
 from unpickled.server.inference.prediction import Prediction
 from unpickled.server.inference.predictor import Predictor
-from unpickled.server.message import accept, body
+from unpickled.server.message import accept, body, media
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
 from unpickled.server.model.outputs import Labels, Scores
 from unpickled.server.model.signature import Column, Row, Rows
 
-KIND = "text/csv"
-_JSON = "application/json"
 _UTF_8 = frozenset({"utf-8", "utf8", "us-ascii"})
 
 
@@ -61,7 +59,7 @@ class Csv:
             raise table.located(error) from None
         rows: Sequence[Row] = Rows([columns[name] for name in self._names])
         labels = run.labels.tolist()
-        if accept.preferred(environ, (KIND, _JSON)) == _JSON:
+        if accept.preferred(environ, (media.CSV, media.JSON)) == media.JSON:
             content, fields = dumps(self._outputs.arrays(labels, run.scores), option=OPTIONS), None
         else:
             content = self.written(labels, run.scores, header is not None)

@@ -16,12 +16,18 @@ from typing import Any
 import msgspec
 
 from unpickled.server.errors import InvalidInput
-from unpickled.server.inference.prediction import Prediction
+from unpickled.server.inference.prediction import Predict, Prediction
 from unpickled.server.inference.predictor import Predictor
+from unpickled.server.message import media
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
 from unpickled.server.message.body import Members
 from unpickled.server.model.outputs import refuse_not_finite
+from unpickled.server.model.schemas import TEXT, Schema, Schemas, array, either, only
 from unpickled.server.model.signature import Row
+from unpickled.server.protocols import bodies
+from unpickled.server.protocols.bodies import Bodies, Content
+from unpickled.server.protocols.csv import Csv
+from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 from unpickled.server.protocols.rows import REFUSALS, Reader
 
 _EXAMPLE = '{"features": [...]}, {"feature name": value, ...} or {"instances": [...]}'
@@ -134,3 +140,85 @@ class Native:
         """An answer up to its scores, which are all that differs between rows of one label."""
         *names, last = (member.name for member in self._outputs.members)
         return dumps({**dict(zip(names, values, strict=True)), last: 0}).removesuffix(b"0}")
+
+
+def forms(schemas: Schemas) -> list[Schema]:
+    """The documents that a request may be."""
+    row, record = schemas.row, schemas.record
+    return [
+        only({"features": row}),
+        only({"features": schemas.rows(row)}),
+        record,
+        only({"instances": schemas.rows(row, record)}),
+    ]
+
+
+def answers(schemas: Schemas) -> list[Schema]:
+    """The documents that an answer may be."""
+    return [schemas.arrays, schemas.answer, only({"predictions": array(schemas.answer, 1)})]
+
+
+def examples(schemas: Schemas) -> dict[str, Any]:
+    """A request of each form."""
+    first, *more = schemas.examples()
+    record = schemas.named_values(first)
+    return {
+        "one row": {"features": first},
+        "several rows": {"features": [first, *more]},
+        "a record": record,
+        "several of either": {"instances": [record, *more]},
+    }
+
+
+def text_requests(schemas: Schemas) -> Content:
+    """The bodies that are no single JSON document."""
+    return {
+        media.CSV: bodies.table(schemas),
+        media.NDJSON: bodies.lines([{"features": row} for row in schemas.examples()]),
+    }
+
+
+TEXT_ANSWERS: Content = {media.CSV: {"schema": TEXT}, media.NDJSON: {"schema": TEXT}}
+
+
+def _describe(schemas: Schemas) -> Bodies:
+    return Bodies(
+        "Arrays are answered with arrays, a record with a record, `instances` with one record each. A table "
+        "(the header names the features in any order) is answered with a table, or with arrays where "
+        "`Accept` asks for JSON. Of lines, each is a request of its own, answered as it comes, or with an "
+        "error that has its number; there may be any number of them.",
+        {
+            media.JSON: bodies.shown(schemas.name("Request", either(*forms(schemas))), examples(schemas)),
+            **text_requests(schemas),
+        },
+        {
+            media.JSON: {"schema": schemas.name("Answers", either(*answers(schemas)))},
+            **TEXT_ANSWERS,
+        },
+    )
+
+
+def predict_native(subject: Subject) -> Predict:
+    """Answers the native protocol's JSON for one version."""
+    return Native(subject.predictor, subject.reader).predict
+
+
+def predict_table(subject: Subject) -> Predict:
+    """Answers CSV for one version."""
+    return Csv(subject.predictor).predict
+
+
+PROTOCOL = Protocol(
+    name="native",
+    summary="Predict",
+    paths=lambda _: Paths(
+        default="/predict",
+        model="/models/<name>/predict",
+        version="/models/<name>/versions/<version>/predict",
+        label="/models/<name>/labels/<label>/predict",
+    ),
+    build=predict_native,
+    describe=_describe,
+    others={media.CSV: predict_table},
+    lines=predict_native,
+)

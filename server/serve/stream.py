@@ -16,14 +16,12 @@ from time import perf_counter
 from unpickled.server.errors import BodyTooLarge, RequestError
 from unpickled.server.inference.prediction import Predict
 from unpickled.server.lifecycle.versions import Served
-from unpickled.server.message import body
+from unpickled.server.message import body, media
 from unpickled.server.message.answer import Answer, Environ, failure
 from unpickled.server.observe.shadow import Shadow
 from unpickled.server.observe.tally import Tally
 from unpickled.server.serve.lines import BLOCK, Batch, Line, Lines
 from unpickled.server.serve.slots import PLACES
-
-MEDIA = ("application/x-ndjson", "application/jsonl", "application/jsonlines")
 
 # Seconds that an answer may wait for others to go out with it.
 _PAUSE = 0.05
@@ -52,7 +50,7 @@ class Stream:
         self._tally = tally
         self._shadow = shadow
         self._who = (("Model-Name", served.name), ("Model-Version", str(served.version)))
-        self._headers = (("Content-Type", MEDIA[0]), *self._who)
+        self._headers = (("Content-Type", media.NDJSON), *self._who)
 
     def __call__(self, environ: Environ) -> Answer:
         """The answer, which is made while it is sent; errors before the first line included."""

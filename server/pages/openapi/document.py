@@ -15,9 +15,10 @@ from unpickled.server.message.page import Page
 from unpickled.server.model.schemas import Schema, Schemas, either, plain, shared
 from unpickled.server.pages.openapi import documents, operations
 from unpickled.server.pages.openapi.operations import Operation
-from unpickled.server.protocols.bodies import PROTOCOLS, Bodies, Content
+from unpickled.server.protocols import registry
+from unpickled.server.protocols.bodies import Bodies, Content
+from unpickled.server.protocols.protocol import Paths, Protocol
 from unpickled.server.serve import routes
-from unpickled.server.serve.routes import Route
 
 _ABOUT = """\
 Predictions of scikit-learn pipelines: ONNX graphs, each proven to compute what its pipeline computes.
@@ -92,15 +93,16 @@ class _Model:
             )
             for number, served in deployment.versions.items()
         }
+        self._routes = registry.routes(config)
         self._bodies = {
-            (protocol, number): bodies(schemas)
-            for protocol, bodies in PROTOCOLS.items()
+            (protocol.name, number): protocol.describe(schemas)
+            for protocol, _ in self._routes
             for number, schemas in self._schemas.items()
         }
         self._shared = self._of_all(config.max_rows)
         self._requests = {
-            protocol: bodies(self._shared).request
-            for protocol, bodies in PROTOCOLS.items()
+            protocol.name: protocol.describe(self._shared).request
+            for protocol, _ in self._routes
             if self._shared is not None
         }
 
@@ -119,9 +121,9 @@ class _Model:
     def paths(self, pages: Sequence[Page]) -> Iterator[tuple[str, Operation]]:
         """Predictions of each protocol, and what can be read."""
         yield from operations.of_model(pages, self._deployment)
-        for route in routes.table(self._config):
-            for path, numbers in self._targets(route):
-                yield path, {"post": self._prediction(route.protocol, numbers)}
+        for protocol, paths in self._routes:
+            for path, numbers in self._targets(paths):
+                yield path, {"post": self._prediction(protocol, numbers)}
 
     def _likely(self) -> list[int]:
         """The versions that share traffic, those with most of it first."""
@@ -139,31 +141,31 @@ class _Model:
             return None
         return Schemas(f"{self._deployment.name}.all", found, outputs, max_rows)
 
-    def _targets(self, route: Route) -> Iterator[tuple[str, list[int]]]:
-        """Each path of a route, and the versions that may answer it, the likeliest first."""
+    def _targets(self, paths: Paths) -> Iterator[tuple[str, list[int]]]:
+        """Each path of a protocol, and the versions that may answer it, the likeliest first."""
         name, likely = self._deployment.name, self._likely()
-        if route.plain and self._default:
-            yield route.plain, likely
-        if route.model:
-            yield routes.path(route.model, name=name), likely
+        if paths.default and self._default:
+            yield paths.default, likely
+        if paths.model:
+            yield routes.path(paths.model, name=name), likely
         for number in self._deployment.versions:
-            if route.version:
-                yield routes.path(route.version, name=name, version=number), [number]
+            if paths.version:
+                yield routes.path(paths.version, name=name, version=number), [number]
         for label, number in self._deployment.labels.items():
-            if route.label:
-                yield routes.path(route.label, name=name, label=label), [number]
+            if paths.label:
+                yield routes.path(paths.label, name=name, label=label), [number]
 
-    def _prediction(self, protocol: str, numbers: list[int]) -> Operation:
+    def _prediction(self, protocol: Protocol, numbers: list[int]) -> Operation:
         """Those who share traffic take the same features, but each its own values, and has its own classes.
 
         The request is one that each of them answers.
         """
-        found = [self._bodies[protocol, number] for number in numbers]
+        found = [self._bodies[protocol.name, number] for number in numbers]
         first, name = found[0], self._deployment.name
-        request, told = first.request, first.told
+        request, told = first.request, first.description
         if len(numbers) > 1 and self._shared is not None:
-            request, told = self._requests[protocol], f"{told} {_SPLIT}"
-        made = operations.operation(name, first.summary, _merged(found), *_FAILURES, told=told)
+            request, told = self._requests[protocol.name], f"{told} {_SPLIT}"
+        made = operations.operation(name, protocol.summary, _merged(found), *_FAILURES, told=told)
         made["requestBody"] = {"required": True, "content": request}
         made["responses"]["200"]["headers"] = _headers(name, numbers)
         if len(numbers) > 1:

@@ -17,17 +17,18 @@ import msgspec
 import numpy as np
 
 from unpickled.server.errors import InvalidInput
-from unpickled.server.inference.prediction import Prediction
+from unpickled.server.inference.prediction import Predict, Prediction
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import body
 from unpickled.server.message.answer import JSON, Environ, dumps
 from unpickled.server.model.outputs import refuse_not_finite
 from unpickled.server.model.signature import Column, Feeds, Row, Rows
+from unpickled.server.protocols.oip import description, tensors
 from unpickled.server.protocols.oip import request as requests
-from unpickled.server.protocols.oip import tensors
 from unpickled.server.protocols.oip.outputs import Writer
 from unpickled.server.protocols.oip.request import Request
 from unpickled.server.protocols.oip.tensors import BYTES, DATATYPES, DTYPES, Tensor
+from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 from unpickled.server.protocols.rows import REFUSALS
 
 # What clients call a tensor of all features when nobody has told them its name.
@@ -216,3 +217,21 @@ def _compressed(prediction: Prediction, coding: str) -> Prediction:
     prediction.content = compressor.compress(prediction.content) + compressor.flush()
     prediction.headers = (*(prediction.headers or (JSON,)), ("Content-Encoding", coding))
     return prediction
+
+
+def _build(subject: Subject) -> Predict:
+    return Inference(subject.predictor, subject.model, str(subject.version)).predict
+
+
+PROTOCOL = Protocol(
+    name="inference",
+    summary="Infer (Open Inference Protocol)",
+    paths=lambda _: Paths(
+        model="/v2/models/<name>/infer",
+        version="/v2/models/<name>/versions/<version>/infer",
+        # Labels stand in a version's place.
+        label="/v2/models/<name>/versions/<label>/infer",
+    ),
+    build=_build,
+    describe=description.describe,
+)
