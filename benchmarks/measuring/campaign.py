@@ -36,7 +36,8 @@ class Campaign:
 
     def measure(self) -> None:
         """All of it; a server that fails is noted in the run and left out from there on."""
-        if left := process.leftovers():
+        # Without cores of its own, a run is disturbed anyway.
+        if self._plan.server_core is not None and (left := process.leftovers()):
             listed = ", ".join(map(str, left))
             raise BenchmarkError(f"servers of another run are there (processes {listed}): wait, or end them")
         self._run.save(self._results)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from benchmarks.results import FLOOR, TUTORIAL, UNPICKLED, Group
+from benchmarks.servers.warden import ENDS_WITH
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -71,7 +72,7 @@ class Entry:
 
 
 # Of the caller's environment; the rest could change one server's settings and not the others'.
-KEPT = ("LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
+KEPT = ("LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", ENDS_WITH)
 # Nothing that is measured phones home meanwhile.
 QUIET = {
     "DO_NOT_TRACK": "true",

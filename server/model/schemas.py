@@ -88,8 +88,16 @@ class Schemas:
     ``outputs`` have.
     """
 
-    def __init__(self, prefix: str, manifest: Manifest, outputs: Sequence[Outputs], max_rows: int) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        manifest: Manifest,
+        signature: Signature,
+        outputs: Sequence[Outputs],
+        max_rows: int,
+    ) -> None:
         self.manifest = manifest
+        self.signature = signature
         first = outputs[0]
         self.tensors = [tensor for tensor in first.tensors if all(_has(tensor, other) for other in outputs)]
         self.methods = {
@@ -97,7 +105,6 @@ class Schemas:
             for method, member in first.methods.items()
             if all(method in other.methods for other in outputs)
         }
-        self.signature = Signature(manifest)
         self.max_rows = max_rows
         self.named: dict[str, Schema] = {}
         self._prefix = prefix

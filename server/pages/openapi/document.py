@@ -13,6 +13,8 @@ from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.message.answer import Answer, Environ, document
 from unpickled.server.message.page import Page
 from unpickled.server.model.schemas import Schema, Schemas, either, plain, shared
+from unpickled.server.model.session import Model
+from unpickled.server.model.signature import Signature
 from unpickled.server.pages.openapi import documents, operations
 from unpickled.server.pages.openapi.operations import Operation
 from unpickled.server.protocols import registry
@@ -88,9 +90,7 @@ class _Model:
         self._default = default
         self._config = config
         self._schemas = {
-            number: Schemas(
-                f"{served.name}.{number}", served.model.manifest, [served.model.outputs], config.max_rows
-            )
+            number: _schemas(f"{served.name}.{number}", served.model, config.max_rows)
             for number, served in deployment.versions.items()
         }
         self._routes = registry.routes(config)
@@ -139,7 +139,7 @@ class _Model:
         same = all(one == selectable[0] for one in selectable)
         if same and all(_rules(model.manifest) == _rules(found) for model in models):
             return None
-        return Schemas(f"{self._deployment.name}.all", found, outputs, max_rows)
+        return Schemas(f"{self._deployment.name}.all", found, Signature(found), outputs, max_rows)
 
     def _targets(self, paths: Paths) -> Iterator[tuple[str, list[int]]]:
         """Each path of a protocol, and the versions that may answer it, the likeliest first."""
@@ -171,6 +171,10 @@ class _Model:
         if len(numbers) > 1:
             made["parameters"] = [_key(self._config.key_header)]
         return made
+
+
+def _schemas(prefix: str, model: Model, max_rows: int) -> Schemas:
+    return Schemas(prefix, model.manifest, model.signature, [model.outputs], max_rows)
 
 
 def _rules(manifest: Manifest) -> tuple[object, ...]:
