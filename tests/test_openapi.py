@@ -225,7 +225,12 @@ def test_the_server_does_as_it_says(split, tmp_path):
     """schemathesis sends what the document allows and what it forbids; every answer is as described."""
     (tmp_path / "schemathesis.toml").write_text(SHARED)
     with serving(tmp_path, models=split) as server:
-        command = [BIN / "schemathesis", "run", f"{server.url}/openapi.json", "--checks", "all"]
+        document = server.ask("/openapi.json")[1]
+        for _, _, operation in operations(document):
+            # Words describe a table: a schema that tables could be made from would need a grammar.
+            operation.get("requestBody", {}).get("content", {}).pop("text/csv", None)
+        (tmp_path / "openapi.json").write_text(json.dumps(document))
+        command = [BIN / "schemathesis", "run", "openapi.json", "--url", server.url, "--checks", "all"]
         limits = ["--max-examples", "6", "--generation-deterministic", "--no-color"]
         # What remains are the paths that both share, and predictions with one label.
         limits += ["--exclude-path-regex", r"/new|/versions/[0-9]|/old(/[mrcs]\w+)?$"]

@@ -15,6 +15,7 @@ from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message.answer import Answer, Environ, document
 from unpickled.server.message.page import Page
+from unpickled.server.model.outputs import Outputs
 from unpickled.server.pages import health
 from unpickled.server.pages.annotations import Count, Yes
 from unpickled.server.pages.catalog import Names
@@ -182,7 +183,7 @@ def _metadata(repository: Repository, served: Served) -> Metadata:
         versions=[str(number) for number in repository.deployment(served.name).versions],
         platform="onnx_onnxv1",
         inputs=_inputs(manifest),
-        outputs=_outputs(manifest),
+        outputs=_outputs(served.model.outputs),
     )
 
 
@@ -197,10 +198,12 @@ def _inputs(manifest: Manifest) -> list[Tensor]:
     ]
 
 
-def _outputs(manifest: Manifest) -> list[Tensor]:
+def _outputs(outputs: Outputs) -> list[Tensor]:
     return [
-        _tensor(manifest.outputs.label, tensors.label_datatype(manifest)),
-        _tensor(manifest.outputs.scores, "FP64", len(manifest.classes)),
+        _tensor(
+            tensor.name, tensors.DATATYPES[tensor.dtype], *([len(tensor.entries)] if tensor.entries else [])
+        )
+        for tensor in outputs.tensors
     ]
 
 
@@ -218,7 +221,7 @@ def _config(served: Served, max_rows: int) -> ModelConfig:
         version_policy=VersionPolicy(specific=SpecificVersions(versions=[served.version])),
         max_batch_size=max_rows,
         input=[_configured(tensor) for tensor in _inputs(manifest)],
-        output=[_configured(tensor) for tensor in _outputs(manifest)],
+        output=[_configured(tensor) for tensor in _outputs(served.model.outputs)],
         instance_group=[InstanceGroup(name=served.name, kind="KIND_AUTO", count=1)],
         default_model_filename="model.onnx",
     )

@@ -90,7 +90,7 @@ def _document(versions: Sequence[Served], memory: Memory) -> Answer:
 
 def _statistics(served: Served, counts: _Counts) -> ModelStatistics:
     version = (served.name, str(served.version))
-    answered = _sum(version, "answered", counts, CLASS + len(served.model.manifest.classes))
+    answered = _sum(version, "answered", counts, CLASS + len(served.model.outputs.counted))
     failed = _sum(version, "failed", counts, SECONDS + 1)
     return ModelStatistics(
         name=served.name,

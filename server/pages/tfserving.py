@@ -9,16 +9,18 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from unpickled.server.artifact.manifest import Manifest
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message.answer import Answer, Environ, document
 from unpickled.server.message.page import Page
+from unpickled.server.model.session import Model
 from unpickled.server.pages.annotations import Yes
 from unpickled.server.pages.catalog import Names
 
 _PROTOCOL = "(TensorFlow Serving, KServe V1)"
 _SIGNATURE = "serving_default"
+_DType = Literal["DT_INT64", "DT_DOUBLE", "DT_STRING"]
+_DTYPES: dict[str, _DType] = {"integer": "DT_INT64", "number": "DT_DOUBLE", "text": "DT_STRING"}
 
 
 class LoadStatus(Struct, frozen=True, kw_only=True):
@@ -61,7 +63,7 @@ class TensorShape(Struct, frozen=True, kw_only=True):
 class TensorInfo(Struct, frozen=True, kw_only=True):
     """An input or an output of a signature."""
 
-    dtype: Literal["DT_INT64", "DT_DOUBLE", "DT_STRING"]
+    dtype: _DType
     tensor_shape: TensorShape
     name: str
 
@@ -159,23 +161,21 @@ def _failed(version: int, reason: str) -> VersionStatus:
 
 
 def _metadata(served: Served) -> Signature:
-    signatures = SignatureMap(signature_def={_SIGNATURE: _signature(served.model.manifest)})
+    signatures = SignatureMap(signature_def={_SIGNATURE: _signature(served.model)})
     return Signature(
         model_spec=ModelSpec(name=served.name, signature_name="", version=str(served.version)),
         metadata=SignatureMetadata(signature_def=signatures),
     )
 
 
-def _signature(manifest: Manifest) -> SignatureDef:
-    kind = manifest.outputs.kind
+def _signature(model: Model) -> SignatureDef:
     outputs = [
-        _tensor("prediction", "DT_STRING" if isinstance(manifest.classes[0], str) else "DT_INT64"),
-        _tensor("predicted_class", "DT_STRING"),
-        _tensor(kind, "DT_DOUBLE", len(manifest.classes)),
+        _tensor(member.name, _DTYPES[member.type], *([len(member.entries)] if member.entries else []))
+        for member in model.outputs.members
     ]
     inputs = [
         _tensor(feature.name, "DT_STRING" if feature.kind == "category" else "DT_DOUBLE")
-        for feature in manifest.features
+        for feature in model.signature.features
     ]
     return SignatureDef(
         inputs={tensor.name: tensor for tensor in inputs},
@@ -184,7 +184,7 @@ def _signature(manifest: Manifest) -> SignatureDef:
     )
 
 
-def _tensor(name: str, dtype: Literal["DT_INT64", "DT_DOUBLE", "DT_STRING"], *lengths: int) -> TensorInfo:
+def _tensor(name: str, dtype: _DType, *lengths: int) -> TensorInfo:
     """A tensor of rows; ``lengths`` are those beside the number of rows."""
     dimensions = [Dimension(size=str(length), name="") for length in (-1, *lengths)]
     return TensorInfo(dtype=dtype, tensor_shape=TensorShape(dim=dimensions, unknown_rank=False), name=name)

@@ -11,13 +11,11 @@ from msgspec.json import schema_components
 from unpickled.server.errors import RequestError
 from unpickled.server.message.answer import JSON as _JSON
 from unpickled.server.message.page import Page
+from unpickled.server.model.schemas import COUNT, TEXT, Schema, array, either, members
 from unpickled.server.pages.catalog import Models, Unserved
-from unpickled.server.pages.openapi.schemas import Schema, array, either, members
 
 JSON = _JSON[1]
 
-TEXT: Schema = {"type": "string"}
-COUNT: Schema = {"type": "integer", "minimum": 0}
 _TEMPLATE = "#/components/schemas/{name}"
 
 

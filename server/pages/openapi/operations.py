@@ -5,8 +5,9 @@ from typing import Any
 
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.message.page import Page
+from unpickled.server.model.schemas import TEXT
 from unpickled.server.pages.openapi import documents
-from unpickled.server.pages.openapi.documents import JSON, TEXT
+from unpickled.server.pages.openapi.documents import JSON
 from unpickled.server.serve import routes
 
 Operation = dict[str, Any]
