@@ -31,7 +31,7 @@ from unpickled.server.observe.tally import Tally
 from unpickled.server.protocols.native import Native
 from unpickled.server.protocols.rows import Reader
 from unpickled.server.serve.fastpath import FastPath
-from unpickled.server.serve.routes import MODEL, Routes
+from unpickled.server.serve.routes import Routes
 
 Call = Callable[[Any], object]
 
@@ -148,9 +148,8 @@ def _environ(path: str, body: bytes) -> dict[str, Any]:
 
 def _count(served: Served, block: Block) -> Call:
     """One row is counted, as predicted with a label."""
-    manifest = served.model.manifest
     answered = Tally(
-        block, served.name, served.version, MODEL, manifest.classes, manifest.class_names
+        block, served.name, served.version, "/models/<name>/predict", served.model.outputs
     ).answered
     now = time.perf_counter()
     return lambda label: answered(now, now, now, now, (label,))

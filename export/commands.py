@@ -16,12 +16,12 @@ import click
 import joblib
 import pandas as pd
 
-from unpickled import console
 from unpickled.export.data import files
 from unpickled.export.data.files import Dataset
 from unpickled.export.publish import Export, export_pipeline, place
 from unpickled.export.train import CLASSIFIERS, SCALERS, titles
 from unpickled.export.train import train as fit
+from unpickled.server import console
 from unpickled.server.artifact.manifest import Training
 from unpickled.server.errors import ExportError
 

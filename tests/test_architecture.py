@@ -105,9 +105,18 @@ def test_the_server_stands_alone():
         assert not any(name.startswith("unpickled.export") for name in imports(tree)), path
 
 
+def test_what_a_model_says_has_one_owner():
+    """Only the artifact's floor and model/outputs.py know classes; others ask Outputs."""
+    manifest = {f"manifest.{name}" for name in ("classes", "class_names", "outputs")}
+    for path, tree in SERVER.items():
+        reads = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+        reads = [name for name in reads if name.endswith((*manifest, ".class_names", "outputs.kind"))]
+        assert not reads or path.startswith(("server/artifact/", "server/model/")), (path, reads)
+
+
 def test_what_export_takes_from_the_server():
     """export/ shares the contract, the errors and the loader, nothing of HTTP."""
-    shared = {"artifact", "config", "errors", "model"}
+    shared = {"artifact", "config", "console", "errors", "model"}
     for path, tree in EXPORT.items():
         taken = {name.split(".")[2] for name in imports(tree) if name.startswith("unpickled.server.")}
         assert taken <= shared, path

@@ -122,6 +122,7 @@ def test_who_answers_is_said(client):
         "application/x-ndjson",
         "application/jsonl",
         "application/jsonlines",
+        "application/x-jsonlines",
         "Application/X-NDJSON; charset=utf-8",
     ):
         answer = client.post("/predict", data=LINE, headers={"Content-Type": kind})

@@ -15,18 +15,11 @@ row touches six.
 """
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from time import perf_counter
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from unpickled.server.model.outputs import Labels, Outputs
 from unpickled.server.observe.counters import Block, Key, Numbers
-
-# One per row.
-Labels = Sequence[int | str] | npt.NDArray[Any]
 
 # Upper bounds of the durations that are told apart, in seconds; what is longer has a bucket too.
 BUCKETS = (50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5,
@@ -46,35 +39,23 @@ SECONDS = len(BUCKETS) + 1
 
 _READ, _DECODE, _RUN, _ENCODE = range(PHASE, CLASS)
 _SHORT = BUCKETS[0]
-# From so many rows on, to sort them by class first is quicker.
-_MANY = 40
 
 
 class Tally:
     """What one version of a model answers on one route.
 
-    ``route`` is a pattern ("/models/<name>/predict"), ``classes`` the labels, in the order of
-    ``class_names``.
+    ``route`` is a pattern ("/models/<name>/predict").
     """
 
-    __slots__ = ("_block", "_counted", "_counts", "_failed", "_key", "_last", "_places")
+    __slots__ = ("_block", "_count_rows", "_counts", "_failed", "_key", "_last", "_places")
 
-    def __init__(
-        self,
-        block: Block,
-        model: str,
-        version: int,
-        route: str,
-        classes: Sequence[int | str],
-        class_names: Sequence[str],
-    ) -> None:
+    def __init__(self, block: Block, model: str, version: int, route: str, outputs: Outputs) -> None:
         self._block = block
         self._key = (model, str(version), route)
-        self._counts = block.series(("answered", *self._key, *class_names), CLASS + len(classes))
+        self._counts = block.series(("answered", *self._key, *outputs.counted), CLASS + len(outputs.counted))
         self._last = block.series(("last", *self._key, str(block.number)), 1)
-        self._places = {label: CLASS + index for index, label in enumerate(classes)}
-        # Labels that are the places themselves are counted in a third of the time.
-        self._counted = list(classes) == list(range(len(classes)))
+        self._places = outputs.places(CLASS)
+        self._count_rows = outputs.count
         self._failed: dict[int, Numbers] = {}
 
     def answered(self, started: float, read: float, decoded: float, ran: float, labels: Labels) -> float:
@@ -95,7 +76,7 @@ class Tally:
         if len(labels) == 1:
             counts[self._places[labels[0]]] += 1.0
         else:
-            self._count_rows(labels)
+            self._count_rows(labels, self._places, counts)
         return ended
 
     def failed(self, status: int, started: float) -> None:
@@ -107,25 +88,6 @@ class Tally:
             self._failed[status] = counts
         counts[bisect_left(BUCKETS, elapsed)] += 1.0
         counts[SECONDS] += elapsed
-
-    def _count_rows(self, labels: Labels) -> None:
-        counts, places = self._counts, self._places
-        if isinstance(labels, np.ndarray) and self._counted:
-            for place, rows in enumerate(np.bincount(labels, minlength=len(places)).tolist(), CLASS):
-                counts[place] += rows
-            return
-        if isinstance(labels, np.ndarray):
-            for label, rows in zip(
-                *map(np.ndarray.tolist, np.unique(labels, return_counts=True)), strict=True
-            ):
-                counts[places[label]] += rows
-            return
-        if len(labels) < _MANY:
-            for label in labels:
-                counts[places[label]] += 1.0
-            return
-        for label, rows in Counter(labels).items():
-            counts[places[label]] += rows
 
 
 def count_other(block: Block, route: str, status: int) -> None:

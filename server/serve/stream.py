@@ -14,16 +14,14 @@ from collections.abc import Iterator
 from time import perf_counter
 
 from unpickled.server.errors import BodyTooLarge, RequestError
-from unpickled.server.inference.predictor import Predict
+from unpickled.server.inference.prediction import Predict
 from unpickled.server.lifecycle.versions import Served
-from unpickled.server.message import body
+from unpickled.server.message import body, media
 from unpickled.server.message.answer import Answer, Environ, failure
 from unpickled.server.observe.shadow import Shadow
 from unpickled.server.observe.tally import Tally
 from unpickled.server.serve.lines import BLOCK, Batch, Line, Lines
 from unpickled.server.serve.slots import PLACES
-
-MEDIA = ("application/x-ndjson", "application/jsonl", "application/jsonlines")
 
 # Seconds that an answer may wait for others to go out with it.
 _PAUSE = 0.05
@@ -52,7 +50,7 @@ class Stream:
         self._tally = tally
         self._shadow = shadow
         self._who = (("Model-Name", served.name), ("Model-Version", str(served.version)))
-        self._headers = (("Content-Type", MEDIA[0]), *self._who)
+        self._headers = (("Content-Type", media.NDJSON), *self._who)
 
     def __call__(self, environ: Environ) -> Answer:
         """The answer, which is made while it is sent; errors before the first line included."""
@@ -114,13 +112,13 @@ class Stream:
         try:
             if line is None:
                 raise self._too_long()
-            content, decoded, ran, rows, labels, scores, _ = self._predict(line, environ)
+            prediction = self._predict(line, environ)
         except Exception as error:
             return self._failed(error, number, started)
-        self._tally.answered(started, started, decoded, ran, labels)
+        self._tally.answered(started, started, prediction.decoded, prediction.ran, prediction.labels)
         if self._shadow is not None:
-            self._shadow.offer(self._served, rows, labels, scores)
-        return content + b"\n"
+            self._shadow.offer(self._served, prediction.rows, prediction.labels, prediction.scores)
+        return prediction.content + b"\n"
 
     def _failed(self, error: Exception, number: int, started: float) -> bytes:
         status, _, content = failure(error)

@@ -10,7 +10,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from unpickled.server.artifact.manifest import Manifest
 from unpickled.server.errors import InvalidInput
 from unpickled.server.model.signature import Column
 
@@ -54,11 +53,6 @@ class Tensor(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 def described(name: str, datatype: str, shape: Sequence[int]) -> dict[str, Any]:
     """A tensor without its values."""
     return {"name": name, "datatype": datatype, "shape": shape}
-
-
-def label_datatype(manifest: Manifest) -> str:
-    """Of the labels: integers or text."""
-    return BYTES if isinstance(manifest.classes[0], str) else "INT64"
 
 
 def refuse_shared_memory(name: str, parameters: Mapping[str, Any]) -> None:
