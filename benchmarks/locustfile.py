@@ -57,10 +57,18 @@ logger = logging.getLogger("locust.predictions")
 console = logging.getLogger("locust.stats_logger")
 digits.install()
 
-# Workers that Locust forks leave it with this number as their parent's.
-FORKED_BY = os.getpid()
 # Until there is something to be ended in order: an exception may be swallowed by whatever Locust does then.
 signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
+
+def _end_with(parent: int) -> None:
+    """A worker that Locust forked is of no use without it, and would go on for minutes."""
+    while os.getppid() == parent:
+        gevent.sleep(1)
+    os._exit(1)
+
+
+os.register_at_fork(after_in_child=partial(gevent.spawn, _end_with, os.getpid()))
 
 
 class Client(User):
@@ -264,8 +272,6 @@ def begin(environment: Environment, runner: Runner, **_: Any) -> None:
 
 def _follow(environment: Environment, runner: WorkerRunner) -> None:
     """A worker does what the master tells it, for as long as there is one."""
-    if _options(environment).processes:
-        gevent.spawn(_end_with_parent)
     runner.register_message("drain", _drain)
     environment.events.report_to_master.add_listener(_report)
 
@@ -278,13 +284,6 @@ def _interrupt(environment: Environment) -> None:
     if starts and _options(environment).headless:
         os._exit(130)
     raise KeyboardInterrupt
-
-
-def _end_with_parent() -> None:
-    """A worker that Locust forked is of no use without it, and would go on for minutes."""
-    while os.getppid() == FORKED_BY:
-        gevent.sleep(1)
-    os._exit(1)
 
 
 @events.test_start.add_listener
