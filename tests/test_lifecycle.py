@@ -4,7 +4,9 @@ import gc
 import json
 import os
 import shutil
+import sys
 import weakref
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,7 @@ def serve(folder: Path, **settings):
 def look(app) -> None:
     """Twice: what has just changed may still be being written."""
     for _ in range(2):
-        app.extensions["unpickled-reloader"].look()
+        app.extensions["unpickled-reloader"].scan()
 
 
 def answered_by(app, path: str = "/predict", **headers: str) -> str:
@@ -223,11 +225,40 @@ def test_a_served_version_changes_content(models, home):
 def test_content_counts_not_times(home, monkeypatch):
     """A change that leaves inode, size and times as they were is found by its content."""
     app = serve(home.parent)
-    monkeypatch.setattr("unpickled.server.lifecycle.versions._stamp_of", lambda status: (1, 1, 1, 1))
+    monkeypatch.setattr("unpickled.server.lifecycle.disk.stamp_of", lambda status: (1, 1, 1, 1))
+    monkeypatch.setattr("unpickled.server.lifecycle.deployment.FULL_SCAN_SECONDS", 0)
     look(app)
     shutil.copy(home / "1" / "model.onnx", home / "2" / "model.onnx")
     look(app)
     assert app.test_client().post("/predict", json=BODY).json["predicted_class"] == ["setosa"]
+
+
+def test_an_idle_scan_reads_nothing(home):
+    """Of an unchanged folder each file is opened for its stamp, none is read, and little is called."""
+    write(home, 'load = "all"\n[labels]\nstable = 1')
+    app = serve(home.parent)
+    look(app)
+    opened, calls = min((profiled(app) for _ in range(3)), key=lambda scan: scan[1])
+    assert opened == 3
+    assert calls < 60
+
+
+def profiled(app) -> tuple[int, int]:
+    """Files that one scan opens, none of them to be read, and its calls of Python functions."""
+    calls = Counter()
+
+    def count(frame, event, called):
+        calls[event, called if event == "c_call" else None] += 1
+
+    gc.disable()
+    sys.setprofile(count)
+    try:
+        app.extensions["unpickled-reloader"].scan()
+    finally:
+        sys.setprofile(None)
+        gc.enable()
+    assert not calls["c_call", os.fdopen] + calls["c_call", os.read]
+    return calls["c_call", os.open], calls["call", None]
 
 
 @pytest.mark.parametrize("gone", ["iris/2/model.onnx", "iris/2", "iris", "."])
