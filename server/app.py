@@ -15,10 +15,9 @@ from unpickled.server.message.answer import Answer, failure
 from unpickled.server.message.page import Page
 from unpickled.server.observe import tally
 from unpickled.server.observe.counters import Block, Memory
-from unpickled.server.pages import catalog, docs, health, home, metrics, statistics
+from unpickled.server.pages import catalog, docs, health, home, metrics, ping, statistics, tfserving
 from unpickled.server.pages import inference as service
 from unpickled.server.pages.openapi import document as openapi
-from unpickled.server.protocols import sagemaker, tfserving
 from unpickled.server.serve import routes
 from unpickled.server.serve.accesslog import AccessLog
 from unpickled.server.serve.fastpath import FastPath
@@ -89,7 +88,7 @@ def _pages(repository: Repository, memory: Memory, block: Block) -> list[Page]:
         *openapi.pages(repository),
         *docs.pages(),
         *home.pages(repository),
-        *sagemaker.pages(repository),
+        *ping.pages(repository),
         *tfserving.pages(repository),
         *service.pages(repository),
         *statistics.pages(repository, memory),

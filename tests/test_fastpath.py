@@ -192,7 +192,7 @@ def answers(app, name, body):
     native = Native(predictor, Reader(predictor))
     for read in (native.predict, native.predict_strictly):
         try:
-            yield read(body)[0]
+            yield read(body).content
         except RequestError as error:
             yield error.status, error.code, str(error), error.details
 

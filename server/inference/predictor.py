@@ -1,6 +1,6 @@
 """From rows to labels and scores, and to the documents made of them: the same for every protocol."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from time import perf_counter
 from typing import Any, TypeVar
@@ -9,25 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from unpickled.server.errors import InferenceFailed, InvalidInput, TooManyRows
-from unpickled.server.message.answer import Environ, dumps
+from unpickled.server.inference.prediction import Prediction, Run, Scores
+from unpickled.server.message.answer import dumps
 from unpickled.server.model.session import Model
 from unpickled.server.model.signature import Feeds, Row
 
 Document = dict[str, Any]
 Item = TypeVar("Item")
-
-# One per row.
-Labels = Sequence[Any] | npt.NDArray[Any]
-# (rows, classes)
-Scores = Sequence[Sequence[float]] | npt.NDArray[np.float64]
-# The answer's headers, where it is not JSON.
-Headers = tuple[tuple[str, str], ...] | None
-# The answer's bytes; when decoding and running had ended; the rows, their labels and scores; headers. Bare,
-# as server.answer.Answer is.
-Outcome = tuple[bytes, float, float, Sequence[Row], Labels, Scores, Headers]
-# What a protocol makes of a request's body and its WSGI environment; raises RequestError.
-Predict = Callable[[bytes, Environ], Outcome]
-
 
 # Rows taken between two looks at how many there may be.
 _FEW = 4096
@@ -71,19 +59,19 @@ class Predictor:
                 self.check_count(len(kept) + sum(1 for _ in items))
         return kept
 
-    def run(self, rows: Sequence[Row]) -> tuple[float, float, list[Any], npt.NDArray[np.float64]]:
-        """When decoding and running had ended, labels (rows,) and scores (rows, classes)."""
-        decoded, ran, labels, scores = self.run_feeds(self.signature.feeds(rows))
-        return decoded, ran, labels.tolist(), scores
+    def run(self, rows: Sequence[Row]) -> Run[list[Any]]:
+        """Run rows that passed the checks; raises InferenceFailed, also where a score is not a number."""
+        run = self.run_feeds(self.signature.feeds(rows))
+        return Run(run.labels.tolist(), run.scores, run.decoded, run.ran)
 
-    def run_feeds(self, feeds: Feeds) -> tuple[float, float, npt.NDArray[Any], npt.NDArray[np.float64]]:
-        """The same of tensors. Raises InferenceFailed, also where an answer is not a number."""
+    def run_feeds(self, feeds: Feeds) -> Run[npt.NDArray[Any]]:
+        """The same for tensors, with the labels as an array."""
         decoded = perf_counter()
         labels, scores = self.model.run(feeds)
         ran = perf_counter()
         if not np.isfinite(scores).all():
             refuse_not_finite(scores)
-        return decoded, ran, labels, scores
+        return Run(labels, scores, decoded, ran)
 
     def named(self, labels: Iterable[Any]) -> list[str]:
         """What people call these labels."""
@@ -104,11 +92,10 @@ class Predictor:
             for label, name, row in zip(labels, self.named(labels), scores.tolist(), strict=True)
         ]
 
-    def predictions(self, rows: Sequence[Row]) -> Outcome:
+    def predictions(self, rows: Sequence[Row]) -> Prediction:
         """{"predictions": records}."""
-        decoded, ran, labels, scores = self.run(rows)
-        content = dumps({"predictions": self.records(labels, scores)})
-        return content, decoded, ran, rows, labels, scores, None
+        run = self.run(rows)
+        return run.prediction(dumps({"predictions": self.records(run.labels, run.scores)}), rows)
 
 
 def refuse_not_finite(scores: npt.NDArray[np.float64]) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 from unpickled.server.errors import InvalidInput, NotReady, NotSupported
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
-from unpickled.server.lifecycle.serving import VERSION
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message import body
 from unpickled.server.message.answer import Answer, Environ, document
@@ -34,13 +33,13 @@ def pages(repository: Repository) -> list[Page]:
         return document({"models": repository.served})
 
     def model(_: Environ, name: str, version: str | None = None) -> Answer:
-        return document(_metadata(repository, find(repository, name, version)))
+        return document(_metadata(repository, repository.find(name, version)))
 
     def model_ready(_: Environ, name: str, version: str | None = None) -> Answer:
-        return document({"name": find(repository, name, version).name, "ready": True})
+        return document({"name": repository.find(name, version).name, "ready": True})
 
     def config(_: Environ, name: str, version: str | None = None) -> Answer:
-        return document(_config(find(repository, name, version), repository.config.max_rows))
+        return document(_config(repository.find(name, version), repository.config.max_rows))
 
     def ready(_: Environ) -> Answer:
         if not repository.ready:
@@ -61,13 +60,6 @@ def pages(repository: Repository) -> list[Page]:
         Page("POST", "/v2/repository/index", index),
         *(Page("POST", f"/v2/repository/models/<name>/{what}", _refuse) for what in ("load", "unload")),
     ]
-
-
-def find(repository: Repository, name: str, version: str | None) -> Served:
-    """By number or by label: both stand in one place here. Raises UnknownModel, NotReady."""
-    if version is None or VERSION.fullmatch(version):
-        return repository.find(name, version)
-    return repository.find(name, label=version)
 
 
 def _server(_: Environ) -> Answer:

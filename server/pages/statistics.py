@@ -12,7 +12,6 @@ from unpickled.server.message.answer import Answer, Environ, document
 from unpickled.server.message.page import Page
 from unpickled.server.observe.counters import Key, Memory
 from unpickled.server.observe.tally import CLASS, PHASE, SECONDS
-from unpickled.server.pages.inference import find
 
 # What stands in inference_stats for reading, decoding, running and encoding: to wait for a body is the
 # nearest to a queue that there is here.
@@ -33,7 +32,7 @@ def pages(repository: Repository, memory: Memory) -> list[Page]:
         return _document([*repository.deployment(name).versions.values()], memory)
 
     def version(_: Environ, name: str, version: str) -> Answer:
-        return _document([find(repository, name, version)], memory)
+        return _document([repository.find(name, version)], memory)
 
     return [
         Page("GET", "/v2/models/stats", every),

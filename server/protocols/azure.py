@@ -19,7 +19,8 @@ https://learn.microsoft.com/en-us/azure/machine-learning/how-to-deploy-automl-en
 from collections.abc import Sequence
 
 from unpickled.server.errors import InvalidInput
-from unpickled.server.inference.predictor import Outcome, Predictor
+from unpickled.server.inference.prediction import Prediction
+from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
 from unpickled.server.message.body import Members
 from unpickled.server.model.signature import Row
@@ -42,7 +43,7 @@ class Azure:
         self._reader = reader
         self._native = native
 
-    def predict(self, request: bytes, environ: Environ) -> Outcome:
+    def predict(self, request: bytes, environ: Environ) -> Prediction:
         """The answer to one request; raises RequestError."""
         if not any(sign in request for sign in _SIGNS):
             return self._native.predict(request, environ)
@@ -55,7 +56,7 @@ class Azure:
         rows = self._rows(members[form], f"{form!r}")
         return self._answers(rows, members.get("method", "predict"))
 
-    def _results(self, inputs: object, parameters: object) -> Outcome:
+    def _results(self, inputs: object, parameters: object) -> Prediction:
         if not isinstance(inputs, Members) or len(inputs) != 1 or inputs.repeated:
             raise InvalidInput(f"'Inputs' is not an object of one table: send {_EXAMPLE}")
         [(name, table)] = inputs.items()
@@ -65,13 +66,14 @@ class Azure:
             refuse_repeated(parameters, "'GlobalParameters'")
             method = parameters.get("method", method)
         if name == "data":
-            outcome = self._answers(rows, method)
-            return b'{"Results":' + outcome[0] + b"}", *outcome[1:]
+            prediction = self._answers(rows, method)
+            prediction.content = b'{"Results":' + prediction.content + b"}"
+            return prediction
         if method != "predict":
             raise InvalidInput(f"'method' stands beside {name[:60]!r}: it is for \"data\" in 'Inputs'")
-        decoded, ran, labels, scores = self._predictor.run(rows)
-        content = dumps({"Results": {_OUTPUT: self._predictor.records(labels, scores)}})
-        return content, decoded, ran, rows, labels, scores, None
+        run = self._predictor.run(rows)
+        content = dumps({"Results": {_OUTPUT: self._predictor.records(run.labels, run.scores)}})
+        return run.prediction(content, rows)
 
     def _rows(self, table: object, what: str) -> Sequence[Row]:
         if not isinstance(table, Members):
@@ -80,11 +82,11 @@ class Azure:
             return split(self._reader, table, what)
         return self._reader.columns(table)
 
-    def _answers(self, rows: Sequence[Row], method: object) -> Outcome:
+    def _answers(self, rows: Sequence[Row], method: object) -> Prediction:
         """A list with what that method of the pipeline returns."""
         methods = ("predict", "predict_proba") if self._predictor.kind == "probabilities" else ("predict",)
         if method not in methods:
             raise InvalidInput(f"'method' is {str(method)[:60]!r}, but it may be {' or '.join(methods)}")
-        decoded, ran, labels, scores = self._predictor.run(rows)
-        content = dumps(labels) if method == "predict" else dumps(scores, option=OPTIONS)
-        return content, decoded, ran, rows, labels, scores, None
+        run = self._predictor.run(rows)
+        content = dumps(run.labels) if method == "predict" else dumps(run.scores, option=OPTIONS)
+        return run.prediction(content, rows)

@@ -21,7 +21,8 @@ import numpy.typing as npt
 
 from unpickled.server.artifact.manifest import Feature
 from unpickled.server.errors import InvalidInput, UnsupportedMedia
-from unpickled.server.inference.predictor import Labels, Outcome, Predictor, Scores
+from unpickled.server.inference.prediction import Labels, Prediction, Scores
+from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import accept, body
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
 from unpickled.server.model.signature import Column, Row, Rows
@@ -48,23 +49,24 @@ class Csv:
         classes = zip(predictor.model.manifest.classes, predictor.names, strict=True)
         self._starts = {label: _line(label, name) + b"," for label, name in classes}
 
-    def predict(self, request: bytes, environ: Environ) -> Outcome:
+    def predict(self, request: bytes, environ: Environ) -> Prediction:
         """The answer to one table; InvalidInput names line, row and feature."""
         parameters = body.media_type(environ)[1]
         table = _Table(request, parameters)
         header = self._header(table, parameters.get("header", "").lower())
         columns = self._columns(table, header or self._names)
         try:
-            decoded, ran, found, scores = self._predictor.run_feeds(self._signature.table(columns))
+            run = self._predictor.run_feeds(self._signature.table(columns))
         except InvalidInput as error:
             raise table.located(error) from None
         rows: Sequence[Row] = Rows([columns[name] for name in self._names])
-        labels = found.tolist()
+        labels = run.labels.tolist()
         if accept.preferred(environ, (KIND, _JSON)) == _JSON:
-            content = dumps(self._predictor.arrays(labels, scores), option=OPTIONS)
-            return content, decoded, ran, rows, labels, scores, None
-        content = self.written(labels, scores, header is not None)
-        return content, decoded, ran, rows, labels, scores, headers(header is not None)
+            content, fields = dumps(self._predictor.arrays(labels, run.scores), option=OPTIONS), None
+        else:
+            content = self.written(labels, run.scores, header is not None)
+            fields = headers(header is not None)
+        return Prediction(content, run.decoded, run.ran, rows, labels, run.scores, fields)
 
     def written(self, labels: Labels, scores: Scores, header: bool) -> bytes:
         """One line per row: label, class name, score of each class."""

@@ -17,7 +17,8 @@ import msgspec
 import numpy as np
 
 from unpickled.server.errors import InvalidInput
-from unpickled.server.inference.predictor import Outcome, Predictor, refuse_not_finite
+from unpickled.server.inference.prediction import Prediction
+from unpickled.server.inference.predictor import Predictor, refuse_not_finite
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
 from unpickled.server.message.body import Members
 from unpickled.server.model.signature import Row
@@ -42,7 +43,7 @@ class Native:
         self._heads = {label: self._head([label], [name]) + b"[" for label, name in classes}
         self._record_heads = {label: self._head(label, name) for label, name in classes}
 
-    def predict(self, request: bytes, _: Environ | None = None) -> Outcome:
+    def predict(self, request: bytes, _: Environ | None = None) -> Prediction:
         """The answer to one request, and what it was made of; raises RequestError."""
         # Duplicate names cost a colon each: see Reader.
         colons = request.count(b":")
@@ -60,7 +61,7 @@ class Native:
             return self._answer_record(msgspec.structs.astuple(record))
         return self._predict_batch(request)
 
-    def _predict_batch(self, request: bytes) -> Outcome:
+    def _predict_batch(self, request: bytes) -> Prediction:
         """Several rows, and every body that the decoders refuse."""
         if b'"instances"' in request[:64]:
             rows = self._reader.instances(request)
@@ -68,7 +69,7 @@ class Native:
         rows = self._reader.features(request)
         return self.predict_strictly(request) if rows is None else self._arrays(rows)
 
-    def answer_row(self, values: Row) -> Outcome:
+    def answer_row(self, values: Row) -> Prediction:
         if self._run_row is None:
             return self._arrays([values])
         decoded = perf_counter()
@@ -78,13 +79,12 @@ class Native:
         if b"null" in text:
             refuse_not_finite(np.array([scores]))
         content = b"".join((self._heads[label], text, b"]}"))
-        return content, decoded, ran, (values,), (label,), (scores,), None
+        return Prediction(content, decoded, ran, (values,), (label,), (scores,))
 
-    def _answer_record(self, values: Row) -> Outcome:
+    def _answer_record(self, values: Row) -> Prediction:
         if self._run_row is None:
-            decoded, ran, labels, found = self._predictor.run([values])
-            content = dumps(self._predictor.records(labels, found)[0])
-            return content, decoded, ran, (values,), labels, found, None
+            run = self._predictor.run([values])
+            return run.prediction(dumps(self._predictor.records(run.labels, run.scores)[0]), (values,))
         decoded = perf_counter()
         label, scores = self._run_row(values)  # type: ignore[arg-type]
         ran = perf_counter()
@@ -92,9 +92,9 @@ class Native:
         if b"null" in text:
             refuse_not_finite(np.array([scores]))
         content = b"".join((self._record_heads[label], text, b"}"))
-        return content, decoded, ran, (values,), (label,), (scores,), None
+        return Prediction(content, decoded, ran, (values,), (label,), (scores,))
 
-    def predict_strictly(self, request: bytes) -> Outcome:
+    def predict_strictly(self, request: bytes) -> Prediction:
         """The protocol written out in Python: the reference for the decoders above, and their sentences."""
         document = self._reader.document(request, _EXAMPLE)
         if self._is_form(document, "features"):
@@ -103,7 +103,7 @@ class Native:
             return self._predictor.predictions(self._reader.listed(document["instances"], "'instances'"))
         return self._answer_record(self._signature.check_record(document, 0))
 
-    def _strict_arrays(self, rows: list[Any]) -> Outcome:
+    def _strict_arrays(self, rows: list[Any]) -> Prediction:
         if rows and not isinstance(rows[0], list):
             return self.answer_row(self._signature.check_row(rows, 0))
         self._predictor.check_count(len(rows))
@@ -125,10 +125,10 @@ class Native:
             raise InvalidInput(f"{name!r} is not an array: send {_EXAMPLE}")
         return True
 
-    def _arrays(self, rows: Sequence[Row]) -> Outcome:
-        decoded, ran, labels, scores = self._predictor.run(rows)
-        content = dumps(self._predictor.arrays(labels, scores), option=OPTIONS)
-        return content, decoded, ran, rows, labels, scores, None
+    def _arrays(self, rows: Sequence[Row]) -> Prediction:
+        run = self._predictor.run(rows)
+        content = dumps(self._predictor.arrays(run.labels, run.scores), option=OPTIONS)
+        return run.prediction(content, rows)
 
     def _head(self, prediction: Any, name: Any) -> bytes:
         """An answer up to its scores, which are all that differs between rows of one class."""

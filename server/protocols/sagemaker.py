@@ -18,14 +18,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from unpickled.server.errors import InvalidInput, MalformedJSON, UnsupportedMedia
-from unpickled.server.inference.predictor import Outcome, Predictor
-from unpickled.server.lifecycle.repository import Repository
+from unpickled.server.inference.prediction import Prediction
+from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import accept, body
-from unpickled.server.message.answer import OPTIONS, Answer, Environ, document, dumps
+from unpickled.server.message.answer import OPTIONS, Environ, dumps
 from unpickled.server.message.body import Members
-from unpickled.server.message.page import Page
 from unpickled.server.model.signature import Row
 from unpickled.server.protocols import csv
 from unpickled.server.protocols.csv import Csv
@@ -53,22 +53,22 @@ class SageMaker:
         self._native = native
         self._csv = Csv(predictor, detect=True)
 
-    def predict(self, request: bytes, environ: Environ) -> Outcome:
+    def predict(self, request: bytes, environ: Environ) -> Prediction:
         """The answer to one request; raises RequestError."""
         kind = body.media_type(environ)[0]
         if kind in _SAME or kind.endswith("+json"):
-            kind, outcome = _JSON, self._document(request, environ)
+            kind, prediction = _JSON, self._document(request, environ)
         elif kind == csv.KIND:
-            outcome = self._csv.predict(request, environ)
+            prediction = self._csv.predict(request, environ)
         elif kind in _LINES:
-            outcome = self._written(self._lines(request), kind)
+            prediction = self._written(self._lines(request), kind)
         else:
             known = ", ".join((_JSON, csv.KIND, _LINES[0]))
             raise UnsupportedMedia(f"Content-Type {kind[:60]!r} is not read here: send {known}")
-        wanted = accept.preferred(environ, (kind, _JSON, csv.KIND, *_LINES))
-        return outcome if wanted == kind else self._written(outcome, wanted)
+        preferred = accept.preferred(environ, (kind, _JSON, csv.KIND, *_LINES))
+        return prediction if preferred == kind else self._written(prediction, preferred)
 
-    def _document(self, request: bytes, environ: Environ) -> Outcome:
+    def _document(self, request: bytes, environ: Environ) -> Prediction:
         if any(sign in request for sign in _SIGNS):
             members = self._reader.document(request, _EXAMPLE)
             if is_form(members, _MLFLOW, self._predictor):
@@ -81,7 +81,7 @@ class SageMaker:
                 return self._predictor.predictions(rows)
         return self._native.predict(request, environ)
 
-    def _dataframe(self, members: Members) -> Outcome:
+    def _dataframe(self, members: Members) -> Prediction:
         form = chosen(members, _MLFLOW, _EXAMPLE)
         frame, what = members[form], f"{form!r}"
         if form == "dataframe_split":
@@ -90,12 +90,12 @@ class SageMaker:
             rows = self._reader.columns(frame)
         else:
             rows = self._reader.listed(frame, what)
-        decoded, ran, labels, scores = self._predictor.run(rows)
-        arrays = self._predictor.arrays(labels, scores)
+        run = self._predictor.run(rows)
+        arrays = self._predictor.arrays(run.labels, run.scores)
         content = dumps({"predictions": arrays.pop("prediction"), **arrays}, option=OPTIONS)
-        return content, decoded, ran, rows, labels, scores, None
+        return run.prediction(content, rows)
 
-    def _lines(self, request: bytes) -> Outcome:
+    def _lines(self, request: bytes) -> Prediction:
         lines = self._predictor.bounded(filter(bytes.strip, io.BytesIO(request)))
         rows = None
         # One document of them all is decoded in C; a line that holds half a row, or two, shows in its ends or
@@ -104,8 +104,7 @@ class SageMaker:
             rows = self._reader.instances(b'{"instances":[' + b",".join(lines) + b"]}")
         if rows is None or len(rows) != len(lines):
             rows = self._strict_lines(request)
-        decoded, ran, labels, scores = self._predictor.run(rows)
-        return b"", decoded, ran, rows, labels, scores, None
+        return self._predictor.run(rows).prediction(b"", rows)
 
     def _strict_lines(self, request: bytes) -> Sequence[Row]:
         numbers, values = [], []
@@ -119,28 +118,18 @@ class SageMaker:
             row = error.details.get("row")
             raise error.on_line(numbers[row]) if isinstance(row, int) else error from None
 
-    def _written(self, outcome: Outcome, wanted: str) -> Outcome:
-        """The same answer in another media type; as CSV without a header, as Amazon's algorithms answer."""
-        _, decoded, ran, rows, answered, found, _ = outcome
-        labels = list(answered)
-        scores = np.asarray(found, dtype=np.float64)
-        if wanted == csv.KIND:
-            content = self._csv.written(labels, scores, header=False)
-            return content, decoded, ran, rows, labels, scores, csv.headers(header=False)
-        if wanted in _LINES:
+    def _written(self, prediction: Prediction, kind: str) -> Prediction:
+        """The same prediction as ``kind``; CSV has no header, as Amazon's algorithms answer."""
+        labels = list(prediction.labels)
+        scores = np.asarray(prediction.scores, dtype=np.float64)
+        if kind == csv.KIND:
+            content, headers = self._csv.written(labels, scores, header=False), csv.headers(header=False)
+            return replace(prediction, content=content, headers=headers)
+        if kind in _LINES:
             content = b"".join(dumps(record) + b"\n" for record in self._predictor.records(labels, scores))
-            return content, decoded, ran, rows, labels, scores, (("Content-Type", wanted),)
+            return replace(prediction, content=content, headers=(("Content-Type", kind),))
         content = dumps(self._predictor.arrays(labels, scores), option=OPTIONS)
-        return content, decoded, ran, rows, labels, scores, None
-
-
-def pages(repository: Repository) -> list[Page]:
-    """GET /ping."""
-
-    def ping(_: Environ) -> Answer:
-        return document({"ready": repository.ready}, 200 if repository.ready else 503)
-
-    return [Page("GET", "/ping", ping)]
+        return replace(prediction, content=content, headers=None)
 
 
 def _unwrapped(value: Any) -> Any:

@@ -7,7 +7,8 @@ out, and change nothing here. The health route is answered as /readyz is; both r
 Vertex AI's environment variables: see server/config.py.
 """
 
-from unpickled.server.inference.predictor import Outcome, Predictor
+from unpickled.server.inference.prediction import Prediction
+from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message.answer import Environ
 from unpickled.server.protocols.forms import chosen
 from unpickled.server.protocols.native import Native
@@ -24,7 +25,7 @@ class Vertex:
         self._reader = reader
         self._native = native
 
-    def predict(self, request: bytes, _: Environ) -> Outcome:
+    def predict(self, request: bytes, _: Environ) -> Prediction:
         """The answer to one request; raises RequestError."""
         rows = self._reader.instances(request)
         if rows is None:

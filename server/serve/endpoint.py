@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from time import perf_counter
 from types import FrameType
 
-from unpickled.server.inference.predictor import Predict
+from unpickled.server.inference.prediction import Predict
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message import body
 from unpickled.server.message.answer import JSON, Answer, Environ, Target, failure
@@ -53,18 +53,19 @@ class Endpoint:
         try:
             request = body.read(environ, self._limit)
             read = perf_counter()
-            content, decoded, ran, rows, labels, scores, own = self._predict(request, environ)
+            prediction = self._predict(request, environ)
         except Exception as error:
             status, headers, content = failure(error)
             self._tally.failed(int(status[:3]), started)
             return status, (*headers, *self._who), content
-        ended = self._tally.answered(started, read, decoded, ran, labels)
+        decoded, ran = prediction.decoded, prediction.ran
+        ended = self._tally.answered(started, read, decoded, ran, prediction.labels)
         if self._shadow is not None:
-            self._shadow.offer(self.served, rows, labels, scores)
-        told = self._headers if own is None else (*own, *self._who)
+            self._shadow.offer(self.served, prediction.rows, prediction.labels, prediction.scores)
+        headers = self._headers if prediction.headers is None else (*prediction.headers, *self._who)
         if "HTTP_SERVER_TIMING" in environ:
-            return "200 OK", (*told, _timing(started, read, decoded, ran, ended)), content
-        return "200 OK", told, content
+            return "200 OK", (*headers, _timing(started, read, decoded, ran, ended)), prediction.content
+        return "200 OK", headers, prediction.content
 
 
 def in_flight() -> int:

@@ -3,7 +3,8 @@
 import msgspec
 
 from unpickled.server.config import Config
-from unpickled.server.inference.predictor import Predict, Predictor
+from unpickled.server.inference.prediction import Predict
+from unpickled.server.inference.predictor import Predictor
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served

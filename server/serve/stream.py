@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from time import perf_counter
 
 from unpickled.server.errors import BodyTooLarge, RequestError
-from unpickled.server.inference.predictor import Predict
+from unpickled.server.inference.prediction import Predict
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message import body
 from unpickled.server.message.answer import Answer, Environ, failure
@@ -114,13 +114,13 @@ class Stream:
         try:
             if line is None:
                 raise self._too_long()
-            content, decoded, ran, rows, labels, scores, _ = self._predict(line, environ)
+            prediction = self._predict(line, environ)
         except Exception as error:
             return self._failed(error, number, started)
-        self._tally.answered(started, started, decoded, ran, labels)
+        self._tally.answered(started, started, prediction.decoded, prediction.ran, prediction.labels)
         if self._shadow is not None:
-            self._shadow.offer(self._served, rows, labels, scores)
-        return content + b"\n"
+            self._shadow.offer(self._served, prediction.rows, prediction.labels, prediction.scores)
+        return prediction.content + b"\n"
 
     def _failed(self, error: Exception, number: int, started: float) -> bytes:
         status, _, content = failure(error)

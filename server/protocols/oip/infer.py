@@ -17,7 +17,8 @@ import msgspec
 import numpy as np
 
 from unpickled.server.errors import InvalidInput
-from unpickled.server.inference.predictor import Outcome, Predictor, refuse_not_finite
+from unpickled.server.inference.prediction import Prediction
+from unpickled.server.inference.predictor import Predictor, refuse_not_finite
 from unpickled.server.message import body
 from unpickled.server.message.answer import JSON, Environ, dumps
 from unpickled.server.model.signature import Column, Feeds, Row, Rows
@@ -52,7 +53,7 @@ class Inference:
         self._whole = {*_ANY_NAME, *named} - ({*self._signature.names} if self._width == 1 else set())
         self._decode_row = _row_decoder(self._whole, self._width, self._signature.row)
 
-    def predict(self, request: bytes, environ: Environ) -> Outcome:
+    def predict(self, request: bytes, environ: Environ) -> Prediction:
         """The answer to one request, and what it was made of; raises RequestError."""
         coding = environ.get("HTTP_ACCEPT_ENCODING")
         # HTTP libraries ask for several by themselves, and to compress an answer takes longer than a local
@@ -61,7 +62,7 @@ class Inference:
             return _compressed(self._predict(request, environ), coding.strip().lower())
         return self._predict(request, environ)
 
-    def _predict(self, request: bytes, environ: Environ) -> Outcome:
+    def _predict(self, request: bytes, environ: Environ) -> Prediction:
         length = requests.header_length(environ, len(request))
         if length is None:
             # Duplicate names cost a colon each: see rows.Reader.
@@ -78,7 +79,7 @@ class Inference:
             return self._infer(self._raw(request), request, 0)
         return self._infer(requests.read(request[:length]), request, length)
 
-    def _answer_row(self, values: Row, identity: str | None) -> Outcome:
+    def _answer_row(self, values: Row, identity: str | None) -> Prediction:
         decoded = perf_counter()
         label, scores = self._run_row(values)  # type: ignore[misc, arg-type]
         ran = perf_counter()
@@ -86,14 +87,15 @@ class Inference:
         if b"null" in text:
             refuse_not_finite(np.array([scores]))
         tail = b"}]}" if identity is None else b'}],"id":' + dumps(identity) + b"}"
-        return b"".join((self._heads[label], text, tail)), decoded, ran, (values,), (label,), (scores,), None
+        content = b"".join((self._heads[label], text, tail))
+        return Prediction(content, decoded, ran, (values,), (label,), (scores,))
 
-    def _infer(self, asked: Request, request: bytes, start: int) -> Outcome:
+    def _infer(self, asked: Request, request: bytes, start: int) -> Prediction:
         wanted = self._outputs.wanted(asked)
         feeds, rows = self._feeds(asked.inputs, request, start)
-        decoded, ran, labels, scores = self._predictor.run_feeds(feeds)
-        content, headers = self._outputs.answer(wanted, labels, scores, asked.id)
-        return content, decoded, ran, rows, labels, scores, headers
+        run = self._predictor.run_feeds(feeds)
+        content, headers = self._outputs.answer(wanted, run.labels, run.scores, asked.id)
+        return run.prediction(content, rows, headers)
 
     def _feeds(self, given: Sequence[Tensor], request: bytes, start: int) -> tuple[Feeds, Sequence[Row]]:
         """What the graph takes, and the same as rows. The tensors' bytes begin at ``start``."""
@@ -207,10 +209,9 @@ def _row_decoder(names: Iterable[str], width: int, row: Any) -> Any:
     return msgspec.json.Decoder(envelope).decode
 
 
-def _compressed(outcome: Outcome, coding: str) -> Outcome:
-    content, decoded, ran, rows, labels, scores, headers = outcome
+def _compressed(prediction: Prediction, coding: str) -> Prediction:
     # The quickest level: digits of doubles hardly shrink further.
     compressor = zlib.compressobj(1, zlib.DEFLATED, _CODINGS[coding])
-    content = compressor.compress(content) + compressor.flush()
-    headers = (*(headers or (JSON,)), ("Content-Encoding", coding))
-    return content, decoded, ran, rows, labels, scores, headers
+    prediction.content = compressor.compress(prediction.content) + compressor.flush()
+    prediction.headers = (*(prediction.headers or (JSON,)), ("Content-Encoding", coding))
+    return prediction

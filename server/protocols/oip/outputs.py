@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from unpickled.server.artifact.manifest import Manifest
 from unpickled.server.errors import InvalidInput
-from unpickled.server.inference.predictor import Headers
+from unpickled.server.inference.prediction import Headers
 from unpickled.server.message.answer import OPTIONS, dumps
 from unpickled.server.protocols.oip import tensors
 from unpickled.server.protocols.oip.request import Request, Wanted

@@ -1,0 +1,17 @@
+"""GET /ping, Amazon SageMaker's health check.
+
+https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
+"""
+
+from unpickled.server.lifecycle.repository import Repository
+from unpickled.server.message.answer import Answer, Environ, document
+from unpickled.server.message.page import Page
+
+
+def pages(repository: Repository) -> list[Page]:
+    """GET /ping."""
+
+    def ping(_: Environ) -> Answer:
+        return document({"ready": repository.ready}, 200 if repository.ready else 503)
+
+    return [Page("GET", "/ping", ping)]
