@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from conftest import PATIENCE
 
+from unpickled.server.inference.prediction import Prediction
 from unpickled.server.observe.counters import Key, Memory
 from unpickled.server.observe.tally import CLASS, PHASE, Tally
 
@@ -253,5 +254,6 @@ def test_threads_lose_nothing():
 
 def answer(tally: Tally, times: int) -> None:
     started = float(int(perf_counter()))
+    prediction = Prediction(b"", started + 3, started + 6, (), [1], ())
     for _ in range(times):
-        tally.answered(started, started + 1, started + 3, started + 6, [1])
+        tally.answered(started, started + 1, prediction)

@@ -12,21 +12,30 @@ from pathlib import Path
 import pytest
 from conftest import FLOWER, eventually, shelve
 
-from unpickled.server import Config, create_app
+from unpickled.server import Config
+from unpickled.server.app import flask_app
 from unpickled.server.lifecycle import history, serving
+from unpickled.server.service import Service
 
 BODY = {"features": FLOWER}
 
 
-def serve(folder: Path, **settings):
-    """The application on a models folder, which looks at it when it is told to."""
-    return create_app(Config(models=str(folder), reload_seconds=0, **settings))
+class Application:
+    """An application on a models folder, which scans it when it is told to."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.test_client = flask_app(service).test_client
+
+
+def serve(folder: Path, **settings) -> Application:
+    return Application(Service(Config(models=str(folder), reload_seconds=0, **settings)))
 
 
 def look(app) -> None:
     """Twice: what has just changed may still be being written."""
     for _ in range(2):
-        app.extensions["unpickled-reloader"].scan()
+        app.service.reloader.scan()
 
 
 def answered_by(app, path: str = "/predict", **headers: str) -> str:
@@ -53,7 +62,7 @@ def test_new_version(models, home):
     """A version that arrives is served, and the one before it is let go."""
     shutil.move(home / "2", home.parent / ".aside")
     app = serve(home.parent)
-    before = weakref.ref(app.extensions["unpickled"].find("iris").model)
+    before = weakref.ref(app.service.repository.find("iris").model)
     assert answered_by(app) == "1"
     shutil.move(home.parent / ".aside", home / "2")
     look(app)
@@ -253,7 +262,7 @@ def profiled(app) -> tuple[int, int]:
     gc.disable()
     sys.setprofile(count)
     try:
-        app.extensions["unpickled-reloader"].scan()
+        app.service.reloader.scan()
     finally:
         sys.setprofile(None)
         gc.enable()

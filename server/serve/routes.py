@@ -1,5 +1,7 @@
 """Exact path -> what answers a POST to it, rebuilt in one step whenever what is served changes."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from unpickled.server.config import Config
@@ -10,6 +12,8 @@ from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message.answer import Target
 from unpickled.server.observe.counters import Block
+from unpickled.server.observe.inflight import InFlight
+from unpickled.server.observe.recorder import Observer, Recorder
 from unpickled.server.observe.shadow import Shadow
 from unpickled.server.observe.tally import Tally
 from unpickled.server.protocols import csv
@@ -23,6 +27,7 @@ from unpickled.server.protocols.tfserving import TFServing
 from unpickled.server.protocols.vertex import Vertex
 from unpickled.server.serve import stream as ndjson
 from unpickled.server.serve.endpoint import Endpoint
+from unpickled.server.serve.slots import Slots
 from unpickled.server.serve.split import Split
 from unpickled.server.serve.stream import Stream
 
@@ -83,11 +88,13 @@ def path(rule: str, **names: object) -> str:
 class Routes:
     """``targets`` maps each path that predicts to what answers it; ``rules`` are the patterns of all."""
 
-    def __init__(self, repository: Repository, block: Block) -> None:
+    def __init__(self, repository: Repository, block: Block, slots: Slots, in_flight: InFlight) -> None:
         self.targets: dict[str, Target] = {}
         self._repository = repository
         self._config = repository.config
         self._block = block
+        self._slots = slots
+        self._in_flight = in_flight
         self._routes = table(self._config)
         self.rules = list(dict.fromkeys(rule for route in self._routes for rule in route.rules))
         self._spoken: dict[int, tuple[Served, dict[str, Predict]]] = {}
@@ -148,28 +155,33 @@ class Routes:
         return found
 
     def _split(self, deployment: Deployment, route: Route, rule: str) -> Target:
-        kept = self._shadows.get(deployment.name)
-        shadow = None if kept is None else kept[2]
+        shadow = self._shadows.get(deployment.name)
+        observers = () if shadow is None else (shadow[2],)
         choices = [
-            (number, self._endpoint(deployment.versions[number], route, rule, shadow), share)
+            (number, self._endpoint(deployment.versions[number], route, rule, observers), share)
             for number, share in deployment.traffic.items()
         ]
         if len(choices) == 1:
             return choices[0][1]
         return Split(choices, self._config.key_header, deployment.name)
 
-    def _endpoint(self, served: Served, route: Route, rule: str, shadow: Shadow | None = None) -> Endpoint:
+    def _endpoint(
+        self, served: Served, route: Route, rule: str, observers: Sequence[Observer] = ()
+    ) -> Endpoint:
         manifest = served.model.manifest
         config, spoken = self._config, self._spoken[id(served)][1]
         tally = Tally(self._block, served.name, served.version, rule, manifest.classes, manifest.class_names)
+        recorder, limit, in_flight = (
+            Recorder(served, tally, observers),
+            config.max_body_bytes,
+            self._in_flight,
+        )
         others: dict[str, Target] = {}
         if route.protocol in {"native", "vertex"}:
-            others[csv.KIND] = Endpoint(served, spoken["csv"], config.max_body_bytes, tally, shadow)
-            # The other half of the threads is for those who want one answer.
-            most = max(1, config.threads // 2)
-            stream = Stream(served, spoken["native"], config.max_body_bytes, most, tally, shadow)
+            others[csv.KIND] = Endpoint(recorder, spoken["csv"], limit, in_flight)
+            stream = Stream(recorder, spoken["native"], limit, self._slots, in_flight)
             others |= dict.fromkeys(ndjson.MEDIA, stream)
-        return Endpoint(served, spoken[route.protocol], config.max_body_bytes, tally, shadow, others)
+        return Endpoint(recorder, spoken[route.protocol], limit, in_flight, others)
 
 
 def _spoken(served: Served, config: Config) -> dict[str, Predict]:
