@@ -4,11 +4,17 @@ python -m benchmarks run [--peers] [--models iris,forest] [--servers unpickled,t
 python -m benchmarks report
 """
 
+import os
+import signal
+
+if __name__ == "__main__":
+    # Until all is imported: an exception could be swallowed by what is imported.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
 import argparse
 import contextlib
 import importlib.util
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -21,20 +27,26 @@ from benchmarks.measuring import generators, machine
 from benchmarks.measuring.campaign import Campaign
 from benchmarks.measuring.pipelines import RECIPES, SAMPLE_ROWS
 from benchmarks.measuring.turn import Plan
-from benchmarks.reporting import report
+from benchmarks.reporting import formats, report
 from benchmarks.results import Run, Server
+from benchmarks.servers import warden
 from benchmarks.servers.catalogue import SERVERS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status."""
-    options = _parser().parse_args(arguments)
+    # Also where a script has put it into the background, and Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        options = _parser().parse_args(arguments)
         run: Callable[[argparse.Namespace], int] = options.run
         return run(options)
     except BenchmarkError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -47,6 +59,7 @@ def _run(options: argparse.Namespace) -> int:
     # Ended from outside it keeps and ends as much as after Ctrl-C.
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.default_int_handler)
+    warden.guard()
     try:
         campaign.measure()
     except KeyboardInterrupt:
@@ -55,9 +68,7 @@ def _run(options: argparse.Namespace) -> int:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     print(f"measured: {options.results / run.file_name}")
-    # README tells of the stored results only.
-    stored = options.results.resolve() == report.RESULTS.resolve()
-    _write(options.results, report.README if stored else None)
+    _write(options.results, report.README if _stored(options.results) else None)
     return _verdict(run)
 
 
@@ -71,7 +82,15 @@ def _verdict(run: Run) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     _write(options.results, options.readme)
+    if _stored(options.results):
+        for path in formats.write():
+            print(f"wrote {path}")
     return 0
+
+
+def _stored(results: Path) -> bool:
+    """Whether a folder is that of the stored results, the only ones that README shows."""
+    return results.resolve() == report.RESULTS.resolve()
 
 
 def _write(results: Path, readme: Path | None) -> None:

@@ -49,7 +49,8 @@ class Ladder(LoadTestShape):
         options = self.runner.environment.parsed_options
         assert options is not None
         rungs = heights(options.rungs)
-        rung = int(self.get_run_time() // options.rung_time)
+        # One after the other, also where this process was kept from running for longer than one of them.
+        rung = min(int(self.get_run_time() // options.rung_time), self.rung + 1)
         if rung >= len(rungs):
             return None
         if rung != self.rung:

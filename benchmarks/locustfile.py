@@ -7,6 +7,8 @@ locust -f benchmarks/locustfile.py --host http://127.0.0.1:8000
 import argparse
 import logging
 import math
+import os
+import signal
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -19,7 +21,7 @@ from locust import User, events, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.exception import CatchResponseError
-from locust.runners import MasterRunner, Runner, WorkerRunner
+from locust.runners import STATE_INIT, MasterRunner, Runner, WorkerRunner
 
 # Locust is started from anywhere, and the folder it puts on the path is not the package's parent.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -54,6 +56,11 @@ busy: set[str] = set()
 logger = logging.getLogger("locust.predictions")
 console = logging.getLogger("locust.stats_logger")
 digits.install()
+
+# Workers that Locust forks leave it with this number as their parent's.
+FORKED_BY = os.getpid()
+# Until there is something to be ended in order: an exception may be swallowed by whatever Locust does then.
+signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 
 class Client(User):
@@ -234,9 +241,10 @@ def begin(environment: Environment, runner: Runner, **_: Any) -> None:
     """Defaults; and what can be found wrong before anything is sent."""
     _drain_first(runner)
     LOAD.arrivals.lost = partial(_lose, environment)
+    # Not from within whatever greenlet runs at that moment.
+    gevent.signal_handler(signal.SIGINT, _interrupt, environment)
     if isinstance(runner, WorkerRunner):
-        runner.register_message("drain", _drain)
-        environment.events.report_to_master.add_listener(_report)
+        _follow(environment, runner)
         return
     options = _options(environment)
     if not options.user_classes and not options.class_picker:
@@ -252,6 +260,31 @@ def begin(environment: Environment, runner: Runner, **_: Any) -> None:
         _prepare(environment)
         if LOAD.problem:
             sys.exit(f"error: {LOAD.problem}")
+
+
+def _follow(environment: Environment, runner: WorkerRunner) -> None:
+    """A worker does what the master tells it, for as long as there is one."""
+    if _options(environment).processes:
+        gevent.spawn(_end_with_parent)
+    runner.register_message("drain", _drain)
+    environment.events.report_to_master.add_listener(_report)
+
+
+def _interrupt(environment: Environment) -> None:
+    """Ctrl-C: Locust ends in order, but for a start without a page, of which it would leave its workers."""
+    runner = environment.runner
+    assert runner is not None
+    starts = runner.state == STATE_INIT and not isinstance(runner, WorkerRunner)
+    if starts and _options(environment).headless:
+        os._exit(130)
+    raise KeyboardInterrupt
+
+
+def _end_with_parent() -> None:
+    """A worker that Locust forked is of no use without it, and would go on for minutes."""
+    while os.getppid() == FORKED_BY:
+        gevent.sleep(1)
+    os._exit(1)
 
 
 @events.test_start.add_listener

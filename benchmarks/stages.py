@@ -33,7 +33,7 @@ from unpickled.server.observe.tally import Tally
 from unpickled.server.protocols.native import Native
 from unpickled.server.protocols.rows import Reader
 from unpickled.server.serve.fastpath import FastPath
-from unpickled.server.serve.routes import MODEL, Routes
+from unpickled.server.serve.routes import Routes
 from unpickled.server.serve.slots import Slots
 
 Call = Callable[[Any], object]
@@ -157,9 +157,8 @@ def _predictions(model: Model) -> list[Prediction]:
 
 def _count(served: Served, block: Block) -> Call:
     """One row is counted, as it was predicted."""
-    manifest = served.model.manifest
     answered = Tally(
-        block, served.name, served.version, MODEL, manifest.classes, manifest.class_names
+        block, served.name, served.version, "/models/<name>/predict", served.model.outputs
     ).answered
     now = time.perf_counter()
     return lambda prediction: answered(now, now, prediction)

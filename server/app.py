@@ -14,18 +14,7 @@ from unpickled.server.message.answer import Answer, failure
 from unpickled.server.message.page import Page
 from unpickled.server.observe import tally
 from unpickled.server.observe.counters import Memory
-from unpickled.server.pages import (
-    catalog,
-    docs,
-    health,
-    home,
-    inference,
-    metrics,
-    ping,
-    statistics,
-    tfserving,
-)
-from unpickled.server.pages.openapi import document as openapi
+from unpickled.server.pages import site
 from unpickled.server.serve import routes
 from unpickled.server.serve.accesslog import AccessLog
 from unpickled.server.serve.fastpath import FastPath
@@ -64,7 +53,7 @@ def flask_app(service: Service) -> Flask:
     app.url_map.merge_slashes = False
     app.url_map.converters["default"] = _Name
     _add_predictions(app, service)
-    _add_pages(app, _pages(service))
+    _add_pages(app, site.pages(service.repository, service.memory, service.in_flight))
     _count_others(app, service)
     app.register_error_handler(Exception, _on_error)
     if config.fast_path:
@@ -97,23 +86,6 @@ def _add_predictions(app: Flask, service: Service) -> None:
 
     for rule in table.rules:
         app.add_url_rule(rule, f"POST {rule}", partial(predict, rule), methods=["POST"])
-
-
-def _pages(service: Service) -> list[Page]:
-    repository, memory = service.repository, service.memory
-    return [
-        # First: the health route of the settings may be any path.
-        *health.pages(repository),
-        *catalog.pages(repository),
-        *metrics.pages(repository, memory, service.in_flight),
-        *openapi.pages(repository),
-        *docs.pages(),
-        *home.pages(repository),
-        *ping.pages(repository),
-        *tfserving.pages(repository),
-        *inference.pages(repository),
-        *statistics.pages(repository, memory),
-    ]
 
 
 def _add_pages(app: Flask, pages: list[Page]) -> None:

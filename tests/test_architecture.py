@@ -12,7 +12,8 @@ from unpickled import export, server
 
 OWNERS = {
     "flask": {"server/__init__.py", "server/app.py"},
-    "werkzeug": {"server/app.py"},
+    # Conditional requests and their headers are werkzeug's.
+    "werkzeug": {"server/app.py", "server/pages/files.py"},
     "granian": {"server/process/workers.py"},
     "onnxruntime": {"server/model/session.py"},
     "orjson": {"server/message/answer.py"},
@@ -104,6 +105,15 @@ def test_the_server_stands_alone():
         assert not any(name.startswith("unpickled.export") for name in imports(tree)), path
 
 
+def test_what_a_model_says_has_one_owner():
+    """Only the artifact's floor and model/outputs.py know classes; others ask Outputs."""
+    manifest = {f"manifest.{name}" for name in ("classes", "class_names", "outputs")}
+    for path, tree in SERVER.items():
+        reads = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+        reads = [name for name in reads if name.endswith((*manifest, ".class_names", "outputs.kind"))]
+        assert not reads or path.startswith(("server/artifact/", "server/model/")), (path, reads)
+
+
 def test_what_export_takes_from_the_server():
     """export/ shares the contract, the errors and the loader, nothing of HTTP."""
     shared = {"artifact", "config", "errors", "model"}
@@ -150,6 +160,7 @@ def test_public_surface():
 def test_third_parties_are_declared():
     """Everything server/ imports is the standard library, itself, or in its part of setup.cfg."""
     declared = {
+        "click",
         "flask",
         "flask-swagger-ui",
         "granian",

@@ -9,19 +9,18 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from conftest import BIN, ROOT, copied, end, environment, eventually
+from conftest import BIN, PATIENCE, ROOT, command, copied, environment, eventually, run, started
 
 from benchmarks import formats, stages
 from benchmarks.errors import BenchmarkError
 from benchmarks.measuring import generators, pipelines
 from benchmarks.measuring.generators import Target
 from benchmarks.measuring.turn import Plan, Turn
-from benchmarks.reporting import formats as report_of_formats
-from benchmarks.results import FLOOR, OURS, read_all
+from benchmarks.results import FLOOR, UNPICKLED, read_all
 from benchmarks.servers import environments, process
 from benchmarks.servers.catalogue import BASELINES, PEERS, SERVERS, Entry
 
@@ -29,7 +28,7 @@ if importlib.util.find_spec("locust") is None:
     pytest.skip("needs Locust", allow_module_level=True)
 
 SHORT = (
-    "--models=iris", "--servers=tutorial,floor,unpickled", "--repeats=1", "--seconds=1", "--ladder=100",
+    "--models=iris", "--servers=tutorial,floor,unpickled", "--repeats=1", "--seconds=1", "--ladder=10",
     "--batches=1,50", "--generator=locust", "--unpinned",
 )  # fmt: skip
 FLOWER = b'{"features": [5.1, 3.5, 1.4, 0.2]}'
@@ -44,27 +43,26 @@ app.view_functions["predict"] = predict
 """
 
 
-def bench(*arguments: str, **more: object) -> subprocess.Popen[str]:
+def bench(*arguments: str, **more: object) -> AbstractContextManager[subprocess.Popen[str]]:
     """python -m benchmarks, under way."""
-    command = [sys.executable, "-m", "benchmarks", *map(str, arguments)]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
-    )
+    line = [sys.executable, "-m", "benchmarks", *map(str, arguments)]
+    return started(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
 
 
 def said(running: subprocess.Popen[str]) -> tuple[int, str]:
     """(exit status, all that it printed)."""
-    out, err = running.communicate(timeout=240)
+    out, err = running.communicate(timeout=PATIENCE)
     return running.returncode, out + err
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
-    """A run of seconds by make, with the options that the README names; what it printed; where it ran."""
+    """A run of seconds by make, with the options that the documentation names: (run, output, checkout)."""
     copy = copied(tmp_path_factory.mktemp("measured") / "copy")
-    (less,) = re.findall(r"`make bench OPTIONS=\"(.*?)\"`", (ROOT / "README.md").read_text())
-    make = ["make", "bench", f"OPTIONS={less} {' '.join(SHORT)}", f"BIN={BIN}"]
-    done = subprocess.run(make, cwd=copy, env=environment(), capture_output=True, text=True)
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    options = re.search(r"make bench OPTIONS=\"(.*?)\"", "".join(page.read_text() for page in pages))[1]
+    make = ["make", "bench", f"OPTIONS={options} {' '.join(SHORT)}", f"BIN={BIN}"]
+    done = run(make, cwd=copy, env=environment())
     assert done.returncode == 0, done.stderr
     return read_all(copy / "benchmarks" / "results")[0], done.stdout + done.stderr, copy
 
@@ -74,7 +72,7 @@ def fitted(tmp_path_factory):
     return pipelines.fit("iris", tmp_path_factory.mktemp("iris"))
 
 
-@pytest.mark.parametrize("server", ["tutorial", FLOOR, OURS])
+@pytest.mark.parametrize("server", ["tutorial", FLOOR, UNPICKLED])
 def test_everything_is_measured(measured, server):
     """Start, saturation, one connection, latency at half the tutorial's rate and on the ladder, batches."""
     run, *_ = measured
@@ -84,7 +82,7 @@ def test_everything_is_measured(measured, server):
     rates = [(record.rate, record.half_of) for record in found if type(record).__name__ == "Latency"]
     assert len(rates) == 2
     assert rates[0][1] == "tutorial"
-    assert rates[1] == (100, None)
+    assert rates[1] == (10, None)
 
 
 def test_what_a_run_says(measured):
@@ -120,15 +118,35 @@ def test_stages_stand_next_to_the_floor(measured):
 
 def test_an_interrupted_run_keeps_what_it_has(tmp_path):
     """Ctrl-C ends the servers, keeps what was measured, and says where."""
-    running = bench("run", *SHORT, "--servers=floor,unpickled", f"--results={tmp_path}")
-    eventually(lambda: any(run.records for run in read_all(tmp_path)))
-    running.send_signal(signal.SIGINT)
-    status, text = said(running)
-    (run,) = read_all(tmp_path)
+    with bench("run", *SHORT, "--servers=floor,unpickled", f"--results={tmp_path}") as running:
+        eventually(lambda: any(kept.records for kept in read_all(tmp_path)))
+        running.send_signal(signal.SIGINT)
+        status, text = said(running)
+    (kept,) = read_all(tmp_path)
     assert status == 130
-    assert f"interrupted: what was measured is in {tmp_path / run.file_name}" in text
-    assert not run.complete
-    assert run.records
+    assert f"interrupted: what was measured is in {tmp_path / kept.file_name}" in text
+    assert not kept.complete
+    assert kept.records
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the system does not show environments")
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
+def test_nothing_outlives_a_run(tmp_path, ending):
+    """Also of one that is killed, and of its servers' own processes, whatever sessions they have."""
+    with bench("run", *SHORT, "--servers=unpickled", f"--results={tmp_path}") as running:
+        # The server, its worker, and what guards both.
+        eventually(lambda: len(below(running.pid)) > 2)
+        pids = below(running.pid)
+        running.send_signal(ending)
+        running.communicate(timeout=PATIENCE)
+        eventually(lambda: not any(map(command, pids)))
+    assert running.returncode == (130 if ending == signal.SIGTERM else -ending)
+
+
+def below(pid: int) -> list[int]:
+    """Processes that a process has started, and those that they have."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [child for one in map(int, listed.split()) for child in (one, *below(one))]
 
 
 def turn(fitted, entry: Entry) -> Turn:
@@ -173,34 +191,32 @@ def test_a_server_that_does_not_start(tmp_path):
 def test_nothing_is_left_of_a_server(tmp_path):
     """Processes that left their parent and its session end with the server, and only they."""
     program = "setsid sleep 300 & (setsid sleep 300 &) ; exec sleep 300"
-    with subprocess.Popen(["sleep", "300"]) as other:
+    with started(["sleep", "300"]) as other:
         with process.running(["sh", "-c", program], os.environ, None, 1, tmp_path / "log") as running:
             # One that has just been started has no figures yet.
             eventually(lambda: len(running.processes()) == running.memory().processes == 3)
         left, survivor = running.processes(), other.poll()
-        end(other)
     assert left == []
     assert survivor is None
 
 
 def test_cpu_time_is_that_of_all_its_processes(tmp_path):
     """Also of those that ended meanwhile."""
-    burn = (
-        f"{sys.executable} -c 'import time; [None for _ in iter(lambda: time.process_time() < 0.5, False)]'"
-    )
-    with process.running(["sh", "-c", f"{burn} & {burn}; wait; exec sleep 300"], os.environ, None, 1,
-                         tmp_path / "log") as running:  # fmt: skip
-        eventually(lambda: running.cpu_seconds() >= 0.95)
-        time.sleep(0.2)
-        assert running.cpu_seconds() < 2
+    burn = "import time; [None for _ in iter(lambda: time.process_time() < 0.5, False)]"
+    twice = f"{sys.executable} -ISc '{burn}' & {sys.executable} -ISc '{burn}'; wait; exec sleep 300"
+    with process.running(["sh", "-c", twice], os.environ, None, 1, tmp_path / "log") as running:
+        eventually(lambda: command(running.process.pid).startswith(b"sleep"))
+        # No less than they have counted, and none of it twice.
+        assert 0.95 <= running.cpu_seconds() < 1.9
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs CPU affinity")
 def test_one_core_is_too_few(tmp_path):
     """With a single core it says so, and what to do about it."""
     core = min(os.sched_getaffinity(0))
-    running = bench("run", f"--results={tmp_path}", preexec_fn=lambda: os.sched_setaffinity(0, {core}))
-    status, text = said(running)
+    pinned = {"preexec_fn": lambda: os.sched_setaffinity(0, {core})}
+    with bench("run", f"--results={tmp_path}", **pinned) as running:
+        status, text = said(running)
     assert status == 1
     assert text.startswith("error: one core is too few")
     assert len(text.splitlines()) == 1
@@ -219,7 +235,8 @@ def test_one_core_is_too_few(tmp_path):
 )
 def test_what_cannot_be_is_said(arguments, sentence, tmp_path):
     """A missing generator, an unknown name, a number that is none: one sentence, nothing is measured."""
-    status, text = said(bench(*arguments, env={**os.environ, "PATH": str(tmp_path)}))
+    with bench(*arguments, env={**os.environ, "PATH": str(tmp_path)}) as running:
+        status, text = said(running)
     assert status in (1, 2)
     assert sentence in text
     assert "Traceback" not in text
@@ -238,8 +255,9 @@ def test_generators_agree_on_what_a_request_is(generator, fitted, tmp_path):
             f"http://127.0.0.1:{running.port}", "/predict", bodies, ("--sample", str(fitted.sample))
         )
         found = generators.closed_loop(generator, target, 1, 4)
-    assert found.requests > 10
-    assert 0.5 < found.seconds < 5
+    assert found.requests > 0
+    assert found.seconds > 0.5
+    # Of four at a time, none was answered in less than a quarter of its share.
     assert 10 < found.p50_us <= found.p99_us
 
 
@@ -279,11 +297,6 @@ def test_formats(capsys):
     out = capsys.readouterr().out
     for form in (*formats.FORMS, "session.run alone, in process"):
         assert re.search(rf"{re.escape(form)} +[\d,]+ rows/s +\S+x", out)
-
-
-def test_formats_in_the_readme():
-    """README's table of them is made of the stored figures."""
-    assert (ROOT / "README.md").read_text() == report_of_formats.readme_text()
 
 
 @pytest.mark.parametrize("model", ["forest", "people"])

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from conftest import PATIENCE
+from handmade import classes
 
 from unpickled.server.inference.prediction import Prediction
 from unpickled.server.observe.counters import Key, Memory
@@ -235,7 +236,7 @@ def test_readers_see_series_whole():
 def test_threads_lose_nothing():
     """Many threads count in one series without a lock."""
     memory = Memory(blocks=1)
-    tally = Tally(memory.claim(), "iris", 1, "/predict", (0, 1), ("no", "yes"))
+    tally = Tally(memory.claim(), "iris", 1, "/predict", classes("no", "yes"))
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:

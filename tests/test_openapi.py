@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 
 import jsonschema_rs
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 import pytest
 import schemathesis
 from browser import CHROMIUM, browsing
-from conftest import BIN, FLOWERS, SPECIES, environment, people, serving, shelve
+from conftest import BIN, FLOWERS, SPECIES, environment, people, run, serving, shelve
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
@@ -123,6 +122,28 @@ def test_every_route_is_described(app, document):
     assert {rule for rule, _ in missing if "<label>" not in rule} == set()
 
 
+def test_every_route_is_listed(app, client):
+    """GET / has a line about each route of the application, and about no other."""
+    routes = {
+        f"{method} {rule.rule}" for rule in app.url_map.iter_rules() for method in rule.methods - {"HEAD"}
+    }
+    lines = client.get("/").json["routes"]
+    assert {*lines} == routes
+    assert all(line and "\n" not in line for line in lines.values())
+
+
+def test_documents_are_as_described(client, document):
+    """Every JSON document that can be read is valid by the schema that is derived from its type."""
+    # Names of schemas of predictions begin with the model's name and a point.
+    names = [name for name in document["components"]["schemas"] if "." not in name]
+    schemas = {name: schema(document, name) for name in names}
+    for path, method, operation in operations(document):
+        content = operation["responses"]["200"]["content"].get("application/json")
+        if method == "get" and content:
+            described = {**content["schema"], "components": {"schemas": schemas}}
+            jsonschema_rs.validate(described, client.get(path).json)
+
+
 def test_features(document):
     """Each feature has its type, what the model can compute with, and what the training rows had."""
     record = schema(document, "iris.1.Record")
@@ -206,14 +227,17 @@ def test_the_server_does_as_it_says(split, tmp_path):
     """schemathesis sends what the document allows and what it forbids; every answer is as described."""
     (tmp_path / "schemathesis.toml").write_text(SHARED)
     with serving(tmp_path, models=split) as server:
-        command = [BIN / "schemathesis", "run", f"{server.url}/openapi.json", "--checks", "all"]
+        document = server.ask("/openapi.json")[1]
+        for _, _, operation in operations(document):
+            # Words describe a table: a schema that tables could be made from would need a grammar.
+            operation.get("requestBody", {}).get("content", {}).pop("text/csv", None)
+        (tmp_path / "openapi.json").write_text(json.dumps(document))
+        command = [BIN / "schemathesis", "run", "openapi.json", "--url", server.url, "--checks", "all"]
         limits = ["--max-examples", "6", "--generation-deterministic", "--no-color"]
         # What remains are the paths that both share, and predictions with one label.
         limits += ["--exclude-path-regex", r"/new|/versions/[0-9]|/old(/[mrcs]\w+)?$"]
         environ = environment(PYTHONWARNINGS="default")
-        found = subprocess.run(
-            [*command, *limits], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
-        )
+        found = run([*command, *limits], cwd=tmp_path, env=environ)
     assert found.returncode == 0, found.stdout
 
 
@@ -250,7 +274,7 @@ def test_docs_are_kept(client):
         ("*", 304),
         ('W/{0}, "x"', 304),
         ('"x",{0}', 304),
-        ("x{0}", 304),
+        ("x{0}", 200),
         ('"x"', 200),
         ('"x{1}y"', 200),
         ("", 200),

@@ -48,8 +48,8 @@ class Route:
     def __init__(self, service, *observers) -> None:
         served = service.repository.find("iris")
         self.memory = Memory(blocks=1)
-        block, manifest = self.memory.claim(), served.model.manifest
-        tally = Tally(block, "iris", 1, "/predict", manifest.classes, manifest.class_names)
+        block = self.memory.claim()
+        tally = Tally(block, "iris", 1, "/predict", served.model.outputs)
         predictor = Predictor(served.model, max_rows=5)
         self.predict = Native(predictor, Reader(predictor)).predict
         self.in_flight, recorder = InFlight(block), Recorder(served, tally, observers)

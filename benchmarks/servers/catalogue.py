@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from benchmarks.results import FLOOR, OURS, TUTORIAL, Group
+from benchmarks.results import FLOOR, TUTORIAL, UNPICKLED, Group
+from benchmarks.servers.warden import ENDS_WITH
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -71,7 +72,7 @@ class Entry:
 
 
 # Of the caller's environment; the rest could change one server's settings and not the others'.
-KEPT = ("LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
+KEPT = ("LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", ENDS_WITH)
 # Nothing that is measured phones home meanwhile.
 QUIET = {
     "DO_NOT_TRACK": "true",
@@ -106,7 +107,7 @@ SERVERS: dict[str, Entry] = {
         ladder=True,
         versions=("granian",),
     ),
-    OURS: Entry(
+    UNPICKLED: Entry(
         "Unpickled",
         "ours",
         "{bin}/python -m server --models {models} --port {port}",

@@ -8,12 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from unpickled.server.message.answer import Environ
+from unpickled.server.model.outputs import Labels, Scores
 from unpickled.server.model.signature import Row
 
-# One per row.
-Labels = Sequence[Any] | npt.NDArray[Any]
-# (rows, classes)
-Scores = Sequence[Sequence[float]] | npt.NDArray[np.float64]
 # The answer's headers, where it is not JSON.
 Headers = tuple[tuple[str, str], ...] | None
 

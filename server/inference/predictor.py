@@ -1,6 +1,6 @@
-"""From rows to labels and scores, and to the documents made of them: the same for every protocol."""
+"""From rows to labels and scores: the same for every protocol."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from time import perf_counter
 from typing import Any, TypeVar
@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from unpickled.server.errors import InferenceFailed, InvalidInput, TooManyRows
-from unpickled.server.inference.prediction import Prediction, Run, Scores
+from unpickled.server.errors import InvalidInput, TooManyRows
+from unpickled.server.inference.prediction import Prediction, Run
 from unpickled.server.message.answer import dumps
+from unpickled.server.model.outputs import refuse_not_finite
 from unpickled.server.model.session import Model
 from unpickled.server.model.signature import Feeds, Row
 
-Document = dict[str, Any]
 Item = TypeVar("Item")
 
 # Rows taken between two looks at how many there may be.
@@ -22,20 +22,13 @@ _FEW = 4096
 
 
 class Predictor:
-    """Runs one model on rows that passed its signature's checks.
-
-    ``kind`` is "probabilities", or for classifiers that have none, "scores"; ``names`` are the
-    classes', in the order of the scores' columns.
-    """
+    """Runs one model on rows that passed its signature's checks."""
 
     def __init__(self, model: Model, max_rows: int) -> None:
-        manifest = model.manifest
         self.model = model
         self.signature = model.signature
-        self.kind = manifest.outputs.kind
-        self.names = manifest.class_names
+        self.outputs = model.outputs
         self._max_rows = max_rows
-        self._name = dict(zip(manifest.classes, manifest.class_names, strict=True))
 
     def check_count(self, count: int) -> None:
         """InvalidInput where there are no rows, TooManyRows where one request may not have so many."""
@@ -73,36 +66,7 @@ class Predictor:
             refuse_not_finite(scores)
         return Run(labels, scores, decoded, ran)
 
-    def named(self, labels: Iterable[Any]) -> list[str]:
-        """What people call these labels."""
-        return [self._name[label] for label in labels]
-
-    def arrays(self, labels: Sequence[Any], scores: Scores) -> Document:
-        """One document of arrays."""
-        return {"prediction": labels, "predicted_class": self.named(labels), self.kind: scores}
-
-    def records(self, labels: Sequence[Any], scores: npt.NDArray[np.float64]) -> list[Document]:
-        """One document a row, its scores by class."""
-        return [
-            {
-                "prediction": label,
-                "predicted_class": name,
-                self.kind: dict(zip(self.names, row, strict=True)),
-            }
-            for label, name, row in zip(labels, self.named(labels), scores.tolist(), strict=True)
-        ]
-
     def predictions(self, rows: Sequence[Row]) -> Prediction:
         """{"predictions": records}."""
         run = self.run(rows)
-        return run.prediction(dumps({"predictions": self.records(run.labels, run.scores)}), rows)
-
-
-def refuse_not_finite(scores: npt.NDArray[np.float64]) -> None:
-    """InferenceFailed if any score is not a number."""
-    wrong = np.flatnonzero(~np.isfinite(scores).all(axis=1))
-    if len(wrong):
-        raise InferenceFailed(
-            f"the model's answer to row {wrong[0]} is not a number: a feature of it is too large",
-            row=int(wrong[0]),
-        )
+        return run.prediction(dumps({"predictions": self.outputs.records(run.labels, run.scores)}), rows)

@@ -15,9 +15,10 @@ import numpy.typing as npt
 import onnxruntime
 
 from unpickled.server.artifact import manifest as artifact
-from unpickled.server.artifact.manifest import Manifest
+from unpickled.server.artifact.manifest import Input, Manifest
 from unpickled.server.config import Config, Provider
 from unpickled.server.errors import ArtifactError, InferenceFailed, ProviderError, RequestError
+from unpickled.server.model.outputs import Buffers, Outputs, outputs_of
 from unpickled.server.model.signature import DTYPES, PACKING, Feeds, Signature
 
 CPU = "CPUExecutionProvider"
@@ -60,24 +61,21 @@ class Model:
     ) -> None:
         self.manifest = manifest
         self.signature = Signature(manifest)
+        self.outputs = outputs_of(manifest)
+        self.outputs.check_graph(_dtypes(session.get_outputs()))
         self.placement = placement
         # The wrapper has another provider take over where one fails in the middle.
         self._run = (_bare(session) if placement.obtained == (CPU,) else session).run
-        self._outputs = [manifest.outputs.label, manifest.outputs.scores]
-        self.run_row = _row_runner(manifest, session, placement)
+        self._tensors = [tensor.name for tensor in self.outputs.tensors]
+        self.run_row = _row_runner(manifest, self.outputs, session, placement)
 
     def run(self, feeds: Feeds) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
         """Labels (rows,) and scores (rows, classes); InferenceFailed when the graph fails."""
         try:
-            labels, scores = self._run(self._outputs, feeds, None)
+            arrays = self._run(self._tensors, feeds, None)
         except Exception as error:  # ONNX Runtime's own exceptions share no base
             raise InferenceFailed("the model failed on this request") from error
-        rows = len(feeds[self.manifest.inputs[0].name])
-        if labels.shape != (rows,) or scores.shape != (rows, len(self.manifest.classes)):
-            shapes = f"{labels.shape} and {scores.shape}"
-            raise InferenceFailed(f"the model answered {rows} rows with labels and scores of shape {shapes}")
-        # Widened, so that every form of answer writes the same digits.
-        return labels, scores.astype(np.float64, copy=False)
+        return self.outputs.read(arrays, len(feeds[self.manifest.inputs[0].name]))
 
 
 def load(data: bytes, config: Config | None = None, *, golden: bool = True) -> Model:
@@ -184,14 +182,15 @@ def _placement_notes(
 
 
 def _check_tensors(manifest: Manifest, session: onnxruntime.InferenceSession) -> None:
-    taken = {tensor.name: _TENSOR_TYPES.get(tensor.type, tensor.type) for tensor in session.get_inputs()}
-    told = {tensor.name: tensor.dtype for tensor in manifest.inputs}
-    if taken != told:
-        raise ArtifactError(f"its graph takes {taken}, its manifest says {told}")
-    made = {tensor.name: _TENSOR_TYPES.get(tensor.type, tensor.type) for tensor in session.get_outputs()}
-    labels = "string" if isinstance(manifest.classes[0], str) else "int64"
-    if made.get(manifest.outputs.label) != labels or made.get(manifest.outputs.scores) not in PACKING:
-        raise ArtifactError(f"its graph makes {made}, its manifest says otherwise")
+    inputs = _dtypes(session.get_inputs())
+    described = {tensor.name: tensor.dtype for tensor in manifest.inputs}
+    if inputs != described:
+        raise ArtifactError(f"its graph takes {inputs}, its manifest says {described}")
+
+
+def _dtypes(tensors: Sequence[Any]) -> dict[str, str]:
+    """The dtype of each of a session's inputs or outputs."""
+    return {tensor.name: _TENSOR_TYPES.get(tensor.type, tensor.type) for tensor in tensors}
 
 
 def _check_golden(model: Model) -> None:
@@ -203,47 +202,26 @@ def _check_golden(model: Model) -> None:
     except RequestError as error:
         raise ArtifactError(f"it fails on its golden rows: {error.__cause__ or error}") from error
     for index, label in enumerate(labels.tolist()):
-        expected = golden.labels[index], golden.scores[index]
-        _compare(model, index, (label, scores[index]), expected)
+        model.outputs.check_golden(index, label, scores[index].tolist())
         if model.run_row is not None:
-            _compare(model, index, model.run_row(golden.rows[index]), expected)  # type: ignore[arg-type]
-
-
-def _compare(model: Model, index: int, answer: tuple[Any, Any], expected: tuple[Any, Any]) -> None:
-    tolerance = model.manifest.parity.tolerance
-    close = np.allclose(answer[1], expected[1], rtol=tolerance, atol=tolerance)
-    if answer[0] != expected[0] or not close:
-        raise ArtifactError(
-            f"it answers golden row {index} with {answer[0]!r} {list(answer[1])}, the pipeline answered "
-            f"{expected[0]!r} {list(expected[1])}: the file or this onnxruntime computes something else"
-        )
+            model.outputs.check_golden(index, *model.run_row(golden.rows[index]))  # type: ignore[arg-type]
 
 
 def _row_runner(
-    manifest: Manifest, session: onnxruntime.InferenceSession, placement: Placement
+    manifest: Manifest, outputs: Outputs, session: onnxruntime.InferenceSession, placement: Placement
 ) -> RunRow | None:
     """One row through buffers that are bound once per thread: 2 us less than ``run``.
 
-    None where the graph does not have one numeric tensor in and integer labels out, or does not
-    run on the CPU alone.
+    None where the graph does not have one numeric tensor in and outputs of a fixed size, or does
+    not run on the CPU alone.
     """
-    types = {
-        tensor.name: _TENSOR_TYPES.get(tensor.type)
-        for tensor in (*session.get_inputs(), *session.get_outputs())
-    }
-    tensor, outputs = manifest.inputs[0], manifest.outputs
-    fits = (
-        len(manifest.inputs) == 1
-        and tensor.dtype in PACKING
-        and types[outputs.label] == "int64"
-        and types[outputs.scores] in PACKING
-        and placement.obtained == (CPU,)
-    )
-    if not fits:
+    tensor, make = manifest.inputs[0], outputs.buffers(_dtypes(session.get_outputs()))
+    numeric = len(manifest.inputs) == 1 and tensor.dtype in PACKING
+    if make is None or not numeric or placement.obtained != (CPU,):
         return None
-    local = _Buffers(manifest, session, str(types[outputs.scores]))
+    local, scores = _Bound(tensor, make, session), make().scores
     pack = struct.Struct(f"{len(tensor.features)}{PACKING[tensor.dtype]}").pack_into
-    unpack = struct.Struct(f"{len(manifest.classes)}{PACKING[str(types[outputs.scores])]}").unpack_from
+    unpack = struct.Struct(f"{scores.size}{scores.dtype.char}").unpack_from
     run = _bound_run(session)
 
     def run_row(values: Sequence[float | None]) -> tuple[int, tuple[float, ...]]:
@@ -261,19 +239,18 @@ def _row_runner(
     return run_row
 
 
-class _Buffers(threading.local):
+class _Bound(threading.local):
     """Each thread's own tensors of one row, bound to the session once."""
 
-    def __init__(self, manifest: Manifest, session: onnxruntime.InferenceSession, scores_dtype: str) -> None:
-        tensor, outputs = manifest.inputs[0], manifest.outputs
-        features = np.zeros((1, len(tensor.features)), DTYPES[tensor.dtype])
-        label = np.zeros(1, np.int64)
-        scores = np.zeros((1, len(manifest.classes)), DTYPES[scores_dtype])
+    def __init__(
+        self, tensor: Input, make: Callable[[], Buffers], session: onnxruntime.InferenceSession
+    ) -> None:
+        features, answer = np.zeros((1, len(tensor.features)), DTYPES[tensor.dtype]), make()
         binding = session.io_binding()
         binding.bind_input(tensor.name, "cpu", 0, features.dtype, features.shape, features.ctypes.data)
-        for name, array in ((outputs.label, label), (outputs.scores, scores)):
+        for name, array in answer.bound.items():
             binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-        self.bound = (features.data, label, scores.data, _run_arguments(session, binding))
+        self.bound = (features.data, answer.label, answer.scores.data, _run_arguments(session, binding))
 
 
 def _bound_run(session: onnxruntime.InferenceSession) -> Callable[..., None]:

@@ -16,13 +16,11 @@ row touches six.
 """
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from time import perf_counter
 
-import numpy as np
-
-from unpickled.server.inference.prediction import Labels, Prediction
+from unpickled.server.inference.prediction import Prediction
+from unpickled.server.model.outputs import Outputs
 from unpickled.server.observe.counters import Block, Key, Numbers
 
 # Upper bounds of the durations that are told apart, in seconds; what is longer has a bucket too.
@@ -43,35 +41,23 @@ SECONDS = len(BUCKETS) + 1
 
 _READ, _DECODE, _RUN, _ENCODE = range(PHASE, CLASS)
 _SHORT = BUCKETS[0]
-# From so many rows on, to sort them by class first is quicker.
-_MANY = 40
 
 
 class Tally:
     """What one version of a model answers on one route.
 
-    ``route`` is a pattern ("/models/<name>/predict"), ``classes`` the labels, in the order of
-    ``class_names``.
+    ``route`` is a pattern ("/models/<name>/predict").
     """
 
-    __slots__ = ("_block", "_counted", "_counts", "_failed", "_key", "_last", "_places")
+    __slots__ = ("_block", "_count_rows", "_counts", "_failed", "_key", "_last", "_places")
 
-    def __init__(
-        self,
-        block: Block,
-        model: str,
-        version: int,
-        route: str,
-        classes: Sequence[int | str],
-        class_names: Sequence[str],
-    ) -> None:
+    def __init__(self, block: Block, model: str, version: int, route: str, outputs: Outputs) -> None:
         self._block = block
         self._key = (model, str(version), route)
-        self._counts = block.series(("answered", *self._key, *class_names), CLASS + len(classes))
+        self._counts = block.series(("answered", *self._key, *outputs.counted), CLASS + len(outputs.counted))
         self._last = block.series(("last", *self._key, str(block.number)), 1)
-        self._places = {label: CLASS + index for index, label in enumerate(classes)}
-        # Labels that are the places themselves are counted in a third of the time.
-        self._counted = list(classes) == list(range(len(classes)))
+        self._places = outputs.places(CLASS)
+        self._count_rows = outputs.count
         self._failed: dict[int, Numbers] = {}
 
     def answered(self, started: float, read: float, prediction: Prediction) -> float:
@@ -99,7 +85,7 @@ class Tally:
         if len(labels) == 1:
             counts[self._places[labels[0]]] += 1.0
         else:
-            self._count_rows(labels)
+            self._count_rows(labels, self._places, counts)
         return ended
 
     def failed(self, status: int, started: float) -> None:
@@ -115,25 +101,6 @@ class Tally:
     def observer_failed(self, name: str) -> None:
         """Count an exception of an observer, which cost no request anything."""
         self._block.series(("observer_failures", *self._key[:2], name), 1)[0] += 1.0
-
-    def _count_rows(self, labels: Labels) -> None:
-        counts, places = self._counts, self._places
-        if isinstance(labels, np.ndarray) and self._counted:
-            for place, rows in enumerate(np.bincount(labels, minlength=len(places)).tolist(), CLASS):
-                counts[place] += rows
-            return
-        if isinstance(labels, np.ndarray):
-            for label, rows in zip(
-                *map(np.ndarray.tolist, np.unique(labels, return_counts=True)), strict=True
-            ):
-                counts[places[label]] += rows
-            return
-        if len(labels) < _MANY:
-            for label in labels:
-                counts[places[label]] += 1.0
-            return
-        for label, rows in Counter(labels).items():
-            counts[places[label]] += rows
 
 
 def count_other(block: Block, route: str, status: int) -> None:

@@ -1,4 +1,4 @@
-"""What Prometheus scrapes."""
+"""The page that Prometheus scrapes."""
 
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.message.answer import Answer, Environ
@@ -9,11 +9,19 @@ from unpickled.server.observe.inflight import InFlight
 
 
 def pages(repository: Repository, memory: Memory, in_flight: InFlight) -> list[Page]:
-    """GET /metrics, for all processes that count in ``memory``."""
+    """GET /metrics: the counts of all processes that share ``memory``."""
 
     def metrics(environ: Environ) -> Answer:
         in_flight.publish()
         kind, text = exposition(memory, repository, environ.get("HTTP_ACCEPT"))
         return "200 OK", (("Content-Type", kind),), text
 
-    return [Page("GET", "/metrics", metrics)]
+    return [
+        Page(
+            "GET",
+            "/metrics",
+            "Counters, gauges and histograms for Prometheus",
+            metrics,
+            text=("text/plain", "application/openmetrics-text"),
+        )
+    ]

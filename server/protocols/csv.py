@@ -21,14 +21,13 @@ import numpy.typing as npt
 
 from unpickled.server.artifact.manifest import Feature
 from unpickled.server.errors import InvalidInput, UnsupportedMedia
-from unpickled.server.inference.prediction import Labels, Prediction, Scores
+from unpickled.server.inference.prediction import Prediction
 from unpickled.server.inference.predictor import Predictor
-from unpickled.server.message import accept, body
+from unpickled.server.message import accept, body, media
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
+from unpickled.server.model.outputs import Labels, Scores
 from unpickled.server.model.signature import Column, Row, Rows
 
-KIND = "text/csv"
-_JSON = "application/json"
 _UTF_8 = frozenset({"utf-8", "utf8", "us-ascii"})
 
 
@@ -44,10 +43,9 @@ class Csv:
         self._signature = predictor.signature
         self._names = list(predictor.signature.names)
         self._features = {feature.name: feature for feature in predictor.signature.features}
-        columns = [f"{predictor.kind}_{name}" for name in predictor.names]
-        self._head = _line("prediction", "predicted_class", *columns) + b"\r\n"
-        classes = zip(predictor.model.manifest.classes, predictor.names, strict=True)
-        self._starts = {label: _line(label, name) + b"," for label, name in classes}
+        self._outputs = predictor.outputs
+        self._head = _line(self._outputs.columns) + b"\r\n"
+        self._starts = self._outputs.heads(lambda cells: _line(cells) + b"," if cells else b"")
 
     def predict(self, request: bytes, environ: Environ) -> Prediction:
         """The answer to one table; InvalidInput names line, row and feature."""
@@ -61,15 +59,15 @@ class Csv:
             raise table.located(error) from None
         rows: Sequence[Row] = Rows([columns[name] for name in self._names])
         labels = run.labels.tolist()
-        if accept.preferred(environ, (KIND, _JSON)) == _JSON:
-            content, fields = dumps(self._predictor.arrays(labels, run.scores), option=OPTIONS), None
+        if accept.preferred(environ, (media.CSV, media.JSON)) == media.JSON:
+            content, fields = dumps(self._outputs.arrays(labels, run.scores), option=OPTIONS), None
         else:
             content = self.written(labels, run.scores, header is not None)
             fields = headers(header is not None)
         return Prediction(content, run.decoded, run.ran, rows, labels, run.scores, fields)
 
     def written(self, labels: Labels, scores: Scores, header: bool) -> bytes:
-        """One line per row: label, class name, score of each class."""
+        """One line per row: what its label stands for, then its scores."""
         # JSON writes the shortest digits that read back as the same double, at a tenth of repr's time.
         numbers = dumps(scores, option=OPTIONS)[2:-2].split(b"],[")
         lines = [self._starts[label] + row for label, row in zip(labels, numbers, strict=True)]
@@ -220,7 +218,7 @@ def _uneven(rows: Sequence[Sequence[str]], width: int) -> InvalidInput:
     )
 
 
-def _line(*cells: object) -> bytes:
+def _line(cells: Sequence[object]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(cells)
     return text.getvalue().encode()

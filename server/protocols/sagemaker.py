@@ -21,22 +21,23 @@ import numpy as np
 from msgspec.structs import replace
 
 from unpickled.server.errors import InvalidInput, MalformedJSON, UnsupportedMedia
-from unpickled.server.inference.prediction import Prediction
+from unpickled.server.inference.prediction import Predict, Prediction
 from unpickled.server.inference.predictor import Predictor
-from unpickled.server.message import accept, body
+from unpickled.server.message import accept, body, media
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
 from unpickled.server.message.body import Members
+from unpickled.server.model.schemas import TEXT, Schema, Schemas, array, either, only
 from unpickled.server.model.signature import Row
-from unpickled.server.protocols import csv
+from unpickled.server.protocols import bodies, csv, native
+from unpickled.server.protocols.bodies import Bodies
 from unpickled.server.protocols.csv import Csv
 from unpickled.server.protocols.forms import chosen, is_form, split
 from unpickled.server.protocols.native import Native
+from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 from unpickled.server.protocols.rows import Reader
 
-_JSON = "application/json"
-# What clients that say nothing of JSON call it.
-_SAME = frozenset({"", _JSON, "application/x-www-form-urlencoded", "application/octet-stream", "text/plain"})
-_LINES = ("application/jsonlines", "application/jsonl", "application/x-jsonlines", "application/x-ndjson")
+# What clients that do not speak of JSON call it.
+_SAME = frozenset({"", media.JSON, "application/x-www-form-urlencoded", media.BINARY, "text/plain"})
 # First and last byte of a row and of a record.
 _ENDS = {b"[]", b"{}"}
 _MLFLOW = dict.fromkeys(("dataframe_split", "dataframe_records", "inputs"), ("params",))
@@ -57,15 +58,15 @@ class SageMaker:
         """The answer to one request; raises RequestError."""
         kind = body.media_type(environ)[0]
         if kind in _SAME or kind.endswith("+json"):
-            kind, prediction = _JSON, self._document(request, environ)
-        elif kind == csv.KIND:
+            kind, prediction = media.JSON, self._document(request, environ)
+        elif kind == media.CSV:
             prediction = self._csv.predict(request, environ)
-        elif kind in _LINES:
+        elif kind in media.JSON_LINES:
             prediction = self._written(self._lines(request), kind)
         else:
-            known = ", ".join((_JSON, csv.KIND, _LINES[0]))
+            known = ", ".join((media.JSON, media.CSV, media.JSON_LINES[0]))
             raise UnsupportedMedia(f"Content-Type {kind[:60]!r} is not read here: send {known}")
-        preferred = accept.preferred(environ, (kind, _JSON, csv.KIND, *_LINES))
+        preferred = accept.preferred(environ, (kind, media.JSON, media.CSV, *media.JSON_LINES))
         return prediction if preferred == kind else self._written(prediction, preferred)
 
     def _document(self, request: bytes, environ: Environ) -> Prediction:
@@ -91,7 +92,7 @@ class SageMaker:
         else:
             rows = self._reader.listed(frame, what)
         run = self._predictor.run(rows)
-        arrays = self._predictor.arrays(run.labels, run.scores)
+        arrays = self._predictor.outputs.arrays(run.labels, run.scores)
         content = dumps({"predictions": arrays.pop("prediction"), **arrays}, option=OPTIONS)
         return run.prediction(content, rows)
 
@@ -122,13 +123,15 @@ class SageMaker:
         """The same prediction as ``kind``; CSV has no header, as Amazon's algorithms answer."""
         labels = list(prediction.labels)
         scores = np.asarray(prediction.scores, dtype=np.float64)
-        if kind == csv.KIND:
+        if kind == media.CSV:
             content, headers = self._csv.written(labels, scores, header=False), csv.headers(header=False)
             return replace(prediction, content=content, headers=headers)
-        if kind in _LINES:
-            content = b"".join(dumps(record) + b"\n" for record in self._predictor.records(labels, scores))
+        if kind in media.JSON_LINES:
+            content = b"".join(
+                dumps(record) + b"\n" for record in self._predictor.outputs.records(labels, scores)
+            )
             return replace(prediction, content=content, headers=(("Content-Type", kind),))
-        content = dumps(self._predictor.arrays(labels, scores), option=OPTIONS)
+        content = dumps(self._predictor.outputs.arrays(labels, scores), option=OPTIONS)
         return replace(prediction, content=content, headers=None)
 
 
@@ -145,3 +148,62 @@ def _parsed(line: bytes, number: int) -> Any:
     except MalformedJSON as error:
         # Its own place is of the only line that was looked at.
         raise MalformedJSON(f"line {number}: {error}".replace("at line 1, ", "at "), line=number) from None
+
+
+def _describe(schemas: Schemas) -> Bodies:
+    forms = either(*native.forms(schemas), *_mlflow_forms(schemas))
+    arrays = {
+        "predictions" if name == "prediction" else name: array(member, 1)
+        for name, member in schemas.members.items()
+    }
+    answer = either(*native.answers(schemas), only(arrays))
+    examples = native.examples(schemas) | _mlflow_examples(schemas)
+    return Bodies(
+        "The native forms, and those of MLflow; the columns of `dataframe_split` may be in any order, those "
+        "of `inputs` of any one length. A table needs no header; of JSON lines, each is a row. The answer is "
+        "in the request's type, or in the one that `Accept` asks for.",
+        {
+            media.JSON: bodies.shown(schemas.name("SageMakerRequest", forms), examples),
+            media.CSV: bodies.table(schemas),
+            media.JSON_LINES[0]: bodies.lines(schemas.examples()),
+        },
+        {
+            media.JSON: {"schema": schemas.name("SageMakerResponse", answer)},
+            media.CSV: {"schema": TEXT},
+            media.JSON_LINES[0]: {"schema": TEXT},
+        },
+    )
+
+
+def _mlflow_forms(schemas: Schemas) -> list[Schema]:
+    """MLflow's, and that of Amazon's own algorithms."""
+    row, record = schemas.row, schemas.record
+    parameters: dict[str, Schema] = {"params": {}}
+    inputs = either(schemas.rows(row, record), bodies.columns(schemas))
+    return [
+        only({"instances": schemas.rows(row, record, only({"features": row}))}),
+        only({"dataframe_split": bodies.split(schemas), **parameters}, ["dataframe_split"]),
+        only({"dataframe_records": schemas.rows(row, record), **parameters}, ["dataframe_records"]),
+        only({"inputs": inputs, **parameters}, ["inputs"]),
+    ]
+
+
+def _mlflow_examples(schemas: Schemas) -> dict[str, Any]:
+    rows, names = schemas.examples(), list(schemas.signature.names)
+    return {
+        "dataframe_split": {"dataframe_split": {"columns": names, "data": rows}},
+        "dataframe_records": {"dataframe_records": [schemas.named_values(row) for row in rows]},
+    }
+
+
+def _build(subject: Subject) -> Predict:
+    return SageMaker(subject.predictor, subject.reader, Native(subject.predictor, subject.reader)).predict
+
+
+PROTOCOL = Protocol(
+    name="sagemaker",
+    summary="Predict (SageMaker, MLflow)",
+    paths=lambda _: Paths(default="/invocations"),
+    build=_build,
+    describe=_describe,
+)

@@ -15,15 +15,12 @@ from time import perf_counter
 
 from unpickled.server.errors import BodyTooLarge, RequestError
 from unpickled.server.inference.prediction import Predict
-from unpickled.server.message import body
+from unpickled.server.message import body, media
 from unpickled.server.message.answer import Answer, Environ
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.observe.recorder import Recorder
 from unpickled.server.serve.lines import BLOCK, Batch, Line, Lines, announced_length
 from unpickled.server.serve.slots import Slot, Slots
-
-MEDIA = ("application/x-ndjson", "application/jsonl", "application/jsonlines")
-_HEADER = ("Content-Type", MEDIA[0])
 
 # Seconds that an answer may wait for others to go out with it.
 _PAUSE = 0.05
@@ -50,7 +47,7 @@ class Stream:
         self._limit = limit
         self._slots = slots
         self._in_flight = in_flight
-        self._headers = (_HEADER, *recorder.identity)
+        self._headers = (("Content-Type", media.NDJSON), *recorder.identity)
 
     def __call__(self, environ: Environ) -> Answer:
         """The answer, which is made while it is sent; errors before the first line included."""

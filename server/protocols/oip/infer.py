@@ -17,16 +17,18 @@ import msgspec
 import numpy as np
 
 from unpickled.server.errors import InvalidInput
-from unpickled.server.inference.prediction import Prediction
-from unpickled.server.inference.predictor import Predictor, refuse_not_finite
+from unpickled.server.inference.prediction import Predict, Prediction
+from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import body
 from unpickled.server.message.answer import JSON, Environ, dumps
+from unpickled.server.model.outputs import refuse_not_finite
 from unpickled.server.model.signature import Column, Feeds, Row, Rows
+from unpickled.server.protocols.oip import description, tensors
 from unpickled.server.protocols.oip import request as requests
-from unpickled.server.protocols.oip import tensors
-from unpickled.server.protocols.oip.outputs import Outputs
+from unpickled.server.protocols.oip.outputs import Writer
 from unpickled.server.protocols.oip.request import Request
 from unpickled.server.protocols.oip.tensors import BYTES, DATATYPES, DTYPES, Tensor
+from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 from unpickled.server.protocols.rows import REFUSALS
 
 # What clients call a tensor of all features when nobody has told them its name.
@@ -44,8 +46,8 @@ class Inference:
         self._signature = predictor.signature
         self._run_row = predictor.model.run_row
         self._width = len(self._signature.names)
-        self._outputs = Outputs(manifest, name, version)
-        self._heads = self._outputs.heads
+        self._writer = Writer(predictor.outputs, name, version)
+        self._heads = self._writer.heads
         self._inputs = manifest.inputs
         self._categories = {feature.name for feature in manifest.features if feature.kind == "category"}
         named = {manifest.inputs[0].name} if len(manifest.inputs) == 1 else set()
@@ -85,16 +87,16 @@ class Inference:
         ran = perf_counter()
         text = dumps(scores)
         if b"null" in text:
-            refuse_not_finite(np.array([scores]))
+            refuse_not_finite((scores,))
         tail = b"}]}" if identity is None else b'}],"id":' + dumps(identity) + b"}"
         content = b"".join((self._heads[label], text, tail))
         return Prediction(content, decoded, ran, (values,), (label,), (scores,))
 
     def _infer(self, asked: Request, request: bytes, start: int) -> Prediction:
-        wanted = self._outputs.wanted(asked)
+        selections = self._writer.select(asked)
         feeds, rows = self._feeds(asked.inputs, request, start)
         run = self._predictor.run_feeds(feeds)
-        content, headers = self._outputs.answer(wanted, run.labels, run.scores, asked.id)
+        content, headers = self._writer.answer(selections, run.labels, run.scores, asked.id)
         return run.prediction(content, rows, headers)
 
     def _feeds(self, given: Sequence[Tensor], request: bytes, start: int) -> tuple[Feeds, Sequence[Row]]:
@@ -215,3 +217,21 @@ def _compressed(prediction: Prediction, coding: str) -> Prediction:
     prediction.content = compressor.compress(prediction.content) + compressor.flush()
     prediction.headers = (*(prediction.headers or (JSON,)), ("Content-Encoding", coding))
     return prediction
+
+
+def _build(subject: Subject) -> Predict:
+    return Inference(subject.predictor, subject.model, str(subject.version)).predict
+
+
+PROTOCOL = Protocol(
+    name="inference",
+    summary="Infer (Open Inference Protocol)",
+    paths=lambda _: Paths(
+        model="/v2/models/<name>/infer",
+        version="/v2/models/<name>/versions/<version>/infer",
+        # Labels stand in a version's place.
+        label="/v2/models/<name>/versions/<label>/infer",
+    ),
+    build=_build,
+    describe=description.describe,
+)

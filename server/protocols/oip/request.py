@@ -16,7 +16,7 @@ _KNOWN = {*DTYPES, BYTES}
 _LENGTH = "HTTP_INFERENCE_HEADER_CONTENT_LENGTH"
 
 
-class Wanted(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class RequestedOutput(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """An output that is asked for."""
 
     name: str
@@ -27,7 +27,7 @@ class Request(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """The JSON of a request; what clients may leave out they may also send as null."""
 
     inputs: list[Tensor]
-    outputs: list[Wanted] | None = None
+    outputs: list[RequestedOutput] | None = None
     id: str | None = None
     parameters: dict[str, float | str | bool | None] | None = None
 
@@ -115,9 +115,9 @@ def _tensor(value: object, what: str) -> Tensor:
     )
 
 
-def _wanted(value: object, what: str) -> Wanted:
+def _wanted(value: object, what: str) -> RequestedOutput:
     members = _object(value, what)
-    return Wanted(name=_text(members, "name", what), parameters=_parameters(members, what))
+    return RequestedOutput(name=_text(members, "name", what), parameters=_parameters(members, what))
 
 
 def _object(value: object, what: str) -> Members:
