@@ -20,6 +20,7 @@ from typing import Any
 from benchmarks.errors import BenchmarkError
 from unpickled.server import Config
 from unpickled.server.errors import UnpickledError
+from unpickled.server.inference.prediction import Prediction
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
@@ -27,11 +28,13 @@ from unpickled.server.message.body import read
 from unpickled.server.model.session import Model
 from unpickled.server.model.signature import PACKING
 from unpickled.server.observe.counters import Block, Memory
+from unpickled.server.observe.inflight import InFlight
 from unpickled.server.observe.tally import Tally
 from unpickled.server.protocols.native import Native
 from unpickled.server.protocols.rows import Reader
 from unpickled.server.serve.fastpath import FastPath
 from unpickled.server.serve.routes import Routes
+from unpickled.server.serve.slots import Slots
 
 Call = Callable[[Any], object]
 
@@ -115,7 +118,7 @@ def _calls(repository: Repository, served: Served) -> dict[str, tuple[Call, list
     reader = Reader(predictor)
     native = Native(predictor, reader)
     block = Memory(blocks=1).claim()
-    application = FastPath(_no_application, Routes(repository, block))
+    application = FastPath(_no_application, Routes(repository, block, Slots(1), InFlight(block)))
     return {
         "read": (lambda environ: read(environ, limit), environs),
         "decode": (lambda body: reader.decode_row(body).features, bodies),
@@ -123,7 +126,7 @@ def _calls(repository: Repository, served: Served) -> dict[str, tuple[Call, list
         "row": (_row(model), rows),
         "answer": (native.answer_row, rows),
         "clock": (lambda _: time.perf_counter(), rows),
-        "count": (_count(served, block), list(model.manifest.golden.labels)),
+        "count": (_count(served, block), _predictions(model)),
         "whole": (lambda environ: application(environ, _start_response), environs),
     }
 
@@ -146,13 +149,19 @@ def _environ(path: str, body: bytes) -> dict[str, Any]:
     }
 
 
+def _predictions(model: Model) -> list[Prediction]:
+    """One row each."""
+    labels = model.manifest.golden.labels
+    return [Prediction(b"", 0.0, 0.0, (), (label,), ()) for label in labels]
+
+
 def _count(served: Served, block: Block) -> Call:
-    """One row is counted, as predicted with a label."""
+    """One row is counted, as it was predicted."""
     answered = Tally(
         block, served.name, served.version, "/models/<name>/predict", served.model.outputs
     ).answered
     now = time.perf_counter()
-    return lambda label: answered(now, now, now, now, (label,))
+    return lambda prediction: answered(now, now, prediction)
 
 
 def _array(model: Model) -> Call:
