@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from unpickled.server.artifact.manifest import MISSING_CATEGORY, Feature, Input, Manifest
 from unpickled.server.errors import InvalidInput
-from unpickled.server.message.body import Members
+from unpickled.server.message.strict import Members
 
 Value = float | str | None
 Row = Sequence[Value]

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from unpickled.server.errors import InvalidInput
 from unpickled.server.inference.predictor import Predictor
-from unpickled.server.message.body import Members
+from unpickled.server.message.strict import Members
 from unpickled.server.model.signature import Row
 from unpickled.server.protocols.rows import Reader
 

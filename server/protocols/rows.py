@@ -8,11 +8,11 @@ import msgspec
 
 from unpickled.server.errors import InvalidInput
 from unpickled.server.inference.predictor import Predictor
-from unpickled.server.message import body
-from unpickled.server.message.body import Members
+from unpickled.server.message import strict
+from unpickled.server.message.strict import Members
 from unpickled.server.model.signature import Row
 
-# What msgspec raises on a body that it does not take; body.parse then finds the sentence.
+# What msgspec raises on a body that it does not take; strict.parse then finds the sentence.
 REFUSALS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -60,7 +60,7 @@ class Reader:
 
     def document(self, request: bytes, example: str) -> Members:
         """The JSON object that a body is; ``example`` is what is to be sent in place of anything else."""
-        found = body.parse(request)
+        found = strict.parse(request)
         if not isinstance(found, Members):
             raise InvalidInput(f"the body is not an object: send {example}")
         return found

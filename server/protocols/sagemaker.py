@@ -23,9 +23,9 @@ from msgspec.structs import replace
 from unpickled.server.errors import InvalidInput, MalformedJSON, UnsupportedMedia
 from unpickled.server.inference.prediction import Predict, Prediction
 from unpickled.server.inference.predictor import Predictor
-from unpickled.server.message import accept, body, media
+from unpickled.server.message import accept, body, media, strict
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
-from unpickled.server.message.body import Members
+from unpickled.server.message.strict import Members
 from unpickled.server.model.schemas import TEXT, Schema, Schemas, array, either, only
 from unpickled.server.model.signature import Row
 from unpickled.server.protocols import bodies, csv, native
@@ -144,7 +144,7 @@ def _unwrapped(value: Any) -> Any:
 
 def _parsed(line: bytes, number: int) -> Any:
     try:
-        return body.parse(line.strip())
+        return strict.parse(line.strip())
     except MalformedJSON as error:
         # Its own place is of the only line that was looked at.
         raise MalformedJSON(f"line {number}: {error}".replace("at line 1, ", "at "), line=number) from None

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from unpickled.server.errors import InvalidInput
-from unpickled.server.message import body
-from unpickled.server.message.body import Members
+from unpickled.server.message import strict
+from unpickled.server.message.strict import Members
 from unpickled.server.protocols.oip.tensors import BYTES, DTYPES, LONGEST, Tensor
 from unpickled.server.protocols.rows import REFUSALS
 
@@ -73,7 +73,7 @@ def read(content: bytes) -> Request:
 
 def strictly(content: bytes) -> Request:
     """The same in Python, which says what is wrong. Members that nobody knows are passed over."""
-    members = _object(body.parse(content), "the body")
+    members = _object(strict.parse(content), "the body")
     given = _list(members, "inputs", "the body")
     asked = None if members.get("outputs") is None else _list(members, "outputs", "the body")
     identity = members.get("id")
