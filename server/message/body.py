@@ -10,6 +10,7 @@ from unpickled.server.errors import (
     InvalidInput,
     UnsupportedEncoding,
 )
+from unpickled.server.quote import quoted, shortened
 
 # Content-Encoding -> what zlib calls it. "deflate" is the zlib format: RFC 9110, section 8.4.1.
 ENCODINGS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
@@ -60,7 +61,7 @@ def expander(encoding: str) -> Any:
         return None
     if name not in ENCODINGS:
         raise UnsupportedEncoding(
-            f"Content-Encoding is {encoding[:60]!r}: send gzip, deflate or no encoding",
+            f"Content-Encoding is {quoted(encoding)}: send gzip, deflate or no encoding",
             headers={"Accept-Encoding": "gzip, deflate"},
         )
     return zlib.decompressobj(ENCODINGS[name])
@@ -71,7 +72,7 @@ def _expanded(body: bytes, encoding: str, limit: int) -> bytes:
     expand = expander(encoding)
     if expand is None:
         return body
-    named = f"its Content-Encoding ({encoding[:60]})"
+    named = f"its Content-Encoding ({shortened(encoding)})"
     try:
         expanded: bytes = expand.decompress(body, limit + 1)
     except zlib.error:
@@ -94,7 +95,7 @@ def media_type(environ: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
 
 def no_length(announced: str) -> InvalidInput:
     """A Content-Length that is none."""
-    return InvalidInput(f"Content-Length is {announced[:60]!r}, not a number of bytes")
+    return InvalidInput(f"Content-Length is {quoted(announced)}, not a number of bytes")
 
 
 def incomplete(received: int, announced: int) -> IncompleteBody:

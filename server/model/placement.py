@@ -16,7 +16,7 @@ LISTED = 50
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
     """Where a graph runs. ``nodes`` counts its nodes per provider; ``notes`` say what was not obtained.
 
-    ``graph`` has the first LISTED nodes of each, as "Gemm gemm_7", after ONNX Runtime's optimizations.
+    ``graph`` has the first 50 nodes of each, as "Gemm gemm_7", after ONNX Runtime's optimizations.
     """
 
     requested: tuple[str, ...]

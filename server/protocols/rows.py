@@ -11,6 +11,7 @@ from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import strict
 from unpickled.server.message.strict import Members
 from unpickled.server.model.signature import Row
+from unpickled.server.quote import quoted
 
 # What msgspec raises on a body that it does not take; strict.parse then finds the sentence.
 REFUSALS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -80,14 +81,15 @@ class Reader:
                 self._signature.check_record(Members({name: None}), 0)
             if not isinstance(values, list):
                 raise InvalidInput(
-                    f"feature {name[:60]!r} is not an array: send its values, one per row", feature=name[:200]
+                    f"feature {quoted(name)} is not an array: send its values, one per row",
+                    feature=name[:200],
                 )
         lengths = {name: len(values) for name, values in members.items()}
         count = max(lengths.values(), default=0)
         for name, length in lengths.items():
             if length != count:
                 raise InvalidInput(
-                    f"feature {name[:60]!r} has {length} values where another has {count}: "
+                    f"feature {quoted(name)} has {length} values where another has {count}: "
                     "send one per row of each",
                     feature=name[:200],
                 )

@@ -35,6 +35,7 @@ from unpickled.server.protocols.forms import chosen, is_form, split
 from unpickled.server.protocols.native import Native
 from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 from unpickled.server.protocols.rows import Reader
+from unpickled.server.quote import quoted
 
 # What clients that do not speak of JSON call it.
 _SAME = frozenset({"", media.JSON, "application/x-www-form-urlencoded", media.BINARY, "text/plain"})
@@ -65,7 +66,7 @@ class SageMaker:
             prediction = self._written(self._lines(request), kind)
         else:
             known = ", ".join((media.JSON, media.CSV, media.JSON_LINES[0]))
-            raise UnsupportedMedia(f"Content-Type {kind[:60]!r} is not read here: send {known}")
+            raise UnsupportedMedia(f"Content-Type {quoted(kind)} is not read here: send {known}")
         preferred = accept.preferred(environ, (kind, media.JSON, media.CSV, *media.JSON_LINES))
         return prediction if preferred == kind else self._written(prediction, preferred)
 
