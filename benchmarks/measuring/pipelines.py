@@ -131,9 +131,9 @@ def _export(folder: Path, features: list[str], rows: Floats) -> None:
         writer = csv.writer(file)
         writer.writerow(features)
         writer.writerows(rows.tolist())
-    command = [sys.executable, "-m", "export", "convert", str(folder / "pipeline.pickle"), "--name", "model"]
-    command += ["--sample", str(folder / "rows.csv"), "--models", str(folder / "models")]
-    process = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=ROOT)
+    command = [sys.executable, "-m", "unpickled", "convert", str(folder / "pipeline.pickle")]
+    command += ["--name", "model", "--sample", str(folder / "rows.csv"), "--models", str(folder / "models")]
+    process = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if process.returncode:
         raise BenchmarkError(f"the export failed: {last_line(process.stderr)}")
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from benchmarks.results import FLOOR, TUTORIAL, UNPICKLED, Group
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
 BASELINES, PEERS = HERE / "baselines", HERE / "peers"
 
 
@@ -65,9 +64,6 @@ class Entry:
         path = f"{places.bin}{os.pathsep}{os.environ.get('PATH', '')}"
         files = {"PATH": path, "PIPELINE": str(places.pickle), "MODEL": str(places.onnx)}
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
-        if not self.requirements:
-            # The server of this checkout, whether or not it is installed.
-            inherited["PYTHONPATH"] = str(ROOT)
         return {**inherited, **QUIET, "HOME": str(places.folder), **files, **own}
 
 
@@ -110,7 +106,7 @@ SERVERS: dict[str, Entry] = {
     UNPICKLED: Entry(
         "Unpickled",
         "ours",
-        "{bin}/python -m server --models {models} --port {port}",
+        "{bin}/python -m unpickled serve --models {models} --port {port}",
         artifact="onnx",
         batches=True,
         ladder=True,

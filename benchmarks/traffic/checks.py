@@ -68,7 +68,7 @@ def _check_shares(row: int, shares: object) -> None:
         )
     total = math.fsum(shares)
     if not abs(total - 1) <= SUM_TOLERANCE or min(shares) < 0:
-        raise WrongAnswer("the probabilities of a row are no shares of 1", f"row {row}: sum {total:g}")
+        raise WrongAnswer("the probabilities of a row do not sum to 1", f"row {row}: sum {total:g}")
 
 
 def _check_label(row: int, label: object, shares: Sequence[float], classes: Sequence[Any]) -> None:
