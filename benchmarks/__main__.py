@@ -4,11 +4,17 @@ python -m benchmarks run [--peers] [--models iris,forest] [--servers unpickled,t
 python -m benchmarks report
 """
 
+import os
+import signal
+
+if __name__ == "__main__":
+    # During the imports, which could swallow a KeyboardInterrupt.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
 import argparse
 import contextlib
 import importlib.util
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -23,18 +29,24 @@ from benchmarks.measuring.pipelines import RECIPES, SAMPLE_ROWS
 from benchmarks.measuring.turn import Plan
 from benchmarks.reporting import formats, report
 from benchmarks.results import Run, Server
+from benchmarks.servers import warden
 from benchmarks.servers.catalogue import SERVERS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status."""
-    options = _parser().parse_args(arguments)
+    # A script starts processes in the background with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        options = _parser().parse_args(arguments)
         run: Callable[[argparse.Namespace], int] = options.run
         return run(options)
     except BenchmarkError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -44,9 +56,10 @@ def _run(options: argparse.Namespace) -> int:
     work = Path(tempfile.mkdtemp(prefix="b-"))
     progress = _Progress(plan)
     campaign = Campaign(plan, run, work, options.results, progress)
-    # Ended from outside it keeps and ends as much as after Ctrl-C.
+    # These signals end a run as Ctrl-C does: servers end, and the records are saved.
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.default_int_handler)
+    warden.guard()
     try:
         campaign.measure()
     except KeyboardInterrupt:

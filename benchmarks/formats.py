@@ -30,7 +30,7 @@ from benchmarks.measuring.pipelines import RECIPES, Fitted, Floats, Recipe, fit,
 from benchmarks.reporting import formats as reporting
 from benchmarks.reporting.formats import ALONE, Figure, Figures
 from benchmarks.results import UNPICKLED
-from benchmarks.servers import process
+from benchmarks.servers import process, warden
 from benchmarks.servers.catalogue import SERVERS, Places
 from benchmarks.traffic.connection import Address, Connection
 
@@ -118,6 +118,7 @@ SINGLE = ("JSON, /predict", "JSON, OIP")
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status."""
     options = _parse(arguments)
+    warden.guard()
     try:
         figures = measure(options)
         print(reporting.text(figures))

@@ -49,7 +49,8 @@ class Ladder(LoadTestShape):
         options = self.runner.environment.parsed_options
         assert options is not None
         rungs = heights(options.rungs)
-        rung = int(self.get_run_time() // options.rung_time)
+        # No rung is skipped, even where this process did not run for longer than a rung.
+        rung = min(int(self.get_run_time() // options.rung_time), self.rung + 1)
         if rung >= len(rungs):
             return None
         if rung != self.rung:

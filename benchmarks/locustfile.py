@@ -7,6 +7,8 @@ locust -f benchmarks/locustfile.py --host http://127.0.0.1:8000
 import argparse
 import logging
 import math
+import os
+import signal
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -19,7 +21,7 @@ from locust import User, events, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.exception import CatchResponseError
-from locust.runners import MasterRunner, Runner, WorkerRunner
+from locust.runners import STATE_INIT, MasterRunner, Runner, WorkerRunner
 
 # Locust is started from anywhere, and the folder it puts on the path is not the package's parent.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -54,6 +56,11 @@ busy: set[str] = set()
 logger = logging.getLogger("locust.predictions")
 console = logging.getLogger("locust.stats_logger")
 digits.install()
+
+# The parent of the workers that Locust forks.
+FORKED_BY = os.getpid()
+# During the start, when Locust could swallow a KeyboardInterrupt.
+signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 
 class Client(User):
@@ -236,9 +243,10 @@ def begin(environment: Environment, runner: Runner, **_: Any) -> None:
     """Set the defaults, and check the options before anything is sent."""
     _drain_first(runner)
     LOAD.arrivals.lost = partial(_lose, environment)
+    # In a greenlet of its own, not in the one that happens to run.
+    gevent.signal_handler(signal.SIGINT, _interrupt, environment)
     if isinstance(runner, WorkerRunner):
-        runner.register_message("drain", _drain)
-        environment.events.report_to_master.add_listener(_report)
+        _follow(environment, runner)
         return
     options = _options(environment)
     if not options.user_classes and not options.class_picker:
@@ -254,6 +262,31 @@ def begin(environment: Environment, runner: Runner, **_: Any) -> None:
         _prepare(environment)
         if LOAD.problem:
             sys.exit(f"error: {LOAD.problem}")
+
+
+def _follow(environment: Environment, runner: WorkerRunner) -> None:
+    """Make a worker follow the master, and end with it."""
+    if _options(environment).processes:
+        gevent.spawn(_end_with_parent)
+    runner.register_message("drain", _drain)
+    environment.events.report_to_master.add_listener(_report)
+
+
+def _interrupt(environment: Environment) -> None:
+    """Ctrl-C: end in order, or at once during a headless start, where Locust would leave its workers."""
+    runner = environment.runner
+    assert runner is not None
+    starting = runner.state == STATE_INIT and not isinstance(runner, WorkerRunner)
+    if starting and _options(environment).headless:
+        os._exit(130)
+    raise KeyboardInterrupt
+
+
+def _end_with_parent() -> None:
+    """End a worker that Locust forked with its parent: without one it would go on for minutes."""
+    while os.getppid() == FORKED_BY:
+        gevent.sleep(1)
+    os._exit(1)
 
 
 @events.test_start.add_listener

@@ -7,14 +7,13 @@ import socket
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PATIENCE, ROOT, eventually, free_port, serving
+from conftest import PATIENCE, ROOT, Serving, command, eventually, free_port, run, serving, started
 
 from benchmarks.traffic.checks import Expected, judge
 from benchmarks.traffic.contracts import CONTRACTS, Predictions, WrongAnswer
@@ -57,7 +56,7 @@ STALLING = """
     import threading
     lock = threading.Lock()
     def turn(number):
-        with lock: time.sleep(0.4 * (number == 20))
+        with lock: time.sleep(1.0 * (number == 5))
 """
 # No answer from the fifth request on.
 HANGING = "turn = lambda number: time.sleep(600 * (number > 4))"
@@ -71,14 +70,9 @@ def answering(folder: Path, changes: str = STEADY) -> Iterator[str]:
     port = free_port()
     program = folder / "server.py"
     program.write_text(textwrap.dedent(SERVER.format(changes=changes)))
-    process = subprocess.Popen([sys.executable, program, str(port)], stderr=subprocess.DEVNULL)
-    address = f"http://127.0.0.1:{port}"
-    try:
+    with started([sys.executable, program, str(port)], stderr=subprocess.DEVNULL):
         eventually(lambda: reached(port))
-        yield address
-    finally:
-        process.kill()
-        process.wait()
+        yield f"http://127.0.0.1:{port}"
 
 
 def reached(port: int) -> bool:
@@ -89,7 +83,7 @@ def reached(port: int) -> bool:
     return True
 
 
-def command(address: str, *words: str, files: str = str(FILE)) -> list[str]:
+def line(address: str, *words: str, files: str = str(FILE)) -> list[str]:
     flags = ["--headless", "--only-summary", "-f", files, *(["--host", address] if address else [])]
     return [sys.executable, "-m", "locust", *flags, *words]
 
@@ -97,15 +91,18 @@ def command(address: str, *words: str, files: str = str(FILE)) -> list[str]:
 def locust(
     folder: Path, address: str, *words: str, files: str = str(FILE)
 ) -> subprocess.CompletedProcess[str]:
-    line = command(address, *words, files=files)
-    return subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    return run(line(address, *words, files=files), cwd=folder)
 
 
 def measured(folder: Path, address: str, *words: str, **options: Any) -> list[dict[str, Any]]:
-    """The latencies of a run without failures."""
+    """The latencies of a run without wrong answers."""
     result = locust(folder, address, "--latencies", "latencies.json", *words, **options)
-    assert result.returncode == 0, result.stderr
-    return latencies(folder)
+    entries = latencies(folder)
+    # A busy machine does not send or answer every request in time; no other failure may occur.
+    failures = {(entry["failure"] or "").strip("'") for entry in entries}
+    assert failures <= {"", UNSENT, UNANSWERED}, result.stderr
+    assert result.returncode == (failures != {""}), result.stderr
+    return entries
 
 
 def latencies(folder: Path) -> list[dict[str, Any]]:
@@ -114,10 +111,33 @@ def latencies(folder: Path) -> list[dict[str, Any]]:
     return entries
 
 
+@contextmanager
+def under_way(server: Serving, folder: Path, *words: str, answers: int) -> Iterator[subprocess.Popen[bytes]]:
+    """An endless run of which ``answers`` requests have been answered; its output is in ``log``."""
+    before = answered(server)
+    with (
+        (folder / "log").open("wb") as log,
+        started(line(server.url, *words), cwd=folder, stdout=log, stderr=log) as process,
+    ):
+        eventually(lambda: answered(server) >= before + answers or process.poll() is not None)
+        yield process
+
+
+def answered(server: Serving) -> int:
+    """The number of requests that the server has answered."""
+    models = server.ask("/v2/models/stats")[1]["model_stats"]
+    return sum(model["inference_stats"]["success"]["count"] for model in models)
+
+
 @pytest.fixture(scope="module")
-def url(models, tmp_path_factory) -> Iterator[str]:
+def server(models, tmp_path_factory) -> Iterator[Serving]:
     with serving(tmp_path_factory.mktemp("locust"), "--default-model", "iris", models=models.path) as server:
-        yield server.url
+        yield server
+
+
+@pytest.fixture
+def url(server) -> str:
+    return server.url
 
 
 @pytest.fixture
@@ -133,19 +153,20 @@ def test_each_class_of_users(url, tmp_path, user):
     names = {"Array": "array", "Record": "record"}
     (entry,) = measured(tmp_path, url, "--model", "people", "-t", "1", user)
     assert entry["name"] == names.get(user, f"batch of {user.removeprefix('Batch')}")
-    assert entry["requests"] > 10
-    assert entry["failures"] == 0
-    assert entry["p50_us"] > 0
+    assert entry["requests"] > entry["failures"]
+    assert entry["max_us"] > 0
+    assert entry["max_us"] % 1000 != 0
     assert entry["late_p50_us"] is None
     assert entry["rate"] is None
-    if user == "Array":
-        assert entry["p50_us"] % 1000 != 0
 
 
-def test_a_mix_is_the_default(url, tmp_path):
+def test_a_mix_is_the_default(server, tmp_path):
     """Without a class, single rows by position and by name come with a few batches."""
-    entries = measured(tmp_path, url, "--model", "iris", "-t", "2")
-    count = {entry["name"]: entry["requests"] for entry in entries}
+    words = ["--model", "iris", "--latencies", "latencies.json"]
+    with under_way(server, tmp_path, *words, answers=300) as process:
+        process.send_signal(signal.SIGINT)
+        process.wait(PATIENCE)
+    count = {entry["name"]: entry["requests"] for entry in latencies(tmp_path)}
     assert count.keys() >= {"array", "record", "batch of 10"}
     assert count["array"] > count["record"] > count["batch of 10"]
 
@@ -155,25 +176,26 @@ def test_rate_of_an_open_loop(url, tmp_path):
     words = ["--model", "iris", "--arrival", "poisson", "--rate", "100", "-t", "3", "Array"]
     (entry,) = measured(tmp_path, url, *words)
     assert entry["rate"] == 100
-    assert 150 < entry["requests"] < 450
+    assert entry["requests"] == pytest.approx(100 * entry["seconds"], rel=0.25)
     assert entry["late_p50_us"] is not None
-    assert entry["p999_us"] is None
+    assert (entry["p999_us"] is None) == (entry["requests"] < 1000)
     assert 0 <= entry["generator_busy"] < 1.5
 
 
 def test_a_stall_is_the_latency_of_all_that_had_to_wait(sample, tmp_path):
     """In an open loop, latency counts from when a request was due; a closed loop has one slow request."""
-    words = ["--sample", sample, "-u", "1", "-t", "2", "Array"]
+    words = ["--sample", sample, "-u", "1", "-t", "3", "Array"]
     with answering(tmp_path, STALLING) as address:
         (closed,) = measured(tmp_path, address, *words)
     with answering(tmp_path, STALLING) as address:
         (opened,) = measured(tmp_path, address, "--arrival", "constant", "--rate", "50", *words)
-    assert closed["max_us"] >= 400_000 > 200_000 > closed["p90_us"]
-    assert opened["max_us"] >= 400_000
-    # 20 requests, a fifth of all, were due during the stall, and half of them waited 200 ms.
-    assert opened["p90_us"] >= 150_000
+    assert closed["max_us"] >= 1_000_000
+    assert opened["max_us"] >= 1_000_000
+    # 50 requests, a third of all, were due during the stall, and a third of them waited for 0.7 s.
+    assert opened["p90_us"] >= 400_000
+    assert closed["p90_us"] < opened["p90_us"]
     # The generator sent each when its one connection was free.
-    assert opened["late_p99_us"] is None or opened["late_p99_us"] < 150_000
+    assert opened["late_p99_us"] is None or opened["late_p99_us"] < opened["p90_us"]
 
 
 def lost(folder: Path, address: str, *words: str, files: str = str(FILE)) -> list[dict[str, Any]]:
@@ -190,24 +212,25 @@ def test_a_hanging_server_loses_no_request(sample, tmp_path):
     with answering(tmp_path, HANGING) as address:
         (entry,) = lost(tmp_path, address, *words, "--processes", "2")
     assert entry["requests"] - entry["failures"] == 4
-    # Fewer where the processes are slow to start.
-    assert 0.7 < entry["requests"] / (50 * entry["seconds"]) < 1.05
+    # More than the two that were sent, and none twice; fewer where the processes start slowly.
+    assert 2 < entry["failures"] < 2 * 50 * entry["seconds"]
+    # A request that was sent has two seconds at the end; one that was not is up to as old as the run.
     assert entry["max_us"] > 1_800_000
-    assert entry["p50_us"] > 500_000
-    assert entry["achieved"] < 5
+    assert entry["max_us"] > entry["p50_us"] > 1e6 / 50
+    assert entry["achieved"] == pytest.approx(4 / entry["seconds"], abs=0.1)
     assert entry["failure"].strip("'") in (UNSENT, UNANSWERED)
 
 
 def test_a_closed_loop_counts_what_hangs(sample, tmp_path):
     """Without a rate, each user has one request without an answer."""
     with answering(tmp_path, HANGING) as address:
-        (entry,) = lost(tmp_path, address, "--sample", sample, "-u", "2", "-r", "2", "-t", "1", "Array")
+        (entry,) = lost(tmp_path, address, "--sample", sample, "-u", "2", "-r", "2", "-t", "3", "Array")
     assert (entry["requests"], entry["failures"], entry["failure"]) == (6, 2, UNANSWERED)
 
 
 def test_a_rung_on_a_hanging_server_is_all_failures(sample, tmp_path):
     """A rung during which no connection is free is measured too."""
-    words = ["--sample", sample, "--arrival", "constant", "--rungs", "40,60", "--rung-time", "1", "-u", "1"]
+    words = ["--sample", sample, "--arrival", "constant", "--rungs", "40,60", "--rung-time", "2", "-u", "1"]
     with answering(tmp_path, HANGING) as address:
         low, high = lost(tmp_path, address, *words, "Array", files=f"{FILE},{LADDER}")
     assert low["requests"] - low["failures"] == 4
@@ -218,7 +241,7 @@ def test_a_rung_on_a_hanging_server_is_all_failures(sample, tmp_path):
 
 def test_answers_after_the_end_count_once(sample, tmp_path):
     """A request in flight at the end of the run has time for its answer."""
-    with answering(tmp_path, "turn = lambda number: time.sleep(1.5)") as address:
+    with answering(tmp_path, "turn = lambda number: time.sleep(1.2)") as address:
         (entry,) = measured(tmp_path, address, "--sample", sample, "-u", "1", "-t", "1", "Array")
     assert (entry["requests"], entry["failures"]) == (1, 0)
 
@@ -228,7 +251,7 @@ def test_rows_of_a_request(url, tmp_path, rows):
     """Array users send the given number of rows and get right answers."""
     (entry,) = measured(tmp_path, url, "--model", "people", "--rows", str(rows), "-t", "1", "Array")
     assert entry["name"] == (f"batch of {rows}" if rows > 1 else "array")
-    assert entry["requests"] > entry["failures"] == 0
+    assert entry["requests"] > entry["failures"]
 
 
 def test_rows_of_a_sample(sample, tmp_path):
@@ -247,7 +270,7 @@ def test_rows_of_a_sample(sample, tmp_path):
     [
         ('{"prediction": [1], "probabilities": [[0.75, 0.25]]}', "the label is not the most probable class"),
         ('{"prediction": [0], "probabilities": [[0.7, 0.3]]}', "a probability is not scikit-learn's"),
-        ('{"prediction": [0], "probabilities": [[0.75, 0.3]]}', "do not sum to 1"),
+        ('{"prediction": [0], "probabilities": [[0.75, 0.3]]}', "no shares of 1"),
         ('{"prediction": [0, 0], "probabilities": [[0.75, 0.25]]}', "2 predictions for 1 rows"),
         ("oops", "the answer is not JSON"),
     ],
@@ -281,8 +304,8 @@ def test_rungs_have_rows_of_their_own(url, tmp_path):
     low, high = measured(tmp_path, url, *words, files=f"{FILE},{LADDER}")
     assert (low["name"], high["name"]) == ("array @ 50/s", "array @ 200/s")
     assert (low["rate"], high["rate"]) == (50, 200)
-    assert low["requests"] < 150 < high["requests"]
-    assert 1.5 < low["seconds"] < 4
+    assert low["requests"] == pytest.approx(50 * low["seconds"], rel=0.1)
+    assert high["requests"] == pytest.approx(200 * high["seconds"], rel=0.1)
 
 
 def test_rungs_of_a_closed_loop_are_users(url, tmp_path):
@@ -296,24 +319,47 @@ def test_several_processes(url, tmp_path):
     """Workers share the rate, and their statistics add up below a millisecond."""
     words = ["--model", "iris", "--arrival", "constant", "--rate", "100", "-t", "4", "--processes", "2"]
     (entry,) = measured(tmp_path, url, *words, "Array")
-    assert 100 < entry["requests"] <= 410
+    # Fewer where the processes are slow to start.
+    assert 2 < entry["requests"] < 1.5 * 100 * entry["seconds"]
     assert entry["p50_us"] > 0
     assert entry["late_p50_us"] is not None
     assert entry["generator_busy"] is None
 
 
-def test_interrupted_runs_keep_what_was_measured(url, tmp_path):
+def test_interrupted_runs_keep_what_was_measured(server, tmp_path):
     """Ctrl-C ends a run without a time limit in order."""
-    line = command(url, "--model", "iris", "--latencies", "latencies.json", "Array")
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(line, cwd=tmp_path, stdout=log, stderr=log)
-        eventually(lambda: b"All users spawned" in (tmp_path / "log").read_bytes())
-        time.sleep(1)
+    words = ["--model", "iris", "--latencies", "latencies.json", "Array"]
+    with under_way(server, tmp_path, *words, answers=20) as process:
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE) == 0
     (entry,) = latencies(tmp_path)
     assert entry["requests"] > 10
     assert "p99.9" in (tmp_path / "log").read_text()
+
+
+def test_interrupted_while_it_starts(tmp_path):
+    """Ctrl-C before there is anything to end in order ends it, and is its status."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(PATIENCE)
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with (tmp_path / "log").open("wb") as log, started(line(address), stdout=log, stderr=log) as process:
+            # It asks what models there are, and is not answered.
+            connection, _ = silent.accept()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE) == 130
+            connection.close()
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def test_workers_end_with_their_master(server, tmp_path):
+    """A killed run leaves none of its processes."""
+    words = ["--model", "iris", "--processes", "2", "Array"]
+    with under_way(server, tmp_path, *words, answers=20) as process:
+        listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+        workers = [int(pid) for pid in listed.split()]
+        assert len(workers) == 2
+        process.kill()
+        eventually(lambda: not any(map(command, workers)))
 
 
 @pytest.mark.parametrize(
@@ -370,7 +416,7 @@ def test_features_of_a_server_are_kept_in_a_file(models, tmp_path, url):
         (tmp_path / "features.json").write_text(json.dumps(server.ask("/models")[1]))
     words = ["--features", "features.json", "--model", "people", "-t", "1", "Record"]
     (entry,) = measured(tmp_path, url, *words)
-    assert entry["requests"] > 10
+    assert entry["requests"] > entry["failures"]
 
 
 def test_rows_respect_the_features(models, tmp_path):

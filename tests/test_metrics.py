@@ -100,7 +100,7 @@ def test_buckets(home):
     server = Server(home.parent, memory)
     tally = Tally(memory.claim(), "iris", 1, "/predict", (0, 1, 2), ("setosa", "versicolor", "virginica"))
     for bound in BUCKETS:
-        tally.failed(500, perf_counter() - 0.9 * bound)
+        tally.failed(500, perf_counter() - 0.6 * bound)
     tally.failed(500, perf_counter() - 100.0)
     found = [value for _, value in server.figures("request_duration_seconds_bucket")]
     assert found == sorted(found)

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 
 import jsonschema_rs
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 import pytest
 import schemathesis
 from browser import CHROMIUM, browsing
-from conftest import BIN, FLOWERS, SPECIES, environment, people, serving, shelve
+from conftest import BIN, FLOWERS, SPECIES, environment, people, run, serving, shelve
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
@@ -219,9 +218,7 @@ def test_the_server_does_as_it_says(split, tmp_path):
         # What remains are the paths that both share, and predictions with one label.
         limits += ["--exclude-path-regex", r"/new|/versions/[0-9]|/old(/[mrcs]\w+)?$"]
         environ = environment(PYTHONWARNINGS="default")
-        found = subprocess.run(
-            [*command, *limits], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
-        )
+        found = run([*command, *limits], cwd=tmp_path, env=environ)
     assert found.returncode == 0, found.stdout
 
 

@@ -4,13 +4,24 @@ import importlib.util
 import json
 import re
 import shutil
-import subprocess
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import BIN, FLOWERS, ROOT, copied, end, environment, eventually, free_port, serving
+from conftest import (
+    BIN,
+    FLOWERS,
+    ROOT,
+    alike,
+    copied,
+    environment,
+    eventually,
+    free_port,
+    run,
+    serving,
+    started,
+)
 
 from unpickled.server import Config, config
 from unpickled.server.commands.serve import serve
@@ -32,47 +43,35 @@ def blocks(language: str) -> list[str]:
 def test_two_commands(checkout):
     """make serve and curl print what the README shows, from a tree without a model."""
     port, log = str(free_port()), checkout / "log"
-    with log.open("w") as output:
-        serving = subprocess.Popen(
-            ["make", "serve", f"BIN={BIN}"],
-            cwd=checkout,
-            env=environment(UNPICKLED_PORT=port),
-            stdout=output,
-            start_new_session=True,
-        )
-    try:
+    line, environ = ["make", "serve", f"BIN={BIN}"], environment(UNPICKLED_PORT=port)
+    with log.open("w") as output, started(line, cwd=checkout, env=environ, stdout=output):
         eventually(lambda: "Try it" in log.read_text())
-        curl = blocks("sh")[1].replace("8000", port)
-        answer = subprocess.run(curl, shell=True, capture_output=True, text=True, check=True).stdout
-    finally:
-        end(serving)
-    assert json.loads(answer) == json.loads(blocks("json")[0])
+        answer = run(blocks("sh")[1].replace("8000", port), shell=True).stdout
+    told, shown = (json.loads(text) for text in (answer, blocks("json")[0]))
+    assert alike(json.dumps(told), json.dumps(shown))
     shown = [line for line in blocks("text")[0].splitlines() if "CPU" not in line or "providers" in line]
     assert [line for line in shown if line not in log.read_text()] == []
 
 
 def test_models_commands(checkout):
     """They print what the README shows, each line of its table is a command, and its file is no mistake."""
-    subprocess.run(
-        [BIN / "python", "-m", "export", "train", "iris"], cwd=checkout, check=True, capture_output=True
-    )
+    assert run([BIN / "python", "-m", "export", "train", "iris"], cwd=checkout).returncode == 0
     lines = next(block for block in blocks("sh") if "promote" in block)
-    done = subprocess.run(lines, shell=True, cwd=checkout, env=environment(), capture_output=True, text=True)
+    done = run(lines, shell=True, cwd=checkout, env=environment())
     shown = next(block for block in blocks("text") if "parity" in block)
-    assert undated(done.stdout) == undated(shown)
-    helped = subprocess.run(
-        [BIN / "python", "-m", "server", "models", "--help"], cwd=checkout, capture_output=True
-    )
-    assert all(word in helped.stdout.decode() for word in ("list", *COMMANDS))
+    assert alike(undated(done.stdout), undated(shown)), done.stdout + done.stderr
+    helped = run([BIN / "python", "-m", "server", "models", "--help"], cwd=checkout)
+    assert all(word in helped.stdout for word in ("list", *COMMANDS))
     assert serving_file.parse(blocks("toml")[0]).shares() == {3: 0.9, 4: 0.1}
 
 
+LATE = ("not sent before the end", "no answer before the end")
 COMMANDS = re.findall(r"^\| (?:`list`, )?`(\w+) iris", README, re.M)
 
 
 def undated(text: str) -> str:
-    """Without what depends on the day and on the processor."""
-    return re.sub(r"\d{4}-\d\d-\d\d|\S+e-\d+|\S+ kB", "", text)
+    """Without what depends on the day, and on how many digits the processor's numbers have."""
+    return re.sub(r"\d{4}-\d\d-\d\d|\S+ kB", "", text)
 
 
 def test_metrics_table(client):
@@ -92,7 +91,7 @@ def test_from_a_table_to_a_model(checkout):
     table["churned"] = np.where(table["age"] + rng.normal(0, 5, 300) > 40, "yes", "no")
     table.to_csv(checkout / "customers.csv", index=False)
     train = next(block for block in blocks("sh") if "customers.csv" in block)
-    done = subprocess.run(train, shell=True, cwd=checkout, env=environment(), capture_output=True, text=True)
+    done = run(train, shell=True, cwd=checkout, env=environment())
     assert done.returncode == 0, done.stderr
     assert (checkout / "models" / "customers" / "1" / "model.onnx").is_file()
 
@@ -105,11 +104,9 @@ def test_joblib_line(checkout):
         "X, y = load_iris(return_X_y=True, as_frame=True); X.to_csv('rows.csv', index=False);"
         "joblib.dump(LogisticRegression(max_iter=1000).fit(X, y), 'fitted.joblib')"
     )
-    subprocess.run([sys.executable, "-c", script], cwd=checkout, check=True)
+    assert run([sys.executable, "-c", script], cwd=checkout).returncode == 0
     convert = next(block for block in blocks("sh") if "fitted.joblib" in block)
-    done = subprocess.run(
-        convert, shell=True, cwd=checkout, env=environment(), capture_output=True, text=True
-    )
+    done = run(convert, shell=True, cwd=checkout, env=environment())
     assert done.returncode == 0, done.stderr
     assert (checkout / "models" / "churn" / "1" / "model.onnx").is_file()
 
@@ -130,7 +127,7 @@ def test_curl_lines(iris, line):
     """Each is answered with what the pipeline says of that flower: the first class."""
     server, folder = iris
     line = line.replace("curl ", "curl --silent --fail-with-body ").replace(":8000", f":{server.port}")
-    done = subprocess.run(line, shell=True, cwd=folder, capture_output=True, text=True, timeout=60)
+    done = run(line, shell=True, cwd=folder)
     assert done.returncode == 0, done.stdout
     assert re.search(r"setosa|0\.982|\[0\]", done.stdout)
 
@@ -139,7 +136,7 @@ def test_curl_lines(iris, line):
 def test_python_clients(iris, block):
     """requests and tritonclient run as shown."""
     code = block.replace(":8000", f":{iris[0].port}")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = run([sys.executable, "-c", code])
     assert re.search(r"setosa|\[0\] \[\[9\.8", done.stdout), done.stderr
 
 
@@ -150,9 +147,13 @@ def test_locust_lines(line, models, tmp_path):
     with serving(tmp_path, "--default-model", "iris", models=models.path) as server:
         here = line.replace(":8000", f":{server.port}").replace("10s", "1s").replace("time 5", "time 1")
         here = here.replace("locust -f", f"{sys.executable} -m locust -f") + " --model iris"
-        done = subprocess.run(here, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert " p99.9" in done.stderr + done.stdout
+        done = run(here, shell=True, cwd=ROOT)
+    said = done.stdout + done.stderr
+    assert " p99.9" in said
+    # A machine that is busy has not sent or answered all of it in time: no other failure passes.
+    failures = re.findall(r"^\d+ +POST .*?: (.*)", said, re.M)
+    assert {failure.split(":")[0].strip() for failure in failures} <= {*LATE}, said
+    assert done.returncode == bool(failures), said
 
 
 def test_locust_options():

@@ -3,7 +3,6 @@
 import gc
 import logging
 import math
-import subprocess
 import sys
 import threading
 import weakref
@@ -14,7 +13,7 @@ from pathlib import Path
 import handmade
 import numpy as np
 import pytest
-from conftest import FLOWER, PATIENCE, PERSON, ROOT, eventually
+from conftest import FLOWER, PERSON, ROOT, eventually, run
 from msgspec.structs import replace
 from onnx import helper
 
@@ -305,5 +304,5 @@ def test_it_lets_go_of_primaries(models, forest, block):
 def test_the_interpreter_ends(models):
     """A process that ends while its shadow is busy ends well, and soon."""
     line = [sys.executable, "-c", BUSY, models.path / "iris" / "1" / "model.onnx"]
-    ended = subprocess.run(line, cwd=ROOT, capture_output=True, timeout=PATIENCE)
-    assert (ended.returncode, ended.stderr) == (0, b"")
+    ended = run(line, cwd=ROOT)
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -36,7 +36,8 @@ class Campaign:
 
     def measure(self) -> None:
         """Measure the whole plan; a server that fails is recorded in the run and left out from then on."""
-        if pids := process.leftovers():
+        # A run without cores of its own is disturbed in any case.
+        if self._plan.server_core is not None and (pids := process.leftovers()):
             processes = ", ".join(map(str, pids))
             raise BenchmarkError(f"servers of another run exist (processes {processes}): wait, or end them")
         self._run.save(self._results)

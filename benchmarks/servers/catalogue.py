@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from benchmarks.results import FLOOR, TUTORIAL, UNPICKLED, Group
+from benchmarks.servers.warden import ENDS_WITH
 
 HERE = Path(__file__).parent
 BASELINES, PEERS = HERE / "baselines", HERE / "peers"
@@ -68,7 +69,7 @@ class Entry:
 
 
 # Variables of the caller; any other could change the settings of one server alone.
-INHERITED = ("LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
+INHERITED = ("LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", ENDS_WITH)
 # No server sends telemetry while it is measured.
 QUIET = {
     "DO_NOT_TRACK": "true",

@@ -157,7 +157,7 @@ def outdated(found: Mapping[Key, Sequence[float]], now: float) -> set[tuple[str,
     used: dict[tuple[str, ...], float] = {}
     for key, (last, *_) in found.items():
         if key[0] == "used" and ("loaded", *key[1:3]) not in found:
-            used[key[1:3]] = max(last, used.get(key[1:3], 0.0))
+            used[key[1:3]] = max(last, used.get(key[1:3], last))
     return {version for version, last in used.items() if now - last > _TOLD}
 
 

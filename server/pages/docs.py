@@ -21,12 +21,12 @@ def pages() -> list[Page]:
 
     def part(environ: Environ, file: str) -> Answer:
         if file not in parts:
-            raise UnknownPath(f"there is no file {file[:60]!r} here: GET /docs")
+            raise UnknownPath(f"there is no file {file[:60]!r} under /docs: GET / lists every route")
         return parts[file](environ)
 
     return [
         Page("GET", "/docs", "The OpenAPI document as a page for people", page, text=("text/html",)),
-        Page("GET", "/docs/<file>", "A file of that page", part),
+        Page("GET", "/docs/<file>", "A file of the page at /docs", part),
     ]
 
 

@@ -37,7 +37,7 @@ def pages(
 
     def asset(environ: Environ, file: str) -> Answer:
         if file not in assets:
-            raise UnknownPath(f"the page has no file {file[:60]!r}: GET / lists what there is")
+            raise UnknownPath(f"the page has no file {file[:60]!r}: GET / lists every route")
         return assets[file](environ)
 
     def summaries() -> dict[str, str]:

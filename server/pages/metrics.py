@@ -1,4 +1,4 @@
-"""What Prometheus scrapes."""
+"""The page that Prometheus scrapes."""
 
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.message.answer import Answer, Environ
@@ -10,7 +10,7 @@ from unpickled.server.serve.endpoint import in_flight
 
 
 def pages(repository: Repository, memory: Memory, block: Block) -> list[Page]:
-    """GET /metrics, for all processes that count in ``memory``."""
+    """GET /metrics: the counts of all processes that share ``memory``."""
 
     def metrics(environ: Environ) -> Answer:
         tally.set_in_flight(block, in_flight())

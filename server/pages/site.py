@@ -8,6 +8,7 @@ from unpickled.server.pages import (
     docs,
     health,
     home,
+    index,
     inference,
     metrics,
     ping,
@@ -35,6 +36,7 @@ def pages(repository: Repository, memory: Memory, block: Block) -> list[Page]:
         *ping.pages(repository),
         *tfserving.pages(repository),
         *inference.pages(repository),
+        *index.pages(repository),
         *statistics.pages(repository, memory),
     ]
     return site

@@ -1,9 +1,10 @@
-"""What TensorFlow Serving's REST API, which KServe calls its V1 protocol, lets clients read.
+"""Status and metadata in TensorFlow Serving's REST API, which KServe calls its V1 protocol.
 
 https://www.tensorflow.org/tfx/serving/api_rest and
 https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protocol.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -16,6 +17,7 @@ from unpickled.server.message.page import Page
 from unpickled.server.pages.annotations import Yes
 from unpickled.server.pages.catalog import Names
 
+_PROTOCOL = "(TensorFlow Serving, KServe V1)"
 _SIGNATURE = "serving_default"
 
 
@@ -65,7 +67,7 @@ class TensorInfo(Struct, frozen=True, kw_only=True):
 
 
 class SignatureDef(Struct, frozen=True, kw_only=True):
-    """What ``:predict`` takes and answers; each feature is an input of shape (rows,)."""
+    """Inputs and outputs of ``:predict``; each feature is an input of shape (rows,)."""
 
     inputs: dict[str, TensorInfo]
     outputs: dict[str, TensorInfo]
@@ -79,7 +81,7 @@ class SignatureMap(Struct, frozen=True, kw_only=True):
 
 
 class SignatureMetadata(Struct, frozen=True, kw_only=True):
-    """The metadata of a model, of which its signatures are the only part."""
+    """The only kind of metadata here: signatures."""
 
     signature_def: SignatureMap
 
@@ -100,7 +102,7 @@ class Signature(Struct, frozen=True, kw_only=True):
 
 
 def pages(repository: Repository) -> list[Page]:
-    """GET /v1/models, and status and metadata of a model, a version of it, what a label stands for."""
+    """GET /v1/models, and status and metadata of a model, of a version, of a label."""
 
     def index(_: Environ) -> Answer:
         return document(Names(models=repository.served))
@@ -114,15 +116,27 @@ def pages(repository: Repository) -> list[Page]:
     def metadata(_: Environ, name: str, version: str | None = None, label: str | None = None) -> Answer:
         return document(_metadata(repository.find(name, version, label)))
 
+    index_page = Page("GET", "/v1/models", f"Names of the models that are served {_PROTOCOL}", index, Names)
+    return [index_page, *_of_each(status, metadata)]
+
+
+def _of_each(status: Callable[..., Answer], metadata: Callable[..., Answer]) -> list[Page]:
+    """Both pages of a model, of a version, of a label."""
     model = "/v1/models/<name>"
-    rules = (model, f"{model}/versions/<version>", f"{model}/labels/<label>")
+    subjects = {
+        model: "a model",
+        f"{model}/versions/<version>": "a version",
+        f"{model}/labels/<label>": "the version that a label stands for",
+    }
     return [
-        Page("GET", "/v1/models", "Names of the models that are served (KServe V1)", index, Names),
-        *(Page("GET", rule, "Status (TensorFlow Serving, KServe V1)", status, Status) for rule in rules),
-        *(
-            Page("GET", f"{rule}/metadata", "Metadata (TensorFlow Serving)", metadata, Signature)
-            for rule in rules
-        ),
+        page
+        for rule, subject in subjects.items()
+        for page in (
+            Page("GET", rule, f"Status of {subject} (TensorFlow Serving, KServe V1)", status, Status),
+            Page(
+                "GET", f"{rule}/metadata", f"Metadata of {subject} (TensorFlow Serving)", metadata, Signature
+            ),
+        )
     ]
 
 

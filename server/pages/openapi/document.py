@@ -12,6 +12,7 @@ from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.message.answer import Answer, Environ, document
 from unpickled.server.message.page import Page
+from unpickled.server.model.signature import Signature
 from unpickled.server.pages.openapi import documents, operations
 from unpickled.server.pages.openapi.bodies import PROTOCOLS, Bodies, Content
 from unpickled.server.pages.openapi.operations import Operation
@@ -87,7 +88,9 @@ class _Model:
         self._default = default
         self._config = config
         self._schemas = {
-            number: Schemas(f"{served.name}.{number}", served.model.manifest, config.max_rows)
+            number: Schemas(
+                f"{served.name}.{number}", served.model.manifest, served.model.signature, config.max_rows
+            )
             for number, served in deployment.versions.items()
         }
         self._bodies = {
@@ -133,7 +136,7 @@ class _Model:
         found = shared(manifests)
         if all(_rules(manifest) == _rules(found) for manifest in manifests):
             return None
-        return Schemas(f"{self._deployment.name}.all", found, max_rows)
+        return Schemas(f"{self._deployment.name}.all", found, Signature(found), max_rows)
 
     def _targets(self, route: Route) -> Iterator[tuple[str, list[int]]]:
         """Each path of a route, and the versions that may answer it, the likeliest first."""

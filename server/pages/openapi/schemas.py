@@ -83,9 +83,9 @@ class Schemas:
     model says of it.
     """
 
-    def __init__(self, prefix: str, manifest: Manifest, max_rows: int) -> None:
+    def __init__(self, prefix: str, manifest: Manifest, signature: Signature, max_rows: int) -> None:
         self.manifest = manifest
-        self.signature = Signature(manifest)
+        self.signature = signature
         self.max_rows = max_rows
         self.named: dict[str, Schema] = {}
         self._prefix = prefix
