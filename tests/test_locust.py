@@ -270,7 +270,7 @@ def test_rows_of_a_sample(sample, tmp_path):
     [
         ('{"prediction": [1], "probabilities": [[0.75, 0.25]]}', "the label is not the most probable class"),
         ('{"prediction": [0], "probabilities": [[0.7, 0.3]]}', "a probability is not scikit-learn's"),
-        ('{"prediction": [0], "probabilities": [[0.75, 0.3]]}', "no shares of 1"),
+        ('{"prediction": [0], "probabilities": [[0.75, 0.3]]}', "do not sum to 1"),
         ('{"prediction": [0, 0], "probabilities": [[0.75, 0.25]]}', "2 predictions for 1 rows"),
         ("oops", "the answer is not JSON"),
     ],
