@@ -20,15 +20,27 @@ from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA, IncrementalPCA, TruncatedSVD
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.exceptions import NotFittedError
-from sklearn.frozen import FrozenEstimator
 from sklearn.naive_bayes import BernoulliNB, ComplementNB, MultinomialNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, QuantileTransformer
 from sklearn.utils.validation import check_is_fitted
 
+from unpickled.export import inside
 from unpickled.export.data.table import Rows, Table
-from unpickled.export.graph import ML, OPSETS, Answer, Column, Columns, Dtype, Graph, NoRecipe, Tensor
+from unpickled.export.graph import (
+    ML,
+    OPSETS,
+    Answer,
+    Column,
+    Columns,
+    Dtype,
+    Graph,
+    NoRecipe,
+    OptionalColumns,
+    Tensor,
+    present,
+)
 from unpickled.export.recipes import classifiers, ensembles, transformers
 from unpickled.server.artifact.manifest import Feature, Input, Outputs
 from unpickled.server.errors import ConversionError, reason
@@ -117,7 +129,7 @@ def _called(step: Any) -> str:
     return type(step).__name__
 
 
-def _declare(graph: Graph, table: Table) -> tuple[tuple[Input, ...], tuple[Column | None, ...]]:
+def _declare(graph: Graph, table: Table) -> tuple[tuple[Input, ...], OptionalColumns]:
     """One tensor for all numbers and one for all categories; None for columns nobody looks at."""
     columns: list[Column | None] = [None] * table.width
     inputs = []
@@ -155,9 +167,9 @@ class _Writer:
         # Why the columns here may differ in their last digits from scikit-learn's; trees must not see them.
         self._rounded = ""
 
-    def classify(self, step: Any, columns: tuple[Column | None, ...], exact: bool = False) -> Answer:
+    def classify(self, step: Any, columns: OptionalColumns, exact: bool = False) -> Answer:
         """Write a classifier or a pipeline that ends in one; ``exact`` if others compute with its scores."""
-        step = _unwrapped(step)
+        step = inside.unwrapped(step)
         if isinstance(step, Pipeline):
             before = self._rounded
             for name, inner in step.steps[:-1]:
@@ -168,12 +180,13 @@ class _Writer:
             self._rounded = before
             return answer
         with self._at("", step):
-            return self._leaf(step, _all(columns), exact)
+            kind = type(step)
+            if kind in ensembles.RECIPES:
+                return ensembles.RECIPES[kind](self.graph, step, columns, partial(self.classify, exact=True))
+            return self._leaf(step, present(columns), exact)
 
     def _leaf(self, step: Any, columns: Columns, exact: bool) -> Answer:
         kind = type(step)
-        if kind in ensembles.RECIPES:
-            return ensembles.RECIPES[kind](self.graph, step, columns, partial(self.classify, exact=True))
         if kind in classifiers.TREE_RECIPES:
             if self._rounded:
                 raise ConversionError(self._rounded)
@@ -187,12 +200,13 @@ class _Writer:
         flat = self.graph.add("Reshape", label.name, self.graph.constant(np.array([-1], np.int64)))
         return Answer(len(step.classes_), label=flat, probabilities=scores.name, dtype=dtype)
 
-    def transform(self, step: Any, columns: tuple[Column | None, ...]) -> Columns:
+    def transform(self, step: Any, columns: OptionalColumns) -> Columns:
         """Write a transformer; returns the columns that leave it."""
+        step = inside.unwrapped(step)
         if isinstance(step, Pipeline):
             for name, inner in step.steps:
                 columns = self._step(name, inner, columns)
-            return _all(columns)
+            return present(columns)
         if isinstance(step, ColumnTransformer):
             return self._column_transformer(step, columns)
         if isinstance(step, FeatureUnion):
@@ -203,26 +217,26 @@ class _Writer:
                 "and trees notice the last digit; leave it out, or use a classifier without trees"
             )
         if type(step) in transformers.RECIPES:
-            return transformers.RECIPES[type(step)](self.graph, step, _all(columns))
+            return transformers.RECIPES[type(step)](self.graph, step, present(columns))
         if type(step) not in _FOREIGN_TRANSFORMERS:
             raise ConversionError(
                 _REFUSED.get(_called(step), "no graph of it is known to compute as it does")
             )
-        return self._skl2onnx(step, _all(columns))[0].columns()
+        return self._skl2onnx(step, present(columns))[0].columns()
 
-    def _step(self, name: str, step: Any, columns: tuple[Column | None, ...]) -> tuple[Column | None, ...]:
+    def _step(self, name: str, step: Any, columns: OptionalColumns) -> OptionalColumns:
         if step is None or (isinstance(step, str) and step == "passthrough"):
             return columns
         with self._at(name, step):
             return self.transform(step, columns)
 
-    def _column_transformer(self, step: ColumnTransformer, columns: tuple[Column | None, ...]) -> Columns:
+    def _column_transformer(self, step: ColumnTransformer, columns: OptionalColumns) -> Columns:
         out: Columns = ()
         for name, inner, _ in step.transformers_:
             places = step._transformer_to_input_indices[name]
             if len(places) == 0 or (isinstance(inner, str) and inner == "drop"):
                 continue
-            out += _all(self._step(name, inner, tuple(columns[int(i)] for i in places)))
+            out += present(self._step(name, inner, tuple(columns[int(i)] for i in places)))
             if self._narrow and not isinstance(inner, (str, OneHotEncoder, OrdinalEncoder)):
                 # Each part computes in the precision of its own columns; a graph's numbers have one.
                 self._rounded = (
@@ -231,13 +245,13 @@ class _Writer:
                 )
         return out
 
-    def _feature_union(self, step: FeatureUnion, columns: tuple[Column | None, ...]) -> Columns:
+    def _feature_union(self, step: FeatureUnion, columns: OptionalColumns) -> Columns:
         out: Columns = ()
         weights = step.transformer_weights or {}
         for name, inner in step.transformer_list:
             if isinstance(inner, str) and inner == "drop":
                 continue
-            part = _all(self._step(name, inner, columns))
+            part = present(self._step(name, inner, columns))
             if name in weights:
                 weight = self.graph.constant(np.array(float(weights[name])))
                 product = self.graph.add("Mul", self.graph.matrix(part), weight)
@@ -281,23 +295,6 @@ class _Located(ConversionError):
 
 
 _ADVICE = "Replace it by an estimator the README lists, or do its work before the pipeline."
-
-
-def _unwrapped(step: Any) -> Any:
-    """A search's best estimator, a frozen one's inside."""
-    while True:
-        if hasattr(step, "best_estimator_"):
-            step = step.best_estimator_
-        elif isinstance(step, FrozenEstimator):
-            step = step.estimator
-        else:
-            return step
-
-
-def _all(columns: tuple[Column | None, ...]) -> Columns:
-    present = tuple(column for column in columns if column is not None)
-    assert len(present) == len(columns)
-    return present
 
 
 def _written_by_skl2onnx(step: Any, dtype: Dtype, width: int) -> onnx.ModelProto:

@@ -56,6 +56,15 @@ class Column:
 
 
 Columns = tuple[Column, ...]
+# Those of a table: None for a column that nothing reads, which the graph is therefore not fed.
+OptionalColumns = tuple[Column | None, ...]
+
+
+def present(columns: OptionalColumns) -> Columns:
+    """These columns, all of which the graph is fed."""
+    fed = tuple(column for column in columns if column is not None)
+    assert len(fed) == len(columns)
+    return fed
 
 
 class NoRecipe(Exception):

@@ -7,7 +7,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,12 +20,11 @@ import onnx
 import pandas as pd
 from google.protobuf.message import EncodeError
 from msgspec.structs import replace
-from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import FeatureUnion, Pipeline
 
 from unpickled.export.convert import Conversion, convert
 from unpickled.export.gate import golden as golden_rows
 from unpickled.export.gate.parity import check
+from unpickled.export.inside import everything
 from unpickled.export.train import measure, require, steps, titles, versions
 from unpickled.server.artifact.manifest import FILE, MANIFEST_KEY, NAME, SCHEMA, Manifest, Parity, Training
 from unpickled.server.errors import ArtifactError, ConversionError, DataError, ExportError, reason
@@ -97,7 +96,7 @@ def export_pipeline(
         metrics = None if y is None else measure(pipeline, conversion.table.own(X), np.ravel(y), names)
         training = Training(pipeline=steps(pipeline), metrics=metrics, versions=versions())
     require(training.metrics, min_accuracy)
-    training = replace(training, holds_rows=training.holds_rows or _keeps_rows([pipeline], set()))
+    training = replace(training, holds_rows=training.holds_rows or _keeps_rows(pipeline))
     if training.holds_rows:
         progress(KEEPS_ROWS)
     progress("checking parity")
@@ -148,32 +147,14 @@ def _check_holes(pipeline: Any, conversion: Conversion, rows: Any, frame: pd.Dat
         ) from error
 
 
-def _keeps_rows(parts: Iterable[Any], seen: set[int]) -> bool:
-    """Whether one of these, or an estimator fitted inside of it, keeps rows of its training table."""
-    return any(_keeps_them(part, seen) for part in parts)
+def _keeps_rows(pipeline: Any) -> bool:
+    """Whether an estimator inside keeps rows of its training table."""
+    return any(_keeps_them(part) for part in everything(pipeline))
 
 
-def _keeps_them(part: Any, seen: set[int]) -> bool:
-    if isinstance(part, (list, tuple)):
-        return _keeps_rows(part, seen)
-    if isinstance(part, dict):
-        return _keeps_rows(part.values(), seen)
-    estimates = hasattr(part, "get_params") or type(part).__module__.startswith("sklearn.")
-    # What selects columns leaves nothing but a list of them in the graph.
-    if not estimates or isinstance(part, type) or hasattr(part, "get_support") or id(part) in seen:
-        return False
-    seen.add(id(part))
-    own = getattr(part, "__dict__", {})
-    if _ROWS & own.keys():
-        return True
-    if "best_estimator_" in own:
-        return _keeps_them(own["best_estimator_"], seen)
-    # Parameters are not fitted: but those of a Pipeline are.
-    fitted_here = isinstance(part, (Pipeline, FeatureUnion, FrozenEstimator)) or not hasattr(
-        part, "get_params"
-    )
-    unfitted = set() if fitted_here else set(part.get_params(deep=False))
-    return _keeps_rows((value for name, value in own.items() if name not in unfitted), seen)
+def _keeps_them(part: Any) -> bool:
+    """A selector's graph holds a list of columns and nothing of the estimator that chose them."""
+    return not hasattr(part, "get_support") and bool(_ROWS & getattr(part, "__dict__", {}).keys())
 
 
 def _draft(

@@ -292,7 +292,7 @@ def test_a_file_that_holds_training_rows_says_so(tmp_path, classifier, holds):
 )
 def test_training_rows_are_found_however_deep(classifier, holds):
     """Inside searches, ensembles and calibration; not where the rows only chose columns."""
-    assert _keeps_rows([make_pipeline(StandardScaler(), classifier).fit(X, Y)], set()) is holds
+    assert _keeps_rows(make_pipeline(StandardScaler(), classifier).fit(X, Y)) is holds
 
 
 def test_a_pipeline_without_numbers_for_made_up_rows_is_told_so(tmp_path, monkeypatch):

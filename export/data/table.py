@@ -7,9 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.compose import ColumnTransformer
-from sklearn.pipeline import Pipeline
 
+from unpickled.export.inside import columns_read, fitted_names
 from unpickled.export.recipes.transformers import is_missing
 from unpickled.server.artifact.manifest import MISSING_CATEGORY, Feature, Input
 from unpickled.server.errors import ConversionError
@@ -61,8 +60,8 @@ class Table:
             kinds=kinds,
             labels=labels,
             positions=_positions(pipeline, labels),
-            width=int(getattr(pipeline, "n_features_in_", len(labels))),
-            framed=_fitted_names(pipeline) is not None or _has_unnamed_frame(pipeline, X),
+            width=_width(pipeline, len(labels)),
+            framed=fitted_names(pipeline) is not None or _has_unnamed_frame(pipeline, X),
             dtype="float32" if floats and len(labels) else "float64",
             text=tuple(_text_dtype(raw[label]) for label in labels),
             blanks=tuple(_blank(raw[label]) for label in labels),
@@ -136,7 +135,7 @@ def _raw(pipeline: Any, X: Rows) -> pd.DataFrame:
         if values.ndim != 2:
             raise ConversionError(f"the rows must be a table of two dimensions, not of {values.ndim}")
         raw = pd.DataFrame(values)
-        fitted = _fitted_names(pipeline)
+        fitted = fitted_names(pipeline)
         if fitted is not None and len(fitted) == raw.shape[1]:
             raw.columns = pd.Index(fitted)
     if not len(raw) or not raw.shape[1]:
@@ -149,7 +148,7 @@ def _raw(pipeline: Any, X: Rows) -> pd.DataFrame:
 
 def _wanted(pipeline: Any, raw: pd.DataFrame) -> list[Hashable]:
     """Labels of the columns the pipeline was fitted on and looks at, in that order."""
-    fitted = _fitted_names(pipeline)
+    fitted = fitted_names(pipeline)
     if fitted is None:
         expected = getattr(pipeline, "n_features_in_", raw.shape[1])
         if raw.shape[1] != expected:
@@ -157,43 +156,21 @@ def _wanted(pipeline: Any, raw: pd.DataFrame) -> list[Hashable]:
                 f"the rows have {raw.shape[1]} columns; the pipeline was fitted on {expected}"
             )
         return list(raw.columns)
-    used = set(fitted)
-    first = _first(pipeline)
-    if isinstance(first, ColumnTransformer):
-        used = {fitted[i] for i in _looked_at(first)}
+    used = {fitted[position] for position in columns_read(pipeline, len(fitted))}
     lacking = [str(name) for name in fitted if name in used and name not in raw.columns]
     if lacking:
         raise ConversionError(f"the rows lack the column(s) {', '.join(lacking)} the pipeline was fitted on")
     return [name for name in fitted if name in used]
 
 
-def _fitted_names(pipeline: Any) -> Sequence[Hashable] | None:
-    """The columns it was fitted on, in that order, if they had names."""
-    fitted = getattr(pipeline, "feature_names_in_", None)
-    if fitted is None:
-        fitted = getattr(_first(pipeline), "feature_names_in_", None)
-    return None if fitted is None else list(fitted)
-
-
-def _first(step: Any) -> Any:
-    """The step that meets the rows first."""
-    while True:
-        if hasattr(step, "best_estimator_"):
-            step = step.best_estimator_
-        elif isinstance(step, Pipeline):
-            step = next((s for _, s in step.steps if s not in (None, "passthrough")), None)
-        else:
-            return step
-
-
-def _looked_at(transformer: ColumnTransformer) -> set[int]:
-    places = transformer._transformer_to_input_indices
-    fitted = {name: step for name, step, _ in transformer.transformers_}
-    return {int(i) for name, indices in places.items() if fitted.get(name, "drop") != "drop" for i in indices}
+def _width(pipeline: Any, features: int) -> int:
+    """How many columns the pipeline was fitted on."""
+    names = fitted_names(pipeline)
+    return int(getattr(pipeline, "n_features_in_", features)) if names is None else len(names)
 
 
 def _positions(pipeline: Any, labels: tuple[Hashable, ...]) -> tuple[int, ...]:
-    fitted = _fitted_names(pipeline)
+    fitted = fitted_names(pipeline)
     if fitted is None:
         return tuple(range(len(labels)))
     places = {name: i for i, name in enumerate(fitted)}
@@ -210,7 +187,7 @@ def _names(
 ) -> tuple[str, ...]:
     if given is not None:
         return tuple(str(name) for name in given)
-    if framed or _fitted_names(pipeline) is not None:
+    if framed or fitted_names(pipeline) is not None:
         return tuple(str(label) for label in labels)
     return tuple(f"feature_{label}" for label in labels)
 

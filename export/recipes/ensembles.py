@@ -12,13 +12,13 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
 from sklearn.isotonic import IsotonicRegression
 
-from unpickled.export.gate.thresholds import innermost
-from unpickled.export.graph import Answer, Array, Columns, Graph, Tensor
+from unpickled.export.graph import Answer, Array, Columns, Graph, OptionalColumns, Tensor, present
+from unpickled.export.inside import innermost
 from unpickled.export.recipes.classifiers import TREE_RECIPES, far_sigmoid, normalised, winner
 from unpickled.server.errors import ConversionError
 
-Classify = Callable[[Any, Columns], Answer]
-Recipe = Callable[[Graph, Any, Columns, Classify], Answer]
+Classify = Callable[[Any, OptionalColumns], Answer]
+Recipe = Callable[[Graph, Any, OptionalColumns, Classify], Answer]
 
 
 def _double(graph: Graph, answer: Answer, tensor: str) -> str:
@@ -63,7 +63,9 @@ def _spread(graph: Graph, probabilities: str, own: Array, classes: int) -> str:
     return graph.add("MatMul", probabilities, graph.constant(np.eye(classes)[own]))
 
 
-def _calibrated(graph: Graph, model: CalibratedClassifierCV, columns: Columns, classify: Classify) -> Answer:
+def _calibrated(
+    graph: Graph, model: CalibratedClassifierCV, columns: OptionalColumns, classify: Classify
+) -> Answer:
     classes = len(model.classes_)
     parts = []
     for member in model.calibrated_classifiers_:
@@ -115,7 +117,7 @@ def _isotonic(graph: Graph, model: IsotonicRegression, x: str) -> str:
     return graph.add("Add", graph.add("Mul", slope, graph.add("Sub", x, start)), level)
 
 
-def _voting(graph: Graph, model: VotingClassifier, columns: Columns, classify: Classify) -> Answer:
+def _voting(graph: Graph, model: VotingClassifier, columns: OptionalColumns, classify: Classify) -> Answer:
     if model.voting != "soft":
         raise ConversionError("hard voting has neither probabilities nor scores; use voting='soft'")
     weights = [float(w) for w in model._weights_not_none or [1.0] * len(model.estimators_)]
@@ -123,7 +125,9 @@ def _voting(graph: Graph, model: VotingClassifier, columns: Columns, classify: C
     return _by_probability(graph, _mean(graph, parts, weights), len(model.classes_))
 
 
-def _stacking(graph: Graph, model: StackingClassifier, columns: Columns, classify: Classify) -> Answer:
+def _stacking(
+    graph: Graph, model: StackingClassifier, columns: OptionalColumns, classify: Classify
+) -> Answer:
     last = [leaf for leaf in innermost(model.final_estimator_) if type(leaf) in TREE_RECIPES]
     first = [leaf for e in model.estimators_ for leaf in innermost(e) if type(leaf) not in TREE_RECIPES]
     if last and first:
@@ -137,10 +141,10 @@ def _stacking(graph: Graph, model: StackingClassifier, columns: Columns, classif
             raise ConversionError("stack_method='predict' has no graph; use 'auto' or 'predict_proba'")
         prefer = "decision" if method == "decision_function" else "probabilities"
         inner += _response(graph, classify(estimator, columns), prefer)
-    return classify(model.final_estimator_, inner + columns if model.passthrough else inner)
+    return classify(model.final_estimator_, inner + present(columns) if model.passthrough else inner)
 
 
-def _bagging(graph: Graph, model: BaggingClassifier, columns: Columns, classify: Classify) -> Answer:
+def _bagging(graph: Graph, model: BaggingClassifier, columns: OptionalColumns, classify: Classify) -> Answer:
     parts, classes = [], len(model.classes_)
     for estimator, features in zip(model.estimators_, model.estimators_features_, strict=True):
         answer = classify(estimator, tuple(columns[i] for i in features))
