@@ -7,10 +7,10 @@ SETUP := setup.cfg pyproject.toml constraints.txt
 .PHONY: serve export install test lint format bench bench-peers report clean
 
 serve: .venv/serving export  ## train the iris model if there is none, and serve it
-	@$(BIN)/python -m server
+	@$(BIN)/unpickled serve
 
 export: .venv/serving  ## train and export the iris model, if there is none
-	@ls models/iris/*/model.onnx >/dev/null 2>&1 || $(BIN)/python -m export train iris
+	@ls models/iris/*/model.onnx >/dev/null 2>&1 || $(BIN)/unpickled train iris
 
 install: .venv/developing  ## everything, tests and tools included
 

@@ -2,8 +2,8 @@
 
     from unpickled import Config, create_app, export_pipeline
 
-``export_pipeline`` needs ``pip install 'unpickled[export]'``, ``create_app`` needs ``'unpickled[server]'``;
-each is imported when it is first asked for, so that either works without the other's libraries.
+``export_pipeline`` needs ``pip install 'unpickled[export]'``, ``create_app`` needs ``'unpickled[server]'``.
+Each is imported when it is first used, so that one works without the libraries of the other.
 """
 
 from importlib import import_module
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from unpickled.export import export_pipeline
     from unpickled.server import Config, create_app
+
+    __version__: str
 
 __all__ = ["Config", "create_app", "export_pipeline"]
 
@@ -23,6 +25,13 @@ _PACKAGES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        # importlib.metadata takes a hundred times as long to import as this module.
+        return import_module("importlib.metadata").version("unpickled")
     if name not in _PACKAGES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_PACKAGES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

@@ -21,7 +21,7 @@ from benchmarks.measuring import generators, machine
 from benchmarks.measuring.campaign import Campaign
 from benchmarks.measuring.pipelines import RECIPES, SAMPLE_ROWS
 from benchmarks.measuring.turn import Plan
-from benchmarks.reporting import report
+from benchmarks.reporting import formats, report
 from benchmarks.results import Run, Server
 from benchmarks.servers.catalogue import SERVERS
 
@@ -55,9 +55,7 @@ def _run(options: argparse.Namespace) -> int:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     print(f"measured: {options.results / run.file_name}")
-    # README tells of the stored results only.
-    stored = options.results.resolve() == report.RESULTS.resolve()
-    _write(options.results, report.README if stored else None)
+    _write(options.results, report.README if _stored(options.results) else None)
     return _verdict(run)
 
 
@@ -71,7 +69,15 @@ def _verdict(run: Run) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     _write(options.results, options.readme)
+    if _stored(options.results):
+        for path in formats.write():
+            print(f"wrote {path}")
     return 0
+
+
+def _stored(results: Path) -> bool:
+    """Whether a folder is that of the stored results, the only ones that README shows."""
+    return results.resolve() == report.RESULTS.resolve()
 
 
 def _write(results: Path, readme: Path | None) -> None:

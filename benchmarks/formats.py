@@ -29,7 +29,7 @@ from benchmarks.measuring.generators import Target
 from benchmarks.measuring.pipelines import RECIPES, Fitted, Floats, Recipe, fit, logistic
 from benchmarks.reporting import formats as reporting
 from benchmarks.reporting.formats import ALONE, Figure, Figures
-from benchmarks.results import OURS
+from benchmarks.results import UNPICKLED
 from benchmarks.servers import process
 from benchmarks.servers.catalogue import SERVERS, Places
 from benchmarks.traffic.connection import Address, Connection
@@ -157,7 +157,7 @@ def measure(options: argparse.Namespace) -> Figures:
 @contextmanager
 def _serving(fitted: Fitted, folder: Path, core: int | None) -> Iterator[Address]:
     port, *spare = process.free_ports(4)
-    entry = SERVERS[OURS]
+    entry = SERVERS[UNPICKLED]
     places = Places(
         bin=Path(sys.executable).parent,
         folder=folder,

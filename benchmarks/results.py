@@ -15,8 +15,8 @@ from benchmarks.errors import BenchmarkError
 
 SCHEMA = 1
 
-# Servers that the suite itself speaks of.
-OURS, TUTORIAL, FLOOR = "unpickled", "tutorial", "floor"
+# Servers that the suite knows by name.
+UNPICKLED, TUTORIAL, FLOOR = "unpickled", "tutorial", "floor"
 
 Kind = Literal["baselines", "all"]
 Group = Literal["ours", "floor", "baseline", "peer"]

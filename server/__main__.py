@@ -1,44 +1,25 @@
-"""python -m server: serve the models under models/ over HTTP, or ``models``: say which of them."""
+"""``python -m server`` in a checkout: the command serve, or the models commands after the word models."""
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
-from unpickled.server import config
-from unpickled.server.errors import ConfigError
+from unpickled import console
+from unpickled.console import Later
+
+_SERVE = Later("unpickled.server.commands.serve", "serve", "server", "Serve a folder of models over HTTP.")
+_MODELS = Later(
+    "unpickled.server.commands.models", "models", "server", "List versions and change which are served."
+)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; exit status 1 and one line on stderr where something is wrong."""
-    _open_standard_streams()
-    given = sys.argv[1:] if arguments is None else arguments
-    if list(given[:1]) == ["models"]:
-        # tomlkit, which commands need, is nothing for a serving process.
-        from unpickled.server.commands import cli
-
-        return cli.main(given[1:], os.environ)
-    try:
-        settings = config.load(given, os.environ)
-        # It means to look at the models again; until there is somebody to do so, it is to end nothing.
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        # After the settings: --help and a wrong key should not wait for ONNX Runtime.
-        from unpickled.server.process import workers as http
-
-        return http.serve(settings)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-
-
-def _open_standard_streams() -> None:
-    """Where one was closed, what is opened next would take its place, and whatever is printed."""
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command line ``words`` and return the exit status; without words, those of the process."""
+    words = sys.argv[1:] if words is None else words
+    if list(words[:1]) == ["models"]:
+        return console.run(_MODELS, words[1:], os.environ, "python -m server models")
+    return console.run(_SERVE, words, os.environ, "python -m server")
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -15,10 +15,7 @@ from unpickled.server.message.answer import Answer, failure
 from unpickled.server.message.page import Page
 from unpickled.server.observe import tally
 from unpickled.server.observe.counters import Block, Memory
-from unpickled.server.pages import catalog, docs, health, home, metrics, statistics
-from unpickled.server.pages import inference as service
-from unpickled.server.pages.openapi import document as openapi
-from unpickled.server.protocols import sagemaker, tfserving
+from unpickled.server.pages import site
 from unpickled.server.serve import routes
 from unpickled.server.serve.accesslog import AccessLog
 from unpickled.server.serve.fastpath import FastPath
@@ -46,7 +43,7 @@ def create_app(config: Config | None = None, memory: Memory | None = None) -> Fl
     app.extensions["unpickled"] = repository
     app.extensions["unpickled-reloader"] = reloader
     _add_predictions(app, repository, table)
-    _add_pages(app, _pages(repository, memory, block))
+    _add_pages(app, site.pages(repository, memory, block))
     _count_others(app, block)
     app.register_error_handler(Exception, _on_error)
     if config.fast_path:
@@ -78,22 +75,6 @@ def _add_predictions(app: Flask, repository: Repository, table: Routes) -> None:
 
     for rule in table.rules:
         app.add_url_rule(rule, f"POST {rule}", partial(predict, rule), methods=["POST"])
-
-
-def _pages(repository: Repository, memory: Memory, block: Block) -> list[Page]:
-    return [
-        # First: a route of one's own for it may be any.
-        *health.pages(repository),
-        *catalog.pages(repository),
-        *metrics.pages(repository, memory, block),
-        *openapi.pages(repository),
-        *docs.pages(),
-        *home.pages(repository),
-        *sagemaker.pages(repository),
-        *tfserving.pages(repository),
-        *service.pages(repository),
-        *statistics.pages(repository, memory),
-    ]
 
 
 def _add_pages(app: Flask, pages: list[Page]) -> None:

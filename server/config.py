@@ -1,13 +1,12 @@
-"""Every setting, defined once: flags, environment, TOML file and help are derived from Config.
+"""Every setting, defined once: flags, environment variables, TOML keys and help are derived from Config.
 
-Flags win over ``UNPICKLED_...`` variables, those over the TOML file, that over the variables by which Vertex
-AI tells a container its port and routes, and these over the defaults.
+Flags win over ``UNPICKLED_...`` variables, these over the TOML file, the file over the variables by which
+Vertex AI tells a container its port and routes, and those over the defaults.
 """
 
-import argparse
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -114,14 +113,22 @@ _VERTEX = {"AIP_HTTP_PORT": "port", "AIP_PREDICT_ROUTE": "predict_route", "AIP_H
 FIELDS: dict[str, Any] = get_type_hints(Config, include_extras=True)
 
 
-def load(
-    arguments: Sequence[str] = (), environ: Mapping[str, str] | None = None, prog: str = "python -m server"
-) -> Config:
-    """The configuration of flags, environment and file; ConfigError names a wrong key or value."""
-    environ = environ or {}
-    flags = vars(_parser(prog).parse_args(arguments))
-    path = flags.pop("config", None)
-    file = _file(path, environ)
+def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Config:
+    """The configuration of flags, environment and file.
+
+    Args:
+        flags: Values by setting, and the path of a TOML file under ``config``; None and an empty tuple
+            stand for a flag that was not given.
+        environ: The environment variables to read.
+
+    Returns:
+        The settings, each converted to its type and checked.
+
+    Raises:
+        ConfigError: A key is unknown or a value wrong; the sentence names both.
+    """
+    flags, environ = dict(flags or {}), environ or {}
+    file = _file(flags.pop("config", None), environ)
     values: dict[str, Any] = {}
     for layer in (_platform(environ), file, _environment(environ), _flags(flags)):
         for origin, key, value in layer:
@@ -167,12 +174,12 @@ def _environment(environ: Mapping[str, str]) -> _Layer:
     for variable, value in environ.items():
         if variable.startswith(PREFIX) and variable != f"{PREFIX}CONFIG":
             key = _known(variable.removeprefix(PREFIX).lower(), "the environment", variable)
-            layer.append((variable, key, value.split(";") if _is_list(key) else value))
+            layer.append((variable, key, value.split(";") if is_list(key) else value))
     return layer
 
 
 def _flags(flags: Mapping[str, Any]) -> _Layer:
-    return [(_flag(key), key, value) for key, value in flags.items() if value is not None]
+    return [(flag(key), key, value) for key, value in flags.items() if value not in (None, ())]
 
 
 def _known(key: str, place: str, spelled: str | None = None) -> str:
@@ -186,14 +193,12 @@ def _known(key: str, place: str, spelled: str | None = None) -> str:
 
 def _convert(origin: str, key: str, value: Any, strict: bool) -> Any:
     try:
-        if _is_list(key):
-            value = [_provider(item) for item in (value if isinstance(value, list) else [value])]
+        if is_list(key):
+            value = [_provider(item) for item in (value if isinstance(value, list | tuple) else [value])]
         return msgspec.convert(value, FIELDS[key], strict=strict)
     except (msgspec.ValidationError, ValueError) as error:
-        described = _description(key)
-        raise ConfigError(
-            f"{origin} is {value!r}: {str(error).replace('`', '')}. It is: {described}"
-        ) from None
+        reason = str(error).replace("`", "")
+        raise ConfigError(f"{origin} is {value!r}: {reason}. It is: {description(key)}") from None
 
 
 def _provider(item: Any) -> Any:
@@ -209,48 +214,18 @@ def _provider(item: Any) -> Any:
     return {"name": name, "options": {key.strip(): value.strip() for key, _, value in pairs}}
 
 
-def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description="Serve every model under the models folder over HTTP.",
-        epilog="Models are listed, promoted and rolled back with: python -m server models --help. "
-        f"Every setting is also a key of {DEFAULT_FILE} and an environment variable: "
-        f"--max-rows 500, max_rows = 500, {PREFIX}MAX_ROWS=500.",
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--config", metavar="FILE", help=f"TOML file (default: {DEFAULT_FILE}, where there is one)"
-    )
-    for key in FIELDS:
-        parser.add_argument(_flag(key), **_argument(key))
-    return parser
-
-
-def _argument(key: str) -> dict[str, Any]:
-    default = getattr(Config(), key)
-    if _is_list(key):
-        shown = default[0].name
-        return {
-            "help": f"{_description(key)} (default: {shown})",
-            "nargs": "+",
-            "action": "extend",
-            "metavar": "NAME",
-        }
-    text = f"{_description(key)} (default: {default})".replace("%", "%%")
-    if isinstance(default, bool):
-        return {"help": text, "action": argparse.BooleanOptionalAction, "default": None}
-    return {"help": text, "metavar": key.rsplit("_", 1)[-1].upper()}
-
-
-def _flag(key: str) -> str:
+def flag(key: str) -> str:
+    """The flag of a setting."""
     return f"--{key.replace('_', '-')}"
 
 
-def _is_list(key: str) -> bool:
+def is_list(key: str) -> bool:
+    """Whether a setting takes several values."""
     return get_origin(get_args(FIELDS[key])[0]) is tuple
 
 
-def _description(key: str) -> str:
+def description(key: str) -> str:
+    """What a setting does, in a clause."""
     return next(
         str(part.description) for part in get_args(FIELDS[key]) if isinstance(part, Meta) and part.description
     )

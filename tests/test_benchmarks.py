@@ -20,8 +20,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.measuring import generators, pipelines
 from benchmarks.measuring.generators import Target
 from benchmarks.measuring.turn import Plan, Turn
-from benchmarks.reporting import formats as report_of_formats
-from benchmarks.results import FLOOR, OURS, read_all
+from benchmarks.results import FLOOR, UNPICKLED, read_all
 from benchmarks.servers import environments, process
 from benchmarks.servers.catalogue import BASELINES, PEERS, SERVERS, Entry
 
@@ -60,10 +59,11 @@ def said(running: subprocess.Popen[str]) -> tuple[int, str]:
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
-    """A run of seconds by make, with the options that the README names; what it printed; where it ran."""
+    """A run of seconds by make, with the options that the documentation names: (run, output, checkout)."""
     copy = copied(tmp_path_factory.mktemp("measured") / "copy")
-    (less,) = re.findall(r"`make bench OPTIONS=\"(.*?)\"`", (ROOT / "README.md").read_text())
-    make = ["make", "bench", f"OPTIONS={less} {' '.join(SHORT)}", f"BIN={BIN}"]
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    options = re.search(r"make bench OPTIONS=\"(.*?)\"", "".join(page.read_text() for page in pages))[1]
+    make = ["make", "bench", f"OPTIONS={options} {' '.join(SHORT)}", f"BIN={BIN}"]
     done = subprocess.run(make, cwd=copy, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return read_all(copy / "benchmarks" / "results")[0], done.stdout + done.stderr, copy
@@ -74,7 +74,7 @@ def fitted(tmp_path_factory):
     return pipelines.fit("iris", tmp_path_factory.mktemp("iris"))
 
 
-@pytest.mark.parametrize("server", ["tutorial", FLOOR, OURS])
+@pytest.mark.parametrize("server", ["tutorial", FLOOR, UNPICKLED])
 def test_everything_is_measured(measured, server):
     """Start, saturation, one connection, latency at half the tutorial's rate and on the ladder, batches."""
     run, *_ = measured
@@ -279,11 +279,6 @@ def test_formats(capsys):
     out = capsys.readouterr().out
     for form in (*formats.FORMS, "session.run alone, in process"):
         assert re.search(rf"{re.escape(form)} +[\d,]+ rows/s +\S+x", out)
-
-
-def test_formats_in_the_readme():
-    """README's table of them is made of the stored figures."""
-    assert (ROOT / "README.md").read_text() == report_of_formats.readme_text()
 
 
 @pytest.mark.parametrize("model", ["forest", "people"])

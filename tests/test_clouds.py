@@ -357,7 +357,7 @@ def test_kserve_runtime(models, tmp_path):
     """A server started as KServe's runtime says answers its probes, and clients of both protocols."""
     container = RUNTIME["spec"]["containers"][0]
     port = free_port()
-    line = shlex.join([*container["command"][1:], *container["args"]])
+    line = shlex.join(["-m", *container["command"], *container["args"]])
     shelve(models, tmp_path / "models" / "iris", "iris")
     line = line.replace("{{.Name}}", "iris").replace("/mnt/models", str(tmp_path / "models"))
     words = [word.replace("8080", str(port)) for word in shlex.split(line)]

@@ -1,12 +1,15 @@
 """Settings: flags over environment over file over defaults, each name and value checked."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from conftest import FLOWER, serving
 from msgspec import structs
 
+from unpickled.__main__ import main
 from unpickled.server import Config, config, create_app
+from unpickled.server.commands.serve import serve
 from unpickled.server.config import FIELDS, Provider
 from unpickled.server.errors import ConfigError, ProviderError
 
@@ -48,9 +51,14 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def refusal(*arguments, **environ) -> str:
+def load(words: Sequence[str] = (), environ: Mapping[str, str] | None = None) -> Config:
+    """The settings that ``unpickled serve`` reads from a command line."""
+    return config.load(serve.make_context("unpickled serve", list(words)).params, environ)
+
+
+def refusal(*words: str, **environ: str) -> str:
     with pytest.raises(ConfigError) as caught:
-        config.load(arguments, environ)
+        load(words, environ)
     return str(caught.value)
 
 
@@ -67,12 +75,12 @@ def test_every_place(key, tmp_path):
     flag = f"--{key.replace('_', '-')}" if expected is not False else f"--no-{key.replace('_', '-')}"
     variable = values[0] if values else toml
     Path("unpickled.toml").write_text(f"{key} = {toml}")
-    from_file = config.load()
+    from_file = load()
     Path("unpickled.toml").unlink()
     for loaded in (
         from_file,
-        config.load([flag, *values]),
-        config.load((), {f"UNPICKLED_{key.upper()}": variable}),
+        load([flag, *values]),
+        load((), {f"UNPICKLED_{key.upper()}": variable}),
     ):
         assert getattr(loaded, key) == expected
         assert structs.replace(loaded, **{key: getattr(Config(), key)}) == Config()
@@ -82,7 +90,7 @@ def test_order_of_places():
     """Flags win over the environment, that over the file, that over the defaults."""
     Path("unpickled.toml").write_text("port = 1001\nthreads = 1002\nworkers = 3")
     environ = {"UNPICKLED_PORT": "2001", "UNPICKLED_THREADS": "2002", "PATH": "/bin", "PORT": "5"}
-    loaded = config.load(["--port", "3001"], environ)
+    loaded = load(["--port", "3001"], environ)
     assert (loaded.port, loaded.threads, loaded.workers) == (3001, 2002, 3)
     assert loaded.max_rows == Config().max_rows
 
@@ -93,9 +101,9 @@ def test_named_file(way):
     Path("unpickled.toml").write_text("port = 1001\nthreads = 5")
     Path("other.toml").write_text("port = 1002")
     if way == "flag":
-        loaded = config.load(["--config", "other.toml"], {"UNPICKLED_CONFIG": "none.toml"})
+        loaded = load(["--config", "other.toml"], {"UNPICKLED_CONFIG": "none.toml"})
     else:
-        loaded = config.load([], {"UNPICKLED_CONFIG": "other.toml"})
+        loaded = load([], {"UNPICKLED_CONFIG": "other.toml"})
     assert (loaded.port, loaded.threads) == (1002, Config().threads)
 
 
@@ -146,21 +154,33 @@ def test_wrong_variable(environ, words):
     assert [word for word in words if word not in sentence] == []
 
 
-def test_wrong_flag(capsys):
-    """A wrong value of a flag is named; an unknown or shortened flag ends as argparse ends it."""
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--prot", "1"], "No such option '--prot': did you mean '--port'?"),
+        (["--work", "2"], "No such option '--work': did you mean '--workers'?"),
+        (["8000"], "unexpected extra argument (8000)"),
+        (["--port"], "Option '--port' requires an argument."),
+        (["--provider"], "Option '--provider' requires an argument."),
+    ],
+)
+def test_wrong_flag(capsys, words, sentence):
+    """An unknown or shortened flag is wrong usage: status 2, and a last line that starts with error."""
+    assert main(["serve", *words]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 or lines[0] == "Usage: unpickled serve [OPTIONS]"
+    assert lines[-1].startswith("error: ")
+    assert sentence in lines[-1]
+
+
+def test_wrong_value():
+    """A wrong value is named with its flag."""
     assert "--port is '99999'" in refusal("--port", "99999")
-    for flags in (["--prot", "1"], ["--work", "2"], ["8000"]):
-        with pytest.raises(SystemExit) as caught:
-            config.load(flags)
-        assert caught.value.code == 2
-        assert flags[0] in capsys.readouterr().err
 
 
 def test_help_names_every_setting(capsys):
     """--help shows every setting with its default."""
-    with pytest.raises(SystemExit) as caught:
-        config.load(["--help"])
-    assert caught.value.code == 0
+    assert main(["serve", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     for key in FIELDS:
         assert f"--{key.replace('_', '-')}" in text
@@ -190,7 +210,7 @@ def test_help_names_every_setting(capsys):
 def test_spellings_of_providers(flags, environ, toml):
     """Providers with options can be written everywhere."""
     Path("unpickled.toml").write_text(toml)
-    assert config.load(flags, environ).provider == (
+    assert load(flags, environ).provider == (
         Provider(name="CUDAExecutionProvider", options={"device_id": "1", "arena": "a"}),
         Provider(name="CPUExecutionProvider"),
     )
@@ -269,7 +289,7 @@ def test_not_strict_serves_and_says_so(models, tmp_path):
     [
         (["--port", "0"], ["--port is '0'", ">= 1"]),
         (["--config", "none.toml"], ["none.toml cannot be read"]),
-        (["--models", "/nowhere/at/all"], ["/nowhere/at/all", "No such file", "python -m export train iris"]),
+        (["--models", "/nowhere/at/all"], ["/nowhere/at/all", "No such file", "unpickled train iris"]),
         (["--default-model", "rose"], ["'rose'", "forest, iris, people"]),
     ],
 )
@@ -296,9 +316,9 @@ def test_environment_reaches_create_app(models, monkeypatch):
 def test_vertex_tells_a_container_its_port_and_routes():
     """Its variables count where nothing of ours is set, and such a server listens to more than itself."""
     told = {"AIP_HTTP_PORT": "9090", "AIP_PREDICT_ROUTE": "/v1/x:predict", "AIP_HEALTH_ROUTE": "/health"}
-    found = config.load([], told)
+    found = load([], told)
     assert (found.host, found.port) == ("0.0.0.0", 9090)
     assert (found.predict_route, found.health_route) == ("/v1/x:predict", "/health")
-    own = config.load(["--port", "7000"], told | {"UNPICKLED_HOST": "127.0.0.1"})
+    own = load(["--port", "7000"], told | {"UNPICKLED_HOST": "127.0.0.1"})
     assert (own.host, own.port, own.health_route) == ("127.0.0.1", 7000, "/health")
     assert "AIP_HTTP_PORT is 'x'" in refusal(AIP_HTTP_PORT="x")

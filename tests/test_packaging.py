@@ -1,13 +1,17 @@
-"""What pip installs: a wheel that serves in an environment with nothing of training in it."""
+"""What pip installs: one package, unpickled, that works in any folder, whatever is installed with it."""
 
 import json
 import shutil
 import subprocess
 import sys
+import sysconfig
+import zipfile
 from pathlib import Path
 
 import pytest
 from conftest import FLOWER, ROOT, serving
+
+import unpickled
 
 CONSTRAINTS = ["-c", ROOT / "constraints.txt"] if (ROOT / "constraints.txt").exists() else []
 SERVED = (
@@ -16,57 +20,97 @@ SERVED = (
     "app = create_app(Config(models=sys.argv[1], default_model='people'))\n"
     "print(json.dumps(sorted(app.extensions['unpickled'].deployments)))"
 )
+BODY = json.dumps({"features": FLOWER}).encode()
 
 
-def run(*line: object) -> str:
+def run(*line: object, cwd: Path | str = "/") -> str:
     """What a command prints; its complaints are the failure's."""
-    done = subprocess.run([*map(str, line)], capture_output=True, text=True, cwd="/", check=False)
+    done = subprocess.run([*map(str, line)], capture_output=True, text=True, cwd=cwd, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
+def pip(python: Path, *words: object) -> None:
+    """The tests' own pip at work on another environment."""
+    run(sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "--python", python, *words)
+
+
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory) -> Path:
-    """bin/ of a clean environment with the wheel and its [server] extra."""
+def folder(tmp_path_factory) -> Path:
+    """A folder with a copy of the tree in source/, as building leaves its traces."""
     folder = tmp_path_factory.mktemp("packaging")
-    # A copy, as building leaves its traces.
-    ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "models", "tests")
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "models", "docs")
     shutil.copytree(ROOT, folder / "source", ignore=ignored)
-    bare, pip = folder / "venv" / "bin", ["-m", "pip", "--disable-pip-version-check", "--quiet"]
-    run(sys.executable, "-m", "venv", bare.parent)
-    run(bare / "python", *pip, "wheel", "--no-deps", "--wheel-dir", folder, folder / "source")
-    (wheel,) = folder.glob("*.whl")
-    run(bare / "python", *pip, "install", *CONSTRAINTS, f"{wheel}[server]")
-    return bare
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(folder) -> Path:
+    """The wheel that is built from the source distribution."""
+    run(sys.executable, "-m", "build", "--outdir", folder / "dist", folder / "source")
+    (wheel,) = (folder / "dist").glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def installed(folder, wheel) -> Path:
+    """bin/ of a clean environment with the wheel and its [server] extra."""
+    run(sys.executable, "-m", "venv", "--without-pip", folder / "clean")
+    pip(folder / "clean" / "bin" / "python", "install", *CONSTRAINTS, f"{wheel}[server]")
+    return folder / "clean" / "bin"
+
+
+@pytest.fixture(scope="module", params=["wheel", "editable"])
+def user(request, folder) -> tuple[Path, Path]:
+    """bin/ of an environment of a user, and a folder with a server.py and an export.py of that user.
+
+    The package is installed there as a wheel or for editing; its libraries are those of the tests.
+    """
+    environment, here = folder / f"{request.param}-venv", folder / f"{request.param}-home"
+    run(sys.executable, "-m", "venv", "--without-pip", environment)
+    python = environment / "bin" / "python"
+    package = ["--editable", folder / "source"]
+    if request.param == "wheel":
+        package = [request.getfixturevalue("wheel")]
+    pip(python, "install", "--no-deps", *package)
+    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+    # Behind the environment's own folder, and without the tests' editable install, which is a .pth file too.
+    (site / "libraries.pth").write_text(sysconfig.get_path("purelib"))
+    here.mkdir()
+    for name in ("server.py", "export.py"):
+        (here / name).write_text("raise SystemExit('this file is the user's own')")
+    return environment / "bin", here
+
+
+def test_one_top_level_name(wheel):
+    """The wheel installs unpickled and nothing beside it: no server, no export, no tests."""
+    names = {name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert {name for name in names if not name.endswith(".dist-info")} == {"unpickled"}
+
+
+def test_every_module_is_packaged(wheel):
+    """The wheel holds every module, all files of the pages, and says that it is typed."""
+    names = {name.removeprefix("unpickled/") for name in zipfile.ZipFile(wheel).namelist()}
+    sources = [*ROOT.glob("*.py"), *(ROOT / "server").rglob("*.py"), *(ROOT / "export").rglob("*.py")]
+    expected = {str(file.relative_to(ROOT)) for file in sources} | {"py.typed"}
+    assets = [file for file in (ROOT / "server" / "pages" / "assets").rglob("*") if file.is_file()]
+    expected |= {str(file.relative_to(ROOT)) for file in assets}
+    assert {name for name in names if "dist-info" not in name} == expected
 
 
 def test_nothing_of_training_is_installed(installed):
     """The [server] extra pulls in no scikit-learn, no converter, no pandas."""
-    listed = json.loads(run(installed / "python", "-m", "pip", "list", "--format", "json"))
-    names = {entry["name"].lower().replace("_", "-") for entry in listed}
-    assert {"unpickled", "flask", "granian", "onnxruntime", "orjson", "msgspec", "prometheus-client"} <= names
+    code = "import importlib.metadata as m, json; print(json.dumps([d.name for d in m.distributions()]))"
+    names = {name.lower().replace("_", "-") for name in json.loads(run(installed / "python", "-c", code))}
+    assert {"unpickled", "click", "flask", "granian", "onnxruntime", "orjson", "msgspec"} <= names
     assert not names & {"scikit-learn", "skl2onnx", "onnx", "pandas", "scipy", "joblib", "cloudpickle"}
 
 
-def test_every_module_is_packaged(installed):
-    """The wheel holds all of both packages, and says that they are typed."""
-    code = "import unpickled; print(unpickled.__path__[0])"
-    site = Path(run(installed / "python", "-c", code).strip())
-    for package in ("server", "export"):
-        expected = {file.relative_to(ROOT) for file in (ROOT / package).rglob("*.py")}
-        assert {file.relative_to(site) for file in (site / package).rglob("*.py")} == expected
-    assert (site / "py.typed").exists()
-    assets = {file.name for file in (ROOT / "server" / "pages" / "assets").iterdir()}
-    assert {file.name for file in (site / "server" / "pages" / "assets").iterdir()} == assets
-    assert not (site / "tests").exists()
-
-
 def test_it_serves_there(installed, models, tmp_path):
-    """The console script serves files exported elsewhere, over HTTP."""
-    program = (installed / "unpickled-serve", "--port", "{port}")
-    flags = ("--default-model", "iris")
-    with serving(tmp_path, *flags, models=models.path, program=program, python_path="") as server:
-        status, document = server.ask("/predict", json.dumps({"features": FLOWER}).encode())
+    """The command serves files exported elsewhere, over HTTP."""
+    program = (installed / "unpickled", "serve", "--port", "{port}", "--default-model", "iris")
+    with serving(tmp_path, models=models.path, program=program, python_path="") as server:
+        status, document = server.ask("/predict", BODY)
         assert (status, document["predicted_class"]) == (200, ["setosa"])
         assert server.ask("/readyz")[0] == 200
 
@@ -76,10 +120,51 @@ def test_all_models_load_there(installed, models):
     assert json.loads(run(installed / "python", "-c", SERVED, models.path)) == ["forest", "iris", "people"]
 
 
-def test_console_scripts(installed):
-    """Both commands are there; the one that trains needs its extra and says which."""
-    assert "--max-rows" in run(installed / "unpickled-serve", "--help")
-    done = subprocess.run(
-        [installed / "unpickled-export", "--help"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0 or "unpickled[export]" in done.stderr
+def test_a_missing_extra_is_named(installed):
+    """What trains says which extra it lacks; the help and the versions do without it."""
+    train = subprocess.run([installed / "unpickled", "train", "iris"], capture_output=True, text=True)
+    assert train.returncode == 1
+    assert train.stderr.startswith("error: exporting needs ")
+    assert train.stderr.endswith(": pip install 'unpickled[export]'\n")
+    assert "train" in run(installed / "unpickled", "--help")
+    assert "scikit-learn" not in run(installed / "unpickled", "version")
+
+
+def test_train_and_serve_beside_the_users_own_files(user):
+    """In a folder with a server.py and an export.py, the command trains, serves and answers."""
+    programs, here = user
+    assert "serve it: unpickled serve" in run(programs / "unpickled", "train", "iris", cwd=here)
+    program = (programs / "unpickled", "serve", "--port", "{port}")
+    with serving(here, models=here / "models", program=program, python_path="") as server:
+        assert server.ask("/predict", BODY)[1]["predicted_class"] == ["setosa"]
+    assert "iris" in run(programs / "python", "-m", "unpickled", "models", "list", cwd=here)
+
+
+@pytest.mark.parametrize("factory", ["unpickled:create_app()", "unpickled.server:create_app()"])
+def test_gunicorn_beside_the_users_own_files(user, models, factory):
+    """Any WSGI server finds the application by either name."""
+    programs, here = user
+    program = (programs / "python", "-m", "gunicorn", factory, "--bind", "127.0.0.1:{port}")
+    with serving(here, models=models.path, program=program, python_path="") as server:
+        assert server.ask("/models/iris/predict", BODY)[1]["predicted_class"] == ["setosa"]
+
+
+def test_the_users_own_files_are_their_own(user):
+    """The packages are found by their full names alone, in the environment where they are installed."""
+    programs, here = user
+    for name in ("server", "export"):
+        done = subprocess.run([programs / "python", "-m", name], cwd=here, capture_output=True, text=True)
+        assert "this file is the user's own" in done.stderr
+    code = "import unpickled.server, unpickled.export; print(unpickled.__file__, unpickled.__version__)"
+    file, version = run(programs / "python", "-c", code, cwd=here).split()
+    assert str(here.parent) in file
+    assert version == unpickled.__version__
+
+
+def test_public_surface():
+    """The package offers three names, and says so of any other."""
+    assert unpickled.__all__ == ["Config", "create_app", "export_pipeline"]
+    assert {*unpickled.__all__, "__version__"} <= {*dir(unpickled)}
+    assert all(getattr(unpickled, name).__doc__ for name in unpickled.__all__)
+    with pytest.raises(AttributeError, match="module 'unpickled' has no attribute 'exportpipeline'"):
+        unpickled.exportpipeline  # noqa: B018

@@ -182,7 +182,7 @@ def test_it_answers_with_the_medians(page, models):
     assert page.ask("[...document.querySelectorAll('.number')].map(e => +e.value)") == medians.tolist()
     (expected,) = models.pipelines["iris"].predict_proba([medians])
     assert shown(page) == pytest.approx(dict(zip(SPECIES, expected, strict=True)), abs=1e-12)
-    assert "there and back" in page.text(".timing")
+    assert "round trip" in page.text(".timing")
     assert "in the model" in page.text(".timing")
 
 
@@ -220,7 +220,7 @@ def test_what_was_wrong_with_a_text_goes_with_it(browser, page):
     """No remark on an earlier text stays or comes beside another one; a comma gets a hint at once."""
     page = page("iris")
     page.fill("#feature-1", "3,5")
-    assert page.text("#feature-1-remark") == "a point parts decimals: 3.5"
+    assert page.text("#feature-1-remark") == "write a decimal point: 3.5"
     page.wait("document.querySelector('#feature-1-remark').textContent.includes(\"is text ('3,5')\")")
     page.ask(f"{HOLD}('/predict')")
     page.fill("#feature-1", "wide")
@@ -296,7 +296,7 @@ def test_nothing_of_a_model_is_html(page):
 
 
 @needs_browser
-@pytest.mark.parametrize("language", ["curl", "requests", "Python alone"])
+@pytest.mark.parametrize("language", ["curl", "requests", "urllib"])
 def test_the_line_for_elsewhere_does_the_same(page, language, tmp_path):
     """What is to be copied runs as it is, whatever the names, and answers what the page shows."""
     page = page("hostile")

@@ -13,6 +13,7 @@ import pytest
 from conftest import BIN, FLOWERS, ROOT, copied, end, environment, eventually, free_port, serving
 
 from unpickled.server import Config, config
+from unpickled.server.commands.serve import serve
 from unpickled.server.lifecycle import serving as serving_file
 
 README = (ROOT / "README.md").read_text()
@@ -168,13 +169,13 @@ def test_settings_table():
         default = getattr(Config(), key)
         shown = default[0].name if isinstance(default, tuple) else str(default)
         shown = {"None": "", "True": "`true`", "False": "`false`"}.get(shown, f"`{shown}`")
-        assert f"| `{key}` | {shown} | {config._description(key)} |" in README
+        assert f"| `{key}` | {shown} | {config.description(key)} |" in README
 
 
 def test_provider_lines(tmp_path):
     """The TOML and the flags shown for the GPU mean the same."""
     (tmp_path / "unpickled.toml").write_text(next(block for block in blocks("toml") if "provider" in block))
-    from_file = config.load(["--config", str(tmp_path / "unpickled.toml")])
+    from_file = config.load({"config": str(tmp_path / "unpickled.toml")})
     flags = re.search(r"`(--provider .*?)`", README)[1].split()
-    assert from_file == config.load(flags)
+    assert from_file == config.load(serve.make_context("unpickled serve", flags).params)
     assert from_file.provider[0].options == {"device_id": "0"}

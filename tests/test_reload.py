@@ -16,7 +16,7 @@ import pytest
 from conftest import FLOWER, PATIENCE, Serving, eventually, serving, shelve
 from prometheus_client.parser import text_string_to_metric_families
 
-from unpickled.server.commands import cli
+from unpickled.__main__ import main
 from unpickled.server.lifecycle import history
 
 BODY = json.dumps({"features": FLOWER})
@@ -75,7 +75,7 @@ def answers(server: Serving) -> dict[str, bytes]:
 
 
 def command(home: Path, *words: str) -> None:
-    assert cli.main([*words, "--models", str(home.parent)], {}) == 0
+    assert main(["models", *words, "--models", str(home.parent)]) == 0
 
 
 def write(home: Path, text: str) -> None:

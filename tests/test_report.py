@@ -1,4 +1,4 @@
-"""The results document, and what is made of it: README's block, the Markdown file, the page, the charts."""
+"""The document of a run, and the report made from it: README's block, Markdown, the page and the charts."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -10,11 +10,12 @@ from conftest import ROOT
 
 from benchmarks import units
 from benchmarks.errors import BenchmarkError
-from benchmarks.reporting import findings, report
+from benchmarks.reporting import formats, markdown, readme, report, scrutiny
 from benchmarks.reporting.crossovers import batch_crossover, compute_crossover
 from benchmarks.reporting.figures import REQUESTS, Figures
-from benchmarks.reporting.repeats import shown
-from benchmarks.reporting.verdicts import losses, outcomes
+from benchmarks.reporting.losses import losses
+from benchmarks.reporting.repeats import reported
+from benchmarks.reporting.targets import outcomes
 from benchmarks.results import (
     Alone,
     Batch,
@@ -33,7 +34,8 @@ from benchmarks.results import (
 )
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
-PLACE = f"# A project\n\n{report.BEGIN}\nold\n{report.END}\n\nThe rest.\n"
+MARKERS = (markdown.begin(readme.BLOCK), markdown.end(readme.BLOCK))
+README = f"# A project\n\n{MARKERS[0]}\nold\n{MARKERS[1]}\n\nThe rest.\n"
 SERVERS = {
     "unpickled": Server(title="Unpickled", group="ours", artifact="onnx"),
     "floor": Server(title="does nothing", group="floor"),
@@ -66,63 +68,82 @@ def a_run(hour: int = 0, kind: str = "all", speed: dict[str, float] = SPEED, fin
             measure(run, server, repeat, requests_per_s * factor)
         compute(run, repeat)
     stages = {"read": 0.2, "run": 2.7, "rest": 1.5}
-    who = {"model": "iris", "server": "unpickled", "repeat": 0}
-    run.add(Stages(**who, stages=stages, total_us=4.4, floor_cpu_us=11.4, server_cpu_us=17.7))
+    key = {"model": "iris", "server": "unpickled", "repeat": 0}
+    run.add(Stages(**key, stages=stages, total_us=4.4, floor_cpu_us=11.4, server_cpu_us=17.7))
     if finished:
         run.finish()
     return run
 
 
 def measure(run: Run, server: str, repeat: int, speed: float) -> None:
-    """Figures of one server that follow from how many requests/s it answers."""
-    who, us = {"model": "iris", "server": server, "repeat": repeat}, 1e6 / speed
+    """Add records of one server, all derived from its requests/s."""
+    key, us = {"model": "iris", "server": server, "repeat": repeat}, 1e6 / speed
     busy = 0.99 if server == "floor" else 0.5
     load = {"connections": 32, "seconds": 3.0, "requests": 9000, "generator_busy": busy}
-    run.add(Start(**who, ready_s=0.3, rss_mb=80.0, tree_mb=90.0, processes=2))
-    run.add(Saturation(**who, **load, requests_per_s=speed, cpu_us=us, p50_us=20 * us, p99_us=40 * us))
-    run.add(Alone(**who, requests_per_s=speed / 2, p50_us=2 * us, p99_us=3 * us))
-    took = {"p50_us": 2 * us, "p90_us": 3 * us, "p99_us": 5 * us, "max_us": 9 * us, "late_p99_us": 1.0}
+    run.add(Start(**key, ready_s=0.3, rss_mb=80.0, tree_mb=90.0, processes=2))
+    run.add(Saturation(**key, **load, requests_per_s=speed, cpu_us=us, p50_us=20 * us, p99_us=40 * us))
+    run.add(Alone(**key, requests_per_s=speed / 2, p50_us=2 * us, p99_us=3 * us))
+    times = {"p50_us": 2 * us, "p90_us": 3 * us, "p99_us": 5 * us, "max_us": 9 * us, "late_p99_us": 1.0}
     for rate, half_of in ((100.0, None), (500.0, "tutorial"), (1000.0, None)):
         sent = {"rate": rate, "half_of": half_of, "seconds": 4.0, "requests": 2000, "achieved": rate}
-        run.add(Latency(**who, **sent, **took))
+        run.add(Latency(**key, **sent, **times))
     for rows, a_row in ((1, 10.0), (1000, 12.0 if server == "unpickled" else 11.0)):
-        each = 1e6 / (us + rows * a_row)
-        run.add(Batch(**who, rows=rows, requests_per_s=each, rows_per_s=rows * each))
+        per_s = 1e6 / (us + rows * a_row)
+        run.add(Batch(**key, rows=rows, requests_per_s=per_s, rows_per_s=rows * per_s))
 
 
 def compute(run: Run, repeat: int) -> None:
+    """Add the time of one call in process; scikit-learn is faster from 486 rows on."""
     for rows in (1, 100, 1000):
         for server, call, a_row in (("onnxruntime", 3.0, 0.3), ("scikit-learn", 100.0, 0.1)):
-            took = call + a_row * rows
-            run.add(Compute(model="iris", server=server, repeat=repeat, rows=rows, us=took))
+            us = call + a_row * rows
+            run.add(Compute(model="iris", server=server, repeat=repeat, rows=rows, us=us))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Results of two runs, beside a README with a place for them."""
-    (tmp_path / "README.md").write_text(PLACE)
+    """The results of two runs, beside a README with markers."""
+    (tmp_path / "README.md").write_text(README)
     for hour in (0, 1):
         a_run(hour).save(tmp_path / "results")
     return tmp_path
 
 
 def test_readme_agrees_with_the_stored_results():
-    """What README shows between the markers is made from the newest documents in benchmarks/results."""
-    assert report.README.read_text("utf-8") == report.readme_text()
+    """The lines between README's markers are those that the newest documents in benchmarks/results give."""
+    assert report.README.read_text("utf-8") == readme.text(report.README, report.RESULTS)
 
 
 def test_stored_report_agrees_with_the_stored_results():
-    """So does report.md, and the pictures that both show are there."""
+    """The stored report.md is the one the documents give, and every file that README links to exists."""
     runs = read_all(report.RESULTS)
-    if run := shown(runs):
-        assert (report.RESULTS / "report.md").read_text("utf-8") == report.markdown(runs, run)
-    text = report.README.read_text("utf-8")
-    linked = re.findall(r"\]\((benchmarks/results/[^)#]*)[^)]*\)", text)
-    assert all((ROOT / name).is_file() for name in linked)
+    assert (report.RESULTS / "report.md").read_text("utf-8") == report.text(runs, reported(runs))
+    links = re.findall(r"\]\((benchmarks/results/[^)#]*)[^)]*\)", report.README.read_text("utf-8"))
+    assert links
+    assert all((ROOT / name).is_file() for name in links)
+
+
+def test_formats_agree_with_the_stored_results():
+    """The documentation's table of forms is the one that the stored figures give."""
+    page = markdown.holder(ROOT, formats.BLOCK)
+    assert page.read_text("utf-8") == formats.page_text(page)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/howto/measuring.md"])
+def test_the_page_of_a_block(tmp_path, page):
+    """A block is in README or on one page of the documentation, wherever its markers are."""
+    (tmp_path / page).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "README.md").write_text("# A project\n")
+    (tmp_path / page).write_text(README)
+    assert markdown.holder(tmp_path, readme.BLOCK) == tmp_path / page
+    (tmp_path / "docs" / "other").mkdir(parents=True)
+    (tmp_path / "docs" / "other" / "page.md").write_text(README)
+    with pytest.raises(BenchmarkError, match=r"one of README\.md and docs"):
+        markdown.holder(tmp_path, readme.BLOCK)
 
 
 def test_a_document_survives_writing_and_reading(tmp_path):
-    """What is saved reads back as it was, under a name that says kind and time, one record a line."""
+    """A saved run reads back unchanged; the file is named after kind and time and has a record a line."""
     run = a_run()
     path = run.save(tmp_path)
     assert path.name == "all-20261120-120000.json"
@@ -132,17 +153,16 @@ def test_a_document_survives_writing_and_reading(tmp_path):
 
 
 def test_an_interrupted_run_keeps_what_was_measured(tmp_path):
-    """A document that is not finished says so, and is shown for want of a better one."""
+    """The document of an interrupted run says so, and is reported where there is no better one."""
     run = a_run(finished=False)
-    path = run.save(tmp_path)
-    found = read(path)
-    assert not found.complete
-    assert len(found.records) == len(run.records)
-    assert "An interrupted run." in report.block([found], "results")
+    stored = read(run.save(tmp_path))
+    assert not stored.complete
+    assert len(stored.records) == len(run.records)
+    assert "Interrupted. A processor" in readme.block([stored], "results")
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "sentence"),
     [
         ("{", "is not a results document"),
         ("[1]", "is not a results document"),
@@ -151,17 +171,17 @@ def test_an_interrupted_run_keeps_what_was_measured(tmp_path):
         ('{"schema": 1, "kind": "some"}', "is not a results document"),
     ],
 )
-def test_what_is_no_document_is_refused(tmp_path, text, said):
-    """One sentence with the path and what is wrong."""
+def test_a_broken_document_is_refused(tmp_path, text, sentence):
+    """The error names the file and what is wrong with it."""
     path = tmp_path / "all-1.json"
     path.write_text(text)
-    with pytest.raises(BenchmarkError, match=said) as caught:
+    with pytest.raises(BenchmarkError, match=sentence) as error:
         read_all(tmp_path)
-    assert str(path) in str(caught.value)
+    assert str(path) in str(error.value)
 
 
-def test_a_figure_that_is_none_is_refused():
-    """A record with a figure that is not a number is not taken, so that the document stays readable."""
+def test_a_figure_that_is_no_number_is_refused():
+    """A record with such a figure is not added, so the document stays readable."""
     run = a_run()
     count = len(run.records)
     broken = Alone(model="iris", server="other", repeat=0, requests_per_s=float("nan"), p50_us=1.0)
@@ -171,113 +191,104 @@ def test_a_figure_that_is_none_is_refused():
 
 
 def test_medians_spread_and_ratios():
-    """The middle repetition counts, the outer two are the spread; ratios are Unpickled / other."""
+    """A figure is the median of the repetitions, with their range; a ratio is Unpickled / other."""
     figures = Figures(a_run())
-    found = figures.of(REQUESTS, "iris", "tutorial")
-    assert (found.median, found.low, found.high) == (1000.0, 980.0, 1030.0)
+    figure = figures.of(REQUESTS, "iris", "tutorial")
+    assert (figure.median, figure.low, figure.high) == (1000.0, 980.0, 1030.0)
     assert figures.ratio(REQUESTS, "iris", "tutorial") == 50
     assert figures.of(REQUESTS, "iris", "nobody") is None
 
 
-def test_which_run_is_shown():
-    """The newest of the widest complete runs, of everything before the baselines, else an interrupted one."""
+def test_the_run_that_is_reported():
+    """The newest of the widest complete runs is reported, an interrupted one for want of any."""
     old, new, broken = a_run(0), a_run(1), a_run(2, finished=False)
     baselines = a_run(3, "baselines")
-    assert shown([baselines, broken, new, old]) is new
-    assert shown([baselines, broken]) is baselines
-    assert shown([broken]) is broken
+    assert reported([baselines, broken, new, old]) is new
+    assert reported([baselines, broken]) is baselines
+    assert reported([broken]) is broken
     narrow, once = a_run(4), a_run(5)
     narrow.servers, once.options = {"unpickled": SERVERS["unpickled"]}, {"repeats": 1}
-    assert shown([once, narrow, new, old]) is new
-    assert shown([]) is None
+    assert reported([once, narrow, new, old]) is new
+    assert reported([]) is None
 
 
 def test_targets_are_met_or_not():
-    """A shortfall is in the report, in README and in the table, with what was wanted."""
+    """The table has each target with the ratio that is wanted and the one that was measured."""
     run = a_run()
-    short = [outcome for outcome in outcomes(Figures(run)) if outcome.short]
-    assert [(outcome.target.server, outcome.target.wanted) for outcome in short] == [("flask-onnx", 4)]
-    said = "requests/s, plain \\<Flask\\> with a model, 2.5x where ≥ 4x was wanted"
-    assert said in joined(report.block([run], "."))
-    assert "| requests/s, plain \\<Flask\\> | ≥ 4x | **2.5x short** |" in report.markdown([run], run)
-    assert ("4 of 5", "targets met") in findings.facts([run], run)
+    missed = [outcome for outcome in outcomes(Figures(run)) if outcome.missed]
+    assert [(outcome.target.server, outcome.target.limit) for outcome in missed] == [("flask-onnx", 4)]
+    assert "| requests/s, plain \\<Flask\\> | ≥ 4x | **2.5x missed** |" in report.text([run], run)
+    assert ("4 of 5", "targets met") in scrutiny.summary([run], run)
 
 
-def joined(text: str) -> str:
-    """A wrapped paragraph in one line."""
-    return " ".join(text.split())
-
-
-def test_losses_are_computed():
-    """Everything in which another is better is listed, the floor apart from them."""
+def test_losses_are_listed():
+    """The table has every figure in which another is better, but none of the floor."""
     run = a_run()
-    found = {(loss.title, loss.server) for loss in losses(Figures(run))}
-    assert found == {("rows/s, batches of 1,000", SERVERS[name].title) for name in ("tutorial", "flask-onnx")}
-    text = report.markdown([run], run).partition("## Where it is not faster")[2].partition("\n## ")[0]
+    rows = {(loss.title, loss.server) for loss in losses(Figures(run)) if loss.title.startswith("rows/s")}
+    assert rows == {("rows/s, batches of 1,000", SERVERS[name].title) for name in ("tutorial", "flask-onnx")}
+    text = report.text([run], run).partition("## Where others are better")[2].partition("\n## ")[0]
     assert "size of the file | a model | pickle | 1 kB | 4 kB | 4.00x" in text
     assert "one call in process, 1,000 rows | a model | scikit-learn | 200 us | 303 us | 1.51x" in text
-    assert "does nothing" in text
-    assert "| does nothing" not in text
+    assert "does nothing" not in text
 
 
 def test_crossovers():
-    """The sizes between which scikit-learn catches up, or that it does not."""
+    """A crossover is given by the two sizes of batches around it."""
     figures = Figures(a_run())
-    assert str(compute_crossover(figures, "iris")) == "scikit-learn catches up between 100 and 1,000 rows"
-    assert str(batch_crossover(figures, "iris")).endswith("pickle catches up between 1 and 1,000 rows")
+    assert str(compute_crossover(figures, "iris")) == "between 100 and 1,000 rows"
+    title = SERVERS["tutorial"].title
+    assert str(batch_crossover(figures, "iris")) == f"between 1 and 1,000 rows ({title})"
     only_onnx = {name: speed for name, speed in SPEED.items() if name != "tutorial"}
-    found = batch_crossover(Figures(a_run(speed=only_onnx)), "iris")
-    assert str(found) == "no crossover up to 1,000 rows"
+    assert str(batch_crossover(Figures(a_run(speed=only_onnx)), "iris")) == "none up to 1,000 rows"
 
 
 @pytest.mark.parametrize(
-    ("tutorial", "said"),
-    [
-        (1_000.0, "agree within 0.0%"),
-        (950.0, "agree within 5.3%"),
-        (800.0, "did NOT agree within 10% in 1 of 4 ratios of requests/s"),
-        (800.0, "They did NOT agree within 10% in 1 of 1 ratios of p99"),
-    ],
+    ("tutorial", "throughput", "p99"),
+    [(1_000.0, "4 of 4", "1 of 1"), (950.0, "4 of 4", "1 of 1"), (800.0, "3 of 4", "0 of 1")],
 )
-def test_repeatability(tutorial, said):
-    """Two runs of the same kind agree when no ratio differs by more than a tenth; p99 is judged apart."""
+def test_repeatability(tutorial, throughput, p99):
+    """A ratio is repeated when two runs of the same kind differ by a tenth at most."""
     old, new = a_run(0), a_run(1, speed={**SPEED, "tutorial": tutorial})
-    assert said in findings.agreement([new, old], new)
-    assert "not made with the same" not in findings.agreement([new, old], new)
+    counts = {question: count for count, question in scrutiny.summary([new, old], new)}
+    assert counts["ratios of requests/s that a second run repeats within 10%"] == throughput
+    assert counts["ratios of p99 that a second run repeats within 10%"] == p99
+    assert "not the same in both" not in report.text([new, old], new)
 
 
-def test_repeated_with_something_else():
-    """Two runs of different commits or versions are compared, and what differs is said."""
+def test_versions_that_differ_between_two_runs():
+    """Two runs of different commits or versions are compared, and the differences are listed."""
     old, new = a_run(0), a_run(1)
     new.commit, new.versions = Commit(id="fedcba9876543210", clean=True), {"python": "3.12.1"}
-    said = "not made with the same: commit (0123456789ab, fedcba987654); python (3.11.7, 3.12.1)."
-    assert said in findings.agreement([new, old], new)
+    text = report.text([new, old], new)
+    assert "| commit | fedcba987654 | 0123456789ab |" in text
+    assert "| python | 3.12.1 | 3.11.7 |" in text
 
 
-def test_one_run_is_no_repetition():
-    """Neither another kind nor an interrupted run nor another machine is compared."""
+def test_runs_that_are_no_repetition():
+    """Neither another kind of run nor an interrupted one nor another machine is compared."""
     run, elsewhere = a_run(3), a_run(2)
     elsewhere.machine = Machine(processor="Another", cores=2, memory_mb=8000, system="Linux")
-    others = [elsewhere, a_run(1, "baselines"), a_run(0, finished=False)]
-    assert findings.agreement([run, *others], run).startswith("There is one run only")
+    runs = [run, elsewhere, a_run(1, "baselines"), a_run(0, finished=False)]
+    assert ("none", "second run to compare with") in scrutiny.summary(runs, run)
+    assert "## Repeatability" not in report.text(runs, run)
 
 
 def test_everything_is_written(folder):
-    """The report, the page, the charts and README's block; writing again changes nothing."""
+    """The report, the page, the charts and README's block are written; writing again changes nothing."""
     paths = report.write(folder / "results", folder / "README.md")
     written = {path.name: path.read_bytes() for path in paths}
     assert {"README.md", "report.md", "report.html", "throughput.svg", "latency.svg"} <= set(written)
     report.write(folder / "results", folder / "README.md")
     assert {path.name: path.read_bytes() for path in paths} == written
-    readme = (folder / "README.md").read_text()
-    assert readme.startswith("# A project\n")
-    assert readme.endswith("\n\nThe rest.\n")
-    assert "old" not in readme
-    assert readme == report.readme_text(folder / "README.md", folder / "results")
+    text = (folder / "README.md").read_text()
+    assert text.startswith("# A project\n")
+    assert text.endswith("\n\nThe rest.\n")
+    assert "old" not in text
+    assert text == readme.text(folder / "README.md", folder / "results")
 
 
 def test_the_page_is_self_contained(folder):
-    """No address, no script, nothing loaded; what results say is escaped, and ids are unique."""
+    """The page has no address, no script and loads nothing; texts are escaped, and ids are unique."""
     report.write(folder / "results", folder / "README.md")
     page = (folder / "results" / "report.html").read_text()
     assert not re.search(r"<(script|link|img|iframe)|@import|url\((?!#)", page)
@@ -288,7 +299,7 @@ def test_the_page_is_self_contained(folder):
 
 
 def test_charts_are_pictures_for_light_and_dark(folder):
-    """Each is well-formed SVG with a title, text that is text, and its colours on dark pages."""
+    """Each chart is well-formed SVG with a title, text that is text, and colours for dark pages."""
     report.write(folder / "results", folder / "README.md")
     for path in (folder / "results").glob("*.svg"):
         root = ElementTree.parse(path).getroot()
@@ -298,77 +309,73 @@ def test_charts_are_pictures_for_light_and_dark(folder):
         assert "prefers-color-scheme: dark" in path.read_text()
 
 
-def test_failures_are_shown():
-    """A server without figures is in the report with its reason, and the others are reported all the same."""
+def test_servers_without_figures():
+    """A server without figures is in the report with the reason, and the others are reported as ever."""
     run = a_run(speed={name: speed for name, speed in SPEED.items() if name != "other"})
     run.fail("other", None, "install", "pip found no version | of it")
-    text = report.markdown([run], run)
-    assert "| Another | every model | **was not installed** | pip found no version \\| of it |" in text
+    text = report.text([run], run)
+    assert "| Another | every model | **installation** | pip found no version \\| of it |" in text
     assert "| requests/s, Another | ≥ 10x | not measured |" in text
-    block = joined(report.block([run], "."))
-    assert "Without all figures: Another was not installed." in block
-    assert "; 1 target not measured." in block
+    assert "| 1 | servers that did not run |" in text
 
 
 def test_requests_that_failed():
-    """A latency of requests of which some failed is marked, meets no target and is a loss."""
+    """A latency with failed requests is marked, meets no target and counts as a loss."""
     run = a_run()
     for record in run.records:
         if isinstance(record, Latency) and record.server == "unpickled" and record.half_of:
             record.failures = 2
-    [target] = [found for found in outcomes(Figures(run)) if found.target.at]
-    assert target.short
-    assert "failed requests" in {loss.kind for loss in losses(Figures(run))}
-    assert "40 us / 100 us (6 failed)" in report.markdown([run], run)
+    [latency] = [outcome for outcome in outcomes(Figures(run)) if outcome.target.at]
+    assert latency.missed
+    assert "failed requests at 500 requests/s" in {loss.title for loss in losses(Figures(run))}
+    assert "40 us / 100 us (6 failed)" in report.text([run], run)
 
 
 def test_memory_of_all_processes():
-    """The largest process and all together are shown, and both are compared."""
+    """The memory of the largest process and of all together is in the report, and both are compared."""
     run = a_run()
     for record in run.records:
         if isinstance(record, Start) and record.server == "unpickled":
             record.tree_mb = 99.0
-    assert "80 MiB / 99 MiB" in report.markdown([run], run)
-    assert "memory, all processes" in {loss.kind for loss in losses(Figures(run))}
-    assert "memory, all processes with a model, 90 MiB (" in joined(report.block([run], "."))
+    assert "80 MiB / 99 MiB" in report.text([run], run)
+    assert "memory, all processes" in {loss.title for loss in losses(Figures(run))}
 
 
 def test_where_the_generator_was_the_limit():
-    """A generator that had no time left is named beside the figure."""
-    text = report.markdown([a_run()], a_run())
-    assert "| does nothing | the generator was busy 99% of the time: it could do more" in text
+    """A rate for which the generator had no time left is listed."""
+    assert "| a model | does nothing | 99.0% |" in report.text([a_run()], a_run())
 
 
-def test_little_was_measured():
-    """A run that has just begun makes a report, too."""
+def test_a_run_that_has_just_begun():
+    """A run without figures has a report too."""
     run = a_run(speed={})
     run.records.clear()
-    assert "## How it was measured" in report.markdown([run], run)
-    assert "No target was measured." not in report.page([run], run, [])
+    assert "## How it was measured" in report.text([run], run)
+    assert "0 of 0" in report.page([run], run, {})
 
 
 def test_without_results(tmp_path):
-    """The block says that there are none; writing a report is refused with the remedy."""
-    readme = tmp_path / "README.md"
-    readme.write_text(PLACE)
-    assert report.NONE in report.readme_text(readme, tmp_path)
+    """README's block says that there are no results; a report is refused with the remedy."""
+    page = tmp_path / "README.md"
+    page.write_text(README)
+    assert readme.NONE in readme.text(page, tmp_path)
     with pytest.raises(BenchmarkError, match=r"no results in .*python -m benchmarks run"):
-        report.write(tmp_path, readme)
+        report.write(tmp_path, page)
 
 
 def test_a_folder_of_its_own(folder):
-    """Without a README its report is written and nothing else; where it cannot be, one sentence says so."""
+    """Without a README only the report is written; a report that cannot be written is one sentence."""
     assert "README.md" not in {path.name for path in report.write(folder / "results", None)}
-    assert (folder / "README.md").read_text() == PLACE
+    assert (folder / "README.md").read_text() == README
     (folder / "results" / "report.md.part").mkdir()
     with pytest.raises(BenchmarkError, match=r"report\.md\.part cannot be written: Is a directory"):
         report.write(folder / "results", None)
 
 
 def test_without_markers(folder):
-    """A README without a place for the block is named, and nothing is written."""
+    """A README without markers is named, and nothing is written."""
     (folder / "README.md").write_text("# A project\n")
-    with pytest.raises(BenchmarkError, match=r"README\.md has no place for the results"):
+    with pytest.raises(BenchmarkError, match=r"README\.md has no place for the benchmarks"):
         report.write(folder / "results", folder / "README.md")
     assert not list((folder / "results").glob("report.*"))
 
@@ -387,7 +394,6 @@ def test_without_markers(folder):
         (units.size(1310), "1.3 kB"),
         (units.memory(24105), "23.5 GiB"),
         (units.times(412.3), "412x"),
-        (units.listed(["a", "b", "c"]), "a, b and c"),
     ],
 )
 def test_figures_as_people_read_them(written, text):

@@ -11,7 +11,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.measuring import inside, pipelines
 from benchmarks.measuring.pipelines import Fitted
 from benchmarks.measuring.turn import Plan, Turn
-from benchmarks.results import FLOOR, OURS, AnyRecord, Compute, Model, Run, Saturation, Stage, Stages
+from benchmarks.results import FLOOR, UNPICKLED, AnyRecord, Compute, Model, Run, Saturation, Stage, Stages
 from benchmarks.servers import environments, process
 from benchmarks.servers.catalogue import PEERS, SERVERS, Places, own_bin
 
@@ -87,16 +87,16 @@ class Campaign:
 
     def _stages(self, fitted: Fitted) -> None:
         """Where the time of one request goes, next to the CPU time that HTTP takes around it."""
-        floor, ours = (self._cpu_us(fitted.name, server) for server in (FLOOR, OURS))
+        floor, ours = (self._cpu_us(fitted.name, server) for server in (FLOOR, UNPICKLED))
         if floor is None or ours is None:
             return
         self._say(f"{fitted.name}: stages of a request")
-        with self._noting(OURS, fitted.name, "measure"):
+        with self._noting(UNPICKLED, fitted.name, "measure"):
             stages = inside.stages(fitted, self._plan.server_core)
             self._run.add(
                 Stages(
                     model=fitted.name,
-                    server=OURS,
+                    server=UNPICKLED,
                     repeat=0,
                     stages=stages,
                     total_us=round(sum(stages.values()), 3),

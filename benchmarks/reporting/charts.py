@@ -1,10 +1,9 @@
-"""The report's pictures: SVG for light and for dark pages, the same bytes for the same figures."""
+"""The charts of the report: SVG for light and dark pages, the same bytes for the same figures."""
 
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import accumulate
 from math import ceil
 from statistics import fmean
@@ -21,9 +20,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 from benchmarks import units
 from benchmarks.reporting.crossovers import compute_crossover, computing
 from benchmarks.reporting.figures import P50, P99, REQUESTS, At, Figures
-from benchmarks.results import OURS, Compute, Latency, Stages
+from benchmarks.results import UNPICKLED, Compute, Latency, Stages
 
-# Colours on a light ground, and what each becomes on a dark one.
+# Colours on a light ground, and the colour of each on a dark one.
 INK, MUTED, GRID, GROUND = "#1f2328", "#59636e", "#d8dee4", "#ffffff"
 BLUE, GREY = "#0969da", "#8c959f"
 OTHERS = ["#cf222e", "#bc4c00", "#8250df", "#1a7f37", "#bf3989", "#9a6700", "#0f766e", "#7d4e3a", "#5b6b8c"]
@@ -35,54 +34,46 @@ DARK = {
     INK: "#e6edf3", MUTED: "#9ba5b0", GRID: "#333b45", GROUND: "#0d1117", BLUE: "#4ca0ff", GREY: "#7d8590",
     **dict(zip([*OTHERS, *SEGMENTS], DARKER, strict=True)),
 }  # fmt: skip
-# Layout is computed with the font that matplotlib brings along; pages show their own, which is narrower.
+# Matplotlib lays out with its own font; pages show theirs, which is narrower.
 FONTS = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', Helvetica, Arial, sans-serif"
 WIDTH = 9.0
 LETTERS, LINE = 22, 10.5
 LEADER = {"arrowstyle": "-", "linewidth": 0.7, "alpha": 0.7, "shrinkA": 0, "shrinkB": 0, "relpos": (0, 0.5)}
 
 
-# A label at the end of a line: text, colour, and where (in data).
+# A label at the end of a line: text, colour, and its place (in data).
 End = tuple[str, str, float, float]
 
-
-@dataclass(frozen=True)
-class Chart:
-    """``alt`` says what there is to see."""
-
-    name: str
-    alt: str
-    svg: str
-
-
-def draw(figures: Figures) -> list[Chart]:
-    """Every chart for which there are figures."""
-    drawn = [
-        render("throughput", "Requests per second of each server, one row per request", throughput, figures),
-        render("latency", "Latency of each server against the rate of requests", latency, figures),
-        render(
-            "crossover", "Time per row of ONNX Runtime and scikit-learn by batch size", crossover, figures
-        ),
-        render("stages", "Where the CPU time of one request goes", stages, figures),
-    ]
-    return [chart for chart in drawn if chart]
+# The name of each chart, and its description for readers who do not see it.
+ALT = {
+    "throughput": "Requests per second of each server, one row per request",
+    "latency": "Latency of each server against the rate of requests",
+    "crossover": "Time per row of ONNX Runtime and scikit-learn by batch size",
+    "stages": "CPU time of one request, stage by stage",
+}
 
 
-NAMES = ("throughput", "latency", "crossover", "stages")
+def draw(figures: Figures) -> dict[str, str]:
+    """The SVG of every chart that has figures, by name."""
+    plots = {"throughput": throughput, "latency": latency, "crossover": crossover, "stages": stages}
+    drawn = {name: render(name, plot, figures) for name, plot in plots.items()}
+    return {name: svg for name, svg in drawn.items() if svg}
 
 
-def render(name: str, alt: str, plot: Callable[[Figures], Canvas | None], figures: Figures) -> Chart | None:
+def render(name: str, plot: Callable[[Figures], Canvas | None], figures: Figures) -> str | None:
+    """One chart as SVG; None without figures."""
     with style(name):
         canvas = plot(figures)
         if canvas is None:
             return None
         file = io.StringIO()
         canvas.savefig(file, format="svg", metadata={"Date": None})
-    return Chart(name, alt, finished(file.getvalue(), name, alt))
+    return finished(file.getvalue(), name)
 
 
 @contextmanager
 def style(name: str) -> Iterator[None]:
+    """Matplotlib's settings for every chart; the name makes the ids in the SVG its own."""
     settings: dict[Any, Any] = {
         "svg.hashsalt": name, "svg.fonttype": "none", "font.family": "DejaVu Sans", "font.size": 9,
         "text.color": INK, "axes.labelcolor": MUTED, "axes.edgecolor": GRID, "axes.titlecolor": INK,
@@ -96,8 +87,8 @@ def style(name: str) -> Iterator[None]:
         yield
 
 
-def finished(svg: str, name: str, alt: str) -> str:
-    """The picture alone: names of its own, no prologue, the page's fonts, and its colours on dark pages."""
+def finished(svg: str, name: str) -> str:
+    """Matplotlib's SVG without its prologue, with ids of its own, the page's fonts and dark colours."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.S)
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
@@ -108,21 +99,22 @@ def finished(svg: str, name: str, alt: str) -> str:
         for part in ("fill", "stroke")
         if f"{part}: {light}" in svg
     )
-    head = f"<title>{alt}</title><style>@media (prefers-color-scheme: dark){{{rules}}}</style>"
+    head = f"<title>{ALT[name]}</title><style>@media (prefers-color-scheme: dark){{{rules}}}</style>"
     return re.sub(r"(<svg[^>]*)>", rf'\1 role="img">\n {head}', svg, count=1)
 
 
 def colour(figures: Figures, server: str) -> str:
-    """The same for a server in every chart of a run."""
+    """The colour of a server, the same in every chart of a run."""
     group = figures.server(server).group
-    others = [name for name, known in figures.run.servers.items() if known.group in ("baseline", "peer")]
+    servers = figures.run.servers.items()
+    others = [name for name, entry in servers if entry.group in ("baseline", "peer")]
     if group in ("ours", "floor"):
         return BLUE if group == "ours" else GREY
     return OTHERS[others.index(server) % len(OTHERS)]
 
 
 def throughput(figures: Figures) -> Canvas | None:
-    """Horizontal bars from zero, so that their lengths compare."""
+    """Requests/s of each server: horizontal bars from zero, so that their lengths compare."""
     models = figures.models()
     servers = ordered(figures, models)
     if not servers:
@@ -133,27 +125,28 @@ def throughput(figures: Figures) -> Canvas | None:
         bars(panel, figures, model, servers, letters=76 // len(models))
     panels[0].set_yticks(range(len(servers)), [fill(figures.title(name), 26) for name in servers])
     for label, name in zip(panels[0].get_yticklabels(), servers, strict=True):
-        label.set(color=INK, fontweight="bold" if name == OURS else "normal")
+        label.set(color=INK, fontweight="bold" if name == UNPICKLED else "normal")
     canvas.supxlabel("requests/s at saturation, one row per request", color=MUTED, fontsize=8.5)
     return canvas
 
 
 def ordered(figures: Figures, models: Sequence[str]) -> list[str]:
-    """Every server of any model, as the first model that has it orders them."""
-    found = [name for model in models for name in figures.servers(model)]
-    first = {name: (figures.place(models[0], name)) for name in found}
-    return sorted(first, key=lambda name: first[name])
+    """The servers of all models, in the order of the first model."""
+    names = {name for model in models for name in figures.servers(model)}
+    return sorted(names, key=lambda name: figures.rank(models[0], name))
 
 
 def bars(panel: Axes, figures: Figures, model: str, servers: Sequence[str], letters: int) -> None:
+    """The bars of one model; ``letters`` is how many fit into a line of its title."""
     measured = [figures.of(REQUESTS, model, name) for name in servers]
     most = max(figure.median for figure in measured if figure)
-    for place, (name, figure) in enumerate(zip(servers, measured, strict=True)):
+    for position, (name, figure) in enumerate(zip(servers, measured, strict=True)):
         length = figure.median if figure else 0
-        panel.barh(place, length, height=0.62, color=colour(figures, name))
+        panel.barh(position, length, height=0.62, color=colour(figures, name))
         panel.text(
-            length + 0.03 * most, place, units.number(length) if figure else "not measured", va="center",
-            color=INK if figure else MUTED, fontweight="bold" if name == OURS else "normal", fontsize=8.5,
+            length + 0.03 * most, position, units.number(length) if figure else "not measured", va="center",
+            color=INK if figure else MUTED, fontsize=8.5,
+            fontweight="bold" if name == UNPICKLED else "normal",
         )  # fmt: skip
     panel.set(xlim=(0, 1.42 * most), ylim=(len(servers) - 0.4, -0.6))
     panel.set_title(fill(figures.model(model), letters))
@@ -162,7 +155,7 @@ def bars(panel: Axes, figures: Figures, model: str, servers: Sequence[str], lett
 
 
 def latency(figures: Figures) -> Canvas | None:
-    """p99 against the rate, p50 fainter; hollow where a server does not answer all that is sent."""
+    """p99 against the rate, p50 fainter; hollow where a server does not answer every request in time."""
     models = [model for model in figures.models(Latency) if loaded(figures, model)]
     if not models:
         return None
@@ -178,42 +171,45 @@ def latency(figures: Figures) -> Canvas | None:
         panel.set_title(figures.model(model))
         panel.set_xlabel("requests/s sent, at fixed times")
     label_ends(canvas, ends)
-    note(canvas, "p99; fainter: p50. Hollow: slower than the rate that was sent, or requests failed.")
+    note(
+        canvas,
+        "p99; fainter: p50. Hollow: the server answered more slowly than the rate, or requests failed.",
+    )
     return canvas
 
 
 def loaded(figures: Figures, model: str) -> list[str]:
-    """Who was measured at the rates of the ladder, where there are several; one alone makes no line."""
-    found = {name: len(timed(figures, model, name)) for name in figures.servers(model, Latency)}
-    return [name for name in found if found[name]] if max(found.values(), default=0) > 1 else []
+    """The servers measured at the rates of the ladder; none for a single rate, which makes no line."""
+    rates = {name: len(timed(figures, model, name)) for name in figures.servers(model, Latency)}
+    return [name for name in rates if rates[name]] if max(rates.values(), default=0) > 1 else []
 
 
 def timed(figures: Figures, model: str, server: str) -> list[At]:
-    """The rates of the ladder at which a server has a p99; half of a server's rate would lie between."""
+    """The rates of the ladder at which a server has a p99; half of the tutorial's rate is not one of them."""
     points = figures.points(Latency, model, server)
     return [at for at in points if not isinstance(at, str) and figures.of(P99, model, server, at)]
 
 
 def curve(panel: Axes, figures: Figures, model: str, server: str) -> tuple[float, float]:
-    """Draw a server's lines; where the upper one ends (requests/s, us)."""
+    """Draw the lines of a server, and return the end of the upper one (requests/s, us)."""
     points = timed(figures, model, server)
     rates = [figures.rate(model, at) or 0 for at in points]
-    look, width, front = colour(figures, server), *((2.4, 4) if server == OURS else (1.4, 3))
-    for metric, strength in ((P50, 0.4), (P99, 1.0)):
+    shade, width, front = colour(figures, server), *((2.4, 4) if server == UNPICKLED else (1.4, 3))
+    for metric, opacity in ((P50, 0.4), (P99, 1.0)):
         values = [figure.median for at in points if (figure := figures.of(metric, model, server, at))]
-        panel.plot(rates, values, color=look, alpha=strength, linewidth=width, zorder=front)
-    faces = [look if sound(figures, model, server, at) else GROUND for at in points]
-    panel.scatter(rates, values, s=22, c=faces, edgecolors=look, linewidths=1.3, zorder=front + 1)
+        panel.plot(rates, values, color=shade, alpha=opacity, linewidth=width, zorder=front)
+    faces = [shade if sound(figures, model, server, at) else GROUND for at in points]
+    panel.scatter(rates, values, s=22, c=faces, edgecolors=shade, linewidths=1.3, zorder=front + 1)
     return rates[-1], values[-1]
 
 
 def sound(figures: Figures, model: str, server: str, at: At) -> bool:
-    """Whether every request was answered, and in time."""
+    """Whether a server answered every request, and in time."""
     return figures.keeps_up(model, server, at) and not figures.failed(model, server, at)
 
 
 def crossover(figures: Figures) -> Canvas | None:
-    """Time per row against rows per call, both in process, and from where on scikit-learn is faster."""
+    """Time per row against rows per call, in process, and the batch from which scikit-learn is faster."""
     models = [model for model in figures.models(Compute) if computing(figures, model)]
     if not models:
         return None
@@ -221,16 +217,16 @@ def crossover(figures: Figures) -> Canvas | None:
     ends: dict[Axes, list[End]] = {panel: [] for panel in panels[: len(models)]}
     for panel, model in zip(panels, models, strict=False):
         logarithmic(panel, units.number, units.duration)
-        sizes, ours, theirs = zip(*computing(figures, model), strict=True)
-        for name, look, times in (("ONNX Runtime", BLUE, ours), ("scikit-learn", OTHERS[1], theirs)):
-            each = [time / size for time, size in zip(times, sizes, strict=True)]
-            panel.plot(sizes, each, color=look, linewidth=1.8, marker="o", markersize=4)
-            ends[panel].append((name, look, sizes[-1], each[-1]))
-        found = compute_crossover(figures, model)
+        sizes, onnxruntime, sklearn = zip(*computing(figures, model), strict=True)
+        for name, shade, times in (("ONNX Runtime", BLUE, onnxruntime), ("scikit-learn", OTHERS[1], sklearn)):
+            per_row = [time / size for time, size in zip(times, sizes, strict=True)]
+            panel.plot(sizes, per_row, color=shade, linewidth=1.8, marker="o", markersize=4)
+            ends[panel].append((name, shade, sizes[-1], per_row[-1]))
+        point = compute_crossover(figures, model)
         panel.set_title(figures.model(model) + "\n", linespacing=1.3)
-        panel.text(0, 1.03, str(found), transform=panel.transAxes, color=MUTED, fontsize=8.5)
-        if found and found.rows:
-            panel.axvspan(found.below or found.rows, found.rows, color=GRID, alpha=0.6, linewidth=0)
+        panel.text(0, 1.03, f"crossover: {point}", transform=panel.transAxes, color=MUTED, fontsize=8.5)
+        if point and point.rows:
+            panel.axvspan(point.below or point.rows, point.rows, color=GRID, alpha=0.6, linewidth=0)
         panel.set_xlabel("rows in one call, in process, without HTTP")
     label_ends(canvas, ends)
     note(canvas, "time per row")
@@ -238,20 +234,23 @@ def crossover(figures: Figures) -> Canvas | None:
 
 
 def stages(figures: Figures) -> Canvas | None:
-    """A bar for each model: the whole of a request, and beside it the application's part, enlarged."""
+    """A bar for each model: the whole of a request, and beside it the part of the application, enlarged."""
     models = [model for model in figures.models(Stages) if figures.stages(model)]
     if not models:
         return None
-    parts = {model: figures.stages(model) for model in models}
+    # A bar has no negative part.
+    parts = {
+        model: {name: max(length, 0) for name, length in figures.stages(model).items()} for model in models
+    }
     names = list(parts[models[0]])
-    looks = dict(zip(names, SEGMENTS * len(names), strict=False))
+    shades = dict(zip(names, SEGMENTS * len(names), strict=False))
     canvas = Canvas(figsize=(WIDTH, 1.25 + 0.5 * len(models)), layout="constrained")
     whole, inside = canvas.subplots(1, 2, sharey=True, width_ratios=(1.15, 1))
     limit(whole, [sum(parts[model].values()) for model in models])
     limit(inside, [sum(list(parts[model].values())[2:]) for model in models])
-    for place, model in enumerate(models):
-        stack(whole, place, parts[model], looks)
-        stack(inside, place, {name: parts[model].get(name, 0) for name in names[2:]}, looks)
+    for position, model in enumerate(models):
+        stack(whole, position, parts[model], shades)
+        stack(inside, position, {name: parts[model].get(name, 0) for name in names[2:]}, shades)
     for panel, title in ((whole, "CPU time of one request"), (inside, "of that, inside the application")):
         panel.set_title(title)
         panel.set_ylim(len(models) - 0.4, -0.6)
@@ -259,7 +258,7 @@ def stages(figures: Figures) -> Canvas | None:
         panel.spines["bottom"].set_visible(False)
     whole.set_yticks(range(len(models)), [fill(figures.model(model), 22) for model in models])
     whole.tick_params(labelcolor=INK)
-    handles = [Patch(color=looks[name], label=STAGES.get(name, name)) for name in names]
+    handles = [Patch(color=shades[name], label=STAGES.get(name, name)) for name in names]
     canvas.legend(
         handles=handles, loc="outside lower left", ncols=len(names), frameon=False, fontsize=8.5,
         handlelength=0.9, handleheight=0.9, columnspacing=1.4, handletextpad=0.5,
@@ -268,28 +267,32 @@ def stages(figures: Figures) -> Canvas | None:
 
 
 def limit(panel: Axes, lengths: Sequence[float]) -> None:
-    """Room for the longest bar and the sum written beside it."""
+    """Leave room for the longest bar and the sum beside it."""
     panel.set_xlim(0, 1.16 * max(lengths))
 
 
 STAGES = {"floor": "floor", "HTTP": "HTTP, rest"}
 
 
-def stack(panel: Axes, place: float, parts: dict[str, float], looks: dict[str, str]) -> None:
-    """One bar of parts (us), with its sum at the end."""
+def stack(panel: Axes, position: float, parts: dict[str, float], shades: dict[str, str]) -> None:
+    """Draw one bar of parts (us), with its sum at the end."""
     left = 0.0
     for name, length in parts.items():
-        panel.barh(place, length, left=left, height=0.5, color=looks[name], edgecolor=GROUND, linewidth=0.6)
+        panel.barh(
+            position, length, left=left, height=0.5, color=shades[name], edgecolor=GROUND, linewidth=0.6
+        )
         if length > 0.09 * panel.get_xlim()[1]:
-            ink = INK if looks[name] in LIGHT else GROUND
+            ink = INK if shades[name] in LIGHT else GROUND
             middle = left + length / 2
-            panel.text(middle, place, units.number(length), va="center", ha="center", color=ink, fontsize=8)
+            panel.text(
+                middle, position, units.number(length), va="center", ha="center", color=ink, fontsize=8
+            )
         left += length
-    panel.text(left + 0.015 * panel.get_xlim()[1], place, units.duration(left), va="center", fontsize=8.5)
+    panel.text(left + 0.015 * panel.get_xlim()[1], position, units.duration(left), va="center", fontsize=8.5)
 
 
 def grid(count: int, height: float, share: bool) -> tuple[Canvas, list[Axes]]:
-    """Panels in two columns, those without a use hidden."""
+    """Panels in two columns; a panel too many is hidden."""
     lines = ceil(count / 2)
     columns = min(count, 2)
     spaced = ConstrainedLayoutEngine(wspace=0.06, hspace=0.06)
@@ -301,53 +304,55 @@ def grid(count: int, height: float, share: bool) -> tuple[Canvas, list[Axes]]:
 
 
 def logarithmic(panel: Axes, across: Callable[[float], str], upwards: Callable[[float], str]) -> None:
+    """Give a panel two logarithmic axes, with a function for the unit of each."""
     panel.set(xscale="log", yscale="log")
-    for axis, written in ((panel.xaxis, across), (panel.yaxis, upwards)):
+    for axis, unit in ((panel.xaxis, across), (panel.yaxis, upwards)):
         axis.set_major_locator(LogLocator(numticks=12))
         axis.set_minor_locator(NullLocator())
         axis.set_minor_formatter(NullFormatter())
-        axis.set_major_formatter(FuncFormatter(lambda value, _, written=written: written(value)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _, unit=unit: unit(value)))
     panel.grid(axis="y")
     panel.tick_params(length=0, labelbottom=True, labelleft=True)
     panel.spines["left"].set_visible(False)
 
 
 def note(canvas: Canvas, text: str) -> None:
+    """Write a remark above all panels."""
     canvas.suptitle(text, x=0.01, ha="left", fontsize=8.5, color=MUTED)
 
 
 def label_ends(canvas: Canvas, ends: Mapping[Axes, Sequence[End]]) -> None:
-    """Names beside the ends of lines, moved up or down until none covers another."""
+    """Write names beside the ends of lines, moved up or down until none covers another."""
     for panel in ends:
         panel.margins(x=0.05, y=0.08)
-    # Only a laid out canvas knows where in points an end is.
+    # Ends have a place in points only after the layout.
     canvas.draw_without_rendering()
     for panel, labels in ends.items():
-        for (text, look, x, y), shift in zip(labels, shifts(panel, labels), strict=True):
+        for (text, shade, x, y), shift in zip(labels, shifts(panel, labels), strict=True):
             panel.annotate(
                 fill(text, LETTERS), (x, y), xytext=(9, shift), textcoords="offset points", va="center",
-                color=look, fontsize=8.5, fontweight="bold" if look == BLUE else "normal", linespacing=1.0,
-                annotation_clip=False, zorder=9, arrowprops=LEADER | {"color": look},
+                color=shade, fontsize=8.5, fontweight="bold" if shade == BLUE else "normal", linespacing=1.0,
+                annotation_clip=False, zorder=9, arrowprops=LEADER | {"color": shade},
                 bbox={"facecolor": GROUND, "edgecolor": "none", "alpha": 0.85, "pad": 0.6},
             )  # fmt: skip
 
 
 def shifts(panel: Axes, ends: Sequence[End]) -> list[float]:
-    """How far up (points) each label is moved, so that they keep their order and a distance."""
+    """The distance (points) that each label moves up, so that labels keep their order and do not overlap."""
     scale = 72 / panel.get_figure(root=True).dpi  # type: ignore[union-attr]
-    wanted = [scale * panel.transData.transform((x, y))[1] for _, _, x, y in ends]
+    middles = [scale * panel.transData.transform((x, y))[1] for _, _, x, y in ends]
     heights = [LINE * (1 + fill(text, LETTERS).count("\n")) for text, *_ in ends]
-    order = sorted(range(len(ends)), key=lambda end: wanted[end])
-    placed = apart([wanted[end] for end in order], [heights[end] for end in order])
+    order = sorted(range(len(ends)), key=lambda end: middles[end])
+    placed = apart([middles[end] for end in order], [heights[end] for end in order])
     moved = dict(zip(order, placed, strict=True))
-    return [moved[end] - wanted[end] for end in range(len(ends))]
+    return [moved[end] - middles[end] for end in range(len(ends))]
 
 
-def apart(wanted: Sequence[float], heights: Sequence[float]) -> list[float]:
-    """Middles of boxes that touch at most, in their order and as near as can be to where they are wanted."""
+def apart(middles: Sequence[float], heights: Sequence[float]) -> list[float]:
+    """New middles of boxes that touch at most, in the same order and as close to the old ones as possible."""
     tops = list(accumulate(heights))
-    starts = [middle - (top - height / 2) for middle, top, height in zip(wanted, tops, heights, strict=True)]
-    # Neighbours that would overlap move as one block, to the mean of what they want.
+    starts = [middle - (top - height / 2) for middle, top, height in zip(middles, tops, heights, strict=True)]
+    # Neighbours that would overlap move as one block, to the mean of their places.
     blocks: list[list[float]] = []
     for start in starts:
         blocks.append([start])

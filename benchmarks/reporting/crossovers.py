@@ -1,27 +1,19 @@
-"""From which size of a batch on scikit-learn catches up."""
+"""The size of a batch from which scikit-learn is faster."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks import units
 from benchmarks.reporting.figures import Figures
-from benchmarks.results import OURS, Batch, Compute
-
-
-def computing(figures: Figures, model: str) -> list[tuple[float, float, float]]:
-    """Rows, and for one call with so many the time (us) of ONNX Runtime and of scikit-learn."""
-    found = []
-    for at in figures.points(Compute, model):
-        ours = figures.middle(Compute, "us", model, "onnxruntime", at)
-        theirs = figures.middle(Compute, "us", model, "scikit-learn", at)
-        if ours and theirs and at:
-            found.append((float(at), ours, theirs))
-    return found
+from benchmarks.results import UNPICKLED, Batch, Compute
 
 
 @dataclass(frozen=True)
 class Crossover:
-    """The other is faster from ``rows`` on, not yet with ``below``; no more than ``most`` were measured."""
+    """The other is faster with ``rows`` and more, not yet with ``below``; ``most`` is the largest batch.
+
+    ``rows`` is None where the other is not faster; ``server`` is its title where it is no library.
+    """
 
     rows: float | None
     below: float | None
@@ -30,41 +22,52 @@ class Crossover:
 
     def __str__(self) -> str:
         if self.rows is None:
-            return f"no crossover up to {units.number(self.most)} rows"
-        who = self.server or "scikit-learn"
+            return f"none up to {rows(self.most)}"
+        server = f" ({self.server})" if self.server else ""
         if self.below is None:
-            return f"{who} is faster from {rows(self.rows)} on"
-        return f"{who} catches up between {units.number(self.below)} and {units.number(self.rows)} rows"
+            return f"from {rows(self.rows)} on{server}"
+        return f"between {units.number(self.below)} and {rows(self.rows)}{server}"
 
 
 def rows(count: float) -> str:
+    """A number of rows, in words."""
     return f"{units.number(count)} row" + ("" if count == 1 else "s")
 
 
+def computing(figures: Figures, model: str) -> list[tuple[float, float, float]]:
+    """(rows, time of ONNX Runtime, time of scikit-learn) of one call in process; times in us."""
+    calls = []
+    for at in figures.points(Compute, model):
+        onnxruntime = figures.middle(Compute, "us", model, "onnxruntime", at)
+        sklearn = figures.middle(Compute, "us", model, "scikit-learn", at)
+        if onnxruntime and sklearn and at:
+            calls.append((float(at), onnxruntime, sklearn))
+    return calls
+
+
 def compute_crossover(figures: Figures, model: str) -> Crossover | None:
-    """Where scikit-learn catches up with ONNX Runtime, in process."""
-    points = [(size, theirs < ours, "") for size, ours, theirs in computing(figures, model)]
-    return crossover(points)
+    """The batch from which scikit-learn is faster than ONNX Runtime, in process."""
+    return crossover([(size, sklearn < onnx, "") for size, onnx, sklearn in computing(figures, model)])
 
 
 def batch_crossover(figures: Figures, model: str) -> Crossover | None:
-    """Where the first server with scikit-learn in it catches up with Unpickled, through HTTP and JSON."""
+    """The batch from which the fastest server with scikit-learn beats Unpickled, over HTTP and JSON."""
     points = []
-    for at in figures.points(Batch, model, OURS):
-        ours = figures.middle(Batch, "rows_per_s", model, OURS, at) or 0
-        theirs = {
+    for at in figures.points(Batch, model, UNPICKLED):
+        unpickled = figures.middle(Batch, "rows_per_s", model, UNPICKLED, at) or 0
+        rates = {
             figures.title(name): figures.middle(Batch, "rows_per_s", model, name, at) or 0
             for name in figures.others(model, Batch)
             if figures.server(name).artifact == "pickle"
         }
-        best = max(theirs, key=lambda name: theirs[name], default="")
-        if best and at:
-            points.append((float(at), theirs[best] > ours, best))
+        fastest = max(rates, key=lambda name: rates[name], default="")
+        if fastest and at:
+            points.append((float(at), rates[fastest] > unpickled, fastest))
     return crossover(points)
 
 
 def crossover(points: Sequence[tuple[float, bool, str]]) -> Crossover | None:
-    """The size after which the other stays ahead; points are (rows, whether the other is ahead, who)."""
+    """The size from which the other stays faster; points are (rows, is the other faster, its title)."""
     if not points:
         return None
     ahead = 0

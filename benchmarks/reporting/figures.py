@@ -1,4 +1,4 @@
-"""Medians over the repetitions of one run, their spread, and what is divided by what."""
+"""Medians over the repetitions of one run, their spread, and ratios between servers."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -7,8 +7,7 @@ from statistics import median
 
 from benchmarks import units
 from benchmarks.results import (
-    OURS,
-    TUTORIAL,
+    UNPICKLED,
     Alone,
     Batch,
     Latency,
@@ -27,34 +26,38 @@ At = float | str | None
 
 @dataclass(frozen=True)
 class Figure:
-    """The median of the repetitions, the least and the greatest of them."""
+    """The median of the repetitions, and their range."""
 
     median: float
     low: float
     high: float
 
     def overlaps(self, other: "Figure") -> bool:
+        """Whether the ranges of two figures have a value in common."""
         return self.low <= other.high and other.low <= self.high
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A member of a record, what it is called, how it is written, and whether more of it is better."""
+    """A member of a record: its title, its unit as a function, and whether more is better."""
 
     measure: type[Record]
     member: str
     title: str
-    written: Callable[[float], str]
+    unit: Callable[[float], str]
     more_is_better: bool = False
 
     def text(self, figure: Figure | None) -> str:
-        return self.written(figure.median) if figure else "-"
+        """The median with its unit; a dash where there is none."""
+        return self.unit(figure.median) if figure else "-"
 
     def spread(self, figure: Figure | None) -> str:
-        return f"{self.written(figure.low)} to {self.written(figure.high)}" if figure else "-"
+        """The range with its unit; a dash where there is none."""
+        return f"{self.unit(figure.low)} to {self.unit(figure.high)}" if figure else "-"
 
-    def better(self, one: Figure, other: Figure) -> bool:
-        return one.median > other.median if self.more_is_better else one.median < other.median
+    def better(self, first: Figure, second: Figure) -> bool:
+        """Whether the first figure is better than the second."""
+        return first.median > second.median if self.more_is_better else first.median < second.median
 
 
 REQUESTS = Metric(Saturation, "requests_per_s", "requests/s", units.number, more_is_better=True)
@@ -78,7 +81,7 @@ METRICS = [
 
 
 class Figures:
-    """What one run found."""
+    """The figures of one run."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -89,39 +92,39 @@ class Figures:
     def values(
         self, measure: type[Record], member: str, model: str, server: str, at: At = None
     ) -> list[float]:
-        """One figure of every repetition that has it."""
-        found = self.records.get((measure, model, server, at), [])
-        values = (getattr(record, member) for record in found)
+        """One member of every repetition that has it."""
+        records = self.records.get((measure, model, server, at), [])
+        values = (getattr(record, member) for record in records)
         return [value for value in values if value is not None]
 
     def of(self, metric: Metric, model: str, server: str, at: At = None) -> Figure | None:
-        """None where it was not measured."""
+        """One figure; None where it was not measured."""
         values = self.values(metric.measure, metric.member, model, server, at)
         return Figure(median(values), min(values), max(values)) if values else None
 
     def middle(
         self, measure: type[Record], member: str, model: str, server: str, at: At = None
     ) -> float | None:
-        """The median of what ``values`` finds."""
+        """The median of ``values``; None where there are none."""
         values = self.values(measure, member, model, server, at)
         return median(values) if values else None
 
     def ratio(self, metric: Metric, model: str, server: str, at: At = None) -> float | None:
         """Unpickled's figure divided by that of another server."""
-        ours, theirs = self.of(metric, model, OURS, at), self.of(metric, model, server, at)
-        return ours.median / theirs.median if ours and theirs and theirs.median else None
+        unpickled, other = self.of(metric, model, UNPICKLED, at), self.of(metric, model, server, at)
+        return unpickled.median / other.median if unpickled and other and other.median else None
 
     def points(self, measure: type[Record], model: str, server: str | None = None) -> list[At]:
-        """Where a measure was taken: rates in increasing order, or sizes of batches."""
-        found = {
+        """The rates, or the sizes of batches, at which a measure was taken, in increasing order."""
+        points = {
             key[3]: min(getattr(record, "rate", record.at) or 0 for record in records)
             for key, records in self.records.items()
             if key[:2] == (measure, model) and server in (None, key[2])
         }
-        return sorted(found, key=lambda at: found[at])
+        return sorted(points, key=lambda at: points[at])
 
     def rate(self, model: str, at: At) -> float | None:
-        """Requests/s that were sent where latency was measured."""
+        """Requests/s that were sent while latency was measured."""
         servers = {key[2] for key in self.records if key[0] is Latency}
         rates = [rate for server in servers for rate in self.values(Latency, "rate", model, server, at)]
         return median(rates) if rates else None
@@ -132,60 +135,66 @@ class Figures:
         return (self.middle(Latency, "achieved", model, server, at) or 0) >= KEEPS_UP * rate
 
     def failed(self, model: str, server: str, at: At) -> int:
-        """Requests that failed where latency was measured, in all repetitions."""
+        """Requests that failed while latency was measured, in all repetitions."""
         return int(sum(self.values(Latency, "failures", model, server, at)))
 
-    def servers(self, model: str, measure: type[Record] = Saturation) -> list[str]:
-        """Who was measured with a model: Unpickled, the others from fast to slow, the floor."""
-        measured = {key[2] for key in self.records if key[:2] == (measure, model)} & set(self.run.servers)
-        return sorted(measured, key=lambda server: self.place(model, server))
+    def failed_note(self, model: str, server: str, at: At) -> str:
+        """Text beside a latency: how many requests failed and are therefore no part of it."""
+        count = self.failed(model, server, at)
+        return f" ({units.number(count)} failed)" if count else ""
 
-    def place(self, model: str, server: str) -> tuple[int, float, str]:
+    def servers(self, model: str, measure: type[Record] = Saturation) -> list[str]:
+        """The servers measured with a model: Unpickled, the others from fast to slow, the floor."""
+        measured = {key[2] for key in self.records if key[:2] == (measure, model)} & set(self.run.servers)
+        return sorted(measured, key=lambda server: self.rank(model, server))
+
+    def rank(self, model: str, server: str) -> tuple[int, float, str]:
+        """The sort key of a server in tables and charts."""
         order = {"ours": 0, "floor": 2}.get(self.run.servers[server].group, 1)
         return order, -(self.middle(Saturation, "requests_per_s", model, server) or 0), server
 
     def others(self, model: str, measure: type[Record] = Saturation) -> list[str]:
-        """Who is compared with Unpickled; the floor is not."""
+        """The servers that compete with Unpickled; the floor does not."""
         groups = ("baseline", "peer")
         return [name for name in self.servers(model, measure) if self.server(name).group in groups]
 
     def server(self, name: str) -> Server:
+        """A server of the run."""
         return self.run.servers[name]
 
     def title(self, server: str) -> str:
+        """The title of a server; its name where the run has no such server."""
         return self.run.servers[server].title if server in self.run.servers else server
 
-    def short(self, server: str) -> str:
-        """A server in a sentence."""
-        floor = server in self.run.servers and self.server(server).group == "floor"
-        known = {TUTORIAL: "the tutorial", **({server: "a server that does nothing"} if floor else {})}
-        return known.get(server, self.title(server))
+    def title_at(self, metric: Metric, model: str, at: At) -> str:
+        """The title of a metric with the rate, or the size of the batch, that it was measured at."""
+        if metric.measure is Latency:
+            return f"{metric.title} at {units.number(self.rate(model, at) or 0)} requests/s"
+        return metric.title + (
+            f", batches of {units.number(float(at))}" if metric.measure is Batch and at else ""
+        )
 
     def model(self, name: str) -> str:
-        """The title of a model."""
+        """The title of a model; its name where the run has no such model."""
         return self.run.models[name].title if name in self.run.models else name
 
     def models(self, measure: type[Record] = Saturation) -> list[str]:
-        """The models that a measure was taken with, in the document's order."""
+        """The models with which a measure was taken, in the order of the run."""
         measured = {key[1] for key in self.records if key[0] is measure}
         return [model for model in self.run.models if model in measured]
 
     def stages(self, model: str) -> dict[str, float]:
-        """CPU time of one request (us), from the outside in: floor, HTTP, then each stage."""
-        found = self.parts(model)
-        return found | {"HTTP": max(found["HTTP"], 0)} if found else {}
+        """CPU time of one request (us), from the outside in: floor, HTTP, then each stage.
 
-    def excess(self, model: str) -> float:
-        """By how much (us) floor and stages, measured in two ways, exceed what the server takes in all."""
-        return max(-self.parts(model).get("HTTP", 0), 0)
-
-    def parts(self, model: str) -> dict[str, float]:
-        """What ``stages`` gives, where HTTP is what is left of the whole, and may be negative."""
-        inside = [r for r in self.records.get((Stages, model, OURS, None), []) if isinstance(r, Stages)]
-        if not inside:
+        HTTP is the server's CPU time less the floor and the stages. They are measured in two ways, so it
+        may be negative.
+        """
+        records = [r for r in self.records.get((Stages, model, UNPICKLED, None), []) if isinstance(r, Stages)]
+        if not records:
             return {}
-        names = inside[0].stages
-        found = {name: median(record.stages.get(name, 0) for record in inside) for name in names}
-        floor = median(record.floor_cpu_us for record in inside)
-        whole = median(record.server_cpu_us for record in inside)
-        return {"floor": floor, "HTTP": whole - floor - sum(found.values())} | found
+        inside = {
+            name: median(record.stages.get(name, 0) for record in records) for name in records[0].stages
+        }
+        floor = median(record.floor_cpu_us for record in records)
+        whole = median(record.server_cpu_us for record in records)
+        return {"floor": floor, "HTTP": whole - floor - sum(inside.values())} | inside

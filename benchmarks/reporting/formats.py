@@ -1,4 +1,4 @@
-"""What the forms of a request cost: as text, as a stored document, and as README's table."""
+"""The cost of each form of a request: as text, as a stored document, and as a table in the documentation."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -7,20 +7,20 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.reporting import report
+from benchmarks.reporting import markdown, report
+from benchmarks.reporting.tables import Table, row
 from benchmarks.results import Commit, Machine
 from benchmarks.units import number, times
 
-# In a folder of its own: beside it are documents of another kind.
+# In a folder of its own: the documents beside it are runs.
 FILE = "formats/latest.json"
-BEGIN, END = "<!-- formats:begin -->", "<!-- formats:end -->"
-# What runs without a server, and what the others are compared with.
+BLOCK = "formats"
+# The form that runs without a server, and the form that the others are compared with.
 ALONE, BASE = "session.run alone, in process", "JSON, /predict"
 
 
 class Figure(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Rows per second with one model in one form; the median of several turns."""
+    """Rows per second of one model in one form, ``rows`` in each request: the median of several turns."""
 
     title: str
     form: str
@@ -29,7 +29,7 @@ class Figure(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Figures(Struct, kw_only=True, forbid_unknown_fields=True):
-    """One run; ``rows`` were in each batch."""
+    """One run; ``rows`` is the size of its batches."""
 
     started: datetime
     machine: Machine
@@ -39,65 +39,66 @@ class Figures(Struct, kw_only=True, forbid_unknown_fields=True):
     figures: list[Figure]
 
 
-def text(found: Figures) -> str:
+def text(run: Figures) -> str:
     """Lines for a terminal."""
     lines = []
-    for title in dict.fromkeys(figure.title for figure in found.figures):
-        for rows in (found.rows, 1):
-            per_s = _rates(found, title, rows)
-            if not per_s:
+    for title in dict.fromkeys(figure.title for figure in run.figures):
+        for rows in (run.rows, 1):
+            rates = _rates(run, title, rows)
+            if not rates:
                 continue
             lines += [f"{title}, {rows} row{'s' if rows > 1 else ''} a request"]
-            for form, rate in per_s.items():
-                ratios = [times(rate / per_s[base]) for base in (BASE, ALONE) if base in per_s]
+            for form, rate in rates.items():
+                ratios = [times(rate / rates[base]) for base in (BASE, ALONE) if base in rates]
                 lines.append(f"  {form:<32}{number(rate):>12} rows/s  {'  '.join(ratios)}")
     return "\n".join(lines)
 
 
-def save(found: Figures, folder: Path = report.RESULTS, readme: Path = report.README) -> list[Path]:
-    """Keep a run, and make README's table of it."""
+def save(run: Figures, folder: Path = report.RESULTS, root: Path = report.ROOT) -> list[Path]:
+    """Store a run, and write the documentation's table of it; the files that were written."""
     path = folder / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    report.put(path, msgspec.json.format(msgspec.json.encode(found), indent=1).decode() + "\n")
-    report.put(readme, readme_text(readme, folder))
-    return [path, readme]
+    report.put_all({path: msgspec.json.format(msgspec.json.encode(run), indent=1).decode() + "\n"})
+    return [path, *write(folder, root)]
 
 
-def readme_text(readme: Path = report.README, folder: Path = report.RESULTS) -> str:
-    """README as it should be by what is stored."""
-    before, begin, rest = readme.read_text("utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise BenchmarkError(f"{readme} has no place for the formats: add the lines {BEGIN} and {END}")
-    found = msgspec.json.decode((folder / FILE).read_bytes(), type=Figures)
-    return f"{before}{BEGIN}\n{_block(found)}\n{END}{after}"
+def write(folder: Path = report.RESULTS, root: Path = report.ROOT) -> list[Path]:
+    """Write the documentation's table of the stored run; the file that holds it."""
+    page = markdown.holder(root, BLOCK)
+    report.put_all({page: page_text(page, folder)})
+    return [page]
 
 
-def _block(found: Figures) -> str:
-    titles = list(dict.fromkeys(figure.title for figure in found.figures))
-    batches = {title: _rates(found, title, found.rows) for title in titles}
-    singles = {title: _rates(found, title, 1) for title in titles}
-    lines = [
-        f"| {found.rows:,} rows a request, one connection | {' | '.join(titles)} |",
-        f"| --- |{' ---: |' * len(titles)}",
-    ]
-    for form in batches[titles[0]]:
-        lines.append(f"| {form} | {' | '.join(_cell(batches[title], form) for title in titles)} |")
-    said = "; ".join(
-        f"{times(rates['JSON, OIP'] / rates[BASE])} of `/predict`'s requests/s with {title}"
-        for title, rates in singles.items()
-    )
-    return "\n".join(lines) + "\n\n" + report.wrapped(f"One row as JSON, Open Inference Protocol: {said}.")
+def page_text(page: Path, folder: Path = report.RESULTS) -> str:
+    """A page of the documentation with the table of the stored run."""
+    run = msgspec.json.decode((folder / FILE).read_bytes(), type=Figures)
+    return markdown.filled(page, BLOCK, markdown.table(table(run)))
+
+
+def table(run: Figures) -> Table:
+    """Rows per second of each form: batches, then single rows from many connections."""
+    titles = list(dict.fromkeys(figure.title for figure in run.figures))
+    lines = []
+    for rows, note in ((run.rows, ""), (1, ", one row")):
+        rates = {title: _rates(run, title, rows) for title in titles}
+        forms = dict.fromkeys(form for title in titles for form in rates[title])
+        lines += [row(form + note, *(_cell(rates[title], form) for title in titles)) for form in forms]
+    return Table([f"{run.rows:,} rows a request, one connection", *titles], lines)
 
 
 def _cell(rates: Mapping[str, float], form: str) -> str:
-    shown = f"{number(rates[form])} rows/s"
-    if form == ALONE:
-        return shown
-    return f"{shown}, {times(rates[form] / rates[BASE])}, {times(rates[form] / rates[ALONE])} of the session"
+    if form not in rates:
+        return "-"
+    text = f"{number(rates[form])} rows/s"
+    if form != ALONE:
+        text += f", {times(rates[form] / rates[BASE])}"
+    if form != ALONE and ALONE in rates:
+        text += f", {times(rates[form] / rates[ALONE])} of the session"
+    return text
 
 
-def _rates(found: Figures, title: str, rows: int) -> dict[str, float]:
+def _rates(run: Figures, title: str, rows: int) -> dict[str, float]:
+    """Rows per second by form."""
     return {
-        figure.form: figure.per_s for figure in found.figures if figure.title == title and figure.rows == rows
+        figure.form: figure.per_s for figure in run.figures if figure.title == title and figure.rows == rows
     }

@@ -1,36 +1,49 @@
-"""Which of the stored runs is shown, and whether another one like it found the same."""
+"""The run that is reported, and how far a second run like it agrees."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.reporting.figures import P99, REQUESTS, At, Figures, Metric
-from benchmarks.results import OURS, TUTORIAL, Run
+from benchmarks.results import TUTORIAL, UNPICKLED, Run
 
 # Ratios of two runs that differ by more do not agree.
 AGREEMENT = 0.10
 
 
-def shown(runs: Sequence[Run]) -> Run | None:
+def reported(runs: Sequence[Run]) -> Run | None:
     """The run that the report is about, of runs from new to old; never a mixture of several.
 
-    The newest of the widest complete ones: those of everything ("all") before the baselines alone, then by
-    the number of models, of servers (also those that failed), of repetitions (at most three count) and of
-    sizes of batches. Where none is complete, the one with the most figures.
+    The newest of the widest complete runs: those of everything ("all") before those of the baselines, then
+    by the number of models, of servers (failed ones included), of repetitions (three at most count) and of
+    sizes of batches. Where none is complete, the run with the most records.
     """
-    return max(runs, key=coverage, default=None)
+    return max(runs, key=_coverage, default=None)
 
 
-def coverage(run: Run) -> tuple[int, ...]:
-    """What makes a run wider than another, the most important first."""
+def _coverage(run: Run) -> tuple[int, ...]:
     if not run.complete:
         return 0, len(run.records)
     repeats, batches = run.options.get("repeats", 1), run.options.get("batches", [])
     return 1, run.kind == "all", len(run.models), len(run.servers), min(repeats, 3), len(batches)
 
 
+def repetition(runs: Sequence[Run], run: Run) -> Run | None:
+    """The newest other complete run with the same options on the same kind of machine."""
+    others = (other for other in runs if other is not run and other.complete)
+    return next((other for other in others if _comparable(run, other)), None)
+
+
+def _comparable(first: Run, second: Run) -> bool:
+    return (
+        (first.kind, first.options, first.generators) == (second.kind, second.options, second.generators)
+        and first.machine.processor == second.machine.processor
+        and first.machine.cores == second.machine.cores
+    )
+
+
 @dataclass(frozen=True)
 class Difference:
-    """The same ratio in two runs, and by how much the greater exceeds the less."""
+    """The same ratio Unpickled / server in two runs."""
 
     metric: Metric
     model: str
@@ -39,67 +52,53 @@ class Difference:
 
     @property
     def share(self) -> float:
+        """By how much of the lesser ratio the greater one exceeds it."""
         return max(self.ratios) / min(self.ratios) - 1
 
-
-def comparable(one: Run, other: Run) -> bool:
-    """Whether two runs measured the same on the same kind of machine."""
-    return (
-        (one.kind, one.options, one.generators) == (other.kind, other.options, other.generators)
-        and one.machine.processor == other.machine.processor
-        and one.machine.cores == other.machine.cores
-    )
-
-
-def repetition(runs: Sequence[Run], run: Run) -> Run | None:
-    """The newest other complete run that is comparable with this one."""
-    others = (other for other in runs if other is not run and other.complete)
-    return next((other for other in others if comparable(run, other)), None)
+    @property
+    def agrees(self) -> bool:
+        """Whether the ratios are close enough to count as repeated."""
+        return self.share <= AGREEMENT
 
 
 def differences(new: Run, old: Run) -> list[Difference]:
-    """Unpickled / each server in requests/s, in two runs; the largest difference first."""
-    return compared(new, old, REQUESTS, None, [name for name in new.servers if name != OURS])
-
-
-def stalls(new: Run, old: Run) -> list[Difference]:
-    """The same for the p99 at half of the tutorial's rate, against the tutorial."""
-    return compared(new, old, P99, TUTORIAL, [TUTORIAL])
-
-
-def compared(new: Run, old: Run, metric: Metric, at: At, servers: Iterable[str]) -> list[Difference]:
-    one, other = Figures(new), Figures(old)
-    pairs = [(model, server) for model in new.models for server in servers]
-    found = [
-        Difference(metric, model, server, (now, then))
-        for model, server in pairs
-        if (now := one.ratio(metric, model, server, at))
-        if (then := other.ratio(metric, model, server, at))
-    ]
-    return sorted(found, key=lambda difference: -difference.share)
-
-
-def changed(new: Run, old: Run) -> list[str]:
-    """What two runs were not made with alike: commit, or versions of packages and servers."""
-    one, other = used(new), used(old)
+    """Ratios of requests/s to each server, the largest difference first; then of the tutorial's p99."""
+    others = [name for name in new.servers if name != UNPICKLED]
     return [
-        f"{name} ({other.get(name, 'none')}, {one.get(name, 'none')})"
-        for name in dict.fromkeys([*one, *other])
-        if one.get(name) != other.get(name)
+        *_differences(new, old, REQUESTS, None, others),
+        *_differences(new, old, P99, TUTORIAL, [TUTORIAL]),
     ]
 
 
-def used(run: Run) -> dict[str, str]:
-    """Commit and versions; a server's own under its title."""
+def _differences(new: Run, old: Run, metric: Metric, at: At, servers: Iterable[str]) -> list[Difference]:
+    figures, earlier = Figures(new), Figures(old)
+    pairs = [(model, server) for model in new.models for server in servers]
+    differing = [
+        Difference(metric, model, server, (ratio, before))
+        for model, server in pairs
+        if (ratio := figures.ratio(metric, model, server, at))
+        if (before := earlier.ratio(metric, model, server, at))
+    ]
+    return sorted(differing, key=lambda difference: -difference.share)
+
+
+def changed(new: Run, old: Run) -> list[tuple[str, str, str]]:
+    """(name, new, old) of the commit, and of each version, that differs between two runs."""
+    names, earlier = _versions(new), _versions(old)
+    return [
+        (name, names.get(name, "none"), earlier.get(name, "none"))
+        for name in dict.fromkeys([*names, *earlier])
+        if names.get(name) != earlier.get(name)
+    ]
+
+
+def _versions(run: Run) -> dict[str, str]:
+    """Commit and versions; a package that only one server has comes with the server's title."""
     commit = {"commit": run.commit.id[:12] + ("" if run.commit.clean else ", changed")} if run.commit else {}
     servers = {
         f"{name} of {server.title}": version
         for server in run.servers.values()
         for name, version in server.versions.items()
+        if name not in run.versions
     }
-    # A package that all share is named once.
-    return (
-        commit
-        | run.versions
-        | {name: v for name, v in servers.items() if name.split()[0] not in run.versions}
-    )
+    return commit | run.versions | servers

@@ -1,9 +1,7 @@
-"""The stored results as README's block, one Markdown file, one HTML page and charts."""
+"""The report of the stored results: a Markdown file, an HTML page and charts, and README's block."""
 
 import os
-import re
-import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
@@ -11,160 +9,131 @@ from markupsafe import Markup
 
 from benchmarks import units
 from benchmarks.errors import BenchmarkError
-from benchmarks.reporting import charts, findings, tables
+from benchmarks.reporting import charts, markdown, readme, scrutiny, tables
 from benchmarks.reporting.figures import Figures
-from benchmarks.reporting.repeats import shown
-from benchmarks.reporting.tables import Cell, Table
-from benchmarks.results import TUTORIAL, Run, read_all
+from benchmarks.reporting.repeats import reported
+from benchmarks.reporting.tables import Section, Table, row
+from benchmarks.results import Run, read_all
 
 HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
 RESULTS = HERE.parent / "results"
-README = HERE.parent.parent / "README.md"
-BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
+README = ROOT / "README.md"
 TITLE = "Unpickled, measured"
-NONE = "There are no results yet: `python -m benchmarks run` measures, `python -m benchmarks report` shows."
+METHOD = (
+    "Before it is timed, every server but the floor must answer as scikit-learn does, with equal labels and "
+    "probabilities within 1e-5; the servers then take turns, and a figure is the median of the repetitions."
+)
+# How much of the answers a generator checks while it measures.
+CHECKED = "every answer compared with scikit-learn's"
+CHECKS = {
+    "wrk": "status of every answer checked",
+    "h2load": "status of every answer checked; one body repeated",
+}
 
 
-def write(folder: Path = RESULTS, readme: Path | None = README) -> list[Path]:
-    """Report, page, charts and README's block from the documents in a folder; what was written.
+def write(results: Path = RESULTS, readme_file: Path | None = README) -> list[Path]:
+    """Write the report, the page, the charts and README's block from the documents in a folder.
 
-    Without a README its block is left as it is. BenchmarkError where there are no documents, one cannot be
-    read, README has no place for the block, or a file cannot be written.
+    Args:
+        results: The folder of the documents, and of the report.
+        readme_file: The file with README's block; None leaves it as it is.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        BenchmarkError: There are no documents, one cannot be read, README has no place for the block, or a
+            file cannot be written.
     """
-    runs = read_all(folder)
-    run = shown(runs)
+    runs = read_all(results)
+    run = reported(runs)
     if run is None:
-        raise BenchmarkError(f"no results in {folder}: python -m benchmarks run measures them")
+        raise BenchmarkError(f"no results in {results}: python -m benchmarks run measures them")
     drawn = charts.draw(Figures(run))
     texts = {
-        **({readme: readme_text(readme, folder)} if readme else {}),
-        folder / "report.md": markdown(runs, run),
-        folder / "report.html": page(runs, run, drawn),
-        **{folder / f"{chart.name}.svg": chart.svg for chart in drawn},
+        **({readme_file: readme.text(readme_file, results)} if readme_file else {}),
+        results / "report.md": text(runs, run),
+        results / "report.html": page(runs, run, drawn),
+        **{results / f"{name}.svg": svg for name, svg in drawn.items()},
     }
-    try:
-        for path, text in texts.items():
-            put(path, text)
-        for path in {folder / f"{name}.svg" for name in charts.NAMES} - set(texts):
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        raise BenchmarkError(f"{error.filename} cannot be written: {error.strerror}") from None
+    put_all(texts)
+    for name in set(charts.ALT) - set(drawn):
+        (results / f"{name}.svg").unlink(missing_ok=True)
     return list(texts)
 
 
-def put(path: Path, text: str) -> None:
-    """Write a file, all of it or nothing."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, "utf-8")
-    os.replace(temporary, path)
-
-
-def readme_text(readme: Path = README, folder: Path = RESULTS) -> str:
-    """README as it should be: what is between the markers is generated, the rest is left as it is."""
+def put_all(texts: dict[Path, str]) -> None:
+    """Write files, each whole or not at all; raises BenchmarkError."""
     try:
-        text = readme.read_text("utf-8")
+        for path, content in texts.items():
+            temporary = path.with_name(path.name + ".part")
+            temporary.write_text(content, "utf-8")
+            os.replace(temporary, path)
     except OSError as error:
-        raise BenchmarkError(f"{readme} cannot be read: {error.strerror}") from None
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise BenchmarkError(f"{readme} has no place for the results: add the lines {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{block(read_all(folder), link(folder, readme))}\n{END}{after}"
+        raise BenchmarkError(f"{error.filename} cannot be written: {error.strerror}") from None
 
 
-def link(folder: Path, readme: Path) -> str:
-    """The folder as README names it."""
-    return Path(os.path.relpath(folder, readme.parent)).as_posix()
-
-
-def block(runs: Sequence[Run], folder: str) -> str:
-    """README's table, pictures and sentences."""
-    run = shown(runs)
-    if run is None:
-        return NONE
-    figures = Figures(run)
-    drawn = {chart.name: chart.alt for chart in charts.draw(figures)}
-    said = [findings.peers(figures), findings.missing(run), findings.summary(figures)]
-    sources = (
-        f"All that was measured: the [report]({folder}/report.md), as one [page]({folder}/report.html), and "
-        f"the [figures]({folder}/{run.file_name})."
-    )
-    lost = f"[All of them]({folder}/report.md#where-it-is-not-faster)."
+def sections(runs: Sequence[Run], run: Run) -> list[Section]:
+    """The whole report about one of the stored runs; a section without tables is left out."""
     parts = [
-        wrapped(escaped(how(run, figures))),
-        table(tables.headline(figures)),
-        *(f"![{drawn[name]}]({folder}/{name}.svg)" for name in charts.NAMES if name in drawn),
-        wrapped(escaped(" ".join(filter(None, said)))),
-        wrapped(f"{escaped(findings.beaten(figures))} {lost}"),
-        wrapped(escaped(findings.agreement(runs, run))),
-        wrapped(sources),
+        Section("How it was measured", [facts(run)], text=METHOD),
+        *tables.sections(Figures(run)),
+        *scrutiny.sections(runs, run),
     ]
-    return "\n\n".join(parts)
+    return [section for section in parts if section.tables]
 
 
-def wrapped(text: str) -> str:
-    return textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False)
-
-
-def how(run: Run, figures: Figures) -> str:
-    """On which machine and how the headline's figures came about."""
-    repeats, processor = run.options.get("repeats", "several"), run.machine.processor
-    rates = [
-        f"{units.number(rate)} requests/s ({figures.model(model)})"
-        for model in tables.headlined(figures)
-        if (rate := figures.rate(model, TUTORIAL))
+def facts(run: Run) -> Table:
+    """The machine, the versions and the options."""
+    machine, commit, saturation = run.machine, run.commit, run.generators.get("saturation", "")
+    pinned = min(machine.server_core, machine.generator_core) >= 0
+    cores = f"server on {machine.server_core}, generator on {machine.generator_core}"
+    state = "" if run.complete else "; interrupted, not everything was measured"
+    options = {name: str(value).strip("[]").replace("'", "") for name, value in run.options.items()}
+    rows = [
+        row("machine", f"{machine.processor}, {machine.cores} cores, {units.memory(machine.memory_mb)}"),
+        row("system", machine.system),
+        row("cores", cores if pinned else "not pinned"),
+        row("saturation", f"{tables.load(run)}, one row per request; {CHECKS.get(saturation, CHECKED)}"),
+        row("fixed rates", f"{run.generators.get('latency', 'locust')}; {CHECKED}"),
+        row("versions", scrutiny.joined(run.versions)),
+        row("options", "; ".join(f"{name}: {value}" for name, value in options.items())),
+        row(
+            "commit",
+            commit.id[:12] + ("" if commit.clean else ", with uncommitted changes") if commit else "",
+        ),
+        row("measured", f"{run.started:%Y-%m-%d %H:%M} UTC{state}"),
     ]
-    return (
-        f"{'' if run.complete else 'An interrupted run. '}Medians of {repeats} alternated repetitions on "
-        f"{processor} with Python {run.versions.get('python', '3')}: {tables.load(run)}, one row per "
-        f"request, {findings.pinned(run)}, the answers of every server but the floor checked against "
-        "scikit-learn before it is timed."
-    ) + (f" The fixed rate is half of what the tutorial can do: {units.listed(rates)}." if rates else "")
+    return Table(["", ""], rows, words=2)
 
 
-def markdown(runs: Sequence[Run], run: Run) -> str:
-    drawn = {chart.name: chart.alt for chart in charts.draw(Figures(run))}
-    parts = [
-        f"# {TITLE}",
-        f"Generated by `python -m benchmarks report` from [{run.file_name}]({run.file_name}).",
-    ]
-    for section in findings.sections(runs, run):
-        parts += [f"## {section.title}", *map(escaped, section.texts)]
-        parts += [f"![{drawn[section.chart]}]({section.chart}.svg)"] if section.chart in drawn else []
-        for one in section.tables:
-            parts += [f"**{escaped(one.caption)}**"] if one.caption else []
-            parts.append(table(one))
+def text(runs: Sequence[Run], run: Run) -> str:
+    """The report as Markdown."""
+    drawn = charts.draw(Figures(run))
+    source = f"Generated by `python -m benchmarks report` from [{run.file_name}]({run.file_name})."
+    summary = Table(["", ""], [row(*line) for line in scrutiny.summary(runs, run)], words=0)
+    parts = [f"# {TITLE}", source, markdown.table(summary)]
+    for section in sections(runs, run):
+        parts += [f"## {section.title}", *filter(None, [markdown.escaped(section.text)])]
+        parts += [f"![{charts.ALT[section.chart]}]({section.chart}.svg)"] if section.chart in drawn else []
+        for table in section.tables:
+            parts += [f"**{markdown.escaped(table.caption)}**"] if table.caption else []
+            parts.append(markdown.table(table))
     return "\n\n".join(parts) + "\n"
 
 
-def table(one: Table) -> str:
-    """A Markdown table."""
-    rule = ["---" if column < one.words else "---:" for column in range(len(one.head))]
-    lines = [map(escaped, one.head), rule, *(map(cell, row) for row in one.rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def cell(one: Cell) -> str:
-    return f"**{escaped(one.text)}**" if (one.strong or one.bad) and one.text else escaped(one.text)
-
-
-def escaped(text: str) -> str:
-    """A sentence in which Markdown sees no mark-up, in one line."""
-    return re.sub(r"([\\|*_<>`\[\]])", r"\\\1", " ".join(text.split()))
-
-
-def page(runs: Sequence[Run], run: Run, drawn: Iterable[charts.Chart]) -> str:
-    """One HTML file that needs no other."""
+def page(runs: Sequence[Run], run: Run, drawn: dict[str, str]) -> str:
+    """The report as one HTML file that needs no other."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
     return environment.get_template("report.html.j2").render(
         title=TITLE,
-        lead=how(run, Figures(run)),
-        facts=findings.facts(runs, run),
-        repeatability=findings.agreement(runs, run),
-        sections=findings.sections(runs, run),
-        charts={chart.name: Markup(chart.svg) for chart in drawn},
+        lead=readme.method(run),
+        summary=scrutiny.summary(runs, run),
+        sections=sections(runs, run),
+        charts={name: Markup(svg) for name, svg in drawn.items()},
         file_name=run.file_name,
     )

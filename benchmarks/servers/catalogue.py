@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from benchmarks.results import FLOOR, OURS, TUTORIAL, Group
+from benchmarks.results import FLOOR, TUTORIAL, UNPICKLED, Group
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -106,7 +106,7 @@ SERVERS: dict[str, Entry] = {
         ladder=True,
         versions=("granian",),
     ),
-    OURS: Entry(
+    UNPICKLED: Entry(
         "Unpickled",
         "ours",
         "{bin}/python -m server --models {models} --port {port}",

@@ -1,1 +1,1 @@
-"""python -m server models ...: who is served, and changing it, on the files alone."""
+"""The commands that serve models, and that list and change which versions are served."""

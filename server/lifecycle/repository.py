@@ -138,7 +138,7 @@ class Repository:
         if self.default is None:
             remedy = "POST to /models/<name>/predict, or set default_model"
             if not self.deployments:
-                remedy = "export one with: python -m export train iris"
+                remedy = "export one with: unpickled train iris"
             raise UnknownModel(f"there is no default model, as this server has {self._listing()}: {remedy}")
         return self.default
 
@@ -192,5 +192,5 @@ def folders(config: Config) -> list[Path]:
     except OSError as error:
         raise ConfigError(
             f"the models folder {str(root)!r} cannot be read ({error.strerror}): "
-            "export a model with `python -m export train iris`, or name another folder with --models"
+            "export a model with `unpickled train iris`, or name another folder with --models"
         ) from None

@@ -1,89 +1,137 @@
-"""Every model, served or refused, and what is known of each."""
+"""Every model, served or refused, with everything that is known of it."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated
 
+from msgspec import Meta, Struct
+
+from unpickled.server.artifact.manifest import Manifest
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message.answer import Answer, Environ, document
 from unpickled.server.message.page import Page
+from unpickled.server.model.session import Placement
+from unpickled.server.pages.annotations import Count, No, Reason, Yes
 
-_ROUTES = {
-    "POST /predict": "predict with the default model",
-    "POST /models/<name>/predict": "predict with a model",
-    "POST /models/<name>/versions/<version>/predict": "predict with a version of it",
-    "POST /models/<name>/labels/<label>/predict": "predict with the version that a label stands for",
-    "GET /models": "every model, served or refused",
-    "GET /models/<name>": "one model: features, classes, metrics, parity, providers, labels, traffic",
-    "GET /models/<name>/versions/<version>": "the same of a version of it",
-    "GET /models/<name>/labels/<label>": "the same of the version that a label stands for",
-    "GET /openapi.json": "all of this for programs: every route, each model's features, every error",
-    "GET /docs": "the same for people",
-    "GET /metrics": "counters and histograms for Prometheus",
-    "GET /livez": "the process answers",
-    "GET /readyz": "every model is loaded and has answered its golden rows",
-}
+
+class ShadowShare(Struct, frozen=True, kw_only=True):
+    """The version that runs a share of the requests without answering them."""
+
+    version: Count
+    share: float
+
+
+class Model(Struct, frozen=True, kw_only=True):
+    """The card of one version, and what its model serves beside it."""
+
+    name: str
+    version: Count
+    ready: Yes
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    size_bytes: Count
+    load_seconds: float
+    providers: Placement
+    manifest: Manifest
+    versions: Annotated[list[Count], Meta(min_length=1)]
+    labels: dict[str, Count]
+    traffic: dict[str, Annotated[float, Meta(ge=0)]]
+    shadow: ShadowShare | None
+    refused: dict[str, Reason]
+    mistake: Reason | None
+
+
+class Unserved(Struct, frozen=True, kw_only=True):
+    """A model of which no version is served; ``version`` is the newest refused one."""
+
+    name: str
+    version: Count | None
+    ready: No
+    reason: Reason
+
+
+class Models(Struct, frozen=True, kw_only=True):
+    """Every model in the models folder."""
+
+    models: list[Model | Unserved]
+
+
+class Names(Struct, frozen=True, kw_only=True):
+    """Names of the models of which some version is served."""
+
+    models: list[str]
+
+
+class Overview(Struct, frozen=True, kw_only=True):
+    """What this server serves, and a line about each of its routes ("GET /models")."""
+
+    service: str
+    models: list[str]
+    default_model: str | None
+    routes: dict[str, str]
 
 
 def pages(repository: Repository) -> list[Page]:
     """GET /models, and of one model, a version of it, what a label stands for."""
 
     def models(_: Environ) -> Answer:
-        return document({"models": _listing(repository)})
+        return document(Models(models=[_entry(deployment) for deployment in repository.deployments.values()]))
 
     def model(_: Environ, name: str, version: str | None = None, label: str | None = None) -> Answer:
-        found = repository.find(name, version, label)
-        return document({**_card(found), **_service(repository.deployment(name))})
+        served = repository.find(name, version, label)
+        return document(_card(served, repository.deployment(name)))
 
-    rules = ("/models/<name>", "/models/<name>/versions/<version>", "/models/<name>/labels/<label>")
+    rules = {
+        "/models/<name>": "A model's card: features, classes, metrics, parity, providers, labels, traffic",
+        "/models/<name>/versions/<version>": "The card of a version",
+        "/models/<name>/labels/<label>": "The card of the version that a label stands for",
+    }
     return [
-        Page("GET", "/models", models),
-        *(Page("GET", rule, model) for rule in rules),
+        Page("GET", "/models", "The cards of all models, served or refused", models, Models),
+        *(Page("GET", rule, summary, model, Model) for rule, summary in rules.items()),
     ]
 
 
-def overview(repository: Repository) -> dict[str, Any]:
-    """What this server is, for programs."""
-    return {
-        "service": "unpickled",
-        "models": repository.served,
-        "default_model": repository.default,
-        "routes": _ROUTES,
-    }
+def overview(repository: Repository, summaries: Mapping[str, str]) -> Overview:
+    """What this server is, for programs; ``summaries`` by route."""
+    return Overview(
+        service="unpickled",
+        models=repository.served,
+        default_model=repository.default,
+        routes=dict(summaries),
+    )
 
 
-def _listing(repository: Repository) -> list[dict[str, Any]]:
-    return [
-        {**_card(found.main), **_service(found)} if found.versions else _unserved(found)
-        for found in repository.deployments.values()
-    ]
+def _entry(deployment: Deployment) -> Model | Unserved:
+    return _card(deployment.main, deployment) if deployment.versions else _unserved(deployment)
 
 
-def _unserved(found: Deployment) -> dict[str, Any]:
-    version = max(found.refused, default=None)
-    return {"name": found.name, "version": version, "ready": False, "reason": found.reason}
+def _unserved(deployment: Deployment) -> Unserved:
+    version = max(deployment.refused, default=None)
+    return Unserved(name=deployment.name, version=version, ready=False, reason=deployment.reason)
 
 
-def _card(served: Served) -> dict[str, Any]:
-    return {
-        "name": served.name,
-        "version": served.version,
-        "ready": True,
-        "sha256": served.sha256,
-        "size_bytes": served.size,
-        "load_seconds": served.load_seconds,
-        "providers": served.model.placement,
-        "manifest": served.model.manifest,
-    }
+def _card(served: Served, deployment: Deployment) -> Model:
+    return Model(
+        name=served.name,
+        version=served.version,
+        ready=True,
+        sha256=served.sha256,
+        size_bytes=served.size,
+        load_seconds=served.load_seconds,
+        providers=served.model.placement,
+        manifest=served.model.manifest,
+        versions=list(deployment.versions),
+        labels=deployment.labels,
+        traffic={str(number): share for number, share in deployment.traffic.items()},
+        shadow=_shadow(deployment),
+        refused={str(number): reason for number, reason in deployment.refused.items()},
+        mistake=deployment.mistake,
+    )
 
 
-def _service(found: Deployment) -> dict[str, Any]:
-    """What a model serves beside the version that a card is of."""
-    return {
-        "versions": list(found.versions),
-        "labels": found.labels,
-        "traffic": {str(number): share for number, share in found.traffic.items()},
-        "shadow": None if found.shadow is None else {"version": found.shadow[0], "share": found.shadow[1]},
-        "refused": {str(number): reason for number, reason in found.refused.items()},
-        "mistake": found.mistake,
-    }
+def _shadow(deployment: Deployment) -> ShadowShare | None:
+    if deployment.shadow is None:
+        return None
+    version, share = deployment.shadow
+    return ShadowShare(version=version, share=share)

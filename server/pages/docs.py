@@ -1,4 +1,4 @@
-"""The document of openapi.py for people: Swagger UI, all of it from this machine."""
+"""The OpenAPI document for people: Swagger UI, all of it from this machine."""
 
 from importlib.metadata import distribution
 from importlib.resources import files
@@ -7,27 +7,29 @@ from pathlib import Path
 from unpickled.server.errors import UnknownPath
 from unpickled.server.message.answer import Answer, Environ
 from unpickled.server.message.page import Page
-from unpickled.server.pages.files import File
+from unpickled.server.pages.files import File, is_part
 
-_OWN = ("docs.css", "docs.js")
 _SWAGGER = ("swagger-ui.css", "swagger-ui-bundle.js")
 
 
 def pages() -> list[Page]:
     """GET /docs and the files that it is made of."""
-    assets = files("unpickled.server.pages") / "assets"
-    page = File("docs.html", (assets / "docs.html").read_bytes)
-    parts = {name: File(name, (assets / name).read_bytes) for name in _OWN}
-    parts |= {name: File(name, (_swagger() / name).read_bytes) for name in _SWAGGER}
+    folder = files("unpickled.server.pages") / "assets" / "docs"
+    page = File(folder / "docs.html")
+    parts = {file.name: File(file) for file in folder.iterdir() if is_part(file)}
+    parts |= {name: File(_swagger() / name) for name in _SWAGGER}
 
     def part(environ: Environ, file: str) -> Answer:
         if file not in parts:
             raise UnknownPath(f"there is no file {file[:60]!r} here: GET /docs")
         return parts[file](environ)
 
-    return [Page("GET", "/docs", page), Page("GET", "/docs/<file>", part)]
+    return [
+        Page("GET", "/docs", "The OpenAPI document as a page for people", page, text=("text/html",)),
+        Page("GET", "/docs/<file>", "A file of that page", part),
+    ]
 
 
 def _swagger() -> Path:
-    """Where the package has the files; importing it would do more than is needed."""
+    """The folder of the package's files, without importing it."""
     return Path(str(distribution("flask-swagger-ui").locate_file("flask_swagger_ui"))) / "dist"

@@ -1,11 +1,15 @@
-"""Files that a browser may keep, and what it is told with them."""
+"""Files that a browser may keep, and the headers that they come with."""
 
 import gzip
 import hashlib
-import re
-from collections.abc import Callable
+from functools import cache
+from importlib.resources.abc import Traversable
 
-from unpickled.server.message.answer import Answer, Environ
+from werkzeug.datastructures import Accept
+from werkzeug.http import parse_accept_header
+from werkzeug.wrappers import Response
+
+from unpickled.server.message.answer import Answer, Environ, status_line
 
 KINDS = {
     "html": "text/html; charset=utf-8",
@@ -14,7 +18,7 @@ KINDS = {
     "svg": "image/svg+xml",
     "png": "image/png",
 }
-# Nothing from elsewhere, nothing inline: what a model file says can only ever be text.
+# Nothing from elsewhere and nothing inline: text of a model file can never become a script.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -26,47 +30,36 @@ _HEADERS = (
     ("Vary", "Accept-Encoding"),
     ("X-Content-Type-Options", "nosniff"),
 )
-# Without the W/ of a weak one: here they are compared without it.
-_TAG = re.compile(r'"[^"]*"')
+
+
+def is_part(path: Traversable) -> bool:
+    """Whether it is a script, a style or an image of a page."""
+    return _suffix(path) in KINDS.keys() - {"html"} and path.is_file()
 
 
 class File:
-    """A file as it was when it was first asked for; ``name`` says of which kind it is."""
+    """A file, read when the first request for it comes; its suffix is one of ``KINDS``."""
 
-    def __init__(self, name: str, read: Callable[[], bytes]) -> None:
-        self._kind = KINDS[name.rpartition(".")[2]]
-        self._read = read
-        self._plain: tuple[bytes, str] | None = None
-        self._small: tuple[bytes, str] | None = None
+    def __init__(self, path: Traversable) -> None:
+        self._kind = KINDS[_suffix(path)]
+        self._read = cache(path.read_bytes)
+        self._compressed = cache(lambda: gzip.compress(self._read(), mtime=0))
+        self._tag = cache(lambda: hashlib.sha256(self._read()).hexdigest()[:16])
 
     def __call__(self, environ: Environ) -> Answer:
-        """The file, or 304 to those who have it."""
-        content, tag = self._packed() if _takes_gzip(environ) else self._whole()
-        headers = [("ETag", tag), *_HEADERS]
-        if _held(tag, environ.get("HTTP_IF_NONE_MATCH", "")):
-            return "304 Not Modified", tuple(headers), b""
-        if tag.endswith('-gzip"'):
-            headers.append(("Content-Encoding", "gzip"))
-        return "200 OK", (("Content-Type", self._kind), *headers), content
-
-    def _whole(self) -> tuple[bytes, str]:
-        if self._plain is None:
-            content = self._read()
-            self._plain = content, f'"{hashlib.sha256(content).hexdigest()[:16]}"'
-        return self._plain
-
-    def _packed(self) -> tuple[bytes, str]:
-        if self._small is None:
-            content, tag = self._whole()
-            self._small = gzip.compress(content, mtime=0), f'{tag[:-1]}-gzip"'
-        return self._small
+        """The file, in gzip for those who take it, or 304 for those who have it."""
+        response = Response(self._read(), headers=_HEADERS, content_type=self._kind)
+        response.set_etag(self._tag())
+        if parse_accept_header(environ.get("HTTP_ACCEPT_ENCODING"), Accept).quality("gzip"):
+            response.data = self._compressed()
+            response.content_encoding = "gzip"
+            response.set_etag(f"{self._tag()}-gzip")
+        response.make_conditional(dict(environ))
+        # The HTTP server adds its own.
+        del response.headers["Date"]
+        parts, _, headers = response.get_wsgi_response(dict(environ))
+        return status_line(response.status_code), tuple(headers), b"".join(parts)
 
 
-def _held(tag: str, known: str) -> bool:
-    """Whether If-None-Match names the tag, or any: RFC 9110, section 13.1.2."""
-    return known.strip() == "*" or tag in _TAG.findall(known)
-
-
-def _takes_gzip(environ: Environ) -> bool:
-    codings = environ.get("HTTP_ACCEPT_ENCODING", "").lower().split(",")
-    return any(coding.strip() == "gzip" for coding in codings)
+def _suffix(path: Traversable) -> str:
+    return path.name.rpartition(".")[2]

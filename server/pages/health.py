@@ -1,32 +1,57 @@
 """Whether the process answers, and whether it serves what it should."""
 
-from typing import Any
+from msgspec import Struct
 
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.message.answer import Answer, Environ, document
 from unpickled.server.message.page import Page
+from unpickled.server.pages.annotations import Reason, Yes
+
+
+class Live(Struct, frozen=True, kw_only=True):
+    """The process answers."""
+
+    live: Yes
+
+
+class Readiness(Struct, frozen=True, kw_only=True):
+    """Models that are served, models that are not, and each ``serving.toml`` that is not followed."""
+
+    ready: bool
+    served: list[str]
+    refused: dict[str, Reason]
+    mistakes: dict[str, Reason]
+
+
+def live(_: Environ) -> Answer:
+    """The answer to a check that the process lives."""
+    return document(Live(live=True))
 
 
 def pages(repository: Repository) -> list[Page]:
     """GET /livez and /readyz, and ``health_route`` where that is set."""
 
-    def livez(_: Environ) -> Answer:
-        return document({"live": True})
-
     def readyz(_: Environ) -> Answer:
         return document(readiness(repository), 200 if repository.ready else 503)
 
-    own = repository.config.health_route
-    ready = ["/readyz", own] if own else ["/readyz"]
-    return [Page("GET", "/livez", livez), *(Page("GET", rule, readyz) for rule in ready)]
+    rules = {"/readyz": "Whether every model is loaded and has answered its golden rows"}
+    if repository.config.health_route:
+        rules.setdefault(repository.config.health_route, "The same as /readyz")
+    return [
+        Page("GET", "/livez", "Whether the process answers", live, Live),
+        *(
+            Page("GET", rule, summary, readyz, Readiness, statuses=(200, 503))
+            for rule, summary in rules.items()
+        ),
+    ]
 
 
-def readiness(repository: Repository) -> dict[str, Any]:
+def readiness(repository: Repository) -> Readiness:
     """What is served and what is not, with the reasons."""
-    found = repository.deployments.values()
-    return {
-        "ready": repository.ready,
-        "served": repository.served,
-        "refused": {deployment.name: deployment.reason for deployment in found if not deployment.versions},
-        "mistakes": {deployment.name: deployment.mistake for deployment in found if deployment.mistake},
-    }
+    deployments = repository.deployments.values()
+    return Readiness(
+        ready=repository.ready,
+        served=repository.served,
+        refused={deployment.name: deployment.reason for deployment in deployments if not deployment.versions},
+        mistakes={deployment.name: deployment.mistake for deployment in deployments if deployment.mistake},
+    )

@@ -1,9 +1,10 @@
-"""The page for people: one HTML file and the modules, styles and icon that it asks for.
+"""The page for people: one HTML file, and the modules, styles and icon that it asks for.
 
-Nothing in them is made from a model: the page asks ``GET /models`` as any client does, and writes what it is
-told as text.
+Nothing in them is made from a model: the page asks ``GET /models`` as any client does, and writes the answers
+as text.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 
 from unpickled.server.errors import UnknownPath
@@ -11,49 +12,54 @@ from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.message.accept import qualities
 from unpickled.server.message.answer import Answer, Environ, document
 from unpickled.server.message.page import Page
-from unpickled.server.pages.catalog import overview
-from unpickled.server.pages.files import File
+from unpickled.server.pages.catalog import Overview, overview
+from unpickled.server.pages.files import File, is_part
 
-_PARTS = (
-    "home.css",
-    "home.js",
-    "address.js",
-    "answer.js",
-    "card.js",
-    "charts.js",
-    "element.js",
-    "exchange.js",
-    "feature.js",
-    "form.js",
-    "line.js",
-    "numbers.js",
-    "snippets.js",
-    "view.js",
-    "icon.svg",
-)
 _VARY = ("Vary", "Accept")
 
 
-def pages(repository: Repository) -> list[Page]:
-    """GET / as HTML for browsers and as JSON for everybody else, and GET /assets/<file>."""
-    assets = files("unpickled.server.pages") / "assets"
-    home = File("home.html", (assets / "home.html").read_bytes)
-    parts = {name: File(name, (assets / name).read_bytes) for name in _PARTS}
+def pages(
+    repository: Repository, predictions: Mapping[str, str], every: Callable[[], Sequence[Page]]
+) -> list[Page]:
+    """GET / as HTML for browsers and as JSON for everybody else, and GET /assets/<file>.
+
+    The JSON lists all routes: ``predictions`` are the summaries of those that predict, ``every`` gives all
+    pages.
+    """
+    folder = files("unpickled.server.pages") / "assets"
+    home = File(folder / "home.html")
+    assets = {file.name: File(file) for file in folder.iterdir() if is_part(file)}
 
     def index(environ: Environ) -> Answer:
         html = prefers_html(environ.get("HTTP_ACCEPT", ""))
-        status, headers, content = home(environ) if html else document(overview(repository))
+        status, headers, content = home(environ) if html else document(overview(repository, summaries()))
         return status, (*headers, _VARY), content
 
     def asset(environ: Environ, file: str) -> Answer:
-        if file not in parts:
+        if file not in assets:
             raise UnknownPath(f"the page has no file {file[:60]!r}: GET / lists what there is")
-        return parts[file](environ)
+        return assets[file](environ)
 
-    return [Page("GET", "/", index), Page("GET", "/assets/<file>", asset)]
+    def summaries() -> dict[str, str]:
+        lines = dict(predictions)
+        for page in every():
+            lines.setdefault(f"{page.method} {page.rule}", page.summary)
+        return lines
+
+    return [
+        Page(
+            "GET",
+            "/",
+            "This list; a page for people where a browser asks",
+            index,
+            Overview,
+            text=("text/html",),
+        ),
+        Page("GET", "/assets/<file>", "A file of the page for people", asset),
+    ]
 
 
 def prefers_html(accept: str) -> bool:
-    """Whether HTML is named, and wanted more than JSON (RFC 9110, 12.5.1); ``*/*`` is what tools send."""
+    """Whether Accept names HTML and prefers it to JSON (RFC 9110, 12.5.1). Tools send ``*/*``."""
     weights = qualities(accept)
     return weights.get("text/html", 0) > weights.get("application/json", 0)

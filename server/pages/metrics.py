@@ -17,4 +17,12 @@ def pages(repository: Repository, memory: Memory, block: Block) -> list[Page]:
         kind, text = exposition(memory, repository, environ.get("HTTP_ACCEPT"))
         return "200 OK", (("Content-Type", kind),), text
 
-    return [Page("GET", "/metrics", metrics)]
+    return [
+        Page(
+            "GET",
+            "/metrics",
+            "Counters, gauges and histograms for Prometheus",
+            metrics,
+            text=("text/plain", "application/openmetrics-text"),
+        )
+    ]

@@ -1,10 +1,13 @@
-"""The statistics extension: what all processes of this server have counted of each version.
+"""The statistics extension: what all processes of this server have counted for each version.
 
 https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_statistics.md
 """
 
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
 
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
@@ -12,81 +15,124 @@ from unpickled.server.message.answer import Answer, Environ, document
 from unpickled.server.message.page import Page
 from unpickled.server.observe.counters import Key, Memory
 from unpickled.server.observe.tally import CLASS, PHASE, SECONDS
-from unpickled.server.pages.inference import find
-
-# What stands in inference_stats for reading, decoding, running and encoding: to wait for a body is the
-# nearest to a queue that there is here.
-_PHASES = ("queue", "compute_input", "compute_infer", "compute_output")
+from unpickled.server.pages.annotations import Count
 
 _Counts = dict[Key, list[float]]
+
+
+class Duration(Struct, frozen=True, kw_only=True):
+    """How often something happened, and how many nanoseconds it took together."""
+
+    count: Count
+    ns: Count
+
+
+class InferenceStatistics(Struct, frozen=True, kw_only=True):
+    """The phases of requests. ``queue`` is the wait for a body, the nearest to a queue that there is here."""
+
+    success: Duration
+    fail: Duration
+    queue: Duration
+    compute_input: Duration
+    compute_infer: Duration
+    compute_output: Duration
+    cache_hit: Duration
+    cache_miss: Duration
+
+
+class ModelStatistics(Struct, frozen=True, kw_only=True):
+    """What one version has answered, by whatever protocol and route."""
+
+    name: str
+    version: str
+    last_inference: Annotated[Count, Meta(description="milliseconds since 1970; 0 for never")]
+    inference_count: Annotated[Count, Meta(description="rows")]
+    execution_count: Annotated[Count, Meta(description="requests")]
+    inference_stats: InferenceStatistics
+    response_stats: dict[str, Any]
+    batch_stats: list[Any]
+    memory_usage: list[Any]
+
+
+class Statistics(Struct, frozen=True, kw_only=True):
+    """Statistics of each version."""
+
+    model_stats: list[ModelStatistics]
 
 
 def pages(repository: Repository, memory: Memory) -> list[Page]:
     """GET .../stats of all models, one, and a version of it."""
 
     def every(_: Environ) -> Answer:
-        found = [served for model in repository.deployments.values() for served in model.versions.values()]
-        return _document(found, memory)
+        deployments = repository.deployments.values()
+        versions = [served for deployment in deployments for served in deployment.versions.values()]
+        return _document(versions, memory)
 
     def model(_: Environ, name: str) -> Answer:
         repository.find(name)
         return _document([*repository.deployment(name).versions.values()], memory)
 
     def version(_: Environ, name: str, version: str) -> Answer:
-        return _document([find(repository, name, version)], memory)
+        return _document([repository.find(name, version)], memory)
 
-    return [
-        Page("GET", "/v2/models/stats", every),
-        Page("GET", "/v2/models/<name>/stats", model),
-        Page("GET", "/v2/models/<name>/versions/<version>/stats", version),
-    ]
+    rules = (
+        ("/v2/models/stats", "What all models have answered (Triton)", every),
+        ("/v2/models/<name>/stats", "What a model has answered (Triton)", model),
+        ("/v2/models/<name>/versions/<version>/stats", "What a version has answered (Triton)", version),
+    )
+    return [Page("GET", rule, summary, handle, Statistics) for rule, summary, handle in rules]
 
 
-def _document(found: list[Served], memory: Memory) -> Answer:
+def _document(versions: Sequence[Served], memory: Memory) -> Answer:
     counts = memory.read()
-    return document({"model_stats": [_statistics(served, counts) for served in found]})
+    return document(Statistics(model_stats=[_statistics(served, counts) for served in versions]))
 
 
-def _statistics(served: Served, counts: _Counts) -> dict[str, Any]:
-    """Those of one version, whatever the protocol and route; durations in nanoseconds."""
-    who = (served.name, str(served.version))
-    answered = _sum(who, "answered", counts, CLASS + len(served.model.manifest.classes))
-    failed = _sum(who, "failed", counts, SECONDS + 1)
-    requests, phases = sum(answered[:PHASE]), answered[PHASE:CLASS]
-    stats = dict(zip(_PHASES, (_duration(requests, seconds) for seconds in phases), strict=True))
-    return {
-        "name": served.name,
-        "version": str(served.version),
-        "last_inference": _last(who, counts),
-        "inference_count": int(sum(answered[CLASS:])),
-        "execution_count": int(requests),
-        "inference_stats": {
-            "success": _duration(requests, sum(phases)),
-            "fail": _duration(sum(failed[:SECONDS]), failed[SECONDS]),
-            **stats,
-            "cache_hit": _duration(0, 0),
-            "cache_miss": _duration(0, 0),
-        },
-        "response_stats": {},
-        "batch_stats": [],
-        "memory_usage": [],
-    }
+def _statistics(served: Served, counts: _Counts) -> ModelStatistics:
+    version = (served.name, str(served.version))
+    answered = _sum(version, "answered", counts, CLASS + len(served.model.manifest.classes))
+    failed = _sum(version, "failed", counts, SECONDS + 1)
+    return ModelStatistics(
+        name=served.name,
+        version=str(served.version),
+        last_inference=_last(version, counts),
+        inference_count=int(sum(answered[CLASS:])),
+        execution_count=int(sum(answered[:PHASE])),
+        inference_stats=_phases(answered, failed),
+        response_stats={},
+        batch_stats=[],
+        memory_usage=[],
+    )
 
 
-def _sum(who: tuple[str, str], kind: str, counts: _Counts, size: int) -> list[float]:
-    """Over all routes; the same classes have the same place."""
-    series = [values for key, values in counts.items() if key[0] == kind and key[1:3] == who]
-    return [
-        sum(values) for values in zip([0.0] * size, *(one for one in series if len(one) == size), strict=True)
-    ]
+def _phases(answered: Sequence[float], failed: Sequence[float]) -> InferenceStatistics:
+    requests, seconds = sum(answered[:PHASE]), answered[PHASE:CLASS]
+    reading, decoding, running, encoding = (_duration(requests, phase) for phase in seconds)
+    return InferenceStatistics(
+        success=_duration(requests, sum(seconds)),
+        fail=_duration(sum(failed[:SECONDS]), failed[SECONDS]),
+        queue=reading,
+        compute_input=decoding,
+        compute_infer=running,
+        compute_output=encoding,
+        cache_hit=_duration(0, 0),
+        cache_miss=_duration(0, 0),
+    )
 
 
-def _last(who: tuple[str, str], counts: _Counts) -> int:
+def _sum(version: tuple[str, str], kind: str, counts: _Counts, size: int) -> list[float]:
+    """The series of all routes added up; the same class has the same index in each."""
+    series = [values for key, values in counts.items() if key[0] == kind and key[1:3] == version]
+    whole = [values for values in series if len(values) == size]
+    return [sum(values) for values in zip([0.0] * size, *whole, strict=True)]
+
+
+def _last(version: tuple[str, str], counts: _Counts) -> int:
     """When an answer last ended, in milliseconds since 1970; 0 for never."""
-    ends = [values[0] for key, values in counts.items() if key[0] == "last" and key[1:3] == who]
+    ends = [values[0] for key, values in counts.items() if key[0] == "last" and key[1:3] == version]
     last = max(ends, default=0.0)
     return round(1000 * (time.time() - (time.perf_counter() - last))) if last else 0
 
 
-def _duration(count: float, seconds: float) -> dict[str, int]:
-    return {"count": int(count), "ns": round(1e9 * seconds)}
+def _duration(count: float, seconds: float) -> Duration:
+    return Duration(count=int(count), ns=round(1e9 * seconds))

@@ -26,7 +26,7 @@ def text(repository: Repository) -> str:
         first = served.get(repository.default or "") or next(iter(served.values()))
         lines += ["", "Try it:", f"  {_curl(config, first, repository.default)}"]
     elif not found:
-        lines.append(f"  {config.models}/ has no models yet: python -m export train iris")
+        lines.append(f"  {config.models}/ has no models yet: unpickled train iris")
     return "\n".join(lines)
 
 

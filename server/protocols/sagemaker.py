@@ -21,11 +21,9 @@ import numpy as np
 
 from unpickled.server.errors import InvalidInput, MalformedJSON, UnsupportedMedia
 from unpickled.server.inference.predictor import Outcome, Predictor
-from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.message import accept, body
-from unpickled.server.message.answer import OPTIONS, Answer, Environ, document, dumps
+from unpickled.server.message.answer import OPTIONS, Environ, dumps
 from unpickled.server.message.body import Members
-from unpickled.server.message.page import Page
 from unpickled.server.model.signature import Row
 from unpickled.server.protocols import csv
 from unpickled.server.protocols.csv import Csv
@@ -132,15 +130,6 @@ class SageMaker:
             return content, decoded, ran, rows, labels, scores, (("Content-Type", wanted),)
         content = dumps(self._predictor.arrays(labels, scores), option=OPTIONS)
         return content, decoded, ran, rows, labels, scores, None
-
-
-def pages(repository: Repository) -> list[Page]:
-    """GET /ping."""
-
-    def ping(_: Environ) -> Answer:
-        return document({"ready": repository.ready}, 200 if repository.ready else 503)
-
-    return [Page("GET", "/ping", ping)]
 
 
 def _unwrapped(value: Any) -> Any:

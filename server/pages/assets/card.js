@@ -1,13 +1,14 @@
-// All that is known of a model beside its answers.
+// The model card: quality, training, parity, placement, service, file.
 
 import { confusion, curve } from "./charts.js";
-import { element, named, scrolling, section, visible } from "./element.js";
+import { element, isolated, scrolling, section, visible } from "./element.js";
 import { duration, figure, percent, plural, size } from "./numbers.js";
 
-const LINES = 15;
-const LONG = 80;
+// Longer tables and steps are folded.
+const ROWS = 15;
+const CHARACTERS = 80;
 
-/** The sections of a model card, from what GET /models/<name> says. */
+/** The sections of a card, from the document of GET /models/<name>. */
 export function card(model) {
   const { training } = model.manifest;
   return element(
@@ -17,7 +18,7 @@ export function card(model) {
     element(
       "div",
       { class: "columns" },
-      learnt(training),
+      fitting(training),
       parity(model.manifest),
       placement(model.providers),
       service(model),
@@ -28,17 +29,17 @@ export function card(model) {
 
 /** [name, value] pairs; those without a value are left out. */
 function facts(...pairs) {
-  const known = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const filled = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
   return element(
     "dl",
     {},
-    known.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))),
+    filled.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))),
   );
 }
 
 function quality({ metrics, held_out: heldOut }) {
   if (!metrics)
-    return section("Quality", element("p", { class: "muted" }, "Nothing was measured when it was exported."));
+    return section("Quality", element("p", { class: "muted" }, "No metrics were measured at the export."));
   const rows = metrics.classes.reduce((total, { support }) => total + support, 0);
   return section(
     "Quality",
@@ -78,11 +79,11 @@ function big(value, name) {
 }
 
 function perClass(classes) {
-  const lines = classes.map(({ name, precision, recall, f1, support }) =>
+  const rows = classes.map(({ name, precision, recall, f1, support }) =>
     element(
       "tr",
       {},
-      element("th", { scope: "row" }, named(name, { title: visible(name) })),
+      element("th", { scope: "row" }, isolated(name, { title: visible(name) })),
       [precision, recall, f1].map((value) => element("td", {}, value.toFixed(3))),
       element("td", {}, support.toLocaleString("en")),
     ),
@@ -92,23 +93,23 @@ function perClass(classes) {
   );
   const table = scrolling(
     "Per class",
-    element("table", {}, element("thead", {}, element("tr", {}, heads)), element("tbody", {}, lines)),
+    element("table", {}, element("thead", {}, element("tr", {}, heads)), element("tbody", {}, rows)),
   );
-  return lines.length <= LINES ? table : folded(`Per class (${lines.length})`, table);
+  return rows.length <= ROWS ? table : folded(`Per class (${rows.length})`, table);
 }
 
 function folded(title, ...children) {
   return element("details", {}, element("summary", {}, title), children);
 }
 
-function learnt(training) {
+function fitting(training) {
   const versions = Object.entries(training.versions ?? {})
     .map(([name, version]) => visible(`${name} ${version}`))
     .join(", ");
   const steps = element(
     "ol",
     { class: "steps" },
-    training.pipeline.map((step) => element("li", {}, whole(step))),
+    training.pipeline.map((step) => element("li", {}, folding(step))),
   );
   return section(
     "Training",
@@ -120,27 +121,28 @@ function learnt(training) {
       ["held out", count(training.held_out)],
       ["seed", training.seed],
       ["fingerprint", hash(training.fingerprint)],
-      ["made with", versions],
+      ["libraries", versions],
     ),
     training.holds_rows
-      ? element("p", { class: "caution" }, "The graph itself keeps rows of the training table.")
+      ? element("p", { class: "caution" }, "The graph contains rows of the training table.")
       : "",
     training.curve?.loss.length ? curve(training.curve) : "",
   );
 }
 
 /** A step of the pipeline; a long one is folded. */
-function whole(step) {
-  return step.length <= LONG ? named(step) : folded(`${visible(called(step))}(…)`, named(step));
+function folding(step) {
+  const text = isolated(step);
+  return step.length <= CHARACTERS ? text : folded(`${visible(className(step))}(…)`, text);
 }
 
-/** The class of a step: StandardScaler of StandardScaler(with_mean=False). */
-export function called(step) {
+/** "StandardScaler" of "StandardScaler(with_mean=False)". */
+export function className(step) {
   return step.split("(", 1)[0];
 }
 
 function text(value) {
-  return value === null || value === undefined ? null : named(value);
+  return value === null || value === undefined ? null : isolated(value);
 }
 
 function count(value) {
@@ -151,21 +153,21 @@ function hash(value) {
   return value ? element("code", { class: "hash", title: visible(value) }, visible(value)) : null;
 }
 
-function parity({ parity: told, golden }) {
-  const rows = Object.entries(told.rows);
+function parity({ parity: report, golden }) {
+  const rows = Object.entries(report.rows);
   const total = rows.reduce((sum, [, number]) => sum + number, 0);
   return section(
     "Parity with the pipeline",
     element(
       "p",
       {},
-      `Before the file was written it answered ${plural(total, "row")} as the scikit-learn pipeline did.`,
+      `Before the file was written, the graph answered ${plural(total, "row")} as the pipeline does.`,
     ),
     facts(
-      ["largest difference", figure(told.max_difference, 2)],
-      ["allowed", figure(told.tolerance)],
-      ["ties", `${count(told.ties)} (top two closer than ${figure(told.tie_gap)})`],
-      ["golden rows", `${golden.rows.length}, answered again at each start`],
+      ["largest difference", figure(report.max_difference, 2)],
+      ["tolerance", figure(report.tolerance)],
+      ["ties", `${count(report.ties)} (top two closer than ${figure(report.tie_gap)})`],
+      ["golden rows", `${golden.rows.length}, checked again at each load`],
     ),
     folded(
       "Rows by kind",
@@ -195,12 +197,12 @@ function placement({ requested, obtained, nodes, graph, notes }) {
     facts(["requested", requested.map(visible).join(", ")], ["obtained", obtained.map(visible).join(", ")]),
     notes.map((note) => element("p", { class: "caution" }, visible(note))),
     Object.entries(nodes).map(([provider, number]) =>
-      folded(`${visible(provider)}: ${plural(number, "node")}`, listed(graph?.[provider] ?? [], number)),
+      folded(`${visible(provider)}: ${plural(number, "node")}`, nodeList(graph?.[provider] ?? [], number)),
     ),
   );
 }
 
-function listed(names, number) {
+function nodeList(names, number) {
   const rest = number - names.length;
   return element(
     "div",
@@ -217,9 +219,9 @@ function listed(names, number) {
 function operator(name) {
   const [kind, ...rest] = name.split(" ");
   return [
-    named(kind, { class: "operator" }),
+    isolated(kind, { class: "operator" }),
     " ",
-    rest.length ? named(rest.join(" "), { class: "muted" }) : "",
+    rest.length ? isolated(rest.join(" "), { class: "muted" }) : "",
   ];
 }
 
@@ -256,12 +258,12 @@ function file(model) {
   return section(
     "File",
     facts(
-      ["exported as", named(name)],
+      ["exported as", isolated(name)],
       ["created", when(created)],
       ["size", size(model.size_bytes)],
-      ["loaded in", duration(1000 * model.load_seconds)],
-      ["takes", tensors],
-      ["gives", visible([outputs.label, outputs.scores].join(", "))],
+      ["load time", duration(1000 * model.load_seconds)],
+      ["inputs", tensors],
+      ["outputs", visible([outputs.label, outputs.scores].join(", "))],
       ["sha256", hash(model.sha256)],
     ),
   );

@@ -1,38 +1,38 @@
-// What the server is asked, and what it says.
+// Requests to the server, and its responses.
 
-const PATIENCE = 20_000;
+const TIMEOUT = 20_000;
 
-/** The document that is there; where there is none, an error in the server's words. */
-export async function ask(where) {
-  const answer = await fetch(where, {
+/** The document at a URL; throws an Error with the server's sentence where it refuses. */
+export async function get(url) {
+  const response = await fetch(url, {
     headers: { Accept: "application/json" },
-    signal: AbortSignal.timeout(PATIENCE),
+    signal: AbortSignal.timeout(TIMEOUT),
   });
-  const document = await answer.json();
-  if (!answer.ok) throw new Error(document.error);
+  const document = await response.json();
+  if (!response.ok) throw new Error(document.error);
   return document;
 }
 
-/** {ok, document, version, times} of one prediction; where no answer came, the document says that. */
-export async function predict(where, body) {
+/** {ok, document, version, times} of one prediction; without a response, the document holds the reason. */
+export async function predict(url, body) {
   const request = {
     method: "POST",
     headers: { "Content-Type": "application/json", "Server-Timing": "1" },
     body,
-    signal: AbortSignal.timeout(PATIENCE),
+    signal: AbortSignal.timeout(TIMEOUT),
   };
   const started = performance.now();
   try {
-    const response = await fetch(where, request);
+    const response = await fetch(url, request);
     const text = await response.text();
     return {
-      times: { trip: performance.now() - started, server: spans(response) },
+      times: { roundTrip: performance.now() - started, server: spans(response) },
       ok: response.ok,
       version: response.headers.get("Model-Version"),
       document: JSON.parse(text),
     };
   } catch (error) {
-    return { ok: false, document: { error: `no answer came: ${error.message}` } };
+    return { ok: false, document: { error: `no response: ${error.message}` } };
   }
 }
 

@@ -1,12 +1,13 @@
-// One feature of a row, to be filled in.
+// The control of one feature.
 
-import { element, named, visible } from "./element.js";
+import { element, isolated, visible } from "./element.js";
 import { asJson, figure, numberAsJson, stepBetween, stepped, textAsJson } from "./numbers.js";
 
-const SHORT = 7;
+// A median of more characters is rounded.
+const DIGITS = 7;
 const COMMA = /^\s*([+-]?\d*),(\d+)\s*$/;
 
-/** What the two have in common: a name, a control, and a remark under it. */
+/** A name, a control, and a remark under it. */
 class Row {
   constructor(feature, index) {
     this.feature = feature;
@@ -14,7 +15,7 @@ class Row {
     this.label = element(
       "label",
       { class: "name", for: this.id, id: `${this.id}-name` },
-      named(feature.name, { title: visible(feature.name) }),
+      isolated(feature.name, { title: visible(feature.name) }),
     );
     this.remark = element("p", { class: "remark", id: `${this.id}-remark` });
     this.element = element("div", { class: "feature" }, this.label);
@@ -23,15 +24,15 @@ class Row {
   refuse(sentence) {
     this.sentence = sentence;
     this.control.setAttribute("aria-invalid", sentence !== "");
-    this.say();
+    this.drawRemark();
   }
 
-  say() {
-    this.remark.textContent = [this.sentence || this.doubt(), this.hint()].filter(Boolean).join("; ");
+  drawRemark() {
+    this.remark.textContent = [this.sentence || this.warning(), this.hint()].filter(Boolean).join("; ");
     this.remark.classList.toggle("wrong", Boolean(this.sentence));
   }
 
-  doubt() {
+  warning() {
     return "";
   }
 
@@ -45,12 +46,12 @@ class Row {
 
   missing(change) {
     if (!this.feature.missing) return "";
-    this.absent = element("input", {
+    this.missingBox = element("input", {
       type: "checkbox",
       "aria-describedby": `${this.id}-name`,
       onchange: change,
     });
-    return element("label", { class: "missing" }, this.absent, "missing");
+    return element("label", { class: "missing" }, this.missingBox, "missing");
   }
 }
 
@@ -75,19 +76,19 @@ export class Numeric extends Row {
       this.missing(() => this.toggled()),
       this.remark,
     );
-    this.known = usual(feature);
+    this.lastValue = usual(feature);
   }
 
   track() {
-    const { minimum: least, maximum: most, median } = this.feature;
-    if (!(least < most))
-      return element("span", { class: "track muted" }, least === undefined ? "" : "constant in training");
-    const whole = [least, most, median ?? least].every(Number.isInteger);
-    this.step = stepBetween(least, most, whole);
+    const { minimum, maximum, median } = this.feature;
+    if (!(minimum < maximum))
+      return element("span", { class: "track muted" }, minimum === undefined ? "" : "constant in training");
+    const whole = [minimum, maximum, median ?? minimum].every(Number.isInteger);
+    this.step = stepBetween(minimum, maximum, whole);
     this.slider = element("input", {
       type: "range",
-      min: least,
-      max: most,
+      min: minimum,
+      max: maximum,
       step: whole ? 1 : "any",
       "aria-labelledby": this.label.id,
       oninput: () => this.slid(),
@@ -95,11 +96,11 @@ export class Numeric extends Row {
     const ends = element(
       "span",
       { class: "ends", "aria-hidden": "true" },
-      element("span", { title: "least in training" }, figure(least)),
-      element("span", { title: "most in training" }, figure(most)),
+      element("span", { title: "training minimum" }, figure(minimum)),
+      element("span", { title: "training maximum" }, figure(maximum)),
     );
     const mark = element("span", { class: "median", title: `median ${figure(median ?? NaN)}` });
-    mark.style.setProperty("--at", (median - least) / (most - least));
+    mark.style.setProperty("--at", (median - minimum) / (maximum - minimum));
     return element("span", { class: "track" }, this.slider, median === undefined ? "" : mark, ends);
   }
 
@@ -110,24 +111,24 @@ export class Numeric extends Row {
 
   follow(cell) {
     const empty = cell === "null";
-    if (!empty) this.known = cell;
-    if (this.absent) this.absent.checked = empty;
-    this.control.placeholder = empty && this.absent ? "missing" : "";
+    if (!empty) this.lastValue = cell;
+    if (this.missingBox) this.missingBox.checked = empty;
+    this.control.placeholder = empty && this.missingBox ? "missing" : "";
     this.element.classList.toggle("empty", empty);
     if (this.slider && Number.isFinite(Number(cell)) && !empty) this.slider.value = cell;
     this.value = empty ? NaN : Number(cell);
-    this.say();
+    this.drawRemark();
   }
 
-  doubt() {
-    const { minimum: least, maximum: most } = this.feature;
-    const outside = this.value < least || this.value > most;
-    return outside ? `outside what it was trained on, ${figure(least)} to ${figure(most)}` : "";
+  warning() {
+    const { minimum, maximum } = this.feature;
+    const outside = this.value < minimum || this.value > maximum;
+    return outside ? `outside the training range, ${figure(minimum)} to ${figure(maximum)}` : "";
   }
 
   hint() {
     const [comma, whole, fraction] = COMMA.exec(this.control.value) ?? [];
-    return comma ? `a point parts decimals: ${whole}.${fraction}` : "";
+    return comma ? `write a decimal point: ${whole}.${fraction}` : "";
   }
 
   typed() {
@@ -137,34 +138,34 @@ export class Numeric extends Row {
   }
 
   slid() {
-    const { minimum: least, maximum: most } = this.feature;
-    const at = Number(this.slider.value);
-    const near = at <= least ? least : at >= most ? most : stepped(at, this.step);
-    this.take(asJson(Math.min(Math.max(near, least), most)));
+    const { minimum, maximum } = this.feature;
+    const position = Number(this.slider.value);
+    const atEnd = position <= minimum || position >= maximum;
+    this.accept(asJson(clamped(atEnd ? position : stepped(position, this.step), minimum, maximum)));
   }
 
   toggled() {
-    this.take(this.absent.checked ? "null" : this.known);
+    this.accept(this.missingBox.checked ? "null" : this.lastValue);
   }
 
-  take(cell) {
+  accept(cell) {
     this.show(cell);
     this.change(cell, false);
   }
 }
 
-/** A choice among categories; something else where the model takes that. */
+/** A choice among categories, or any text where the model accepts other categories. */
 export class Category extends Row {
   constructor(feature, index, change) {
     super(feature, index);
     this.change = change;
-    const known = feature.categories ?? [];
-    this.cells = known.map(textAsJson);
-    const options = known.map((text, at) =>
-      element("option", { value: at }, visible(text) || "(empty text)"),
+    const categories = feature.categories ?? [];
+    this.cells = categories.map(textAsJson);
+    const options = categories.map((text, index) =>
+      element("option", { value: index }, visible(text) || "(empty text)"),
     );
     if (feature.missing) options.push(element("option", { value: "missing" }, "missing"));
-    if (!feature.closed) options.push(element("option", { value: "other" }, "something else…"));
+    if (!feature.closed) options.push(element("option", { value: "other" }, "another text…"));
     this.control = element(
       "select",
       { id: this.id, "aria-describedby": this.remark.id, onchange: () => this.chosen() },
@@ -182,16 +183,16 @@ export class Category extends Row {
   }
 
   show(cell) {
-    const at = this.cells.indexOf(cell);
-    this.control.value = at >= 0 ? at : cell === "null" ? "missing" : "other";
+    const index = this.cells.indexOf(cell);
+    this.control.value = index >= 0 ? index : cell === "null" ? "missing" : "other";
     this.other.hidden = this.control.value !== "other";
     if (!this.other.hidden && cell.startsWith('"')) this.other.value = JSON.parse(cell);
-    this.doubtful = this.control.value === "other";
-    this.say();
+    this.untrained = this.control.value === "other";
+    this.drawRemark();
   }
 
-  doubt() {
-    return this.doubtful ? "not among what it was trained on" : "";
+  warning() {
+    return this.untrained ? "not among the training categories" : "";
   }
 
   chosen() {
@@ -206,28 +207,31 @@ export class Category extends Row {
   }
 }
 
-/** What a feature starts with. */
+/** The value that a feature starts with: about its median, or its first category. */
 export function usual(feature) {
   if (feature.kind === "category")
     return feature.categories?.length ? textAsJson(feature.categories[0]) : feature.missing ? "null" : '""';
-  const { minimum: least, maximum: most, median } = feature;
-  const middle = median ?? least ?? most ?? 0;
-  if (!(least < most) || String(middle).length <= SHORT) return asJson(middle);
-  // No more digits than tell it apart.
-  return asJson(Math.min(Math.max(stepped(middle, stepBetween(least, most, false) / 10), least), most));
+  const { minimum, maximum, median } = feature;
+  const middle = median ?? minimum ?? maximum ?? 0;
+  if (!(minimum < maximum) || String(middle).length <= DIGITS) return asJson(middle);
+  // A tenth of the slider's step is precise enough, and short.
+  return asJson(clamped(stepped(middle, stepBetween(minimum, maximum, false) / 10), minimum, maximum));
 }
 
-/** Any value within the training range. */
-export function anyOf(feature) {
-  const { categories, minimum: least, maximum: most, median } = feature;
+/** A random value within the training range. */
+export function random(feature) {
+  const { categories, minimum, maximum, median } = feature;
   if (feature.kind === "category")
     return categories?.length
       ? textAsJson(categories[Math.floor(Math.random() * categories.length)])
       : usual(feature);
-  if (!(least < most)) return usual(feature);
-  const step = stepBetween(least, most, [least, most, median ?? least].every(Number.isInteger));
-  // A sum of two shares, as the difference of the ends may be too large for a number.
+  if (!(minimum < maximum)) return usual(feature);
+  const step = stepBetween(minimum, maximum, [minimum, maximum, median ?? minimum].every(Number.isInteger));
+  // A weighted sum: the difference of the ends may overflow.
   const share = Math.random();
-  const near = stepped(least * (1 - share) + most * share, step);
-  return asJson(Math.min(Math.max(near, least), most));
+  return asJson(clamped(stepped(minimum * (1 - share) + maximum * share, step), minimum, maximum));
+}
+
+function clamped(value, minimum, maximum) {
+  return Math.min(Math.max(value, minimum), maximum);
 }

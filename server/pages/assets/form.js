@@ -1,24 +1,25 @@
-// One row of features, to be filled in.
+// The form for one row of features.
 
 import { element, visible } from "./element.js";
-import { anyOf, Category, Numeric, usual } from "./feature.js";
+import { Category, Numeric, random, usual } from "./feature.js";
 import { Line } from "./line.js";
 import { asJson } from "./numbers.js";
 
-const FEW = 30;
+// How many features a longer form shows at first.
+const FIRST = 30;
 
 /**
- * The form of a model. `cells` holds each feature's value as JSON, in feature order; `changed(soon)` is
- * called when one has changed, with true while somebody is typing.
+ * The form of a model. `cells` holds each feature's value as JSON, in feature order. `changed(typing)` is
+ * called after each change; `values` are cells by feature name to start with.
  */
 export class Form {
-  constructor(manifest, changed, kept = new Map()) {
+  constructor(manifest, changed, values = new Map()) {
     this.features = manifest.features;
-    this.cells = this.features.map((feature) => kept.get(feature.name) ?? usual(feature));
+    this.cells = this.features.map((feature) => values.get(feature.name) ?? usual(feature));
     this.element = element("form", { class: "panel form", onsubmit: (event) => event.preventDefault() });
     this.changed = changed;
-    this.most = this.features.length > FEW + 10 ? FEW : Infinity;
-    this.wanted = "";
+    this.limit = this.features.length > FIRST + 10 ? FIRST : Infinity;
+    this.query = "";
     this.rows = new Map();
     this.fault = null;
     this.list = element("div", { class: "features" });
@@ -41,10 +42,10 @@ export class Form {
     return element(
       "div",
       { class: "tools" },
-      button("Medians", "The middle of the training rows, and each first category", () =>
+      button("Medians", "Medians of the training rows, and each feature's first category", () =>
         this.features.map(usual),
       ),
-      button("Surprise me", "Any row within the training ranges", () => this.features.map(anyOf)),
+      button("Surprise me", "A random row within the training ranges", () => this.features.map(random)),
       this.examples(manifest.golden, manifest),
     );
   }
@@ -67,8 +68,8 @@ export class Form {
   }
 
   search() {
-    const look = (event) => {
-      this.wanted = event.target.value.toLowerCase();
+    const search = (event) => {
+      this.query = event.target.value.toLowerCase();
       this.build();
     };
     return element("input", {
@@ -78,45 +79,45 @@ export class Form {
       "aria-label": "Find a feature",
       autocomplete: "off",
       spellcheck: "false",
-      oninput: look,
+      oninput: search,
     });
   }
 
   showAll() {
-    this.most = Infinity;
+    this.limit = Infinity;
     this.build();
     this.list.querySelectorAll("input, select")[0]?.focus();
   }
 
-  /** Only rows that are to be seen exist: a model may have thousands. */
+  /** Build the visible rows only: a model may have thousands. */
   build() {
-    const found = this.features
+    const matches = this.features
       .map((_, index) => index)
-      .filter((index) => this.features[index].name.toLowerCase().includes(this.wanted));
-    this.rows = new Map(found.slice(0, this.most).map((index) => [index, this.row(index)]));
+      .filter((index) => this.features[index].name.toLowerCase().includes(this.query));
+    this.rows = new Map(matches.slice(0, this.limit).map((index) => [index, this.row(index)]));
     this.list.replaceChildren(...[...this.rows.values()].map((row) => row.element));
-    if (found.length === 0)
-      this.list.append(element("p", { class: "muted" }, "No feature has that in its name."));
-    this.more.hidden = found.length <= this.most;
-    this.more.textContent = `Show all ${found.length.toLocaleString("en")} features`;
+    if (matches.length === 0)
+      this.list.append(element("p", { class: "muted" }, "No feature name contains this text."));
+    this.more.hidden = matches.length <= this.limit;
+    this.more.textContent = `Show all ${matches.length.toLocaleString("en")} features`;
     if (this.fault) this.refuse(...this.fault);
   }
 
   row(index) {
-    const change = (cell, soon) => {
+    const change = (cell, typing) => {
       this.cells[index] = cell;
       this.chooser.value = "";
-      // What was wrong was the text before.
-      if (this.fault && this.isCalled(index, this.fault[0])) this.refuse();
+      // The fault was in the text before this one.
+      if (this.fault && this.hasName(index, this.fault[0])) this.refuse();
       this.line.show();
-      this.changed(soon);
+      this.changed(typing);
     };
-    const made =
+    const row =
       this.features[index].kind === "category"
         ? new Category(this.features[index], index, change)
         : new Numeric(this.features[index], index, change);
-    made.show(this.cells[index]);
-    return made;
+    row.show(this.cells[index]);
+    return row;
   }
 
   set(cells) {
@@ -127,25 +128,25 @@ export class Form {
     this.changed(false);
   }
 
-  /** Say what is wrong beside the feature that it is about, or take it back. */
+  /** Show a fault beside its feature; without arguments, remove it. */
   refuse(name = null, sentence = "") {
     this.fault = name === null ? null : [name, sentence];
     for (const [index, row] of this.rows) {
-      row.refuse(name !== null && this.isCalled(index, name) ? sentence : "");
+      row.refuse(name !== null && this.hasName(index, name) ? sentence : "");
     }
   }
 
-  /** Errors name features by no more than so many characters. */
-  isCalled(index, name) {
+  /** Errors cut the names of features to 200 characters. */
+  hasName(index, name) {
     return [...this.features[index].name].slice(0, 200).join("") === name;
   }
 
-  /** Make the feature of that name seen, and go there. */
+  /** Move the focus to the feature of this name. */
   reveal(name) {
-    const index = this.features.findIndex((_, at) => this.isCalled(at, name));
+    const index = this.features.findIndex((_, position) => this.hasName(position, name));
     if (!this.rows.has(index)) {
-      this.wanted = "";
-      this.most = Infinity;
+      this.query = "";
+      this.limit = Infinity;
       this.build();
     }
     this.rows.get(index)?.focus();

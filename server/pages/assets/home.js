@@ -1,8 +1,8 @@
-// The page: the list of models, and the one that its address names.
+// The page: the list of models, and the model that the address names.
 
-import { address, path, wanted } from "./address.js";
-import { element, named, visible } from "./element.js";
-import { ask } from "./exchange.js";
+import { address, fromHash, path } from "./address.js";
+import { element, isolated, visible } from "./element.js";
+import { get } from "./exchange.js";
 import { percent, plural } from "./numbers.js";
 import { View } from "./view.js";
 
@@ -10,62 +10,63 @@ const main = document.getElementById("model");
 const list = document.getElementById("models");
 let models = null;
 let view = null;
-// Counts what is to be shown: what comes after another was asked for is late.
+// Counts changes of address, so that a response to an earlier one is dropped.
 let turn = 0;
 
 async function load() {
-  const found = await asked("models", ++turn);
-  if (!found) return;
-  ({ models } = found);
+  const catalog = await fetched("models", ++turn);
+  if (!catalog) return;
+  ({ models } = catalog);
   await show();
 }
 
-/** What the server says; where it does not, that is on the page in place of a model. */
-async function asked(where, mine) {
+/** The document at a URL; null where there is none, and the page shows the error in place of a model. */
+async function fetched(url, own) {
   try {
-    return await ask(where);
+    return await get(url);
   } catch (error) {
-    if (mine === turn) put(null, notice(visible(error.message), again()));
+    if (own === turn) put(null, notice(visible(error.message), retry()));
     return null;
   }
 }
 
 async function show() {
   if (models === null) return;
-  const mine = ++turn;
-  const { name, at } = wanted(location.hash);
-  const model = name === undefined ? usual() : models.find((one) => one.name === name);
+  const own = ++turn;
+  const { name, target } = fromHash(location.hash);
+  const model = name === undefined ? first() : models.find((candidate) => candidate.name === name);
   drawList(model);
   document.title = model ? `${visible(model.name)} · Unpickled` : "Unpickled";
   if (!model) {
     put(null, ...missing(name));
   } else if (!model.ready) {
-    put(null, element("h1", {}, named(model.name)), notice(visible(model.reason)));
+    put(null, element("h1", {}, isolated(model.name)), notice(visible(model.reason)));
   } else {
-    const found = at ? await asked(path(model.name, at), mine) : model;
-    if (found && mine === turn) open(found, at);
+    const card = target ? await fetched(path(model.name, target), own) : model;
+    if (card && own === turn) open(card, target);
   }
 }
 
-function usual() {
-  return models.find((one) => one.ready) ?? models[0];
+/** The first model that is served, or the first of all. */
+function first() {
+  return models.find(({ ready }) => ready) ?? models[0];
 }
 
 function missing(name) {
   if (name === undefined)
-    return [notice("There is no model yet. Export one, and it appears here: python -m export train iris")];
-  const where = models.length ? ": those that there are stand in the list" : "";
-  return [element("h1", {}, named(name)), notice(`There is no model of this name here${where}.`, again())];
+    return [notice("There is no model yet. Export one and it appears here: unpickled train iris")];
+  const sentence = "There is no model of this name on this server.";
+  return [element("h1", {}, isolated(name)), notice(sentence, retry())];
 }
 
-function open(model, at) {
-  const kept = view?.name === model.name ? view.values() : new Map();
-  const opened = new View(model, at, kept, load);
+function open(model, target) {
+  const values = view?.name === model.name ? view.values() : new Map();
+  const opened = new View(model, target, values, load);
   put(opened, ...opened.elements);
-  opened.ask();
+  opened.request();
 }
 
-/** Something else in place of what is on the page. */
+/** Replace the content of the page. */
 function put(next, ...elements) {
   view?.close();
   view = next;
@@ -80,7 +81,7 @@ function notice(...children) {
   );
 }
 
-function again() {
+function retry() {
   return element("button", { type: "button", onclick: load }, "Try again");
 }
 
@@ -92,7 +93,7 @@ function drawList(current) {
       element(
         "a",
         { href: address(model.name), "aria-current": model === current ? "page" : null },
-        named(model.name, { class: "name" }),
+        isolated(model.name, { class: "name" }),
         element("span", { class: model.ready ? "muted" : "bad" }, model.ready ? summary(model) : "refused"),
       ),
     ),
@@ -107,7 +108,7 @@ function summary({ manifest }) {
 }
 
 addEventListener("hashchange", show);
-// Its own way to the model would take the place of the model's address.
+// Following the link itself would replace the model's address.
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();

@@ -1,9 +1,10 @@
-// A row as one line of text.
+// The row as one line of text.
 
 import { element } from "./element.js";
 import { asJson, numberAsJson, parsed, plural, textAsJson } from "./numbers.js";
 
-const PATIENCE = 120;
+// Milliseconds from the last key until the line is read.
+const TYPING = 120;
 
 /** The whole row as one line of JSON, to be copied, edited or pasted. */
 export class Line {
@@ -20,14 +21,14 @@ export class Line {
     this.element = element(
       "details",
       { class: "line", ontoggle: () => this.show() },
-      element("summary", {}, "The row as one line"),
+      element("summary", {}, "The row as one line of text"),
       this.text,
       this.remark,
     );
   }
 
   show() {
-    // What is being typed here is left alone.
+    // Never replace text while somebody types it.
     if (!this.element.open || document.activeElement === this.text) return;
     this.text.value = `[${this.form.cells.join(", ")}]`;
     this.remark.textContent = "";
@@ -42,27 +43,27 @@ export class Line {
       } catch (error) {
         this.remark.textContent = error.message;
       }
-    }, PATIENCE);
+    }, TYPING);
   }
 }
 
-/** The cells of a pasted row: a JSON array or object, or values between commas or tabs. */
+/** The cells of a pasted row: a JSON array or object, or values separated by commas or tabs. */
 function cellsOf(text, { features, cells }) {
-  if (!/^\s*[[{]/.test(text)) return divided(text, features);
+  if (!/^\s*[[{]/.test(text)) return separated(text, features);
   const row = parsed(text);
-  return Array.isArray(row) ? counted(row, features).map(asJson) : named(row, features, cells);
+  return Array.isArray(row) ? counted(row, features).map(asJson) : updated(cells, row, features);
 }
 
-function divided(text, features) {
-  // The first and the last cell may be empty, so that tabs at the ends stay.
+function separated(text, features) {
+  // Keep tabs at both ends: the first and the last cell may be empty.
   const line = text.replace(/^[\r\n ]+|[\r\n ]+$/g, "");
   const parts = line.split(line.includes("\t") ? "\t" : ",");
   return counted(parts, features).map((part, index) => {
     const { kind, missing, categories } = features[index];
-    const word = part.trim();
-    if (kind === "number") return numberAsJson(word);
-    // As in a CSV table: nothing is what is missing, unless the model knows the empty text.
-    return word === "" && missing && !categories?.includes("") ? "null" : textAsJson(word);
+    const value = part.trim();
+    if (kind === "number") return numberAsJson(value);
+    // As in a CSV table, an empty cell is a missing value, unless the empty text is a category.
+    return value === "" && missing && !categories?.includes("") ? "null" : textAsJson(value);
   });
 }
 
@@ -72,10 +73,10 @@ function counted(row, features) {
   return row;
 }
 
-/** Features that the record does not name keep their cells. */
-function named(record, features, cells) {
-  const known = new Set(features.map(({ name }) => name));
-  const unknown = Object.keys(record).find((name) => !known.has(name));
+/** The cells with the values of a record; features that it does not name keep theirs. */
+function updated(cells, record, features) {
+  const names = new Set(features.map(({ name }) => name));
+  const unknown = Object.keys(record).find((name) => !names.has(name));
   if (unknown !== undefined) throw new Error(`no feature is called ${textAsJson(unknown)}`);
   return features.map(({ name }, index) =>
     Object.hasOwn(record, name) ? asJson(record[name]) : cells[index],

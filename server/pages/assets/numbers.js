@@ -12,7 +12,7 @@ export function figure(value, digits = 4) {
   return String(Number(value.toPrecision(digits)));
 }
 
-/** A share of 1 with as many digits as it takes to see what is left: 98.2%, 99.996%, 3.4e-5%. */
+/** A share of 1, with enough digits to tell it from 0% and 100%: 98.2%, 99.996%, 3.4e-5%. */
 export function percent(share) {
   const value = 100 * share;
   if (value === 0 || value === 100) return `${value}%`;
@@ -45,8 +45,8 @@ export function plural(count, noun, nouns = `${noun}s`) {
 const NUMBER = /^([+-]?)0*(\d+|(?=\.\d))(?:\.(\d*))?([eE][+-]?\d+)?$/;
 
 /**
- * What was typed for a number, as JSON. Its digits go as they are, so that the server reads them and not
- * this page; what is no number goes as text, and the server says so.
+ * A number that somebody typed, as JSON. Its digits are sent unchanged, so that the server rounds them and
+ * not this page. Anything else is sent as text, and the server refuses it with a sentence.
  */
 export function numberAsJson(typed) {
   const text = typed.trim();
@@ -57,22 +57,22 @@ export function numberAsJson(typed) {
   return `${sign === "-" ? "-" : ""}${whole || "0"}${fraction ? `.${fraction}` : ""}${exponent ?? ""}`;
 }
 
-/** Text as JSON, what cannot be seen as escapes: so that a line can be read before it is run. */
+/** Text as JSON. Invisible characters are escaped, so that a command shows all of itself before it is run. */
 export function textAsJson(text) {
   return visible(JSON.stringify(text));
 }
 
-// A Unicode noncharacter, which no text holds.
+// A Unicode noncharacter: no text contains it.
 const MARK = "\ufdd0";
 const TEXT_OR_NUMBER = /"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/g;
 const MARKED = new RegExp(`"${MARK}([^"]*)"`, "g");
 
-/** JSON, its numbers as their digits behind a mark, which asJson() writes as they were. */
+/** JSON whose numbers become marked strings of their digits; asJson() writes them back unchanged. */
 export function parsed(text) {
-  // What is no JSON throws here.
+  // Throws a SyntaxError about the text itself, not about the marked one.
   JSON.parse(text);
   return JSON.parse(
-    text.replace(TEXT_OR_NUMBER, (found) => (found.startsWith('"') ? found : `"${MARK}${found}"`)),
+    text.replace(TEXT_OR_NUMBER, (token) => (token.startsWith('"') ? token : `"${MARK}${token}"`)),
   );
 }
 
@@ -82,18 +82,18 @@ export function asJson(value) {
   return visible(JSON.stringify(value).replace(MARKED, "$1"));
 }
 
-/** How finely a slider moves between two ends: a step of 1, 2 or 5 times a power of ten. */
-export function stepBetween(least, most, whole) {
-  const rough = (most - least) / 200;
+/** The step of a slider between two numbers: 1, 2 or 5 times a power of ten. */
+export function stepBetween(minimum, maximum, whole) {
+  const rough = (maximum - minimum) / 200;
   if (whole) return Math.max(1, Math.round(rough));
   const power = 10 ** Math.floor(Math.log10(rough));
   return Number.isFinite(power) && power > 0 ? power * [1, 2, 5].findLast((m) => m * power <= rough) : 0;
 }
 
-/** The nearest step, with no digits beyond those of the step. */
+/** The nearest multiple of the step, with no digits beyond those of the step. */
 export function stepped(value, step) {
   if (!(step > 0)) return value;
-  const near = Math.round(value / step) * step;
-  const digits = Math.ceil(Math.log10(Math.max(Math.abs(near), step) / step)) + 1;
-  return Number(near.toPrecision(Math.min(Math.max(digits, 1), 15)));
+  const multiple = Math.round(value / step) * step;
+  const digits = Math.ceil(Math.log10(Math.max(Math.abs(multiple), step) / step)) + 1;
+  return Number(multiple.toPrecision(Math.min(Math.max(digits, 1), 15)));
 }

@@ -1,13 +1,14 @@
-// The request that is on screen, for a shell and for Python.
+// The request that the page sends, as a shell command and as Python.
 
 import { element } from "./element.js";
 import { textAsJson } from "./numbers.js";
 
-const NAMED = 20;
+// The most features of which a request names each.
+const RECORD = 20;
 
-/** The body of a request: by name while that can be read, else in feature order. */
+/** The body of a request: a record, or with many features an array in feature order. */
 export function body(features, cells) {
-  if (features.length > NAMED) return `{"features": [${cells.join(", ")}]}`;
+  if (features.length > RECORD) return `{"features": [${cells.join(", ")}]}`;
   return `{${features.map(({ name }, index) => `${textAsJson(name)}: ${cells[index]}`).join(", ")}}`;
 }
 
@@ -17,7 +18,7 @@ const LANGUAGES = {
     "import requests\n\n" +
     `answer = requests.post(\n    ${textAsJson(url)},\n    json=${literal(features, cells)},\n)\n` +
     "print(answer.json())",
-  "Python alone": (url, features, cells) =>
+  urllib: (url, features, cells) =>
     "import json\nimport urllib.request\n\n" +
     `row = ${literal(features, cells, "")}\nbody = json.dumps(row).encode()\n` +
     `with urllib.request.urlopen(${textAsJson(url)}, body) as answer:\n    print(json.load(answer))`,
@@ -32,16 +33,17 @@ export class Snippets {
     this.buttons = Object.keys(LANGUAGES).map((language) =>
       element("button", { type: "button", onclick: () => this.choose(language) }, language),
     );
-    this.copied = element("button", { type: "button", class: "copy", onclick: () => this.copy() }, "Copy");
+    const copy = () => this.copy();
+    this.copyButton = element("button", { type: "button", class: "copy", onclick: copy }, "Copy");
     this.element = element(
       "section",
-      { class: "panel snippets", "aria-label": "From elsewhere" },
-      element("h2", {}, "From elsewhere"),
+      { class: "panel snippets", "aria-label": "Request in code" },
+      element("h2", {}, "Request in code"),
       element(
         "div",
         { class: "tools" },
         element("div", { class: "segments", role: "group", "aria-label": "Language" }, this.buttons),
-        this.copied,
+        this.copyButton,
       ),
       element("pre", { tabindex: 0, "aria-label": "The same request" }, this.code),
     );
@@ -64,33 +66,33 @@ export class Snippets {
   }
 
   async copy() {
-    const done = await copied(this.code);
-    this.copied.textContent = done ? "Copied" : "Select and copy";
+    const done = await copy(this.code);
+    this.copyButton.textContent = done ? "Copied" : "Select and copy";
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => (this.copied.textContent = "Copy"), 2000);
+    this.timer = setTimeout(() => (this.copyButton.textContent = "Copy"), 2000);
   }
 }
 
-async function copied(code) {
+async function copy(code) {
   try {
     await navigator.clipboard.writeText(code.textContent);
     return true;
   } catch {
-    // There is a clipboard only where the page came over https or from this machine.
+    // Browsers offer the clipboard to pages over https or from localhost only.
     getSelection().selectAllChildren(code);
     return document.execCommand("copy");
   }
 }
 
-/** A word of a POSIX shell. */
+/** Text as one word of a POSIX shell. */
 function quoted(text) {
   return /^[\w./:@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-/** The body as Python writes it: its strings and numbers are those of JSON. */
+/** The body as a Python literal: strings and numbers are spelled as in JSON. */
 function literal(features, cells, indent = "    ") {
   const values = cells.map((cell) => (cell === "null" ? "None" : cell));
-  if (features.length > NAMED) return `{"features": [${values.join(", ")}]}`;
+  if (features.length > RECORD) return `{"features": [${values.join(", ")}]}`;
   const lines = features.map(({ name }, index) => `${indent}    ${textAsJson(name)}: ${values[index]},\n`);
   return `{\n${lines.join("")}${indent}}`;
 }

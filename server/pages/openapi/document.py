@@ -3,7 +3,7 @@
 https://spec.openapis.org/oas/v3.1.1.html
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from unpickled.server.artifact.manifest import Manifest
@@ -33,28 +33,39 @@ _SPLIT = (
 _FAILURES = (400, 404, 408, 413, 415, 500, 503)
 
 
-def pages(repository: Repository) -> list[Page]:
-    """GET /openapi.json, made anew once what is served has changed."""
-    made: tuple[Mapping[str, Deployment], Answer] | None = None
+def pages(repository: Repository, every: Callable[[], Sequence[Page]]) -> list[Page]:
+    """GET /openapi.json, written again once what is served has changed; ``every`` gives all pages."""
+    latest: tuple[Mapping[str, Deployment], Answer] | None = None
 
     def openapi(_: Environ) -> Answer:
-        nonlocal made
-        deployments, known = repository.deployments, made
-        if known is None or known[0] is not deployments:
-            described = description(deployments, repository.default, repository.config)
-            made = known = (deployments, document(described))
-        return known[1]
+        nonlocal latest
+        deployments, cached = repository.deployments, latest
+        if cached is None or cached[0] is not deployments:
+            described = description(deployments, repository.default, repository.config, every())
+            latest = cached = (deployments, document(described))
+        return cached[1]
 
-    return [Page("GET", "/openapi.json", openapi)]
+    return [
+        Page(
+            "GET",
+            "/openapi.json",
+            "Every route, each model's features and every error, as OpenAPI 3.1",
+            openapi,
+            dict,
+        )
+    ]
 
 
-def description(deployments: Mapping[str, Deployment], default: str | None, config: Config) -> dict[str, Any]:
-    """The OpenAPI document of these deployments."""
+def description(
+    deployments: Mapping[str, Deployment], default: str | None, config: Config, pages: Sequence[Page]
+) -> dict[str, Any]:
+    """The OpenAPI document of these deployments and pages."""
     models = [
         _Model(found, found.name == default, config) for found in deployments.values() if found.versions
     ]
+    operations_of = (*operations.of_server(pages), *(one for model in models for one in model.paths(pages)))
     paths: dict[str, Operation] = {}
-    for path, found in (*operations.of_server(config), *(one for model in models for one in model.paths())):
+    for path, found in operations_of:
         paths.setdefault(_escaped(path), {}).update(_named(path, found))
     schemas = {name: schema for model in models for name, schema in model.named().items()}
     return {
@@ -64,7 +75,7 @@ def description(deployments: Mapping[str, Deployment], default: str | None, conf
         "servers": [{"url": "."}],
         "tags": [*(model.tag() for model in models), {"name": operations.SERVER}],
         "paths": paths,
-        "components": {"schemas": schemas | documents.named(), "responses": documents.failures()},
+        "components": {"schemas": schemas | documents.named(pages), "responses": documents.failures()},
     }
 
 
@@ -104,9 +115,9 @@ class _Model:
         found = {name: one for schemas in self._schemas.values() for name, one in schemas.named.items()}
         return found | ({} if self._shared is None else _needed(self._requests, self._shared.named))
 
-    def paths(self) -> Iterator[tuple[str, Operation]]:
+    def paths(self, pages: Sequence[Page]) -> Iterator[tuple[str, Operation]]:
         """Predictions of each protocol, and what can be read."""
-        yield from operations.of_model(self._deployment)
+        yield from operations.of_model(pages, self._deployment)
         for route in routes.table(self._config):
             for path, numbers in self._targets(route):
                 yield path, {"post": self._prediction(route.protocol, numbers)}

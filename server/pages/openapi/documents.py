@@ -1,33 +1,33 @@
-"""JSON Schemas of every document that is no answer of a model: cards, states, statistics, errors."""
+"""JSON Schemas of every document that is no prediction, derived from the types that are encoded."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from typing import Any
 
+from msgspec import Struct
 from msgspec.json import schema_components
 
-from unpickled.server.artifact.manifest import Manifest
 from unpickled.server.errors import RequestError
 from unpickled.server.message.answer import JSON as _JSON
-from unpickled.server.model.session import Placement
+from unpickled.server.message.page import Page
+from unpickled.server.pages.catalog import Models, Unserved
 from unpickled.server.pages.openapi.schemas import Schema, array, either, members
 
 JSON = _JSON[1]
 
 TEXT: Schema = {"type": "string"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
-TRUTH: Schema = {"type": "boolean"}
-_NUMBER: Schema = {"type": "number"}
-_NOTHING: Schema = {"type": "null"}
-_REASONS: Schema = {"type": "object", "additionalProperties": {"type": "string", "minLength": 1}}
+_TEMPLATE = "#/components/schemas/{name}"
 
 
 def ref(name: str) -> Schema:
     """One of those that ``named`` has."""
-    return {"$ref": f"#/components/schemas/{name}"}
+    return {"$ref": _TEMPLATE.format(name=name)}
 
 
+# msgspec describes no union of Structs that have no tag.
+_MODELS = members({"models": array(either(ref("Model"), ref("Unserved")))})
 # What an error may tell beside its sentence and its code.
 _DETAILS: dict[str, Schema] = {
     "line": {"type": "integer", "minimum": 1, "description": "the line it is about, counted from 1"},
@@ -39,106 +39,21 @@ _DETAILS: dict[str, Schema] = {
     "rows": {**COUNT, "description": "how many rows the request has"},
     "request_id": {**TEXT, "description": "where to find the rest in the server's log"},
 }
-_CARD = members(
-    {
-        "name": TEXT,
-        "version": COUNT,
-        "ready": {"const": True},
-        "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
-        "size_bytes": COUNT,
-        "load_seconds": _NUMBER,
-        "providers": ref("Placement"),
-        "manifest": ref("Manifest"),
-        "versions": array(COUNT, 1),
-        "labels": {"type": "object", "additionalProperties": COUNT},
-        "traffic": {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
-        "shadow": either(members({"version": COUNT, "share": _NUMBER}), _NOTHING),
-        "refused": _REASONS,
-        "mistake": either(TEXT, _NOTHING),
-    }
-)
-_UNSERVED = members(
-    {"name": TEXT, "version": either(COUNT, _NOTHING), "ready": {"const": False}, "reason": TEXT}
-)
-_OVERVIEW = members(
-    {
-        "service": TEXT,
-        "models": array(TEXT),
-        "default_model": either(TEXT, _NOTHING),
-        "routes": {"type": "object", "additionalProperties": TEXT},
-    }
-)
-# server/protocols/oip/
-_TENSOR = members({"name": TEXT, "datatype": TEXT, "shape": array({"type": "integer", "minimum": -1}, 1)})
-_METADATA = members(
-    {
-        "name": TEXT,
-        "versions": array(TEXT, 1),
-        "platform": TEXT,
-        "inputs": array(_TENSOR, 1),
-        "outputs": array(_TENSOR, 1),
-    }
-)
-_CONFIGURED = members({"name": TEXT, "data_type": TEXT, "dims": array(COUNT, 1)})
-_CONFIG = members(
-    {
-        "name": TEXT,
-        "platform": TEXT,
-        "backend": TEXT,
-        "max_batch_size": COUNT,
-        "input": array(_CONFIGURED, 1),
-        "output": array(_CONFIGURED, 1),
-    }
-)
-_STATISTICS = members(
-    {
-        "name": TEXT,
-        "version": TEXT,
-        "last_inference": {**COUNT, "description": "milliseconds since 1970; 0 for never"},
-        "inference_count": {**COUNT, "description": "rows"},
-        "execution_count": {**COUNT, "description": "requests"},
-        "inference_stats": {
-            "type": "object",
-            "additionalProperties": members({"count": COUNT, "ns": COUNT}),
-        },
-    }
-)
-# server/protocols/tfserving.py
-_VERSION = members(
-    {
-        "version": TEXT,
-        "state": {"enum": ["AVAILABLE", "END"]},
-        "status": members({"error_code": TEXT, "error_message": TEXT}),
-    }
-)
-_SIGNATURE = members(
-    {
-        "model_spec": members({"name": TEXT, "signature_name": TEXT, "version": TEXT}),
-        "metadata": members({"signature_def": {"type": "object"}}),
-    }
-)
 
 
-def named() -> dict[str, Schema]:
-    """Each under its name."""
-    return {
-        **_structs(),
-        "Overview": _OVERVIEW,
-        "Model": _CARD,
-        "Unserved": _UNSERVED,
-        "Models": members({"models": array(either(ref("Model"), ref("Unserved")))}),
-        "Readiness": members(
-            {"ready": TRUTH, "served": array(TEXT), "refused": _REASONS, "mistakes": _REASONS}
-        ),
-        "Metadata": _METADATA,
-        "ModelConfig": _CONFIG,
-        "Statistics": members({"model_stats": array(_STATISTICS)}),
-        "Status": members(
-            {"name": TEXT, "ready": {"const": True}, "model_version_status": array(_VERSION, 1)}
-        ),
-        "Signature": _SIGNATURE,
-        "Error": _error(),
-    }
+def schema(kind: Any) -> Schema:
+    """The JSON Schema of a type, which refers to the Structs that ``named`` has."""
+    if isinstance(kind, type) and issubclass(kind, Struct):
+        return ref(kind.__name__)
+    return schema_components([kind], ref_template=_TEMPLATE)[0][0]
+
+
+def named(pages: Sequence[Page]) -> dict[str, Schema]:
+    """Every Struct that the pages take and answer, and the document of an error, each under its name."""
+    kinds = [kind for page in pages for kind in (page.document, page.request) if kind not in (None, Models)]
+    structs = schema_components([*kinds, Unserved], ref_template=_TEMPLATE)[1]
+    described = {name: _described(struct) for name, struct in structs.items()}
+    return {**described, "Models": _MODELS, "Error": _error()}
 
 
 def failures() -> dict[str, Any]:
@@ -149,12 +64,9 @@ def failures() -> dict[str, Any]:
     return {str(status): _failure(status, found) for status, found in statuses.items()}
 
 
-def _structs() -> dict[str, Schema]:
-    found = schema_components([Manifest, Placement], ref_template="#/components/schemas/{name}")[1]
-    return {
-        name: {**schema, "description": inspect.cleandoc(schema.get("description", ""))}
-        for name, schema in found.items()
-    }
+def _described(struct: Schema) -> Schema:
+    """The description is the docstring, without its indentation."""
+    return {**struct, "description": inspect.cleandoc(struct["description"])}
 
 
 def _error() -> Schema:

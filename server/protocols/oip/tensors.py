@@ -51,23 +51,6 @@ class Tensor(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     parameters: dict[str, _Scalar] | None = None
 
 
-def inputs(manifest: Manifest) -> list[dict[str, Any]]:
-    """What metadata tells of a model's inputs: its tensor, or where it has several, its features."""
-    if len(manifest.inputs) == 1:
-        tensor = manifest.inputs[0]
-        return [described(tensor.name, DATATYPES[tensor.dtype], [-1, len(tensor.features)])]
-    dtypes = {name: DATATYPES[tensor.dtype] for tensor in manifest.inputs for name in tensor.features}
-    return [described(feature.name, dtypes[feature.name], [-1, 1]) for feature in manifest.features]
-
-
-def outputs(manifest: Manifest) -> list[dict[str, Any]]:
-    """The same of its two outputs."""
-    return [
-        described(manifest.outputs.label, label_datatype(manifest), [-1]),
-        described(manifest.outputs.scores, "FP64", [-1, len(manifest.classes)]),
-    ]
-
-
 def described(name: str, datatype: str, shape: Sequence[int]) -> dict[str, Any]:
     """A tensor without its values."""
     return {"name": name, "datatype": datatype, "shape": shape}

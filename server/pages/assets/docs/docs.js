@@ -13,11 +13,11 @@ SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#docs",
   deepLinking: true,
-  // With many models, a page of headings.
+  // Many models make a long page: show headings only.
   docExpansion: "none",
   defaultModelsExpandDepth: 0,
   displayRequestDuration: true,
   tryItOutEnabled: true,
-  // Else somebody else's server is asked whether the document is valid.
+  // By default a server on the internet validates the document.
   validatorUrl: null,
 });

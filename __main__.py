@@ -1,0 +1,80 @@
+"""The one command: ``unpickled``, or ``python -m unpickled``."""
+
+import os
+import platform
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+
+from unpickled import console
+from unpickled.console import Later
+
+_COMMANDS = {
+    "train": Later(
+        "unpickled.export.commands", "train", "export", "Fit a classifier on a table and export it as ONNX."
+    ),
+    "convert": Later(
+        "unpickled.export.commands",
+        "convert",
+        "export",
+        "Export a pipeline you fitted and saved with joblib.",
+    ),
+    "serve": Later(
+        "unpickled.server.commands.serve", "serve", "server", "Serve a folder of models over HTTP."
+    ),
+    "models": Later(
+        "unpickled.server.commands.models", "models", "server", "List versions and change which are served."
+    ),
+}
+_LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "scikit-learn", "skl2onnx")
+
+
+def main(words: Sequence[str] | None = None, program: str = "unpickled") -> int:
+    """Run the command line ``words`` and return the exit status; without words, those of the process."""
+    return console.run(unpickled, sys.argv[1:] if words is None else words, os.environ, program)
+
+
+@click.group(
+    cls=console.Group,
+    later=_COMMANDS,
+    epilog=console.examples(
+        "unpickled train iris     writes models/iris/1/model.onnx",
+        "unpickled serve          serves it at http://127.0.0.1:8000/predict",
+        "unpickled models list    lists its versions",
+        "",
+        "# Completion of commands, models and versions by the Tab key (also zsh_source, fish_source):",
+        'eval "$(_UNPICKLED_COMPLETE=bash_source unpickled)"',
+    ),
+)
+def unpickled() -> None:
+    """Export fitted scikit-learn pipelines as ONNX files that are proven to answer the same, and serve
+    them over HTTP.
+    """
+
+
+@unpickled.command("version", epilog=console.examples("unpickled version"))
+def show_version() -> str:
+    """Show the versions of this package, of Python and of the libraries it uses."""
+    return "\n".join(f"{name} {number}" for name, number in _versions())
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    yield "unpickled", _installed("unpickled") or "(not installed)"
+    yield "python", platform.python_version()
+    for name in _LIBRARIES:
+        number = _installed(name)
+        if number is not None:
+            yield name, number
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(program="python -m unpickled"))

@@ -1,0 +1,308 @@
+"""The commands that export: ``train`` and ``convert``."""
+
+import functools
+import math
+import re
+import shlex
+import sys
+import textwrap
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+import click
+import joblib
+import pandas as pd
+
+from unpickled import console
+from unpickled.export.data import files
+from unpickled.export.data.files import Dataset
+from unpickled.export.publish import Export, export_pipeline, place
+from unpickled.export.train import CLASSIFIERS, SCALERS, titles
+from unpickled.export.train import train as fit
+from unpickled.server.artifact.manifest import Training
+from unpickled.server.errors import ExportError
+
+DANGER = "Loading a joblib file runs the code in it: convert only files whose origin you trust."
+
+
+@click.group(
+    cls=console.Group,
+    epilog=console.examples("unpickled train iris", "unpickled convert fitted.joblib --sample rows.csv"),
+)
+def export() -> None:
+    """Write a fitted pipeline as an ONNX file."""
+
+
+class _Share(click.FloatRange):
+    """A float in a range; NaN, which no comparison excludes, is outside of every range."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return number
+
+
+def _names(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str] | None:
+    """Names between commas."""
+    return None if text is None else [name.strip() for name in text.split(",")]
+
+
+class _Output(TypedDict):
+    """Options of every command that writes a model."""
+
+    models: Path
+    name: str | None
+    class_names: list[str] | None
+    min_accuracy: float | None
+
+
+_FILE = click.Path(path_type=Path)
+
+
+def _exporting(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of ``_Output``; show warnings as lines; say that an interrupt wrote nothing."""
+
+    @click.option(
+        "--models", type=_FILE, default="models", show_default=True, metavar="DIR", help="models folder"
+    )
+    @click.option("--name", metavar="NAME", help="name of the model  [default: that of the data or file]")
+    @click.option(
+        "--class-names", callback=_names, metavar="A,B,...", help="names in the order of the sorted labels"
+    )
+    @click.option(
+        "--min-accuracy", type=_Share(0, 1), metavar="F", help="refuse to write a model of lower accuracy"
+    )
+    @functools.wraps(command)
+    def exporting(**options: Any) -> None:
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            try:
+                command(**options)
+            except KeyboardInterrupt:
+                print("interrupted: nothing was written", file=sys.stderr)
+                raise
+
+    return exporting
+
+
+@export.command(
+    epilog=console.examples(
+        "unpickled train iris",
+        "unpickled train wine --classifier forest --seed 7 --name wine-forest",
+        "unpickled train --data customers.csv --target churned --min-accuracy 0.9",
+    )
+)
+@click.argument("dataset", required=False, type=click.Choice(list(files.BUNDLED)), metavar="[DATASET]")
+@click.option("--data", type=_FILE, metavar="FILE", help="your own table, .csv or .parquet")
+@click.option("--target", metavar="COLUMN", help="column of classes in --data")
+@click.option(
+    "--scaler",
+    type=click.Choice(list(SCALERS)),
+    default="standard",
+    show_default=True,
+    metavar="SCALER",
+    help=f"one of {', '.join(SCALERS)}",
+)
+@click.option(
+    "--classifier",
+    type=click.Choice(list(CLASSIFIERS)),
+    default="logistic",
+    show_default=True,
+    metavar="CLASSIFIER",
+    help=f"one of {', '.join(CLASSIFIERS)}",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="seed of the split and of the classifier",
+)
+@click.option(
+    "--held-out",
+    type=_Share(0, 1, min_open=True, max_open=True),
+    default=0.2,
+    show_default=True,
+    metavar="F",
+    help="share of the rows that are held out, to measure on",
+)
+@_exporting
+def train(
+    dataset: str | None,
+    data: Path | None,
+    target: str | None,
+    scaler: str,
+    classifier: str,
+    seed: int,
+    held_out: float,
+    **output: Unpack[_Output],
+) -> None:
+    """Fit a scaler and a classifier, and export both as one ONNX file.
+
+    DATASET is one of scikit-learn's: iris, wine, breast_cancer, digits. --data and --target name a table
+    of your own instead.
+    """
+    misuse = _misuse(dataset, data, target)
+    if misuse:
+        raise click.UsageError(misuse, click.get_current_context())
+    if data is not None:
+        files.check_file(data)
+    name = output["name"] or (_name(data) if data else str(dataset))
+    place(output["models"], name)
+    table = files.read(data, str(target)) if data else files.bundled(str(dataset))
+    table = replace(table, class_names=titles(table.class_names, output["class_names"]))
+    _progress(f"training {classifier}")
+    fitted = fit(table, scaler, classifier, seed, held_out)
+    _describe(table, fitted.training)
+    _score(fitted.training, "on the held-out rows")
+    export = export_pipeline(
+        fitted.pipeline,
+        fitted.train,
+        name=name,
+        models=output["models"],
+        class_names=table.class_names,
+        held_out=fitted.held_out,
+        training=fitted.training,
+        min_accuracy=output["min_accuracy"],
+        progress=_progress,
+    )
+    _report(export, output["models"])
+
+
+def _misuse(dataset: str | None, data: Path | None, target: str | None) -> str | None:
+    """What is wrong with the words that name a table; None where nothing is."""
+    if (data is None) != (target is None):
+        return "--data and --target go together."
+    if dataset is not None and data is not None:
+        return "DATASET and --data exclude each other."
+    if dataset is None and data is None:
+        return f"Give DATASET, one of {', '.join(files.BUNDLED)}, or a table of your own with --data."
+    return None
+
+
+@export.command(
+    epilog=console.examples(
+        "unpickled convert fitted.joblib --sample rows.csv --name churn",
+        "unpickled convert fitted.joblib --sample rows.csv --target churned --min-accuracy 0.9",
+    ),
+    help=f"Export a pipeline you fitted and saved with joblib.\n\n{DANGER}",
+)
+@click.argument("fitted", type=_FILE)
+@click.option(
+    "--sample",
+    type=_FILE,
+    required=True,
+    metavar="FILE",
+    help="rows like those it was fitted on, .csv or .parquet",
+)
+@click.option(
+    "--target", metavar="COLUMN", help="column of classes in --sample, to measure the pipeline with"
+)
+@_exporting
+def convert(fitted: Path, sample: Path, target: str | None, **output: Unpack[_Output]) -> None:
+    """Export a pipeline saved with joblib."""
+    name = output["name"] or _name(fitted)
+    place(output["models"], name)
+    table = files.load(sample)
+    labels = files.labels(table, target) if target else None
+    print(f"warning: {DANGER}", file=sys.stderr, flush=True)
+    pipeline = _load(fitted)
+    rows, names = _rows_for(pipeline, table.drop(columns=target or []))
+    export = export_pipeline(
+        pipeline,
+        rows,
+        labels,
+        name=name,
+        models=output["models"],
+        class_names=output["class_names"],
+        feature_names=names,
+        min_accuracy=output["min_accuracy"],
+        progress=_progress,
+    )
+    _score(export.manifest.training, f"on {sample.name}")
+    _report(export, output["models"])
+
+
+def _load(path: Path) -> Any:
+    try:
+        fitted = joblib.load(path)
+    except Exception as error:  # whatever the code in the file raises
+        reason = str(error) or type(error).__name__
+        raise ExportError(
+            f"{path} cannot be loaded ({reason}): save the fitted pipeline with joblib.dump, and convert it "
+            "where the code it uses is installed."
+        ) from error
+    if not hasattr(fitted, "predict"):
+        kind = type(fitted).__name__
+        inside = f" of {len(fitted):,}" if isinstance(fitted, (dict, list, tuple)) else ""
+        raise ExportError(
+            f"{path} holds {'an' if kind[0] in 'aeiou' else 'a'} {kind}{inside}, "
+            "not a fitted classifier or pipeline: save the pipeline by itself with joblib.dump."
+        )
+    return fitted
+
+
+def _rows_for(pipeline: Any, sample: pd.DataFrame) -> tuple[Any, list[str] | None]:
+    """The sample as the pipeline was fitted: a frame of its columns, or an array and its names."""
+    fitted_names = getattr(pipeline, "feature_names_in_", None)
+    if fitted_names is None:
+        return sample.to_numpy(), list(sample.columns)
+    return sample[[name for name in fitted_names if name in sample]], None
+
+
+def _describe(dataset: Dataset, training: Training) -> None:
+    rows, features = dataset.features.shape
+    print(
+        f"{dataset.name}: {rows:,} rows, {features:,} features, {len(dataset.class_names):,} classes; "
+        f"trained on {training.rows:,} rows, {training.held_out:,} held out (seed {training.seed})"
+    )
+    print(*dataset.notes, sep="\n", end="\n" if dataset.notes else "")
+
+
+def _score(training: Training, rows: str) -> None:
+    print(*(textwrap.shorten(step, 110, placeholder=" ...") for step in training.pipeline), sep="\n")
+    metrics = training.metrics
+    if metrics is None:
+        return
+    loss = "" if metrics.log_loss is None else f"   log loss {metrics.log_loss:.4f}"
+    print(f"\naccuracy {metrics.accuracy:.4f}{loss}   ({rows})\n")
+    width = max(len("class"), *(len(report.name) for report in metrics.classes))
+    print(f"{'class':<{width}}  precision  recall     f1    rows")
+    for report in metrics.classes:
+        figures = f"{report.precision:>9.3f}  {report.recall:>6.3f}  {report.f1:>5.3f}  {report.support:>6,}"
+        print(f"{report.name:<{width}}  {figures}")
+    print(flush=True)
+
+
+def _report(export: Export, models: Path) -> None:
+    parity = export.manifest.parity
+    kinds = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in parity.rows.items())
+    print(
+        f"parity: {sum(parity.rows.values()):,} rows ({kinds}), "
+        f"largest difference {parity.max_difference:.1e}"
+    )
+    print(f"wrote {export.path} ({export.size:,} bytes, sha256 {export.sha256[:12]})")
+    print(f"serve it: unpickled serve --models {shlex.quote(str(models))}")
+
+
+def _progress(phase: str) -> None:
+    print(phase if phase.startswith("note: ") else f"{phase} ...", file=sys.stderr, flush=True)
+
+
+def _warn(message: Warning | str, *place: Any, **more: Any) -> None:
+    """One line, where Python would print a file name and a line of somebody else's source."""
+    print(f"warning: {str(message).strip().splitlines()[0]}", file=sys.stderr, flush=True)
+
+
+def _name(path: Path) -> str:
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.name.split(".")[0]).strip("-._")
+    if not name:
+        raise ExportError(f"No model name can be made of {str(path)!r}: give one with --name.")
+    return name

@@ -1,0 +1,305 @@
+"""The commands ``models``: which versions are served, and changing that, on the files alone.
+
+Running servers notice a change by themselves. A change is first tried as a server would, on the new text of
+serving.toml; it is written to the history before it is written to the file, and a failure leaves both as they
+were.
+"""
+
+import contextlib
+import functools
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from msgspec.structs import replace
+
+from unpickled import console
+from unpickled.server import config
+from unpickled.server.commands import changes, revision, tables
+from unpickled.server.commands.changes import Change
+from unpickled.server.config import Config
+from unpickled.server.errors import ArtifactError, ServingError, UnpickledError
+from unpickled.server.lifecycle import deployment, history, repository, serving
+from unpickled.server.lifecycle.deployment import Deployment, Shelf
+from unpickled.server.lifecycle.serving import STABLE
+from unpickled.server.message import answer
+
+
+@click.group(
+    cls=console.Group,
+    epilog=console.examples(
+        "unpickled models promote iris 3               it answers /predict, and newer ones wait",
+        "unpickled train ...                           writes models/iris/4",
+        "unpickled models list                         which versions there are, and which answer",
+        "unpickled models shadow iris 4                it runs on every request too; see /metrics",
+        "unpickled models canary iris 4 --weight 0.05  it answers 5% of /predict",
+        "unpickled models promote iris 4               it answers all of it",
+        "unpickled models rollback iris                and back; once more, a step further back",
+        title="A new version, safely:",
+    ),
+)
+def models() -> None:
+    """List the versions of models, and change which of them are served, while servers run.
+
+    No server is restarted for a change. The settings of a model stand in models/<name>/serving.toml, which
+    you may edit too; what was served when stands in models/<name>/history.jsonl.
+    """
+
+
+def _complete_model(context: click.Context, parameter: click.Parameter, start: str) -> list[str]:
+    return [folder.name for folder in _folders(context) if folder.name.startswith(start)]
+
+
+def _complete_version(context: click.Context, parameter: click.Parameter, start: str) -> list[str]:
+    model = context.params.get("model")
+    folders = [folder for folder in _folders(context) if folder.name == model]
+    versions = [path.name for folder in folders for path in folder.iterdir() if path.name.isdecimal()]
+    return sorted((version for version in versions if version.startswith(start)), key=int, reverse=True)
+
+
+def _folders(context: click.Context) -> list[Path]:
+    """Folders of models to complete a word from; none where the settings are wrong."""
+    flags = {key: context.params.get(key) for key in ("models", "config")}
+    with contextlib.suppress(UnpickledError):
+        return repository.folders(config.load(flags, context.obj))
+    return []
+
+
+_model = click.argument("model", metavar="MODEL", shell_complete=_complete_model)
+_version = click.argument("version", metavar="VERSION", shell_complete=_complete_version)
+_json = click.option("--json", "as_json", is_flag=True, help="print JSON")
+
+
+def _with_settings(command: Callable[..., str]) -> Callable[..., str]:
+    """Add --models and --config, and call the command with the settings of a server as its first argument."""
+
+    @click.option(
+        "--models",
+        type=click.Path(),
+        metavar="DIR",
+        help="models folder  [default: that of the server's settings]",
+    )
+    @click.option(
+        "--config", "file", type=click.Path(), metavar="FILE", help="TOML file of the server's settings"
+    )
+    @click.pass_obj
+    def configured(
+        environ: Mapping[str, str], /, models: str | None, file: str | None, **options: Any
+    ) -> str:
+        with _quiet():
+            settings = config.load({"config": file, "models": models}, environ)
+            # A command serves no requests: it needs none of the providers that a server needs.
+            return command(replace(settings, strict=False), **options)
+
+    return functools.update_wrapper(configured, command)
+
+
+@models.command("list", epilog=console.examples("unpickled models list", "unpickled models list --json"))
+@_json
+@_with_settings
+def list_models(settings: Config, as_json: bool) -> str:
+    """List all models and their versions."""
+    shelves = [shelf for folder in repository.folders(settings) if (shelf := _shelf(folder, settings)).exists]
+    if as_json:
+        return answer.dumps([tables.summary(shelf) for shelf in shelves]).decode()
+    empty = f"there are no models in {settings.models}: export one with: unpickled train iris"
+    return tables.listing(shelves) or empty
+
+
+@models.command(epilog=console.examples("unpickled models show iris", "unpickled models show iris --json"))
+@_model
+@_json
+@_with_settings
+def show(settings: Config, model: str, as_json: bool) -> str:
+    """Show one model: its versions, features, settings and history."""
+    shelf = _shelf(_folder(model, settings), settings)
+    for number in shelf.versions.numbers:
+        if number not in shelf.deployment.wanted.retired:
+            with contextlib.suppress(ArtifactError):  # it is among the refused then
+                shelf.versions.load(number)
+            shelf.versions.keep(set(shelf.deployment.versions))
+    return answer.dumps(tables.document(shelf)).decode() if as_json else tables.page(shelf)
+
+
+@models.command(
+    epilog=console.examples(
+        "unpickled models promote iris 4", "unpickled models promote iris 3 --label previous"
+    )
+)
+@_model
+@_version
+@click.option(
+    "--label",
+    default=STABLE,
+    show_default=True,
+    metavar="LABEL",
+    help=f"label that the version gets; {STABLE} answers /predict",
+)
+@_with_settings
+def promote(settings: Config, model: str, version: str, label: str) -> str:
+    """Let a version answer /predict, or give it another label.
+
+    VERSION is a number or a label.
+    """
+    by = f"promote {version} --label {label}"
+    return _change(settings, model, by, lambda shelf: changes.promote(shelf, version, label))
+
+
+@models.command(
+    epilog=console.examples(
+        "unpickled models canary iris 4 --weight 0.05",
+        "unpickled models canary iris 4 --weight 0    # ends it",
+    )
+)
+@_model
+@_version
+@click.option(
+    "--weight",
+    type=float,
+    required=True,
+    metavar="SHARE",
+    help="share of requests to /predict, such as 0.05; 0 ends the canary",
+)
+@_with_settings
+def canary(settings: Config, model: str, version: str, weight: float) -> str:
+    """Let a version answer a share of the requests to /predict.
+
+    VERSION is a number or a label.
+    """
+    by = f"canary {version} --weight {weight}"
+    return _change(settings, model, by, lambda shelf: changes.canary(shelf, version, weight))
+
+
+@models.command(
+    epilog=console.examples(
+        "unpickled models shadow iris 4", "unpickled models shadow iris 4 --share 0    # ends it"
+    )
+)
+@_model
+@_version
+@click.option(
+    "--share",
+    type=float,
+    default=1.0,
+    show_default=True,
+    metavar="SHARE",
+    help="share of requests to /predict; 0 ends the shadow",
+)
+@_with_settings
+def shadow(settings: Config, model: str, version: str, share: float) -> str:
+    """Run a version on requests too, unseen by callers; /metrics compares its answers.
+
+    VERSION is a number or a label.
+    """
+    by = f"shadow {version} --share {share}"
+    return _change(settings, model, by, lambda shelf: changes.shadow(shelf, version, share))
+
+
+@models.command(history.ROLLBACK, epilog=console.examples("unpickled models rollback iris"))
+@_model
+@_with_settings
+def rollback(settings: Config, model: str) -> str:
+    """Return to the previous traffic and shadow; repeat it to go further back."""
+    return _change(settings, model, history.ROLLBACK, changes.rollback)
+
+
+@models.command(epilog=console.examples("unpickled models retire iris 2"))
+@_model
+@_version
+@_with_settings
+def retire(settings: Config, model: str, version: str) -> str:
+    """Stop loading a version.
+
+    VERSION is a number or a label.
+    """
+    return _change(settings, model, f"retire {version}", lambda shelf: changes.retire(shelf, version))
+
+
+def _change(settings: Config, model: str, by: str, change: Callable[[Shelf], Change]) -> str:
+    """Make a change if the outcome can be served; one line that says what has changed."""
+    folder = _folder(model, settings)
+    try:
+        with _alone(folder):
+            shelf = _shelf(folder, settings)
+            return _changed(shelf, by, change) + _follow(settings)
+    except OSError as error:
+        raise ServingError(
+            f"nothing has changed, as {error.filename or folder} cannot be written: {error.strerror}"
+        ) from None
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the lock of a model; a command that has to wait for another one says so."""
+    with history.alone(folder, wait=False) as free:
+        if free:
+            yield
+            return
+    print(f"another change of {folder.name} is under way; waiting (Ctrl-C ends it)", file=sys.stderr)
+    with history.alone(folder):
+        yield
+
+
+def _changed(shelf: Shelf, by: str, change: Callable[[Shelf], Change]) -> str:
+    now, folder = shelf.deployment, shelf.versions.folder
+    if now.mistake and by != history.ROLLBACK:
+        remedy = (
+            f"go back to what is served: rollback {now.name}" if now.versions else f"delete {serving.FILE}"
+        )
+        raise ServingError(f"{now.mistake}. Repair that, or {remedy}")
+    wanted, summary = change(shelf)
+    text = revision.rewritten(serving.read(folder) or "", wanted)
+    after = shelf.deploy(serving.parse(text))
+    if not after.versions:
+        raise ServingError(f"{now.name} would have no version left to serve")
+    if wanted != now.wanted or now.mistake:
+        revision.write(folder, text, now, deployment.record(after, by=by))
+    return f"{now.name}: {summary}; {tables.sentence(after)}{_other_features(now, after)}"
+
+
+def _shelf(folder: Path, settings: Config) -> Shelf:
+    # Not recorded in the history: what a command loads has served nobody.
+    shelf = Shelf(folder, settings, recording=False)
+    shelf.refresh()
+    return shelf
+
+
+def _folder(name: str, settings: Config) -> Path:
+    folders = {folder.name: folder for folder in repository.folders(settings)}
+    if name in folders:
+        return folders[name]
+    near = config.hint(name, folders)
+    raise ServingError(
+        f"there is no model {name!r} in {settings.models}: {near}It has {', '.join(folders) or 'none'}"
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Disable the log: the command prints itself what a server would log here."""
+    logger = logging.getLogger("unpickled")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def _follow(settings: Config) -> str:
+    # One look finds the change; the rest is for loading.
+    seconds = settings.reload_seconds + 1
+    return f". Running servers follow {f'within {seconds:g} s' if settings.reload_seconds else 'at SIGHUP'}."
+
+
+def _other_features(now: Deployment, after: Deployment) -> str:
+    """A warning where callers have to send something else from now on."""
+    if not now.versions or _taken(now) == _taken(after):
+        return ""
+    return f", which takes other features than version {now.main.version}"
+
+
+def _taken(served: Deployment) -> list[tuple[str, str]]:
+    return [(feature.name, feature.kind) for feature in served.main.model.manifest.features]

@@ -1,0 +1,11 @@
+"""Types of members that several documents have; JSON Schema gets their limits from here."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+Count = Annotated[int, Meta(ge=0)]
+# msgspec has no Literal[True].
+Yes = Annotated[bool, Meta(extra_json_schema={"const": True})]
+No = Annotated[bool, Meta(extra_json_schema={"const": False})]
+Reason = Annotated[str, Meta(min_length=1)]

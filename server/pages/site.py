@@ -1,0 +1,40 @@
+"""Every page of the server."""
+
+from unpickled.server.lifecycle.repository import Repository
+from unpickled.server.message.page import Page
+from unpickled.server.observe.counters import Block, Memory
+from unpickled.server.pages import (
+    catalog,
+    docs,
+    health,
+    home,
+    inference,
+    metrics,
+    ping,
+    predictions,
+    statistics,
+    tfserving,
+)
+from unpickled.server.pages.openapi import document as openapi
+
+
+def pages(repository: Repository, memory: Memory, block: Block) -> list[Page]:
+    """In the order in which the application registers them: of two with one address, the first is served."""
+
+    def every() -> list[Page]:
+        return site
+
+    site = [
+        # First: ``health_route`` may be the path of any other.
+        *health.pages(repository),
+        *catalog.pages(repository),
+        *metrics.pages(repository, memory, block),
+        *openapi.pages(repository, every),
+        *docs.pages(),
+        *home.pages(repository, predictions.summaries(repository.config), every),
+        *ping.pages(repository),
+        *tfserving.pages(repository),
+        *inference.pages(repository),
+        *statistics.pages(repository, memory),
+    ]
+    return site
