@@ -4,7 +4,7 @@ try:
     from unpickled.export.publish import Export, export_pipeline
 except ModuleNotFoundError as error:
     raise ImportError(f"exporting needs {error.name}: pip install 'unpickled[export]'") from error
-from unpickled.server.errors import ConversionError, DataError, ExportError, ParityError, QualityError
+from unpickled.export.errors import ConversionError, DataError, ExportError, ParityError, QualityError
 
 __all__ = [
     "ConversionError",

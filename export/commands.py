@@ -19,11 +19,11 @@ import pandas as pd
 from unpickled import console
 from unpickled.export.data import files
 from unpickled.export.data.files import Dataset
+from unpickled.export.errors import ExportError
 from unpickled.export.publish import Export, export_pipeline, place
 from unpickled.export.train import CLASSIFIERS, SCALERS, titles
 from unpickled.export.train import train as fit
 from unpickled.server.artifact.manifest import Training
-from unpickled.server.errors import ExportError
 
 DANGER = "Loading a joblib file runs the code in it: convert only files whose origin you trust."
 

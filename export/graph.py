@@ -67,10 +67,6 @@ def present(columns: OptionalColumns) -> Columns:
     return fed
 
 
-class NoRecipe(Exception):
-    """Raised by a recipe that leaves this estimator, as it is set up, to skl2onnx."""
-
-
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a classifier says of each row; every tensor here is named.

@@ -22,12 +22,13 @@ from google.protobuf.message import EncodeError
 from msgspec.structs import replace
 
 from unpickled.export.convert import Conversion, convert
+from unpickled.export.errors import ConversionError, DataError, ExportError, reason
 from unpickled.export.gate import golden as golden_rows
 from unpickled.export.gate.parity import check
 from unpickled.export.inside import everything
 from unpickled.export.train import measure, require, steps, titles, versions
 from unpickled.server.artifact.manifest import FILE, MANIFEST_KEY, NAME, SCHEMA, Manifest, Parity, Training
-from unpickled.server.errors import ArtifactError, ConversionError, DataError, ExportError, reason
+from unpickled.server.errors import ArtifactError
 from unpickled.server.model.session import Model, load
 
 UNPROVEN = Parity(rows={}, max_difference=0.0, tolerance=0.0, tie_gap=0.0, ties=0)

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from unpickled.export.errors import ConversionError
 from unpickled.export.inside import columns_read, fitted_names
 from unpickled.export.recipes.transformers import is_missing
 from unpickled.server.artifact.manifest import MISSING_CATEGORY, Feature, Input
-from unpickled.server.errors import ConversionError
 
 Kind = Literal["number", "category"]
 Rows = Any  # what a pipeline takes: an ndarray or a DataFrame
@@ -77,7 +77,7 @@ class Table:
         if missing and raw.shape[1] == len(self.names):
             raw, missing = raw.set_axis(list(self.labels), axis=1), []
         if missing:
-            raise ConversionError(f"the rows lack the column(s) {', '.join(missing)}")
+            raise ConversionError(f"The rows lack the column(s) {', '.join(missing)}: add them.")
         frame = pd.DataFrame(
             {
                 name: _number_column(raw[label], self.dtype) if kind == "number" else _text_column(raw[label])
@@ -127,22 +127,22 @@ class Table:
 
 def _raw(pipeline: Any, X: Rows) -> pd.DataFrame:
     if hasattr(X, "tocsr"):
-        raise ConversionError("the rows are a sparse matrix; give them dense: X.toarray()")
+        raise ConversionError("The rows are a sparse matrix: give them dense, as X.toarray().")
     if isinstance(X, pd.DataFrame):
         raw = X
     else:
         values = np.asarray(X)
         if values.ndim != 2:
-            raise ConversionError(f"the rows must be a table of two dimensions, not of {values.ndim}")
+            raise ConversionError(f"The rows must be a table of two dimensions, not of {values.ndim}.")
         raw = pd.DataFrame(values)
         fitted = fitted_names(pipeline)
         if fitted is not None and len(fitted) == raw.shape[1]:
             raw.columns = pd.Index(fitted)
     if not len(raw) or not raw.shape[1]:
-        raise ConversionError("the rows are empty; give some of the training rows")
+        raise ConversionError("The rows are empty: give some of the training rows.")
     if raw.columns.has_duplicates:
         twice = raw.columns[raw.columns.duplicated()][0]
-        raise ConversionError(f"two columns are called {twice!r}; give every column its own name")
+        raise ConversionError(f"Two columns are called {twice!r}: give every column its own name.")
     return raw
 
 
@@ -153,13 +153,15 @@ def _wanted(pipeline: Any, raw: pd.DataFrame) -> list[Hashable]:
         expected = getattr(pipeline, "n_features_in_", raw.shape[1])
         if raw.shape[1] != expected:
             raise ConversionError(
-                f"the rows have {raw.shape[1]} columns; the pipeline was fitted on {expected}"
+                f"The rows have {raw.shape[1]} columns, but the pipeline was fitted on {expected}."
             )
         return list(raw.columns)
     used = {fitted[position] for position in columns_read(pipeline, len(fitted))}
     lacking = [str(name) for name in fitted if name in used and name not in raw.columns]
     if lacking:
-        raise ConversionError(f"the rows lack the column(s) {', '.join(lacking)} the pipeline was fitted on")
+        raise ConversionError(
+            f"The rows lack the column(s) {', '.join(lacking)}, which the pipeline was fitted on: add them."
+        )
     return [name for name in fitted if name in used]
 
 
@@ -194,7 +196,7 @@ def _names(
 
 def _distinct(given: Sequence[str], count: int) -> Sequence[str]:
     if len(set(given)) != len(given) or len(given) != count:
-        raise ConversionError(f"feature_names must be {count} different names, one per column")
+        raise ConversionError(f"feature_names must be {count} different names, one for each column.")
     return given
 
 
@@ -205,8 +207,8 @@ def _check_floats(raw: pd.DataFrame) -> None:
     )
     if odd:
         raise ConversionError(
-            f"the rows hold {odd[0]}, in which no graph computes; "
-            "fit the pipeline on float64: X.astype('float64')"
+            f"The rows hold {odd[0]}, in which no graph computes: "
+            "fit the pipeline on float64, as X.astype('float64')."
         )
 
 
@@ -216,15 +218,15 @@ def _kind(column: pd.Series, name: str) -> Kind:
         return _kind(pd.Series(dtype.categories), name)
     if pd.api.types.is_bool_dtype(dtype) or pd.api.types.is_numeric_dtype(dtype):
         if pd.api.types.is_complex_dtype(dtype):
-            raise ConversionError(f"column {name!r} holds complex numbers; give their parts as columns")
+            raise ConversionError(f"Column {name!r} holds complex numbers: give their parts as columns.")
         return "number"
     if isinstance(dtype, pd.StringDtype):
         return "category"
     if dtype.kind != "O":
-        raise ConversionError(f"column {name!r} is of type {dtype}; give it as numbers or as text")
+        raise ConversionError(f"Column {name!r} is of type {dtype}: give it as numbers or as text.")
     text = {isinstance(value, str) for value in column if not is_missing(value)}
     if len(text) > 1:
-        raise ConversionError(f"column {name!r} mixes text and numbers; give it as one of them")
+        raise ConversionError(f"Column {name!r} mixes text and numbers: give it as one of them.")
     return "category" if text == {True} else "number"
 
 

@@ -32,9 +32,9 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC, LinearSVC, NuSVC
 from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 
-from unpickled.export.graph import ML, Answer, Array, Columns, Dtype, Graph, NoRecipe
+from unpickled.export.errors import NoGraph, NoRecipe
+from unpickled.export.graph import ML, Answer, Array, Columns, Dtype, Graph
 from unpickled.export.trees import Tree, before_scaling, boosted, grown
-from unpickled.server.errors import ConversionError
 
 Recipe = Callable[[Graph, Any, Columns], Answer]
 # The last argument asks for scores in float64, for others to compute with.
@@ -159,7 +159,7 @@ _DIRECT = (32, 100_000)
 
 def _neighbors(graph: Graph, model: KNeighborsClassifier, columns: Columns) -> Answer:
     if callable(model.weights):
-        raise ConversionError("weights= a function of your own has no graph; use 'uniform' or 'distance'")
+        raise NoGraph("weights= a function of your own has no graph", "use 'uniform' or 'distance'")
     if model.effective_metric_ != "euclidean":
         raise NoRecipe("distances other than the euclidean take a loop")
     points = np.asarray(model._fit_X, np.float64)
@@ -224,8 +224,8 @@ def _svc(graph: Graph, model: SVC | NuSVC, columns: Columns) -> Answer:
         raise NoRecipe("libsvm couples its probabilities by an iteration that only SVMClassifier repeats")
     classes = len(model.classes_)
     if classes > 2 and model.decision_function_shape != "ovr":
-        raise ConversionError(
-            "its decision_function gives one score per pair of classes; set decision_function_shape='ovr'"
+        raise NoGraph(
+            "its decision_function gives one score per pair of classes", "set decision_function_shape='ovr'"
         )
     kernel = _kernel(graph, model, graph.matrix(columns))
     weights, offset = _pair_weights(model), np.asarray(model._intercept_, np.float64)
@@ -246,7 +246,7 @@ def _kernel(graph: Graph, model: SVC | NuSVC, x: str) -> str:
     if model.kernel == "linear":
         return graph.add("MatMul", x, graph.constant(points.T))
     if model.kernel not in ("poly", "sigmoid"):
-        raise ConversionError(f"kernel {model.kernel!r} has no graph; use linear, rbf, poly or sigmoid")
+        raise NoGraph(f"kernel {model.kernel!r} has no graph", "use linear, rbf, poly or sigmoid")
     inner = _affine(graph, x, gamma * points.T, np.full(len(points), float(model.coef0)))
     if model.kernel == "sigmoid":
         return graph.add("Tanh", inner)
@@ -461,9 +461,9 @@ def _gradient_boosting(
     graph: Graph, model: GradientBoostingClassifier, columns: Columns, exact: bool
 ) -> Answer:
     if model.init is not None and model.init != "zero":
-        raise ConversionError("init= an estimator of your own has no graph; leave init out")
+        raise NoGraph("init= an estimator of your own has no graph", "leave init out")
     if model.loss != "log_loss":
-        raise ConversionError(f"loss={model.loss!r} has no graph; use loss='log_loss'")
+        raise NoGraph(f"loss={model.loss!r} has no graph", "use loss='log_loss'")
     base = model._raw_predict_init(np.zeros((1, model.n_features_in_), np.float32)).ravel()
     stages = [[grown(tree.tree_) for tree in stage] for stage in model.estimators_]
     return _boosted(graph, columns, _staged(stages, model.learning_rate, base), exact)
@@ -473,9 +473,10 @@ def _hist_gradient_boosting(
     graph: Graph, model: HistGradientBoostingClassifier, columns: Columns, exact: bool
 ) -> Answer:
     if model.is_categorical_ is not None and np.any(model.is_categorical_):
-        raise ConversionError(
-            "its native categorical splits have no graph; put a ColumnTransformer with OneHotEncoder or "
-            "OrdinalEncoder in front and set categorical_features=None"
+        raise NoGraph(
+            "its native categorical splits have no graph",
+            "put a ColumnTransformer with OneHotEncoder or "
+            "OrdinalEncoder in front and set categorical_features=None",
         )
     stages = [[boosted(predictor) for predictor in stage] for stage in model._predictors]
     base = np.asarray(model._baseline_prediction, np.float64).ravel()
@@ -484,7 +485,7 @@ def _hist_gradient_boosting(
 
 def _ada_boost(graph: Graph, model: AdaBoostClassifier, columns: Columns, exact: bool) -> Answer:
     if type(model.estimators_[0]) not in (DecisionTreeClassifier, ExtraTreeClassifier):
-        raise ConversionError("only decision trees can be its estimator; leave estimator= out or give it one")
+        raise NoGraph("only decision trees can be its estimator", "leave estimator= out or give it one")
     classes, total = len(model.classes_), float(model.estimator_weights_.sum())
     trees = []
     for estimator, weight in zip(model.estimators_, model.estimator_weights_, strict=False):
