@@ -1,12 +1,10 @@
 """A fitted pipeline becomes one ONNX graph.
 
-The pipeline is walked step by step. Estimators with a recipe (transformers.py, classifiers.py,
-ensembles.py) are written in their own arithmetic; a few that have none, and are known to come out
-right, go through skl2onnx, alone and in float64; the rest is refused. This is the only file that
-knows skl2onnx. What comes out is a claim: parity.py checks it.
+The pipeline is walked step by step. Estimators with a recipe (``recipes/``) are written in their own
+arithmetic; a few without one, which skl2onnx is known to convert correctly, go through it alone and in
+float64 (``recipes/foreign.py``); all others are refused. The graph is a claim that ``gate/`` checks.
 """
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,21 +15,15 @@ import numpy as np
 import onnx
 from sklearn.base import is_classifier
 from sklearn.compose import ColumnTransformer
-from sklearn.decomposition import PCA, IncrementalPCA, TruncatedSVD
-from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.exceptions import NotFittedError
-from sklearn.naive_bayes import BernoulliNB, ComplementNB, MultinomialNB
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, QuantileTransformer
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 from sklearn.utils.validation import check_is_fitted
 
 from unpickled.export import inside
 from unpickled.export.data.table import Rows, Table
 from unpickled.export.errors import ConversionError, NoGraph, NoRecipe, reason
 from unpickled.export.graph import (
-    ML,
-    OPSETS,
     Answer,
     Column,
     Columns,
@@ -41,7 +33,7 @@ from unpickled.export.graph import (
     Tensor,
     present,
 )
-from unpickled.export.recipes import classifiers, ensembles, transformers
+from unpickled.export.recipes import classifiers, ensembles, foreign, forests, neighbors, svm, transformers
 from unpickled.server.artifact.manifest import Feature, Input, Outputs
 
 
@@ -159,6 +151,9 @@ def _label(graph: Graph, answer: Answer, classes: tuple[int | str, ...]) -> tupl
     return graph.add("Gather", graph.constant(table), answer.winner), dtype
 
 
+_CLASSIFIERS = classifiers.RECIPES | neighbors.RECIPES | svm.RECIPES
+
+
 class _Writer:
     """Walks a pipeline and writes one graph, knowing at which step it is."""
 
@@ -190,18 +185,18 @@ class _Writer:
 
     def _leaf(self, step: Any, columns: Columns, exact: bool) -> Answer:
         kind = type(step)
-        if kind in classifiers.TREE_RECIPES:
+        if kind in forests.RECIPES:
             if self._rounded:
                 raise self._rounded
-            return classifiers.TREE_RECIPES[kind](self.graph, step, columns, exact)
-        if kind in classifiers.RECIPES:
+            return forests.RECIPES[kind](self.graph, step, columns, exact)
+        if kind in _CLASSIFIERS:
             with suppress(NoRecipe):
-                return classifiers.RECIPES[kind](self.graph, step, columns)
-        if kind not in _FOREIGN_CLASSIFIERS:
+                return _CLASSIFIERS[kind](self.graph, step, columns)
+        if kind not in foreign.CLASSIFIERS:
             raise _refusal(step, "answer")
-        label, scores, dtype = self._skl2onnx(step, columns)
+        label, *_, scores = self._foreign(step, columns)
         flat = self.graph.add("Reshape", label.name, self.graph.constant(np.array([-1], np.int64)))
-        return Answer(len(step.classes_), label=flat, probabilities=scores.name, dtype=dtype)
+        return Answer(len(step.classes_), label=flat, probabilities=scores.name, dtype=scores.dtype)
 
     def transform(self, step: Any, columns: OptionalColumns) -> Columns:
         """Write a transformer; returns the columns that leave it."""
@@ -214,7 +209,7 @@ class _Writer:
             return self._column_transformer(step, columns)
         if isinstance(step, FeatureUnion):
             return self._feature_union(step, columns)
-        if transformers.rounds(step) or isinstance(step, _ROUNDING):
+        if transformers.rounds(step) or isinstance(step, foreign.ROUNDING):
             self._rounded = NoGraph(
                 f"{'/'.join(self._path)!r} ({_called(step)}) before it sums in an order no graph can repeat, "
                 "and trees notice the last digit",
@@ -222,9 +217,9 @@ class _Writer:
             )
         if type(step) in transformers.RECIPES:
             return transformers.RECIPES[type(step)](self.graph, step, present(columns))
-        if type(step) not in _FOREIGN_TRANSFORMERS:
+        if type(step) not in foreign.TRANSFORMERS:
             raise _refusal(step, "compute")
-        return self._skl2onnx(step, present(columns))[0].columns()
+        return self._foreign(step, present(columns))[0].columns()
 
     def _step(self, name: str, step: Any, columns: OptionalColumns) -> OptionalColumns:
         if step is None or (isinstance(step, str) and step == "passthrough"):
@@ -281,50 +276,15 @@ class _Writer:
             if name:
                 self._path.pop()
 
-    def _skl2onnx(self, step: Any, columns: Columns) -> tuple[Tensor, Tensor, Dtype]:
-        """Let skl2onnx write one estimator. Returns its first and its last output."""
-        text = {column.dtype == "string" for column in columns}
-        if len(text) > 1:
-            raise NoGraph("it gets text and numbers at once", "split them with a ColumnTransformer")
-        dtype: Dtype = "string" if True in text else "float64"
-        part = _written_by_skl2onnx(step, dtype, len(columns))
-        outputs = _inline(self.graph, part, self.graph.matrix(columns, dtype))
+    def _foreign(self, step: Any, columns: Columns) -> list[Tensor]:
+        """Let skl2onnx write one estimator; returns its outputs."""
+        outputs = foreign.write(self.graph, step, columns)
         self.foreign.append(f"{'/'.join(self._path)} ({_called(step)})" if self._path else _called(step))
-        return outputs[0], outputs[-1], outputs[-1].dtype
+        return outputs
 
 
 _ADVICE = "Replace it by an estimator the README lists, or do its work before the pipeline."
 
-
-def _written_by_skl2onnx(step: Any, dtype: Dtype, width: int) -> onnx.ModelProto:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        # Importing it takes a second, and most pipelines do not need it.
-        from skl2onnx import to_onnx
-        from skl2onnx.common.data_types import DoubleTensorType, StringTensorType
-
-        kind = StringTensorType if dtype == "string" else DoubleTensorType
-        options = {id(step): {"zipmap": False}} if is_classifier(step) else None
-        types = [("X", kind([None, width]))]
-        part: onnx.ModelProto = to_onnx(step, initial_types=types, target_opset=OPSETS, options=options)
-    try:
-        onnx.checker.check_model(part, full_check=True)
-    except Exception as error:
-        # It mixes float32 into graphs of float64.
-        raise NoGraph("skl2onnx writes no valid graph for it") from error
-    return part
-
-
-# Exactly these types were compared with scikit-learn, on far more rows than the gate tries.
-_FOREIGN_CLASSIFIERS = (
-    QuadraticDiscriminantAnalysis,
-    KNeighborsClassifier,
-    MultinomialNB,
-    ComplementNB,
-    BernoulliNB,
-)
-_FOREIGN_TRANSFORMERS = (PCA, IncrementalPCA, TruncatedSVD, QuantileTransformer)
-_ROUNDING = (PCA, IncrementalPCA, TruncatedSVD)
 
 _THRESHOLD = "its own threshold would be lost"
 _PLATT = (
@@ -361,42 +321,3 @@ _REFUSED: dict[str, tuple[str, str]] = {
 
 def _refusal(step: Any, verb: str) -> NoGraph:
     return NoGraph(*_REFUSED.get(_called(step), (f"no graph of it is known to {verb} as it does",)))
-
-
-_DTYPES: dict[int, Dtype] = {
-    onnx.TensorProto.FLOAT: "float32",
-    onnx.TensorProto.DOUBLE: "float64",
-    onnx.TensorProto.INT64: "int64",
-    onnx.TensorProto.STRING: "string",
-}
-
-
-def _inline(graph: Graph, part: onnx.ModelProto, x: str) -> list[Tensor]:
-    """Add another graph's nodes to this one. Returns its outputs."""
-    foreign = {node.domain for node in part.graph.node} - {"", ML}
-    if foreign or len(part.functions):
-        raise NoGraph(f"skl2onnx wrote operators of the domain {', '.join(sorted(foreign)) or 'local'}")
-    names = {part.graph.input[0].name: x, "": ""}
-    for tensor in part.graph.initializer:
-        names[tensor.name] = tensor.name = graph.fresh("constant")
-        graph.adopt(tensor)
-    for node in part.graph.node:
-        for name in node.output:
-            names[name] = graph.fresh(node.op_type.lower())
-        inputs, outputs = [names[name] for name in node.input], [names[name] for name in node.output]
-        copy = onnx.NodeProto()
-        copy.CopyFrom(node)
-        del copy.input[:], copy.output[:]
-        copy.input.extend(inputs)
-        copy.output.extend(outputs)
-        copy.name = outputs[0]
-        graph.nodes.append(copy)
-    return [_output(value, names) for value in part.graph.output]
-
-
-def _output(value: onnx.ValueInfoProto, names: dict[str, str]) -> Tensor:
-    kind = value.type.tensor_type
-    if kind.elem_type not in _DTYPES:
-        raise NoGraph("skl2onnx gave it an output of a type this project does not know")
-    dims = [dim.dim_value for dim in kind.shape.dim]
-    return Tensor(names[value.name], _DTYPES[kind.elem_type], dims[1] if len(dims) > 1 else 0)

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from unpickled.export.data.missing import is_missing
 from unpickled.export.errors import ConversionError
 from unpickled.export.inside import columns_read, fitted_names
-from unpickled.export.recipes.transformers import is_missing
 from unpickled.server.artifact.manifest import MISSING_CATEGORY, Feature, Input
 
 Kind = Literal["number", "category"]

@@ -15,7 +15,8 @@ from sklearn.isotonic import IsotonicRegression
 from unpickled.export.errors import NoGraph
 from unpickled.export.graph import Answer, Array, Columns, Graph, OptionalColumns, Tensor, present
 from unpickled.export.inside import innermost
-from unpickled.export.recipes.classifiers import TREE_RECIPES, far_sigmoid, normalised, winner
+from unpickled.export.recipes import forests
+from unpickled.export.recipes.parts import far_sigmoid, normalised, winner
 
 Classify = Callable[[Any, OptionalColumns], Answer]
 Recipe = Callable[[Graph, Any, OptionalColumns, Classify], Answer]
@@ -126,8 +127,8 @@ def _voting(graph: Graph, model: VotingClassifier, columns: OptionalColumns, cla
 def _stacking(
     graph: Graph, model: StackingClassifier, columns: OptionalColumns, classify: Classify
 ) -> Answer:
-    last = [leaf for leaf in innermost(model.final_estimator_) if type(leaf) in TREE_RECIPES]
-    first = [leaf for e in model.estimators_ for leaf in innermost(e) if type(leaf) not in TREE_RECIPES]
+    last = [leaf for leaf in innermost(model.final_estimator_) if type(leaf) in forests.RECIPES]
+    first = [leaf for e in model.estimators_ for leaf in innermost(e) if type(leaf) not in forests.RECIPES]
     if last and first:
         raise NoGraph(
             f"its final {type(last[0]).__name__} splits the scores of a {type(first[0]).__name__}, whose "

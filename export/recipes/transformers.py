@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn.feature_selection import (
     RFE,
     RFECV,
@@ -36,6 +35,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
+from unpickled.export.data.missing import is_missing
 from unpickled.export.errors import NoGraph
 from unpickled.export.graph import ML, Array, Column, Columns, Dtype, Graph, Tensor
 from unpickled.server.artifact.manifest import MISSING_CATEGORY
@@ -125,11 +125,6 @@ def _blocks(columns: Columns) -> dict[bool, list[int]]:
     for position, column in enumerate(columns):
         positions.setdefault(column.dtype == "string", []).append(position)
     return positions
-
-
-def is_missing(value: object) -> bool:
-    """None, NaN or pandas' NA."""
-    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
 
 
 def _text(value: object) -> str:
