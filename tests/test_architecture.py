@@ -20,7 +20,7 @@ OWNERS = {
     "flask_swagger_ui": {"server/pages/docs.py"},
     "prometheus_client": {"server/observe/exposition.py"},
     "tomlkit": {"server/commands/revision.py"},
-    "skl2onnx": {"export/convert.py"},
+    "skl2onnx": {"export/recipes/foreign.py"},
 }
 
 
