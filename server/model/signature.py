@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from unpickled.server.artifact.manifest import MISSING_CATEGORY, Feature, Input, Manifest
 from unpickled.server.errors import InvalidInput
-from unpickled.server.message.body import Members
+from unpickled.server.message.strict import Members
+from unpickled.server.quote import listed, quoted
 
 Value = float | str | None
 Row = Sequence[Value]
@@ -98,7 +99,7 @@ class Signature:
             )
         if len(values) != count:
             raise InvalidInput(
-                f"row {row} has {len(values)} values, but the model takes {count}: {_listing(self.names)}",
+                f"row {row} has {len(values)} values, but the model takes {count}: {listed(self.names)}",
                 row=row,
                 expected=count,
                 received=len(values),
@@ -113,7 +114,7 @@ class Signature:
             raise _fault(name, row, "is given twice")
         for name in members:
             if name not in self._index:
-                raise _fault(name, row, f"is unknown to the model: it takes {_listing(self.names)}")
+                raise _fault(name, row, f"is unknown to the model: it takes {listed(self.names)}")
         for name in self.names:
             if name not in members:
                 raise _fault(name, row, "is not given")
@@ -189,16 +190,14 @@ class Signature:
     def _check_names(self, columns: Mapping[str, Column]) -> None:
         for name in columns:
             if name not in self._index:
-                sentence = f"feature {_quoted(name)} is unknown to the model: it takes {_listing(self.names)}"
+                sentence = f"feature {quoted(name)} is unknown to the model: it takes {listed(self.names)}"
                 raise InvalidInput(sentence, feature=name[:200])
         count = max(map(len, columns.values()), default=0)
         for name in self.names:
             if name not in columns:
-                raise InvalidInput(f"feature {_quoted(name)} is not given", feature=name[:200])
+                raise InvalidInput(f"feature {quoted(name)} is not given", feature=name[:200])
             if len(columns[name]) != count:
-                sentence = (
-                    f"feature {_quoted(name)} has {len(columns[name])} values where another has {count}"
-                )
+                sentence = f"feature {quoted(name)} has {len(columns[name])} values where another has {count}"
                 raise InvalidInput(f"{sentence}: send one per row of each", feature=name[:200])
 
     def _check_column(self, feature: Feature, column: Column) -> list[Value]:
@@ -301,15 +300,15 @@ def _check_category(feature: Feature, value: object, row: int) -> str:
     if not isinstance(value, str):
         raise _fault(feature.name, row, f"is {_kind(value)}, but a category (text) belongs there")
     if feature.closed and value not in feature.categories:
-        known = _listing(feature.categories)
+        known = listed(feature.categories)
         raise _fault(
-            feature.name, row, f"is {_quoted(value)}, which the model was not fitted with: it knows {known}"
+            feature.name, row, f"is {quoted(value)}, which the model was not fitted with: it knows {known}"
         )
     return value
 
 
 def _fault(feature: str, row: int, what: str) -> InvalidInput:
-    return InvalidInput(f"feature {_quoted(feature)} of row {row} {what}", row=row, feature=feature[:200])
+    return InvalidInput(f"feature {quoted(feature)} of row {row} {what}", row=row, feature=feature[:200])
 
 
 def _kind(value: object) -> str:
@@ -318,7 +317,7 @@ def _kind(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return f"text ({_quoted(value)})"
+        return f"text ({quoted(value)})"
     if isinstance(value, float):
         return f"a number ({_figure(value)})"
     return "an object" if isinstance(value, Mapping) else "an array"
@@ -326,12 +325,3 @@ def _kind(value: object) -> str:
 
 def _figure(value: float) -> str:
     return repr(value).removesuffix(".0")
-
-
-def _quoted(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:60]}...")
-
-
-def _listing(names: Sequence[str]) -> str:
-    shown = ", ".join(name if len(name) <= 60 else f"{name[:60]}..." for name in names[:30])
-    return shown if len(names) <= 30 else f"{shown} and {len(names) - 30} more"
