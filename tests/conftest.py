@@ -34,7 +34,9 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from benchmarks.servers import warden
 from unpickled.export import export_pipeline
-from unpickled.server import Config, create_app
+from unpickled.server import Config
+from unpickled.server.app import flask_app
+from unpickled.server.service import Service
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -132,9 +134,15 @@ def people() -> tuple[pd.DataFrame, np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def app(models: Models) -> Flask:
-    """The application with all three, iris behind /predict."""
-    return create_app(Config(models=str(models.path), default_model="iris"))
+def service(models: Models) -> Service:
+    """All three models, iris behind /predict."""
+    return Service(Config(models=str(models.path), default_model="iris"))
+
+
+@pytest.fixture(scope="session")
+def app(service: Service) -> Flask:
+    """The application around them."""
+    return flask_app(service)
 
 
 @pytest.fixture

@@ -57,10 +57,10 @@ from sklearn.svm import SVC, LinearSVC, NuSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from unpickled.export.convert import Conversion, convert
+from unpickled.export.errors import ConversionError
 from unpickled.export.gate.thresholds import near
 from unpickled.export.trees import Tree, before_scaling
 from unpickled.server.artifact.manifest import MISSING_CATEGORY
-from unpickled.server.errors import ConversionError
 
 Array = npt.NDArray[Any]
 
@@ -372,6 +372,10 @@ def test_labels_that_are_no_integers_become_those_they_equal() -> None:
         assert conversion.classes == tuple(range(len(pipeline.classes_)))
 
 
+def is_sentence(text: str) -> bool:
+    return text[0].isupper() and text.endswith(".") and ".." not in text
+
+
 class Logarithm(TransformerMixin, BaseEstimator):
     """A transformer of the user's own."""
 
@@ -427,8 +431,9 @@ def test_what_has_no_graph_is_refused_with_a_remedy(step: Any, sentence: str) ->
     if isinstance(step, type(make_pipeline(None))) and isinstance(step[0], OneHotEncoder):
         step[0].set_params(sparse_output=False)
     pipeline = fitted(sparse, X, answers)
-    with pytest.raises(ConversionError, match=sentence):
+    with pytest.raises(ConversionError, match=sentence) as refused:
         convert(pipeline, X)
+    assert is_sentence(str(refused.value))
 
 
 @pytest.mark.parametrize("inside", [LogisticRegression(), RandomForestClassifier(5, random_state=0)])
@@ -493,14 +498,15 @@ def test_wrong_rows_are_refused() -> None:
     for step, rows, sentence in (
         (GaussianNB(), np.eye(4), "not fitted"),
         (GaussianNB, np.eye(4), "not a scikit-learn"),
-        (numbers, np.eye(3), "3 columns; the pipeline was fitted on 4"),
+        (numbers, np.eye(3), "3 columns, but the pipeline was fitted on 4"),
         (numbers, np.eye(4)[:0], "empty"),
         (pipeline, table.drop(columns="sex"), "lack the column.*sex"),
         (pipeline, dated, "'sex' is of type datetime"),
         (pipeline, mixed, "'sex' mixes text and numbers"),
     ):
-        with pytest.raises(ConversionError, match=sentence):
+        with pytest.raises(ConversionError, match=sentence) as refused:
             convert(step, rows)
+        assert is_sentence(str(refused.value))
 
 
 @pytest.mark.parametrize("scaler", [StandardScaler(), RobustScaler(), MinMaxScaler((-3, 5)), MaxAbsScaler()])

@@ -18,6 +18,7 @@ import pytest
 from conftest import PATIENCE
 from handmade import classes
 
+from unpickled.server.inference.prediction import Prediction
 from unpickled.server.observe.counters import Key, Memory
 from unpickled.server.observe.tally import CLASS, PHASE, Tally
 
@@ -254,5 +255,6 @@ def test_threads_lose_nothing():
 
 def answer(tally: Tally, times: int) -> None:
     started = float(int(perf_counter()))
+    prediction = Prediction(b"", started + 3, started + 6, (), [1], ())
     for _ in range(times):
-        tally.answered(started, started + 1, started + 3, started + 6, [1])
+        tally.answered(started, started + 1, prediction)

@@ -10,17 +10,18 @@ from time import perf_counter
 
 import pytest
 from conftest import FLOWER, eventually, shelve
-from flask import Flask
 from handmade import classes
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from unpickled.server import Config
-from unpickled.server.app import create_app
+from unpickled.server.app import flask_app
+from unpickled.server.inference.prediction import Prediction
 from unpickled.server.observe import tally
 from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.exposition import exposition
 from unpickled.server.observe.tally import BUCKETS, Tally
+from unpickled.server.service import Service
 
 PROMTOOL = shutil.which("promtool")
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -32,8 +33,8 @@ class Server:
 
     def __init__(self, folder: Path, memory: Memory | None = None, **settings: object) -> None:
         config = Config(models=str(folder), reload_seconds=0, **settings)
-        self.app: Flask = create_app(config, memory)
-        self.client = self.app.test_client()
+        self.service = Service(config, memory)
+        self.client = flask_app(self.service).test_client()
 
     def predict(self, rows: list, path: str = "/predict") -> int:
         return self.client.post(path, json={"features": rows}).status_code
@@ -231,8 +232,9 @@ def test_any_class_name(server):
     memory = Memory(blocks=1)
     tally = Tally(memory.claim(), "iris", 1, "/predict", classes(*names))
     started = perf_counter()
-    tally.answered(started, started, started, started, range(len(names)))
-    _, text = exposition(memory, server.app.extensions["unpickled"])
+    labels = range(len(names))
+    tally.answered(started, started, Prediction(b"", started, started, (), labels, ()))
+    _, text = exposition(memory, server.service.repository)
     found = [family for family in parse(text.decode()) if family.name == "unpickled_predictions"]
     assert {sample.labels["class"] for sample in found[0].samples} == set(names)
 

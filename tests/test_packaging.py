@@ -18,7 +18,8 @@ SERVED = (
     "import json, sys\n"
     "from unpickled import Config, create_app\n"
     "app = create_app(Config(models=sys.argv[1], default_model='people'))\n"
-    "print(json.dumps(sorted(app.extensions['unpickled'].deployments)))"
+    "models = app.test_client().get('/models').json['models']\n"
+    "print(json.dumps(sorted(model['name'] for model in models)))"
 )
 BODY = json.dumps({"features": FLOWER}).encode()
 

@@ -36,10 +36,10 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from unpickled.export.convert import Conversion, convert
+from unpickled.export.errors import ParityError
 from unpickled.export.gate.pair import has_neighbors
 from unpickled.export.gate.parity import check
 from unpickled.export.gate.thresholds import near
-from unpickled.server.errors import ParityError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -16,9 +16,9 @@ import pandas as pd
 
 from unpickled.export.convert import Conversion
 from unpickled.export.data.table import assemble
+from unpickled.export.errors import ParityError, reason
 from unpickled.export.gate.pair import asked
 from unpickled.server.artifact.manifest import Feature, Golden
-from unpickled.server.errors import ParityError, reason
 
 ROWS = 12
 DRAWS = 240

@@ -19,11 +19,11 @@ from threadpoolctl import threadpool_limits
 
 from unpickled.export.convert import Conversion
 from unpickled.export.data.table import Rows
+from unpickled.export.errors import ParityError, reason
 from unpickled.export.gate import probes
 from unpickled.export.gate.pair import TIE_GAP, TOLERANCE, Answers, Pair, Run, has_neighbors, others, said
 from unpickled.export.gate.thresholds import near
 from unpickled.server.artifact.manifest import Feature, Parity
-from unpickled.server.errors import ParityError, reason
 
 Features = tuple[Feature, ...]
 Progress = Callable[[str], None]

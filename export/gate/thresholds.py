@@ -1,31 +1,23 @@
 """Rows next to the splits of every tree in a pipeline, where a rounding error changes the answer."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import (
     AdaBoostClassifier,
-    BaggingClassifier,
     ExtraTreesClassifier,
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
-    StackingClassifier,
-    VotingClassifier,
 )
-from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import Pipeline
 from sklearn.tree import BaseDecisionTree
 
 from unpickled.export.data.table import Table
+from unpickled.export.inside import Prepare, leaves
 from unpickled.export.trees import Bools, Floats, Ints, Tree, boosted, grown
-
-# From rows as the pipeline takes them to the matrix that trees split.
-Prefix = Callable[[Any], Any]
 
 
 def near(pipeline: Any, table: Table, frame: pd.DataFrame, limit: int, seed: int = 0) -> pd.DataFrame:
@@ -37,62 +29,13 @@ def near(pipeline: Any, table: Table, frame: pd.DataFrame, limit: int, seed: int
     """
     random = np.random.default_rng(seed)
     base = frame.iloc[np.sort(random.permutation(len(frame))[:1000])].reset_index(drop=True)
-    parts = []
-    groups = list(_groups(pipeline, lambda rows: rows))
-    for prefix, trees in groups:
-        part = _beside(prefix, trees, table, base, max(limit // (4 * len(groups)), 1), random)
-        parts.append(part)
+    groups = [(_trees(leaf), prepare) for leaf, prepare in leaves(pipeline)]
+    groups = [(trees, prepare) for trees, prepare in groups if trees]
+    parts = [
+        _beside(prepare, trees, table, base, max(limit // (4 * len(groups)), 1), random)
+        for trees, prepare in groups
+    ]
     return pd.concat(parts, ignore_index=True) if parts else frame.iloc[:0]
-
-
-def _groups(step: Any, prefix: Prefix) -> Iterator[tuple[Prefix, list[Tree]]]:
-    """The trees of every estimator inside, with what prepares their input."""
-    inner = list(_inside(step, prefix))
-    for estimator, behind in inner:
-        yield from _groups(estimator, behind)
-    trees = [] if inner else _trees(step)
-    if trees:
-        yield prefix, trees
-
-
-def _inside(step: Any, prefix: Prefix) -> Iterator[tuple[Any, Prefix]]:
-    """The estimators a composed one hands its rows to."""
-    if hasattr(step, "best_estimator_"):
-        yield step.best_estimator_, prefix
-    elif isinstance(step, FrozenEstimator):
-        yield step.estimator, prefix
-    elif isinstance(step, Pipeline):
-        head = step[:-1]
-        yield step.steps[-1][1], _chained(prefix, head.transform) if len(head.steps) else prefix
-    else:
-        yield from _members(step, prefix)
-
-
-def _members(step: Any, prefix: Prefix) -> Iterator[tuple[Any, Prefix]]:
-    """The classifiers of an ensemble of any kind; the last of a stack meets what the others say."""
-    if isinstance(step, CalibratedClassifierCV):
-        yield from ((member.estimator, prefix) for member in step.calibrated_classifiers_)
-    elif isinstance(step, BaggingClassifier):
-        for estimator, features in zip(step.estimators_, step.estimators_features_, strict=True):
-            yield estimator, _chained(prefix, _picker(features))
-    elif isinstance(step, (VotingClassifier, StackingClassifier)):
-        yield from ((estimator, prefix) for estimator in step.estimators_)
-    if isinstance(step, StackingClassifier):
-        yield step.final_estimator_, _chained(prefix, step.transform)
-
-
-def innermost(step: Any) -> list[Any]:
-    """The classifiers inside that have none inside themselves."""
-    inner = [estimator for estimator, _ in _inside(step, lambda rows: rows)]
-    return [leaf for estimator in inner for leaf in innermost(estimator)] if inner else [step]
-
-
-def _chained(first: Prefix, second: Prefix) -> Prefix:
-    return lambda rows: second(first(rows))
-
-
-def _picker(features: Ints) -> Prefix:
-    return lambda rows: np.asarray(rows)[:, features]
 
 
 def _trees(step: Any) -> list[Tree]:
@@ -113,7 +56,7 @@ def _matrix(rows: Any) -> Floats:
 
 
 def _beside(
-    prefix: Prefix,
+    prepare: Prepare,
     trees: list[Tree],
     table: Table,
     base: pd.DataFrame,
@@ -121,7 +64,7 @@ def _beside(
     random: np.random.Generator,
 ) -> pd.DataFrame:
     def prepared(rows: pd.DataFrame) -> Floats:
-        return _matrix(prefix(table.rows(rows)))
+        return _matrix(prepare(table.rows(rows)))
 
     source = _sources(prepared, table, base)
     row, column, threshold = _splits(trees, prepared(base), source, limit, random)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unpickled.server.errors import InvalidInput
+from unpickled.server.inference.prediction import Prediction
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.model.outputs import Label, Labels, Scores
 from unpickled.server.model.session import Model
@@ -54,6 +55,8 @@ class Shadow:
     requests dropped; rows that the shadow refuses, or fails on.
     """
 
+    name = "shadow"
+
     def __init__(self, served: Served, share: float, most_rows: int, block: Block) -> None:
         self._version = served.version
         self._share = share
@@ -67,17 +70,18 @@ class Shadow:
         arguments = (weakref.ref(self), self._closing, _Comparison(served, block, self._lost))
         threading.Thread(target=_work, args=arguments, name=f"shadow of {served.name}").start()
 
-    def offer(self, primary: Served, rows: Sequence[Row], labels: Labels, scores: Scores) -> None:
-        """Rows in feature order that passed the checks, and what ``primary`` answered to them."""
-        if random() >= self._share or primary.version == self._version:
+    def observe(self, served: Served, prediction: Prediction) -> None:
+        """Take a prediction of ``served`` into the queue: its rows, and what was answered to them."""
+        if random() >= self._share or served.version == self._version:
             return
+        rows = prediction.rows
         count = len(rows)
         if self._waiting and self._waiting + count > self._most_rows:
             self._lost[DROPPED] += 1.0
             return
         # No lock: see counters.py.
         self._waiting += count
-        self._offers.append((primary, rows, labels, scores))
+        self._offers.append((served, rows, prediction.labels, prediction.scores))
 
     def close(self) -> None:
         """Take no more; the thread ends after its present chunk and lets go of the model."""

@@ -6,6 +6,7 @@ A key begins with the kind of the series:
     ("failed", model, version, route, status)           BUCKETS + 1, seconds
     ("other", route, status)                            requests that no version answered
     ("load_failures", model, version)
+    ("observer_failures", model, version, observer)
     ("loaded", model, version)   ("ready", model)   ("in_flight",)       gauges
     ("used", model, version, block)                 time.monotonic() when it was last seen loaded
     ("last", model, version, route, block)          time.perf_counter() when an answer of 200 ended last
@@ -18,7 +19,8 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from time import perf_counter
 
-from unpickled.server.model.outputs import Labels, Outputs
+from unpickled.server.inference.prediction import Prediction
+from unpickled.server.model.outputs import Outputs
 from unpickled.server.observe.counters import Block, Key, Numbers
 
 # Upper bounds of the durations that are told apart, in seconds; what is longer has a bucket too.
@@ -27,7 +29,7 @@ BUCKETS = (50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-
 PHASES = ("read", "decode", "run", "encode")
 
 # Kinds of series that end some time after their version, the second and third part of the key.
-OF_VERSIONS = {"answered", "last", "failed", "shadow", "shadow_lost"}
+OF_VERSIONS = {"answered", "last", "failed", "shadow", "shadow_lost", "observer_failures"}
 # Seconds for which they are told: Prometheus must have seen the last of them. Each process lets go of them
 # later, so that all of it disappears at once: a sum that loses a part would look like a new beginning.
 _TOLD, _KEPT = 3600.0, 7200.0
@@ -58,12 +60,19 @@ class Tally:
         self._count_rows = outputs.count
         self._failed: dict[int, Numbers] = {}
 
-    def answered(self, started: float, read: float, decoded: float, ran: float, labels: Labels) -> float:
-        """Count an answer of status 200; the time it ended.
+    def answered(self, started: float, read: float, prediction: Prediction) -> float:
+        """Count an answer of status 200.
 
-        Times are those of ``time.perf_counter`` between its phases, ``labels`` the predicted ones.
+        Args:
+            started: When the request began, in seconds of time.perf_counter().
+            read: When its body had been read.
+            prediction: The answer; its labels are counted by class.
+
+        Returns:
+            When the answer ended.
         """
         ended = perf_counter()
+        decoded, ran, labels = prediction.decoded, prediction.ran, prediction.labels
         elapsed = ended - started
         self._last[0] = ended
         counts = self._counts
@@ -88,6 +97,10 @@ class Tally:
             self._failed[status] = counts
         counts[bisect_left(BUCKETS, elapsed)] += 1.0
         counts[SECONDS] += elapsed
+
+    def observer_failed(self, name: str) -> None:
+        """Count an exception of an observer, which cost no request anything."""
+        self._block.series(("observer_failures", *self._key[:2], name), 1)[0] += 1.0
 
 
 def count_other(block: Block, route: str, status: int) -> None:
@@ -136,8 +149,3 @@ def forget_outdated(block: Block, now: float) -> None:
 def set_ready(block: Block, model: str, ready: bool) -> None:
     """Whether this process serves a model as it should."""
     block.series(("ready", model), 1, gauge=True)[0] = float(ready)
-
-
-def set_in_flight(block: Block, requests: int) -> None:
-    """Requests that this process is answering."""
-    block.series(("in_flight",), 1, gauge=True)[0] = float(requests)

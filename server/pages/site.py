@@ -2,7 +2,8 @@
 
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.message.page import Page
-from unpickled.server.observe.counters import Block, Memory
+from unpickled.server.observe.counters import Memory
+from unpickled.server.observe.inflight import InFlight
 from unpickled.server.pages import (
     catalog,
     docs,
@@ -19,7 +20,7 @@ from unpickled.server.pages import (
 from unpickled.server.pages.openapi import document as openapi
 
 
-def pages(repository: Repository, memory: Memory, block: Block) -> list[Page]:
+def pages(repository: Repository, memory: Memory, in_flight: InFlight) -> list[Page]:
     """In the order in which the application registers them: of two with one address, the first is served."""
 
     def every() -> list[Page]:
@@ -29,7 +30,7 @@ def pages(repository: Repository, memory: Memory, block: Block) -> list[Page]:
         # First: ``health_route`` may be the path of any other.
         *health.pages(repository),
         *catalog.pages(repository),
-        *metrics.pages(repository, memory, block),
+        *metrics.pages(repository, memory, in_flight),
         *openapi.pages(repository, every),
         *docs.pages(),
         *home.pages(repository, predictions.summaries(repository.config), every),

@@ -1,5 +1,7 @@
 """Exact path -> what answers a POST to it, rebuilt in one step whenever what is served changes."""
 
+from collections.abc import Sequence
+
 from unpickled.server.config import Config
 from unpickled.server.inference.prediction import Predict
 from unpickled.server.inference.predictor import Predictor
@@ -9,12 +11,15 @@ from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message import media
 from unpickled.server.message.answer import Target
 from unpickled.server.observe.counters import Block
+from unpickled.server.observe.inflight import InFlight
+from unpickled.server.observe.recorder import Observer, Recorder
 from unpickled.server.observe.shadow import Shadow
 from unpickled.server.observe.tally import Tally
 from unpickled.server.protocols.protocol import Build, Paths, Protocol, Subject
 from unpickled.server.protocols.registry import PROTOCOLS, routes
 from unpickled.server.protocols.rows import Reader
 from unpickled.server.serve.endpoint import Endpoint
+from unpickled.server.serve.slots import Slots
 from unpickled.server.serve.split import Split
 from unpickled.server.serve.stream import Stream
 
@@ -29,11 +34,13 @@ def path(rule: str, **names: object) -> str:
 class Routes:
     """``targets`` maps each path that predicts to what answers it; ``rules`` are the patterns of all."""
 
-    def __init__(self, repository: Repository, block: Block) -> None:
+    def __init__(self, repository: Repository, block: Block, slots: Slots, in_flight: InFlight) -> None:
         self.targets: dict[str, Target] = {}
         self._repository = repository
         self._config = repository.config
         self._block = block
+        self._slots = slots
+        self._in_flight = in_flight
         self._routes = routes(self._config)
         self.rules = list(dict.fromkeys(rule for _, paths in self._routes for rule in paths.rules))
         self._spoken: dict[int, tuple[Served, dict[Build, Predict]]] = {}
@@ -93,10 +100,10 @@ class Routes:
         return targets
 
     def _split(self, deployment: Deployment, protocol: Protocol, rule: str) -> Target:
-        kept = self._shadows.get(deployment.name)
-        shadow = None if kept is None else kept[2]
+        shadow = self._shadows.get(deployment.name)
+        observers = () if shadow is None else (shadow[2],)
         choices = [
-            (number, self._endpoint(deployment.versions[number], protocol, rule, shadow), share)
+            (number, self._endpoint(deployment.versions[number], protocol, rule, observers), share)
             for number, share in deployment.traffic.items()
         ]
         if len(choices) == 1:
@@ -104,20 +111,19 @@ class Routes:
         return Split(choices, self._config.key_header, deployment.name)
 
     def _endpoint(
-        self, served: Served, protocol: Protocol, rule: str, shadow: Shadow | None = None
+        self, served: Served, protocol: Protocol, rule: str, observers: Sequence[Observer] = ()
     ) -> Endpoint:
-        config, spoken = self._config, self._spoken[id(served)][1]
+        spoken, limit, in_flight = self._spoken[id(served)][1], self._config.max_body_bytes, self._in_flight
         tally = Tally(self._block, served.name, served.version, rule, served.model.outputs)
+        recorder = Recorder(served, tally, observers)
         others: dict[str, Target] = {
-            kind: Endpoint(served, spoken[build], config.max_body_bytes, tally, shadow)
+            kind: Endpoint(recorder, spoken[build], limit, in_flight)
             for kind, build in protocol.others.items()
         }
         if protocol.lines is not None:
-            # The other half of the threads is for those who want one answer.
-            most = max(1, config.threads // 2)
-            stream = Stream(served, spoken[protocol.lines], config.max_body_bytes, most, tally, shadow)
+            stream = Stream(recorder, spoken[protocol.lines], limit, self._slots, in_flight)
             others |= dict.fromkeys(media.JSON_LINES, stream)
-        return Endpoint(served, spoken[protocol.build], config.max_body_bytes, tally, shadow, others)
+        return Endpoint(recorder, spoken[protocol.build], limit, in_flight, others)
 
 
 def _spoken(served: Served, config: Config) -> dict[Build, Predict]:
