@@ -20,7 +20,7 @@ import numpy.typing as npt
 from unpickled.server.artifact.manifest import Golden, Manifest, refuse_contradictions, repeated
 from unpickled.server.errors import ArtifactError, InferenceFailed
 from unpickled.server.message.answer import dumps
-from unpickled.server.model.signature import DTYPES, PACKING
+from unpickled.server.model.feeds import DTYPES, PACKING
 from unpickled.server.quote import quoted
 
 Label = int | str | float
