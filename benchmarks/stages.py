@@ -25,8 +25,8 @@ from unpickled.server.inference.predictor import Predictor
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message.body import read
+from unpickled.server.model.feeds import PACKING
 from unpickled.server.model.session import Model
-from unpickled.server.model.signature import PACKING
 from unpickled.server.observe.counters import Block, Memory
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.observe.tally import Tally

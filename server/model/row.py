@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from unpickled.server.artifact.manifest import Input
 from unpickled.server.errors import InferenceFailed
+from unpickled.server.model.feeds import DTYPES, PACKING
 from unpickled.server.model.outputs import Buffers
-from unpickled.server.model.signature import DTYPES, PACKING
 
 # One row of numbers in feature order -> its label and its scores.
 RunRow = Callable[[Sequence[float | None]], tuple[Any, tuple[float, ...]]]

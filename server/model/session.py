@@ -17,10 +17,11 @@ from unpickled.server.artifact import onnxfile
 from unpickled.server.artifact.manifest import Manifest
 from unpickled.server.config import Config, Provider
 from unpickled.server.errors import ArtifactError, InferenceFailed, ProviderError, RequestError
+from unpickled.server.model.feeds import PACKING, Feeds
 from unpickled.server.model.outputs import outputs_of
 from unpickled.server.model.placement import CPU, Placement, placed
 from unpickled.server.model.row import RunRow, row_runner
-from unpickled.server.model.signature import PACKING, Feeds, Signature
+from unpickled.server.model.signature import Signature
 
 _Arrays = Mapping[str, npt.NDArray[Any]]
 

@@ -24,8 +24,8 @@ from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import media
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
 from unpickled.server.message.strict import Members
+from unpickled.server.model.feeds import Row
 from unpickled.server.model.schemas import Schema, Schemas, array, either, only
-from unpickled.server.model.signature import Row
 from unpickled.server.protocols import bodies, native
 from unpickled.server.protocols.bodies import Bodies
 from unpickled.server.protocols.forms import chosen, is_form, refuse_repeated, split

@@ -25,8 +25,8 @@ from unpickled.server.inference.prediction import Prediction
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import accept, body, media
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
+from unpickled.server.model.feeds import Column, Row, Rows
 from unpickled.server.model.outputs import Labels, Scores
-from unpickled.server.model.signature import Column, Row, Rows
 from unpickled.server.quote import quoted
 
 _UTF_8 = frozenset({"utf-8", "utf8", "us-ascii"})

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from unpickled.server.errors import InvalidInput
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message.strict import Members
-from unpickled.server.model.signature import Row
+from unpickled.server.model.feeds import Row
 from unpickled.server.protocols.rows import Reader
 from unpickled.server.quote import quoted
 

@@ -10,7 +10,7 @@ from unpickled.server.errors import InvalidInput
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import strict
 from unpickled.server.message.strict import Members
-from unpickled.server.model.signature import Row
+from unpickled.server.model.feeds import Row
 from unpickled.server.quote import quoted
 
 # What msgspec raises on a body that it does not take; strict.parse then finds the sentence.

@@ -21,8 +21,8 @@ from unpickled.server.inference.prediction import Predict, Prediction
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import body
 from unpickled.server.message.answer import JSON, Environ, dumps
+from unpickled.server.model.feeds import Column, Feeds, Row, Rows
 from unpickled.server.model.outputs import refuse_not_finite
-from unpickled.server.model.signature import Column, Feeds, Row, Rows
 from unpickled.server.protocols.oip import description, tensors
 from unpickled.server.protocols.oip import request as requests
 from unpickled.server.protocols.oip.outputs import Writer

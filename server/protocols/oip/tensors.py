@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unpickled.server.errors import InvalidInput
-from unpickled.server.model.signature import Column
+from unpickled.server.model.feeds import Column
 from unpickled.server.quote import quoted
 
 # Datatype -> NumPy's, on the wire. BYTES stands for text: 4 bytes of length, then UTF-8, each.
