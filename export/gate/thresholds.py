@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from sklearn.ensemble import (
     AdaBoostClassifier,
@@ -17,6 +16,7 @@ from sklearn.tree import BaseDecisionTree
 
 from unpickled.export.data.table import Table
 from unpickled.export.inside import Prepare, leaves
+from unpickled.export.ordered import bisect, floats, keys
 from unpickled.export.trees import Bools, Floats, Ints, Tree, boosted, grown
 
 
@@ -73,14 +73,16 @@ def _beside(
     rows = base.iloc[row].reset_index(drop=True)
     feature = source[column]
 
-    def left(keys: Ints) -> Bools:
-        moved = prepared(_moved(rows, feature, keys, table))
+    def left(moving: Ints) -> Bools:
+        moved = prepared(_moved(rows, feature, moving, table))
         return moved[np.arange(len(row)), column] <= threshold
 
-    low, high, found = _bisect(left, *_bounds(base, feature, table))
-    keep = np.flatnonzero(found)
-    moves = [(low, 0), (high, 0), (low, -1), (high, 1)]
-    parts = [_moved(rows.iloc[keep], feature[keep], ends[keep] + step, table) for ends, step in moves]
+    first, last = _bounds(base, feature, table)
+    at_first = left(first)
+    crossed = np.flatnonzero(at_first != left(last))
+    low, high = bisect(lambda moving: left(moving) == at_first, first, last)
+    beside = np.stack([low, high, low - 1, high + 1])[:, crossed]
+    parts = [_moved(rows.iloc[crossed], feature[crossed], position, table) for position in beside]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -136,44 +138,15 @@ def _bounds(base: pd.DataFrame, feature: Ints, table: Table) -> tuple[Ints, Ints
         values = values[np.isfinite(values)]
         margin = 1.0 + np.ptp(values) + np.abs(values).max()
         low[i], high[i] = values.min() - margin, values.max() + margin
-    return _keys(low[feature], table.dtype), _keys(high[feature], table.dtype)
+    return keys(low[feature], table.dtype), keys(high[feature], table.dtype)
 
 
-def _bisect(left: Callable[[Ints], Bools], low: Ints, high: Ints) -> tuple[Ints, Ints, Bools]:
-    """Neighbouring keys that fall on different sides; the last array says where there are any."""
-    at_low = left(low)
-    found = at_low != left(high)
-    while np.any(low + 1 < high):
-        # high - low would not fit in 64 bits.
-        middle = (low >> 1) + (high >> 1) + (low & high & 1)
-        same = left(middle) == at_low
-        low, high = np.where(same, middle, low), np.where(same, high, middle)
-    return low, high, found
-
-
-def _moved(rows: pd.DataFrame, feature: Ints, keys: Ints, table: Table) -> pd.DataFrame:
+def _moved(rows: pd.DataFrame, feature: Ints, positions: Ints, table: Table) -> pd.DataFrame:
     """Copies of the rows, each with one feature set to the number of this key."""
-    values, moved = _numbers(keys, table.dtype), rows.copy()
+    values, moved = floats(positions, table.dtype), rows.copy()
     for i in np.unique(feature):
         name, mine = table.names[i], feature == i
         column = moved[name].to_numpy(copy=True)
         column[mine] = values[mine]
         moved[name] = column
     return moved
-
-
-def _keys(values: Floats, dtype: str) -> Ints:
-    """Integers in the order of the floats: neighbours differ by 1."""
-    if dtype == "float32":
-        bits = values.astype(np.float32).view(np.int32).astype(np.int64)
-        return np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
-    bits = values.astype(np.float64).view(np.int64)
-    return np.where(bits < 0, -(bits & 0x7FFFFFFFFFFFFFFF), bits)
-
-
-def _numbers(keys: Ints, dtype: str) -> npt.NDArray[np.floating[Any]]:
-    if dtype == "float32":
-        size = np.abs(keys).astype(np.int32).view(np.float32)
-    else:
-        size = np.abs(keys).view(np.float64)
-    return np.where(keys < 0, -size, size)
