@@ -58,7 +58,7 @@ class Limits:
 
 def search(pair: Pair, frame: pd.DataFrame, numbers: Sequence[Feature]) -> Limits:
     """The limits of these number features; ``frame`` holds the training rows."""
-    top = float(np.finfo(pair.conversion.table.dtype).max)
+    top = float(np.finfo(pair.conversion.layout.dtype).max)
     base = probes.filled(probes.sample(frame, 3), numbers)
     ladders = {(f.name, side): probes.ladder(f, side, top) for f in numbers for side in (-1, 1)}
     ends = _together(pair, base, ladders, _alone(pair, base, ladders))
@@ -105,7 +105,7 @@ def _drawn_in(
     Both sides of a feature keep to the same multiple of its range, or less where they are refused.
     Only a constant may be held to its range: all others stay some way beyond it.
     """
-    dtype = pair.conversion.table.dtype
+    dtype = pair.conversion.layout.dtype
     reach = {f.name: NEIGHBORS_REACH if has_neighbors(pair.pipeline) else np.inf for f in numbers}
     least = {f.name: LEAST_REACH if f.minimum != f.maximum else 0.0 for f in numbers}
     for seed in range(DRAWS):

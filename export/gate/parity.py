@@ -18,7 +18,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from unpickled.export.convert import Conversion
-from unpickled.export.data.table import Rows
+from unpickled.export.data.layout import Rows
 from unpickled.export.errors import ParityError, reason
 from unpickled.export.gate import probes
 from unpickled.export.gate.limits import search
@@ -67,13 +67,13 @@ class _Gate:
 
     def check(self, train: Rows, held_out: Rows | None) -> tuple[Parity, Features]:
         """Every kind of row in turn; the limits found on the way."""
-        table = self.pair.conversion.table
-        frame = table.frame(train)
-        self.compare("training", frame, table.own(train))
+        layout = self.pair.conversion.layout
+        frame = layout.frame(train)
+        self.compare("training", frame, layout.own(train))
         if held_out is not None and len(held_out):
-            self.compare("held_out", table.frame(held_out), table.own(held_out))
+            self.compare("held_out", layout.frame(held_out), layout.own(held_out))
         self.progress("comparing rows beside the splits")
-        self.compare("near_threshold", near(self.pair.pipeline, table, frame, NEAR_LIMIT))
+        self.compare("near_threshold", near(self.pair.pipeline, layout, frame, NEAR_LIMIT))
         self.neighbors(frame, self.pair.conversion.features)
         features = self.limits(frame, self.pair.conversion.features)
         features = self.missing(frame, features)
@@ -90,7 +90,7 @@ class _Gate:
 
     def compare(self, kind: str, frame: pd.DataFrame, rows: Rows | None = None) -> None:
         """Raise ParityError unless both answer alike. ``rows``: the frame as the pipeline takes it."""
-        rows = self.pair.conversion.table.rows(frame) if rows is None else rows
+        rows = self.pair.conversion.layout.rows(frame) if rows is None else rows
         for start in range(0, len(frame), CHUNK):
             if len(frame) > CHUNK:
                 self.progress(f"comparing {said(kind)} rows: {start} of {len(frame)}")
@@ -187,7 +187,7 @@ class _Gate:
         """A sample of rows again, each in a batch of its own."""
         self.progress("comparing rows one at a time")
         sample = probes.sample(frame, SINGLE_ROWS)
-        expected = self.expected("single", self.pair.conversion.table.rows(sample))
+        expected = self.expected("single", self.pair.conversion.layout.rows(sample))
         singles = [self.served("single", sample.iloc[i : i + 1]) for i in range(len(sample))]
         labels = np.concatenate([answers.labels for answers in singles])
         scores = np.concatenate([answers.scores for answers in singles])
