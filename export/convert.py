@@ -21,10 +21,10 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 from sklearn.utils.validation import check_is_fitted
 
 from unpickled.export import inside
-from unpickled.export.data.table import Rows, Table
+from unpickled.export.data.layout import Layout, Rows
 from unpickled.export.errors import ConversionError, NoGraph, NoRecipe, reason
 from unpickled.export.graph import (
-    Answer,
+    ClassifierOutput,
     Column,
     Columns,
     Dtype,
@@ -51,7 +51,7 @@ class Conversion:
     inputs: tuple[Input, ...]
     outputs: Outputs
     classes: tuple[int | str, ...]
-    table: Table
+    layout: Layout
     foreign: tuple[str, ...] = ()
 
 
@@ -63,9 +63,9 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
     """
     _check_classifier(pipeline)
     classes = _classes(pipeline)
-    table = Table.of(pipeline, X, feature_names)
-    writer = _Writer(table.narrow)
-    inputs, columns = _declare(writer.graph, table)
+    layout = Layout.of(pipeline, X, feature_names)
+    writer = _Writer(layout.narrow)
+    inputs, columns = _declare(writer.graph, layout)
     answer = writer.classify(pipeline, columns)
     kind: Literal["probabilities", "scores"] = "scores" if answer.probabilities is None else "probabilities"
     scores = answer.probabilities or answer.decision
@@ -77,11 +77,11 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
     model = writer.graph.model(label, (scores, answer.dtype, len(classes)), kind)
     return Conversion(
         model=model,
-        features=table.features(table.frame(X)),
+        features=layout.features(layout.frame(X)),
         inputs=inputs,
         outputs=Outputs(label="label", scores=kind, kind=kind),
         classes=classes,
-        table=table,
+        layout=layout,
         foreign=tuple(writer.foreign),
     )
 
@@ -124,31 +124,31 @@ def _called(step: Any) -> str:
     return type(step).__name__
 
 
-def _declare(graph: Graph, table: Table) -> tuple[tuple[Input, ...], OptionalColumns]:
+def _declare(graph: Graph, layout: Layout) -> tuple[tuple[Input, ...], OptionalColumns]:
     """One tensor for all numbers and one for all categories; None for columns nobody looks at."""
-    columns: list[Column | None] = [None] * table.width
+    columns: list[Column | None] = [None] * layout.width
     inputs = []
-    dtypes: dict[str, Dtype] = {"number": table.dtype, "category": "string"}
+    dtypes: dict[str, Dtype] = {"number": layout.dtype, "category": "string"}
     for kind, name in (("number", "numbers"), ("category", "categories")):
-        chosen = [i for i, own in enumerate(table.kinds) if own == kind]
+        chosen = [i for i, own in enumerate(layout.kinds) if own == kind]
         if not chosen:
             continue
         tensor = graph.input(name, dtypes[kind], len(chosen))
-        inputs.append(Input(name=name, dtype=tensor.dtype, features=tuple(table.names[i] for i in chosen)))
+        inputs.append(Input(name=name, dtype=tensor.dtype, features=tuple(layout.names[i] for i in chosen)))
         for column, i in zip(tensor.columns(), chosen, strict=True):
-            columns[table.positions[i]] = column
+            columns[layout.positions[i]] = column
     return tuple(inputs), tuple(columns)
 
 
-def _label(graph: Graph, answer: Answer, classes: tuple[int | str, ...]) -> tuple[str, Dtype]:
+def _label(graph: Graph, answer: ClassifierOutput, classes: tuple[int | str, ...]) -> tuple[str, Dtype]:
     dtype: Dtype = "string" if isinstance(classes[0], str) else "int64"
     if answer.winner is None:
         assert answer.label is not None
         return answer.label, dtype
     if list(classes) == list(range(len(classes))):
         return answer.winner, dtype
-    table = np.array(classes, object if dtype == "string" else np.int64)
-    return graph.add("Gather", graph.constant(table), answer.winner), dtype
+    labels = np.array(classes, object if dtype == "string" else np.int64)
+    return graph.add("Gather", graph.constant(labels), answer.winner), dtype
 
 
 _CLASSIFIERS = classifiers.RECIPES | neighbors.RECIPES | svm.RECIPES
@@ -165,7 +165,7 @@ class _Writer:
         # Set while the columns may differ in their last digit from scikit-learn's: trees must not see them.
         self._rounded: NoGraph | None = None
 
-    def classify(self, step: Any, columns: OptionalColumns, exact: bool = False) -> Answer:
+    def classify(self, step: Any, columns: OptionalColumns, exact: bool = False) -> ClassifierOutput:
         """Write a classifier or a pipeline that ends in one; ``exact`` if others compute with its scores."""
         step = inside.unwrapped(step)
         if isinstance(step, Pipeline):
@@ -183,7 +183,7 @@ class _Writer:
                 return ensembles.RECIPES[kind](self.graph, step, columns, partial(self.classify, exact=True))
             return self._leaf(step, present(columns), exact)
 
-    def _leaf(self, step: Any, columns: Columns, exact: bool) -> Answer:
+    def _leaf(self, step: Any, columns: Columns, exact: bool) -> ClassifierOutput:
         kind = type(step)
         if kind in forests.RECIPES:
             if self._rounded:
@@ -196,7 +196,7 @@ class _Writer:
             raise _refusal(step, "answer")
         label, *_, scores = self._foreign(step, columns)
         flat = self.graph.add("Reshape", label.name, self.graph.constant(np.array([-1], np.int64)))
-        return Answer(len(step.classes_), label=flat, probabilities=scores.name, dtype=scores.dtype)
+        return ClassifierOutput(len(step.classes_), label=flat, probabilities=scores.name, dtype=scores.dtype)
 
     def transform(self, step: Any, columns: OptionalColumns) -> Columns:
         """Write a transformer; returns the columns that leave it."""

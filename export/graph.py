@@ -68,7 +68,7 @@ def present(columns: OptionalColumns) -> Columns:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ClassifierOutput:
     """What a classifier says of each row; every tensor here is named.
 
     ``winner`` is the predicted class's index, int64 (rows,); ``label`` takes its place where the

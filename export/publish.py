@@ -74,10 +74,10 @@ def export_pipeline(
     conversion = convert(pipeline, X, feature_names)
     names = titles(conversion.classes, class_names)
     samples = [rows for rows in (X, held_out) if rows is not None]
-    frames = [conversion.table.frame(rows) for rows in samples]
+    frames = [conversion.layout.frame(rows) for rows in samples]
     for rows, frame in zip(samples, frames, strict=True):
         _check_holes(pipeline, conversion, rows, frame)
-    training = training or _measured(pipeline, conversion.table.own(X), y, names)
+    training = training or _measured(pipeline, conversion.layout.own(X), y, names)
     require(training.metrics, min_accuracy)
     training = replace(training, holds_rows=training.holds_rows or keeps_rows(pipeline))
     if training.holds_rows:
@@ -120,7 +120,7 @@ def _check_holes(pipeline: Any, conversion: Conversion, rows: Any, frame: pd.Dat
     if not len(holes):
         return
     try:
-        pipeline.predict(conversion.table.own(rows))
+        pipeline.predict(conversion.layout.own(rows))
     except Exception as error:
         count = int((~np.isfinite(numbers[holes].to_numpy())).any(axis=1).sum())
         raise DataError(

@@ -77,7 +77,7 @@ def run(conversion: Conversion, inputs: dict[str, Array]) -> tuple[Array, Array]
 
 def feeds(conversion: Conversion, X: Any) -> dict[str, Array]:
     """The graph's input tensors for rows such as the pipeline takes."""
-    return conversion.table.feeds(conversion.table.frame(X), conversion.inputs)
+    return conversion.layout.feeds(conversion.layout.frame(X), conversion.inputs)
 
 
 def fitted(pipeline: Any, X: Any, y: Array) -> Any:
@@ -302,7 +302,7 @@ def test_trees_behind_a_normalizer_see_its_very_numbers() -> None:
     X = X - X.mean(axis=0)
     forest = RandomForestClassifier(20, random_state=0)
     pipeline = fitted(make_pipeline(Normalizer(norm="max"), forest), X, y)
-    table = convert(pipeline, X).table
+    table = convert(pipeline, X).layout
     beside = near(pipeline, table, table.frame(X), limit=2000).to_numpy()
     assert len(beside) > 100
     same(pipeline, X, np.vstack([beside, np.zeros((2, 4))]))
@@ -321,7 +321,7 @@ def test_quantiles_are_exact_before_trees() -> None:
     X, y = load_iris(return_X_y=True)
     forest = RandomForestClassifier(10, random_state=0)
     pipeline = fitted(make_pipeline(QuantileTransformer(n_quantiles=30), forest), X, y)
-    table = convert(pipeline, X).table
+    table = convert(pipeline, X).layout
     same(pipeline, X, near(pipeline, table, table.frame(X), limit=1000).to_numpy())
 
 
@@ -336,7 +336,7 @@ def test_rows_beside_the_splits_of_a_stack_are_found(passthrough: bool) -> None:
         cv=2,
     )
     pipeline = fitted(make_pipeline(StandardScaler(), stack), X, y)
-    table = convert(pipeline, X).table
+    table = convert(pipeline, X).layout
     beside = near(pipeline, table, table.frame(X), limit=1000).to_numpy()
     leaves = stack.final_estimator_.apply(stack.transform(pipeline[0].transform(beside)))
     assert len(set(leaves)) > 1
@@ -456,7 +456,7 @@ def test_columns_may_come_in_another_order() -> None:
         pipeline = fitted(step, X, y)
         conversion = convert(pipeline, turned)
         assert [feature.name for feature in conversion.features] == list(X.columns)
-        own = conversion.table.own(turned)
+        own = conversion.layout.own(turned)
         labels, _ = run(conversion, feeds(conversion, turned))
         assert labels.tolist() == pipeline.predict(own).tolist() == pipeline.predict(X).tolist()
         with pytest.raises(ConversionError, match="lack the column"):

@@ -87,10 +87,10 @@ def same(outer: Any, rows: Any) -> None:
     conversion, bare = convert(outer, rows), convert(pipeline(rows), rows)
     assert (conversion.features, conversion.inputs) == (bare.features, bare.inputs)
     session = onnxruntime.InferenceSession(conversion.model.SerializeToString())
-    table = conversion.table
-    labels, scores = session.run(None, table.feeds(table.frame(rows), conversion.inputs))
-    assert labels.tolist() == outer.predict(table.own(rows)).tolist()
-    assert np.abs(scores - outer.predict_proba(table.own(rows))).max() < 1e-6
+    layout = conversion.layout
+    labels, scores = session.run(None, layout.feeds(layout.frame(rows), conversion.inputs))
+    assert labels.tolist() == outer.predict(layout.own(rows)).tolist()
+    assert np.abs(scores - outer.predict_proba(layout.own(rows))).max() < 1e-6
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # too small a search, labels that are all there

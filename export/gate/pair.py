@@ -10,7 +10,7 @@ import pandas as pd
 from sklearn.neighbors import KNeighborsClassifier
 
 from unpickled.export.convert import Conversion
-from unpickled.export.data.table import Rows
+from unpickled.export.data.layout import Rows
 from unpickled.export.inside import innermost
 
 Array = npt.NDArray[Any]
@@ -52,7 +52,7 @@ class Pair:
 
     def served(self, frame: pd.DataFrame) -> Answers:
         """The artifact's answers."""
-        labels, scores = self.run(self.conversion.table.feeds(frame, self.conversion.inputs))
+        labels, scores = self.run(self.conversion.layout.feeds(frame, self.conversion.inputs))
         return Answers(np.asarray(labels), np.asarray(scores, dtype=np.float64))
 
     def difference(self, expected: Answers, served: Answers) -> Array:
@@ -74,7 +74,7 @@ class Pair:
         if not len(frame):
             return []
         try:
-            expected = self.expected(self.conversion.table.rows(frame))
+            expected = self.expected(self.conversion.layout.rows(frame))
         except Exception:
             # Whatever a pipeline raises, it refuses a row: find out which.
             return self._halves(frame, size) or ["refused"]

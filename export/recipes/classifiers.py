@@ -17,7 +17,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
 from sklearn.svm import LinearSVC
 
-from unpickled.export.graph import Answer, Columns, Graph
+from unpickled.export.graph import ClassifierOutput, Columns, Graph
 from unpickled.export.recipes.parts import Recipe, affine, far_sigmoid, normalised, soft, two_sided, winner
 
 
@@ -30,17 +30,17 @@ def _decisions(graph: Graph, model: Any, columns: Columns, first: float = 0.0) -
     return affine(graph, graph.matrix(columns), coef.T, intercept)
 
 
-def _softmax_model(graph: Graph, model: Any, columns: Columns) -> Answer:
+def _softmax_model(graph: Graph, model: Any, columns: Columns) -> ClassifierOutput:
     decisions = _decisions(graph, model, columns)
     return soft(graph, decisions, len(model.classes_))
 
 
-def _scores_model(graph: Graph, model: Any, columns: Columns) -> Answer:
+def _scores_model(graph: Graph, model: Any, columns: Columns) -> ClassifierOutput:
     decisions = _decisions(graph, model, columns, first=-1.0)
-    return Answer(len(model.classes_), winner=winner(graph, decisions), decision=decisions)
+    return ClassifierOutput(len(model.classes_), winner=winner(graph, decisions), decision=decisions)
 
 
-def _sgd(graph: Graph, model: SGDClassifier, columns: Columns) -> Answer:
+def _sgd(graph: Graph, model: SGDClassifier, columns: Columns) -> ClassifierOutput:
     if model.loss not in ("log_loss", "modified_huber"):
         return _scores_model(graph, model, columns)
     if len(model.classes_) == 2 and model.loss == "log_loss":
@@ -51,7 +51,7 @@ def _sgd(graph: Graph, model: SGDClassifier, columns: Columns) -> Answer:
         probabilities = two_sided(graph, scores)
     else:
         probabilities = normalised(graph, scores, len(model.classes_))
-    return Answer(
+    return ClassifierOutput(
         len(model.classes_), winner=winner(graph, decisions), probabilities=probabilities, decision=decisions
     )
 
@@ -62,7 +62,7 @@ def _huber(graph: Graph, decisions: str) -> str:
     return graph.add("Div", graph.add("Add", clipped, high), graph.constant(np.array(2.0)))
 
 
-def _mlp(graph: Graph, model: MLPClassifier, columns: Columns) -> Answer:
+def _mlp(graph: Graph, model: MLPClassifier, columns: Columns) -> ClassifierOutput:
     activation = {"identity": None, "relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid"}[model.activation]
     x = graph.matrix(columns)
     for weights, bias in zip(model.coefs_[:-1], model.intercepts_[:-1], strict=True):
@@ -74,7 +74,7 @@ def _mlp(graph: Graph, model: MLPClassifier, columns: Columns) -> Answer:
     return soft(graph, affine(graph, x, weights, bias), len(model.classes_))
 
 
-def _gaussian(graph: Graph, model: GaussianNB, columns: Columns) -> Answer:
+def _gaussian(graph: Graph, model: GaussianNB, columns: Columns) -> ClassifierOutput:
     spread = graph.constant(np.array([-1, 1, len(columns)], np.int64))
     x = graph.add("Reshape", graph.matrix(columns), spread)
     theta, var, prior = (np.asarray(a, np.float64) for a in (model.theta_, model.var_, model.class_prior_))
@@ -84,7 +84,7 @@ def _gaussian(graph: Graph, model: GaussianNB, columns: Columns) -> Answer:
     half = graph.add("Mul", total, graph.constant(np.array(-0.5)))
     offset = np.log(prior) - 0.5 * np.log(2.0 * np.pi * var).sum(axis=1)
     joint = graph.add("Add", half, graph.constant(offset))
-    return Answer(
+    return ClassifierOutput(
         len(model.classes_), winner=winner(graph, joint), probabilities=graph.add("Softmax", joint, axis=1)
     )
 

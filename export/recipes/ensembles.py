@@ -1,6 +1,6 @@
 """How classifiers made of other classifiers become nodes.
 
-Every recipe takes (graph, fitted classifier, columns, classify) and returns an Answer; ``classify``
+Every recipe takes (graph, fitted classifier, columns, classify) and returns an ClassifierOutput; ``classify``
 turns the classifiers inside into nodes.
 """
 
@@ -13,33 +13,33 @@ from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassi
 from sklearn.isotonic import IsotonicRegression
 
 from unpickled.export.errors import NoGraph
-from unpickled.export.graph import Answer, Array, Columns, Graph, OptionalColumns, Tensor, present
+from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph, OptionalColumns, Tensor, present
 from unpickled.export.inside import innermost
 from unpickled.export.recipes import forests
 from unpickled.export.recipes.parts import far_sigmoid, normalised, winner
 
-Classify = Callable[[Any, OptionalColumns], Answer]
-Recipe = Callable[[Graph, Any, OptionalColumns, Classify], Answer]
+Classify = Callable[[Any, OptionalColumns], ClassifierOutput]
+Recipe = Callable[[Graph, Any, OptionalColumns, Classify], ClassifierOutput]
 
 
-def _double(graph: Graph, answer: Answer, tensor: str) -> str:
-    return tensor if answer.dtype == "float64" else graph.cast(tensor, "float64")
+def _double(graph: Graph, output: ClassifierOutput, tensor: str) -> str:
+    return tensor if output.dtype == "float64" else graph.cast(tensor, "float64")
 
 
-def _probabilities(graph: Graph, answer: Answer) -> str:
-    if answer.probabilities is None:
+def _probabilities(graph: Graph, output: ClassifierOutput) -> str:
+    if output.probabilities is None:
         raise NoGraph("a classifier inside has no probabilities", "use one that has predict_proba")
-    return _double(graph, answer, answer.probabilities)
+    return _double(graph, output, output.probabilities)
 
 
-def _response(graph: Graph, answer: Answer, prefer: str = "decision") -> Columns:
+def _response(graph: Graph, output: ClassifierOutput, prefer: str = "decision") -> Columns:
     """The columns of decision_function, or else of predict_proba; only the second of two classes."""
-    tensor = answer.decision if prefer == "decision" else answer.probabilities
-    tensor = tensor or answer.probabilities or answer.decision
+    tensor = output.decision if prefer == "decision" else output.probabilities
+    tensor = tensor or output.probabilities or output.decision
     if tensor is None:
         raise NoGraph("a classifier inside has neither scores nor probabilities")
-    columns = Tensor(_double(graph, answer, tensor), "float64", answer.classes).columns()
-    return columns[1:] if answer.classes == 2 else columns
+    columns = Tensor(_double(graph, output, tensor), "float64", output.classes).columns()
+    return columns[1:] if output.classes == 2 else columns
 
 
 def _mean(graph: Graph, parts: list[str], weights: list[float]) -> str:
@@ -53,8 +53,8 @@ def _mean(graph: Graph, parts: list[str], weights: list[float]) -> str:
     return graph.add("Div", graph.add("Sum", *parts), graph.constant(np.array(float(len(parts)))))
 
 
-def _by_probability(graph: Graph, probabilities: str, classes: int) -> Answer:
-    return Answer(classes, winner=winner(graph, probabilities), probabilities=probabilities)
+def _by_probability(graph: Graph, probabilities: str, classes: int) -> ClassifierOutput:
+    return ClassifierOutput(classes, winner=winner(graph, probabilities), probabilities=probabilities)
 
 
 def _spread(graph: Graph, probabilities: str, own: Array, classes: int) -> str:
@@ -66,7 +66,7 @@ def _spread(graph: Graph, probabilities: str, own: Array, classes: int) -> str:
 
 def _calibrated(
     graph: Graph, model: CalibratedClassifierCV, columns: OptionalColumns, classify: Classify
-) -> Answer:
+) -> ClassifierOutput:
     classes = len(model.classes_)
     parts = []
     for member in model.calibrated_classifiers_:
@@ -116,7 +116,9 @@ def _isotonic(graph: Graph, model: IsotonicRegression, x: str) -> str:
     return graph.add("Add", graph.add("Mul", slope, graph.add("Sub", x, start)), level)
 
 
-def _voting(graph: Graph, model: VotingClassifier, columns: OptionalColumns, classify: Classify) -> Answer:
+def _voting(
+    graph: Graph, model: VotingClassifier, columns: OptionalColumns, classify: Classify
+) -> ClassifierOutput:
     if model.voting != "soft":
         raise NoGraph("hard voting has neither probabilities nor scores", "use voting='soft'")
     weights = [float(w) for w in model._weights_not_none or [1.0] * len(model.estimators_)]
@@ -126,7 +128,7 @@ def _voting(graph: Graph, model: VotingClassifier, columns: OptionalColumns, cla
 
 def _stacking(
     graph: Graph, model: StackingClassifier, columns: OptionalColumns, classify: Classify
-) -> Answer:
+) -> ClassifierOutput:
     last = [leaf for leaf in innermost(model.final_estimator_) if type(leaf) in forests.RECIPES]
     first = [leaf for e in model.estimators_ for leaf in innermost(e) if type(leaf) not in forests.RECIPES]
     if last and first:
@@ -144,12 +146,14 @@ def _stacking(
     return classify(model.final_estimator_, inner + present(columns) if model.passthrough else inner)
 
 
-def _bagging(graph: Graph, model: BaggingClassifier, columns: OptionalColumns, classify: Classify) -> Answer:
+def _bagging(
+    graph: Graph, model: BaggingClassifier, columns: OptionalColumns, classify: Classify
+) -> ClassifierOutput:
     parts, classes = [], len(model.classes_)
     for estimator, features in zip(model.estimators_, model.estimators_features_, strict=True):
-        answer = classify(estimator, tuple(columns[i] for i in features))
+        output = classify(estimator, tuple(columns[i] for i in features))
         own = np.asarray(estimator.classes_, int)
-        parts.append(_spread(graph, _probabilities(graph, answer), own, classes))
+        parts.append(_spread(graph, _probabilities(graph, output), own, classes))
     return _by_probability(graph, _mean(graph, parts, [1.0] * len(parts)), classes)
 
 

@@ -15,12 +15,12 @@ from sklearn.ensemble import (
 from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 
 from unpickled.export.errors import NoGraph
-from unpickled.export.graph import ML, Answer, Array, Columns, Dtype, Graph
+from unpickled.export.graph import ML, Array, ClassifierOutput, Columns, Dtype, Graph
 from unpickled.export.recipes.parts import winner
 from unpickled.export.trees import Tree, before_scaling, boosted, grown
 
 # The last argument asks for scores in float64, for others to compute with.
-Recipe = Callable[[Graph, Any, Columns, bool], Answer]
+Recipe = Callable[[Graph, Any, Columns, bool], ClassifierOutput]
 
 
 def _ensemble(
@@ -135,29 +135,31 @@ def _leaves(trees: Sequence[tuple[Tree, Array]]) -> dict[str, object]:
     }
 
 
-def _tree(graph: Graph, model: DecisionTreeClassifier, columns: Columns, exact: bool) -> Answer:
+def _tree(graph: Graph, model: DecisionTreeClassifier, columns: Columns, exact: bool) -> ClassifierOutput:
     tree = grown(model.tree_)
     return _votes(graph, columns, [(tree, tree.value)], exact)
 
 
-def _forest(graph: Graph, model: RandomForestClassifier, columns: Columns, exact: bool) -> Answer:
+def _forest(graph: Graph, model: RandomForestClassifier, columns: Columns, exact: bool) -> ClassifierOutput:
     trees = [grown(estimator.tree_) for estimator in model.estimators_]
     return _votes(graph, columns, [(tree, tree.value) for tree in trees], exact)
 
 
-def _votes(graph: Graph, columns: Columns, trees: Sequence[tuple[Tree, Array]], exact: bool) -> Answer:
+def _votes(
+    graph: Graph, columns: Columns, trees: Sequence[tuple[Tree, Array]], exact: bool
+) -> ClassifierOutput:
     """Probabilities are the trees' mean: summed first and divided afterwards, so equal votes stay equal."""
     chosen, scores, dtype = _ensemble(graph, columns, trees, exact)
     classes = trees[0][1].shape[1]
     if classes == 2 and dtype == "float32" and _has_reciprocal(len(trees)):
         # One node for (scores + trees / 2) / trees.
         scores = graph.add("Scaler", scores, domain=ML, offset=[-len(trees) / 2], scale=[1 / len(trees)])
-        return Answer(classes, winner=chosen, probabilities=scores, dtype=dtype)
+        return ClassifierOutput(classes, winner=chosen, probabilities=scores, dtype=dtype)
     if len(trees) > 1:
         scores = graph.add("Div", scores, graph.constant(np.array(len(trees), dtype)))
     if classes == 2:
         scores = graph.add("Add", scores, graph.constant(np.array(0.5, dtype)))
-    return Answer(classes, winner=chosen, probabilities=scores, dtype=dtype)
+    return ClassifierOutput(classes, winner=chosen, probabilities=scores, dtype=dtype)
 
 
 def _has_reciprocal(count: int) -> bool:
@@ -166,12 +168,14 @@ def _has_reciprocal(count: int) -> bool:
     return all(np.float32(votes) * share == np.float32(votes / count) for votes in (count, count / 2))
 
 
-def _boosted(graph: Graph, columns: Columns, trees: Sequence[tuple[Tree, Array]], exact: bool) -> Answer:
+def _boosted(
+    graph: Graph, columns: Columns, trees: Sequence[tuple[Tree, Array]], exact: bool
+) -> ClassifierOutput:
     """Scores that become probabilities by softmax, or for [-s, s] by the logistic function of s."""
     chosen, scores, dtype = _ensemble(graph, columns, trees, exact)
     classes = trees[0][1].shape[1]
     probabilities = graph.add("Sigmoid", scores) if classes == 2 else graph.add("Softmax", scores, axis=1)
-    return Answer(classes, winner=chosen, probabilities=probabilities, decision=scores, dtype=dtype)
+    return ClassifierOutput(classes, winner=chosen, probabilities=probabilities, decision=scores, dtype=dtype)
 
 
 def _staged(stages: list[list[Tree]], rate: float, base: Array) -> list[tuple[Tree, Array]]:
@@ -190,7 +194,7 @@ def _staged(stages: list[list[Tree]], rate: float, base: Array) -> list[tuple[Tr
 
 def _gradient_boosting(
     graph: Graph, model: GradientBoostingClassifier, columns: Columns, exact: bool
-) -> Answer:
+) -> ClassifierOutput:
     if model.init is not None and model.init != "zero":
         raise NoGraph("init= an estimator of your own has no graph", "leave init out")
     if model.loss != "log_loss":
@@ -202,7 +206,7 @@ def _gradient_boosting(
 
 def _hist_gradient_boosting(
     graph: Graph, model: HistGradientBoostingClassifier, columns: Columns, exact: bool
-) -> Answer:
+) -> ClassifierOutput:
     if model.is_categorical_ is not None and np.any(model.is_categorical_):
         raise NoGraph(
             "its native categorical splits have no graph",
@@ -214,7 +218,7 @@ def _hist_gradient_boosting(
     return _boosted(graph, columns, _staged(stages, 1.0, base), exact)
 
 
-def _ada_boost(graph: Graph, model: AdaBoostClassifier, columns: Columns, exact: bool) -> Answer:
+def _ada_boost(graph: Graph, model: AdaBoostClassifier, columns: Columns, exact: bool) -> ClassifierOutput:
     if type(model.estimators_[0]) not in (DecisionTreeClassifier, ExtraTreeClassifier):
         raise NoGraph("only decision trees can be its estimator", "leave estimator= out or give it one")
     classes, total = len(model.classes_), float(model.estimator_weights_.sum())
@@ -231,7 +235,7 @@ def _ada_boost(graph: Graph, model: AdaBoostClassifier, columns: Columns, exact:
     chosen, scores, dtype = _ensemble(graph, columns, trees, exact)
     shared = graph.add("Div", scores, graph.constant(np.array(classes - 1, dtype)))
     probabilities = graph.add("Softmax", shared, axis=1)
-    return Answer(classes, winner=chosen, probabilities=probabilities, decision=scores, dtype=dtype)
+    return ClassifierOutput(classes, winner=chosen, probabilities=probabilities, decision=scores, dtype=dtype)
 
 
 RECIPES: dict[type, Recipe] = {

@@ -4,14 +4,14 @@ import numpy as np
 from sklearn.neighbors import KNeighborsClassifier
 
 from unpickled.export.errors import NoGraph, NoRecipe
-from unpickled.export.graph import Answer, Array, Columns, Graph
+from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph
 from unpickled.export.recipes.parts import Recipe, normalised, winner
 
 # Distances are computed feature by feature up to this many features and numbers.
 _DIRECT = (32, 100_000)
 
 
-def _neighbors(graph: Graph, model: KNeighborsClassifier, columns: Columns) -> Answer:
+def _neighbors(graph: Graph, model: KNeighborsClassifier, columns: Columns) -> ClassifierOutput:
     if callable(model.weights):
         raise NoGraph("weights= a function of your own has no graph", "use 'uniform' or 'distance'")
     if model.effective_metric_ != "euclidean":
@@ -35,7 +35,7 @@ def _neighbors(graph: Graph, model: KNeighborsClassifier, columns: Columns) -> A
         )
     else:
         total = graph.add("ReduceSum", votes, graph.constant(np.array([1], np.int64)), keepdims=0)
-    return Answer(
+    return ClassifierOutput(
         len(model.classes_),
         winner=winner(graph, total),
         probabilities=normalised(graph, total, len(model.classes_)),

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from unpickled.export.graph import Answer, Array, Columns, Graph
+from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph
 
 # (graph, fitted classifier, columns) -> the tensors that answer.
-Recipe = Callable[[Graph, Any, Columns], Answer]
+Recipe = Callable[[Graph, Any, Columns], ClassifierOutput]
 
 
 def winner(graph: Graph, scores: str) -> str:
@@ -20,9 +20,9 @@ def affine(graph: Graph, x: str, weights: Array, bias: Array) -> str:
     return graph.add("Gemm", x, graph.constant(weights), graph.constant(np.ascontiguousarray(bias)))
 
 
-def soft(graph: Graph, decisions: str, classes: int) -> Answer:
+def soft(graph: Graph, decisions: str, classes: int) -> ClassifierOutput:
     """Probabilities are the decisions' softmax; over [0, d] that is the logistic function of d."""
-    return Answer(
+    return ClassifierOutput(
         classes,
         winner=winner(graph, decisions),
         probabilities=graph.add("Softmax", decisions, axis=1),

@@ -4,11 +4,11 @@ import numpy as np
 from sklearn.svm import SVC, NuSVC
 
 from unpickled.export.errors import NoGraph, NoRecipe
-from unpickled.export.graph import Answer, Array, Columns, Graph
+from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph
 from unpickled.export.recipes.parts import Recipe, affine, winner
 
 
-def _svc(graph: Graph, model: SVC | NuSVC, columns: Columns) -> Answer:
+def _svc(graph: Graph, model: SVC | NuSVC, columns: Columns) -> ClassifierOutput:
     if model.probability is True:
         raise NoRecipe("libsvm couples its probabilities by an iteration that only SVMClassifier repeats")
     classes = len(model.classes_)
@@ -21,7 +21,7 @@ def _svc(graph: Graph, model: SVC | NuSVC, columns: Columns) -> Answer:
     if classes == 2:
         # libsvm's decision speaks for the first class; scikit-learn's for the second.
         decision = affine(graph, kernel, weights * [1.0, -1.0], offset * [1.0, -1.0])
-        return Answer(2, winner=winner(graph, decision), decision=decision)
+        return ClassifierOutput(2, winner=winner(graph, decision), decision=decision)
     return _many_class_svc(graph, affine(graph, kernel, weights, offset), classes)
 
 
@@ -65,7 +65,7 @@ def _pair_weights(model: SVC | NuSVC) -> Array:
     return weights
 
 
-def _many_class_svc(graph: Graph, pairs: str, classes: int) -> Answer:
+def _many_class_svc(graph: Graph, pairs: str, classes: int) -> ClassifierOutput:
     ordered = [(i, j) for i in range(classes) for j in range(i + 1, classes)]
     for_first, for_second = np.zeros((len(ordered), classes)), np.zeros((len(ordered), classes))
     for k, (i, j) in enumerate(ordered):
@@ -78,7 +78,7 @@ def _many_class_svc(graph: Graph, pairs: str, classes: int) -> Answer:
     bound = graph.add("Add", graph.add("Abs", confidence), graph.constant(np.array(1.0)))
     third = graph.add("Mul", bound, graph.constant(np.array(3.0)))
     decision = graph.add("Add", votes, graph.add("Div", confidence, third))
-    return Answer(classes, winner=winner(graph, votes), decision=decision)
+    return ClassifierOutput(classes, winner=winner(graph, votes), decision=decision)
 
 
 RECIPES: dict[type, Recipe] = {SVC: _svc, NuSVC: _svc}

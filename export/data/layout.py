@@ -19,7 +19,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class Layout:
     """Between a pipeline's rows and frames whose columns are its features.
 
     In a frame numbers are float64 (float32 where the user's are) with NaN for missing, categories
@@ -40,7 +40,7 @@ class Table:
     narrow: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) -> "Table":
+    def of(cls, pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) -> "Layout":
         """Read the shape off representative rows. Raises ConversionError where there is none."""
         raw = _raw(pipeline, X)
         labels = tuple(_wanted(pipeline, raw))
@@ -269,7 +269,7 @@ def _feature(name: str, kind: Kind, column: pd.Series) -> Feature:
     return Feature(name=name, kind=kind, missing=False, minimum=low, maximum=high, median=middle)
 
 
-def assemble(table: Table, columns: Mapping[str, Sequence[object]]) -> pd.DataFrame:
+def assemble(layout: Layout, columns: Mapping[str, Sequence[object]]) -> pd.DataFrame:
     """A frame from one sequence per feature."""
-    raw = pd.DataFrame({name: pd.Series(list(columns[name]), dtype=object) for name in table.names})
-    return table.frame(raw.set_axis(list(table.labels), axis=1))
+    raw = pd.DataFrame({name: pd.Series(list(columns[name]), dtype=object) for name in layout.names})
+    return layout.frame(raw.set_axis(list(layout.labels), axis=1))
