@@ -3,8 +3,9 @@
 import os
 import signal
 import sys
+from itertools import pairwise
 
-if sys.argv[:1] == ["-m"]:
+if sys.argv[:1] == ["-m"] and ("-m", "export") in pairwise(sys.orig_argv):
     # python -m export, on its way to main(): an exception could be swallowed by what is imported.
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 

@@ -1,6 +1,14 @@
 """Serves the models that export/ writes: no scikit-learn, no pickle, one ONNX file each."""
 
+import os
+import signal
+import sys
+from itertools import pairwise
 from typing import TYPE_CHECKING
+
+if sys.argv[:1] == ["-m"] and ("-m", "server") in pairwise(sys.orig_argv):
+    # python -m server, on its way to main(): an exception could be swallowed by what is imported.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 from server.config import Config
 

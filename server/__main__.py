@@ -17,13 +17,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     _open_standard_streams()
     given = sys.argv[1:] if arguments is None else arguments
-    if list(given[:1]) == ["models"]:
-        with _starting():
-            # tomlkit, which commands need, is nothing for a serving process.
-            from server.commands import cli
-
-        return cli.main(given[1:], os.environ)
     try:
+        if list(given[:1]) == ["models"]:
+            with _starting():
+                # tomlkit, which commands need, is nothing for a serving process.
+                from server.commands import cli
+
+            return cli.main(given[1:], os.environ)
         settings = config.load(given, os.environ)
         # It means to look at the models again; until there is somebody to do so, it is to end nothing.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -46,7 +46,7 @@ def _starting() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler if callable(before) else before)
 
 
 def _open_standard_streams() -> None:
