@@ -17,7 +17,7 @@ from benchmarks.errors import BenchmarkError
 
 # Servers start processes that leave their session and their parent; what they inherit marks them all.
 MARK = "BENCHMARKED_BY"
-PATIENCE = 120.0
+PATIENCE = 300.0
 MIB = 1024 * 1024
 
 
