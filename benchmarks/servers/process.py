@@ -17,7 +17,7 @@ from benchmarks.errors import BenchmarkError
 
 # A variable that marks all processes of a server, even those that leave its session and their parent.
 MARK = "BENCHMARKED_BY"
-PATIENCE = 120.0
+PATIENCE = 300.0
 MIB = 1024 * 1024
 
 
