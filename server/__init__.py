@@ -1,16 +1,25 @@
 """Serves the models that export/ writes: no scikit-learn, no pickle, one ONNX file each."""
 
-from typing import TYPE_CHECKING
-
-from unpickled.server.config import Config
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flask import Flask
 
+    from unpickled.server.config import Config
+
 __all__ = ["Config", "create_app"]
 
 
-def create_app(config: Config | None = None) -> "Flask":
+def __getattr__(name: str) -> Any:
+    """Import Config when it is first asked for: nothing is imported before a command handles Ctrl-C."""
+    if name != "Config":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from unpickled.server.config import Config
+
+    return Config
+
+
+def create_app(config: "Config | None" = None) -> "Flask":
     """Create the Flask application with every model loaded; any WSGI server can run it.
 
     Args:

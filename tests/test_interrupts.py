@@ -19,6 +19,7 @@ PAGE = 4096
         ("benchmarks report", b"numpy"),
         ("export train iris", b"numpy"),
         ("server", b"granian"),
+        ("unpickled version", b"click.core"),
         ("unpickled train iris", b"numpy"),
         ("unpickled serve", b"granian"),
         ("unpickled models list", b"onnxruntime"),
