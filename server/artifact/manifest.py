@@ -81,9 +81,9 @@ class Golden(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parity(msgspec.Struct, frozen=True, kw_only=True):
-    """What the parity gate compared before the file was written.
+    """The comparison that the parity gate made before the file was written.
 
-    ``rows`` counts them by kind ("training", "held_out", "near_threshold", ...).
+    ``rows`` counts the compared rows by kind ("training", "held_out", "near_threshold", ...).
     ``max_difference`` is the largest |artifact - pipeline| over all scores, where these are not
     probabilities relative to max(1, |score|); ``ties`` counts labels
     that differed where the pipeline's top two scores lie within ``tie_gap``.

@@ -1,4 +1,4 @@
-"""What an ONNX file holds and would reach for, found before ONNX Runtime is given it.
+"""The contents and outside references of an ONNX file, read before ONNX Runtime sees it.
 
 A serving installation has no onnx package, and a session opens the files a model names, so this
 walks the protobuf itself and knows just enough of it. Field numbers are those of onnx.proto
@@ -27,7 +27,7 @@ _PLAIN = re.compile(
 
 def metadata(data: bytes) -> dict[bytes, bytes]:
     """``metadata_props`` of an ONNX file; ArtifactError when the file is malformed or unsafe."""
-    found = {}
+    properties = {}
     graphs = 0
     try:
         for field, value in _fields(data):
@@ -36,14 +36,14 @@ def metadata(data: bytes) -> dict[bytes, bytes]:
                 _check_graph(value, _MAX_DEPTH)
             elif field == 14:
                 entry = dict(_fields(value))
-                found[entry.get(1, b"")] = entry.get(2, b"")
+                properties[entry.get(1, b"")] = entry.get(2, b"")
             elif field in (20, 25):
                 raise ArtifactError("it has model-local functions or training graphs, which are refused")
     except (IndexError, TypeError) as error:
         raise ArtifactError("it is not a complete ONNX file: truncated or damaged") from error
     if graphs != 1:
         raise ArtifactError("it is not an ONNX file" if graphs == 0 else "it holds more than one graph")
-    return found
+    return properties
 
 
 def _check_graph(graph: bytes, depth: int) -> None:

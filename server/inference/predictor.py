@@ -17,8 +17,8 @@ from unpickled.server.model.session import Model
 
 Item = TypeVar("Item")
 
-# Rows taken between two looks at how many there may be.
-_FEW = 4096
+# Items that are read between two checks of their number.
+_CHUNK = 4096
 
 
 class Predictor:
@@ -42,15 +42,15 @@ class Predictor:
             )
 
     def bounded(self, items: Iterator[Item]) -> list[Item]:
-        """All of them, one per row; TooManyRows before many more are kept than there may be."""
-        kept: list[Item] = []
-        while few := list(islice(items, _FEW)):
-            kept += few
+        """All items, one per row; TooManyRows as soon as there are more than one request may have."""
+        rows: list[Item] = []
+        while chunk := list(islice(items, _CHUNK)):
+            rows += chunk
             try:
-                self.check_count(len(kept))
+                self.check_count(len(rows))
             except TooManyRows:
-                self.check_count(len(kept) + sum(1 for _ in items))
-        return kept
+                self.check_count(len(rows) + sum(1 for _ in items))
+        return rows
 
     def run(self, rows: Sequence[Row]) -> Run[list[Any]]:
         """Run rows that passed the checks; raises InferenceFailed, also where a score is not a number."""
@@ -58,7 +58,7 @@ class Predictor:
         return Run(run.labels.tolist(), run.scores, run.decoded, run.ran)
 
     def run_feeds(self, feeds: Feeds) -> Run[npt.NDArray[Any]]:
-        """The same for tensors, with the labels as an array."""
+        """Run tensors; the labels come as an array. Raises InferenceFailed as ``run`` does."""
         decoded = perf_counter()
         labels, scores = self.model.run(feeds)
         ran = perf_counter()

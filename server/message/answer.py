@@ -1,4 +1,4 @@
-"""What goes back over HTTP: a status, headers, bytes; and how an error becomes one."""
+"""An HTTP answer: a status, headers, bytes; and how an error becomes one."""
 
 import logging
 import uuid
@@ -25,7 +25,7 @@ Environ = Mapping[str, Any]
 # name its parts would cost 0.16 us a request.
 Answer = tuple[str, tuple[tuple[str, str], ...], bytes | Iterator[bytes]]
 Whole = tuple[str, tuple[tuple[str, str], ...], bytes]
-# What answers a request.
+# Answers a request.
 Target = Callable[[Environ], Answer]
 
 
@@ -43,8 +43,8 @@ def document(value: Any, status: int = 200) -> Whole:
 def failure(error: Exception) -> Whole:
     """``{"error": sentence, "code": word, ...details}`` for any exception.
 
-    What nobody raised on purpose becomes a 500 that says nothing but the id under which the log
-    has the rest.
+    An exception that is no RequestError becomes a 500, which only has the id under which the log has the
+    rest.
     """
     if not isinstance(error, RequestError):
         error = _unexpected(error)

@@ -72,17 +72,19 @@ def _expanded(body: bytes, encoding: str, limit: int) -> bytes:
     expand = expander(encoding)
     if expand is None:
         return body
-    named = f"its Content-Encoding ({shortened(encoding)})"
+    coding = f"its Content-Encoding ({shortened(encoding)})"
     try:
         expanded: bytes = expand.decompress(body, limit + 1)
     except zlib.error:
-        raise InvalidInput(f"the body is not what {named} says: it is damaged, or something else") from None
+        raise InvalidInput(f"the body is not what {coding} says: it is damaged, or something else") from None
     if len(expanded) > limit:
         raise _too_large(limit)
     if not expand.eof:
-        raise InvalidInput(f"the body ends in the middle of {named}")
+        raise InvalidInput(f"the body ends in the middle of {coding}")
     if expand.unused_data:
-        raise InvalidInput(f"{len(expand.unused_data)} bytes follow the end of {named}: send it in one piece")
+        raise InvalidInput(
+            f"{len(expand.unused_data)} bytes follow the end of {coding}: send it in one piece"
+        )
     return expanded
 
 

@@ -105,7 +105,7 @@ class Outputs(ABC):
 
     @abstractmethod
     def summary(self, quote: Callable[[str], str]) -> str:
-        """What the model predicts, in a few words, every name quoted."""
+        """The kind of answer in a few words, every name quoted."""
 
     @abstractmethod
     def check_graph(self, types: Mapping[str, str]) -> None:
@@ -129,7 +129,7 @@ class Outputs(ABC):
 
     @abstractmethod
     def record_text(self, scores: Sequence[float]) -> bytes:
-        """The same as ``text``, by the entries' names."""
+        """Like ``text``, by the entries' names."""
 
     @abstractmethod
     def arrays(self, labels: Labels, scores: Scores) -> dict[str, Any]:

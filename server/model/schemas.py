@@ -71,14 +71,14 @@ def members(properties: Mapping[str, Schema], required: Sequence[str] | None = N
 
 
 def only(properties: Mapping[str, Schema], required: Sequence[str] | None = None) -> Schema:
-    """The same, and no other member."""
+    """An object with these members and no others."""
     return {**members(properties, required), "additionalProperties": False}
 
 
 def either(*schemas: Schema) -> Schema:
     """Any of these, each once."""
-    found = [schema for index, schema in enumerate(schemas) if schema not in schemas[:index]]
-    return found[0] if len(found) == 1 else {"anyOf": found}
+    distinct = [schema for index, schema in enumerate(schemas) if schema not in schemas[:index]]
+    return distinct[0] if len(distinct) == 1 else {"anyOf": distinct}
 
 
 class Schemas:
@@ -151,24 +151,24 @@ def shared(manifests: Sequence[Manifest]) -> Manifest:
     features = tuple(map(_narrowed, zip(*(manifest.features for manifest in manifests), strict=True)))
     if not all(map(_possible, features)):
         return first
-    found = replace(first, features=features, inputs=_common(manifests))
-    signature = Signature(found)
+    narrowed = replace(first, features=features, inputs=_common(manifests))
+    signature = Signature(narrowed)
     rows = tuple(row for row in first.golden.rows if _takes(signature, row))
-    return replace(found, golden=replace(first.golden, rows=rows))
+    return replace(narrowed, golden=replace(first.golden, rows=rows))
 
 
 def _narrowed(same: Sequence[Feature]) -> Feature:
-    lowest = max((one.lowest for one in same if one.lowest is not None), default=None)
-    highest = min((one.highest for one in same if one.highest is not None), default=None)
-    closed = [one.categories for one in same if one.closed]
-    known = (closed or [same[0].categories])[0]
+    lowest = max((feature.lowest for feature in same if feature.lowest is not None), default=None)
+    highest = min((feature.highest for feature in same if feature.highest is not None), default=None)
+    closed = [feature.categories for feature in same if feature.closed]
+    categories = (closed or [same[0].categories])[0]
     return replace(
         same[0],
-        missing=all(one.missing for one in same),
+        missing=all(feature.missing for feature in same),
         lowest=lowest,
         highest=highest,
         closed=bool(closed),
-        categories=tuple(category for category in known if all(category in other for other in closed)),
+        categories=tuple(category for category in categories if all(category in other for other in closed)),
     )
 
 
@@ -218,13 +218,13 @@ def _feature(feature: Feature, schema: Schema, whole: bool) -> Schema:
         return schema
     if whole:
         schema = {**schema, "type": "integer"}
-    # What is as large as doubles get is a limit of theirs: numbers a little beyond are rounded to it.
+    # The largest double is no limit of the model: numbers a little beyond it are rounded to it.
     schema = {key: limit for key, limit in schema.items() if limit not in (_LARGEST, -_LARGEST)}
     return {**schema, "description": _told(feature)}
 
 
 def _told(feature: Feature) -> str:
-    """What the training rows had."""
+    """The values of the training rows."""
     if feature.kind == "category":
         listed = ", ".join(f"'{plain(category)}'" for category in feature.categories[:_LISTED])
         return f"category; in training: {listed}"

@@ -48,7 +48,7 @@ class Model:
         self.outputs = outputs_of(manifest)
         self.outputs.check_graph(_dtypes(session.get_outputs()))
         self.placement = placement
-        # The wrapper has another provider take over where one fails in the middle.
+        # The Python wrapper lets another provider take over when one fails during a run.
         self._run = (_bare(session) if placement.obtained == (CPU,) else session).run
         self._tensors = [tensor.name for tensor in self.outputs.tensors]
         self.run_row = self._row_runner(session)
@@ -101,10 +101,10 @@ def load(data: bytes, config: Config | None = None) -> Model:
 def _session(data: bytes, config: Config) -> tuple[onnxruntime.InferenceSession, list[str]]:
     available = onnxruntime.get_available_providers()
     notes = [_missing_note(provider.name) for provider in config.provider if provider.name not in available]
-    wanted = [provider for provider in config.provider if provider.name in available]
-    if all(provider.name != CPU for provider in wanted):
-        wanted.append(Provider(name=CPU))
-    providers = [(provider.name, dict(provider.options)) for provider in wanted]
+    chosen = [provider for provider in config.provider if provider.name in available]
+    if all(provider.name != CPU for provider in chosen):
+        chosen.append(Provider(name=CPU))
+    providers = [(provider.name, dict(provider.options)) for provider in chosen]
     try:
         return onnxruntime.InferenceSession(data, _session_options(config), providers=providers), notes
     except Exception as error:  # as above
@@ -116,11 +116,11 @@ def _session_options(config: Config) -> onnxruntime.SessionOptions:
     options.intra_op_num_threads = config.intra_op_threads
     options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = config.arena
-    # What ONNX Runtime would warn of here (providers not obtained) is in the placement.
+    # The placement lists the providers that were not obtained; ONNX Runtime would warn of the same.
     options.log_severity_level = 3
     if config.intra_op_threads != 1:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Else what looks like ORT's own format is read as that, unseen by onnxfile.
+    # Otherwise a file in ONNX Runtime's own format would be loaded without the checks of onnxfile.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     return options
@@ -128,8 +128,8 @@ def _session_options(config: Config) -> onnxruntime.SessionOptions:
 
 def _missing_note(name: str) -> str:
     if name not in onnxruntime.get_all_providers():
-        known = ", ".join(onnxruntime.get_available_providers())
-        raise ProviderError(f"{name} is no execution provider; this onnxruntime has {known}.")
+        available = ", ".join(onnxruntime.get_available_providers())
+        raise ProviderError(f"{name} is no execution provider; this onnxruntime has {available}.")
     remedy = {
         "CUDAExecutionProvider": "pip uninstall onnxruntime, then pip install onnxruntime-gpu",
         "TensorrtExecutionProvider": "pip uninstall onnxruntime, pip install onnxruntime-gpu and TensorRT",

@@ -24,12 +24,12 @@ _LARGEST = {
 
 
 class Signature:
-    """What one model takes.
+    """The rules for the rows of one model.
 
     ``row`` and ``record`` are msgspec types of one row, as an array and as an object; they hold
     every rule below and are checked while the JSON is parsed. ``record`` is None where a feature's
-    name cannot be a msgspec field. ``check_row`` and ``check_record`` are the same rules in Python,
-    for the sentence that is owed when those types refuse.
+    name cannot be a msgspec field. ``check_row`` and ``check_record`` are the same rules in Python: they
+    find the sentence where those types refuse.
     """
 
     def __init__(self, manifest: Manifest) -> None:
@@ -161,8 +161,8 @@ class Signature:
 
     def _check_block(self, tensor: Input, values: npt.NDArray[Any]) -> None:
         lowest, highest, lows, highs, missing = self._limits[tensor.name]
-        # By far the most pass this, at a tenth of what a look at each column costs. NaN never does.
-        # The ufuncs themselves: the methods min and max are Python around them.
+        # Fast path: compare the block's minimum and maximum with the tightest limits, 10 times cheaper than
+        # per column. NaN always falls through. The ufuncs themselves: min() and max() are Python around them.
         if not values.size or (
             lowest <= np.minimum.reduce(values, axis=None).item()
             and np.maximum.reduce(values, axis=None).item() <= highest
@@ -193,7 +193,7 @@ class Signature:
         return [self._check(feature, value, row) for row, value in enumerate(values)]
 
     def _number_column(self, feature: Feature, column: Column) -> npt.NDArray[np.float64]:
-        """Those of numeric arrays are checked later, a tensor at a time."""
+        """A numeric array is checked later, a tensor at a time."""
         if not isinstance(column, np.ndarray) or column.dtype == np.object_:
             column = self._check_column(feature, column)
         return np.array(column, dtype=np.float64)
@@ -217,13 +217,13 @@ class Signature:
 
     def _integers(self, tensor: Input, values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
         for row, column in np.argwhere(values != np.floor(values)):
-            found = f"is {values[row, column]:g}, but a whole number belongs there"
-            raise _fault(tensor.features[column], int(row), found)
+            fault = f"is {values[row, column]:g}, but a whole number belongs there"
+            raise _fault(tensor.features[column], int(row), fault)
         return values.astype(np.int64)
 
 
 class _Limits(NamedTuple):
-    """Of the columns of one tensor: what all of them take, then what each does."""
+    """The limits of one tensor: those that fit all of its columns, then those of each column."""
 
     lowest: float
     highest: float
@@ -245,9 +245,11 @@ def _check_category(feature: Feature, value: object, row: int) -> str:
     if not isinstance(value, str):
         raise _fault(feature.name, row, f"is {_kind(value)}, but a category (text) belongs there")
     if feature.closed and value not in feature.categories:
-        known = listed(feature.categories)
+        categories = listed(feature.categories)
         raise _fault(
-            feature.name, row, f"is {quoted(value)}, which the model was not fitted with: it knows {known}"
+            feature.name,
+            row,
+            f"is {quoted(value)}, which the model was not fitted with: it knows {categories}",
         )
     return value
 

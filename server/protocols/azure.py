@@ -1,4 +1,4 @@
-"""What the scoring scripts of Azure Machine Learning take at /score, and what they answer.
+"""The requests and answers of Azure Machine Learning's scoring scripts, at /score.
 
     {"data": rows}                                  the tutorials' script             [0, 1]
     {"input_data": {"columns", "index", "data"}}    an MLflow model without a script  [0, 1]
@@ -117,7 +117,7 @@ def _describe(schemas: Schemas) -> Bodies:
 
 
 def _azure_forms(schemas: Schemas) -> list[Schema]:
-    """Those of scoring scripts, MLflow models and automated machine learning, and of the designer."""
+    """The forms of scoring scripts, MLflow models, automated machine learning and the designer."""
     method: Schema = {"enum": list(schemas.methods)}
     rows = schemas.rows(schemas.row, schemas.record)
     table = schemas.name("AzureTable", either(rows, bodies.split(schemas), bodies.columns(schemas)))

@@ -17,7 +17,7 @@ Content = dict[str, dict[str, Any]]
 
 
 class Bodies(NamedTuple):
-    """Those of a request and of its answer; ``description`` says what a schema cannot say."""
+    """The bodies of a request and of its answer; ``description`` says what a schema cannot say."""
 
     description: str
     request: Content
@@ -57,6 +57,6 @@ def columns(schemas: Schemas) -> Schema:
 def split(schemas: Schemas) -> Schema:
     """A pandas table in its "split" form, the columns in the features' order."""
     names: Schema = {"const": list(schemas.signature.names)}
-    named = only({"columns": names, "index": {}, "data": schemas.rows(schemas.row)}, ["columns", "data"])
-    bare = only({"index": {}, "data": schemas.rows(schemas.row, schemas.record)}, ["data"])
-    return either(named, bare)
+    with_names = only({"columns": names, "index": {}, "data": schemas.rows(schemas.row)}, ["columns", "data"])
+    without_names = only({"index": {}, "data": schemas.rows(schemas.row, schemas.record)}, ["data"])
+    return either(with_names, without_names)

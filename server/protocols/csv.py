@@ -74,14 +74,14 @@ class Csv:
         lines = [self._starts[label] + row for label, row in zip(labels, numbers, strict=True)]
         return (self._head if header else b"") + b"\r\n".join(lines) + b"\r\n"
 
-    def _header(self, table: "_Table", told: str) -> list[str] | None:
+    def _header(self, table: "_Table", setting: str) -> list[str] | None:
         """The features' names as the first line orders them, None where it is not a header."""
-        if told == "absent":
+        if setting == "absent":
             return None
         # One name too many is a fault whatever it is; a line may have millions.
         cells = table.first()[: len(self._names) + 1]
         names = [cell if cell in self._features else cell.strip() for cell in cells]
-        if self._detect and told != "present" and not set(names) & self._features.keys():
+        if self._detect and setting != "present" and not set(names) & self._features.keys():
             return None
         table.skip()
         self._check_header(names, table)
@@ -90,15 +90,15 @@ class Csv:
     def _check_header(self, names: Sequence[str], table: "_Table") -> None:
         if len(names) == len(self._names) and set(names) == self._features.keys():
             return
-        seen: set[str] = set()
+        earlier: set[str] = set()
         for number, name in enumerate(names, start=1):
             if not name:
                 remedy = "leave it out (pandas: to_csv(index=False))"
                 raise InvalidInput(f"column {number} of the header has no name: {remedy}", line=1)
-            if name in seen:
+            if name in earlier:
                 sentence = f"feature {quoted(name)} stands twice in the header"
                 raise InvalidInput(sentence, line=1, feature=name[:200])
-            seen.add(name)
+            earlier.add(name)
         try:
             self._signature.table({name: [] for name in names})
         except InvalidInput as error:
@@ -147,7 +147,7 @@ class _Table:
         return rows
 
     def located(self, error: InvalidInput) -> InvalidInput:
-        """The same error with the line of its row, where it is of one."""
+        """The same error with the line of the row that it is about, if it is about one."""
         row = error.details.get("row")
         if not isinstance(row, int):
             return self._of_header(error)
@@ -176,7 +176,7 @@ class _Table:
 
 
 def headers(header: bool) -> tuple[tuple[str, str], ...]:
-    """Those of a CSV answer, with a header row or without."""
+    """The HTTP headers of a CSV answer, which has a header row or none."""
     return (("Content-Type", f"text/csv; charset=utf-8; header={'present' if header else 'absent'}"),)
 
 

@@ -1,4 +1,4 @@
-"""Documents of other servers: which of a protocol's forms one is of, and tables as pandas writes them."""
+"""Documents of other servers: which of a protocol's forms they have, and tables as pandas writes them."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -13,24 +13,24 @@ _SPLIT = frozenset({"columns", "index", "data"})
 
 
 def chosen(members: Members, forms: Mapping[str, Collection[str]], example: str) -> str:
-    """The one of ``forms`` that a document is of; what is given for it may stand beside. InvalidInput."""
+    """The one of ``forms`` that a document has, beside the members listed for it only. InvalidInput."""
     refuse_repeated(members, "the body")
-    found = [name for name in members if name in forms]
-    if len(found) != 1:
+    present = [name for name in members if name in forms]
+    if len(present) != 1:
         raise InvalidInput(
-            f"{', '.join(map(repr, found)) or 'nothing that is known'} stands in the body: send {example}"
+            f"{', '.join(map(repr, present)) or 'nothing that is known'} stands in the body: send {example}"
         )
     for name in members:
-        if name != found[0] and name not in forms[found[0]]:
-            raise InvalidInput(f"{quoted(name)} stands beside {found[0]!r}: send {example}")
-    return found[0]
+        if name != present[0] and name not in forms[present[0]]:
+            raise InvalidInput(f"{quoted(name)} stands beside {present[0]!r}: send {example}")
+    return present[0]
 
 
 def is_form(members: Members, forms: Collection[str], predictor: Predictor) -> bool:
-    """Whether a document has a member named as one of ``forms`` that is no feature's value."""
-    named = [name for name in forms if name in members]
+    """Whether a document has a member with the name of one of ``forms`` that is not a feature's value."""
+    present = [name for name in forms if name in members]
     features = predictor.signature.names
-    return any(name not in features or isinstance(members[name], list | Members) for name in named)
+    return any(name not in features or isinstance(members[name], list | Members) for name in present)
 
 
 def split(reader: Reader, frame: object, what: str) -> Sequence[Row]:

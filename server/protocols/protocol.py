@@ -1,4 +1,4 @@
-"""What a protocol is: one PROTOCOL record at the end of its module, and an entry in registry.py."""
+"""A protocol is one module that ends in a PROTOCOL record, and an entry in registry.py."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple

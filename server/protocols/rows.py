@@ -1,4 +1,4 @@
-"""Rows out of JSON: by compiled decoders where a body is sound, else by rules in Python, for the sentence."""
+"""Rows out of JSON: compiled decoders read sound bodies; rules in Python find the sentence for the others."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from unpickled.server.message.strict import Members
 from unpickled.server.model.feeds import Row
 from unpickled.server.quote import quoted
 
-# What msgspec raises on a body that it does not take; strict.parse then finds the sentence.
+# Exceptions of msgspec for a body that it refuses; strict.parse then finds the sentence.
 REFUSALS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class Reader:
     """Reads rows for one model; raises RequestError.
 
-    msgspec lets the last of two equal names win, but every name costs a colon: where a body has no
-    more colons than names, none was given twice.
+    msgspec keeps the last of duplicate names silently. Every name needs a colon, so a body with as many
+    colons as names has no duplicate.
     """
 
     def __init__(self, predictor: Predictor) -> None:
@@ -61,10 +61,10 @@ class Reader:
 
     def document(self, request: bytes, example: str) -> Members:
         """The JSON object that a body is; ``example`` is what is to be sent in place of anything else."""
-        found = strict.parse(request)
-        if not isinstance(found, Members):
+        members = strict.parse(request)
+        if not isinstance(members, Members):
             raise InvalidInput(f"the body is not an object: send {example}")
-        return found
+        return members
 
     def listed(self, values: object, what: str) -> Sequence[Row]:
         """Parsed rows and records; ``what`` they are called."""
@@ -130,7 +130,7 @@ class Reader:
 
 
 class _Nothing(msgspec.Struct, forbid_unknown_fields=True):
-    """Takes no record: the strict way has to."""
+    """Refuses every record, so that they are read strictly."""
 
 
 def _decoder(name: str, kind: Any) -> Any:

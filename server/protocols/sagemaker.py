@@ -37,7 +37,7 @@ from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 from unpickled.server.protocols.rows import Reader
 from unpickled.server.quote import quoted
 
-# What clients that do not speak of JSON call it.
+# Content types of clients that send JSON without saying so.
 _SAME = frozenset({"", media.JSON, "application/x-www-form-urlencoded", media.BINARY, "text/plain"})
 # First and last byte of a row and of a record.
 _ENDS = {b"[]", b"{}"}
@@ -65,8 +65,8 @@ class SageMaker:
         elif kind in media.JSON_LINES:
             prediction = self._written(self._lines(request), kind)
         else:
-            known = ", ".join((media.JSON, media.CSV, media.JSON_LINES[0]))
-            raise UnsupportedMedia(f"Content-Type {quoted(kind)} is not read here: send {known}")
+            kinds = ", ".join((media.JSON, media.CSV, media.JSON_LINES[0]))
+            raise UnsupportedMedia(f"Content-Type {quoted(kind)} is not read here: send {kinds}")
         preferred = accept.preferred(environ, (kind, media.JSON, media.CSV, *media.JSON_LINES))
         return prediction if preferred == kind else self._written(prediction, preferred)
 
@@ -121,7 +121,7 @@ class SageMaker:
             raise error.on_line(numbers[row]) if isinstance(row, int) else error from None
 
     def _written(self, prediction: Prediction, kind: str) -> Prediction:
-        """The same prediction as ``kind``; CSV has no header, as Amazon's algorithms answer."""
+        """The prediction rewritten as ``kind``; CSV has no header, as Amazon's algorithms answer."""
         labels = list(prediction.labels)
         scores = np.asarray(prediction.scores, dtype=np.float64)
         if kind == media.CSV:

@@ -1,4 +1,4 @@
-"""What Vertex AI asks of a container's predict route.
+"""The predict route that Vertex AI expects of a container.
 
     {"instances": [row or record, ...], "parameters": {...}}        {"predictions": [record, ...]}
 

@@ -1,4 +1,4 @@
-"""Exact path -> what answers a POST to it, rebuilt in one step whenever what is served changes."""
+"""Exact path -> the target of a POST to it, rebuilt in one step whenever the served versions change."""
 
 from collections.abc import Sequence
 
@@ -48,9 +48,11 @@ class Routes:
         self.rebuild()
 
     def rebuild(self) -> None:
-        """Follow what the repository serves now; requests under way keep what they began with."""
-        deployments = [found for found in self._repository.deployments.values() if found.versions]
-        served = [version for found in deployments for version in found.versions.values()]
+        """Follow the repository; requests under way end with the version they began with."""
+        deployments = [
+            deployment for deployment in self._repository.deployments.values() if deployment.versions
+        ]
+        served = [version for deployment in deployments for version in deployment.versions.values()]
         self._spoken = {id(version): self._protocols(version) for version in served}
         retired, self._shadows = self._shadows, self._shadows_of(deployments)
         targets: dict[str, Target] = {}
@@ -64,22 +66,22 @@ class Routes:
                 shadow.close()
 
     def _protocols(self, served: Served) -> tuple[Served, dict[Build, Predict]]:
-        known = self._spoken.get(id(served))
-        # The version is kept beside it, so that no other can have its id.
-        return known or (served, _spoken(served, self._config))
+        cached = self._spoken.get(id(served))
+        # The entry holds the version, so that no other object can have its id.
+        return cached or (served, _spoken(served, self._config))
 
     def _shadows_of(self, deployments: list[Deployment]) -> dict[str, tuple[Served, float, Shadow]]:
-        found = {}
+        shadows = {}
         for deployment in deployments:
             if deployment.shadow is not None:
                 number, share = deployment.shadow
-                found[deployment.name] = self._shadow(deployment.versions[number], share)
-        return found
+                shadows[deployment.name] = self._shadow(deployment.versions[number], share)
+        return shadows
 
     def _shadow(self, served: Served, share: float) -> tuple[Served, float, Shadow]:
-        known = self._shadows.get(served.name)
-        if known is not None and known[0] is served and known[1] == share:
-            return known
+        current = self._shadows.get(served.name)
+        if current is not None and current[0] is served and current[1] == share:
+            return current
         return served, share, Shadow(served, share, self._config.shadow_rows, self._block)
 
     def _targets(self, deployment: Deployment, protocol: Protocol, paths: Paths) -> dict[str, Target]:
@@ -127,7 +129,7 @@ class Routes:
 
 
 def _spoken(served: Served, config: Config) -> dict[Build, Predict]:
-    """What answers for one version in each protocol."""
+    """Every protocol's functions for one version."""
     predictor = Predictor(served.model, config.max_rows)
     subject = Subject(served.name, served.version, predictor, Reader(predictor))
     return {build: build(subject) for protocol in PROTOCOLS for build in protocol.builds}

@@ -1,4 +1,4 @@
-"""What this server answers, as an OpenAPI 3.1 document made of the models it serves now.
+"""The OpenAPI 3.1 document of this server, made of the models it serves now.
 
 https://spec.openapis.org/oas/v3.1.1.html
 """
@@ -110,13 +110,15 @@ class _Model:
         """The heading of its operations."""
         model = self._deployment.main.model
         count = len(model.manifest.features)
-        told = f"{count} feature{'s' if count > 1 else ''} to {model.outputs.summary(plain)}"
-        return {"name": self._deployment.name, "description": told}
+        description = f"{count} feature{'s' if count > 1 else ''} to {model.outputs.summary(plain)}"
+        return {"name": self._deployment.name, "description": description}
 
     def named(self) -> dict[str, Schema]:
         """The schemas of its versions."""
-        found = {name: one for schemas in self._schemas.values() for name, one in schemas.named.items()}
-        return found | ({} if self._shared is None else _needed(self._requests, self._shared.named))
+        components = {
+            name: schema for schemas in self._schemas.values() for name, schema in schemas.named.items()
+        }
+        return components | ({} if self._shared is None else _needed(self._requests, self._shared.named))
 
     def paths(self, pages: Sequence[Page]) -> Iterator[tuple[str, Operation]]:
         """Predictions of each protocol, and what can be read."""
@@ -131,15 +133,15 @@ class _Model:
         return sorted(traffic, key=traffic.__getitem__, reverse=True)
 
     def _of_all(self, max_rows: int) -> Schemas | None:
-        """What every version takes that shares traffic; None where it is what one of them takes."""
+        """Schemas of what all versions with traffic take; None where one version's own schemas say it."""
         models = [self._deployment.versions[number].model for number in self._likely()]
         outputs = [model.outputs for model in models]
-        found = shared([model.manifest for model in models])
-        selectable = [([tensor.name for tensor in one.tensors], list(one.methods)) for one in outputs]
-        same = all(one == selectable[0] for one in selectable)
-        if same and all(_rules(model.manifest) == _rules(found) for model in models):
+        common = shared([model.manifest for model in models])
+        selectable = [([tensor.name for tensor in kind.tensors], list(kind.methods)) for kind in outputs]
+        same = all(kind == selectable[0] for kind in selectable)
+        if same and all(_rules(model.manifest) == _rules(common) for model in models):
             return None
-        return Schemas(f"{self._deployment.name}.all", found, Signature(found), outputs, max_rows)
+        return Schemas(f"{self._deployment.name}.all", common, Signature(common), outputs, max_rows)
 
     def _targets(self, paths: Paths) -> Iterator[tuple[str, list[int]]]:
         """Each path of a protocol, and the versions that may answer it, the likeliest first."""
@@ -156,21 +158,23 @@ class _Model:
                 yield routes.path(paths.label, name=name, label=label), [number]
 
     def _prediction(self, protocol: Protocol, numbers: list[int]) -> Operation:
-        """Those who share traffic take the same features, but each its own values, and has its own classes.
+        """Versions that share traffic take the same features, each with its own limits and its own classes.
 
         The request is one that each of them answers.
         """
-        found = [self._bodies[protocol.name, number] for number in numbers]
-        first, name = found[0], self._deployment.name
-        request, told = first.request, first.description
+        bodies = [self._bodies[protocol.name, number] for number in numbers]
+        first, name = bodies[0], self._deployment.name
+        request, description = first.request, first.description
         if len(numbers) > 1 and self._shared is not None:
-            request, told = self._requests[protocol.name], f"{told} {_SPLIT}"
-        made = operations.operation(name, protocol.summary, _merged(found), *_FAILURES, told=told)
-        made["requestBody"] = {"required": True, "content": request}
-        made["responses"]["200"]["headers"] = _headers(name, numbers)
+            request, description = self._requests[protocol.name], f"{description} {_SPLIT}"
+        operation = operations.operation(
+            name, protocol.summary, _merged(bodies), *_FAILURES, told=description
+        )
+        operation["requestBody"] = {"required": True, "content": request}
+        operation["responses"]["200"]["headers"] = _headers(name, numbers)
         if len(numbers) > 1:
-            made["parameters"] = [_key(self._config.key_header)]
-        return made
+            operation["parameters"] = [_key(self._config.key_header)]
+        return operation
 
 
 def _schemas(prefix: str, model: Model, max_rows: int) -> Schemas:
@@ -178,7 +182,7 @@ def _schemas(prefix: str, model: Model, max_rows: int) -> Schemas:
 
 
 def _rules(manifest: Manifest) -> tuple[object, ...]:
-    """What decides whether a request is taken."""
+    """Everything that decides whether a request is taken."""
     return (
         manifest.inputs,
         [(one.missing, one.lowest, one.highest, one.closed and one.categories) for one in manifest.features],
@@ -186,20 +190,20 @@ def _rules(manifest: Manifest) -> tuple[object, ...]:
 
 
 def _needed(used: object, named: Mapping[str, Schema]) -> dict[str, Schema]:
-    """The schemas that are referred to from there, or from one of these."""
-    found: dict[str, Schema] = {}
-    left = [used]
-    while left:
-        one = left.pop()
-        if isinstance(one, dict):
-            left += one.values()
-            name = str(one.get("$ref")).rpartition("/")[2]
-            if name in named and name not in found:
-                found[name] = named[name]
-                left.append(named[name])
-        elif isinstance(one, list):
-            left += one
-    return found
+    """The schemas that ``used`` refers to, directly or through others."""
+    needed: dict[str, Schema] = {}
+    pending = [used]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, dict):
+            pending += part.values()
+            name = str(part.get("$ref")).rpartition("/")[2]
+            if name in named and name not in needed:
+                needed[name] = named[name]
+                pending.append(named[name])
+        elif isinstance(part, list):
+            pending += part
+    return needed
 
 
 def _merged(found: list[Bodies]) -> Content:
@@ -212,10 +216,10 @@ def _merged(found: list[Bodies]) -> Content:
 
 
 def _headers(name: str, numbers: list[int]) -> dict[str, Any]:
-    told = {"Model-Name": [name], "Model-Version": [str(number) for number in numbers]}
+    values = {"Model-Name": [name], "Model-Version": [str(number) for number in numbers]}
     return {
-        header: {"required": True, "schema": {"type": "string", "enum": known}}
-        for header, known in told.items()
+        header: {"required": True, "schema": {"type": "string", "enum": allowed}}
+        for header, allowed in values.items()
     }
 
 

@@ -13,7 +13,7 @@ from unpickled.server.model.schemas import COUNT, TEXT, Schema, Schemas, array, 
 from unpickled.server.protocols import bodies
 from unpickled.server.protocols.bodies import Bodies
 
-# What a request may leave open.
+# A parameter that may be left out or sent as null.
 _CHOICE: Schema = {"type": ["boolean", "null"]}
 _FLOATS = ["FP64", "FP32", "FP16"]
 
@@ -42,17 +42,17 @@ def describe(schemas: Schemas) -> Bodies:
 
 
 def _whole_tensors(schemas: Schemas) -> list[Schema]:
-    """Of all features, in one row or two."""
+    """A tensor of all features, with one row or two."""
     width, row = len(schemas.signature.names), schemas.row
-    one, two = either(row, exactly(row)), exactly(row, row)
+    one_row, two_rows = either(row, exactly(row)), exactly(row, row)
     return [
         exactly(_tensor(_names(schemas), {"const": [rows, width]}, _datatypes(schemas), data))
-        for rows, data in ((1, one), (2, two))
+        for rows, data in ((1, one_row), (2, two_rows))
     ]
 
 
 def _tensor_each(schemas: Schemas) -> list[Schema]:
-    """Of each feature, in one row; where there are very many, the words have to do."""
+    """A tensor of each feature, with one row; only words describe a model of very many features."""
     features = schemas.manifest.features
     if len(features) > 100:
         return []
@@ -73,10 +73,10 @@ def _tensor(names: list[str], shape: Schema, datatypes: list[str], data: Schema)
 
 
 def _names(schemas: Schemas) -> list[str]:
-    """Those that a tensor of all features may have."""
+    """The names that a tensor of all features may have."""
     inputs = schemas.manifest.inputs
-    known = [inputs[0].name] if len(inputs) == 1 else []
-    return list(dict.fromkeys((*known, "input-0", "input")))
+    names = [inputs[0].name] if len(inputs) == 1 else []
+    return list(dict.fromkeys((*names, "input-0", "input")))
 
 
 def _datatypes(schemas: Schemas) -> list[str]:
@@ -129,5 +129,5 @@ def _examples(schemas: Schemas) -> dict[str, Any]:
     first = schemas.examples(1)[0]
     name, datatype = _names(schemas)[0], _datatypes(schemas)[0]
     tensor = {"name": name, "shape": [1, len(first)], "datatype": datatype, "data": first}
-    named = {"inputs": [tensor], "id": "a name for it"}
-    return {"one row": {"inputs": [tensor]}, "with an id": named}
+    with_id = {"inputs": [tensor], "id": "a name for it"}
+    return {"one row": {"inputs": [tensor]}, "with an id": with_id}

@@ -32,7 +32,7 @@ from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 from unpickled.server.protocols.rows import REFUSALS
 from unpickled.server.quote import listed, quoted
 
-# What clients call a tensor of all features when nobody has told them its name.
+# Names that clients use for a tensor of all features when they have not read the metadata.
 _ANY_NAME = ("input-0", "input")
 # Accept-Encoding -> zlib's window bits.
 _CODINGS = {name: body.ENCODINGS[name] for name in ("gzip", "deflate")}
@@ -51,16 +51,16 @@ class Inference:
         self._heads = self._writer.heads
         self._inputs = manifest.inputs
         self._categories = {feature.name for feature in manifest.features if feature.kind == "category"}
-        named = {manifest.inputs[0].name} if len(manifest.inputs) == 1 else set()
+        tensor_names = {manifest.inputs[0].name} if len(manifest.inputs) == 1 else set()
         # The only feature of a model is a tensor of all, too, and may have more shapes.
-        self._whole = {*_ANY_NAME, *named} - ({*self._signature.names} if self._width == 1 else set())
+        self._whole = {*_ANY_NAME, *tensor_names} - ({*self._signature.names} if self._width == 1 else set())
         self._decode_row = _row_decoder(self._whole, self._width, self._signature.row)
 
     def predict(self, request: bytes, environ: Environ) -> Prediction:
         """The answer to one request, and what it was made of; raises RequestError."""
         coding = environ.get("HTTP_ACCEPT_ENCODING")
-        # HTTP libraries ask for several by themselves, and to compress an answer takes longer than a local
-        # network: only who names one and no other means it.
+        # HTTP libraries list several codings by themselves, and compressing an answer takes longer than a
+        # local network: compress only for a client that names exactly one.
         if coding is not None and coding.strip().lower() in _CODINGS:
             return _compressed(self._predict(request, environ), coding.strip().lower())
         return self._predict(request, environ)
@@ -72,11 +72,11 @@ class Inference:
             colons = request.count(b":")
             if (colons == 5 or colons == 6) and self._run_row is not None:
                 try:
-                    found = self._decode_row(request)
+                    decoded = self._decode_row(request)
                 except REFUSALS:
                     return self._infer(requests.read(request), request, len(request))
-                if colons == 5 + (found.id is not None):
-                    return self._answer_row(found.inputs[0].data, found.id)
+                if colons == 5 + (decoded.id is not None):
+                    return self._answer_row(decoded.inputs[0].data, decoded.id)
             return self._infer(requests.read(request), request, len(request))
         if length == 0:
             return self._infer(self._raw(request), request, 0)
@@ -93,28 +93,28 @@ class Inference:
         content = b"".join((self._heads[label], text, tail))
         return Prediction(content, decoded, ran, (values,), (label,), (scores,))
 
-    def _infer(self, asked: Request, request: bytes, start: int) -> Prediction:
-        selections = self._writer.select(asked)
-        feeds, rows = self._feeds(asked.inputs, request, start)
+    def _infer(self, inference: Request, request: bytes, start: int) -> Prediction:
+        selections = self._writer.select(inference)
+        feeds, rows = self._feeds(inference.inputs, request, start)
         run = self._predictor.run_feeds(feeds)
-        content, headers = self._writer.answer(selections, run.labels, run.scores, asked.id)
+        content, headers = self._writer.answer(selections, run.labels, run.scores, inference.id)
         return run.prediction(content, rows, headers)
 
-    def _feeds(self, given: Sequence[Tensor], request: bytes, start: int) -> tuple[Feeds, Sequence[Row]]:
-        """What the graph takes, and the same as rows. The tensors' bytes begin at ``start``."""
-        if not given:
+    def _feeds(self, inputs: Sequence[Tensor], request: bytes, start: int) -> tuple[Feeds, Sequence[Row]]:
+        """The graph's inputs, and the same values as rows. The tensors' bytes begin at ``start``."""
+        if not inputs:
             raise InvalidInput(f"'inputs' is empty: {self._remedy()}")
-        whole = len(given) == 1 and given[0].name in self._whole
-        columns = self._read(given, whole, request, start)
+        whole = len(inputs) == 1 and inputs[0].name in self._whole
+        columns = self._read(inputs, whole, request, start)
         if whole:
-            return self._of_matrix(columns[given[0].name])
+            return self._of_matrix(columns[inputs[0].name])
         feeds = self._signature.table(columns)
         return feeds, Rows([columns[name] for name in self._signature.names])
 
-    def _read(self, given: Sequence[Tensor], whole: bool, request: bytes, start: int) -> dict[str, Column]:
+    def _read(self, inputs: Sequence[Tensor], whole: bool, request: bytes, start: int) -> dict[str, Column]:
         """The values of each tensor: those of all features in its shape, those of one in a row."""
         columns: dict[str, Column] = {}
-        for tensor in given:
+        for tensor in inputs:
             if tensor.name in columns:
                 raise InvalidInput(f"tensor {quoted(tensor.name)} is given twice")
             self._check(tensor, whole)
@@ -142,15 +142,15 @@ class Inference:
         """Its name, shape and datatype, and how many rows it has."""
         shape, names = tensor.shape, self._signature.names
         if whole:
-            fits, what = len(shape) == 2 and shape[1] == self._width, f"[rows, {self._width}]"
+            fits, expected = len(shape) == 2 and shape[1] == self._width, f"[rows, {self._width}]"
         elif tensor.name in names:
-            fits, what = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1), "[rows] or [rows, 1]"
+            fits, expected = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1), "[rows] or [rows, 1]"
         elif tensor.name in self._whole:
             raise InvalidInput(f"tensor {quoted(tensor.name)} holds all features, and others stand beside it")
         else:
             raise InvalidInput(f"tensor {quoted(tensor.name)} is unknown to the model: {self._remedy()}")
         if not fits:
-            raise InvalidInput(f"tensor {quoted(tensor.name)} has shape {shape[:8]}: it is {what} here")
+            raise InvalidInput(f"tensor {quoted(tensor.name)} has shape {shape[:8]}: it is {expected} here")
         self._predictor.check_count(shape[0])
         text = bool(self._categories) if whole else tensor.name in self._categories
         if text and tensor.datatype != BYTES:
@@ -176,8 +176,8 @@ class Inference:
                 f"has {len(request)}"
             )
         shape = [len(request) // size, self._width]
-        found = Tensor(tensor.name, shape, datatype, None, {"binary_data_size": float(len(request))})
-        return Request(inputs=[found], parameters={"binary_data_output": True})
+        matrix = Tensor(tensor.name, shape, datatype, None, {"binary_data_size": float(len(request))})
+        return Request(inputs=[matrix], parameters={"binary_data_output": True})
 
 
 def _values(tensor: Tensor, request: bytes, start: int) -> tuple[Column, int]:
@@ -199,7 +199,7 @@ def _values(tensor: Tensor, request: bytes, start: int) -> tuple[Column, int]:
 
 
 def _row_decoder(names: Iterable[str], width: int, row: Any) -> Any:
-    """Of {"inputs": [one row of all features], "id": ...}, and of nothing else."""
+    """Decodes {"inputs": [one row of all features], "id": ...}, and nothing else."""
     fields = [
         ("name", Literal[*names]),
         ("shape", tuple[Literal[1], Literal[width]]),  # type: ignore[valid-type]

@@ -69,8 +69,8 @@ class Writer:
             else:
                 document["data"] = values
             documents.append(document)
-        named = {} if identity is None else {"id": identity}
-        content = dumps({**self._model, "outputs": documents, **named}, option=OPTIONS)
+        request_id = {} if identity is None else {"id": identity}
+        content = dumps({**self._model, "outputs": documents, **request_id}, option=OPTIONS)
         if not parts:
             return content, None
         length = ("Inference-Header-Content-Length", str(len(content)))

@@ -1,4 +1,4 @@
-"""What an inference request asks for: read by a compiled decoder, or in Python where a sentence is owed."""
+"""An inference request, read by a compiled decoder, or in Python where that refuses it."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -38,8 +38,8 @@ class Request(msgspec.Struct, forbid_unknown_fields=True, gc=False):
         count = 1 + (self.id is not None) + _names(self.parameters) + (self.outputs is not None)
         for tensor in self.inputs:
             count += 3 + (tensor.data is not None) + _names(tensor.parameters)
-        for wanted in self.outputs or ():
-            count += 1 + _names(wanted.parameters)
+        for output in self.outputs or ():
+            count += 1 + _names(output.parameters)
         return count
 
 
@@ -48,13 +48,13 @@ _decode = msgspec.json.Decoder(Request).decode
 
 def header_length(environ: Mapping[str, Any], limit: int) -> int | None:
     """Bytes of JSON before the tensors of a body of ``limit`` bytes; None where all of it is JSON."""
-    told = environ.get(_LENGTH)
-    if told is None:
+    value = environ.get(_LENGTH)
+    if value is None:
         return None
-    length = int(told) if told.isascii() and told.isdigit() and len(told) < 20 else -1
+    length = int(value) if value.isascii() and value.isdigit() and len(value) < 20 else -1
     if not 0 <= length <= limit:
         raise InvalidInput(
-            f"Inference-Header-Content-Length is {quoted(told)}: it is the number of bytes of JSON at the "
+            f"Inference-Header-Content-Length is {quoted(value)}: it is the number of bytes of JSON at the "
             f"start of the body, which has {limit}"
         )
     return length
@@ -63,26 +63,26 @@ def header_length(environ: Mapping[str, Any], limit: int) -> int | None:
 def read(content: bytes) -> Request:
     """A request out of its JSON; raises MalformedJSON and InvalidInput."""
     try:
-        found = _decode(content)
+        request = _decode(content)
     except REFUSALS:
         return strictly(content)
     # Where a name has come twice, or a text holds a colon.
-    if content.count(b":") != found.names or not _is_known(found):
+    if content.count(b":") != request.names or not _is_known(request):
         return strictly(content)
-    return found
+    return request
 
 
 def strictly(content: bytes) -> Request:
-    """The same in Python, which says what is wrong. Members that nobody knows are passed over."""
+    """Read it in Python, which says what is wrong; unknown members are passed over."""
     members = _object(strict.parse(content), "the body")
-    given = _list(members, "inputs", "the body")
-    asked = None if members.get("outputs") is None else _list(members, "outputs", "the body")
+    inputs = _list(members, "inputs", "the body")
+    outputs = None if members.get("outputs") is None else _list(members, "outputs", "the body")
     identity = members.get("id")
     if not (identity is None or isinstance(identity, str)):
         raise InvalidInput("'id' is not text: send it in quotes")
     return Request(
-        inputs=[_tensor(value, f"input {index}") for index, value in enumerate(given)],
-        outputs=asked and [_wanted(value, f"output {index}") for index, value in enumerate(asked)],
+        inputs=[_tensor(value, f"input {index}") for index, value in enumerate(inputs)],
+        outputs=outputs and [_wanted(value, f"output {index}") for index, value in enumerate(outputs)],
         id=identity,
         parameters=_parameters(members, "the body"),
     )
@@ -100,8 +100,8 @@ def _tensor(value: object, what: str) -> Tensor:
     members = _object(value, what)
     datatype = _text(members, "datatype", what)
     if datatype not in DTYPES and datatype != BYTES:
-        known = ", ".join((*DTYPES, BYTES))
-        raise InvalidInput(f"the datatype of {what} is {quoted(datatype)}: it can be {known}")
+        datatypes = ", ".join((*DTYPES, BYTES))
+        raise InvalidInput(f"the datatype of {what} is {quoted(datatype)}: it can be {datatypes}")
     shape = _list(members, "shape", what)
     if not all(
         isinstance(length, float) and length.is_integer() and 0 <= length < LONGEST for length in shape

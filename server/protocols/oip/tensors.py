@@ -64,11 +64,11 @@ def refuse_shared_memory(name: str, parameters: Mapping[str, Any]) -> None:
 
 def from_bytes(tensor: Tensor, request: bytes, start: int, size: int) -> Column:
     """The values of a tensor whose ``size`` bytes begin at ``start``, in its shape; text as a flat list."""
-    left = len(request) - start
-    if size > left:
+    remaining = len(request) - start
+    if size > remaining:
         raise InvalidInput(
-            f"tensor {quoted(tensor.name)} has binary_data_size {size}, but {left} bytes are left for it: "
-            "they follow the JSON, whose length is the header Inference-Header-Content-Length"
+            f"tensor {quoted(tensor.name)} has binary_data_size {size}, but {remaining} bytes are left for "
+            "it: they follow the JSON, whose length is the header Inference-Header-Content-Length"
         )
     count = _count(tensor)
     if tensor.datatype == BYTES:
@@ -154,7 +154,7 @@ def _check_whole(tensor: Tensor, numbers: npt.NDArray[np.float64]) -> None:
 def _texts(tensor: Tensor, content: memoryview, count: int) -> list[str]:
     try:
         # One too many is enough to know.
-        found = [str(text, "utf-8") for text in islice(_parts(content), min(count, len(content)) + 1)]
+        texts = [str(text, "utf-8") for text in islice(_parts(content), min(count, len(content)) + 1)]
     except UnicodeDecodeError as error:
         raise InvalidInput(f"a text of tensor {quoted(tensor.name)} is not UTF-8 ({error.reason})") from None
     except struct.error:
@@ -162,12 +162,12 @@ def _texts(tensor: Tensor, content: memoryview, count: int) -> list[str]:
             f"tensor {quoted(tensor.name)} ends in the middle of a text: each is 4 bytes of length, lowest "
             "first, and so many bytes of UTF-8"
         ) from None
-    if len(found) != count:
-        number = len(found) if len(found) < count else f"over {count}"
+    if len(texts) != count:
+        number = len(texts) if len(texts) < count else f"over {count}"
         raise InvalidInput(
             f"tensor {quoted(tensor.name)} has {number} texts, but its shape {tensor.shape} makes {count}"
         )
-    return found
+    return texts
 
 
 def _parts(content: memoryview) -> Iterable[memoryview]:
