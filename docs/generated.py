@@ -6,18 +6,19 @@ metric or field of the manifest is on its page with the next build.
 """
 
 import re
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, get_args, get_type_hints
 
 import click
 import msgspec
 
+from unpickled import Config, create_app
 from unpickled.__main__ import unpickled
 from unpickled.export import convert
 from unpickled.export.recipes import classifiers, ensembles, transformers
 from unpickled.server import config
 from unpickled.server.artifact import manifest
-from unpickled.server.config import Config
 from unpickled.server.errors import RequestError, UnpickledError
 from unpickled.server.observe import exposition
 from unpickled.server.observe.counters import Memory
@@ -64,6 +65,15 @@ def _helps(command: click.Command, name: str, parent: click.Context | None) -> I
             child = command.get_command(context, word)
             assert child is not None
             yield from _helps(child, word, context)
+
+
+def routes() -> str:
+    """Every route that ``GET /`` lists, in its words."""
+    with tempfile.TemporaryDirectory() as folder:
+        # It follows no folder, and so starts no thread that would miss this one.
+        client = create_app(Config(models=folder, reload_seconds=0)).test_client()
+        summaries = client.get("/").get_json()["routes"]
+    return table(("route", "answer"), ((f"`{route}`", text) for route, text in summaries.items()))
 
 
 def answers() -> str:
@@ -167,5 +177,5 @@ def _type(kind: Any) -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     part.__name__: part
-    for part in (settings, commands, answers, exceptions, recipes, refusals, metrics, fields)
+    for part in (settings, commands, routes, answers, exceptions, recipes, refusals, metrics, fields)
 }

@@ -16,14 +16,15 @@ import click
 import joblib
 import pandas as pd
 
-from unpickled import console
 from unpickled.export.data import files
 from unpickled.export.data.files import Dataset
-from unpickled.export.publish import Export, export_pipeline, place
+from unpickled.export.errors import ExportError
+from unpickled.export.publish import Export, export_pipeline
+from unpickled.export.store import model_folder
 from unpickled.export.train import CLASSIFIERS, SCALERS, titles
 from unpickled.export.train import train as fit
+from unpickled.server import console
 from unpickled.server.artifact.manifest import Training
-from unpickled.server.errors import ExportError
 
 DANGER = "Loading a joblib file runs the code in it: convert only files whose origin you trust."
 
@@ -155,7 +156,7 @@ def train(
     if data is not None:
         files.check_file(data)
     name = output["name"] or (_name(data) if data else str(dataset))
-    place(output["models"], name)
+    model_folder(output["models"], name)
     table = files.read(data, str(target)) if data else files.bundled(str(dataset))
     table = replace(table, class_names=titles(table.class_names, output["class_names"]))
     _progress(f"training {classifier}")
@@ -209,7 +210,7 @@ def _misuse(dataset: str | None, data: Path | None, target: str | None) -> str |
 def convert(fitted: Path, sample: Path, target: str | None, **output: Unpack[_Output]) -> None:
     """Export a pipeline saved with joblib."""
     name = output["name"] or _name(fitted)
-    place(output["models"], name)
+    model_folder(output["models"], name)
     table = files.load(sample)
     labels = files.labels(table, target) if target else None
     print(f"warning: {DANGER}", file=sys.stderr, flush=True)

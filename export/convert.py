@@ -1,12 +1,10 @@
 """A fitted pipeline becomes one ONNX graph.
 
-The pipeline is walked step by step. Estimators with a recipe (transformers.py, classifiers.py,
-ensembles.py) are written in their own arithmetic; a few that have none, and are known to come out
-right, go through skl2onnx, alone and in float64; the rest is refused. This is the only file that
-knows skl2onnx. What comes out is a claim: parity.py checks it.
+The pipeline is walked step by step. Estimators with a recipe (``recipes/``) are written in their own
+arithmetic; a few without one, which skl2onnx is known to convert correctly, go through it alone and in
+float64 (``recipes/foreign.py``); all others are refused. The graph is a claim that ``gate/`` checks.
 """
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,21 +15,26 @@ import numpy as np
 import onnx
 from sklearn.base import is_classifier
 from sklearn.compose import ColumnTransformer
-from sklearn.decomposition import PCA, IncrementalPCA, TruncatedSVD
-from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.exceptions import NotFittedError
-from sklearn.frozen import FrozenEstimator
-from sklearn.naive_bayes import BernoulliNB, ComplementNB, MultinomialNB
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, QuantileTransformer
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 from sklearn.utils.validation import check_is_fitted
 
-from unpickled.export.data.table import Rows, Table
-from unpickled.export.graph import ML, OPSETS, Answer, Column, Columns, Dtype, Graph, NoRecipe, Tensor
-from unpickled.export.recipes import classifiers, ensembles, transformers
+from unpickled.export import inside
+from unpickled.export.data.layout import Layout, Rows
+from unpickled.export.errors import ConversionError, NoGraph, NoRecipe, reason
+from unpickled.export.graph import (
+    ClassifierOutput,
+    Column,
+    Columns,
+    Dtype,
+    Graph,
+    OptionalColumns,
+    Tensor,
+    present,
+)
+from unpickled.export.recipes import classifiers, ensembles, foreign, forests, neighbors, svm, transformers
 from unpickled.server.artifact.manifest import Feature, Input, Outputs
-from unpickled.server.errors import ConversionError, reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Conversion:
     inputs: tuple[Input, ...]
     outputs: Outputs
     classes: tuple[int | str, ...]
-    table: Table
+    layout: Layout
     foreign: tuple[str, ...] = ()
 
 
@@ -60,38 +63,42 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
     """
     _check_classifier(pipeline)
     classes = _classes(pipeline)
-    table = Table.of(pipeline, X, feature_names)
-    writer = _Writer(table.narrow)
-    inputs, columns = _declare(writer.graph, table)
+    layout = Layout.of(pipeline, X, feature_names)
+    writer = _Writer(layout.narrow)
+    inputs, columns = _declare(writer.graph, layout)
     answer = writer.classify(pipeline, columns)
     kind: Literal["probabilities", "scores"] = "scores" if answer.probabilities is None else "probabilities"
     scores = answer.probabilities or answer.decision
     if scores is None:
-        raise ConversionError(f"{_called(pipeline)} gives neither probabilities nor scores")
+        raise ConversionError(
+            f"{_called(pipeline)} gives neither probabilities nor scores: use a classifier with one of them."
+        )
     label = _label(writer.graph, answer, classes)
     model = writer.graph.model(label, (scores, answer.dtype, len(classes)), kind)
     return Conversion(
         model=model,
-        features=table.features(table.frame(X)),
+        features=layout.features(layout.frame(X)),
         inputs=inputs,
         outputs=Outputs(label="label", scores=kind, kind=kind),
         classes=classes,
-        table=table,
+        layout=layout,
         foreign=tuple(writer.foreign),
     )
 
 
 def _check_classifier(pipeline: Any) -> None:
     if isinstance(pipeline, type) or not hasattr(pipeline, "get_params"):
-        raise ConversionError(f"{pipeline!r} is not a scikit-learn classifier or pipeline")
+        raise ConversionError(
+            f"The pipeline is not a scikit-learn classifier, but {pipeline!r:.80}: give a fitted one."
+        )
     if not is_classifier(pipeline):
         raise ConversionError(
-            f"{_called(pipeline)} is not a classifier: only pipelines that end in one can be exported"
+            f"{_called(pipeline)} is not a classifier: only pipelines that end in one can be exported."
         )
     try:
         check_is_fitted(pipeline)
     except NotFittedError:
-        raise ConversionError(f"{_called(pipeline)} is not fitted; call fit(X, y) first") from None
+        raise ConversionError(f"{_called(pipeline)} is not fitted: call fit(X, y) first.") from None
 
 
 def _classes(pipeline: Any) -> tuple[int | str, ...]:
@@ -99,17 +106,17 @@ def _classes(pipeline: Any) -> tuple[int | str, ...]:
     classes = getattr(pipeline, "classes_", None)
     if isinstance(classes, list) or classes is None:
         raise ConversionError(
-            f"{_called(pipeline)} predicts several outputs at once; export one classifier for each"
+            f"{_called(pipeline)} predicts several outputs at once: export one classifier for each."
         )
     if len(classes) < 2:
-        raise ConversionError(f"{_called(pipeline)} was trained on a single class; give it two or more")
+        raise ConversionError(f"{_called(pipeline)} was trained on a single class: give it two or more.")
     labels = [label.item() if isinstance(label, np.generic) else label for label in classes]
     if all(isinstance(label, str) for label in labels):
         return tuple(labels)
     if all(isinstance(label, (bool, int, float)) and label == int(label) for label in labels):
         return tuple(int(label) for label in labels)
     raise ConversionError(
-        f"the labels {labels[:3]} are neither text nor whole numbers; train on one of these"
+        f"The labels {labels[:3]} are neither text nor whole numbers: train on one of these."
     )
 
 
@@ -117,31 +124,34 @@ def _called(step: Any) -> str:
     return type(step).__name__
 
 
-def _declare(graph: Graph, table: Table) -> tuple[tuple[Input, ...], tuple[Column | None, ...]]:
+def _declare(graph: Graph, layout: Layout) -> tuple[tuple[Input, ...], OptionalColumns]:
     """One tensor for all numbers and one for all categories; None for columns nobody looks at."""
-    columns: list[Column | None] = [None] * table.width
+    columns: list[Column | None] = [None] * layout.width
     inputs = []
-    dtypes: dict[str, Dtype] = {"number": table.dtype, "category": "string"}
+    dtypes: dict[str, Dtype] = {"number": layout.dtype, "category": "string"}
     for kind, name in (("number", "numbers"), ("category", "categories")):
-        chosen = [i for i, own in enumerate(table.kinds) if own == kind]
+        chosen = [i for i, own in enumerate(layout.kinds) if own == kind]
         if not chosen:
             continue
         tensor = graph.input(name, dtypes[kind], len(chosen))
-        inputs.append(Input(name=name, dtype=tensor.dtype, features=tuple(table.names[i] for i in chosen)))
+        inputs.append(Input(name=name, dtype=tensor.dtype, features=tuple(layout.names[i] for i in chosen)))
         for column, i in zip(tensor.columns(), chosen, strict=True):
-            columns[table.positions[i]] = column
+            columns[layout.positions[i]] = column
     return tuple(inputs), tuple(columns)
 
 
-def _label(graph: Graph, answer: Answer, classes: tuple[int | str, ...]) -> tuple[str, Dtype]:
+def _label(graph: Graph, answer: ClassifierOutput, classes: tuple[int | str, ...]) -> tuple[str, Dtype]:
     dtype: Dtype = "string" if isinstance(classes[0], str) else "int64"
     if answer.winner is None:
         assert answer.label is not None
         return answer.label, dtype
     if list(classes) == list(range(len(classes))):
         return answer.winner, dtype
-    table = np.array(classes, object if dtype == "string" else np.int64)
-    return graph.add("Gather", graph.constant(table), answer.winner), dtype
+    labels = np.array(classes, object if dtype == "string" else np.int64)
+    return graph.add("Gather", graph.constant(labels), answer.winner), dtype
+
+
+_CLASSIFIERS = classifiers.RECIPES | neighbors.RECIPES | svm.RECIPES
 
 
 class _Writer:
@@ -152,12 +162,12 @@ class _Writer:
         self.foreign: list[str] = []
         self._narrow = narrow
         self._path: list[str] = []
-        # Why the columns here may differ in their last digits from scikit-learn's; trees must not see them.
-        self._rounded = ""
+        # Set while the columns may differ in their last digit from scikit-learn's: trees must not see them.
+        self._rounded: NoGraph | None = None
 
-    def classify(self, step: Any, columns: tuple[Column | None, ...], exact: bool = False) -> Answer:
+    def classify(self, step: Any, columns: OptionalColumns, exact: bool = False) -> ClassifierOutput:
         """Write a classifier or a pipeline that ends in one; ``exact`` if others compute with its scores."""
-        step = _unwrapped(step)
+        step = inside.unwrapped(step)
         if isinstance(step, Pipeline):
             before = self._rounded
             for name, inner in step.steps[:-1]:
@@ -168,76 +178,78 @@ class _Writer:
             self._rounded = before
             return answer
         with self._at("", step):
-            return self._leaf(step, _all(columns), exact)
+            kind = type(step)
+            if kind in ensembles.RECIPES:
+                return ensembles.RECIPES[kind](self.graph, step, columns, partial(self.classify, exact=True))
+            return self._leaf(step, present(columns), exact)
 
-    def _leaf(self, step: Any, columns: Columns, exact: bool) -> Answer:
+    def _leaf(self, step: Any, columns: Columns, exact: bool) -> ClassifierOutput:
         kind = type(step)
-        if kind in ensembles.RECIPES:
-            return ensembles.RECIPES[kind](self.graph, step, columns, partial(self.classify, exact=True))
-        if kind in classifiers.TREE_RECIPES:
+        if kind in forests.RECIPES:
             if self._rounded:
-                raise ConversionError(self._rounded)
-            return classifiers.TREE_RECIPES[kind](self.graph, step, columns, exact)
-        if kind in classifiers.RECIPES:
+                raise self._rounded
+            return forests.RECIPES[kind](self.graph, step, columns, exact)
+        if kind in _CLASSIFIERS:
             with suppress(NoRecipe):
-                return classifiers.RECIPES[kind](self.graph, step, columns)
-        if kind not in _FOREIGN_CLASSIFIERS:
-            raise ConversionError(_REFUSED.get(kind.__name__, "no graph of it is known to answer as it does"))
-        label, scores, dtype = self._skl2onnx(step, columns)
+                return _CLASSIFIERS[kind](self.graph, step, columns)
+        if kind not in foreign.CLASSIFIERS:
+            raise _refusal(step, "answer")
+        label, *_, scores = self._foreign(step, columns)
         flat = self.graph.add("Reshape", label.name, self.graph.constant(np.array([-1], np.int64)))
-        return Answer(len(step.classes_), label=flat, probabilities=scores.name, dtype=dtype)
+        return ClassifierOutput(len(step.classes_), label=flat, probabilities=scores.name, dtype=scores.dtype)
 
-    def transform(self, step: Any, columns: tuple[Column | None, ...]) -> Columns:
+    def transform(self, step: Any, columns: OptionalColumns) -> Columns:
         """Write a transformer; returns the columns that leave it."""
+        step = inside.unwrapped(step)
         if isinstance(step, Pipeline):
             for name, inner in step.steps:
                 columns = self._step(name, inner, columns)
-            return _all(columns)
+            return present(columns)
         if isinstance(step, ColumnTransformer):
             return self._column_transformer(step, columns)
         if isinstance(step, FeatureUnion):
             return self._feature_union(step, columns)
-        if transformers.rounds(step) or isinstance(step, _ROUNDING):
-            self._rounded = (
+        if transformers.rounds(step) or isinstance(step, foreign.ROUNDING):
+            self._rounded = NoGraph(
                 f"{'/'.join(self._path)!r} ({_called(step)}) before it sums in an order no graph can repeat, "
-                "and trees notice the last digit; leave it out, or use a classifier without trees"
+                "and trees notice the last digit",
+                "leave it out, or use a classifier without trees",
             )
         if type(step) in transformers.RECIPES:
-            return transformers.RECIPES[type(step)](self.graph, step, _all(columns))
-        if type(step) not in _FOREIGN_TRANSFORMERS:
-            raise ConversionError(
-                _REFUSED.get(_called(step), "no graph of it is known to compute as it does")
-            )
-        return self._skl2onnx(step, _all(columns))[0].columns()
+            return transformers.RECIPES[type(step)](self.graph, step, present(columns))
+        if type(step) not in foreign.TRANSFORMERS:
+            raise _refusal(step, "compute")
+        return self._foreign(step, present(columns))[0].columns()
 
-    def _step(self, name: str, step: Any, columns: tuple[Column | None, ...]) -> tuple[Column | None, ...]:
+    def _step(self, name: str, step: Any, columns: OptionalColumns) -> OptionalColumns:
         if step is None or (isinstance(step, str) and step == "passthrough"):
             return columns
         with self._at(name, step):
             return self.transform(step, columns)
 
-    def _column_transformer(self, step: ColumnTransformer, columns: tuple[Column | None, ...]) -> Columns:
+    def _column_transformer(self, step: ColumnTransformer, columns: OptionalColumns) -> Columns:
         out: Columns = ()
         for name, inner, _ in step.transformers_:
             places = step._transformer_to_input_indices[name]
             if len(places) == 0 or (isinstance(inner, str) and inner == "drop"):
                 continue
-            out += _all(self._step(name, inner, tuple(columns[int(i)] for i in places)))
+            out += present(self._step(name, inner, tuple(columns[int(i)] for i in places)))
             if self._narrow and not isinstance(inner, (str, OneHotEncoder, OrdinalEncoder)):
                 # Each part computes in the precision of its own columns; a graph's numbers have one.
-                self._rounded = (
+                self._rounded = NoGraph(
                     f"it splits what was computed in float32, from the column(s) {', '.join(self._narrow)}, "
-                    "beside others in float64; fit it on float64: X.astype('float64') for the numbers"
+                    "beside others in float64",
+                    "fit it on float64: X.astype('float64') for the numbers",
                 )
         return out
 
-    def _feature_union(self, step: FeatureUnion, columns: tuple[Column | None, ...]) -> Columns:
+    def _feature_union(self, step: FeatureUnion, columns: OptionalColumns) -> Columns:
         out: Columns = ()
         weights = step.transformer_weights or {}
         for name, inner in step.transformer_list:
             if isinstance(inner, str) and inner == "drop":
                 continue
-            part = _all(self._step(name, inner, columns))
+            part = present(self._step(name, inner, columns))
             if name in weights:
                 weight = self.graph.constant(np.array(float(weights[name])))
                 product = self.graph.add("Mul", self.graph.matrix(part), weight)
@@ -247,145 +259,65 @@ class _Writer:
 
     @contextmanager
     def _at(self, name: str, step: Any) -> Iterator[None]:
-        """Whatever goes wrong in here is said of this step."""
+        """Turn errors raised inside into a ConversionError that names this step."""
         if name:
             self._path.append(name)
         where = f"Step {'/'.join(self._path)!r} ({_called(step)})" if self._path else _called(step)
         try:
             yield
-        except _Located:
+        except ConversionError:
             raise
-        except ConversionError as error:
-            advice = "" if ";" in str(error) else f" {_ADVICE}"
-            raise _Located(f"{where} cannot be converted: {error}.{advice}") from None
+        except NoGraph as error:
+            advice = f"; {error.remedy}." if error.remedy else f". {_ADVICE}"
+            raise ConversionError(f"{where} cannot be converted: {error.reason}{advice}") from None
         except Exception as error:
-            raise _Located(f"{where} cannot be converted: {reason(error)}. {_ADVICE}") from error
+            raise ConversionError(f"{where} cannot be converted: {reason(error)}. {_ADVICE}") from error
         finally:
             if name:
                 self._path.pop()
 
-    def _skl2onnx(self, step: Any, columns: Columns) -> tuple[Tensor, Tensor, Dtype]:
-        """Let skl2onnx write one estimator. Returns its first and its last output."""
-        text = {column.dtype == "string" for column in columns}
-        if len(text) > 1:
-            raise ConversionError("it gets text and numbers at once; split them with a ColumnTransformer")
-        dtype: Dtype = "string" if True in text else "float64"
-        part = _written_by_skl2onnx(step, dtype, len(columns))
-        outputs = _inline(self.graph, part, self.graph.matrix(columns, dtype))
+    def _foreign(self, step: Any, columns: Columns) -> list[Tensor]:
+        """Let skl2onnx write one estimator; returns its outputs."""
+        outputs = foreign.write(self.graph, step, columns)
         self.foreign.append(f"{'/'.join(self._path)} ({_called(step)})" if self._path else _called(step))
-        return outputs[0], outputs[-1], outputs[-1].dtype
-
-
-class _Located(ConversionError):
-    """A ConversionError that already names its step."""
+        return outputs
 
 
 _ADVICE = "Replace it by an estimator the README lists, or do its work before the pipeline."
 
 
-def _unwrapped(step: Any) -> Any:
-    """A search's best estimator, a frozen one's inside."""
-    while True:
-        if hasattr(step, "best_estimator_"):
-            step = step.best_estimator_
-        elif isinstance(step, FrozenEstimator):
-            step = step.estimator
-        else:
-            return step
-
-
-def _all(columns: tuple[Column | None, ...]) -> Columns:
-    present = tuple(column for column in columns if column is not None)
-    assert len(present) == len(columns)
-    return present
-
-
-def _written_by_skl2onnx(step: Any, dtype: Dtype, width: int) -> onnx.ModelProto:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        # Importing it takes a second, and most pipelines do not need it.
-        from skl2onnx import to_onnx
-        from skl2onnx.common.data_types import DoubleTensorType, StringTensorType
-
-        kind = StringTensorType if dtype == "string" else DoubleTensorType
-        options = {id(step): {"zipmap": False}} if is_classifier(step) else None
-        types = [("X", kind([None, width]))]
-        part: onnx.ModelProto = to_onnx(step, initial_types=types, target_opset=OPSETS, options=options)
-    try:
-        onnx.checker.check_model(part, full_check=True)
-    except Exception as error:
-        # It mixes float32 into graphs of float64.
-        raise ConversionError("skl2onnx writes no valid graph for it") from error
-    return part
-
-
-# Exactly these types were compared with scikit-learn, on far more rows than the gate tries.
-_FOREIGN_CLASSIFIERS = (
-    QuadraticDiscriminantAnalysis,
-    KNeighborsClassifier,
-    MultinomialNB,
-    ComplementNB,
-    BernoulliNB,
+_THRESHOLD = "its own threshold would be lost"
+_PLATT = (
+    "its probabilities have no exact graph",
+    "leave probability off and use CalibratedClassifierCV(SVC())",
 )
-_FOREIGN_TRANSFORMERS = (PCA, IncrementalPCA, TruncatedSVD, QuantileTransformer)
-_ROUNDING = (PCA, IncrementalPCA, TruncatedSVD)
-
-_THRESHOLD = "its own threshold would be lost; export its estimator_ and compare the probabilities with"
+_PAIRWISE = ("it has no graph", "give its classifier all classes at once")
 _EARLIER = "do its work before the pipeline"
-# Why not, and what instead.
-_PLATT = "its probabilities have no exact graph; leave probability off and use CalibratedClassifierCV(SVC())"
-_REFUSED = {
+_BINS = f"use a tree-based classifier, or {_EARLIER}"
+_FLOAT32 = "it has no graph in float64"
+# Estimators that users meet often and that have no graph: why not, and what to use.
+_REFUSED: dict[str, tuple[str, str]] = {
     "SVC": _PLATT,
     "NuSVC": _PLATT,
-    "TunedThresholdClassifierCV": f"{_THRESHOLD} best_threshold_",
-    "FixedThresholdClassifier": f"{_THRESHOLD} the threshold",
-    "OneVsRestClassifier": "it has no graph; give its classifier all classes at once",
-    "OneVsOneClassifier": "it has no graph; give its classifier all classes at once",
-    "RadiusNeighborsClassifier": "its graph fails where no neighbor is near; use KNeighborsClassifier",
-    "KBinsDiscretizer": f"it has no graph that bins alike; use a tree-based classifier, or {_EARLIER}",
-    "SplineTransformer": f"it has no graph; use a tree-based classifier, or {_EARLIER}",
-    "PolynomialFeatures": f"it has no graph in float64; use SVC(kernel='poly'), or {_EARLIER}",
-    "PowerTransformer": f"it has no graph in float64; use QuantileTransformer or RobustScaler, or {_EARLIER}",
-    "KNNImputer": f"it has no graph in float64; use SimpleImputer, or {_EARLIER}",
-    "IterativeImputer": "it has no graph; use SimpleImputer",
+    "TunedThresholdClassifierCV": (
+        _THRESHOLD,
+        "export its estimator_ and compare the probabilities with best_threshold_",
+    ),
+    "FixedThresholdClassifier": (
+        _THRESHOLD,
+        "export its estimator_ and compare the probabilities with the threshold",
+    ),
+    "OneVsRestClassifier": _PAIRWISE,
+    "OneVsOneClassifier": _PAIRWISE,
+    "RadiusNeighborsClassifier": ("its graph fails where no neighbor is near", "use KNeighborsClassifier"),
+    "KBinsDiscretizer": ("it has no graph that bins alike", _BINS),
+    "SplineTransformer": ("it has no graph", _BINS),
+    "PolynomialFeatures": (_FLOAT32, f"use SVC(kernel='poly'), or {_EARLIER}"),
+    "PowerTransformer": (_FLOAT32, f"use QuantileTransformer or RobustScaler, or {_EARLIER}"),
+    "KNNImputer": (_FLOAT32, f"use SimpleImputer, or {_EARLIER}"),
+    "IterativeImputer": ("it has no graph", "use SimpleImputer"),
 }
 
-_DTYPES: dict[int, Dtype] = {
-    onnx.TensorProto.FLOAT: "float32",
-    onnx.TensorProto.DOUBLE: "float64",
-    onnx.TensorProto.INT64: "int64",
-    onnx.TensorProto.STRING: "string",
-}
 
-
-def _inline(graph: Graph, part: onnx.ModelProto, x: str) -> list[Tensor]:
-    """Add another graph's nodes to this one. Returns its outputs."""
-    foreign = {node.domain for node in part.graph.node} - {"", ML}
-    if foreign or len(part.functions):
-        raise ConversionError(
-            f"skl2onnx wrote operators of the domain {', '.join(sorted(foreign)) or 'local'}"
-        )
-    names = {part.graph.input[0].name: x, "": ""}
-    for tensor in part.graph.initializer:
-        names[tensor.name] = tensor.name = graph.fresh("constant")
-        graph.adopt(tensor)
-    for node in part.graph.node:
-        for name in node.output:
-            names[name] = graph.fresh(node.op_type.lower())
-        inputs, outputs = [names[name] for name in node.input], [names[name] for name in node.output]
-        copy = onnx.NodeProto()
-        copy.CopyFrom(node)
-        del copy.input[:], copy.output[:]
-        copy.input.extend(inputs)
-        copy.output.extend(outputs)
-        copy.name = outputs[0]
-        graph.nodes.append(copy)
-    return [_output(value, names) for value in part.graph.output]
-
-
-def _output(value: onnx.ValueInfoProto, names: dict[str, str]) -> Tensor:
-    kind = value.type.tensor_type
-    if kind.elem_type not in _DTYPES:
-        raise ConversionError("skl2onnx gave it an output of a type this project does not know")
-    dims = [dim.dim_value for dim in kind.shape.dim]
-    return Tensor(names[value.name], _DTYPES[kind.elem_type], dims[1] if len(dims) > 1 else 0)
+def _refusal(step: Any, verb: str) -> NoGraph:
+    return NoGraph(*_REFUSED.get(_called(step), (f"no graph of it is known to {verb} as it does",)))

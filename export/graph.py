@@ -56,14 +56,19 @@ class Column:
 
 
 Columns = tuple[Column, ...]
+# Those of a table: None for a column that nothing reads, which the graph is therefore not fed.
+OptionalColumns = tuple[Column | None, ...]
 
 
-class NoRecipe(Exception):
-    """Raised by a recipe that leaves this estimator, as it is set up, to skl2onnx."""
+def present(columns: OptionalColumns) -> Columns:
+    """These columns, all of which the graph is fed."""
+    fed = tuple(column for column in columns if column is not None)
+    assert len(fed) == len(columns)
+    return fed
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ClassifierOutput:
     """What a classifier says of each row; every tensor here is named.
 
     ``winner`` is the predicted class's index, int64 (rows,); ``label`` takes its place where the

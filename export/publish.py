@@ -1,14 +1,9 @@
-"""A fitted pipeline -> a proven artifact, written whole into a numbered directory or not at all."""
+"""A fitted pipeline -> a proven artifact."""
 
-import errno
 import hashlib
-import os
 import re
-import shutil
-import time
-import uuid
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,30 +15,19 @@ import onnx
 import pandas as pd
 from google.protobuf.message import EncodeError
 from msgspec.structs import replace
-from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import FeatureUnion, Pipeline
 
 from unpickled.export.convert import Conversion, convert
+from unpickled.export.errors import ConversionError, DataError, reason
 from unpickled.export.gate import golden as golden_rows
+from unpickled.export.gate.pair import Array, Run
 from unpickled.export.gate.parity import check
+from unpickled.export.privacy import KEEPS_ROWS, keeps_rows
+from unpickled.export.store import add_version, model_folder
 from unpickled.export.train import measure, require, steps, titles, versions
-from unpickled.server.artifact.manifest import FILE, MANIFEST_KEY, NAME, SCHEMA, Manifest, Parity, Training
-from unpickled.server.errors import ArtifactError, ConversionError, DataError, ExportError, reason
-from unpickled.server.model.session import Model, load
-
-UNPROVEN = Parity(rows={}, max_difference=0.0, tolerance=0.0, tie_gap=0.0, ties=0)
-
-KEEPS_ROWS = (
-    "note: this classifier keeps training rows inside the model (support vectors / neighbours): "
-    "pass the file only to those who may see them"
-)
-
-# Where fitted estimators keep rows of their training table, which their graphs then hold.
-_ROWS = {"support_vectors_", "_fit_X", "X_train_"}
-
-LEFTOVER_SECONDS = 24 * 3600
-
-LONGEST_NAME = 128
+from unpickled.server.artifact.manifest import MANIFEST_KEY, SCHEMA, Manifest, Training
+from unpickled.server.errors import ArtifactError
+from unpickled.server.model.feeds import Feeds
+from unpickled.server.model.session import load, open_graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,49 +69,48 @@ def export_pipeline(
     for a step that has no graph, ParityError for a graph that answers differently, QualityError for
     a pipeline below ``min_accuracy``.
     """
-    home = place(models, name)
+    home = model_folder(models, name)
     progress("converting")
     conversion = convert(pipeline, X, feature_names)
     names = titles(conversion.classes, class_names)
-    tables = [rows for rows in (X, held_out) if rows is not None]
-    known = [conversion.table.frame(rows) for rows in tables]
-    for rows, frame in zip(tables, known, strict=True):
+    samples = [rows for rows in (X, held_out) if rows is not None]
+    frames = [conversion.layout.frame(rows) for rows in samples]
+    for rows, frame in zip(samples, frames, strict=True):
         _check_holes(pipeline, conversion, rows, frame)
-    if training is None:
-        metrics = None if y is None else measure(pipeline, conversion.table.own(X), np.ravel(y), names)
-        training = Training(pipeline=steps(pipeline), metrics=metrics, versions=versions())
+    training = training or _measured(pipeline, conversion.layout.own(X), y, names)
     require(training.metrics, min_accuracy)
-    training = replace(training, holds_rows=training.holds_rows or _keeps_rows([pipeline], set()))
+    training = replace(training, holds_rows=training.holds_rows or keeps_rows(pipeline))
     if training.holds_rows:
         progress(KEEPS_ROWS)
     progress("checking parity")
-    draft = _draft(pipeline, conversion, known, name, names, training)
-    # The gate asks more than the golden rows, and names the step.
-    model = _load(_embed(conversion.model, draft), conversion, draft, golden=False)
-    parity, features = check(pipeline, conversion, model.run, X, held_out, progress)
-    proven = golden_rows.make(pipeline, conversion, features, known)
-    manifest = replace(draft, parity=parity, features=features, golden=proven)
+    with _blamed(conversion, training):
+        run = _runner(conversion)
+    parity, features = check(pipeline, conversion, run, X, held_out, progress)
+    manifest = Manifest(
+        schema=SCHEMA,
+        name=name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        features=features,
+        inputs=conversion.inputs,
+        outputs=conversion.outputs,
+        classes=conversion.classes,
+        class_names=names,
+        golden=golden_rows.make(pipeline, conversion, features, frames),
+        parity=parity,
+        training=training,
+    )
     payload = _embed(conversion.model, manifest)
-    _load(payload, conversion, manifest)
+    with _blamed(conversion, training):
+        load(payload)
     progress("writing")
-    path = _store(home, payload)
+    path = add_version(home, payload)
     return Export(path, int(path.parent.name), len(payload), hashlib.sha256(payload).hexdigest(), manifest)
 
 
-def place(models: str | Path, name: str) -> Path:
-    """The directory of the model's versions, existing or not. Raises ExportError where it cannot be."""
-    if not isinstance(name, str) or not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
-        raise DataError(
-            f"{name!r:.200} cannot name a model: use up to 128 of A-Z, a-z, 0-9, '.', '_' and '-', "
-            "starting with a letter or digit, so that it works in a URL and as a directory."
-        )
-    home = Path(models) / name
-    ground = next(path for path in (home, *home.parents) if os.path.lexists(path))
-    if not ground.is_dir():
-        raise ExportError(f"{ground} is not a directory, and the model belongs below it: move it away.")
-    if not os.access(ground, os.W_OK | os.X_OK):
-        raise ExportError(f"{ground} cannot be written to: change its permissions, or choose another place.")
-    return home
+def _measured(pipeline: Any, rows: Any, y: Any, class_names: tuple[str, ...]) -> Training:
+    """What is known of a pipeline that was trained elsewhere; its quality too, if there are labels."""
+    metrics = None if y is None else measure(pipeline, rows, np.ravel(y), class_names)
+    return Training(pipeline=steps(pipeline), metrics=metrics, versions=versions())
 
 
 def _check_holes(pipeline: Any, conversion: Conversion, rows: Any, frame: pd.DataFrame) -> None:
@@ -137,7 +120,7 @@ def _check_holes(pipeline: Any, conversion: Conversion, rows: Any, frame: pd.Dat
     if not len(holes):
         return
     try:
-        pipeline.predict(conversion.table.own(rows))
+        pipeline.predict(conversion.layout.own(rows))
     except Exception as error:
         count = int((~np.isfinite(numbers[holes].to_numpy())).any(axis=1).sum())
         raise DataError(
@@ -146,59 +129,6 @@ def _check_holes(pipeline: Any, conversion: Conversion, rows: Any, frame: pd.Dat
             "Leave those rows out, or fit the pipeline with a step that fills them, such as SimpleImputer "
             "(for NaN)."
         ) from error
-
-
-def _keeps_rows(parts: Iterable[Any], seen: set[int]) -> bool:
-    """Whether one of these, or an estimator fitted inside of it, keeps rows of its training table."""
-    return any(_keeps_them(part, seen) for part in parts)
-
-
-def _keeps_them(part: Any, seen: set[int]) -> bool:
-    if isinstance(part, (list, tuple)):
-        return _keeps_rows(part, seen)
-    if isinstance(part, dict):
-        return _keeps_rows(part.values(), seen)
-    estimates = hasattr(part, "get_params") or type(part).__module__.startswith("sklearn.")
-    # What selects columns leaves nothing but a list of them in the graph.
-    if not estimates or isinstance(part, type) or hasattr(part, "get_support") or id(part) in seen:
-        return False
-    seen.add(id(part))
-    own = getattr(part, "__dict__", {})
-    if _ROWS & own.keys():
-        return True
-    if "best_estimator_" in own:
-        return _keeps_them(own["best_estimator_"], seen)
-    # Parameters are not fitted: but those of a Pipeline are.
-    fitted_here = isinstance(part, (Pipeline, FeatureUnion, FrozenEstimator)) or not hasattr(
-        part, "get_params"
-    )
-    unfitted = set() if fitted_here else set(part.get_params(deep=False))
-    return _keeps_rows((value for name, value in own.items() if name not in unfitted), seen)
-
-
-def _draft(
-    pipeline: Any,
-    conversion: Conversion,
-    known: Sequence[pd.DataFrame],
-    name: str,
-    class_names: tuple[str, ...],
-    training: Training,
-) -> Manifest:
-    """The manifest before the gate has found out which values may be missing or unknown."""
-    strict = [replace(feature, missing=False, closed=True) for feature in conversion.features]
-    return Manifest(
-        schema=SCHEMA,
-        name=name,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        features=conversion.features,
-        inputs=conversion.inputs,
-        outputs=conversion.outputs,
-        classes=conversion.classes,
-        class_names=class_names,
-        golden=golden_rows.make(pipeline, conversion, strict, known),
-        parity=UNPROVEN,
-        training=training,
-    )
 
 
 def _embed(graph: onnx.ModelProto, manifest: Manifest) -> bytes:
@@ -211,6 +141,10 @@ def _embed(graph: onnx.ModelProto, manifest: Manifest) -> bytes:
     model = onnx.ModelProto()
     model.CopyFrom(graph)
     onnx.helper.set_model_props(model, {MANIFEST_KEY: text})
+    return _serialised(model)
+
+
+def _serialised(model: onnx.ModelProto) -> bytes:
     try:
         payload: bytes = model.SerializeToString(deterministic=True)
         return payload
@@ -220,12 +154,25 @@ def _embed(graph: onnx.ModelProto, manifest: Manifest) -> bytes:
         ) from error
 
 
-def _load(payload: bytes, conversion: Conversion, manifest: Manifest, golden: bool = True) -> Model:
-    """As a server loads it; what it finds wrong is said of the pipeline."""
+def _runner(conversion: Conversion) -> Run:
+    """Answers of the bare graph, in a session such as a server opens."""
+    session = open_graph(_serialised(conversion.model))
+    outputs = [conversion.outputs.label, conversion.outputs.scores]
+
+    def run(feeds: Feeds) -> tuple[Array, Array]:
+        labels, scores = session.run(outputs, feeds)
+        return labels, scores
+
+    return run
+
+
+@contextmanager
+def _blamed(conversion: Conversion, training: Training) -> Iterator[None]:
+    """Turn the server's refusal of a file into one that names the steps it was made of."""
     try:
-        return load(payload, golden=golden)
+        yield
     except ArtifactError as error:
-        steps = " -> ".join(step.partition("(")[0] for step in manifest.training.pipeline)
+        steps = " -> ".join(step.partition("(")[0] for step in training.pipeline)
         suspects = f"{', '.join(conversion.foreign)}, which skl2onnx converted," if conversion.foreign else ""
         raise ConversionError(
             f"The graph made of {steps} cannot be served: {_explained(error)}. "
@@ -240,67 +187,3 @@ def _explained(error: ArtifactError) -> str:
     if null:
         return f"a number of its manifest ({null[1]}) is NaN or infinite"
     return text if len(text) <= 300 else f"{text[:300]} ..."
-
-
-def _store(home: Path, payload: bytes) -> Path:
-    """Write the next version: a directory beside the others, renamed once its bytes are on disk."""
-    staging = home / f".new-{uuid.uuid4().hex}"
-    made = [folder for folder in (home, *home.parents) if not folder.exists()]
-    try:
-        _sweep(home)
-        staging.mkdir(parents=True)
-        _write(staging / FILE, payload)
-        return _claim(staging, home) / FILE
-    except OSError as error:
-        raise ExportError(f"{home} cannot be written to ({error.strerror}): no version was added.") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        with suppress(OSError):  # not empty: a version was written, by this export or another
-            for folder in made:
-                folder.rmdir()
-
-
-def _sweep(home: Path) -> None:
-    """Remove what exports that were killed more than a day ago left behind."""
-    for leftover in home.glob(".new-*"):
-        with suppress(OSError):  # another export was faster
-            if time.time() - leftover.lstat().st_mtime > LEFTOVER_SECONDS:
-                shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _claim(staging: Path, home: Path) -> Path:
-    """Rename onto the next number. A rename never replaces a version, which is not empty."""
-    while True:
-        target = home / str(_newest(home) + 1)
-        try:
-            staging.rename(target)
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
-                raise
-            continue  # another export took the number
-        for directory in (home, home.parent):
-            _sync(directory)
-        return target
-
-
-def _newest(home: Path) -> int:
-    names = [path.name for path in home.iterdir()]
-    return max((int(name) for name in names if name.isascii() and name.isdigit()), default=0)
-
-
-def _write(path: Path, payload: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(payload)
-        file.flush()
-        os.fsync(file.fileno())
-    _sync(path.parent)
-
-
-def _sync(directory: Path) -> None:
-    if os.name != "posix":  # only there can a directory be opened
-        return
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -32,8 +32,8 @@ from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
 
 from unpickled.export.data.files import Dataset, fingerprint
+from unpickled.export.errors import DataError, QualityError, reason
 from unpickled.server.artifact.manifest import ClassReport, Curve, Metrics, Training
-from unpickled.server.errors import DataError, QualityError
 
 SCALERS: Mapping[str, Callable[[], Any] | None] = {
     "standard": StandardScaler,
@@ -246,8 +246,7 @@ def _fit(pipeline: Pipeline, rows: pd.DataFrame, labels: npt.NDArray[Any]) -> No
     try:
         pipeline.fit(rows, labels)
     except ValueError as error:
-        reason = str(error).strip().split("\n")[0]
-        raise DataError(f"{type(pipeline[-1]).__name__} cannot be fitted: {reason}") from error
+        raise DataError(f"{type(pipeline[-1]).__name__} cannot be fitted: {reason(error)}.") from error
 
 
 def _log_loss(labels: npt.NDArray[Any], probabilities: npt.NDArray[Any], classes: npt.NDArray[Any]) -> float:

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 from sklearn.tree._tree import Tree as GrownTree
+
+from unpickled.export.ordered import bisect, floats, keys
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -82,19 +85,14 @@ def before_scaling(tree: Tree, steps: Sequence[tuple[str, Floats]]) -> Tree:
     """
     splits = tree.splits
     features, limits = tree.feature[splits], tree.threshold[splits]
-    low = np.full(len(splits), _ordinal(np.array(-np.inf)))
-    high = np.full(len(splits), _ordinal(np.array(np.inf)))
-    while (low < high).any():
-        # Half of the way up; as a sum of halves, for their difference would overflow.
-        middle = (low >> 1) + (high >> 1) + ((low | high) & 1)
-        fits = _stepped(_float(middle), features, steps) <= limits
-        low, high = np.where(fits, middle, low), np.where(fits, high, middle - 1)
+    lowest, past_highest = np.full(len(splits), keys(-np.inf)), np.full(len(splits), keys(np.inf) + 1)
+    last, _ = bisect(lambda key: _stepped(floats(key), features, steps) <= limits, lowest, past_highest)
     threshold = tree.threshold.copy()
-    threshold[splits] = _float(low)
+    threshold[splits] = floats(last)
     return replace(tree, threshold=threshold)
 
 
-def _stepped(x: Floats, features: Ints, steps: Sequence[tuple[str, Floats]]) -> Floats:
+def _stepped(x: npt.NDArray[Any], features: Ints, steps: Sequence[tuple[str, Floats]]) -> Floats:
     with np.errstate(over="ignore", under="ignore"):
         for op, constant in steps:
             x = _ARITHMETIC[op](x, constant[features])
@@ -102,18 +100,6 @@ def _stepped(x: Floats, features: Ints, steps: Sequence[tuple[str, Floats]]) -> 
 
 
 _ARITHMETIC = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.divide}
-
-
-def _ordinal(x: Floats) -> Ints:
-    """The place of each float64 among all of them: neighbours differ by one. -0.0 comes before 0.0."""
-    bits = np.asarray(x, np.float64).view(np.int64)
-    return np.where(bits < 0, np.int64(np.iinfo(np.int64).min) - bits - 1, bits)
-
-
-def _float(ordinal: Ints) -> Floats:
-    """The float64 at a place."""
-    bits = np.where(ordinal < 0, np.int64(np.iinfo(np.int64).min) - ordinal - 1, ordinal)
-    return np.asarray(bits, np.int64).view(np.float64)
 
 
 def before_rounding(threshold: Floats) -> Floats:

@@ -5,11 +5,7 @@ UnpickledError
 │   └── ProviderError    strict mode, and the first execution provider was not obtained
 ├── ArtifactError        a model file is refused: what is served stays
 ├── ServingError         a serving.toml is not followed, or a command not done: what is served stays
-├── ExportError          a pipeline is not written
-│   ├── DataError        the table cannot be trained on
-│   ├── ConversionError  a step cannot be turned into a graph
-│   ├── ParityError      the graph does not compute what the pipeline computes
-│   └── QualityError     the model is worse than what was asked for
+├── ExportError          a pipeline is not written: export/errors.py
 └── RequestError         a client is told; carries status and code
     ├── BadRequest       4xx  HTTP that the framework refuses
     ├── MalformedJSON    400  the body is not JSON
@@ -34,12 +30,6 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 
-def reason(error: BaseException) -> str:
-    """The first line of what somebody else's error says, to stand inside a sentence."""
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
-
-
 class UnpickledError(Exception):
     """Base of the tree. ``str(error)`` is a sentence that says what to do."""
 
@@ -58,26 +48,6 @@ class ArtifactError(UnpickledError):
 
 class ServingError(UnpickledError):
     """What is to be served cannot be: a mistake in serving.toml, or a command that asks for one."""
-
-
-class ExportError(UnpickledError):
-    """A pipeline was not exported; nothing was written."""
-
-
-class DataError(ExportError):
-    """A table that cannot be trained on."""
-
-
-class ConversionError(ExportError):
-    """A step of the pipeline cannot be turned into a graph."""
-
-
-class ParityError(ExportError):
-    """The graph does not compute what the pipeline computes."""
-
-
-class QualityError(ExportError):
-    """The fitted model is worse than what was asked for."""
 
 
 class RequestError(UnpickledError):

@@ -45,7 +45,7 @@ FLOWERS = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
 SPECIES = ["setosa", "versicolor", "virginica"]
 PERSON = {"age": 41.0, "income": 2100.5, "city": "Bonn", "plan": "pro"}
 # Far beyond what anything here takes on a machine that is busy with something else.
-PATIENCE = 600.0
+PATIENCE = 1800.0
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 # Whatever becomes of this process, nothing that it has started is left.

@@ -1,14 +1,17 @@
 """What may import what: the design, held by reading the sources."""
 
 import ast
+import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from conftest import BIN, ROOT
 
 from unpickled import export, server
+from unpickled.export import internals
 
 OWNERS = {
     "flask": {"server/__init__.py", "server/app.py"},
@@ -20,7 +23,7 @@ OWNERS = {
     "flask_swagger_ui": {"server/pages/docs.py"},
     "prometheus_client": {"server/observe/exposition.py"},
     "tomlkit": {"server/commands/revision.py"},
-    "skl2onnx": {"export/convert.py"},
+    "skl2onnx": {"export/recipes/foreign.py"},
 }
 
 
@@ -40,6 +43,11 @@ def imports(tree: ast.AST) -> set[str]:
             assert node.level == 0, "relative import"
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """The modules that names are imported from."""
+    return {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
 
 
 def roots(tree: ast.AST) -> set[str]:
@@ -73,7 +81,7 @@ def test_json_is_read_in_few_places():
     """Compiled for what is sound, strictly for what is not, the manifest, and lines of a history."""
     readers = {path for path, tree in SERVER.items() if "json" in roots(tree)}
     compiled = {path for path, tree in SERVER.items() for node in ast.walk(tree) if is_msgspec_json(node)}
-    assert readers == {"server/message/body.py"}
+    assert readers == {"server/message/strict.py"}
     assert compiled == {
         "server/artifact/manifest.py",
         "server/lifecycle/history.py",
@@ -114,13 +122,26 @@ def test_what_a_model_says_has_one_owner():
         assert not reads or path.startswith(("server/artifact/", "server/model/")), (path, reads)
 
 
-def test_what_export_takes_from_the_server():
-    """export/ shares the contract, the errors and the loader, nothing of HTTP."""
-    shared = {"artifact", "config", "errors", "model"}
+def test_the_export_knows_no_http():
+    """It needs none of the libraries that the server answers requests with."""
     for path, tree in EXPORT.items():
-        taken = {name.split(".")[2] for name in imports(tree) if name.startswith("unpickled.server.")}
-        assert taken <= shared, path
         assert not roots(tree) & {"flask", "granian", "orjson", "benchmarks"}, path
+
+
+def test_private_names_of_scikit_learn_are_listed():
+    """Whoever raises its version finds all of them in export/internals.py, and none that is not read."""
+    attributes, modules = set(), set()
+    for tree in EXPORT.values():
+        modules |= {m for m in imported(tree) if m.startswith("sklearn.") and "._" in m}
+        attributes |= {
+            node.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and re.fullmatch("_[^_].*", node.attr)
+            if not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"))
+        }
+    assert attributes == set(internals.ATTRIBUTES)
+    assert modules == set(internals.MODULES)
+    assert version("scikit-learn").startswith(f"{internals.VERSION}.")
 
 
 def test_benchmarks_import_neither():

@@ -57,10 +57,10 @@ from sklearn.svm import SVC, LinearSVC, NuSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from unpickled.export.convert import Conversion, convert
+from unpickled.export.errors import ConversionError
 from unpickled.export.gate.thresholds import near
 from unpickled.export.trees import Tree, before_scaling
 from unpickled.server.artifact.manifest import MISSING_CATEGORY
-from unpickled.server.errors import ConversionError
 
 Array = npt.NDArray[Any]
 
@@ -77,7 +77,7 @@ def run(conversion: Conversion, inputs: dict[str, Array]) -> tuple[Array, Array]
 
 def feeds(conversion: Conversion, X: Any) -> dict[str, Array]:
     """The graph's input tensors for rows such as the pipeline takes."""
-    return conversion.table.feeds(conversion.table.frame(X), conversion.inputs)
+    return conversion.layout.feeds(conversion.layout.frame(X), conversion.inputs)
 
 
 def fitted(pipeline: Any, X: Any, y: Array) -> Any:
@@ -302,7 +302,7 @@ def test_trees_behind_a_normalizer_see_its_very_numbers() -> None:
     X = X - X.mean(axis=0)
     forest = RandomForestClassifier(20, random_state=0)
     pipeline = fitted(make_pipeline(Normalizer(norm="max"), forest), X, y)
-    table = convert(pipeline, X).table
+    table = convert(pipeline, X).layout
     beside = near(pipeline, table, table.frame(X), limit=2000).to_numpy()
     assert len(beside) > 100
     same(pipeline, X, np.vstack([beside, np.zeros((2, 4))]))
@@ -321,7 +321,7 @@ def test_quantiles_are_exact_before_trees() -> None:
     X, y = load_iris(return_X_y=True)
     forest = RandomForestClassifier(10, random_state=0)
     pipeline = fitted(make_pipeline(QuantileTransformer(n_quantiles=30), forest), X, y)
-    table = convert(pipeline, X).table
+    table = convert(pipeline, X).layout
     same(pipeline, X, near(pipeline, table, table.frame(X), limit=1000).to_numpy())
 
 
@@ -336,7 +336,7 @@ def test_rows_beside_the_splits_of_a_stack_are_found(passthrough: bool) -> None:
         cv=2,
     )
     pipeline = fitted(make_pipeline(StandardScaler(), stack), X, y)
-    table = convert(pipeline, X).table
+    table = convert(pipeline, X).layout
     beside = near(pipeline, table, table.frame(X), limit=1000).to_numpy()
     leaves = stack.final_estimator_.apply(stack.transform(pipeline[0].transform(beside)))
     assert len(set(leaves)) > 1
@@ -370,6 +370,10 @@ def test_labels_that_are_no_integers_become_those_they_equal() -> None:
         pipeline = fitted(make_pipeline(StandardScaler(), LogisticRegression()), X, labels)
         conversion = same(pipeline, X, X)
         assert conversion.classes == tuple(range(len(pipeline.classes_)))
+
+
+def is_sentence(text: str) -> bool:
+    return text[0].isupper() and text.endswith(".") and ".." not in text
 
 
 class Logarithm(TransformerMixin, BaseEstimator):
@@ -427,8 +431,9 @@ def test_what_has_no_graph_is_refused_with_a_remedy(step: Any, sentence: str) ->
     if isinstance(step, type(make_pipeline(None))) and isinstance(step[0], OneHotEncoder):
         step[0].set_params(sparse_output=False)
     pipeline = fitted(sparse, X, answers)
-    with pytest.raises(ConversionError, match=sentence):
+    with pytest.raises(ConversionError, match=sentence) as refused:
         convert(pipeline, X)
+    assert is_sentence(str(refused.value))
 
 
 @pytest.mark.parametrize("inside", [LogisticRegression(), RandomForestClassifier(5, random_state=0)])
@@ -451,7 +456,7 @@ def test_columns_may_come_in_another_order() -> None:
         pipeline = fitted(step, X, y)
         conversion = convert(pipeline, turned)
         assert [feature.name for feature in conversion.features] == list(X.columns)
-        own = conversion.table.own(turned)
+        own = conversion.layout.own(turned)
         labels, _ = run(conversion, feeds(conversion, turned))
         assert labels.tolist() == pipeline.predict(own).tolist() == pipeline.predict(X).tolist()
         with pytest.raises(ConversionError, match="lack the column"):
@@ -493,14 +498,15 @@ def test_wrong_rows_are_refused() -> None:
     for step, rows, sentence in (
         (GaussianNB(), np.eye(4), "not fitted"),
         (GaussianNB, np.eye(4), "not a scikit-learn"),
-        (numbers, np.eye(3), "3 columns; the pipeline was fitted on 4"),
+        (numbers, np.eye(3), "3 columns, but the pipeline was fitted on 4"),
         (numbers, np.eye(4)[:0], "empty"),
         (pipeline, table.drop(columns="sex"), "lack the column.*sex"),
         (pipeline, dated, "'sex' is of type datetime"),
         (pipeline, mixed, "'sex' mixes text and numbers"),
     ):
-        with pytest.raises(ConversionError, match=sentence):
+        with pytest.raises(ConversionError, match=sentence) as refused:
             convert(step, rows)
+        assert is_sentence(str(refused.value))
 
 
 @pytest.mark.parametrize("scaler", [StandardScaler(), RobustScaler(), MinMaxScaler((-3, 5)), MaxAbsScaler()])

@@ -1,5 +1,7 @@
 """The documentation is true: its commands run, and print what it says they print."""
 
+import contextlib
+import doctest
 import re
 import shutil
 import subprocess
@@ -12,6 +14,7 @@ from documents import PAGES, blocks, checkout, fits, reading, runs
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
+import unpickled
 from unpickled.server import config
 from unpickled.server.commands.serve import serve
 
@@ -45,6 +48,17 @@ def test_page(page, prepared, tmp_path):
         shutil.rmtree(folder / "models")
     with reading(folder) as reader:
         reader.run(blocks(page))
+
+
+@pytest.mark.parametrize("name", unpickled.__all__)
+def test_docstrings(name, prepared, tmp_path):
+    """The examples of the public names, which the Python reference shows, print what they show."""
+    folder = shutil.copytree(prepared, tmp_path / "folder", symlinks=True)
+    runner = doctest.DocTestRunner()
+    with contextlib.chdir(folder):
+        for example in doctest.DocTestFinder(recurse=False).find(getattr(unpickled, name), name):
+            runner.run(example)
+    assert runner.failures == 0
 
 
 @pytest.mark.parametrize(("page", "block"), NOT_RUN, ids=[f"{page.stem}-{b.language}" for page, b in NOT_RUN])

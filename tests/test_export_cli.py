@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from unpickled.__main__ import main
-from unpickled.export.publish import KEEPS_ROWS
+from unpickled.export.privacy import KEEPS_ROWS
 from unpickled.server.model.session import load
 
 

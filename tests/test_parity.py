@@ -36,10 +36,10 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from unpickled.export.convert import Conversion, convert
+from unpickled.export.errors import ParityError
 from unpickled.export.gate.pair import has_neighbors
 from unpickled.export.gate.parity import check
 from unpickled.export.gate.thresholds import near
-from unpickled.server.errors import ParityError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -120,7 +120,7 @@ def test_rows_beside_a_split_are_neighbours() -> None:
     """Both sides of every split are there, as close as two numbers can be."""
     X, y = load_iris(return_X_y=True)
     pipeline = make_pipeline(StandardScaler(), DecisionTreeClassifier(max_depth=1, random_state=0)).fit(X, y)
-    table = convert(pipeline, X).table
+    table = convert(pipeline, X).layout
     rows = near(pipeline, table, table.frame(X), limit=100)
     feature = pipeline[-1].tree_.feature[0]
     values = np.sort(rows.iloc[:, feature].to_numpy())
@@ -309,7 +309,9 @@ def test_far_rows_within_the_limits_are_right(kind: str) -> None:
     far = np.where(random.random((1000, X.shape[1])) < 0.5, lowest, highest)
     rows = np.clip(far * 10 ** -random.uniform(0, 8, far.shape), lowest, highest).astype(X.dtype)
     conversion = convert(pipeline, X)
-    served = runner(conversion.model)(conversion.table.feeds(conversion.table.frame(rows), conversion.inputs))
+    served = runner(conversion.model)(
+        conversion.layout.feeds(conversion.layout.frame(rows), conversion.inputs)
+    )
     assert np.abs(served[1] - pipeline.predict_proba(rows)).max() < 2e-5
 
 

@@ -35,7 +35,8 @@ from unpickled.export import (
     QualityError,
     export_pipeline,
 )
-from unpickled.export.publish import KEEPS_ROWS, _explained, _keeps_rows
+from unpickled.export.privacy import KEEPS_ROWS, keeps_rows
+from unpickled.export.publish import _explained
 from unpickled.server.artifact import manifest as artifact
 from unpickled.server.errors import ArtifactError
 
@@ -230,13 +231,13 @@ def test_an_interrupted_write_leaves_no_folder(tmp_path, fault):
     """Ctrl-C and a full disk in the middle of writing: what the export made is gone, what was there stays."""
     stop = f"""
 import errno
-from unpickled.export import publish
+from unpickled.export import store
 def write(path, payload):
     path.write_bytes(payload[:100])
     if {fault!r} == "full":
         raise OSError(errno.ENOSPC, "No space left on device")
     raise KeyboardInterrupt
-publish._write = write
+store._write = write
 try:
     export_pipeline(pipeline, X, name="m", models=models + "/new/models", feature_names=list("abcd"))
 except (KeyboardInterrupt, ExportError) as error:
@@ -288,18 +289,31 @@ def test_a_file_that_holds_training_rows_says_so(tmp_path, classifier, holds):
 )
 def test_training_rows_are_found_however_deep(classifier, holds):
     """Inside searches, ensembles and calibration; not where the rows only chose columns."""
-    assert _keeps_rows([make_pipeline(StandardScaler(), classifier).fit(X, Y)], set()) is holds
+    assert keeps_rows(make_pipeline(StandardScaler(), classifier).fit(X, Y)) is holds
 
 
-def test_a_pipeline_without_numbers_for_made_up_rows_is_told_so(tmp_path, monkeypatch):
-    """Not what a JSON reader thinks of a null."""
+def test_a_pipeline_without_numbers_for_made_up_rows_is_told_so(tmp_path):
+    """The message is about the scores and not about a null in a manifest."""
     model = LogisticRegression(max_iter=1000).fit(X, Y)
-    monkeypatch.setattr(
-        LogisticRegression, "predict_proba", lambda self, rows: np.full((len(rows), 3), np.nan)
-    )
+    model.intercept_[:] = np.nan
     with pytest.raises(ParityError, match="answers NaN or infinity to every row made up") as refused:
         export_pipeline(model, X, name="m", models=tmp_path, feature_names=NAMES)
     assert "$." not in str(refused.value)
+
+
+def test_an_export_opens_two_sessions(pipeline, tmp_path, monkeypatch):
+    """One of the graph for the gate, and one of the very bytes that are written, by the server's loader."""
+    opened = []
+
+    class Session(onnxruntime.InferenceSession):
+        def __init__(self, content, *options, **more):
+            opened.append(content)
+            super().__init__(content, *options, **more)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    export = export_pipeline(pipeline, X, name="m", models=tmp_path, feature_names=NAMES)
+    assert len(opened) == 2
+    assert opened[-1] == export.path.read_bytes()
 
 
 def test_a_refusal_of_the_server_is_put_in_words():

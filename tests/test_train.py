@@ -8,8 +8,8 @@ import pytest
 from sklearn.metrics import accuracy_score, log_loss, precision_recall_fscore_support
 
 from unpickled.export.data import files as data
+from unpickled.export.errors import DataError, QualityError
 from unpickled.export.train import CLASSIFIERS, SCALERS, build, measure, require, train
-from unpickled.server.errors import DataError, QualityError
 
 ROWS = 120
 

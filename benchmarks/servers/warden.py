@@ -1,8 +1,8 @@
-"""What a process has started ends with it: also where it is killed, and has no time to end anything.
+"""A guard that ends the descendants of a process together with it, even where it is killed.
 
-Whatever is started inherits a variable, through all processes and sessions that come between. A small process
-waits for the end of the one that it guards, and then kills whatever has the variable. Linux only: other
-systems do not show the environment of a process.
+Descendants inherit an environment variable, whatever parents and sessions they have. A small process, the
+warden, waits for the end of the guarded process, and then kills every process with the variable. This works
+on Linux alone: other systems do not show the environment of a process.
 """
 
 import atexit
@@ -16,44 +16,44 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-# The names of all that a process ends with: of what guards it, of what guards that, and so on.
+# The names of all guarded ancestors of a process, each of which it ends with.
 ENDS_WITH = "ENDS_WITH"
-# One that is just being started has its parent's environment for a moment.
+# Seconds; a process that is just being started has the environment of its parent.
 MOMENT = 0.05
 
 
 @functools.cache
 def guard() -> None:
-    """Whatever this process starts from now on ends with it."""
+    """End every process that this one starts from now on together with it."""
     if not Path("/proc/self/environ").exists():
         return
     name = uuid.uuid4().hex
     command = [sys.executable, "-I", "-S", __file__, name]
-    # It is to outlive everything: who guards this process must not end it, nor a signal to all of a group.
+    # The warden has to outlive the others: no outer guard, and no signal to a group, may end it.
     environment = {key: value for key, value in os.environ.items() if key != ENDS_WITH}
-    theirs, ours = os.pipe()
+    reader, writer = os.pipe()
     warden = subprocess.Popen(
         command,
-        stdin=theirs,
+        stdin=reader,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd="/",
         env=environment,
         start_new_session=True,
     )
-    os.close(theirs)
-    os.register_at_fork(after_in_child=functools.partial(os.close, ours))
+    os.close(reader)
+    os.register_at_fork(after_in_child=functools.partial(os.close, writer))
     os.environ[ENDS_WITH] = f"{os.environ.get(ENDS_WITH, '')}:{name}"
-    atexit.register(_end, ours, warden)
+    atexit.register(_end, writer, warden)
 
 
-def _end(line: int, warden: "subprocess.Popen[bytes]") -> None:
-    os.close(line)
+def _end(writer: int, warden: "subprocess.Popen[bytes]") -> None:
+    os.close(writer)
     warden.wait()
 
 
 def ending_with(name: str) -> list[int]:
-    """The processes that end with the one of that name."""
+    """The processes that end with the guarded process of that name."""
     return [pid for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))) if name in _names(pid)]
 
 
@@ -67,17 +67,17 @@ def _names(pid: int) -> list[str]:
 
 
 def _wait(name: str) -> None:
-    """Until the other end of the pipe is closed, which nobody else has; then kill what is left."""
+    """Wait until the guarded process, the only writer of the pipe, ends; then kill its descendants."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.read(0, 1)
     quiet = 0
     while quiet < 2:
-        found = ending_with(name)
-        for pid in found:
+        pids = ending_with(name)
+        for pid in pids:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        quiet = 0 if found else quiet + 1
+        quiet = 0 if pids else quiet + 1
         time.sleep(MOMENT)
 
 

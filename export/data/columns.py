@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
 
-from unpickled.server.errors import DataError
+from unpickled.export.errors import DataError
 
 MAX_CATEGORIES = 1000
 

@@ -18,7 +18,7 @@ import pyarrow.parquet
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 
 from unpickled.export.data import columns
-from unpickled.server.errors import DataError, reason
+from unpickled.export.errors import DataError, reason
 
 BUNDLED: dict[str, Callable[[], Any]] = {
     "iris": load_iris,

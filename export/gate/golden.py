@@ -15,10 +15,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from unpickled.export.convert import Conversion
-from unpickled.export.data.table import assemble
+from unpickled.export.data.layout import assemble
+from unpickled.export.errors import ParityError, reason
 from unpickled.export.gate.pair import asked
 from unpickled.server.artifact.manifest import Feature, Golden
-from unpickled.server.errors import ParityError, reason
 
 ROWS = 12
 DRAWS = 240
@@ -68,8 +68,8 @@ def _answered(rows: Sequence[Row], labels: Array, scores: Array) -> tuple[list[R
 
 def _answer(pipeline: Any, conversion: Conversion, rows: Sequence[Row]) -> tuple[Array, Array]:
     """The pipeline's labels, as indices of its classes (rows,), and its scores (rows, classes)."""
-    cells = dict(zip(conversion.table.names, zip(*rows, strict=True), strict=True))
-    X = conversion.table.rows(assemble(conversion.table, cells))
+    cells = dict(zip(conversion.layout.names, zip(*rows, strict=True), strict=True))
+    X = conversion.layout.rows(assemble(conversion.layout, cells))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of unknown categories: they are meant

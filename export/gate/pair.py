@@ -1,17 +1,17 @@
 """A pipeline and its artifact, asked the same rows; where their answers differ, and how to say so."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.base import BaseEstimator
 from sklearn.neighbors import KNeighborsClassifier
 
 from unpickled.export.convert import Conversion
-from unpickled.export.data.table import Rows
+from unpickled.export.data.layout import Rows
+from unpickled.export.inside import innermost
 
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
@@ -52,7 +52,7 @@ class Pair:
 
     def served(self, frame: pd.DataFrame) -> Answers:
         """The artifact's answers."""
-        labels, scores = self.run(self.conversion.table.feeds(frame, self.conversion.inputs))
+        labels, scores = self.run(self.conversion.layout.feeds(frame, self.conversion.inputs))
         return Answers(np.asarray(labels), np.asarray(scores, dtype=np.float64))
 
     def difference(self, expected: Answers, served: Answers) -> Array:
@@ -74,7 +74,7 @@ class Pair:
         if not len(frame):
             return []
         try:
-            expected = self.expected(self.conversion.table.rows(frame))
+            expected = self.expected(self.conversion.layout.rows(frame))
         except Exception:
             # Whatever a pipeline raises, it refuses a row: find out which.
             return self._halves(frame, size) or ["refused"]
@@ -135,18 +135,8 @@ def asked(pipeline: Any, conversion: Conversion, rows: Rows) -> Answers:
 
 
 def has_neighbors(step: Any) -> bool:
-    """Is it a KNeighborsClassifier, or made of one, however deep inside?"""
-    if isinstance(step, KNeighborsClassifier):
-        return True
-    if hasattr(step, "best_estimator_"):
-        return has_neighbors(step.best_estimator_)
-    if isinstance(step, Mapping):
-        return any(map(has_neighbors, step.values()))
-    if isinstance(step, (list, tuple)) or (isinstance(step, np.ndarray) and step.dtype == object):
-        return any(map(has_neighbors, step))
-    # The members of CalibratedClassifierCV are no estimators, but hold one.
-    holder = isinstance(step, BaseEstimator) or hasattr(step, "calibrators")
-    return holder and any(map(has_neighbors, vars(step).values()))
+    """Is it a KNeighborsClassifier, or does one answer inside of it?"""
+    return any(isinstance(leaf, KNeighborsClassifier) for leaf in innermost(step))
 
 
 def others(expected: Answers, served: Answers) -> Bools:

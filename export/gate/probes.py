@@ -1,6 +1,6 @@
 """Rows the gate makes up: numbers at and beyond their range, holes, unknown categories.
 
-Every function takes and returns frames as table.py describes them.
+Every function takes and returns frames as layout.py describes them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

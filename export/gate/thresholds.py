@@ -1,34 +1,26 @@
 """Rows next to the splits of every tree in a pipeline, where a rounding error changes the answer."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import (
     AdaBoostClassifier,
-    BaggingClassifier,
     ExtraTreesClassifier,
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
-    StackingClassifier,
-    VotingClassifier,
 )
-from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import Pipeline
 from sklearn.tree import BaseDecisionTree
 
-from unpickled.export.data.table import Table
+from unpickled.export.data.layout import Layout
+from unpickled.export.inside import Prepare, leaves
+from unpickled.export.ordered import bisect, floats, keys
 from unpickled.export.trees import Bools, Floats, Ints, Tree, boosted, grown
 
-# From rows as the pipeline takes them to the matrix that trees split.
-Prefix = Callable[[Any], Any]
 
-
-def near(pipeline: Any, table: Table, frame: pd.DataFrame, limit: int, seed: int = 0) -> pd.DataFrame:
+def near(pipeline: Any, layout: Layout, frame: pd.DataFrame, limit: int, seed: int = 0) -> pd.DataFrame:
     """At most ``limit`` rows beside the splits: for each the numbers on both sides of it and next to them.
 
     A row of ``frame`` that reaches the split is moved along one feature until it stands beside it. The
@@ -37,62 +29,13 @@ def near(pipeline: Any, table: Table, frame: pd.DataFrame, limit: int, seed: int
     """
     random = np.random.default_rng(seed)
     base = frame.iloc[np.sort(random.permutation(len(frame))[:1000])].reset_index(drop=True)
-    parts = []
-    groups = list(_groups(pipeline, lambda rows: rows))
-    for prefix, trees in groups:
-        part = _beside(prefix, trees, table, base, max(limit // (4 * len(groups)), 1), random)
-        parts.append(part)
+    groups = [(_trees(leaf), prepare) for leaf, prepare in leaves(pipeline)]
+    groups = [(trees, prepare) for trees, prepare in groups if trees]
+    parts = [
+        _beside(prepare, trees, layout, base, max(limit // (4 * len(groups)), 1), random)
+        for trees, prepare in groups
+    ]
     return pd.concat(parts, ignore_index=True) if parts else frame.iloc[:0]
-
-
-def _groups(step: Any, prefix: Prefix) -> Iterator[tuple[Prefix, list[Tree]]]:
-    """The trees of every estimator inside, with what prepares their input."""
-    inner = list(_inside(step, prefix))
-    for estimator, behind in inner:
-        yield from _groups(estimator, behind)
-    trees = [] if inner else _trees(step)
-    if trees:
-        yield prefix, trees
-
-
-def _inside(step: Any, prefix: Prefix) -> Iterator[tuple[Any, Prefix]]:
-    """The estimators a composed one hands its rows to."""
-    if hasattr(step, "best_estimator_"):
-        yield step.best_estimator_, prefix
-    elif isinstance(step, FrozenEstimator):
-        yield step.estimator, prefix
-    elif isinstance(step, Pipeline):
-        head = step[:-1]
-        yield step.steps[-1][1], _chained(prefix, head.transform) if len(head.steps) else prefix
-    else:
-        yield from _members(step, prefix)
-
-
-def _members(step: Any, prefix: Prefix) -> Iterator[tuple[Any, Prefix]]:
-    """The classifiers of an ensemble of any kind; the last of a stack meets what the others say."""
-    if isinstance(step, CalibratedClassifierCV):
-        yield from ((member.estimator, prefix) for member in step.calibrated_classifiers_)
-    elif isinstance(step, BaggingClassifier):
-        for estimator, features in zip(step.estimators_, step.estimators_features_, strict=True):
-            yield estimator, _chained(prefix, _picker(features))
-    elif isinstance(step, (VotingClassifier, StackingClassifier)):
-        yield from ((estimator, prefix) for estimator in step.estimators_)
-    if isinstance(step, StackingClassifier):
-        yield step.final_estimator_, _chained(prefix, step.transform)
-
-
-def innermost(step: Any) -> list[Any]:
-    """The classifiers inside that have none inside themselves."""
-    inner = [estimator for estimator, _ in _inside(step, lambda rows: rows)]
-    return [leaf for estimator in inner for leaf in innermost(estimator)] if inner else [step]
-
-
-def _chained(first: Prefix, second: Prefix) -> Prefix:
-    return lambda rows: second(first(rows))
-
-
-def _picker(features: Ints) -> Prefix:
-    return lambda rows: np.asarray(rows)[:, features]
 
 
 def _trees(step: Any) -> list[Tree]:
@@ -113,40 +56,42 @@ def _matrix(rows: Any) -> Floats:
 
 
 def _beside(
-    prefix: Prefix,
+    prepare: Prepare,
     trees: list[Tree],
-    table: Table,
+    layout: Layout,
     base: pd.DataFrame,
     limit: int,
     random: np.random.Generator,
 ) -> pd.DataFrame:
     def prepared(rows: pd.DataFrame) -> Floats:
-        return _matrix(prefix(table.rows(rows)))
+        return _matrix(prepare(layout.rows(rows)))
 
-    source = _sources(prepared, table, base)
+    source = _sources(prepared, layout, base)
     row, column, threshold = _splits(trees, prepared(base), source, limit, random)
     if not len(row):
         return base.iloc[:0]
     rows = base.iloc[row].reset_index(drop=True)
     feature = source[column]
 
-    def left(keys: Ints) -> Bools:
-        moved = prepared(_moved(rows, feature, keys, table))
+    def left(moving: Ints) -> Bools:
+        moved = prepared(_moved(rows, feature, moving, layout))
         return moved[np.arange(len(row)), column] <= threshold
 
-    low, high, found = _bisect(left, *_bounds(base, feature, table))
-    keep = np.flatnonzero(found)
-    moves = [(low, 0), (high, 0), (low, -1), (high, 1)]
-    parts = [_moved(rows.iloc[keep], feature[keep], ends[keep] + step, table) for ends, step in moves]
+    first, last = _bounds(base, feature, layout)
+    at_first = left(first)
+    crossed = np.flatnonzero(at_first != left(last))
+    low, high = bisect(lambda moving: left(moving) == at_first, first, last)
+    beside = np.stack([low, high, low - 1, high + 1])[:, crossed]
+    parts = [_moved(rows.iloc[crossed], feature[crossed], position, layout) for position in beside]
     return pd.concat(parts, ignore_index=True)
 
 
-def _sources(prepared: Callable[[pd.DataFrame], Floats], table: Table, base: pd.DataFrame) -> Ints:
+def _sources(prepared: Callable[[pd.DataFrame], Floats], layout: Layout, base: pd.DataFrame) -> Ints:
     """For every prepared column the number feature that moves it most, or -1."""
     few = base.iloc[: min(len(base), 20)].reset_index(drop=True)
     before = prepared(few)
     source, strength = np.full(before.shape[1], -1, dtype=np.int64), np.zeros(before.shape[1])
-    for i, (name, kind) in enumerate(zip(table.names, table.kinds, strict=True)):
+    for i, (name, kind) in enumerate(zip(layout.names, layout.kinds, strict=True)):
         if kind != "number":
             continue
         values = base[name].to_numpy(dtype=np.float64)
@@ -154,7 +99,7 @@ def _sources(prepared: Callable[[pd.DataFrame], Floats], table: Table, base: pd.
         if not len(values):
             continue
         moved = few.copy()
-        moved[name] = np.where(few[name] > np.median(values), values.min(), values.max()).astype(table.dtype)
+        moved[name] = np.where(few[name] > np.median(values), values.min(), values.max()).astype(layout.dtype)
         change = np.nan_to_num(np.abs(prepared(moved) - before)).max(axis=0)
         stronger = change > strength
         source[stronger], strength[stronger] = i, change[stronger]
@@ -185,52 +130,23 @@ def _splits(
     return row[chosen], column[chosen], threshold[chosen]
 
 
-def _bounds(base: pd.DataFrame, feature: Ints, table: Table) -> tuple[Ints, Ints]:
+def _bounds(base: pd.DataFrame, feature: Ints, layout: Layout) -> tuple[Ints, Ints]:
     """Keys of a number below and one above all training values, per split."""
-    low, high = np.zeros(len(table.names)), np.zeros(len(table.names))
+    low, high = np.zeros(len(layout.names)), np.zeros(len(layout.names))
     for i in np.unique(feature):
-        values = base[table.names[i]].to_numpy(dtype=np.float64)
+        values = base[layout.names[i]].to_numpy(dtype=np.float64)
         values = values[np.isfinite(values)]
         margin = 1.0 + np.ptp(values) + np.abs(values).max()
         low[i], high[i] = values.min() - margin, values.max() + margin
-    return _keys(low[feature], table.dtype), _keys(high[feature], table.dtype)
+    return keys(low[feature], layout.dtype), keys(high[feature], layout.dtype)
 
 
-def _bisect(left: Callable[[Ints], Bools], low: Ints, high: Ints) -> tuple[Ints, Ints, Bools]:
-    """Neighbouring keys that fall on different sides; the last array says where there are any."""
-    at_low = left(low)
-    found = at_low != left(high)
-    while np.any(low + 1 < high):
-        # high - low would not fit in 64 bits.
-        middle = (low >> 1) + (high >> 1) + (low & high & 1)
-        same = left(middle) == at_low
-        low, high = np.where(same, middle, low), np.where(same, high, middle)
-    return low, high, found
-
-
-def _moved(rows: pd.DataFrame, feature: Ints, keys: Ints, table: Table) -> pd.DataFrame:
+def _moved(rows: pd.DataFrame, feature: Ints, positions: Ints, layout: Layout) -> pd.DataFrame:
     """Copies of the rows, each with one feature set to the number of this key."""
-    values, moved = _numbers(keys, table.dtype), rows.copy()
+    values, moved = floats(positions, layout.dtype), rows.copy()
     for i in np.unique(feature):
-        name, mine = table.names[i], feature == i
+        name, mine = layout.names[i], feature == i
         column = moved[name].to_numpy(copy=True)
         column[mine] = values[mine]
         moved[name] = column
     return moved
-
-
-def _keys(values: Floats, dtype: str) -> Ints:
-    """Integers in the order of the floats: neighbours differ by 1."""
-    if dtype == "float32":
-        bits = values.astype(np.float32).view(np.int32).astype(np.int64)
-        return np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
-    bits = values.astype(np.float64).view(np.int64)
-    return np.where(bits < 0, -(bits & 0x7FFFFFFFFFFFFFFF), bits)
-
-
-def _numbers(keys: Ints, dtype: str) -> npt.NDArray[np.floating[Any]]:
-    if dtype == "float32":
-        size = np.abs(keys).astype(np.int32).view(np.float32)
-    else:
-        size = np.abs(keys).view(np.float64)
-    return np.where(keys < 0, -size, size)

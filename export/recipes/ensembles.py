@@ -1,6 +1,6 @@
 """How classifiers made of other classifiers become nodes.
 
-Every recipe takes (graph, fitted classifier, columns, classify) and returns an Answer; ``classify``
+Every recipe takes (graph, fitted classifier, columns, classify) and returns an ClassifierOutput; ``classify``
 turns the classifiers inside into nodes.
 """
 
@@ -12,33 +12,34 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
 from sklearn.isotonic import IsotonicRegression
 
-from unpickled.export.gate.thresholds import innermost
-from unpickled.export.graph import Answer, Array, Columns, Graph, Tensor
-from unpickled.export.recipes.classifiers import TREE_RECIPES, far_sigmoid, normalised, winner
-from unpickled.server.errors import ConversionError
+from unpickled.export.errors import NoGraph
+from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph, OptionalColumns, Tensor, present
+from unpickled.export.inside import innermost
+from unpickled.export.recipes import forests
+from unpickled.export.recipes.parts import far_sigmoid, normalised, winner
 
-Classify = Callable[[Any, Columns], Answer]
-Recipe = Callable[[Graph, Any, Columns, Classify], Answer]
-
-
-def _double(graph: Graph, answer: Answer, tensor: str) -> str:
-    return tensor if answer.dtype == "float64" else graph.cast(tensor, "float64")
+Classify = Callable[[Any, OptionalColumns], ClassifierOutput]
+Recipe = Callable[[Graph, Any, OptionalColumns, Classify], ClassifierOutput]
 
 
-def _probabilities(graph: Graph, answer: Answer) -> str:
-    if answer.probabilities is None:
-        raise ConversionError("a classifier inside has no probabilities; use one that has predict_proba")
-    return _double(graph, answer, answer.probabilities)
+def _double(graph: Graph, output: ClassifierOutput, tensor: str) -> str:
+    return tensor if output.dtype == "float64" else graph.cast(tensor, "float64")
 
 
-def _response(graph: Graph, answer: Answer, prefer: str = "decision") -> Columns:
+def _probabilities(graph: Graph, output: ClassifierOutput) -> str:
+    if output.probabilities is None:
+        raise NoGraph("a classifier inside has no probabilities", "use one that has predict_proba")
+    return _double(graph, output, output.probabilities)
+
+
+def _response(graph: Graph, output: ClassifierOutput, prefer: str = "decision") -> Columns:
     """The columns of decision_function, or else of predict_proba; only the second of two classes."""
-    tensor = answer.decision if prefer == "decision" else answer.probabilities
-    tensor = tensor or answer.probabilities or answer.decision
+    tensor = output.decision if prefer == "decision" else output.probabilities
+    tensor = tensor or output.probabilities or output.decision
     if tensor is None:
-        raise ConversionError("a classifier inside has neither scores nor probabilities")
-    columns = Tensor(_double(graph, answer, tensor), "float64", answer.classes).columns()
-    return columns[1:] if answer.classes == 2 else columns
+        raise NoGraph("a classifier inside has neither scores nor probabilities")
+    columns = Tensor(_double(graph, output, tensor), "float64", output.classes).columns()
+    return columns[1:] if output.classes == 2 else columns
 
 
 def _mean(graph: Graph, parts: list[str], weights: list[float]) -> str:
@@ -52,8 +53,8 @@ def _mean(graph: Graph, parts: list[str], weights: list[float]) -> str:
     return graph.add("Div", graph.add("Sum", *parts), graph.constant(np.array(float(len(parts)))))
 
 
-def _by_probability(graph: Graph, probabilities: str, classes: int) -> Answer:
-    return Answer(classes, winner=winner(graph, probabilities), probabilities=probabilities)
+def _by_probability(graph: Graph, probabilities: str, classes: int) -> ClassifierOutput:
+    return ClassifierOutput(classes, winner=winner(graph, probabilities), probabilities=probabilities)
 
 
 def _spread(graph: Graph, probabilities: str, own: Array, classes: int) -> str:
@@ -63,17 +64,17 @@ def _spread(graph: Graph, probabilities: str, own: Array, classes: int) -> str:
     return graph.add("MatMul", probabilities, graph.constant(np.eye(classes)[own]))
 
 
-def _calibrated(graph: Graph, model: CalibratedClassifierCV, columns: Columns, classify: Classify) -> Answer:
+def _calibrated(
+    graph: Graph, model: CalibratedClassifierCV, columns: OptionalColumns, classify: Classify
+) -> ClassifierOutput:
     classes = len(model.classes_)
     parts = []
     for member in model.calibrated_classifiers_:
         if member.method not in ("sigmoid", "isotonic"):
-            raise ConversionError(
-                f"method={member.method!r} has no graph; use method='sigmoid' or 'isotonic'"
-            )
+            raise NoGraph(f"method={member.method!r} has no graph", "use method='sigmoid' or 'isotonic'")
         own = np.searchsorted(model.classes_, member.estimator.classes_)
         if len(own) != classes:
-            raise ConversionError("one of its folds lacks a class; use fewer folds or ensemble=False")
+            raise NoGraph("one of its folds lacks a class", "use fewer folds or ensemble=False")
         response = _response(graph, classify(member.estimator, columns))
         parts.append(_calibrate(graph, member.calibrators, response))
     return _by_probability(graph, _mean(graph, parts, [1.0] * len(parts)), classes)
@@ -115,37 +116,44 @@ def _isotonic(graph: Graph, model: IsotonicRegression, x: str) -> str:
     return graph.add("Add", graph.add("Mul", slope, graph.add("Sub", x, start)), level)
 
 
-def _voting(graph: Graph, model: VotingClassifier, columns: Columns, classify: Classify) -> Answer:
+def _voting(
+    graph: Graph, model: VotingClassifier, columns: OptionalColumns, classify: Classify
+) -> ClassifierOutput:
     if model.voting != "soft":
-        raise ConversionError("hard voting has neither probabilities nor scores; use voting='soft'")
+        raise NoGraph("hard voting has neither probabilities nor scores", "use voting='soft'")
     weights = [float(w) for w in model._weights_not_none or [1.0] * len(model.estimators_)]
     parts = [_probabilities(graph, classify(estimator, columns)) for estimator in model.estimators_]
     return _by_probability(graph, _mean(graph, parts, weights), len(model.classes_))
 
 
-def _stacking(graph: Graph, model: StackingClassifier, columns: Columns, classify: Classify) -> Answer:
-    last = [leaf for leaf in innermost(model.final_estimator_) if type(leaf) in TREE_RECIPES]
-    first = [leaf for e in model.estimators_ for leaf in innermost(e) if type(leaf) not in TREE_RECIPES]
+def _stacking(
+    graph: Graph, model: StackingClassifier, columns: OptionalColumns, classify: Classify
+) -> ClassifierOutput:
+    last = [leaf for leaf in innermost(model.final_estimator_) if type(leaf) in forests.RECIPES]
+    first = [leaf for e in model.estimators_ for leaf in innermost(e) if type(leaf) not in forests.RECIPES]
     if last and first:
-        raise ConversionError(
+        raise NoGraph(
             f"its final {type(last[0]).__name__} splits the scores of a {type(first[0]).__name__}, whose "
-            "last digit is not the graph's; use a final_estimator without trees, such as LogisticRegression()"
+            "last digit is not the graph's",
+            "use a final_estimator without trees, such as LogisticRegression()",
         )
     inner: Columns = ()
     for estimator, method in zip(model.estimators_, model.stack_method_, strict=True):
         if method == "predict":
-            raise ConversionError("stack_method='predict' has no graph; use 'auto' or 'predict_proba'")
+            raise NoGraph("stack_method='predict' has no graph", "use 'auto' or 'predict_proba'")
         prefer = "decision" if method == "decision_function" else "probabilities"
         inner += _response(graph, classify(estimator, columns), prefer)
-    return classify(model.final_estimator_, inner + columns if model.passthrough else inner)
+    return classify(model.final_estimator_, inner + present(columns) if model.passthrough else inner)
 
 
-def _bagging(graph: Graph, model: BaggingClassifier, columns: Columns, classify: Classify) -> Answer:
+def _bagging(
+    graph: Graph, model: BaggingClassifier, columns: OptionalColumns, classify: Classify
+) -> ClassifierOutput:
     parts, classes = [], len(model.classes_)
     for estimator, features in zip(model.estimators_, model.estimators_features_, strict=True):
-        answer = classify(estimator, tuple(columns[i] for i in features))
+        output = classify(estimator, tuple(columns[i] for i in features))
         own = np.asarray(estimator.classes_, int)
-        parts.append(_spread(graph, _probabilities(graph, answer), own, classes))
+        parts.append(_spread(graph, _probabilities(graph, output), own, classes))
     return _by_probability(graph, _mean(graph, parts, [1.0] * len(parts)), classes)
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn.feature_selection import (
     RFE,
     RFECV,
@@ -36,16 +35,17 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
+from unpickled.export.data.missing import is_missing
+from unpickled.export.errors import NoGraph
 from unpickled.export.graph import ML, Array, Column, Columns, Dtype, Graph, Tensor
 from unpickled.server.artifact.manifest import MISSING_CATEGORY
-from unpickled.server.errors import ConversionError
 
 Recipe = Callable[[Graph, Any, Columns], Columns]
 
 
 def _number_type(columns: Columns) -> Dtype:
     if any(column.dtype == "string" for column in columns):
-        raise ConversionError("it needs numbers, but gets text columns")
+        raise NoGraph("it needs numbers, but gets text columns")
     return "float32" if all(column.dtype == "float32" for column in columns) else "float64"
 
 
@@ -127,16 +127,11 @@ def _blocks(columns: Columns) -> dict[bool, list[int]]:
     return positions
 
 
-def is_missing(value: object) -> bool:
-    """None, NaN or pandas' NA."""
-    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
-
-
 def _text(value: object) -> str:
     if is_missing(value):
         return MISSING_CATEGORY
     if not isinstance(value, str):
-        raise ConversionError(f"it meets {value!r} in a text column; give the column text only")
+        raise NoGraph(f"it meets {value!r} in a text column", "give the column text only")
     return value
 
 
@@ -144,7 +139,7 @@ def _number(value: object) -> float:
     if is_missing(value):
         return math.nan
     if isinstance(value, str):
-        raise ConversionError(f"it meets the text {value!r} in a number column; give the column numbers only")
+        raise NoGraph(f"it meets the text {value!r} in a number column", "give the column numbers only")
     return float(value)  # type: ignore[arg-type]
 
 
@@ -187,7 +182,7 @@ def _indicator(graph: Graph, imputer: SimpleImputer, columns: Columns) -> Column
         return ()
     watched = tuple(columns[i] for i in indicator.features_)
     if any(column.dtype == "string" for column in watched):
-        raise ConversionError("add_indicator=True on text columns; leave it out and one-hot encode them")
+        raise NoGraph("add_indicator=True on text columns", "leave it out and one-hot encode them")
     dtype = _number_type(watched)
     absent = _absent(graph, imputer, graph.matrix(watched, dtype), dtype)
     return Tensor(graph.cast(absent, dtype), dtype, len(watched)).columns()
@@ -197,9 +192,9 @@ def _one_hot(graph: Graph, encoder: OneHotEncoder, columns: Columns) -> Columns:
     out: dict[int, Columns] = {}
     for text, positions in _blocks(columns).items():
         if not text and encoder.handle_unknown == "error":
-            raise ConversionError(
-                "on number columns handle_unknown='error' refuses numbers the graph would answer; "
-                "fit it with handle_unknown='ignore', or turn these columns into text first"
+            raise NoGraph(
+                "on number columns handle_unknown='error' refuses numbers the graph would answer",
+                "fit it with handle_unknown='ignore', or turn these columns into text first",
             )
         pairs = [(i, category) for i in positions for category in encoder.categories_[i]]
         hits = _hits(graph, columns, pairs, text)
@@ -224,7 +219,7 @@ def _hits(graph: Graph, columns: Columns, pairs: list[tuple[int, object]], text:
             x = graph.add("Where", graph.add("IsNaN", x), absent, x)
             wanted = np.where(np.isnan(wanted), -np.inf, wanted)
     if len(set(zip((i for i, _ in pairs), wanted.tolist(), strict=True))) != len(pairs):
-        raise ConversionError("None and NaN are two categories of one column; use one of them for missing")
+        raise NoGraph("None and NaN are two categories of one column", "use one of them for missing")
     repeat = np.array([used.index(i) for i, _ in pairs], np.int64)
     return graph.add("Equal", graph.add("Gather", x, graph.constant(repeat), axis=1), graph.constant(wanted))
 
@@ -296,9 +291,9 @@ def _ordinal(graph: Graph, encoder: OrdinalEncoder, columns: Columns) -> Columns
     out: dict[int, Column] = {}
     for text, positions in _blocks(columns).items():
         if not text and encoder.handle_unknown == "error":
-            raise ConversionError(
-                "on number columns handle_unknown='error' refuses numbers the graph would answer; fit it "
-                "with handle_unknown='use_encoded_value', or turn these columns into text first"
+            raise NoGraph(
+                "on number columns handle_unknown='error' refuses numbers the graph would answer",
+                "fit it with handle_unknown='use_encoded_value', or turn these columns into text first",
             )
         block = tuple(columns[i] for i in positions)
         known = sorted({_text(c) for i in positions for c in encoder.categories_[i]}) if text else []
@@ -337,7 +332,7 @@ def _table(encoder: OrdinalEncoder, i: int, known: list[str] | None) -> Array:
         return np.array([unknown, *codes], np.float64)
     by_text = {_text(category): code for category, code in zip(categories, codes, strict=True)}
     if len(by_text) != len(categories):
-        raise ConversionError("None and NaN are two categories of one column; use one of them for missing")
+        raise NoGraph("None and NaN are two categories of one column", "use one of them for missing")
     return np.array([unknown, *(by_text.get(text, unknown) for text in known)], np.float64)
 
 
@@ -359,8 +354,9 @@ def _selected(graph: Graph, selector: Any, columns: Columns) -> Columns:
 
 def _function(graph: Graph, transformer: FunctionTransformer, columns: Columns) -> Columns:
     if transformer.func is not None:
-        raise ConversionError(
-            "it calls Python code; replace it by a scikit-learn transformer, or apply it before the pipeline"
+        raise NoGraph(
+            "it calls Python code",
+            "replace it by a scikit-learn transformer, or apply it before the pipeline",
         )
     return columns
 

@@ -16,8 +16,7 @@ from typing import Any
 import click
 from msgspec.structs import replace
 
-from unpickled import console
-from unpickled.server import config
+from unpickled.server import config, console
 from unpickled.server.commands import changes, revision, tables
 from unpickled.server.commands.changes import Change
 from unpickled.server.config import Config

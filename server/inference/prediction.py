@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from unpickled.server.message.answer import Environ
+from unpickled.server.model.feeds import Row
 from unpickled.server.model.outputs import Labels, Scores
-from unpickled.server.model.signature import Row
 
 # The answer's headers, where it is not JSON.
 Headers = tuple[tuple[str, str], ...] | None

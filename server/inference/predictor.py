@@ -11,9 +11,9 @@ import numpy.typing as npt
 from unpickled.server.errors import InvalidInput, TooManyRows
 from unpickled.server.inference.prediction import Prediction, Run
 from unpickled.server.message.answer import dumps
+from unpickled.server.model.feeds import Feeds, Row
 from unpickled.server.model.outputs import refuse_not_finite
 from unpickled.server.model.session import Model
-from unpickled.server.model.signature import Feeds, Row
 
 Item = TypeVar("Item")
 

@@ -11,16 +11,17 @@ answer to one row is a head, which depends on the label alone, and the text of t
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from unpickled.server.artifact.manifest import Manifest
+from unpickled.server.artifact.manifest import Golden, Manifest, refuse_contradictions, repeated
 from unpickled.server.errors import ArtifactError, InferenceFailed
 from unpickled.server.message.answer import dumps
-from unpickled.server.model.signature import DTYPES, PACKING
+from unpickled.server.model.feeds import DTYPES, PACKING
+from unpickled.server.quote import quoted
 
 Label = int | str | float
 # (rows,)
@@ -170,7 +171,7 @@ class Classification(Outputs):
     title = "classes"
 
     def __init__(self, manifest: Manifest) -> None:
-        _check(manifest)
+        refuse_contradictions(_faults(manifest))
         outputs, self.names = manifest.outputs, manifest.class_names
         self.kind, self.classes, self.counted = outputs.kind, manifest.classes, self.names
         self._golden, self._tolerance = manifest.golden, manifest.parity.tolerance
@@ -318,14 +319,28 @@ def refuse_not_finite(scores: Scores) -> None:
         )
 
 
-def _check(manifest: Manifest) -> None:
-    classes, names, golden = manifest.classes, manifest.class_names, manifest.golden
-    sound = (
-        classes
-        and len(set(classes)) == len(classes) == len(names) == len(set(names))
-        and len(golden.rows) == len(golden.labels) == len(golden.scores)
-        and all(len(row) == len(classes) for row in golden.scores)
-        and set(golden.labels) <= set(classes)
-    )
-    if not sound:
-        raise ArtifactError("its manifest contradicts itself (features, inputs, classes or golden rows)")
+def _faults(manifest: Manifest) -> Iterator[str]:
+    """Each rule relies on those before it."""
+    classes, names = manifest.classes, manifest.class_names
+    if not classes:
+        yield "it has no classes"
+    if (label := repeated(classes)) is not None:
+        yield f"it has the class {quoted(label)} twice"
+    if (name := repeated(names)) is not None:
+        yield f"it has two classes called {quoted(name)}"
+    if len(classes) != len(names):
+        yield f"{len(classes)} classes have {len(names)} names"
+    yield from _faults_of_golden(manifest.golden, classes)
+
+
+def _faults_of_golden(golden: Golden, classes: Sequence[int | str]) -> Iterator[str]:
+    if not len(golden.rows) == len(golden.labels) == len(golden.scores):
+        yield (
+            f"{len(golden.rows)} golden rows have {len(golden.labels)} labels and "
+            f"{len(golden.scores)} rows of scores"
+        )
+    for index, (label, scores) in enumerate(zip(golden.labels, golden.scores, strict=True)):
+        if label not in classes:
+            yield f"golden row {index} has the label {quoted(label)}, which is no class"
+        if len(scores) != len(classes):
+            yield f"golden row {index} has {len(scores)} scores for {len(classes)} classes"

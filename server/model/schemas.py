@@ -14,8 +14,9 @@ from msgspec.structs import replace
 
 from unpickled.server.artifact.manifest import Feature, Input, Manifest
 from unpickled.server.errors import InvalidInput
+from unpickled.server.model.feeds import Row
 from unpickled.server.model.outputs import Member, Outputs, Tensor
-from unpickled.server.model.signature import Row, Signature
+from unpickled.server.model.signature import Signature
 
 Schema = dict[str, Any]
 

@@ -1,52 +1,36 @@
 """One graph in ONNX Runtime: loaded, placed on providers, checked against its golden rows, run."""
 
 import os
-import struct
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 # ONNX Runtime reads this once, while it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
 from unpickled.server.artifact import manifest as artifact
-from unpickled.server.artifact.manifest import Input, Manifest
+from unpickled.server.artifact import onnxfile
+from unpickled.server.artifact.manifest import Manifest
 from unpickled.server.config import Config, Provider
 from unpickled.server.errors import ArtifactError, InferenceFailed, ProviderError, RequestError
-from unpickled.server.model.outputs import Buffers, Outputs, outputs_of
-from unpickled.server.model.signature import DTYPES, PACKING, Feeds, Signature
+from unpickled.server.model.feeds import PACKING, Feeds
+from unpickled.server.model.outputs import outputs_of
+from unpickled.server.model.placement import CPU, Placement, placed
+from unpickled.server.model.row import RunRow, row_runner
+from unpickled.server.model.signature import Signature
 
-CPU = "CPUExecutionProvider"
+_Arrays = Mapping[str, npt.NDArray[Any]]
+
 _TENSOR_TYPES = {
     "tensor(float)": "float32",
     "tensor(double)": "float64",
     "tensor(int64)": "int64",
     "tensor(string)": "string",
 }
-
-# Nodes of a provider that are named one by one.
-LISTED = 50
-
-# One row of numbers in feature order -> its label and its scores.
-RunRow = Callable[[Sequence[float | None]], tuple[int, tuple[float, ...]]]
-
-
-class Placement(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a graph runs. ``nodes`` counts its nodes per provider; ``notes`` say what was not obtained.
-
-    ``graph`` lists them as ONNX Runtime has made them of the file's, "Gemm gemm_7", the first LISTED.
-    """
-
-    requested: tuple[str, ...]
-    obtained: tuple[str, ...]
-    nodes: dict[str, int]
-    graph: dict[str, tuple[str, ...]]
-    notes: tuple[str, ...]
 
 
 class Model:
@@ -67,7 +51,7 @@ class Model:
         # The wrapper has another provider take over where one fails in the middle.
         self._run = (_bare(session) if placement.obtained == (CPU,) else session).run
         self._tensors = [tensor.name for tensor in self.outputs.tensors]
-        self.run_row = _row_runner(manifest, self.outputs, session, placement)
+        self.run_row = self._row_runner(session)
 
     def run(self, feeds: Feeds) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
         """Labels (rows,) and scores (rows, classes); InferenceFailed when the graph fails."""
@@ -77,24 +61,40 @@ class Model:
             raise InferenceFailed("the model failed on this request") from error
         return self.outputs.read(arrays, len(feeds[self.manifest.inputs[0].name]))
 
+    def _row_runner(self, session: onnxruntime.InferenceSession) -> RunRow | None:
+        """None unless the graph takes one tensor of numbers, answers with a fixed size, and is on the CPU."""
+        tensor, make = self.manifest.inputs[0], self.outputs.buffers(_dtypes(session.get_outputs()))
+        numeric = len(self.manifest.inputs) == 1 and tensor.dtype in PACKING
+        if make is None or not numeric or self.placement.obtained != (CPU,):
+            return None
+        return row_runner(tensor, make, partial(_bind, session), _bare(session).run_with_iobinding)
 
-def load(data: bytes, config: Config | None = None, *, golden: bool = True) -> Model:
+
+def open_graph(data: bytes, config: Config | None = None) -> onnxruntime.InferenceSession:
+    """A session of a graph that has no manifest yet, for the parity gate of an export.
+
+    Raises ArtifactError when the file is unsafe, damaged or cannot be loaded.
+    """
+    onnxfile.metadata(data)
+    session, _ = _session(data, config or Config())
+    return session
+
+
+def load(data: bytes, config: Config | None = None) -> Model:
     """The model in the bytes of a file.
 
-    ``golden=False`` leaves out the golden rows, for the parity gate, which asks more. Raises
-    ArtifactError when the file is unsafe, damaged or answers its golden rows wrongly, ProviderError
-    in strict mode when the first provider was not obtained.
+    Raises ArtifactError when the file is unsafe, damaged or answers its golden rows wrongly,
+    ProviderError in strict mode when the first provider was not obtained.
     """
     config = config or Config()
     manifest = artifact.read(data)
     session, notes = _session(data, config)
     _check_tensors(manifest, session)
-    placement = _placement(session, config.provider, notes)
+    placement = placed(session, config.provider, notes)
     if config.strict and placement.requested[0] not in placement.obtained:
         raise ProviderError(" ".join(placement.notes) or f"{placement.requested[0]} was not obtained")
     model = Model(manifest, session, placement)
-    if golden:
-        _check_golden(model)
+    _check_golden(model)
     return model
 
 
@@ -139,48 +139,6 @@ def _missing_note(name: str) -> str:
     return f"{name} was not obtained: the installed onnxruntime is built without it ({remedy})."
 
 
-def _placement(
-    session: onnxruntime.InferenceSession, providers: Sequence[Provider], notes: Sequence[str]
-) -> Placement:
-    obtained = session.get_providers()
-    graph: dict[str, list[str]] = {name: [] for name in obtained}
-    for part in session.get_provider_graph_assignment_info():
-        graph.setdefault(part.ep_name, []).extend(map(_node, part.get_nodes()))
-    nodes = {name: len(named) for name, named in graph.items()}
-    return Placement(
-        requested=tuple(provider.name for provider in providers),
-        obtained=tuple(obtained),
-        nodes=nodes,
-        graph={name: tuple(named[:LISTED]) for name, named in graph.items()},
-        notes=(*notes, *_placement_notes(providers, obtained, nodes, notes)),
-    )
-
-
-def _node(node: Any) -> str:
-    try:
-        return f"{node.op_type} {node.name}".rstrip()
-    except UnicodeDecodeError:
-        raise ArtifactError("a node of its graph has a name that is not UTF-8") from None
-
-
-def _placement_notes(
-    providers: Sequence[Provider], obtained: Sequence[str], nodes: dict[str, int], notes: Sequence[str]
-) -> list[str]:
-    found = []
-    for name in (provider.name for provider in providers):
-        if name in obtained and nodes[name] == 0 and name != CPU:
-            found.append(
-                f"{name} was obtained but runs none of the graph's nodes: the operators of classic models "
-                "(ai.onnx.ml) run on the CPU."
-            )
-        elif name not in obtained and not any(note.startswith(name) for note in notes):
-            found.append(
-                f"{name} was not obtained although this onnxruntime has it: its libraries or its device are "
-                "missing (for CUDA: a driver, CUDA and cuDNN that fit this onnxruntime-gpu)."
-            )
-    return found
-
-
 def _check_tensors(manifest: Manifest, session: onnxruntime.InferenceSession) -> None:
     inputs = _dtypes(session.get_inputs())
     described = {tensor.name: tensor.dtype for tensor in manifest.inputs}
@@ -207,63 +165,19 @@ def _check_golden(model: Model) -> None:
             model.outputs.check_golden(index, *model.run_row(golden.rows[index]))  # type: ignore[arg-type]
 
 
-def _row_runner(
-    manifest: Manifest, outputs: Outputs, session: onnxruntime.InferenceSession, placement: Placement
-) -> RunRow | None:
-    """One row through buffers that are bound once per thread: 2 us less than ``run``.
-
-    None where the graph does not have one numeric tensor in and outputs of a fixed size, or does
-    not run on the CPU alone.
-    """
-    tensor, make = manifest.inputs[0], outputs.buffers(_dtypes(session.get_outputs()))
-    numeric = len(manifest.inputs) == 1 and tensor.dtype in PACKING
-    if make is None or not numeric or placement.obtained != (CPU,):
-        return None
-    local, scores = _Bound(tensor, make, session), make().scores
-    pack = struct.Struct(f"{len(tensor.features)}{PACKING[tensor.dtype]}").pack_into
-    unpack = struct.Struct(f"{scores.size}{scores.dtype.char}").unpack_from
-    run = _bound_run(session)
-
-    def run_row(values: Sequence[float | None]) -> tuple[int, tuple[float, ...]]:
-        memory, label, scores, binding = local.bound
-        try:
-            pack(memory, 0, *values)
-        except struct.error:  # a missing value; looking for one first would cost every row 0.4 us
-            pack(memory, 0, *[np.nan if value is None else value for value in values])
-        try:
-            run(*binding)
-        except Exception as error:  # as in run
-            raise InferenceFailed("the model failed on this request") from error
-        return label.item(), unpack(scores)
-
-    return run_row
-
-
-class _Bound(threading.local):
-    """Each thread's own tensors of one row, bound to the session once."""
-
-    def __init__(
-        self, tensor: Input, make: Callable[[], Buffers], session: onnxruntime.InferenceSession
-    ) -> None:
-        features, answer = np.zeros((1, len(tensor.features)), DTYPES[tensor.dtype]), make()
-        binding = session.io_binding()
-        binding.bind_input(tensor.name, "cpu", 0, features.dtype, features.shape, features.ctypes.data)
-        for name, array in answer.bound.items():
-            binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-        self.bound = (features.data, answer.label, answer.scores.data, _run_arguments(session, binding))
-
-
-def _bound_run(session: onnxruntime.InferenceSession) -> Callable[..., None]:
-    return _bare(session).run_with_iobinding  # type: ignore[no-any-return]
-
-
 def _bare(session: onnxruntime.InferenceSession) -> Any:
     """The C++ session itself where it is found, as its Python wrapper costs 0.8 to 3 us a run."""
     return getattr(session, "_sess", session)
 
 
-def _run_arguments(session: onnxruntime.InferenceSession, binding: onnxruntime.IOBinding) -> tuple[Any, ...]:
-    """Its arguments. Run options given once save 0.5 us; the wrapper loses 25 us to them instead."""
+def _bind(session: onnxruntime.InferenceSession, inputs: _Arrays, outputs: _Arrays) -> tuple[Any, ...]:
+    """The arguments of a run over this memory. Run options made once save 0.5 us."""
+    binding = session.io_binding()
+    for name, array in inputs.items():
+        binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+    for name, array in outputs.items():
+        binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
     if not hasattr(session, "_sess"):
+        # The wrapper would lose 25 us to run options.
         return (binding,)
     return (binding._iobinding, onnxruntime.RunOptions())

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from unpickled.server.errors import InvalidInput
 from unpickled.server.inference.prediction import Prediction
 from unpickled.server.lifecycle.versions import Served
+from unpickled.server.model.feeds import Feeds, Row
 from unpickled.server.model.outputs import Label, Labels, Scores
 from unpickled.server.model.session import Model
-from unpickled.server.model.signature import Feeds, Row
 from unpickled.server.observe.counters import Block, Numbers
 
 logger = logging.getLogger("unpickled")

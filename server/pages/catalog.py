@@ -11,7 +11,7 @@ from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message.answer import Answer, Environ, document
 from unpickled.server.message.page import Page
-from unpickled.server.model.session import Placement
+from unpickled.server.model.placement import Placement
 from unpickled.server.pages.annotations import Count, No, Reason, Yes
 
 

@@ -8,6 +8,7 @@ from unpickled.server.errors import UnknownPath
 from unpickled.server.message.answer import Answer, Environ
 from unpickled.server.message.page import Page
 from unpickled.server.pages.files import File, is_part
+from unpickled.server.quote import quoted
 
 _SWAGGER = ("swagger-ui.css", "swagger-ui-bundle.js")
 
@@ -21,7 +22,7 @@ def pages() -> list[Page]:
 
     def part(environ: Environ, file: str) -> Answer:
         if file not in parts:
-            raise UnknownPath(f"there is no file {file[:60]!r} under /docs: GET / lists every route")
+            raise UnknownPath(f"there is no file {quoted(file)} under /docs: GET / lists every route")
         return parts[file](environ)
 
     return [

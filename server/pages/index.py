@@ -10,10 +10,10 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from unpickled.server.errors import InvalidInput, NotSupported
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
-from unpickled.server.message import body
+from unpickled.server.message import body, strict
 from unpickled.server.message.answer import Answer, Environ, document
-from unpickled.server.message.body import Members
 from unpickled.server.message.page import Page
+from unpickled.server.message.strict import Members
 
 _NO_LOADING = (
     "models are not loaded and unloaded over HTTP: this server follows its models folder, so export a "
@@ -71,7 +71,7 @@ def _refuse(_: Environ, name: str) -> Answer:
 def _only_ready(environ: Environ, limit: int) -> bool:
     """Read the member "ready" of the body, which may be empty."""
     content = body.read(environ, limit)
-    members = body.parse(content) if content.strip() else Members()
+    members = strict.parse(content) if content.strip() else Members()
     ready = members.get("ready", False) if isinstance(members, Members) else None
     if not isinstance(ready, bool):
         raise InvalidInput('the body is not {"ready": true or false}')

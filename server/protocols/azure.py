@@ -23,15 +23,16 @@ from unpickled.server.inference.prediction import Predict, Prediction
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import media
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
-from unpickled.server.message.body import Members
+from unpickled.server.message.strict import Members
+from unpickled.server.model.feeds import Row
 from unpickled.server.model.schemas import Schema, Schemas, array, either, only
-from unpickled.server.model.signature import Row
 from unpickled.server.protocols import bodies, native
 from unpickled.server.protocols.bodies import Bodies
 from unpickled.server.protocols.forms import chosen, is_form, refuse_repeated, split
 from unpickled.server.protocols.native import Native
 from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 from unpickled.server.protocols.rows import Reader
+from unpickled.server.quote import quoted
 
 _FORMS = {"data": ("method",), "input_data": ("params",), "Inputs": ("GlobalParameters",)}
 _SIGNS = tuple(f'"{name}"'.encode() for name in _FORMS)
@@ -65,7 +66,7 @@ class Azure:
         if not isinstance(inputs, Members) or len(inputs) != 1 or inputs.repeated:
             raise InvalidInput(f"'Inputs' is not an object of one table: send {_EXAMPLE}")
         [(name, table)] = inputs.items()
-        rows = self._rows(table, f"{name[:60]!r} of 'Inputs'")
+        rows = self._rows(table, f"{quoted(name)} of 'Inputs'")
         method: object = "predict"
         if isinstance(parameters, Members):
             refuse_repeated(parameters, "'GlobalParameters'")
@@ -75,7 +76,7 @@ class Azure:
             prediction.content = b'{"Results":' + prediction.content + b"}"
             return prediction
         if method != "predict":
-            raise InvalidInput(f"'method' stands beside {name[:60]!r}: it is for \"data\" in 'Inputs'")
+            raise InvalidInput(f"'method' stands beside {quoted(name)}: it is for \"data\" in 'Inputs'")
         run = self._predictor.run(rows)
         content = dumps({"Results": {_OUTPUT: self._predictor.outputs.records(run.labels, run.scores)}})
         return run.prediction(content, rows)
@@ -91,7 +92,7 @@ class Azure:
         """A list with what that method of the pipeline returns."""
         methods = list(self._predictor.outputs.methods)
         if method not in methods:
-            raise InvalidInput(f"'method' is {str(method)[:60]!r}, but it may be {' or '.join(methods)}")
+            raise InvalidInput(f"'method' is {quoted(method)}, but it may be {' or '.join(methods)}")
         run = self._predictor.run(rows)
         content = dumps(run.labels) if method == "predict" else dumps(run.scores, option=OPTIONS)
         return run.prediction(content, rows)

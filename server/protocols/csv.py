@@ -25,8 +25,9 @@ from unpickled.server.inference.prediction import Prediction
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import accept, body, media
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
+from unpickled.server.model.feeds import Column, Row, Rows
 from unpickled.server.model.outputs import Labels, Scores
-from unpickled.server.model.signature import Column, Row, Rows
+from unpickled.server.quote import quoted
 
 _UTF_8 = frozenset({"utf-8", "utf8", "us-ascii"})
 
@@ -95,7 +96,7 @@ class Csv:
                 remedy = "leave it out (pandas: to_csv(index=False))"
                 raise InvalidInput(f"column {number} of the header has no name: {remedy}", line=1)
             if name in seen:
-                sentence = f"feature {name[:60]!r} stands twice in the header"
+                sentence = f"feature {quoted(name)} stands twice in the header"
                 raise InvalidInput(sentence, line=1, feature=name[:200])
             seen.add(name)
         try:
@@ -117,7 +118,7 @@ class _Table:
     def __init__(self, request: bytes, parameters: Mapping[str, str]) -> None:
         charset = parameters.get("charset", "utf-8").lower()
         if charset not in _UTF_8:
-            raise UnsupportedMedia(f"the charset of the table is {charset[:60]!r}: send UTF-8")
+            raise UnsupportedMedia(f"the charset of the table is {quoted(charset)}: send UTF-8")
         try:
             self._text = request.removeprefix(codecs.BOM_UTF8).decode("utf-8")
         except UnicodeDecodeError as error:

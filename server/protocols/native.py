@@ -20,15 +20,16 @@ from unpickled.server.inference.prediction import Predict, Prediction
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import media
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
-from unpickled.server.message.body import Members
+from unpickled.server.message.strict import Members
+from unpickled.server.model.feeds import Row
 from unpickled.server.model.outputs import refuse_not_finite
 from unpickled.server.model.schemas import TEXT, Schema, Schemas, array, either, only
-from unpickled.server.model.signature import Row
 from unpickled.server.protocols import bodies
 from unpickled.server.protocols.bodies import Bodies, Content
 from unpickled.server.protocols.csv import Csv
 from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 from unpickled.server.protocols.rows import REFUSALS, Reader
+from unpickled.server.quote import quoted
 
 _EXAMPLE = '{"features": [...]}, {"feature name": value, ...} or {"instances": [...]}'
 
@@ -125,7 +126,7 @@ class Native:
         for other in document:
             if other != name:
                 raise InvalidInput(
-                    f"{other[:60]!r} stands beside {name!r}, which stands alone: send {_EXAMPLE}"
+                    f"{quoted(other)} stands beside {name!r}, which stands alone: send {_EXAMPLE}"
                 )
         if not isinstance(value, list):
             raise InvalidInput(f"{name!r} is not an array: send {_EXAMPLE}")

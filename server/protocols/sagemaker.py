@@ -23,11 +23,11 @@ from msgspec.structs import replace
 from unpickled.server.errors import InvalidInput, MalformedJSON, UnsupportedMedia
 from unpickled.server.inference.prediction import Predict, Prediction
 from unpickled.server.inference.predictor import Predictor
-from unpickled.server.message import accept, body, media
+from unpickled.server.message import accept, body, media, strict
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
-from unpickled.server.message.body import Members
+from unpickled.server.message.strict import Members
+from unpickled.server.model.feeds import Row
 from unpickled.server.model.schemas import TEXT, Schema, Schemas, array, either, only
-from unpickled.server.model.signature import Row
 from unpickled.server.protocols import bodies, csv, native
 from unpickled.server.protocols.bodies import Bodies
 from unpickled.server.protocols.csv import Csv
@@ -35,6 +35,7 @@ from unpickled.server.protocols.forms import chosen, is_form, split
 from unpickled.server.protocols.native import Native
 from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 from unpickled.server.protocols.rows import Reader
+from unpickled.server.quote import quoted
 
 # What clients that do not speak of JSON call it.
 _SAME = frozenset({"", media.JSON, "application/x-www-form-urlencoded", media.BINARY, "text/plain"})
@@ -65,7 +66,7 @@ class SageMaker:
             prediction = self._written(self._lines(request), kind)
         else:
             known = ", ".join((media.JSON, media.CSV, media.JSON_LINES[0]))
-            raise UnsupportedMedia(f"Content-Type {kind[:60]!r} is not read here: send {known}")
+            raise UnsupportedMedia(f"Content-Type {quoted(kind)} is not read here: send {known}")
         preferred = accept.preferred(environ, (kind, media.JSON, media.CSV, *media.JSON_LINES))
         return prediction if preferred == kind else self._written(prediction, preferred)
 
@@ -144,7 +145,7 @@ def _unwrapped(value: Any) -> Any:
 
 def _parsed(line: bytes, number: int) -> Any:
     try:
-        return body.parse(line.strip())
+        return strict.parse(line.strip())
     except MalformedJSON as error:
         # Its own place is of the only line that was looked at.
         raise MalformedJSON(f"line {number}: {error}".replace("at line 1, ", "at "), line=number) from None

@@ -18,9 +18,9 @@ from unpickled.server.inference.prediction import Predict, Prediction
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import media
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
-from unpickled.server.message.body import Members
+from unpickled.server.message.strict import Members
+from unpickled.server.model.feeds import Row
 from unpickled.server.model.schemas import Schema, Schemas, array, either, only
-from unpickled.server.model.signature import Row
 from unpickled.server.protocols import bodies
 from unpickled.server.protocols.bodies import Bodies
 from unpickled.server.protocols.forms import chosen

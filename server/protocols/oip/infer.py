@@ -21,8 +21,8 @@ from unpickled.server.inference.prediction import Predict, Prediction
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import body
 from unpickled.server.message.answer import JSON, Environ, dumps
+from unpickled.server.model.feeds import Column, Feeds, Row, Rows
 from unpickled.server.model.outputs import refuse_not_finite
-from unpickled.server.model.signature import Column, Feeds, Row, Rows
 from unpickled.server.protocols.oip import description, tensors
 from unpickled.server.protocols.oip import request as requests
 from unpickled.server.protocols.oip.outputs import Writer
@@ -30,6 +30,7 @@ from unpickled.server.protocols.oip.request import Request
 from unpickled.server.protocols.oip.tensors import BYTES, DATATYPES, DTYPES, Tensor
 from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 from unpickled.server.protocols.rows import REFUSALS
+from unpickled.server.quote import listed, quoted
 
 # What clients call a tensor of all features when nobody has told them its name.
 _ANY_NAME = ("input-0", "input")
@@ -115,7 +116,7 @@ class Inference:
         columns: dict[str, Column] = {}
         for tensor in given:
             if tensor.name in columns:
-                raise InvalidInput(f"tensor {tensor.name[:60]!r} is given twice")
+                raise InvalidInput(f"tensor {quoted(tensor.name)} is given twice")
             self._check(tensor, whole)
             values, start = _values(tensor, request, start)
             columns[tensor.name] = values if whole or isinstance(values, list) else values.reshape(-1)
@@ -145,19 +146,19 @@ class Inference:
         elif tensor.name in names:
             fits, what = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1), "[rows] or [rows, 1]"
         elif tensor.name in self._whole:
-            raise InvalidInput(f"tensor {tensor.name[:60]!r} holds all features, and others stand beside it")
+            raise InvalidInput(f"tensor {quoted(tensor.name)} holds all features, and others stand beside it")
         else:
-            raise InvalidInput(f"tensor {tensor.name[:60]!r} is unknown to the model: {self._remedy()}")
+            raise InvalidInput(f"tensor {quoted(tensor.name)} is unknown to the model: {self._remedy()}")
         if not fits:
-            raise InvalidInput(f"tensor {tensor.name[:60]!r} has shape {shape[:8]}: it is {what} here")
+            raise InvalidInput(f"tensor {quoted(tensor.name)} has shape {shape[:8]}: it is {what} here")
         self._predictor.check_count(shape[0])
         text = bool(self._categories) if whole else tensor.name in self._categories
         if text and tensor.datatype != BYTES:
-            raise InvalidInput(f"tensor {tensor.name[:60]!r} is {tensor.datatype}: categories are BYTES")
+            raise InvalidInput(f"tensor {quoted(tensor.name)} is {tensor.datatype}: categories are BYTES")
 
     def _remedy(self) -> str:
         first = min(self._whole - {*_ANY_NAME}, default=_ANY_NAME[0])
-        names = ", ".join(name[:60] for name in self._signature.names[:30])
+        names = listed(self._signature.names)
         return f"send {first!r} with all features as its columns, or a tensor for each of them ({names})"
 
     def _raw(self, request: bytes) -> Request:
@@ -184,16 +185,16 @@ def _values(tensor: Tensor, request: bytes, start: int) -> tuple[Column, int]:
     parameters = tensor.parameters or {}
     tensors.refuse_shared_memory(tensor.name, parameters)
     if parameters.get("content_type") == "base64":
-        raise InvalidInput(f"tensor {tensor.name[:60]!r} holds base64: send its text as it is")
+        raise InvalidInput(f"tensor {quoted(tensor.name)} holds base64: send its text as it is")
     size = parameters.get("binary_data_size")
     if (size is None) == (tensor.data is None):
         raise InvalidInput(
-            f"tensor {tensor.name[:60]!r} takes either 'data' or the parameter binary_data_size"
+            f"tensor {quoted(tensor.name)} takes either 'data' or the parameter binary_data_size"
         )
     if size is None:
         return tensors.from_json(tensor), start
     if not isinstance(size, float) or not size.is_integer() or not 0 <= size < tensors.LONGEST:
-        raise InvalidInput(f"binary_data_size of tensor {tensor.name[:60]!r} is no number of bytes")
+        raise InvalidInput(f"binary_data_size of tensor {quoted(tensor.name)} is no number of bytes")
     return tensors.from_bytes(tensor, request, start, int(size)), start + int(size)
 
 

@@ -13,6 +13,7 @@ from unpickled.server.model.outputs import Outputs, Tensor
 from unpickled.server.protocols.oip import tensors
 from unpickled.server.protocols.oip.request import Request, RequestedOutput
 from unpickled.server.protocols.oip.tensors import BYTES, DATATYPES
+from unpickled.server.quote import quoted
 
 Array = npt.NDArray[Any]
 
@@ -48,7 +49,7 @@ class Writer:
         for name in names:
             if name not in self._places:
                 listed = " and ".join(map(repr, self._places))
-                raise InvalidInput(f"there is no output {name[:60]!r}: the model has {listed}")
+                raise InvalidInput(f"there is no output {quoted(name)}: the model has {listed}")
         if len({*names}) != len(names):
             raise InvalidInput("an output is asked for twice")
         return [self._selection(output, binary) for output in request.outputs]

@@ -7,12 +7,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.compose import ColumnTransformer
-from sklearn.pipeline import Pipeline
 
-from unpickled.export.recipes.transformers import is_missing
+from unpickled.export.data.missing import is_missing
+from unpickled.export.errors import ConversionError
+from unpickled.export.inside import columns_read, fitted_names
 from unpickled.server.artifact.manifest import MISSING_CATEGORY, Feature, Input
-from unpickled.server.errors import ConversionError
 
 Kind = Literal["number", "category"]
 Rows = Any  # what a pipeline takes: an ndarray or a DataFrame
@@ -20,7 +19,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class Layout:
     """Between a pipeline's rows and frames whose columns are its features.
 
     In a frame numbers are float64 (float32 where the user's are) with NaN for missing, categories
@@ -41,7 +40,7 @@ class Table:
     narrow: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) -> "Table":
+    def of(cls, pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) -> "Layout":
         """Read the shape off representative rows. Raises ConversionError where there is none."""
         raw = _raw(pipeline, X)
         labels = tuple(_wanted(pipeline, raw))
@@ -61,8 +60,8 @@ class Table:
             kinds=kinds,
             labels=labels,
             positions=_positions(pipeline, labels),
-            width=int(getattr(pipeline, "n_features_in_", len(labels))),
-            framed=_fitted_names(pipeline) is not None or _has_unnamed_frame(pipeline, X),
+            width=_width(pipeline, len(labels)),
+            framed=fitted_names(pipeline) is not None or _has_unnamed_frame(pipeline, X),
             dtype="float32" if floats and len(labels) else "float64",
             text=tuple(_text_dtype(raw[label]) for label in labels),
             blanks=tuple(_blank(raw[label]) for label in labels),
@@ -78,7 +77,7 @@ class Table:
         if missing and raw.shape[1] == len(self.names):
             raw, missing = raw.set_axis(list(self.labels), axis=1), []
         if missing:
-            raise ConversionError(f"the rows lack the column(s) {', '.join(missing)}")
+            raise ConversionError(f"The rows lack the column(s) {', '.join(missing)}: add them.")
         frame = pd.DataFrame(
             {
                 name: _number_column(raw[label], self.dtype) if kind == "number" else _text_column(raw[label])
@@ -128,72 +127,52 @@ class Table:
 
 def _raw(pipeline: Any, X: Rows) -> pd.DataFrame:
     if hasattr(X, "tocsr"):
-        raise ConversionError("the rows are a sparse matrix; give them dense: X.toarray()")
+        raise ConversionError("The rows are a sparse matrix: give them dense, as X.toarray().")
     if isinstance(X, pd.DataFrame):
         raw = X
     else:
         values = np.asarray(X)
         if values.ndim != 2:
-            raise ConversionError(f"the rows must be a table of two dimensions, not of {values.ndim}")
+            raise ConversionError(f"The rows must be a table of two dimensions, not of {values.ndim}.")
         raw = pd.DataFrame(values)
-        fitted = _fitted_names(pipeline)
+        fitted = fitted_names(pipeline)
         if fitted is not None and len(fitted) == raw.shape[1]:
             raw.columns = pd.Index(fitted)
     if not len(raw) or not raw.shape[1]:
-        raise ConversionError("the rows are empty; give some of the training rows")
+        raise ConversionError("The rows are empty: give some of the training rows.")
     if raw.columns.has_duplicates:
         twice = raw.columns[raw.columns.duplicated()][0]
-        raise ConversionError(f"two columns are called {twice!r}; give every column its own name")
+        raise ConversionError(f"Two columns are called {twice!r}: give every column its own name.")
     return raw
 
 
 def _wanted(pipeline: Any, raw: pd.DataFrame) -> list[Hashable]:
     """Labels of the columns the pipeline was fitted on and looks at, in that order."""
-    fitted = _fitted_names(pipeline)
+    fitted = fitted_names(pipeline)
     if fitted is None:
         expected = getattr(pipeline, "n_features_in_", raw.shape[1])
         if raw.shape[1] != expected:
             raise ConversionError(
-                f"the rows have {raw.shape[1]} columns; the pipeline was fitted on {expected}"
+                f"The rows have {raw.shape[1]} columns, but the pipeline was fitted on {expected}."
             )
         return list(raw.columns)
-    used = set(fitted)
-    first = _first(pipeline)
-    if isinstance(first, ColumnTransformer):
-        used = {fitted[i] for i in _looked_at(first)}
+    used = {fitted[position] for position in columns_read(pipeline, len(fitted))}
     lacking = [str(name) for name in fitted if name in used and name not in raw.columns]
     if lacking:
-        raise ConversionError(f"the rows lack the column(s) {', '.join(lacking)} the pipeline was fitted on")
+        raise ConversionError(
+            f"The rows lack the column(s) {', '.join(lacking)}, which the pipeline was fitted on: add them."
+        )
     return [name for name in fitted if name in used]
 
 
-def _fitted_names(pipeline: Any) -> Sequence[Hashable] | None:
-    """The columns it was fitted on, in that order, if they had names."""
-    fitted = getattr(pipeline, "feature_names_in_", None)
-    if fitted is None:
-        fitted = getattr(_first(pipeline), "feature_names_in_", None)
-    return None if fitted is None else list(fitted)
-
-
-def _first(step: Any) -> Any:
-    """The step that meets the rows first."""
-    while True:
-        if hasattr(step, "best_estimator_"):
-            step = step.best_estimator_
-        elif isinstance(step, Pipeline):
-            step = next((s for _, s in step.steps if s not in (None, "passthrough")), None)
-        else:
-            return step
-
-
-def _looked_at(transformer: ColumnTransformer) -> set[int]:
-    places = transformer._transformer_to_input_indices
-    fitted = {name: step for name, step, _ in transformer.transformers_}
-    return {int(i) for name, indices in places.items() if fitted.get(name, "drop") != "drop" for i in indices}
+def _width(pipeline: Any, features: int) -> int:
+    """How many columns the pipeline was fitted on."""
+    names = fitted_names(pipeline)
+    return int(getattr(pipeline, "n_features_in_", features)) if names is None else len(names)
 
 
 def _positions(pipeline: Any, labels: tuple[Hashable, ...]) -> tuple[int, ...]:
-    fitted = _fitted_names(pipeline)
+    fitted = fitted_names(pipeline)
     if fitted is None:
         return tuple(range(len(labels)))
     places = {name: i for i, name in enumerate(fitted)}
@@ -210,14 +189,14 @@ def _names(
 ) -> tuple[str, ...]:
     if given is not None:
         return tuple(str(name) for name in given)
-    if framed or _fitted_names(pipeline) is not None:
+    if framed or fitted_names(pipeline) is not None:
         return tuple(str(label) for label in labels)
     return tuple(f"feature_{label}" for label in labels)
 
 
 def _distinct(given: Sequence[str], count: int) -> Sequence[str]:
     if len(set(given)) != len(given) or len(given) != count:
-        raise ConversionError(f"feature_names must be {count} different names, one per column")
+        raise ConversionError(f"feature_names must be {count} different names, one for each column.")
     return given
 
 
@@ -228,8 +207,8 @@ def _check_floats(raw: pd.DataFrame) -> None:
     )
     if odd:
         raise ConversionError(
-            f"the rows hold {odd[0]}, in which no graph computes; "
-            "fit the pipeline on float64: X.astype('float64')"
+            f"The rows hold {odd[0]}, in which no graph computes: "
+            "fit the pipeline on float64, as X.astype('float64')."
         )
 
 
@@ -239,15 +218,15 @@ def _kind(column: pd.Series, name: str) -> Kind:
         return _kind(pd.Series(dtype.categories), name)
     if pd.api.types.is_bool_dtype(dtype) or pd.api.types.is_numeric_dtype(dtype):
         if pd.api.types.is_complex_dtype(dtype):
-            raise ConversionError(f"column {name!r} holds complex numbers; give their parts as columns")
+            raise ConversionError(f"Column {name!r} holds complex numbers: give their parts as columns.")
         return "number"
     if isinstance(dtype, pd.StringDtype):
         return "category"
     if dtype.kind != "O":
-        raise ConversionError(f"column {name!r} is of type {dtype}; give it as numbers or as text")
+        raise ConversionError(f"Column {name!r} is of type {dtype}: give it as numbers or as text.")
     text = {isinstance(value, str) for value in column if not is_missing(value)}
     if len(text) > 1:
-        raise ConversionError(f"column {name!r} mixes text and numbers; give it as one of them")
+        raise ConversionError(f"Column {name!r} mixes text and numbers: give it as one of them.")
     return "category" if text == {True} else "number"
 
 
@@ -290,7 +269,7 @@ def _feature(name: str, kind: Kind, column: pd.Series) -> Feature:
     return Feature(name=name, kind=kind, missing=False, minimum=low, maximum=high, median=middle)
 
 
-def assemble(table: Table, columns: Mapping[str, Sequence[object]]) -> pd.DataFrame:
+def assemble(layout: Layout, columns: Mapping[str, Sequence[object]]) -> pd.DataFrame:
     """A frame from one sequence per feature."""
-    raw = pd.DataFrame({name: pd.Series(list(columns[name]), dtype=object) for name in table.names})
-    return table.frame(raw.set_axis(list(table.labels), axis=1))
+    raw = pd.DataFrame({name: pd.Series(list(columns[name]), dtype=object) for name in layout.names})
+    return layout.frame(raw.set_axis(list(layout.labels), axis=1))

@@ -1,0 +1,56 @@
+"""Every error the export raises on purpose, in one tree below the project's own.
+
+UnpickledError
+└── ExportError          a pipeline is not written
+    ├── DataError        the table cannot be trained on, or an argument does not fit it
+    ├── ConversionError  a step cannot be turned into a graph
+    ├── ParityError      the graph does not compute what the pipeline computes
+    └── QualityError     the model is worse than what was asked for
+
+``str`` of each is made of full sentences that say what to do. Recipes raise the two exceptions at the end of
+this file instead; ``convert`` knows the step and makes the sentence.
+"""
+
+from unpickled.server.errors import UnpickledError
+
+
+def reason(error: BaseException) -> str:
+    """The first line of another library's error without its full stop, to stand inside a sentence."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+class ExportError(UnpickledError):
+    """A pipeline was not exported; nothing was written."""
+
+
+class DataError(ExportError):
+    """A table that cannot be trained on, or an argument that does not fit it."""
+
+
+class ConversionError(ExportError):
+    """A step of the pipeline cannot be turned into a graph."""
+
+
+class ParityError(ExportError):
+    """The graph does not compute what the pipeline computes."""
+
+
+class QualityError(ExportError):
+    """The fitted model is worse than what was asked for."""
+
+
+class NoGraph(Exception):
+    """No graph computes as this estimator does.
+
+    ``reason`` and ``remedy`` are clauses without a full stop; without a remedy ``convert`` adds its own.
+    """
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.remedy = remedy
+
+
+class NoRecipe(Exception):
+    """The recipe leaves this estimator, as it is set up, to skl2onnx."""

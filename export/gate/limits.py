@@ -1,0 +1,153 @@
+"""How far beyond the training rows numbers may lie: as far as pipeline and graph answer alike.
+
+The search climbs a ladder of ever larger numbers on each side of each feature, first alone, then for all
+features at once. Then it draws the ends in until thousands of rows between them are answered alike.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from unpickled.export.gate import probes
+from unpickled.export.gate.pair import Array, Pair, has_neighbors
+from unpickled.server.artifact.manifest import Feature
+
+# The lowest and the highest number of each feature.
+Ends = tuple[dict[str, float], dict[str, float]]
+# One side (-1 or 1) of one feature, and the numbers to try there.
+Ladders = dict[tuple[str, int], list[float]]
+# How many rungs of each ladder are climbed.
+Rungs = dict[tuple[str, int], int]
+# How far beyond training each feature may lie, in multiples of its range.
+Multiples = dict[str, float]
+
+# Rows between the ends that are compared, and how often the ends may be drawn in.
+SPREAD_ROWS, DRAWS = 2_000, 100
+# Multiples of the training range: the largest for neighbors, the smallest for all others.
+NEIGHBORS_REACH, LEAST_REACH = 10.0, 0.1
+# The rung of a ladder that lies ten ranges out.
+NEAR_RUNG = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The ends of each number feature, and the rows at them and between them that were answered alike."""
+
+    ends: Ends
+    extremes: pd.DataFrame
+    spread: pd.DataFrame
+    top: float
+
+    def applied(self, features: Sequence[Feature]) -> tuple[Feature, ...]:
+        """The features with ``lowest`` and ``highest`` set, None where the dtype itself is the limit."""
+        low, high = self.ends
+        return tuple(
+            msgspec.structs.replace(
+                feature,
+                lowest=None if low[feature.name] <= -self.top else low[feature.name],
+                highest=None if high[feature.name] >= self.top else high[feature.name],
+            )
+            if feature.name in low
+            else feature
+            for feature in features
+        )
+
+
+def search(pair: Pair, frame: pd.DataFrame, numbers: Sequence[Feature]) -> Limits:
+    """The limits of these number features; ``frame`` holds the training rows."""
+    top = float(np.finfo(pair.conversion.layout.dtype).max)
+    base = probes.filled(probes.sample(frame, 3), numbers)
+    ladders = {(f.name, side): probes.ladder(f, side, top) for f in numbers for side in (-1, 1)}
+    ends = _together(pair, base, ladders, _alone(pair, base, ladders))
+    return _drawn_in(pair, frame, base, numbers, ends, top)
+
+
+def _alone(pair: Pair, base: pd.DataFrame, ladders: Ladders) -> Rungs:
+    """How many rungs of each ladder may be climbed, one feature at a time."""
+    reach = dict.fromkeys(ladders, 0)
+    climbing = list(ladders)
+    differing: set[str] = set()
+    for rung in range(1, max(map(len, ladders.values()))):
+        climbing = [key for key in climbing if rung < len(ladders[key])]
+        rows = probes.each(base, [(name, ladders[name, side][rung]) for name, side in climbing])
+        verdicts = dict(zip(climbing, pair.verdicts(rows, len(base)), strict=True))
+        # Differences within ten ranges of training are left to _drawn_in, which tests thousands of rows.
+        if rung > NEAR_RUNG:
+            differing |= {name for (name, _), verdict in verdicts.items() if verdict == "different"}
+        climbing = [
+            key for key, verdict in verdicts.items() if verdict != "refused" and key[0] not in differing
+        ]
+        reach.update(dict.fromkeys(climbing, rung))
+    return reach
+
+
+def _together(pair: Pair, base: pd.DataFrame, ladders: Ladders, reach: Rungs) -> Ends:
+    """The ends that all features may reach at once: the furthest are drawn in until they do."""
+    names = list(dict.fromkeys(name for name, _ in ladders))
+    while True:
+        low, high = ({name: ladders[name, s][reach[name, s]] for name in names} for s in (-1, 1))
+        rows = probes.together(base, low, high)
+        furthest = max(reach.values())
+        [verdict] = pair.verdicts(rows, len(rows))
+        if not furthest or verdict == "alike" or (verdict == "different" and furthest <= NEAR_RUNG):
+            return low, high
+        reach = {key: min(rung, furthest - 1) for key, rung in reach.items()}
+
+
+def _drawn_in(
+    pair: Pair, frame: pd.DataFrame, base: pd.DataFrame, numbers: Sequence[Feature], ends: Ends, top: float
+) -> Limits:
+    """The ends moved towards the training range until thousands of rows between them are answered alike.
+
+    Both sides of a feature keep to the same multiple of its range, or less where they are refused.
+    Only a constant may be held to its range: all others stay some way beyond it.
+    """
+    dtype = pair.conversion.layout.dtype
+    reach = {f.name: NEIGHBORS_REACH if has_neighbors(pair.pipeline) else np.inf for f in numbers}
+    least = {f.name: LEAST_REACH if f.minimum != f.maximum else 0.0 for f in numbers}
+    for seed in range(DRAWS):
+        low, high = _within(numbers, ends, reach, dtype)
+        extremes = [probes.inside(base, numbers, low, high, dtype), probes.together(base, low, high)]
+        spread = probes.spread(frame, numbers, low, high, SPREAD_ROWS // 4, seed)
+        rows = probes.stacked([*extremes, spread])
+        differing = np.array(pair.verdicts(rows, 1)) != "alike"
+        tighter = _tighter(reach, least, probes.outside(rows[differing], numbers))
+        if not differing.any() or tighter == reach:
+            break
+        reach = tighter
+    return Limits((low, high), probes.stacked(extremes), spread, top)
+
+
+def _within(numbers: Sequence[Feature], ends: Ends, reach: Multiples, dtype: str) -> Ends:
+    """These ends, or those ``reach`` ranges beyond training where they are nearer."""
+    low, high, number = dict(ends[0]), dict(ends[1]), np.dtype(dtype).type
+    for feature in numbers:
+        name, first, last = feature.name, feature.minimum or 0.0, feature.maximum or 0.0
+        distance = float(reach[name] * probes.span(feature))
+        if np.isfinite(distance):
+            low[name] = max(low[name], min(float(number(first - distance)), first))
+            high[name] = min(high[name], max(float(number(last + distance)), last))
+    return low, high
+
+
+def _tighter(reach: Multiples, least: Multiples, outside: Array) -> Multiples:
+    """Multiples that leave these rows out: of one feature where one alone is far, else of all of them."""
+    alone = (outside > 0.0).sum(axis=1) == 1
+    tighter = dict(reach)
+    for position, name in enumerate(reach):
+        distances = outside[alone, position]
+        if (distances > 0.0).any():
+            tighter[name] = min(tighter[name], max(_below(distances[distances > 0.0].min()), least[name]))
+    if tighter != reach or not len(outside):
+        return tighter
+    furthest = outside.max(axis=1)
+    limit = _below(furthest[furthest > 0.0].min()) if (furthest > 0.0).any() else 0.0
+    return {name: min(multiple, max(limit, least[name])) for name, multiple in reach.items()}
+
+
+def _below(multiple: float) -> float:
+    """The next lower power of ten; 0 below a tenth."""
+    return float(10.0 ** (np.ceil(np.log10(multiple)) - 1)) if multiple > LEAST_REACH else 0.0

@@ -1,0 +1,171 @@
+"""The estimators inside a composed one: the only file that knows which estimators hold others, and where.
+
+Conversion, contract, gate and privacy all walk a fitted pipeline; were each to do it its own way, a wrapper
+known to one of them would change what another makes of the same pipeline.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import FeatureUnion, Pipeline
+
+# Rows as an outer estimator takes them -> rows as an inner one takes them.
+Prepare = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A fitted estimator directly inside another.
+
+    It receives the outer estimator's rows after the fitted transformer ``before``, if there is one, and
+    of those the columns at the positions ``columns``, if they are given. ``answers``: the outer estimator
+    returns or combines this one's answers; otherwise this one transforms rows for another part.
+    """
+
+    estimator: Any
+    before: Any = None
+    columns: Sequence[int] | None = None
+    answers: bool = True
+
+    def prepare(self, rows: Any) -> Any:
+        """The rows this part takes, from rows of the outer estimator."""
+        prepared = rows if self.before is None else self.before.transform(rows)
+        return prepared if self.columns is None else np.asarray(prepared)[:, self.columns]
+
+
+def parts(step: Any) -> list[Part]:
+    """The estimators directly inside a fitted one, in the order rows reach them."""
+    opened = next((_COMPOSED[kind](step) for kind in _COMPOSED if isinstance(step, kind)), None)
+    if opened is None and hasattr(step, "best_estimator_"):
+        return [Part(step.best_estimator_)]
+    return list(opened or ())
+
+
+def unwrapped(step: Any) -> Any:
+    """The estimator that a search or a FrozenEstimator passes everything on to; any other as it is."""
+    while isinstance(step, FrozenEstimator) or hasattr(step, "best_estimator_"):
+        step = parts(step)[0].estimator
+    return step
+
+
+def everything(step: Any) -> Iterator[Any]:
+    """The estimator itself and every one inside it, transformers included."""
+    yield step
+    for part in parts(step):
+        yield from everything(part.estimator)
+
+
+def leaves(step: Any, prepare: Prepare = lambda rows: rows) -> Iterator[tuple[Any, Prepare]]:
+    """The estimators inside that compute the answers themselves, each with what prepares its rows."""
+    answering = [part for part in parts(step) if part.answers]
+    for part in answering:
+        yield from leaves(part.estimator, _chained(prepare, part.prepare))
+    if not answering:
+        yield step, prepare
+
+
+def innermost(step: Any) -> list[Any]:
+    """The estimators inside that compute the answers themselves."""
+    return [estimator for estimator, _ in leaves(step)]
+
+
+def columns_read(step: Any, width: int) -> set[int]:
+    """Positions of those columns that ``step`` needs, out of the ``width`` it was fitted on."""
+    entrances = [part for part in parts(step) if part.before is None]
+    if isinstance(step, ColumnTransformer):
+        return {int(position) for part in entrances for position in part.columns or ()}
+    if not entrances or _needs_every_column(step):
+        return set(range(width))
+    return set().union(*(columns_read(part.estimator, width) for part in entrances))
+
+
+def fitted_names(step: Any) -> list[Any] | None:
+    """The names of the columns it was fitted on, in order; None if they had none."""
+    names = getattr(step, "feature_names_in_", None)
+    if names is not None:
+        return list(names)
+    entrances = [part.estimator for part in parts(step) if part.before is None and part.columns is None]
+    return next((names for names in map(fitted_names, entrances) if names is not None), None)
+
+
+def _needs_every_column(step: Any) -> bool:
+    """Bagging checks the width of its rows; a stack may pass all columns on to its last classifier."""
+    return isinstance(step, BaggingClassifier) or (isinstance(step, StackingClassifier) and step.passthrough)
+
+
+def _chained(first: Prepare, second: Prepare) -> Prepare:
+    return lambda rows: second(first(rows))
+
+
+def _is_estimator(step: Any) -> bool:
+    return step is not None and not isinstance(step, str)
+
+
+def _frozen(step: FrozenEstimator) -> Iterator[Part]:
+    yield Part(step.estimator)
+
+
+def _pipeline(step: Pipeline) -> Iterator[Part]:
+    """Its steps; those that precede a step, if any is more than a passthrough, prepare its rows."""
+    last = len(step.steps) - 1
+    before = None
+    for position, (_, inner) in enumerate(step.steps):
+        if _is_estimator(inner):
+            yield Part(inner, before, answers=position == last)
+            before = step[: position + 1]
+
+
+def _column_transformer(step: ColumnTransformer) -> Iterator[Part]:
+    for name, inner, _ in step.transformers_:
+        positions = step._transformer_to_input_indices[name]
+        if len(positions) and not _is_dropped(inner):
+            yield Part(inner, columns=positions, answers=False)
+
+
+def _feature_union(step: FeatureUnion) -> Iterator[Part]:
+    for _, inner in step.transformer_list:
+        if not _is_dropped(inner):
+            yield Part(inner, answers=False)
+
+
+def _is_dropped(inner: Any) -> bool:
+    return isinstance(inner, str) and inner == "drop"
+
+
+def _calibrated(step: CalibratedClassifierCV) -> Iterator[Part]:
+    for member in step.calibrated_classifiers_:
+        yield Part(member.estimator)
+
+
+def _bagging(step: BaggingClassifier) -> Iterator[Part]:
+    for estimator, positions in zip(step.estimators_, step.estimators_features_, strict=True):
+        yield Part(estimator, columns=positions)
+
+
+def _voting(step: VotingClassifier) -> Iterator[Part]:
+    for estimator in step.estimators_:
+        yield Part(estimator)
+
+
+def _stacking(step: StackingClassifier) -> Iterator[Part]:
+    """The last classifier takes what the others answer."""
+    yield from _voting(step)
+    yield Part(step.final_estimator_, before=step)
+
+
+_COMPOSED: dict[type, Callable[[Any], Iterator[Part]]] = {
+    FrozenEstimator: _frozen,
+    Pipeline: _pipeline,
+    ColumnTransformer: _column_transformer,
+    FeatureUnion: _feature_union,
+    CalibratedClassifierCV: _calibrated,
+    BaggingClassifier: _bagging,
+    VotingClassifier: _voting,
+    StackingClassifier: _stacking,
+}

@@ -1,0 +1,33 @@
+"""Private names of scikit-learn that the export reads: what to check again before its version is raised.
+
+Fitted estimators keep some of what they compute with under private names only. The gate finds out when one
+of these changes its meaning; this list says beforehand where to look. A test compares it with the sources.
+"""
+
+# The version of scikit-learn in which each of them was read.
+VERSION = "1.9"
+
+ATTRIBUTES = {
+    "_baseline_prediction": "HistGradientBoostingClassifier: the sum of the trees starts here",
+    "_default_to_infrequent_mappings": "OneHotEncoder, OrdinalEncoder: group of each category, per column",
+    "_drop_idx_after_grouping": "OneHotEncoder: the dropped group, per column",
+    "_dual_coef_": "SVC, NuSVC: dual coefficients with libsvm's signs",
+    "_fit_X": "KNeighborsClassifier: the training rows",
+    "_fit_method": "KNeighborsClassifier: brute computes distances by a product, the trees by differences",
+    "_gamma": "SVC, NuSVC: gamma as a number",
+    "_infrequent_enabled": "OneHotEncoder, OrdinalEncoder: whether rare categories are grouped",
+    "_intercept_": "SVC, NuSVC: intercepts with libsvm's signs",
+    "_missing_indices": "OrdinalEncoder: position of the missing category, per column",
+    "_n_features_outs": "OneHotEncoder: number of output columns, per column",
+    "_n_support": "SVC, NuSVC: number of support vectors of each class",
+    "_predictors": "HistGradientBoostingClassifier: the trees of each stage",
+    "_raw_predict_init": "GradientBoostingClassifier: the sum of the trees starts here",
+    "_transformer_to_input_indices": "ColumnTransformer: positions of the columns of each transformer",
+    "_weights_not_none": "VotingClassifier: weights of the classifiers that were not dropped",
+    "_y": "KNeighborsClassifier: the class of each training row",
+}
+
+MODULES = {
+    "sklearn.ensemble._hist_gradient_boosting.predictor": "TreePredictor: one tree and its array of nodes",
+    "sklearn.tree._tree": "Tree: a decision tree's arrays over nodes",
+}

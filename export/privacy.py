@@ -1,0 +1,23 @@
+"""Whether a model file holds rows of the table its pipeline was trained on."""
+
+from typing import Any
+
+from unpickled.export.inside import everything
+
+KEEPS_ROWS = (
+    "note: this classifier keeps training rows inside the model (support vectors / neighbours): "
+    "pass the file only to those who may see them"
+)
+
+# Attributes in which fitted estimators keep rows of their training table, which their graphs then hold.
+_ROWS = {"support_vectors_", "_fit_X", "X_train_"}
+
+
+def keeps_rows(pipeline: Any) -> bool:
+    """Whether the pipeline or an estimator inside keeps rows of its training table."""
+    return any(map(_has_rows, everything(pipeline)))
+
+
+def _has_rows(estimator: Any) -> bool:
+    """A selector's graph holds a list of columns, and nothing of the estimator that chose them."""
+    return not hasattr(estimator, "get_support") and bool(_ROWS & getattr(estimator, "__dict__", {}).keys())

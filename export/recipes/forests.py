@@ -1,0 +1,249 @@
+"""How trees and what is made of trees become nodes: one tree ensemble, exact beside every split."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from onnx import numpy_helper
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
+from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
+
+from unpickled.export.errors import NoGraph
+from unpickled.export.graph import ML, Array, ClassifierOutput, Columns, Dtype, Graph
+from unpickled.export.recipes.parts import winner
+from unpickled.export.trees import Tree, before_scaling, boosted, grown
+
+# The last argument asks for scores in float64, for others to compute with.
+Recipe = Callable[[Graph, Any, Columns, bool], ClassifierOutput]
+
+
+def _ensemble(
+    graph: Graph, columns: Columns, trees: Sequence[tuple[Tree, Array]], exact: bool
+) -> tuple[str, str, Dtype]:
+    """Index of the winner and scores (rows, classes): the sum of the leaves' weights.
+
+    ``trees`` go with (nodes, classes) weights, of which only those of leaves count. Of two classes
+    the scores are [-s, s], s being half the difference of their sums. Thresholds and sums are
+    float64; the scores leave the node as float32 unless ``exact``.
+    """
+    classes = trees[0][1].shape[1]
+    # A scaler in front is worth two nodes; the thresholds can say the same, to the last bit.
+    x, steps = graph.shifted(graph.matrix(columns), len(columns))
+    if steps:
+        trees = [(before_scaling(tree, steps), weights) for tree, weights in trees]
+    if exact:
+        scores = _exact(graph, x, trees)
+        return winner(graph, scores), scores, "float64"
+    if classes == 2:
+        trees = _one_sided(trees)
+    attributes = _nodes([tree for tree, _ in trees]) | _leaves(trees)
+    chosen, scores = graph.add_many(
+        "TreeEnsembleClassifier", (x,), 2, ML, classlabels_int64s=list(range(classes)), **attributes
+    )
+    return chosen, scores, "float32"
+
+
+def _exact(graph: Graph, x: str, trees: Sequence[tuple[Tree, Array]]) -> str:
+    """The same scores in float64: every tree answers the place of its leaf in a table of weights."""
+    leaves = [np.flatnonzero(tree.left < 0) for tree, _ in trees]
+    ends = np.cumsum([len(leaf) for leaf in leaves])
+    starts = np.concatenate([[0], ends[:-1]])
+    owner = np.repeat(np.arange(len(trees)), [len(leaf) for leaf in leaves])
+    places = np.concatenate([np.arange(len(leaf)) for leaf in leaves])
+    attributes = _nodes([tree for tree, _ in trees]) | {
+        "target_treeids": owner.tolist(),
+        "target_nodeids": np.concatenate(leaves).tolist(),
+        "target_ids": owner.tolist(),
+        "target_weights_as_tensor": numpy_helper.from_array(places.astype(np.float64), "places"),
+    }
+    place = graph.add("TreeEnsembleRegressor", x, domain=ML, n_targets=len(trees), **attributes)
+    index = graph.add("Add", graph.cast(place, "int64"), graph.constant(starts.astype(np.int64)))
+    table = np.concatenate([weights[leaf] for leaf, (_, weights) in zip(leaves, trees, strict=True)])
+    if table.shape[1] == 2:
+        half = (table[:, 1:] - table[:, :1]) / 2
+        table = np.hstack([-half, half])
+    weights = graph.add("Gather", graph.constant(table), index)
+    return graph.add("ReduceSum", weights, graph.constant(np.array([1], np.int64)), keepdims=0)
+
+
+def _one_sided(trees: Sequence[tuple[Tree, Array]]) -> list[tuple[Tree, Array]]:
+    """One weight per leaf, speaking for the second class.
+
+    ONNX Runtime takes two classes for a case of their own: with a single weight per leaf it
+    answers [-s, s] and the second class where s > 0, but only if some weight is negative.
+    """
+    halves = [(tree, (weights[:, 1:] - weights[:, :1]) / 2) for tree, weights in trees]
+    if all((weights[tree.left < 0] >= 0).all() for tree, weights in halves):
+        halves.append((_unreachable(), np.array([[0.0], [-1.0], [0.0]])))
+    return halves
+
+
+def _unreachable() -> Tree:
+    """A tree whose left leaf no finite number reaches."""
+    ends = np.array([-np.inf, 0.0, 0.0])
+    left, right = np.array([1, -1, -1]), np.array([2, -1, -1])
+    return Tree(left, right, np.zeros(3, np.int64), ends, np.zeros(3, bool), np.zeros((3, 1)))
+
+
+def _nodes(trees: Sequence[Tree]) -> dict[str, object]:
+    def joined(name: str) -> Array:
+        return np.concatenate([getattr(tree, name) for tree in trees])
+
+    sizes = [len(tree.left) for tree in trees]
+    inner = joined("left") >= 0
+    missing = joined("missing_left") & inner
+    attributes: dict[str, object] = {
+        "nodes_treeids": np.repeat(np.arange(len(trees)), sizes).tolist(),
+        "nodes_nodeids": np.concatenate([np.arange(size) for size in sizes]).tolist(),
+        "nodes_modes": np.where(inner, "BRANCH_LEQ", "LEAF").tolist(),
+        "nodes_featureids": np.where(inner, joined("feature"), 0).tolist(),
+        "nodes_truenodeids": np.where(inner, joined("left"), 0).tolist(),
+        "nodes_falsenodeids": np.where(inner, joined("right"), 0).tolist(),
+        "nodes_values_as_tensor": numpy_helper.from_array(
+            np.where(inner, joined("threshold"), 0.0), "splits"
+        ),
+    }
+    if missing.any():
+        attributes["nodes_missing_value_tracks_true"] = missing.astype(int).tolist()
+    return attributes
+
+
+def _leaves(trees: Sequence[tuple[Tree, Array]]) -> dict[str, object]:
+    """A leaf names the classes it has a weight for, or else the first: none goes without."""
+    tree_ids, node_ids, class_ids, weights = [], [], [], []
+    for index, (tree, values) in enumerate(trees):
+        named = (values != 0) & (tree.left < 0)[:, None]
+        named[:, 0] |= (tree.left < 0) & ~named.any(axis=1)
+        leaf, label = np.nonzero(named)
+        tree_ids.append(np.full(len(leaf), index))
+        node_ids.append(leaf)
+        class_ids.append(label)
+        weights.append(values[leaf, label])
+    return {
+        "class_treeids": np.concatenate(tree_ids).tolist(),
+        "class_nodeids": np.concatenate(node_ids).tolist(),
+        "class_ids": np.concatenate(class_ids).tolist(),
+        "class_weights_as_tensor": numpy_helper.from_array(
+            np.concatenate(weights).astype(np.float64), "weights"
+        ),
+    }
+
+
+def _tree(graph: Graph, model: DecisionTreeClassifier, columns: Columns, exact: bool) -> ClassifierOutput:
+    tree = grown(model.tree_)
+    return _votes(graph, columns, [(tree, tree.value)], exact)
+
+
+def _forest(graph: Graph, model: RandomForestClassifier, columns: Columns, exact: bool) -> ClassifierOutput:
+    trees = [grown(estimator.tree_) for estimator in model.estimators_]
+    return _votes(graph, columns, [(tree, tree.value) for tree in trees], exact)
+
+
+def _votes(
+    graph: Graph, columns: Columns, trees: Sequence[tuple[Tree, Array]], exact: bool
+) -> ClassifierOutput:
+    """Probabilities are the trees' mean: summed first and divided afterwards, so equal votes stay equal."""
+    chosen, scores, dtype = _ensemble(graph, columns, trees, exact)
+    classes = trees[0][1].shape[1]
+    if classes == 2 and dtype == "float32" and _has_reciprocal(len(trees)):
+        # One node for (scores + trees / 2) / trees.
+        scores = graph.add("Scaler", scores, domain=ML, offset=[-len(trees) / 2], scale=[1 / len(trees)])
+        return ClassifierOutput(classes, winner=chosen, probabilities=scores, dtype=dtype)
+    if len(trees) > 1:
+        scores = graph.add("Div", scores, graph.constant(np.array(len(trees), dtype)))
+    if classes == 2:
+        scores = graph.add("Add", scores, graph.constant(np.array(0.5, dtype)))
+    return ClassifierOutput(classes, winner=chosen, probabilities=scores, dtype=dtype)
+
+
+def _has_reciprocal(count: int) -> bool:
+    """Whether to multiply with 1 / count leaves 1 and 1/2 of the votes what they are, in float32."""
+    share = np.float32(1 / count)
+    return all(np.float32(votes) * share == np.float32(votes / count) for votes in (count, count / 2))
+
+
+def _boosted(
+    graph: Graph, columns: Columns, trees: Sequence[tuple[Tree, Array]], exact: bool
+) -> ClassifierOutput:
+    """Scores that become probabilities by softmax, or for [-s, s] by the logistic function of s."""
+    chosen, scores, dtype = _ensemble(graph, columns, trees, exact)
+    classes = trees[0][1].shape[1]
+    probabilities = graph.add("Sigmoid", scores) if classes == 2 else graph.add("Softmax", scores, axis=1)
+    return ClassifierOutput(classes, winner=chosen, probabilities=probabilities, decision=scores, dtype=dtype)
+
+
+def _staged(stages: list[list[Tree]], rate: float, base: Array) -> list[tuple[Tree, Array]]:
+    """Boosting: one tree per stage and class, or per stage for the second of two classes."""
+    outputs, trees = len(stages[0]), []
+    for stage in stages:
+        for output, tree in enumerate(stage):
+            weights = np.zeros((len(tree.left), outputs))
+            weights[:, output] = rate * tree.value[:, 0]
+            if stage is stages[0]:
+                # scikit-learn starts its sum with the base value.
+                weights[:, output] += base[output]
+            trees.append((tree, weights if outputs > 1 else weights * [-1.0, 1.0]))
+    return trees
+
+
+def _gradient_boosting(
+    graph: Graph, model: GradientBoostingClassifier, columns: Columns, exact: bool
+) -> ClassifierOutput:
+    if model.init is not None and model.init != "zero":
+        raise NoGraph("init= an estimator of your own has no graph", "leave init out")
+    if model.loss != "log_loss":
+        raise NoGraph(f"loss={model.loss!r} has no graph", "use loss='log_loss'")
+    base = model._raw_predict_init(np.zeros((1, model.n_features_in_), np.float32)).ravel()
+    stages = [[grown(tree.tree_) for tree in stage] for stage in model.estimators_]
+    return _boosted(graph, columns, _staged(stages, model.learning_rate, base), exact)
+
+
+def _hist_gradient_boosting(
+    graph: Graph, model: HistGradientBoostingClassifier, columns: Columns, exact: bool
+) -> ClassifierOutput:
+    if model.is_categorical_ is not None and np.any(model.is_categorical_):
+        raise NoGraph(
+            "its native categorical splits have no graph",
+            "put a ColumnTransformer with OneHotEncoder or "
+            "OrdinalEncoder in front and set categorical_features=None",
+        )
+    stages = [[boosted(predictor) for predictor in stage] for stage in model._predictors]
+    base = np.asarray(model._baseline_prediction, np.float64).ravel()
+    return _boosted(graph, columns, _staged(stages, 1.0, base), exact)
+
+
+def _ada_boost(graph: Graph, model: AdaBoostClassifier, columns: Columns, exact: bool) -> ClassifierOutput:
+    if type(model.estimators_[0]) not in (DecisionTreeClassifier, ExtraTreeClassifier):
+        raise NoGraph("only decision trees can be its estimator", "leave estimator= out or give it one")
+    classes, total = len(model.classes_), float(model.estimator_weights_.sum())
+    trees = []
+    for estimator, weight in zip(model.estimators_, model.estimator_weights_, strict=False):
+        tree, share = grown(estimator.tree_), weight / total
+        votes = np.full((len(tree.left), classes), -share / (classes - 1))
+        # An estimator may have seen fewer classes than the ensemble.
+        own = np.searchsorted(model.classes_, estimator.classes_)
+        votes[np.arange(len(votes)), own[tree.value.argmax(axis=1)]] = share
+        trees.append((tree, 2.0 * votes if classes == 2 else votes))
+    if classes == 2:
+        return _boosted(graph, columns, trees, exact)
+    chosen, scores, dtype = _ensemble(graph, columns, trees, exact)
+    shared = graph.add("Div", scores, graph.constant(np.array(classes - 1, dtype)))
+    probabilities = graph.add("Softmax", shared, axis=1)
+    return ClassifierOutput(classes, winner=chosen, probabilities=probabilities, decision=scores, dtype=dtype)
+
+
+RECIPES: dict[type, Recipe] = {
+    DecisionTreeClassifier: _tree,
+    ExtraTreeClassifier: _tree,
+    RandomForestClassifier: _forest,
+    ExtraTreesClassifier: _forest,
+    GradientBoostingClassifier: _gradient_boosting,
+    HistGradientBoostingClassifier: _hist_gradient_boosting,
+    AdaBoostClassifier: _ada_boost,
+}

@@ -1,0 +1,76 @@
+"""How nearest neighbors become nodes: distances to all training rows, computed as scikit-learn does."""
+
+import numpy as np
+from sklearn.neighbors import KNeighborsClassifier
+
+from unpickled.export.errors import NoGraph, NoRecipe
+from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph
+from unpickled.export.recipes.parts import Recipe, normalised, winner
+
+# Distances are computed feature by feature up to this many features and numbers.
+_DIRECT = (32, 100_000)
+
+
+def _neighbors(graph: Graph, model: KNeighborsClassifier, columns: Columns) -> ClassifierOutput:
+    if callable(model.weights):
+        raise NoGraph("weights= a function of your own has no graph", "use 'uniform' or 'distance'")
+    if model.effective_metric_ != "euclidean":
+        raise NoRecipe("distances other than the euclidean take a loop")
+    points = np.asarray(model._fit_X, np.float64)
+    x = graph.matrix(columns)
+    direct = model._fit_method != "brute" and points.shape[1] <= _DIRECT[0] and points.size <= _DIRECT[1]
+    if not direct and (points != points.round()).any():
+        # Less is lost to cancellation; between whole numbers nothing is.
+        center = points.mean(axis=0)
+        points = points - center
+        x = graph.add("Sub", x, graph.constant(center))
+    far = _squares(graph, x, points) if direct else _expanded(graph, x, points)
+    k = graph.constant(np.array([model.n_neighbors], np.int64))
+    nearest = graph.add_many("TopK", (far, k), 2, axis=1, largest=0, sorted=1)[1]
+    votes = graph.add("Gather", graph.constant(np.eye(len(model.classes_))[model._y]), nearest, axis=0)
+    if model.weights == "distance":
+        weights = _closeness(graph, x, points, nearest)
+        total = graph.add(
+            "Squeeze", graph.add("MatMul", weights, votes), graph.constant(np.array([1], np.int64))
+        )
+    else:
+        total = graph.add("ReduceSum", votes, graph.constant(np.array([1], np.int64)), keepdims=0)
+    return ClassifierOutput(
+        len(model.classes_),
+        winner=winner(graph, total),
+        probabilities=normalised(graph, total, len(model.classes_)),
+    )
+
+
+def _squares(graph: Graph, x: str, points: Array) -> str:
+    """(rows, points): squared distances, summed feature by feature as scikit-learn's trees do."""
+    total = ""
+    for index, place in enumerate(points.T):
+        value = graph.add("Gather", x, graph.constant(np.array([index], np.int64)), axis=1)
+        away = graph.add("Sub", value, graph.constant(place[None, :]))
+        square = graph.add("Mul", away, away)
+        total = graph.add("Add", total, square) if total else square
+    return total
+
+
+def _expanded(graph: Graph, x: str, points: Array) -> str:
+    """(rows, points): squared distances less |x|^2, which is the same for all points of a row."""
+    return graph.add("Gemm", x, graph.constant(-2.0 * points.T), graph.constant((points**2).sum(axis=1)))
+
+
+def _closeness(graph: Graph, x: str, points: Array, nearest: str) -> str:
+    """(rows, 1, neighbours) inverse distances; 1 for those at distance 0 and 0 for the others, if any."""
+    there = graph.add("Gather", graph.constant(points), nearest, axis=0)
+    away = graph.add("Sub", there, graph.add("Unsqueeze", x, graph.constant(np.array([1], np.int64))))
+    squares = graph.add(
+        "ReduceSum", graph.add("Mul", away, away), graph.constant(np.array([2], np.int64)), keepdims=0
+    )
+    distance = graph.add("Sqrt", squares)
+    same = graph.cast(graph.add("Equal", distance, graph.constant(np.array(0.0))), "float64")
+    any_same = graph.add("ReduceMax", same, graph.constant(np.array([1], np.int64)), keepdims=1)
+    hit = graph.add("Greater", any_same, graph.constant(np.array(0.0)))
+    weights = graph.add("Where", hit, same, graph.add("Reciprocal", distance))
+    return graph.add("Unsqueeze", weights, graph.constant(np.array([1], np.int64)))
+
+
+RECIPES: dict[type, Recipe] = {KNeighborsClassifier: _neighbors}

@@ -1,0 +1,84 @@
+"""How kernel support vector machines become nodes."""
+
+import numpy as np
+from sklearn.svm import SVC, NuSVC
+
+from unpickled.export.errors import NoGraph, NoRecipe
+from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph
+from unpickled.export.recipes.parts import Recipe, affine, winner
+
+
+def _svc(graph: Graph, model: SVC | NuSVC, columns: Columns) -> ClassifierOutput:
+    if model.probability is True:
+        raise NoRecipe("libsvm couples its probabilities by an iteration that only SVMClassifier repeats")
+    classes = len(model.classes_)
+    if classes > 2 and model.decision_function_shape != "ovr":
+        raise NoGraph(
+            "its decision_function gives one score per pair of classes", "set decision_function_shape='ovr'"
+        )
+    kernel = _kernel(graph, model, graph.matrix(columns))
+    weights, offset = _pair_weights(model), np.asarray(model._intercept_, np.float64)
+    if classes == 2:
+        # libsvm's decision speaks for the first class; scikit-learn's for the second.
+        decision = affine(graph, kernel, weights * [1.0, -1.0], offset * [1.0, -1.0])
+        return ClassifierOutput(2, winner=winner(graph, decision), decision=decision)
+    return _many_class_svc(graph, affine(graph, kernel, weights, offset), classes)
+
+
+def _kernel(graph: Graph, model: SVC | NuSVC, x: str) -> str:
+    """(rows, support vectors)"""
+    points = np.asarray(model.support_vectors_, np.float64)
+    gamma = model._gamma
+    if model.kernel == "rbf":
+        center = points.mean(axis=0)
+        return _rbf(graph, graph.add("Sub", x, graph.constant(center)), points - center, gamma)
+    if model.kernel == "linear":
+        return graph.add("MatMul", x, graph.constant(points.T))
+    if model.kernel not in ("poly", "sigmoid"):
+        raise NoGraph(f"kernel {model.kernel!r} has no graph", "use linear, rbf, poly or sigmoid")
+    inner = affine(graph, x, gamma * points.T, np.full(len(points), float(model.coef0)))
+    if model.kernel == "sigmoid":
+        return graph.add("Tanh", inner)
+    return graph.add("Pow", inner, graph.constant(np.array(float(model.degree))))
+
+
+def _rbf(graph: Graph, x: str, points: Array, gamma: float) -> str:
+    lengths = (points.astype(np.float64) ** 2).sum(axis=1)
+    axis = graph.constant(np.array([1], np.int64))
+    length = graph.add("ReduceSum", graph.add("Mul", x, x), axis, keepdims=1)
+    cross = graph.add("Gemm", x, graph.constant(2.0 * gamma * points.T), graph.constant(-gamma * lengths))
+    return graph.add(
+        "Exp", graph.add("Sub", cross, graph.add("Mul", length, graph.constant(np.array(gamma))))
+    )
+
+
+def _pair_weights(model: SVC | NuSVC) -> Array:
+    """(support vectors, pairs): the dual coefficients of each pair of classes i < j."""
+    counts = model._n_support
+    owner = np.repeat(np.arange(len(counts)), counts)
+    coefficients = np.asarray(model._dual_coef_, np.float64)
+    pairs = [(i, j) for i in range(len(counts)) for j in range(i + 1, len(counts))]
+    weights = np.zeros((len(owner), len(pairs)))
+    for k, (i, j) in enumerate(pairs):
+        weights[owner == i, k] = coefficients[j - 1, owner == i]
+        weights[owner == j, k] = coefficients[i, owner == j]
+    return weights
+
+
+def _many_class_svc(graph: Graph, pairs: str, classes: int) -> ClassifierOutput:
+    ordered = [(i, j) for i in range(classes) for j in range(i + 1, classes)]
+    for_first, for_second = np.zeros((len(ordered), classes)), np.zeros((len(ordered), classes))
+    for k, (i, j) in enumerate(ordered):
+        for_first[k, i] = for_second[k, j] = 1.0
+    zero = graph.constant(np.array(0.0))
+    lost = graph.cast(graph.add("Less", pairs, zero), "float64")
+    start = graph.constant(for_first.sum(axis=0))
+    votes = graph.add("Gemm", lost, graph.constant(for_second - for_first), start)
+    confidence = graph.add("MatMul", pairs, graph.constant(for_first - for_second))
+    bound = graph.add("Add", graph.add("Abs", confidence), graph.constant(np.array(1.0)))
+    third = graph.add("Mul", bound, graph.constant(np.array(3.0)))
+    decision = graph.add("Add", votes, graph.add("Div", confidence, third))
+    return ClassifierOutput(classes, winner=winner(graph, votes), decision=decision)
+
+
+RECIPES: dict[type, Recipe] = {SVC: _svc, NuSVC: _svc}

@@ -1,0 +1,107 @@
+"""Numbered versions of models on disk, each written whole or not at all."""
+
+import errno
+import os
+import shutil
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+from unpickled.export.errors import DataError, ExportError
+from unpickled.server.artifact.manifest import FILE, NAME
+
+LEFTOVER_SECONDS = 24 * 3600
+
+LONGEST_NAME = 128
+
+
+def model_folder(models: str | Path, name: str) -> Path:
+    """The folder of a model's versions, which need not exist yet.
+
+    Raises:
+        DataError: ``name`` cannot name a model.
+        ExportError: a file is in the way, or the folder cannot be written to.
+    """
+    if not isinstance(name, str) or not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+        raise DataError(
+            f"{name!r:.200} cannot name a model: use up to 128 of A-Z, a-z, 0-9, '.', '_' and '-', "
+            "starting with a letter or digit, so that it works in a URL and as a directory."
+        )
+    home = Path(models) / name
+    ground = next(path for path in (home, *home.parents) if os.path.lexists(path))
+    if not ground.is_dir():
+        raise ExportError(f"{ground} is not a directory, and the model belongs below it: move it away.")
+    if not os.access(ground, os.W_OK | os.X_OK):
+        raise ExportError(f"{ground} cannot be written to: change its permissions, or choose another place.")
+    return home
+
+
+def add_version(home: Path, payload: bytes) -> Path:
+    """Write the next version into a model's folder and return the path of its file.
+
+    The version is a folder beside the others, renamed to its number once its bytes are on disk.
+
+    Raises:
+        ExportError: it cannot be written; nothing of it is left behind.
+    """
+    staging = home / f".new-{uuid.uuid4().hex}"
+    absent = [folder for folder in (home, *home.parents) if not folder.exists()]
+    try:
+        _sweep(home)
+        staging.mkdir(parents=True)
+        _write(staging / FILE, payload)
+        return _claim(staging, home) / FILE
+    except OSError as error:
+        raise ExportError(f"{home} cannot be written to ({error.strerror}): no version was added.") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        with suppress(OSError):  # not empty: a version was written, by this export or another
+            for folder in absent:
+                folder.rmdir()
+
+
+def _sweep(home: Path) -> None:
+    """Remove what exports that were killed more than a day ago left behind."""
+    for leftover in home.glob(".new-*"):
+        with suppress(OSError):  # another export was faster
+            if time.time() - leftover.lstat().st_mtime > LEFTOVER_SECONDS:
+                shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _claim(staging: Path, home: Path) -> Path:
+    """Rename onto the next number. A rename never replaces a version, which is not empty."""
+    while True:
+        target = home / str(_newest(home) + 1)
+        try:
+            staging.rename(target)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                raise
+            continue  # another export took the number
+        for directory in (home, home.parent):
+            _sync(directory)
+        return target
+
+
+def _newest(home: Path) -> int:
+    names = [path.name for path in home.iterdir()]
+    return max((int(name) for name in names if name.isascii() and name.isdigit()), default=0)
+
+
+def _write(path: Path, payload: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(payload)
+        file.flush()
+        os.fsync(file.fileno())
+    _sync(path.parent)
+
+
+def _sync(directory: Path) -> None:
+    if os.name != "posix":  # only there can a directory be opened
+        return
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

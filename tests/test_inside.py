@@ -1,0 +1,151 @@
+"""Composed estimators: the same pipeline means the same, whatever it is wrapped in."""
+
+import inspect
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+from sklearn.base import RegressorMixin
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.feature_selection import SelectorMixin
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import all_estimators
+
+from unpickled.export import ConversionError, inside
+from unpickled.export.convert import convert
+
+X = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), columns=["a", "b"])
+X = X.assign(note=["free text", "more of it", "none"] * 20)[["note", "a", "b"]]
+Y = (X["a"] > X["b"]).to_numpy()
+# The same for wrappers that turn every table into an array of numbers.
+NUMBERS = X.assign(note=0.5).to_numpy()
+
+# Wrappers that scikit-learn fits to no such pipeline: they ask for sample weights or several targets.
+UNFITTED = {"AdaBoostClassifier", "ClassifierChain", "MultiOutputClassifier"}
+TRANSPARENT = {
+    "BaggingClassifier",
+    "CalibratedClassifierCV",
+    "FrozenEstimator",
+    "GridSearchCV",
+    "HalvingGridSearchCV",
+    "HalvingRandomSearchCV",
+    "Pipeline",
+    "RandomizedSearchCV",
+    "StackingClassifier",
+    "VotingClassifier",
+}
+
+
+def columns(*chosen: str | int) -> ColumnTransformer:
+    """Scales two columns and drops the note."""
+    return ColumnTransformer([("scale", StandardScaler(), list(chosen))], remainder="drop")
+
+
+def pipeline(rows: Any = X) -> Pipeline:
+    chosen = ("a", "b") if rows is X else (1, 2)
+    return make_pipeline(columns(*chosen), LogisticRegression()).fit(rows, Y)
+
+
+def wrappers() -> dict[str, type]:
+    """Whatever in the installed scikit-learn holds a classifier and predicts as one."""
+    kinds = {n: kind for n, kind in all_estimators() if not issubclass(kind, (RegressorMixin, SelectorMixin))}
+    holding = {"estimator", "estimators", "steps"}
+    composed = {n: kind for n, kind in kinds.items() if holding & {*inspect.signature(kind).parameters}}
+    return {name: kind for name, kind in composed.items() if "Regressor" not in name}
+
+
+def wrap(kind: type, rows: Any) -> Any:
+    """The pipeline inside an estimator of this kind, fitted."""
+    inner = [("inside", pipeline(rows))]
+    arguments = {"estimator": inner[0][1], "estimators": inner, "steps": inner, "voting": "soft", "cv": 2}
+    arguments |= {"random_state": 0, "n_iter": 1, "param_grid": {}}
+    arguments |= {"param_distributions": {"logisticregression__C": [1.0]}}
+    taken = inspect.signature(kind).parameters
+    return kind(**{name: value for name, value in arguments.items() if name in taken}).fit(rows, Y)
+
+
+def fitted(kind: type) -> tuple[Any, Any]:
+    """The wrapped pipeline and the rows it was fitted on, text among them if the wrapper takes text."""
+    for rows in (X, NUMBERS):
+        with suppress(ValueError, IndexError):
+            return wrap(kind, rows), rows
+    return None, None
+
+
+def same(outer: Any, rows: Any) -> None:
+    """The contract is that of the bare pipeline, and the graph answers as ``outer`` does."""
+    conversion, bare = convert(outer, rows), convert(pipeline(rows), rows)
+    assert (conversion.features, conversion.inputs) == (bare.features, bare.inputs)
+    session = onnxruntime.InferenceSession(conversion.model.SerializeToString())
+    layout = conversion.layout
+    labels, scores = session.run(None, layout.feeds(layout.frame(rows), conversion.inputs))
+    assert labels.tolist() == outer.predict(layout.own(rows)).tolist()
+    assert np.abs(scores - outer.predict_proba(layout.own(rows))).max() < 1e-6
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # too small a search, labels that are all there
+@pytest.mark.parametrize("name", wrappers())
+def test_a_wrapper_keeps_the_contract_or_is_refused_by_name(name):
+    """A column that the pipeline drops is no feature, whatever the pipeline is wrapped in."""
+    outer, rows = fitted(wrappers()[name])
+    if name in TRANSPARENT:
+        same(outer, rows)
+    elif name in UNFITTED:
+        assert outer is None
+    else:
+        with pytest.raises(ConversionError, match=f"{name} cannot be converted"):
+            convert(outer, rows)
+
+
+@pytest.mark.parametrize(
+    "outer",
+    [
+        FrozenEstimator(FrozenEstimator(pipeline())),
+        CalibratedClassifierCV(FrozenEstimator(pipeline())),
+        FrozenEstimator(GridSearchCV(pipeline(), {}, cv=2).fit(X, Y)),
+        VotingClassifier([("calibrated", CalibratedClassifierCV(pipeline(), cv=2))], voting="soft"),
+        StackingClassifier([("frozen", FrozenEstimator(pipeline()))], LogisticRegression(), cv="prefit"),
+        make_pipeline("passthrough", pipeline()),
+        make_pipeline(FrozenEstimator(columns("a", "b").fit(X)), LogisticRegression()),
+        make_pipeline(make_pipeline(columns("a", "b"), "passthrough"), LogisticRegression()),
+        make_pipeline(FeatureUnion([("scaled", columns("a", "b"))]), LogisticRegression()),
+    ],
+    ids=lambda outer: " ".join(repr(outer).split())[:60],
+)
+def test_wrappers_inside_wrappers_keep_the_contract(outer):
+    """Nested, prefit, behind a step that does nothing, and around a transformer alone."""
+    same(outer.fit(X, Y), X)
+
+
+def test_a_wrapper_that_checks_the_width_of_its_rows_keeps_all_columns():
+    """A bag refuses rows without the column that its classifiers drop, so clients send it."""
+    table = pd.DataFrame(NUMBERS, columns=list(X.columns))
+    bag = BaggingClassifier(make_pipeline(columns(1, 2), LogisticRegression()), 2).fit(table, Y)
+    assert [feature.name for feature in convert(bag, table).features] == ["note", "a", "b"]
+
+
+def test_a_stack_that_passes_columns_through_keeps_them_all():
+    """Its last classifier computes with the columns that the others drop."""
+    table = pd.DataFrame(NUMBERS, columns=list(X.columns))
+    inner = make_pipeline(columns("a", "b"), LogisticRegression())
+    stack = StackingClassifier([("inner", inner)], LogisticRegression(), passthrough=True, cv=2).fit(table, Y)
+    assert [feature.name for feature in convert(stack, table).features] == ["note", "a", "b"]
+
+
+def test_every_estimator_inside_is_visited():
+    """Transformers and classifiers, in the order rows reach them."""
+    search = GridSearchCV(pipeline(), {}, cv=2).fit(X, Y)
+    visited = [type(estimator) for estimator in inside.everything(FrozenEstimator(search))]
+    assert visited[:4] == [FrozenEstimator, GridSearchCV, Pipeline, ColumnTransformer]
+    assert visited[4:] == [StandardScaler, LogisticRegression]
+    assert [type(leaf) for leaf in inside.innermost(search)] == [LogisticRegression]
