@@ -18,9 +18,10 @@ import pytest
 from conftest import PATIENCE
 from handmade import classes
 
+from unpickled.server.errors import ConfigError
 from unpickled.server.inference.prediction import Prediction
 from unpickled.server.observe.counters import Key, Memory
-from unpickled.server.observe.tally import CLASS, PHASE, Tally
+from unpickled.server.observe.tally import Answered, Tally
 
 # Python 3.12 warns of forks beside threads, which other tests may have left.
 pytestmark = pytest.mark.filterwarnings("ignore:This process.* is multi-threaded:DeprecationWarning")
@@ -233,6 +234,13 @@ def test_readers_see_series_whole():
     assert seen == set(numbers)
 
 
+def test_free_threaded_python_is_refused(monkeypatch):
+    """Without the global interpreter lock threads would lose counts: the server does not start."""
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+    with pytest.raises(ConfigError, match="PYTHON_GIL=1"):
+        Memory(blocks=1)
+
+
 def test_threads_lose_nothing():
     """Many threads count in one series without a lock."""
     memory = Memory(blocks=1)
@@ -248,9 +256,10 @@ def test_threads_lose_nothing():
     finally:
         sys.setswitchinterval(interval)
     (numbers,) = [found for (kind, *_), found in memory.read().items() if kind == "answered"]
-    assert sum(numbers[:PHASE]) == 200_000
-    assert numbers[PHASE : PHASE + 3] == [200_000.0, 400_000.0, 600_000.0]
-    assert numbers[CLASS:] == [0.0, 200_000.0]
+    answered = Answered.of(numbers)
+    assert sum(answered.buckets) == 200_000
+    assert answered.phases[:3] == [200_000.0, 400_000.0, 600_000.0]
+    assert answered.classes == [0.0, 200_000.0]
 
 
 def answer(tally: Tally, times: int) -> None:

@@ -1,4 +1,4 @@
-"""What one model serves now, as it follows from its folder."""
+"""The deployment of one model: the versions in memory and what each answers, as its folder asks for."""
 
 import logging
 import socket

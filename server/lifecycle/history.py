@@ -1,4 +1,4 @@
-"""history.jsonl: which versions of a model were served when, one JSON object a line, appended only."""
+"""history.jsonl: which versions of a model were deployed when; one JSON object a line, appended only."""
 
 import contextlib
 import errno
@@ -18,18 +18,18 @@ from unpickled.server.lifecycle.disk import opened
 from unpickled.server.lifecycle.serving import STABLE, Count, Serving, Shadowing, Version
 
 FILE = "history.jsonl"
-# Locked by whoever changes a model. It is empty, and a file, as network file systems lock only what is
-# open for writing, and beside the history, to which every change of it adds.
+# Lock file for changes to one model. A separate empty file: NFS locks only files opened for writing, and
+# the history itself is appended to while the lock is held.
 LOCK = ".history.lock"
-# Who has written a record that goes back; see previous().
+# The author of a record that goes back to an earlier one; see previous().
 ROLLBACK = "rollback"
 
-# What flock says on a file system that has no locks.
+# Errors of flock on a file system without locks.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a model was served as, from ``at`` (ISO 8601, UTC) on.
+    """The deployment of a model from ``at`` (ISO 8601, UTC) on.
 
     ``by`` is "server HOST" or a command. ``load``, ``retired`` and ``labels`` as in Serving;
     ``traffic`` has the share of plain /predict by version and is always given, as is the number
@@ -45,11 +45,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     shadow: Shadowing | None = None
 
     def state(self) -> tuple[object, ...]:
-        """What makes two records the same: everything but when, and by whom."""
+        """Two records are the same where this is: everything but time and author."""
         return (self.load, self.retired, self.labels, self.traffic, self.shadow)
 
     def answers(self) -> tuple[object, ...]:
-        """What becomes of plain requests: who answers them, and who shadows."""
+        """The part that plain requests notice: the versions that answer them, and the shadow."""
         return (self.traffic, self.shadow)
 
     def serving(self) -> Serving:
@@ -76,8 +76,8 @@ def read(folder: Path) -> list[Record]:
 def append(folder: Path, record: Record, wait: bool = True) -> bool:
     """Add a record, unless it says what the last one does; whether it was added.
 
-    The line is there whole or, where that raises OSError, not at all; BlockingIOError: somebody else
-    has locked the file, and is not waited for.
+    The line is there whole or, where that raises OSError, not at all. BlockingIOError: another program
+    has locked the file, and ``wait`` is false.
     """
     with _locked(folder / FILE, wait) as file:
         lines = _all(file)
@@ -99,9 +99,9 @@ def withdraw(folder: Path, record: Record, wait: bool = True) -> None:
 
 
 def previous(records: Sequence[Record]) -> Record | None:
-    """What a rollback goes back to: the newest record of plain requests answered otherwise.
+    """The target of a rollback: the newest record in which plain requests were answered differently.
 
-    What was rolled back from is passed over, so that each rollback goes a step further back.
+    Records that were rolled back from are passed over, so that each rollback goes a step further back.
     """
     steps: list[Record] = []
     for record in records:
@@ -120,7 +120,7 @@ def _records(lines: bytes) -> list[Record]:
 
 
 def _decoded(line: bytes) -> list[Record]:
-    """The record of a line; none where it is half a line, or somebody else's."""
+    """The record of a line; none where the line is cut off, or is no record."""
     try:
         record = msgspec.json.decode(line, type=Record)
         serving.check(record.serving())
@@ -143,7 +143,7 @@ def alone(folder: Path, wait: bool = True) -> Iterator[bool]:
 
 
 def hand_over(file: int, like: Path) -> None:
-    """A new file belongs to whom a folder or a file belongs to, where this process may say so."""
+    """Give a new file the owner of a folder or a file, where this process may."""
     with contextlib.suppress(OSError):
         owner = like.stat()
         os.fchown(file, owner.st_uid, owner.st_gid)
@@ -163,8 +163,8 @@ def _locked(path: Path, wait: bool) -> Iterator[int]:
 
 
 def _open(path: Path) -> int:
-    """A file to add to; a new one is its folder's owner's: else root's commands lock out the server."""
-    # Not blocking: else a pipe in its place waits for somebody to read it.
+    """A file to append to; a new one gets its folder's owner, or root's commands lock out the server."""
+    # Not blocking: a pipe in its place would wait for a reader.
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         file = os.open(path, flags | os.O_EXCL, 0o666)

@@ -1,18 +1,22 @@
-"""Numbers that worker processes share: each writes its own, any of them reads all.
+"""Numbers that worker processes share: each process writes its own, any of them reads all.
 
-One anonymous file, mapped by every process, gone with the last of them. It is cut into blocks; a
-process claims one and alone writes to it, so that counting takes no lock; who dies leaves a block
-that its successor counts on in.
+One anonymous file is mapped by every process and ends with the last of them. It is cut into blocks; a
+process claims one and alone writes to it, so that counting takes no lock. When a worker dies, its
+replacement claims the same block and keeps adding to it.
 
-A block is 8-byte words: how many are used, then entries of
+    file    | block 0 | block 1 | ...                     a lock on byte n: block n is claimed
+    block   | used | entry | entry | ...                  8-byte words; used: how many of them
+    entry   | generation | length | room | size | gauge | key ... | numbers ... |
+              |            |        |      |      |       |         size doubles
+              |            |        |      |      |       room words, of which length bytes are msgpack
+              |            |        |      |      1 for a gauge
+              |            |        |      how many numbers
+              |            |        words that the key may take
+              |            bytes of the key
+              odd while the entry is in use; grows whenever that changes
 
-    generation   odd while the entry is in use; grows whenever that changes
-    length       bytes of the key (msgpack)
-    room         words the key may take
-    size         numbers
-    gauge        1 for a gauge
-    key          room words
-    numbers      size doubles
+That a process counts without a lock relies on the global interpreter lock (see Block.series): Memory
+refuses to start on a Python that runs without it.
 """
 
 import fcntl
@@ -30,6 +34,8 @@ from operator import add
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+
+from unpickled.server.errors import ConfigError
 
 logger = logging.getLogger("unpickled")
 
@@ -62,6 +68,8 @@ class Memory:
     _claimed: "Block | None" = None
 
     def __init__(self, blocks: int, size: int = BLOCK) -> None:
+        """Raises ConfigError on a free-threaded Python, on which threads would lose counts."""
+        _check_interpreter()
         self._map(_anonymous_file(blocks * size), blocks, size)
 
     def claim(self) -> "Block":
@@ -78,7 +86,7 @@ class Memory:
         living = self.workers()
         totals: dict[bytes, list[float]] = {}
         for number in range(self._blocks):
-            # One that ended while it was read may have begun again further on.
+            # A series freed during this read may have been re-created later in the block; keep the last.
             latest = {key: (values, gauge) for key, values, gauge in _values(self._part(number))}
             for key, (values, gauge) in latest.items():
                 if not gauge or number in living:
@@ -157,7 +165,7 @@ class Block:
 
     def __init__(self, memory: Memory, part: memoryview, number: int | None) -> None:
         self.number = number
-        # With the memory, its lock would go.
+        # Keep a reference: if Memory is collected, its descriptor closes and the block's lock is released.
         self._memory = memory
         self._part = part
         self._words = part.cast("q")
@@ -284,6 +292,16 @@ def _unpack(packed: bytes) -> Key:
     return tuple(part.decode("utf-8", "surrogatepass") for part in parts)
 
 
+def _check_interpreter() -> None:
+    # Since Python 3.13.
+    has_gil = getattr(sys, "_is_gil_enabled", None)
+    if has_gil is not None and not has_gil():
+        raise ConfigError(
+            "this Python runs without its global interpreter lock, which the counters rely on: "
+            "set PYTHON_GIL=1, or use a build that is not free-threaded"
+        )
+
+
 def _anonymous_file(size: int) -> int:
     """Descriptor of a file of zeros without a name."""
     if hasattr(os, "memfd_create"):
@@ -291,7 +309,8 @@ def _anonymous_file(size: int) -> int:
     else:
         with tempfile.TemporaryFile() as temporary:
             file = os.dup(temporary.fileno())
-    # Never one of the standard streams, should one of them be closed: what is printed would count.
+    # Never use descriptors 0-2: if stdout was closed we would get its number, and prints would overwrite
+    # the counters.
     descriptor = fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 3)
     os.close(file)
     os.truncate(descriptor, size)

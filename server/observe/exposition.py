@@ -1,4 +1,4 @@
-"""What the processes of a server count, as Prometheus reads it."""
+"""The counts of all processes of a server, as Prometheus reads them."""
 
 import os
 import resource
@@ -16,7 +16,7 @@ from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.observe import shadow
 from unpickled.server.observe.counters import Key, Memory
-from unpickled.server.observe.tally import BUCKETS, CLASS, OF_VERSIONS, PHASE, PHASES, SECONDS, outdated
+from unpickled.server.observe.tally import BUCKETS, OF_VERSIONS, PHASES, Answered, Failed, outdated
 
 # Values of a metric's labels, in their order -> what it measures.
 _Totals = Mapping[tuple[str, ...], float]
@@ -61,9 +61,9 @@ class _Figures(Collector):
     def _kinds(self) -> Mapping[str, _Series]:
         """Series by their kind, without those of versions that have long been out of use."""
         kinds: dict[str, _Series] = defaultdict(list)
-        found = self._memory.read()
-        hidden = outdated(found, time.monotonic())
-        for (kind, *rest), numbers in found.items():
+        series = self._memory.read()
+        hidden = outdated(series, time.monotonic())
+        for (kind, *rest), numbers in series.items():
             if kind not in OF_VERSIONS or tuple(rest[:2]) not in hidden:
                 kinds[kind].append((tuple(rest), numbers))
         return kinds
@@ -71,13 +71,14 @@ class _Figures(Collector):
 
 def _requests(answered: _Series, failed: _Series, other: _Series) -> Iterator[Metric]:
     requests: defaultdict[tuple[str, ...], float] = defaultdict(float)
-    durations: defaultdict[tuple[str, ...], list[float]] = defaultdict(lambda: [0.0] * (SECONDS + 1))
+    durations: defaultdict[tuple[str, ...], list[float]] = defaultdict(lambda: [0.0] * Failed.size())
     for (model, version, route, *_), numbers in answered:
-        requests[model, version, route, "200"] += sum(numbers[:PHASE])
-        # Its phases are all of a request.
-        _add(durations[model, version], [*numbers[:PHASE], sum(numbers[PHASE:CLASS])])
+        ok = Answered.of(numbers)
+        requests[model, version, route, "200"] += sum(ok.buckets)
+        # The four phases add up to the whole request, so their sum is the duration.
+        _add(durations[model, version], [*ok.buckets, sum(ok.phases)])
     for (model, version, route, status), numbers in failed:
-        requests[model, version, route, status] += sum(numbers[:SECONDS])
+        requests[model, version, route, status] += sum(Failed.of(numbers).buckets)
         _add(durations[model, version], numbers)
     for (route, status), (count,) in other:
         requests["", "", route, status] += count
@@ -97,10 +98,11 @@ def _predictions(answered: _Series) -> Iterator[Metric]:
     rows: defaultdict[tuple[str, ...], float] = defaultdict(float)
     classes: defaultdict[tuple[str, ...], float] = defaultdict(float)
     for (model, version, _, *names), numbers in answered:
-        for phase, seconds in zip(PHASES, numbers[PHASE:CLASS], strict=True):
+        ok = Answered.of(numbers)
+        for phase, seconds in zip(PHASES, ok.phases, strict=True):
             phases[model, version, phase] += seconds
-        rows[model, version] += sum(numbers[CLASS:])
-        for name, count in zip(names, numbers[CLASS:], strict=True):
+        rows[model, version] += sum(ok.classes)
+        for name, count in zip(names, ok.classes, strict=True):
             classes[model, version, name] += count
     version_of = ("model", "version")
     yield _counter(
@@ -111,8 +113,8 @@ def _predictions(answered: _Series) -> Iterator[Metric]:
 
 
 def _processes(workers: Mapping[int, int], in_flight: _Series) -> Iterator[Metric]:
-    flying = sum(numbers[0] for _, numbers in in_flight)
-    yield _gauge("requests_in_flight", "Requests being answered, at the last look.", (), {(): flying})
+    requests = sum(numbers[0] for _, numbers in in_flight)
+    yield _gauge("requests_in_flight", "Requests being answered, at the last look.", (), {(): requests})
     yield _gauge("workers", "Worker processes that live.", (), {(): len(workers)})
     resident = {(str(number),): _resident(process) for number, process in workers.items()}
     known: _Totals = {labels: size for labels, size in resident.items() if size is not None}

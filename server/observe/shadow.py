@@ -23,14 +23,14 @@ from unpickled.server.observe.counters import Block, Numbers
 
 logger = logging.getLogger("unpickled")
 
-# Rows with their answers, and who gave them; the same for one row.
+# The version that answered, rows and their answers; the same for one row.
 Offer = tuple[Served, Sequence[Row], Labels, Scores]
 Case = tuple[Served, Row, Label, Sequence[float] | npt.NDArray[np.float64]]
 
 # (PAIR, model, version that answered, shadow, name of the class it answered)
 PAIR = "shadow"
 SAME, DIFFERENT, DISTANCE, BUCKETS = range(4)
-# Upper bounds of the distances that are told apart; there is none above 1.
+# Histogram bucket bounds; no distance is above 1.
 BOUNDS = (1e-6, 1e-4, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 SIZE = BUCKETS + len(BOUNDS)
 
@@ -38,11 +38,11 @@ SIZE = BUCKETS + len(BOUNDS)
 LOST = "shadow_lost"
 DROPPED, REFUSED = range(2)
 
-# In seconds. To look every so often costs requests nothing, to be woken by them would.
+# Seconds between two looks at the queue: polling costs requests nothing, a wake-up would.
 _PAUSE = 0.05
-# Between two chunks, for requests that wait for the GIL.
+# Seconds between two chunks, for requests that wait for the GIL.
 _BREATH = 0.0001
-# Rows. All but the run itself holds the GIL.
+# Rows. All of a comparison but the run itself holds the GIL.
 _CHUNK = 256
 
 

@@ -1,6 +1,6 @@
-"""What is counted of requests and models, and where each number stands.
+"""Counts of requests and models, and the place of each number in the shared memory.
 
-A key begins with the kind of the series:
+The key of a series begins with its kind:
 
     ("answered", model, version, route, *class names)   BUCKETS + 1, PHASES, rows of each class
     ("failed", model, version, route, status)           BUCKETS + 1, seconds
@@ -11,36 +11,75 @@ A key begins with the kind of the series:
     ("used", model, version, block)                 time.monotonic() when it was last seen loaded
     ("last", model, version, route, block)          time.perf_counter() when an answer of 200 ended last
 
-What adds up from these (requests, rows, seconds in all) has no number of its own: a request of one
-row touches six.
+Sums of these (requests, rows, seconds in all) have no number of their own: a request of one row
+touches six.
 """
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from time import perf_counter
+from typing import NamedTuple
 
 from unpickled.server.inference.prediction import Prediction
 from unpickled.server.model.outputs import Outputs
 from unpickled.server.observe.counters import Block, Key, Numbers
 
-# Upper bounds of the durations that are told apart, in seconds; what is longer has a bucket too.
+# Histogram bucket bounds in seconds; there is an overflow bucket after the last.
 BUCKETS = (50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5,
            1.0, 2.5, 5.0, 10.0)  # fmt: skip
 PHASES = ("read", "decode", "run", "encode")
 
 # Kinds of series that end some time after their version, the second and third part of the key.
 OF_VERSIONS = {"answered", "last", "failed", "shadow", "shadow_lost", "observer_failures"}
-# Seconds for which they are told: Prometheus must have seen the last of them. Each process lets go of them
-# later, so that all of it disappears at once: a sum that loses a part would look like a new beginning.
-_TOLD, _KEPT = 3600.0, 7200.0
+# How long an unloaded version stays in /metrics, in seconds. Workers free their own series later still: if
+# one freed first, the sum would fall and Prometheus would see a counter reset.
+_EXPOSED, _KEPT = 3600.0, 7200.0
 
-# Where things stand in "answered" and "failed".
+# Offsets in "answered" and "failed"; Answered and Failed read them by name.
 PHASE = len(BUCKETS) + 1
 CLASS = PHASE + len(PHASES)
 SECONDS = len(BUCKETS) + 1
 
 _READ, _DECODE, _RUN, _ENCODE = range(PHASE, CLASS)
 _SHORT = BUCKETS[0]
+
+
+class Answered(NamedTuple):
+    """The numbers of one or more series "answered"."""
+
+    # Requests by duration.
+    buckets: Sequence[float]
+    # Seconds, in the order of PHASES.
+    phases: Sequence[float]
+    # Rows, in the order of the classes.
+    classes: Sequence[float]
+
+    @classmethod
+    def of(cls, numbers: Sequence[float]) -> "Answered":
+        return cls(numbers[:PHASE], numbers[PHASE:CLASS], numbers[CLASS:])
+
+    @staticmethod
+    def size(classes: int) -> int:
+        """Numbers of a series of so many classes."""
+        return CLASS + classes
+
+
+class Failed(NamedTuple):
+    """The numbers of one or more series "failed"."""
+
+    # Requests by duration.
+    buckets: Sequence[float]
+    # Of all of them.
+    seconds: float
+
+    @classmethod
+    def of(cls, numbers: Sequence[float]) -> "Failed":
+        return cls(numbers[:SECONDS], numbers[SECONDS])
+
+    @staticmethod
+    def size() -> int:
+        """Numbers of a series."""
+        return SECONDS + 1
 
 
 class Tally:
@@ -54,7 +93,9 @@ class Tally:
     def __init__(self, block: Block, model: str, version: int, route: str, outputs: Outputs) -> None:
         self._block = block
         self._key = (model, str(version), route)
-        self._counts = block.series(("answered", *self._key, *outputs.counted), CLASS + len(outputs.counted))
+        self._counts = block.series(
+            ("answered", *self._key, *outputs.counted), Answered.size(len(outputs.counted))
+        )
         self._last = block.series(("last", *self._key, str(block.number)), 1)
         self._places = outputs.places(CLASS)
         self._count_rows = outputs.count
@@ -76,7 +117,7 @@ class Tally:
         elapsed = ended - started
         self._last[0] = ended
         counts = self._counts
-        # Most take the first, and asking first saves a tenth of all this.
+        # Most requests fall into the first bucket; testing it first saves 10 % of this method.
         counts[0 if elapsed <= _SHORT else bisect_left(BUCKETS, elapsed)] += 1.0
         counts[_READ] += read - started
         counts[_DECODE] += decoded - read
@@ -93,7 +134,7 @@ class Tally:
         elapsed = perf_counter() - started
         counts = self._failed.get(status)
         if counts is None:
-            counts = self._block.series(("failed", *self._key, str(status)), SECONDS + 1)
+            counts = self._block.series(("failed", *self._key, str(status)), Failed.size())
             self._failed[status] = counts
         counts[bisect_left(BUCKETS, elapsed)] += 1.0
         counts[SECONDS] += elapsed
@@ -127,21 +168,21 @@ def set_used(block: Block, model: str, version: int, now: float) -> None:
     block.series(("used", model, str(version), str(block.number)), 1)[0] = now
 
 
-def outdated(found: Mapping[Key, Sequence[float]], now: float) -> set[tuple[str, ...]]:
-    """(model, version) of those that nobody has loaded, nor has had for an hour."""
+def outdated(series: Mapping[Key, Sequence[float]], now: float) -> set[tuple[str, ...]]:
+    """(model, version) of those that no process has loaded, nor has had for an hour."""
     used: dict[tuple[str, ...], float] = {}
-    for key, (last, *_) in found.items():
-        if key[0] == "used" and ("loaded", *key[1:3]) not in found:
+    for key, (last, *_) in series.items():
+        if key[0] == "used" and ("loaded", *key[1:3]) not in series:
             used[key[1:3]] = max(last, used.get(key[1:3], last))
-    return {version for version, last in used.items() if now - last > _TOLD}
+    return {version for version, last in used.items() if now - last > _EXPOSED}
 
 
 def forget_outdated(block: Block, now: float) -> None:
-    """Let go of the series of versions that this process has not seen loaded for two hours."""
-    known = block.keys()
-    ended = {key[1:3] for key in known if key[0] == "used" and now - block.series(key, 1)[0] > _KEPT}
-    ended -= {key[1:3] for key in known if key[0] == "loaded"}
-    for key in known:
+    """Forget the series of versions that this process has not seen loaded for two hours."""
+    keys = block.keys()
+    ended = {key[1:3] for key in keys if key[0] == "used" and now - block.series(key, 1)[0] > _KEPT}
+    ended -= {key[1:3] for key in keys if key[0] == "loaded"}
+    for key in keys:
         if key[1:3] in ended and key[0] in {"used", *OF_VERSIONS}:
             block.forget(key)
 

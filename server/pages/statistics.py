@@ -14,7 +14,7 @@ from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message.answer import Answer, Environ, document
 from unpickled.server.message.page import Page
 from unpickled.server.observe.counters import Key, Memory
-from unpickled.server.observe.tally import CLASS, PHASE, SECONDS
+from unpickled.server.observe.tally import Answered, Failed
 from unpickled.server.pages.annotations import Count
 
 _Counts = dict[Key, list[float]]
@@ -90,14 +90,15 @@ def _document(versions: Sequence[Served], memory: Memory) -> Answer:
 
 def _statistics(served: Served, counts: _Counts) -> ModelStatistics:
     version = (served.name, str(served.version))
-    answered = _sum(version, "answered", counts, CLASS + len(served.model.outputs.counted))
-    failed = _sum(version, "failed", counts, SECONDS + 1)
+    size = Answered.size(len(served.model.outputs.counted))
+    answered = Answered.of(_sum(version, "answered", counts, size))
+    failed = Failed.of(_sum(version, "failed", counts, Failed.size()))
     return ModelStatistics(
         name=served.name,
         version=str(served.version),
         last_inference=_last(version, counts),
-        inference_count=int(sum(answered[CLASS:])),
-        execution_count=int(sum(answered[:PHASE])),
+        inference_count=int(sum(answered.classes)),
+        execution_count=int(sum(answered.buckets)),
         inference_stats=_phases(answered, failed),
         response_stats={},
         batch_stats=[],
@@ -105,12 +106,12 @@ def _statistics(served: Served, counts: _Counts) -> ModelStatistics:
     )
 
 
-def _phases(answered: Sequence[float], failed: Sequence[float]) -> InferenceStatistics:
-    requests, seconds = sum(answered[:PHASE]), answered[PHASE:CLASS]
-    reading, decoding, running, encoding = (_duration(requests, phase) for phase in seconds)
+def _phases(answered: Answered, failed: Failed) -> InferenceStatistics:
+    requests = sum(answered.buckets)
+    reading, decoding, running, encoding = (_duration(requests, seconds) for seconds in answered.phases)
     return InferenceStatistics(
-        success=_duration(requests, sum(seconds)),
-        fail=_duration(sum(failed[:SECONDS]), failed[SECONDS]),
+        success=_duration(requests, sum(answered.phases)),
+        fail=_duration(sum(failed.buckets), failed.seconds),
         queue=reading,
         compute_input=decoding,
         compute_infer=running,

@@ -19,11 +19,10 @@ LONGEST = 500
 
 
 class AccessLog:
-    """Writes who asked for what and how it went, and passes the answer on as it is.
+    """Writes one line per request, and passes the answer on as it is.
 
-    Of an answer whose length is not known it writes at the end: how much it was, and how long it took.
-
-    The query is left out: it may carry what nobody wants in a log.
+    The line of an answer of unknown length is written at its end, with its size and duration. The query
+    is left out: it may carry secrets or personal data.
     """
 
     def __init__(self, application: Application, descriptor: int = STDOUT) -> None:
@@ -79,9 +78,9 @@ def _room(descriptor: int) -> Callable[[], bool]:
 
 
 def _followed(answer: Iterable[bytes], write: Callable[[int], None]) -> Iterator[bytes]:
-    """The same answer; its size is told at its end, or where it was broken off."""
+    """The same answer; its size is written at its end, or where it was broken off."""
     parts = _counted(answer, write)
-    # From here on its end, of whatever kind, is told.
+    # Start the generator now, so that its `finally` writes the line however the response ends.
     next(parts)
     return parts
 
@@ -125,7 +124,7 @@ def _line(
 
 
 def _path(environ: Environ) -> str:
-    """WSGI hands out bytes as if they were latin-1."""
+    """The path as text: WSGI hands out its bytes as if they were latin-1."""
     path: str = environ.get("PATH_INFO", "")[:LONGEST]
     return path if path.isascii() else path.encode("latin-1", "replace").decode("utf-8", "replace")
 

@@ -1,4 +1,4 @@
-"""Which version answers a request: at random by weight, or for a key always the same one."""
+"""Picks the version that answers a request: at random by weight, or for a key always the same one."""
 
 import math
 from bisect import bisect
@@ -11,7 +11,7 @@ from unpickled.server.message.answer import Answer, Environ, Target
 
 
 class Split:
-    """Answers each request by one of several versions: (version, what answers, weight) each.
+    """Answers each request by one of several versions; a choice is (version, target, weight).
 
     A request whose ``header`` holds a key is answered by the same version in every process and on
     every machine; a weight that is raised draws keys to its version and moves no others. Without
@@ -22,7 +22,7 @@ class Split:
         self._variable = "HTTP_" + header.upper().replace("-", "_")
         drawn = [(version, choice, weight) for version, choice, weight in choices if weight > 0]
         self._choices = [choice for _, choice, _ in drawn]
-        # The last one takes what is left, so that no rounding leaves a gap at the end.
+        # The last choice takes the rest, so that no rounding leaves a gap at the end.
         self._bounds = list(accumulate(weight for _, _, weight in drawn))[:-1]
         self._keyed = [
             (blake2b(f"{salt}\0{version}\0".encode(), digest_size=8), weight, choice)
@@ -44,11 +44,11 @@ class Split:
         number depends on no other version, so keys move only where weights change.
         """
         content = key.encode("latin-1", "replace")
-        best, found = -math.inf, self._choices[0]
+        best, target = -math.inf, self._choices[0]
         for hasher, weight, choice in self._keyed:
             drawn = hasher.copy()
             drawn.update(content)
             number = math.log((int.from_bytes(drawn.digest()) + 1) * 2.0**-64) / weight
             if number > best:
-                best, found = number, choice
-        return found
+                best, target = number, choice
+        return target
