@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 SETUP := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: serve export install test lint format bench bench-peers report clean
+.PHONY: serve export install test lint format docs bench bench-peers report clean
 
 serve: .venv/serving export  ## train the iris model if there is none, and serve it
 	@$(BIN)/unpickled serve
@@ -26,6 +26,10 @@ lint: .venv/developing  ## ruff and mypy
 format: .venv/developing  ## let ruff put the code in order
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+docs: .venv/documenting  ## build the documentation into build/docs; a warning is an error
+	@$(BIN)/python -m sphinx -W --keep-going -n -q docs build/docs
+	@echo "built build/docs/index.html"
 
 bench: .venv/benchmarking  ## measure Unpickled against the baselines, and report
 	@$(BIN)/python -m benchmarks run $(OPTIONS)
@@ -52,6 +56,11 @@ clean:  ## remove what was built and installed; models stay
 .venv/benchmarking: $(SETUP) | .venv
 	@echo "installing what training, serving and measuring need"
 	@$(PIP) -e '.[export,server,benchmarks]'
+	@touch $@ .venv/serving
+
+.venv/documenting: $(SETUP) | .venv
+	@echo "installing what the documentation is built with"
+	@$(PIP) -e '.[export,server,docs]'
 	@touch $@ .venv/serving
 
 .venv/developing: $(SETUP) | .venv

@@ -8,8 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
-from unpickled import console
-from unpickled.console import Later
+from unpickled.server import console
+from unpickled.server.console import Later
 
 _COMMANDS = {
     "train": Later(

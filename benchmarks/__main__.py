@@ -1,14 +1,20 @@
-"""The command line: measure, and report what was measured.
+"""The command line: measure servers, and report the results.
 
 python -m benchmarks run [--peers] [--models iris,forest] [--servers unpickled,tutorial] ...
 python -m benchmarks report
 """
 
+import os
+import signal
+
+if __name__ == "__main__":
+    # During the imports, which could swallow a KeyboardInterrupt.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
 import argparse
 import contextlib
 import importlib.util
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -23,30 +29,37 @@ from benchmarks.measuring.pipelines import RECIPES, SAMPLE_ROWS
 from benchmarks.measuring.turn import Plan
 from benchmarks.reporting import formats, report
 from benchmarks.results import Run, Server
+from benchmarks.servers import warden
 from benchmarks.servers.catalogue import SERVERS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status."""
-    options = _parser().parse_args(arguments)
+    # A script starts processes in the background with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        options = _parser().parse_args(arguments)
         run: Callable[[argparse.Namespace], int] = options.run
         return run(options)
     except BenchmarkError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
 
 
 def _run(options: argparse.Namespace) -> int:
     plan = _plan(options)
     run = _document(plan, options)
-    # A short path: some servers put sockets below it.
+    # Some servers put sockets below it, whose paths must be short.
     work = Path(tempfile.mkdtemp(prefix="b-"))
-    say = _Progress(plan)
-    campaign = Campaign(plan, run, work, options.results, say)
-    # Ended from outside it keeps and ends as much as after Ctrl-C.
+    progress = _Progress(plan)
+    campaign = Campaign(plan, run, work, options.results, progress)
+    # These signals end a run as Ctrl-C does: servers end, and the records are saved.
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.default_int_handler)
+    warden.guard()
     try:
         campaign.measure()
     except KeyboardInterrupt:
@@ -60,10 +73,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _verdict(run: Run) -> int:
-    """1 where one of our own has no figures, for then there is nothing to compare with."""
+    """Print the failures; 1 where Unpickled or a baseline has no figures, which leaves nothing to compare."""
     for failure in run.failures:
-        of = f" with {failure.model}" if failure.model else ""
-        print(f"no figures of {failure.server}{of} ({failure.stage}): {failure.reason}", file=sys.stderr)
+        model = f" with {failure.model}" if failure.model else ""
+        print(f"no figures of {failure.server}{model} ({failure.stage}): {failure.reason}", file=sys.stderr)
     return int(any(run.servers[failure.server].group != "peer" for failure in run.failures))
 
 
@@ -92,7 +105,7 @@ def _plan(options: argparse.Namespace) -> Plan:
     if generator != "locust" and not shutil.which(generator):
         raise BenchmarkError(
             f"{generator} is missing: install it (Debian: wrk, or nghttp2-client for h2load), or leave "
-            "--generator out to use what there is"
+            "--generator out to use one that is installed"
         )
     server_core, generator_core = machine.cores(pinned=not options.unpinned)
     default = [name for name, entry in SERVERS.items() if options.peers or entry.group != "peer"]
@@ -104,7 +117,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         seconds=options.seconds,
         connections=options.connections,
         ladder=tuple(options.ladder),
-        # The one that costs least to compute, and the one that costs most.
+        # The model that costs least to compute, and the one that costs most.
         headline=tuple(name for name in models if name in ("iris", "forest")) or models,
         batches=tuple(options.batches),
         generator=generator,
@@ -114,14 +127,14 @@ def _plan(options: argparse.Namespace) -> Plan:
 
 
 def _document(plan: Plan, options: argparse.Namespace) -> Run:
-    shown = ("models", "servers", "repeats", "seconds", "connections", "ladder", "batches", "headline")
+    names = ("models", "servers", "repeats", "seconds", "connections", "ladder", "batches", "headline")
     return Run(
         kind="all" if options.peers else "baselines",
         started=datetime.now(UTC).replace(microsecond=0),
         machine=machine.describe(plan.server_core, plan.generator_core),
         versions=machine.versions(plan.generator),
         commit=machine.commit(),
-        options={name: getattr(plan, name) for name in shown},
+        options={name: getattr(plan, name) for name in names},
         generators={"saturation": plan.generator, "latency": "locust"},
         servers={
             name: Server(
@@ -136,7 +149,7 @@ def _document(plan: Plan, options: argparse.Namespace) -> Run:
 
 
 class _Progress:
-    """Says on stderr what is going on, since when, and about how much is left."""
+    """Prints progress on stderr: the minutes passed, and an estimate of those left."""
 
     def __init__(self, plan: Plan) -> None:
         self._started = time.monotonic()
@@ -148,16 +161,19 @@ class _Progress:
     def __call__(self, sentence: str, turn: bool = False) -> None:
         self._done += turn
         passed = time.monotonic() - self._started
-        left = f", {passed / self._done * (self._total - self._done) / 60:.0f} min left" if self._done else ""
-        print(f"[{passed / 60:4.1f} min{left}] {sentence}", file=sys.stderr, flush=True)
+        remaining = passed / self._done * (self._total - self._done) if self._done else None
+        estimate = "" if remaining is None else f", {remaining / 60:.0f} min left"
+        print(f"[{passed / 60:4.1f} min{estimate}] {sentence}", file=sys.stderr, flush=True)
 
 
-def _names(known: Sequence[str]) -> Callable[[str], list[str]]:
+def _names(choices: Sequence[str]) -> Callable[[str], list[str]]:
+    """The parser of a list of names."""
+
     def parse(text: str) -> list[str]:
         names = text.split(",")
         for name in names:
-            if name not in known:
-                raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
+            if name not in choices:
+                raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(choices)}")
         return names
 
     return parse
@@ -169,14 +185,14 @@ def _numbers(text: str) -> list[int]:
         if min(numbers) > 0 and max(numbers) <= SAMPLE_ROWS:
             return sorted(set(numbers))
     raise argparse.ArgumentTypeError(
-        f"{text!r} is no list of whole numbers from 1 to {SAMPLE_ROWS}, such as 100,1000"
+        f"{text!r} is not a list of whole numbers from 1 to {SAMPLE_ROWS}, such as 100,1000"
     )
 
 
 def _positive(text: str) -> int:
     if text.isdecimal() and int(text) > 0:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -189,7 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--servers", type=_names(list(SERVERS)), metavar="A,B", help=f"of {','.join(SERVERS)}")
     run.add_argument("--repeats", type=_positive, default=3, metavar="N", help="of everything (default: 3)")
     run.add_argument(
-        "--seconds", type=_positive, default=2, metavar="S", help="of each measurement (default: 2)"
+        "--seconds", type=_positive, default=2, metavar="S", help="seconds of each measurement (default: 2)"
     )
     run.add_argument("--connections", type=_positive, default=32, metavar="N", help="default: 32")
     run.add_argument(
@@ -207,13 +223,15 @@ def _parser() -> argparse.ArgumentParser:
         help="rows in a request (default: 1,10,100,1000,10000)",
     )
     run.add_argument(
-        "--generator", choices=generators.SATURATION, help="of saturation (default: what there is)"
+        "--generator",
+        choices=generators.SATURATION,
+        help="for saturation (default: the first that is installed)",
     )
     run.add_argument("--unpinned", action="store_true", help="do not pin processes to cores")
-    shown = commands.add_parser("report", help="tables, charts, HTML page and README from what is stored")
-    shown.set_defaults(run=_report)
-    shown.add_argument("--readme", type=Path, default=report.README)
-    for command in (run, shown):
+    summary = commands.add_parser("report", help="make tables, charts, page and README from stored results")
+    summary.set_defaults(run=_report)
+    summary.add_argument("--readme", type=Path, default=report.README)
+    for command in (run, summary):
         command.add_argument("--results", type=Path, default=report.RESULTS, help="folder of results")
     return parser
 

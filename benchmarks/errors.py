@@ -1,4 +1,4 @@
-"""What ends a benchmark."""
+"""The error that ends a benchmark."""
 
 
 class BenchmarkError(Exception):
@@ -6,6 +6,6 @@ class BenchmarkError(Exception):
 
 
 def last_line(*texts: str) -> str:
-    """Of the first text that has one: what a program that failed said last, for a sentence."""
+    """The last line of the first text that is not empty: the reason that a failed program gives."""
     lines = next((text.strip().splitlines() for text in texts if text.strip()), ["no message"])
     return lines[-1].strip()[:300]

@@ -1,10 +1,10 @@
-"""The same rows in each form that a client may choose, sent to the same server.
+"""The same rows in each form that a client can choose, sent to the same server.
 
     python -m benchmarks.formats [--save]
 
-Batches go over one connection, the next one after the answer; single rows come from as many connections as
-keep the server busy. The forms take turns; every form's answer is compared with scikit-learn's first. --save
-keeps the figures in benchmarks/results/formats/ and makes README's table of them.
+Batches go over one connection, each after the previous answer; single rows come over enough connections to
+keep the server busy. The forms take turns; before that, the answers in every form are compared with
+scikit-learn's. --save keeps the figures in benchmarks/results/formats/ and writes the documentation's table.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from benchmarks.measuring.pipelines import RECIPES, Fitted, Floats, Recipe, fit,
 from benchmarks.reporting import formats as reporting
 from benchmarks.reporting.formats import ALONE, Figure, Figures
 from benchmarks.results import UNPICKLED
-from benchmarks.servers import process
+from benchmarks.servers import process, warden
 from benchmarks.servers.catalogue import SERVERS, Places
 from benchmarks.traffic.connection import Address, Connection
 
@@ -39,14 +39,14 @@ MODELS = {
     "forest": RECIPES["forest"],
 }
 NATIVE, INFER = "/models/model/predict", "/v2/models/model/infer"
-# Different rows in each: on the same ones, a processor learns every branch.
+# Each batch has other rows: a processor learns the branches of rows that it sees again.
 BATCHES = 10
 SINGLES = 2000
 
 
 @dataclass(frozen=True)
 class Form:
-    """How rows are sent, and how the labels are read out of an answer to ``count`` rows."""
+    """How rows are encoded, and how labels are read from an answer to ``count`` rows."""
 
     path: str
     body: Callable[[Floats], bytes]
@@ -58,8 +58,8 @@ class Form:
         body = self.body(rows)
         if self.kind != "application/octet-stream":
             return address.message("POST", self.path, body, self.kind)
-        more = f"Inference-Header-Content-Length: {body.index(b'}]}') + 3}\r\n"
-        return address.message("POST", self.path, body, self.kind, more)
+        headers = f"Inference-Header-Content-Length: {body.index(b'}]}') + 3}\r\n"
+        return address.message("POST", self.path, body, self.kind, headers)
 
 
 def _native(rows: Floats) -> bytes:
@@ -83,8 +83,8 @@ def _binary(dtype: str, datatype: str) -> Callable[[Floats], bytes]:
     return body
 
 
-def _tensor(rows: Floats, datatype: str, **more: Any) -> dict[str, Any]:
-    return {"name": "numbers", "shape": list(rows.shape), "datatype": datatype, **more}
+def _tensor(rows: Floats, datatype: str, **members: Any) -> dict[str, Any]:
+    return {"name": "numbers", "shape": list(rows.shape), "datatype": datatype, **members}
 
 
 def _of_native(content: bytes, _: int) -> list[int]:
@@ -100,7 +100,7 @@ def _of_text(content: bytes, _: int) -> list[int]:
 
 
 def _of_binary(content: bytes, count: int) -> list[int]:
-    """At the end are a label (INT64) and the probabilities (FP64) of two classes a row."""
+    """An answer ends with a label (INT64) and the probabilities (FP64) of two classes for each row."""
     labels: list[int] = np.frombuffer(content[-24 * count :], "<i8", count).tolist()
     return labels
 
@@ -118,11 +118,12 @@ SINGLE = ("JSON, /predict", "JSON, OIP")
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status."""
     options = _parse(arguments)
+    warden.guard()
     try:
-        found = measure(options)
-        print(reporting.text(found))
+        figures = measure(options)
+        print(reporting.text(figures))
         if options.save:
-            for path in reporting.save(found):
+            for path in reporting.save(figures):
                 print(f"wrote {path}")
     except BenchmarkError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -131,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(options: argparse.Namespace) -> Figures:
-    """Every form with each model."""
+    """The figures of every form with each model."""
     server_core, own_core = machine.cores(pinned=not options.unpinned)
     generator = generators.saturating()
     if generator == "locust" and options.save:
@@ -142,7 +143,7 @@ def measure(options: argparse.Namespace) -> Figures:
             fitted = fit(name, Path(folder), MODELS[name])
             with _serving(fitted, Path(folder), server_core) as address, _pinned(own_core):
                 figures += _batches(fitted, address, options)
-                if generator != "locust":  # it would measure itself
+                if generator != "locust":  # which is slower than the server
                     figures += _singles(fitted, address, options, generator, Path(folder))
     return Figures(
         started=datetime.now(UTC).replace(microsecond=0),
@@ -188,29 +189,29 @@ def _pinned(core: int | None) -> Iterator[None]:
 
 
 def _batches(fitted: Fitted, address: Address, options: argparse.Namespace) -> list[Figure]:
-    """Rows/s of each form, and of the session alone, medians of turns."""
-    whole = np.array(fitted.rows)
-    batches = [whole[index * options.rows :][: options.rows] for index in range(BATCHES)]
+    """Rows/s of each form, and of the session alone: medians of several turns."""
+    rows = np.array(fitted.rows)
+    batches = [rows[index * options.rows :][: options.rows] for index in range(BATCHES)]
     connection = Connection(address)
-    calls = {name: _asking(form, connection, batches, fitted) for name, form in FORMS.items()}
-    calls[ALONE] = _running(fitted, batches)
-    found: dict[str, list[float]] = {name: [] for name in calls}
+    calls = {name: _exchanges(form, connection, batches, fitted) for name, form in FORMS.items()}
+    calls[ALONE] = _runs(fitted, batches)
+    rates: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(options.repeats):
         for name, call in calls.items():
             print(f"{fitted.title}: {turn + 1} of {options.repeats}, {name}", file=sys.stderr, flush=True)
-            found[name].append(options.rows / _seconds(call, options.seconds))
+            rates[name].append(options.rows / _seconds(call, options.seconds))
     connection.close()
-    return _figures(fitted, options.rows, found)
+    return _figures(fitted, options.rows, rates)
 
 
-def _figures(fitted: Fitted, rows: int, found: Mapping[str, list[float]]) -> list[Figure]:
+def _figures(fitted: Fitted, rows: int, rates: Mapping[str, list[float]]) -> list[Figure]:
     return [
-        Figure(title=fitted.title, form=name, rows=rows, per_s=statistics.median(rates))
-        for name, rates in found.items()
+        Figure(title=fitted.title, form=name, rows=rows, per_s=statistics.median(values))
+        for name, values in rates.items()
     ]
 
 
-def _asking(
+def _exchanges(
     form: Form, connection: Connection, batches: list[Floats], fitted: Fitted
 ) -> Callable[[int], object]:
     messages = [form.message(connection.address, rows) for rows in batches]
@@ -225,7 +226,7 @@ def _asking(
     return lambda turn: connection.exchange(messages[turn % BATCHES])
 
 
-def _running(fitted: Fitted, batches: list[Floats]) -> Callable[[int], object]:
+def _runs(fitted: Fitted, batches: list[Floats]) -> Callable[[int], object]:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
@@ -249,31 +250,29 @@ def _seconds(call: Callable[[int], object], seconds: float) -> float:
 def _singles(
     fitted: Fitted, address: Address, options: argparse.Namespace, generator: str, folder: Path
 ) -> list[Figure]:
-    """Requests/s of one row each."""
+    """Requests/s of single rows, over enough connections to keep the server busy."""
     rows = np.array(fitted.rows[:SINGLES])
     targets: dict[str, Target] = {}
     for name in SINGLE:
         bodies = folder / f"{len(targets)}.txt"
         bodies.write_bytes(b"\n".join(FORMS[name].body(rows[at : at + 1]) for at in range(len(rows))))
         targets[name] = Target(f"http://{address.host}:{address.port}", FORMS[name].path, bodies, ())
-    found: dict[str, list[float]] = {name: [] for name in targets}
+    rates: dict[str, list[float]] = {name: [] for name in targets}
     for _ in range(options.repeats):
         for name, target in targets.items():
             load = generators.closed_loop(generator, target, max(1.0, options.seconds), 32)
-            found[name].append(load.requests_per_s)
-    return _figures(fitted, 1, found)
+            rates[name].append(load.requests_per_s)
+    return _figures(fitted, 1, rates)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.formats", description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "--models", nargs="+", choices=MODELS, default=list(MODELS), help=f"of {', '.join(MODELS)}"
-    )
-    parser.add_argument("--rows", type=int, default=1000, help="in a batch (default: 1000)")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help="default: all")
+    parser.add_argument("--rows", type=int, default=1000, help="rows in a batch (default: 1000)")
     parser.add_argument("--repeats", type=int, default=5, help="turns (default: 5)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each turn (default: 1)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="seconds of each turn (default: 1)")
     parser.add_argument("--unpinned", action="store_true", help="do not pin processes to cores")
-    parser.add_argument("--save", action="store_true", help="keep the figures, and write README's table")
+    parser.add_argument("--save", action="store_true", help="keep the figures, and write the table")
     return parser.parse_args(arguments)
 
 

@@ -1,5 +1,5 @@
 # mypy: disallow-untyped-calls=False, disallow-untyped-decorators=False
-"""One rung of load after the other, each with rows of its own in the statistics.
+"""Rungs of load, one after the other, each with its own rows in the statistics.
 
 locust -f benchmarks/locustfile.py,benchmarks/ladder.py --host http://127.0.0.1:8000 \
     --arrival constant --rungs 100,200,400
@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.traffic.arrivals import CLOSED
 from benchmarks.traffic.load import LOAD, SENDERS
 
-# Users per second that Locust starts; beyond, it warns.
+# Users per second; Locust warns beyond this rate.
 SPAWN_RATE = 100.0
-# Locust asks a shape once a second.
+# Seconds: Locust calls a shape once a second.
 SHORTEST = 1.0
 
 
@@ -38,18 +38,19 @@ class Ladder(LoadTestShape):
         self.rung = -1
 
     def reset_time(self) -> None:
-        """The beginning of a run."""
+        """Begin a run."""
         super().reset_time()
         self.rung = -1
         LOAD.arrivals.reset()
 
     def tick(self) -> tuple[int, float] | None:
-        """Users, and how many to start per second; None at the end."""
+        """(users, users to start per second); None at the end."""
         assert self.runner is not None
         options = self.runner.environment.parsed_options
         assert options is not None
         rungs = heights(options.rungs)
-        rung = int(self.get_run_time() // options.rung_time)
+        # No rung is skipped, even where this process did not run for longer than a rung.
+        rung = min(int(self.get_run_time() // options.rung_time), self.rung + 1)
         if rung >= len(rungs):
             return None
         if rung != self.rung:
@@ -60,17 +61,17 @@ class Ladder(LoadTestShape):
 
 
 def _climb(runner: Runner, height: float, options: Namespace) -> None:
-    """Begin a rung here and, where there are workers, there."""
+    """Begin a rung in this process and in its workers."""
     unit = " users" if options.arrival == CLOSED else "/s"
     rate, label = None if options.arrival == CLOSED else height, f"{height:g}{unit}"
     if isinstance(runner, MasterRunner):
-        told = {"rate": rate, "label": label, "options": vars(options), SENDERS: runner.worker_count}
-        runner.send_message("rung", told)
+        message = {"rate": rate, "label": label, "options": vars(options), SENDERS: runner.worker_count}
+        runner.send_message("rung", message)
     LOAD.arrivals.start(LOAD.phase(rate, label, options))
 
 
 def _follow(environment: Environment, msg: Any, **_: Any) -> None:
-    """A worker begins the rung that the master has begun."""
+    """Begin the master's rung in a worker."""
     LOAD.take_share(environment.runner, msg.data)
     options = Namespace(**msg.data["options"])
     LOAD.arrivals.start(LOAD.phase(msg.data["rate"], msg.data["label"], options))
@@ -78,14 +79,14 @@ def _follow(environment: Environment, msg: Any, **_: Any) -> None:
 
 def heights(text: str) -> list[float]:
     """100,200,400 -> numbers; raises ValueError."""
-    found = [float(word) for word in text.split(",")]
-    if not all(0 < height < float("inf") for height in found) or len(set(found)) < len(found):
+    numbers = [float(word) for word in text.split(",")]
+    if not all(0 < number < float("inf") for number in numbers) or len(set(numbers)) < len(numbers):
         raise ValueError(text)
-    return found
+    return numbers
 
 
 def rungs(text: str) -> str:
-    """The same text, if it names rungs."""
+    """The text of an option that names rungs."""
     try:
         heights(text)
     except ValueError:
@@ -96,17 +97,19 @@ def rungs(text: str) -> str:
 
 
 def seconds(text: str) -> float:
+    """The seconds of a rung."""
     try:
         value = float(text)
     except ValueError:
         value = 0.0
     if not SHORTEST <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: give seconds, {SHORTEST:g} at least")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time: give {SHORTEST:g} second or more")
     return value
 
 
 @events.init_command_line_parser.add_listener
 def declare(parser: LocustArgumentParser, **_: Any) -> None:
+    """Add the options to those of Locust."""
     parser.add_argument(
         "--rungs",
         default="100,200,400",

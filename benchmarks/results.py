@@ -1,6 +1,6 @@
-"""The document of one run: every figure of every repetition, as JSON that is readable as it stands.
+"""The document of one run: every figure of every repetition, as JSON that people can read.
 
-A new optional member leaves SCHEMA as it is; what an older reader would misread raises it.
+A new optional member leaves SCHEMA as it is; a change that an older reader would misread raises it.
 """
 
 import os
@@ -32,15 +32,15 @@ class Record(Struct, kw_only=True, tag_field="measure", forbid_unknown_fields=Tr
 
     @property
     def at(self) -> float | str | None:
-        """What else tells two measurements apart that are not repetitions of each other."""
+        """The rate or the size of the batch, which two repetitions of a measurement have in common."""
         return None
 
 
 class Start(Record, kw_only=True, tag="start"):
-    """From the start of the process to its first answer (s), and memory after all load (MiB).
+    """Time from the start of the process to its first answer (s), and memory after the load (MiB).
 
-    ``rss_mb`` is resident in the largest process; ``tree_mb`` is what all ``processes`` of the server hold
-    together, pages that they share counted once (PSS).
+    ``rss_mb`` is the resident memory of the largest process; ``tree_mb`` is the memory of all
+    ``processes`` of the server, with shared pages counted once (PSS).
     """
 
     ready_s: float
@@ -50,7 +50,7 @@ class Start(Record, kw_only=True, tag="start"):
 
 
 class Saturation(Record, kw_only=True, tag="saturation"):
-    """As many requests as the server answers; CPU time is the server's, per request."""
+    """The most requests that the server answers; CPU time is that of the server, per request."""
 
     connections: int
     seconds: float
@@ -63,7 +63,7 @@ class Saturation(Record, kw_only=True, tag="saturation"):
 
 
 class Alone(Record, kw_only=True, tag="alone"):
-    """One connection, the next request after the answer to the last."""
+    """One connection, each request sent after the previous answer."""
 
     requests_per_s: float
     p50_us: float
@@ -71,7 +71,7 @@ class Alone(Record, kw_only=True, tag="alone"):
 
 
 class Latency(Record, kw_only=True, tag="latency"):
-    """Requests at a fixed rate, timed from when each was meant to be sent; late is the generator's part."""
+    """Requests at a fixed rate, timed from when each was due; ``late`` is the delay of the generator."""
 
     rate: float
     half_of: str | None = None
@@ -118,7 +118,7 @@ class Compute(Record, kw_only=True, tag="compute"):
 
 
 class Stages(Record, kw_only=True, tag="stages"):
-    """Where the time of one request goes: ``stages`` inside the application, the rest around it (us)."""
+    """Time of one request (us): ``stages`` inside the application, and CPU time around them."""
 
     stages: dict[str, float]
     total_us: float
@@ -134,7 +134,7 @@ class Machine(Struct, kw_only=True, forbid_unknown_fields=True):
     cores: int
     memory_mb: int
     system: str
-    # -1 where nothing is pinned.
+    # -1: not pinned to a core.
     server_core: int = -1
     generator_core: int = -1
 
@@ -154,7 +154,7 @@ class Model(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Server(Struct, kw_only=True, forbid_unknown_fields=True):
-    """``artifact`` is what it loads: "onnx", "pickle" or nothing."""
+    """A server of the run; ``artifact`` is the kind of file that it loads: "onnx", "pickle" or none."""
 
     title: str
     group: Group
@@ -164,7 +164,7 @@ class Server(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Failure(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Why a server has no figures; without a model, for none of them."""
+    """The reason for missing figures of a server; without a model, for all models."""
 
     server: str
     model: str | None = None
@@ -173,7 +173,7 @@ class Failure(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Run(Struct, kw_only=True, forbid_unknown_fields=True):
-    """A run while it is measured, and afterwards. ``complete`` is false until the last record is in."""
+    """One run. ``complete`` is false until the last record is added."""
 
     schema: int = SCHEMA
     kind: Kind
@@ -205,16 +205,16 @@ class Run(Struct, kw_only=True, forbid_unknown_fields=True):
             ) from None
 
     def fail(self, server: str, model: str | None, stage: Stage, reason: str) -> None:
-        """Note why a server has no figures."""
+        """Record the reason for missing figures of a server."""
         self.failures.append(Failure(server=server, model=model, stage=stage, reason=reason))
 
     def finish(self) -> None:
-        """Nothing is missing."""
+        """Mark the run as complete."""
         self.finished = datetime.now(UTC).replace(microsecond=0)
         self.complete = True
 
     def save(self, folder: Path) -> Path:
-        """Write the document into a folder, all of it or nothing."""
+        """Write the document into a folder, whole or not at all; its path."""
         path = folder / self.file_name
         temporary = path.with_suffix(".part")
         folder.mkdir(parents=True, exist_ok=True)
@@ -224,13 +224,13 @@ class Run(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 def written(run: Run) -> str:
-    """The document as JSON, one line for each record, so that a difference between two is a line."""
+    """The document as JSON with a line per record, so that diffs are readable."""
     members = [f"{line(name)}: {block(getattr(run, name))}" for name in run.__struct_fields__]
     return "{\n" + ",\n".join(members) + "\n}\n"
 
 
 def block(value: Any) -> str:
-    """A list, or a mapping of structures, an item a line; everything else in one line."""
+    """A list, or a mapping of structures, with an item per line; any other value in one line."""
     if isinstance(value, list) and value:
         return "[\n  " + ",\n  ".join(map(line, value)) + "\n]"
     if isinstance(value, dict) and any(isinstance(item, Struct) for item in value.values()):
@@ -243,12 +243,12 @@ def line(value: Any) -> str:
 
 
 def read(path: Path) -> Run:
-    """A document from a file; BenchmarkError where it is none, or of another schema."""
+    """The document in a file; BenchmarkError where it is not one, or of another schema."""
     try:
         text = path.read_bytes()
-        found = msgspec.json.decode(text, type=Header).schema
-        if found != SCHEMA:
-            raise BenchmarkError(f"{path} has schema {found}, this reads schema {SCHEMA}: measure again")
+        schema = msgspec.json.decode(text, type=Header).schema
+        if schema != SCHEMA:
+            raise BenchmarkError(f"{path} has schema {schema}, this reads schema {SCHEMA}: measure again")
         return msgspec.json.decode(text, type=Run)
     except OSError as error:
         raise BenchmarkError(f"{path} cannot be read: {error.strerror}") from None
@@ -257,7 +257,7 @@ def read(path: Path) -> Run:
 
 
 class Header(Struct):
-    """What every schema begins with."""
+    """The member that every schema has."""
 
     schema: int
 

@@ -1,9 +1,9 @@
-"""Where the microseconds of one request go, in process, next to a server that does nothing.
+"""The time of each stage of one request, in process, without a network.
 
     python -m benchmarks.stages [--model NAME] [--save FILE] [--against FILE]
 
-CPU time, median of many alternated rounds. To see whether a change to the server helps: --save before,
---against after it. The only file here that imports the server.
+CPU time, the median of many rounds in which the stages take turns. To measure a change of the server, use
+--save before it and --against after it. No other file of the benchmarks imports the server.
 """
 
 import argparse
@@ -20,18 +20,21 @@ from typing import Any
 from benchmarks.errors import BenchmarkError
 from unpickled.server import Config
 from unpickled.server.errors import UnpickledError
+from unpickled.server.inference.prediction import Prediction
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message.body import read
+from unpickled.server.model.feeds import PACKING
 from unpickled.server.model.session import Model
-from unpickled.server.model.signature import PACKING
 from unpickled.server.observe.counters import Block, Memory
+from unpickled.server.observe.inflight import InFlight
 from unpickled.server.observe.tally import Tally
 from unpickled.server.protocols.native import Native
 from unpickled.server.protocols.rows import Reader
 from unpickled.server.serve.fastpath import FastPath
-from unpickled.server.serve.routes import MODEL, Routes
+from unpickled.server.serve.routes import Routes
+from unpickled.server.serve.slots import Slots
 
 Call = Callable[[Any], object]
 
@@ -44,58 +47,59 @@ MEANING = {
     "count": "metrics: status, times, rows, classes",
     "rest": "finding the model, headers, calls between",
 }
-# Few enough to stay in the processor's cache, as the numbers of a real request are.
+# So few rows stay in the cache of the processor, as those of a real request do.
 ROWS = 100
 ROUNDS = 1000
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """The exit status."""
     options = _parse(arguments)
     try:
-        found = measure(Repository(Config(models=str(options.models))), options.model, options.rounds)
+        times = measure(Repository(Config(models=str(options.models))), options.model, options.rounds)
         before = _read(options.against) if options.against else None
         if options.save:
-            options.save.write_text(json.dumps(found) + "\n", "utf-8")
+            options.save.write_text(json.dumps(times) + "\n", "utf-8")
     except (BenchmarkError, UnpickledError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(json.dumps(found) if options.json else table(found, before))
+    print(json.dumps(times) if options.json else table(times, before))
     return 0
 
 
 def measure(repository: Repository, model: str | None = None, rounds: int = ROUNDS) -> dict[str, float]:
     """Microseconds of each stage of one single-row request, in the order in which they happen.
 
-    The rows differ: on one row again and again, a processor guesses every branch of every tree.
+    The rows differ, for a processor learns every branch of a tree when it sees the same row again.
     """
     calls = _calls(repository, repository.find(model))
     samples: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, (call, arguments) in calls.items():
             samples[name].append(_microseconds(call, arguments))
-    took = {name: statistics.median(times) for name, times in samples.items()}
-    # The borders of the phases are read off the clock wherever they lie: four times in all.
-    count = took["count"] + 4 * took["clock"]
-    inside = took["read"] + took["decode"] + took["answer"] + took["count"] + 2 * took["clock"]
+    medians = {name: statistics.median(times) for name, times in samples.items()}
+    # A request reads the clock four times, at the borders of its phases.
+    count = medians["count"] + 4 * medians["clock"]
+    inside = medians["read"] + medians["decode"] + medians["answer"] + medians["count"] + 2 * medians["clock"]
     stages = {
-        "read": took["read"],
-        "decode": took["decode"],
-        "array": took["array"],
-        "run": took["row"] - took["array"],
-        "encode": took["answer"] - took["row"] - 2 * took["clock"],
+        "read": medians["read"],
+        "decode": medians["decode"],
+        "array": medians["array"],
+        "run": medians["row"] - medians["array"],
+        "encode": medians["answer"] - medians["row"] - 2 * medians["clock"],
         "count": count,
-        "rest": took["whole"] - inside,
+        "rest": medians["whole"] - inside,
     }
     return {name: round(time_us, 3) for name, time_us in stages.items()}
 
 
-def table(found: Mapping[str, float], before: Mapping[str, float] | None) -> str:
-    """The stages for people; with what they took before, where that is given."""
+def table(times: Mapping[str, float], before: Mapping[str, float] | None) -> str:
+    """The stages as lines of text, with the change since ``before``."""
     lines = []
     for name, meaning in MEANING.items():
-        lines.append(_line(name, found[name], before[name] if before else None, meaning))
+        lines.append(_line(name, times[name], before[name] if before else None, meaning))
     total = sum(before.values()) if before else None
-    lines.append(_line("total", sum(found.values()), total, "one request, without HTTP"))
+    lines.append(_line("total", sum(times.values()), total, "one request, without HTTP"))
     return "\n".join(lines)
 
 
@@ -105,7 +109,7 @@ def _line(name: str, time_us: float, before: float | None, meaning: str) -> str:
 
 
 def _calls(repository: Repository, served: Served) -> dict[str, tuple[Call, list[Any]]]:
-    """What is timed, and on what: ``array`` is part of ``row``, that of ``answer``, all are of ``whole``."""
+    """The calls to time, and their arguments. ``array`` is part of ``row``, ``row`` of ``answer``."""
     model = served.model
     rows = _rows(model)
     bodies = [json.dumps({"features": row}).encode() for row in rows]
@@ -115,7 +119,7 @@ def _calls(repository: Repository, served: Served) -> dict[str, tuple[Call, list
     reader = Reader(predictor)
     native = Native(predictor, reader)
     block = Memory(blocks=1).claim()
-    application = FastPath(_no_application, Routes(repository, block))
+    application = FastPath(_no_application, Routes(repository, block, Slots(1), InFlight(block)))
     return {
         "read": (lambda environ: read(environ, limit), environs),
         "decode": (lambda body: reader.decode_row(body).features, bodies),
@@ -123,13 +127,13 @@ def _calls(repository: Repository, served: Served) -> dict[str, tuple[Call, list
         "row": (_row(model), rows),
         "answer": (native.answer_row, rows),
         "clock": (lambda _: time.perf_counter(), rows),
-        "count": (_count(served, block), list(model.manifest.golden.labels)),
+        "count": (_count(served, block), _predictions(model)),
         "whole": (lambda environ: application(environ, _start_response), environs),
     }
 
 
 def _rows(model: Model) -> list[tuple[Any, ...]]:
-    """Made up of the golden rows' values, feature by feature; nothing is missing."""
+    """Rows drawn from the values of the golden rows, feature by feature; no value is missing."""
     random = Random(0)
     golden = zip(*model.manifest.golden.rows, strict=True)
     columns = [[value for value in column if value is not None] or [0.0] for column in golden]
@@ -137,7 +141,7 @@ def _rows(model: Model) -> list[tuple[Any, ...]]:
 
 
 def _environ(path: str, body: bytes) -> dict[str, Any]:
-    """What granian makes of a request, as far as it is looked at."""
+    """The members of granian's environ that the server reads."""
     return {
         "PATH_INFO": path,
         "REQUEST_METHOD": "POST",
@@ -146,14 +150,19 @@ def _environ(path: str, body: bytes) -> dict[str, Any]:
     }
 
 
+def _predictions(model: Model) -> list[Prediction]:
+    """One row each."""
+    labels = model.manifest.golden.labels
+    return [Prediction(b"", 0.0, 0.0, (), (label,), ()) for label in labels]
+
+
 def _count(served: Served, block: Block) -> Call:
-    """One row is counted, as predicted with a label."""
-    manifest = served.model.manifest
+    """Count one row, given its prediction."""
     answered = Tally(
-        block, served.name, served.version, MODEL, manifest.classes, manifest.class_names
+        block, served.name, served.version, "/models/<name>/predict", served.model.outputs
     ).answered
     now = time.perf_counter()
-    return lambda label: answered(now, now, now, now, (label,))
+    return lambda prediction: answered(now, now, prediction)
 
 
 def _array(model: Model) -> Call:
@@ -178,7 +187,7 @@ def _microseconds(call: Call, arguments: list[Any]) -> float:
 
 
 class _Input:
-    """A body that can be read again and again."""
+    """A body that can be read more than once."""
 
     def __init__(self, body: bytes) -> None:
         self.read = lambda length: body
@@ -195,9 +204,9 @@ def _start_response(status: str, headers: list[tuple[str, str]]) -> None:
 
 def _read(file: Path) -> dict[str, float]:
     try:
-        found = json.loads(file.read_text("utf-8"))
-        # Servers of before did not count.
-        return {name: float(found.get(name, 0) if name == "count" else found[name]) for name in MEANING}
+        times = json.loads(file.read_text("utf-8"))
+        # Files of older servers have no stage "count".
+        return {name: float(times.get(name, 0) if name == "count" else times[name]) for name in MEANING}
     except (ValueError, KeyError, TypeError):
         raise BenchmarkError(f"{file} holds no stages: write it with --save") from None
 
@@ -207,9 +216,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--models", type=Path, default=Path("models"), help="default: models")
     parser.add_argument("--model", help="default: the only one")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"default: {ROUNDS}")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="keep the figures")
-    parser.add_argument("--against", type=Path, metavar="FILE", help="show the difference to kept ones")
-    parser.add_argument("--json", action="store_true", help="print JSON, microseconds")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="save the figures")
+    parser.add_argument("--against", type=Path, metavar="FILE", help="show the difference to saved figures")
+    parser.add_argument("--json", action="store_true", help="print JSON, in microseconds")
     return parser.parse_args(arguments)
 
 

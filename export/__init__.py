@@ -1,10 +1,12 @@
 """Export a fitted scikit-learn pipeline as one ONNX file that proves it computes the same."""
 
-try:
-    from unpickled.export.publish import Export, export_pipeline
-except ModuleNotFoundError as error:
-    raise ImportError(f"exporting needs {error.name}: pip install 'unpickled[export]'") from error
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from unpickled.export.errors import ConversionError, DataError, ExportError, ParityError, QualityError
+
+if TYPE_CHECKING:
+    from unpickled.export.publish import Export, export_pipeline
 
 __all__ = [
     "ConversionError",
@@ -15,3 +17,13 @@ __all__ = [
     "QualityError",
     "export_pipeline",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the exporter when it is first asked for: commands start before scikit-learn is imported."""
+    if name not in ("Export", "export_pipeline"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module("unpickled.export.publish"), name)
+    except ModuleNotFoundError as error:
+        raise ImportError(f"exporting needs {error.name}: pip install 'unpickled[export]'") from error

@@ -4,13 +4,15 @@ import os
 import sys
 from collections.abc import Sequence
 
-from unpickled import console
-from unpickled.export.commands import export
+from unpickled.server import console
+from unpickled.server.console import Later
+
+_EXPORT = Later("unpickled.export.commands", "export", "export", "Export a pipeline as ONNX.")
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line ``words`` and return the exit status; without words, those of the process."""
-    return console.run(export, sys.argv[1:] if words is None else words, os.environ, "python -m export")
+    return console.run(_EXPORT, sys.argv[1:] if words is None else words, os.environ, "python -m export")
 
 
 if __name__ == "__main__":

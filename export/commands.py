@@ -16,7 +16,6 @@ import click
 import joblib
 import pandas as pd
 
-from unpickled import console
 from unpickled.export.data import files
 from unpickled.export.data.files import Dataset
 from unpickled.export.errors import ExportError
@@ -24,6 +23,7 @@ from unpickled.export.publish import Export, export_pipeline
 from unpickled.export.store import model_folder
 from unpickled.export.train import CLASSIFIERS, SCALERS, titles
 from unpickled.export.train import train as fit
+from unpickled.server import console
 from unpickled.server.artifact.manifest import Training
 
 DANGER = "Loading a joblib file runs the code in it: convert only files whose origin you trust."

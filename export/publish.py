@@ -26,8 +26,8 @@ from unpickled.export.store import add_version, model_folder
 from unpickled.export.train import measure, require, steps, titles, versions
 from unpickled.server.artifact.manifest import MANIFEST_KEY, SCHEMA, Manifest, Training
 from unpickled.server.errors import ArtifactError
+from unpickled.server.model.feeds import Feeds
 from unpickled.server.model.session import load, open_graph
-from unpickled.server.model.signature import Feeds
 
 
 @dataclass(frozen=True, slots=True)

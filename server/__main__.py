@@ -4,8 +4,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from unpickled import console
-from unpickled.console import Later
+from unpickled.server import console
+from unpickled.server.console import Later
 
 _SERVE = Later("unpickled.server.commands.serve", "serve", "server", "Serve a folder of models over HTTP.")
 _MODELS = Later(

@@ -1,4 +1,4 @@
-"""create_app: the Flask application around the models, with every route that is not on the fast path."""
+"""The Flask application around a service, with every route that is not on the fast path."""
 
 import os
 from functools import partial
@@ -10,63 +10,74 @@ from werkzeug.routing import BaseConverter
 from unpickled.server import config as settings
 from unpickled.server import errors
 from unpickled.server.config import Config
-from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.message.answer import Answer, failure
 from unpickled.server.message.page import Page
 from unpickled.server.observe import tally
-from unpickled.server.observe.counters import Block, Memory
+from unpickled.server.observe.counters import Memory
 from unpickled.server.pages import site
 from unpickled.server.serve import routes
 from unpickled.server.serve.accesslog import AccessLog
 from unpickled.server.serve.fastpath import FastPath
-from unpickled.server.serve.reloader import Reloader
-from unpickled.server.serve.routes import Routes
+from unpickled.server.service import Service
 
 
 def create_app(config: Config | None = None, memory: Memory | None = None) -> Flask:
-    """The application, its models loaded; without a config, that of environment and unpickled.toml.
+    """The WSGI application, its models loaded and followed.
 
-    ``memory`` is what the processes of one server count in; without it this one counts for itself.
-    Raises ConfigError; a model that cannot be served does not stop the others.
+    Args:
+        config: The settings; without them, those of the environment and unpickled.toml.
+        memory: Shared by the processes of one server; without it this one counts for itself.
+
+    Returns:
+        A Flask application. It works in any WSGI server and in ``app.test_client()``.
+
+    Raises:
+        ConfigError: A setting is wrong, or the models folder cannot be read. A model that cannot be
+            served does not stop the others.
+
+    Example:
+        >>> app = create_app(Config(models="models"))
+        >>> app.test_client().post("/predict", json={"features": [5.1, 3.5, 1.4, 0.2]}).json
     """
-    config = config or settings.load(environ=os.environ)
-    memory = memory or Memory(blocks=1)
-    block = memory.claim()
-    repository = Repository(config)
-    table = Routes(repository, block)
-    reloader = Reloader(repository, table, block)
+    service = Service(config or settings.load(environ=os.environ), memory)
+    service.start()
+    return flask_app(service)
+
+
+def flask_app(service: Service) -> Flask:
+    """A Flask application around a service, which lives as long as the application does."""
+    config = service.config
     app = Flask("unpickled.server", static_folder=None)
-    # Else Flask answers OPTIONS and //predict itself, in HTML.
+    # Otherwise Flask answers OPTIONS and //predict itself, in HTML.
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
     app.url_map.converters["default"] = _Name
-    app.extensions["unpickled"] = repository
-    app.extensions["unpickled-reloader"] = reloader
-    _add_predictions(app, repository, table)
-    _add_pages(app, site.pages(repository, memory, block))
-    _count_others(app, block)
+    _add_predictions(app, service)
+    _add_pages(app, site.pages(service.repository, service.memory, service.in_flight))
+    _count_others(app, service)
     app.register_error_handler(Exception, _on_error)
     if config.fast_path:
-        app.wsgi_app = FastPath(app.wsgi_app, table)  # type: ignore[method-assign, arg-type]
+        app.wsgi_app = FastPath(app.wsgi_app, service.routes)  # type: ignore[method-assign, arg-type]
     if config.access_log:
         app.wsgi_app = AccessLog(app.wsgi_app)  # type: ignore[method-assign, arg-type]
-    reloader.start()
     return app
 
 
 class _Name(BaseConverter):
-    """What stands for itself in a path; a colon comes before what is to be done."""
+    """A name in a path; an action such as ``:predict`` follows it."""
 
     regex = "[^/:]+"
 
 
-def _add_predictions(app: Flask, repository: Repository, table: Routes) -> None:
+def _add_predictions(app: Flask, service: Service) -> None:
+    table, repository = service.routes, service.repository
+
     def predict(rule: str, **names: str) -> Response:
         target = table.targets.get(request.environ["PATH_INFO"])
         if target is None:
-            # It says why not; or the path is spelled in another way.
-            found = repository.find(names.get("name"), names.get("version"), names.get("label"))
-            path = routes.path(rule, **(names | {"name": found.name, "version": str(found.version)}))
+            # find() raises the reason; or the path is only spelled in another way.
+            served = repository.find(names.get("name"), names.get("version"), names.get("label"))
+            path = routes.path(rule, **(names | {"name": served.name, "version": str(served.version)}))
             target = table.targets.get(path)
         if target is None:
             raise errors.NotReady("what is served changes just now: ask again")
@@ -89,12 +100,13 @@ def _answer(page: Page, **names: str) -> Response:
     return _response(page.handle(request.environ, **names))
 
 
-def _count_others(app: Flask, block: Block) -> None:
+def _count_others(app: Flask, service: Service) -> None:
+    # This reference to the service keeps its reloader at work.
     @app.after_request
     def count(response: Response) -> Response:
         if not g.get("counted"):
             route = request.url_rule.rule if request.url_rule else ""
-            tally.count_other(block, route, response.status_code)
+            tally.count_other(service.block, route, response.status_code)
         return response
 
 
@@ -103,7 +115,7 @@ def _on_error(error: Exception) -> Response:
 
 
 def _translated(error: Exception) -> Exception:
-    """Flask's own errors as ours."""
+    """Flask's own errors as errors of this project."""
     if isinstance(error, NotFound):
         return errors.UnknownPath(f"there is nothing under {request.path[:200]!r}: GET / lists what there is")
     if isinstance(error, MethodNotAllowed):

@@ -26,7 +26,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     options: dict[str, str] = {}
 
 
-# What a route may be: no pattern, no query.
+# A route is a plain path: no pattern, no query.
 _Route = Annotated[str, Meta(pattern="^/[^<>?#]*$")]
 
 
@@ -35,11 +35,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     models: Annotated[str, Meta(description="folder with <name>/<version>/model.onnx")] = "models"
     default_model: Annotated[
-        str | None, Meta(description="the model behind /predict; needed where there are several")
+        str | None, Meta(description="model that answers /predict; required where the folder holds several")
     ] = None
     host: Annotated[str, Meta(description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535, description="TCP port to listen on")] = 8000
-    uds: Annotated[str | None, Meta(description="Unix socket to listen on instead of host and port")] = None
+    uds: Annotated[str | None, Meta(description="Unix socket to listen on, instead of host and port")] = None
     workers: Annotated[int, Meta(ge=1, le=1024, description="processes, each with every model loaded")] = 1
     threads: Annotated[
         int, Meta(ge=1, le=4096, description="requests that one worker can hold open at once")
@@ -48,13 +48,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         tuple[Provider, ...],
         Meta(
             min_length=1,
-            description="execution providers by preference, each NAME or NAME:option=value,option=value",
+            description="execution providers in order of preference, each NAME or "
+            "NAME:option=value,option=value",
         ),
     ] = (Provider(name="CPUExecutionProvider"),)
-    strict: Annotated[bool, Meta(description="do not start without the first execution provider")] = False
+    strict: Annotated[bool, Meta(description="refuse to start without the first execution provider")] = False
     intra_op_threads: Annotated[
         int,
-        Meta(ge=1, le=1024, description="threads inside one inference; more pays off for large batches only"),
+        Meta(
+            ge=1,
+            le=1024,
+            description="threads inside one inference; more than one pays off for large batches only",
+        ),
     ] = 1
     arena: Annotated[bool, Meta(description="let ONNX Runtime keep the memory of its largest batch")] = False
     max_body_bytes: Annotated[int, Meta(ge=1, description="longest request body, in bytes")] = (
@@ -65,8 +70,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(
             ge=6,
-            description="seconds of silence after which clients are let go: in the middle of a body where "
-            "threads are needed, and where they do not read a stream",
+            description="seconds without progress before a stalled upload (when threads run out) or "
+            "an unread stream is closed",
         ),
     ] = 30
     shutdown_timeout: Annotated[
@@ -74,36 +79,42 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ] = 10
     reload_seconds: Annotated[
         float,
-        Meta(ge=0, le=86400, description="seconds between looks at the models folder; 0: at SIGHUP only"),
+        Meta(
+            ge=0, le=86400, description="seconds between scans of the models folder; 0 scans at SIGHUP only"
+        ),
     ] = 1.0
     key_header: Annotated[
         str,
         Meta(
-            # WSGI has these two elsewhere.
+            # WSGI passes Content-Type and Content-Length outside of the HTTP_ variables.
             pattern="^(?!(?i:content-(type|length))$)[A-Za-z0-9-]+$",
             description="request header that keeps a caller on one version while traffic is split",
         ),
     ] = "X-Request-Key"
     shadow_rows: Annotated[
         int,
-        Meta(ge=1, description="most rows that wait for a shadow in one worker, unless one request has more"),
+        Meta(
+            ge=1,
+            description="most rows that wait for a shadow in one worker, unless a single request has more",
+        ),
     ] = 10_000
     predict_route: Annotated[
         _Route | None,
         Meta(
-            description="one more path that predicts with the default model, as Vertex AI does; "
+            description="one more path that the default model answers, as Vertex AI asks for; "
             "AIP_PREDICT_ROUTE sets it too"
         ),
     ] = None
     health_route: Annotated[
         _Route | None, Meta(description="one more path for /readyz; AIP_HEALTH_ROUTE sets it too")
     ] = None
-    access_log: Annotated[bool, Meta(description="one JSON line per request on stdout, without payloads")] = (
-        False
-    )
+    access_log: Annotated[
+        bool, Meta(description="write one JSON line per request to stdout, without payloads")
+    ] = False
     fast_path: Annotated[bool, Meta(description="answer predictions before Flask builds a request")] = True
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], Meta(description="least severity that is logged")
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="least severity that is logged: debug, info, warning or error"),
     ] = "info"
 
 
@@ -137,18 +148,18 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | No
     return Config(**values)
 
 
-def hint(word: str, known: Iterable[str]) -> str:
-    """The known word that may have been meant, as the start of a sentence; nothing where none is near."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"did you mean {near[0]!r}? " if near else ""
+def hint(word: str, choices: Iterable[str]) -> str:
+    """A question that suggests the choice most like ``word``; empty where none is like it."""
+    closest = difflib.get_close_matches(word, list(choices), n=1)
+    return f"did you mean {closest[0]!r}? " if closest else ""
 
 
-# One layer: (where the value stands, field, value) each.
+# The settings of one place: (name of the value there, field, value) each.
 _Layer = list[tuple[str, str, Any]]
 
 
 def _platform(environ: Mapping[str, str]) -> _Layer:
-    """What Vertex AI tells a container: https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements."""
+    """Variables that Vertex AI sets in a container: https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements."""
     layer = [(name, key, environ[name]) for name, key in _VERTEX.items() if environ.get(name)]
     if environ.get("AIP_HTTP_PORT"):
         layer.append(("AIP_HTTP_PORT", "host", "0.0.0.0"))
@@ -156,24 +167,24 @@ def _platform(environ: Mapping[str, str]) -> _Layer:
 
 
 def _file(path: str | None, environ: Mapping[str, str]) -> _Layer:
-    named = path or environ.get(f"{PREFIX}CONFIG")
-    if named is None and not Path(DEFAULT_FILE).is_file():
+    path = path or environ.get(f"{PREFIX}CONFIG")
+    if path is None and not Path(DEFAULT_FILE).is_file():
         return []
-    name = named or DEFAULT_FILE
+    path = path or DEFAULT_FILE
     try:
-        table = tomllib.loads(Path(name).read_text("utf-8"))
+        settings = tomllib.loads(Path(path).read_text("utf-8"))
     except OSError as error:
-        raise ConfigError(f"{name} cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{name} is not TOML: {error}") from None
-    return [(f"{_known(key, name)} in {name}", key, value) for key, value in table.items()]
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    return [(f"{_field(key, path)} in {path}", key, value) for key, value in settings.items()]
 
 
 def _environment(environ: Mapping[str, str]) -> _Layer:
     layer = []
     for variable, value in environ.items():
         if variable.startswith(PREFIX) and variable != f"{PREFIX}CONFIG":
-            key = _known(variable.removeprefix(PREFIX).lower(), "the environment", variable)
+            key = _field(variable.removeprefix(PREFIX).lower(), "the environment", variable)
             layer.append((variable, key, value.split(";") if is_list(key) else value))
     return layer
 
@@ -182,11 +193,12 @@ def _flags(flags: Mapping[str, Any]) -> _Layer:
     return [(flag(key), key, value) for key, value in flags.items() if value not in (None, ())]
 
 
-def _known(key: str, place: str, spelled: str | None = None) -> str:
+def _field(key: str, place: str, spelling: str | None = None) -> str:
+    """The same key; ConfigError where there is no such field."""
     if key in FIELDS:
         return key
     raise ConfigError(
-        f"{spelled or key!r} in {place} is no setting: {hint(key, FIELDS)}"
+        f"{spelling or key!r} in {place} is no setting: {hint(key, FIELDS)}"
         f"The settings are {', '.join(FIELDS)}"
     )
 

@@ -9,7 +9,6 @@ import json
 import os
 import select
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from conftest import PATIENCE
+from conftest import PATIENCE, started
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _FLAGS = (
@@ -177,30 +176,21 @@ def browsing(folder: Path) -> Iterator[Tab]:
     # root has no sandbox, and in a container there may be none at all.
     flags = (*_FLAGS, "--no-sandbox", f"--user-data-dir={folder / 'profile'}")
     line = f'exec "$0" "$@" 3<&{theirs} 4>&{theirs_back}'
-    with (folder / "browser.log").open("wb") as log:
-        process = subprocess.Popen(
+    with (
+        (folder / "browser.log").open("wb") as log,
+        started(
             ["bash", "-c", line, str(CHROMIUM), *flags],
             pass_fds=(theirs, theirs_back),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             env={**os.environ, "HOME": str(folder), "TZ": "UTC"},
-            start_new_session=True,
-        )
-    os.close(theirs)
-    os.close(theirs_back)
-    try:
-        yield Tab(to, back)
-    finally:
-        os.close(to)
-        os.close(back)
-        _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """It ends by itself once its pipe has; what is left of it then is killed."""
-    try:
-        process.wait(5)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        ),
+    ):
+        os.close(theirs)
+        os.close(theirs_back)
+        try:
+            yield Tab(to, back)
+        finally:
+            os.close(to)
+            os.close(back)

@@ -1,7 +1,9 @@
 """Three small real models, exported once per session, and ways to talk to them."""
 
 import json
+import math
 import os
+import re
 import shutil
 import signal
 import socket
@@ -11,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +32,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from benchmarks.servers import warden
 from unpickled.export import export_pipeline
-from unpickled.server import Config, create_app
+from unpickled.server import Config
+from unpickled.server.app import flask_app
+from unpickled.server.service import Service
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -40,7 +45,13 @@ FLOWERS = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
 SPECIES = ["setosa", "versicolor", "virginica"]
 PERSON = {"age": 41.0, "income": 2100.5, "city": "Bonn", "plan": "pro"}
 # Far beyond what anything here takes on a machine that is busy with something else.
-PATIENCE = 60.0
+PATIENCE = 1800.0
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+
+# Whatever becomes of this process, nothing that it has started is left.
+warden.guard()
+# A suite in the background of a script finds Ctrl-C ignored, and would hand that on to all it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)
@@ -123,9 +134,15 @@ def people() -> tuple[pd.DataFrame, np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def app(models: Models) -> Flask:
-    """The application with all three, iris behind /predict."""
-    return create_app(Config(models=str(models.path), default_model="iris"))
+def service(models: Models) -> Service:
+    """All three models, iris behind /predict."""
+    return Service(Config(models=str(models.path), default_model="iris"))
+
+
+@pytest.fixture(scope="session")
+def app(service: Service) -> Flask:
+    """The application around them."""
+    return flask_app(service)
 
 
 @pytest.fixture
@@ -228,14 +245,40 @@ def serving(
         end(process)
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM and, should that not do, SIGKILL to it and its workers."""
+@contextmanager
+def started(line: Any, **options: Any) -> Iterator[subprocess.Popen[Any]]:
+    """A process with a session of its own, none of which is left on the way out."""
+    with subprocess.Popen(line, start_new_session=True, **options) as process:
+        try:
+            yield process
+        finally:
+            end(process)
+
+
+def run(line: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+    """What a process printed, when it has ended by itself."""
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with started(line, text=True, **pipes | options) as process:
+        out, err = process.communicate(timeout=PATIENCE)
+    return subprocess.CompletedProcess(line, process.returncode, out, err)
+
+
+def end(process: subprocess.Popen[Any], grace: float = PATIENCE) -> None:
+    """SIGTERM, then SIGKILL to whatever is left of it and of its session's first group."""
     process.terminate()
-    try:
-        process.wait(PATIENCE)
-    except subprocess.TimeoutExpired:
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(grace)
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    process.wait()
+
+
+def alike(found: str, expected: str) -> bool:
+    """Whether texts are equal but for the last digits of their numbers, which are the processor's."""
+    numbers = [[float(number) for number in NUMBER.findall(text)] for text in (found, expected)]
+    return NUMBER.sub("0", found).split() == NUMBER.sub("0", expected).split() and all(
+        math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-12) for one, other in zip(*numbers, strict=True)
+    )
 
 
 def eventually(condition: Callable[[], object], patience: float = PATIENCE) -> None:

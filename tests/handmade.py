@@ -20,6 +20,7 @@ from unpickled.server.artifact.manifest import (
     Parity,
     Training,
 )
+from unpickled.server.model.outputs import Classification
 
 # Of one number x it makes the label 1 where x > 0, and the probabilities 0.25 and 0.75 the other way round.
 NODES = [
@@ -63,6 +64,13 @@ def graph(nodes: list[Any] = NODES, opset: int = 21, **weights: Any) -> onnx.Mod
         opset_imports=[helper.make_opsetid("", opset), helper.make_opsetid("ai.onnx.ml", 3)],
         ir_version=10,
     )
+
+
+def classes(*names: str) -> Classification:
+    """The outputs of a model whose labels count from 0."""
+    count = len(names)
+    golden = Golden(rows=((0.0,),), labels=(0,), scores=((1 / count,) * count,))
+    return Classification(replace(MANIFEST, classes=tuple(range(count)), class_names=names, golden=golden))
 
 
 def embed(model: onnx.ModelProto, manifest: Manifest | bytes | None = MANIFEST, **changes: Any) -> bytes:

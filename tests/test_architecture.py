@@ -81,7 +81,7 @@ def test_json_is_read_in_few_places():
     """Compiled for what is sound, strictly for what is not, the manifest, and lines of a history."""
     readers = {path for path, tree in SERVER.items() if "json" in roots(tree)}
     compiled = {path for path, tree in SERVER.items() for node in ast.walk(tree) if is_msgspec_json(node)}
-    assert readers == {"server/message/body.py"}
+    assert readers == {"server/message/strict.py"}
     assert compiled == {
         "server/artifact/manifest.py",
         "server/lifecycle/history.py",
@@ -111,6 +111,15 @@ def test_the_server_stands_alone():
     for path, tree in SERVER.items():
         assert not roots(tree) & foreign, path
         assert not any(name.startswith("unpickled.export") for name in imports(tree)), path
+
+
+def test_what_a_model_says_has_one_owner():
+    """Only the artifact's floor and model/outputs.py know classes; others ask Outputs."""
+    manifest = {f"manifest.{name}" for name in ("classes", "class_names", "outputs")}
+    for path, tree in SERVER.items():
+        reads = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+        reads = [name for name in reads if name.endswith((*manifest, ".class_names", "outputs.kind"))]
+        assert not reads or path.startswith(("server/artifact/", "server/model/")), (path, reads)
 
 
 def test_the_export_knows_no_http():

@@ -20,6 +20,7 @@ from unpickled.server.model import session as model
 
 FEATURE, GOLDEN, TENSOR = MANIFEST.features[0], MANIFEST.golden, MANIFEST.inputs[0]
 CATEGORY = Feature(name="x", kind="category", missing=False, categories=("a", "b"))
+TEXTS = replace(MANIFEST.inputs[0], dtype="string")
 
 
 def external() -> bytes:
@@ -126,22 +127,36 @@ REFUSED = {
     "manifest of another shape": (embed(graph(), b'{"schema": 1, "name": 5}'), "manifest cannot be read"),
     "newer schema": (embed(graph(), b'{"schema": 2, "future": true}'), "schema 2.*upgrade the server"),
     "older schema": (told(schema=0), "schema 0.*export the pipeline again"),
-    "no features": (told(features=(), inputs=()), "contradicts itself"),
-    "feature twice": (told(features=(FEATURE, FEATURE)), "contradicts itself"),
-    "feature not fed": (told(inputs=(replace(TENSOR, features=("y",)),)), "contradicts itself"),
-    "class twice": (told(classes=(0, 0)), "contradicts itself"),
-    "class name twice": (told(class_names=("a", "a")), "contradicts itself"),
-    "too few class names": (told(class_names=("a",)), "contradicts itself"),
-    "no golden rows": (told(golden=Golden(rows=(), labels=(), scores=())), "contradicts itself"),
-    "golden row too long": (golden(rows=((1.0, 2.0), (1.0,))), "contradicts itself"),
-    "golden label unknown": (golden(labels=(0, 7)), "contradicts itself"),
+    "no features": (told(features=(), inputs=()), "contradicts itself: it has no features"),
+    "feature twice": (told(features=(FEATURE, FEATURE)), "two features called 'x'"),
+    "feature not fed": (told(inputs=(replace(TENSOR, features=("y",)),)), "'x' is no column of any input"),
+    "input twice": (told(inputs=(TENSOR, TENSOR)), "two inputs called 'X'"),
+    "feature fed twice": (told(inputs=(replace(TENSOR, features=("x", "x")),)), "inputs twice"),
+    "column unknown": (told(inputs=(replace(TENSOR, features=("x", "y")),)), "'y', which is no feature"),
+    "categories of none": (
+        told(features=(replace(CATEGORY, closed=True, categories=()),), inputs=(TEXTS,)),
+        "takes only known categories, and knows none",
+    ),
+    "empty range": (told(features=(replace(FEATURE, lowest=2.0, highest=1.0),)), "2.0 is above 1.0"),
+    "no classes": (told(classes=(), class_names=()), "it has no classes"),
+    "golden scores too few": (golden(scores=((0.75, 0.25),)), "2 golden rows have 2 labels and 1 rows of"),
+    "golden scores too short": (golden(scores=((1.0,), (0.25, 0.75))), "golden row 0 has 1 scores for 2"),
+    "class twice": (told(classes=(0, 0)), "the class '0' twice"),
+    "class name twice": (told(class_names=("a", "a")), "two classes called 'a'"),
+    "too few class names": (told(class_names=("a",)), "2 classes have 1 names"),
+    "no golden rows": (told(golden=Golden(rows=(), labels=(), scores=())), "it has no golden rows"),
+    "golden row too long": (golden(rows=((1.0, 2.0), (1.0,))), "golden row 0 has 2 values for 1 feature"),
+    "golden label unknown": (golden(labels=(0, 7)), "golden row 1 has the label '7'"),
     "golden label wrong": (golden(labels=(1, 1)), "answers golden row 0"),
     "golden score wrong": (golden(scores=((0.75, 0.25), (0.3, 0.7))), "golden row 1"),
     "golden row of text": (golden(rows=(("a",), ("b",))), "golden"),
     "golden row missing": (golden(rows=((None,), (1.0,))), "golden"),
     "weights wrong": (embed(graph(low=[[0.74, 0.26]])), "answers golden row 0"),
-    "category for a number": (told(features=(CATEGORY,), golden=replace(GOLDEN, rows=(("a",), ("b",)))), ""),
-    "category for a number alone": (told(features=(CATEGORY,)), ""),
+    "category for a number": (
+        told(features=(CATEGORY,), golden=replace(GOLDEN, rows=(("a",), ("b",)))),
+        "'x' is a category, but its input holds float64",
+    ),
+    "category for a number alone": (told(features=(CATEGORY,)), "holds float64"),
     "other tensor name": (told(inputs=(replace(TENSOR, name="Y"),)), "its graph takes"),
     "other tensor type": (told(inputs=(replace(TENSOR, dtype="float32"),)), "its graph takes"),
     "other output": (told(outputs=replace(MANIFEST.outputs, scores="p")), "its graph makes"),

@@ -9,10 +9,11 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
-from conftest import BIN, ROOT
+from conftest import BIN, PATIENCE, ROOT, run, started
 
 from unpickled.__main__ import main
 from unpickled.server.commands import revision
@@ -77,10 +78,10 @@ def other_features(iris: Path, version: int) -> None:
     shutil.copytree(iris.parent / "people" / "1", iris / str(version), dirs_exist_ok=True)
 
 
-def start(command: str) -> subprocess.Popen[str]:
+def start(command: str) -> AbstractContextManager[subprocess.Popen[str]]:
     """A command as a process, in the models folder."""
     words = [sys.executable, "-m", "unpickled", "models", *command.split(), *FLAGS]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return started(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_promote(iris, tell):
@@ -408,11 +409,10 @@ def test_a_history_that_somebody_locks(iris, tell):
 
 def test_waiting_for_another_change(iris):
     """It is said, and Ctrl-C ends it without a traceback and without a change."""
-    with history.alone(iris):
-        waiting = start("promote iris 2")
+    with history.alone(iris), start("promote iris 2") as waiting:
         assert waiting.stderr.readline() == "another change of iris is under way; waiting (Ctrl-C ends it)\n"
         waiting.send_signal(signal.SIGINT)
-        assert (*waiting.communicate(timeout=60), waiting.returncode) == ("", "", 130)
+        assert (*waiting.communicate(timeout=PATIENCE), waiting.returncode) == ("", "", 130)
     assert files(iris) == {}
 
 
@@ -448,8 +448,10 @@ def test_a_provider_that_only_servers_have(iris, tell, monkeypatch):
 def test_two_at_once(iris):
     """Of two commands none is lost, though both read, change and write the same file."""
     commands = ["promote iris 1 --label a", "promote iris 2 --label b", "shadow iris 1 --share 0.5"]
-    started = [start(command) for command in commands]
-    assert ["Running servers follow" in process.communicate()[0] for process in started] == [True] * 3
+    with ExitStack() as stack:
+        running = [stack.enter_context(start(command)) for command in commands]
+        told = [process.communicate(timeout=PATIENCE)[0] for process in running]
+    assert ["Running servers follow" in line for line in told] == [True] * 3
     assert written(iris) == Serving(labels={"a": 1, "b": 2}, shadow=Shadowing(version=1, share=0.5))
     assert len(history.read(iris)) == 4
 
@@ -577,7 +579,7 @@ def test_wrong_usage(capsys, words, usage, sentence):
 def test_as_people_type_it(models, program):
     """The command, the package as a module, and in a checkout the folder as a module."""
     command = [*program, "models", "list", "--models", str(models.path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    done = run(command, cwd=ROOT)
     assert done.stdout.startswith("model   version  labels")
 
 
@@ -586,7 +588,7 @@ def test_an_answer_that_cannot_be_printed(models):
     """One line on stderr, no traceback."""
     command = [BIN / "unpickled", "models", "list", "--models", str(models.path)]
     with open("/dev/full", "w") as full_disk:
-        done = subprocess.run(command, cwd=ROOT, stdout=full_disk, stderr=subprocess.PIPE, text=True)
+        done = run(command, cwd=ROOT, stdout=full_disk)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "cannot be printed: No space left on device" in done.stderr
 
@@ -597,4 +599,4 @@ def test_a_serving_process_does_without():
         "import sys, unpickled.server.app, unpickled.server.process.workers\n"
         "sys.exit('tomlkit' in sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+    assert run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

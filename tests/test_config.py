@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from conftest import FLOWER, serving
+from conftest import FLOWER, PATIENCE, serving
 from msgspec import structs
 
 from unpickled.__main__ import main
@@ -257,7 +257,7 @@ def test_strict_stops_the_start(models, tmp_path):
     without("CUDAExecutionProvider")
     flags = ["--provider", "CUDAExecutionProvider", "--strict", "--workers", "2", "--shutdown-timeout", "600"]
     with serving(tmp_path, *flags, models=models.path) as server:
-        assert server.process.wait(60) == 1
+        assert server.process.wait(PATIENCE) == 1
     lines = server.printed().strip().splitlines()
     assert len(lines) == 1, lines
     assert lines[0].startswith("error: CUDAExecutionProvider was not obtained")
@@ -296,7 +296,7 @@ def test_not_strict_serves_and_says_so(models, tmp_path):
 def test_wrong_settings_end_the_process(models, tmp_path, flags, words):
     """Exit status 1 and one line on stderr that says what to do."""
     with serving(tmp_path, *flags, models=models.path) as server:
-        assert server.process.wait(60) == 1
+        assert server.process.wait(PATIENCE) == 1
     (line,) = server.printed().strip().splitlines()
     assert line.startswith("error: ")
     assert [word for word in words if word not in line] == []

@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 from conftest import PATIENCE
+from handmade import classes
 
+from unpickled.server.inference.prediction import Prediction
 from unpickled.server.observe.counters import Key, Memory
 from unpickled.server.observe.tally import CLASS, PHASE, Tally
 
@@ -234,7 +236,7 @@ def test_readers_see_series_whole():
 def test_threads_lose_nothing():
     """Many threads count in one series without a lock."""
     memory = Memory(blocks=1)
-    tally = Tally(memory.claim(), "iris", 1, "/predict", (0, 1), ("no", "yes"))
+    tally = Tally(memory.claim(), "iris", 1, "/predict", classes("no", "yes"))
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
@@ -253,5 +255,6 @@ def test_threads_lose_nothing():
 
 def answer(tally: Tally, times: int) -> None:
     started = float(int(perf_counter()))
+    prediction = Prediction(b"", started + 3, started + 6, (), [1], ())
     for _ in range(times):
-        tally.answered(started, started + 1, started + 3, started + 6, [1])
+        tally.answered(started, started + 1, prediction)

@@ -120,9 +120,11 @@ def test_json_where_accept_prefers_it(client):
     """Accept decides between CSV and JSON arrays; CSV where it does not care."""
     arrays = client.post("/predict", json={"features": [FLOWER]}).data
     text = f"{HEADER}\n5.1,3.5,1.4,0.2\n"
-    for accept in ("application/json", "text/csv;q=0.5, application/*", "application/json, text/csv;q=x"):
+    json_wins = ["application/json", "text/csv;q=0.5, application/*", "application/json, text/csv;q=x"]
+    for accept in (*json_wins, "text/csv;q=nan, application/json;q=0.1"):
         assert ask(client, text, accept=accept).data == arrays
-    for accept in ("*/*", "text/*, application/json;q=0.9", "image/png", "text/csv, application/json", ""):
+    csv_wins = ["*/*", "text/*, application/json;q=0.9", "image/png", "text/csv, application/json", ""]
+    for accept in (*csv_wins, "text/csv, application/json;q=1e3"):
         assert ask(client, text, accept=accept).content_type.startswith("text/csv")
 
 

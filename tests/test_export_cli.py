@@ -1,6 +1,5 @@
 """The command line: what it prints, what it writes, and how it refuses."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
-from conftest import BIN
+from conftest import BIN, run
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -52,7 +51,8 @@ def iris(tmp_path) -> Path:
 def test_train_tells_what_it_did_and_what_to_do_next(tmp_path):
     """As a command: the report on stdout, phases on stderr, the file where the report says."""
     command = [sys.executable, "-m", "unpickled", "train", "iris", "--models", str(tmp_path / "my models")]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    ended = run(command)
+    assert ended.returncode == 0, ended.stderr
     for part in (
         "iris: 150 rows, 4 features",
         "120 rows, 30 held out",
@@ -248,7 +248,8 @@ def test_what_libraries_warn_of_is_one_clean_line(iris, tmp_path):
     (tmp_path / "other").write_bytes(saved)
     command = [BIN / "unpickled", "convert", str(tmp_path / "other"), "--sample", str(iris)]
     command += ["--models", str(tmp_path / "models")]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    ended = run(command)
+    assert ended.returncode == 0, ended.stderr
     warned = [line for line in ended.stderr.splitlines() if "Trying to unpickle" in line]
     assert len(warned) == len(set(warned)) > 0
     assert all(line.startswith("warning: ") for line in warned)

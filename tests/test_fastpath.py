@@ -186,22 +186,22 @@ def test_mutations_and_noise(ways, body):
         assert status[0] in "24"
 
 
-def answers(app, name, body):
+def answers(service, name, body):
     """What the compiled decoders make of a body, and what the strict reading of it is."""
-    predictor = Predictor(app.extensions["unpickled"].find(name).model, max_rows=5)
+    predictor = Predictor(service.repository.find(name).model, max_rows=5)
     native = Native(predictor, Reader(predictor))
     for read in (native.predict, native.predict_strictly):
         try:
-            yield read(body)[0]
+            yield read(body).content
         except RequestError as error:
             yield error.status, error.code, str(error), error.details
 
 
 @pytest.mark.parametrize("name", ["iris", "people", "forest"])
-def test_decoders_and_reference_on_the_corpus(app, name):
+def test_decoders_and_reference_on_the_corpus(service, name):
     """The compiled decoders accept, answer and refuse just what the rules in Python do."""
     for body in [*BODIES, (TWICE % "features").encode()]:
-        fast, strict = answers(app, name, body)
+        fast, strict = answers(service, name, body)
         assert fast == strict
 
 
@@ -212,8 +212,8 @@ def test_decoders_and_reference_on_the_corpus(app, name):
 @example(body=b'{"features": [1.00000000000000011102230246251565404, 1, 1, 1]}')
 @example(body=b'{"features": [2.4703282292062327e-324, 1, 1, 1]}')
 @example(body='{"features": [1, 1, "\ufdd0", "pro"]}'.encode())
-def test_decoders_and_reference(app, body):
+def test_decoders_and_reference(service, body):
     """The same on what is generated: one reading of a body, however fast."""
     for name in ("iris", "people"):
-        fast, strict = answers(app, name, body)
+        fast, strict = answers(service, name, body)
         assert fast == strict

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import tomlkit
-from conftest import ROOT
+from conftest import ROOT, started
 
 from unpickled.server.lifecycle import history, serving
 from unpickled.server.lifecycle.history import Record
@@ -150,7 +150,7 @@ def test_a_cut_off_line_costs_only_itself(tmp_path):
 def test_a_killed_writer(tmp_path):
     """kill -9 at any moment leaves what was there, and a file that goes on."""
     program = [sys.executable, "-c", WRITER, str(tmp_path)]
-    with subprocess.Popen(program, stdout=subprocess.PIPE, cwd=ROOT) as process:
+    with started(program, stdout=subprocess.PIPE, cwd=ROOT) as process:
         told = [process.stdout.readline() for _ in range(20)]
         process.kill()
         process.wait()

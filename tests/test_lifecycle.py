@@ -4,27 +4,38 @@ import gc
 import json
 import os
 import shutil
+import sys
 import weakref
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from conftest import FLOWER, eventually, shelve
 
-from unpickled.server import Config, create_app
+from unpickled.server import Config
+from unpickled.server.app import flask_app
 from unpickled.server.lifecycle import history, serving
+from unpickled.server.service import Service
 
 BODY = {"features": FLOWER}
 
 
-def serve(folder: Path, **settings):
-    """The application on a models folder, which looks at it when it is told to."""
-    return create_app(Config(models=str(folder), reload_seconds=0, **settings))
+class Application:
+    """An application on a models folder, which scans it when it is told to."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.test_client = flask_app(service).test_client
+
+
+def serve(folder: Path, **settings) -> Application:
+    return Application(Service(Config(models=str(folder), reload_seconds=0, **settings)))
 
 
 def look(app) -> None:
     """Twice: what has just changed may still be being written."""
     for _ in range(2):
-        app.extensions["unpickled-reloader"].look()
+        app.service.reloader.scan()
 
 
 def answered_by(app, path: str = "/predict", **headers: str) -> str:
@@ -51,7 +62,7 @@ def test_new_version(models, home):
     """A version that arrives is served, and the one before it is let go."""
     shutil.move(home / "2", home.parent / ".aside")
     app = serve(home.parent)
-    before = weakref.ref(app.extensions["unpickled"].find("iris").model)
+    before = weakref.ref(app.service.repository.find("iris").model)
     assert answered_by(app) == "1"
     shutil.move(home.parent / ".aside", home / "2")
     look(app)
@@ -223,11 +234,40 @@ def test_a_served_version_changes_content(models, home):
 def test_content_counts_not_times(home, monkeypatch):
     """A change that leaves inode, size and times as they were is found by its content."""
     app = serve(home.parent)
-    monkeypatch.setattr("unpickled.server.lifecycle.versions._stamp_of", lambda status: (1, 1, 1, 1))
+    monkeypatch.setattr("unpickled.server.lifecycle.disk.stamp_of", lambda status: (1, 1, 1, 1))
+    monkeypatch.setattr("unpickled.server.lifecycle.deployment.FULL_SCAN_SECONDS", 0)
     look(app)
     shutil.copy(home / "1" / "model.onnx", home / "2" / "model.onnx")
     look(app)
     assert app.test_client().post("/predict", json=BODY).json["predicted_class"] == ["setosa"]
+
+
+def test_an_idle_scan_reads_nothing(home):
+    """Of an unchanged folder each file is opened for its stamp, none is read, and little is called."""
+    write(home, 'load = "all"\n[labels]\nstable = 1')
+    app = serve(home.parent)
+    look(app)
+    opened, calls = min((profiled(app) for _ in range(3)), key=lambda scan: scan[1])
+    assert opened == 3
+    assert calls < 60
+
+
+def profiled(app) -> tuple[int, int]:
+    """Files that one scan opens, none of them to be read, and its calls of Python functions."""
+    calls = Counter()
+
+    def count(frame, event, called):
+        calls[event, called if event == "c_call" else None] += 1
+
+    gc.disable()
+    sys.setprofile(count)
+    try:
+        app.service.reloader.scan()
+    finally:
+        sys.setprofile(None)
+        gc.enable()
+    assert not calls["c_call", os.fdopen] + calls["c_call", os.read]
+    return calls["c_call", os.open], calls["call", None]
 
 
 @pytest.mark.parametrize("gone", ["iris/2/model.onnx", "iris/2", "iris", "."])

@@ -10,16 +10,18 @@ from time import perf_counter
 
 import pytest
 from conftest import FLOWER, eventually, shelve
-from flask import Flask
+from handmade import classes
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from unpickled.server import Config
-from unpickled.server.app import create_app
+from unpickled.server.app import flask_app
+from unpickled.server.inference.prediction import Prediction
 from unpickled.server.observe import tally
 from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.exposition import exposition
 from unpickled.server.observe.tally import BUCKETS, Tally
+from unpickled.server.service import Service
 
 PROMTOOL = shutil.which("promtool")
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -31,8 +33,8 @@ class Server:
 
     def __init__(self, folder: Path, memory: Memory | None = None, **settings: object) -> None:
         config = Config(models=str(folder), reload_seconds=0, **settings)
-        self.app: Flask = create_app(config, memory)
-        self.client = self.app.test_client()
+        self.service = Service(config, memory)
+        self.client = flask_app(self.service).test_client()
 
     def predict(self, rows: list, path: str = "/predict") -> int:
         return self.client.post(path, json={"features": rows}).status_code
@@ -98,9 +100,9 @@ def test_buckets(home):
     """Each request is in every bucket whose bound it does not exceed."""
     memory = Memory(blocks=1)
     server = Server(home.parent, memory)
-    tally = Tally(memory.claim(), "iris", 1, "/predict", (0, 1, 2), ("setosa", "versicolor", "virginica"))
+    tally = Tally(memory.claim(), "iris", 1, "/predict", classes("setosa", "versicolor", "virginica"))
     for bound in BUCKETS:
-        tally.failed(500, perf_counter() - 0.9 * bound)
+        tally.failed(500, perf_counter() - 0.6 * bound)
     tally.failed(500, perf_counter() - 100.0)
     found = [value for _, value in server.figures("request_duration_seconds_bucket")]
     assert found == sorted(found)
@@ -228,10 +230,11 @@ def test_any_class_name(server):
     """Names with quotes, line ends and letters of any script come back as they were."""
     names = ('"', "\\", "a\nb", "Köln", "{}=,", "\x00")
     memory = Memory(blocks=1)
-    tally = Tally(memory.claim(), "iris", 1, "/predict", range(len(names)), names)
+    tally = Tally(memory.claim(), "iris", 1, "/predict", classes(*names))
     started = perf_counter()
-    tally.answered(started, started, started, started, range(len(names)))
-    _, text = exposition(memory, server.app.extensions["unpickled"])
+    labels = range(len(names))
+    tally.answered(started, started, Prediction(b"", started, started, (), labels, ()))
+    _, text = exposition(memory, server.service.repository)
     found = [family for family in parse(text.decode()) if family.name == "unpickled_predictions"]
     assert {sample.labels["class"] for sample in found[0].samples} == set(names)
 
@@ -240,7 +243,7 @@ def test_versions_out_of_use():
     """An hour after nobody has them loaded they are told no more; an hour later their memory is free."""
     block, names = (memory := Memory(blocks=1)).claim(), ("a", "b")
     for version in (1, 2):
-        Tally(block, "iris", version, "/predict", names, names)
+        Tally(block, "iris", version, "/predict", classes(*names))
         tally.set_used(block, "iris", version, 1000.0)
     tally.set_loaded(block, "iris", 2, True)
     assert tally.outdated(memory.read(), 1000.0 + 3599) == set()
@@ -256,7 +259,7 @@ def test_figures_never_go_down(home):
     memory = Memory(blocks=1)
     server = Server(home.parent, memory)
     tally.set_used(memory.claim(), "iris", 9, time.monotonic() - 3601)
-    Tally(memory.claim(), "iris", 9, "/predict", ("a",), ("a",))
+    Tally(memory.claim(), "iris", 9, "/predict", classes("a"))
     assert 'version="9"' not in server.text()
     tally.set_used(memory.claim(), "iris", 9, time.monotonic())
     assert 'version="9"' in server.text()

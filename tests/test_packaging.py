@@ -2,12 +2,12 @@
 
 import json
 import shutil
-import subprocess
 import sys
 import sysconfig
 import zipfile
 from pathlib import Path
 
+import conftest
 import pytest
 from conftest import FLOWER, ROOT, serving
 
@@ -18,14 +18,15 @@ SERVED = (
     "import json, sys\n"
     "from unpickled import Config, create_app\n"
     "app = create_app(Config(models=sys.argv[1], default_model='people'))\n"
-    "print(json.dumps(sorted(app.extensions['unpickled'].deployments)))"
+    "models = app.test_client().get('/models').json['models']\n"
+    "print(json.dumps(sorted(model['name'] for model in models)))"
 )
 BODY = json.dumps({"features": FLOWER}).encode()
 
 
 def run(*line: object, cwd: Path | str = "/") -> str:
     """What a command prints; its complaints are the failure's."""
-    done = subprocess.run([*map(str, line)], capture_output=True, text=True, cwd=cwd, check=False)
+    done = conftest.run([*map(str, line)], cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -122,7 +123,7 @@ def test_all_models_load_there(installed, models):
 
 def test_a_missing_extra_is_named(installed):
     """What trains says which extra it lacks; the help and the versions do without it."""
-    train = subprocess.run([installed / "unpickled", "train", "iris"], capture_output=True, text=True)
+    train = conftest.run([installed / "unpickled", "train", "iris"])
     assert train.returncode == 1
     assert train.stderr.startswith("error: exporting needs ")
     assert train.stderr.endswith(": pip install 'unpickled[export]'\n")
@@ -153,7 +154,7 @@ def test_the_users_own_files_are_their_own(user):
     """The packages are found by their full names alone, in the environment where they are installed."""
     programs, here = user
     for name in ("server", "export"):
-        done = subprocess.run([programs / "python", "-m", name], cwd=here, capture_output=True, text=True)
+        done = conftest.run([programs / "python", "-m", name], cwd=here)
         assert "this file is the user's own" in done.stderr
     code = "import unpickled.server, unpickled.export; print(unpickled.__file__, unpickled.__version__)"
     file, version = run(programs / "python", "-c", code, cwd=here).split()

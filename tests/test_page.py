@@ -4,7 +4,6 @@ import ast
 import json
 import shutil
 import signal
-import subprocess
 import sys
 from urllib.request import Request, urlopen
 
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from browser import CHROMIUM, browsing
-from conftest import FLOWER, FLOWERS, PERSON, SPECIES, eventually, people, serving, shelve
+from conftest import FLOWER, FLOWERS, PERSON, SPECIES, eventually, people, run, serving, shelve
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
@@ -25,7 +24,7 @@ from unpickled.server.pages.home import prefers_html
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 SCRIPT = "<script>document.title = 'run'</script>"
 IMAGE = "</textarea><img src=x onerror=\"document.title = 'run'\">"
-# From then on requests whose path has the ending wait until released, and then are sent, or fail.
+# From here on, requests to paths with this ending wait in window.held until the test releases or fails them.
 HOLD = """(ending => {
   const real = fetch;
   window.held = [];
@@ -41,7 +40,7 @@ needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromiu
 
 @pytest.fixture(scope="module")
 def shelf(models, tmp_path_factory):
-    """A models folder with what is hard to show beside what is not."""
+    """A models folder with versions, labels, a split, a broken file, hostile names, many and few features."""
     home = tmp_path_factory.mktemp("page") / "models"
     for name in ("iris", "people"):
         shutil.copytree(models.path / name, home / name)
@@ -66,7 +65,7 @@ def shelf(models, tmp_path_factory):
 
 
 def hostile():
-    """A pipeline whose every name is HTML, and its rows."""
+    """A pipeline whose names are all HTML, and its rows."""
     table, answers = people()
     table = pd.DataFrame(
         {SCRIPT: table["income"], IMAGE: np.where(table["plan"] == "pro", SCRIPT, "it's \u202e")}
@@ -90,7 +89,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def page(browser, server):
-    """Opens the page of a model; nothing may be wrong with it in the end."""
+    """Opens the page of a model; the browser must have no complaint in the end."""
     browser.complaints.clear()
     browser.size(1280)
     browser.prefer(prefers_color_scheme="light")
@@ -105,7 +104,7 @@ def page(browser, server):
 
 
 def shown(page):
-    """The classes on the page and what stands beside their bars, to the last digit."""
+    """Class -> its score on the page, to the last digit."""
     rows = "[...document.querySelectorAll('.bars li')]"
     return dict(page.ask(f"{rows}.map(row => [row.children[0].textContent, +row.children[2].title])"))
 
@@ -133,12 +132,12 @@ def get(server, path, **headers):
     ],
 )
 def test_browsers_get_html_and_programs_json(accept, html):
-    """Only who names HTML, and wants it more than JSON, gets it."""
+    """A client gets HTML only where Accept names it and prefers it to JSON."""
     assert prefers_html(accept) is html
 
 
 def test_one_address_serves_both(server):
-    """GET / is the page for a browser and a document for curl, and caches are told."""
+    """GET / is the page for a browser and a document for curl, and Vary says so to caches."""
     _, headers, content = get(server, "/", Accept=BROWSER)
     assert headers["Content-Type"] == "text/html; charset=utf-8"
     assert content.startswith(b"<!doctype html>")
@@ -149,7 +148,7 @@ def test_one_address_serves_both(server):
 
 
 def test_the_policy_is_strict(server):
-    """Nothing inline, nothing from elsewhere; and nothing in the page asks for either."""
+    """The policy allows nothing inline and no other host, and the page needs neither."""
     _, headers, content = get(server, "/", Accept=BROWSER)
     policy = headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
@@ -161,7 +160,7 @@ def test_the_policy_is_strict(server):
 
 
 def test_every_file_of_the_page_is_there(server):
-    """What it names can be had, and is not sent to those who have it already."""
+    """Each file that the page names is served, and answered with 304 to a browser that has it."""
     _, _, content = get(server, "/", Accept=BROWSER)
     names = {part.split('"')[0] for part in content.decode().split('"assets/')[1:]}
     assert {"home.js", "home.css", "icon.svg"} < names
@@ -170,13 +169,13 @@ def test_every_file_of_the_page_is_there(server):
         assert headers["Cache-Control"] == "no-cache"
         with pytest.raises(OSError, match="304"):
             get(server, f"/assets/{name}", If_None_Match=headers["ETag"])
-    status, told = server.ask("/assets/none.js")
-    assert (status, told["code"]) == (404, "not_found")
+    status, document = server.ask("/assets/none.js")
+    assert (status, document["code"]) == (404, "not_found")
 
 
 @needs_browser
 def test_it_answers_with_the_medians(page, models):
-    """At once, with every class, as scikit-learn does, and says how long that took."""
+    """The page opens with the answer to the medians: scikit-learn's scores for every class, and the times."""
     page = page("iris")
     medians = np.median(models.rows["iris"], axis=0)
     assert page.ask("[...document.querySelectorAll('.number')].map(e => +e.value)") == medians.tolist()
@@ -188,7 +187,7 @@ def test_it_answers_with_the_medians(page, models):
 
 @needs_browser
 def test_it_answers_while_one_types(page, models):
-    """Each value typed is answered, and the last answer is that of what stands there."""
+    """Each typed value is answered, and the last answer belongs to the values in the form."""
     page = page("iris")
     for index, value in enumerate(FLOWER):
         page.fill(f"#feature-{index}", str(value))
@@ -200,7 +199,7 @@ def test_it_answers_while_one_types(page, models):
 
 @needs_browser
 def test_an_answer_to_earlier_input_does_not_stand_as_current(page):
-    """It is greyed as soon as something is typed, until what stands there then is answered."""
+    """Typing greys the answer until the values in the form are answered."""
     page = page("iris")
     page.ask(f"{HOLD}('/predict')")
     page.fill("#feature-0", "5.5")
@@ -217,7 +216,7 @@ def test_an_answer_to_earlier_input_does_not_stand_as_current(page):
 
 @needs_browser
 def test_what_was_wrong_with_a_text_goes_with_it(browser, page):
-    """No remark on an earlier text stays or comes beside another one; a comma gets a hint at once."""
+    """A remark on an earlier text neither stays nor arrives beside another; a comma gets a hint at once."""
     page = page("iris")
     page.fill("#feature-1", "3,5")
     assert page.text("#feature-1-remark") == "write a decimal point: 3.5"
@@ -251,7 +250,7 @@ def test_a_keyboard_is_enough(page):
 
 @needs_browser
 def test_numbers_and_categories_and_what_is_missing(page, models):
-    """A mixed row, filled in by its choices, is answered as the pipeline answers it."""
+    """A row of numbers, choices and a missing value is answered as the pipeline answers it."""
     page = page("people")
     page.fill("#feature-0", "")
     page.fill("#feature-1", str(PERSON["income"]))
@@ -265,7 +264,7 @@ def test_numbers_and_categories_and_what_is_missing(page, models):
 
 @needs_browser
 def test_what_is_wrong_stands_beside_its_feature(browser, page):
-    """The server's own sentence, and the answer before is greyed until it is mended."""
+    """The server's sentence stands beside the feature; the last answer is grey until the value is valid."""
     page = page("iris")
     page.fill("#feature-1", "wide")
     page.wait("document.querySelector('.stale .trouble')?.textContent.includes(\"is text ('wide')\")")
@@ -281,7 +280,7 @@ def test_what_is_wrong_stands_beside_its_feature(browser, page):
 
 @needs_browser
 def test_nothing_of_a_model_is_html(page):
-    """Names of features, categories and classes that are markup are shown as they are, and do nothing."""
+    """Names of features, categories and classes that are markup appear as text and run nothing."""
     page = page("hostile")
     page.ask("document.querySelectorAll('details').forEach(e => e.open = true)")
     text = page.text("body")
@@ -298,20 +297,20 @@ def test_nothing_of_a_model_is_html(page):
 @needs_browser
 @pytest.mark.parametrize("language", ["curl", "requests", "urllib"])
 def test_the_line_for_elsewhere_does_the_same(page, language, tmp_path):
-    """What is to be copied runs as it is, whatever the names, and answers what the page shows."""
+    """The code to copy runs unchanged, whatever the names, and prints the answer on the page."""
     page = page("hostile")
     buttons = "[...document.querySelectorAll('.segments button')]"
     page.ask(f"{buttons}.find(e => e.textContent === {json.dumps(language)}).click()")
     lines = page.ask("document.querySelector('code').textContent")
     program = ["sh", "-c"] if language == "curl" else [sys.executable, "-c"]
-    done = subprocess.run([*program, lines], capture_output=True, text=True, check=True, cwd=tmp_path)
-    found = json.loads(done.stdout) if language == "curl" else ast.literal_eval(done.stdout)
-    assert found["probabilities"] == shown(page)
+    done = run([*program, lines], cwd=tmp_path)
+    answer = json.loads(done.stdout) if language == "curl" else ast.literal_eval(done.stdout)
+    assert answer["probabilities"] == shown(page)
 
 
 @needs_browser
 def test_many_features_and_a_hundred_classes(page):
-    """The first of both are shown, the others are found, and a whole row can be pasted."""
+    """The page shows the first of both; search finds the others; a whole row can be pasted."""
     page = page("many")
     assert page.ask("document.querySelectorAll('.feature').length") == 30
     assert page.ask("document.querySelectorAll('.bars li').length") == 10
@@ -336,18 +335,18 @@ def test_many_features_and_a_hundred_classes(page):
     ],
 )
 def test_a_row_can_be_pasted(page, line, row):
-    """Its digits go as they are, and what a record leaves out stays."""
+    """Digits are sent unchanged, and features that a record leaves out keep their values."""
     page = page("iris")
     page.fill("#feature-1", "3.0")
     page.ask("document.querySelector('.line').open = true")
     page.fill(".line textarea", line)
-    said = ", ".join(f'"{name}": {cell}' for name, cell in zip(FLOWERS, row, strict=True))
-    page.wait(f"document.querySelector('code').textContent.includes({json.dumps(said)})")
+    members = ", ".join(f'"{name}": {cell}' for name, cell in zip(FLOWERS, row, strict=True))
+    page.wait(f"document.querySelector('code').textContent.includes({json.dumps(members)})")
 
 
 @needs_browser
 def test_a_pasted_row_that_does_not_fit_is_refused(page):
-    """Names that there are not, and too few values, change nothing."""
+    """Unknown names and too few values leave the row unchanged."""
     page = page("iris")
     before = page.text("code")
     page.ask("document.querySelector('.line').open = true")
@@ -359,7 +358,7 @@ def test_a_pasted_row_that_does_not_fit_is_refused(page):
 
 @needs_browser
 def test_an_empty_cell_of_a_line_is_missing(page):
-    """Of a category as of a number, where the feature may be missing."""
+    """An empty cell is null, for a category and for a number, where the feature may be missing."""
     page = page("people")
     page.ask("document.querySelector('.line').open = true")
     page.fill(".line textarea", ",2100.5,,pro")
@@ -379,7 +378,7 @@ def test_scores_have_two_sides(page):
 
 @needs_browser
 def test_golden_rows_are_compared_with_the_pipeline(page):
-    """A golden row's answer stands beside what the pipeline itself has said."""
+    """The answer to a golden row is compared with the pipeline's."""
     page = page("iris")
     page.choose(".tools select", "0")
     page.wait("document.querySelector('.proof').textContent.startsWith('✓')")
@@ -412,7 +411,7 @@ def test_versions_can_be_asked_apart(page, at):
 @needs_browser
 @pytest.mark.parametrize("end", ["release", "fail"])
 def test_the_last_choice_of_a_version_holds(page, end):
-    """Whatever comes late, or fails late, of the one before it."""
+    """A late response to an earlier choice, or its late failure, changes nothing."""
     page = page("both")
     page.ask(f"{HOLD}('versions/1')")
     page.choose(".heading select", "#/both/versions/1")
@@ -427,24 +426,24 @@ def test_the_last_choice_of_a_version_holds(page, end):
 
 @needs_browser
 def test_split_traffic_shows_the_version_that_answered(page, models):
-    """Its classes and its kind of scores; and only its own golden rows are held against it."""
+    """Classes and scores are those of the version that answered; only its golden rows are compared."""
     page = page("split")
-    found = {}
-    while len(found) < 2:
+    answers = {}
+    while len(answers) < 2:
         page.choose(".tools select", "0")
         page.wait(CURRENT)
-        found[page.text(".timing").rpartition(" ")[2]] = shown(page), page.text(".proof")[:1]
+        answers[page.text(".timing").rpartition(" ")[2]] = shown(page), page.text(".proof")[:1]
         assert "NaN" not in page.text("body")
-    assert (set(found["1"][0]), set(found["2"][0])) == (set(SPECIES), set("012"))
-    assert sum(found["1"][0].values()) == pytest.approx(1)
-    assert sum(found["2"][0].values()) == pytest.approx(-1)
+    assert (set(answers["1"][0]), set(answers["2"][0])) == (set(SPECIES), set("012"))
+    assert sum(answers["1"][0].values()) == pytest.approx(1)
+    assert sum(answers["2"][0].values()) == pytest.approx(-1)
     card = 1 if "LogisticRegression" in page.text(".heading") else 2
-    assert {version: proof for version, (_, proof) in found.items()} == {str(card): "✓", str(3 - card): ""}
+    assert {version: proof for version, (_, proof) in answers.items()} == {str(card): "✓", str(3 - card): ""}
 
 
 @needs_browser
 def test_the_skip_link_keeps_the_address(page):
-    """It goes to the model that is shown, and not to another one."""
+    """The link moves the focus to the model on the page, and the address stays."""
     page = page("people")
     page.ask("document.querySelector('.skip').focus()")
     page.press("Enter")
@@ -455,7 +454,7 @@ def test_the_skip_link_keeps_the_address(page):
 
 @needs_browser
 def test_a_model_that_is_not_there_is_not_another(page, browser, server):
-    """Its address says so, and the list names those that there are."""
+    """The page of an unknown name says that there is no such model; none in the list is current."""
     browser.open(f"{server.url}/#/nobody")
     browser.wait("document.querySelector('.notice')")
     assert browser.text("h1") == "nobody"
@@ -465,7 +464,7 @@ def test_a_model_that_is_not_there_is_not_another(page, browser, server):
 
 @needs_browser
 def test_a_refused_model_says_why(page, browser, server):
-    """In place of a form."""
+    """The reason stands in place of the form."""
     browser.open(f"{server.url}/#/broken")
     browser.wait("document.querySelector('.notice')")
     assert "not a complete ONNX file" in browser.text(".notice")
@@ -476,7 +475,7 @@ def test_a_refused_model_says_why(page, browser, server):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", ["people", "hostile", "many"])
 def test_it_fits_a_phone(page, name, scheme, tmp_path):
-    """Nothing is wider than 360 pixels, whatever the names, and a picture can be taken of it."""
+    """No element is wider than 360 pixels, whatever the names."""
     page = page(name)
     page.size(360, 740, mobile=True)
     page.prefer(prefers_color_scheme=scheme, prefers_reduced_motion="reduce")
@@ -488,7 +487,7 @@ def test_it_fits_a_phone(page, name, scheme, tmp_path):
 
 @needs_browser
 def test_everything_has_a_name(page):
-    """Each control that a keyboard reaches has a name for those who do not see it."""
+    """Each control that the keyboard reaches has an accessible name."""
     page = page("people")
     nodes = page.call("Accessibility.getFullAXTree")["nodes"]
     kinds = {"button", "textbox", "combobox", "slider", "checkbox", "link", "searchbox"}
@@ -499,7 +498,7 @@ def test_everything_has_a_name(page):
 
 @needs_browser
 def test_a_new_version_takes_its_place(page, server, shelf, models):
-    """Once another version answers, the page shows that one's card, and keeps what was filled in."""
+    """Once another version answers, the page shows its card and keeps the values in the form."""
     page = page("renewed")
     page.fill("#feature-0", "5.125")
     shelve(models, shelf / "renewed", "forest", first=2)

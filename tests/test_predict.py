@@ -90,10 +90,10 @@ def test_routes_and_content_types(client, path, kind):
     assert answer.json["predicted_class"] == ["setosa"]
 
 
-def test_every_digit_arrives(app, client, models):
+def test_every_digit_arrives(service, client, models):
     """A probability in JSON reads back as the very double that the graph gave."""
     rows = models.rows["iris"].tolist()
-    model = app.extensions["unpickled"].find("iris").model
+    model = service.repository.find("iris").model
     _, scores = model.run(model.signature.feeds(rows))
     assert post(client, {"features": rows})["probabilities"] == scores.tolist()
     for row in rows[::10]:

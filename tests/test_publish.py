@@ -9,10 +9,12 @@ import sys
 import time
 from pathlib import Path
 
+import conftest
 import numpy as np
 import onnxruntime
 import pandas as pd
 import pytest
+from conftest import PATIENCE, started
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
@@ -57,13 +59,7 @@ models = sys.argv[1]
 
 
 def run(models: Path, code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", SCRIPT + code, str(models)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return conftest.run([sys.executable, "-c", SCRIPT + code, str(models)])
 
 
 @pytest.fixture(scope="module")
@@ -225,8 +221,8 @@ for _ in range(6):
     export_pipeline(pipeline, X, name="m", models=models, feature_names=list("abcd"))
 """
     command = [sys.executable, "-c", SCRIPT + many, str(tmp_path)]
-    processes = [subprocess.Popen(command) for _ in range(2)]
-    assert [process.wait(120) for process in processes] == [0, 0]
+    with started(command) as one, started(command) as other:
+        assert [process.wait(PATIENCE) for process in (one, other)] == [0, 0]
     versions = sorted(int(path.name) for path in (tmp_path / "m").iterdir())
     assert versions == list(range(1, 13))
     for path in tmp_path.rglob("model.onnx"):

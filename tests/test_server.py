@@ -277,7 +277,6 @@ def test_long_inference_beside_stalled_bodies(tmp_path):
         body = b'{"x": %d}' % round(9 * 1000 / (time.monotonic() - started))
         with server.connect() as long, server.connect() as silent, server.connect() as trickling:
             long.sendall(head(len(body)) + body)
-            time.sleep(0.1)
             for connection in (silent, trickling):
                 connection.sendall(head(10_000) + b" ")
             trickle = threading.Thread(target=drip, args=([trickling], done))
@@ -443,7 +442,7 @@ def test_port_taken(server, models, tmp_path, by):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = server.port if by == "the same" else listener.getsockname()[1]
         with serving(tmp_path, *DEFAULT, models=models.path, port=port) as second:
-            eventually(second.ended, patience=15)
+            eventually(second.ended)
     assert second.process.returncode == 1
     (line,) = second.printed().strip().splitlines()
     assert line.startswith("error: ")

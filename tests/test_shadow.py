@@ -3,7 +3,6 @@
 import gc
 import logging
 import math
-import subprocess
 import sys
 import threading
 import weakref
@@ -14,10 +13,11 @@ from pathlib import Path
 import handmade
 import numpy as np
 import pytest
-from conftest import FLOWER, PATIENCE, PERSON, ROOT, eventually
+from conftest import FLOWER, PERSON, ROOT, eventually, run
 from msgspec.structs import replace
 from onnx import helper
 
+from unpickled.server.inference.prediction import Prediction
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.model import session as model
 from unpickled.server.observe.counters import Memory
@@ -44,6 +44,7 @@ LOGARITHM = [
 BUSY = """
 import sys, time
 from pathlib import Path
+from unpickled.server.inference.prediction import Prediction
 from unpickled.server.model import session as model
 from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.shadow import Shadow
@@ -55,7 +56,8 @@ one, two = [
 ]
 shadow = Shadow(two, 1.0, 10, Memory(1).claim())
 rows = 1_000_000
-shadow.offer(one, [(5.1, 3.5, 1.4, 0.2)] * rows, [0] * rows, [(1.0, 0.0, 0.0)] * rows)
+many = [(5.1, 3.5, 1.4, 0.2)] * rows, [0] * rows, [(1.0, 0.0, 0.0)] * rows
+shadow.observe(one, Prediction(b"", 0.0, 0.0, *many))
 time.sleep(0.2)
 """
 
@@ -114,9 +116,14 @@ def ask(found, rows):
     return checked, labels.tolist(), scores
 
 
+def offer(shadow, primary, rows, labels, scores):
+    """Show the shadow a prediction of the primary version."""
+    shadow.observe(primary, Prediction(b"", 0.0, 0.0, rows, labels, scores))
+
+
 def offer_by_row(shadow, primary, rows, labels, scores):
     for row, label, figures in zip(rows, labels, scores.tolist(), strict=True):
-        shadow.offer(primary, (row,), (label,), (tuple(figures),))
+        offer(shadow, primary, (row,), (label,), (tuple(figures),))
 
 
 def test_what_is_counted(iris, forest, block):
@@ -126,7 +133,7 @@ def test_what_is_counted(iris, forest, block):
     _, other, found = ask(forest, drawn)
     with shadowing(forest, block) as shadow:
         offer_by_row(shadow, iris, rows[:300], labels[:300], scores[:300])
-        shadow.offer(iris, rows[300:], labels[300:], scores[300:])
+        offer(shadow, iris, rows[300:], labels[300:], scores[300:])
         eventually(lambda: compared(block, iris, forest) == 900)
     distances = abs(scores - found).sum(axis=1) / 2
     same = np.equal(labels, other)
@@ -145,8 +152,8 @@ def test_several_primaries(iris, models, forest, block):
     third = served(models.path / "iris", 3)
     with shadowing(forest, block) as shadow:
         for _ in range(30):
-            shadow.offer(iris, *ask(iris, [FLOWER]))
-            shadow.offer(third, *ask(third, [FLOWER, FLOWER]))
+            offer(shadow, iris, *ask(iris, [FLOWER]))
+            offer(shadow, third, *ask(third, [FLOWER, FLOWER]))
         eventually(lambda: compared(block, third, forest) == 60)
     assert compared(block, iris, forest) == 30
 
@@ -156,7 +163,7 @@ def test_categories_and_gaps(models, block):
     primary, other = served(models.path / "people", 1), served(models.path / "people", 2)
     rows = [[None, *list(PERSON.values())[1:]], [41.0, 10.0, "Ulm", "free"]] * 3
     with shadowing(other, block) as shadow:
-        shadow.offer(primary, *ask(primary, rows))
+        offer(shadow, primary, *ask(primary, rows))
         eventually(lambda: compared(block, primary, other) == 6)
     assert counts(block, primary, other)[:, BUCKETS].sum() == 6
     assert counts(block, primary, other)[:, DIFFERENT].sum() == 0
@@ -167,7 +174,7 @@ def test_refused_rows(iris, forest, block):
     rows, labels, scores = ask(iris, [FLOWER] * 20)
     rows[3], rows[17] = (1e300, 3.5, 1.4, 0.2), (5.1, 3.5, -1e300, 0.2)
     with shadowing(forest, block) as shadow:
-        shadow.offer(iris, rows, labels, scores)
+        offer(shadow, iris, rows, labels, scores)
         eventually(lambda: compared(block, iris, forest) == 18)
         eventually(lambda: lost(block, forest)[REFUSED] == 2)
 
@@ -179,10 +186,10 @@ def test_an_answer_that_is_no_number(block):
     primary = served(handmade.embed(handmade.graph()), 1)
     other = served(handmade.embed(handmade.graph(nodes), golden=golden), 2)
     with shadowing(other, block) as shadow:
-        shadow.offer(primary, *ask(primary, [[-1.0], [1.0], [-2.0]]))
+        offer(shadow, primary, *ask(primary, [[-1.0], [1.0], [-2.0]]))
         eventually(lambda: compared(block, primary, other) == 1)
         eventually(lambda: lost(block, other)[REFUSED] == 2)
-        shadow.offer(primary, *ask(primary, [[-1.0]]))
+        offer(shadow, primary, *ask(primary, [[-1.0]]))
         eventually(lambda: lost(block, other)[REFUSED] == 3)
 
 
@@ -196,7 +203,7 @@ def test_other_classes(block):
     golden = replace(handmade.MANIFEST.golden, labels=(3, 1), scores=((0.25, 0.75), (0.75, 0.25)))
     other = served(handmade.embed(graph, classes=(1, 3), class_names=("one", "three"), golden=golden), 2)
     with shadowing(other, block) as shadow:
-        shadow.offer(primary, *ask(primary, [[-1.0], [1.0], [1.0]]))
+        offer(shadow, primary, *ask(primary, [[-1.0], [1.0], [1.0]]))
         eventually(lambda: compared(block, primary, other) == 3)
     negative, positive = counts(block, primary, other)
     # Of (0, 1, 3): (.75, .25, 0) against (0, .25, .75), and (.25, .75, 0) against (0, .75, .25).
@@ -211,7 +218,7 @@ def test_no_probabilities(block, kinds):
     data = [handmade.embed(handmade.graph(), outputs=output) for output in outputs]
     primary, other = served(data[0], 1), served(data[1], 2)
     with shadowing(other, block) as shadow:
-        shadow.offer(primary, *ask(primary, [[-1.0], [1.0]]))
+        offer(shadow, primary, *ask(primary, [[-1.0], [1.0]]))
         eventually(lambda: compared(block, primary, other) == 2)
     assert counts(block, primary, other)[:, DISTANCE:].sum() == 0
 
@@ -221,9 +228,9 @@ def test_too_much(iris, forest, block):
     rows, labels, scores = ask(iris, [FLOWER])
     many = 300_000
     with shadowing(forest, block, most_rows=10) as shadow:
-        shadow.offer(iris, rows * many, labels * many, np.repeat(scores, many, axis=0))
+        offer(shadow, iris, rows * many, labels * many, np.repeat(scores, many, axis=0))
         for _ in range(100):
-            shadow.offer(iris, rows, labels, scores)
+            offer(shadow, iris, rows, labels, scores)
         assert lost(block, forest)[DROPPED] == 100
 
 
@@ -231,8 +238,8 @@ def test_the_bound_is_one(iris, forest, block):
     """A request that would make more rows wait than may is dropped, however few wait already."""
     rows, labels, scores = ask(iris, [FLOWER])
     with shadowing(forest, block, most_rows=100) as shadow:
-        shadow.offer(iris, rows, labels, scores)
-        shadow.offer(iris, rows * 100, labels * 100, np.repeat(scores, 100, axis=0))
+        offer(shadow, iris, rows, labels, scores)
+        offer(shadow, iris, rows * 100, labels * 100, np.repeat(scores, 100, axis=0))
         assert lost(block, forest)[DROPPED] == 1
 
 
@@ -240,7 +247,7 @@ def test_ending_in_the_middle_of_a_request(iris, forest, block):
     """What a shadow that is closed has not compared is counted as dropped."""
     rows, labels, scores = ask(iris, [FLOWER])
     with shadowing(forest, block, most_rows=10) as shadow:
-        shadow.offer(iris, rows * 300_000, labels * 300_000, np.repeat(scores, 300_000, axis=0))
+        offer(shadow, iris, rows * 300_000, labels * 300_000, np.repeat(scores, 300_000, axis=0))
         eventually(lambda: compared(block, iris, forest))
     eventually(lambda: lost(block, forest)[DROPPED] == 1)
     assert compared(block, iris, forest) < 300_000
@@ -251,10 +258,10 @@ def test_its_share(models, iris, forest, block):
     offered, last = ask(iris, [FLOWER]), served(models.path / "iris", 3)
     with shadowing(forest, block, share=0.3) as shadow:
         for _ in range(5000):
-            shadow.offer(forest, *offered)
-            shadow.offer(iris, *offered)
+            offer(shadow, forest, *offered)
+            offer(shadow, iris, *offered)
         for _ in range(100):
-            shadow.offer(last, *offered)
+            offer(shadow, last, *offered)
         eventually(lambda: compared(block, last, forest))
     assert abs(compared(block, iris, forest) - 1500) < 5 * math.sqrt(5000 * 0.3 * 0.7)
     assert lost(block, forest) == [0, 0]
@@ -265,11 +272,11 @@ def test_failures_stay_its_own(iris, forest, block, caplog):
     rows, labels, scores = ask(iris, [FLOWER])
     unknown = ["a label that iris has not"]
     with shadowing(forest, block) as shadow, caplog.at_level(logging.ERROR, "unpickled"):
-        shadow.offer(iris, rows, unknown, scores)
+        offer(shadow, iris, rows, unknown, scores)
         eventually(lambda: lost(block, forest)[REFUSED] == 1)
-        shadow.offer(iris, rows * 2, unknown * 2, [*scores, *scores])
+        offer(shadow, iris, rows * 2, unknown * 2, [*scores, *scores])
         eventually(lambda: lost(block, forest)[REFUSED] == 3)
-        shadow.offer(iris, rows, labels, scores)
+        offer(shadow, iris, rows, labels, scores)
         eventually(lambda: compared(block, iris, forest) == 1)
     assert [record.message.split(",")[0] for record in caplog.records] == ["version 2 of iris"]
 
@@ -280,10 +287,10 @@ def test_it_lets_go(models, iris, block, closed):
     found = served(models.path / "forest", 2)
     freed = weakref.ref(found.model)
     shadow = Shadow(found, 1.0, 10_000, block)
-    shadow.offer(iris, *ask(iris, [FLOWER]))
+    offer(shadow, iris, *ask(iris, [FLOWER]))
     if closed:
         shadow.close()
-        shadow.offer(iris, *ask(iris, [FLOWER]))
+        offer(shadow, iris, *ask(iris, [FLOWER]))
     else:
         del shadow
     del found
@@ -296,7 +303,7 @@ def test_it_lets_go_of_primaries(models, forest, block):
     primary = served(models.path / "iris", 1)
     freed = weakref.ref(primary.model)
     with shadowing(forest, block) as shadow:
-        shadow.offer(primary, *ask(primary, [FLOWER]))
+        offer(shadow, primary, *ask(primary, [FLOWER]))
         eventually(partial(compared, block, primary, forest))
         del primary
         eventually(lambda: gc.collect() >= 0 and freed() is None)
@@ -305,5 +312,5 @@ def test_it_lets_go_of_primaries(models, forest, block):
 def test_the_interpreter_ends(models):
     """A process that ends while its shadow is busy ends well, and soon."""
     line = [sys.executable, "-c", BUSY, models.path / "iris" / "1" / "model.onnx"]
-    ended = subprocess.run(line, cwd=ROOT, capture_output=True, timeout=PATIENCE)
-    assert (ended.returncode, ended.stderr) == (0, b"")
+    ended = run(line, cwd=ROOT)
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from unpickled.server import Config, create_app
 from unpickled.server.artifact.manifest import Feature, Input
 from unpickled.server.errors import InvalidInput, RequestError
+from unpickled.server.model.feeds import Rows
 from unpickled.server.model.session import load
-from unpickled.server.model.signature import Rows
 from unpickled.server.protocols.oip import request as requests
 from unpickled.server.protocols.oip import tensors
 from unpickled.server.protocols.oip.tensors import DTYPES, Tensor

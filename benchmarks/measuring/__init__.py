@@ -1,1 +1,1 @@
-"""What is measured, in which order, with what."""
+"""The measurements, their order, and the tools for them."""

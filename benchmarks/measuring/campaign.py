@@ -1,4 +1,4 @@
-"""What is measured, in which order: the servers take turns, and are checked before they are timed."""
+"""The order of a run: each server is checked before it is timed, and the servers take turns."""
 
 import contextlib
 import os
@@ -17,13 +17,13 @@ from benchmarks.servers.catalogue import PEERS, SERVERS, Places, own_bin
 
 
 class Say(Protocol):
-    """Tells people a sentence; ``turn`` says that a server's turn is over."""
+    """Prints a sentence; ``turn`` is true where the turn of a server is over."""
 
     def __call__(self, sentence: str, turn: bool = False) -> None: ...
 
 
 class Campaign:
-    """One run of a plan. Everything measured is in ``run``, which is saved after each server's turn."""
+    """Measures a plan. Every record goes to ``run``, which is saved after the turn of each server."""
 
     def __init__(self, plan: Plan, run: Run, work: Path, results: Path, say: Say) -> None:
         self._plan = plan
@@ -35,13 +35,14 @@ class Campaign:
         self._halves: dict[str, float] = {}
 
     def measure(self) -> None:
-        """All of it; a server that fails is noted in the run and left out from there on."""
-        if left := process.leftovers():
-            listed = ", ".join(map(str, left))
-            raise BenchmarkError(f"servers of another run are there (processes {listed}): wait, or end them")
+        """Measure the whole plan; a server that fails is recorded in the run and left out from then on."""
+        # A run without cores of its own is disturbed in any case.
+        if self._plan.server_core is not None and (pids := process.leftovers()):
+            processes = ", ".join(map(str, pids))
+            raise BenchmarkError(f"servers of another run exist (processes {processes}): wait, or end them")
         self._run.save(self._results)
         if self._plan.generator_core is not None:
-            # The generators are started from here and inherit it.
+            # The generators are children of this process and inherit its core.
             os.sched_setaffinity(0, {self._plan.generator_core})
         servers = [name for name in self._plan.servers if self._installed(name)]
         for name in self._plan.models:
@@ -69,26 +70,26 @@ class Campaign:
         fitted = pipelines.fit(name, self._work / name)
         self._run.models[name] = _described(fitted)
         peers = name in self._plan.headline
-        wanted = [server for server in servers if peers or SERVERS[server].group != "peer"]
-        left = [server for server in wanted if self._prepared(server, fitted)]
+        planned = [server for server in servers if peers or SERVERS[server].group != "peer"]
+        ready = [server for server in planned if self._prepared(server, fitted)]
         for repeat in range(self._plan.repeats):
             self._compute(fitted, repeat)
-            # There and back: what warms or slows the machine falls on each of them alike.
-            for server in left[:: -1 if repeat % 2 else 1]:
+            # Forwards, then backwards, so that a machine that warms up or slows down favours no server.
+            for server in ready[:: -1 if repeat % 2 else 1]:
                 if not self._turn(server, fitted, repeat):
-                    left.remove(server)
+                    ready.remove(server)
         self._stages(fitted)
 
     def _compute(self, fitted: Fitted, repeat: int) -> None:
         self._say(f"{fitted.name}: {repeat + 1} of {self._plan.repeats}, in process")
-        found = inside.compute(fitted, list(self._plan.batches))
-        for (server, rows), us in found.items():
+        times = inside.compute(fitted, list(self._plan.batches))
+        for (server, rows), us in times.items():
             self._run.add(Compute(model=fitted.name, server=server, repeat=repeat, rows=rows, us=us))
 
     def _stages(self, fitted: Fitted) -> None:
-        """Where the time of one request goes, next to the CPU time that HTTP takes around it."""
-        floor, ours = (self._cpu_us(fitted.name, server) for server in (FLOOR, UNPICKLED))
-        if floor is None or ours is None:
+        """The stages of one request, with the CPU time of the floor and of the server."""
+        floor, unpickled = (self._cpu_us(fitted.name, server) for server in (FLOOR, UNPICKLED))
+        if floor is None or unpickled is None:
             return
         self._say(f"{fitted.name}: stages of a request")
         with self._noting(UNPICKLED, fitted.name, "measure"):
@@ -101,17 +102,17 @@ class Campaign:
                     stages=stages,
                     total_us=round(sum(stages.values()), 3),
                     floor_cpu_us=floor,
-                    server_cpu_us=ours,
+                    server_cpu_us=unpickled,
                 )
             )
 
     def _cpu_us(self, model: str, server: str) -> float | None:
-        found = [
+        times = [
             record.cpu_us
             for record in self._run.records
             if isinstance(record, Saturation) and (record.model, record.server) == (model, server)
         ]
-        return statistics.median(cpu_us for cpu_us in found if cpu_us is not None) if found else None
+        return statistics.median(cpu_us for cpu_us in times if cpu_us is not None) if times else None
 
     def _prepared(self, server: str, fitted: Fitted) -> bool:
         entry = SERVERS[server]
@@ -123,19 +124,19 @@ class Campaign:
         return False
 
     def _turn(self, server: str, fitted: Fitted, repeat: int) -> bool:
-        """One turn of one server, a second one where something went wrong; False where it did again."""
+        """One turn of one server, and a second one where the first fails; False where both fail."""
         for attempt in ("once more", "given up"):
             records: list[AnyRecord] = []
             turn = Turn(self._plan, fitted, repeat, (server, SERVERS[server]), records.append)
-            where = f"{fitted.name}: {repeat + 1} of {self._plan.repeats}, {server}"
+            title = f"{fitted.name}: {repeat + 1} of {self._plan.repeats}, {server}"
             try:
                 self._serve(server, fitted, turn)
-            except Exception as error:  # whatever a server does: the others have their turns
+            except Exception as error:  # no failure of a server may end the run
                 problem = _sentence(error)
-                self._say(f"{where}: failed ({turn.stage}): {problem}; {attempt}")
+                self._say(f"{title}: failed ({turn.stage}): {problem}; {attempt}")
             else:
                 self._keep(records)
-                self._say(f"{where}: {turn.requests_per_s:,.0f} requests/s", turn=True)
+                self._say(f"{title}: {turn.requests_per_s:,.0f} requests/s", turn=True)
                 return True
         self._run.fail(server, fitted.name, turn.stage, problem)
         self._keep(records)
@@ -172,7 +173,7 @@ class Campaign:
 
     @contextlib.contextmanager
     def _noting(self, server: str, model: str | None, stage: Stage) -> Iterator[None]:
-        """Notes in the run what goes wrong, so that the other servers still have their turn."""
+        """Records an error in the run, so that the other servers still have their turn."""
         try:
             yield
         except Exception as error:  # as in _turn
@@ -181,7 +182,7 @@ class Campaign:
 
 
 def _sentence(error: Exception) -> str:
-    """What happened, in one line."""
+    """An error in one line."""
     if isinstance(error, BenchmarkError):
         return str(error)
     return " ".join(f"{type(error).__name__}: {error}".split())

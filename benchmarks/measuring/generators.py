@@ -1,4 +1,4 @@
-"""Load generators as processes, on the cores of this one: wrk, h2load and Locust."""
+"""Load generators as processes on the core of this one: wrk, h2load and Locust."""
 
 import itertools
 import json
@@ -22,13 +22,15 @@ from benchmarks.traffic.connection import Address, Connection
 SCRIPT = Path(__file__).with_name("wrk.lua")
 LOCUSTFILE = Path(__file__).parent.parent / "locustfile.py"
 SATURATION = ("wrk", "h2load", "locust")
-# Far beyond the slowest answer: a batch of 10,000 rows, 32 clients waiting.
+# The number of times that a generator with too few answers runs again, for twice as long.
+LONGER = 5
+# Seconds, far more than the slowest answer: to a batch of 10,000 rows while 32 clients wait.
 ANSWER_TIMEOUT = 60
 
 
 @dataclass(frozen=True)
 class Load:
-    """What a closed loop found. ``generator_busy``: share of its core that the generator used."""
+    """The result of a closed loop. ``generator_busy``: share of its core that the generator used."""
 
     seconds: float
     requests: int
@@ -38,12 +40,13 @@ class Load:
 
     @property
     def requests_per_s(self) -> float:
+        """The rate over the whole time."""
         return round(self.requests / self.seconds, 2)
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where to send what: ``bodies`` is a file, one JSON body a line; ``locust`` are the same as flags."""
+    """A server and the bodies for it: a file with a JSON body per line, and flags for Locust."""
 
     host: str
     path: str
@@ -52,6 +55,7 @@ class Target:
 
     @property
     def url(self) -> str:
+        """The address that predicts."""
         return self.host + self.path
 
 
@@ -61,22 +65,22 @@ def saturating() -> str:
 
 
 def version(name: str) -> str:
-    """Of wrk or h2load, as it says itself."""
-    done = subprocess.run([name, "--version"], capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    found = re.search(r"(\d+\.\d[\w.-]*)", done.stdout + done.stderr)
-    return found[1] if found else "unknown"
+    """The version that wrk or h2load prints."""
+    process = subprocess.run([name, "--version"], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    match = re.search(r"(\d+\.\d[\w.-]*)", process.stdout + process.stderr)
+    return match[1] if match else "unknown"
 
 
 def closed_loop(generator: str, target: Target, seconds: float, connections: int) -> Load:
-    """Every connection sends its next request when its last is answered; BenchmarkError if one is refused."""
+    """Load by connections that each wait for the answer; BenchmarkError if a request fails."""
     measure = {"wrk": _wrk, "h2load": _h2load, "locust": _locust_closed}[generator]
     return measure(target, seconds, connections)
 
 
 def one_by_one(target: Target, seconds: float, at_least: int = 20) -> list[float]:
-    """How long each request took (s), one connection, for ``seconds`` and ``at_least`` so many.
+    """The times (s) of requests over one connection, for ``seconds`` and at least ``at_least`` of them.
 
-    Sent from this process: with a batch, what the generator costs is nothing beside what the server does.
+    This process sends them: beside a batch, its own cost is negligible.
     """
     address = Address.of(target.host)
     messages = [
@@ -99,14 +103,14 @@ def one_by_one(target: Target, seconds: float, at_least: int = 20) -> list[float
 
 
 def ladder(target: Target, rates: Sequence[float], seconds: float, connections: int) -> list[dict[str, Any]]:
-    """Locust at each arrival rate (requests/s) in turn, latency from the intended send time."""
+    """Locust at each arrival rate (requests/s) in turn, with latency counted from when a request was due."""
     shape = f"{LOCUSTFILE},{LOCUSTFILE.with_name('ladder.py')}"
     rungs = ",".join(f"{rate:g}" for rate in rates)
     flags = ["--arrival", "constant", "--rungs", rungs, "--rung-time", f"{seconds:g}"]
-    found = _locust(target, [*flags, "--users", str(connections)], shape)
-    if len(found) != len(rates):
-        raise BenchmarkError(f"locust measured {len(found)} of the {len(rates)} rates {rungs}")
-    return found
+    latencies = _locust(target, [*flags, "--users", str(connections)], shape)
+    if len(latencies) != len(rates):
+        raise BenchmarkError(f"locust measured {len(latencies)} of the {len(rates)} rates {rungs}")
+    return latencies
 
 
 def _wrk(target: Target, seconds: float, connections: int) -> Load:
@@ -120,20 +124,20 @@ def _wrk(target: Target, seconds: float, connections: int) -> Load:
         str(target.bodies),
     ]
     text, busy = _output(command, seconds + 2 * ANSWER_TIMEOUT)
-    for trouble in re.findall(r"Non-2xx.*|Socket errors:.*", text):
-        raise BenchmarkError(f"wrk reports for {target.url}: {trouble}")
+    for problem in re.findall(r"Non-2xx.*|Socket errors:.*", text):
+        raise BenchmarkError(f"wrk reports for {target.url}: {problem}")
     counted = re.search(r"(\d+) requests in ([\d.]+\w+)", text)
     percentiles = dict(re.findall(r"^ +(50|99)% +(\S+)", text, re.M))
     if not counted or counted[1] == "0" or len(percentiles) < 2:
         raise BenchmarkError(f"{target.url} answered nothing within {seconds:g} s")
-    took = _microseconds(counted[2]) / 1e6
+    duration = _microseconds(counted[2]) / 1e6
     p50, p99 = (_microseconds(percentiles[share]) for share in ("50", "99"))
-    return Load(took, int(counted[1]), p50, p99, round(busy / took, 3))
+    return Load(duration, int(counted[1]), p50, p99, round(busy / duration, 3))
 
 
 def _h2load(target: Target, seconds: float, connections: int) -> Load:
     with tempfile.TemporaryDirectory() as folder:
-        # It sends one body only.
+        # h2load sends one body only.
         body, log = Path(folder) / "body.json", Path(folder) / "log"
         with target.bodies.open("rb") as lines:
             body.write_bytes(lines.readline().rstrip(b"\n"))
@@ -145,47 +149,44 @@ def _h2load(target: Target, seconds: float, connections: int) -> Load:
         raise BenchmarkError(f"{target.url} answered nothing within {seconds:g} s")
     if (figures[:, 1] != 200).any():
         raise BenchmarkError(f"h2load got status {figures[figures[:, 1] != 200][0, 1]} from {target.url}")
-    took = float(max(1, round(seconds)))
+    duration = float(max(1, round(seconds)))
     p50, p99 = np.percentile(figures[:, 2], (50, 99))
-    return Load(took, len(figures), float(p50), float(p99), round(busy / took, 3))
+    return Load(duration, len(figures), float(p50), float(p99), round(busy / duration, 3))
 
 
 def _locust_closed(target: Target, seconds: float, connections: int) -> Load:
-    flags = [
-        "--users",
-        str(connections),
-        "--spawn-rate",
-        str(connections),
-        "--run-time",
-        f"{round(seconds)}s",
-    ]
-    found = _locust(target, flags, str(LOCUSTFILE))
-    if not found or found[0]["failures"] or not found[0]["p99_us"]:
-        wrong = found[0]["failure"] if found else None
-        raise BenchmarkError(f"locust at {target.url}: {wrong or 'too few answers'}")
-    figures = (found[0][name] for name in ("seconds", "requests", "p50_us", "p99_us", "generator_busy"))
+    flags = ["--users", str(connections), "--spawn-rate", str(connections), "--run-time"]
+    for doubled in range(LONGER):
+        latencies = _locust(target, [*flags, f"{round(seconds) << doubled}s"], str(LOCUSTFILE))
+        if latencies and latencies[0]["failures"]:
+            raise BenchmarkError(f"locust at {target.url}: {latencies[0]['failure']}")
+        if latencies and latencies[0]["p99_us"]:
+            break
+    else:
+        raise BenchmarkError(f"locust at {target.url}: too few answers")
+    figures = (latencies[0][name] for name in ("seconds", "requests", "p50_us", "p99_us", "generator_busy"))
     return Load(*figures)
 
 
 def _locust(target: Target, flags: Sequence[str], files: str) -> list[dict[str, Any]]:
-    """Array users, headless; the entries of the file that it writes."""
+    """Run Array users without a page; the entries of the file that Locust writes."""
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "latencies.json"
         command = [sys.executable, "-m", "locust", "-f", files, "--headless", "--only-summary"]
         command += ["--host", target.host, "--latencies", str(written), *target.locust, *flags, "Array"]
-        # Locust's status is 1 where a request failed, and the file says which.
+        # Locust's status is 1 where a request failed; the file counts the failures.
         _output(command, 600.0, fine=(0, 1))
         if not written.exists():
             raise BenchmarkError(f"locust measured nothing at {target.url}")
-        found: list[dict[str, Any]] = json.loads(written.read_text("utf-8"))
-    return found
+        latencies: list[dict[str, Any]] = json.loads(written.read_text("utf-8"))
+    return latencies
 
 
 def _output(command: Sequence[str], timeout: float, fine: tuple[int, ...] = (0,)) -> tuple[str, float]:
-    """(what it printed, CPU seconds it used); BenchmarkError where it fails."""
+    """(stdout, CPU seconds) of a command; BenchmarkError where it fails."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             list(command),
             capture_output=True,
             text=True,
@@ -195,13 +196,13 @@ def _output(command: Sequence[str], timeout: float, fine: tuple[int, ...] = (0,)
     except subprocess.TimeoutExpired:
         raise BenchmarkError(f"{command[0]} did not end within {timeout:.0f} s") from None
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode not in fine:
-        said = last_line(done.stderr, done.stdout)
-        raise BenchmarkError(f"{Path(command[0]).name} ended with status {done.returncode}: {said}")
-    return done.stdout, (after.ru_utime - before.ru_utime) + (after.ru_stime - before.ru_stime)
+    if process.returncode not in fine:
+        reason = last_line(process.stderr, process.stdout)
+        raise BenchmarkError(f"{Path(command[0]).name} ended with status {process.returncode}: {reason}")
+    return process.stdout, (after.ru_utime - before.ru_utime) + (after.ru_stime - before.ru_stime)
 
 
 def _microseconds(text: str) -> float:
-    """Of a time as wrk writes it: 82.00us, 1.23ms, 3.00s, 1.50m."""
+    """Microseconds of a time as wrk writes it: 82.00us, 1.23ms, 3.00s, 1.50m."""
     number, unit = re.fullmatch(r"([\d.]+)([a-z]+)", text).groups()  # type: ignore[union-attr]
     return round(float(number) * {"us": 1, "ms": 1e3, "s": 1e6, "m": 6e7}[unit], 1)

@@ -1,4 +1,4 @@
-"""What is measured without HTTP: the arithmetic alone, and the stages of one request."""
+"""Measurements without HTTP: the arithmetic alone, and the stages of one request."""
 
 import itertools
 import json
@@ -21,7 +21,7 @@ COMPUTE_S = 0.2
 def stages(fitted: Fitted, core: int | None) -> dict[str, float]:
     """Microseconds of each stage of one request (stages.py), in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.stages", "--json", "--models", str(fitted.models)]
-    done = subprocess.run(
+    process = subprocess.run(
         command,
         capture_output=True,
         text=True,
@@ -30,14 +30,14 @@ def stages(fitted: Fitted, core: int | None) -> dict[str, float]:
         timeout=300,
         preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
     )
-    if done.returncode:
-        raise BenchmarkError(f"the stages could not be measured: {last_line(done.stderr)}")
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+    if process.returncode:
+        raise BenchmarkError(f"the stages could not be measured: {last_line(process.stderr)}")
+    times: dict[str, float] = json.loads(process.stdout)
+    return times
 
 
 def compute(fitted: Fitted, sizes: list[int]) -> dict[tuple[str, int], float]:
-    """Microseconds of one call, here, on one thread: (onnxruntime or scikit-learn, rows) -> time."""
+    """Microseconds of one call on one thread of this process: (onnxruntime or scikit-learn, rows) -> time."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
     from threadpoolctl import threadpool_limits
@@ -52,17 +52,17 @@ def compute(fitted: Fitted, sizes: list[int]) -> dict[tuple[str, int], float]:
     def run(batch: Floats) -> object:
         return session.run(None, {tensor: batch})
 
-    found = {}
+    times = {}
     with threadpool_limits(1):
         for size in sizes:
             batches = [rows[start : start + size] for start in range(0, len(rows) - size + 1, size)]
-            found["onnxruntime", size] = _microseconds(run, batches)
-            found["scikit-learn", size] = _microseconds(pipeline.predict_proba, batches)
-    return found
+            times["onnxruntime", size] = _microseconds(run, batches)
+            times["scikit-learn", size] = _microseconds(pipeline.predict_proba, batches)
+    return times
 
 
 def _microseconds(call: Callable[[Floats], object], batches: list[Floats]) -> float:
-    """The median time of a call on different rows: on the same ones, a processor learns every branch."""
+    """The median time of a call; the rows differ, for a processor learns the branches of equal rows."""
     call(batches[0])
     times: list[float] = []
     for batch in itertools.cycle(batches):

@@ -1,4 +1,4 @@
-"""What the figures were measured on and with."""
+"""The machine, the versions and the commit of a run."""
 
 import contextlib
 import importlib.metadata
@@ -19,7 +19,7 @@ MEASURED = ("unpickled", "flask", "granian", "gunicorn", "onnxruntime", "scikit-
 
 
 def cores(pinned: bool) -> tuple[int | None, int | None]:
-    """(server's core, generator's core); None where nothing is pinned. BenchmarkError on fewer than two."""
+    """(core of the server, core of the generator), None if not pinned; BenchmarkError for a single core."""
     if not pinned:
         return None, None
     if not hasattr(os, "sched_getaffinity"):
@@ -28,27 +28,27 @@ def cores(pinned: bool) -> tuple[int | None, int | None]:
     if len(allowed) < 2:
         raise BenchmarkError(
             "one core is too few: the server needs one and the load generator another (--unpinned measures "
-            "all the same, but then each disturbs the other)"
+            "on one core, where each disturbs the other)"
         )
     server = allowed[0]
-    # A thread of the same physical core would share its arithmetic with the server.
+    # Threads of one physical core share its arithmetic units.
     apart = [core for core in allowed[1:] if core not in _siblings(server)]
     return server, (apart or allowed[1:])[0]
 
 
 def _siblings(core: int) -> set[int]:
-    """The hardware threads of the same physical core, as far as Linux tells."""
+    """The hardware threads of the same physical core, where Linux lists them."""
     path = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")
-    found: set[int] = set()
+    threads: set[int] = set()
     with contextlib.suppress(OSError, ValueError):
         for part in path.read_text("ascii").strip().split(","):
             first, _, last = part.partition("-")
-            found |= set(range(int(first), int(last or first) + 1))
-    return found
+            threads |= set(range(int(first), int(last or first) + 1))
+    return threads
 
 
 def describe(server_core: int | None, generator_core: int | None) -> Machine:
-    """-1 for a core means not pinned."""
+    """The machine of a run."""
     return Machine(
         processor=_processor(),
         cores=_cores(),
@@ -60,18 +60,18 @@ def describe(server_core: int | None, generator_core: int | None) -> Machine:
 
 
 def versions(generator: str) -> dict[str, str]:
-    """Of everything that takes part in this environment."""
-    found = {"python": platform.python_version()}
+    """The versions of the packages of this environment that take part, and of the generator."""
+    names = {"python": platform.python_version()}
     for name in MEASURED:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
+            names[name] = importlib.metadata.version(name)
     if generator != "locust":
-        found[generator] = generators.version(generator)
-    return found
+        names[generator] = generators.version(generator)
+    return names
 
 
 def commit() -> Commit | None:
-    """What is checked out; results and what is made of them do not count as a change. None without git."""
+    """The commit that is checked out, clean despite changed results and README; None without git."""
     try:
         head = _git("rev-parse", "HEAD")
         changed = _git("status", "--porcelain", "--", ".", ":!benchmarks/results", ":!README.md")
@@ -81,7 +81,7 @@ def commit() -> Commit | None:
 
 
 def _cores() -> int:
-    """Those that this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -92,7 +92,7 @@ def _git(*arguments: str) -> str:
 
 def _processor() -> str:
     with contextlib.suppress(OSError):
-        found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text("utf-8"))
-        if found:
-            return found[1].strip()
+        match = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text("utf-8"))
+        if match:
+            return match[1].strip()
     return platform.processor() or platform.machine()

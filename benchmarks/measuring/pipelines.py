@@ -1,4 +1,4 @@
-"""The fitted pipelines that are measured: as a pickle, as an ONNX file, with scikit-learn's own answers."""
+"""The fitted pipelines of a run: as pickles, as ONNX files, and with scikit-learn's own answers."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ SAMPLE_ROWS = 10_000
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is fitted: ``data`` is a data set of scikit-learn, ``decimals`` is how its numbers are written."""
+    """A pipeline to fit: ``data`` is a data set of scikit-learn, ``decimals`` those of its numbers."""
 
     data: str
     estimator: str
@@ -89,7 +89,7 @@ class Fitted:
 
 
 def fit(name: str, folder: Path, recipe: Recipe | None = None) -> Fitted:
-    """Fit a recipe, or that of RECIPES, write it down in ``folder`` and export it as a user would."""
+    """Fit a recipe (that of RECIPES by default), save it in ``folder``, and export it as a user would."""
     from sklearn import datasets
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -122,8 +122,8 @@ def fit(name: str, folder: Path, recipe: Recipe | None = None) -> Fitted:
 def _made_up(rows: Floats, decimals: int) -> Floats:
     """Different rows within the training ranges, in numbers as long as the data's own."""
     rng = np.random.default_rng(0)
-    made: Floats = rng.uniform(rows.min(0), rows.max(0), (SAMPLE_ROWS, rows.shape[1])).round(decimals)
-    return made
+    rows_within: Floats = rng.uniform(rows.min(0), rows.max(0), (SAMPLE_ROWS, rows.shape[1])).round(decimals)
+    return rows_within
 
 
 def _export(folder: Path, features: list[str], rows: Floats) -> None:
@@ -131,11 +131,11 @@ def _export(folder: Path, features: list[str], rows: Floats) -> None:
         writer = csv.writer(file)
         writer.writerow(features)
         writer.writerows(rows.tolist())
-    command = [sys.executable, "-m", "export", "convert", str(folder / "pipeline.pickle"), "--name", "model"]
-    command += ["--sample", str(folder / "rows.csv"), "--models", str(folder / "models")]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=ROOT)
-    if done.returncode:
-        raise BenchmarkError(f"the export failed: {last_line(done.stderr)}")
+    command = [sys.executable, "-m", "unpickled", "convert", str(folder / "pipeline.pickle")]
+    command += ["--name", "model", "--sample", str(folder / "rows.csv"), "--models", str(folder / "models")]
+    process = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if process.returncode:
+        raise BenchmarkError(f"the export failed: {last_line(process.stderr)}")
 
 
 def _write_sample(fitted: Fitted) -> None:

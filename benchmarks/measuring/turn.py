@@ -1,4 +1,4 @@
-"""One server's turn: its answers are checked, then it is timed."""
+"""The turn of one server: its answers are checked, then it is timed."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -16,9 +16,9 @@ from benchmarks.servers.process import Server
 from benchmarks.traffic.checks import Expected, judge
 from benchmarks.traffic.contracts import CONTRACTS, WrongAnswer
 
-# A server that is asked for more than this share of what it takes has a queue, not a latency.
+# At a higher share of its saturation rate, the latency of a server is that of its queue.
 HIGHEST_LOAD = 0.9
-# So many requests give a p99.9 a meaning, unless they take longer than the longest measurement.
+# A p99.9 needs so many requests; a measurement is no longer than the second number (s).
 ENOUGH_REQUESTS, LONGEST_S = 1000, 5.0
 CHECKED_ROWS = 100
 BODIES = 2000
@@ -26,9 +26,9 @@ BODIES = 2000
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure. Times are in seconds, rates in requests/s; a core that is None is not pinned.
+    """A run to measure. Times are in seconds, rates in requests/s; a core that is None is not pinned.
 
-    ``headline``: the models with which the peers are measured, and latency on the ``ladder`` of rates.
+    ``headline``: the models for the peers, and for latency on the ``ladder`` of rates.
     """
 
     models: tuple[str, ...]
@@ -45,7 +45,7 @@ class Plan:
 
 
 class Turn:
-    """``stage`` says how far it is; what it finds goes to ``add``, record by record."""
+    """One turn; ``add`` takes each record, ``stage`` is the step that it has reached."""
 
     def __init__(
         self,
@@ -59,21 +59,23 @@ class Turn:
         self._fitted = fitted
         self._server, self._entry = server
         self._contract = CONTRACTS[self._entry.contract]
-        self._who: dict[str, Any] = {"model": fitted.name, "server": self._server, "repeat": repeat}
+        self._key: dict[str, Any] = {"model": fitted.name, "server": self._server, "repeat": repeat}
         self._add = add
         self.stage: Stage = "start"
         self.requests_per_s = 0.0
 
     @property
     def first_body(self) -> bytes:
+        """A request for one row."""
         return self._contract.request(self._fitted.rows[:1])
 
     @property
     def path(self) -> str:
+        """The path that predicts."""
         return self._contract.path
 
     def check(self, running: Server) -> None:
-        """Its answers to single rows and to one batch of each size are scikit-learn's."""
+        """Compare answers to single rows, and to a batch of each size, with scikit-learn's."""
         self.stage = "check"
         self._check_rows(running, CHECKED_ROWS)
         for size in self._batches():
@@ -92,14 +94,14 @@ class Turn:
         try:
             judge(self._contract, content, last - first, fitted.classes, expected)
         except WrongAnswer as error:
-            where = f"{last - first} rows from row {first}"
-            raise BenchmarkError(f"its answer to {where} is wrong: {error}") from None
+            rows = f"{last - first} rows from row {first}"
+            raise BenchmarkError(f"its answer to {rows} is wrong: {error}") from None
 
     def measure(self, running: Server, halves: dict[str, float]) -> None:
-        """Every figure; ``halves`` holds the rate (requests/s) that all are compared at, by model."""
+        """Measure every figure; ``halves`` holds half of the tutorial's rate (requests/s), by model."""
         self.stage = "measure"
         self._saturate(running)
-        # Once more: load must not have mixed up the answers.
+        # Checked once more: load must not mix up answers.
         self._check_rows(running, CHECKED_ROWS // 5)
         self._alone(running)
         self._start(running)
@@ -121,20 +123,20 @@ class Turn:
         target = self._target(running, 1)
         self._load(target, 1.0, self._plan.connections)  # warms up
         before = running.cpu_seconds()
-        found = self._load(target, self._plan.seconds, self._plan.connections)
-        used = running.cpu_seconds() - before
-        self.requests_per_s = found.requests_per_s
+        load = self._load(target, self._plan.seconds, self._plan.connections)
+        cpu_s = running.cpu_seconds() - before
+        self.requests_per_s = load.requests_per_s
         self._add(
             Saturation(
-                **self._who,
+                **self._key,
                 connections=self._plan.connections,
-                seconds=found.seconds,
-                requests=found.requests,
-                requests_per_s=found.requests_per_s,
-                cpu_us=round(1e6 * used / found.requests, 2),
-                p50_us=found.p50_us,
-                p99_us=found.p99_us,
-                generator_busy=found.generator_busy,
+                seconds=load.seconds,
+                requests=load.requests,
+                requests_per_s=load.requests_per_s,
+                cpu_us=round(1e6 * cpu_s / load.requests, 2),
+                p50_us=load.p50_us,
+                p99_us=load.p99_us,
+                generator_busy=load.generator_busy,
             )
         )
 
@@ -142,7 +144,7 @@ class Turn:
         memory = running.memory()
         self._add(
             Start(
-                **self._who,
+                **self._key,
                 ready_s=round(running.ready_s, 3),
                 rss_mb=memory.resident_mb,
                 tree_mb=memory.tree_mb,
@@ -151,9 +153,9 @@ class Turn:
         )
 
     def _alone(self, running: Server) -> None:
-        found = self._load(self._target(running, 1), 1.0, connections=1)
+        load = self._load(self._target(running, 1), 1.0, connections=1)
         self._add(
-            Alone(**self._who, requests_per_s=found.requests_per_s, p50_us=found.p50_us, p99_us=found.p99_us)
+            Alone(**self._key, requests_per_s=load.requests_per_s, p50_us=load.p50_us, p99_us=load.p99_us)
         )
 
     def _latency(self, running: Server, rates: Sequence[float], seconds: float, half: bool) -> None:
@@ -162,16 +164,16 @@ class Turn:
             return
         plan = self._plan
         target = self._target(running, 1)
-        for found in generators.ladder(target, rates, seconds, plan.connections):
-            kept = {name: value for name, value in found.items() if name in Latency.__struct_fields__}
-            self._add(Latency(**self._who, half_of=TUTORIAL if half else None, **kept))
+        for latency in generators.ladder(target, rates, seconds, plan.connections):
+            members = {name: value for name, value in latency.items() if name in Latency.__struct_fields__}
+            self._add(Latency(**self._key, half_of=TUTORIAL if half else None, **members))
 
     def _batch(self, running: Server, size: int) -> None:
         times = generators.one_by_one(self._target(running, size), seconds=1.0)
         requests_per_s = len(times) / sum(times)
         self._add(
             Batch(
-                **self._who,
+                **self._key,
                 rows=size,
                 requests_per_s=round(requests_per_s, 2),
                 rows_per_s=round(requests_per_s * size, 1),
@@ -188,7 +190,7 @@ class Turn:
         return Target(f"http://127.0.0.1:{running.port}", self.path, self._bodies(size), flags)
 
     def _bodies(self, size: int) -> Path:
-        """A file of different bodies of ``size`` rows each, one a line; made once."""
+        """A file with a body of ``size`` rows per line, all different; written once."""
         file = self._fitted.pickle.with_name(f"{self._entry.contract}-{size}.txt")
         if not file.exists():
             rows = self._fitted.rows

@@ -1,1 +1,1 @@
-"""From stored results to tables, charts, README and a page."""
+"""Tables, charts, README's block and a page from the stored results."""

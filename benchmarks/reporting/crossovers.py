@@ -12,7 +12,7 @@ from benchmarks.results import UNPICKLED, Batch, Compute
 class Crossover:
     """The other is faster with ``rows`` and more, not yet with ``below``; ``most`` is the largest batch.
 
-    ``rows`` is None where the other is not faster; ``server`` is its title where it is no library.
+    ``rows`` is None where the other is not faster; ``server`` is its title, or "" for the library.
     """
 
     rows: float | None

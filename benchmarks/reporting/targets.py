@@ -33,8 +33,8 @@ class Target:
 class Outcome:
     """A target with one model. ``ratio`` is None where it was not measured.
 
-    ``failed`` counts requests of Unpickled and of the other server that failed: they are no part of a
-    latency, so a ratio of latencies with failures of Unpickled reaches no target.
+    ``failed`` counts requests of Unpickled and of the other server that failed: a latency
+    leaves them out, so a ratio of latencies with failures of Unpickled reaches no target.
     """
 
     target: Target

@@ -1,4 +1,4 @@
-"""The servers that are compared: what each is, how it is started and what it speaks."""
+"""The servers that are compared: the title, the command line and the contract of each."""
 
 import os
 import sys
@@ -7,34 +7,35 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from benchmarks.results import FLOOR, TUTORIAL, UNPICKLED, Group
+from benchmarks.servers.warden import ENDS_WITH
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
 BASELINES, PEERS = HERE / "baselines", HERE / "peers"
 
 
 @dataclass(frozen=True)
 class Places:
-    """What the lines of an entry name in braces, besides {baselines} and {peers}, the folders here."""
+    """The values for the braces in an entry; {baselines} and {peers} are the folders beside this file."""
 
-    bin: Path  # the programs of its environment
-    folder: Path  # its own, to write to
-    work: Path  # that of the whole run
-    models: Path  # what Unpickled serves
+    bin: Path  # the programs of the environment
+    folder: Path  # for files of the server
+    work: Path  # for files of the whole run
+    models: Path  # the folder that Unpickled serves
     pickle: Path
     onnx: Path
-    port: int  # where it listens
+    port: int  # the port to listen on
     spare: tuple[int, ...]  # three more free ports
 
     def fill(self, text: str) -> str:
+        """A text with the values in place of the braces."""
         return text.format(**asdict(self), baselines=BASELINES, peers=PEERS)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One server. ``contract`` is one of contracts.CONTRACTS, ``versions`` the distributions it is made of.
+    """One server. ``contract`` is a key of contracts.CONTRACTS, ``versions`` are its distributions.
 
-    ``requirements`` names a file of pinned requirements in peers/; without one it runs in this environment.
+    ``requirements`` is a file of pinned requirements in peers/; without one it runs in this environment.
     """
 
     title: str
@@ -55,24 +56,21 @@ class Entry:
         return [places.fill(part) for part in self.command.split()]
 
     def prepared(self, places: Places) -> list[str]:
-        """The command line that has to run before; empty where there is none."""
+        """The command line that runs before it; empty where there is none."""
         return [places.fill(part) for part in self.prepare.split()]
 
     def variables(self, places: Places) -> dict[str, str]:
-        """The environment of both."""
+        """The environment variables of both."""
         own = {name: places.fill(value) for name, value in self.environment.items()}
         path = f"{places.bin}{os.pathsep}{os.environ.get('PATH', '')}"
-        given = {"PATH": path, "PIPELINE": str(places.pickle), "MODEL": str(places.onnx)}
-        kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-        if not self.requirements:
-            # The server of this checkout, installed or not.
-            kept["PYTHONPATH"] = str(ROOT)
-        return {**kept, **QUIET, "HOME": str(places.folder), **given, **own}
+        files = {"PATH": path, "PIPELINE": str(places.pickle), "MODEL": str(places.onnx)}
+        inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        return {**inherited, **QUIET, "HOME": str(places.folder), **files, **own}
 
 
-# Of the caller's environment; the rest could change one server's settings and not the others'.
-KEPT = ("LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
-# Nothing that is measured phones home meanwhile.
+# Variables of the caller; any other could change the settings of one server alone.
+INHERITED = ("LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", ENDS_WITH)
+# No server sends telemetry while it is measured.
 QUIET = {
     "DO_NOT_TRACK": "true",
     "ORT_DISABLE_TELEMETRY": "1",
@@ -85,7 +83,7 @@ _GUNICORN = "{bin}/gunicorn --threads 4 --log-level error --bind 127.0.0.1:{port
 
 _UVICORN = "{bin}/uvicorn --no-access-log --host 127.0.0.1 --port {port} --app-dir {peers} "
 
-# The tutorial is first: half of what it takes is the rate that the latency of all is compared at.
+# The tutorial is first: half of its rate is the one at which the latency of all servers is compared.
 SERVERS: dict[str, Entry] = {
     TUTORIAL: Entry(
         "tutorial: Flask, pickle, jsonify on gunicorn",
@@ -109,7 +107,7 @@ SERVERS: dict[str, Entry] = {
     UNPICKLED: Entry(
         "Unpickled",
         "ours",
-        "{bin}/python -m server --models {models} --port {port}",
+        "{bin}/python -m unpickled serve --models {models} --port {port}",
         artifact="onnx",
         batches=True,
         ladder=True,
@@ -199,7 +197,7 @@ SERVERS: dict[str, Entry] = {
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
             "RAY_SERVE_HAPROXY_METRICS_PORT": "{spare[0]}",
             "RAY_SERVE_HAPROXY_STATS_PORT": "{spare[1]}",
-            # The paths of its sockets may not be longer than 97 characters, 60 of which are its own.
+            # The path of a socket has 97 characters at most, and 60 of them are Ray's own.
             "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": "{work}",
             "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": "{work}/server-state",
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": "{work}/haproxy.cfg",
@@ -212,5 +210,5 @@ SERVERS: dict[str, Entry] = {
 
 
 def own_bin() -> Path:
-    """Where the programs of the running environment are."""
+    """The folder of programs of the running environment."""
     return Path(sys.executable).parent

@@ -1,4 +1,4 @@
-"""The virtual environment of a peer, made when it is first needed."""
+"""The virtual environment of a peer, created when it is first needed."""
 
 import json
 import os
@@ -16,9 +16,10 @@ _VERSIONS = "import importlib.metadata as m, json; print(json.dumps({n: m.versio
 
 
 def bin_of(requirements: Path) -> Path:
-    """The folder of programs of the environment that holds what ``requirements`` lists.
+    """The folder of programs of the environment with the distributions in ``requirements``.
 
-    Installs it where it is missing or holds something else; BenchmarkError with pip's own words.
+    Creates the environment where it is missing or was made from other requirements; BenchmarkError with
+    the last line of pip.
     """
     folder = HOME / requirements.stem
     stamp = folder / "installed.txt"
@@ -32,25 +33,25 @@ def bin_of(requirements: Path) -> Path:
 
 
 def names(requirements: Path) -> tuple[str, ...]:
-    """The distributions that a requirements file names."""
+    """The distributions in a requirements file."""
     lines = (line.split("#")[0].strip() for line in requirements.read_text("utf-8").splitlines())
     return tuple(line.partition("==")[0].partition("[")[0] for line in lines if line)
 
 
 def versions(python: Path, distributions: tuple[str, ...]) -> dict[str, str]:
-    """The installed version of each, as the interpreter ``python`` finds it."""
-    found: dict[str, str] = json.loads(_call(str(python), "-c", _VERSIONS % (distributions,)))
-    return found
+    """The installed version of each distribution in the environment of an interpreter."""
+    names: dict[str, str] = json.loads(_call(str(python), "-c", _VERSIONS % (distributions,)))
+    return names
 
 
 def prepare(command: list[str], environment: dict[str, str]) -> None:
-    """What a peer needs before it can serve; BenchmarkError with its last words."""
+    """Run the command that a peer needs before it can serve; BenchmarkError with its last line."""
     _call(*command, environment=environment)
 
 
 def _call(*command: str, environment: dict[str, str] | None = None) -> str:
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             env=environment or dict(os.environ),
             capture_output=True,
@@ -60,6 +61,6 @@ def _call(*command: str, environment: dict[str, str] | None = None) -> str:
         )
     except subprocess.TimeoutExpired:
         raise BenchmarkError(f"{command[0]} did not end within {INSTALL_TIMEOUT} s") from None
-    if done.returncode:
-        raise BenchmarkError(last_line(done.stderr, done.stdout))
-    return done.stdout
+    if process.returncode:
+        raise BenchmarkError(last_line(process.stderr, process.stdout))
+    return process.stdout

@@ -1,4 +1,4 @@
-"""A server as a process on a core of its own, and what /proc tells of it."""
+"""A server as a process on a core of its own, with its CPU time and memory from /proc."""
 
 import contextlib
 import http.client
@@ -15,15 +15,15 @@ import psutil
 
 from benchmarks.errors import BenchmarkError
 
-# Servers start processes that leave their session and their parent; what they inherit marks them all.
+# A variable that marks all processes of a server, even those that leave its session and their parent.
 MARK = "BENCHMARKED_BY"
-PATIENCE = 120.0
+PATIENCE = 300.0
 MIB = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Memory:
-    """``resident_mb``: the largest process (RSS); ``tree_mb``: all, shared pages counted once (PSS)."""
+    """Memory of a server: ``resident_mb`` of the largest process (RSS), ``tree_mb`` of all together (PSS)."""
 
     resident_mb: float
     tree_mb: float
@@ -42,11 +42,11 @@ class Server:
     ready_s: float = 0.0
 
     def processes(self) -> list[psutil.Process]:
-        """The process that was started and all that came of it: of its session, or with its mark."""
+        """The process that was started and its descendants: those of its session or with its mark."""
         return [process for process in psutil.process_iter() if self._owns(process)]
 
     def _owns(self, process: psutil.Process) -> bool:
-        # A process that gives itself a title may overwrite its environment.
+        # A process that sets its title may overwrite its environment.
         try:
             marked = bool(process.environ().get(MARK) == self.mark)
             return marked or os.getsid(process.pid) == self.process.pid
@@ -54,15 +54,16 @@ class Server:
             return False
 
     def cpu_seconds(self) -> float:
-        """User and system time of all its processes so far, those that ended included."""
+        """User and system time of all its processes so far, including those that have ended."""
         return sum(sum(times[:4]) for times in map(_cpu_times, self.processes()))
 
     def memory(self) -> Memory:
-        found = [memory for memory in map(_memory, self.processes()) if memory]
-        if not found:
+        """The memory of its processes; BenchmarkError where there are none."""
+        memories = [memory for memory in map(_memory, self.processes()) if memory]
+        if not memories:
             raise BenchmarkError(f"it ended: {self.last_words()}")
-        resident, proportional = zip(*found, strict=True)
-        return Memory(round(max(resident) / MIB, 1), round(sum(proportional) / MIB, 1), len(found))
+        resident, proportional = zip(*memories, strict=True)
+        return Memory(round(max(resident) / MIB, 1), round(sum(proportional) / MIB, 1), len(memories))
 
     def post(self, path: str, body: bytes, timeout: float = 60.0) -> tuple[int, bytes]:
         """(status, content) of one request on a connection of its own; raises OSError, HTTPException."""
@@ -75,7 +76,7 @@ class Server:
             connection.close()
 
     def last_words(self) -> str:
-        """The last line it wrote, for a message."""
+        """The last line that it wrote, for an error."""
         lines = [line.strip() for line in self.log.read_text("utf-8", "replace").splitlines() if line.strip()]
         return lines[-1][:300] if lines else "it wrote nothing"
 
@@ -84,7 +85,7 @@ class Server:
 def running(
     command: Sequence[str], environment: Mapping[str, str], core: int | None, port: int, log: Path
 ) -> Iterator[Server]:
-    """The server while the block runs; afterwards none of its processes is left."""
+    """Run a server for the block, and end all of its processes after it."""
     mark = uuid.uuid4().hex
     started = time.monotonic()
     with log.open("wb") as output:
@@ -106,7 +107,7 @@ def running(
 
 
 def wait(server: Server, path: str, body: bytes) -> None:
-    """Until the first answer of 200; sets ``ready_s``. BenchmarkError where it ends or never answers."""
+    """Wait for the first 200, and set ``ready_s``; BenchmarkError where the server ends or never answers."""
     while time.monotonic() - server.started < PATIENCE:
         if server.process.poll() is not None:
             raise BenchmarkError(f"it ended with status {server.process.returncode}: {server.last_words()}")
@@ -119,31 +120,31 @@ def wait(server: Server, path: str, body: bytes) -> None:
 
 
 def end(server: Server, grace: float = 15.0) -> None:
-    """Ask the process that was started to end, then those it left behind, then kill what is left."""
+    """Terminate the process that was started, then its descendants, then kill those that remain."""
     with contextlib.suppress(psutil.NoSuchProcess):
         server.process.terminate()
     with contextlib.suppress(psutil.TimeoutExpired):
         server.process.wait(grace)
-    for ask in (psutil.Process.terminate, psutil.Process.kill):
-        left = server.processes()
-        for process in left:
+    for finish in (psutil.Process.terminate, psutil.Process.kill):
+        processes = server.processes()
+        for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
-                ask(process)
-        psutil.wait_procs(left, timeout=grace)
+                finish(process)
+        psutil.wait_procs(processes, timeout=grace)
 
 
 def leftovers() -> list[int]:
-    """Processes of an earlier run that somebody killed, or of another one that is under way."""
-    found = []
+    """Processes of an earlier run that was killed, or of another run that still goes on."""
+    pids = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if MARK in process.environ():
-                found.append(process.pid)
-    return found
+                pids.append(process.pid)
+    return pids
 
 
 def free_ports(count: int) -> list[int]:
-    """Different TCP ports of the loopback that nobody listens on now."""
+    """Different TCP ports of the loopback on which no process listens."""
     with contextlib.ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:

@@ -1,1 +1,1 @@
-"""What Locust sends, when, and whether the answers are right."""
+"""The requests that Locust sends, their times, and the check of the answers."""

@@ -1,4 +1,4 @@
-"""When an answer is right."""
+"""The check of an answer."""
 
 import math
 from collections.abc import Sequence
@@ -7,8 +7,8 @@ from typing import Any
 
 from benchmarks.traffic.contracts import Contract, Predictions, WrongAnswer
 
-# What the export promises: probabilities are this close to scikit-learn's, and labels are equal
-# wherever the two highest probabilities are further apart than the gap.
+# The export promises that probabilities are this close to scikit-learn's, and that labels are equal
+# where the two highest probabilities are further apart than the gap.
 TOLERANCE = 1e-5
 TIE_GAP = 1e-6
 # Tree ensembles answer in single precision, class by class.
@@ -26,9 +26,9 @@ class Expected:
 def judge(
     contract: Contract, content: bytes, rows: int, classes: Sequence[Any] | None, expected: Expected | None
 ) -> None:
-    """Whether ``content`` is the right answer to ``rows`` rows; raises WrongAnswer, and nothing else.
+    """Check that ``content`` is the right answer to ``rows`` rows; raises WrongAnswer, and nothing else.
 
-    ``classes`` and ``expected`` are None where they are not known.
+    ``classes`` and ``expected`` are None where they are unknown.
     """
     if not contract.checked:
         return
@@ -42,10 +42,10 @@ def judge(
 
 
 def check_sound(predictions: Predictions, rows: int, classes: Sequence[Any] | None) -> None:
-    """What holds of every answer to ``rows`` rows; WrongAnswer says what does not.
+    """Check the rules for every answer to ``rows`` rows; WrongAnswer names the one that is broken.
 
-    One prediction per row; probabilities that are finite and sum to 1; where the ``classes`` are known,
-    the label of the most probable one.
+    There is one prediction per row; probabilities are finite and sum to 1; where the ``classes`` are
+    known, the label is the most probable one.
     """
     labels, probabilities = predictions.labels, predictions.probabilities
     if labels is not None and len(labels) != rows:
@@ -63,10 +63,12 @@ def check_sound(predictions: Predictions, rows: int, classes: Sequence[Any] | No
 
 def _check_shares(row: int, shares: object) -> None:
     if not isinstance(shares, list) or not all(isinstance(share, float | int) for share in shares):
-        raise WrongAnswer("the probabilities of a row are no list of numbers", f"row {row}: {shares!r:.80}")
+        raise WrongAnswer(
+            "the probabilities of a row are not a list of numbers", f"row {row}: {shares!r:.80}"
+        )
     total = math.fsum(shares)
     if not abs(total - 1) <= SUM_TOLERANCE or min(shares) < 0:
-        raise WrongAnswer("the probabilities of a row are no shares of 1", f"row {row}: sum {total:g}")
+        raise WrongAnswer("the probabilities of a row do not sum to 1", f"row {row}: sum {total:g}")
 
 
 def _check_label(row: int, label: object, shares: Sequence[float], classes: Sequence[Any]) -> None:
@@ -80,26 +82,26 @@ def _check_label(row: int, label: object, shares: Sequence[float], classes: Sequ
 
 
 def check_expected(predictions: Predictions, expected: Expected) -> None:
-    """Whether they are scikit-learn's own answers; WrongAnswer names the first row where not."""
+    """Check that predictions are scikit-learn's own; WrongAnswer names the first row that is not."""
     if expected.probabilities and not predictions.probabilities:
         raise WrongAnswer("the answer has no probabilities")
     for row, shares in enumerate(predictions.probabilities):
         _check_probabilities(row, shares, expected.probabilities[row])
     for row, label in enumerate(predictions.labels or []):
-        theirs = expected.labels[row]
-        if label != theirs and not _tied(expected.probabilities[row]):
+        label_expected = expected.labels[row]
+        if label != label_expected and not _tied(expected.probabilities[row]):
             raise WrongAnswer(
-                "the label is not scikit-learn's", f"row {row}: {label!r}, scikit-learn {theirs!r}"
+                "the label is not scikit-learn's", f"row {row}: {label!r}, scikit-learn {label_expected!r}"
             )
 
 
-def _check_probabilities(row: int, ours: Sequence[float], theirs: Sequence[float]) -> None:
-    if len(ours) != len(theirs):
-        raise WrongAnswer(f"{len(ours)} probabilities in a row for {len(theirs)} classes")
-    for one, other in zip(ours, theirs, strict=True):
-        if not abs(one - other) <= TOLERANCE:
+def _check_probabilities(row: int, shares: Sequence[float], expected: Sequence[float]) -> None:
+    if len(shares) != len(expected):
+        raise WrongAnswer(f"{len(shares)} probabilities in a row for {len(expected)} classes")
+    for share, target in zip(shares, expected, strict=True):
+        if not abs(share - target) <= TOLERANCE:
             raise WrongAnswer(
-                "a probability is not scikit-learn's", f"row {row}: {one:g}, scikit-learn {other:g}"
+                "a probability is not scikit-learn's", f"row {row}: {share:g}, scikit-learn {target:g}"
             )
 
 

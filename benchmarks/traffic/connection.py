@@ -12,11 +12,11 @@ from geventhttpclient._parser import HTTPResponseParser
 
 from benchmarks.errors import BenchmarkError
 
-# Seconds; as in Locust's own HTTP users.
+# Seconds, as for Locust's own HTTP users.
 PATIENCE = 60.0
 CHUNK = 65536
 
-# What can go wrong between two machines; raised by ``Connection.exchange``.
+# Errors of the network, raised by ``Connection.exchange``.
 FAULTS = (OSError, HTTPException)
 
 
@@ -26,7 +26,7 @@ class Response(NamedTuple):
 
 
 class Address(NamedTuple):
-    """Where a server listens. ``prefix`` comes before every path."""
+    """The address of a server. ``prefix`` comes before every path."""
 
     secure: bool
     host: str
@@ -35,31 +35,31 @@ class Address(NamedTuple):
 
     @classmethod
     def of(cls, url: str) -> "Address":
-        """http://host[:port][/prefix]; raises BenchmarkError."""
+        """The parts of http://host[:port][/prefix]; raises BenchmarkError."""
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError:
             parts, port = urlsplit(""), None
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BenchmarkError(f"--host {url!r} is no address: write it like http://127.0.0.1:8000")
+            raise BenchmarkError(f"--host {url!r} is not an address: write it like http://127.0.0.1:8000")
         secure = parts.scheme == "https"
         return cls(secure, parts.hostname, port or (443 if secure else 80), parts.path.rstrip("/"))
 
     def message(
-        self, method: str, path: str, body: bytes = b"", kind: str = "application/json", more: str = ""
+        self, method: str, path: str, body: bytes = b"", kind: str = "application/json", headers: str = ""
     ) -> bytes:
-        """The bytes of one request, whole; ``more`` are headers, each line with its end."""
+        """The bytes of one request; ``headers`` are more of them, each with the end of its line."""
         name = f"[{self.host}]" if ":" in self.host else self.host
         head = (
             f"{method} {self.prefix}{path} HTTP/1.1\r\nHost: {name}:{self.port}\r\n"
-            f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n{more}\r\n"
+            f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
         )
         return head.encode("ascii") + body
 
 
 class _Parser(HTTPResponseParser):
-    """llhttp, told to skip the headers: nothing here needs them, and each would cost two calls."""
+    """llhttp without headers: nothing here needs them, and each costs two calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,25 +79,26 @@ class _Parser(HTTPResponseParser):
         self.parts.append(part)
 
     def _on_message_complete(self) -> None:
-        # An interim 100 Continue is no answer.
+        # An interim 100 Continue is not the answer.
         self.complete = self.get_code() >= 200
 
 
 class Connection:
-    """Opens on demand, and again where the server closed it."""
+    """A connection that opens on demand, and again after the server closed it."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
         self._socket: Any = None
 
     def open(self) -> None:
-        """Raises OSError."""
+        """Connect; raises OSError."""
         address = self.address
         plain = gevent.socket.create_connection((address.host, address.port), PATIENCE)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = _secured(plain, address.host) if address.secure else plain
 
     def close(self) -> None:
+        """Close the socket, if one is open."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -105,8 +106,8 @@ class Connection:
     def exchange(self, message: bytes) -> Response:
         """The answer to one request; raises one of FAULTS.
 
-        A connection that the server closed while it was idle is opened again, once, as by every
-        client that keeps connections; the caller's clock runs on meanwhile.
+        A connection that the server closed while it was idle is opened once more, as every client with
+        keep-alive does; the time for that is part of the latency.
         """
         parser, reused = _Parser(), self._socket is not None
         try:
@@ -116,7 +117,7 @@ class Connection:
             if not reused or parser.begun:
                 raise
         except BaseException:
-            # Stopped in the middle: what comes yet would be taken for the next answer.
+            # The rest of this answer would be read as the next one.
             self.close()
             raise
         return self._attempt(message, _Parser())

@@ -1,4 +1,4 @@
-"""How the servers speak: rows -> request body, answer -> predictions."""
+"""The contract of each server: rows -> request body, answer -> predictions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,18 +10,19 @@ Rows = Sequence[Sequence[Any]]
 
 
 class WrongAnswer(Exception):
-    """One sentence. ``what`` is the same for all answers that are wrong in this way, ``example`` is not."""
+    """One sentence. ``fault`` is the same for all answers that are wrong in this way, ``example`` is not."""
 
-    def __init__(self, what: str, example: str = "") -> None:
-        super().__init__(f"{what} ({example})" if example else what)
-        self.what = what
+    def __init__(self, fault: str, example: str = "") -> None:
+        super().__init__(f"{fault} ({example})" if example else fault)
+        self.fault = fault
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """``labels``: one per row, None where the contract has none.
+    """The labels of an answer, one per row, and its probabilities.
 
-    ``probabilities``: rows x classes, empty where the classifier has scores only.
+    ``labels``: None where the contract has none. ``probabilities``: rows x classes, empty where the
+    classifier has scores only.
     """
 
     labels: list[Any] | None
@@ -30,10 +31,11 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Contract:
-    """``path`` is of the only or default model, ``model_path`` of one that is named.
+    """The form of requests and answers.
 
+    ``path`` leads to the only or default model, ``model_path`` to a model by name.
     ``request``: rows -> body. ``read``: body of an answer -> predictions, raises WrongAnswer.
-    ``record`` and ``read_record``: the same of one row by feature name, None where there is no such form.
+    ``record`` and ``read_record``: the same for one row by feature name, None where there is no such form.
     ``checked``: False for a server that does nothing.
     """
 
@@ -46,7 +48,7 @@ class Contract:
     checked: bool = True
 
     def path_of(self, model: str) -> str:
-        """Where predictions are asked for; "" is the only or default model."""
+        """The path of a model; "" is the only or default one."""
         return self.model_path.format(model=model) if model else self.path
 
 
@@ -75,23 +77,25 @@ def _v2_request(rows: Rows) -> bytes:
         "datatype": "FP64",
         "data": [value for row in rows for value in row],
     }
-    # Asking for the labels as well would make the server run the pipeline twice.
+    # A request for the labels as well would make the server run the pipeline twice.
     return orjson.dumps({"inputs": [tensor], "outputs": [{"name": "predict_proba"}]})
 
 
 def _read_v2(content: bytes) -> Predictions:
     outputs = _list(_object(content).get("outputs"), "outputs")
-    named = {output.get("name"): output for output in outputs if isinstance(output, dict)}
-    tensor = named.get("predict_proba", {})
+    tensors = {output.get("name"): output for output in outputs if isinstance(output, dict)}
+    tensor = tensors.get("predict_proba", {})
     data, shape = tensor.get("data"), tensor.get("shape")
     if not isinstance(data, list) or not isinstance(shape, list) or len(shape) != 2:
         raise WrongAnswer("the answer has no output predict_proba (rows x classes)", _excerpt(content))
     count, width = shape
-    whole = isinstance(count, int) and isinstance(width, int)
-    if not whole or width < 1 or len(data) != count * width:
-        raise WrongAnswer("predict_proba is not of the shape that it names", f"{shape}, {len(data)} values")
+    integers = isinstance(count, int) and isinstance(width, int)
+    if not integers or width < 1 or len(data) != count * width:
+        raise WrongAnswer(
+            "predict_proba does not have the shape that it states", f"{shape}, {len(data)} values"
+        )
     probabilities = [data[start : start + width] for start in range(0, len(data), width)]
-    labels = named["predict"].get("data") if "predict" in named else None
+    labels = tensors["predict"].get("data") if "predict" in tensors else None
     return Predictions(None if labels is None else _list(labels, "predict"), probabilities)
 
 
@@ -109,7 +113,7 @@ def _object(content: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         raise WrongAnswer("the answer is not JSON", _excerpt(content)) from None
     if not isinstance(answer, dict):
-        raise WrongAnswer("the answer is no JSON object", _excerpt(content))
+        raise WrongAnswer("the answer is not a JSON object", _excerpt(content))
     return answer
 
 

@@ -1,4 +1,4 @@
-"""Locust's statistics with three digits below a millisecond, where it would print and keep whole ones."""
+"""Locust's statistics with three digits below a millisecond; Locust itself keeps whole milliseconds."""
 
 from typing import Any
 
@@ -19,14 +19,14 @@ def bucket(milliseconds: float) -> float:
 
 
 def digits(milliseconds: float) -> str:
-    """The same for people: 0.087; 1.23; 45.6; 789; 1230."""
+    """A time in milliseconds as text: 0.087; 1.23; 45.6; 789; 1230."""
     value = bucket(milliseconds)
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def install() -> None:
-    """Locust documents ``bucket_response_time`` as replaceable; its tables and CSV files cut to whole ms."""
-    # What Locust annotates as integers are numbers everywhere it matters.
+    """Replace the functions of Locust that cut times to whole milliseconds."""
+    # Locust documents that bucket_response_time may be replaced, and annotates the times as integers.
     changed: Any = stats
     changed.bucket_response_time = bucket
     changed.StatsEntry.to_string = _to_string
@@ -63,7 +63,7 @@ def _percentile(entry: stats.StatsEntry) -> str:
 
 
 def _as_dict(entry: stats.StatsEntry, escape_string_values: bool = False) -> dict[str, Any]:
-    """What the web page and the HTML report show."""
+    """The times for the web page and the HTML report."""
     exact = {
         "min_response_time": bucket(entry.min_response_time or 0),
         "max_response_time": bucket(entry.max_response_time),

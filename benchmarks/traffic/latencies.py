@@ -1,4 +1,4 @@
-"""What a run found: one line per statistics name, for people and as JSON."""
+"""The result of a run: one entry per statistics name, as text and as JSON."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,10 +23,10 @@ COLUMNS = [
 
 @dataclass(frozen=True)
 class Latency:
-    """One statistics name in one phase. Quantiles are None of fewer than 1/(1-p) requests.
+    """One statistics name in one phase. A quantile p is None for fewer than 1/(1-p) requests.
 
-    ``rate``: intended requests/s, None in a closed loop. ``achieved``: right answers/s. ``late``: how long
-    a request was sent after its intended time or, where no user was free then, after one was.
+    ``rate``: intended requests/s, None in a closed loop. ``achieved``: right answers/s. ``late``: the delay
+    between the moment a request was due, or a user was free for it, and the moment it was sent.
     ``generator_busy``: CPU share of this Locust process, None where workers sent.
     """
 
@@ -47,12 +47,12 @@ class Latency:
     generator_busy: float | None
 
 
-def found(stats: RequestStats, phases: Sequence[Phase], alone: bool) -> list[Latency]:
-    """What was measured. ``alone``: by this process, not by its workers."""
-    return list(_found(stats, phases, alone))
+def measured(stats: RequestStats, phases: Sequence[Phase], alone: bool) -> list[Latency]:
+    """The latencies of all phases. ``alone`` is true where this process, and no worker, sent the requests."""
+    return list(_measured(stats, phases, alone))
 
 
-def _found(stats: RequestStats, phases: Sequence[Phase], alone: bool) -> Iterator[Latency]:
+def _measured(stats: RequestStats, phases: Sequence[Phase], alone: bool) -> Iterator[Latency]:
     for phase in phases:
         for (name, method), entry in sorted(stats.entries.items()):
             kind = name.partition(" @ ")[0]
@@ -63,7 +63,7 @@ def _found(stats: RequestStats, phases: Sequence[Phase], alone: bool) -> Iterato
 def _latency(
     entry: StatsEntry, failure: str | None, phase: Phase, late: Mapping[float, int], alone: bool
 ) -> Latency:
-    # Locust says int, but means what bucket_response_time returns.
+    # Locust annotates int, but stores what bucket_response_time returns.
     times = cast(Mapping[float, int], entry.response_times)
     return Latency(
         name=entry.name,
@@ -87,30 +87,30 @@ def _latency(
 
 
 def quantile_us(times: Mapping[float, int], share: float) -> float | None:
-    """The time (us) within which a share of the requests stayed; ``times``: ms -> requests."""
+    """The time (us) within which a share of the requests was answered; ``times``: ms -> requests."""
     count = sum(times.values())
     if count * (1 - share) < 1 - 1e-9:
         return None
     ordered = sorted(times)
-    needed = math.ceil(count * share)
+    rank = math.ceil(count * share)
     sums = accumulate(times[time] for time in ordered)
-    return next(round(time * 1000, 1) for time, so_far in zip(ordered, sums, strict=True) if so_far >= needed)
+    return next(round(time * 1000, 1) for time, so_far in zip(ordered, sums, strict=True) if so_far >= rank)
 
 
 def _failure(stats: RequestStats, name: str, method: str) -> str | None:
-    """The first sentence about answers under this name."""
+    """The first error under a statistics name."""
     errors = [error for error in stats.errors.values() if (error.name, error.method) == (name, method)]
     first = min(errors, key=lambda error: error.first_seen or 0, default=None)
     return first.to_name().removeprefix(f"{method} {name}: ") if first else None
 
 
 def write(latencies: Sequence[Latency], path: Path) -> None:
-    """Raises OSError."""
+    """Write the latencies as JSON; raises OSError."""
     path.write_bytes(orjson.dumps([asdict(latency) for latency in latencies], option=orjson.OPT_INDENT_2))
 
 
 def table(latencies: Sequence[Latency]) -> list[str]:
-    """Lines for people."""
+    """The latencies as lines of text."""
     rows = [COLUMNS, *map(_cells, latencies)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [_line(row, widths) for row in rows]

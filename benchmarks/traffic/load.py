@@ -1,4 +1,4 @@
-"""What the users, the ladder and the summary of one Locust process share."""
+"""The state that the users, the ladder and the summary of one Locust process share."""
 
 import gc
 from argparse import Namespace
@@ -17,14 +17,14 @@ from benchmarks.traffic.payloads import RECORD, Encoder, Payload, batch
 from benchmarks.traffic.subject import Subject, published, sampled, saved
 
 Kinds = Mapping[str, float]
-# Under which the master tells its workers how many of them there are.
+# The option in which the master sends its workers their number.
 SENDERS = "senders"
 
 
 class Load:
-    """The load of this process. ``problem``: why it cannot be, one sentence; "" where it can.
+    """The load of this process. ``problem``: the reason why it cannot start, one sentence, or "".
 
-    ``faults``: the first sentence for each way in which answers were wrong, under which all of them count.
+    ``faults``: the first error for each fault of an answer; all errors with that fault count under it.
     """
 
     def __init__(self) -> None:
@@ -38,31 +38,31 @@ class Load:
         self._prepared: object = None
 
     def payload(self, user: str) -> Payload:
-        """What a user of a class sends next."""
+        """The next payload of a class of users."""
         return next(self._decks[user])
 
     def kind(self) -> str:
-        """Of a request that no user took: the classes have one after the other."""
+        """The kind of a request that no user took; the classes take turns."""
         return self.payload(next(self._in_turn)).kind
 
     def connection(self) -> Connection:
-        """A new one to the server, not open yet."""
+        """A new connection to the server, not open yet."""
         return Connection(self._address)
 
     def prepare(self, host: str | None, options: Namespace, users: Mapping[str, Kinds]) -> None:
-        """Encode what ``users`` (class -> kinds) send, unless it is there already; sets ``problem``."""
+        """Encode the payloads of ``users`` (class -> kinds), unless they are ready; sets ``problem``."""
         source = (options.contract, options.model, options.sample, options.features)
-        wanted = (host, *source, options.rows, sorted(users))
+        key = (host, *source, options.rows, sorted(users))
         self.faults.clear()
         try:
             check_arrival(options)
             _check_rows(options, users)
-            if wanted != self._prepared:
+            if key != self._prepared:
                 self._encode(host, options, users)
         except BenchmarkError as error:
             self.problem = str(error)
         else:
-            self.problem, self._prepared = "", wanted
+            self.problem, self._prepared = "", key
 
     def _encode(self, host: str | None, options: Namespace, users: Mapping[str, Kinds]) -> None:
         if not host:
@@ -74,28 +74,29 @@ class Load:
                 f"--rows {options.rows} is more than there are, or none: give 1 to {len(subject.rows)}"
             )
         encoder = Encoder(address, contract, options.model, subject)
-        self._decks = {name: encoder.deck(_spoken(kinds, options)) for name, kinds in users.items()}
+        self._decks = {name: encoder.deck(_supported(kinds, options)) for name, kinds in users.items()}
         self._in_turn = cycle(self._decks)
-        # What was made so far stays: with thousands of payloads in it, a collection would show as latency.
+        # A collection that visits thousands of payloads would show as latency.
         self._address = address
         gc.collect()
         gc.freeze()
 
-    def take_share(self, runner: Any, told: Mapping[str, Any]) -> None:
-        """A worker learns from what the master tells which requests are its own."""
-        senders = max(told.get(SENDERS, 1), 1)
+    def take_share(self, runner: Any, options: Mapping[str, Any]) -> None:
+        """Give a worker its share of the requests, by the options that the master sent."""
+        senders = max(options.get(SENDERS, 1), 1)
         self.share = Share(runner.worker_index % senders, senders)
 
     def phase(self, rate: float | None, label: str, options: Namespace) -> Phase:
+        """A phase with the share of this process."""
         return Phase(rate, label, options.arrival == POISSON, self.share)
 
 
-# One per process, for Locust loads each file of the command line as a module of its own.
+# One per process: Locust loads each file of the command line as a module of its own.
 LOAD = Load()
 
 
 def check_arrival(options: Namespace) -> None:
-    """Whether --arrival and --rate go together; raises BenchmarkError."""
+    """Check that --arrival and --rate agree; raises BenchmarkError."""
     rungs = getattr(options, "rungs", "")
     if options.arrival == CLOSED and options.rate:
         raise BenchmarkError("--rate needs --arrival constant or poisson: users in a closed loop set no rate")
@@ -111,15 +112,15 @@ def _check_rows(options: Namespace, users: Mapping[str, Kinds]) -> None:
         raise BenchmarkError(f"--rows {options.rows} is for the user class Array: name it")
 
 
-def _spoken(kinds: Kinds, options: Namespace) -> Kinds:
-    """The kinds that the contract has; of a mix, what is left."""
+def _supported(kinds: Kinds, options: Namespace) -> Kinds:
+    """The kinds of a user that the contract supports."""
     by_name = CONTRACTS[options.contract].record is not None
-    left = {kind: weight for kind, weight in kinds.items() if kind != RECORD or by_name}
-    if not left:
+    supported = {kind: weight for kind, weight in kinds.items() if kind != RECORD or by_name}
+    if not supported:
         raise BenchmarkError(
             f"--contract {options.contract} has no rows by name: name another user class than Record"
         )
-    return left
+    return supported
 
 
 def _subject(host: str, address: Address, options: Namespace) -> Subject:

@@ -1,4 +1,4 @@
-"""What is sent and what the right answer is: encoded once, before the first request."""
+"""The requests and their right answers: encoded once, before the first request."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,13 +13,13 @@ from benchmarks.traffic.contracts import Contract, WrongAnswer
 from benchmarks.traffic.subject import Subject
 
 SINGLE, RECORD = "array", "record"
-# How many payloads a mix is shuffled from.
+# The number of payloads in a shuffled mix.
 DECK = 4096
 
 
 @dataclass
 class Payload:
-    """One request, whole, and what is known of its answer. ``kind`` is its name in the statistics."""
+    """The bytes of one request, and the rules for its answer. ``kind`` is its name in the statistics."""
 
     kind: str
     message: bytes
@@ -27,11 +27,11 @@ class Payload:
     contract: Contract
     classes: Sequence[Any] | None
     expected: Expected | None
-    # An answer that was found right: the same bytes need no second look, and cost next to nothing.
+    # The last right answer: the same bytes are not parsed again.
     right: bytes | None = field(default=None, repr=False)
 
     def check(self, response: Response) -> None:
-        """Raises WrongAnswer."""
+        """Check a response; raises WrongAnswer."""
         if response.status != 200:
             raise WrongAnswer(f"status {response.status}", response.content[:200].decode("utf-8", "replace"))
         if response.content != self.right:
@@ -40,7 +40,7 @@ class Payload:
 
 
 def batch(rows: int) -> str:
-    """The kind of payload with so many rows."""
+    """The kind of a payload with so many rows."""
     return f"batch of {rows}"
 
 
@@ -54,11 +54,11 @@ class Encoder:
     subject: Subject
 
     def deck(self, kinds: Mapping[str, float], seed: int = 0) -> Iterator[Payload]:
-        """Payloads without end: of each kind by its weight, each the next of its kind."""
-        made = {kind: self._of(kind) for kind in kinds}
-        if len(made) == 1:
-            return cycle(*made.values())
-        sources = {kind: cycle(payloads) for kind, payloads in made.items()}
+        """Endless payloads: the kinds are drawn by weight, the payloads of a kind in turn."""
+        payloads = {kind: self._of(kind) for kind in kinds}
+        if len(payloads) == 1:
+            return cycle(*payloads.values())
+        sources = {kind: cycle(batch) for kind, batch in payloads.items()}
         drawn = random.Random(seed).choices(list(kinds), list(kinds.values()), k=DECK)
         return cycle([next(sources[kind]) for kind in drawn])
 

@@ -1,4 +1,4 @@
-"""Made-up rows within what the features of a model, as GET /models publishes them, may hold."""
+"""Random rows within the ranges and categories of a model's features, as GET /models publishes them."""
 
 import math
 import random
@@ -8,9 +8,9 @@ from typing import Any
 Feature = Mapping[str, Any]
 Value = float | str | None
 
-# Share of the values that are missing where a feature may be.
+# Share of missing values in a feature that allows them.
 MISSING = 0.02
-# A range is divided into some thousand steps, so that numbers look measured: 5.1, not 5.10382940.
+# A range has about a thousand steps, so that numbers look measured: 5.1, not 5.10382940.
 STEPS = 1000
 
 
@@ -33,14 +33,14 @@ def _number(feature: Feature, chance: random.Random) -> float | None:
     low: float | None = feature.get("minimum")
     high: float | None = feature.get("maximum")
     if low is None or high is None:
-        # A column without a value: nothing is known of it.
+        # The training column had no value, so its range is unknown.
         return None if feature.get("missing") else 0.0
     return min(max(round(chance.uniform(low, high), _decimals(low, high)), low), high)
 
 
 def _decimals(low: float, high: float) -> int:
-    """Decimals that divide a range into some thousand steps; none where both ends are whole and far apart."""
+    """Decimals that divide a range into about a thousand steps; 0 where both ends are integers far apart."""
     if high <= low:
         return 15
-    whole = float(low).is_integer() and float(high).is_integer()
-    return 0 if whole and high - low >= 10 else max(math.ceil(math.log10(STEPS / (high - low))), 0)
+    integers = float(low).is_integer() and float(high).is_integer()
+    return 0 if integers and high - low >= 10 else max(math.ceil(math.log10(STEPS / (high - low))), 0)

@@ -1,4 +1,4 @@
-"""The model that is asked: its features, the rows to ask about and, from a sample, scikit-learn's answers."""
+"""The model under load: its features, rows for it and, from a sample, scikit-learn's answers."""
 
 import json
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ ROWS = 4096
 
 @dataclass(frozen=True)
 class Subject:
-    """``classes``: None where they are not known. ``expected``: None without a sample."""
+    """A model. ``classes``: None where they are unknown. ``expected``: None without a sample."""
 
     names: list[str]
     classes: list[Any] | None
@@ -23,7 +23,7 @@ class Subject:
     expected: Expected | None = None
 
     def some(self, start: int, size: int) -> list[Sequence[Any]]:
-        """Rows from one on, and from the first on after the last."""
+        """``size`` rows from ``start`` on; after the last row comes the first."""
         return [self.rows[index % len(self.rows)] for index in range(start, start + size)]
 
     def answers(self, start: int, size: int) -> Expected | None:
@@ -36,7 +36,7 @@ class Subject:
 
 
 def sampled(path: Path) -> Subject:
-    """What a sample holds; raises BenchmarkError."""
+    """The model of a sample; raises BenchmarkError."""
     document = _read(path, "--sample")
     try:
         rows = document["rows"]
@@ -47,7 +47,7 @@ def sampled(path: Path) -> Subject:
         sound = False
     if not sound:
         raise BenchmarkError(
-            f"--sample {path} is no sample: it needs features, classes, rows, labels and probabilities"
+            f"--sample {path} is not a sample: it needs features, classes, rows, labels and probabilities"
         )
     return subject
 
@@ -58,12 +58,12 @@ def saved(path: Path, model: str) -> Subject:
 
 
 def published(document: Any, model: str, place: str) -> Subject:
-    """Rows drawn from what GET /models, or GET /models/NAME, answers; raises BenchmarkError."""
+    """Rows drawn from an answer of GET /models, or of GET /models/NAME; raises BenchmarkError."""
     manifest = _manifest(document, model, place)
     try:
         features = manifest["features"]
         rows = draw(features, ROWS)
-        # A classifier with scores only has no probabilities that the labels could be compared with.
+        # A classifier with scores only has no probabilities to compare the labels with.
         return Subject([feature["name"] for feature in features], manifest.get("classes"), rows)
     except (KeyError, TypeError, AttributeError):
         raise BenchmarkError(f"{place} does not say which features the model takes") from None

@@ -6,12 +6,15 @@ number it does not know; a new optional field does not change it.
 """
 
 import re
-from typing import Annotated, Literal
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from unpickled.server.artifact import onnxfile
 from unpickled.server.errors import ArtifactError
+from unpickled.server.quote import quoted
 
 # models/<name>/<version>/model.onnx; a name can stand in a path and a header as it is.
 FILE = "model.onnx"
@@ -180,7 +183,7 @@ def read(data: bytes) -> Manifest:
         manifest = msgspec.json.decode(text, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ArtifactError(f"its manifest cannot be read: {error}") from None
-    _check(manifest)
+    refuse_contradictions(_faults(manifest))
     return manifest
 
 
@@ -188,30 +191,54 @@ class _Schema(msgspec.Struct):
     schema: int
 
 
-def _check(manifest: Manifest) -> None:
-    names = [feature.name for feature in manifest.features]
+def refuse_contradictions(faults: Iterator[str]) -> None:
+    """ArtifactError with the first of the faults, if there is one; each says which rule is broken."""
+    fault = next(faults, None)
+    if fault is not None:
+        raise ArtifactError(f"its manifest contradicts itself: {fault}")
+
+
+def repeated(names: Iterable[Any]) -> Any:
+    """The first of the names that stands there twice, None where none does."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)
+
+
+def _faults(manifest: Manifest) -> Iterator[str]:
+    """Each rule relies on those before it."""
+    if not manifest.features:
+        yield "it has no features"
+    if (name := repeated(feature.name for feature in manifest.features)) is not None:
+        yield f"it has two features called {quoted(name)}"
+    yield from _faults_of_inputs(manifest)
+    for feature in manifest.features:
+        yield from _faults_of_feature(feature)
+    if not manifest.golden.rows:
+        yield "it has no golden rows"
+    for index, row in enumerate(manifest.golden.rows):
+        if len(row) != len(manifest.features):
+            yield f"golden row {index} has {len(row)} values for {len(manifest.features)} features"
+
+
+def _faults_of_inputs(manifest: Manifest) -> Iterator[str]:
+    if (name := repeated(tensor.name for tensor in manifest.inputs)) is not None:
+        yield f"it has two inputs called {quoted(name)}"
+    columns = [(name, tensor) for tensor in manifest.inputs for name in tensor.features]
+    if (name := repeated(name for name, _ in columns)) is not None:
+        yield f"feature {quoted(name)} is a column of the inputs twice"
     kinds = {feature.name: feature.kind for feature in manifest.features}
-    fed = [(name, tensor.dtype) for tensor in manifest.inputs for name in tensor.features]
-    golden = manifest.golden
-    sound = (
-        names
-        and len(set(names)) == len(names)
-        and sorted(name for name, _ in fed) == sorted(names)
-        and len({tensor.name for tensor in manifest.inputs}) == len(manifest.inputs)
-        and all((kinds[name] == "category") == (dtype == "string") for name, dtype in fed)
-        and len(set(manifest.classes)) == len(manifest.classes) == len(manifest.class_names)
-        and len(set(manifest.class_names)) == len(manifest.class_names)
-        and 0 < len(golden.rows) == len(golden.labels) == len(golden.scores)
-        and all(len(row) == len(names) for row in golden.rows)
-        and all(len(row) == len(manifest.classes) for row in golden.scores)
-        and set(golden.labels) <= set(manifest.classes)
-        and all(map(_is_sound, manifest.features))
-    )
-    if not sound:
-        raise ArtifactError("its manifest contradicts itself (features, inputs, classes or golden rows)")
+    covered = {name for name, _ in columns}
+    for name in kinds:
+        if name not in covered:
+            yield f"feature {quoted(name)} is no column of any input"
+    for name, tensor in columns:
+        if name not in kinds:
+            yield f"input {quoted(tensor.name)} has the column {quoted(name)}, which is no feature"
+        elif (kinds[name] == "category") != (tensor.dtype == "string"):
+            yield f"feature {quoted(name)} is a {kinds[name]}, but its input holds {tensor.dtype}"
 
 
-def _is_sound(feature: Feature) -> bool:
+def _faults_of_feature(feature: Feature) -> Iterator[str]:
     if feature.closed and not feature.categories:
-        return False
-    return feature.lowest is None or feature.highest is None or feature.lowest <= feature.highest
+        yield f"feature {quoted(feature.name)} takes only known categories, and knows none"
+    if feature.lowest is not None and feature.highest is not None and feature.lowest > feature.highest:
+        yield f"feature {quoted(feature.name)} takes nothing: {feature.lowest} is above {feature.highest}"

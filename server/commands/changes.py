@@ -1,7 +1,8 @@
-"""What each change of the command line asks for, as a new Serving; nothing is written here.
+"""What each command changes: from the state of a model to the Serving that it should have.
 
-All take the model's shelf as it is now, return what is to be asked for and what to say of it, and
-raise ServingError where there is no such version, it fails, or the change makes no sense.
+Every function takes the model's shelf as it is now and returns the Serving to write, and a summary for the
+person who typed the command. Nothing is written here. ServingError is raised where a version does not exist
+or fails, and where the change makes no sense.
 """
 
 from msgspec.structs import replace
@@ -16,152 +17,156 @@ from unpickled.server.lifecycle.serving import STABLE, Serving, Shadowing
 Change = tuple[Serving, str]
 
 
-def promote(shelf: Shelf, word: str, label: str) -> Change:
-    """A version gets a label; with ``stable`` it also gets all traffic, and shadows no longer."""
+def promote(shelf: Shelf, version: str, label: str) -> Change:
+    """Give a version a label; ``stable`` also brings all traffic, and ends its being the shadow."""
     serving.check_label(label, "--label")
-    now = shelf.deployment
-    number = _tried(word, shelf)
-    labels = {**now.wanted.labels, label: number}
-    traffic = {} if label == STABLE else now.wanted.traffic
-    wanted = replace(now.wanted, labels=labels, traffic=traffic)
-    if _shadows_itself(wanted, [number] if label == STABLE else list(now.traffic)):
-        return replace(wanted, shadow=None), f"version {number} is {label} and no longer the shadow"
-    return wanted, f"version {number} is {label}"
+    current = shelf.deployment
+    number = _loadable(version, shelf)
+    labels = {**current.wanted.labels, label: number}
+    traffic = {} if label == STABLE else current.wanted.traffic
+    desired = replace(current.wanted, labels=labels, traffic=traffic)
+    if _shadows_itself(desired, [number] if label == STABLE else list(current.traffic)):
+        return replace(desired, shadow=None), f"version {number} is {label} and no longer the shadow"
+    return desired, f"version {number} is {label}"
 
 
-def canary(shelf: Shelf, word: str, weight: float) -> Change:
-    """A version answers a share of plain requests, what answers now the rest; 0 ends it."""
+def canary(shelf: Shelf, version: str, weight: float) -> Change:
+    """Send a share of plain requests to a version and the rest to the one that answers now; 0 ends it."""
     if not 0 <= weight < 1:
         raise ServingError(f"--weight is {weight:g}: it is 0, which ends the canary, or more, and below 1")
-    now = shelf.deployment
-    number = _tried(word, shelf) if weight else _known(word, shelf)
-    if not weight and number not in now.wanted.shares():
-        return now.wanted, f"version {number} was no canary"
-    main = _main(now, number)
-    labels = {STABLE: main} | now.wanted.labels
+    current = shelf.deployment
+    number = _loadable(version, shelf) if weight else _existing(version, shelf)
+    if not weight and number not in current.wanted.shares():
+        return current.wanted, f"version {number} was no canary"
+    main = _main(current, number)
+    labels = {STABLE: main} | current.wanted.labels
     rest = STABLE if labels[STABLE] == main else str(main)
     # Rounded, as 1 - 0.07 is 0.9299999999999999.
-    traffic = {rest: round(1 - weight, 12), word: weight}
+    traffic = {rest: round(1 - weight, 12), version: weight}
     if not weight:
         traffic = {} if rest == STABLE else {rest: 1.0}
-    told = f"version {number} is {'the' if weight else 'no longer the'} canary"
-    return replace(now.wanted, labels=labels, traffic=traffic), told
+    summary = f"version {number} is {'the' if weight else 'no longer the'} canary"
+    return replace(current.wanted, labels=labels, traffic=traffic), summary
 
 
-def shadow(shelf: Shelf, word: str, share: float) -> Change:
-    """A version runs on a share of plain requests too, unseen by callers; 0 ends it."""
+def shadow(shelf: Shelf, version: str, share: float) -> Change:
+    """Run a version on a share of plain requests too, unseen by callers; 0 ends it."""
     if not 0 <= share <= 1:
         raise ServingError(f"--share is {share:g}: it is 0, which ends the shadow, or more, and at most 1")
-    now = shelf.deployment
+    current = shelf.deployment
     if not share:
-        return replace(now.wanted, shadow=None), "no version shadows"
-    number = _tried(word, shelf)
-    if list(now.traffic) == [number]:
+        return replace(current.wanted, shadow=None), "no version shadows"
+    number = _loadable(version, shelf)
+    if list(current.traffic) == [number]:
         raise ServingError(f"version {number} answers /predict itself: as a shadow it has nothing to compare")
-    named = number if word == str(number) else word
-    shadowing = Shadowing(version=named, share=share)
-    return replace(now.wanted, shadow=shadowing), f"version {number} shadows"
+    shadowing = Shadowing(version=number if version == str(number) else version, share=share)
+    return replace(current.wanted, shadow=shadowing), f"version {number} shadows"
 
 
-def retire(shelf: Shelf, word: str) -> Change:
-    """A version is not loaded any more."""
-    wanted = shelf.deployment.wanted
-    number = _known(word, shelf)
-    for place, named in wanted.named():
-        if place != "load" and wanted.number(named) == number:
+def retire(shelf: Shelf, version: str) -> Change:
+    """Stop loading a version."""
+    current = shelf.deployment.wanted
+    number = _existing(version, shelf)
+    for key, word in current.named():
+        if key != "load" and current.number(word) == number:
             raise ServingError(
-                f"version {number} is {place} in {serving.FILE}: move that to another version first"
+                f"version {number} is {key} in {serving.FILE}: move that to another version first"
             )
-    if not set(shelf.versions.numbers) - {number, *wanted.retired}:
+    if not set(shelf.versions.numbers) - {number, *current.retired}:
         raise ServingError(f"{shelf.name} has no other version to serve than {number}: export one first")
-    load = wanted.load
+    load = current.load
     if isinstance(load, tuple):
-        # Where it is the only one, what is left is left to the newest.
+        # An empty list would load nothing: load the newest version instead.
         load = tuple(listed for listed in load if listed != number) or "newest"
-    retired = tuple(sorted({*wanted.retired, number}))
-    return replace(wanted, load=load, retired=retired), f"version {number} is retired"
+    retired = tuple(sorted({*current.retired, number}))
+    return replace(current, load=load, retired=retired), f"version {number} is retired"
 
 
 def rollback(shelf: Shelf) -> Change:
-    """All as it was when /predict was last answered, or shadowed, otherwise than now.
+    """Return to the traffic and shadow before their last change; each further call goes a step further back.
 
-    A step further back each time; a change that left both as they were, such as of another label, is
-    no step. Where serving.toml is a mistake: what is served.
+    A change of anything else, such as another label, is no step. While serving.toml has a mistake, the step
+    is to what is served.
     """
-    now = shelf.deployment
-    if now.mistake and now.versions:
-        return now.wanted, "as it was before the mistake"
-    if now.mistake:
+    current = shelf.deployment
+    if current.mistake and current.versions:
+        return current.wanted, "as it was before the mistake"
+    if current.mistake:
         raise ServingError(
-            f"{now.name} has nothing to go back to: {now.mistake}. Repair that, or delete {serving.FILE}"
+            f"{current.name} has nothing to go back to: {current.mistake}. "
+            f"Repair that, or delete {serving.FILE}"
         )
-    before = _before(shelf)
-    told = f"as from {tables.moment(before)} UTC on ({before.by})"
+    record = _previous(shelf)
+    origin = f"as from {tables.moment(record)} UTC on ({record.by})"
     try:
-        return _again(before, shelf), f"back {told}"
+        return _restored(record, shelf), f"back {origin}"
     except ServingError as error:
-        raise ServingError(f"{now.name} cannot be served {told}: {error}") from None
+        raise ServingError(f"{current.name} cannot be served {origin}: {error}") from None
 
 
-def _before(shelf: Shelf) -> Record:
-    now = shelf.deployment
-    # The history does not know what is served now where the files changed and no server ran.
-    found = [deployment.record(now, by="")] if now.versions else []
+def _previous(shelf: Shelf) -> Record:
+    current = shelf.deployment
+    # The history lacks the current state where files were edited while no server ran.
+    latest = [deployment.record(current, by="")] if current.versions else []
     try:
-        before = history.previous([*history.read(shelf.versions.folder), *found])
+        record = history.previous([*history.read(shelf.versions.folder), *latest])
     except OSError as error:
         raise ServingError(f"{history.FILE} cannot be read: {error.strerror}") from None
-    if before is None:
+    if record is None:
         raise ServingError(
-            f"{now.name} has nothing to go back to, as {history.FILE} knows nothing before this: "
+            f"{current.name} has nothing to go back to, as {history.FILE} has no record before this one: "
             "promote a version"
         )
-    return before
+    return record
 
 
-def _again(record: Record, shelf: Shelf) -> Serving:
-    """What asks for a record again: without traffic of its own where that comes to the same now."""
+def _restored(record: Record, shelf: Shelf) -> Serving:
+    """The Serving of a record, without traffic where its labels alone lead to the same traffic now."""
     exact = record.serving()
     for number in exact.required():
-        if number in shelf.deployment.wanted.retired:
-            raise ServingError(f"version {number} is retired: take it out of retired in {serving.FILE} first")
+        _check_not_retired(number, shelf)
     shelf.deploy(exact)
     implied = replace(exact, traffic={})
     traffic = deployment.record(shelf.deploy(implied), by="").traffic
     return implied if traffic == record.traffic else exact
 
 
-def _shadows_itself(wanted: Serving, answering: list[int]) -> bool:
-    return wanted.shadow is not None and answering == [wanted.number(wanted.shadow.version)]
+def _shadows_itself(desired: Serving, answering: list[int]) -> bool:
+    return desired.shadow is not None and answering == [desired.number(desired.shadow.version)]
 
 
-def _main(now: Deployment, canary: int) -> int:
-    """The version that answers what the canary does not."""
-    others = [number for number in now.traffic if number != canary]
-    if now.labels.get(STABLE) in others:
-        return now.labels[STABLE]
+def _main(current: Deployment, canary: int) -> int:
+    """The version that answers the requests that the canary does not get."""
+    others = [number for number in current.traffic if number != canary]
+    if current.labels.get(STABLE) in others:
+        return current.labels[STABLE]
     if not others:
         raise ServingError(f"version {canary} answers all of /predict already: promote another version first")
     if len(others) > 1:
-        raise ServingError(f"{tables.sentence(now)}: promote one of them, as it is to answer the rest")
+        raise ServingError(f"{tables.sentence(current)}: promote the one of them that is to answer the rest")
     return others[0]
 
 
-def _tried(word: str, shelf: Shelf) -> int:
-    """The version of a label or of digits, which has just answered its golden rows."""
-    number = _known(word, shelf)
-    if number in shelf.deployment.wanted.retired:
-        raise ServingError(f"version {number} is retired: take it out of retired in {serving.FILE} first")
+def _loadable(version: str, shelf: Shelf) -> int:
+    """The number of a version, once it has been loaded and has answered its golden rows."""
+    number = _existing(version, shelf)
+    _check_not_retired(number, shelf)
     try:
         return shelf.versions.load(number).version
     except ArtifactError as error:
         raise ServingError(f"version {number} of {shelf.name} cannot be served: {error}") from None
 
 
-def _known(word: str, shelf: Shelf) -> int:
-    number, known = shelf.deployment.wanted.number(word), shelf.versions.numbers
-    if number not in known:
+def _check_not_retired(number: int, shelf: Shelf) -> None:
+    if number in shelf.deployment.wanted.retired:
+        raise ServingError(f"version {number} is retired: take it out of retired in {serving.FILE} first")
+
+
+def _existing(version: str, shelf: Shelf) -> int:
+    """The number of a version, which may be given as a label; ServingError where there is no such version."""
+    number, numbers = shelf.deployment.wanted.number(version), shelf.versions.numbers
+    if number not in numbers:
         raise ServingError(
-            f"{shelf.name} has no version {number}: it has {', '.join(map(str, known)) or 'none'}"
+            f"{shelf.name} has no version {number}: it has {', '.join(map(str, numbers)) or 'none'}"
         )
     return number

@@ -16,8 +16,7 @@ from typing import Any
 import click
 from msgspec.structs import replace
 
-from unpickled import console
-from unpickled.server import config
+from unpickled.server import config, console
 from unpickled.server.commands import changes, revision, tables
 from unpickled.server.commands.changes import Change
 from unpickled.server.config import Config
@@ -244,20 +243,20 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _changed(shelf: Shelf, by: str, change: Callable[[Shelf], Change]) -> str:
-    now, folder = shelf.deployment, shelf.versions.folder
-    if now.mistake and by != history.ROLLBACK:
-        remedy = (
-            f"go back to what is served: rollback {now.name}" if now.versions else f"delete {serving.FILE}"
-        )
-        raise ServingError(f"{now.mistake}. Repair that, or {remedy}")
-    wanted, summary = change(shelf)
-    text = revision.rewritten(serving.read(folder) or "", wanted)
-    after = shelf.deploy(serving.parse(text))
-    if not after.versions:
-        raise ServingError(f"{now.name} would have no version left to serve")
-    if wanted != now.wanted or now.mistake:
-        revision.write(folder, text, now, deployment.record(after, by=by))
-    return f"{now.name}: {summary}; {tables.sentence(after)}{_other_features(now, after)}"
+    current, folder = shelf.deployment, shelf.versions.folder
+    if current.mistake and by != history.ROLLBACK:
+        remedy = f"delete {serving.FILE}"
+        if current.versions:
+            remedy = f"go back to what is served: rollback {current.name}"
+        raise ServingError(f"{current.mistake}. Repair that, or {remedy}")
+    desired, summary = change(shelf)
+    text = revision.rewritten(serving.read(folder) or "", desired)
+    changed = shelf.deploy(serving.parse(text))
+    if not changed.versions:
+        raise ServingError(f"{current.name} would have no version left to serve")
+    if desired != current.wanted or current.mistake:
+        revision.write(folder, text, current, deployment.record(changed, by=by))
+    return f"{current.name}: {summary}; {tables.sentence(changed)}{_other_features(current, changed)}"
 
 
 def _shelf(folder: Path, settings: Config) -> Shelf:
@@ -271,9 +270,9 @@ def _folder(name: str, settings: Config) -> Path:
     folders = {folder.name: folder for folder in repository.folders(settings)}
     if name in folders:
         return folders[name]
-    near = config.hint(name, folders)
+    suggestion = config.hint(name, folders)
     raise ServingError(
-        f"there is no model {name!r} in {settings.models}: {near}It has {', '.join(folders) or 'none'}"
+        f"there is no model {name!r} in {settings.models}: {suggestion}It has {', '.join(folders) or 'none'}"
     )
 
 
@@ -289,17 +288,17 @@ def _quiet() -> Iterator[None]:
 
 
 def _follow(settings: Config) -> str:
-    # One look finds the change; the rest is for loading.
+    # The next scan finds the change; the second is for loading the model.
     seconds = settings.reload_seconds + 1
     return f". Running servers follow {f'within {seconds:g} s' if settings.reload_seconds else 'at SIGHUP'}."
 
 
-def _other_features(now: Deployment, after: Deployment) -> str:
-    """A warning where callers have to send something else from now on."""
-    if not now.versions or _taken(now) == _taken(after):
+def _other_features(current: Deployment, changed: Deployment) -> str:
+    """A warning where callers have to send other features from now on."""
+    if not current.versions or _features(current) == _features(changed):
         return ""
-    return f", which takes other features than version {now.main.version}"
+    return f", which takes other features than version {current.main.version}"
 
 
-def _taken(served: Deployment) -> list[tuple[str, str]]:
-    return [(feature.name, feature.kind) for feature in served.main.model.manifest.features]
+def _features(state: Deployment) -> list[tuple[str, str]]:
+    return [(feature.name, feature.kind) for feature in state.main.model.manifest.features]

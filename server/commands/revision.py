@@ -1,4 +1,4 @@
-"""serving.toml rewritten, and what that means in the history: both or neither."""
+"""Rewrites serving.toml and adds to the history: both files change, or neither does."""
 
 import contextlib
 import os
@@ -16,37 +16,38 @@ from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.history import Record
 from unpickled.server.lifecycle.serving import Serving
 
-# What a file need not say.
-_LEFT_OUT: tuple[Any, ...] = ([], {}, None, "newest")
+# Values that a file leaves out, as they are the defaults.
+_DEFAULTS: tuple[Any, ...] = ([], {}, None, "newest")
 
 
-def rewritten(text: str, wanted: Serving) -> str:
-    """A serving.toml with its comments and order, changed to ask for something else.
+def rewritten(text: str, desired: Serving) -> str:
+    """Change the text of a serving.toml so that it asks for ``desired``; comments and order stay.
 
-    ServingError where that would be a mistake.
+    Raises:
+        ServingError: The text is written in a way that cannot be changed here.
     """
     try:
         file = tomlkit.parse(text)
-    except (ValueError, RecursionError):  # kept all the same, as there may be work in it
+    except (ValueError, RecursionError):  # kept as comments, as there may be work in it
         file = tomlkit.parse("".join(f"# {line}\n" for line in text.splitlines()))
     for key in file.keys() - set(Serving.__struct_fields__):
         del file[key]
-    for key in wanted.__struct_fields__:
-        _put(file, key, msgspec.to_builtins(getattr(wanted, key)))
+    for key in desired.__struct_fields__:
+        _put(file, key, msgspec.to_builtins(getattr(desired, key)))
     changed = tomlkit.dumps(file)
     if not changed.strip():  # an empty file would be a mistake
         changed = 'load = "newest"\n'
-    if serving.parse(changed) != wanted:
+    if serving.parse(changed) != desired:
         raise ServingError(f"{serving.FILE} is written in a way that cannot be changed here: edit it by hand")
     return changed
 
 
 def _put(file: MutableMapping[str, Any], key: str, value: Any) -> None:
-    """A value where there is another one, item by item in tables, so that comments stay."""
+    """Replace a value; tables are changed item by item, so that comments stay."""
     value = list(value) if isinstance(value, tuple) else value
     if key in file and file[key] == value:
         return
-    if value in _LEFT_OUT:
+    if value in _DEFAULTS:
         file.pop(key, None)
     elif isinstance(value, dict) and isinstance(file.get(key), MutableMapping):
         for item in file[key].keys() - value.keys():
@@ -57,17 +58,24 @@ def _put(file: MutableMapping[str, Any], key: str, value: Any) -> None:
         file[key] = value
 
 
-def write(folder: Path, text: str, now: Deployment, record: Record) -> None:
-    """Into the history, then into the file; whatever is raised, such as OSError: in neither.
+def write(folder: Path, text: str, current: Deployment, record: Record) -> None:
+    """Write the history, then serving.toml; where one of them fails, both are as before.
 
-    Within history.alone, so that nobody else is waited for.
+    Args:
+        folder: The model's folder, locked by ``history.alone``.
+        text: The new serving.toml.
+        current: The state before the change, which is recorded first, should it not be in the history.
+        record: The state after the change.
+
+    Raises:
+        OSError: A file cannot be written.
     """
     path = (folder / serving.FILE).resolve()
     fresh = path.with_name(f".{serving.FILE}.new")
     try:
         _store(fresh, text, path)
-        if now.versions and not now.mistake:
-            history.append(folder, deployment.record(now, by="as found"), wait=False)
+        if current.versions and not current.mistake:
+            history.append(folder, deployment.record(current, by="as found"), wait=False)
         _swap(fresh, path, folder, record)
     finally:
         fresh.unlink(missing_ok=True)
@@ -79,7 +87,7 @@ def _swap(fresh: Path, path: Path, folder: Path, record: Record) -> None:
         appended = history.append(folder, record, wait=False)
         os.replace(fresh, path)
     except BaseException:
-        # Ctrl-C may come just after it was replaced.
+        # An interrupt may come after the file was replaced: the record then stays.
         if appended and fresh.exists():
             with contextlib.suppress(OSError):
                 history.withdraw(folder, record, wait=False)
@@ -87,7 +95,7 @@ def _swap(fresh: Path, path: Path, folder: Path, record: Record) -> None:
 
 
 def _store(fresh: Path, text: str, path: Path) -> None:
-    """A file on disk, whose owner and readers are those of the one it is to replace."""
+    """Write a file with the owner and the permissions of the one that it will replace."""
     fresh.unlink(missing_ok=True)
     with fresh.open("x", encoding="utf-8", newline="") as file:
         history.hand_over(file.fileno(), path if path.exists() else path.parent)

@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from unpickled import console
-from unpickled.server import config
+from unpickled.server import config, console
 from unpickled.server.config import DEFAULT_FILE, FIELDS, PREFIX, Config
 
 

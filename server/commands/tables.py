@@ -1,13 +1,13 @@
-"""What the models commands show: models and their versions, as plain text and as JSON values."""
+"""Models and their versions as the models commands print them: as plain text and as JSON values."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from unpickled.server.artifact import manifest as artifact
+from unpickled.server.artifact import manifest
 from unpickled.server.artifact.manifest import FILE, Feature, Manifest
 from unpickled.server.errors import ArtifactError
 from unpickled.server.lifecycle import history, serving
@@ -15,55 +15,63 @@ from unpickled.server.lifecycle.deployment import Deployment, Shelf
 from unpickled.server.lifecycle.disk import opened
 from unpickled.server.lifecycle.history import Record
 
-# Records of the history that are shown.
+# How many records of the history are printed.
 RECENT = 10
-# Longest cell; what is longer ends in three dots.
+# Longest cell, in characters; a longer one is cut and ends in three dots.
 _LONGEST = 40
 
 _Line = dict[str, str]
-# What a file says of itself, its size, and why it cannot be served.
-_Content = tuple[Manifest | None, int | None, str | None]
+
+
+class _File(NamedTuple):
+    """One model.onnx: its manifest, its size in bytes, and why it cannot be served; None where unknown."""
+
+    manifest: Manifest | None
+    size: int | None
+    reason: str | None
 
 
 def listing(shelves: Sequence[Shelf]) -> str:
     """All models with their versions, one a line."""
-    found = [(shelf, versions(shelf)) for shelf in shelves]
-    lines = table([{"model": row["model"], **_version(row)} for _, rows in found for row in rows])
-    return "\n".join([*lines, *(line for shelf, rows in found for line in _remarks(shelf, rows))])
+    models = [(shelf, versions(shelf)) for shelf in shelves]
+    lines = table([{"model": row["model"], **_version(row)} for _, rows in models for row in rows])
+    return "\n".join([*lines, *(line for shelf, rows in models for line in _remarks(shelf, rows))])
 
 
 def page(shelf: Shelf) -> str:
     """One model on a page."""
-    now, rows = shelf.deployment, versions(shelf)
-    parts = {
+    deployment, rows = shelf.deployment, versions(shelf)
+    sections = {
         "versions, newest first": [*table([_version(row) for row in rows]), *_remarks(shelf, rows)],
-        f"{serving.FILE}, as it is followed": [f"{key}: {value}" for key, value in _asked(now)],
-        "features": table([_feature(feature) for feature in _features(now)]),
-        f"history, newest first (UTC, at most {RECENT})": table([_record(one) for one in recent(shelf)]),
+        f"{serving.FILE}, as it is followed": [f"{key}: {value}" for key, value in _settings(deployment)],
+        "features": table([_feature(feature) for feature in _features(deployment)]),
+        f"history, newest first (UTC, at most {RECENT})": table(
+            [_record(record) for record in recent(shelf)]
+        ),
     }
-    told = ["\n  ".join([title, *lines]) for title, lines in parts.items() if lines]
-    return "\n\n".join([f"{now.name}: {sentence(now)}", *told])
+    texts = ["\n  ".join([title, *lines]) for title, lines in sections.items() if lines]
+    return "\n\n".join([f"{deployment.name}: {sentence(deployment)}", *texts])
 
 
 def summary(shelf: Shelf) -> dict[str, Any]:
-    """What the listing has of one model, as JSON values; None for what is not known."""
-    now = shelf.deployment
+    """One model as the listing has it, as JSON values; None for what is unknown."""
+    deployment = shelf.deployment
     return {
-        "model": now.name,
-        "mistake": now.mistake,
-        "traffic": {str(number): share for number, share in now.traffic.items()},
+        "model": deployment.name,
+        "mistake": deployment.mistake,
+        "traffic": {str(number): share for number, share in deployment.traffic.items()},
         "versions": versions(shelf),
     }
 
 
 def document(shelf: Shelf) -> dict[str, Any]:
-    """What the page has, as JSON values."""
-    more = {
+    """One model as its page has it, as JSON values."""
+    details = {
         "serving": shelf.deployment.wanted,
         "features": _features(shelf.deployment),
         "history": recent(shelf),
     }
-    return summary(shelf) | {key: msgspec.to_builtins(value) for key, value in more.items()}
+    return summary(shelf) | {key: msgspec.to_builtins(value) for key, value in details.items()}
 
 
 def versions(shelf: Shelf) -> list[dict[str, Any]]:
@@ -78,19 +86,21 @@ def recent(shelf: Shelf) -> list[Record]:
     return []
 
 
-def sentence(now: Deployment) -> str:
-    """Who answers plain requests, and who shadows."""
-    if not now.traffic:
-        return f"nothing is served: {now.reason}"
-    shadow = f", version {now.shadow[0]} shadows {_percent(now.shadow[1])}" if now.shadow else ""
-    if len(now.traffic) == 1:
-        return f"version {now.main.version} answers /predict{shadow}"
-    shares = [f"version {number} {_percent(share)}" for number, share in now.traffic.items()]
+def sentence(deployment: Deployment) -> str:
+    """Which versions answer plain requests, and which one shadows."""
+    if not deployment.traffic:
+        return f"nothing is served: {deployment.reason}"
+    shadow = ""
+    if deployment.shadow:
+        shadow = f", version {deployment.shadow[0]} shadows {_percent(deployment.shadow[1])}"
+    if len(deployment.traffic) == 1:
+        return f"version {deployment.main.version} answers /predict{shadow}"
+    shares = [f"version {number} {_percent(share)}" for number, share in deployment.traffic.items()]
     return f"{' and '.join(shares)} of /predict{shadow}"
 
 
 def moment(record: Record) -> str:
-    """When it was written, to the second."""
+    """The time at which a record was written, to the second."""
     return record.at[:19].replace("T", " ")
 
 
@@ -105,44 +115,45 @@ def table(lines: Sequence[_Line]) -> list[str]:
 
 
 def _row(shelf: Shelf, number: int) -> dict[str, Any]:
-    now = shelf.deployment
-    manifest, size, reason = _content(shelf, number)
-    reason = shelf.versions.refused.get(number, reason)
-    metrics = manifest.training.metrics if manifest else None
+    deployment = shelf.deployment
+    file = _file(shelf, number)
+    training = file.manifest.training if file.manifest else None
+    metrics = training.metrics if training else None
+    shadow, share = deployment.shadow or (None, 0.0)
     return {
         "model": shelf.name,
         "version": number,
-        "labels": [label for label, labelled in now.labels.items() if labelled == number],
-        "loaded": number in now.versions,
-        "traffic": now.traffic.get(number, 0.0),
-        "shadow": now.shadow[1] if now.shadow and now.shadow[0] == number else 0.0,
-        "retired": number in now.wanted.retired,
-        "refused": reason,
+        "labels": [label for label, version in deployment.labels.items() if version == number],
+        "loaded": number in deployment.versions,
+        "traffic": deployment.traffic.get(number, 0.0),
+        "shadow": share if shadow == number else 0.0,
+        "retired": number in deployment.wanted.retired,
+        "refused": shelf.versions.refused.get(number, file.reason),
         "accuracy": metrics.accuracy if metrics else None,
-        "parity": manifest.parity.max_difference if manifest else None,
-        "size": size,
-        "exported": manifest.created if manifest else None,
-        "data": manifest.training.data if manifest else None,
+        "parity": file.manifest.parity.max_difference if file.manifest else None,
+        "size": file.size,
+        "exported": file.manifest.created if file.manifest else None,
+        "data": training.data if training else None,
     }
 
 
-def _content(shelf: Shelf, number: int) -> _Content:
+def _file(shelf: Shelf, number: int) -> _File:
     served = shelf.deployment.versions.get(number)
     if served is not None:
-        return served.model.manifest, served.size, None
-    return _file(shelf.versions.folder / str(number) / FILE)
+        return _File(served.model.manifest, served.size, None)
+    return _read(shelf.versions.folder / str(number) / FILE)
 
 
-def _file(path: Path) -> _Content:
+def _read(path: Path) -> _File:
     try:
         with opened(path) as file:
             data = file.read()
     except OSError as error:
-        return None, None, f"{path} cannot be read: {error.strerror}"
+        return _File(None, None, f"{path} cannot be read: {error.strerror}")
     try:
-        return artifact.read(data), len(data), None
+        return _File(manifest.read(data), len(data), None)
     except ArtifactError as error:
-        return None, len(data), str(error)
+        return _File(None, len(data), str(error))
 
 
 def _version(row: Mapping[str, Any]) -> _Line:
@@ -159,42 +170,42 @@ def _version(row: Mapping[str, Any]) -> _Line:
 
 
 def _traffic(row: Mapping[str, Any]) -> str:
-    """What a version does: 95%, 0% where it is loaded for other paths, a word where it is not."""
+    """The share of a version: 0% where it is loaded for other paths, a word where it is not loaded."""
     if not row["loaded"]:
         return "retired" if row["retired"] else "refused" if row["refused"] else "-"
     return f"{_percent(row['traffic'])}{', shadow' if row['shadow'] else ''}"
 
 
 def _remarks(shelf: Shelf, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """What is wrong, a line each."""
-    now = shelf.deployment
-    if now.mistake:
-        kept = "until then, what was served last is served" if now.versions else "it is not served"
-        yield f"{shelf.name}: {now.mistake}; {kept}"
+    """A line for each mistake and for each version that is refused."""
+    deployment = shelf.deployment
+    if deployment.mistake:
+        effect = "until then, what was served last is served" if deployment.versions else "it is not served"
+        yield f"{shelf.name}: {deployment.mistake}; {effect}"
     for row in rows:
         if row["refused"] and not row["retired"]:
             yield f"{shelf.name}: version {row['version']} is refused: {row['refused']}"
 
 
-def _asked(now: Deployment) -> Iterator[tuple[str, str]]:
-    for key, value in msgspec.to_builtins(now.wanted).items():
+def _settings(deployment: Deployment) -> Iterator[tuple[str, str]]:
+    for key, value in msgspec.to_builtins(deployment.wanted).items():
         parts = [f"{name} = {part}" for name, part in value.items()] if isinstance(value, dict) else []
         yield key, ", ".join(parts) or str(value).strip("()").rstrip(",")
 
 
-def _features(now: Deployment) -> Sequence[Feature]:
-    return now.main.model.manifest.features if now.traffic else ()
+def _features(deployment: Deployment) -> Sequence[Feature]:
+    return deployment.main.model.manifest.features if deployment.traffic else ()
 
 
 def _feature(feature: Feature) -> _Line:
-    seen = ", ".join(feature.categories) + (" (no other)" if feature.closed else "")
+    values = ", ".join(feature.categories) + (" (no other)" if feature.closed else "")
     if feature.minimum is not None and feature.maximum is not None:
-        seen = f"{feature.minimum:g} to {feature.maximum:g}"
+        values = f"{feature.minimum:g} to {feature.maximum:g}"
     return {
         "name": feature.name,
         "kind": feature.kind,
         "null": "allowed" if feature.missing else "refused",
-        "in training": seen or "-",
+        "in training": values or "-",
     }
 
 
@@ -224,6 +235,6 @@ def _bytes(size: int) -> str:
 
 
 def _cut(cell: str) -> str:
-    # A label of training data may hold anything, and a line is a line.
-    shown = "".join(letter if letter.isprintable() else "?" for letter in cell)
-    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 3]}..."
+    # Names and labels come from training data and may hold anything; a cell stays on its line.
+    text = "".join(letter if letter.isprintable() else "?" for letter in cell)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

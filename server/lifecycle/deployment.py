@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -13,12 +14,27 @@ from msgspec.structs import replace
 from unpickled.server.artifact.manifest import FILE, NAME, Feature
 from unpickled.server.config import Config
 from unpickled.server.errors import ArtifactError, ConfigError, ServingError
-from unpickled.server.lifecycle import history, serving
+from unpickled.server.lifecycle import disk, history, serving
+from unpickled.server.lifecycle.disk import Stamp
 from unpickled.server.lifecycle.history import Record
 from unpickled.server.lifecycle.serving import Serving, Shadowing
 from unpickled.server.lifecycle.versions import Served, Versions
 
 logger = logging.getLogger("unpickled")
+
+# Seconds after which a folder is read in full although nothing has changed: on some network file systems
+# inode, size and times stay as they were when the content changes.
+FULL_SCAN_SECONDS = 10.0
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """The decisions behind a deployment: the history gets a line whenever they change."""
+
+    labels: dict[str, int]
+    traffic: dict[int, float]
+    shadow: tuple[int, float] | None
+    load: str | int | tuple[int, ...]
+    retired: tuple[int, ...]
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +62,19 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
         return self.versions[max(self.traffic, key=self.traffic.__getitem__)]
 
     @property
+    def plan(self) -> Plan | None:
+        """The decisions that are in force; None where nothing is served."""
+        if not self.versions:
+            return None
+        return Plan(
+            labels=self.labels,
+            traffic=self.traffic,
+            shadow=self.shadow,
+            load=self.wanted.load,
+            retired=self.wanted.retired,
+        )
+
+    @property
     def reason(self) -> str:
         """Why nothing is served."""
         if self.mistake:
@@ -54,50 +83,72 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Shelf:
-    """One model's folder, and what of it is served; ``recording``: with a history."""
+    """One model's folder and its deployment.
 
-    def __init__(self, folder: Path, config: Config, patient: bool = False, recording: bool = True) -> None:
+    ``arrived_later``: the folder appeared after the start; ``recording``: changes go into the history.
+    ``stable``: nothing has changed between the last two scans, so no file is being written.
+    """
+
+    def __init__(
+        self, folder: Path, config: Config, arrived_later: bool = False, recording: bool = True
+    ) -> None:
         self.name = folder.name
-        self.versions = Versions(folder, config, patient)
+        self.versions = Versions(folder, config, arrived_later)
         self.deployment = Deployment(name=folder.name)
         self.exists = False
+        self.stable = True
         self._folder = folder
-        # What serving.toml holds, and what of it is followed.
+        self._path = str(folder / serving.FILE)
+        # The stamp of serving.toml (None: not read), its text at the last full scan, and the text in force.
+        self._stamp: Stamp | None = None
         self._seen: str | None = None
         self._text: str | None = None
-        self._arrived = patient
+        self._arrived_later = arrived_later
         self._recording = recording
         self._unrecorded = False
         self._unwritable = ""
         self._passed_over = False
-
-    @property
-    def settled(self) -> bool:
-        """Whether nothing has changed between the last two looks: no file is being written."""
-        return self.versions.settled and self._seen == self._text
+        # In seconds of time.monotonic(): until then a stat of each file is enough.
+        self._idle_until = 0.0
 
     def refresh(self) -> bool:
-        """Look again; whether what is served, or what is said of it, has changed."""
+        """Scan the folder and follow it; whether the deployment, or what is said of it, has changed.
+
+        Nothing is read while no listing and no stamp differs, but for a full scan every
+        FULL_SCAN_SECONDS.
+        """
+        now = time.monotonic()
+        if now < self._idle_until and disk.stamp(self._path) == self._stamp and self.versions.unchanged():
+            return False
         before, existed = self.deployment, self.exists
+        self._idle_until = now + FULL_SCAN_SECONDS
+        self.deployment = self._scanned()
+        self.exists = self._is_model()
+        self._say(before, self.deployment, existed)
+        self._unrecorded |= self._recording and before.plan != self.deployment.plan
+        if self._unrecorded and self.deployment.versions and not self.deployment.mistake:
+            self._record(self.deployment)
+        changed = before != self.deployment or existed != self.exists
+        self.stable = self.versions.stable and self._seen == self._text
+        if changed or self._unrecorded or not self.stable:
+            self._idle_until = 0.0
+        return changed
+
+    def _scanned(self) -> Deployment:
+        """The deployment that follows from the files; what was served before, where that fails."""
         try:
-            self.versions.look()
-            found = self._resolved()
+            deployment = self._resolved()
         except (ArtifactError, ServingError) as error:
-            found = self._kept(str(error))
+            deployment = self._kept(str(error))
         except ConfigError:
             raise
         except Exception:
-            # Whatever it is, the other models are not to suffer from it.
-            if not before.mistake:
+            # The other models are to be served whatever is wrong with this one.
+            if not self.deployment.mistake:
                 logger.exception("model %s: looking at its folder failed", self.name)
-            found = self._kept("looking at its folder failed; the log says how")
-        self.deployment = replace(found, refused=self._refused(found), arrived=self._arrived)
-        self.exists = self._is_model()
-        self._say(before, self.deployment, existed)
-        self._unrecorded |= self._recording and _state(before) != _state(self.deployment)
-        if self._unrecorded and self.deployment.versions and not self.deployment.mistake:
-            self._record(self.deployment)
-        return before != self.deployment or existed != self.exists
+            deployment = self._kept("looking at its folder failed; the log says how")
+            self._idle_until = 0.0
+        return replace(deployment, refused=self._refused(deployment), arrived=self._arrived_later)
 
     def _refused(self, found: Deployment) -> dict[int, str]:
         """Those that matter now: older ones were tried by some processes only."""
@@ -110,16 +161,20 @@ class Shelf:
         return bool(self.exists or found.versions or found.refused or found.mistake)
 
     def _resolved(self) -> Deployment:
-        """What the files ask for; ServingError or ArtifactError where it cannot be had."""
+        """The deployment that the files ask for; ServingError or ArtifactError where it cannot be had."""
+        self._stamp = None
+        self.versions.scan()
         if not NAME.fullmatch(self.name) and self.versions.numbers:
             raise ArtifactError("its name may hold letters, digits, '.', '_' and '-' only: rename the folder")
         self._read()
         return self.deploy(Serving() if self._text is None else serving.parse(self._text))
 
     def _read(self) -> None:
-        """Follow the text of serving.toml once two looks have found it the same: it is written in parts."""
+        """Follow the text of serving.toml once two scans have found it the same: it is written in parts."""
+        # The stamp is the older of the two: a change between them is found by the next scan.
+        stamp = disk.stamp(self._path)
         text, before = serving.read(self._folder), self._seen
-        self._seen = text
+        self._stamp, self._seen = stamp, text
         if text == before or not self.exists:
             self._text = text
 
@@ -172,6 +227,8 @@ class Shelf:
         """What is served stays; where nothing is yet, what was served last."""
         if self.deployment.versions:
             return replace(self.deployment, mistake=mistake)
+        # From here on the history decides, too, which may change meanwhile.
+        self._idle_until = 0.0
         for record in reversed(self._history()):
             try:
                 return replace(self.deploy(record.serving()), mistake=mistake)
@@ -189,7 +246,7 @@ class Shelf:
         """Into the history; later, where somebody is changing the model just now, or has."""
         try:
             with history.alone(self._folder, wait=False) as alone:
-                # Else a process that lags behind would record what is past already.
+                # Otherwise a worker that has not seen the newest serving.toml would append a stale record.
                 if alone and serving.read(self._folder) == self._text:
                     made = record(served, by=f"server {socket.gethostname()}")
                     history.append(self._folder, made, wait=False)
@@ -223,11 +280,6 @@ def record(served: Deployment, by: str) -> Record:
         traffic={str(number): share for number, share in served.traffic.items()},
         shadow=shadow,
     )
-
-
-def _state(served: Deployment) -> tuple[object, ...]:
-    """What a history tells apart."""
-    return record(served, by="").state() if served.versions else ()
 
 
 def _differ(before: Deployment, now: Deployment) -> bool:

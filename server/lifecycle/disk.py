@@ -1,4 +1,4 @@
-"""Files of the models folder, opened so that none of them can hold up whoever looks at it."""
+"""Files of the models folder, opened so that no file or device can block a scan of the folder."""
 
 import errno
 import io
@@ -6,10 +6,21 @@ import os
 import stat
 from pathlib import Path
 
+# Inode, size and times of a file: the content may differ where they differ.
+Stamp = tuple[int, ...]
+# The stamp of a file that is not there, or cannot be read.
+MISSING: Stamp = ()
+
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+
 
 def opened(path: Path) -> io.BufferedReader:
-    """A file, to be read; OSError also for what is none: a pipe keeps waiting, a device never ends."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    """A regular file, open for reading.
+
+    Raises:
+        OSError: The file cannot be opened, or is a pipe or a device, which might never end.
+    """
+    descriptor = os.open(path, _FLAGS)
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
         return os.fdopen(descriptor, "rb")
@@ -18,20 +29,53 @@ def opened(path: Path) -> io.BufferedReader:
     raise OSError(code, "it is a directory" if stat.S_ISDIR(mode) else "it is not a file", str(path))
 
 
-def is_folder(path: Path) -> bool:
-    """Whether it is one that can be looked into, whatever else it may be."""
+def stamp(path: str) -> Stamp:
+    """The stamp of a regular file; MISSING where none can be opened.
+
+    The file is opened first: network file systems ask the server for its attributes only then.
+    """
     try:
-        return stat.S_ISDIR(path.stat().st_mode)
+        descriptor = os.open(path, _FLAGS)
+    except OSError:
+        return MISSING
+    try:
+        return stamp_of(os.fstat(descriptor))
+    except OSError:
+        return MISSING
+    finally:
+        os.close(descriptor)
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """The stamp of an open file; MISSING where it is no regular file."""
+    if not stat.S_ISREG(status.st_mode):
+        return MISSING
+    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def folders(root: str) -> list[str]:
+    """Names of the folders in a folder, sorted, without the hidden ones.
+
+    Raises:
+        OSError: The folder cannot be read.
+    """
+    with os.scandir(root) as entries:
+        names = [entry.name for entry in entries if entry.name[0] != "." and is_folder(entry)]
+    return sorted(filter(_is_text, names))
+
+
+def is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Whether an entry is a folder, or a link to one; only for a link is the disk asked again."""
+    try:
+        return entry.is_dir()
     except OSError:
         return False
 
 
-def folders(root: Path) -> list[Path]:
-    """The folders in a folder, hidden ones aside; OSError where it cannot be read."""
-    found = [path for path in root.iterdir() if not path.name.startswith(".") and _is_text(path.name)]
-    return sorted(path for path in found if is_folder(path))
-
-
 def _is_text(name: str) -> bool:
-    # What is not can be in no answer and in no path.
-    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+    # A name that is not UTF-8 cannot be written in a path or an answer.
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,8 +1,8 @@
-"""The models folder -> what each model serves, kept in step with the disk.
+"""The models folder -> the deployment of each model, kept in step with the disk.
 
-The disk is the only thing that processes share: each looks by itself, and as what is served follows
-from the files alone, all of them come to serve the same; but what has gone from it, or was spoilt, is
-served on by those that have it in memory.
+Processes share nothing but the disk: each scans it by itself, and as deployments follow from the files
+alone, all processes come to serve the same. Only a version that was removed or spoilt on disk differs:
+processes that have it in memory go on serving it.
 """
 
 import logging
@@ -19,11 +19,14 @@ logger = logging.getLogger("unpickled")
 
 
 class Repository:
-    """Every model in a folder, and what is served of it.
+    """Every model in a folder and its deployment.
 
-    ``deployments`` is replaced as a whole when ``refresh`` finds that something has changed. Raises
-    ConfigError where there is no such folder or the default model is not in it, and ProviderError in
-    strict mode; a model that cannot be served has its reason in its deployment.
+    ``deployments`` is replaced as a whole when ``refresh`` finds that something has changed. A model that
+    cannot be served does not stop the others: its deployment says why.
+
+    Raises:
+        ConfigError: There is no such folder, or the default model is not in it.
+        ProviderError: In strict mode, the first execution provider was not obtained.
     """
 
     def __init__(self, config: Config) -> None:
@@ -49,32 +52,36 @@ class Repository:
         return [name for name, found in self.deployments.items() if found.versions]
 
     @property
-    def settled(self) -> bool:
-        """Whether no file was being written at the last look."""
-        return all(shelf.settled for shelf in self._shelves.values())
+    def stable(self) -> bool:
+        """Whether no file was being written at the last scan."""
+        return all(shelf.stable for shelf in self._shelves.values())
 
     def refresh(self) -> bool:
-        """Look at the disk, load and verify what is needed, then swap; whether anything has changed."""
-        for folder in self._folders_now():
-            if folder.name not in self._shelves:
-                self._shelves[folder.name] = Shelf(folder, self.config, patient=True)
+        """Scan the disk, load and verify what is needed, then swap; whether anything has changed.
+
+        An unchanged folder costs a listing and a stat of each file.
+        """
+        for name in self._names_now():
+            if name not in self._shelves:
+                folder = Path(self.config.models) / name
+                self._shelves[name] = Shelf(folder, self.config, arrived_later=True)
         changed = self._refresh_shelves()
         if changed:
             self._keep_default()
         return changed
 
     def release(self) -> None:
-        """Let go of the versions that are not served any more."""
+        """Release the versions that are not served any more."""
         for shelf in self._shelves.values():
             shelf.versions.keep(set(shelf.deployment.versions))
 
     def take_failures(self) -> list[tuple[str, int]]:
         """Model and version of each load that has failed since the last call."""
-        taken = []
-        for shelf in self._shelves.values():
+        pairs = []
+        for shelf in [shelf for shelf in self._shelves.values() if shelf.versions.failures]:
             failures, shelf.versions.failures = shelf.versions.failures, []
-            taken += [(shelf.name, number) for number in failures]
-        return taken
+            pairs += [(shelf.name, number) for number in failures]
+        return pairs
 
     def find(self, name: str | None, version: str | None = None, label: str | None = None) -> Served:
         """The version of a request; a name of None is the default model.
@@ -108,14 +115,14 @@ class Repository:
             }
         return any(changes)
 
-    def _folders_now(self) -> list[Path]:
+    def _names_now(self) -> list[str]:
         try:
-            found, self._unreadable = folders(self.config), ""
+            names, self._unreadable = _names(self.config), ""
         except ConfigError as error:
             if self._unreadable != str(error):
                 logger.error("%s; what is served stays", error)
-            found, self._unreadable = [], str(error)
-        return found
+            names, self._unreadable = [], str(error)
+        return names
 
     def _default(self) -> str | None:
         wanted = self.config.default_model
@@ -185,12 +192,20 @@ def _listing(deployment: Deployment) -> str:
 
 
 def folders(config: Config) -> list[Path]:
-    """Where models may be; ConfigError where there is no such folder."""
-    root = Path(config.models)
+    """Folders that may hold a model, sorted by name.
+
+    Raises:
+        ConfigError: There is no such folder, or it cannot be read.
+    """
+    return [Path(config.models) / name for name in _names(config)]
+
+
+def _names(config: Config) -> list[str]:
+    root = str(Path(config.models))
     try:
         return disk.folders(root)
     except OSError as error:
         raise ConfigError(
-            f"the models folder {str(root)!r} cannot be read ({error.strerror}): "
+            f"the models folder {root!r} cannot be read ({error.strerror}): "
             "export a model with `unpickled train iris`, or name another folder with --models"
         ) from None

@@ -1,4 +1,15 @@
-"""The versions of one model: found on disk, loaded when they are needed, each content tried once."""
+"""The versions of one model: found on disk, loaded when they are needed, each content tried once.
+
+The life of a version, as the scans of one process see it:
+
+    new ------------> stable ----------> loaded --------> released
+     ^  same stamp      |    golden        |   not asked
+     |  in two scans    |    rows pass     |   for any more
+     +------------------+                  |
+       the file changes +--> refused       +--> lost: its folder is removed;
+                             until the          served from memory, behind
+                             content changes    versions that arrive later
+"""
 
 import hashlib
 import logging
@@ -12,18 +23,15 @@ from unpickled.server.artifact.manifest import FILE
 from unpickled.server.config import Config
 from unpickled.server.errors import ArtifactError, ProviderError
 from unpickled.server.lifecycle import disk
+from unpickled.server.lifecycle.disk import MISSING, Stamp
 from unpickled.server.lifecycle.serving import VERSION
 from unpickled.server.model import session as model
 from unpickled.server.model.session import Model
 
 logger = logging.getLogger("unpickled")
 
-# Each file is read again, to see whether its content is still the same, at no more than this rate.
+# The rate at which a scan reads files again, to see whether their content is still the same.
 _BYTES_PER_SECOND = 4_000_000
-
-# Inode, size and times: where they differ the content may.
-_Stamp = tuple[int, ...]
-_MISSING: _Stamp = ()
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,27 +46,33 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _File:
-    """One model.onnx as it was at the last look, there ``since`` so many; ``sha256`` was tried last."""
+    """State of one model.onnx at the last scan.
 
-    def __init__(self, stamp: _Stamp, settled: bool, since: int) -> None:
+    ``stable``: two scans have found the same stamp, so nobody is writing the file. ``first_seen`` is the
+    number of the scan that first saw this content; ``stale``: the content may differ from the one that
+    was tried last, whose digest is ``sha256`` and which was ``checked`` at that time.
+    """
+
+    def __init__(self, path: str, stamp: Stamp, stable: bool, first_seen: int) -> None:
+        self.path = path
         self.stamp = stamp
-        self.settled = settled
-        self.since = since
+        self.stable = stable
+        self.first_seen = first_seen
         self.stale = True
         self.sha256 = ""
         self.checked = 0.0
 
 
 class Versions:
-    """What models/<name>/ holds, and which of it is in memory.
+    """The versions in models/<name>/, and those of them that are in memory.
 
     A content that fails is remembered in ``refused``, with the sentence that says why, and tried again
-    when it changes. What is loaded stays until ``keep`` lets go of it, even where its file is spoilt or
-    gone. ``patient``: files of the first look, too, may still be on their way. ``failures`` are versions,
-    one entry a failed try.
+    when it changes. A loaded version stays until ``keep`` releases it, even where its file is spoilt or
+    removed. ``arrived_later``: the folder appeared after the start, so that even files of the first scan
+    may still be being written. ``failures`` has the version of each failed load.
     """
 
-    def __init__(self, folder: Path, config: Config, patient: bool = False) -> None:
+    def __init__(self, folder: Path, config: Config, arrived_later: bool = False) -> None:
         self.folder = folder
         self.name = folder.name
         self.loaded: dict[int, Served] = {}
@@ -66,53 +80,64 @@ class Versions:
         self.failures: list[int] = []
         self._config = config
         self._files: dict[int, _File] = {}
-        # Loaded, and not on disk since so many looks.
-        self._gone: dict[int, int] = {}
-        self._patient = patient
-        self._looks = 0
+        # Loaded versions whose folder is lost -> number of the scan that missed it.
+        self._lost: dict[int, int] = {}
+        self._arrived_later = arrived_later
+        self._scans = 0
 
     @property
     def numbers(self) -> list[int]:
         """Versions to choose from, newest first: whole on disk, or in memory.
 
-        What is in memory only comes after what has arrived since its file went.
+        A version that is in memory only comes after those that arrived since its folder was lost.
         """
-        whole = {number for number, file in self._files.items() if file.settled}
-        arrived = max((self._files[number].since for number in whole), default=0)
-        outdated = {number for number, gone in self._gone.items() if gone <= arrived}
+        whole = {number for number, file in self._files.items() if file.stable}
+        latest = max((self._files[number].first_seen for number in whole), default=0)
+        outdated = {number for number, lost in self._lost.items() if lost <= latest}
         newest = sorted(whole | self.loaded.keys(), reverse=True)
         return sorted(newest, key=outdated.__contains__)
 
     @property
-    def settled(self) -> bool:
-        """Whether no file has changed between the last two looks: none is being written."""
-        return all(file.settled for file in self._files.values())
+    def stable(self) -> bool:
+        """Whether no file has changed between the last two scans: none is being written."""
+        return all(file.stable for file in self._files.values())
 
-    def look(self) -> None:
+    def unchanged(self) -> bool:
+        """Whether a listing and a stat of each file find what the last scan found."""
+        try:
+            numbers = self._on_disk()
+        except ArtifactError:
+            return False
+        files = list(self._files.values())
+        if numbers != self._files.keys():
+            return False
+        return [disk.stamp(file.path) for file in files] == [file.stamp for file in files]
+
+    def scan(self) -> None:
         """Find out what is on disk now; ArtifactError where the folder cannot be read."""
-        found = self._on_disk()
-        for number in found:
-            self._look_at(number)
-        for number in found & self._gone.keys():
-            del self._gone[number]
-        for number in self._files.keys() - found:
+        numbers = self._on_disk()
+        for number in numbers:
+            self._scan_file(number)
+        for number in numbers & self._lost.keys():
+            del self._lost[number]
+        for number in self._files.keys() - numbers:
             self._lose(number)
-        self._looks += 1
+        self._scans += 1
 
     def _lose(self, number: int) -> None:
         del self._files[number]
         self.refused.pop(number, None)
         if number in self.loaded:
-            self._gone[number] = self._looks
+            self._lost[number] = self._scans
             self._refuse(number, "its folder is gone: a server that restarts cannot serve it")
 
     def load(self, number: int) -> Served:
         """A version, verified; ArtifactError says why it cannot be served.
 
-        Raises ProviderError in strict mode before the second look.
+        Raises ProviderError in strict mode before the second scan.
         """
         file = self._files.get(number)
-        if file is not None and file.stale and (file.settled or number not in self.loaded):
+        if file is not None and file.stale and (file.stable or number not in self.loaded):
             self._try(number, file)
         if number in self.loaded:
             return self.loaded[number]
@@ -121,38 +146,42 @@ class Versions:
         raise ArtifactError(f"there is no version {number} in {self.folder}")
 
     def keep(self, numbers: set[int]) -> None:
-        """Let go of every other version: its memory is free once no request uses it."""
+        """Release every other version: its memory is free once no request uses it."""
         for number in self.loaded.keys() - numbers:
             del self.loaded[number]
             if number in self._files:
                 self._files[number].stale = True
             else:
-                self._gone.pop(number, None)
+                self._lost.pop(number, None)
                 self.refused.pop(number, None)
 
     def _on_disk(self) -> set[int]:
         try:
-            entries = [entry for entry in os.scandir(self.folder) if VERSION.fullmatch(entry.name)]
+            with os.scandir(self.folder) as entries:
+                numbered = [entry for entry in entries if VERSION.fullmatch(entry.name)]
+                return {int(entry.name) for entry in numbered if disk.is_folder(entry)}
         except OSError as error:
             raise ArtifactError(f"{self.folder} cannot be read: {error.strerror}") from None
-        return {int(entry.name) for entry in entries if disk.is_folder(Path(entry.path))}
 
-    def _look_at(self, number: int) -> None:
-        stamp = self._stamp(number)
+    def _scan_file(self, number: int) -> None:
         file = self._files.get(number)
         if file is None:
-            self._files[number] = _File(stamp, not self._patient and self._looks == 0, self._looks)
-        elif file.stamp != stamp:
-            file.stamp, file.settled, file.stale = stamp, False, True
-            file.since = self._looks
+            path = str(self._path(number))
+            stable = not self._arrived_later and self._scans == 0
+            self._files[number] = _File(path, disk.stamp(path), stable, self._scans)
+            return
+        stamp = disk.stamp(file.path)
+        if file.stamp != stamp:
+            file.stamp, file.stable, file.stale = stamp, False, True
+            file.first_seen = self._scans
         else:
-            file.settled = True
+            file.stable = True
             file.stale = file.stale or self._content_changed(number, file)
 
     def _content_changed(self, number: int, file: _File) -> bool:
         """Whether the bytes differ although the stamp does not, as on some network file systems."""
         now = time.monotonic()
-        if file.stamp == _MISSING or now - file.checked < file.stamp[1] / _BYTES_PER_SECOND:
+        if file.stamp == MISSING or now - file.checked < file.stamp[1] / _BYTES_PER_SECOND:
             return False
         file.checked = now
         try:
@@ -171,8 +200,8 @@ class Versions:
                 return
             loaded = model.load(data, self._config)
         except (ArtifactError, ProviderError) as error:
-            # At the start, a server without its provider is told to whoever starts it.
-            if isinstance(error, ProviderError) and not self._patient and self._looks < 2:
+            # At the start, a missing provider is the error of the person who starts the server.
+            if isinstance(error, ProviderError) and not self._arrived_later and self._scans < 2:
                 raise
             self.failures.append(number)
             self._refuse(number, str(error))
@@ -188,7 +217,7 @@ class Versions:
             size=len(data),
             load_seconds=round(time.perf_counter() - started, 4),
         )
-        if self._patient or self._looks > 1:
+        if self._arrived_later or self._scans > 1:
             logger.info("model %s version %d is loaded (sha256 %.12s)", self.name, number, sha256)
 
     def _is_known(self, number: int, sha256: str, file: _File) -> bool:
@@ -204,7 +233,7 @@ class Versions:
         path = self._path(number)
         try:
             with disk.opened(path) as stream:
-                file.stamp = _stamp_of(os.fstat(stream.fileno()))
+                file.stamp = disk.stamp_of(os.fstat(stream.fileno()))
                 file.checked = time.monotonic()
                 return stream.read()
         except OSError as error:
@@ -218,17 +247,5 @@ class Versions:
             kept = "; what is loaded of it stays" if number in self.loaded else ""
             logger.error("model %s version %d is not served: %s%s", self.name, number, reason, kept)
 
-    def _stamp(self, number: int) -> _Stamp:
-        try:
-            # Opened, as network file systems look at the server's attributes only then.
-            with disk.opened(self._path(number)) as stream:
-                return _stamp_of(os.fstat(stream.fileno()))
-        except OSError:
-            return _MISSING
-
     def _path(self, number: int) -> Path:
         return self.folder / str(number) / FILE
-
-
-def _stamp_of(status: os.stat_result) -> _Stamp:
-    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

@@ -7,20 +7,20 @@ from unpickled.server.message.answer import Environ
 
 def preferred(environ: Environ, offers: Sequence[str]) -> str:
     """The one of ``offers`` that Accept prefers, the first where it prefers none."""
-    wanted = environ.get("HTTP_ACCEPT")
-    if wanted is None or wanted == "*/*":
+    header = environ.get("HTTP_ACCEPT")
+    if header is None or header == "*/*":
         return offers[0]
-    found = qualities(wanted)
+    ranges = qualities(header)
 
     def quality(offer: str) -> float:
         kinds = (offer, offer.partition("/")[0] + "/*", "*/*")
-        return next((found[kind] for kind in kinds if kind in found), 0.0)
+        return next((ranges[kind] for kind in kinds if kind in ranges), 0.0)
 
     return max(offers, key=quality)
 
 
 def qualities(accept: str) -> dict[str, float]:
-    """Media range -> its quality, 0 where that is no number."""
+    """Media range -> its quality, 0 to 1; 0 where it is no number."""
     return dict(map(_quality, accept.lower().split(",")))
 
 
@@ -29,8 +29,14 @@ def _quality(text: str) -> tuple[str, float]:
     kind, *parameters = (part.strip() for part in text.split(";"))
     for parameter in parameters:
         if parameter.startswith("q="):
-            try:
-                return kind, float(parameter[2:])
-            except ValueError:
-                return kind, 0.0
+            return kind, _number(parameter[2:])
     return kind, 1.0
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        return 0.0
+    # NaN differs from itself.
+    return min(max(value, 0.0), 1.0) if value == value else 0.0

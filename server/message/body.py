@@ -1,8 +1,6 @@
-"""One request body: read and expanded within bounds, and parsed strictly where a message is owed."""
+"""One request body, read and expanded within bounds."""
 
-import json
 import zlib
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,9 +8,9 @@ from unpickled.server.errors import (
     BodyTooLarge,
     IncompleteBody,
     InvalidInput,
-    MalformedJSON,
     UnsupportedEncoding,
 )
+from unpickled.server.quote import quoted, shortened
 
 # Content-Encoding -> what zlib calls it. "deflate" is the zlib format: RFC 9110, section 8.4.1.
 ENCODINGS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
@@ -63,7 +61,7 @@ def expander(encoding: str) -> Any:
         return None
     if name not in ENCODINGS:
         raise UnsupportedEncoding(
-            f"Content-Encoding is {encoding[:60]!r}: send gzip, deflate or no encoding",
+            f"Content-Encoding is {quoted(encoding)}: send gzip, deflate or no encoding",
             headers={"Accept-Encoding": "gzip, deflate"},
         )
     return zlib.decompressobj(ENCODINGS[name])
@@ -74,7 +72,7 @@ def _expanded(body: bytes, encoding: str, limit: int) -> bytes:
     expand = expander(encoding)
     if expand is None:
         return body
-    named = f"its Content-Encoding ({encoding[:60]})"
+    named = f"its Content-Encoding ({shortened(encoding)})"
     try:
         expanded: bytes = expand.decompress(body, limit + 1)
     except zlib.error:
@@ -97,7 +95,7 @@ def media_type(environ: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
 
 def no_length(announced: str) -> InvalidInput:
     """A Content-Length that is none."""
-    return InvalidInput(f"Content-Length is {announced[:60]!r}, not a number of bytes")
+    return InvalidInput(f"Content-Length is {quoted(announced)}, not a number of bytes")
 
 
 def incomplete(received: int, announced: int) -> IncompleteBody:
@@ -114,56 +112,3 @@ def _too_large(limit: int) -> BodyTooLarge:
         f"the body is longer than {limit} bytes: send fewer rows per request, or raise max_body_bytes",
         limit=limit,
     )
-
-
-# Arrays and objects in a body that Python reads: empty ones take thirty times their bytes.
-MOST = 1_000_000
-
-
-class Members(dict[str, Any]):
-    """A JSON object that remembers the names it was given twice."""
-
-    repeated: tuple[str, ...] = ()
-
-
-def parse(body: bytes) -> Any:
-    """The JSON document, every object a Members, every number a float.
-
-    Takes the tokens NaN, Infinity and -Infinity, which Python and pandas clients send, so that
-    the caller can name the feature that holds one. Raises MalformedJSON with the place, BodyTooLarge.
-    """
-    if not body.strip():
-        raise _malformed("it is empty", 0)
-    if body.count(b"{") + body.count(b"[") > MOST:
-        raise BodyTooLarge(f"the body holds more than {MOST} arrays and objects: split it", limit=MOST)
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise _malformed(f"byte {error.start} is not UTF-8", error.start) from None
-    try:
-        document = json.loads(text, object_pairs_hook=_members, parse_int=float)
-        if "\\u" in text:
-            json.dumps(document, ensure_ascii=False).encode("utf-8")
-        return document
-    except UnicodeEncodeError:
-        raise _malformed("it escapes half of a surrogate pair, which is no character", None) from None
-    except json.JSONDecodeError as error:
-        place = f"at line {error.lineno}, column {error.colno}"
-        raise _malformed(f"{error.msg.removesuffix(' at')} {place}", error.pos) from None
-    except RecursionError:
-        raise _malformed("it is nested too deep", None) from None
-
-
-def _malformed(reason: str, position: int | None) -> MalformedJSON:
-    error = MalformedJSON(f"the body is not JSON: {reason}")
-    if position is not None:
-        error.details["position"] = position
-    return error
-
-
-def _members(pairs: list[tuple[str, Any]]) -> Members:
-    members = Members(pairs)
-    if len(members) != len(pairs):
-        counts = Counter(name for name, _ in pairs)
-        members.repeated = tuple(name for name, count in counts.items() if count > 1)
-    return members

@@ -1,9 +1,8 @@
-"""The features of one model, compiled: what a request may hold and the tensors it becomes."""
+"""The features of one model, compiled: the rules for rows, and the tensors of rows that follow them."""
 
 import math
-import struct
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, NamedTuple, overload
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -11,17 +10,11 @@ import numpy.typing as npt
 
 from unpickled.server.artifact.manifest import MISSING_CATEGORY, Feature, Input, Manifest
 from unpickled.server.errors import InvalidInput
-from unpickled.server.message.body import Members
+from unpickled.server.message.strict import Members
+from unpickled.server.model import feeds
+from unpickled.server.model.feeds import Column, Feeds, Row, Value
+from unpickled.server.quote import listed, quoted
 
-Value = float | str | None
-Row = Sequence[Value]
-Feeds = dict[str, npt.NDArray[Any]]
-# The values of one feature, one per row.
-Column = npt.NDArray[Any] | list[Any]
-
-DTYPES = {"float32": np.float32, "float64": np.float64, "int64": np.int64, "string": np.object_}
-# The same in the struct module.
-PACKING = {"float32": "f", "float64": "d"}
 # From 2**53 on, a double may stand for several integers.
 _LARGEST = {
     "float32": float(np.finfo(np.float32).max),
@@ -76,18 +69,18 @@ class Signature:
         Numeric arrays; or lists and object arrays of float, str and None.
         """
         self._check_names(columns)
-        feeds: Feeds = {}
+        tensors: Feeds = {}
         for tensor in self.inputs:
             chosen = [
                 (self.features[index], columns[self.names[index]]) for index in self._columns[tensor.name]
             ]
             if tensor.dtype == "string":
                 checked = [self._check_column(feature, column) for feature, column in chosen]
-                feeds[tensor.name] = self._texts(tensor, list(zip(*checked, strict=True)))
+                tensors[tensor.name] = self._texts(tensor, list(zip(*checked, strict=True)))
             else:
                 numbers = [self._number_column(feature, column) for feature, column in chosen]
-                feeds[tensor.name] = self._block(tensor, np.stack(numbers, axis=1))
-        return feeds
+                tensors[tensor.name] = self._block(tensor, np.stack(numbers, axis=1))
+        return tensors
 
     def check_row(self, values: object, row: int) -> Row:
         """One row given as an array; InvalidInput names the row and the feature."""
@@ -98,7 +91,7 @@ class Signature:
             )
         if len(values) != count:
             raise InvalidInput(
-                f"row {row} has {len(values)} values, but the model takes {count}: {_listing(self.names)}",
+                f"row {row} has {len(values)} values, but the model takes {count}: {listed(self.names)}",
                 row=row,
                 expected=count,
                 received=len(values),
@@ -113,7 +106,7 @@ class Signature:
             raise _fault(name, row, "is given twice")
         for name in members:
             if name not in self._index:
-                raise _fault(name, row, f"is unknown to the model: it takes {_listing(self.names)}")
+                raise _fault(name, row, f"is unknown to the model: it takes {listed(self.names)}")
         for name in self.names:
             if name not in members:
                 raise _fault(name, row, "is not given")
@@ -164,13 +157,7 @@ class Signature:
         self._check_block(tensor, values)
         if tensor.dtype == "int64":
             return self._integers(tensor, values.astype(np.float64))
-        if values.dtype.kind not in "f":
-            # As JSON's numbers, which are doubles before they are anything else.
-            values = values.astype(np.float64)
-        # ONNX Runtime reads the memory as it is; what lies at an odd address is copied.
-        flags = values.flags
-        fits = values.dtype == DTYPES[tensor.dtype] and flags.aligned and flags.c_contiguous
-        return values if fits else values.astype(DTYPES[tensor.dtype], order="C")
+        return feeds.block(values, tensor.dtype)  # type: ignore[arg-type]
 
     def _check_block(self, tensor: Input, values: npt.NDArray[Any]) -> None:
         lowest, highest, lows, highs, missing = self._limits[tensor.name]
@@ -189,16 +176,14 @@ class Signature:
     def _check_names(self, columns: Mapping[str, Column]) -> None:
         for name in columns:
             if name not in self._index:
-                sentence = f"feature {_quoted(name)} is unknown to the model: it takes {_listing(self.names)}"
+                sentence = f"feature {quoted(name)} is unknown to the model: it takes {listed(self.names)}"
                 raise InvalidInput(sentence, feature=name[:200])
         count = max(map(len, columns.values()), default=0)
         for name in self.names:
             if name not in columns:
-                raise InvalidInput(f"feature {_quoted(name)} is not given", feature=name[:200])
+                raise InvalidInput(f"feature {quoted(name)} is not given", feature=name[:200])
             if len(columns[name]) != count:
-                sentence = (
-                    f"feature {_quoted(name)} has {len(columns[name])} values where another has {count}"
-                )
+                sentence = f"feature {quoted(name)} has {len(columns[name])} values where another has {count}"
                 raise InvalidInput(f"{sentence}: send one per row of each", feature=name[:200])
 
     def _check_column(self, feature: Feature, column: Column) -> list[Value]:
@@ -221,43 +206,20 @@ class Signature:
             return self._texts(tensor, rows)
         if tensor.dtype == "int64":
             return self._integers(tensor, np.array(rows, dtype=np.float64))
-        return _numbers(rows, len(tensor.features), tensor.dtype)
+        return feeds.numbers(rows, len(tensor.features), tensor.dtype)
 
     def _texts(self, tensor: Input, rows: Sequence[Row]) -> npt.NDArray[Any]:
         for index, row in enumerate(rows):
             if MISSING_CATEGORY in row:
                 name = tensor.features[row.index(MISSING_CATEGORY)]
                 raise _fault(name, index, "is U+FDD0, which is no character: send null for a missing value")
-        filled = [[MISSING_CATEGORY if value is None else value for value in row] for row in rows]
-        return np.array(filled, dtype=np.object_)
+        return feeds.texts(rows)
 
     def _integers(self, tensor: Input, values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
         for row, column in np.argwhere(values != np.floor(values)):
             found = f"is {values[row, column]:g}, but a whole number belongs there"
             raise _fault(tensor.features[column], int(row), found)
         return values.astype(np.int64)
-
-
-class Rows(Sequence[Row]):
-    """Columns, one array or list per feature, seen as rows; a row is made when it is asked for."""
-
-    def __init__(self, columns: Sequence[Column] | npt.NDArray[Any]) -> None:
-        self._columns = columns
-
-    def __len__(self) -> int:
-        return len(self._columns[0])
-
-    @overload
-    def __getitem__(self, index: int) -> Row: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Row]: ...
-    def __getitem__(self, index: int | slice) -> Row | list[Row]:
-        """One row, or those of a slice, as tuples of Python values in feature order."""
-        if isinstance(index, slice):
-            rows: list[Row] = list(zip(*(_values(column[index]) for column in self._columns), strict=True))
-            return rows
-        place = range(len(self))[index]
-        return self[place : place + 1][0]
 
 
 class _Limits(NamedTuple):
@@ -268,24 +230,6 @@ class _Limits(NamedTuple):
     lows: npt.NDArray[np.float64]
     highs: npt.NDArray[np.float64]
     missing: npt.NDArray[np.bool_]
-
-
-def _values(column: Column) -> list[Value]:
-    if isinstance(column, np.ndarray) and column.dtype != np.object_:
-        column = column.astype(np.float64)
-    values = column.tolist() if isinstance(column, np.ndarray) else column
-    # A missing number is NaN there, which alone differs from itself.
-    return [None if value != value else value for value in values]
-
-
-def _numbers(rows: Sequence[Row], width: int, dtype: Literal["float32", "float64"]) -> npt.NDArray[Any]:
-    pack = struct.Struct(f"{width}{PACKING[dtype]}").pack
-    try:
-        # A third of the time of np.array on the same tuples.
-        packed = b"".join([pack(*row) for row in rows])
-    except struct.error:
-        return np.array(rows, dtype=DTYPES[dtype])  # None becomes NaN
-    return np.frombuffer(packed, DTYPES[dtype]).reshape(len(rows), width)
 
 
 def _record_type(names: Sequence[str], types: Sequence[Any]) -> type[msgspec.Struct] | None:
@@ -301,15 +245,15 @@ def _check_category(feature: Feature, value: object, row: int) -> str:
     if not isinstance(value, str):
         raise _fault(feature.name, row, f"is {_kind(value)}, but a category (text) belongs there")
     if feature.closed and value not in feature.categories:
-        known = _listing(feature.categories)
+        known = listed(feature.categories)
         raise _fault(
-            feature.name, row, f"is {_quoted(value)}, which the model was not fitted with: it knows {known}"
+            feature.name, row, f"is {quoted(value)}, which the model was not fitted with: it knows {known}"
         )
     return value
 
 
 def _fault(feature: str, row: int, what: str) -> InvalidInput:
-    return InvalidInput(f"feature {_quoted(feature)} of row {row} {what}", row=row, feature=feature[:200])
+    return InvalidInput(f"feature {quoted(feature)} of row {row} {what}", row=row, feature=feature[:200])
 
 
 def _kind(value: object) -> str:
@@ -318,7 +262,7 @@ def _kind(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return f"text ({_quoted(value)})"
+        return f"text ({quoted(value)})"
     if isinstance(value, float):
         return f"a number ({_figure(value)})"
     return "an object" if isinstance(value, Mapping) else "an array"
@@ -326,12 +270,3 @@ def _kind(value: object) -> str:
 
 def _figure(value: float) -> str:
     return repr(value).removesuffix(".0")
-
-
-def _quoted(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:60]}...")
-
-
-def _listing(names: Sequence[str]) -> str:
-    shown = ", ".join(name if len(name) <= 60 else f"{name[:60]}..." for name in names[:30])
-    return shown if len(names) <= 30 else f"{shown} and {len(names) - 30} more"

@@ -56,6 +56,7 @@ class _Figures(Collector):
         yield from _plans(self._deployments)
         yield from _comparisons(kinds[shadow.PAIR])
         yield from _losses(kinds[shadow.LOST])
+        yield from _observer_failures(kinds["observer_failures"])
 
     def _kinds(self) -> Mapping[str, _Series]:
         """Series by their kind, without those of versions that have long been out of use."""
@@ -179,6 +180,14 @@ def _losses(lost: _Series) -> Iterator[Metric]:
     refused = {key: numbers[shadow.REFUSED] for key, numbers in lost}
     yield _counter("shadow_dropped", "Requests that a shadow had no time for.", names, dropped)
     yield _counter("shadow_refused_rows", "Rows that a shadow does not take.", names, refused)
+
+
+def _observer_failures(failures: _Series) -> Iterator[Metric]:
+    """Nothing while there are none, which is always but for a defect."""
+    if failures:
+        totals = {key: numbers[0] for key, numbers in failures}
+        names = ("model", "version", "observer")
+        yield _counter("observer_failures", "Predictions that an observer failed on.", names, totals)
 
 
 def _counter(name: str, meaning: str, labels: Sequence[str], totals: _Totals) -> Metric:

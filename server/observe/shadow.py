@@ -14,16 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from unpickled.server.errors import InvalidInput
+from unpickled.server.inference.prediction import Prediction
 from unpickled.server.lifecycle.versions import Served
+from unpickled.server.model.feeds import Feeds, Row
+from unpickled.server.model.outputs import Label, Labels, Scores
 from unpickled.server.model.session import Model
-from unpickled.server.model.signature import Feeds, Row
 from unpickled.server.observe.counters import Block, Numbers
-from unpickled.server.observe.tally import Labels
 
 logger = logging.getLogger("unpickled")
 
-Label = int | str
-Scores = Sequence[Sequence[float]] | npt.NDArray[np.float64]
 # Rows with their answers, and who gave them; the same for one row.
 Offer = tuple[Served, Sequence[Row], Labels, Scores]
 Case = tuple[Served, Row, Label, Sequence[float] | npt.NDArray[np.float64]]
@@ -52,9 +51,11 @@ class Shadow:
 
     ``share`` of the requests offered are taken; what would make more than ``most_rows`` rows wait is
     dropped and counted, but for a request that waits alone. Counts, in series of the block: rows with
-    the same and another label and total variation distances of the probabilities, per class answered;
+    the same and another label and distances between the two answers, per class answered;
     requests dropped; rows that the shadow refuses, or fails on.
     """
+
+    name = "shadow"
 
     def __init__(self, served: Served, share: float, most_rows: int, block: Block) -> None:
         self._version = served.version
@@ -69,17 +70,18 @@ class Shadow:
         arguments = (weakref.ref(self), self._closing, _Comparison(served, block, self._lost))
         threading.Thread(target=_work, args=arguments, name=f"shadow of {served.name}").start()
 
-    def offer(self, primary: Served, rows: Sequence[Row], labels: Labels, scores: Scores) -> None:
-        """Rows in feature order that passed the checks, and what ``primary`` answered to them."""
-        if random() >= self._share or primary.version == self._version:
+    def observe(self, served: Served, prediction: Prediction) -> None:
+        """Take a prediction of ``served`` into the queue: its rows, and what was answered to them."""
+        if random() >= self._share or served.version == self._version:
             return
+        rows = prediction.rows
         count = len(rows)
         if self._waiting and self._waiting + count > self._most_rows:
             self._lost[DROPPED] += 1.0
             return
         # No lock: see counters.py.
         self._waiting += count
-        self._offers.append((primary, rows, labels, scores))
+        self._offers.append((served, rows, prediction.labels, prediction.scores))
 
     def close(self) -> None:
         """Take no more; the thread ends after its present chunk and lets go of the model."""
@@ -201,36 +203,24 @@ class _Pair:
     """What one version answered against what the shadow answers, counted per class."""
 
     def __init__(self, primary: Served, shadow: Served, block: Block) -> None:
-        theirs, ours = primary.model.manifest, shadow.model.manifest
-        classes = dict.fromkeys((*theirs.classes, *ours.classes))
-        self._places = {label: place for place, label in enumerate(classes)}
-        self._columns = [self._places[label] for label in ours.classes]
-        self._measured = theirs.outputs.kind == ours.outputs.kind == "probabilities"
+        outputs = primary.model.outputs
+        self._places = outputs.places(0)
+        self._compare = outputs.comparison(shadow.model.outputs)
         key = (PAIR, primary.name, str(primary.version), str(shadow.version))
-        self._series = [block.series((*key, name), SIZE) for name in theirs.class_names]
+        self._series = [block.series((*key, name), SIZE) for name in outputs.counted]
 
     def count(self, cases: Sequence[Case], labels: Sequence[Label], scores: npt.NDArray[np.float64]) -> None:
         places = np.array([self._places[case[2]] for case in cases], np.intp)
-        same = [case[2] == label for case, label in zip(cases, labels, strict=True)]
+        answered = [case[2] for case in cases], [case[3] for case in cases]
+        same, distances = self._compare(*answered, labels, scores)
         counts = np.zeros((len(cases), SIZE))
         row = np.arange(len(cases))
         counts[row, np.where(same, SAME, DIFFERENT)] = 1
-        if self._measured:
-            distances = self._distances(cases, scores)
+        if distances is not None:
             counts[:, DISTANCE] = distances
             counts[row, BUCKETS + np.searchsorted(BOUNDS, distances)] = 1
         for place in np.unique(places).tolist():
             _add(self._series[place], counts[places == place].sum(axis=0).tolist())
-
-    def _distances(self, cases: Sequence[Case], scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Total variation over the classes of both: half the sum of |difference|, 0 to 1."""
-        differences = np.zeros((len(cases), len(self._places)))
-        answered = np.array([case[3] for case in cases])
-        differences[:, : len(self._series)] = answered.reshape(len(cases), len(self._series))
-        differences[:, self._columns] -= scores
-        distances: npt.NDArray[np.float64] = np.abs(differences).sum(axis=1) / 2
-        # Those of float32 may add up to a little more than 1.
-        return distances.clip(max=1.0)
 
 
 def _add(series: Numbers, counts: Sequence[float]) -> None:

@@ -6,6 +6,7 @@ A key begins with the kind of the series:
     ("failed", model, version, route, status)           BUCKETS + 1, seconds
     ("other", route, status)                            requests that no version answered
     ("load_failures", model, version)
+    ("observer_failures", model, version, observer)
     ("loaded", model, version)   ("ready", model)   ("in_flight",)       gauges
     ("used", model, version, block)                 time.monotonic() when it was last seen loaded
     ("last", model, version, route, block)          time.perf_counter() when an answer of 200 ended last
@@ -15,18 +16,12 @@ row touches six.
 """
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from time import perf_counter
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from unpickled.server.inference.prediction import Prediction
+from unpickled.server.model.outputs import Outputs
 from unpickled.server.observe.counters import Block, Key, Numbers
-
-# One per row.
-Labels = Sequence[int | str] | npt.NDArray[Any]
 
 # Upper bounds of the durations that are told apart, in seconds; what is longer has a bucket too.
 BUCKETS = (50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5,
@@ -34,7 +29,7 @@ BUCKETS = (50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-
 PHASES = ("read", "decode", "run", "encode")
 
 # Kinds of series that end some time after their version, the second and third part of the key.
-OF_VERSIONS = {"answered", "last", "failed", "shadow", "shadow_lost"}
+OF_VERSIONS = {"answered", "last", "failed", "shadow", "shadow_lost", "observer_failures"}
 # Seconds for which they are told: Prometheus must have seen the last of them. Each process lets go of them
 # later, so that all of it disappears at once: a sum that loses a part would look like a new beginning.
 _TOLD, _KEPT = 3600.0, 7200.0
@@ -46,43 +41,38 @@ SECONDS = len(BUCKETS) + 1
 
 _READ, _DECODE, _RUN, _ENCODE = range(PHASE, CLASS)
 _SHORT = BUCKETS[0]
-# From so many rows on, to sort them by class first is quicker.
-_MANY = 40
 
 
 class Tally:
     """What one version of a model answers on one route.
 
-    ``route`` is a pattern ("/models/<name>/predict"), ``classes`` the labels, in the order of
-    ``class_names``.
+    ``route`` is a pattern ("/models/<name>/predict").
     """
 
-    __slots__ = ("_block", "_counted", "_counts", "_failed", "_key", "_last", "_places")
+    __slots__ = ("_block", "_count_rows", "_counts", "_failed", "_key", "_last", "_places")
 
-    def __init__(
-        self,
-        block: Block,
-        model: str,
-        version: int,
-        route: str,
-        classes: Sequence[int | str],
-        class_names: Sequence[str],
-    ) -> None:
+    def __init__(self, block: Block, model: str, version: int, route: str, outputs: Outputs) -> None:
         self._block = block
         self._key = (model, str(version), route)
-        self._counts = block.series(("answered", *self._key, *class_names), CLASS + len(classes))
+        self._counts = block.series(("answered", *self._key, *outputs.counted), CLASS + len(outputs.counted))
         self._last = block.series(("last", *self._key, str(block.number)), 1)
-        self._places = {label: CLASS + index for index, label in enumerate(classes)}
-        # Labels that are the places themselves are counted in a third of the time.
-        self._counted = list(classes) == list(range(len(classes)))
+        self._places = outputs.places(CLASS)
+        self._count_rows = outputs.count
         self._failed: dict[int, Numbers] = {}
 
-    def answered(self, started: float, read: float, decoded: float, ran: float, labels: Labels) -> float:
-        """Count an answer of status 200; the time it ended.
+    def answered(self, started: float, read: float, prediction: Prediction) -> float:
+        """Count an answer of status 200.
 
-        Times are those of ``time.perf_counter`` between its phases, ``labels`` the predicted ones.
+        Args:
+            started: When the request began, in seconds of time.perf_counter().
+            read: When its body had been read.
+            prediction: The answer; its labels are counted by class.
+
+        Returns:
+            When the answer ended.
         """
         ended = perf_counter()
+        decoded, ran, labels = prediction.decoded, prediction.ran, prediction.labels
         elapsed = ended - started
         self._last[0] = ended
         counts = self._counts
@@ -95,7 +85,7 @@ class Tally:
         if len(labels) == 1:
             counts[self._places[labels[0]]] += 1.0
         else:
-            self._count_rows(labels)
+            self._count_rows(labels, self._places, counts)
         return ended
 
     def failed(self, status: int, started: float) -> None:
@@ -108,24 +98,9 @@ class Tally:
         counts[bisect_left(BUCKETS, elapsed)] += 1.0
         counts[SECONDS] += elapsed
 
-    def _count_rows(self, labels: Labels) -> None:
-        counts, places = self._counts, self._places
-        if isinstance(labels, np.ndarray) and self._counted:
-            for place, rows in enumerate(np.bincount(labels, minlength=len(places)).tolist(), CLASS):
-                counts[place] += rows
-            return
-        if isinstance(labels, np.ndarray):
-            for label, rows in zip(
-                *map(np.ndarray.tolist, np.unique(labels, return_counts=True)), strict=True
-            ):
-                counts[places[label]] += rows
-            return
-        if len(labels) < _MANY:
-            for label in labels:
-                counts[places[label]] += 1.0
-            return
-        for label, rows in Counter(labels).items():
-            counts[places[label]] += rows
+    def observer_failed(self, name: str) -> None:
+        """Count an exception of an observer, which cost no request anything."""
+        self._block.series(("observer_failures", *self._key[:2], name), 1)[0] += 1.0
 
 
 def count_other(block: Block, route: str, status: int) -> None:
@@ -157,7 +132,7 @@ def outdated(found: Mapping[Key, Sequence[float]], now: float) -> set[tuple[str,
     used: dict[tuple[str, ...], float] = {}
     for key, (last, *_) in found.items():
         if key[0] == "used" and ("loaded", *key[1:3]) not in found:
-            used[key[1:3]] = max(last, used.get(key[1:3], 0.0))
+            used[key[1:3]] = max(last, used.get(key[1:3], last))
     return {version for version, last in used.items() if now - last > _TOLD}
 
 
@@ -174,8 +149,3 @@ def forget_outdated(block: Block, now: float) -> None:
 def set_ready(block: Block, model: str, ready: bool) -> None:
     """Whether this process serves a model as it should."""
     block.series(("ready", model), 1, gauge=True)[0] = float(ready)
-
-
-def set_in_flight(block: Block, requests: int) -> None:
-    """Requests that this process is answering."""
-    block.series(("in_flight",), 1, gauge=True)[0] = float(requests)

@@ -1,1 +1,1 @@
-"""What is not predicting: what is served, how it is, and pages for people."""
+"""Every route but predictions: documents for programs, and pages for people."""

@@ -1,4 +1,4 @@
-"""Every model, served or refused, with everything that is known of it."""
+"""A card for each model that is served, and a reason for each model that is refused."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -11,12 +11,12 @@ from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message.answer import Answer, Environ, document
 from unpickled.server.message.page import Page
-from unpickled.server.model.session import Placement
+from unpickled.server.model.placement import Placement
 from unpickled.server.pages.annotations import Count, No, Reason, Yes
 
 
 class ShadowShare(Struct, frozen=True, kw_only=True):
-    """The version that runs a share of the requests without answering them."""
+    """The shadow version, and the share of requests that it runs without answering them."""
 
     version: Count
     share: float
@@ -42,7 +42,7 @@ class Model(Struct, frozen=True, kw_only=True):
 
 
 class Unserved(Struct, frozen=True, kw_only=True):
-    """A model of which no version is served; ``version`` is the newest refused one."""
+    """A model without a served version; ``version`` is the newest one that was refused."""
 
     name: str
     version: Count | None
@@ -57,13 +57,13 @@ class Models(Struct, frozen=True, kw_only=True):
 
 
 class Names(Struct, frozen=True, kw_only=True):
-    """Names of the models of which some version is served."""
+    """Names of the models that are served."""
 
     models: list[str]
 
 
 class Overview(Struct, frozen=True, kw_only=True):
-    """What this server serves, and a line about each of its routes ("GET /models")."""
+    """The models of this server, and a line about each of its routes ("GET /models")."""
 
     service: str
     models: list[str]
@@ -72,7 +72,7 @@ class Overview(Struct, frozen=True, kw_only=True):
 
 
 def pages(repository: Repository) -> list[Page]:
-    """GET /models, and of one model, a version of it, what a label stands for."""
+    """GET /models, and the card of a model, of a version, of a label."""
 
     def models(_: Environ) -> Answer:
         return document(Models(models=[_entry(deployment) for deployment in repository.deployments.values()]))
@@ -93,7 +93,7 @@ def pages(repository: Repository) -> list[Page]:
 
 
 def overview(repository: Repository, summaries: Mapping[str, str]) -> Overview:
-    """What this server is, for programs; ``summaries`` by route."""
+    """The document of GET /; ``summaries`` has a line for each route."""
     return Overview(
         service="unpickled",
         models=repository.served,

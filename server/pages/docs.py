@@ -8,6 +8,7 @@ from unpickled.server.errors import UnknownPath
 from unpickled.server.message.answer import Answer, Environ
 from unpickled.server.message.page import Page
 from unpickled.server.pages.files import File, is_part
+from unpickled.server.quote import quoted
 
 _SWAGGER = ("swagger-ui.css", "swagger-ui-bundle.js")
 
@@ -21,12 +22,12 @@ def pages() -> list[Page]:
 
     def part(environ: Environ, file: str) -> Answer:
         if file not in parts:
-            raise UnknownPath(f"there is no file {file[:60]!r} here: GET /docs")
+            raise UnknownPath(f"there is no file {quoted(file)} under /docs: GET / lists every route")
         return parts[file](environ)
 
     return [
         Page("GET", "/docs", "The OpenAPI document as a page for people", page, text=("text/html",)),
-        Page("GET", "/docs/<file>", "A file of that page", part),
+        Page("GET", "/docs/<file>", "A file of the page at /docs", part),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Whether the process answers, and whether it serves what it should."""
+"""Whether the process answers, and whether every model is served."""
 
 from msgspec import Struct
 
@@ -15,7 +15,7 @@ class Live(Struct, frozen=True, kw_only=True):
 
 
 class Readiness(Struct, frozen=True, kw_only=True):
-    """Models that are served, models that are not, and each ``serving.toml`` that is not followed."""
+    """Models that are served; why others are refused; which ``serving.toml`` is not followed, and why."""
 
     ready: bool
     served: list[str]
@@ -24,7 +24,7 @@ class Readiness(Struct, frozen=True, kw_only=True):
 
 
 def live(_: Environ) -> Answer:
-    """The answer to a check that the process lives."""
+    """Answer a liveness check."""
     return document(Live(live=True))
 
 
@@ -47,7 +47,7 @@ def pages(repository: Repository) -> list[Page]:
 
 
 def readiness(repository: Repository) -> Readiness:
-    """What is served and what is not, with the reasons."""
+    """The document of GET /readyz."""
     deployments = repository.deployments.values()
     return Readiness(
         ready=repository.ready,

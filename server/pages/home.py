@@ -14,6 +14,7 @@ from unpickled.server.message.answer import Answer, Environ, document
 from unpickled.server.message.page import Page
 from unpickled.server.pages.catalog import Overview, overview
 from unpickled.server.pages.files import File, is_part
+from unpickled.server.quote import quoted
 
 _VARY = ("Vary", "Accept")
 
@@ -37,7 +38,7 @@ def pages(
 
     def asset(environ: Environ, file: str) -> Answer:
         if file not in assets:
-            raise UnknownPath(f"the page has no file {file[:60]!r}: GET / lists what there is")
+            raise UnknownPath(f"the page has no file {quoted(file)}: GET / lists every route")
         return assets[file](environ)
 
     def summaries() -> dict[str, str]:

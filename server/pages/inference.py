@@ -1,38 +1,31 @@
-"""The Open Inference Protocol beside inference: metadata, readiness, configuration, and an index of versions.
-
-Extensions: model_configuration, and of model_repository the index.
+"""The Open Inference Protocol beside inference: metadata, readiness, and the extension model_configuration.
 
 https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
 """
 
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from unpickled.server.artifact.manifest import Manifest
-from unpickled.server.errors import InvalidInput, NotReady, NotSupported
-from unpickled.server.lifecycle.deployment import Deployment
+from unpickled.server.errors import NotReady
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
-from unpickled.server.message import body
 from unpickled.server.message.answer import Answer, Environ, document
-from unpickled.server.message.body import Members
 from unpickled.server.message.page import Page
+from unpickled.server.model.outputs import Outputs
 from unpickled.server.pages import health
 from unpickled.server.pages.annotations import Count, Yes
 from unpickled.server.pages.catalog import Names
 from unpickled.server.pages.health import Live
 from unpickled.server.protocols.oip import tensors
 
-# Not model_repository: of that extension there is the index only.
+# Without model_repository: this server has only the index of that extension.
 _EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "statistics"]
-_MODEL = ("/v2/models/<name>", "/v2/models/<name>/versions/<version>")
-_NO_LOADING = (
-    "models are not loaded and unloaded over HTTP: this server follows its models folder, so export a "
-    "version, retire it, or delete its folder"
-)
+_PROTOCOL = "(Open Inference Protocol)"
+_SUBJECTS = {"/v2/models/<name>": "a model", "/v2/models/<name>/versions/<version>": "a version"}
 
 
 class ServerMetadata(Struct, frozen=True, kw_only=True):
@@ -76,7 +69,7 @@ class Metadata(Struct, frozen=True, kw_only=True):
 
 
 class Reshape(Struct, frozen=True, kw_only=True):
-    """The shape of a tensor without dimensions, which ``dims`` cannot give."""
+    """The shape of a tensor without dimensions: ``dims`` must not be empty."""
 
     shape: list[Count]
 
@@ -91,7 +84,7 @@ class ConfiguredTensor(Struct, frozen=True, kw_only=True):
 
 
 class SpecificVersions(Struct, frozen=True, kw_only=True):
-    """Versions by number."""
+    """Version numbers."""
 
     versions: list[Count]
 
@@ -124,24 +117,9 @@ class ModelConfig(Struct, frozen=True, kw_only=True):
     default_model_filename: str
 
 
-class IndexRequest(Struct, frozen=True, kw_only=True):
-    """What to list."""
-
-    ready: Annotated[bool, Meta(description="leave out what is not served")] = False
-
-
-class IndexEntry(Struct, frozen=True, kw_only=True):
-    """A version, served or refused; a model that has no version at all has an entry without one."""
-
-    name: str
-    version: str | UnsetType = UNSET
-    state: Literal["READY", "UNAVAILABLE"]
-    reason: str
-
-
 def pages(repository: Repository) -> list[Page]:
-    """Everything of /v2 but inference and statistics."""
-    return [*_server_pages(repository), *_model_pages(repository), *_repository_pages(repository)]
+    """Metadata, readiness and configuration under /v2."""
+    return [*_server_pages(repository), *_model_pages(repository)]
 
 
 def _server_pages(repository: Repository) -> list[Page]:
@@ -154,38 +132,18 @@ def _server_pages(repository: Repository) -> list[Page]:
         return document(Names(models=repository.served))
 
     return [
-        *(
-            Page(
-                "GET",
-                rule,
-                "This server and its extensions (Open Inference Protocol)",
-                _server,
-                ServerMetadata,
-            )
-            for rule in ("/v2", "/v2/")
-        ),
-        Page(
-            "GET",
-            "/v2/health/live",
-            "Whether the process answers (Open Inference Protocol)",
-            health.live,
-            Live,
-        ),
+        Page("GET", "/v2", f"This server and its extensions {_PROTOCOL}", _server, ServerMetadata),
+        Page("GET", "/v2/", f"This server and its extensions {_PROTOCOL}", _server, ServerMetadata),
+        Page("GET", "/v2/health/live", f"Whether the process answers {_PROTOCOL}", health.live, Live),
         Page(
             "GET",
             "/v2/health/ready",
-            "Whether every model is served (Open Inference Protocol)",
+            f"Whether every model is served {_PROTOCOL}",
             ready,
             ServerReady,
             errors=(503,),
         ),
-        Page(
-            "GET",
-            "/v2/models",
-            "Names of the models that are served (Open Inference Protocol)",
-            models,
-            Names,
-        ),
+        Page("GET", "/v2/models", f"Names of the models that are served {_PROTOCOL}", models, Names),
     ]
 
 
@@ -199,41 +157,14 @@ def _model_pages(repository: Repository) -> list[Page]:
     def config(_: Environ, name: str, version: str | None = None) -> Answer:
         return document(_config(repository.find(name, version), repository.config.max_rows))
 
-    kinds = (
-        ("", "Metadata: a model's tensors (Open Inference Protocol)", metadata, Metadata),
-        ("/ready", "Whether a model is served (Open Inference Protocol)", ready, ModelReady),
-        ("/config", "A model's configuration, as Triton gives it", config, ModelConfig),
-    )
     return [
-        Page("GET", f"{rule}{end}", summary, handle, kind)
-        for end, summary, handle, kind in kinds
-        for rule in _MODEL
-    ]
-
-
-def _repository_pages(repository: Repository) -> list[Page]:
-    def index(environ: Environ) -> Answer:
-        return document(_index(repository, _only_ready(environ, repository.config.max_body_bytes)))
-
-    return [
-        Page(
-            "POST",
-            "/v2/repository/index",
-            "Every version, served or refused (Open Inference Protocol)",
-            index,
-            list[IndexEntry],
-            errors=(400, 408, 413, 415),
-            request=IndexRequest,
-        ),
-        *(
-            Page(
-                "POST",
-                f"/v2/repository/models/<name>/{action}",
-                "Not supported: the server follows its models folder",
-                _refuse,
-            )
-            for action in ("load", "unload")
-        ),
+        page
+        for rule, subject in _SUBJECTS.items()
+        for page in (
+            Page("GET", rule, f"Tensors of {subject} {_PROTOCOL}", metadata, Metadata),
+            Page("GET", f"{rule}/ready", f"Whether {subject} is served {_PROTOCOL}", ready, ModelReady),
+            Page("GET", f"{rule}/config", f"Configuration of {subject} (Triton)", config, ModelConfig),
+        )
     ]
 
 
@@ -245,10 +176,6 @@ def _server(_: Environ) -> Answer:
     return document(ServerMetadata(name="unpickled", version=version, extensions=_EXTENSIONS))
 
 
-def _refuse(_: Environ, name: str) -> Answer:
-    raise NotSupported(_NO_LOADING, model=name[:200])
-
-
 def _metadata(repository: Repository, served: Served) -> Metadata:
     manifest = served.model.manifest
     return Metadata(
@@ -256,12 +183,12 @@ def _metadata(repository: Repository, served: Served) -> Metadata:
         versions=[str(number) for number in repository.deployment(served.name).versions],
         platform="onnx_onnxv1",
         inputs=_inputs(manifest),
-        outputs=_outputs(manifest),
+        outputs=_outputs(served.model.outputs),
     )
 
 
 def _inputs(manifest: Manifest) -> list[Tensor]:
-    """The model's tensor, or where it has several, a tensor of each feature."""
+    """The graph's one tensor; for a graph with several, a tensor of each feature."""
     if len(manifest.inputs) == 1:
         tensor = manifest.inputs[0]
         return [_tensor(tensor.name, tensors.DATATYPES[tensor.dtype], len(tensor.features))]
@@ -271,10 +198,12 @@ def _inputs(manifest: Manifest) -> list[Tensor]:
     ]
 
 
-def _outputs(manifest: Manifest) -> list[Tensor]:
+def _outputs(outputs: Outputs) -> list[Tensor]:
     return [
-        _tensor(manifest.outputs.label, tensors.label_datatype(manifest)),
-        _tensor(manifest.outputs.scores, "FP64", len(manifest.classes)),
+        _tensor(
+            tensor.name, tensors.DATATYPES[tensor.dtype], *([len(tensor.entries)] if tensor.entries else [])
+        )
+        for tensor in outputs.tensors
     ]
 
 
@@ -292,7 +221,7 @@ def _config(served: Served, max_rows: int) -> ModelConfig:
         version_policy=VersionPolicy(specific=SpecificVersions(versions=[served.version])),
         max_batch_size=max_rows,
         input=[_configured(tensor) for tensor in _inputs(manifest)],
-        output=[_configured(tensor) for tensor in _outputs(manifest)],
+        output=[_configured(tensor) for tensor in _outputs(served.model.outputs)],
         instance_group=[InstanceGroup(name=served.name, kind="KIND_AUTO", count=1)],
         default_model_filename="model.onnx",
     )
@@ -307,33 +236,3 @@ def _configured(tensor: Tensor) -> ConfiguredTensor:
         dims=dims or [1],
         reshape=UNSET if dims else Reshape(shape=[]),
     )
-
-
-def _only_ready(environ: Environ, limit: int) -> bool:
-    """The member "ready" of the body, which may be empty."""
-    content = body.read(environ, limit)
-    members = body.parse(content) if content.strip() else Members()
-    ready = members.get("ready", False) if isinstance(members, Members) else None
-    if not isinstance(ready, bool):
-        raise InvalidInput('the body is not {"ready": true or false}')
-    return ready
-
-
-def _index(repository: Repository, only_ready: bool) -> list[IndexEntry]:
-    entries = [entry for deployment in repository.deployments.values() for entry in _entries(deployment)]
-    return [entry for entry in entries if entry.state == "READY"] if only_ready else entries
-
-
-def _entries(deployment: Deployment) -> list[IndexEntry]:
-    """One for each version, served or refused."""
-    entries = {number: _unavailable(deployment, number) for number in deployment.refused}
-    for number in deployment.versions:
-        entries[number] = IndexEntry(name=deployment.name, version=str(number), state="READY", reason="")
-    if not entries:
-        return [IndexEntry(name=deployment.name, state="UNAVAILABLE", reason=deployment.reason)]
-    return [entries[number] for number in sorted(entries)]
-
-
-def _unavailable(deployment: Deployment, number: int) -> IndexEntry:
-    reason = deployment.refused[number]
-    return IndexEntry(name=deployment.name, version=str(number), state="UNAVAILABLE", reason=reason)

@@ -1,19 +1,18 @@
-"""What Prometheus scrapes."""
+"""The page that Prometheus scrapes."""
 
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.message.answer import Answer, Environ
 from unpickled.server.message.page import Page
-from unpickled.server.observe import tally
-from unpickled.server.observe.counters import Block, Memory
+from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.exposition import exposition
-from unpickled.server.serve.endpoint import in_flight
+from unpickled.server.observe.inflight import InFlight
 
 
-def pages(repository: Repository, memory: Memory, block: Block) -> list[Page]:
-    """GET /metrics, for all processes that count in ``memory``."""
+def pages(repository: Repository, memory: Memory, in_flight: InFlight) -> list[Page]:
+    """GET /metrics: the counts of all processes that share ``memory``."""
 
     def metrics(environ: Environ) -> Answer:
-        tally.set_in_flight(block, in_flight())
+        in_flight.publish()
         kind, text = exposition(memory, repository, environ.get("HTTP_ACCEPT"))
         return "200 OK", (("Content-Type", kind),), text
 

@@ -1,16 +1,8 @@
 """A line about each route that predicts."""
 
 from unpickled.server.config import Config
-from unpickled.server.serve import routes
+from unpickled.server.protocols import registry
 
-_PROTOCOLS = {
-    "native": "Predict",
-    "inference": "Infer (Open Inference Protocol)",
-    "tfserving": "Predict (TensorFlow Serving, KServe V1)",
-    "sagemaker": "Predict (SageMaker, MLflow)",
-    "azure": "Predict (Azure Machine Learning)",
-    "vertex": "Predict (Vertex AI)",
-}
 _TARGETS = {
     "<label>": "the version that a label stands for",
     "<version>": "a version of a model",
@@ -22,9 +14,9 @@ _TARGETS = {
 def summaries(config: Config) -> dict[str, str]:
     """Route ("POST /predict") -> its line; where two protocols have one path, the last of them answers it."""
     return {
-        f"POST {rule}": f"{_PROTOCOLS[route.protocol]} with {_target(rule)}"
-        for route in routes.table(config)
-        for rule in route.rules
+        f"POST {rule}": f"{protocol.summary} with {_target(rule)}"
+        for protocol, paths in registry.routes(config)
+        for rule in paths.rules
     }
 
 

@@ -2,12 +2,14 @@
 
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.message.page import Page
-from unpickled.server.observe.counters import Block, Memory
+from unpickled.server.observe.counters import Memory
+from unpickled.server.observe.inflight import InFlight
 from unpickled.server.pages import (
     catalog,
     docs,
     health,
     home,
+    index,
     inference,
     metrics,
     ping,
@@ -18,7 +20,7 @@ from unpickled.server.pages import (
 from unpickled.server.pages.openapi import document as openapi
 
 
-def pages(repository: Repository, memory: Memory, block: Block) -> list[Page]:
+def pages(repository: Repository, memory: Memory, in_flight: InFlight) -> list[Page]:
     """In the order in which the application registers them: of two with one address, the first is served."""
 
     def every() -> list[Page]:
@@ -28,13 +30,14 @@ def pages(repository: Repository, memory: Memory, block: Block) -> list[Page]:
         # First: ``health_route`` may be the path of any other.
         *health.pages(repository),
         *catalog.pages(repository),
-        *metrics.pages(repository, memory, block),
+        *metrics.pages(repository, memory, in_flight),
         *openapi.pages(repository, every),
         *docs.pages(),
         *home.pages(repository, predictions.summaries(repository.config), every),
         *ping.pages(repository),
         *tfserving.pages(repository),
         *inference.pages(repository),
+        *index.pages(repository),
         *statistics.pages(repository, memory),
     ]
     return site

@@ -1,4 +1,4 @@
-"""The statistics extension: what all processes of this server have counted for each version.
+"""The statistics extension of the Open Inference Protocol, counted over all processes of this server.
 
 https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_statistics.md
 """
@@ -21,14 +21,14 @@ _Counts = dict[Key, list[float]]
 
 
 class Duration(Struct, frozen=True, kw_only=True):
-    """How often something happened, and how many nanoseconds it took together."""
+    """A number of requests, and the nanoseconds that they took together."""
 
     count: Count
     ns: Count
 
 
 class InferenceStatistics(Struct, frozen=True, kw_only=True):
-    """The phases of requests. ``queue`` is the wait for a body, the nearest to a queue that there is here."""
+    """Phases of the requests. There is no queue: ``queue`` is the time in which bodies were read."""
 
     success: Duration
     fail: Duration
@@ -41,7 +41,7 @@ class InferenceStatistics(Struct, frozen=True, kw_only=True):
 
 
 class ModelStatistics(Struct, frozen=True, kw_only=True):
-    """What one version has answered, by whatever protocol and route."""
+    """Counts of one version, over all protocols and routes."""
 
     name: str
     version: str
@@ -61,7 +61,7 @@ class Statistics(Struct, frozen=True, kw_only=True):
 
 
 def pages(repository: Repository, memory: Memory) -> list[Page]:
-    """GET .../stats of all models, one, and a version of it."""
+    """GET .../stats: every version, those of a model, one version."""
 
     def every(_: Environ) -> Answer:
         deployments = repository.deployments.values()
@@ -76,9 +76,9 @@ def pages(repository: Repository, memory: Memory) -> list[Page]:
         return _document([repository.find(name, version)], memory)
 
     rules = (
-        ("/v2/models/stats", "What all models have answered (Triton)", every),
-        ("/v2/models/<name>/stats", "What a model has answered (Triton)", model),
-        ("/v2/models/<name>/versions/<version>/stats", "What a version has answered (Triton)", version),
+        ("/v2/models/stats", "Counts and times of every version (Triton)", every),
+        ("/v2/models/<name>/stats", "Counts and times of a model's versions (Triton)", model),
+        ("/v2/models/<name>/versions/<version>/stats", "Counts and times of a version (Triton)", version),
     )
     return [Page("GET", rule, summary, handle, Statistics) for rule, summary, handle in rules]
 
@@ -90,7 +90,7 @@ def _document(versions: Sequence[Served], memory: Memory) -> Answer:
 
 def _statistics(served: Served, counts: _Counts) -> ModelStatistics:
     version = (served.name, str(served.version))
-    answered = _sum(version, "answered", counts, CLASS + len(served.model.manifest.classes))
+    answered = _sum(version, "answered", counts, CLASS + len(served.model.outputs.counted))
     failed = _sum(version, "failed", counts, SECONDS + 1)
     return ModelStatistics(
         name=served.name,

@@ -1,22 +1,26 @@
-"""What TensorFlow Serving's REST API, which KServe calls its V1 protocol, lets clients read.
+"""Status and metadata in TensorFlow Serving's REST API, which KServe calls its V1 protocol.
 
 https://www.tensorflow.org/tfx/serving/api_rest and
 https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protocol.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from unpickled.server.artifact.manifest import Manifest
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message.answer import Answer, Environ, document
 from unpickled.server.message.page import Page
+from unpickled.server.model.session import Model
 from unpickled.server.pages.annotations import Yes
 from unpickled.server.pages.catalog import Names
 
+_PROTOCOL = "(TensorFlow Serving, KServe V1)"
 _SIGNATURE = "serving_default"
+_DType = Literal["DT_INT64", "DT_DOUBLE", "DT_STRING"]
+_DTYPES: dict[str, _DType] = {"integer": "DT_INT64", "number": "DT_DOUBLE", "text": "DT_STRING"}
 
 
 class LoadStatus(Struct, frozen=True, kw_only=True):
@@ -59,13 +63,13 @@ class TensorShape(Struct, frozen=True, kw_only=True):
 class TensorInfo(Struct, frozen=True, kw_only=True):
     """An input or an output of a signature."""
 
-    dtype: Literal["DT_INT64", "DT_DOUBLE", "DT_STRING"]
+    dtype: _DType
     tensor_shape: TensorShape
     name: str
 
 
 class SignatureDef(Struct, frozen=True, kw_only=True):
-    """What ``:predict`` takes and answers; each feature is an input of shape (rows,)."""
+    """Inputs and outputs of ``:predict``; each feature is an input of shape (rows,)."""
 
     inputs: dict[str, TensorInfo]
     outputs: dict[str, TensorInfo]
@@ -79,7 +83,7 @@ class SignatureMap(Struct, frozen=True, kw_only=True):
 
 
 class SignatureMetadata(Struct, frozen=True, kw_only=True):
-    """The metadata of a model, of which its signatures are the only part."""
+    """The only kind of metadata here: signatures."""
 
     signature_def: SignatureMap
 
@@ -100,7 +104,7 @@ class Signature(Struct, frozen=True, kw_only=True):
 
 
 def pages(repository: Repository) -> list[Page]:
-    """GET /v1/models, and status and metadata of a model, a version of it, what a label stands for."""
+    """GET /v1/models, and status and metadata of a model, of a version, of a label."""
 
     def index(_: Environ) -> Answer:
         return document(Names(models=repository.served))
@@ -114,15 +118,27 @@ def pages(repository: Repository) -> list[Page]:
     def metadata(_: Environ, name: str, version: str | None = None, label: str | None = None) -> Answer:
         return document(_metadata(repository.find(name, version, label)))
 
+    index_page = Page("GET", "/v1/models", f"Names of the models that are served {_PROTOCOL}", index, Names)
+    return [index_page, *_of_each(status, metadata)]
+
+
+def _of_each(status: Callable[..., Answer], metadata: Callable[..., Answer]) -> list[Page]:
+    """Both pages of a model, of a version, of a label."""
     model = "/v1/models/<name>"
-    rules = (model, f"{model}/versions/<version>", f"{model}/labels/<label>")
+    subjects = {
+        model: "a model",
+        f"{model}/versions/<version>": "a version",
+        f"{model}/labels/<label>": "the version that a label stands for",
+    }
     return [
-        Page("GET", "/v1/models", "Names of the models that are served (KServe V1)", index, Names),
-        *(Page("GET", rule, "Status (TensorFlow Serving, KServe V1)", status, Status) for rule in rules),
-        *(
-            Page("GET", f"{rule}/metadata", "Metadata (TensorFlow Serving)", metadata, Signature)
-            for rule in rules
-        ),
+        page
+        for rule, subject in subjects.items()
+        for page in (
+            Page("GET", rule, f"Status of {subject} (TensorFlow Serving, KServe V1)", status, Status),
+            Page(
+                "GET", f"{rule}/metadata", f"Metadata of {subject} (TensorFlow Serving)", metadata, Signature
+            ),
+        )
     ]
 
 
@@ -145,23 +161,21 @@ def _failed(version: int, reason: str) -> VersionStatus:
 
 
 def _metadata(served: Served) -> Signature:
-    signatures = SignatureMap(signature_def={_SIGNATURE: _signature(served.model.manifest)})
+    signatures = SignatureMap(signature_def={_SIGNATURE: _signature(served.model)})
     return Signature(
         model_spec=ModelSpec(name=served.name, signature_name="", version=str(served.version)),
         metadata=SignatureMetadata(signature_def=signatures),
     )
 
 
-def _signature(manifest: Manifest) -> SignatureDef:
-    kind = manifest.outputs.kind
+def _signature(model: Model) -> SignatureDef:
     outputs = [
-        _tensor("prediction", "DT_STRING" if isinstance(manifest.classes[0], str) else "DT_INT64"),
-        _tensor("predicted_class", "DT_STRING"),
-        _tensor(kind, "DT_DOUBLE", len(manifest.classes)),
+        _tensor(member.name, _DTYPES[member.type], *([len(member.entries)] if member.entries else []))
+        for member in model.outputs.members
     ]
     inputs = [
         _tensor(feature.name, "DT_STRING" if feature.kind == "category" else "DT_DOUBLE")
-        for feature in manifest.features
+        for feature in model.signature.features
     ]
     return SignatureDef(
         inputs={tensor.name: tensor for tensor in inputs},
@@ -170,7 +184,7 @@ def _signature(manifest: Manifest) -> SignatureDef:
     )
 
 
-def _tensor(name: str, dtype: Literal["DT_INT64", "DT_DOUBLE", "DT_STRING"], *lengths: int) -> TensorInfo:
+def _tensor(name: str, dtype: _DType, *lengths: int) -> TensorInfo:
     """A tensor of rows; ``lengths`` are those beside the number of rows."""
     dimensions = [Dimension(size=str(length), name="") for length in (-1, *lengths)]
     return TensorInfo(dtype=dtype, tensor_shape=TensorShape(dim=dimensions, unknown_rank=False), name=name)

@@ -20,7 +20,7 @@ def claim(config: Config) -> Config:
     return replace(config, host=_claim_port(config.host, config.port))
 
 
-def wait(config: Config, seconds: float = 5.0) -> None:
+def wait(config: Config, seconds: float = 60.0) -> None:
     """Until something answers there, at most so long."""
     family = socket.AF_UNIX if config.uds else socket.AF_INET6 if ":" in config.host else socket.AF_INET
     deadline = time.monotonic() + seconds

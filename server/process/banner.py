@@ -43,13 +43,13 @@ def cpus() -> int:
 def _model(deployment: Deployment, default: str | None) -> list[str]:
     served = deployment.main
     manifest = served.model.manifest
-    placement = served.model.placement
+    outputs, placement = served.model.outputs, served.model.placement
     nodes = ", ".join(f"{name} ({count} nodes)" for name, count in placement.nodes.items())
     features = _some([feature.name for feature in manifest.features])
     lines = [
         f"  {served.name} version {served.version}{'  (default)' if served.name == default else ''}",
         f"    features   {features}",
-        f"    classes    {_some(manifest.class_names)}",
+        f"    {outputs.title:<10} {_some(outputs.names)}",
         f"    providers  requested {', '.join(placement.requested)}; obtained {nodes}",
     ]
     lines += _service(deployment)

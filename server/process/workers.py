@@ -22,8 +22,10 @@ from unpickled.server import app
 from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError
 from unpickled.server.observe.counters import Memory
-from unpickled.server.process import address, banner, watchdog
+from unpickled.server.process import address, banner, stalled
+from unpickled.server.process.watchdog import Watchdog
 from unpickled.server.serve.reloader import Reloader
+from unpickled.server.service import Service
 
 logger = logging.getLogger("unpickled")
 
@@ -77,40 +79,43 @@ class Loader:
         self._announcement: Semaphore = context.Semaphore(1)
         self._started: Event = context.Event()
         self.failed: Event = context.Event()
-        # The first worker's default model, for those that replace others: by then there may be several
-        # models. As long as a folder's name can be; no lock, which a killed worker would keep.
+        # Default model chosen by the first worker, so that respawned workers keep it even if more models
+        # have appeared; as long as the name of a folder. Raw array without a lock: a killed worker would
+        # hold the lock for ever.
         self._default = context.RawArray("c", 256)
 
     def __call__(self) -> Any:
         # Before any other thread is there: they all leave the signal to the one that waits for it.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        application = self._application()
+        service = self._service()
+        repository = service.repository
         # The first worker speaks for all.
         if self._announcement.acquire(block=False):
-            self._default.value = (application.extensions["unpickled"].default or "").encode()
+            self._default.value = (repository.default or "").encode()
             self._started.set()
-            text = banner.text(application.extensions["unpickled"])
-            threading.Thread(target=_announce, args=(self._config, text), daemon=True).start()
-        watchdog.start(self._config, self._memory.claim())
-        reloader = application.extensions["unpickled-reloader"]
-        threading.Thread(target=_wake, args=(reloader,), name="hangup", daemon=True).start()
+            arguments = (self._config, banner.text(repository))
+            threading.Thread(target=_announce, args=arguments, daemon=True).start()
+        _watch(service)
+        threading.Thread(target=_wake, args=(service.reloader,), name="hangup", daemon=True).start()
+        application = app.flask_app(service)
+        service.start()
         # What is loaded lives as long as the process: no collection need look at it again.
         gc.collect()
         gc.freeze()
         return application.wsgi_app
 
-    def _application(self) -> Any:
-        """The application. Once a worker has started, the settings are right: another waits for the disk."""
-        told = ""
+    def _service(self) -> Service:
+        """Once a worker has started, the settings are right: a later one that fails waits for the disk."""
+        logged = ""
         while True:
             try:
-                return app.create_app(self._settings(), self._memory)
+                return Service(self._settings(), self._memory)
             except ConfigError as error:
                 if not self._started.is_set():
                     self._end_server(error)
-                if str(error) != told:
-                    told = str(error)
+                if str(error) != logged:
+                    logged = str(error)
                     logger.error("worker %d cannot start, and tries again: %s", os.getpid(), error)
             time.sleep(1)
 
@@ -129,6 +134,12 @@ class Loader:
         os.kill(os.getppid(), signal.SIGTERM)
         time.sleep(1)
         os._exit(0)
+
+
+def _watch(service: Service) -> None:
+    config, slots = service.config, service.slots
+    clients = stalled.clients(slots.cuts)
+    Watchdog(config.threads, config.body_timeout, slots, service.in_flight, clients).start()
 
 
 def _wake(reloader: Reloader) -> None:

@@ -19,13 +19,20 @@ https://learn.microsoft.com/en-us/azure/machine-learning/how-to-deploy-automl-en
 from collections.abc import Sequence
 
 from unpickled.server.errors import InvalidInput
-from unpickled.server.inference.predictor import Outcome, Predictor
+from unpickled.server.inference.prediction import Predict, Prediction
+from unpickled.server.inference.predictor import Predictor
+from unpickled.server.message import media
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
-from unpickled.server.message.body import Members
-from unpickled.server.model.signature import Row
+from unpickled.server.message.strict import Members
+from unpickled.server.model.feeds import Row
+from unpickled.server.model.schemas import Schema, Schemas, array, either, only
+from unpickled.server.protocols import bodies, native
+from unpickled.server.protocols.bodies import Bodies
 from unpickled.server.protocols.forms import chosen, is_form, refuse_repeated, split
 from unpickled.server.protocols.native import Native
+from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 from unpickled.server.protocols.rows import Reader
+from unpickled.server.quote import quoted
 
 _FORMS = {"data": ("method",), "input_data": ("params",), "Inputs": ("GlobalParameters",)}
 _SIGNS = tuple(f'"{name}"'.encode() for name in _FORMS)
@@ -42,7 +49,7 @@ class Azure:
         self._reader = reader
         self._native = native
 
-    def predict(self, request: bytes, environ: Environ) -> Outcome:
+    def predict(self, request: bytes, environ: Environ) -> Prediction:
         """The answer to one request; raises RequestError."""
         if not any(sign in request for sign in _SIGNS):
             return self._native.predict(request, environ)
@@ -55,23 +62,24 @@ class Azure:
         rows = self._rows(members[form], f"{form!r}")
         return self._answers(rows, members.get("method", "predict"))
 
-    def _results(self, inputs: object, parameters: object) -> Outcome:
+    def _results(self, inputs: object, parameters: object) -> Prediction:
         if not isinstance(inputs, Members) or len(inputs) != 1 or inputs.repeated:
             raise InvalidInput(f"'Inputs' is not an object of one table: send {_EXAMPLE}")
         [(name, table)] = inputs.items()
-        rows = self._rows(table, f"{name[:60]!r} of 'Inputs'")
+        rows = self._rows(table, f"{quoted(name)} of 'Inputs'")
         method: object = "predict"
         if isinstance(parameters, Members):
             refuse_repeated(parameters, "'GlobalParameters'")
             method = parameters.get("method", method)
         if name == "data":
-            outcome = self._answers(rows, method)
-            return b'{"Results":' + outcome[0] + b"}", *outcome[1:]
+            prediction = self._answers(rows, method)
+            prediction.content = b'{"Results":' + prediction.content + b"}"
+            return prediction
         if method != "predict":
-            raise InvalidInput(f"'method' stands beside {name[:60]!r}: it is for \"data\" in 'Inputs'")
-        decoded, ran, labels, scores = self._predictor.run(rows)
-        content = dumps({"Results": {_OUTPUT: self._predictor.records(labels, scores)}})
-        return content, decoded, ran, rows, labels, scores, None
+            raise InvalidInput(f"'method' stands beside {quoted(name)}: it is for \"data\" in 'Inputs'")
+        run = self._predictor.run(rows)
+        content = dumps({"Results": {_OUTPUT: self._predictor.outputs.records(run.labels, run.scores)}})
+        return run.prediction(content, rows)
 
     def _rows(self, table: object, what: str) -> Sequence[Row]:
         if not isinstance(table, Members):
@@ -80,11 +88,67 @@ class Azure:
             return split(self._reader, table, what)
         return self._reader.columns(table)
 
-    def _answers(self, rows: Sequence[Row], method: object) -> Outcome:
+    def _answers(self, rows: Sequence[Row], method: object) -> Prediction:
         """A list with what that method of the pipeline returns."""
-        methods = ("predict", "predict_proba") if self._predictor.kind == "probabilities" else ("predict",)
+        methods = list(self._predictor.outputs.methods)
         if method not in methods:
-            raise InvalidInput(f"'method' is {str(method)[:60]!r}, but it may be {' or '.join(methods)}")
-        decoded, ran, labels, scores = self._predictor.run(rows)
-        content = dumps(labels) if method == "predict" else dumps(scores, option=OPTIONS)
-        return content, decoded, ran, rows, labels, scores, None
+            raise InvalidInput(f"'method' is {quoted(method)}, but it may be {' or '.join(methods)}")
+        run = self._predictor.run(rows)
+        content = dumps(run.labels) if method == "predict" else dumps(run.scores, option=OPTIONS)
+        return run.prediction(content, rows)
+
+
+def _describe(schemas: Schemas) -> Bodies:
+    forms = either(*native.forms(schemas), *_azure_forms(schemas))
+    results = either(*(array(schemas.members[member], 1) for member in schemas.methods.values()))
+    records = only({_OUTPUT: array(schemas.answer, 1)})
+    answer = either(*native.answers(schemas), results, only({"Results": either(results, records)}))
+    rows = schemas.examples()
+    examples = {
+        "data": {"data": rows},
+        "Inputs": {"Inputs": {"data": [schemas.named_values(row) for row in rows]}},
+    }
+    return Bodies(
+        "`data` and `input_data` are answered with the labels alone, or with what `method` names; columns "
+        "may be in any order and of any one length.",
+        {media.JSON: bodies.shown(schemas.name("AzureRequest", forms), native.examples(schemas) | examples)},
+        {media.JSON: {"schema": schemas.name("AzureResponse", answer)}},
+    )
+
+
+def _azure_forms(schemas: Schemas) -> list[Schema]:
+    """Those of scoring scripts, MLflow models and automated machine learning, and of the designer."""
+    method: Schema = {"enum": list(schemas.methods)}
+    rows = schemas.rows(schemas.row, schemas.record)
+    table = schemas.name("AzureTable", either(rows, bodies.split(schemas), bodies.columns(schemas)))
+    options: dict[str, Schema] = {"GlobalParameters": {"properties": {"method": method}}}
+    return [
+        only({"data": table, "method": method}, ["data"]),
+        only({"input_data": table, "params": {}}, ["input_data"]),
+        only({"Inputs": only({"data": table}), **options}, ["Inputs"]),
+        only({"Inputs": _designed(table), "GlobalParameters": {}}, ["Inputs"]),
+    ]
+
+
+def _designed(table: Schema) -> Schema:
+    """A table under a name that its author chose."""
+    return {
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "propertyNames": {"pattern": "^(?!data$)"},
+        "additionalProperties": table,
+    }
+
+
+def _build(subject: Subject) -> Predict:
+    return Azure(subject.predictor, subject.reader, Native(subject.predictor, subject.reader)).predict
+
+
+PROTOCOL = Protocol(
+    name="azure",
+    summary="Predict (Azure Machine Learning)",
+    paths=lambda _: Paths(default="/score"),
+    build=_build,
+    describe=_describe,
+)

@@ -21,13 +21,14 @@ import numpy.typing as npt
 
 from unpickled.server.artifact.manifest import Feature
 from unpickled.server.errors import InvalidInput, UnsupportedMedia
-from unpickled.server.inference.predictor import Labels, Outcome, Predictor, Scores
-from unpickled.server.message import accept, body
+from unpickled.server.inference.prediction import Prediction
+from unpickled.server.inference.predictor import Predictor
+from unpickled.server.message import accept, body, media
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
-from unpickled.server.model.signature import Column, Row, Rows
+from unpickled.server.model.feeds import Column, Row, Rows
+from unpickled.server.model.outputs import Labels, Scores
+from unpickled.server.quote import quoted
 
-KIND = "text/csv"
-_JSON = "application/json"
 _UTF_8 = frozenset({"utf-8", "utf8", "us-ascii"})
 
 
@@ -43,31 +44,31 @@ class Csv:
         self._signature = predictor.signature
         self._names = list(predictor.signature.names)
         self._features = {feature.name: feature for feature in predictor.signature.features}
-        columns = [f"{predictor.kind}_{name}" for name in predictor.names]
-        self._head = _line("prediction", "predicted_class", *columns) + b"\r\n"
-        classes = zip(predictor.model.manifest.classes, predictor.names, strict=True)
-        self._starts = {label: _line(label, name) + b"," for label, name in classes}
+        self._outputs = predictor.outputs
+        self._head = _line(self._outputs.columns) + b"\r\n"
+        self._starts = self._outputs.heads(lambda cells: _line(cells) + b"," if cells else b"")
 
-    def predict(self, request: bytes, environ: Environ) -> Outcome:
+    def predict(self, request: bytes, environ: Environ) -> Prediction:
         """The answer to one table; InvalidInput names line, row and feature."""
         parameters = body.media_type(environ)[1]
         table = _Table(request, parameters)
         header = self._header(table, parameters.get("header", "").lower())
         columns = self._columns(table, header or self._names)
         try:
-            decoded, ran, found, scores = self._predictor.run_feeds(self._signature.table(columns))
+            run = self._predictor.run_feeds(self._signature.table(columns))
         except InvalidInput as error:
             raise table.located(error) from None
         rows: Sequence[Row] = Rows([columns[name] for name in self._names])
-        labels = found.tolist()
-        if accept.preferred(environ, (KIND, _JSON)) == _JSON:
-            content = dumps(self._predictor.arrays(labels, scores), option=OPTIONS)
-            return content, decoded, ran, rows, labels, scores, None
-        content = self.written(labels, scores, header is not None)
-        return content, decoded, ran, rows, labels, scores, headers(header is not None)
+        labels = run.labels.tolist()
+        if accept.preferred(environ, (media.CSV, media.JSON)) == media.JSON:
+            content, fields = dumps(self._outputs.arrays(labels, run.scores), option=OPTIONS), None
+        else:
+            content = self.written(labels, run.scores, header is not None)
+            fields = headers(header is not None)
+        return Prediction(content, run.decoded, run.ran, rows, labels, run.scores, fields)
 
     def written(self, labels: Labels, scores: Scores, header: bool) -> bytes:
-        """One line per row: label, class name, score of each class."""
+        """One line per row: what its label stands for, then its scores."""
         # JSON writes the shortest digits that read back as the same double, at a tenth of repr's time.
         numbers = dumps(scores, option=OPTIONS)[2:-2].split(b"],[")
         lines = [self._starts[label] + row for label, row in zip(labels, numbers, strict=True)]
@@ -95,7 +96,7 @@ class Csv:
                 remedy = "leave it out (pandas: to_csv(index=False))"
                 raise InvalidInput(f"column {number} of the header has no name: {remedy}", line=1)
             if name in seen:
-                sentence = f"feature {name[:60]!r} stands twice in the header"
+                sentence = f"feature {quoted(name)} stands twice in the header"
                 raise InvalidInput(sentence, line=1, feature=name[:200])
             seen.add(name)
         try:
@@ -117,7 +118,7 @@ class _Table:
     def __init__(self, request: bytes, parameters: Mapping[str, str]) -> None:
         charset = parameters.get("charset", "utf-8").lower()
         if charset not in _UTF_8:
-            raise UnsupportedMedia(f"the charset of the table is {charset[:60]!r}: send UTF-8")
+            raise UnsupportedMedia(f"the charset of the table is {quoted(charset)}: send UTF-8")
         try:
             self._text = request.removeprefix(codecs.BOM_UTF8).decode("utf-8")
         except UnicodeDecodeError as error:
@@ -218,7 +219,7 @@ def _uneven(rows: Sequence[Sequence[str]], width: int) -> InvalidInput:
     )
 
 
-def _line(*cells: object) -> bytes:
+def _line(cells: Sequence[object]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(cells)
     return text.getvalue().encode()

@@ -4,9 +4,10 @@ from collections.abc import Collection, Mapping, Sequence
 
 from unpickled.server.errors import InvalidInput
 from unpickled.server.inference.predictor import Predictor
-from unpickled.server.message.body import Members
-from unpickled.server.model.signature import Row
+from unpickled.server.message.strict import Members
+from unpickled.server.model.feeds import Row
 from unpickled.server.protocols.rows import Reader
+from unpickled.server.quote import quoted
 
 _SPLIT = frozenset({"columns", "index", "data"})
 
@@ -21,7 +22,7 @@ def chosen(members: Members, forms: Mapping[str, Collection[str]], example: str)
         )
     for name in members:
         if name != found[0] and name not in forms[found[0]]:
-            raise InvalidInput(f"{name[:60]!r} stands beside {found[0]!r}: send {example}")
+            raise InvalidInput(f"{quoted(name)} stands beside {found[0]!r}: send {example}")
     return found[0]
 
 
@@ -45,4 +46,4 @@ def split(reader: Reader, frame: object, what: str) -> Sequence[Row]:
 def refuse_repeated(members: Members, what: str) -> None:
     """InvalidInput where a name is given twice."""
     for name in members.repeated:
-        raise InvalidInput(f"{name[:60]!r} of {what} is given twice")
+        raise InvalidInput(f"{quoted(name)} of {what} is given twice")

@@ -14,14 +14,22 @@ from time import perf_counter
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from unpickled.server.errors import InvalidInput
-from unpickled.server.inference.predictor import Outcome, Predictor, refuse_not_finite
+from unpickled.server.inference.prediction import Predict, Prediction
+from unpickled.server.inference.predictor import Predictor
+from unpickled.server.message import media
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
-from unpickled.server.message.body import Members
-from unpickled.server.model.signature import Row
+from unpickled.server.message.strict import Members
+from unpickled.server.model.feeds import Row
+from unpickled.server.model.outputs import refuse_not_finite
+from unpickled.server.model.schemas import TEXT, Schema, Schemas, array, either, only
+from unpickled.server.protocols import bodies
+from unpickled.server.protocols.bodies import Bodies, Content
+from unpickled.server.protocols.csv import Csv
+from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 from unpickled.server.protocols.rows import REFUSALS, Reader
+from unpickled.server.quote import quoted
 
 _EXAMPLE = '{"features": [...]}, {"feature name": value, ...} or {"instances": [...]}'
 
@@ -34,15 +42,15 @@ class Native:
         self._reader = reader
         self._run_row = predictor.model.run_row
         self._signature = predictor.signature
-        self._names = predictor.names
         self._width = reader.width
         self._decode_row = reader.decode_row
         self._decode_record = reader.decode_record
-        classes = list(zip(predictor.model.manifest.classes, predictor.names, strict=True))
-        self._heads = {label: self._head([label], [name]) + b"[" for label, name in classes}
-        self._record_heads = {label: self._head(label, name) for label, name in classes}
+        outputs = predictor.outputs
+        self._outputs, self._text, self._record_text = outputs, outputs.text, outputs.record_text
+        self._heads = outputs.heads(lambda values: self._head([[value] for value in values]) + b"[")
+        self._record_heads = outputs.heads(self._head)
 
-    def predict(self, request: bytes, _: Environ | None = None) -> Outcome:
+    def predict(self, request: bytes, _: Environ | None = None) -> Prediction:
         """The answer to one request, and what it was made of; raises RequestError."""
         # Duplicate names cost a colon each: see Reader.
         colons = request.count(b":")
@@ -60,7 +68,7 @@ class Native:
             return self._answer_record(msgspec.structs.astuple(record))
         return self._predict_batch(request)
 
-    def _predict_batch(self, request: bytes) -> Outcome:
+    def _predict_batch(self, request: bytes) -> Prediction:
         """Several rows, and every body that the decoders refuse."""
         if b'"instances"' in request[:64]:
             rows = self._reader.instances(request)
@@ -68,33 +76,32 @@ class Native:
         rows = self._reader.features(request)
         return self.predict_strictly(request) if rows is None else self._arrays(rows)
 
-    def answer_row(self, values: Row) -> Outcome:
+    def answer_row(self, values: Row) -> Prediction:
         if self._run_row is None:
             return self._arrays([values])
         decoded = perf_counter()
         label, scores = self._run_row(values)  # type: ignore[arg-type]
         ran = perf_counter()
-        text = dumps(scores)
+        text = self._text(scores)
         if b"null" in text:
-            refuse_not_finite(np.array([scores]))
+            refuse_not_finite((scores,))
         content = b"".join((self._heads[label], text, b"]}"))
-        return content, decoded, ran, (values,), (label,), (scores,), None
+        return Prediction(content, decoded, ran, (values,), (label,), (scores,))
 
-    def _answer_record(self, values: Row) -> Outcome:
+    def _answer_record(self, values: Row) -> Prediction:
         if self._run_row is None:
-            decoded, ran, labels, found = self._predictor.run([values])
-            content = dumps(self._predictor.records(labels, found)[0])
-            return content, decoded, ran, (values,), labels, found, None
+            run = self._predictor.run([values])
+            return run.prediction(dumps(self._outputs.records(run.labels, run.scores)[0]), (values,))
         decoded = perf_counter()
         label, scores = self._run_row(values)  # type: ignore[arg-type]
         ran = perf_counter()
-        text = dumps(dict(zip(self._names, scores, strict=True)))
+        text = self._record_text(scores)
         if b"null" in text:
-            refuse_not_finite(np.array([scores]))
+            refuse_not_finite((scores,))
         content = b"".join((self._record_heads[label], text, b"}"))
-        return content, decoded, ran, (values,), (label,), (scores,), None
+        return Prediction(content, decoded, ran, (values,), (label,), (scores,))
 
-    def predict_strictly(self, request: bytes) -> Outcome:
+    def predict_strictly(self, request: bytes) -> Prediction:
         """The protocol written out in Python: the reference for the decoders above, and their sentences."""
         document = self._reader.document(request, _EXAMPLE)
         if self._is_form(document, "features"):
@@ -103,7 +110,7 @@ class Native:
             return self._predictor.predictions(self._reader.listed(document["instances"], "'instances'"))
         return self._answer_record(self._signature.check_record(document, 0))
 
-    def _strict_arrays(self, rows: list[Any]) -> Outcome:
+    def _strict_arrays(self, rows: list[Any]) -> Prediction:
         if rows and not isinstance(rows[0], list):
             return self.answer_row(self._signature.check_row(rows, 0))
         self._predictor.check_count(len(rows))
@@ -119,18 +126,100 @@ class Native:
         for other in document:
             if other != name:
                 raise InvalidInput(
-                    f"{other[:60]!r} stands beside {name!r}, which stands alone: send {_EXAMPLE}"
+                    f"{quoted(other)} stands beside {name!r}, which stands alone: send {_EXAMPLE}"
                 )
         if not isinstance(value, list):
             raise InvalidInput(f"{name!r} is not an array: send {_EXAMPLE}")
         return True
 
-    def _arrays(self, rows: Sequence[Row]) -> Outcome:
-        decoded, ran, labels, scores = self._predictor.run(rows)
-        content = dumps(self._predictor.arrays(labels, scores), option=OPTIONS)
-        return content, decoded, ran, rows, labels, scores, None
+    def _arrays(self, rows: Sequence[Row]) -> Prediction:
+        run = self._predictor.run(rows)
+        content = dumps(self._outputs.arrays(run.labels, run.scores), option=OPTIONS)
+        return run.prediction(content, rows)
 
-    def _head(self, prediction: Any, name: Any) -> bytes:
-        """An answer up to its scores, which are all that differs between rows of one class."""
-        start = dumps({"prediction": prediction, "predicted_class": name})
-        return start[:-1] + b"," + dumps(self._predictor.kind) + b":"
+    def _head(self, values: Sequence[Any]) -> bytes:
+        """An answer up to its scores, which are all that differs between rows of one label."""
+        *names, last = (member.name for member in self._outputs.members)
+        return dumps({**dict(zip(names, values, strict=True)), last: 0}).removesuffix(b"0}")
+
+
+def forms(schemas: Schemas) -> list[Schema]:
+    """The documents that a request may be."""
+    row, record = schemas.row, schemas.record
+    return [
+        only({"features": row}),
+        only({"features": schemas.rows(row)}),
+        record,
+        only({"instances": schemas.rows(row, record)}),
+    ]
+
+
+def answers(schemas: Schemas) -> list[Schema]:
+    """The documents that an answer may be."""
+    return [schemas.arrays, schemas.answer, only({"predictions": array(schemas.answer, 1)})]
+
+
+def examples(schemas: Schemas) -> dict[str, Any]:
+    """A request of each form."""
+    first, *more = schemas.examples()
+    record = schemas.named_values(first)
+    return {
+        "one row": {"features": first},
+        "several rows": {"features": [first, *more]},
+        "a record": record,
+        "several of either": {"instances": [record, *more]},
+    }
+
+
+def text_requests(schemas: Schemas) -> Content:
+    """The bodies that are no single JSON document."""
+    return {
+        media.CSV: bodies.table(schemas),
+        media.NDJSON: bodies.lines([{"features": row} for row in schemas.examples()]),
+    }
+
+
+TEXT_ANSWERS: Content = {media.CSV: {"schema": TEXT}, media.NDJSON: {"schema": TEXT}}
+
+
+def _describe(schemas: Schemas) -> Bodies:
+    return Bodies(
+        "Arrays are answered with arrays, a record with a record, `instances` with one record each. A table "
+        "(the header names the features in any order) is answered with a table, or with arrays where "
+        "`Accept` asks for JSON. Of lines, each is a request of its own, answered as it comes, or with an "
+        "error that has its number; there may be any number of them.",
+        {
+            media.JSON: bodies.shown(schemas.name("Request", either(*forms(schemas))), examples(schemas)),
+            **text_requests(schemas),
+        },
+        {
+            media.JSON: {"schema": schemas.name("Answers", either(*answers(schemas)))},
+            **TEXT_ANSWERS,
+        },
+    )
+
+
+def predict_native(subject: Subject) -> Predict:
+    """Answers the native protocol's JSON for one version."""
+    return Native(subject.predictor, subject.reader).predict
+
+
+def predict_table(subject: Subject) -> Predict:
+    """Answers CSV for one version."""
+    return Csv(subject.predictor).predict
+
+
+PROTOCOL = Protocol(
+    name="native",
+    summary="Predict",
+    paths=lambda _: Paths(
+        default="/predict",
+        model="/models/<name>/predict",
+        version="/models/<name>/versions/<version>/predict",
+        label="/models/<name>/labels/<label>/predict",
+    ),
+    build=predict_native,
+    describe=_describe,
+    others={media.CSV: predict_table},
+    lines=predict_native,
+)

@@ -8,11 +8,12 @@ import msgspec
 
 from unpickled.server.errors import InvalidInput
 from unpickled.server.inference.predictor import Predictor
-from unpickled.server.message import body
-from unpickled.server.message.body import Members
-from unpickled.server.model.signature import Row
+from unpickled.server.message import strict
+from unpickled.server.message.strict import Members
+from unpickled.server.model.feeds import Row
+from unpickled.server.quote import quoted
 
-# What msgspec raises on a body that it does not take; body.parse then finds the sentence.
+# What msgspec raises on a body that it does not take; strict.parse then finds the sentence.
 REFUSALS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -60,7 +61,7 @@ class Reader:
 
     def document(self, request: bytes, example: str) -> Members:
         """The JSON object that a body is; ``example`` is what is to be sent in place of anything else."""
-        found = body.parse(request)
+        found = strict.parse(request)
         if not isinstance(found, Members):
             raise InvalidInput(f"the body is not an object: send {example}")
         return found
@@ -80,14 +81,15 @@ class Reader:
                 self._signature.check_record(Members({name: None}), 0)
             if not isinstance(values, list):
                 raise InvalidInput(
-                    f"feature {name[:60]!r} is not an array: send its values, one per row", feature=name[:200]
+                    f"feature {quoted(name)} is not an array: send its values, one per row",
+                    feature=name[:200],
                 )
         lengths = {name: len(values) for name, values in members.items()}
         count = max(lengths.values(), default=0)
         for name, length in lengths.items():
             if length != count:
                 raise InvalidInput(
-                    f"feature {name[:60]!r} has {length} values where another has {count}: "
+                    f"feature {quoted(name)} has {length} values where another has {count}: "
                     "send one per row of each",
                     feature=name[:200],
                 )

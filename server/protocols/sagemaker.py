@@ -18,23 +18,27 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from unpickled.server.errors import InvalidInput, MalformedJSON, UnsupportedMedia
-from unpickled.server.inference.predictor import Outcome, Predictor
-from unpickled.server.message import accept, body
+from unpickled.server.inference.prediction import Predict, Prediction
+from unpickled.server.inference.predictor import Predictor
+from unpickled.server.message import accept, body, media, strict
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
-from unpickled.server.message.body import Members
-from unpickled.server.model.signature import Row
-from unpickled.server.protocols import csv
+from unpickled.server.message.strict import Members
+from unpickled.server.model.feeds import Row
+from unpickled.server.model.schemas import TEXT, Schema, Schemas, array, either, only
+from unpickled.server.protocols import bodies, csv, native
+from unpickled.server.protocols.bodies import Bodies
 from unpickled.server.protocols.csv import Csv
 from unpickled.server.protocols.forms import chosen, is_form, split
 from unpickled.server.protocols.native import Native
+from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 from unpickled.server.protocols.rows import Reader
+from unpickled.server.quote import quoted
 
-_JSON = "application/json"
-# What clients that say nothing of JSON call it.
-_SAME = frozenset({"", _JSON, "application/x-www-form-urlencoded", "application/octet-stream", "text/plain"})
-_LINES = ("application/jsonlines", "application/jsonl", "application/x-jsonlines", "application/x-ndjson")
+# What clients that do not speak of JSON call it.
+_SAME = frozenset({"", media.JSON, "application/x-www-form-urlencoded", media.BINARY, "text/plain"})
 # First and last byte of a row and of a record.
 _ENDS = {b"[]", b"{}"}
 _MLFLOW = dict.fromkeys(("dataframe_split", "dataframe_records", "inputs"), ("params",))
@@ -51,22 +55,22 @@ class SageMaker:
         self._native = native
         self._csv = Csv(predictor, detect=True)
 
-    def predict(self, request: bytes, environ: Environ) -> Outcome:
+    def predict(self, request: bytes, environ: Environ) -> Prediction:
         """The answer to one request; raises RequestError."""
         kind = body.media_type(environ)[0]
         if kind in _SAME or kind.endswith("+json"):
-            kind, outcome = _JSON, self._document(request, environ)
-        elif kind == csv.KIND:
-            outcome = self._csv.predict(request, environ)
-        elif kind in _LINES:
-            outcome = self._written(self._lines(request), kind)
+            kind, prediction = media.JSON, self._document(request, environ)
+        elif kind == media.CSV:
+            prediction = self._csv.predict(request, environ)
+        elif kind in media.JSON_LINES:
+            prediction = self._written(self._lines(request), kind)
         else:
-            known = ", ".join((_JSON, csv.KIND, _LINES[0]))
-            raise UnsupportedMedia(f"Content-Type {kind[:60]!r} is not read here: send {known}")
-        wanted = accept.preferred(environ, (kind, _JSON, csv.KIND, *_LINES))
-        return outcome if wanted == kind else self._written(outcome, wanted)
+            known = ", ".join((media.JSON, media.CSV, media.JSON_LINES[0]))
+            raise UnsupportedMedia(f"Content-Type {quoted(kind)} is not read here: send {known}")
+        preferred = accept.preferred(environ, (kind, media.JSON, media.CSV, *media.JSON_LINES))
+        return prediction if preferred == kind else self._written(prediction, preferred)
 
-    def _document(self, request: bytes, environ: Environ) -> Outcome:
+    def _document(self, request: bytes, environ: Environ) -> Prediction:
         if any(sign in request for sign in _SIGNS):
             members = self._reader.document(request, _EXAMPLE)
             if is_form(members, _MLFLOW, self._predictor):
@@ -79,7 +83,7 @@ class SageMaker:
                 return self._predictor.predictions(rows)
         return self._native.predict(request, environ)
 
-    def _dataframe(self, members: Members) -> Outcome:
+    def _dataframe(self, members: Members) -> Prediction:
         form = chosen(members, _MLFLOW, _EXAMPLE)
         frame, what = members[form], f"{form!r}"
         if form == "dataframe_split":
@@ -88,12 +92,12 @@ class SageMaker:
             rows = self._reader.columns(frame)
         else:
             rows = self._reader.listed(frame, what)
-        decoded, ran, labels, scores = self._predictor.run(rows)
-        arrays = self._predictor.arrays(labels, scores)
+        run = self._predictor.run(rows)
+        arrays = self._predictor.outputs.arrays(run.labels, run.scores)
         content = dumps({"predictions": arrays.pop("prediction"), **arrays}, option=OPTIONS)
-        return content, decoded, ran, rows, labels, scores, None
+        return run.prediction(content, rows)
 
-    def _lines(self, request: bytes) -> Outcome:
+    def _lines(self, request: bytes) -> Prediction:
         lines = self._predictor.bounded(filter(bytes.strip, io.BytesIO(request)))
         rows = None
         # One document of them all is decoded in C; a line that holds half a row, or two, shows in its ends or
@@ -102,8 +106,7 @@ class SageMaker:
             rows = self._reader.instances(b'{"instances":[' + b",".join(lines) + b"]}")
         if rows is None or len(rows) != len(lines):
             rows = self._strict_lines(request)
-        decoded, ran, labels, scores = self._predictor.run(rows)
-        return b"", decoded, ran, rows, labels, scores, None
+        return self._predictor.run(rows).prediction(b"", rows)
 
     def _strict_lines(self, request: bytes) -> Sequence[Row]:
         numbers, values = [], []
@@ -117,19 +120,20 @@ class SageMaker:
             row = error.details.get("row")
             raise error.on_line(numbers[row]) if isinstance(row, int) else error from None
 
-    def _written(self, outcome: Outcome, wanted: str) -> Outcome:
-        """The same answer in another media type; as CSV without a header, as Amazon's algorithms answer."""
-        _, decoded, ran, rows, answered, found, _ = outcome
-        labels = list(answered)
-        scores = np.asarray(found, dtype=np.float64)
-        if wanted == csv.KIND:
-            content = self._csv.written(labels, scores, header=False)
-            return content, decoded, ran, rows, labels, scores, csv.headers(header=False)
-        if wanted in _LINES:
-            content = b"".join(dumps(record) + b"\n" for record in self._predictor.records(labels, scores))
-            return content, decoded, ran, rows, labels, scores, (("Content-Type", wanted),)
-        content = dumps(self._predictor.arrays(labels, scores), option=OPTIONS)
-        return content, decoded, ran, rows, labels, scores, None
+    def _written(self, prediction: Prediction, kind: str) -> Prediction:
+        """The same prediction as ``kind``; CSV has no header, as Amazon's algorithms answer."""
+        labels = list(prediction.labels)
+        scores = np.asarray(prediction.scores, dtype=np.float64)
+        if kind == media.CSV:
+            content, headers = self._csv.written(labels, scores, header=False), csv.headers(header=False)
+            return replace(prediction, content=content, headers=headers)
+        if kind in media.JSON_LINES:
+            content = b"".join(
+                dumps(record) + b"\n" for record in self._predictor.outputs.records(labels, scores)
+            )
+            return replace(prediction, content=content, headers=(("Content-Type", kind),))
+        content = dumps(self._predictor.outputs.arrays(labels, scores), option=OPTIONS)
+        return replace(prediction, content=content, headers=None)
 
 
 def _unwrapped(value: Any) -> Any:
@@ -141,7 +145,66 @@ def _unwrapped(value: Any) -> Any:
 
 def _parsed(line: bytes, number: int) -> Any:
     try:
-        return body.parse(line.strip())
+        return strict.parse(line.strip())
     except MalformedJSON as error:
         # Its own place is of the only line that was looked at.
         raise MalformedJSON(f"line {number}: {error}".replace("at line 1, ", "at "), line=number) from None
+
+
+def _describe(schemas: Schemas) -> Bodies:
+    forms = either(*native.forms(schemas), *_mlflow_forms(schemas))
+    arrays = {
+        "predictions" if name == "prediction" else name: array(member, 1)
+        for name, member in schemas.members.items()
+    }
+    answer = either(*native.answers(schemas), only(arrays))
+    examples = native.examples(schemas) | _mlflow_examples(schemas)
+    return Bodies(
+        "The native forms, and those of MLflow; the columns of `dataframe_split` may be in any order, those "
+        "of `inputs` of any one length. A table needs no header; of JSON lines, each is a row. The answer is "
+        "in the request's type, or in the one that `Accept` asks for.",
+        {
+            media.JSON: bodies.shown(schemas.name("SageMakerRequest", forms), examples),
+            media.CSV: bodies.table(schemas),
+            media.JSON_LINES[0]: bodies.lines(schemas.examples()),
+        },
+        {
+            media.JSON: {"schema": schemas.name("SageMakerResponse", answer)},
+            media.CSV: {"schema": TEXT},
+            media.JSON_LINES[0]: {"schema": TEXT},
+        },
+    )
+
+
+def _mlflow_forms(schemas: Schemas) -> list[Schema]:
+    """MLflow's, and that of Amazon's own algorithms."""
+    row, record = schemas.row, schemas.record
+    parameters: dict[str, Schema] = {"params": {}}
+    inputs = either(schemas.rows(row, record), bodies.columns(schemas))
+    return [
+        only({"instances": schemas.rows(row, record, only({"features": row}))}),
+        only({"dataframe_split": bodies.split(schemas), **parameters}, ["dataframe_split"]),
+        only({"dataframe_records": schemas.rows(row, record), **parameters}, ["dataframe_records"]),
+        only({"inputs": inputs, **parameters}, ["inputs"]),
+    ]
+
+
+def _mlflow_examples(schemas: Schemas) -> dict[str, Any]:
+    rows, names = schemas.examples(), list(schemas.signature.names)
+    return {
+        "dataframe_split": {"dataframe_split": {"columns": names, "data": rows}},
+        "dataframe_records": {"dataframe_records": [schemas.named_values(row) for row in rows]},
+    }
+
+
+def _build(subject: Subject) -> Predict:
+    return SageMaker(subject.predictor, subject.reader, Native(subject.predictor, subject.reader)).predict
+
+
+PROTOCOL = Protocol(
+    name="sagemaker",
+    summary="Predict (SageMaker, MLflow)",
+    paths=lambda _: Paths(default="/invocations"),
+    build=_build,
+    describe=_describe,
+)

@@ -14,11 +14,17 @@ here: ``signature_name`` may be anything.
 
 from collections.abc import Sequence
 
-from unpickled.server.inference.predictor import Outcome, Predictor
+from unpickled.server.inference.prediction import Predict, Prediction
+from unpickled.server.inference.predictor import Predictor
+from unpickled.server.message import media
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
-from unpickled.server.message.body import Members
-from unpickled.server.model.signature import Row
+from unpickled.server.message.strict import Members
+from unpickled.server.model.feeds import Row
+from unpickled.server.model.schemas import Schema, Schemas, array, either, only
+from unpickled.server.protocols import bodies
+from unpickled.server.protocols.bodies import Bodies
 from unpickled.server.protocols.forms import chosen
+from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 from unpickled.server.protocols.rows import Reader
 
 _FORMS = {"instances": ("signature_name",), "inputs": ("signature_name",)}
@@ -32,12 +38,12 @@ class TFServing:
         self._predictor = predictor
         self._reader = reader
 
-    def predict(self, request: bytes, _: Environ) -> Outcome:
+    def predict(self, request: bytes, _: Environ) -> Prediction:
         """The answer to one request; raises RequestError."""
         rows = self._reader.instances(request) if b'"instances"' in request[:64] else None
         return self._predict_strictly(request) if rows is None else self._predictions(rows)
 
-    def _predict_strictly(self, request: bytes) -> Outcome:
+    def _predict_strictly(self, request: bytes) -> Prediction:
         members = self._reader.document(request, _EXAMPLE)
         if chosen(members, _FORMS, _EXAMPLE) == "instances":
             return self._predictions(self._reader.listed(members["instances"], "'instances'"))
@@ -46,14 +52,48 @@ class TFServing:
             return self._outputs(self._reader.columns(inputs))
         return self._outputs(self._reader.listed(inputs, "'inputs'"))
 
-    def _predictions(self, rows: Sequence[Row]) -> Outcome:
-        decoded, ran, labels, scores = self._predictor.run(rows)
-        named = zip(labels, self._predictor.named(labels), scores.tolist(), strict=True)
-        kind = self._predictor.kind
-        answers = [{"prediction": label, "predicted_class": name, kind: row} for label, name, row in named]
-        return dumps({"predictions": answers}), decoded, ran, rows, labels, scores, None
+    def _predictions(self, rows: Sequence[Row]) -> Prediction:
+        run = self._predictor.run(rows)
+        items = self._predictor.outputs.items(run.labels, run.scores)
+        return run.prediction(dumps({"predictions": items}), rows)
 
-    def _outputs(self, rows: Sequence[Row]) -> Outcome:
-        decoded, ran, labels, scores = self._predictor.run(rows)
-        content = dumps({"outputs": self._predictor.arrays(labels, scores)}, option=OPTIONS)
-        return content, decoded, ran, rows, labels, scores, None
+    def _outputs(self, rows: Sequence[Row]) -> Prediction:
+        run = self._predictor.run(rows)
+        content = dumps({"outputs": self._predictor.outputs.arrays(run.labels, run.scores)}, option=OPTIONS)
+        return run.prediction(content, rows)
+
+
+def _describe(schemas: Schemas) -> Bodies:
+    signature: dict[str, Schema] = {"signature_name": {"description": "a model has one: it may be anything"}}
+    rows = schemas.rows(schemas.row, schemas.record)
+    request = either(
+        only({"instances": rows, **signature}, ["instances"]),
+        only({"inputs": either(rows, bodies.columns(schemas)), **signature}, ["inputs"]),
+    )
+    first, *more = schemas.examples()
+    columns = {name: [value] for name, value in schemas.named_values(first).items()}
+    examples = {"rows": {"instances": [first, *more]}, "columns": {"inputs": columns}}
+    answer = either(only({"predictions": array(only(schemas.members), 1)}), only({"outputs": schemas.arrays}))
+    return Bodies(
+        "Rows in `instances` are answered one by one; `inputs`, which may be columns of any one length, "
+        "as columns.",
+        {media.JSON: bodies.shown(schemas.name("TFServingRequest", request), examples)},
+        {media.JSON: {"schema": schemas.name("TFServingResponse", answer)}},
+    )
+
+
+def _build(subject: Subject) -> Predict:
+    return TFServing(subject.predictor, subject.reader).predict
+
+
+PROTOCOL = Protocol(
+    name="tfserving",
+    summary="Predict (TensorFlow Serving, KServe V1)",
+    paths=lambda _: Paths(
+        model="/v1/models/<name>:predict",
+        version="/v1/models/<name>/versions/<version>:predict",
+        label="/v1/models/<name>/labels/<label>:predict",
+    ),
+    build=_build,
+    describe=_describe,
+)

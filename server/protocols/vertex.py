@@ -7,10 +7,17 @@ out, and change nothing here. The health route is answered as /readyz is; both r
 Vertex AI's environment variables: see server/config.py.
 """
 
-from unpickled.server.inference.predictor import Outcome, Predictor
+from unpickled.server.config import Config
+from unpickled.server.inference.prediction import Predict, Prediction
+from unpickled.server.inference.predictor import Predictor
+from unpickled.server.message import media
 from unpickled.server.message.answer import Environ
+from unpickled.server.model.schemas import Schemas, array, only
+from unpickled.server.protocols import bodies, native
+from unpickled.server.protocols.bodies import Bodies
 from unpickled.server.protocols.forms import chosen
-from unpickled.server.protocols.native import Native
+from unpickled.server.protocols.native import Native, predict_native, predict_table
+from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 from unpickled.server.protocols.rows import Reader
 
 _EXAMPLE = '{"instances": [row, ...]}'
@@ -24,7 +31,7 @@ class Vertex:
         self._reader = reader
         self._native = native
 
-    def predict(self, request: bytes, _: Environ) -> Outcome:
+    def predict(self, request: bytes, _: Environ) -> Prediction:
         """The answer to one request; raises RequestError."""
         rows = self._reader.instances(request)
         if rows is None:
@@ -35,3 +42,40 @@ class Vertex:
             chosen(members, {"instances": ("parameters",)}, _EXAMPLE)
             rows = self._reader.listed(members["instances"], "'instances'")
         return self._predictor.predictions(rows)
+
+
+def _describe(schemas: Schemas) -> Bodies:
+    rows = schemas.rows(schemas.row, schemas.record)
+    request = only({"instances": rows, "parameters": {"description": "change nothing here"}}, ["instances"])
+    examples = {"rows": {"instances": schemas.examples()}}
+    return Bodies(
+        "One record is answered for each row.",
+        {
+            media.JSON: bodies.shown(schemas.name("VertexRequest", request), examples),
+            **native.text_requests(schemas),
+        },
+        {
+            media.JSON: {"schema": only({"predictions": array(schemas.answer, 1)})},
+            **native.TEXT_ANSWERS,
+        },
+    )
+
+
+def _paths(config: Config) -> Paths | None:
+    return Paths(default=config.predict_route) if config.predict_route else None
+
+
+def _build(subject: Subject) -> Predict:
+    return Vertex(subject.predictor, subject.reader, Native(subject.predictor, subject.reader)).predict
+
+
+# Its route may be /predict: it reads all that the native protocol reads.
+PROTOCOL = Protocol(
+    name="vertex",
+    summary="Predict (Vertex AI)",
+    paths=_paths,
+    build=_build,
+    describe=_describe,
+    others={media.CSV: predict_table},
+    lines=predict_native,
+)

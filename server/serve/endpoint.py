@@ -1,47 +1,45 @@
-"""Predictions of one version over one protocol: reads, predicts, counts."""
+"""Predictions of one version over one protocol: reads, predicts, records."""
 
-import sys
 from collections.abc import Mapping
 from time import perf_counter
-from types import FrameType
 
-from unpickled.server.inference.predictor import Predict
-from unpickled.server.lifecycle.versions import Served
+from unpickled.server.inference.prediction import Predict
 from unpickled.server.message import body
-from unpickled.server.message.answer import JSON, Answer, Environ, Target, failure
-from unpickled.server.observe.shadow import Shadow
-from unpickled.server.observe.tally import PHASES, Tally
-from unpickled.server.serve.slots import PLACES
-from unpickled.server.serve.stream import Stream
+from unpickled.server.message.answer import JSON, Answer, Environ, Target
+from unpickled.server.observe.inflight import InFlight
+from unpickled.server.observe.recorder import Recorder
+from unpickled.server.observe.tally import PHASES
 
 _TIMING = ", ".join(f"{name};dur=%.4f" for name in (*PHASES, "total"))
-# Of JSON; the last is what curl -d says of it.
+# Content types treated as JSON; `curl -d` sends the last one.
 _PLAIN = frozenset({None, "", "application/json", "application/x-www-form-urlencoded"})
 
 
 class Endpoint:
-    """Answers the requests of one route with one version, whatever is served next.
+    """Answers the requests of one route with one version, whatever is deployed next.
 
-    ``others`` answer the content types that they are named by, in place of ``predict``.
+    Args:
+        recorder: Records the answers of that version on that route.
+        predict: The protocol.
+        limit: The longest body, in bytes.
+        in_flight: Counts the requests of this process that are being answered.
+        others: Content types, and the targets that answer them in place of ``predict``.
     """
 
     def __init__(
         self,
-        served: Served,
+        recorder: Recorder,
         predict: Predict,
         limit: int,
-        tally: Tally,
-        shadow: Shadow | None = None,
+        in_flight: InFlight,
         others: Mapping[str, Target] | None = None,
     ) -> None:
-        self.served = served
+        self._recorder = recorder
         self._predict = predict
         self._limit = limit
-        self._tally = tally
-        self._shadow = shadow
+        self._in_flight = in_flight
         self._others = others or {}
-        self._who = (("Model-Name", served.name), ("Model-Version", str(served.version)))
-        self._headers = (JSON, *self._who)
+        self._headers = (JSON, *recorder.identity)
 
     def __call__(self, environ: Environ) -> Answer:
         """The answer to a POST, errors included."""
@@ -50,35 +48,22 @@ class Endpoint:
             if other is not None:
                 return other(environ)
         started = perf_counter()
+        in_flight, recorder = self._in_flight, self._recorder
+        in_flight.count += 1
         try:
             request = body.read(environ, self._limit)
             read = perf_counter()
-            content, decoded, ran, rows, labels, scores, own = self._predict(request, environ)
+            prediction = self._predict(request, environ)
+            ended = recorder.answered(started, read, prediction)
         except Exception as error:
-            status, headers, content = failure(error)
-            self._tally.failed(int(status[:3]), started)
-            return status, (*headers, *self._who), content
-        ended = self._tally.answered(started, read, decoded, ran, labels)
-        if self._shadow is not None:
-            self._shadow.offer(self.served, rows, labels, scores)
-        told = self._headers if own is None else (*own, *self._who)
+            return recorder.failed(error, started)
+        finally:
+            in_flight.count -= 1
+        headers = self._headers if prediction.headers is None else (*prediction.headers, *recorder.identity)
         if "HTTP_SERVER_TIMING" in environ:
-            return "200 OK", (*told, _timing(started, read, decoded, ran, ended)), content
-        return "200 OK", told, content
-
-
-def in_flight() -> int:
-    """Requests that this process is answering now; counting them here costs them nothing."""
-    return len(PLACES.listed()) + sum(map(_is_answering, sys._current_frames().values()))
-
-
-def _is_answering(frame: FrameType | None) -> bool:
-    """Whether a thread answers a request; a stream that just begins is counted by its place."""
-    while frame is not None and frame.f_code is not Stream.__call__.__code__:
-        if frame.f_code is Endpoint.__call__.__code__:
-            return True
-        frame = frame.f_back
-    return False
+            timing = _timing(started, read, prediction.decoded, prediction.ran, ended)
+            return "200 OK", (*headers, timing), prediction.content
+        return "200 OK", headers, prediction.content
 
 
 def _timing(*times: float) -> tuple[str, str]:

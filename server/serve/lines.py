@@ -1,4 +1,4 @@
-"""The lines of a stream's body, as they come: nothing is kept but one line, or a block of short ones."""
+"""The lines of a stream's body, as they come: no more is kept than one line, or a block of short ones."""
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -8,43 +8,56 @@ from typing import Any
 from unpickled.server.errors import BodyTimeout, InvalidInput
 from unpickled.server.message import body
 from unpickled.server.message.answer import Environ
-from unpickled.server.serve.slots import PLACES, Place
+from unpickled.server.serve.slots import Slot
 
-# Bytes read at a time where the length is announced, expanded at a time, and answered at a time, roughly.
+# Bytes that are read at once where the length is announced, expanded at once, and answered at once, roughly.
 BLOCK = 64 * 1024
 _WITHIN = frozenset(bytes((code,)) for code in range(256)) - {b"\n"}
 
 # Without its end; None where it was longer than a line may be.
 Line = bytes | None
-# Lines that came together, and how many blank ones were passed over behind them.
+# Lines that came together, and how many blank ones were skipped behind them.
 Batch = tuple[list[Line], int]
 
 
-class Lines:
-    """What one client sends; ``place`` is told when that is waited for, and set before anything is read."""
+def announced_length(environ: Environ) -> int | None:
+    """The body's Content-Length, None without one; InvalidInput where it is no number."""
+    announced = environ.get("CONTENT_LENGTH")
+    if not announced:
+        return None
+    if not (announced.isascii() and announced.isdigit()):
+        raise body.no_length(announced)
+    return int(announced)
 
-    def __init__(self, environ: Environ) -> None:
-        announced = environ.get("CONTENT_LENGTH")
-        if announced and not (announced.isascii() and announced.isdigit()):
-            raise body.no_length(announced)
-        self.place: Place
+
+class Lines:
+    """The lines that one client sends.
+
+    Args:
+        environ: The request.
+        length: Its announced length.
+        slot: Is told when the client is waited for.
+    """
+
+    def __init__(self, environ: Environ, length: int | None, slot: Slot) -> None:
+        self._slot = slot
         self._read: Callable[[int], bytes] = environ["wsgi.input"].read
         self._ahead = b""
-        self._announced = int(announced) if announced else None
-        self._endless = not announced and bool(environ.get("wsgi.input_terminated"))
+        self._announced = length
+        self._endless = length is None and bool(environ.get("wsgi.input_terminated"))
 
     def look_ahead(self) -> None:
         """Wait until the client begins to send."""
-        self.place.listen()
+        self._slot.receive()
         self._ahead = self._read(1)
-        self.place.go_on()
+        self._slot.resume()
 
     def batches(self, limit: int, expand: Any) -> Iterator[Batch]:
         """Lines of ``limit`` bytes at most as they come; IncompleteBody, InvalidInput, BodyTimeout.
 
         ``expand`` is a decompressor, or None. Where no length is announced, a client may wait for the
-        answer to one line before it sends the next; the server's read waits until it has as many
-        bytes as it is asked for, so it is asked for one after the other.
+        answer to one line before it sends the next, while the HTTP server's read() waits until it has
+        all the bytes it was asked for: so bytes are read one by one.
         """
         if expand is not None:
             return _split(_expanded(self._pieces(), expand), limit)
@@ -56,7 +69,7 @@ class Lines:
 
     def _line(self, first: bytes, limit: int) -> Line:
         """A line; Python never sees its bytes one by one, which would take three times as long."""
-        self.place.listen()
+        self._slot.receive()
         rest = takewhile(_WITHIN.__contains__, map(self._read, repeat(1)))
         pieces, size, more = [first], 1, True
         while more:
@@ -64,7 +77,7 @@ class Lines:
             size += len(piece)
             pieces = [*pieces, piece] if size <= limit else []
             more = len(piece) == BLOCK
-        self.place.go_on()
+        self._slot.resume()
         return b"".join(pieces) if size <= limit else None
 
     def _pieces(self) -> Iterator[bytes]:
@@ -82,11 +95,11 @@ class Lines:
             yield piece
 
     def _wait(self, size: int) -> bytes:
-        self.place.listen()
+        self._slot.receive()
         piece = self._ahead + self._read(size - len(self._ahead))
         self._ahead = b""
-        self.place.go_on()
-        if len(piece) < size and (silence := PLACES.silence(self.place)):
+        self._slot.resume()
+        if len(piece) < size and (silence := self._slot.silence()):
             raise BodyTimeout(f"nothing came for {silence:.0f} s, and others need the place: send it again")
         return piece
 
@@ -117,7 +130,8 @@ def _ended(piece: bytes) -> tuple[list[bytes], int, bytes]:
     if not piece.isspace():
         *ended, rest = piece.split(b"\n")
         return ended, 0, rest
-    # A few compressed bytes make millions of these, and no answer would slow down who sends them.
+    # A small compressed body can expand to millions of blank lines; skip them in bulk, as nothing is sent
+    # back that would throttle the client.
     *ended, rest = piece.split(b"\n", 1)
     return ended, rest.count(b"\n"), rest[rest.rfind(b"\n") + 1 :]
 

@@ -1,4 +1,4 @@
-"""Keeps what is served in step with the disk, from a thread of its own."""
+"""Keeps the deployments in step with the disk, from a thread of its own."""
 
 import ctypes
 import logging
@@ -14,12 +14,14 @@ from unpickled.server.serve.routes import Routes
 
 logger = logging.getLogger("unpickled")
 
-# Seconds until the second look at a file that has just changed: it may still be being written.
+# Seconds until the second scan of a file that has just changed: it may still be being written.
 _SETTLING = 0.1
+# Seconds between two reports that a version is still loaded, where nothing changes.
+_REPORTING = 60.0
 
 
 class Reloader:
-    """Looks at the models folder every ``reload_seconds``, and whenever it is woken."""
+    """Scans the models folder every ``reload_seconds``, and whenever it is woken."""
 
     def __init__(self, repository: Repository, routes: Routes, block: Block) -> None:
         self._repository = repository
@@ -29,6 +31,8 @@ class Reloader:
         self._woken = threading.Event()
         self._released = False
         self._loaded: set[tuple[str, int]] = set()
+        self._reported = 0.0
+        self._count_failures()
         self._publish()
 
     def start(self) -> None:
@@ -38,44 +42,47 @@ class Reloader:
         threading.Thread(target=_run, args=arguments, name="reloader", daemon=True).start()
 
     def wake(self) -> None:
-        """Look now."""
+        """Scan now."""
         self._woken.set()
 
-    def look(self) -> float | None:
-        """Look once, and follow; seconds until the next look, None where that waits for a call."""
+    def scan(self) -> float | None:
+        """Scan once, and follow; seconds until the next scan, None where that waits for a call."""
         try:
-            # Requests have had until now to end with what was let go of at the last look.
+            # Requests have had until now to end with the versions released after the last scan.
             if self._released:
                 _trim()
             self._released = self._repository.refresh()
             if self._released:
                 self._routes.rebuild()
                 self._repository.release()
-            self._publish()
+            self._count_failures()
+            if self._released or time.monotonic() - self._reported >= _REPORTING:
+                self._publish()
         except Exception:
             logger.exception("looking at the models folder failed; what is served stays")
         return self._wait()
 
     def _wait(self) -> float | None:
-        settled = self._repository.settled and not self._released
-        return (self._interval or None) if settled else _SETTLING
+        stable = self._repository.stable and not self._released
+        return (self._interval or None) if stable else _SETTLING
+
+    def _count_failures(self) -> None:
+        for name, version in self._repository.take_failures():
+            tally.load_failed(self._block, name, version)
 
     def _publish(self) -> None:
-        """Tell the other processes what this one serves."""
-        block = self._block
-        for name, version in self._repository.take_failures():
-            tally.load_failed(block, name, version)
+        """Tell the other processes which models and versions this one serves."""
+        block, now = self._block, time.monotonic()
         deployments = self._repository.deployments
-        loaded = {(name, version) for name, found in deployments.items() for version in found.versions}
+        loaded = {(name, version) for name, model in deployments.items() for version in model.versions}
         for name, version in loaded ^ self._loaded:
             tally.set_loaded(block, name, version, (name, version) in loaded)
-        for name, found in deployments.items():
-            tally.set_ready(block, name, bool(found.versions))
-        now = time.monotonic()
+        for name, deployment in deployments.items():
+            tally.set_ready(block, name, bool(deployment.versions))
         for name, version in loaded | self._loaded:
             tally.set_used(block, name, version, now)
         tally.forget_outdated(block, now)
-        self._loaded = loaded
+        self._loaded, self._reported = loaded, now
 
 
 def _trim() -> None:
@@ -91,5 +98,5 @@ def _run(reference: "weakref.ref[Reloader]", woken: threading.Event, wait: float
         reloader = reference()
         if reloader is None:
             return
-        wait = reloader.look()
+        wait = reloader.scan()
         del reloader

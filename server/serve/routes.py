@@ -1,75 +1,27 @@
 """Exact path -> what answers a POST to it, rebuilt in one step whenever what is served changes."""
 
-import msgspec
+from collections.abc import Sequence
 
 from unpickled.server.config import Config
-from unpickled.server.inference.predictor import Predict, Predictor
+from unpickled.server.inference.prediction import Predict
+from unpickled.server.inference.predictor import Predictor
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
+from unpickled.server.message import media
 from unpickled.server.message.answer import Target
 from unpickled.server.observe.counters import Block
+from unpickled.server.observe.inflight import InFlight
+from unpickled.server.observe.recorder import Observer, Recorder
 from unpickled.server.observe.shadow import Shadow
 from unpickled.server.observe.tally import Tally
-from unpickled.server.protocols import csv
-from unpickled.server.protocols.azure import Azure
-from unpickled.server.protocols.csv import Csv
-from unpickled.server.protocols.native import Native
-from unpickled.server.protocols.oip.infer import Inference
+from unpickled.server.protocols.protocol import Build, Paths, Protocol, Subject
+from unpickled.server.protocols.registry import PROTOCOLS, routes
 from unpickled.server.protocols.rows import Reader
-from unpickled.server.protocols.sagemaker import SageMaker
-from unpickled.server.protocols.tfserving import TFServing
-from unpickled.server.protocols.vertex import Vertex
-from unpickled.server.serve import stream as ndjson
 from unpickled.server.serve.endpoint import Endpoint
+from unpickled.server.serve.slots import Slots
 from unpickled.server.serve.split import Split
 from unpickled.server.serve.stream import Stream
-
-PLAIN = "/predict"
-MODEL = "/models/<name>/predict"
-VERSION = "/models/<name>/versions/<version>/predict"
-LABEL = "/models/<name>/labels/<label>/predict"
-
-
-class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """The paths of one protocol: of the default model, a model, a version, what a label stands for."""
-
-    protocol: str
-    plain: str | None = None
-    model: str | None = None
-    version: str | None = None
-    label: str | None = None
-
-    @property
-    def rules(self) -> list[str]:
-        """Each of them, but a label's where versions and labels stand in the same place."""
-        same = self.label is not None and self.label.replace("<label>", "<version>") == self.version
-        found = (self.plain, self.model, self.version, None if same else self.label)
-        return [rule for rule in found if rule]
-
-
-def table(config: Config) -> list[Route]:
-    """Every route; where two have one path, the last of them has it."""
-    v1, v2 = "/v1/models/<name>", "/v2/models/<name>"
-    routes = [
-        Route(protocol="native", plain=PLAIN, model=MODEL, version=VERSION, label=LABEL),
-        Route(
-            protocol="inference",
-            model=f"{v2}/infer",
-            version=f"{v2}/versions/<version>/infer",
-            label=f"{v2}/versions/<label>/infer",
-        ),
-        Route(
-            protocol="tfserving",
-            model=f"{v1}:predict",
-            version=f"{v1}/versions/<version>:predict",
-            label=f"{v1}/labels/<label>:predict",
-        ),
-        Route(protocol="sagemaker", plain="/invocations"),
-        Route(protocol="azure", plain="/score"),
-    ]
-    vertex = [Route(protocol="vertex", plain=config.predict_route)] if config.predict_route else []
-    return routes + vertex
 
 
 def path(rule: str, **names: object) -> str:
@@ -82,14 +34,16 @@ def path(rule: str, **names: object) -> str:
 class Routes:
     """``targets`` maps each path that predicts to what answers it; ``rules`` are the patterns of all."""
 
-    def __init__(self, repository: Repository, block: Block) -> None:
+    def __init__(self, repository: Repository, block: Block, slots: Slots, in_flight: InFlight) -> None:
         self.targets: dict[str, Target] = {}
         self._repository = repository
         self._config = repository.config
         self._block = block
-        self._routes = table(self._config)
-        self.rules = list(dict.fromkeys(rule for route in self._routes for rule in route.rules))
-        self._spoken: dict[int, tuple[Served, dict[str, Predict]]] = {}
+        self._slots = slots
+        self._in_flight = in_flight
+        self._routes = routes(self._config)
+        self.rules = list(dict.fromkeys(rule for _, paths in self._routes for rule in paths.rules))
+        self._spoken: dict[int, tuple[Served, dict[Build, Predict]]] = {}
         self._shadows: dict[str, tuple[Served, float, Shadow]] = {}
         self.rebuild()
 
@@ -100,16 +54,16 @@ class Routes:
         self._spoken = {id(version): self._protocols(version) for version in served}
         retired, self._shadows = self._shadows, self._shadows_of(deployments)
         targets: dict[str, Target] = {}
-        for route in self._routes:
+        for protocol, paths in self._routes:
             for deployment in deployments:
-                targets.update(self._targets(deployment, route))
+                targets.update(self._targets(deployment, protocol, paths))
         # One assignment: a request sees all of the old or all of the new.
         self.targets = targets
         for name, (_, _, shadow) in retired.items():
             if name not in self._shadows or self._shadows[name][2] is not shadow:
                 shadow.close()
 
-    def _protocols(self, served: Served) -> tuple[Served, dict[str, Predict]]:
+    def _protocols(self, served: Served) -> tuple[Served, dict[Build, Predict]]:
         known = self._spoken.get(id(served))
         # The version is kept beside it, so that no other can have its id.
         return known or (served, _spoken(served, self._config))
@@ -128,60 +82,52 @@ class Routes:
             return known
         return served, share, Shadow(served, share, self._config.shadow_rows, self._block)
 
-    def _targets(self, deployment: Deployment, route: Route) -> dict[str, Target]:
+    def _targets(self, deployment: Deployment, protocol: Protocol, paths: Paths) -> dict[str, Target]:
         name = deployment.name
-        found: dict[str, Target] = {}
-        for number, served in deployment.versions.items():
-            if route.version:
-                found[path(route.version, name=name, version=number)] = self._endpoint(
-                    served, route, route.version
-                )
-        for label, number in deployment.labels.items():
-            if route.label:
-                target = self._endpoint(deployment.versions[number], route, route.label)
-                found[path(route.label, name=name, label=label)] = target
-        if route.model:
-            found[path(route.model, name=name)] = self._split(deployment, route, route.model)
-        if route.plain and name == self._repository.default:
-            found[route.plain] = self._split(deployment, route, route.plain)
-        return found
+        targets: dict[str, Target] = {}
+        if paths.version:
+            for number, served in deployment.versions.items():
+                endpoint = self._endpoint(served, protocol, paths.version)
+                targets[path(paths.version, name=name, version=number)] = endpoint
+        if paths.label:
+            for label, number in deployment.labels.items():
+                endpoint = self._endpoint(deployment.versions[number], protocol, paths.label)
+                targets[path(paths.label, name=name, label=label)] = endpoint
+        if paths.model:
+            targets[path(paths.model, name=name)] = self._split(deployment, protocol, paths.model)
+        if paths.default and name == self._repository.default:
+            targets[paths.default] = self._split(deployment, protocol, paths.default)
+        return targets
 
-    def _split(self, deployment: Deployment, route: Route, rule: str) -> Target:
-        kept = self._shadows.get(deployment.name)
-        shadow = None if kept is None else kept[2]
+    def _split(self, deployment: Deployment, protocol: Protocol, rule: str) -> Target:
+        shadow = self._shadows.get(deployment.name)
+        observers = () if shadow is None else (shadow[2],)
         choices = [
-            (number, self._endpoint(deployment.versions[number], route, rule, shadow), share)
+            (number, self._endpoint(deployment.versions[number], protocol, rule, observers), share)
             for number, share in deployment.traffic.items()
         ]
         if len(choices) == 1:
             return choices[0][1]
         return Split(choices, self._config.key_header, deployment.name)
 
-    def _endpoint(self, served: Served, route: Route, rule: str, shadow: Shadow | None = None) -> Endpoint:
-        manifest = served.model.manifest
-        config, spoken = self._config, self._spoken[id(served)][1]
-        tally = Tally(self._block, served.name, served.version, rule, manifest.classes, manifest.class_names)
-        others: dict[str, Target] = {}
-        if route.protocol in {"native", "vertex"}:
-            others[csv.KIND] = Endpoint(served, spoken["csv"], config.max_body_bytes, tally, shadow)
-            # The other half of the threads is for those who want one answer.
-            most = max(1, config.threads // 2)
-            stream = Stream(served, spoken["native"], config.max_body_bytes, most, tally, shadow)
-            others |= dict.fromkeys(ndjson.MEDIA, stream)
-        return Endpoint(served, spoken[route.protocol], config.max_body_bytes, tally, shadow, others)
+    def _endpoint(
+        self, served: Served, protocol: Protocol, rule: str, observers: Sequence[Observer] = ()
+    ) -> Endpoint:
+        spoken, limit, in_flight = self._spoken[id(served)][1], self._config.max_body_bytes, self._in_flight
+        tally = Tally(self._block, served.name, served.version, rule, served.model.outputs)
+        recorder = Recorder(served, tally, observers)
+        others: dict[str, Target] = {
+            kind: Endpoint(recorder, spoken[build], limit, in_flight)
+            for kind, build in protocol.others.items()
+        }
+        if protocol.lines is not None:
+            stream = Stream(recorder, spoken[protocol.lines], limit, self._slots, in_flight)
+            others |= dict.fromkeys(media.JSON_LINES, stream)
+        return Endpoint(recorder, spoken[protocol.build], limit, in_flight, others)
 
 
-def _spoken(served: Served, config: Config) -> dict[str, Predict]:
-    """What answers in each protocol."""
+def _spoken(served: Served, config: Config) -> dict[Build, Predict]:
+    """What answers for one version in each protocol."""
     predictor = Predictor(served.model, config.max_rows)
-    reader = Reader(predictor)
-    native = Native(predictor, reader)
-    return {
-        "native": native.predict,
-        "csv": Csv(predictor).predict,
-        "inference": Inference(predictor, served.name, str(served.version)).predict,
-        "tfserving": TFServing(predictor, reader).predict,
-        "sagemaker": SageMaker(predictor, reader, native).predict,
-        "vertex": Vertex(predictor, reader, native).predict,
-        "azure": Azure(predictor, reader, native).predict,
-    }
+    subject = Subject(served.name, served.version, predictor, Reader(predictor))
+    return {build: build(subject) for protocol in PROTOCOLS for build in protocol.builds}

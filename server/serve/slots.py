@@ -1,4 +1,4 @@
-"""The streams under way in this process: each holds a thread, and they leave some for other requests."""
+"""The streams that are open in this process: each holds a thread, and they leave some for other requests."""
 
 import threading
 from collections.abc import Collection
@@ -7,104 +7,119 @@ from time import monotonic
 from unpickled.server.errors import Busy
 
 # Seconds within which a stream notices that its connection was shut.
-_MOMENT = 1.0
+_NOTICE = 1.0
 
 
-class Place:
-    """What one stream is waiting for, in seconds of time.monotonic().
+class Slot:
+    """One open stream, and what it waits for; times are seconds of time.monotonic().
 
-    ``since``: when it began to wait for its client, 0 while it does not; ``sends``: whether it waits
-    for it to read, and not for it to write; ``sent``: when the last part of the answer was handed over.
+    ``waiting_since``: when it began to wait for its client, 0 while it does not; ``sending``: whether it
+    waits for the client to read, and not for it to write; ``sent``: when the last part of the answer was
+    handed to the HTTP server.
     """
 
-    __slots__ = ("sends", "sent", "since")
+    __slots__ = ("_cuts", "sending", "sent", "waiting_since")
 
-    def __init__(self) -> None:
-        self.since = 0.0
+    def __init__(self, cuts: "Cuts") -> None:
+        self._cuts = cuts
+        self.waiting_since = 0.0
         self.sent = monotonic()
-        self.sends = False
+        self.sending = False
 
-    def listen(self) -> None:
-        """It waits for its client to write."""
-        self.sends = False
-        self.since = monotonic()
+    def receive(self) -> None:
+        """The stream waits for its client to write."""
+        self.sending = False
+        self.waiting_since = monotonic()
 
     def send(self) -> None:
         """A part of the answer goes out, which may take until the client reads."""
-        self.sends = True
-        self.since = self.sent = monotonic()
+        self.sending = True
+        self.waiting_since = self.sent = monotonic()
 
-    def go_on(self) -> None:
-        """It waits no longer."""
-        self.since = 0.0
+    def resume(self) -> None:
+        """The stream waits no longer."""
+        self.waiting_since = 0.0
+
+    def silence(self) -> float:
+        """Seconds of silence for which the stream's connection was shut; 0 where it ended by itself."""
+        return self._cuts.claim(self)
 
 
-class Places:
-    """The places that are taken, and what became of those that others needed."""
+class Cuts:
+    """The connection that was shut last, until its stream notices.
+
+    The one that shuts it knows which streams it may belong to, and not which of them it is.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._taken: set[Place] = set()
-        self._refused = False
-        # When a connection was shut, how long it had been silent, and whose it may have been.
-        self._cut: tuple[float, float, frozenset[Place]] | None = None
+        # When the connection was shut, how long it had been silent, and the slots it may belong to.
+        self._cut: tuple[float, float, frozenset[Slot]] | None = None
 
-    def enter(self, most: int) -> Place:
-        """A place for one more; Busy where ``most`` are taken."""
+    def announce(self, candidates: Collection[Slot], seconds: float) -> None:
+        """A connection that was silent for ``seconds`` is about to be shut: it is one of the candidates'."""
         with self._lock:
-            if len(self._taken) >= most:
-                self._refused = True
-                raise Busy(
-                    f"{most} streams are under way, and one worker has no more at once: ask again, "
-                    "or send lines as rows of one request",
-                    headers={"Retry-After": "1"},
-                    limit=most,
-                )
-            place = Place()
-            self._taken.add(place)
-            return place
+            self._cut = monotonic(), seconds, frozenset(candidates)
 
-    def leave(self, place: Place) -> None:
-        """Give it back."""
+    def pending(self) -> bool:
+        """Whether a connection has just been shut, and no stream has noticed."""
         with self._lock:
-            self._taken.discard(place)
-            self._refused = False
+            return self._cut is not None and monotonic() - self._cut[0] < _NOTICE
 
-    def listed(self) -> list[Place]:
-        """Those taken now."""
-        with self._lock:
-            return list(self._taken)
+    def claim(self, slot: Slot) -> float:
+        """Seconds of silence for which a slot's connection was shut, 0 if it was not; asked at a body's end.
 
-    def refused(self) -> bool:
-        """Whether there was none for somebody since this was last asked, and none was given back."""
-        with self._lock:
-            refused, self._refused = self._refused, False
-            return refused
-
-    def cut(self, among: Collection[Place], seconds: float) -> None:
-        """A connection that was silent for ``seconds`` is about to be shut: it belongs to one of these."""
-        with self._lock:
-            self._cut = monotonic(), seconds, frozenset(among)
-
-    def cutting(self) -> bool:
-        """Whether a connection has just been shut, and nobody has noticed."""
-        with self._lock:
-            return self._cut is not None and monotonic() - self._cut[0] < _MOMENT
-
-    def silence(self, place: Place) -> float:
-        """Seconds of silence for which its connection was shut, if it was; asked where its body has ended.
-
-        The first to ask is the one that was cut: what ends by itself seldom does at the same moment.
+        Assume that the first stream to ask is the one that was cut: another ending by itself within that
+        second is unlikely.
         """
         with self._lock:
             if self._cut is None:
                 return 0.0
-            at, seconds, among = self._cut
-            if place not in among or monotonic() - at >= _MOMENT:
+            shut, seconds, candidates = self._cut
+            if slot not in candidates or monotonic() - shut >= _NOTICE:
                 return 0.0
             self._cut = None
             return seconds
 
 
-# Of all models together: what they take are the threads of this process.
-PLACES = Places()
+class Slots:
+    """At most ``limit`` streams at once, of all models together: each takes a thread of this process."""
+
+    def __init__(self, limit: int) -> None:
+        self.cuts = Cuts()
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._open: set[Slot] = set()
+        self._refused = False
+
+    def enter(self) -> Slot:
+        """A slot for one more stream; Busy where there is none."""
+        with self._lock:
+            if len(self._open) >= self._limit:
+                self._refused = True
+                raise Busy(
+                    f"{self._limit} streams are under way, and one worker has no more at once: ask again, "
+                    "or send lines as rows of one request",
+                    headers={"Retry-After": "1"},
+                    limit=self._limit,
+                )
+            slot = Slot(self.cuts)
+            self._open.add(slot)
+            return slot
+
+    def leave(self, slot: Slot) -> None:
+        """Give a slot back."""
+        with self._lock:
+            self._open.discard(slot)
+            self._refused = False
+
+    def open(self) -> list[Slot]:
+        """The slots that are taken now."""
+        with self._lock:
+            return list(self._open)
+
+    def take_refused(self) -> bool:
+        """Whether a stream was refused since the last call, and no slot was given back."""
+        with self._lock:
+            refused, self._refused = self._refused, False
+            return refused

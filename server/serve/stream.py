@@ -14,98 +14,97 @@ from collections.abc import Iterator
 from time import perf_counter
 
 from unpickled.server.errors import BodyTooLarge, RequestError
-from unpickled.server.inference.predictor import Predict
-from unpickled.server.lifecycle.versions import Served
-from unpickled.server.message import body
-from unpickled.server.message.answer import Answer, Environ, failure
-from unpickled.server.observe.shadow import Shadow
-from unpickled.server.observe.tally import Tally
-from unpickled.server.serve.lines import BLOCK, Batch, Line, Lines
-from unpickled.server.serve.slots import PLACES
-
-MEDIA = ("application/x-ndjson", "application/jsonl", "application/jsonlines")
+from unpickled.server.inference.prediction import Predict
+from unpickled.server.message import body, media
+from unpickled.server.message.answer import Answer, Environ
+from unpickled.server.observe.inflight import InFlight
+from unpickled.server.observe.recorder import Recorder
+from unpickled.server.serve.lines import BLOCK, Batch, Line, Lines, announced_length
+from unpickled.server.serve.slots import Slot, Slots
 
 # Seconds that an answer may wait for others to go out with it.
 _PAUSE = 0.05
 
 
 class Stream:
-    """Answers the streams of one route with one version, whatever is served next.
+    """Answers the streams of one route with one version, whatever is deployed next.
 
-    ``predict`` answers one line, of ``limit`` bytes at most; ``most`` streams may be under way in
-    this process at once. Each line counts as a request.
+    Each line counts as a request; a stream is one request in flight while it is open.
+
+    Args:
+        recorder: Records the answers of that version on that route.
+        predict: The protocol of one line.
+        limit: The longest line, in bytes.
+        slots: The streams of this process.
+        in_flight: Counts the requests of this process that are being answered.
     """
 
     def __init__(
-        self,
-        served: Served,
-        predict: Predict,
-        limit: int,
-        most: int,
-        tally: Tally,
-        shadow: Shadow | None = None,
+        self, recorder: Recorder, predict: Predict, limit: int, slots: Slots, in_flight: InFlight
     ) -> None:
-        self._served = served
+        self._recorder = recorder
         self._predict = predict
         self._limit = limit
-        self._most = most
-        self._tally = tally
-        self._shadow = shadow
-        self._who = (("Model-Name", served.name), ("Model-Version", str(served.version)))
-        self._headers = (("Content-Type", MEDIA[0]), *self._who)
+        self._slots = slots
+        self._in_flight = in_flight
+        self._headers = (("Content-Type", media.NDJSON), *recorder.identity)
 
     def __call__(self, environ: Environ) -> Answer:
         """The answer, which is made while it is sent; errors before the first line included."""
         started = perf_counter()
         try:
-            lines = Lines(environ)
+            length = announced_length(environ)
             expand = body.expander(environ.get("HTTP_CONTENT_ENCODING", ""))
-            lines.place = PLACES.enter(self._most)
+            slot = self._slots.enter()
         except Exception as error:
-            status, headers, content = failure(error)
-            self._tally.failed(int(status[:3]), started)
-            return status, (*headers, *self._who), content
-        answers = self._answers(lines, lines.batches(self._limit, expand), environ)
-        # From here on its end, of whatever kind, gives the place back.
-        next(answers)
+            return self._recorder.failed(error, started)
+        self._in_flight.count += 1
+        lines = Lines(environ, length, slot)
+        answers = self._answers(lines, slot, lines.batches(self._limit, expand), environ)
+        # Start the generator now, so that its `finally` frees the slot however the response ends.
+        next(answers, b"")
         return "200 OK", self._headers, answers
 
-    def _answers(self, client: Lines, batches: Iterator[Batch], environ: Environ) -> Iterator[bytes]:
-        place, count = client.place, 0
+    def _answers(
+        self, client: Lines, slot: Slot, batches: Iterator[Batch], environ: Environ
+    ) -> Iterator[bytes]:
+        count = 0
         try:
-            # Who waits for a go-ahead gets it when the first byte is read, and only before the answer begins.
+            # A client that sent Expect: 100-continue gets it on our first read, which must happen before
+            # the response starts.
             if "HTTP_EXPECT" in environ:
                 client.look_ahead()
             yield b""
             for lines, blank in batches:
                 for part in self._parts(lines, count, environ):
-                    place.send()
+                    slot.send()
                     yield part
-                    place.go_on()
+                    slot.resume()
                 count += len(lines) + blank
         except RequestError as error:
-            place.send()
+            slot.send()
             yield self._failed(error, count + 1, perf_counter())
         except OSError:
-            # The client is gone; granian says that by an end of the body.
+            # The client is gone; granian reports that as an end of the body.
             return
         finally:
-            PLACES.leave(place)
+            self._in_flight.count -= 1
+            self._slots.leave(slot)
 
     def _parts(self, lines: list[Line], count: int, environ: Environ) -> Iterator[bytes]:
-        """The answers to lines that came together, in parts that nobody waits long for."""
+        """The answers to lines that came together, in parts so small that the client need not wait long."""
         if not count and lines and lines[0]:
-            # Editors begin files with it.
+            # Some editors begin files with a byte order mark.
             lines[0] = lines[0].removeprefix(codecs.BOM_UTF8)
-        parts, size, begun = [], 0, perf_counter()
+        parts, size, started = [], 0, perf_counter()
         for number, line in enumerate(lines, count + 1):
             if line is not None and (not line or line.isspace()):
                 continue
             parts.append(self._answer(line, number, environ))
             size += len(parts[-1])
-            if size > BLOCK or perf_counter() - begun > _PAUSE:
+            if size > BLOCK or perf_counter() - started > _PAUSE:
                 yield b"".join(parts)
-                parts, size, begun = [], 0, perf_counter()
+                parts, size, started = [], 0, perf_counter()
         if parts:
             yield b"".join(parts)
 
@@ -114,17 +113,14 @@ class Stream:
         try:
             if line is None:
                 raise self._too_long()
-            content, decoded, ran, rows, labels, scores, _ = self._predict(line, environ)
+            prediction = self._predict(line, environ)
+            self._recorder.answered(started, started, prediction)
         except Exception as error:
             return self._failed(error, number, started)
-        self._tally.answered(started, started, decoded, ran, labels)
-        if self._shadow is not None:
-            self._shadow.offer(self._served, rows, labels, scores)
-        return content + b"\n"
+        return prediction.content + b"\n"
 
     def _failed(self, error: Exception, number: int, started: float) -> bytes:
-        status, _, content = failure(error)
-        self._tally.failed(int(status[:3]), started)
+        _, _, content = self._recorder.failed(error, started)
         return content[:-1] + b',"line":%d}\n' % number
 
     def _too_long(self) -> BodyTooLarge:

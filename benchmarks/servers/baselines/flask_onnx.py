@@ -1,4 +1,4 @@
-"""The same ONNX file as Unpickled serves, in plain Flask: what is due to the graph, and what to the server.
+"""The ONNX file that Unpickled serves, in plain Flask: it separates the gain of the graph from the server's.
 
 MODEL=model.onnx gunicorn --threads 4 --chdir benchmarks/servers/baselines flask_onnx:app
 """

@@ -12,12 +12,15 @@ from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.message.answer import Answer, Environ, document
 from unpickled.server.message.page import Page
+from unpickled.server.model.schemas import Schema, Schemas, either, plain, shared
+from unpickled.server.model.session import Model
+from unpickled.server.model.signature import Signature
 from unpickled.server.pages.openapi import documents, operations
-from unpickled.server.pages.openapi.bodies import PROTOCOLS, Bodies, Content
 from unpickled.server.pages.openapi.operations import Operation
-from unpickled.server.pages.openapi.schemas import Schema, Schemas, either, plain, shared
+from unpickled.server.protocols import registry
+from unpickled.server.protocols.bodies import Bodies, Content
+from unpickled.server.protocols.protocol import Paths, Protocol
 from unpickled.server.serve import routes
-from unpickled.server.serve.routes import Route
 
 _ABOUT = """\
 Predictions of scikit-learn pipelines: ONNX graphs, each proven to compute what its pipeline computes.
@@ -87,27 +90,27 @@ class _Model:
         self._default = default
         self._config = config
         self._schemas = {
-            number: Schemas(f"{served.name}.{number}", served.model.manifest, config.max_rows)
+            number: _schemas(f"{served.name}.{number}", served.model, config.max_rows)
             for number, served in deployment.versions.items()
         }
+        self._routes = registry.routes(config)
         self._bodies = {
-            (protocol, number): bodies(schemas)
-            for protocol, bodies in PROTOCOLS.items()
+            (protocol.name, number): protocol.describe(schemas)
+            for protocol, _ in self._routes
             for number, schemas in self._schemas.items()
         }
         self._shared = self._of_all(config.max_rows)
         self._requests = {
-            protocol: bodies(self._shared).request
-            for protocol, bodies in PROTOCOLS.items()
+            protocol.name: protocol.describe(self._shared).request
+            for protocol, _ in self._routes
             if self._shared is not None
         }
 
     def tag(self) -> dict[str, str]:
         """The heading of its operations."""
-        manifest = self._deployment.main.model.manifest
-        classes = ", ".join(map(plain, manifest.class_names[:20]))
-        count = len(manifest.features)
-        told = f"{count} feature{'s' if count > 1 else ''} to {len(manifest.classes)} classes: {classes}"
+        model = self._deployment.main.model
+        count = len(model.manifest.features)
+        told = f"{count} feature{'s' if count > 1 else ''} to {model.outputs.summary(plain)}"
         return {"name": self._deployment.name, "description": told}
 
     def named(self) -> dict[str, Schema]:
@@ -118,9 +121,9 @@ class _Model:
     def paths(self, pages: Sequence[Page]) -> Iterator[tuple[str, Operation]]:
         """Predictions of each protocol, and what can be read."""
         yield from operations.of_model(pages, self._deployment)
-        for route in routes.table(self._config):
-            for path, numbers in self._targets(route):
-                yield path, {"post": self._prediction(route.protocol, numbers)}
+        for protocol, paths in self._routes:
+            for path, numbers in self._targets(paths):
+                yield path, {"post": self._prediction(protocol, numbers)}
 
     def _likely(self) -> list[int]:
         """The versions that share traffic, those with most of it first."""
@@ -129,37 +132,40 @@ class _Model:
 
     def _of_all(self, max_rows: int) -> Schemas | None:
         """What every version takes that shares traffic; None where it is what one of them takes."""
-        manifests = [self._deployment.versions[number].model.manifest for number in self._likely()]
-        found = shared(manifests)
-        if all(_rules(manifest) == _rules(found) for manifest in manifests):
+        models = [self._deployment.versions[number].model for number in self._likely()]
+        outputs = [model.outputs for model in models]
+        found = shared([model.manifest for model in models])
+        selectable = [([tensor.name for tensor in one.tensors], list(one.methods)) for one in outputs]
+        same = all(one == selectable[0] for one in selectable)
+        if same and all(_rules(model.manifest) == _rules(found) for model in models):
             return None
-        return Schemas(f"{self._deployment.name}.all", found, max_rows)
+        return Schemas(f"{self._deployment.name}.all", found, Signature(found), outputs, max_rows)
 
-    def _targets(self, route: Route) -> Iterator[tuple[str, list[int]]]:
-        """Each path of a route, and the versions that may answer it, the likeliest first."""
+    def _targets(self, paths: Paths) -> Iterator[tuple[str, list[int]]]:
+        """Each path of a protocol, and the versions that may answer it, the likeliest first."""
         name, likely = self._deployment.name, self._likely()
-        if route.plain and self._default:
-            yield route.plain, likely
-        if route.model:
-            yield routes.path(route.model, name=name), likely
+        if paths.default and self._default:
+            yield paths.default, likely
+        if paths.model:
+            yield routes.path(paths.model, name=name), likely
         for number in self._deployment.versions:
-            if route.version:
-                yield routes.path(route.version, name=name, version=number), [number]
+            if paths.version:
+                yield routes.path(paths.version, name=name, version=number), [number]
         for label, number in self._deployment.labels.items():
-            if route.label:
-                yield routes.path(route.label, name=name, label=label), [number]
+            if paths.label:
+                yield routes.path(paths.label, name=name, label=label), [number]
 
-    def _prediction(self, protocol: str, numbers: list[int]) -> Operation:
+    def _prediction(self, protocol: Protocol, numbers: list[int]) -> Operation:
         """Those who share traffic take the same features, but each its own values, and has its own classes.
 
         The request is one that each of them answers.
         """
-        found = [self._bodies[protocol, number] for number in numbers]
+        found = [self._bodies[protocol.name, number] for number in numbers]
         first, name = found[0], self._deployment.name
-        request, told = first.request, first.told
+        request, told = first.request, first.description
         if len(numbers) > 1 and self._shared is not None:
-            request, told = self._requests[protocol], f"{told} {_SPLIT}"
-        made = operations.operation(name, first.summary, _merged(found), *_FAILURES, told=told)
+            request, told = self._requests[protocol.name], f"{told} {_SPLIT}"
+        made = operations.operation(name, protocol.summary, _merged(found), *_FAILURES, told=told)
         made["requestBody"] = {"required": True, "content": request}
         made["responses"]["200"]["headers"] = _headers(name, numbers)
         if len(numbers) > 1:
@@ -167,11 +173,14 @@ class _Model:
         return made
 
 
+def _schemas(prefix: str, model: Model, max_rows: int) -> Schemas:
+    return Schemas(prefix, model.manifest, model.signature, [model.outputs], max_rows)
+
+
 def _rules(manifest: Manifest) -> tuple[object, ...]:
     """What decides whether a request is taken."""
     return (
         manifest.inputs,
-        manifest.outputs,
         [(one.missing, one.lowest, one.highest, one.closed and one.categories) for one in manifest.features],
     )
 

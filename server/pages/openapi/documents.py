@@ -11,33 +11,31 @@ from msgspec.json import schema_components
 from unpickled.server.errors import RequestError
 from unpickled.server.message.answer import JSON as _JSON
 from unpickled.server.message.page import Page
+from unpickled.server.model.schemas import COUNT, TEXT, Schema, array, either, members
 from unpickled.server.pages.catalog import Models, Unserved
-from unpickled.server.pages.openapi.schemas import Schema, array, either, members
 
 JSON = _JSON[1]
 
-TEXT: Schema = {"type": "string"}
-COUNT: Schema = {"type": "integer", "minimum": 0}
 _TEMPLATE = "#/components/schemas/{name}"
 
 
 def ref(name: str) -> Schema:
-    """One of those that ``named`` has."""
+    """A reference to a schema of ``named``."""
     return {"$ref": _TEMPLATE.format(name=name)}
 
 
 # msgspec describes no union of Structs that have no tag.
 _MODELS = members({"models": array(either(ref("Model"), ref("Unserved")))})
-# What an error may tell beside its sentence and its code.
+# Members that an error may have beside its sentence and its code.
 _DETAILS: dict[str, Schema] = {
-    "line": {"type": "integer", "minimum": 1, "description": "the line it is about, counted from 1"},
-    "row": {**COUNT, "description": "the row it is about, counted from 0"},
-    "feature": {**TEXT, "description": "the feature it is about"},
-    "position": {**COUNT, "description": "where in the body the JSON goes wrong"},
-    "allowed": {**array(TEXT), "description": "what is taken instead"},
-    "limit": {**COUNT, "description": "how many would be few enough"},
-    "rows": {**COUNT, "description": "how many rows the request has"},
-    "request_id": {**TEXT, "description": "where to find the rest in the server's log"},
+    "line": {"type": "integer", "minimum": 1, "description": "the line that is wrong, counted from 1"},
+    "row": {**COUNT, "description": "the row that is wrong, counted from 0"},
+    "feature": {**TEXT, "description": "the feature that is wrong"},
+    "position": {**COUNT, "description": "the place in the body at which the JSON is malformed"},
+    "allowed": {**array(TEXT), "description": "the values that are accepted"},
+    "limit": {**COUNT, "description": "the largest number that is accepted"},
+    "rows": {**COUNT, "description": "the number of rows in the request"},
+    "request_id": {**TEXT, "description": "the entry of the server's log that holds the details"},
 }
 
 
@@ -61,23 +59,23 @@ def failures() -> dict[str, Any]:
     statuses: dict[int, list[type[RequestError]]] = {}
     for kind in _errors():
         statuses.setdefault(kind.status, []).append(kind)
-    return {str(status): _failure(status, found) for status, found in statuses.items()}
+    return {str(status): _failure(status, kinds) for status, kinds in statuses.items()}
 
 
 def _described(struct: Schema) -> Schema:
     """The description is the docstring, without its indentation."""
-    return {**struct, "description": inspect.cleandoc(struct["description"])}
+    return {**struct, "description": inspect.cleandoc(struct.get("description", ""))}
 
 
 def _error() -> Schema:
     codes = [kind.code for kind in _errors()]
-    told: dict[str, Schema] = {
+    properties: dict[str, Schema] = {
         "error": {"type": "string", "minLength": 1},
         "code": {"enum": codes},
         **_DETAILS,
     }
-    described = "what is wrong and what to do, and the word for it to switch on"
-    return {**members(told, ["error", "code"]), "description": described}
+    description = "A sentence that says what is wrong and what to do, and a code for programs."
+    return {**members(properties, ["error", "code"]), "description": description}
 
 
 def _errors() -> Iterator[type[RequestError]]:

@@ -5,8 +5,9 @@ from typing import Any
 
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.message.page import Page
+from unpickled.server.model.schemas import TEXT
 from unpickled.server.pages.openapi import documents
-from unpickled.server.pages.openapi.documents import JSON, TEXT
+from unpickled.server.pages.openapi.documents import JSON
 from unpickled.server.serve import routes
 
 Operation = dict[str, Any]
@@ -21,7 +22,7 @@ _UNSERVED = (404, 503)
 def operation(
     tag: str, summary: str, content: Mapping[str, Any], *statuses: int, told: str = ""
 ) -> Operation:
-    """One that answers 200 with this content, or one of the errors."""
+    """An operation that answers 200 with this content, or one of the errors."""
     answer = {"200": {"description": "the answer", "content": dict(content)}}
     failures = {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
     described = {"description": told} if told else {}
@@ -69,9 +70,10 @@ def _operation(tag: str, page: Page) -> Operation:
     if page.document is not None:
         content = {JSON: {"schema": documents.schema(page.document)}, **content}
     errors = {500, *page.errors, *(_UNSERVED if "<name>" in page.rule else ())}
-    found = operation(tag, page.summary, content, *errors)
+    description = operation(tag, page.summary, content, *errors)
     for status in set(page.statuses) - {200}:
-        found["responses"][str(status)] = {"description": "the same document", "content": content}
+        same = {"description": "the same document", "content": content}
+        description["responses"][str(status)] = same
     if page.request is not None:
-        found["requestBody"] = {"content": {JSON: {"schema": documents.schema(page.request)}}}
-    return {page.method.lower(): found}
+        description["requestBody"] = {"content": {JSON: {"schema": documents.schema(page.request)}}}
+    return {page.method.lower(): description}

@@ -17,16 +17,20 @@ import msgspec
 import numpy as np
 
 from unpickled.server.errors import InvalidInput
-from unpickled.server.inference.predictor import Outcome, Predictor, refuse_not_finite
+from unpickled.server.inference.prediction import Predict, Prediction
+from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import body
 from unpickled.server.message.answer import JSON, Environ, dumps
-from unpickled.server.model.signature import Column, Feeds, Row, Rows
+from unpickled.server.model.feeds import Column, Feeds, Row, Rows
+from unpickled.server.model.outputs import refuse_not_finite
+from unpickled.server.protocols.oip import description, tensors
 from unpickled.server.protocols.oip import request as requests
-from unpickled.server.protocols.oip import tensors
-from unpickled.server.protocols.oip.outputs import Outputs
+from unpickled.server.protocols.oip.outputs import Writer
 from unpickled.server.protocols.oip.request import Request
 from unpickled.server.protocols.oip.tensors import BYTES, DATATYPES, DTYPES, Tensor
+from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 from unpickled.server.protocols.rows import REFUSALS
+from unpickled.server.quote import listed, quoted
 
 # What clients call a tensor of all features when nobody has told them its name.
 _ANY_NAME = ("input-0", "input")
@@ -43,8 +47,8 @@ class Inference:
         self._signature = predictor.signature
         self._run_row = predictor.model.run_row
         self._width = len(self._signature.names)
-        self._outputs = Outputs(manifest, name, version)
-        self._heads = self._outputs.heads
+        self._writer = Writer(predictor.outputs, name, version)
+        self._heads = self._writer.heads
         self._inputs = manifest.inputs
         self._categories = {feature.name for feature in manifest.features if feature.kind == "category"}
         named = {manifest.inputs[0].name} if len(manifest.inputs) == 1 else set()
@@ -52,7 +56,7 @@ class Inference:
         self._whole = {*_ANY_NAME, *named} - ({*self._signature.names} if self._width == 1 else set())
         self._decode_row = _row_decoder(self._whole, self._width, self._signature.row)
 
-    def predict(self, request: bytes, environ: Environ) -> Outcome:
+    def predict(self, request: bytes, environ: Environ) -> Prediction:
         """The answer to one request, and what it was made of; raises RequestError."""
         coding = environ.get("HTTP_ACCEPT_ENCODING")
         # HTTP libraries ask for several by themselves, and to compress an answer takes longer than a local
@@ -61,7 +65,7 @@ class Inference:
             return _compressed(self._predict(request, environ), coding.strip().lower())
         return self._predict(request, environ)
 
-    def _predict(self, request: bytes, environ: Environ) -> Outcome:
+    def _predict(self, request: bytes, environ: Environ) -> Prediction:
         length = requests.header_length(environ, len(request))
         if length is None:
             # Duplicate names cost a colon each: see rows.Reader.
@@ -78,22 +82,23 @@ class Inference:
             return self._infer(self._raw(request), request, 0)
         return self._infer(requests.read(request[:length]), request, length)
 
-    def _answer_row(self, values: Row, identity: str | None) -> Outcome:
+    def _answer_row(self, values: Row, identity: str | None) -> Prediction:
         decoded = perf_counter()
         label, scores = self._run_row(values)  # type: ignore[misc, arg-type]
         ran = perf_counter()
         text = dumps(scores)
         if b"null" in text:
-            refuse_not_finite(np.array([scores]))
+            refuse_not_finite((scores,))
         tail = b"}]}" if identity is None else b'}],"id":' + dumps(identity) + b"}"
-        return b"".join((self._heads[label], text, tail)), decoded, ran, (values,), (label,), (scores,), None
+        content = b"".join((self._heads[label], text, tail))
+        return Prediction(content, decoded, ran, (values,), (label,), (scores,))
 
-    def _infer(self, asked: Request, request: bytes, start: int) -> Outcome:
-        wanted = self._outputs.wanted(asked)
+    def _infer(self, asked: Request, request: bytes, start: int) -> Prediction:
+        selections = self._writer.select(asked)
         feeds, rows = self._feeds(asked.inputs, request, start)
-        decoded, ran, labels, scores = self._predictor.run_feeds(feeds)
-        content, headers = self._outputs.answer(wanted, labels, scores, asked.id)
-        return content, decoded, ran, rows, labels, scores, headers
+        run = self._predictor.run_feeds(feeds)
+        content, headers = self._writer.answer(selections, run.labels, run.scores, asked.id)
+        return run.prediction(content, rows, headers)
 
     def _feeds(self, given: Sequence[Tensor], request: bytes, start: int) -> tuple[Feeds, Sequence[Row]]:
         """What the graph takes, and the same as rows. The tensors' bytes begin at ``start``."""
@@ -111,7 +116,7 @@ class Inference:
         columns: dict[str, Column] = {}
         for tensor in given:
             if tensor.name in columns:
-                raise InvalidInput(f"tensor {tensor.name[:60]!r} is given twice")
+                raise InvalidInput(f"tensor {quoted(tensor.name)} is given twice")
             self._check(tensor, whole)
             values, start = _values(tensor, request, start)
             columns[tensor.name] = values if whole or isinstance(values, list) else values.reshape(-1)
@@ -141,19 +146,19 @@ class Inference:
         elif tensor.name in names:
             fits, what = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1), "[rows] or [rows, 1]"
         elif tensor.name in self._whole:
-            raise InvalidInput(f"tensor {tensor.name[:60]!r} holds all features, and others stand beside it")
+            raise InvalidInput(f"tensor {quoted(tensor.name)} holds all features, and others stand beside it")
         else:
-            raise InvalidInput(f"tensor {tensor.name[:60]!r} is unknown to the model: {self._remedy()}")
+            raise InvalidInput(f"tensor {quoted(tensor.name)} is unknown to the model: {self._remedy()}")
         if not fits:
-            raise InvalidInput(f"tensor {tensor.name[:60]!r} has shape {shape[:8]}: it is {what} here")
+            raise InvalidInput(f"tensor {quoted(tensor.name)} has shape {shape[:8]}: it is {what} here")
         self._predictor.check_count(shape[0])
         text = bool(self._categories) if whole else tensor.name in self._categories
         if text and tensor.datatype != BYTES:
-            raise InvalidInput(f"tensor {tensor.name[:60]!r} is {tensor.datatype}: categories are BYTES")
+            raise InvalidInput(f"tensor {quoted(tensor.name)} is {tensor.datatype}: categories are BYTES")
 
     def _remedy(self) -> str:
         first = min(self._whole - {*_ANY_NAME}, default=_ANY_NAME[0])
-        names = ", ".join(name[:60] for name in self._signature.names[:30])
+        names = listed(self._signature.names)
         return f"send {first!r} with all features as its columns, or a tensor for each of them ({names})"
 
     def _raw(self, request: bytes) -> Request:
@@ -180,16 +185,16 @@ def _values(tensor: Tensor, request: bytes, start: int) -> tuple[Column, int]:
     parameters = tensor.parameters or {}
     tensors.refuse_shared_memory(tensor.name, parameters)
     if parameters.get("content_type") == "base64":
-        raise InvalidInput(f"tensor {tensor.name[:60]!r} holds base64: send its text as it is")
+        raise InvalidInput(f"tensor {quoted(tensor.name)} holds base64: send its text as it is")
     size = parameters.get("binary_data_size")
     if (size is None) == (tensor.data is None):
         raise InvalidInput(
-            f"tensor {tensor.name[:60]!r} takes either 'data' or the parameter binary_data_size"
+            f"tensor {quoted(tensor.name)} takes either 'data' or the parameter binary_data_size"
         )
     if size is None:
         return tensors.from_json(tensor), start
     if not isinstance(size, float) or not size.is_integer() or not 0 <= size < tensors.LONGEST:
-        raise InvalidInput(f"binary_data_size of tensor {tensor.name[:60]!r} is no number of bytes")
+        raise InvalidInput(f"binary_data_size of tensor {quoted(tensor.name)} is no number of bytes")
     return tensors.from_bytes(tensor, request, start, int(size)), start + int(size)
 
 
@@ -207,10 +212,27 @@ def _row_decoder(names: Iterable[str], width: int, row: Any) -> Any:
     return msgspec.json.Decoder(envelope).decode
 
 
-def _compressed(outcome: Outcome, coding: str) -> Outcome:
-    content, decoded, ran, rows, labels, scores, headers = outcome
+def _compressed(prediction: Prediction, coding: str) -> Prediction:
     # The quickest level: digits of doubles hardly shrink further.
     compressor = zlib.compressobj(1, zlib.DEFLATED, _CODINGS[coding])
-    content = compressor.compress(content) + compressor.flush()
-    headers = (*(headers or (JSON,)), ("Content-Encoding", coding))
-    return content, decoded, ran, rows, labels, scores, headers
+    prediction.content = compressor.compress(prediction.content) + compressor.flush()
+    prediction.headers = (*(prediction.headers or (JSON,)), ("Content-Encoding", coding))
+    return prediction
+
+
+def _build(subject: Subject) -> Predict:
+    return Inference(subject.predictor, subject.model, str(subject.version)).predict
+
+
+PROTOCOL = Protocol(
+    name="inference",
+    summary="Infer (Open Inference Protocol)",
+    paths=lambda _: Paths(
+        model="/v2/models/<name>/infer",
+        version="/v2/models/<name>/versions/<version>/infer",
+        # Labels stand in a version's place.
+        label="/v2/models/<name>/versions/<label>/infer",
+    ),
+    build=_build,
+    describe=description.describe,
+)

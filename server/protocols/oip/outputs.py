@@ -1,4 +1,4 @@
-"""The outputs of a model as a request wants them: all or some, JSON or bytes, scores or the best classes."""
+"""The outputs of a model that a request selects, as JSON or bytes, with all scores or the best classes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -6,138 +6,124 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from unpickled.server.artifact.manifest import Manifest
 from unpickled.server.errors import InvalidInput
-from unpickled.server.inference.predictor import Headers
+from unpickled.server.inference.prediction import Headers
 from unpickled.server.message.answer import OPTIONS, dumps
+from unpickled.server.model.outputs import Outputs, Tensor
 from unpickled.server.protocols.oip import tensors
-from unpickled.server.protocols.oip.request import Request, Wanted
-from unpickled.server.protocols.oip.tensors import BYTES
+from unpickled.server.protocols.oip.request import Request, RequestedOutput
+from unpickled.server.protocols.oip.tensors import BYTES, DATATYPES
+from unpickled.server.quote import quoted
 
-Labels = npt.NDArray[Any]
-Scores = npt.NDArray[np.float64]
+Array = npt.NDArray[Any]
 
 
-class Output(NamedTuple):
-    """One that is wanted; ``best``: so many classes as text in place of all scores."""
+class Selection(NamedTuple):
+    """One output of an answer, by its place among the model's; ``best`` classes as text unless it is 0."""
 
-    name: str
+    place: int
     binary: bool
     best: int
 
 
-class Outputs:
+class Writer:
     """Writes the answers of one version of a model.
 
     ``heads`` is, for each label, the answer to one row up to its scores, which are all that differs
-    between rows of one class.
+    between rows of one label.
     """
 
-    def __init__(self, manifest: Manifest, name: str, version: str) -> None:
-        self._who = {"model_name": name, "model_version": version}
-        self._label, self._scores = manifest.outputs.label, manifest.outputs.scores
-        self._names = manifest.class_names
-        self._datatype = tensors.label_datatype(manifest)
-        # Batches of one size are described in the same words: (what was asked, JSON, headers) of the last.
-        self._latest: tuple[object, bytes, Headers] = (None, b"", None)
-        self.heads = {label: self._head(label) for label in manifest.classes}
+    def __init__(self, outputs: Outputs, name: str, version: str) -> None:
+        self._model = {"model_name": name, "model_version": version}
+        self._outputs = outputs
+        self._tensors = outputs.tensors
+        self._places = {tensor.name: place for place, tensor in enumerate(self._tensors)}
+        self.heads = outputs.heads(self._head)
 
-    def wanted(self, request: Request) -> list[Output]:
-        """Which, in the order of the answer; InvalidInput."""
+    def select(self, request: Request) -> list[Selection]:
+        """The outputs in the order of the answer; InvalidInput."""
         binary = _flag(request.parameters, "binary_data_output", False)
         if not request.outputs:
-            return [Output(self._label, binary, 0), Output(self._scores, binary, 0)]
-        names = [wanted.name for wanted in request.outputs]
+            return [Selection(place, binary, 0) for place in self._places.values()]
+        names = [output.name for output in request.outputs]
         for name in names:
-            if name not in (self._label, self._scores):
-                raise InvalidInput(
-                    f"there is no output {name[:60]!r}: the model has {self._label!r} and {self._scores!r}"
-                )
+            if name not in self._places:
+                listed = " and ".join(map(repr, self._places))
+                raise InvalidInput(f"there is no output {quoted(name)}: the model has {listed}")
         if len({*names}) != len(names):
             raise InvalidInput("an output is asked for twice")
-        return [self._output(wanted, binary) for wanted in request.outputs]
+        return [self._selection(output, binary) for output in request.outputs]
 
     def answer(
-        self, wanted: Sequence[Output], labels: Labels, scores: Scores, identity: str | None
+        self, selections: Sequence[Selection], labels: Array, scores: Array, identity: str | None
     ) -> tuple[bytes, Headers]:
         """The body, and its headers where it is more than JSON."""
-        asked = (len(labels), identity, *wanted)
-        known, content, headers = self._latest
-        if asked == known:
-            return b"".join((content, *(self._bytes(output, labels, scores) for output in wanted))), headers
-        content, parts, headers = self._described(wanted, labels, scores, identity)
-        if (
-            headers
-            and all(output.binary and not output.best for output in wanted)
-            and self._datatype != BYTES
-        ):
-            self._latest = asked, content, headers
-        return b"".join((content, *parts)), headers
-
-    def _bytes(self, output: Output, labels: Labels, scores: Scores) -> bytes:
-        return tensors.to_bytes(labels if output.name == self._label else scores)
-
-    def _described(
-        self, wanted: Sequence[Output], labels: Labels, scores: Scores, identity: str | None
-    ) -> tuple[bytes, list[bytes], Headers]:
-        """The JSON, the bytes that follow it, and the headers where there are such."""
-        outputs, parts = [], []
-        for output in wanted:
-            datatype, shape, values = self._made(output, labels, scores)
-            made = tensors.described(output.name, datatype, shape)
-            if output.binary:
+        arrays = self._outputs.tensor_values(labels, scores)
+        documents, parts = [], []
+        for selection in selections:
+            datatype, shape, values = self._values(selection, arrays[selection.place])
+            document = tensors.described(self._tensors[selection.place].name, datatype, shape)
+            if selection.binary:
                 parts.append(tensors.to_bytes(values))
-                made["parameters"] = {"binary_data_size": len(parts[-1])}
+                document["parameters"] = {"binary_data_size": len(parts[-1])}
             else:
-                made["data"] = values
-            outputs.append(made)
+                document["data"] = values
+            documents.append(document)
         named = {} if identity is None else {"id": identity}
-        content = dumps({**self._who, "outputs": outputs, **named}, option=OPTIONS)
+        content = dumps({**self._model, "outputs": documents, **named}, option=OPTIONS)
         if not parts:
-            return content, parts, None
+            return content, None
         length = ("Inference-Header-Content-Length", str(len(content)))
-        return content, parts, (("Content-Type", "application/octet-stream"), length)
+        return b"".join((content, *parts)), (("Content-Type", "application/octet-stream"), length)
 
-    def _output(self, wanted: Wanted, binary: bool) -> Output:
-        parameters = wanted.parameters or {}
-        tensors.refuse_shared_memory(wanted.name, parameters)
-        best = parameters.get("classification")
+    def _selection(self, output: RequestedOutput, binary: bool) -> Selection:
+        parameters, place = output.parameters or {}, self._places[output.name]
+        tensors.refuse_shared_memory(output.name, parameters)
+        best, entries = parameters.get("classification"), self._tensors[place].entries
         if best is None:
             best = 0.0
-        elif wanted.name != self._scores:
-            raise InvalidInput(f"classification is of {self._scores!r}, not of {wanted.name!r}")
+        elif not entries:
+            scores = " and ".join(repr(tensor.name) for tensor in self._tensors if tensor.entries)
+            raise InvalidInput(f"classification is of {scores or 'classes'}, not of {output.name!r}")
         elif not isinstance(best, float) or not best.is_integer() or best < 1:
             raise InvalidInput("classification is not a whole number from 1 on")
-        return Output(wanted.name, _flag(parameters, "binary_data", binary), int(min(best, len(self._names))))
+        return Selection(place, _flag(parameters, "binary_data", binary), int(min(best, len(entries))))
 
-    def _made(self, output: Output, labels: Labels, scores: Scores) -> tuple[str, list[int], Any]:
+    def _values(self, selection: Selection, array: Array) -> tuple[str, list[int], Any]:
         """Datatype, shape and values, flat."""
-        if output.name == self._label:
-            text = self._datatype == BYTES
-            return self._datatype, [len(labels)], labels.tolist() if text else labels
-        if output.best:
-            return BYTES, [len(labels), output.best], self._best(scores, output.best)
-        return "FP64", [*scores.shape], scores.ravel()
+        tensor = self._tensors[selection.place]
+        if selection.best:
+            return BYTES, [len(array), selection.best], _best(array, selection.best, tensor.entries)
+        datatype = DATATYPES[tensor.dtype]
+        return datatype, [*array.shape], array.tolist() if datatype == BYTES else array.ravel()
 
-    def _best(self, scores: Scores, count: int) -> list[str]:
-        """ "value:index:class" of the highest ``count`` scores of each row."""
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :count]
-        found = np.take_along_axis(scores, order, axis=1)
-        pairs = zip(found.ravel().tolist(), order.ravel().tolist(), strict=True)
-        return [f"{value}:{index}:{self._names[index]}" for value, index in pairs]
-
-    def _head(self, label: int | str) -> bytes:
-        outputs = [
-            {**tensors.described(self._label, self._datatype, [1]), "data": [label]},
-            {**tensors.described(self._scores, "FP64", [1, len(self._names)]), "data": 0},
+    def _head(self, values: Sequence[Any]) -> bytes:
+        *others, last = self._tensors
+        documents = [
+            {**_described(tensor), "data": [value]} for tensor, value in zip(others, values, strict=False)
         ]
-        return dumps({**self._who, "outputs": outputs}).removesuffix(b"0}]}")
+        scores = {**_described(last), "data": 0}
+        return dumps({**self._model, "outputs": [*documents, scores]}).removesuffix(b"0}]}")
+
+
+def _described(tensor: Tensor) -> dict[str, Any]:
+    """A tensor of one row."""
+    shape = [1, len(tensor.entries)] if tensor.entries else [1]
+    return tensors.described(tensor.name, DATATYPES[tensor.dtype], shape)
+
+
+def _best(scores: Array, count: int, names: Sequence[str]) -> list[str]:
+    """ "value:index:class" of the highest ``count`` scores of each row."""
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :count]
+    best = np.take_along_axis(scores, order, axis=1)
+    pairs = zip(best.ravel().tolist(), order.ravel().tolist(), strict=True)
+    return [f"{value}:{index}:{names[index]}" for value, index in pairs]
 
 
 def _flag(parameters: Mapping[str, Any] | None, name: str, default: bool) -> bool:
-    found = (parameters or {}).get(name)
-    if found is None:
+    value = (parameters or {}).get(name)
+    if value is None:
         return default
-    if not isinstance(found, bool):
+    if not isinstance(value, bool):
         raise InvalidInput(f"the parameter {name} is neither true nor false")
-    return found
+    return value

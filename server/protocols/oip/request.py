@@ -6,17 +6,18 @@ from typing import Any
 import msgspec
 
 from unpickled.server.errors import InvalidInput
-from unpickled.server.message import body
-from unpickled.server.message.body import Members
+from unpickled.server.message import strict
+from unpickled.server.message.strict import Members
 from unpickled.server.protocols.oip.tensors import BYTES, DTYPES, LONGEST, Tensor
 from unpickled.server.protocols.rows import REFUSALS
+from unpickled.server.quote import quoted
 
 _EXAMPLE = '{"inputs": [{"name": ..., "shape": [rows, columns], "datatype": "FP64", "data": [...]}]}'
 _KNOWN = {*DTYPES, BYTES}
 _LENGTH = "HTTP_INFERENCE_HEADER_CONTENT_LENGTH"
 
 
-class Wanted(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class RequestedOutput(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """An output that is asked for."""
 
     name: str
@@ -27,7 +28,7 @@ class Request(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """The JSON of a request; what clients may leave out they may also send as null."""
 
     inputs: list[Tensor]
-    outputs: list[Wanted] | None = None
+    outputs: list[RequestedOutput] | None = None
     id: str | None = None
     parameters: dict[str, float | str | bool | None] | None = None
 
@@ -53,7 +54,7 @@ def header_length(environ: Mapping[str, Any], limit: int) -> int | None:
     length = int(told) if told.isascii() and told.isdigit() and len(told) < 20 else -1
     if not 0 <= length <= limit:
         raise InvalidInput(
-            f"Inference-Header-Content-Length is {told[:60]!r}: it is the number of bytes of JSON at the "
+            f"Inference-Header-Content-Length is {quoted(told)}: it is the number of bytes of JSON at the "
             f"start of the body, which has {limit}"
         )
     return length
@@ -73,7 +74,7 @@ def read(content: bytes) -> Request:
 
 def strictly(content: bytes) -> Request:
     """The same in Python, which says what is wrong. Members that nobody knows are passed over."""
-    members = _object(body.parse(content), "the body")
+    members = _object(strict.parse(content), "the body")
     given = _list(members, "inputs", "the body")
     asked = None if members.get("outputs") is None else _list(members, "outputs", "the body")
     identity = members.get("id")
@@ -100,7 +101,7 @@ def _tensor(value: object, what: str) -> Tensor:
     datatype = _text(members, "datatype", what)
     if datatype not in DTYPES and datatype != BYTES:
         known = ", ".join((*DTYPES, BYTES))
-        raise InvalidInput(f"the datatype of {what} is {datatype[:60]!r}: it can be {known}")
+        raise InvalidInput(f"the datatype of {what} is {quoted(datatype)}: it can be {known}")
     shape = _list(members, "shape", what)
     if not all(
         isinstance(length, float) and length.is_integer() and 0 <= length < LONGEST for length in shape
@@ -115,16 +116,16 @@ def _tensor(value: object, what: str) -> Tensor:
     )
 
 
-def _wanted(value: object, what: str) -> Wanted:
+def _wanted(value: object, what: str) -> RequestedOutput:
     members = _object(value, what)
-    return Wanted(name=_text(members, "name", what), parameters=_parameters(members, what))
+    return RequestedOutput(name=_text(members, "name", what), parameters=_parameters(members, what))
 
 
 def _object(value: object, what: str) -> Members:
     if not isinstance(value, Members):
         raise InvalidInput(f"{what} is not an object: send {_EXAMPLE}")
     for name in value.repeated:
-        raise InvalidInput(f"{what} has {name[:60]!r} twice")
+        raise InvalidInput(f"{what} has {quoted(name)} twice")
     return value
 
 

@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from unpickled.server.artifact.manifest import Manifest
 from unpickled.server.errors import InvalidInput
-from unpickled.server.model.signature import Column
+from unpickled.server.model.feeds import Column
+from unpickled.server.quote import quoted
 
 # Datatype -> NumPy's, on the wire. BYTES stands for text: 4 bytes of length, then UTF-8, each.
 DTYPES = {
@@ -56,15 +56,10 @@ def described(name: str, datatype: str, shape: Sequence[int]) -> dict[str, Any]:
     return {"name": name, "datatype": datatype, "shape": shape}
 
 
-def label_datatype(manifest: Manifest) -> str:
-    """Of the labels: integers or text."""
-    return BYTES if isinstance(manifest.classes[0], str) else "INT64"
-
-
 def refuse_shared_memory(name: str, parameters: Mapping[str, Any]) -> None:
     """InvalidInput where a tensor is to be elsewhere than in a body."""
     if "shared_memory_region" in parameters:
-        raise InvalidInput(f"this server shares no memory: send and take tensor {name[:60]!r} in bodies")
+        raise InvalidInput(f"this server shares no memory: send and take tensor {quoted(name)} in bodies")
 
 
 def from_bytes(tensor: Tensor, request: bytes, start: int, size: int) -> Column:
@@ -72,7 +67,7 @@ def from_bytes(tensor: Tensor, request: bytes, start: int, size: int) -> Column:
     left = len(request) - start
     if size > left:
         raise InvalidInput(
-            f"tensor {tensor.name[:60]!r} has binary_data_size {size}, but {left} bytes are left for it: "
+            f"tensor {quoted(tensor.name)} has binary_data_size {size}, but {left} bytes are left for it: "
             "they follow the JSON, whose length is the header Inference-Header-Content-Length"
         )
     count = _count(tensor)
@@ -81,12 +76,12 @@ def from_bytes(tensor: Tensor, request: bytes, start: int, size: int) -> Column:
     dtype = DTYPES[tensor.datatype]
     if count * dtype.itemsize != size:
         raise InvalidInput(
-            f"tensor {tensor.name[:60]!r} has binary_data_size {size}, but {count} values of "
+            f"tensor {quoted(tensor.name)} has binary_data_size {size}, but {count} values of "
             f"{tensor.datatype} are {count * dtype.itemsize} bytes"
         )
     values = np.frombuffer(request, dtype, count, start).reshape(tensor.shape)
     if tensor.datatype == "BOOL" and values.max() > 1:
-        raise InvalidInput(f"tensor {tensor.name[:60]!r} is BOOL, but a byte of it is neither 0 nor 1")
+        raise InvalidInput(f"tensor {quoted(tensor.name)} is BOOL, but a byte of it is neither 0 nor 1")
     return values
 
 
@@ -129,16 +124,18 @@ def _flat(tensor: Tensor) -> list[Any]:
         for index, row in enumerate(data):
             if not isinstance(row, list) or len(row) != width:
                 raise InvalidInput(
-                    f"row {index} of tensor {tensor.name[:60]!r} is not an array of {width} values, as its "
+                    f"row {index} of tensor {quoted(tensor.name)} is not an array of {width} values, as its "
                     "shape says",
                     row=index,
                 )
         if len(data) != rows:
-            raise InvalidInput(f"tensor {tensor.name[:60]!r} has {len(data)} rows, but its shape says {rows}")
+            raise InvalidInput(
+                f"tensor {quoted(tensor.name)} has {len(data)} rows, but its shape says {rows}"
+            )
         return [*chain.from_iterable(data)]
     if len(data) != _count(tensor):
         raise InvalidInput(
-            f"tensor {tensor.name[:60]!r} has {len(data)} values, but its shape {tensor.shape} makes "
+            f"tensor {quoted(tensor.name)} has {len(data)} values, but its shape {tensor.shape} makes "
             f"{_count(tensor)}"
         )
     return data
@@ -149,7 +146,7 @@ def _check_whole(tensor: Tensor, numbers: npt.NDArray[np.float64]) -> None:
     sound = (numbers == np.floor(numbers)) & (lowest <= numbers) & (numbers <= highest) | np.isnan(numbers)
     for place in np.flatnonzero(~sound)[:1].tolist():
         raise InvalidInput(
-            f"tensor {tensor.name[:60]!r} is {tensor.datatype}, but its value {place} is "
+            f"tensor {quoted(tensor.name)} is {tensor.datatype}, but its value {place} is "
             f"{float(numbers.flat[place])!r}: send whole numbers from {lowest:.0f} to {highest:.0f}, or FP64"
         )
 
@@ -159,16 +156,16 @@ def _texts(tensor: Tensor, content: memoryview, count: int) -> list[str]:
         # One too many is enough to know.
         found = [str(text, "utf-8") for text in islice(_parts(content), min(count, len(content)) + 1)]
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"a text of tensor {tensor.name[:60]!r} is not UTF-8 ({error.reason})") from None
+        raise InvalidInput(f"a text of tensor {quoted(tensor.name)} is not UTF-8 ({error.reason})") from None
     except struct.error:
         raise InvalidInput(
-            f"tensor {tensor.name[:60]!r} ends in the middle of a text: each is 4 bytes of length, lowest "
+            f"tensor {quoted(tensor.name)} ends in the middle of a text: each is 4 bytes of length, lowest "
             "first, and so many bytes of UTF-8"
         ) from None
     if len(found) != count:
         number = len(found) if len(found) < count else f"over {count}"
         raise InvalidInput(
-            f"tensor {tensor.name[:60]!r} has {number} texts, but its shape {tensor.shape} makes {count}"
+            f"tensor {quoted(tensor.name)} has {number} texts, but its shape {tensor.shape} makes {count}"
         )
     return found
 

@@ -5,8 +5,10 @@ command that is refused or misused starts with ``error:``.
 """
 
 import os
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -99,11 +101,22 @@ def needed(module: str, extra: str) -> ModuleType:
         UnpickledError: A library is missing; the sentence names the extra to install.
     """
     try:
-        return import_module(module)
+        with _interrupt_ends_the_process():
+            return import_module(module)
     except ModuleNotFoundError as error:
         raise UnpickledError(f"this needs {error.name}: pip install 'unpickled[{extra}]'") from error
     except ImportError as error:
         raise UnpickledError(str(error)) from error
+
+
+@contextmanager
+def _interrupt_ends_the_process() -> Iterator[None]:
+    """Ctrl-C ends the process with 130: a module that is being imported may swallow KeyboardInterrupt."""
+    handler = signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def run(

@@ -14,9 +14,14 @@ from msgspec.structs import replace
 
 from unpickled.server.artifact.manifest import Feature, Input, Manifest
 from unpickled.server.errors import InvalidInput
-from unpickled.server.model.signature import Row, Signature
+from unpickled.server.model.feeds import Row
+from unpickled.server.model.outputs import Member, Outputs, Tensor
+from unpickled.server.model.signature import Signature
 
 Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
 
 # Choices are listed up to so many: a longer list is in the manifest.
 _LISTED = 100
@@ -79,13 +84,28 @@ def either(*schemas: Schema) -> Schema:
 class Schemas:
     """``named`` are the schemas of one manifest under names that begin with ``prefix``.
 
-    ``row`` and ``record`` are one row as an array and as an object, ``label`` and ``scores`` what the
-    model says of it.
+    ``row`` and ``record`` are one row as an array and as an object, ``members`` those of the answer to it,
+    ``record_members`` the same with the scores by name. ``tensors`` and ``methods`` are those that all of
+    ``outputs`` have.
     """
 
-    def __init__(self, prefix: str, manifest: Manifest, max_rows: int) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        manifest: Manifest,
+        signature: Signature,
+        outputs: Sequence[Outputs],
+        max_rows: int,
+    ) -> None:
         self.manifest = manifest
-        self.signature = Signature(manifest)
+        self.signature = signature
+        first = outputs[0]
+        self.tensors = [tensor for tensor in first.tensors if all(_has(tensor, other) for other in outputs)]
+        self.methods = {
+            method: member
+            for method, member in first.methods.items()
+            if all(method in other.methods for other in outputs)
+        }
         self.max_rows = max_rows
         self.named: dict[str, Schema] = {}
         self._prefix = prefix
@@ -93,16 +113,14 @@ class Schemas:
         self.values = dict(zip(self.signature.names, values, strict=True))
         self.row = self.name("Row", _row(values))
         self.record = self.name("Record", only(self.values))
-        self.label = self.name("Label", _choice(manifest.classes))
-        self.class_name = self.name("ClassName", _choice(manifest.class_names))
-        self.scores = self.name("Scores", _scores(manifest))
-        self.by_class = self.name(
-            "ScoresByClass", only({name: {"type": "number"} for name in manifest.class_names})
-        )
-        self.answer = self.name("Answer", only(self.said(self.by_class)))
-        self.arrays = self.name(
-            "Arrays", only({key: array(one, 1) for key, one in self.said(self.scores).items()})
-        )
+        self.members = {member.name: self.name(member.title, _member(member)) for member in first.members}
+        self.record_members = self.members | {
+            member.name: self.name(f"{member.title}By{member.each.capitalize()}", _entries(member))
+            for member in first.members
+            if member.entries
+        }
+        self.answer = self.name("Answer", only(self.record_members))
+        self.arrays = self.name("Arrays", only({name: array(one, 1) for name, one in self.members.items()}))
 
     def name(self, kind: str, schema: Schema) -> Schema:
         """Keeps a schema under a name and refers to it."""
@@ -123,17 +141,11 @@ class Schemas:
         """A row as a record."""
         return dict(zip(self.signature.names, row, strict=True))
 
-    def said(self, scores: Schema) -> dict[str, Schema]:
-        """The members of what the model says of one row."""
-        kind = self.manifest.outputs.kind
-        return {"prediction": self.label, "predicted_class": self.class_name, kind: scores}
-
 
 def shared(manifests: Sequence[Manifest]) -> Manifest:
     """The first, with features that take no more than those of all the others: what every one answers.
 
-    Their names, kinds and order are the same. Where nothing would be left to take it is the first as it is;
-    where they have other outputs, that of the scores has no name.
+    Their names, kinds and order are the same. Where nothing would be left to take it is the first as it is.
     """
     first = manifests[0]
     features = tuple(map(_narrowed, zip(*(manifest.features for manifest in manifests), strict=True)))
@@ -142,8 +154,6 @@ def shared(manifests: Sequence[Manifest]) -> Manifest:
     found = replace(first, features=features, inputs=_common(manifests))
     signature = Signature(found)
     rows = tuple(row for row in first.golden.rows if _takes(signature, row))
-    if any(manifest.outputs != first.outputs for manifest in manifests):
-        found = replace(found, outputs=replace(first.outputs, kind="scores", scores=""))
     return replace(found, golden=replace(first.golden, rows=rows))
 
 
@@ -236,13 +246,20 @@ def _row(values: Sequence[Schema]) -> Schema:
     return {**exactly(*values), "description": "one value per feature, in the order of the model's features"}
 
 
-def _choice(known: Sequence[int | str]) -> Schema:
-    if len(known) <= _LISTED:
-        return {"enum": list(known)}
-    return {"type": "string" if isinstance(known[0], str) else "integer"}
+def _has(tensor: Tensor, outputs: Outputs) -> bool:
+    return any(tensor.name == other.name for other in outputs.tensors)
 
 
-def _scores(manifest: Manifest) -> Schema:
-    count = len(manifest.classes)
-    listed = ", ".join(map(plain, manifest.class_names[:_LISTED]))
-    return {**array({"type": "number"}, count, count), "description": f"one per class: {listed}"}
+def _member(member: Member) -> Schema:
+    """The value of one row."""
+    if member.entries:
+        count, listed = len(member.entries), ", ".join(map(plain, member.entries[:_LISTED]))
+        described = f"one per {member.each}: {listed}"
+        return {**array({"type": "number"}, count, count), "description": described}
+    if 0 < len(member.choices) <= _LISTED:
+        return {"enum": list(member.choices)}
+    return {"type": "string" if member.type == "text" else member.type}
+
+
+def _entries(member: Member) -> Schema:
+    return only({name: {"type": "number"} for name in member.entries})

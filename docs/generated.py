@@ -1,0 +1,181 @@
+"""Reference pages made from the code.
+
+A page writes ``{generated} settings`` as a directive; the function of that name in ``PARTS`` returns the
+Markdown that takes its place. Nothing here is written by hand a second time: a new setting, error, recipe,
+metric or field of the manifest is on its page with the next build.
+"""
+
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, get_args, get_type_hints
+
+import click
+import msgspec
+
+from unpickled import Config, create_app
+from unpickled.__main__ import unpickled
+from unpickled.export import convert
+from unpickled.export.recipes import classifiers, ensembles, transformers
+from unpickled.server import config
+from unpickled.server.artifact import manifest
+from unpickled.server.errors import RequestError, UnpickledError
+from unpickled.server.observe import exposition
+from unpickled.server.observe.counters import Memory
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *([_cell(text) for text in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """Text that ends no cell and begins no tag; what stands between backticks is code, and stays."""
+    parts = text.replace("|", "\\|").split("`")
+    return "`".join(part if index % 2 else part.replace("<", "\\<") for index, part in enumerate(parts))
+
+
+def settings() -> str:
+    """Every setting with its default and its description."""
+    return table(
+        ("setting", "default", "meaning"),
+        ((f"`{key}`", _default(getattr(Config(), key)), config.description(key)) for key in config.FIELDS),
+    )
+
+
+def _default(value: object) -> str:
+    if value is None:
+        return ""
+    text = value[0].name if isinstance(value, tuple) else str(value)
+    return f"`{text.lower() if isinstance(value, bool) else text}`"
+
+
+def commands() -> str:
+    """The help text of every command, as a terminal shows it."""
+    texts = _helps(unpickled, "unpickled", None)
+    return "\n\n".join(f"## {name}\n\n```text\n{text}\n```" for name, text in texts)
+
+
+def _helps(command: click.Command, name: str, parent: click.Context | None) -> Iterator[tuple[str, str]]:
+    context = click.Context(command, info_name=name, parent=parent, terminal_width=100, max_content_width=100)
+    yield context.command_path, command.get_help(context)
+    if isinstance(command, click.Group):
+        for word in command.list_commands(context):
+            child = command.get_command(context, word)
+            assert child is not None
+            yield from _helps(child, word, context)
+
+
+def routes() -> str:
+    """Every route that ``GET /`` lists, in its words."""
+    with tempfile.TemporaryDirectory() as folder:
+        # It follows no folder, and so starts no thread that would miss this one.
+        client = create_app(Config(models=folder, reload_seconds=0)).test_client()
+        summaries = client.get("/").get_json()["routes"]
+    return table(("route", "answer"), ((f"`{route}`", text) for route, text in summaries.items()))
+
+
+def answers() -> str:
+    """Every error that a client may get: status, code, meaning."""
+    rows = [(str(error.status), f"`{error.code}`", _first(error)) for error in _below(RequestError)]
+    return table(("status", "code", "meaning"), sorted(rows))
+
+
+def exceptions() -> str:
+    """Every error that Python code may catch, without those of requests."""
+    errors = [error for error in _below(UnpickledError) if not issubclass(error, RequestError)]
+    return table(
+        ("exception", "raised as a kind of", "meaning"),
+        ((f"`{e.__name__}`", f"`{e.__bases__[0].__name__}`", _first(e)) for e in errors),
+    )
+
+
+def _below(base: type[Any]) -> Iterator[type[Any]]:
+    for child in base.__subclasses__():
+        if not child.__name__.startswith("_"):
+            yield child
+        yield from _below(child)
+
+
+def _first(documented: type) -> str:
+    """The first paragraph of a docstring, in one line."""
+    return " ".join((documented.__doc__ or "").split("\n\n")[0].split()).replace("``", "`")
+
+
+def recipes() -> str:
+    """What has a recipe of its own, and what skl2onnx writes."""
+    own = {
+        "classifiers": (*classifiers.RECIPES, *classifiers.TREE_RECIPES),
+        "ensembles": tuple(ensembles.RECIPES),
+        "transformers": tuple(transformers.RECIPES),
+    }
+    foreign = (*convert._FOREIGN_CLASSIFIERS, *convert._FOREIGN_TRANSFORMERS)
+    rows = [(kind, _names(types)) for kind, types in own.items()]
+    return table(("", "estimators"), [*rows, ("through skl2onnx", _names(t for t in foreign))])
+
+
+def _names(types: Iterable[type]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted({kind.__name__ for kind in types}))
+
+
+def refusals() -> str:
+    """What is refused by name, and why."""
+    return table(
+        ("estimator", "reason, and what to use instead"),
+        ((f"`{name}`", reason) for name, reason in sorted(convert._REFUSED.items())),
+    )
+
+
+def metrics() -> str:
+    """Every metric that is served."""
+    families = exposition._Figures(Memory(blocks=1), {}).collect()
+    return table(
+        ("metric", "type", "labels", "meaning"),
+        (
+            (
+                f"`{family.name}{'_total' if family.type == 'counter' else ''}`",
+                family.type,
+                ", ".join(f"`{label}`" for label in family._labelnames),
+                family.documentation,
+            )
+            for family in families
+        ),
+    )
+
+
+def fields() -> str:
+    """Every part of the manifest, with its fields, from the outside in."""
+    return "\n\n".join(_struct(kind) for kind in _structs(manifest.Manifest, []))
+
+
+def _structs(kind: Any, seen: list[Any]) -> list[Any]:
+    """The Structs that a type holds, each once."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind not in seen:
+        seen.append(kind)
+        for part in get_type_hints(kind).values():
+            _structs(part, seen)
+    for part in get_args(kind):
+        _structs(part, seen)
+    return seen
+
+
+def _struct(kind: type[msgspec.Struct]) -> str:
+    hints = get_type_hints(kind)
+    rows = [
+        (f"`{field.name}`", f"`{_type(hints[field.name])}`", "required" if field.required else "optional")
+        for field in msgspec.structs.fields(kind)
+    ]
+    text = re.sub(r"``", "`", "\n".join(line.strip() for line in (kind.__doc__ or "").strip().splitlines()))
+    return f"**{kind.__name__}.** {text}\n\n{table(('field', 'type', ''), rows)}"
+
+
+def _type(kind: Any) -> str:
+    text = kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
+    return re.sub(r"\b(?:typing|[a-z_.]+manifest)\.", "", text)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    part.__name__: part
+    for part in (settings, commands, routes, answers, exceptions, recipes, refusals, metrics, fields)
+}

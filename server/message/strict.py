@@ -1,0 +1,62 @@
+"""JSON read strictly in Python: names given twice are remembered, and an error has its place.
+
+Compiled decoders read sound bodies many times faster; this reading is for those that they refuse.
+"""
+
+import json
+from collections import Counter
+from typing import Any
+
+from unpickled.server.errors import BodyTooLarge, MalformedJSON
+
+# Arrays and objects in a body that Python reads: empty ones take thirty times their bytes.
+MOST = 1_000_000
+
+
+class Members(dict[str, Any]):
+    """A JSON object that remembers the names it was given twice."""
+
+    repeated: tuple[str, ...] = ()
+
+
+def parse(body: bytes) -> Any:
+    """The JSON document, every object a Members, every number a float.
+
+    Takes the tokens NaN, Infinity and -Infinity, which Python and pandas clients send, so that
+    the caller can name the feature that holds one. Raises MalformedJSON with the place, BodyTooLarge.
+    """
+    if not body.strip():
+        raise _malformed("it is empty", 0)
+    if body.count(b"{") + body.count(b"[") > MOST:
+        raise BodyTooLarge(f"the body holds more than {MOST} arrays and objects: split it", limit=MOST)
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _malformed(f"byte {error.start} is not UTF-8", error.start) from None
+    try:
+        document = json.loads(text, object_pairs_hook=_members, parse_int=float)
+        if "\\u" in text:
+            json.dumps(document, ensure_ascii=False).encode("utf-8")
+        return document
+    except UnicodeEncodeError:
+        raise _malformed("it escapes half of a surrogate pair, which is no character", None) from None
+    except json.JSONDecodeError as error:
+        place = f"at line {error.lineno}, column {error.colno}"
+        raise _malformed(f"{error.msg.removesuffix(' at')} {place}", error.pos) from None
+    except RecursionError:
+        raise _malformed("it is nested too deep", None) from None
+
+
+def _malformed(reason: str, position: int | None) -> MalformedJSON:
+    error = MalformedJSON(f"the body is not JSON: {reason}")
+    if position is not None:
+        error.details["position"] = position
+    return error
+
+
+def _members(pairs: list[tuple[str, Any]]) -> Members:
+    members = Members(pairs)
+    if len(members) != len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        members.repeated = tuple(name for name, count in counts.items() if count > 1)
+    return members

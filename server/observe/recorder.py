@@ -1,0 +1,98 @@
+"""What follows a prediction, for requests and for the lines of streams alike.
+
+It is counted, its version is named in the headers, and observers see it. An observer (a shadow; later
+drift, a payload log, feedback) does its work elsewhere: on the path of a request it may do no more than
+put the prediction into a bounded queue, or drop and count it where the queue is full.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+from unpickled.server.inference.prediction import Prediction
+from unpickled.server.lifecycle.versions import Served
+from unpickled.server.message.answer import Whole, failure
+from unpickled.server.observe.tally import Tally
+
+logger = logging.getLogger("unpickled")
+
+
+class Observer(Protocol):
+    """Sees predictions after they are counted and before they are sent."""
+
+    @property
+    def name(self) -> str:
+        """Names the observer in the log and in the counters."""
+
+    def observe(self, served: Served, prediction: Prediction) -> None:
+        """Take note of a prediction; called on the request's path.
+
+        It never blocks: it offers the prediction to a bounded queue, or drops it and counts that in the
+        observer's own series. An exception fails no request: it is logged once and counted.
+
+        Args:
+            served: The version that answered.
+            prediction: The answer. ``rows`` may be views of the request's body, which they keep in
+                memory; ``labels`` (rows,) and ``scores`` (rows, classes) may be arrays that share the
+                answer's memory. None of them may be changed.
+        """
+
+
+class Recorder:
+    """Records the answers of one version on one route.
+
+    Attributes:
+        served: The version.
+        identity: The headers that name it.
+        answered: Record an answer of status 200; arguments and result are those of Tally.answered.
+    """
+
+    __slots__ = ("_tally", "answered", "identity", "served")
+
+    def __init__(self, served: Served, tally: Tally, observers: Sequence[Observer] = ()) -> None:
+        self.served = served
+        self.identity = (("Model-Name", served.name), ("Model-Version", str(served.version)))
+        # Most routes have no observer: their answers are counted without a call in between.
+        self.answered = _Observed(served, tally, observers).answered if observers else tally.answered
+        self._tally = tally
+
+    def failed(self, error: Exception, started: float) -> Whole:
+        """Record a request that ends with an error.
+
+        Args:
+            error: Any exception.
+            started: When the request began, in seconds of time.perf_counter().
+
+        Returns:
+            The error as an answer, its headers with the version among them.
+        """
+        status, headers, content = failure(error)
+        self._tally.failed(int(status[:3]), started)
+        return status, (*headers, *self.identity), content
+
+
+class _Observed:
+    """A tally whose predictions observers see."""
+
+    __slots__ = ("_failing", "_observers", "_served", "_tally")
+
+    def __init__(self, served: Served, tally: Tally, observers: Sequence[Observer]) -> None:
+        self._served = served
+        self._tally = tally
+        self._observers = tuple(observers)
+        self._failing: set[str] = set()
+
+    def answered(self, started: float, read: float, prediction: Prediction) -> float:
+        ended = self._tally.answered(started, read, prediction)
+        for observer in self._observers:
+            try:
+                observer.observe(self._served, prediction)
+            except Exception as error:
+                self._count_failure(observer.name, error)
+        return ended
+
+    def _count_failure(self, name: str, error: Exception) -> None:
+        self._tally.observer_failed(name)
+        if name not in self._failing:
+            self._failing.add(name)
+            logger.error("observer %s fails; requests go on without it", name, exc_info=error)

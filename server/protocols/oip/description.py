@@ -1,0 +1,133 @@
+"""The bodies of the Open Inference Protocol, as OpenAPI describes them.
+
+https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
+"""
+
+from collections.abc import Mapping
+from itertools import permutations
+from typing import Any
+
+from unpickled.server.message import media
+from unpickled.server.model.outputs import Tensor
+from unpickled.server.model.schemas import COUNT, TEXT, Schema, Schemas, array, either, exactly, members
+from unpickled.server.protocols import bodies
+from unpickled.server.protocols.bodies import Bodies
+
+# What a request may leave open.
+_CHOICE: Schema = {"type": ["boolean", "null"]}
+_FLOATS = ["FP64", "FP32", "FP16"]
+
+
+def describe(schemas: Schemas) -> Bodies:
+    """The bodies of one version."""
+    request = members(
+        {
+            "inputs": either(*_whole_tensors(schemas), *_tensor_each(schemas)),
+            "outputs": either(*_selections(schemas), {"type": "null"}),
+            "id": {"type": ["string", "null"]},
+            "parameters": _parameters({"binary_data_output": _CHOICE}),
+        },
+        ["inputs"],
+    )
+    return Bodies(
+        "One tensor of all features, or one tensor of each; any number of rows, as `shape` says. Tensors may "
+        "follow the JSON as bytes (extension `binary_tensor_data`): with `binary_data_size` among the "
+        "parameters of each, and `Inference-Header-Content-Length` for the length of the JSON.",
+        {media.JSON: bodies.shown(schemas.name("InferenceRequest", request), _examples(schemas))},
+        {
+            media.JSON: {"schema": schemas.name("InferenceResponse", _response(schemas))},
+            media.BINARY: {},
+        },
+    )
+
+
+def _whole_tensors(schemas: Schemas) -> list[Schema]:
+    """Of all features, in one row or two."""
+    width, row = len(schemas.signature.names), schemas.row
+    one, two = either(row, exactly(row)), exactly(row, row)
+    return [
+        exactly(_tensor(_names(schemas), {"const": [rows, width]}, _datatypes(schemas), data))
+        for rows, data in ((1, one), (2, two))
+    ]
+
+
+def _tensor_each(schemas: Schemas) -> list[Schema]:
+    """Of each feature, in one row; where there are very many, the words have to do."""
+    features = schemas.manifest.features
+    if len(features) > 100:
+        return []
+    tensors = [
+        _tensor(
+            [feature.name],
+            {"enum": [[1], [1, 1]]},
+            ["BYTES"] if feature.kind == "category" else _FLOATS,
+            exactly(schemas.values[feature.name]),
+        )
+        for feature in features
+    ]
+    return [exactly(*tensors)]
+
+
+def _tensor(names: list[str], shape: Schema, datatypes: list[str], data: Schema) -> Schema:
+    return members({"name": {"enum": names}, "shape": shape, "datatype": {"enum": datatypes}, "data": data})
+
+
+def _names(schemas: Schemas) -> list[str]:
+    """Those that a tensor of all features may have."""
+    inputs = schemas.manifest.inputs
+    known = [inputs[0].name] if len(inputs) == 1 else []
+    return list(dict.fromkeys((*known, "input-0", "input")))
+
+
+def _datatypes(schemas: Schemas) -> list[str]:
+    mixed = any(feature.kind == "category" for feature in schemas.manifest.features)
+    return ["BYTES"] if mixed else _FLOATS
+
+
+def _selections(schemas: Schemas) -> list[Schema]:
+    """Some of the outputs in any order, or none, which stands for all."""
+    outputs = [_output(tensor) for tensor in schemas.tensors]
+    counts = range(len(outputs), 0, -1)
+    selections = [exactly(*some) for count in counts for some in permutations(outputs, count)]
+    return [*selections, {"type": "array", "maxItems": 0}]
+
+
+def _output(tensor: Tensor) -> Schema:
+    parameters = {"binary_data": _CHOICE}
+    if tensor.entries:
+        parameters["classification"] = {"type": ["integer", "null"], "minimum": 1}
+    return members({"name": {"const": tensor.name}, "parameters": _parameters(parameters)}, ["name"])
+
+
+def _parameters(known: Mapping[str, Schema]) -> Schema:
+    return {**members(known, []), "type": ["object", "null"]}
+
+
+def _response(schemas: Schemas) -> Schema:
+    output = members(
+        {
+            "name": {"enum": [tensor.name for tensor in schemas.tensors]},
+            "datatype": {"enum": ["INT64", "FP64", "BYTES"]},
+            "shape": array(COUNT, 1),
+            "data": {"type": "array"},
+            "parameters": members({"binary_data_size": COUNT}),
+        },
+        ["name", "datatype", "shape"],
+    )
+    return members(
+        {
+            "model_name": TEXT,
+            "model_version": TEXT,
+            "id": TEXT,
+            "outputs": array(output, 1),
+        },
+        ["model_name", "model_version", "outputs"],
+    )
+
+
+def _examples(schemas: Schemas) -> dict[str, Any]:
+    first = schemas.examples(1)[0]
+    name, datatype = _names(schemas)[0], _datatypes(schemas)[0]
+    tensor = {"name": name, "shape": [1, len(first)], "datatype": datatype, "data": first}
+    named = {"inputs": [tensor], "id": "a name for it"}
+    return {"one row": {"inputs": [tensor]}, "with an id": named}

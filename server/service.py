@@ -1,0 +1,55 @@
+"""The composition of one serving process, without HTTP: what the Flask application is built around."""
+
+from unpickled.server.config import Config
+from unpickled.server.lifecycle.repository import Repository
+from unpickled.server.observe.counters import Memory
+from unpickled.server.observe.inflight import InFlight
+from unpickled.server.serve.reloader import Reloader
+from unpickled.server.serve.routes import Routes
+from unpickled.server.serve.slots import Slots
+
+
+class Service:
+    """The models of one process, their routes, what is counted of them, and what keeps them up to date.
+
+    Attributes:
+        config: All settings.
+        memory: What the processes of one server count in.
+        block: The part of it that this process writes.
+        repository: The models and their deployments.
+        in_flight: Counts the requests that are being answered.
+        slots: The streams that are open.
+        routes: Path -> what answers a POST to it.
+        reloader: Follows the models folder, once started.
+
+    Example:
+        >>> service = Service(Config(models="models"))
+        >>> served = service.repository.find("iris")
+        >>> labels, scores = served.model.run(served.model.signature.feeds([(5.1, 3.5, 1.4, 0.2)]))
+    """
+
+    def __init__(self, config: Config, memory: Memory | None = None) -> None:
+        """Load every model; one that cannot be served does not stop the others.
+
+        Args:
+            config: The settings.
+            memory: Shared by the processes of one server; without it this one counts for itself. To be
+                created before a fork, while a Service is built after it.
+
+        Raises:
+            ConfigError: The models folder cannot be read, or lacks the default model.
+            ProviderError: In strict mode, the first execution provider was not obtained.
+        """
+        self.config = config
+        self.memory = memory or Memory(blocks=1)
+        self.block = self.memory.claim()
+        self.repository = Repository(config)
+        self.in_flight = InFlight(self.block)
+        # Streams leave the other half of the threads to requests for a single answer.
+        self.slots = Slots(max(1, config.threads // 2))
+        self.routes = Routes(self.repository, self.block, self.slots, self.in_flight)
+        self.reloader = Reloader(self.repository, self.routes, self.block)
+
+    def start(self) -> None:
+        """Follow the models folder from now on, until this object is released."""
+        self.reloader.start()

@@ -1,0 +1,125 @@
+"""The documentation is true: its commands run, and print what it says they print."""
+
+import contextlib
+import doctest
+import re
+import shutil
+import subprocess
+import sys
+
+import joblib
+import pytest
+from conftest import BIN, ROOT, environment
+from documents import PAGES, blocks, checkout, fits, reading, runs
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+
+import unpickled
+from unpickled.server import config
+from unpickled.server.commands.serve import serve
+
+sys.path.insert(0, str(ROOT / "docs"))
+
+from generated import PARTS
+
+RUN = [page for page in PAGES if page.name != "README.md" and any(map(runs, blocks(page)))]
+NOT_RUN = [(page, block) for page in PAGES for block in blocks(page) if block.reason]
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """What pages suppose to be there: the iris model, a table of customers, a joblib file and its rows."""
+    folder = checkout(tmp_path_factory.mktemp("pages") / "prepared")
+    train = [BIN / "unpickled", "train", "iris"]
+    subprocess.run(train, cwd=folder, env=environment(), check=True, capture_output=True)
+    shutil.copy(ROOT / "examples" / "customers.csv", folder)
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    X.to_csv(folder / "rows.csv", index=False)
+    joblib.dump(LogisticRegression(max_iter=1000).fit(X, y), folder / "fitted.joblib")
+    return folder
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
+@pytest.mark.parametrize("page", RUN, ids=[str(page.relative_to(ROOT)) for page in RUN])
+def test_page(page, prepared, tmp_path):
+    """Every block of the page runs, and prints what the page shows."""
+    folder = shutil.copytree(prepared, tmp_path / "page", symlinks=True)
+    if page.name == "tutorial.md":
+        shutil.rmtree(folder / "models")
+    with reading(folder) as reader:
+        reader.run(blocks(page))
+
+
+@pytest.mark.parametrize("name", unpickled.__all__)
+def test_docstrings(name, prepared, tmp_path):
+    """The examples of the public names, which the Python reference shows, print what they show."""
+    folder = shutil.copytree(prepared, tmp_path / "folder", symlinks=True)
+    runner = doctest.DocTestRunner()
+    with contextlib.chdir(folder):
+        for example in doctest.DocTestFinder(recurse=False).find(getattr(unpickled, name), name):
+            runner.run(example)
+    assert runner.failures == 0
+
+
+@pytest.mark.parametrize(("page", "block"), NOT_RUN, ids=[f"{page.stem}-{b.language}" for page, b in NOT_RUN])
+def test_not_run(page, block):
+    """A block that is not run says why: what it needs that is not here, or what covers it instead."""
+    assert len(block.reason.split()) > 1
+
+
+def test_languages():
+    """Nothing is left out in silence: what no test can run has a reason beside it."""
+    silent = {b.language for page in PAGES for b in blocks(page) if not b.reason}
+    assert silent <= {"sh", "python", "toml", "json", "text"}
+
+
+def test_fits():
+    """Numbers are compared as far as they are shown, words exactly, and dots stand for anything."""
+    assert fits("a 0.98 of 3\n...\nend", "a  0.9822 of 3\nx\ny\nend")
+    assert not fits("a 0.98", "a 0.96")
+    assert not fits("a 3", "a 4")
+    assert not fits("one", "one\ntwo")
+    assert fits('{"p":[3.39e-7]}', '{"p":[3.3930516550415234e-07]}')
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_generated(part):
+    """Each part of the reference is made of the code as it is, and is used by one page."""
+    assert len(PARTS[part]()) > 200
+    pages = [page for page in PAGES if f"```{{generated}} {part}\n" in page.read_text("utf-8")]
+    assert len(pages) == 1
+
+
+def test_settings_and_metrics_are_listed(client):
+    """The reference names every setting, and every metric that is served."""
+    assert all(f"| `{key}` |" in PARTS["settings"]() for key in config.FIELDS)
+    served = set(re.findall(r"^# TYPE (\w+?)(?:_total)? ", client.get("/metrics").text, re.M))
+    listed = re.findall(r"`(unpickled_\w+?)(?:_total)?`", PARTS["metrics"]())
+    assert set(listed) == served
+
+
+def test_locust_options():
+    """The options that Locust's own --help does not list are in the table, and no others."""
+    page = (ROOT / "docs" / "how-to" / "measure.md").read_text("utf-8")
+    shown = re.findall(r"^\| `(--[a-z]+) ", page, re.M)
+    source = (ROOT / "benchmarks" / "locustfile.py").read_text("utf-8")
+    declared = re.findall(r'add_argument\(\s*"(--[a-z-]+)"', source)
+    assert sorted(shown) == sorted(set(declared) - {"--arrival", "--rate"})
+
+
+def test_provider_lines(tmp_path):
+    """The TOML and the flags shown for the GPU mean the same."""
+    page = ROOT / "docs" / "how-to" / "gpu.md"
+    file = tmp_path / "unpickled.toml"
+    file.write_text(next(block.text for block in blocks(page) if block.language == "toml"))
+    flags = re.search(r"`(--provider .*?)`", page.read_text("utf-8"))[1].split()
+    settings = config.load(serve.make_context("unpickled serve", flags).params)
+    assert config.load({"config": str(file)}) == settings
+    assert settings.provider[0].options == {"device_id": "0"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_sentences(page):
+    """No sentence begins with a word that leaves its subject open."""
+    prose = re.sub(r"```.*?```|`[^`]*`", "", page.read_text("utf-8"), flags=re.S)
+    assert re.findall(r"(?:^|[.:!?]\s+|\|\s*|^- )((?:Who|What|Else|Of)\b.{,40})", prose, re.M) == []

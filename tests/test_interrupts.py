@@ -1,0 +1,37 @@
+"""Ctrl-C while a program starts is no less than later: it ends, with the status that says so."""
+
+import fcntl
+import signal
+import subprocess
+import sys
+
+import pytest
+from conftest import PATIENCE, ROOT, started
+
+# A pipe of one page: a program that reports its imports waits in the middle of them until they are read.
+PAGE = 4096
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs short pipes")
+@pytest.mark.parametrize(
+    ("program", "imported"),
+    [
+        ("benchmarks report", b"numpy"),
+        ("export train iris", b"numpy"),
+        ("server", b"granian"),
+        ("unpickled train iris", b"numpy"),
+        ("unpickled serve", b"granian"),
+        ("unpickled models list", b"onnxruntime"),
+    ],
+)
+def test_in_the_middle_of_imports(program, imported):
+    """Whatever is imported at that moment cannot swallow it, and no traceback is shown."""
+    line = [sys.executable, "-X", "importtime", "-m", *program.split()]
+    with started(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as process:
+        fcntl.fcntl(process.stderr, fcntl.F_SETPIPE_SZ, PAGE)
+        while imported not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (130, b"")
+    assert b"Traceback" not in err

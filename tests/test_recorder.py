@@ -1,0 +1,105 @@
+"""What follows a prediction is the same for requests and for lines of streams, and fails neither."""
+
+import io
+import json
+import logging
+
+import pytest
+from conftest import FLOWER
+
+from unpickled.server.inference.predictor import Predictor
+from unpickled.server.observe.counters import Memory
+from unpickled.server.observe.inflight import InFlight
+from unpickled.server.observe.recorder import Recorder
+from unpickled.server.observe.tally import Tally
+from unpickled.server.protocols.native import Native
+from unpickled.server.protocols.rows import Reader
+from unpickled.server.serve.endpoint import Endpoint
+from unpickled.server.serve.slots import Slots
+from unpickled.server.serve.stream import Stream
+
+GOOD = json.dumps({"features": FLOWER}).encode()
+
+
+class Notes:
+    """An observer that remembers what it sees."""
+
+    name = "notes"
+
+    def __init__(self) -> None:
+        self.seen = []
+
+    def observe(self, served, prediction) -> None:
+        self.seen.append((served.version, tuple(prediction.rows[0]), list(prediction.labels)))
+
+
+class Defective:
+    """An observer with a defect."""
+
+    name = "defective"
+
+    def observe(self, served, prediction) -> None:
+        raise KeyError("a defect")
+
+
+class Route:
+    """An endpoint and a stream of the same version, and what they count."""
+
+    def __init__(self, service, *observers) -> None:
+        served = service.repository.find("iris")
+        self.memory = Memory(blocks=1)
+        block = self.memory.claim()
+        tally = Tally(block, "iris", 1, "/predict", served.model.outputs)
+        predictor = Predictor(served.model, max_rows=5)
+        self.predict = Native(predictor, Reader(predictor)).predict
+        self.in_flight, recorder = InFlight(block), Recorder(served, tally, observers)
+        self.endpoint = Endpoint(recorder, self._predict, 1000, self.in_flight)
+        self.stream = Stream(recorder, self._predict, 1000, Slots(1), self.in_flight)
+        self.counts = []
+
+    def _predict(self, request, environ):
+        self.counts.append(self.in_flight.count)
+        return self.predict(request, environ)
+
+    def count(self, kind: str) -> float:
+        return sum(sum(numbers[:18]) for key, numbers in self.memory.read().items() if key[0] == kind)
+
+
+def environ(body: bytes) -> dict[str, object]:
+    return {"CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
+
+
+def test_requests_and_lines_alike(service):
+    """Both are counted and observed once each, and errors are counted and not observed."""
+    route = Route(service, notes := Notes())
+    assert route.endpoint(environ(GOOD))[0] == "200 OK"
+    assert route.endpoint(environ(b"{"))[0] == "400 Bad Request"
+    lines = b"".join(route.stream(environ(GOOD + b"\n{\n" + GOOD))[2]).splitlines()
+    assert [json.loads(line).get("line") for line in lines] == [None, 2, None]
+    assert notes.seen == [(1, tuple(FLOWER), [0])] * 3
+    assert (route.count("answered"), route.count("failed")) == (3, 2)
+
+
+def test_observers_that_fail(service, caplog):
+    """What an observer raises is logged once and counted; answers, and other observers, are as without it."""
+    route, plain = Route(service, Defective(), notes := Notes()), Route(service)
+    with caplog.at_level(logging.ERROR, "unpickled"):
+        assert route.endpoint(environ(GOOD)) == plain.endpoint(environ(GOOD))
+        assert [*route.stream(environ(GOOD))[2]] == [*plain.stream(environ(GOOD))[2]]
+    assert len(caplog.records) == 1
+    assert "observer defective fails" in caplog.text
+    assert len(notes.seen) == 2
+    assert route.memory.read()["observer_failures", "iris", "1", "defective"] == [2.0]
+
+
+@pytest.mark.parametrize("body", [GOOD, b"{"])
+def test_requests_in_flight(service, body):
+    """A request counts while it is answered, a stream while it is open, however it ends."""
+    route = Route(service)
+    route.endpoint(environ(body))
+    assert (route.counts, route.in_flight.count) == ([1], 0)
+    answers = route.stream(environ(2 * (body + b"\n")))[2]
+    assert route.in_flight.count == 1
+    next(answers)
+    answers.close()
+    assert (route.counts, route.in_flight.count) == ([1, 1, 1], 0)
