@@ -41,9 +41,15 @@ from unpickled.server.artifact.manifest import Feature, Input, Outputs
 class Conversion:
     """A graph and how to feed it.
 
-    ``model`` has two outputs, a label (rows,) and scores (rows, classes), and no manifest yet.
-    ``features`` are in the column order of the rows; the gate decides which of them may be missing.
-    ``foreign`` names the steps skl2onnx wrote.
+    Attributes:
+        model: The graph, with two outputs, a label (rows,) and scores (rows, classes); it has no manifest.
+        features: The columns of a request, in the order of the rows. The gate decides later which of them
+            may be missing and how far they may lie outside of training.
+        inputs: The tensors that the graph takes, and the features in each.
+        outputs: The names of its two outputs, and the kind of its scores.
+        classes: The pipeline's labels in the order of the scores' columns.
+        layout: The translation between rows, frames and tensors.
+        foreign: The steps that skl2onnx converted.
     """
 
     model: onnx.ModelProto
@@ -56,25 +62,41 @@ class Conversion:
 
 
 def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) -> Conversion:
-    """Turn a fitted classifier or pipeline into a graph.
+    """Turn a fitted classifier or pipeline into a graph, which is not compared with it yet.
 
-    ``X`` are representative rows, best those it was trained on: an ndarray or a DataFrame.
-    ``feature_names`` name the columns of an ndarray. Raises ConversionError.
+    Args:
+        pipeline: A fitted scikit-learn classifier, or a pipeline that ends in one.
+        X: Representative rows (rows, columns), best the training rows: an ndarray or a DataFrame.
+        feature_names: Names of the columns of an ndarray; by default ``feature_0`` and so on.
+
+    Returns:
+        The graph, and how to feed it.
+
+    Raises:
+        ConversionError: A step has no graph, the rows do not fit the pipeline, or it is no fitted classifier.
+
+    Example:
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> X, y = load_iris(return_X_y=True)
+        >>> conversion = convert(LogisticRegression(max_iter=1000).fit(X, y), X)
+        >>> [node.op_type for node in conversion.model.graph.node]
+        ['Gemm', 'ArgMax', 'Softmax']
     """
     _check_classifier(pipeline)
     classes = _classes(pipeline)
     layout = Layout.of(pipeline, X, feature_names)
     writer = _Writer(layout.narrow)
     inputs, columns = _declare(writer.graph, layout)
-    answer = writer.classify(pipeline, columns)
-    kind: Literal["probabilities", "scores"] = "scores" if answer.probabilities is None else "probabilities"
-    scores = answer.probabilities or answer.decision
+    output = writer.classify(pipeline, columns)
+    kind: Literal["probabilities", "scores"] = "scores" if output.probabilities is None else "probabilities"
+    scores = output.probabilities or output.decision
     if scores is None:
         raise ConversionError(
             f"{_called(pipeline)} gives neither probabilities nor scores: use a classifier with one of them."
         )
-    label = _label(writer.graph, answer, classes)
-    model = writer.graph.model(label, (scores, answer.dtype, len(classes)), kind)
+    label = _label(writer.graph, output, classes)
+    model = writer.graph.model(label, (scores, output.dtype, len(classes)), kind)
     return Conversion(
         model=model,
         features=layout.features(layout.frame(X)),
@@ -125,30 +147,30 @@ def _called(step: Any) -> str:
 
 
 def _declare(graph: Graph, layout: Layout) -> tuple[tuple[Input, ...], OptionalColumns]:
-    """One tensor for all numbers and one for all categories; None for columns nobody looks at."""
+    """One tensor for all numbers and one for all categories; None for columns that nothing reads."""
     columns: list[Column | None] = [None] * layout.width
     inputs = []
     dtypes: dict[str, Dtype] = {"number": layout.dtype, "category": "string"}
     for kind, name in (("number", "numbers"), ("category", "categories")):
-        chosen = [i for i, own in enumerate(layout.kinds) if own == kind]
-        if not chosen:
+        features = [i for i, feature_kind in enumerate(layout.kinds) if feature_kind == kind]
+        if not features:
             continue
-        tensor = graph.input(name, dtypes[kind], len(chosen))
-        inputs.append(Input(name=name, dtype=tensor.dtype, features=tuple(layout.names[i] for i in chosen)))
-        for column, i in zip(tensor.columns(), chosen, strict=True):
+        tensor = graph.input(name, dtypes[kind], len(features))
+        inputs.append(Input(name=name, dtype=tensor.dtype, features=tuple(layout.names[i] for i in features)))
+        for column, i in zip(tensor.columns(), features, strict=True):
             columns[layout.positions[i]] = column
     return tuple(inputs), tuple(columns)
 
 
-def _label(graph: Graph, answer: ClassifierOutput, classes: tuple[int | str, ...]) -> tuple[str, Dtype]:
+def _label(graph: Graph, output: ClassifierOutput, classes: tuple[int | str, ...]) -> tuple[str, Dtype]:
     dtype: Dtype = "string" if isinstance(classes[0], str) else "int64"
-    if answer.winner is None:
-        assert answer.label is not None
-        return answer.label, dtype
+    if output.winner is None:
+        assert output.label is not None
+        return output.label, dtype
     if list(classes) == list(range(len(classes))):
-        return answer.winner, dtype
+        return output.winner, dtype
     labels = np.array(classes, object if dtype == "string" else np.int64)
-    return graph.add("Gather", graph.constant(labels), answer.winner), dtype
+    return graph.add("Gather", graph.constant(labels), output.winner), dtype
 
 
 _CLASSIFIERS = classifiers.RECIPES | neighbors.RECIPES | svm.RECIPES
@@ -174,9 +196,9 @@ class _Writer:
                 columns = self._step(name, inner, columns)
             name, last = step.steps[-1]
             with self._at(name, last):
-                answer = self.classify(last, columns, exact)
+                output = self.classify(last, columns, exact)
             self._rounded = before
-            return answer
+            return output
         with self._at("", step):
             kind = type(step)
             if kind in ensembles.RECIPES:
@@ -228,12 +250,12 @@ class _Writer:
             return self.transform(step, columns)
 
     def _column_transformer(self, step: ColumnTransformer, columns: OptionalColumns) -> Columns:
-        out: Columns = ()
+        outputs: Columns = ()
         for name, inner, _ in step.transformers_:
-            places = step._transformer_to_input_indices[name]
-            if len(places) == 0 or (isinstance(inner, str) and inner == "drop"):
+            positions = step._transformer_to_input_indices[name]
+            if len(positions) == 0 or (isinstance(inner, str) and inner == "drop"):
                 continue
-            out += present(self._step(name, inner, tuple(columns[int(i)] for i in places)))
+            outputs += present(self._step(name, inner, tuple(columns[int(i)] for i in positions)))
             if self._narrow and not isinstance(inner, (str, OneHotEncoder, OrdinalEncoder)):
                 # Each part computes in the precision of its own columns; a graph's numbers have one.
                 self._rounded = NoGraph(
@@ -241,10 +263,10 @@ class _Writer:
                     "beside others in float64",
                     "fit it on float64: X.astype('float64') for the numbers",
                 )
-        return out
+        return outputs
 
     def _feature_union(self, step: FeatureUnion, columns: OptionalColumns) -> Columns:
-        out: Columns = ()
+        outputs: Columns = ()
         weights = step.transformer_weights or {}
         for name, inner in step.transformer_list:
             if isinstance(inner, str) and inner == "drop":
@@ -254,8 +276,8 @@ class _Writer:
                 weight = self.graph.constant(np.array(float(weights[name])))
                 product = self.graph.add("Mul", self.graph.matrix(part), weight)
                 part = Tensor(product, "float64", len(part)).columns()
-            out += part
-        return out
+            outputs += part
+        return outputs
 
     @contextmanager
     def _at(self, name: str, step: Any) -> Iterator[None]:

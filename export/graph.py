@@ -16,10 +16,10 @@ Array = npt.NDArray[Any]
 OPSETS = {"": 21, "ai.onnx.ml": 3}
 ML = "ai.onnx.ml"
 
-# What a tree ensemble can do to its scores by itself.
+# Functions that a tree ensemble can apply to its scores itself.
 _FUSED = {"Softmax": "SOFTMAX", "Sigmoid": "LOGISTIC"}
 
-# What a scaler does to each column by itself.
+# Operators by which a scaler changes each column by itself.
 _SHIFTS = ("Add", "Sub", "Mul", "Div")
 
 _ELEMENT = {
@@ -69,11 +69,11 @@ def present(columns: OptionalColumns) -> Columns:
 
 @dataclass(frozen=True, slots=True)
 class ClassifierOutput:
-    """What a classifier says of each row; every tensor here is named.
+    """Names of the tensors with a classifier's answers.
 
     ``winner`` is the predicted class's index, int64 (rows,); ``label`` takes its place where the
     graph gives labels only. ``probabilities`` and ``decision`` are (rows, classes), absent where the
-    classifier has none; of two classes only column 1 of ``decision`` means something, unless there
+    classifier has none; with two classes only column 1 of ``decision`` means something, unless there
     are no probabilities: then it is [-score, score].
     """
 
@@ -102,7 +102,7 @@ class Graph:
         return tensor
 
     def fresh(self, stem: str) -> str:
-        """A name nobody has."""
+        """A name that nothing in the graph has yet."""
         self._count += 1
         return f"{stem}_{self._count}"
 
@@ -168,13 +168,13 @@ class Graph:
         A step is (Add, Sub, Mul or Div, float64 constant of shape (width,)). All of them together keep
         the order of the numbers in each column: what is multiplied with or divided by is positive.
         """
-        made = {
+        producers = {
             node.output[0]: node for node in self.nodes if len(node.input) == 2 and node.op_type in _SHIFTS
         }
         constants = {tensor.name: tensor for tensor in self._constants.values()}
         steps: list[tuple[str, Array]] = []
-        while name in made and made[name].input[1] in constants:
-            node = made[name]
+        while name in producers and producers[name].input[1] in constants:
+            node = producers[name]
             constant = numpy_helper.to_array(constants[node.input[1]])
             fits = constant.dtype == np.float64 and constant.shape in ((), (width,))
             if not fits or not _keeps_order(node.op_type, constant):
@@ -204,21 +204,21 @@ class Graph:
         return model
 
     def _name_output(self, old: str, new: str) -> None:
-        made = {name for node in self.nodes for name in node.output}
-        if old not in made or old in ("label", "scores", "probabilities"):
+        written = {name for node in self.nodes for name in node.output}
+        if old not in written or old in ("label", "scores", "probabilities"):
             self.nodes.append(helper.make_node("Identity", [old], [new], name=new))
             return
         for node in self.nodes:
             _rename(node.input, old, new)
             _rename(node.output, old, new)
 
-    def _drop_unused(self, wanted: Iterable[str]) -> None:
-        needed, kept = set(wanted), []
+    def _drop_unused(self, outputs: Iterable[str]) -> None:
+        needed, nodes = set(outputs), []
         for node in reversed(self.nodes):
             if needed.intersection(node.output):
                 needed.update(node.input)
-                kept.append(node)
-        self.nodes = kept[::-1]
+                nodes.append(node)
+        self.nodes = nodes[::-1]
         self._fuse()
 
     def _fuse(self) -> None:
@@ -229,8 +229,8 @@ class Graph:
             for name in node.input:
                 readers.setdefault(name, []).append(node)
         for name, tree in trees.items():
-            (reader, *others) = readers.get(name, [tree])
-            if others or reader.op_type not in _FUSED:
+            (reader, *more_readers) = readers.get(name, [tree])
+            if more_readers or reader.op_type not in _FUSED:
                 continue
             tree.attribute.append(helper.make_attribute("post_transform", _FUSED[reader.op_type]))
             tree.output[1] = reader.output[0]

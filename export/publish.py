@@ -1,4 +1,4 @@
-"""A fitted pipeline -> a proven artifact."""
+"""From a fitted pipeline to a proven artifact on disk."""
 
 import hashlib
 import re
@@ -32,7 +32,15 @@ from unpickled.server.model.session import load, open_graph
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What was written: the file, its version, size and sha256, and the manifest inside it."""
+    """A version that was written.
+
+    Attributes:
+        path: The file, ``models/<name>/<version>/model.onnx``.
+        version: Its number.
+        size: Its length in bytes.
+        sha256: Its digest, in hex.
+        manifest: The manifest inside it.
+    """
 
     path: Path
     version: int
@@ -55,19 +63,47 @@ def export_pipeline(
     min_accuracy: float | None = None,
     progress: Callable[[str], None] = lambda phase: None,
 ) -> Export:
-    """Prove that ``pipeline`` and its graph agree, then write ``models/name/<next version>/model.onnx``.
+    """Prove that a fitted pipeline and its graph agree, then write the graph as a new version of a model.
 
-    ``X`` (rows, columns), an array or a data frame as the pipeline was fitted on: rows to take the
-    features' ranges and categories from, usually the training rows. ``y`` (rows,): their labels;
-    quality is then measured on X and y and kept in the manifest. ``held_out``: more rows for the
-    parity gate. ``feature_names``: the columns' names where X is an array. ``class_names``: what to
-    call the classes, in the order of ``pipeline.classes_``. ``training``: where the pipeline came
-    from, if that is known. ``min_accuracy``: the measured accuracy to insist on. ``progress`` is told
-    each phase, and where the graph keeps training rows (support vectors, neighbours).
+    The pipeline becomes an ONNX graph. The graph has to answer the given rows and thousands of generated
+    ones as the pipeline does. Only then is ``models/<name>/<next version>/model.onnx`` written, whole, after
+    the server's own loader has loaded its bytes.
 
-    Raises ExportError, and then nothing was written: DataError for the arguments, ConversionError
-    for a step that has no graph, ParityError for a graph that answers differently, QualityError for
-    a pipeline below ``min_accuracy``.
+    Args:
+        pipeline: A fitted scikit-learn classifier, or a pipeline that ends in one.
+        X: Rows (rows, columns), an array or a data frame as the pipeline was fitted on, usually the
+            training rows: ranges and categories of the features are taken from them.
+        y: Their labels (rows,). With them quality is measured on X and kept in the manifest.
+        name: The model's name, part of its URL.
+        models: The folder of all models.
+        class_names: Names of the classes in the order of ``pipeline.classes_``; by default the labels.
+        feature_names: Names of the columns where X is an array; by default ``feature_0`` and so on.
+        held_out: More rows for the comparison, such as those the pipeline was tested on.
+        training: The origin and the quality of the pipeline, if they are known; y is then not used.
+        min_accuracy: The lowest accuracy, from 0 to 1, at which the model is written.
+        progress: Called with a line of text for each phase of the work, and with a warning if the graph
+            keeps training rows (support vectors, neighbours).
+
+    Returns:
+        The path, version, size, digest and manifest of the file.
+
+    Raises:
+        ExportError: The base of all errors below; nothing was written.
+        DataError: An argument does not fit the others.
+        ConversionError: A step of the pipeline has no graph; the message names it and a remedy.
+        ParityError: The graph does not answer as the pipeline does.
+        QualityError: The accuracy is below ``min_accuracy``.
+
+    Example:
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from sklearn.pipeline import make_pipeline
+        >>> from sklearn.preprocessing import StandardScaler
+        >>> from unpickled import export_pipeline
+        >>> X, y = load_iris(return_X_y=True)
+        >>> pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+        >>> export_pipeline(pipeline, X, y, name="iris").path
+        PosixPath('models/iris/1/model.onnx')
     """
     home = model_folder(models, name)
     progress("converting")
@@ -108,7 +144,7 @@ def export_pipeline(
 
 
 def _measured(pipeline: Any, rows: Any, y: Any, class_names: tuple[str, ...]) -> Training:
-    """What is known of a pipeline that was trained elsewhere; its quality too, if there are labels."""
+    """Steps and versions of a pipeline trained elsewhere, with its quality if there are labels."""
     metrics = None if y is None else measure(pipeline, rows, np.ravel(y), class_names)
     return Training(pipeline=steps(pipeline), metrics=metrics, versions=versions())
 

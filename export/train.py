@@ -128,7 +128,9 @@ def build(features: pd.DataFrame, scaler: str, classifier: str, seed: int) -> Pi
     if len(parts) == 1:
         _, steps, _ = parts[0]
         return Pipeline([*steps, final])
-    branches = [(name, Pipeline(steps) if steps else "passthrough", named) for name, steps, named in parts]
+    branches = [
+        (name, Pipeline(steps) if steps else "passthrough", columns) for name, steps, columns in parts
+    ]
     return Pipeline([("columns", ColumnTransformer(branches, sparse_threshold=0.0)), final])
 
 
@@ -139,7 +141,7 @@ def measure(pipeline: Any, rows: Any, labels: npt.NDArray[Any], class_names: tup
         raise DataError(f"{len(rows):,} rows and {len(labels):,} labels: give each row its own.")
     labels = _aligned(labels, classes)
     predicted = pipeline.predict(rows)
-    table = precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0.0)
+    report = precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0.0)
     probable = hasattr(pipeline, "predict_proba")
     loss = _log_loss(labels, pipeline.predict_proba(rows), classes) if probable else None
     return Metrics(
@@ -147,7 +149,7 @@ def measure(pipeline: Any, rows: Any, labels: npt.NDArray[Any], class_names: tup
         log_loss=loss,
         classes=tuple(
             ClassReport(name=name, precision=float(p), recall=float(r), f1=float(f), support=int(n))
-            for name, p, r, f, n in zip(class_names, *table, strict=True)
+            for name, p, r, f, n in zip(class_names, *report, strict=True)
         ),
         confusion=tuple(tuple(row) for row in confusion_matrix(labels, predicted, labels=classes).tolist()),
     )
@@ -169,7 +171,7 @@ def require(metrics: Metrics | None, min_accuracy: float | None) -> None:
 
 
 def titles(classes: Sequence[int | str], class_names: Sequence[str] | None) -> tuple[str, ...]:
-    """What to call each of the classes: ``class_names`` if given, else the classes themselves."""
+    """The name of each class: ``class_names`` if given, else the classes themselves."""
     if class_names is None:
         return tuple(str(label) for label in classes)
     names = tuple(str(name) for name in class_names)
@@ -183,8 +185,8 @@ def titles(classes: Sequence[int | str], class_names: Sequence[str] | None) -> t
 
 def curve(pipeline: Pipeline, rows: Any, labels: npt.NDArray[Any]) -> Curve | None:
     """The training loss of classifiers that are fitted in epochs or stages; None where it is not finite."""
-    found = _curve(pipeline, rows, labels)
-    return found if found is not None and np.isfinite(found.loss).all() else None
+    losses = _curve(pipeline, rows, labels)
+    return losses if losses is not None and np.isfinite(losses.loss).all() else None
 
 
 def _curve(pipeline: Pipeline, rows: Any, labels: npt.NDArray[Any]) -> Curve | None:
@@ -208,7 +210,7 @@ def steps(pipeline: Any) -> tuple[str, ...]:
 
 
 def versions() -> dict[str, str]:
-    """What the pipeline was fitted and converted with."""
+    """The versions of Python and of the libraries that fitted and converted the pipeline."""
     libraries = ("scikit-learn", "skl2onnx", "onnx", "numpy")
     return {"python": platform.python_version()} | {name: version(name) for name in libraries}
 
@@ -219,11 +221,11 @@ def _parts(
     """(name, steps, columns) for each kind of column there is."""
     text = [name for name in features if features[name].dtype == object]
     gaps = [name for name in features if name not in text and features[name].isna().any()]
-    whole = [name for name in features if name not in text and name not in gaps]
+    complete = [name for name in features if name not in text and name not in gaps]
     imputer = ("imputer", SimpleImputer(strategy="median"))
     encoder = ("encoder", OneHotEncoder(handle_unknown="ignore", sparse_output=False))
     parts: list[tuple[str, list[Any], list[str]]] = [
-        ("numbers", [("scaler", scaler())] if scaler else [], whole),
+        ("numbers", [("scaler", scaler())] if scaler else [], complete),
         ("gaps", [imputer, ("scaler", scaler())] if scaler else [imputer], gaps),
         ("texts", [encoder], text),
     ]
@@ -258,12 +260,12 @@ def _log_loss(labels: npt.NDArray[Any], probabilities: npt.NDArray[Any], classes
 def _aligned(labels: npt.NDArray[Any], classes: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """``labels`` as the classes they equal: a file knows no difference between 1, 1.0, '1' and true."""
     numbers = classes.dtype.kind in "biuf" and labels.dtype.kind in "biuf"
-    known, given = (classes, labels) if numbers else (classes.astype(str), labels.astype(str))
-    strange = given[~np.isin(given, known)]
-    if len(strange):
-        raise DataError(f"The label {strange[0]} is none the pipeline knows: {_listed(classes)}.")
-    order = np.argsort(known)
-    aligned: npt.NDArray[Any] = classes[order[np.searchsorted(known, given, sorter=order)]]
+    class_values, label_values = (classes, labels) if numbers else (classes.astype(str), labels.astype(str))
+    unknown = label_values[~np.isin(label_values, class_values)]
+    if len(unknown):
+        raise DataError(f"The label {unknown[0]} is none of the pipeline's classes: {_listed(classes)}.")
+    order = np.argsort(class_values)
+    aligned: npt.NDArray[Any] = classes[order[np.searchsorted(class_values, label_values, sorter=order)]]
     return aligned
 
 

@@ -1,5 +1,6 @@
 """What is written: whole versions only, proven, and with nobody's rows in them."""
 
+import doctest
 import hashlib
 import os
 import signal
@@ -33,7 +34,9 @@ from unpickled.export import (
     ExportError,
     ParityError,
     QualityError,
+    convert,
     export_pipeline,
+    publish,
 )
 from unpickled.export.privacy import KEEPS_ROWS, keeps_rows
 from unpickled.export.publish import _explained
@@ -299,6 +302,14 @@ def test_a_pipeline_without_numbers_for_made_up_rows_is_told_so(tmp_path):
     with pytest.raises(ParityError, match="answers NaN or infinity to every row made up") as refused:
         export_pipeline(model, X, name="m", models=tmp_path, feature_names=NAMES)
     assert "$." not in str(refused.value)
+
+
+@pytest.mark.parametrize("module", [publish, convert], ids=lambda module: module.__name__)
+def test_the_examples_in_docstrings_run(module, tmp_path, monkeypatch):
+    """They do what a page of the documentation shows."""
+    monkeypatch.chdir(tmp_path)
+    failed, attempted = doctest.testmod(module)
+    assert (failed, attempted > 0) == (0, True)
 
 
 def test_an_export_opens_two_sessions(pipeline, tmp_path, monkeypatch):

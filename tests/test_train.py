@@ -345,5 +345,5 @@ def test_labels_of_a_sample_are_matched_to_the_pipelines_own(labels, ok):
     if ok:
         assert 0.0 <= measure(fitted.pipeline, rows, np.array(labels), ("a", "b", "c")).accuracy <= 1.0
         return
-    with pytest.raises(DataError, match="The label 3 is none the pipeline knows"):
+    with pytest.raises(DataError, match="The label 3 is none of the pipeline's classes"):
         measure(fitted.pipeline, rows, np.array(labels), ("a", "b", "c"))

@@ -1,4 +1,4 @@
-"""What a column of a file holds: numbers, text, or nothing that can be learned from."""
+"""The kind of a column of a file: numbers, text, or nothing that can be learned from."""
 
 import re
 
@@ -12,7 +12,7 @@ from unpickled.export.errors import DataError
 MAX_CATEGORIES = 1000
 
 _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,2}[./-]\d{1,2}[./-]\d{4}([T ].*)?")
-# 1,234.50 and 12,5 and $5 and 12.5%: numbers to a reader, text to pandas.
+# 1,234.50 and 12,5 and $5 and 12.5%: people read numbers, pandas reads text.
 _DISGUISED = re.compile(r"[-+]?[$€£]? ?(\d{1,3}([,']\d{3})+|\d+)([.,]\d+)? ?[%$€£]?")
 _DATES = ("date", "datetime", "datetime64", "time", "timedelta", "timedelta64", "period")
 _NUMBERS = ("boolean", "decimal", "integer", "floating", "mixed-integer-float")
@@ -31,7 +31,7 @@ def typed(column: pd.Series) -> pd.Series:
 
 
 def useless(column: pd.Series) -> str | None:
-    """Why nothing can be learned from a column, or None. Raises DataError where it needs a hand."""
+    """The reason why nothing can be learned from a column, or None. Raises DataError for mixed content."""
     column = _plain(column.dropna())
     if column.empty:
         return "it is empty"
@@ -94,8 +94,8 @@ def _is_date(column: pd.Series) -> bool:
 
 def _counts_rows(numbers: npt.NDArray[np.float64]) -> bool:
     """Whole numbers, all different, with hardly a gap."""
-    whole = np.array_equal(numbers, np.round(numbers)) and len(np.unique(numbers)) == len(numbers)
-    return bool(len(numbers) >= 20 and whole and np.ptp(numbers) < 1.1 * len(numbers))
+    distinct_integers = np.array_equal(numbers, np.round(numbers)) and len(np.unique(numbers)) == len(numbers)
+    return bool(len(numbers) >= 20 and distinct_integers and np.ptp(numbers) < 1.1 * len(numbers))
 
 
 def _disguised(column: pd.Series) -> str | None:
@@ -103,8 +103,8 @@ def _disguised(column: pd.Series) -> str | None:
     texts = pd.Series(column.unique(), dtype=object)
     if not all(isinstance(text, str) and _DISGUISED.fullmatch(text.strip()) for text in texts):
         return None
-    stray = texts[pd.to_numeric(texts, errors="coerce").isna()]
-    return str(stray.iloc[0]) if len(stray) else None
+    not_numbers = texts[pd.to_numeric(texts, errors="coerce").isna()]
+    return str(not_numbers.iloc[0]) if len(not_numbers) else None
 
 
 def _check_text(column: pd.Series) -> None:
@@ -113,10 +113,10 @@ def _check_text(column: pd.Series) -> None:
     Encoded as text, every number would be a category of its own.
     """
     texts = pd.Series(column.unique(), dtype=object)
-    stray = texts[pd.to_numeric(texts, errors="coerce").isna()]
-    if 0 < len(stray) <= len(texts) * 0.1 or (len(texts) > 20 and 0 < len(stray) <= 3):
+    not_numbers = texts[pd.to_numeric(texts, errors="coerce").isna()]
+    if 0 < len(not_numbers) <= len(texts) * 0.1 or (len(texts) > 20 and 0 < len(not_numbers) <= 3):
         raise DataError(
-            f"Column {column.name!r} holds numbers, and also text such as {stray.iloc[0]!r}: "
+            f"Column {column.name!r} holds numbers, and also text such as {not_numbers.iloc[0]!r}: "
             "leave cells without a number empty."
         )
 

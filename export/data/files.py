@@ -35,7 +35,7 @@ class Dataset:
 
     ``features`` (rows, columns) holds float64 columns and text columns (dtype object), missing
     values as NaN in both; ``labels`` (rows,) is int64 or text, none missing. ``class_names`` are in
-    the order of the sorted labels. ``notes`` say, a sentence each, what was done to the file.
+    the order of the sorted labels. ``notes`` are sentences about what was done to the file.
     """
 
     name: str
@@ -176,11 +176,11 @@ def _with_codes(frame: pd.DataFrame, path: Path, notes: list[str]) -> pd.DataFra
     """Columns of a CSV file that hold codes (``001``) as text: as a number, one would lose its zeros."""
     if not path.name.lower().endswith((".csv", ".csv.gz")):
         return frame
-    whole = [place for place, name in enumerate(frame) if _may_be_codes(frame[name])]
-    if not whole:
+    candidates = [position for position, name in enumerate(frame) if _may_be_codes(frame[name])]
+    if not candidates:
         return frame
     spaced = _is_spaced(_header(path))
-    texts = pd.read_csv(path, skipinitialspace=spaced, usecols=whole, dtype=str, **_OPTIONS)
+    texts = pd.read_csv(path, skipinitialspace=spaced, usecols=candidates, dtype=str, **_OPTIONS)
     for name in texts:
         distinct = [text.strip() for text in texts[name].dropna().unique()]
         padded = [text for text in distinct if re.fullmatch(r"0[0-9]+", text)]
@@ -228,22 +228,22 @@ def _check_header(names: Sequence[str], path: Path) -> None:
 
 
 def _refuse_duplicates(names: Sequence[str], path: Path) -> None:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise DataError(f"{path} has more than one column named {twice[0]!r}: rename or remove one.")
+    duplicates = [name for name, count in Counter(names).items() if count > 1]
+    if duplicates:
+        raise DataError(f"{path} has more than one column named {duplicates[0]!r}: rename or remove one.")
 
 
 def _target(frame: pd.DataFrame, name: str) -> pd.Series:
     if name not in frame:
-        raise DataError(f"There is no column {name!r}{_near(name, frame)}")
+        raise DataError(f"There is no column {name!r}{_suggestion(name, frame)}")
     return frame[name]
 
 
-def _near(name: str, frame: pd.DataFrame) -> str:
+def _suggestion(name: str, frame: pd.DataFrame) -> str:
     names = [str(column) for column in frame.columns]
-    near = difflib.get_close_matches(name, names, n=1)
+    similar = difflib.get_close_matches(name, names, n=1)
     listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-    return f": did you mean {near[0]!r}?" if near else f"; there are {listed}."
+    return f": did you mean {similar[0]!r}?" if similar else f"; there are {listed}."
 
 
 def _labels(column: pd.Series) -> npt.NDArray[Any]:

@@ -1,4 +1,4 @@
-"""The rows a pipeline takes: which columns, of which kind, in which container."""
+"""The layout of the rows a pipeline takes: which columns, of which kind, in which container."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +14,14 @@ from unpickled.export.inside import columns_read, fitted_names
 from unpickled.server.artifact.manifest import MISSING_CATEGORY, Feature, Input
 
 Kind = Literal["number", "category"]
-Rows = Any  # what a pipeline takes: an ndarray or a DataFrame
+# An ndarray or a DataFrame, as pipelines take them.
+Rows = Any
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Between a pipeline's rows and frames whose columns are its features.
+    """Translates between rows as a pipeline takes them and frames whose columns are its features.
 
     In a frame numbers are float64 (float32 where the user's are) with NaN for missing, categories
     are text with None for missing. ``labels`` are the columns' own names or positions, ``positions``
@@ -41,14 +42,14 @@ class Layout:
 
     @classmethod
     def of(cls, pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) -> "Layout":
-        """Read the shape off representative rows. Raises ConversionError where there is none."""
+        """The layout of representative rows. Raises ConversionError for rows that no graph can take."""
         raw = _raw(pipeline, X)
-        labels = tuple(_wanted(pipeline, raw))
+        labels = tuple(_labels_read(pipeline, raw))
         if feature_names is not None:
-            # They follow the rows' columns, the features those the pipeline was fitted on.
-            own = [label for label in raw.columns if label in labels]
-            given = dict(zip(own, _distinct(feature_names, len(own)), strict=True))
-            feature_names = [given[label] for label in labels]
+            # Names follow the columns of the rows, features those the pipeline was fitted on.
+            present = [label for label in raw.columns if label in labels]
+            renamed = dict(zip(present, _distinct(feature_names, len(present)), strict=True))
+            feature_names = [renamed[label] for label in labels]
         raw = raw[list(labels)]
         names = _names(pipeline, labels, feature_names, isinstance(X, pd.DataFrame))
         kinds = tuple(_kind(raw[label], name) for label, name in zip(labels, names, strict=True))
@@ -101,13 +102,13 @@ class Layout:
                 filled = np.array([blank if is_missing(v) else v for v in column], dtype=object)
                 column = pd.Series(filled, dtype="object" if text is None else text)
             columns[label] = column.to_numpy() if kind == "number" else column
-        made = pd.DataFrame(
+        rows = pd.DataFrame(
             columns, columns=pd.Index(list(self.labels), dtype=object), index=range(len(frame))
         )
         if self.framed:
-            made.columns = pd.Index(list(self.labels))
-            return made
-        return made.to_numpy(dtype=object if "category" in self.kinds else self.dtype)
+            rows.columns = pd.Index(list(self.labels))
+            return rows
+        return rows.to_numpy(dtype=object if "category" in self.kinds else self.dtype)
 
     def own(self, X: Rows) -> Rows:
         """The user's own rows, untouched but for their container."""
@@ -120,7 +121,7 @@ class Layout:
         return {item.name: _tensor(frame[list(item.features)], item.dtype) for item in inputs}
 
     def features(self, frame: pd.DataFrame) -> tuple[Feature, ...]:
-        """What is known of every feature from these rows; none may be missing yet."""
+        """Every feature with its range or its categories in these rows; ``missing`` is False for now."""
         kinds = zip(self.names, self.kinds, strict=True)
         return tuple(_feature(name, kind, frame[name]) for name, kind in kinds)
 
@@ -141,13 +142,13 @@ def _raw(pipeline: Any, X: Rows) -> pd.DataFrame:
     if not len(raw) or not raw.shape[1]:
         raise ConversionError("The rows are empty: give some of the training rows.")
     if raw.columns.has_duplicates:
-        twice = raw.columns[raw.columns.duplicated()][0]
-        raise ConversionError(f"Two columns are called {twice!r}: give every column its own name.")
+        duplicate = raw.columns[raw.columns.duplicated()][0]
+        raise ConversionError(f"Two columns are called {duplicate!r}: give every column its own name.")
     return raw
 
 
-def _wanted(pipeline: Any, raw: pd.DataFrame) -> list[Hashable]:
-    """Labels of the columns the pipeline was fitted on and looks at, in that order."""
+def _labels_read(pipeline: Any, raw: pd.DataFrame) -> list[Hashable]:
+    """Labels of the columns that the pipeline reads, in the order it was fitted on them."""
     fitted = fitted_names(pipeline)
     if fitted is None:
         expected = getattr(pipeline, "n_features_in_", raw.shape[1])
@@ -175,8 +176,8 @@ def _positions(pipeline: Any, labels: tuple[Hashable, ...]) -> tuple[int, ...]:
     fitted = fitted_names(pipeline)
     if fitted is None:
         return tuple(range(len(labels)))
-    places = {name: i for i, name in enumerate(fitted)}
-    return tuple(places[label] for label in labels)
+    positions = {name: i for i, name in enumerate(fitted)}
+    return tuple(positions[label] for label in labels)
 
 
 def _has_unnamed_frame(pipeline: Any, X: Rows) -> bool:
@@ -185,29 +186,29 @@ def _has_unnamed_frame(pipeline: Any, X: Rows) -> bool:
 
 
 def _names(
-    pipeline: Any, labels: tuple[Hashable, ...], given: Sequence[str] | None, framed: bool
+    pipeline: Any, labels: tuple[Hashable, ...], names: Sequence[str] | None, framed: bool
 ) -> tuple[str, ...]:
-    if given is not None:
-        return tuple(str(name) for name in given)
+    if names is not None:
+        return tuple(str(name) for name in names)
     if framed or fitted_names(pipeline) is not None:
         return tuple(str(label) for label in labels)
     return tuple(f"feature_{label}" for label in labels)
 
 
-def _distinct(given: Sequence[str], count: int) -> Sequence[str]:
-    if len(set(given)) != len(given) or len(given) != count:
+def _distinct(names: Sequence[str], count: int) -> Sequence[str]:
+    if len(set(names)) != len(names) or len(names) != count:
         raise ConversionError(f"feature_names must be {count} different names, one for each column.")
-    return given
+    return names
 
 
 def _check_floats(raw: pd.DataFrame) -> None:
-    odd = sorted(
+    unsupported = sorted(
         {str(dtype) for dtype in raw.dtypes if dtype.kind == "f"}
         - {"float32", "float64", "Float32", "Float64"}
     )
-    if odd:
+    if unsupported:
         raise ConversionError(
-            f"The rows hold {odd[0]}, in which no graph computes: "
+            f"The rows hold {unsupported[0]}, in which no graph computes: "
             "fit the pipeline on float64, as X.astype('float64')."
         )
 
@@ -235,7 +236,7 @@ def _text_dtype(column: pd.Series) -> str | None:
 
 
 def _blank(column: pd.Series) -> object:
-    """What stands for missing in this column: None where it holds one, NaN otherwise."""
+    """The value that means missing in this column: None if it holds one, else NaN."""
     return None if column.dtype == object and any(value is None for value in column) else np.nan
 
 
@@ -259,8 +260,8 @@ def _tensor(columns: pd.DataFrame, dtype: str) -> Array:
 
 def _feature(name: str, kind: Kind, column: pd.Series) -> Feature:
     if kind == "category":
-        seen = sorted({value for value in column if not is_missing(value)})
-        return Feature(name=name, kind=kind, missing=False, categories=tuple(seen))
+        categories = sorted({value for value in column if not is_missing(value)})
+        return Feature(name=name, kind=kind, missing=False, categories=tuple(categories))
     values = column.to_numpy()
     values = values[np.isfinite(values)]
     if not len(values):

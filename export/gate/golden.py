@@ -1,7 +1,7 @@
 """Golden rows: made up within the training ranges, answered by the pipeline itself.
 
-A server asks its copy of the graph for them before it serves. They are never rows of the data: a
-model file is passed around.
+A server compares the answers of its own session with them before it serves. They are never rows of the
+data, because model files are passed around.
 """
 
 import itertools
@@ -17,7 +17,7 @@ import pandas as pd
 from unpickled.export.convert import Conversion
 from unpickled.export.data.layout import assemble
 from unpickled.export.errors import ParityError, reason
-from unpickled.export.gate.pair import asked
+from unpickled.export.gate.pair import answers_of
 from unpickled.server.artifact.manifest import Feature, Golden
 
 ROWS = 12
@@ -28,14 +28,14 @@ Array = npt.NDArray[Any]
 
 
 def make(
-    pipeline: Any, conversion: Conversion, features: Sequence[Feature], known: Sequence[pd.DataFrame]
+    pipeline: Any, conversion: Conversion, features: Sequence[Feature], frames: Sequence[pd.DataFrame]
 ) -> Golden:
     """A dozen rows, every class if it can be hit, and one with all that may be missing.
 
-    ``known`` are frames of the user's rows, the training rows first: no golden row is one of them.
+    ``frames`` hold the user's rows, the training rows first: no golden row is one of them.
     Raises ParityError where the pipeline has no answer to made-up rows.
     """
-    rows = _made_up(conversion, features, known[0])
+    rows = _made_up(conversion, features, frames[0])
     rows, labels, scores = _answered(rows, *_answer(pipeline, conversion, rows))
     if not rows:
         raise ParityError(
@@ -44,14 +44,14 @@ def make(
             "was written."
         )
     rows = [rows[index] for index in _turns(labels, scores)]
-    fresh = (row for row in rows if not any(_holds(frame, row) for frame in known))
-    # Where the data holds every row that could be made up, one of them says nothing of anybody.
+    fresh = (row for row in rows if not any(_holds(frame, row) for frame in frames))
+    # If the data holds every row that can be made up, such a row identifies nobody.
     rows = list(itertools.islice(fresh, ROWS)) or rows[:1]
     if any(feature.missing for feature in features):
         sparse = tuple(
             None if feature.missing else cell for feature, cell in zip(features, rows[0], strict=True)
         )
-        rows += [] if any(_holds(frame, sparse) for frame in known) else [sparse]
+        rows += [] if any(_holds(frame, sparse) for frame in frames) else [sparse]
     rows, labels, scores = _answered(rows, *_answer(pipeline, conversion, rows))
     return Golden(
         rows=tuple(rows),
@@ -61,7 +61,7 @@ def make(
 
 
 def _answered(rows: Sequence[Row], labels: Array, scores: Array) -> tuple[list[Row], Array, Array]:
-    """Those that got finite scores: a manifest holds no others."""
+    """The rows with finite scores, as a manifest holds no others, and their answers."""
     finite = np.asarray(np.isfinite(scores).all(axis=1))
     return list(itertools.compress(rows, finite.tolist())), labels[finite], scores[finite]
 
@@ -72,9 +72,9 @@ def _answer(pipeline: Any, conversion: Conversion, rows: Sequence[Row]) -> tuple
     X = conversion.layout.rows(assemble(conversion.layout, cells))
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of unknown categories: they are meant
-            answers = asked(pipeline, conversion, X)
-    except Exception as error:  # whatever the pipeline raises
+            warnings.simplefilter("ignore")  # unknown categories are tried on purpose
+            answers = answers_of(pipeline, conversion, X)
+    except Exception as error:  # pipelines raise exceptions of any kind
         raise ParityError(
             f"{type(pipeline).__name__} refuses rows made up within the ranges of the training rows "
             f"({reason(error)}): a server could not check its copy with them; nothing was written."
@@ -122,11 +122,11 @@ def _turns(labels: Array, scores: Array) -> list[int]:
     """Indices of the rows with clear answers, or of all if there are none, the classes taking turns."""
     top = np.sort(scores, axis=1)
     clear = np.flatnonzero(top[:, -1] - top[:, -2] > 1e-3)
-    seen: Counter[int] = Counter()
+    counts: Counter[int] = Counter()
     turns = []
     for index in clear if len(clear) else range(len(labels)):
-        seen[labels[index]] += 1
-        turns.append((seen[labels[index]], int(index)))
+        counts[labels[index]] += 1
+        turns.append((counts[labels[index]], int(index)))
     return [index for _, index in sorted(turns)]
 
 

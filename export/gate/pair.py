@@ -1,4 +1,4 @@
-"""A pipeline and its artifact, asked the same rows; where their answers differ, and how to say so."""
+"""A pipeline and its graph on the same rows: where their answers differ, and the message about it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from unpickled.export.inside import innermost
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
 Run = Callable[[dict[str, Array]], tuple[Array, Array]]
-# Both answer alike; the pipeline refuses, or answers with no finite number; they differ.
+# Both answer alike; the pipeline refuses the rows or its scores are not finite; the answers differ.
 Verdict = Literal["alike", "refused", "different"]
 
 # Scores may differ by this much: probabilities absolutely, decision scores relative to those beyond 1.
@@ -48,7 +48,7 @@ class Pair:
 
     def expected(self, rows: Rows) -> Answers:
         """The pipeline's answers; raises whatever it raises."""
-        return asked(self.pipeline, self.conversion, rows)
+        return answers_of(self.pipeline, self.conversion, rows)
 
     def served(self, frame: pd.DataFrame) -> Answers:
         """The artifact's answers."""
@@ -66,8 +66,8 @@ class Pair:
         """(rows,): scores too far apart, or another label where it is no tie."""
         if not _same_shape(expected, served):
             return np.ones(len(expected.labels), dtype=bool)
-        other = others(expected, served) & (_gap(expected.scores) > TIE_GAP)
-        return np.asarray(other | (self.difference(expected, served) > TOLERANCE))
+        wrong_label = labels_differ(expected, served) & (_gap(expected.scores) > TIE_GAP)
+        return np.asarray(wrong_label | (self.difference(expected, served) > TOLERANCE))
 
     def verdicts(self, frame: pd.DataFrame, size: int) -> list[Verdict]:
         """One for each ``size`` rows in turn, the worst of them."""
@@ -76,7 +76,7 @@ class Pair:
         try:
             expected = self.expected(self.conversion.layout.rows(frame))
         except Exception:
-            # Whatever a pipeline raises, it refuses a row: find out which.
+            # The pipeline refuses at least one row: halve the rows to find out which.
             return self._halves(frame, size) or ["refused"]
         try:
             wrong = self.wrong(expected, self.served(frame))
@@ -92,40 +92,42 @@ class Pair:
         return self.verdicts(frame.iloc[:half], size) + self.verdicts(frame.iloc[half:], size) if half else []
 
     def complaint(self, kind: str, frame: pd.DataFrame, expected: Answers, served: Answers) -> str:
-        """What to tell the person who trained the pipeline of rows that differ."""
+        """The message about rows that differ, for the person who trained the pipeline."""
         wrong = self.wrong(expected, served)
         head = (
-            f"{self.named()} has a graph that does not compute the same: {int(wrong.sum())} of {len(frame)} "
+            f"{self.title()} has a graph that does not compute the same: {int(wrong.sum())} of {len(frame)} "
         )
-        head += f"{said(kind)} rows differ"
+        head += f"{kind_in_words(kind)} rows differ"
         if not _same_shape(expected, served):
             return f"{head}, in the shape of the answer. {self.advice(kind)}"
         difference = self.difference(expected, served)
         worst = int(np.argmax(np.where(wrong, difference, -1.0)))
-        labels = int((wrong & others(expected, served)).sum())
+        labels = int((wrong & labels_differ(expected, served)).sum())
         return (
             f"{head}, {labels} of them in the label, the {self.conversion.outputs.kind} by up to "
-            f"{difference[wrong].max():.3g} (allowed: {TOLERANCE:g}). For example {_row(frame, worst)}: the "
-            f"pipeline says {_shown(expected, worst)}, the graph {_shown(served, worst)}. {self.advice(kind)}"
+            f"{difference[wrong].max():.3g} (allowed: {TOLERANCE:g}). For example {_row(frame, worst)}: "
+            f"the pipeline says {_answer_in_words(expected, worst)}, "
+            f"the graph {_answer_in_words(served, worst)}. "
+            f"{self.advice(kind)}"
         )
 
-    def named(self) -> str:
-        """The pipeline's steps."""
+    def title(self) -> str:
+        """The pipeline in words: its steps, or its class."""
         steps = getattr(self.pipeline, "steps", None)
         if steps is None:
             return type(self.pipeline).__name__
         return "The pipeline " + " -> ".join(f"{name!r} ({type(step).__name__})" for name, step in steps)
 
     def advice(self, kind: str = "") -> str:
-        """What to try."""
+        """A remedy."""
         if self.conversion.foreign and kind != "ties":
             suspects = ", ".join(self.conversion.foreign)
             return f"Replace {suspects}, which skl2onnx converted, by another estimator; nothing was written."
         return _NEIGHBORS if has_neighbors(self.pipeline) else "Try another last step; nothing was written."
 
 
-def asked(pipeline: Any, conversion: Conversion, rows: Rows) -> Answers:
-    """What the pipeline itself answers, its scores as the graph gives them; raises whatever it raises."""
+def answers_of(pipeline: Any, conversion: Conversion, rows: Rows) -> Answers:
+    """The pipeline's own answers, its scores in the graph's shape; raises whatever the pipeline raises."""
     labels = np.asarray(pipeline.predict(rows))
     method = "predict_proba" if conversion.outputs.kind == "probabilities" else "decision_function"
     scores = np.asarray(getattr(pipeline, method)(rows), dtype=np.float64)
@@ -139,14 +141,14 @@ def has_neighbors(step: Any) -> bool:
     return any(isinstance(leaf, KNeighborsClassifier) for leaf in innermost(step))
 
 
-def others(expected: Answers, served: Answers) -> Bools:
-    """(rows,): is the label another one? Booleans and whole floats equal their integers."""
+def labels_differ(expected: Answers, served: Answers) -> Bools:
+    """(rows,): whether the labels differ. Booleans and whole floats equal their integers."""
     text = expected.labels.dtype.kind in "OU" and served.labels.dtype.kind in "OU"
     kind: Any = str if text else np.float64
     return np.asarray(expected.labels.astype(kind) != served.labels.astype(kind))
 
 
-def said(kind: str) -> str:
+def kind_in_words(kind: str) -> str:
     """A kind of rows in words."""
     return {"ties": "tied"}.get(kind, kind.replace("_", " "))
 
@@ -178,12 +180,12 @@ def _gap(scores: Array) -> Array:
 def _row(frame: pd.DataFrame, row: int) -> str:
     """The first features of a row."""
     values = [(name, frame[name].iloc[row]) for name in frame.columns[:6]]
-    shown = [
+    cells = [
         f"{name}={value:.17g}" if isinstance(value, float) else f"{name}={value!r}" for name, value in values
     ]
-    return ", ".join(shown) + (", ..." if frame.shape[1] > 6 else "")
+    return ", ".join(cells) + (", ..." if frame.shape[1] > 6 else "")
 
 
-def _shown(answers: Answers, row: int) -> str:
+def _answer_in_words(answers: Answers, row: int) -> str:
     scores = ", ".join(f"{score:.6g}" for score in answers.scores[row])
     return f"{answers.labels[row]!s} ({scores})"

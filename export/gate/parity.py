@@ -1,10 +1,10 @@
-"""The gate: a graph leaves here only if it answers as the pipeline does.
+"""The gate: a graph is written only if it answers as the pipeline does.
 
 Both answer the training rows, the held-out rows, rows beside every kind of split, rows equally far from
 several neighbors, the extremes of every feature, rows spread between these, missing values, and unknown
 and empty categories; in batches and one row at a time.
-What the pipeline itself refuses, or answers with no number, becomes a limit of the feature: the
-server refuses it too.
+Values that the pipeline itself refuses, or for which its scores are not finite, become limits of the
+feature: the server refuses them too.
 """
 
 import warnings
@@ -22,7 +22,16 @@ from unpickled.export.data.layout import Rows
 from unpickled.export.errors import ParityError, reason
 from unpickled.export.gate import probes
 from unpickled.export.gate.limits import search
-from unpickled.export.gate.pair import TIE_GAP, TOLERANCE, Answers, Pair, Run, has_neighbors, others, said
+from unpickled.export.gate.pair import (
+    TIE_GAP,
+    TOLERANCE,
+    Answers,
+    Pair,
+    Run,
+    has_neighbors,
+    kind_in_words,
+    labels_differ,
+)
 from unpickled.export.gate.thresholds import near
 from unpickled.server.artifact.manifest import Feature, Parity
 
@@ -44,10 +53,21 @@ def check(
     held_out: Rows | None = None,
     progress: Progress = lambda line: None,
 ) -> tuple[Parity, Features]:
-    """Compare the pipeline with ``run``, the artifact as it is served: feeds in, (labels, scores) out.
+    """Compare a pipeline with its graph on all rows that the server would answer.
 
-    Returns the report, and the features with ``missing``, ``closed``, ``lowest`` and ``highest``
-    decided. Raises ParityError where the two differ on rows the server would answer.
+    Args:
+        pipeline: The fitted pipeline.
+        conversion: Its graph.
+        run: Answers feeds as the graph is served, with labels (rows,) and scores (rows, classes).
+        train: Rows (rows, columns) that the features were taken from.
+        held_out: More rows to compare.
+        progress: Called with a line of text for each phase.
+
+    Returns:
+        The report, and the features with ``missing``, ``closed``, ``lowest`` and ``highest`` decided.
+
+    Raises:
+        ParityError: The two differ on rows that the server would answer.
     """
     # The batches are small: several threads would only wait for each other.
     threads = 1 if len(train) < 2 * CHUNK else None
@@ -93,7 +113,7 @@ class _Gate:
         rows = self.pair.conversion.layout.rows(frame) if rows is None else rows
         for start in range(0, len(frame), CHUNK):
             if len(frame) > CHUNK:
-                self.progress(f"comparing {said(kind)} rows: {start} of {len(frame)}")
+                self.progress(f"comparing {kind_in_words(kind)} rows: {start} of {len(frame)}")
             part = slice(start, start + CHUNK)
             chunk = rows.iloc[part] if isinstance(rows, pd.DataFrame) else rows[part]
             self.judge(
@@ -106,7 +126,7 @@ class _Gate:
             return self.pair.expected(rows)
         except Exception as error:
             raise ParityError(
-                f"{self.pair.named()} refuses {len(rows)} {said(kind)} rows it should accept "
+                f"{self.pair.title()} refuses {len(rows)} {kind_in_words(kind)} rows it should accept "
                 f"({reason(error)}); nothing was written."
             ) from error
 
@@ -116,7 +136,7 @@ class _Gate:
             return self.pair.served(frame)
         except Exception as error:
             raise ParityError(
-                f"The graph of {self.pair.named()} fails on {len(frame)} {said(kind)} rows "
+                f"The graph of {self.pair.title()} fails on {len(frame)} {kind_in_words(kind)} rows "
                 f"({reason(error)}). {self.pair.advice()}"
             ) from error
 
@@ -125,7 +145,7 @@ class _Gate:
         if self.pair.wrong(expected, served).any():
             raise ParityError(self.pair.complaint(kind, frame, expected, served))
         self.rows[kind] = self.rows.get(kind, 0) + len(frame)
-        self.ties += int(others(expected, served).sum())
+        self.ties += int(labels_differ(expected, served).sum())
         self.max_difference = max(self.max_difference, float(self.pair.difference(expected, served).max()))
 
     def neighbors(self, frame: pd.DataFrame, features: Features) -> None:
@@ -173,8 +193,8 @@ class _Gate:
         return tuple(decided)
 
     def open(self, base: pd.DataFrame, feature: Feature) -> bool:
-        """Are categories accepted that this feature does not know?"""
-        rows = probes.strange(base, feature)
+        """Whether the feature accepts categories that training has not seen."""
+        rows = probes.unknown(base, feature)
         [verdict] = self.pair.verdicts(rows, len(rows))
         if verdict == "different":
             self.progress(f"unknown {feature.name!r} will be refused: the graph answers it otherwise")

@@ -1,6 +1,6 @@
 """Rows the gate makes up: numbers at and beyond their range, holes, unknown categories.
 
-Every function takes and returns frames as layout.py describes them.
+Every function takes and returns frames as ``Layout`` describes them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,8 +22,8 @@ _MAGNITUDES = (
     *(10.0**power for power in (75, 100, 150, 200, 300)),
     float(np.finfo(np.float64).max),
 )
-# Texts hardly any column knows.
-_STRANGE = ("no such category", "", " ", "\u00e9\u0000z")
+# Texts that hardly any column holds.
+_UNKNOWN = ("no such category", "", " ", "\u00e9\u0000z")
 
 
 def sample(frame: pd.DataFrame, count: int) -> pd.DataFrame:
@@ -38,7 +38,7 @@ def filled(frame: pd.DataFrame, features: Iterable[Feature]) -> pd.DataFrame:
     return frame.assign(**medians)
 
 
-def put(frame: pd.DataFrame, values: Mapping[str, object]) -> pd.DataFrame:
+def replaced(frame: pd.DataFrame, values: Mapping[str, object]) -> pd.DataFrame:
     """The rows with some columns replaced by one value each."""
     columns = {
         name: pd.Series([value] * len(frame), index=frame.index, dtype=frame[name].dtype)
@@ -49,11 +49,11 @@ def put(frame: pd.DataFrame, values: Mapping[str, object]) -> pd.DataFrame:
 
 def each(base: pd.DataFrame, cells: Sequence[tuple[str, object]]) -> pd.DataFrame:
     """The rows once for every cell (column, value), with that one set: len(cells) * len(base) rows."""
-    size, places = len(base), {name: i for i, name in enumerate(base.columns)}
+    size, positions = len(base), {name: i for i, name in enumerate(base.columns)}
     dtype = object if any(kind.kind == "O" for kind in base.dtypes) else base.dtypes.iloc[0]
     values = np.tile(base.to_numpy(dtype=dtype), (len(cells), 1))
     for row, (name, value) in enumerate(cells):
-        values[row * size : (row + 1) * size, places[name]] = value
+        values[row * size : (row + 1) * size, positions[name]] = value
     return _typed(values, base)
 
 
@@ -68,7 +68,7 @@ def stacked(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 
 def blank(feature: Feature) -> object:
-    """What stands for a missing value in a frame."""
+    """The value that means missing in a frame."""
     return np.nan if feature.kind == "number" else None
 
 
@@ -83,11 +83,11 @@ def ladder(feature: Feature, side: int, top: float) -> list[float]:
     edge, unit = (feature.minimum if side < 0 else feature.maximum) or 0.0, span(feature)
     steps = [edge + side * unit * multiple for multiple in _MULTIPLES]
     steps += [side * magnitude for magnitude in _MAGNITUDES]
-    out = [edge]
+    rungs = [edge]
     for step in steps:
-        if abs(step) <= top and step * side > out[-1] * side:
-            out.append(step)
-    return out
+        if abs(step) <= top and step * side > rungs[-1] * side:
+            rungs.append(step)
+    return rungs
 
 
 def inside(
@@ -113,35 +113,36 @@ def together(base: pd.DataFrame, low: Mapping[str, float], high: Mapping[str, fl
     names = list(low)
     alternating = {name: (low if i % 2 else high)[name] for i, name in enumerate(names)}
     reverse = {name: (high if i % 2 else low)[name] for i, name in enumerate(names)}
-    return stacked(put(base, values) for values in (low, high, alternating, reverse))
+    return stacked(replaced(base, values) for values in (low, high, alternating, reverse))
 
 
 def mixed(frame: pd.DataFrame, count: int, random: np.random.Generator) -> pd.DataFrame:
-    """Every column drawn by itself from its own values, the missing ones left out where there are others."""
+    """Each column drawn by itself from its own values, without the missing ones if it has others."""
     columns = {}
     for name in frame.columns:
-        known = frame[name].dropna()
-        known = known if len(known) else frame[name]
-        columns[name] = known.iloc[random.integers(0, len(known), count)].reset_index(drop=True)
+        present = frame[name].dropna()
+        present = present if len(present) else frame[name]
+        columns[name] = present.iloc[random.integers(0, len(present), count)].reset_index(drop=True)
     return _typed(pd.DataFrame(columns).to_numpy(), frame)
 
 
 def ties(frame: pd.DataFrame, features: Sequence[Feature], count: int) -> pd.DataFrame:
-    """Seeded rows that may be equally far from several rows of ``frame``: mixed ones, some on the columns'
-    own lattices, and what lies there halfway between two rows.
+    """Seeded rows that may be equally far from several rows of ``frame``.
 
-    Halfway off the lattice is a tie that somebody has to look for, and nobody's row.
+    A third are mixed from its columns, a third have as many decimals as its columns, and a third lie
+    halfway between two rows. Midpoints are rounded to the column's own precision: exact ties
+    elsewhere never occur in real rows.
     """
     random = np.random.default_rng(0)
     parts = [mixed(frame, count // 3, random) for _ in range(3)]
-    one, other = random.integers(0, len(frame), (2, len(parts[2])))
-    whole = filled(frame, features)
+    first, second = random.integers(0, len(frame), (2, len(parts[2])))
+    complete = filled(frame, features)
     for feature in features:
-        known = whole[feature.name].to_numpy()
-        parts[1][feature.name] = _lattice(feature, known, len(parts[1]), random)
-        decimals = _decimals(known)
+        numbers = complete[feature.name].to_numpy()
+        parts[1][feature.name] = _lattice(feature, numbers, len(parts[1]), random)
+        decimals = _decimals(numbers)
         if decimals is not None:
-            parts[2][feature.name] = (known[one] / 2 + known[other] / 2).round(decimals)
+            parts[2][feature.name] = (numbers[first] / 2 + numbers[second] / 2).round(decimals)
     return stacked(parts)
 
 
@@ -156,8 +157,8 @@ def _lattice(feature: Feature, values: Floats, count: int, random: np.random.Gen
 
 def _decimals(values: Floats) -> int | None:
     """How many decimals all values keep to; None where that is more than six."""
-    known = values[np.isfinite(values)]
-    return next((places for places in range(7) if np.array_equal(known.round(places), known)), None)
+    finite = values[np.isfinite(values)]
+    return next((decimals for decimals in range(7) if np.array_equal(finite.round(decimals), finite)), None)
 
 
 def spread(
@@ -185,16 +186,16 @@ def spread(
         upper, ends[:, 1] / spans - edges[:, 1] / spans, edges[:, 0] / spans - ends[:, 0] / spans
     )
     reach = np.clip(np.nan_to_num(reach), 0.0, 1e300)
-    # Half of the rows not beyond a million ranges: all of them would lie among the largest numbers.
+    # Half of the rows stay within a million ranges: else nearly all would lie among the largest numbers.
     reach[::2] = np.minimum(reach[::2], 1e6)
     distance = reach * 10.0 ** -random.uniform(0.0, np.log10(np.maximum(reach, 1.0)) + 2.0)
-    far = np.zeros(inside.shape, dtype=bool)
-    far[np.arange(count, 2 * count), random.integers(0, len(names), count)] = True
-    far[2 * count : 3 * count] = random.random((count, len(names))) < 0.4
-    far[3 * count :] = True
-    values = np.where(far, edge + np.where(upper, 1, -1) * distance * spans, inside)
-    places, corner = np.arange(len(names)), np.arange(len(names)) % 2
-    values[-5:] = ends[:, 0], ends[:, 1], ends[places, corner], ends[places, 1 - corner], 0.0 * spans
+    outside = np.zeros(inside.shape, dtype=bool)
+    outside[np.arange(count, 2 * count), random.integers(0, len(names), count)] = True
+    outside[2 * count : 3 * count] = random.random((count, len(names))) < 0.4
+    outside[3 * count :] = True
+    values = np.where(outside, edge + np.where(upper, 1, -1) * distance * spans, inside)
+    positions, corner = np.arange(len(names)), np.arange(len(names)) % 2
+    values[-5:] = ends[:, 0], ends[:, 1], ends[positions, corner], ends[positions, 1 - corner], 0.0 * spans
     values = np.clip(values, ends[:, 0], ends[:, 1]).astype(rows[names].dtypes.iloc[0])
     values = np.where(values < ends[:, 0], np.nextafter(values, np.inf, dtype=values.dtype), values)
     values = np.where(values > ends[:, 1], np.nextafter(values, -np.inf, dtype=values.dtype), values)
@@ -219,9 +220,9 @@ def holes(base: pd.DataFrame, features: Sequence[Feature]) -> pd.DataFrame:
     random = np.random.default_rng(0)
     alone = each(base, [(feature.name, blank(feature)) for feature in features])
     sets = [list(features)] + [[f for f in features if random.random() < 0.5] for _ in range(10)]
-    return stacked([alone, *(put(base, {f.name: blank(f) for f in some}) for some in sets)])
+    return stacked([alone, *(replaced(base, {f.name: blank(f) for f in blanked}) for blanked in sets)])
 
 
-def strange(base: pd.DataFrame, feature: Feature) -> pd.DataFrame:
-    """Texts the feature does not know, the empty one among them."""
-    return each(base, [(feature.name, text) for text in _STRANGE if text not in feature.categories])
+def unknown(base: pd.DataFrame, feature: Feature) -> pd.DataFrame:
+    """The rows with categories that training has not seen, the empty text among them."""
+    return each(base, [(feature.name, text) for text in _UNKNOWN if text not in feature.categories])

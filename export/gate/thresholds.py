@@ -73,14 +73,14 @@ def _beside(
     rows = base.iloc[row].reset_index(drop=True)
     feature = source[column]
 
-    def left(moving: Ints) -> Bools:
-        moved = prepared(_moved(rows, feature, moving, layout))
+    def goes_left(places: Ints) -> Bools:
+        moved = prepared(_moved(rows, feature, places, layout))
         return moved[np.arange(len(row)), column] <= threshold
 
     first, last = _bounds(base, feature, layout)
-    at_first = left(first)
-    crossed = np.flatnonzero(at_first != left(last))
-    low, high = bisect(lambda moving: left(moving) == at_first, first, last)
+    at_first = goes_left(first)
+    crossed = np.flatnonzero(at_first != goes_left(last))
+    low, high = bisect(lambda places: goes_left(places) == at_first, first, last)
     beside = np.stack([low, high, low - 1, high + 1])[:, crossed]
     parts = [_moved(rows.iloc[crossed], feature[crossed], position, layout) for position in beside]
     return pd.concat(parts, ignore_index=True)
@@ -88,8 +88,8 @@ def _beside(
 
 def _sources(prepared: Callable[[pd.DataFrame], Floats], layout: Layout, base: pd.DataFrame) -> Ints:
     """For every prepared column the number feature that moves it most, or -1."""
-    few = base.iloc[: min(len(base), 20)].reset_index(drop=True)
-    before = prepared(few)
+    sample = base.iloc[: min(len(base), 20)].reset_index(drop=True)
+    before = prepared(sample)
     source, strength = np.full(before.shape[1], -1, dtype=np.int64), np.zeros(before.shape[1])
     for i, (name, kind) in enumerate(zip(layout.names, layout.kinds, strict=True)):
         if kind != "number":
@@ -98,8 +98,10 @@ def _sources(prepared: Callable[[pd.DataFrame], Floats], layout: Layout, base: p
         values = values[np.isfinite(values)]
         if not len(values):
             continue
-        moved = few.copy()
-        moved[name] = np.where(few[name] > np.median(values), values.min(), values.max()).astype(layout.dtype)
+        moved = sample.copy()
+        moved[name] = np.where(sample[name] > np.median(values), values.min(), values.max()).astype(
+            layout.dtype
+        )
         change = np.nan_to_num(np.abs(prepared(moved) - before)).max(axis=0)
         stronger = change > strength
         source[stronger], strength[stronger] = i, change[stronger]
@@ -123,9 +125,9 @@ def _splits(
     row, column, threshold = np.concatenate(visitors), np.concatenate(columns), np.concatenate(thresholds)
     order = random.permutation(len(row))
     turn = np.empty(len(row), dtype=np.int64)
-    seen: dict[int, int] = {}
-    for place, index in enumerate(column[order].tolist()):
-        turn[place] = seen[index] = seen.get(index, -1) + 1
+    last_turn: dict[int, int] = {}
+    for position, index in enumerate(column[order].tolist()):
+        turn[position] = last_turn[index] = last_turn.get(index, -1) + 1
     chosen = order[np.argsort(turn, kind="stable")[:limit]]
     return row[chosen], column[chosen], threshold[chosen]
 
@@ -141,12 +143,12 @@ def _bounds(base: pd.DataFrame, feature: Ints, layout: Layout) -> tuple[Ints, In
     return keys(low[feature], layout.dtype), keys(high[feature], layout.dtype)
 
 
-def _moved(rows: pd.DataFrame, feature: Ints, positions: Ints, layout: Layout) -> pd.DataFrame:
+def _moved(rows: pd.DataFrame, feature: Ints, places: Ints, layout: Layout) -> pd.DataFrame:
     """Copies of the rows, each with one feature set to the number of this key."""
-    values, moved = floats(positions, layout.dtype), rows.copy()
+    values, moved = floats(places, layout.dtype), rows.copy()
     for i in np.unique(feature):
-        name, mine = layout.names[i], feature == i
+        name, on_feature = layout.names[i], feature == i
         column = moved[name].to_numpy(copy=True)
-        column[mine] = values[mine]
+        column[on_feature] = values[on_feature]
         moved[name] = column
     return moved

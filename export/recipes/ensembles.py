@@ -57,11 +57,11 @@ def _by_probability(graph: Graph, probabilities: str, classes: int) -> Classifie
     return ClassifierOutput(classes, winner=winner(graph, probabilities), probabilities=probabilities)
 
 
-def _spread(graph: Graph, probabilities: str, own: Array, classes: int) -> str:
-    """Probabilities of some classes among all: column k becomes column own[k]."""
-    if np.array_equal(own, np.arange(classes)):
+def _spread(graph: Graph, probabilities: str, positions: Array, classes: int) -> str:
+    """Probabilities of some classes among all: column k becomes column positions[k]."""
+    if np.array_equal(positions, np.arange(classes)):
         return probabilities
-    return graph.add("MatMul", probabilities, graph.constant(np.eye(classes)[own]))
+    return graph.add("MatMul", probabilities, graph.constant(np.eye(classes)[positions]))
 
 
 def _calibrated(
@@ -72,8 +72,8 @@ def _calibrated(
     for member in model.calibrated_classifiers_:
         if member.method not in ("sigmoid", "isotonic"):
             raise NoGraph(f"method={member.method!r} has no graph", "use method='sigmoid' or 'isotonic'")
-        own = np.searchsorted(model.classes_, member.estimator.classes_)
-        if len(own) != classes:
+        positions = np.searchsorted(model.classes_, member.estimator.classes_)
+        if len(positions) != classes:
             raise NoGraph("one of its folds lacks a class", "use fewer folds or ensemble=False")
         response = _response(graph, classify(member.estimator, columns))
         parts.append(_calibrate(graph, member.calibrators, response))
@@ -110,8 +110,8 @@ def _isotonic(graph: Graph, model: IsotonicRegression, x: str) -> str:
     axis = graph.constant(np.array([1], np.int64))
     piece = graph.add("ReduceSum", passed, axis, keepdims=1)
     start, level, slope = (
-        graph.add("Gather", graph.constant(table), piece)
-        for table in (knots[:-1], values[:-1], np.diff(values) / np.diff(knots))
+        graph.add("Gather", graph.constant(values_of_pieces), piece)
+        for values_of_pieces in (knots[:-1], values[:-1], np.diff(values) / np.diff(knots))
     )
     return graph.add("Add", graph.add("Mul", slope, graph.add("Sub", x, start)), level)
 
@@ -129,21 +129,23 @@ def _voting(
 def _stacking(
     graph: Graph, model: StackingClassifier, columns: OptionalColumns, classify: Classify
 ) -> ClassifierOutput:
-    last = [leaf for leaf in innermost(model.final_estimator_) if type(leaf) in forests.RECIPES]
-    first = [leaf for e in model.estimators_ for leaf in innermost(e) if type(leaf) not in forests.RECIPES]
-    if last and first:
+    tree_leaves = [leaf for leaf in innermost(model.final_estimator_) if type(leaf) in forests.RECIPES]
+    other_leaves = [
+        leaf for e in model.estimators_ for leaf in innermost(e) if type(leaf) not in forests.RECIPES
+    ]
+    if tree_leaves and other_leaves:
         raise NoGraph(
-            f"its final {type(last[0]).__name__} splits the scores of a {type(first[0]).__name__}, whose "
-            "last digit is not the graph's",
+            f"its final {type(tree_leaves[0]).__name__} splits the scores of a "
+            f"{type(other_leaves[0]).__name__}, whose last digit is not the graph's",
             "use a final_estimator without trees, such as LogisticRegression()",
         )
-    inner: Columns = ()
+    responses: Columns = ()
     for estimator, method in zip(model.estimators_, model.stack_method_, strict=True):
         if method == "predict":
             raise NoGraph("stack_method='predict' has no graph", "use 'auto' or 'predict_proba'")
         prefer = "decision" if method == "decision_function" else "probabilities"
-        inner += _response(graph, classify(estimator, columns), prefer)
-    return classify(model.final_estimator_, inner + present(columns) if model.passthrough else inner)
+        responses += _response(graph, classify(estimator, columns), prefer)
+    return classify(model.final_estimator_, responses + present(columns) if model.passthrough else responses)
 
 
 def _bagging(
@@ -152,8 +154,8 @@ def _bagging(
     parts, classes = [], len(model.classes_)
     for estimator, features in zip(model.estimators_, model.estimators_features_, strict=True):
         output = classify(estimator, tuple(columns[i] for i in features))
-        own = np.asarray(estimator.classes_, int)
-        parts.append(_spread(graph, _probabilities(graph, output), own, classes))
+        positions = np.asarray(estimator.classes_, int)
+        parts.append(_spread(graph, _probabilities(graph, output), positions, classes))
     return _by_probability(graph, _mean(graph, parts, [1.0] * len(parts)), classes)
 
 

@@ -28,7 +28,7 @@ def _ensemble(
 ) -> tuple[str, str, Dtype]:
     """Index of the winner and scores (rows, classes): the sum of the leaves' weights.
 
-    ``trees`` go with (nodes, classes) weights, of which only those of leaves count. Of two classes
+    Each tree comes with weights (nodes, classes), of which only those of leaves count. With two classes
     the scores are [-s, s], s being half the difference of their sums. Thresholds and sums are
     float64; the scores leave the node as float32 unless ``exact``.
     """
@@ -50,25 +50,25 @@ def _ensemble(
 
 
 def _exact(graph: Graph, x: str, trees: Sequence[tuple[Tree, Array]]) -> str:
-    """The same scores in float64: every tree answers the place of its leaf in a table of weights."""
+    """The same scores in float64: trees answer which leaf a row reaches, and its weights are looked up."""
     leaves = [np.flatnonzero(tree.left < 0) for tree, _ in trees]
     ends = np.cumsum([len(leaf) for leaf in leaves])
     starts = np.concatenate([[0], ends[:-1]])
     owner = np.repeat(np.arange(len(trees)), [len(leaf) for leaf in leaves])
-    places = np.concatenate([np.arange(len(leaf)) for leaf in leaves])
+    ranks = np.concatenate([np.arange(len(leaf)) for leaf in leaves])
     attributes = _nodes([tree for tree, _ in trees]) | {
         "target_treeids": owner.tolist(),
         "target_nodeids": np.concatenate(leaves).tolist(),
         "target_ids": owner.tolist(),
-        "target_weights_as_tensor": numpy_helper.from_array(places.astype(np.float64), "places"),
+        "target_weights_as_tensor": numpy_helper.from_array(ranks.astype(np.float64), "places"),
     }
-    place = graph.add("TreeEnsembleRegressor", x, domain=ML, n_targets=len(trees), **attributes)
-    index = graph.add("Add", graph.cast(place, "int64"), graph.constant(starts.astype(np.int64)))
-    table = np.concatenate([weights[leaf] for leaf, (_, weights) in zip(leaves, trees, strict=True)])
-    if table.shape[1] == 2:
-        half = (table[:, 1:] - table[:, :1]) / 2
-        table = np.hstack([-half, half])
-    weights = graph.add("Gather", graph.constant(table), index)
+    rank = graph.add("TreeEnsembleRegressor", x, domain=ML, n_targets=len(trees), **attributes)
+    index = graph.add("Add", graph.cast(rank, "int64"), graph.constant(starts.astype(np.int64)))
+    leaf_weights = np.concatenate([weights[leaf] for leaf, (_, weights) in zip(leaves, trees, strict=True)])
+    if leaf_weights.shape[1] == 2:
+        half = (leaf_weights[:, 1:] - leaf_weights[:, :1]) / 2
+        leaf_weights = np.hstack([-half, half])
+    weights = graph.add("Gather", graph.constant(leaf_weights), index)
     return graph.add("ReduceSum", weights, graph.constant(np.array([1], np.int64)), keepdims=0)
 
 
@@ -96,17 +96,17 @@ def _nodes(trees: Sequence[Tree]) -> dict[str, object]:
         return np.concatenate([getattr(tree, name) for tree in trees])
 
     sizes = [len(tree.left) for tree in trees]
-    inner = joined("left") >= 0
-    missing = joined("missing_left") & inner
+    is_split = joined("left") >= 0
+    missing = joined("missing_left") & is_split
     attributes: dict[str, object] = {
         "nodes_treeids": np.repeat(np.arange(len(trees)), sizes).tolist(),
         "nodes_nodeids": np.concatenate([np.arange(size) for size in sizes]).tolist(),
-        "nodes_modes": np.where(inner, "BRANCH_LEQ", "LEAF").tolist(),
-        "nodes_featureids": np.where(inner, joined("feature"), 0).tolist(),
-        "nodes_truenodeids": np.where(inner, joined("left"), 0).tolist(),
-        "nodes_falsenodeids": np.where(inner, joined("right"), 0).tolist(),
+        "nodes_modes": np.where(is_split, "BRANCH_LEQ", "LEAF").tolist(),
+        "nodes_featureids": np.where(is_split, joined("feature"), 0).tolist(),
+        "nodes_truenodeids": np.where(is_split, joined("left"), 0).tolist(),
+        "nodes_falsenodeids": np.where(is_split, joined("right"), 0).tolist(),
         "nodes_values_as_tensor": numpy_helper.from_array(
-            np.where(inner, joined("threshold"), 0.0), "splits"
+            np.where(is_split, joined("threshold"), 0.0), "splits"
         ),
     }
     if missing.any():
@@ -115,12 +115,12 @@ def _nodes(trees: Sequence[Tree]) -> dict[str, object]:
 
 
 def _leaves(trees: Sequence[tuple[Tree, Array]]) -> dict[str, object]:
-    """A leaf names the classes it has a weight for, or else the first: none goes without."""
+    """Weights of the leaves by class. A leaf without any gets one of 0, as each leaf needs an entry."""
     tree_ids, node_ids, class_ids, weights = [], [], [], []
     for index, (tree, values) in enumerate(trees):
-        named = (values != 0) & (tree.left < 0)[:, None]
-        named[:, 0] |= (tree.left < 0) & ~named.any(axis=1)
-        leaf, label = np.nonzero(named)
+        weighted = (values != 0) & (tree.left < 0)[:, None]
+        weighted[:, 0] |= (tree.left < 0) & ~weighted.any(axis=1)
+        leaf, label = np.nonzero(weighted)
         tree_ids.append(np.full(len(leaf), index))
         node_ids.append(leaf)
         class_ids.append(label)
@@ -227,8 +227,8 @@ def _ada_boost(graph: Graph, model: AdaBoostClassifier, columns: Columns, exact:
         tree, share = grown(estimator.tree_), weight / total
         votes = np.full((len(tree.left), classes), -share / (classes - 1))
         # An estimator may have seen fewer classes than the ensemble.
-        own = np.searchsorted(model.classes_, estimator.classes_)
-        votes[np.arange(len(votes)), own[tree.value.argmax(axis=1)]] = share
+        positions = np.searchsorted(model.classes_, estimator.classes_)
+        votes[np.arange(len(votes)), positions[tree.value.argmax(axis=1)]] = share
         trees.append((tree, 2.0 * votes if classes == 2 else votes))
     if classes == 2:
         return _boosted(graph, columns, trees, exact)

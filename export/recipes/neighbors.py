@@ -24,9 +24,9 @@ def _neighbors(graph: Graph, model: KNeighborsClassifier, columns: Columns) -> C
         center = points.mean(axis=0)
         points = points - center
         x = graph.add("Sub", x, graph.constant(center))
-    far = _squares(graph, x, points) if direct else _expanded(graph, x, points)
+    distances = _squares(graph, x, points) if direct else _expanded(graph, x, points)
     k = graph.constant(np.array([model.n_neighbors], np.int64))
-    nearest = graph.add_many("TopK", (far, k), 2, axis=1, largest=0, sorted=1)[1]
+    nearest = graph.add_many("TopK", (distances, k), 2, axis=1, largest=0, sorted=1)[1]
     votes = graph.add("Gather", graph.constant(np.eye(len(model.classes_))[model._y]), nearest, axis=0)
     if model.weights == "distance":
         weights = _closeness(graph, x, points, nearest)
@@ -45,9 +45,9 @@ def _neighbors(graph: Graph, model: KNeighborsClassifier, columns: Columns) -> C
 def _squares(graph: Graph, x: str, points: Array) -> str:
     """(rows, points): squared distances, summed feature by feature as scikit-learn's trees do."""
     total = ""
-    for index, place in enumerate(points.T):
+    for index, coordinates in enumerate(points.T):
         value = graph.add("Gather", x, graph.constant(np.array([index], np.int64)), axis=1)
-        away = graph.add("Sub", value, graph.constant(place[None, :]))
+        away = graph.add("Sub", value, graph.constant(coordinates[None, :]))
         square = graph.add("Mul", away, away)
         total = graph.add("Add", total, square) if total else square
     return total

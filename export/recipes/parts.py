@@ -7,7 +7,7 @@ import numpy as np
 
 from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph
 
-# (graph, fitted classifier, columns) -> the tensors that answer.
+# (graph, fitted classifier, columns) -> its nodes' output.
 Recipe = Callable[[Graph, Any, Columns], ClassifierOutput]
 
 
@@ -41,10 +41,10 @@ def far_sigmoid(graph: Graph, x: str) -> str:
 
     ONNX Runtime's own Sigmoid is 0 from about -37 on.
     """
-    zero, one = (graph.constant(np.array(number)) for number in (0.0, 1.0))
+    zero, unit = (graph.constant(np.array(number)) for number in (0.0, 1.0))
     above = graph.add("Exp", graph.add("Min", x, zero))
     distant = graph.add("Exp", graph.add("Neg", graph.add("Abs", x)))
-    return graph.add("Div", above, graph.add("Add", one, distant))
+    return graph.add("Div", above, graph.add("Add", unit, distant))
 
 
 def normalised(graph: Graph, scores: str, classes: int) -> str:

@@ -36,10 +36,10 @@ def _kernel(graph: Graph, model: SVC | NuSVC, x: str) -> str:
         return graph.add("MatMul", x, graph.constant(points.T))
     if model.kernel not in ("poly", "sigmoid"):
         raise NoGraph(f"kernel {model.kernel!r} has no graph", "use linear, rbf, poly or sigmoid")
-    inner = affine(graph, x, gamma * points.T, np.full(len(points), float(model.coef0)))
+    products = affine(graph, x, gamma * points.T, np.full(len(points), float(model.coef0)))
     if model.kernel == "sigmoid":
-        return graph.add("Tanh", inner)
-    return graph.add("Pow", inner, graph.constant(np.array(float(model.degree))))
+        return graph.add("Tanh", products)
+    return graph.add("Pow", products, graph.constant(np.array(float(model.degree))))
 
 
 def _rbf(graph: Graph, x: str, points: Array, gamma: float) -> str:

@@ -95,8 +95,8 @@ def _clip(graph: Graph, columns: Columns, low: float, high: float) -> Columns:
     x = graph.matrix(columns, dtype)
     clipped = graph.add("Clip", x, *bounds)
     # Clip is free to lose a NaN; NumPy's keeps it.
-    kept = graph.add("Where", graph.add("IsNaN", x), x, clipped)
-    return Tensor(kept, dtype, len(columns)).columns()
+    with_missing = graph.add("Where", graph.add("IsNaN", x), x, clipped)
+    return Tensor(with_missing, dtype, len(columns)).columns()
 
 
 def _normalise(graph: Graph, normalizer: Normalizer, columns: Columns) -> Columns:
@@ -144,15 +144,17 @@ def _number(value: object) -> float:
 
 
 def _impute(graph: Graph, imputer: SimpleImputer, columns: Columns) -> Columns:
-    out: dict[int, Column] = {}
-    fills = list(imputer.statistics_)
-    kept = [i for i, fill in enumerate(fills) if imputer.keep_empty_features or not is_missing(fill)]
-    for text, positions in _blocks(tuple(columns[i] for i in kept)).items():
-        block = tuple(columns[kept[p]] for p in positions)
-        values = [fills[kept[p]] for p in positions]
+    imputed: dict[int, Column] = {}
+    statistics = list(imputer.statistics_)
+    kept_columns = [
+        i for i, fill in enumerate(statistics) if imputer.keep_empty_features or not is_missing(fill)
+    ]
+    for text, positions in _blocks(tuple(columns[i] for i in kept_columns)).items():
+        block = tuple(columns[kept_columns[p]] for p in positions)
+        values = [statistics[kept_columns[p]] for p in positions]
         filled = _fill_text(graph, imputer, block, values) if text else _fill(graph, imputer, block, values)
-        out.update(zip(positions, filled.columns(), strict=True))
-    joined = tuple(out[position] for position in range(len(kept)))
+        imputed.update(zip(positions, filled.columns(), strict=True))
+    joined = tuple(imputed[position] for position in range(len(kept_columns)))
     return joined + _indicator(graph, imputer, columns)
 
 
@@ -189,7 +191,7 @@ def _indicator(graph: Graph, imputer: SimpleImputer, columns: Columns) -> Column
 
 
 def _one_hot(graph: Graph, encoder: OneHotEncoder, columns: Columns) -> Columns:
-    out: dict[int, Columns] = {}
+    encoded: dict[int, Columns] = {}
     for text, positions in _blocks(columns).items():
         if not text and encoder.handle_unknown == "error":
             raise NoGraph(
@@ -198,97 +200,99 @@ def _one_hot(graph: Graph, encoder: OneHotEncoder, columns: Columns) -> Columns:
             )
         pairs = [(i, category) for i in positions for category in encoder.categories_[i]]
         hits = _hits(graph, columns, pairs, text)
-        places = {i: _places(encoder, i) for i in positions}
-        out.update(_arrange(graph, hits, pairs, places))
-    return tuple(column for i in range(len(columns)) for column in out[i])
+        groups = {i: _groups(encoder, i) for i in positions}
+        encoded.update(_arrange(graph, hits, pairs, groups))
+    return tuple(column for i in range(len(columns)) for column in encoded[i])
 
 
 def _hits(graph: Graph, columns: Columns, pairs: list[tuple[int, object]], text: bool) -> str:
     """bool (rows, pairs): does column i hold this category?"""
-    used = sorted({i for i, _ in pairs})
-    x = graph.matrix(tuple(columns[i] for i in used), "string" if text else "float64")
+    sources = sorted({i for i, _ in pairs})
+    x = graph.matrix(tuple(columns[i] for i in sources), "string" if text else "float64")
     if text:
-        known = sorted({_text(category) for _, category in pairs})
-        x = _codes(graph, x, known)
-        wanted = np.array([known.index(_text(category)) for _, category in pairs], np.int64)
+        texts = sorted({_text(category) for _, category in pairs})
+        x = _codes(graph, x, texts)
+        categories = np.array([texts.index(_text(category)) for _, category in pairs], np.int64)
     else:
-        wanted = np.array([_number(category) for _, category in pairs])
-        if np.isnan(wanted).any():
-            # NaN equals nothing, and no request holds an infinity: it stands for missing here.
+        categories = np.array([_number(category) for _, category in pairs])
+        if np.isnan(categories).any():
+            # NaN equals nothing. No request holds an infinity, so -inf stands for missing here.
             absent = graph.constant(np.array(-np.inf))
             x = graph.add("Where", graph.add("IsNaN", x), absent, x)
-            wanted = np.where(np.isnan(wanted), -np.inf, wanted)
-    if len(set(zip((i for i, _ in pairs), wanted.tolist(), strict=True))) != len(pairs):
+            categories = np.where(np.isnan(categories), -np.inf, categories)
+    if len(set(zip((i for i, _ in pairs), categories.tolist(), strict=True))) != len(pairs):
         raise NoGraph("None and NaN are two categories of one column", "use one of them for missing")
-    repeat = np.array([used.index(i) for i, _ in pairs], np.int64)
-    return graph.add("Equal", graph.add("Gather", x, graph.constant(repeat), axis=1), graph.constant(wanted))
+    repeat = np.array([sources.index(i) for i, _ in pairs], np.int64)
+    return graph.add(
+        "Equal", graph.add("Gather", x, graph.constant(repeat), axis=1), graph.constant(categories)
+    )
 
 
-def _codes(graph: Graph, x: str, known: list[str]) -> str:
-    """int64, the place of each text among ``known``; -1 elsewhere."""
+def _codes(graph: Graph, x: str, texts: list[str]) -> str:
+    """int64, the position of each text in ``texts``; -1 for any other."""
     return graph.add(
         "LabelEncoder",
         x,
         domain=ML,
-        keys_strings=known,
-        values_int64s=list(range(len(known))),
+        keys_strings=texts,
+        values_int64s=list(range(len(texts))),
         default_int64=-1,
     )
 
 
-def _places(encoder: OneHotEncoder, i: int) -> tuple[list[int | None], int, int | None]:
-    """Output place of each category of column i, number of places, and the place of unknown ones."""
+def _groups(encoder: OneHotEncoder, i: int) -> tuple[list[int | None], int, int | None]:
+    """Output column of each category of column i (None: dropped), their count, that of unknown ones."""
     mapping = encoder._default_to_infrequent_mappings[i] if encoder._infrequent_enabled else None
-    grouped = list(range(len(encoder.categories_[i]))) if mapping is None else [int(m) for m in mapping]
-    dropped = None if encoder.drop_idx_ is None else encoder._drop_idx_after_grouping[i]
+    groups = list(range(len(encoder.categories_[i]))) if mapping is None else [int(m) for m in mapping]
+    dropped_group = None if encoder.drop_idx_ is None else encoder._drop_idx_after_grouping[i]
 
-    def place(group: int) -> int | None:
-        if dropped is None or group < dropped:
+    def output(group: int) -> int | None:
+        if dropped_group is None or group < dropped_group:
             return group
-        return None if group == dropped else group - 1
+        return None if group == dropped_group else group - 1
 
     unknown = None
     if mapping is not None and encoder.handle_unknown in ("infrequent_if_exist", "warn"):
-        unknown = place(max(grouped))
-    return [place(group) for group in grouped], int(encoder._n_features_outs[i]), unknown
+        unknown = output(max(groups))
+    return [output(group) for group in groups], int(encoder._n_features_outs[i]), unknown
 
 
 def _arrange(
     graph: Graph,
     hits: str,
     pairs: list[tuple[int, object]],
-    places: dict[int, tuple[list[int | None], int, int | None]],
+    groups: dict[int, tuple[list[int | None], int, int | None]],
 ) -> dict[int, Columns]:
     starts, width = {}, 0
-    for i, (_, count, _) in places.items():
+    for i, (_, count, _) in groups.items():
         starts[i], width = width, width + count
-    weights, base, row = np.zeros((len(pairs), width)), np.zeros(width), 0
-    for i, (where, _, unknown) in places.items():
-        for place in where:
-            if place is not None:
-                weights[row, starts[i] + place] = 1.0
+    weights, offsets, pair = np.zeros((len(pairs), width)), np.zeros(width), 0
+    for i, (outputs, _, unknown) in groups.items():
+        for output in outputs:
+            if output is not None:
+                weights[pair, starts[i] + output] = 1.0
             if unknown is not None:
-                # Whatever hits no category of this column counts as infrequent.
-                weights[row, starts[i] + unknown] -= 1.0
-            row += 1
+                # A value that is none of this column's categories counts as infrequent.
+                weights[pair, starts[i] + unknown] -= 1.0
+            pair += 1
         if unknown is not None:
-            base[starts[i] + unknown] = 1.0
-    columns = _select(graph, hits, weights, base)
-    return {i: columns[starts[i] : starts[i] + count] for i, (_, count, _) in places.items()}
+            offsets[starts[i] + unknown] = 1.0
+    columns = _select(graph, hits, weights, offsets)
+    return {i: columns[starts[i] : starts[i] + count] for i, (_, count, _) in groups.items()}
 
 
-def _select(graph: Graph, hits: str, weights: Array, base: Array) -> Columns:
-    """hits @ weights + base, by picking columns where that is all there is to it."""
-    one = graph.cast(hits, "float64")
-    if base.any() or (weights.sum(axis=0) != 1).any():
-        sums = graph.add("Gemm", one, graph.constant(weights), graph.constant(base))
+def _select(graph: Graph, hits: str, weights: Array, offsets: Array) -> Columns:
+    """hits @ weights + offsets; a selection of columns where the weights only select."""
+    ones = graph.cast(hits, "float64")
+    if offsets.any() or (weights.sum(axis=0) != 1).any():
+        sums = graph.add("Gemm", ones, graph.constant(weights), graph.constant(offsets))
         return Tensor(sums, "float64", weights.shape[1]).columns()
-    tensor = Tensor(one, "float64", weights.shape[0])
+    tensor = Tensor(ones, "float64", weights.shape[0])
     return tuple(Column(tensor, int(index)) for index in weights.argmax(axis=0))
 
 
 def _ordinal(graph: Graph, encoder: OrdinalEncoder, columns: Columns) -> Columns:
-    out: dict[int, Column] = {}
+    encoded: dict[int, Column] = {}
     for text, positions in _blocks(columns).items():
         if not text and encoder.handle_unknown == "error":
             raise NoGraph(
@@ -296,55 +300,55 @@ def _ordinal(graph: Graph, encoder: OrdinalEncoder, columns: Columns) -> Columns
                 "fit it with handle_unknown='use_encoded_value', or turn these columns into text first",
             )
         block = tuple(columns[i] for i in positions)
-        known = sorted({_text(c) for i in positions for c in encoder.categories_[i]}) if text else []
-        widths = [len(known) if text else len(encoder.categories_[i]) for i in positions]
+        texts = sorted({_text(c) for i in positions for c in encoder.categories_[i]}) if text else []
+        widths = [len(texts) if text else len(encoder.categories_[i]) for i in positions]
         offsets = np.cumsum([0, *[width + 1 for width in widths]])[:-1].astype(np.int64)
         if text:
-            place = _codes(graph, graph.matrix(block, "string"), known)
+            ranks = _codes(graph, graph.matrix(block, "string"), texts)
         else:
-            place = _number_places(graph, block, encoder, positions)
-        codes = [_table(encoder, i, known if text else None) for i in positions]
-        # The entry of unknown values comes first: their place is -1.
-        index = graph.add("Add", place, graph.constant(offsets + 1))
+            ranks = _number_ranks(graph, block, encoder, positions)
+        codes = [_code_table(encoder, i, texts if text else None) for i in positions]
+        # The code of unknown values comes first, as their rank is -1.
+        index = graph.add("Add", ranks, graph.constant(offsets + 1))
         coded = graph.add("Gather", graph.constant(np.concatenate(codes)), index)
-        out.update(zip(positions, Tensor(coded, "float64", len(block)).columns(), strict=True))
-    return tuple(out[i] for i in range(len(columns)))
+        encoded.update(zip(positions, Tensor(coded, "float64", len(block)).columns(), strict=True))
+    return tuple(encoded[i] for i in range(len(columns)))
 
 
-def _number_places(graph: Graph, columns: Columns, encoder: OrdinalEncoder, positions: list[int]) -> str:
+def _number_ranks(graph: Graph, columns: Columns, encoder: OrdinalEncoder, positions: list[int]) -> str:
     pairs = [(k, category) for k, i in enumerate(positions) for category in encoder.categories_[i]]
     hits = graph.cast(_hits(graph, columns, pairs, text=False), "float64")
     weights, row = np.zeros((len(pairs), len(positions))), 0
     for k, i in enumerate(positions):
-        for place in range(len(encoder.categories_[i])):
-            weights[row, k] = place + 1
+        for rank in range(len(encoder.categories_[i])):
+            weights[row, k] = rank + 1
             row += 1
-    places = graph.cast(graph.add("MatMul", hits, graph.constant(weights)), "int64")
-    return graph.add("Sub", places, graph.constant(np.array(1, np.int64)))
+    ranks = graph.cast(graph.add("MatMul", hits, graph.constant(weights)), "int64")
+    return graph.add("Sub", ranks, graph.constant(np.array(1, np.int64)))
 
 
-def _table(encoder: OrdinalEncoder, i: int, known: list[str] | None) -> Array:
-    """The code of unknown values, then of each known one (None: of each category of column i)."""
+def _code_table(encoder: OrdinalEncoder, i: int, texts: list[str] | None) -> Array:
+    """The code of unknown values, then of each of ``texts`` (None: of each category of column i)."""
     unknown = encoder.unknown_value if encoder.handle_unknown == "use_encoded_value" else math.nan
     codes = _ordinal_codes(encoder, i)
     categories = list(encoder.categories_[i])
-    if known is None:
+    if texts is None:
         return np.array([unknown, *codes], np.float64)
     by_text = {_text(category): code for category, code in zip(categories, codes, strict=True)}
     if len(by_text) != len(categories):
         raise NoGraph("None and NaN are two categories of one column", "use one of them for missing")
-    return np.array([unknown, *(by_text.get(text, unknown) for text in known)], np.float64)
+    return np.array([unknown, *(by_text.get(text, unknown) for text in texts)], np.float64)
 
 
 def _ordinal_codes(encoder: OrdinalEncoder, i: int) -> list[float]:
     mapping = encoder._default_to_infrequent_mappings[i] if encoder._infrequent_enabled else None
     missing = encoder._missing_indices.get(i)
     codes = []
-    for place in range(len(encoder.categories_[i])):
-        if place == missing:
+    for rank in range(len(encoder.categories_[i])):
+        if rank == missing:
             codes.append(float(encoder.encoded_missing_value))
         else:
-            codes.append(float(place if mapping is None else mapping[place]))
+            codes.append(float(rank if mapping is None else mapping[rank]))
     return codes
 
 
