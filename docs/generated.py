@@ -5,6 +5,8 @@ Markdown that takes its place. Nothing here is written by hand a second time: a 
 metric or field of the manifest is on its page with the next build.
 """
 
+import importlib
+import pkgutil
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +18,8 @@ import msgspec
 from unpickled import Config, create_app
 from unpickled.__main__ import unpickled
 from unpickled.export import convert
-from unpickled.export.recipes import classifiers, ensembles, transformers
+from unpickled.export import recipes as export_recipes
+from unpickled.export.recipes import foreign
 from unpickled.server import config
 from unpickled.server.artifact import manifest
 from unpickled.server.errors import RequestError, UnpickledError
@@ -104,15 +107,12 @@ def _first(documented: type) -> str:
 
 
 def recipes() -> str:
-    """What has a recipe of its own, and what skl2onnx writes."""
-    own = {
-        "classifiers": (*classifiers.RECIPES, *classifiers.TREE_RECIPES),
-        "ensembles": tuple(ensembles.RECIPES),
-        "transformers": tuple(transformers.RECIPES),
-    }
-    foreign = (*convert._FOREIGN_CLASSIFIERS, *convert._FOREIGN_TRANSFORMERS)
-    rows = [(kind, _names(types)) for kind, types in own.items()]
-    return table(("", "estimators"), [*rows, ("through skl2onnx", _names(t for t in foreign))])
+    """The estimators with a recipe of their own, by the file of the recipe; then those of skl2onnx."""
+    names = [module.name for module in pkgutil.iter_modules(export_recipes.__path__)]
+    modules = {name: importlib.import_module(f"{export_recipes.__name__}.{name}") for name in names}
+    rows = [(name, _names(module.RECIPES)) for name, module in modules.items() if hasattr(module, "RECIPES")]
+    rows.append(("by skl2onnx", _names((*foreign.CLASSIFIERS, *foreign.TRANSFORMERS))))
+    return table(("recipes", "estimators"), rows)
 
 
 def _names(types: Iterable[type]) -> str:
@@ -123,7 +123,7 @@ def refusals() -> str:
     """What is refused by name, and why."""
     return table(
         ("estimator", "reason, and what to use instead"),
-        ((f"`{name}`", reason) for name, reason in sorted(convert._REFUSED.items())),
+        ((f"`{name}`", "; ".join(clauses)) for name, clauses in sorted(convert._REFUSED.items())),
     )
 
 

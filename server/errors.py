@@ -47,7 +47,7 @@ class ArtifactError(UnpickledError):
 
 
 class ServingError(UnpickledError):
-    """What is to be served cannot be: a mistake in serving.toml, or a command that asks for one."""
+    """A serving.toml is not followed, or a command is not done; what is served stays."""
 
 
 class RequestError(UnpickledError):
@@ -67,7 +67,7 @@ class RequestError(UnpickledError):
 
 
 class BadRequest(RequestError):
-    """HTTP that the framework refuses; ``status`` is the framework's."""
+    """The framework refuses the request; ``status`` is the framework's."""
 
     def __init__(self, sentence: str, /, status: int) -> None:
         super().__init__(sentence)
@@ -162,14 +162,14 @@ class InferenceFailed(RequestError):
 
 
 class InternalError(RequestError):
-    """Something nobody expected; the log has it under the request id."""
+    """An unexpected failure; the log has it under the request id."""
 
     status = 500
     code = "internal_error"
 
 
 class NotSupported(RequestError):
-    """A protocol knows this; this server has no such thing."""
+    """A part of a protocol that this server does not have."""
 
     status = 501
     code = "not_supported"
@@ -183,7 +183,7 @@ class NotReady(RequestError):
 
 
 class Busy(RequestError):
-    """As many of these as may be under way at once are."""
+    """The limit of streams under way at once is reached: ask again."""
 
     status = 503
     code = "busy"

@@ -155,7 +155,7 @@ def _plans(deployments: Sequence[Deployment]) -> Iterator[Metric]:
         "model_mistake", "Models whose serving.toml is not followed.", ("model", "reason"), _ones(mistakes)
     )
     yield _gauge("model_traffic", "Share of plain requests that a version answers.", version_of, shares)
-    yield _gauge("model_label", "What labels stand for.", ("model", "label", "version"), _ones(labels))
+    yield _gauge("model_label", "Labels and their versions.", ("model", "label", "version"), _ones(labels))
 
 
 def _comparisons(pairs: _Series) -> Iterator[Metric]:
