@@ -22,19 +22,15 @@ from unpickled.server import Config
 from unpickled.server.errors import UnpickledError
 from unpickled.server.inference.prediction import Prediction
 from unpickled.server.inference.predictor import Predictor
-from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message.body import read
 from unpickled.server.model.feeds import PACKING
 from unpickled.server.model.session import Model
-from unpickled.server.observe.counters import Block, Memory
-from unpickled.server.observe.inflight import InFlight
 from unpickled.server.observe.tally import Tally
 from unpickled.server.protocols.native import Native
 from unpickled.server.protocols.rows import Reader
 from unpickled.server.serve.fastpath import FastPath
-from unpickled.server.serve.routes import Routes
-from unpickled.server.serve.slots import Slots
+from unpickled.server.service import Service
 
 Call = Callable[[Any], object]
 
@@ -56,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The exit status."""
     options = _parse(arguments)
     try:
-        times = measure(Repository(Config(models=str(options.models))), options.model, options.rounds)
+        times = measure(Service(Config(models=str(options.models))), options.model, options.rounds)
         before = _read(options.against) if options.against else None
         if options.save:
             options.save.write_text(json.dumps(times) + "\n", "utf-8")
@@ -67,12 +63,12 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def measure(repository: Repository, model: str | None = None, rounds: int = ROUNDS) -> dict[str, float]:
+def measure(service: Service, model: str | None = None, rounds: int = ROUNDS) -> dict[str, float]:
     """Microseconds of each stage of one single-row request, in the order in which they happen.
 
     The rows differ, for a processor learns every branch of a tree when it sees the same row again.
     """
-    calls = _calls(repository, repository.find(model))
+    calls = _calls(service, service.repository.find(model))
     samples: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, (call, arguments) in calls.items():
@@ -108,7 +104,7 @@ def _line(name: str, time_us: float, before: float | None, meaning: str) -> str:
     return f"{name:<8}{time_us:8.2f} us{change}  {meaning}"
 
 
-def _calls(repository: Repository, served: Served) -> dict[str, tuple[Call, list[Any]]]:
+def _calls(service: Service, served: Served) -> dict[str, tuple[Call, list[Any]]]:
     """The calls to time, and their arguments. ``array`` is part of ``row``, ``row`` of ``answer``."""
     model = served.model
     rows = _rows(model)
@@ -118,8 +114,7 @@ def _calls(repository: Repository, served: Served) -> dict[str, tuple[Call, list
     predictor = Predictor(model, max_rows=1)
     reader = Reader(predictor)
     native = Native(predictor, reader)
-    block = Memory(blocks=1).claim()
-    application = FastPath(_no_application, Routes(repository, block, Slots(1), InFlight(block)))
+    application = FastPath(_no_application, service.routes)
     return {
         "read": (lambda environ: read(environ, limit), environs),
         "decode": (lambda body: reader.decode_row(body).features, bodies),
@@ -127,7 +122,7 @@ def _calls(repository: Repository, served: Served) -> dict[str, tuple[Call, list
         "row": (_row(model), rows),
         "answer": (native.answer_row, rows),
         "clock": (lambda _: time.perf_counter(), rows),
-        "count": (_count(served, block), _predictions(model)),
+        "count": (_count(service, served), _predictions(model)),
         "whole": (lambda environ: application(environ, _start_response), environs),
     }
 
@@ -151,16 +146,15 @@ def _environ(path: str, body: bytes) -> dict[str, Any]:
 
 
 def _predictions(model: Model) -> list[Prediction]:
-    """One row each."""
+    """Predictions of one row, to be counted."""
     labels = model.manifest.golden.labels
     return [Prediction(b"", 0.0, 0.0, (), (label,), ()) for label in labels]
 
 
-def _count(served: Served, block: Block) -> Call:
+def _count(service: Service, served: Served) -> Call:
     """Count one row, given its prediction."""
-    answered = Tally(
-        block, served.name, served.version, "/models/<name>/predict", served.model.outputs
-    ).answered
+    route, outputs = "/models/<name>/predict", served.model.outputs
+    answered = Tally(service.block, served.name, served.version, route, outputs).answered
     now = time.perf_counter()
     return lambda prediction: answered(now, now, prediction)
 

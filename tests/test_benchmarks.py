@@ -302,9 +302,9 @@ def test_formats(capsys):
 def test_stages_of_every_kind_of_model(models, model):
     """Models with missing values, categories or text labels have stages too."""
     from unpickled.server import Config
-    from unpickled.server.lifecycle.repository import Repository
+    from unpickled.server.service import Service
 
-    times = stages.measure(Repository(Config(models=str(models.path))), model, rounds=2)
+    times = stages.measure(Service(Config(models=str(models.path))), model, rounds=2)
     assert list(times) == list(stages.MEANING)
     assert times["run"] > 0
 
