@@ -15,7 +15,7 @@ _SWAGGER = ("swagger-ui.css", "swagger-ui-bundle.js")
 
 def pages() -> list[Page]:
     """GET /docs and the files that it is made of."""
-    folder = files("unpickled.server.pages") / "assets" / "docs"
+    folder = files("unpickled.server.pages") / "assets" / "swagger"
     page = File(folder / "docs.html")
     parts = {file.name: File(file) for file in folder.iterdir() if is_part(file)}
     parts |= {name: File(_swagger() / name) for name in _SWAGGER}
