@@ -54,6 +54,9 @@ def test_page(page, prepared, tmp_path):
 def test_docstrings(name, prepared, tmp_path):
     """The examples of the public names, which the Python reference shows, print what they show."""
     folder = shutil.copytree(prepared, tmp_path / "folder", symlinks=True)
+    if name == "export_pipeline":
+        # Its example writes the first version.
+        shutil.rmtree(folder / "models")
     runner = doctest.DocTestRunner()
     with contextlib.chdir(folder):
         for example in doctest.DocTestFinder(recurse=False).find(getattr(unpickled, name), name):
