@@ -35,6 +35,7 @@ from unpickled.export.graph import (
 )
 from unpickled.export.recipes import classifiers, ensembles, foreign, forests, neighbors, svm, transformers
 from unpickled.server.artifact.manifest import Feature, Input, Outputs
+from unpickled.server.quote import shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,8 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
 def _check_classifier(pipeline: Any) -> None:
     if isinstance(pipeline, type) or not hasattr(pipeline, "get_params"):
         raise ConversionError(
-            f"The pipeline is not a scikit-learn classifier, but {pipeline!r:.80}: give a fitted one."
+            f"The pipeline is not a scikit-learn classifier, but {shortened(repr(pipeline))}: "
+            "give a fitted one."
         )
     if not is_classifier(pipeline):
         raise ConversionError(
@@ -318,7 +320,7 @@ _EARLIER = "do its work before the pipeline"
 _BINS = f"use a tree-based classifier, or {_EARLIER}"
 _FLOAT32 = "it has no graph in float64"
 # Estimators that users meet often and that have no graph: why not, and what to use.
-_REFUSED: dict[str, tuple[str, str]] = {
+REFUSED: dict[str, tuple[str, str]] = {
     "SVC": _PLATT,
     "NuSVC": _PLATT,
     "TunedThresholdClassifierCV": (
@@ -342,4 +344,4 @@ _REFUSED: dict[str, tuple[str, str]] = {
 
 
 def _refusal(step: Any, verb: str) -> NoGraph:
-    return NoGraph(*_REFUSED.get(_called(step), (f"no graph of it is known to {verb} as it does",)))
+    return NoGraph(*REFUSED.get(_called(step), (f"no graph of it is known to {verb} as it does",)))

@@ -28,6 +28,7 @@ from unpickled.server.artifact.manifest import MANIFEST_KEY, SCHEMA, Manifest, T
 from unpickled.server.errors import ArtifactError
 from unpickled.server.model.feeds import Feeds
 from unpickled.server.model.session import load, open_graph
+from unpickled.server.quote import quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,7 @@ def _embed(graph: onnx.ModelProto, manifest: Manifest) -> bytes:
         text = msgspec.json.encode(manifest).decode()
     except UnicodeEncodeError as error:
         raise DataError(
-            f"A name or a category holds {error.object!r:.80}, which is no Unicode text: replace it."
+            f"A name or a category holds {quoted(error.object)}, which is no Unicode text: replace it."
         ) from error
     model = onnx.ModelProto()
     model.CopyFrom(graph)

@@ -34,6 +34,7 @@ from threadpoolctl import threadpool_limits
 from unpickled.export.data.files import Dataset, fingerprint
 from unpickled.export.errors import DataError, QualityError, reason
 from unpickled.server.artifact.manifest import ClassReport, Curve, Metrics, Training
+from unpickled.server.quote import listed
 
 SCALERS: Mapping[str, Callable[[], Any] | None] = {
     "standard": StandardScaler,
@@ -177,8 +178,8 @@ def titles(classes: Sequence[int | str], class_names: Sequence[str] | None) -> t
     names = tuple(str(name) for name in class_names)
     if len(names) != len(classes) or len(set(names)) != len(names):
         raise DataError(
-            f"{len(classes)} different class names are needed, for {_listed(classes)}; "
-            f"given: {_listed(names)}."
+            f"{len(classes)} different class names are needed, for {listed([*map(str, classes)], 10)}; "
+            f"given: {listed(names, 10)}."
         )
     return names
 
@@ -263,11 +264,8 @@ def _aligned(labels: npt.NDArray[Any], classes: npt.NDArray[Any]) -> npt.NDArray
     class_values, label_values = (classes, labels) if numbers else (classes.astype(str), labels.astype(str))
     unknown = label_values[~np.isin(label_values, class_values)]
     if len(unknown):
-        raise DataError(f"The label {unknown[0]} is none of the pipeline's classes: {_listed(classes)}.")
+        names = [str(label) for label in classes]
+        raise DataError(f"The label {unknown[0]} is none of the pipeline's classes: {listed(names, 10)}.")
     order = np.argsort(class_values)
     aligned: npt.NDArray[Any] = classes[order[np.searchsorted(class_values, label_values, sorter=order)]]
     return aligned
-
-
-def _listed(classes: Sequence[Any] | npt.NDArray[Any]) -> str:
-    return ", ".join(str(label) for label in classes[:10]) + (", ..." if len(classes) > 10 else "")

@@ -19,6 +19,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wi
 
 from unpickled.export.data import columns
 from unpickled.export.errors import DataError, reason
+from unpickled.server.quote import listed
 
 BUNDLED: dict[str, Callable[[], Any]] = {
     "iris": load_iris,
@@ -242,8 +243,7 @@ def _target(frame: pd.DataFrame, name: str) -> pd.Series:
 def _suggestion(name: str, frame: pd.DataFrame) -> str:
     names = [str(column) for column in frame.columns]
     similar = difflib.get_close_matches(name, names, n=1)
-    listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-    return f": did you mean {similar[0]!r}?" if similar else f"; there are {listed}."
+    return f": did you mean {similar[0]!r}?" if similar else f"; there are {listed(names, 12)}."
 
 
 def _labels(column: pd.Series) -> npt.NDArray[Any]:
