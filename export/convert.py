@@ -179,7 +179,7 @@ _CLASSIFIERS = classifiers.RECIPES | neighbors.RECIPES | svm.RECIPES
 
 
 class _Writer:
-    """Walks a pipeline and writes one graph, knowing at which step it is."""
+    """Walks a pipeline and writes one graph; errors name the step it has reached."""
 
     def __init__(self, narrow: tuple[str, ...] = ()) -> None:
         self.graph = Graph()
@@ -259,7 +259,7 @@ class _Writer:
                 continue
             outputs += present(self._step(name, inner, tuple(columns[int(i)] for i in positions)))
             if self._narrow and not isinstance(inner, (str, OneHotEncoder, OrdinalEncoder)):
-                # Each part computes in the precision of its own columns; a graph's numbers have one.
+                # Each transformer computes in the precision of its columns; a graph has one for all numbers.
                 self._rounded = NoGraph(
                     f"it splits what was computed in float32, from the column(s) {', '.join(self._narrow)}, "
                     "beside others in float64",

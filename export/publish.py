@@ -192,7 +192,7 @@ def _serialised(model: onnx.ModelProto) -> bytes:
 
 
 def _runner(conversion: Conversion) -> Run:
-    """Answers of the bare graph, in a session such as a server opens."""
+    """A function that answers feeds with the bare graph, in a session such as a server opens."""
     session = open_graph(_serialised(conversion.model))
     outputs = [conversion.outputs.label, conversion.outputs.scores]
 
@@ -218,7 +218,7 @@ def _blamed(conversion: Conversion, training: Training) -> Iterator[None]:
 
 
 def _explained(error: ArtifactError) -> str:
-    """The first line of the server's refusal; of a null in the manifest, what put it there."""
+    """The first line of the server's refusal; for a null in the manifest, the number that became it."""
     text = reason(error)
     null = re.search(r"got `null` - at `\$\.?([^`]*)`", text)
     if null:

@@ -1,4 +1,4 @@
-"""A table, a scaler and a classifier -> a fitted pipeline, measured on rows it never saw."""
+"""From a table, a scaler and a classifier to a fitted pipeline, measured on held-out rows."""
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -98,7 +98,7 @@ def train(dataset: Dataset, scaler: str, classifier: str, seed: int = 0, held_ou
     """
     fit_rows, test_rows, fit_labels, test_labels = _split(dataset, seed, held_out)
     pipeline = build(dataset.features, scaler, classifier, seed)
-    # On a small table threads mostly wait for one another, on a busy machine for seconds.
+    # On a small table threads mostly wait for one another, for seconds if the machine is busy.
     with threadpool_limits(1 if dataset.features.size < SMALL else None):
         _fit(pipeline, fit_rows, fit_labels)
         losses = curve(pipeline, fit_rows, fit_labels)
@@ -253,13 +253,13 @@ def _fit(pipeline: Pipeline, rows: pd.DataFrame, labels: npt.NDArray[Any]) -> No
 
 
 def _log_loss(labels: npt.NDArray[Any], probabilities: npt.NDArray[Any], classes: npt.NDArray[Any]) -> float:
-    """As scikit-learn's, which warns of naive Bayes' rounding (rows that sum to 1 within 1e-7 only)."""
+    """scikit-learn's log_loss without its warning: naive Bayes' rows sum to 1 only within 1e-7."""
     chosen = probabilities[np.arange(len(labels)), np.searchsorted(classes, labels)]
     return float(-np.log(np.clip(chosen, np.finfo(probabilities.dtype).eps, 1.0)).mean())
 
 
 def _aligned(labels: npt.NDArray[Any], classes: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """``labels`` as the classes they equal: a file knows no difference between 1, 1.0, '1' and true."""
+    """``labels`` as the classes they equal: files do not tell 1, 1.0, '1' and true apart."""
     numbers = classes.dtype.kind in "biuf" and labels.dtype.kind in "biuf"
     class_values, label_values = (classes, labels) if numbers else (classes.astype(str), labels.astype(str))
     unknown = label_values[~np.isin(label_values, class_values)]
