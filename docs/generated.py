@@ -123,7 +123,7 @@ def refusals() -> str:
     """What is refused by name, and why."""
     return table(
         ("estimator", "reason, and what to use instead"),
-        ((f"`{name}`", "; ".join(clauses)) for name, clauses in sorted(convert._REFUSED.items())),
+        ((f"`{name}`", "; ".join(clauses)) for name, clauses in sorted(convert.REFUSED.items())),
     )
 
 

@@ -35,6 +35,7 @@ from unpickled.export.graph import (
 )
 from unpickled.export.recipes import classifiers, ensembles, foreign, forests, neighbors, svm, transformers
 from unpickled.server.artifact.manifest import Feature, Input, Outputs
+from unpickled.server.quote import shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,8 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
 def _check_classifier(pipeline: Any) -> None:
     if isinstance(pipeline, type) or not hasattr(pipeline, "get_params"):
         raise ConversionError(
-            f"The pipeline is not a scikit-learn classifier, but {pipeline!r:.80}: give a fitted one."
+            f"The pipeline is not a scikit-learn classifier, but {shortened(repr(pipeline))}: "
+            "give a fitted one."
         )
     if not is_classifier(pipeline):
         raise ConversionError(
@@ -177,7 +179,7 @@ _CLASSIFIERS = classifiers.RECIPES | neighbors.RECIPES | svm.RECIPES
 
 
 class _Writer:
-    """Walks a pipeline and writes one graph, knowing at which step it is."""
+    """Walks a pipeline and writes one graph; errors name the step it has reached."""
 
     def __init__(self, narrow: tuple[str, ...] = ()) -> None:
         self.graph = Graph()
@@ -257,7 +259,7 @@ class _Writer:
                 continue
             outputs += present(self._step(name, inner, tuple(columns[int(i)] for i in positions)))
             if self._narrow and not isinstance(inner, (str, OneHotEncoder, OrdinalEncoder)):
-                # Each part computes in the precision of its own columns; a graph's numbers have one.
+                # Each transformer computes in the precision of its columns; a graph has one for all numbers.
                 self._rounded = NoGraph(
                     f"it splits what was computed in float32, from the column(s) {', '.join(self._narrow)}, "
                     "beside others in float64",
@@ -318,7 +320,7 @@ _EARLIER = "do its work before the pipeline"
 _BINS = f"use a tree-based classifier, or {_EARLIER}"
 _FLOAT32 = "it has no graph in float64"
 # Estimators that users meet often and that have no graph: why not, and what to use.
-_REFUSED: dict[str, tuple[str, str]] = {
+REFUSED: dict[str, tuple[str, str]] = {
     "SVC": _PLATT,
     "NuSVC": _PLATT,
     "TunedThresholdClassifierCV": (
@@ -342,4 +344,4 @@ _REFUSED: dict[str, tuple[str, str]] = {
 
 
 def _refusal(step: Any, verb: str) -> NoGraph:
-    return NoGraph(*_REFUSED.get(_called(step), (f"no graph of it is known to {verb} as it does",)))
+    return NoGraph(*REFUSED.get(_called(step), (f"no graph of it is known to {verb} as it does",)))

@@ -112,7 +112,7 @@ def _frozen(step: FrozenEstimator) -> Iterator[Part]:
 
 
 def _pipeline(step: Pipeline) -> Iterator[Part]:
-    """Its steps; those that precede a step, if any is more than a passthrough, prepare its rows."""
+    """Its steps, each prepared by those before it; a passthrough prepares nothing."""
     last = len(step.steps) - 1
     before = None
     for position, (_, inner) in enumerate(step.steps):

@@ -28,6 +28,7 @@ from unpickled.server.artifact.manifest import MANIFEST_KEY, SCHEMA, Manifest, T
 from unpickled.server.errors import ArtifactError
 from unpickled.server.model.feeds import Feeds
 from unpickled.server.model.session import load, open_graph
+from unpickled.server.quote import quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,7 @@ def _embed(graph: onnx.ModelProto, manifest: Manifest) -> bytes:
         text = msgspec.json.encode(manifest).decode()
     except UnicodeEncodeError as error:
         raise DataError(
-            f"A name or a category holds {error.object!r:.80}, which is no Unicode text: replace it."
+            f"A name or a category holds {quoted(error.object)}, which is no Unicode text: replace it."
         ) from error
     model = onnx.ModelProto()
     model.CopyFrom(graph)
@@ -191,7 +192,7 @@ def _serialised(model: onnx.ModelProto) -> bytes:
 
 
 def _runner(conversion: Conversion) -> Run:
-    """Answers of the bare graph, in a session such as a server opens."""
+    """A function that answers feeds with the bare graph, in a session such as a server opens."""
     session = open_graph(_serialised(conversion.model))
     outputs = [conversion.outputs.label, conversion.outputs.scores]
 
@@ -217,7 +218,7 @@ def _blamed(conversion: Conversion, training: Training) -> Iterator[None]:
 
 
 def _explained(error: ArtifactError) -> str:
-    """The first line of the server's refusal; of a null in the manifest, what put it there."""
+    """The first line of the server's refusal; for a null in the manifest, the number that became it."""
     text = reason(error)
     null = re.search(r"got `null` - at `\$\.?([^`]*)`", text)
     if null:

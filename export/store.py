@@ -10,6 +10,7 @@ from pathlib import Path
 
 from unpickled.export.errors import DataError, ExportError
 from unpickled.server.artifact.manifest import FILE, NAME
+from unpickled.server.quote import shortened
 
 LEFTOVER_SECONDS = 24 * 3600
 
@@ -25,8 +26,8 @@ def model_folder(models: str | Path, name: str) -> Path:
     """
     if not isinstance(name, str) or not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         raise DataError(
-            f"{name!r:.200} cannot name a model: use up to 128 of A-Z, a-z, 0-9, '.', '_' and '-', "
-            "starting with a letter or digit, so that it works in a URL and as a directory."
+            f"{shortened(repr(name), 200)} cannot name a model: use up to 128 of A-Z, a-z, 0-9, "
+            "'.', '_' and '-', starting with a letter or digit, so that it works in a URL and as a directory."
         )
     home = Path(models) / name
     ground = next(path for path in (home, *home.parents) if os.path.lexists(path))

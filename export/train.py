@@ -1,4 +1,4 @@
-"""A table, a scaler and a classifier -> a fitted pipeline, measured on rows it never saw."""
+"""From a table, a scaler and a classifier to a fitted pipeline, measured on held-out rows."""
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +34,7 @@ from threadpoolctl import threadpool_limits
 from unpickled.export.data.files import Dataset, fingerprint
 from unpickled.export.errors import DataError, QualityError, reason
 from unpickled.server.artifact.manifest import ClassReport, Curve, Metrics, Training
+from unpickled.server.quote import listed
 
 SCALERS: Mapping[str, Callable[[], Any] | None] = {
     "standard": StandardScaler,
@@ -97,7 +98,7 @@ def train(dataset: Dataset, scaler: str, classifier: str, seed: int = 0, held_ou
     """
     fit_rows, test_rows, fit_labels, test_labels = _split(dataset, seed, held_out)
     pipeline = build(dataset.features, scaler, classifier, seed)
-    # On a small table threads mostly wait for one another, on a busy machine for seconds.
+    # On a small table threads mostly wait for one another, for seconds if the machine is busy.
     with threadpool_limits(1 if dataset.features.size < SMALL else None):
         _fit(pipeline, fit_rows, fit_labels)
         losses = curve(pipeline, fit_rows, fit_labels)
@@ -177,8 +178,8 @@ def titles(classes: Sequence[int | str], class_names: Sequence[str] | None) -> t
     names = tuple(str(name) for name in class_names)
     if len(names) != len(classes) or len(set(names)) != len(names):
         raise DataError(
-            f"{len(classes)} different class names are needed, for {_listed(classes)}; "
-            f"given: {_listed(names)}."
+            f"{len(classes)} different class names are needed, for {listed([*map(str, classes)], 10)}; "
+            f"given: {listed(names, 10)}."
         )
     return names
 
@@ -252,22 +253,19 @@ def _fit(pipeline: Pipeline, rows: pd.DataFrame, labels: npt.NDArray[Any]) -> No
 
 
 def _log_loss(labels: npt.NDArray[Any], probabilities: npt.NDArray[Any], classes: npt.NDArray[Any]) -> float:
-    """As scikit-learn's, which warns of naive Bayes' rounding (rows that sum to 1 within 1e-7 only)."""
+    """scikit-learn's log_loss without its warning: naive Bayes' rows sum to 1 only within 1e-7."""
     chosen = probabilities[np.arange(len(labels)), np.searchsorted(classes, labels)]
     return float(-np.log(np.clip(chosen, np.finfo(probabilities.dtype).eps, 1.0)).mean())
 
 
 def _aligned(labels: npt.NDArray[Any], classes: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """``labels`` as the classes they equal: a file knows no difference between 1, 1.0, '1' and true."""
+    """``labels`` as the classes they equal: files do not tell 1, 1.0, '1' and true apart."""
     numbers = classes.dtype.kind in "biuf" and labels.dtype.kind in "biuf"
     class_values, label_values = (classes, labels) if numbers else (classes.astype(str), labels.astype(str))
     unknown = label_values[~np.isin(label_values, class_values)]
     if len(unknown):
-        raise DataError(f"The label {unknown[0]} is none of the pipeline's classes: {_listed(classes)}.")
+        names = [str(label) for label in classes]
+        raise DataError(f"The label {unknown[0]} is none of the pipeline's classes: {listed(names, 10)}.")
     order = np.argsort(class_values)
     aligned: npt.NDArray[Any] = classes[order[np.searchsorted(class_values, label_values, sorter=order)]]
     return aligned
-
-
-def _listed(classes: Sequence[Any] | npt.NDArray[Any]) -> str:
-    return ", ".join(str(label) for label in classes[:10]) + (", ..." if len(classes) > 10 else "")

@@ -1,4 +1,4 @@
-"""The trees inside fitted estimators, in one shape whatever grew them."""
+"""The trees inside fitted estimators, in one form for all kinds of estimators."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -51,7 +51,7 @@ class Tree:
 
 
 def grown(tree: GrownTree) -> Tree:
-    """A decision tree's: it compares the float32 rounding of x, and says so in the thresholds."""
+    """A decision tree, which compares x rounded to float32; the thresholds include that rounding."""
     return Tree(
         left=tree.children_left.astype(np.int64),
         right=tree.children_right.astype(np.int64),
@@ -63,7 +63,7 @@ def grown(tree: GrownTree) -> Tree:
 
 
 def boosted(predictor: TreePredictor) -> Tree:
-    """A histogram gradient boosting tree's: it compares x itself. Numeric splits only."""
+    """A tree of histogram gradient boosting, which compares x itself. Numeric splits only."""
     nodes = predictor.nodes
     leaf = nodes["is_leaf"].astype(bool)
     return Tree(

@@ -172,7 +172,7 @@ def test_convert_without_a_target_measures_nothing(iris, tmp_path, capsys):
         (["iris.csv", "--sample", "iris.csv"], "cannot be loaded"),
         (["absent", "--sample", "iris.csv"], "cannot be loaded"),
         (["frame", "--sample", "iris.csv", "--target", "label"], "There is no column 'label'"),
-        (["frame", "--sample", "short.csv"], "petal width (cm) the pipeline was fitted on"),
+        (["frame", "--sample", "short.csv"], "petal width (cm), which the pipeline was fitted on"),
         (["array", "--sample", "short.csv"], "4"),
         (["frame", "--sample", "iris.csv", "--min-accuracy", "0.5"], "give the target"),
         (["frame", "--sample", "iris.csv", "--name", "a/b"], "cannot name a model"),

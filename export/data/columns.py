@@ -99,7 +99,7 @@ def _counts_rows(numbers: npt.NDArray[np.float64]) -> bool:
 
 
 def _disguised(column: pd.Series) -> str | None:
-    """The first text that is a number only to a reader, where all the others are numbers or such texts."""
+    """The first text that only people read as a number, if all others are numbers or such texts."""
     texts = pd.Series(column.unique(), dtype=object)
     if not all(isinstance(text, str) and _DISGUISED.fullmatch(text.strip()) for text in texts):
         return None

@@ -19,6 +19,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wi
 
 from unpickled.export.data import columns
 from unpickled.export.errors import DataError, reason
+from unpickled.server.quote import listed
 
 BUNDLED: dict[str, Callable[[], Any]] = {
     "iris": load_iris,
@@ -150,7 +151,8 @@ def _csv(path: Path) -> pd.DataFrame:
         raise DataError(f"{path} cannot be read as CSV: {_sentence(error)}") from error
 
 
-# index_col=False: else a header one name short makes the first column an index. Blanks are no text.
+# index_col=False: with a header one name short, pandas would make the first column an index.
+# na_values: cells of blanks are missing.
 _OPTIONS: dict[str, Any] = {
     "encoding": "utf-8-sig",
     "index_col": False,
@@ -168,12 +170,12 @@ def _header(path: Path, **options: Any) -> list[str]:
 
 
 def _is_spaced(names: Sequence[str]) -> bool:
-    """Whether the file writes ``a, b, c``: only there is a space after a comma no part of a value."""
+    """Whether the header is written ``a, b, c``; then a space after a comma is not part of a value."""
     return len(names) > 1 and all(name.startswith(" ") for name in names[1:])
 
 
 def _with_codes(frame: pd.DataFrame, path: Path, notes: list[str]) -> pd.DataFrame:
-    """Columns of a CSV file that hold codes (``001``) as text: as a number, one would lose its zeros."""
+    """The frame with columns of codes (``001``) as text, because numbers would lose the zeros."""
     if not path.name.lower().endswith((".csv", ".csv.gz")):
         return frame
     candidates = [position for position, name in enumerate(frame) if _may_be_codes(frame[name])]
@@ -214,12 +216,12 @@ def _parquet(path: Path) -> pd.DataFrame:
         frame = table.to_pandas()
     except (pyarrow.ArrowException, ValueError) as error:
         raise DataError(f"{path} cannot be read as a table: {_sentence(error)}") from error
-    # An index pandas stored as columns is data to everyone else; a stored range is not.
+    # pandas stores an index other than a plain range as columns, which hold data.
     return frame.reset_index() if frame.index.name or frame.index.nlevels > 1 else frame
 
 
 def _check_header(names: Sequence[str], path: Path) -> None:
-    """On the header as written: pandas would rename repeated names."""
+    """Check the header as written, because pandas renames repeated names."""
     _refuse_duplicates([name for name in names if name], path)
     if len(names) == 1 and re.search(r"[;\t|]", names[0]):
         raise DataError(
@@ -242,8 +244,7 @@ def _target(frame: pd.DataFrame, name: str) -> pd.Series:
 def _suggestion(name: str, frame: pd.DataFrame) -> str:
     names = [str(column) for column in frame.columns]
     similar = difflib.get_close_matches(name, names, n=1)
-    listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-    return f": did you mean {similar[0]!r}?" if similar else f"; there are {listed}."
+    return f": did you mean {similar[0]!r}?" if similar else f"; there are {listed(names, 12)}."
 
 
 def _labels(column: pd.Series) -> npt.NDArray[Any]:
@@ -307,5 +308,5 @@ def _rows(count: int) -> str:
 
 
 def _sentence(error: BaseException) -> str:
-    """The first line of somebody else's message, as the end of a sentence."""
+    """The first line of another library's message, as the end of a sentence."""
     return reason(error).removeprefix("Error tokenizing data. C error: ") + "."

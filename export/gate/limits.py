@@ -134,7 +134,7 @@ def _within(numbers: Sequence[Feature], ends: Ends, reach: Multiples, dtype: str
 
 
 def _tighter(reach: Multiples, least: Multiples, outside: Array) -> Multiples:
-    """Multiples that leave these rows out: of one feature where one alone is far, else of all of them."""
+    """Multiples that exclude these rows: of one feature if it alone is far, else of all."""
     alone = (outside > 0.0).sum(axis=1) == 1
     tighter = dict(reach)
     for position, name in enumerate(reach):

@@ -63,7 +63,7 @@ class Pair:
         return np.asarray(apart)
 
     def wrong(self, expected: Answers, served: Answers) -> Bools:
-        """(rows,): scores too far apart, or another label where it is no tie."""
+        """(rows,): whether the scores are too far apart, or the labels differ without a tie."""
         if not _same_shape(expected, served):
             return np.ones(len(expected.labels), dtype=bool)
         wrong_label = labels_differ(expected, served) & (_gap(expected.scores) > TIE_GAP)
@@ -137,7 +137,7 @@ def answers_of(pipeline: Any, conversion: Conversion, rows: Rows) -> Answers:
 
 
 def has_neighbors(step: Any) -> bool:
-    """Is it a KNeighborsClassifier, or does one answer inside of it?"""
+    """Whether it is a KNeighborsClassifier or one inside answers."""
     return any(isinstance(leaf, KNeighborsClassifier) for leaf in innermost(step))
 
 

@@ -1,4 +1,4 @@
-"""Rows the gate makes up: numbers at and beyond their range, holes, unknown categories.
+"""Rows that the gate makes up: numbers at and beyond their range, holes, unknown categories.
 
 Every function takes and returns frames as ``Layout`` describes them.
 """
@@ -73,7 +73,7 @@ def blank(feature: Feature) -> object:
 
 
 def span(feature: Feature) -> float:
-    """How far apart its training numbers lie; of a constant its size."""
+    """The width of the training range; for a constant its magnitude."""
     low, high = feature.minimum or 0.0, feature.maximum or 0.0
     return min(high - low, float(np.finfo(np.float64).max)) or max(abs(high), 1.0)
 

@@ -22,7 +22,7 @@ from unpickled.export.recipes.parts import Recipe, affine, far_sigmoid, normalis
 
 
 def _decisions(graph: Graph, model: Any, columns: Columns, first: float = 0.0) -> str:
-    """(rows, classes) of a linear model; of two classes [first * d, d], d being the decision."""
+    """(rows, classes) of a linear model; with two classes [first * d, d], where d is the decision."""
     coef, intercept = np.atleast_2d(model.coef_).astype(np.float64), np.asarray(model.intercept_, np.float64)
     intercept = np.broadcast_to(intercept, len(coef))
     if len(coef) == 1:

@@ -14,7 +14,7 @@ from sklearn.preprocessing import QuantileTransformer
 from unpickled.export.errors import NoGraph
 from unpickled.export.graph import ML, OPSETS, Columns, Dtype, Graph, Tensor
 
-# Exactly these types were compared with scikit-learn, on far more rows than the gate tries.
+# The graphs of exactly these types were compared with scikit-learn on far more rows than the gate tries.
 CLASSIFIERS = (
     QuadraticDiscriminantAnalysis,
     KNeighborsClassifier,

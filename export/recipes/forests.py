@@ -1,4 +1,4 @@
-"""How trees and what is made of trees become nodes: one tree ensemble, exact beside every split."""
+"""How trees, forests and boosting become nodes: one tree ensemble, exact beside every split."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ from unpickled.export.graph import ML, Array, ClassifierOutput, Columns, Dtype, 
 from unpickled.export.recipes.parts import winner
 from unpickled.export.trees import Tree, before_scaling, boosted, grown
 
-# The last argument asks for scores in float64, for others to compute with.
+# The last argument asks for scores in float64, because another classifier computes with them.
 Recipe = Callable[[Graph, Any, Columns, bool], ClassifierOutput]
 
 
@@ -33,7 +33,7 @@ def _ensemble(
     float64; the scores leave the node as float32 unless ``exact``.
     """
     classes = trees[0][1].shape[1]
-    # A scaler in front is worth two nodes; the thresholds can say the same, to the last bit.
+    # Thresholds that include the scaler in front save its two nodes, and are exact to the last bit.
     x, steps = graph.shifted(graph.matrix(columns), len(columns))
     if steps:
         trees = [(before_scaling(tree, steps), weights) for tree, weights in trees]
@@ -73,7 +73,7 @@ def _exact(graph: Graph, x: str, trees: Sequence[tuple[Tree, Array]]) -> str:
 
 
 def _one_sided(trees: Sequence[tuple[Tree, Array]]) -> list[tuple[Tree, Array]]:
-    """One weight per leaf, speaking for the second class.
+    """One weight per leaf, for the second class.
 
     ONNX Runtime takes two classes for a case of their own: with a single weight per leaf it
     answers [-s, s] and the second class where s > 0, but only if some weight is negative.
@@ -163,7 +163,7 @@ def _votes(
 
 
 def _has_reciprocal(count: int) -> bool:
-    """Whether to multiply with 1 / count leaves 1 and 1/2 of the votes what they are, in float32."""
+    """Whether a product with 1 / count is exact in float32 for all of the votes and for half of them."""
     share = np.float32(1 / count)
     return all(np.float32(votes) * share == np.float32(votes / count) for votes in (count, count / 2))
 

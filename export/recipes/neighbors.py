@@ -20,7 +20,7 @@ def _neighbors(graph: Graph, model: KNeighborsClassifier, columns: Columns) -> C
     x = graph.matrix(columns)
     direct = model._fit_method != "brute" and points.shape[1] <= _DIRECT[0] and points.size <= _DIRECT[1]
     if not direct and (points != points.round()).any():
-        # Less is lost to cancellation; between whole numbers nothing is.
+        # Near the center cancellation loses fewer digits; between whole numbers it loses none.
         center = points.mean(axis=0)
         points = points - center
         x = graph.add("Sub", x, graph.constant(center))

@@ -31,13 +31,13 @@ def soft(graph: Graph, decisions: str, classes: int) -> ClassifierOutput:
 
 
 def two_sided(graph: Graph, scores: str) -> str:
-    """[1 - p, p], p being column 1."""
+    """[1 - p, p], where p is column 1."""
     pick = graph.constant(np.array([[0.0, 0.0], [-1.0, 1.0]]))
     return graph.add("Gemm", scores, pick, graph.constant(np.array([1.0, 0.0])))
 
 
 def far_sigmoid(graph: Graph, x: str) -> str:
-    """1 / (1 + exp(-x)) with all its digits far below 0, for what is divided by its sum.
+    """1 / (1 + exp(-x)), exact far below 0 too, for scores that are divided by their sum.
 
     ONNX Runtime's own Sigmoid is 0 from about -37 on.
     """
