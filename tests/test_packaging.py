@@ -125,7 +125,7 @@ def test_a_missing_extra_is_named(installed):
     """What trains says which extra it lacks; the help and the versions do without it."""
     train = conftest.run([installed / "unpickled", "train", "iris"])
     assert train.returncode == 1
-    assert train.stderr.startswith("error: exporting needs ")
+    assert train.stderr.startswith("error: this needs ")
     assert train.stderr.endswith(": pip install 'unpickled[export]'\n")
     assert "train" in run(installed / "unpickled", "--help")
     assert "scikit-learn" not in run(installed / "unpickled", "version")
