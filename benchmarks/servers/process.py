@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import secrets
 import socket
 import subprocess
 import time
@@ -143,12 +144,17 @@ def leftovers() -> list[int]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different TCP ports of the loopback that nobody listens on now."""
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
+    """Different TCP ports of the loopback that nobody has now.
+
+    The system gives clients higher ones: none has it before the server listens there.
+    """
+    found: set[int] = set()
+    while len(found) < count:
+        port = 15_000 + secrets.randbelow(15_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.add(port)
+    return list(found)
 
 
 def _cpu_times(process: psutil.Process) -> Sequence[float]:
