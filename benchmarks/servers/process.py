@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import secrets
 import socket
 import subprocess
 import time
@@ -144,12 +145,17 @@ def leftovers() -> list[int]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different TCP ports of the loopback on which no process listens."""
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
+    """Different TCP ports of the loopback on which no process listens.
+
+    The system gives higher ports to clients, so that no client takes one before the server listens there.
+    """
+    ports: set[int] = set()
+    while len(ports) < count:
+        port = 15_000 + secrets.randbelow(15_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            ports.add(port)
+    return list(ports)
 
 
 def _cpu_times(process: psutil.Process) -> Sequence[float]:
