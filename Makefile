@@ -17,7 +17,7 @@ install: .venv/developing  ## everything, tests and tools included
 test: .venv/developing  ## run every test
 	@$(BIN)/python -m pytest -n 3 --dist loadfile
 
-lint: .venv/developing  ## ruff and mypy
+lint: .venv/developing  ## ruff, mypy and the order of imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy

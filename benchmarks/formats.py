@@ -32,6 +32,7 @@ from benchmarks.reporting.formats import ALONE, Figure, Figures
 from benchmarks.results import UNPICKLED
 from benchmarks.servers import process, warden
 from benchmarks.servers.catalogue import SERVERS, Places
+from benchmarks.servers.ports import free_ports
 from benchmarks.traffic.connection import Address, Connection
 
 MODELS = {
@@ -157,7 +158,7 @@ def measure(options: argparse.Namespace) -> Figures:
 
 @contextmanager
 def _serving(fitted: Fitted, folder: Path, core: int | None) -> Iterator[Address]:
-    port, *spare = process.free_ports(4)
+    port, *spare = free_ports(4)
     entry = SERVERS[UNPICKLED]
     places = Places(
         bin=Path(sys.executable).parent,

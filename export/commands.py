@@ -19,6 +19,7 @@ import pandas as pd
 from unpickled.export.data import files
 from unpickled.export.data.files import Dataset
 from unpickled.export.errors import ExportError
+from unpickled.export.inside import fitted_names
 from unpickled.export.publish import Export, export_pipeline
 from unpickled.export.store import model_folder
 from unpickled.export.train import CLASSIFIERS, SCALERS, titles
@@ -252,10 +253,10 @@ def _load(path: Path) -> Any:
 
 def _rows_for(pipeline: Any, sample: pd.DataFrame) -> tuple[Any, list[str] | None]:
     """The sample as the pipeline was fitted: a frame of its columns, or an array and its names."""
-    fitted_names = getattr(pipeline, "feature_names_in_", None)
-    if fitted_names is None:
+    names = fitted_names(pipeline)
+    if names is None:
         return sample.to_numpy(), list(sample.columns)
-    return sample[[name for name in fitted_names if name in sample]], None
+    return sample[[name for name in names if name in sample]], None
 
 
 def _describe(dataset: Dataset, training: Training) -> None:

@@ -133,11 +133,9 @@ def run(
     _open_standard_streams()
     try:
         command = command.load() if isinstance(command, Later) else command
-        complete = environ.get(f"_{program.upper()}_COMPLETE")
-        if complete:
-            return shell_complete(
-                command, {"obj": environ}, program, f"_{program.upper()}_COMPLETE", complete
-            )
+        variable = f"_{program.upper()}_COMPLETE"
+        if environ.get(variable):
+            return shell_complete(command, {"obj": environ}, program, variable, environ[variable])
         return _invoke(command, words, environ, program)
     except click.exceptions.Exit as end:
         return end.exit_code

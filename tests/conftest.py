@@ -4,7 +4,6 @@ import json
 import math
 import os
 import re
-import secrets
 import shutil
 import signal
 import socket
@@ -34,6 +33,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from benchmarks.servers import warden
+from benchmarks.servers.ports import free_ports
 from unpickled.export import export_pipeline
 from unpickled.server import Config
 from unpickled.server.app import flask_app
@@ -233,17 +233,14 @@ def serving(
     environ |= {"UNPICKLED_MODELS": str(models), "PYTHONPATH": python_path}
     line = [str(word).format(port=port) for word in (*program, *flags)]
     log = folder / f"server-{port}.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            line, stdout=output, stderr=output, cwd=folder, env=environ, start_new_session=True
-        )
-    server = Serving(port, uds, process, log)
-    try:
+    with (
+        log.open("wb") as output,
+        started(line, stdout=output, stderr=output, cwd=folder, env=environ) as process,
+    ):
+        server = Serving(port, uds, process, log)
         silent = "gunicorn" in program
         eventually(lambda: not wait or server.ended() or (server.listens() and server.announced(silent)))
         yield server
-    finally:
-        end(process)
 
 
 @contextmanager
@@ -291,10 +288,5 @@ def eventually(condition: Callable[[], object], patience: float = PATIENCE) -> N
 
 
 def free_port() -> int:
-    """One that the system gives no client before the server has it: it chooses from higher ones."""
-    while True:
-        # Not from random, which hypothesis seeds: other suites on this machine would get the same.
-        port = 15_000 + secrets.randbelow(15_000)
-        with socket.socket() as listener, suppress(OSError):
-            listener.bind(("127.0.0.1", port))
-            return port
+    (port,) = free_ports(1)
+    return port

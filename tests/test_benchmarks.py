@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from conftest import BIN, PATIENCE, ROOT, command, copied, environment, eventually, run, started
+from conftest import BIN, PATIENCE, ROOT, command, copied, environment, eventually, free_port, run, started
 
 from benchmarks import formats, stages
 from benchmarks.errors import BenchmarkError
@@ -156,7 +156,7 @@ def turn(fitted, entry: Entry) -> Turn:
 
 def serving(fitted, folder: Path, program: str):
     """gunicorn with the tutorial, or a program beside it."""
-    (port,) = process.free_ports(1)
+    port = free_port()
     command = [f"{Path(sys.executable).parent}/gunicorn", "--chdir", str(folder), "--threads", "4"]
     variables = {**os.environ, "PIPELINE": str(fitted.pickle), "PYTHONPATH": str(BASELINES)}
     command += ["--bind", f"127.0.0.1:{port}", program]

@@ -14,6 +14,7 @@ from benchmarks.measuring.turn import Plan, Turn
 from benchmarks.results import FLOOR, UNPICKLED, AnyRecord, Compute, Model, Run, Saturation, Stage, Stages
 from benchmarks.servers import environments, process
 from benchmarks.servers.catalogue import PEERS, SERVERS, Places, own_bin
+from benchmarks.servers.ports import free_ports
 
 
 class Say(Protocol):
@@ -159,7 +160,7 @@ class Campaign:
     def _places(self, server: str, fitted: Fitted) -> Places:
         folder = self._work / fitted.name / server
         folder.mkdir(parents=True, exist_ok=True)
-        port, *spare = process.free_ports(4)
+        port, *spare = free_ports(4)
         return Places(
             bin=self._bins[server],
             folder=folder,

@@ -3,8 +3,6 @@
 import contextlib
 import http.client
 import os
-import secrets
-import socket
 import subprocess
 import time
 import uuid
@@ -142,20 +140,6 @@ def leftovers() -> list[int]:
             if MARK in process.environ():
                 pids.append(process.pid)
     return pids
-
-
-def free_ports(count: int) -> list[int]:
-    """Different TCP ports of the loopback on which no process listens.
-
-    The system gives higher ports to clients, so that no client takes one before the server listens there.
-    """
-    ports: set[int] = set()
-    while len(ports) < count:
-        port = 15_000 + secrets.randbelow(15_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            ports.add(port)
-    return list(ports)
 
 
 def _cpu_times(process: psutil.Process) -> Sequence[float]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from unpickled.server.config import Config
 from unpickled.server.inference.prediction import Predict
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.lifecycle.deployment import Deployment
@@ -16,7 +15,7 @@ from unpickled.server.observe.recorder import Observer, Recorder
 from unpickled.server.observe.shadow import Shadow
 from unpickled.server.observe.tally import Tally
 from unpickled.server.protocols.protocol import Build, Paths, Protocol, Subject
-from unpickled.server.protocols.registry import PROTOCOLS, routes
+from unpickled.server.protocols.registry import routes
 from unpickled.server.protocols.rows import Reader
 from unpickled.server.serve.endpoint import Endpoint
 from unpickled.server.serve.slots import Slots
@@ -68,7 +67,13 @@ class Routes:
     def _protocols(self, served: Served) -> tuple[Served, dict[Build, Predict]]:
         cached = self._spoken.get(id(served))
         # The entry holds the version, so that no other object can have its id.
-        return cached or (served, _spoken(served, self._config))
+        return cached or (served, self._spoken_by(served))
+
+    def _spoken_by(self, served: Served) -> dict[Build, Predict]:
+        """The functions of every protocol that has a route, for one version."""
+        predictor = Predictor(served.model, self._config.max_rows)
+        subject = Subject(served.name, served.version, predictor, Reader(predictor))
+        return {build: build(subject) for protocol, _ in self._routes for build in protocol.builds}
 
     def _shadows_of(self, deployments: list[Deployment]) -> dict[str, tuple[Served, float, Shadow]]:
         shadows = {}
@@ -126,10 +131,3 @@ class Routes:
             stream = Stream(recorder, spoken[protocol.lines], limit, self._slots, in_flight)
             others |= dict.fromkeys(media.JSON_LINES, stream)
         return Endpoint(recorder, spoken[protocol.build], limit, in_flight, others)
-
-
-def _spoken(served: Served, config: Config) -> dict[Build, Predict]:
-    """Every protocol's functions for one version."""
-    predictor = Predictor(served.model, config.max_rows)
-    subject = Subject(served.name, served.version, predictor, Reader(predictor))
-    return {build: build(subject) for protocol in PROTOCOLS for build in protocol.builds}
