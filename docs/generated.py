@@ -40,11 +40,18 @@ def _cell(text: str) -> str:
 
 
 def settings() -> str:
-    """Every setting with its default and its description."""
-    return table(
-        ("setting", "default", "meaning"),
-        ((f"`{key}`", _default(getattr(Config(), key)), config.description(key)) for key in config.FIELDS),
-    )
+    """Every setting with its default and its description; those of a part under its name."""
+    groups = {
+        "General": ("The models that are served.", [key for key in config.FIELDS if hasattr(Config, key)])
+    }
+    groups |= {f"`[{name}]`": (_first(part), part.__struct_fields__) for name, part in config.PARTS.items()}
+    return "\n\n".join(f"## {title}\n\n{text}\n\n{_settings(keys)}" for title, (text, keys) in groups.items())
+
+
+def _settings(keys: Iterable[str]) -> str:
+    defaults = config.settings(Config())
+    rows = ((f"`{key}`", _default(defaults[key]), config.description(key)) for key in keys)
+    return table(("setting", "default", "meaning"), rows)
 
 
 def _default(value: object) -> str:

@@ -56,9 +56,9 @@ def flask_app(service: Service) -> Flask:
     _add_pages(app, site.pages(service.repository, service.memory, service.in_flight))
     _count_others(app, service)
     app.register_error_handler(Exception, _on_error)
-    if config.fast_path:
+    if config.traffic.fast_path:
         app.wsgi_app = FastPath(app.wsgi_app, service.routes)  # type: ignore[method-assign, arg-type]
-    if config.access_log:
+    if config.observing.access_log:
         app.wsgi_app = AccessLog(app.wsgi_app)  # type: ignore[method-assign, arg-type]
     return app
 

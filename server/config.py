@@ -6,7 +6,7 @@ Vertex AI tells a container its port and routes, and those over the defaults.
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -30,13 +30,9 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 _Route = Annotated[str, Meta(pattern="^/[^<>?#]*$")]
 
 
-class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings of one server, validated and frozen."""
+class Listening(msgspec.Struct, frozen=True, kw_only=True):
+    """The address, and the processes and threads that answer there."""
 
-    models: Annotated[str, Meta(description="folder with <name>/<version>/model.onnx")] = "models"
-    default_model: Annotated[
-        str | None, Meta(description="model that answers /predict; required where the folder holds several")
-    ] = None
     host: Annotated[str, Meta(description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535, description="TCP port to listen on")] = 8000
     uds: Annotated[str | None, Meta(description="Unix socket to listen on, instead of host and port")] = None
@@ -44,6 +40,31 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     threads: Annotated[
         int, Meta(ge=1, le=4096, description="requests that one worker can hold open at once")
     ] = 64
+    shutdown_timeout: Annotated[
+        int, Meta(ge=1, description="seconds that requests in flight have to finish after SIGTERM")
+    ] = 10
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much one request may hold, and how long it may stall."""
+
+    max_body_bytes: Annotated[int, Meta(ge=1, description="longest request body, in bytes")] = (
+        16 * 1024 * 1024
+    )
+    max_rows: Annotated[int, Meta(ge=1, description="most rows in one request")] = 100_000
+    body_timeout: Annotated[
+        int,
+        Meta(
+            ge=6,
+            description="seconds without progress before a stalled upload (when threads run out) or "
+            "an unread stream is closed",
+        ),
+    ] = 30
+
+
+class Runtime(msgspec.Struct, frozen=True, kw_only=True):
+    """How ONNX Runtime runs a model."""
+
     provider: Annotated[
         tuple[Provider, ...],
         Meta(
@@ -62,27 +83,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 1
     arena: Annotated[bool, Meta(description="let ONNX Runtime keep the memory of its largest batch")] = False
-    max_body_bytes: Annotated[int, Meta(ge=1, description="longest request body, in bytes")] = (
-        16 * 1024 * 1024
-    )
-    max_rows: Annotated[int, Meta(ge=1, description="most rows in one request")] = 100_000
-    body_timeout: Annotated[
-        int,
-        Meta(
-            ge=6,
-            description="seconds without progress before a stalled upload (when threads run out) or "
-            "an unread stream is closed",
-        ),
-    ] = 30
-    shutdown_timeout: Annotated[
-        int, Meta(ge=1, description="seconds that requests in flight have to finish after SIGTERM")
-    ] = 10
-    reload_seconds: Annotated[
-        float,
-        Meta(
-            ge=0, le=86400, description="seconds between scans of the models folder; 0 scans at SIGHUP only"
-        ),
-    ] = 1.0
+
+
+class Traffic(msgspec.Struct, frozen=True, kw_only=True):
+    """How traffic is split, mirrored and routed."""
+
     key_header: Annotated[
         str,
         Meta(
@@ -108,20 +113,72 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     health_route: Annotated[
         _Route | None, Meta(description="one more path for /readyz; AIP_HEALTH_ROUTE sets it too")
     ] = None
+    fast_path: Annotated[bool, Meta(description="answer predictions before Flask builds a request")] = True
+
+
+class Observing(msgspec.Struct, frozen=True, kw_only=True):
+    """The logs of the server itself."""
+
     access_log: Annotated[
         bool, Meta(description="write one JSON line per request to stdout, without payloads")
     ] = False
-    fast_path: Annotated[bool, Meta(description="answer predictions before Flask builds a request")] = True
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         Meta(description="least severity that is logged: debug, info, warning or error"),
     ] = "info"
 
 
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of one server, checked by ``load`` and frozen.
+
+    A part goes to the code that needs it: the loader of a model takes ``runtime`` and knows no port. Flags,
+    environment variables and keys of the TOML file name a setting without its part.
+
+    Args:
+        models: Folder with ``<name>/<version>/model.onnx``.
+        default_model: Model that answers ``/predict``; needed where the folder holds several.
+        reload_seconds: Seconds between scans of the folder; 0 scans at SIGHUP only.
+        listening: The address, and the processes and threads that answer there.
+        limits: How much one request may hold, and how long it may stall.
+        runtime: How ONNX Runtime runs a model.
+        traffic: How traffic is split, mirrored and routed.
+        observing: The logs of the server itself.
+
+    Example:
+        >>> from unpickled import Config
+        >>> from unpickled.server.config import Limits
+        >>> Config(models="models", default_model="iris", limits=Limits(max_rows=500)).limits.max_rows
+        500
+    """
+
+    models: Annotated[str, Meta(description="folder with <name>/<version>/model.onnx")] = "models"
+    default_model: Annotated[
+        str | None, Meta(description="model that answers /predict; required where the folder holds several")
+    ] = None
+    reload_seconds: Annotated[
+        float,
+        Meta(
+            ge=0, le=86400, description="seconds between scans of the models folder; 0 scans at SIGHUP only"
+        ),
+    ] = 1.0
+    listening: Listening = Listening()
+    limits: Limits = Limits()
+    runtime: Runtime = Runtime()
+    traffic: Traffic = Traffic()
+    observing: Observing = Observing()
+
+
 _VERTEX = {"AIP_HTTP_PORT": "port", "AIP_PREDICT_ROUTE": "predict_route", "AIP_HEALTH_ROUTE": "health_route"}
 
-# Field name -> its annotated type.
-FIELDS: dict[str, Any] = get_type_hints(Config, include_extras=True)
+_HINTS: dict[str, Any] = get_type_hints(Config, include_extras=True)
+# Name of a part -> its class.
+PARTS: dict[str, type[msgspec.Struct]] = {
+    name: hint for name, hint in _HINTS.items() if isinstance(hint, type) and issubclass(hint, msgspec.Struct)
+}
+# Name of a setting -> its annotated type, those of Config itself first.
+FIELDS: dict[str, Any] = {name: hint for name, hint in _HINTS.items() if name not in PARTS}
+for _part in PARTS.values():
+    FIELDS |= get_type_hints(_part, include_extras=True)
 
 
 def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Config:
@@ -145,7 +202,27 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | No
         for origin, key, value in layer:
             # Text is all that flags and variables have; a TOML value has a type of its own.
             values[key] = _convert(origin, key, value, strict=layer is file)
-    return Config(**values)
+    return _nested(values)
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """The value of every setting by its name, without the parts, in the order of ``FIELDS``."""
+    values = {key: getattr(config, key) for key in _HINTS if key not in PARTS}
+    for part in PARTS:
+        values |= msgspec.structs.asdict(getattr(config, part))
+    return values
+
+
+def _nested(values: Mapping[str, Any]) -> Config:
+    """The Config of values by setting; a setting that is absent has its default."""
+    parts: dict[str, Any] = {
+        name: part(**_only(values, part.__struct_fields__)) for name, part in PARTS.items()
+    }
+    return Config(**parts, **_only(values, Config.__struct_fields__))
+
+
+def _only(values: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    return {key: values[key] for key in keys if key in values}
 
 
 def hint(word: str, choices: Iterable[str]) -> str:
@@ -172,19 +249,40 @@ def _file(path: str | None, environ: Mapping[str, str]) -> _Layer:
         return []
     path = path or DEFAULT_FILE
     try:
-        settings = tomllib.loads(Path(path).read_text("utf-8"))
+        entries = tomllib.loads(Path(path).read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
-    return [(f"{_field(key, path)} in {path}", key, value) for key, value in settings.items()]
+    layer: _Layer = []
+    for key, value in entries.items():
+        if key not in PARTS:
+            layer += _entries({key: value}, FIELDS, path)
+        elif isinstance(value, dict):
+            layer += _entries(value, PARTS[key].__struct_fields__, f"[{key}] of {path}")
+        else:
+            raise ConfigError(f"{key!r} in {path} is a table of settings: write [{key}] above them")
+    _check_unique(layer)
+    return layer
+
+
+def _entries(entries: Mapping[str, Any], known: Collection[str], place: str) -> _Layer:
+    return [(f"{_field(key, place, known)} in {place}", key, value) for key, value in entries.items()]
+
+
+def _check_unique(layer: _Layer) -> None:
+    origins: dict[str, str] = {}
+    for origin, key, _ in layer:
+        if key in origins:
+            raise ConfigError(f"{origins[key]} and {origin} are the same setting: keep one of them")
+        origins[key] = origin
 
 
 def _environment(environ: Mapping[str, str]) -> _Layer:
     layer = []
     for variable, value in environ.items():
         if variable.startswith(PREFIX) and variable != f"{PREFIX}CONFIG":
-            key = _field(variable.removeprefix(PREFIX).lower(), "the environment", variable)
+            key = _field(variable.removeprefix(PREFIX).lower(), "the environment", FIELDS, variable)
             layer.append((variable, key, value.split(";") if is_list(key) else value))
     return layer
 
@@ -193,13 +291,13 @@ def _flags(flags: Mapping[str, Any]) -> _Layer:
     return [(flag(key), key, value) for key, value in flags.items() if value not in (None, ())]
 
 
-def _field(key: str, place: str, spelling: str | None = None) -> str:
-    """The same key; ConfigError where there is no such field."""
-    if key in FIELDS:
+def _field(key: str, place: str, known: Collection[str], spelling: str | None = None) -> str:
+    """The same key; ConfigError where it is not a known one."""
+    if key in known:
         return key
     raise ConfigError(
-        f"{spelling or key!r} in {place} is no setting: {hint(key, FIELDS)}"
-        f"The settings are {', '.join(FIELDS)}"
+        f"{spelling or key!r} in {place} is no setting: {hint(key, [*known, *PARTS])}"
+        f"The settings are {', '.join(known)}"
     )
 
 

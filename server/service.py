@@ -46,7 +46,7 @@ class Service:
         self.repository = Repository(config)
         self.in_flight = InFlight(self.block)
         # Streams leave the other half of the threads to requests for a single answer.
-        self.slots = Slots(max(1, config.threads // 2))
+        self.slots = Slots(max(1, config.listening.threads // 2))
         self.routes = Routes(self.repository, self.block, self.slots, self.in_flight)
         self.reloader = Reloader(self.repository, self.routes, self.block)
 

@@ -144,8 +144,11 @@ def test_nothing_outlives_a_run(tmp_path, ending):
 
 
 def below(pid: int) -> list[int]:
-    """The descendants of a process."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    """The descendants of a process; those of one that has ended are none."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
     return [descendant for child in map(int, children.split()) for descendant in (child, *below(child))]
 
 

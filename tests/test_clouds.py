@@ -14,6 +14,7 @@ from handmade import embed, graph, store
 
 from unpickled.server import Config, create_app
 from unpickled.server.artifact.manifest import Feature, Input
+from unpickled.server.config import Limits, Traffic
 
 OTHER = [6.7, 3.0, 5.2, 2.3]
 ROWS = [FLOWER, OTHER]
@@ -204,7 +205,7 @@ def test_other_types_are_refused(client):
 
 def test_rows_are_limited(models):
     """Each type has the same limit."""
-    app = create_app(Config(models=str(models.path), default_model="iris", max_rows=1))
+    app = create_app(Config(models=str(models.path), default_model="iris", limits=Limits(max_rows=1)))
     bodies = {"text/csv": "1,2,3,4\n1,2,3,4\n", LINES: "[1,2,3,4]\n[1,2,3,4]\n"}
     for kind, body in bodies.items():
         answer = ask(app.test_client(), body, kind=kind)
@@ -321,7 +322,9 @@ def test_odd_content_types(client, path, kind):
 
 def test_vertex(models, records):
     """The predict route answers instances with predictions, with parameters or without."""
-    app = create_app(Config(models=str(models.path), default_model="iris", predict_route="/ai:predict"))
+    app = create_app(
+        Config(models=str(models.path), default_model="iris", traffic=Traffic(predict_route="/ai:predict"))
+    )
     for beside in ({}, {"parameters": {"threshold": 0.5}}, {"parameters": None}):
         answer = post(app.test_client(), {"instances": ROWS, **beside}, "/ai:predict")
         assert answer == {"predictions": records}
@@ -331,7 +334,9 @@ def test_vertex(models, records):
 def test_routes_of_vertex_may_be_any(models):
     """Those that are there anyway still answer what they did."""
     routes = {"predict_route": "/predict", "health_route": "/ping"}
-    client = create_app(Config(models=str(models.path), default_model="iris", **routes)).test_client()
+    client = create_app(
+        Config(models=str(models.path), default_model="iris", traffic=Traffic(**routes))
+    ).test_client()
     both = post(client, {"instances": ROWS, "parameters": {}}, "/predict")
     assert [record["prediction"] for record in both["predictions"]] == [0, 2]
     assert post(client, {"features": ROWS}, "/predict")["prediction"] == [0, 2]

@@ -10,18 +10,23 @@ from msgspec import structs
 from unpickled.__main__ import main
 from unpickled.server import Config, config, create_app
 from unpickled.server.commands.serve import serve
-from unpickled.server.config import FIELDS, Provider
+from unpickled.server.config import FIELDS, PARTS, Limits, Listening, Provider, Runtime
 from unpickled.server.errors import ConfigError, ProviderError
 
 # Every setting with a value that is not its default: as a flag, in TOML, and as it should arrive.
 VALUES = {
     "models": (["elsewhere"], '"elsewhere"', "elsewhere"),
     "default_model": (["iris"], '"iris"', "iris"),
+    "reload_seconds": (["0.5"], "0.5", 0.5),
     "host": (["0.0.0.0"], '"0.0.0.0"', "0.0.0.0"),
     "port": (["9000"], "9000", 9000),
     "uds": (["/tmp/s.sock"], '"/tmp/s.sock"', "/tmp/s.sock"),
     "workers": (["3"], "3", 3),
     "threads": (["7"], "7", 7),
+    "shutdown_timeout": (["2"], "2", 2),
+    "max_body_bytes": (["1000"], "1000", 1000),
+    "max_rows": (["10"], "10", 10),
+    "body_timeout": (["6"], "6", 6),
     "provider": (
         ["CUDAExecutionProvider"],
         '["CUDAExecutionProvider"]',
@@ -30,17 +35,12 @@ VALUES = {
     "strict": ([], "true", True),
     "intra_op_threads": (["2"], "2", 2),
     "arena": ([], "true", True),
-    "max_body_bytes": (["1000"], "1000", 1000),
-    "max_rows": (["10"], "10", 10),
-    "body_timeout": (["6"], "6", 6),
-    "shutdown_timeout": (["2"], "2", 2),
-    "reload_seconds": (["0.5"], "0.5", 0.5),
     "key_header": (["X-User"], '"X-User"', "X-User"),
     "shadow_rows": (["100"], "100", 100),
     "predict_route": (["/v1/endpoints/7:predict"], '"/v1/endpoints/7:predict"', "/v1/endpoints/7:predict"),
     "health_route": (["/health"], '"/health"', "/health"),
-    "access_log": ([], "true", True),
     "fast_path": ([], "false", False),
+    "access_log": ([], "true", True),
     "log_level": (["debug"], '"debug"', "debug"),
 }
 
@@ -64,14 +64,14 @@ def refusal(*words: str, **environ: str) -> str:
 
 def test_every_setting_is_here():
     """A new field of Config has to be added above, and is then tried in all three places."""
-    assert list(VALUES) == list(FIELDS) == list(structs.asdict(Config()))
+    assert list(VALUES) == list(FIELDS) == list(config.settings(Config()))
 
 
 @pytest.mark.parametrize("key", FIELDS)
 def test_every_place(key, tmp_path):
     """Each setting is a flag, a variable and a key of the file, and means the same there."""
     values, toml, expected = VALUES[key]
-    assert getattr(Config(), key) != expected
+    assert config.settings(Config())[key] != expected
     flag = f"--{key.replace('_', '-')}" if expected is not False else f"--no-{key.replace('_', '-')}"
     variable = values[0] if values else toml
     Path("unpickled.toml").write_text(f"{key} = {toml}")
@@ -82,8 +82,38 @@ def test_every_place(key, tmp_path):
         load([flag, *values]),
         load((), {f"UNPICKLED_{key.upper()}": variable}),
     ):
-        assert getattr(loaded, key) == expected
-        assert structs.replace(loaded, **{key: getattr(Config(), key)}) == Config()
+        assert config.settings(loaded) == {**config.settings(Config()), key: expected}
+
+
+def test_tables_of_the_file():
+    """A setting may also stand in a table with the name of its part, and in no other."""
+    Path("unpickled.toml").write_text("models = 'm'\n[listening]\nport = 1001\n[limits]\nmax_rows = 5")
+    assert load() == Config(models="m", listening=Listening(port=1001), limits=Limits(max_rows=5))
+    Path("unpickled.toml").write_text("[limits]\nport = 1001")
+    assert "'port' in [limits] of unpickled.toml is no setting" in refusal()
+    Path("unpickled.toml").write_text("[limits]\nmax_rows = 0")
+    assert "max_rows in [limits] of unpickled.toml is 0" in refusal()
+
+
+@pytest.mark.parametrize(
+    ("toml", "sentence"),
+    [
+        ("[limit]\nmax_rows = 5", "did you mean 'limits'?"),
+        ("limits = 5", "'limits' in unpickled.toml is a table of settings: write [limits] above them"),
+        ("port = 1\n[listening]\nport = 2", "port in [listening] of unpickled.toml are the same setting"),
+    ],
+)
+def test_wrong_table(toml, sentence):
+    """A table that is none, one that is a value, and a setting that stands twice are refused by name."""
+    Path("unpickled.toml").write_text(toml)
+    assert sentence in refusal()
+
+
+def test_a_part_knows_its_settings_alone():
+    """No setting is in two parts, and none in a part and in Config itself."""
+    keys = [key for part in PARTS.values() for key in part.__struct_fields__]
+    assert len(keys) == len({*keys})
+    assert not {*keys} & {*Config.__struct_fields__}
 
 
 def test_order_of_places():
@@ -91,8 +121,8 @@ def test_order_of_places():
     Path("unpickled.toml").write_text("port = 1001\nthreads = 1002\nworkers = 3")
     environ = {"UNPICKLED_PORT": "2001", "UNPICKLED_THREADS": "2002", "PATH": "/bin", "PORT": "5"}
     loaded = load(["--port", "3001"], environ)
-    assert (loaded.port, loaded.threads, loaded.workers) == (3001, 2002, 3)
-    assert loaded.max_rows == Config().max_rows
+    assert loaded.listening == Listening(port=3001, threads=2002, workers=3)
+    assert loaded.limits == Limits()
 
 
 @pytest.mark.parametrize("way", ["flag", "variable"])
@@ -104,7 +134,7 @@ def test_named_file(way):
         loaded = load(["--config", "other.toml"], {"UNPICKLED_CONFIG": "none.toml"})
     else:
         loaded = load([], {"UNPICKLED_CONFIG": "other.toml"})
-    assert (loaded.port, loaded.threads) == (1002, Config().threads)
+    assert loaded.listening == Listening(port=1002)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +240,7 @@ def test_help_names_every_setting(capsys):
 def test_spellings_of_providers(flags, environ, toml):
     """Providers with options can be written everywhere."""
     Path("unpickled.toml").write_text(toml)
-    assert load(flags, environ).provider == (
+    assert load(flags, environ).runtime.provider == (
         Provider(name="CUDAExecutionProvider", options={"device_id": "1", "arena": "a"}),
         Provider(name="CPUExecutionProvider"),
     )
@@ -236,11 +266,13 @@ def test_strict_needs_its_first_provider(models, name, remedy):
     """In strict mode a first choice that was not obtained is an error that says how to get it."""
     without(name)
     wanted = (Provider(name=name), Provider(name="CPUExecutionProvider"))
-    settings = Config(models=str(models.path), default_model="iris", provider=wanted, strict=True)
+    settings = Config(
+        models=str(models.path), default_model="iris", runtime=Runtime(provider=wanted, strict=True)
+    )
     with pytest.raises(ProviderError, match=name) as caught:
         create_app(settings)
     assert remedy in str(caught.value)
-    client = create_app(structs.replace(settings, strict=False)).test_client()
+    client = create_app(structs.replace(settings, runtime=Runtime(provider=wanted))).test_client()
     (note,) = client.get("/models/iris").json["providers"]["notes"]
     assert remedy in note
 
@@ -249,7 +281,7 @@ def test_no_such_provider(models):
     """A misspelt provider is an error that lists those there are, strict or not."""
     wanted = (Provider(name="Cuda"), Provider(name="CPUExecutionProvider"))
     with pytest.raises(ProviderError, match=r"Cuda is no execution provider; this onnxruntime has .*CPU"):
-        create_app(Config(models=str(models.path), default_model="iris", provider=wanted))
+        create_app(Config(models=str(models.path), default_model="iris", runtime=Runtime(provider=wanted)))
 
 
 def test_strict_stops_the_start(models, tmp_path):
@@ -317,8 +349,12 @@ def test_vertex_tells_a_container_its_port_and_routes():
     """Its variables count where nothing of ours is set, and such a server listens to more than itself."""
     told = {"AIP_HTTP_PORT": "9090", "AIP_PREDICT_ROUTE": "/v1/x:predict", "AIP_HEALTH_ROUTE": "/health"}
     found = load([], told)
-    assert (found.host, found.port) == ("0.0.0.0", 9090)
-    assert (found.predict_route, found.health_route) == ("/v1/x:predict", "/health")
+    assert (found.listening.host, found.listening.port) == ("0.0.0.0", 9090)
+    assert (found.traffic.predict_route, found.traffic.health_route) == ("/v1/x:predict", "/health")
     own = load(["--port", "7000"], told | {"UNPICKLED_HOST": "127.0.0.1"})
-    assert (own.host, own.port, own.health_route) == ("127.0.0.1", 7000, "/health")
+    assert (own.listening.host, own.listening.port, own.traffic.health_route) == (
+        "127.0.0.1",
+        7000,
+        "/health",
+    )
     assert "AIP_HTTP_PORT is 'x'" in refusal(AIP_HTTP_PORT="x")

@@ -17,6 +17,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from unpickled.export import export_pipeline
 from unpickled.server import Config, create_app
+from unpickled.server.config import Limits
 
 HEADER = ",".join(FLOWERS)
 TABLE = f"{HEADER}\r\n5.1,3.5,1.4,0.2\r\n6.7,3.0,5.2,2.3\r\n"
@@ -171,7 +172,7 @@ def test_other_charsets(client):
 
 def test_too_many_rows(models):
     """A table has as many rows as any request, however many lines it has."""
-    app = create_app(Config(models=str(models.path), default_model="iris", max_rows=3))
+    app = create_app(Config(models=str(models.path), default_model="iris", limits=Limits(max_rows=3)))
     lines = [HEADER, *["5.1,3.5,1.4,0.2"] * 9_000]
     assert ask(app.test_client(), "\n".join(lines[:4])).status_code == 200
     answer = ask(app.test_client(), "\n".join(lines))

@@ -118,7 +118,7 @@ def test_provider_lines(tmp_path):
     flags = re.search(r"`(--provider .*?)`", page.read_text("utf-8"))[1].split()
     settings = config.load(serve.make_context("unpickled serve", flags).params)
     assert config.load({"config": str(file)}) == settings
-    assert settings.provider[0].options == {"device_id": "0"}
+    assert settings.runtime.provider[0].options == {"device_id": "0"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])

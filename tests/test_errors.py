@@ -9,6 +9,7 @@ from handmade import NODES, embed, graph, store
 from onnx import helper
 
 from unpickled.server import Config, create_app
+from unpickled.server.config import Limits
 
 FORMS = ("features", "instances")
 RECORD = dict(zip(FLOWERS, FLOWER, strict=True))
@@ -168,7 +169,9 @@ def test_wrong_categories(client, wrong, words):
 @pytest.mark.parametrize("form", FORMS)
 def test_too_many_rows(models, form):
     """max_rows are answered; one more is 413, with the limit."""
-    client = create_app(Config(models=str(models.path), default_model="iris", max_rows=3)).test_client()
+    client = create_app(
+        Config(models=str(models.path), default_model="iris", limits=Limits(max_rows=3))
+    ).test_client()
     assert client.post("/predict", json={form: [FLOWER] * 3}).status_code == 200
     document = refused(client.post("/predict", json={form: [FLOWER] * 4}), 413, "too_many_rows")
     assert (document["rows"], document["limit"]) == (4, 3)
@@ -176,7 +179,7 @@ def test_too_many_rows(models, form):
 
 def test_body_over_the_limit(models):
     """max_body_bytes are answered; one more is 413, whatever the rest of it is."""
-    config = Config(models=str(models.path), default_model="iris", max_body_bytes=100)
+    config = Config(models=str(models.path), default_model="iris", limits=Limits(max_body_bytes=100))
     client = create_app(config).test_client()
     body = json.dumps({"features": FLOWER}).encode().ljust(100)
     assert client.post("/predict", data=body).status_code == 200

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from test_errors import INVALID, MALFORMED, TWICE, WRONG_NUMBERS
 
 from unpickled.server import Config, create_app
+from unpickled.server.config import Limits, Traffic
 from unpickled.server.errors import RequestError
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.protocols.native import Native
@@ -112,8 +113,12 @@ def mutations(draw: st.DrawFn) -> bytes:
 @pytest.fixture(scope="module")
 def ways(models):
     """The application with the fast path, and without."""
-    config = {"models": str(models.path), "default_model": "iris", "max_rows": 5, "max_body_bytes": 300_000}
-    return create_app(Config(**config)), create_app(Config(**config, fast_path=False))
+    config = {
+        "models": str(models.path),
+        "default_model": "iris",
+        "limits": Limits(max_rows=5, max_body_bytes=300_000),
+    }
+    return create_app(Config(**config)), create_app(Config(**config, traffic=Traffic(fast_path=False)))
 
 
 def call(app, path, body, method="POST", **environ):

@@ -14,6 +14,7 @@ from conftest import FLOWER, eventually, shelve
 
 from unpickled.server import Config
 from unpickled.server.app import flask_app
+from unpickled.server.config import Traffic
 from unpickled.server.lifecycle import history, serving
 from unpickled.server.service import Service
 
@@ -385,12 +386,13 @@ def test_history_cannot_be_written(home, caplog):
 def test_split_by_weight(home):
     """The header says who answered; a key always meets the same version, without one both answer."""
     write(home, "[traffic]\n1 = 0.5\n2 = 0.5")
-    app = serve(home.parent, key_header="X-User")
+    traffic = Traffic(key_header="X-User")
+    app = serve(home.parent, traffic=traffic)
     assert {answered_by(app) for _ in range(60)} == {"1", "2"}
     keyed = {user: answered_by(app, **{"X-User": user}) for user in map(str, range(40))}
     assert set(keyed.values()) == {"1", "2"}
     assert keyed == {
-        user: answered_by(serve(home.parent, key_header="X-User"), **{"X-User": user}) for user in keyed
+        user: answered_by(serve(home.parent, traffic=traffic), **{"X-User": user}) for user in keyed
     }
 
 

@@ -18,6 +18,7 @@ from tritonclient.http import InferenceServerClient, InferInput, InferRequestedO
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from unpickled.server import Config, create_app
+from unpickled.server.config import Traffic
 
 LENGTH = "Inference-Header-Content-Length"
 FORMS = list(product([True, False], repeat=2))
@@ -386,7 +387,7 @@ def test_a_shadow_sees_tensors(tmp_path, models, name):
 
 def test_without_the_fast_path(models, client):
     """Flask's view answers every form byte for byte the same."""
-    slow = create_app(Config(models=str(models.path), fast_path=False)).test_client()
+    slow = create_app(Config(models=str(models.path), traffic=Traffic(fast_path=False))).test_client()
     body, length = InferenceServerClient.generate_request_body([tensor("numbers", models.rows["iris"])])
     for data, headers in ((body, {LENGTH: length}), (body, {}), (body[:-1], {LENGTH: length}), (b"{}", {})):
         asked = {"data": data, "headers": headers}

@@ -3,11 +3,12 @@
 import pytest
 
 from unpickled.server import Config, create_app
+from unpickled.server.config import Traffic
 from unpickled.server.message import media
 from unpickled.server.protocols import registry
 from unpickled.server.protocols.registry import PROTOCOLS
 
-SETTINGS = {"default_model": "iris", "predict_route": "/predict-here"}
+SETTINGS = {"default_model": "iris", "traffic": Traffic(predict_route="/predict-here")}
 NAMES = [protocol.name for protocol in PROTOCOLS]
 
 

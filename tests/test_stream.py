@@ -22,6 +22,7 @@ from conftest import FLOWER, FLOWERS, PATIENCE, Serving, eventually, serving, sh
 from prometheus_client.parser import text_string_to_metric_families
 
 from unpickled.server import Config, create_app
+from unpickled.server.config import Limits
 
 KIND = {"Content-Type": "application/x-ndjson"}
 LINE = json.dumps({"features": FLOWER}).encode()
@@ -39,7 +40,7 @@ def server(models, tmp_path_factory) -> Iterator[Serving]:
 @pytest.fixture(scope="module")
 def brief(models):
     """An application whose lines have 100 bytes at most."""
-    config = Config(models=str(models.path), default_model="iris", max_body_bytes=100)
+    config = Config(models=str(models.path), default_model="iris", limits=Limits(max_body_bytes=100))
     return create_app(config).test_client()
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from unpickled.server import Config, create_app
 from unpickled.server.artifact.manifest import Feature, Input
+from unpickled.server.config import Limits
 from unpickled.server.errors import InvalidInput, RequestError
 from unpickled.server.model.feeds import Rows
 from unpickled.server.model.session import load
@@ -250,7 +251,7 @@ def test_texts_that_lie(client, content):
 @pytest.mark.parametrize(("coding", "wbits"), [("gzip", 31), ("deflate", 15)])
 def test_bombs(models, coding, wbits):
     """A body that expands beyond the limit is refused once it has expanded so far."""
-    client = create_app(Config(models=str(models.path), max_body_bytes=100_000)).test_client()
+    client = create_app(Config(models=str(models.path), limits=Limits(max_body_bytes=100_000))).test_client()
     compressor = zlib.compressobj(9, zlib.DEFLATED, wbits)
     bomb = b"".join(compressor.compress(bytes(2**20)) for _ in range(64)) + compressor.flush()
     assert len(bomb) < 100_000

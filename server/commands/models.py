@@ -91,7 +91,8 @@ def _with_settings(command: Callable[..., str]) -> Callable[..., str]:
         with _quiet():
             settings = config.load({"config": file, "models": models}, environ)
             # A command serves no requests: it needs none of the providers that a server needs.
-            return command(replace(settings, strict=False), **options)
+            runtime = replace(settings.runtime, strict=False)
+            return command(replace(settings, runtime=runtime), **options)
 
     return functools.update_wrapper(configured, command)
 
@@ -261,7 +262,7 @@ def _changed(shelf: Shelf, by: str, change: Callable[[Shelf], Change]) -> str:
 
 def _shelf(folder: Path, settings: Config) -> Shelf:
     # Not recorded in the history: what a command loads has served nobody.
-    shelf = Shelf(folder, settings, recording=False)
+    shelf = Shelf(folder, settings.runtime, recording=False)
     shelf.refresh()
     return shelf
 

@@ -31,8 +31,8 @@ def _repeated(words: list[str]) -> list[str]:
     return repeated
 
 
-def _option(key: str) -> click.Option:
-    flag, default = config.flag(key), getattr(Config(), key)
+def _option(key: str, default: Any) -> click.Option:
+    flag = config.flag(key)
     if config.is_list(key):
         text = f"{config.description(key)}  [default: {default[0].name}]"
         return click.Option([flag], multiple=True, metavar="NAME", help=text)
@@ -58,7 +58,7 @@ _CONFIG = click.Option(
 
 @click.command(
     cls=_Serve,
-    params=[_CONFIG, *map(_option, FIELDS)],
+    params=[_CONFIG, *(_option(key, value) for key, value in config.settings(Config()).items())],
     epilog=console.examples(
         "unpickled serve",
         "unpickled serve --models /srv/models --host 0.0.0.0 --workers 4",

@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from unpickled.server.artifact.manifest import FILE, NAME, Feature
-from unpickled.server.config import Config
+from unpickled.server.config import Runtime
 from unpickled.server.errors import ArtifactError, ConfigError, ServingError
 from unpickled.server.lifecycle import disk, history, serving
 from unpickled.server.lifecycle.disk import Stamp
@@ -90,10 +90,10 @@ class Shelf:
     """
 
     def __init__(
-        self, folder: Path, config: Config, arrived_later: bool = False, recording: bool = True
+        self, folder: Path, runtime: Runtime, arrived_later: bool = False, recording: bool = True
     ) -> None:
         self.name = folder.name
-        self.versions = Versions(folder, config, arrived_later)
+        self.versions = Versions(folder, runtime, arrived_later)
         self.deployment = Deployment(name=folder.name)
         self.exists = False
         self.stable = True

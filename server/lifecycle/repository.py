@@ -36,7 +36,7 @@ class Repository:
         self._shelves: dict[str, Shelf] = {}
         self._unreadable = ""
         for folder in folders(config):
-            self._shelves[folder.name] = Shelf(folder, config)
+            self._shelves[folder.name] = Shelf(folder, config.runtime)
         self._refresh_shelves()
         self.default = self._default()
 
@@ -64,7 +64,7 @@ class Repository:
         for name in self._names_now():
             if name not in self._shelves:
                 folder = Path(self.config.models) / name
-                self._shelves[name] = Shelf(folder, self.config, arrived_later=True)
+                self._shelves[name] = Shelf(folder, self.config.runtime, arrived_later=True)
         changed = self._refresh_shelves()
         if changed:
             self._keep_default()

@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from unpickled.server.artifact.manifest import FILE
-from unpickled.server.config import Config
+from unpickled.server.config import Runtime
 from unpickled.server.errors import ArtifactError, ProviderError
 from unpickled.server.lifecycle import disk
 from unpickled.server.lifecycle.disk import MISSING, Stamp
@@ -72,13 +72,13 @@ class Versions:
     may still be being written. ``failures`` has the version of each failed load.
     """
 
-    def __init__(self, folder: Path, config: Config, arrived_later: bool = False) -> None:
+    def __init__(self, folder: Path, runtime: Runtime, arrived_later: bool = False) -> None:
         self.folder = folder
         self.name = folder.name
         self.loaded: dict[int, Served] = {}
         self.refused: dict[int, str] = {}
         self.failures: list[int] = []
-        self._config = config
+        self._runtime = runtime
         self._files: dict[int, _File] = {}
         # Loaded versions whose folder is lost -> number of the scan that missed it.
         self._lost: dict[int, int] = {}
@@ -198,7 +198,7 @@ class Versions:
             sha256 = hashlib.sha256(data).hexdigest()
             if self._is_known(number, sha256, file):
                 return
-            loaded = model.load(data, self._config)
+            loaded = model.load(data, self._runtime)
         except (ArtifactError, ProviderError) as error:
             # At the start, a missing provider is the error of the person who starts the server.
             if isinstance(error, ProviderError) and not self._arrived_later and self._scans < 2:

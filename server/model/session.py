@@ -15,7 +15,7 @@ import onnxruntime
 from unpickled.server.artifact import manifest as artifact
 from unpickled.server.artifact import onnxfile
 from unpickled.server.artifact.manifest import Manifest
-from unpickled.server.config import Config, Provider
+from unpickled.server.config import Provider, Runtime
 from unpickled.server.errors import ArtifactError, InferenceFailed, ProviderError, RequestError
 from unpickled.server.model.feeds import PACKING, Feeds
 from unpickled.server.model.outputs import outputs_of
@@ -70,55 +70,55 @@ class Model:
         return row_runner(tensor, make, partial(_bind, session), _bare(session).run_with_iobinding)
 
 
-def open_graph(data: bytes, config: Config | None = None) -> onnxruntime.InferenceSession:
+def open_graph(data: bytes, runtime: Runtime | None = None) -> onnxruntime.InferenceSession:
     """A session of a graph that has no manifest yet, for the parity gate of an export.
 
     Raises ArtifactError when the file is unsafe, damaged or cannot be loaded.
     """
     onnxfile.metadata(data)
-    session, _ = _session(data, config or Config())
+    session, _ = _session(data, runtime or Runtime())
     return session
 
 
-def load(data: bytes, config: Config | None = None) -> Model:
+def load(data: bytes, runtime: Runtime | None = None) -> Model:
     """The model in the bytes of a file.
 
     Raises ArtifactError when the file is unsafe, damaged or answers its golden rows wrongly,
     ProviderError in strict mode when the first provider was not obtained.
     """
-    config = config or Config()
+    runtime = runtime or Runtime()
     manifest = artifact.read(data)
-    session, notes = _session(data, config)
+    session, notes = _session(data, runtime)
     _check_tensors(manifest, session)
-    placement = placed(session, config.provider, notes)
-    if config.strict and placement.requested[0] not in placement.obtained:
+    placement = placed(session, runtime.provider, notes)
+    if runtime.strict and placement.requested[0] not in placement.obtained:
         raise ProviderError(" ".join(placement.notes) or f"{placement.requested[0]} was not obtained")
     model = Model(manifest, session, placement)
     _check_golden(model)
     return model
 
 
-def _session(data: bytes, config: Config) -> tuple[onnxruntime.InferenceSession, list[str]]:
+def _session(data: bytes, runtime: Runtime) -> tuple[onnxruntime.InferenceSession, list[str]]:
     available = onnxruntime.get_available_providers()
-    notes = [_missing_note(provider.name) for provider in config.provider if provider.name not in available]
-    chosen = [provider for provider in config.provider if provider.name in available]
+    notes = [_missing_note(provider.name) for provider in runtime.provider if provider.name not in available]
+    chosen = [provider for provider in runtime.provider if provider.name in available]
     if all(provider.name != CPU for provider in chosen):
         chosen.append(Provider(name=CPU))
     providers = [(provider.name, dict(provider.options)) for provider in chosen]
     try:
-        return onnxruntime.InferenceSession(data, _session_options(config), providers=providers), notes
+        return onnxruntime.InferenceSession(data, _session_options(runtime), providers=providers), notes
     except Exception as error:  # as above
         raise ArtifactError(f"ONNX Runtime cannot load it: {error}") from error
 
 
-def _session_options(config: Config) -> onnxruntime.SessionOptions:
+def _session_options(runtime: Runtime) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = config.intra_op_threads
+    options.intra_op_num_threads = runtime.intra_op_threads
     options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = config.arena
+    options.enable_cpu_mem_arena = runtime.arena
     # The placement lists the providers that were not obtained; ONNX Runtime would warn of the same.
     options.log_severity_level = 3
-    if config.intra_op_threads != 1:
+    if runtime.intra_op_threads != 1:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Otherwise a file in ONNX Runtime's own format would be loaded without the checks of onnxfile.
     options.add_session_config_entry("session.load_model_format", "ONNX")

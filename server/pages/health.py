@@ -35,8 +35,8 @@ def pages(repository: Repository) -> list[Page]:
         return document(readiness(repository), 200 if repository.ready else 503)
 
     rules = {"/readyz": "Whether every model is loaded and has answered its golden rows"}
-    if repository.config.health_route:
-        rules.setdefault(repository.config.health_route, "The same as /readyz")
+    if repository.config.traffic.health_route:
+        rules.setdefault(repository.config.traffic.health_route, "The same as /readyz")
     return [
         Page("GET", "/livez", "Whether the process answers", live, Live),
         *(

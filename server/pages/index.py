@@ -40,7 +40,7 @@ def pages(repository: Repository) -> list[Page]:
     """POST /v2/repository/index, and the refusal of load and unload."""
 
     def index(environ: Environ) -> Answer:
-        return document(_index(repository, _only_ready(environ, repository.config.max_body_bytes)))
+        return document(_index(repository, _only_ready(environ, repository.config.limits.max_body_bytes)))
 
     return [
         Page(

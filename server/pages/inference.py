@@ -155,7 +155,7 @@ def _model_pages(repository: Repository) -> list[Page]:
         return document(ModelReady(name=repository.find(name, version).name, ready=True))
 
     def config(_: Environ, name: str, version: str | None = None) -> Answer:
-        return document(_config(repository.find(name, version), repository.config.max_rows))
+        return document(_config(repository.find(name, version), repository.config.limits.max_rows))
 
     return [
         page

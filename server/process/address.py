@@ -8,25 +8,25 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from unpickled.server.config import Config
+from unpickled.server.config import Listening
 from unpickled.server.errors import ConfigError
 
 
-def claim(config: Config) -> Config:
+def claim(listening: Listening) -> Listening:
     """The same settings, the host as an address; ConfigError where nobody can listen, or somebody does."""
-    if config.uds:
-        _claim_socket(Path(config.uds))
-        return config
-    return replace(config, host=_claim_port(config.host, config.port))
+    if listening.uds:
+        _claim_socket(Path(listening.uds))
+        return listening
+    return replace(listening, host=_claim_port(listening.host, listening.port))
 
 
-def wait(config: Config, seconds: float = 60.0) -> None:
+def wait(listening: Listening, seconds: float = 60.0) -> None:
     """Until something answers there, at most so long."""
-    family = socket.AF_UNIX if config.uds else socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    family = socket.AF_UNIX if listening.uds else socket.AF_INET6 if ":" in listening.host else socket.AF_INET
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with socket.socket(family) as probe:
-            if probe.connect_ex(config.uds or (config.host, config.port)) == 0:
+            if probe.connect_ex(listening.uds or (listening.host, listening.port)) == 0:
                 return
         time.sleep(0.005)
 

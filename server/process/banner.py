@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from unpickled.server.config import Config
+from unpickled.server.config import Listening
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
@@ -14,8 +14,8 @@ from unpickled.server.message.answer import dumps
 
 def text(repository: Repository) -> str:
     """Several lines for a person."""
-    config = repository.config
-    lines = [f"Unpickled serves {_address(config)}  ({_capacity(config)})"]
+    listening = repository.config.listening
+    lines = [f"Unpickled serves {_address(listening)}  ({_capacity(listening)})"]
     found = repository.deployments.values()
     served = {deployment.name: deployment.main for deployment in found if deployment.versions}
     for deployment in found:
@@ -24,9 +24,9 @@ def text(repository: Repository) -> str:
     lines += [f"  NOT SERVED  {other.name}: {other.reason}" for other in found if not other.versions]
     if served:
         first = served.get(repository.default or "") or next(iter(served.values()))
-        lines += ["", "Try it:", f"  {_curl(config, first, repository.default)}"]
+        lines += ["", "Try it:", f"  {_curl(listening, first, repository.default)}"]
     elif not found:
-        lines.append(f"  {config.models}/ has no models yet: unpickled train iris")
+        lines.append(f"  {repository.config.models}/ has no models yet: unpickled train iris")
     return "\n".join(lines)
 
 
@@ -77,15 +77,15 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
 
 
-def _capacity(config: Config) -> str:
+def _capacity(listening: Listening) -> str:
     available = cpus()
-    workers = "1 worker" if config.workers == 1 else f"{config.workers} workers"
-    shape = f"{workers} x {config.threads} threads on {available} CPU{'s' if available > 1 else ''}"
-    return shape if config.workers >= available else f"{shape}; --workers {available} uses them all"
+    workers = "1 worker" if listening.workers == 1 else f"{listening.workers} workers"
+    shape = f"{workers} x {listening.threads} threads on {available} CPU{'s' if available > 1 else ''}"
+    return shape if listening.workers >= available else f"{shape}; --workers {available} uses them all"
 
 
-def _address(config: Config) -> str:
-    return f"unix:{config.uds}" if config.uds else f"http://{_host(config.host)}:{config.port}"
+def _address(listening: Listening) -> str:
+    return f"unix:{listening.uds}" if listening.uds else f"http://{_host(listening.host)}:{listening.port}"
 
 
 def _host(host: str) -> str:
@@ -93,9 +93,9 @@ def _host(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
 
 
-def _curl(config: Config, served: Served, default: str | None) -> str:
+def _curl(listening: Listening, served: Served, default: str | None) -> str:
     path = "/predict" if served.name == default else f"/models/{served.name}/predict"
     data = shlex.quote(dumps({"features": served.model.manifest.golden.rows[0]}).decode())
-    if config.uds:
-        return f"curl --unix-socket {shlex.quote(config.uds)} http://localhost{path} -d {data}"
-    return f"curl http://{_host(config.host)}:{config.port}{path} -d {data}"
+    if listening.uds:
+        return f"curl --unix-socket {shlex.quote(listening.uds)} http://localhost{path} -d {data}"
+    return f"curl http://{_host(listening.host)}:{listening.port}{path} -d {data}"

@@ -39,11 +39,11 @@ def serve(config: Config) -> int:
     A worker that ends on its own is replaced. The whole server ends with 1 where its settings are wrong,
     or where a worker ends within seconds of replacing another.
     """
-    config = address.claim(config)
+    config = replace(config, listening=address.claim(config.listening))
     os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals, after_in_child=_start_worker)
     context = multiprocessing.get_context()
     # A worker that is replaced while another still ends needs a block of its own.
-    memory = Memory(blocks=2 * config.workers)
+    memory = Memory(blocks=2 * config.listening.workers)
     loader = Loader(config, memory, context)
     try:
         _server(config).serve(target_loader=loader, wrap_loader=False)
@@ -139,7 +139,7 @@ class Loader:
 def _watch(service: Service) -> None:
     config, slots = service.config, service.slots
     clients = stalled.clients(slots.cuts)
-    Watchdog(config.threads, config.body_timeout, slots, service.in_flight, clients).start()
+    Watchdog(config.listening.threads, config.limits.body_timeout, slots, service.in_flight, clients).start()
 
 
 def _wake(reloader: Reloader) -> None:
@@ -151,7 +151,7 @@ def _wake(reloader: Reloader) -> None:
 
 def _announce(config: Config, text: str) -> None:
     """Print once the address answers, which is after granian has been given the application."""
-    address.wait(config)
+    address.wait(config.listening)
     print(text, flush=True)
 
 
@@ -165,19 +165,20 @@ class _Server(Server):  # type: ignore[misc,valid-type]
 
 
 def _server(config: Config) -> Any:
-    logging.basicConfig(level=config.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    listening, log_level = config.listening, config.observing.log_level
+    logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     return _Server(
         "unpickled.server:create_app",
-        address=config.host,
-        port=config.port,
-        uds=Path(config.uds) if config.uds else None,
+        address=listening.host,
+        port=listening.port,
+        uds=Path(listening.uds) if listening.uds else None,
         interface=Interfaces.WSGI,
-        workers=config.workers,
-        blocking_threads=config.threads,
+        workers=listening.workers,
+        blocking_threads=listening.threads,
         websockets=False,
         # Its warnings concern settings that are deliberate here, its notices every start.
-        log_level=LogLevels.debug if config.log_level == "debug" else LogLevels.error,
+        log_level=LogLevels.debug if log_level == "debug" else LogLevels.error,
         log_dictconfig=_LOGGING,
         respawn_failed_workers=True,
-        workers_kill_timeout=config.shutdown_timeout,
+        workers_kill_timeout=listening.shutdown_timeout,
     )

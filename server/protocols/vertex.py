@@ -62,7 +62,7 @@ def _describe(schemas: Schemas) -> Bodies:
 
 
 def _paths(config: Config) -> Paths | None:
-    return Paths(default=config.predict_route) if config.predict_route else None
+    return Paths(default=config.traffic.predict_route) if config.traffic.predict_route else None
 
 
 def _build(subject: Subject) -> Predict:

@@ -71,7 +71,7 @@ class Routes:
 
     def _spoken_by(self, served: Served) -> dict[Build, Predict]:
         """The functions of every protocol that has a route, for one version."""
-        predictor = Predictor(served.model, self._config.max_rows)
+        predictor = Predictor(served.model, self._config.limits.max_rows)
         subject = Subject(served.name, served.version, predictor, Reader(predictor))
         return {build: build(subject) for protocol, _ in self._routes for build in protocol.builds}
 
@@ -87,7 +87,7 @@ class Routes:
         current = self._shadows.get(served.name)
         if current is not None and current[0] is served and current[1] == share:
             return current
-        return served, share, Shadow(served, share, self._config.shadow_rows, self._block)
+        return served, share, Shadow(served, share, self._config.traffic.shadow_rows, self._block)
 
     def _targets(self, deployment: Deployment, protocol: Protocol, paths: Paths) -> dict[str, Target]:
         name = deployment.name
@@ -115,12 +115,16 @@ class Routes:
         ]
         if len(choices) == 1:
             return choices[0][1]
-        return Split(choices, self._config.key_header, deployment.name)
+        return Split(choices, self._config.traffic.key_header, deployment.name)
 
     def _endpoint(
         self, served: Served, protocol: Protocol, rule: str, observers: Sequence[Observer] = ()
     ) -> Endpoint:
-        spoken, limit, in_flight = self._spoken[id(served)][1], self._config.max_body_bytes, self._in_flight
+        spoken, limit, in_flight = (
+            self._spoken[id(served)][1],
+            self._config.limits.max_body_bytes,
+            self._in_flight,
+        )
         tally = Tally(self._block, served.name, served.version, rule, served.model.outputs)
         recorder = Recorder(served, tally, observers)
         others: dict[str, Target] = {

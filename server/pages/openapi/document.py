@@ -90,7 +90,7 @@ class _Model:
         self._default = default
         self._config = config
         self._schemas = {
-            number: _schemas(f"{served.name}.{number}", served.model, config.max_rows)
+            number: _schemas(f"{served.name}.{number}", served.model, config.limits.max_rows)
             for number, served in deployment.versions.items()
         }
         self._routes = registry.routes(config)
@@ -99,7 +99,7 @@ class _Model:
             for protocol, _ in self._routes
             for number, schemas in self._schemas.items()
         }
-        self._shared = self._of_all(config.max_rows)
+        self._shared = self._of_all(config.limits.max_rows)
         self._requests = {
             protocol.name: protocol.describe(self._shared).request
             for protocol, _ in self._routes
@@ -173,7 +173,7 @@ class _Model:
         operation["requestBody"] = {"required": True, "content": request}
         operation["responses"]["200"]["headers"] = _headers(name, numbers)
         if len(numbers) > 1:
-            operation["parameters"] = [_key(self._config.key_header)]
+            operation["parameters"] = [_key(self._config.traffic.key_header)]
         return operation
 
 
