@@ -4,6 +4,7 @@ from unpickled.server.config import Config
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.inflight import InFlight
+from unpickled.server.observe.shadows import Shadows
 from unpickled.server.serve.reloader import Reloader
 from unpickled.server.serve.routes import Routes
 from unpickled.server.serve.slots import Slots
@@ -47,7 +48,8 @@ class Service:
         self.in_flight = InFlight(self.block)
         # Streams leave the other half of the threads to requests for a single answer.
         self.slots = Slots(max(1, config.listening.threads // 2))
-        self.routes = Routes(self.repository, self.block, self.slots, self.in_flight)
+        watches = [Shadows(config.traffic.shadow_rows, self.block)]
+        self.routes = Routes(self.repository, self.block, self.slots, self.in_flight, watches)
         self.reloader = Reloader(self.repository, self.routes, self.block)
 
     def start(self) -> None:

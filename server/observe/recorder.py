@@ -6,10 +6,11 @@ put the prediction into a bounded queue, or drop and count it where the queue is
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from unpickled.server.inference.prediction import Prediction
+from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message.answer import Whole, failure
 from unpickled.server.observe.tally import Tally
@@ -36,6 +37,26 @@ class Observer(Protocol):
                 memory; ``labels`` (rows,) and ``scores`` (rows, classes) may be arrays that share the
                 answer's memory. None of them may be changed.
         """
+
+    def close(self) -> None:
+        """Take no more predictions, and release the model once those that wait are dealt with."""
+
+
+class Watch(Protocol):
+    """Provides the observers of one kind, as models and versions come and go.
+
+    They see the requests whose version the server chooses; a request that names its version is seen by
+    none.
+    """
+
+    def follow(self, deployments: Iterable[Deployment]) -> Sequence[Observer]:
+        """Start what these deployments ask for, and return the observers that none asks for any more.
+
+        The caller closes them once no new request reaches them.
+        """
+
+    def of(self, name: str) -> Sequence[Observer]:
+        """The observers of a model."""
 
 
 class Recorder:

@@ -1,4 +1,4 @@
-"""A version that answers a share of the requests a second time, unseen, and how its answers differ."""
+"""A version that answers a share of the requests a second time, for comparison only."""
 
 import logging
 import threading
@@ -42,17 +42,17 @@ DROPPED, REFUSED = range(2)
 _PAUSE = 0.05
 # Seconds between two chunks, for requests that wait for the GIL.
 _BREATH = 0.0001
-# Rows. All of a comparison but the run itself holds the GIL.
+# Rows compared at once: all of a comparison but the run itself holds the GIL.
 _CHUNK = 256
 
 
 class Shadow:
     """Compares a version with those that answer, off the path of requests.
 
-    ``share`` of the requests offered are taken; what would make more than ``most_rows`` rows wait is
-    dropped and counted, but for a request that waits alone. Counts, in series of the block: rows with
-    the same and another label and distances between the two answers, per class answered;
-    requests dropped; rows that the shadow refuses, or fails on.
+    It takes ``share`` of the requests. A request that would make more than ``most_rows`` rows wait is
+    dropped and counted, unless no other waits. The block's series count, per class answered, the rows to
+    which both versions give the same label and another one, and the distances between the two answers;
+    and they count the requests dropped and the rows that the shadow refuses or fails on.
     """
 
     name = "shadow"
@@ -65,13 +65,13 @@ class Shadow:
         self._offers: deque[Offer] = deque()
         self._lost = block.series((LOST, served.name, str(served.version)), 2)
         self._closing = threading.Event()
-        # The thread alone holds the model, and ends with this object. It is no daemon: one that is
+        # Only the thread holds the model, and it ends with this object. It is no daemon: a daemon that is
         # inside a run when the interpreter ends aborts the process.
         arguments = (weakref.ref(self), self._closing, _Comparison(served, block, self._lost))
         threading.Thread(target=_work, args=arguments, name=f"shadow of {served.name}").start()
 
     def observe(self, served: Served, prediction: Prediction) -> None:
-        """Take a prediction of ``served`` into the queue: its rows, and what was answered to them."""
+        """Queue the rows of a prediction of ``served``, and the answers to them."""
         if random() >= self._share or served.version == self._version:
             return
         rows = prediction.rows
@@ -84,22 +84,22 @@ class Shadow:
         self._offers.append((served, rows, prediction.labels, prediction.scores))
 
     def close(self) -> None:
-        """Take no more; the thread ends after its present chunk and lets go of the model."""
+        """Take no more requests; the thread ends after its present chunk and releases the model."""
         self._share = 0.0
         self._closing.set()
 
     def drain(self, comparison: "_Comparison") -> None:
-        """Compare all that waits."""
+        """Compare every row that waits."""
         cases = self._cases()
         while not _ends(self._closing, _BREATH) and (chunk := list(islice(cases, _CHUNK))):
             count = len(chunk)
             self._waiting -= count
             comparison.count(chunk)
-        if next(cases, None) is not None:  # it has to end in the middle of a request
+        if next(cases, None) is not None:  # the thread ends in the middle of a request
             self._lost[DROPPED] += 1.0
 
     def drop(self) -> None:
-        """Let go of all that waits."""
+        """Drop every request that waits."""
         count = len(self._offers)
         self._lost[DROPPED] += count
         self._offers.clear()
@@ -112,9 +112,9 @@ class Shadow:
                 continue
             for start in range(0, len(rows), _CHUNK):
                 part = slice(start, start + _CHUNK)
-                # By parts: the whole of a large array would hold the GIL for milliseconds.
-                told, figures = _listed(labels[part]), _listed(scores[part])
-                yield from zip(repeat(primary), rows[part], told, figures, strict=False)
+                # By parts: converting a large array at once would hold the GIL for milliseconds.
+                answers = _listed(labels[part]), _listed(scores[part])
+                yield from zip(repeat(primary), rows[part], *answers, strict=False)
 
 
 def _listed(values: Any) -> Any:
@@ -134,12 +134,12 @@ def _work(reference: "weakref.ref[Shadow]", closing: threading.Event, comparison
 
 
 def _ends(closing: threading.Event, seconds: float) -> bool:
-    """Wait so long, unless it is time to end."""
+    """Wait, and return whether it is time to end."""
     return closing.wait(seconds) or not threading.main_thread().is_alive()
 
 
 class _Comparison:
-    """Runs the shadow on what others have answered, and counts."""
+    """Runs the shadow on rows that other versions have answered, and counts the differences."""
 
     def __init__(self, served: Served, block: Block, lost: Numbers) -> None:
         self._served = served
@@ -152,7 +152,7 @@ class _Comparison:
         self._failed = False
 
     def count(self, chunk: Sequence[Case]) -> None:
-        """Compare rows, whoever answered them."""
+        """Compare rows, which several versions may have answered."""
         answered: dict[int, list[Case]] = {}
         for case in chunk:
             answered.setdefault(id(case[0]), []).append(case)
@@ -165,7 +165,7 @@ class _Comparison:
             self._lost[REFUSED] += refused
 
     def _compare(self, cases: Sequence[Case]) -> int:
-        """How many of the rows, which one version answered, the shadow answers too."""
+        """Compare rows that one version answered; returns how many of them the shadow answers too."""
         parts = self._accepted(cases)
         if not parts:
             return 0
@@ -179,7 +179,7 @@ class _Comparison:
         return len(accepted)
 
     def _accepted(self, cases: Sequence[Case]) -> list[tuple[Sequence[Case], Feeds]]:
-        """Those whose rows the shadow takes, by halves of halves around those that it refuses."""
+        """The cases whose rows the shadow takes; the refused ones are found by halving."""
         try:
             rows = msgspec.convert({"rows": [case[1] for case in cases]}, self._rows).rows
             return [(cases, self._served.model.signature.feeds(rows))]
@@ -200,7 +200,7 @@ class _Comparison:
 
 
 class _Pair:
-    """What one version answered against what the shadow answers, counted per class."""
+    """Counts how the shadow's answers differ from those of one version, per class answered."""
 
     def __init__(self, primary: Served, shadow: Served, block: Block) -> None:
         outputs = primary.model.outputs
@@ -212,10 +212,10 @@ class _Pair:
     def count(self, cases: Sequence[Case], labels: Sequence[Label], scores: npt.NDArray[np.float64]) -> None:
         places = np.array([self._places[case[2]] for case in cases], np.intp)
         answered = [case[2] for case in cases], [case[3] for case in cases]
-        same, distances = self._compare(*answered, labels, scores)
+        agree, distances = self._compare(*answered, labels, scores)
         counts = np.zeros((len(cases), SIZE))
         row = np.arange(len(cases))
-        counts[row, np.where(same, SAME, DIFFERENT)] = 1
+        counts[row, np.where(agree, SAME, DIFFERENT)] = 1
         if distances is not None:
             counts[:, DISTANCE] = distances
             counts[row, BUCKETS + np.searchsorted(BOUNDS, distances)] = 1

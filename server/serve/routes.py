@@ -11,8 +11,7 @@ from unpickled.server.message import media
 from unpickled.server.message.answer import Target
 from unpickled.server.observe.counters import Block
 from unpickled.server.observe.inflight import InFlight
-from unpickled.server.observe.recorder import Observer, Recorder
-from unpickled.server.observe.shadow import Shadow
+from unpickled.server.observe.recorder import Observer, Recorder, Watch
 from unpickled.server.observe.tally import Tally
 from unpickled.server.protocols.protocol import Build, Paths, Protocol, Subject
 from unpickled.server.protocols.registry import routes
@@ -31,19 +30,39 @@ def path(rule: str, **names: object) -> str:
 
 
 class Routes:
-    """``targets`` maps each path that predicts to what answers it; ``rules`` are the patterns of all."""
+    """The routes of every protocol to every served version.
 
-    def __init__(self, repository: Repository, block: Block, slots: Slots, in_flight: InFlight) -> None:
+    Args:
+        repository: Holds the deployments, whose versions answer.
+        block: Counts the answers of each route.
+        slots: The streams that are open.
+        in_flight: Counts the requests that are being answered.
+        watches: Provide the observers of each model.
+
+    Attributes:
+        targets: Path -> what answers a POST to it.
+        rules: The patterns of all paths.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        block: Block,
+        slots: Slots,
+        in_flight: InFlight,
+        watches: Sequence[Watch] = (),
+    ) -> None:
         self.targets: dict[str, Target] = {}
         self._repository = repository
         self._config = repository.config
         self._block = block
         self._slots = slots
         self._in_flight = in_flight
+        self._watches = watches
         self._routes = routes(self._config)
         self.rules = list(dict.fromkeys(rule for _, paths in self._routes for rule in paths.rules))
-        self._spoken: dict[int, tuple[Served, dict[Build, Predict]]] = {}
-        self._shadows: dict[str, tuple[Served, float, Shadow]] = {}
+        # id of a version -> the version, and its function for each builder of a protocol.
+        self._functions: dict[int, tuple[Served, dict[Build, Predict]]] = {}
         self.rebuild()
 
     def rebuild(self) -> None:
@@ -52,42 +71,26 @@ class Routes:
             deployment for deployment in self._repository.deployments.values() if deployment.versions
         ]
         served = [version for deployment in deployments for version in deployment.versions.values()]
-        self._spoken = {id(version): self._protocols(version) for version in served}
-        retired, self._shadows = self._shadows, self._shadows_of(deployments)
+        self._functions = {id(version): self._functions_of(version) for version in served}
+        retired = [observer for watch in self._watches for observer in watch.follow(deployments)]
         targets: dict[str, Target] = {}
         for protocol, paths in self._routes:
             for deployment in deployments:
                 targets.update(self._targets(deployment, protocol, paths))
         # One assignment: a request sees all of the old or all of the new.
         self.targets = targets
-        for name, (_, _, shadow) in retired.items():
-            if name not in self._shadows or self._shadows[name][2] is not shadow:
-                shadow.close()
+        for observer in retired:
+            observer.close()
 
-    def _protocols(self, served: Served) -> tuple[Served, dict[Build, Predict]]:
-        cached = self._spoken.get(id(served))
+    def _functions_of(self, served: Served) -> tuple[Served, dict[Build, Predict]]:
+        """What answers in each protocol that has a route; kept from the last time where possible."""
         # The entry holds the version, so that no other object can have its id.
-        return cached or (served, self._spoken_by(served))
+        return self._functions.get(id(served)) or (served, self._built(served))
 
-    def _spoken_by(self, served: Served) -> dict[Build, Predict]:
-        """The functions of every protocol that has a route, for one version."""
+    def _built(self, served: Served) -> dict[Build, Predict]:
         predictor = Predictor(served.model, self._config.limits.max_rows)
         subject = Subject(served.name, served.version, predictor, Reader(predictor))
         return {build: build(subject) for protocol, _ in self._routes for build in protocol.builds}
-
-    def _shadows_of(self, deployments: list[Deployment]) -> dict[str, tuple[Served, float, Shadow]]:
-        shadows = {}
-        for deployment in deployments:
-            if deployment.shadow is not None:
-                number, share = deployment.shadow
-                shadows[deployment.name] = self._shadow(deployment.versions[number], share)
-        return shadows
-
-    def _shadow(self, served: Served, share: float) -> tuple[Served, float, Shadow]:
-        current = self._shadows.get(served.name)
-        if current is not None and current[0] is served and current[1] == share:
-            return current
-        return served, share, Shadow(served, share, self._config.traffic.shadow_rows, self._block)
 
     def _targets(self, deployment: Deployment, protocol: Protocol, paths: Paths) -> dict[str, Target]:
         name = deployment.name
@@ -107,8 +110,7 @@ class Routes:
         return targets
 
     def _split(self, deployment: Deployment, protocol: Protocol, rule: str) -> Target:
-        shadow = self._shadows.get(deployment.name)
-        observers = () if shadow is None else (shadow[2],)
+        observers = [observer for watch in self._watches for observer in watch.of(deployment.name)]
         choices = [
             (number, self._endpoint(deployment.versions[number], protocol, rule, observers), share)
             for number, share in deployment.traffic.items()
@@ -120,18 +122,15 @@ class Routes:
     def _endpoint(
         self, served: Served, protocol: Protocol, rule: str, observers: Sequence[Observer] = ()
     ) -> Endpoint:
-        spoken, limit, in_flight = (
-            self._spoken[id(served)][1],
-            self._config.limits.max_body_bytes,
-            self._in_flight,
-        )
+        functions, in_flight = self._functions[id(served)][1], self._in_flight
+        limit = self._config.limits.max_body_bytes
         tally = Tally(self._block, served.name, served.version, rule, served.model.outputs)
         recorder = Recorder(served, tally, observers)
-        others: dict[str, Target] = {
-            kind: Endpoint(recorder, spoken[build], limit, in_flight)
-            for kind, build in protocol.others.items()
+        by_media_type: dict[str, Target] = {
+            media_type: Endpoint(recorder, functions[build], limit, in_flight)
+            for media_type, build in protocol.others.items()
         }
         if protocol.lines is not None:
-            stream = Stream(recorder, spoken[protocol.lines], limit, self._slots, in_flight)
-            others |= dict.fromkeys(media.JSON_LINES, stream)
-        return Endpoint(recorder, spoken[protocol.build], limit, in_flight, others)
+            stream = Stream(recorder, functions[protocol.lines], limit, self._slots, in_flight)
+            by_media_type |= dict.fromkeys(media.JSON_LINES, stream)
+        return Endpoint(recorder, functions[protocol.build], limit, in_flight, by_media_type)
