@@ -33,5 +33,13 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_PACKAGES[name]), name)
 
 
+def _command() -> int:
+    """The installed program ``unpickled``; returns its exit status."""
+    interrupts = import_module("unpickled.server.interrupts")
+    interrupts.end_at_once()
+    status: int = import_module("unpickled.__main__").main()
+    return status
+
+
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__, "__version__"})

@@ -2,14 +2,14 @@
 
 import os
 import platform
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
+from unpickled.server import interrupts
+
 if __name__ == "__main__":
-    # An exception could be swallowed by a module that is being imported: until then Ctrl-C ends the process.
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    interrupts.end_at_once()
 
 import click
 
@@ -82,5 +82,4 @@ def _installed(name: str) -> str | None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main(program="python -m unpickled"))

@@ -1,13 +1,13 @@
 """``python -m export`` in a checkout: the commands that export, without the others."""
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
+from unpickled.server import interrupts
+
 if __name__ == "__main__":
-    # An exception could be swallowed by a module that is being imported: until then Ctrl-C ends the process.
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    interrupts.end_at_once()
 
 from unpickled.server import console
 from unpickled.server.console import Later
@@ -21,5 +21,4 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

@@ -5,10 +5,8 @@ command that is refused or misused starts with ``error:``.
 """
 
 import os
-import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -16,6 +14,7 @@ from typing import Any, NamedTuple
 import click
 from click.shell_completion import CompletionItem, shell_complete
 
+from unpickled.server import interrupts
 from unpickled.server.errors import UnpickledError
 
 _SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -101,22 +100,12 @@ def needed(module: str, extra: str) -> ModuleType:
         UnpickledError: A library is missing; the sentence names the extra to install.
     """
     try:
-        with _interrupt_ends_the_process():
+        with interrupts.ended_at_once():
             return import_module(module)
     except ModuleNotFoundError as error:
         raise UnpickledError(f"this needs {error.name}: pip install 'unpickled[{extra}]'") from error
     except ImportError as error:
         raise UnpickledError(str(error)) from error
-
-
-@contextmanager
-def _interrupt_ends_the_process() -> Iterator[None]:
-    """Ctrl-C ends the process with 130: a module that is being imported may swallow KeyboardInterrupt."""
-    handler = signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
 
 
 def run(
@@ -132,6 +121,7 @@ def run(
     """
     _open_standard_streams()
     try:
+        interrupts.raise_again()
         command = command.load() if isinstance(command, Later) else command
         variable = f"_{program.upper()}_COMPLETE"
         if environ.get(variable):

@@ -1,33 +1,37 @@
 """Ctrl-C while a program starts is no less than later: it ends, with the status that says so."""
 
 import fcntl
+import shlex
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import PATIENCE, ROOT, started
 
 # A pipe of one page: a program that reports its imports waits in the middle of them until they are read.
 PAGE = 4096
+INSTALLED = str(Path(sys.executable).parent / "unpickled")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs short pipes")
 @pytest.mark.parametrize(
     ("program", "imported"),
     [
-        ("benchmarks report", b"numpy"),
-        ("export train iris", b"numpy"),
-        ("server", b"granian"),
-        ("unpickled version", b"click.core"),
-        ("unpickled train iris", b"numpy"),
-        ("unpickled serve", b"granian"),
-        ("unpickled models list", b"onnxruntime"),
+        ("-m benchmarks report", b"numpy"),
+        ("-m export train iris", b"numpy"),
+        ("-m server", b"granian"),
+        (f"{shlex.quote(INSTALLED)} version", b"click.core"),
+        ("-m unpickled version", b"click.core"),
+        ("-m unpickled train iris", b"numpy"),
+        ("-m unpickled serve", b"granian"),
+        ("-m unpickled models list", b"onnxruntime"),
     ],
 )
 def test_in_the_middle_of_imports(program, imported):
     """Whatever is imported at that moment cannot swallow it, and no traceback is shown."""
-    line = [sys.executable, "-X", "importtime", "-m", *program.split()]
+    line = [sys.executable, "-X", "importtime", *shlex.split(program)]
     with started(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as process:
         fcntl.fcntl(process.stderr, fcntl.F_SETPIPE_SZ, PAGE)
         while imported not in process.stderr.readline():
