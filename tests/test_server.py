@@ -366,7 +366,7 @@ def serves(pid: int, port: int) -> bool:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_end_under_load(models, tmp_path, number):
     """On SIGTERM what is in flight is answered, slow bodies included; then the server ends with 0."""
-    with serving(tmp_path, *DEFAULT, models=models.path) as server:
+    with serving(tmp_path, *DEFAULT, "--shutdown-timeout", "600", models=models.path) as server:
         slow = [server.connect() for _ in range(8)]
         for connection in slow:
             connection.sendall(head(len(BODY), "Expect: 100-continue"))
