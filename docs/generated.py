@@ -96,7 +96,7 @@ def exceptions() -> str:
     """Every error that Python code may catch, without those of requests."""
     errors = [error for error in _below(UnpickledError) if not issubclass(error, RequestError)]
     return table(
-        ("exception", "raised as a kind of", "meaning"),
+        ("exception", "base class", "meaning"),
         ((f"`{e.__name__}`", f"`{e.__bases__[0].__name__}`", _first(e)) for e in errors),
     )
 
