@@ -6,7 +6,7 @@ Vertex AI tells a container its port and routes, and those over the defaults.
 
 import difflib
 import tomllib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -129,10 +129,10 @@ class Observing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings of one server, checked by ``load`` and frozen.
+    """The settings of one server, frozen; ``create_app`` checks their values.
 
     A part goes to the code that needs it: the loader of a model takes ``runtime`` and knows no port. Flags,
-    environment variables and keys of the TOML file name a setting without its part.
+    environment variables, keys of the TOML file and ``Config.of`` name a setting without its part.
 
     Args:
         models: Folder with ``<name>/<version>/model.onnx``.
@@ -146,8 +146,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     Example:
         >>> from unpickled import Config
-        >>> from unpickled.server.config import Limits
-        >>> Config(models="models", default_model="iris", limits=Limits(max_rows=500)).limits.max_rows
+        >>> Config.of(models="models", max_rows=500).limits.max_rows
         500
     """
 
@@ -166,6 +165,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     runtime: Runtime = Runtime()
     traffic: Traffic = Traffic()
     observing: Observing = Observing()
+
+    @classmethod
+    def of(cls, **values: Any) -> "Config":
+        """The Config with these settings, each named without its part; the others have their defaults.
+
+        Raises:
+            ConfigError: A name is no setting, or a value is wrong; the sentence names it.
+        """
+        keys = [_field(key, "Config.of", FIELDS) for key in values]
+        return _nested({key: _convert(key, key, values[key], strict=True) for key in keys})
 
 
 _VERTEX = {"AIP_HTTP_PORT": "port", "AIP_PREDICT_ROUTE": "predict_route", "AIP_HEALTH_ROUTE": "health_route"}
@@ -205,6 +214,16 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | No
     return _nested(values)
 
 
+def check(config: Config) -> Config:
+    """The same settings; ConfigError where Python code has given one a value that it may not have."""
+    if not isinstance(config, Config):
+        raise ConfigError(f"the settings are {config!r}, but a Config belongs there: Config(models='models')")
+    try:
+        return msgspec.convert(msgspec.to_builtins(config), Config)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise ConfigError(f"Config is wrong: {str(error).replace('`', '')}") from None
+
+
 def settings(config: Config) -> dict[str, Any]:
     """The value of every setting by its name, without the parts, in the order of ``FIELDS``."""
     values = {key: getattr(config, key) for key in _HINTS if key not in PARTS}
@@ -225,10 +244,10 @@ def _only(values: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
     return {key: values[key] for key in keys if key in values}
 
 
-def hint(word: str, choices: Iterable[str]) -> str:
-    """A question that suggests the choice most like ``word``; empty where none is like it."""
+def hint(word: str, choices: Iterable[str], spell: Callable[[str], str] = str) -> str:
+    """A question that suggests the choice most like ``word``, as ``spell`` writes it; empty if none is."""
     closest = difflib.get_close_matches(word, list(choices), n=1)
-    return f"did you mean {closest[0]!r}? " if closest else ""
+    return f"did you mean {spell(closest[0])!r}? " if closest else ""
 
 
 # The settings of one place: (name of the value there, field, value) each.
@@ -257,17 +276,28 @@ def _file(path: str | None, environ: Mapping[str, str]) -> _Layer:
     layer: _Layer = []
     for key, value in entries.items():
         if key not in PARTS:
-            layer += _entries({key: value}, FIELDS, path)
+            layer.append((f"{_field(key, path, [*FIELDS, *PARTS])} in {path}", key, value))
         elif isinstance(value, dict):
-            layer += _entries(value, PARTS[key].__struct_fields__, f"[{key}] of {path}")
+            layer += _table(key, value, path)
         else:
             raise ConfigError(f"{key!r} in {path} is a table of settings: write [{key}] above them")
     _check_unique(layer)
     return layer
 
 
-def _entries(entries: Mapping[str, Any], known: Collection[str], place: str) -> _Layer:
-    return [(f"{_field(key, place, known)} in {place}", key, value) for key, value in entries.items()]
+def _table(part: str, entries: Mapping[str, Any], path: str) -> _Layer:
+    """The settings in the TOML table of a part."""
+    place, keys = f"[{part}] of {path}", PARTS[part].__struct_fields__
+    for key in entries:
+        if key in FIELDS and key not in keys:
+            raise ConfigError(f"{key!r} in {place} belongs {_home(key)}")
+    return [(f"{_field(key, place, keys)} in {place}", key, value) for key, value in entries.items()]
+
+
+def _home(key: str) -> str:
+    """Where a setting belongs in a TOML file."""
+    parts = [name for name, part in PARTS.items() if key in part.__struct_fields__]
+    return f"to [{parts[0]}], or above all tables" if parts else "above all tables"
 
 
 def _check_unique(layer: _Layer) -> None:
@@ -282,22 +312,27 @@ def _environment(environ: Mapping[str, str]) -> _Layer:
     layer = []
     for variable, value in environ.items():
         if variable.startswith(PREFIX) and variable != f"{PREFIX}CONFIG":
-            key = _field(variable.removeprefix(PREFIX).lower(), "the environment", FIELDS, variable)
+            key = _field(variable.removeprefix(PREFIX).lower(), "the environment", FIELDS, _variable)
             layer.append((variable, key, value.split(";") if is_list(key) else value))
     return layer
+
+
+def _variable(key: str) -> str:
+    """The environment variable of a setting."""
+    return f"{PREFIX}{key.upper()}"
 
 
 def _flags(flags: Mapping[str, Any]) -> _Layer:
     return [(flag(key), key, value) for key, value in flags.items() if value not in (None, ())]
 
 
-def _field(key: str, place: str, known: Collection[str], spelling: str | None = None) -> str:
-    """The same key; ConfigError where it is not a known one."""
-    if key in known:
+def _field(key: str, place: str, choices: Collection[str], spell: Callable[[str], str] = str) -> str:
+    """The same key; ConfigError where it is not one of the choices."""
+    if key in choices:
         return key
+    settings = ", ".join(spell(choice) for choice in choices if choice not in PARTS)
     raise ConfigError(
-        f"{spelling or key!r} in {place} is no setting: {hint(key, [*known, *PARTS])}"
-        f"The settings are {', '.join(known)}"
+        f"{spell(key)!r} in {place} is no setting: {hint(key, choices, spell)}The settings are {settings}"
     )
 
 
@@ -308,7 +343,7 @@ def _convert(origin: str, key: str, value: Any, strict: bool) -> Any:
         return msgspec.convert(value, FIELDS[key], strict=strict)
     except (msgspec.ValidationError, ValueError) as error:
         reason = str(error).replace("`", "")
-        raise ConfigError(f"{origin} is {value!r}: {reason}. It is: {description(key)}") from None
+        raise ConfigError(f"{origin} is {value!r}: {reason} ({description(key)})") from None
 
 
 def _provider(item: Any) -> Any:

@@ -1,6 +1,6 @@
 """The composition of one serving process, without HTTP: what the Flask application is built around."""
 
-from unpickled.server.config import Config
+from unpickled.server.config import Config, check
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.inflight import InFlight
@@ -38,10 +38,10 @@ class Service:
                 created before a fork, while a Service is built after it.
 
         Raises:
-            ConfigError: The models folder cannot be read, or lacks the default model.
+            ConfigError: A setting is wrong, or the models folder cannot be read, or lacks the default model.
             ProviderError: In strict mode, the first execution provider was not obtained.
         """
-        self.config = config
+        self.config = config = check(config)
         self.memory = memory or Memory(blocks=1)
         self.block = self.memory.claim()
         self.repository = Repository(config)

@@ -90,7 +90,7 @@ def test_tables_of_the_file():
     Path("unpickled.toml").write_text("models = 'm'\n[listening]\nport = 1001\n[limits]\nmax_rows = 5")
     assert load() == Config(models="m", listening=Listening(port=1001), limits=Limits(max_rows=5))
     Path("unpickled.toml").write_text("[limits]\nport = 1001")
-    assert "'port' in [limits] of unpickled.toml is no setting" in refusal()
+    assert "'port' in [limits] of unpickled.toml belongs to [listening], or above all tables" in refusal()
     Path("unpickled.toml").write_text("[limits]\nmax_rows = 0")
     assert "max_rows in [limits] of unpickled.toml is 0" in refusal()
 
@@ -107,6 +107,33 @@ def test_wrong_table(toml, sentence):
     """A table that is none, one that is a value, and a setting that stands twice are refused by name."""
     Path("unpickled.toml").write_text(toml)
     assert sentence in refusal()
+
+
+def test_settings_by_name_in_python():
+    """Config.of takes every setting without its part, and refuses as a file does."""
+    values = {key: expected for key, (_, _, expected) in VALUES.items()}
+    assert config.settings(Config.of(**values)) == values
+    with pytest.raises(ConfigError, match=r"'max_row' .* did you mean 'max_rows'"):
+        Config.of(max_row=1)
+    with pytest.raises(ConfigError, match="max_rows is '5': Expected int, got str"):
+        Config.of(max_rows="5")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ("models", "a Config belongs there"),
+        (Config(models=5), "Expected str, got int - at $.models"),
+        (Config(limits="x"), "Expected object, got str - at $.limits"),
+        (Config(limits=Limits(max_rows=-1)), "Expected int >= 1 - at $.limits.max_rows"),
+        (Config(models=object()), "type object"),
+    ],
+)
+def test_config_made_by_hand(wrong, sentence):
+    """create_app refuses settings that Python code has given a wrong value."""
+    with pytest.raises(ConfigError) as caught:
+        create_app(wrong)
+    assert sentence in str(caught.value)
 
 
 def test_a_part_knows_its_settings_alone():
@@ -169,7 +196,7 @@ def test_wrong_file(toml, words):
 @pytest.mark.parametrize(
     ("environ", "words"),
     [
-        ({"UNPICKLED_PROT": "1"}, ["UNPICKLED_PROT", "did you mean 'port'?"]),
+        ({"UNPICKLED_PROT": "1"}, ["UNPICKLED_PROT", "did you mean 'UNPICKLED_PORT'?"]),
         ({"UNPICKLED_PORT": "eighty"}, ["UNPICKLED_PORT is 'eighty'", "int"]),
         ({"UNPICKLED_PORT": ""}, ["UNPICKLED_PORT is ''"]),
         ({"UNPICKLED_STRICT": "perhaps"}, ["UNPICKLED_STRICT", "'perhaps'", "bool"]),

@@ -423,6 +423,18 @@ def test_end_while_starting(models, tmp_path):
     assert "Traceback" not in server.printed()
 
 
+@pytest.mark.parametrize(
+    ("place", "sentence"),
+    [("none/s.sock", "the folder {folder}/none does not exist: create it"), ("s" * 120, "path too long")],
+)
+def test_socket_that_cannot_be(models, tmp_path, place, sentence):
+    """A Unix socket that cannot be made is one line that says why."""
+    with serving(tmp_path, "--uds", str(tmp_path / place), models=models.path) as server:
+        assert server.process.wait(PATIENCE) == 1
+        assert server.printed().startswith(f"error: cannot listen on {tmp_path / place}")
+        assert sentence.format(folder=tmp_path) in server.printed()
+
+
 def test_unix_socket(models, tmp_path):
     """--uds serves on a Unix socket, also where a killed server left its own behind."""
     path = tmp_path / "unpickled.sock"

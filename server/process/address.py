@@ -49,11 +49,15 @@ def _claim_port(host: str, port: int) -> str:
 
 
 def _claim_socket(path: Path) -> None:
-    """ConfigError where the path is taken; a socket that nobody listens on any more is removed."""
+    """ConfigError where the path is taken or unusable; a socket that nobody listens on is removed."""
+    if not path.parent.is_dir():
+        remedy = "create it, or choose another --uds"
+        raise ConfigError(f"cannot listen on {path}: the folder {path.parent} does not exist: {remedy}")
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(str(path))
         except FileNotFoundError:
+            _try_to_bind(path)
             return
         except ConnectionRefusedError:
             if not path.is_socket():
@@ -61,5 +65,19 @@ def _claim_socket(path: Path) -> None:
             path.unlink()
             return
         except OSError as error:
-            raise ConfigError(f"cannot listen on {path}: {error.strerror or error}") from None
+            raise _unusable(path, error) from None
     raise ConfigError(f"another server listens on {path}: stop it, or choose another --uds")
+
+
+def _try_to_bind(path: Path) -> None:
+    """granian would fail with a traceback where the folder may not be written to."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        try:
+            listener.bind(str(path))
+        except OSError as error:
+            raise _unusable(path, error) from None
+    path.unlink()
+
+
+def _unusable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"cannot listen on {path} ({error.strerror or error}): choose another --uds")
