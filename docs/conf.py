@@ -22,9 +22,8 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
-# Every cross-reference has to lead somewhere.
+# Every link has to lead somewhere. Python types are left out: they are those of other projects.
 nitpicky = True
-# Types of other projects: their documentation is not read while this one is built.
 nitpick_ignore_regex = [("py:.*", r".*")]
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True

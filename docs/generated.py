@@ -68,7 +68,7 @@ def commands() -> str:
 
 
 def _helps(command: click.Command, name: str, parent: click.Context | None) -> Iterator[tuple[str, str]]:
-    context = click.Context(command, info_name=name, parent=parent, terminal_width=100, max_content_width=100)
+    context = click.Context(command, info_name=name, parent=parent, terminal_width=80, max_content_width=80)
     yield context.command_path, command.get_help(context)
     if isinstance(command, click.Group):
         for word in command.list_commands(context):
