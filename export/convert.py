@@ -33,6 +33,7 @@ from unpickled.export.graph import (
     Tensor,
     present,
 )
+from unpickled.export.inside import Part
 from unpickled.export.recipes import classifiers, ensembles, foreign, forests, neighbors, svm, transformers
 from unpickled.server.artifact.manifest import Feature, Input, Outputs
 from unpickled.server.quote import shortened
@@ -193,14 +194,12 @@ class _Writer:
         """Write a classifier or a pipeline that ends in one; ``exact`` if others compute with its scores."""
         step = inside.unwrapped(step)
         if isinstance(step, Pipeline):
-            before = self._rounded
-            for name, inner in step.steps[:-1]:
-                columns = self._step(name, inner, columns)
-            name, last = step.steps[-1]
-            with self._at(name, last):
-                output = self.classify(last, columns, exact)
-            self._rounded = before
-            return output
+            *earlier, last = inside.parts(step)
+            with self._columns_of_its_own():
+                for part in earlier:
+                    columns = self._step(part, columns)
+                with self._at(last.name, last.estimator):
+                    return self.classify(last.estimator, columns, exact)
         with self._at("", step):
             kind = type(step)
             if kind in ensembles.RECIPES:
@@ -226,8 +225,8 @@ class _Writer:
         """Write a transformer; returns the columns that leave it."""
         step = inside.unwrapped(step)
         if isinstance(step, Pipeline):
-            for name, inner in step.steps:
-                columns = self._step(name, inner, columns)
+            for part in inside.parts(step):
+                columns = self._step(part, columns)
             return present(columns)
         if isinstance(step, ColumnTransformer):
             return self._column_transformer(step, columns)
@@ -245,20 +244,17 @@ class _Writer:
             raise _refusal(step, "compute")
         return self._foreign(step, present(columns))[0].columns()
 
-    def _step(self, name: str, step: Any, columns: OptionalColumns) -> OptionalColumns:
-        if step is None or (isinstance(step, str) and step == "passthrough"):
+    def _step(self, part: Part, columns: OptionalColumns) -> OptionalColumns:
+        if isinstance(part.estimator, str) and part.estimator == "passthrough":
             return columns
-        with self._at(name, step):
-            return self.transform(step, columns)
+        with self._at(part.name, part.estimator):
+            return self.transform(part.estimator, columns)
 
     def _column_transformer(self, step: ColumnTransformer, columns: OptionalColumns) -> Columns:
         outputs: Columns = ()
-        for name, inner, _ in step.transformers_:
-            positions = step._transformer_to_input_indices[name]
-            if len(positions) == 0 or (isinstance(inner, str) and inner == "drop"):
-                continue
-            outputs += present(self._step(name, inner, tuple(columns[int(i)] for i in positions)))
-            if self._narrow and not isinstance(inner, (str, OneHotEncoder, OrdinalEncoder)):
+        for part in inside.parts(step):
+            outputs += present(self._step(part, part.select(columns)))
+            if self._narrow and not isinstance(part.estimator, (str, OneHotEncoder, OrdinalEncoder)):
                 # Each transformer computes in the precision of its columns; a graph has one for all numbers.
                 self._rounded = NoGraph(
                     f"it splits what was computed in float32, from the column(s) {', '.join(self._narrow)}, "
@@ -270,16 +266,23 @@ class _Writer:
     def _feature_union(self, step: FeatureUnion, columns: OptionalColumns) -> Columns:
         outputs: Columns = ()
         weights = step.transformer_weights or {}
-        for name, inner in step.transformer_list:
-            if isinstance(inner, str) and inner == "drop":
-                continue
-            part = present(self._step(name, inner, columns))
-            if name in weights:
-                weight = self.graph.constant(np.array(float(weights[name])))
-                product = self.graph.add("Mul", self.graph.matrix(part), weight)
-                part = Tensor(product, "float64", len(part)).columns()
-            outputs += part
+        for part in inside.parts(step):
+            transformed = present(self._step(part, columns))
+            if part.name in weights:
+                weight = self.graph.constant(np.array(float(weights[part.name])))
+                product = self.graph.add("Mul", self.graph.matrix(transformed), weight)
+                transformed = Tensor(product, "float64", len(transformed)).columns()
+            outputs += transformed
         return outputs
+
+    @contextmanager
+    def _columns_of_its_own(self) -> Iterator[None]:
+        """Rounding inside concerns the classifier inside alone: those beside it take other columns."""
+        before = self._rounded
+        try:
+            yield
+        finally:
+            self._rounded = before
 
     @contextmanager
     def _at(self, name: str, step: Any) -> Iterator[None]:

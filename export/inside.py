@@ -1,12 +1,13 @@
 """The estimators inside a composed one: the only file that knows which estimators hold others, and where.
 
 Conversion, contract, gate and privacy all walk a fitted pipeline; were each to do it its own way, a wrapper
-known to one of them would change what another makes of the same pipeline.
+known to one of them would change what another makes of the same pipeline. How an ensemble combines the
+answers of its members is known to its recipe.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.calibration import CalibratedClassifierCV
@@ -17,6 +18,8 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 
 # Rows as an outer estimator takes them -> rows as an inner one takes them.
 Prepare = Callable[[Any], Any]
+# Whatever stands for one column of the rows.
+Column = TypeVar("Column")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +28,25 @@ class Part:
 
     It receives the outer estimator's rows after the fitted transformer ``before``, if there is one, and
     of those the columns at the positions ``columns``, if they are given. ``answers``: the outer estimator
-    returns or combines this one's answers; otherwise this one transforms rows for another part.
+    returns or combines this one's answers; otherwise this one transforms rows for another part. ``name``
+    is the user's name of the step, if steps have names there. A transformer of a ColumnTransformer or a
+    FeatureUnion may be the text "passthrough".
     """
 
     estimator: Any
     before: Any = None
     columns: Sequence[int] | None = None
     answers: bool = True
+    name: str = ""
 
     def prepare(self, rows: Any) -> Any:
         """The rows this part takes, from rows of the outer estimator."""
         prepared = rows if self.before is None else self.before.transform(rows)
         return prepared if self.columns is None else np.asarray(prepared)[:, self.columns]
+
+    def select(self, columns: tuple[Column, ...]) -> tuple[Column, ...]:
+        """Those of the outer estimator's columns that this part takes."""
+        return columns if self.columns is None else tuple(columns[int(i)] for i in self.columns)
 
 
 def parts(step: Any) -> list[Part]:
@@ -115,9 +125,9 @@ def _pipeline(step: Pipeline) -> Iterator[Part]:
     """Its steps, each prepared by those before it; a passthrough prepares nothing."""
     last = len(step.steps) - 1
     before = None
-    for position, (_, inner) in enumerate(step.steps):
+    for position, (name, inner) in enumerate(step.steps):
         if _is_estimator(inner):
-            yield Part(inner, before, answers=position == last)
+            yield Part(inner, before, answers=position == last, name=name)
             before = step[: position + 1]
 
 
@@ -125,13 +135,13 @@ def _column_transformer(step: ColumnTransformer) -> Iterator[Part]:
     for name, inner, _ in step.transformers_:
         positions = step._transformer_to_input_indices[name]
         if len(positions) and not _is_dropped(inner):
-            yield Part(inner, columns=positions, answers=False)
+            yield Part(inner, columns=positions, answers=False, name=name)
 
 
 def _feature_union(step: FeatureUnion) -> Iterator[Part]:
-    for _, inner in step.transformer_list:
+    for name, inner in step.transformer_list:
         if not _is_dropped(inner):
-            yield Part(inner, answers=False)
+            yield Part(inner, answers=False, name=name)
 
 
 def _is_dropped(inner: Any) -> bool:

@@ -12,6 +12,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
 from sklearn.isotonic import IsotonicRegression
 
+from unpickled.export import inside
 from unpickled.export.errors import NoGraph
 from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph, OptionalColumns, Tensor, present
 from unpickled.export.inside import innermost
@@ -122,16 +123,20 @@ def _voting(
     if model.voting != "soft":
         raise NoGraph("hard voting has neither probabilities nor scores", "use voting='soft'")
     weights = [float(w) for w in model._weights_not_none or [1.0] * len(model.estimators_)]
-    parts = [_probabilities(graph, classify(estimator, columns)) for estimator in model.estimators_]
-    return _by_probability(graph, _mean(graph, parts, weights), len(model.classes_))
+    members = [_probabilities(graph, classify(part.estimator, columns)) for part in inside.parts(model)]
+    return _by_probability(graph, _mean(graph, members, weights), len(model.classes_))
 
 
 def _stacking(
     graph: Graph, model: StackingClassifier, columns: OptionalColumns, classify: Classify
 ) -> ClassifierOutput:
-    tree_leaves = [leaf for leaf in innermost(model.final_estimator_) if type(leaf) in forests.RECIPES]
+    *members, final = inside.parts(model)
+    tree_leaves = [leaf for leaf in innermost(final.estimator) if type(leaf) in forests.RECIPES]
     other_leaves = [
-        leaf for e in model.estimators_ for leaf in innermost(e) if type(leaf) not in forests.RECIPES
+        leaf
+        for member in members
+        for leaf in innermost(member.estimator)
+        if type(leaf) not in forests.RECIPES
     ]
     if tree_leaves and other_leaves:
         raise NoGraph(
@@ -140,23 +145,23 @@ def _stacking(
             "use a final_estimator without trees, such as LogisticRegression()",
         )
     responses: Columns = ()
-    for estimator, method in zip(model.estimators_, model.stack_method_, strict=True):
+    for member, method in zip(members, model.stack_method_, strict=True):
         if method == "predict":
             raise NoGraph("stack_method='predict' has no graph", "use 'auto' or 'predict_proba'")
         prefer = "decision" if method == "decision_function" else "probabilities"
-        responses += _response(graph, classify(estimator, columns), prefer)
-    return classify(model.final_estimator_, responses + present(columns) if model.passthrough else responses)
+        responses += _response(graph, classify(member.estimator, columns), prefer)
+    return classify(final.estimator, responses + present(columns) if model.passthrough else responses)
 
 
 def _bagging(
     graph: Graph, model: BaggingClassifier, columns: OptionalColumns, classify: Classify
 ) -> ClassifierOutput:
-    parts, classes = [], len(model.classes_)
-    for estimator, features in zip(model.estimators_, model.estimators_features_, strict=True):
-        output = classify(estimator, tuple(columns[i] for i in features))
-        positions = np.asarray(estimator.classes_, int)
-        parts.append(_spread(graph, _probabilities(graph, output), positions, classes))
-    return _by_probability(graph, _mean(graph, parts, [1.0] * len(parts)), classes)
+    members, classes = [], len(model.classes_)
+    for part in inside.parts(model):
+        output = classify(part.estimator, part.select(columns))
+        positions = np.asarray(part.estimator.classes_, int)
+        members.append(_spread(graph, _probabilities(graph, output), positions, classes))
+    return _by_probability(graph, _mean(graph, members, [1.0] * len(members)), classes)
 
 
 RECIPES: dict[type, Recipe] = {
