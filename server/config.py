@@ -200,7 +200,7 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | No
     values: dict[str, Any] = {}
     for layer in (_platform(environ), file, _environment(environ), _flags(flags)):
         for origin, key, value in layer:
-            # Text is all that flags and variables have; a TOML value has a type of its own.
+            # Flags and variables hold text, which is converted; a TOML value has a type already.
             values[key] = _convert(origin, key, value, strict=layer is file)
     return _nested(values)
 
@@ -214,7 +214,7 @@ def settings(config: Config) -> dict[str, Any]:
 
 
 def _nested(values: Mapping[str, Any]) -> Config:
-    """The Config of values by setting; a setting that is absent has its default."""
+    """The Config with these values by setting; every other setting has its default."""
     parts: dict[str, Any] = {
         name: part(**_only(values, part.__struct_fields__)) for name, part in PARTS.items()
     }
@@ -226,12 +226,12 @@ def _only(values: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
 
 
 def hint(word: str, choices: Iterable[str]) -> str:
-    """A question that suggests the choice most like ``word``; empty where none is like it."""
+    """A question that suggests the choice most like ``word``; empty where no choice is similar."""
     closest = difflib.get_close_matches(word, list(choices), n=1)
     return f"did you mean {closest[0]!r}? " if closest else ""
 
 
-# The settings of one place: (name of the value there, field, value) each.
+# The settings from one source: (where the value stands, setting, value) each.
 _Layer = list[tuple[str, str, Any]]
 
 
@@ -266,8 +266,8 @@ def _file(path: str | None, environ: Mapping[str, str]) -> _Layer:
     return layer
 
 
-def _entries(entries: Mapping[str, Any], known: Collection[str], place: str) -> _Layer:
-    return [(f"{_field(key, place, known)} in {place}", key, value) for key, value in entries.items()]
+def _entries(entries: Mapping[str, Any], fields: Collection[str], place: str) -> _Layer:
+    return [(f"{_field(key, place, fields)} in {place}", key, value) for key, value in entries.items()]
 
 
 def _check_unique(layer: _Layer) -> None:
@@ -291,13 +291,13 @@ def _flags(flags: Mapping[str, Any]) -> _Layer:
     return [(flag(key), key, value) for key, value in flags.items() if value not in (None, ())]
 
 
-def _field(key: str, place: str, known: Collection[str], spelling: str | None = None) -> str:
-    """The same key; ConfigError where it is not a known one."""
-    if key in known:
+def _field(key: str, place: str, fields: Collection[str], spelling: str | None = None) -> str:
+    """The key itself; ConfigError where it is none of ``fields``."""
+    if key in fields:
         return key
     raise ConfigError(
-        f"{spelling or key!r} in {place} is no setting: {hint(key, [*known, *PARTS])}"
-        f"The settings are {', '.join(known)}"
+        f"{spelling or key!r} in {place} is no setting: {hint(key, [*fields, *PARTS])}"
+        f"The settings are {', '.join(fields)}"
     )
 
 
@@ -335,7 +335,7 @@ def is_list(key: str) -> bool:
 
 
 def description(key: str) -> str:
-    """What a setting does, in a clause."""
+    """The clause that says what a setting does."""
     return next(
         str(part.description) for part in get_args(FIELDS[key]) if isinstance(part, Meta) and part.description
     )
