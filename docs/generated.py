@@ -24,7 +24,6 @@ from unpickled.server import config
 from unpickled.server.artifact import manifest
 from unpickled.server.errors import RequestError, UnpickledError
 from unpickled.server.observe import exposition
-from unpickled.server.observe.counters import Memory
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -136,17 +135,11 @@ def refusals() -> str:
 
 def metrics() -> str:
     """Every metric that is served."""
-    families = exposition._Figures(Memory(blocks=1), {}).collect()
     return table(
         ("metric", "type", "labels", "meaning"),
         (
-            (
-                f"`{family.name}{'_total' if family.type == 'counter' else ''}`",
-                family.type,
-                ", ".join(f"`{label}`" for label in family._labelnames),
-                family.documentation,
-            )
-            for family in families
+            (f"`{metric.name}`", metric.type, ", ".join(f"`{label}`" for label in metric.labels), metric.help)
+            for metric in exposition.families()
         ),
     )
 

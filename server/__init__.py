@@ -1,4 +1,4 @@
-"""Serves the models that export/ writes: no scikit-learn, no pickle, one ONNX file each."""
+"""Serve the models that export/ writes, one ONNX file each, without scikit-learn and without pickle."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""The Flask application around a service, with every route that is not on the fast path."""
+"""The Flask application around a service: every route, those of the fast path included."""
 
 import os
 from functools import partial
@@ -7,9 +7,8 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import BaseConverter
 
-from unpickled.server import config as settings
 from unpickled.server import errors
-from unpickled.server.config import Config
+from unpickled.server.config import Config, load
 from unpickled.server.message.answer import Answer, failure
 from unpickled.server.message.page import Page
 from unpickled.server.observe import tally
@@ -22,11 +21,11 @@ from unpickled.server.service import Service
 
 
 def create_app(config: Config | None = None, memory: Memory | None = None) -> Flask:
-    """The WSGI application, its models loaded and followed.
+    """The WSGI application, with the models loaded and the models folder watched for changes.
 
     Args:
-        config: The settings; without them, those of the environment and unpickled.toml.
-        memory: Shared by the processes of one server; without it this one counts for itself.
+        config: The settings; by default those of the environment and unpickled.toml.
+        memory: The counters that the processes of one server share; by default this process has its own.
 
     Returns:
         A Flask application. It works in any WSGI server and in ``app.test_client()``.
@@ -39,7 +38,7 @@ def create_app(config: Config | None = None, memory: Memory | None = None) -> Fl
         >>> app = create_app(Config(models="models"))
         >>> app.test_client().post("/predict", json={"features": [5.1, 3.5, 1.4, 0.2]}).json
     """
-    service = Service(config or settings.load(environ=os.environ), memory)
+    service = Service(config or load(environ=os.environ), memory)
     service.start()
     return flask_app(service)
 
@@ -75,7 +74,7 @@ def _add_predictions(app: Flask, service: Service) -> None:
     def predict(rule: str, **names: str) -> Response:
         target = table.targets.get(request.environ["PATH_INFO"])
         if target is None:
-            # find() raises the reason; or the path is only spelled in another way.
+            # Either find() raises the reason, or the path only spells a name in another way.
             served = repository.find(names.get("name"), names.get("version"), names.get("label"))
             path = routes.path(rule, **(names | {"name": served.name, "version": str(served.version)}))
             target = table.targets.get(path)
@@ -89,7 +88,7 @@ def _add_predictions(app: Flask, service: Service) -> None:
 
 
 def _add_pages(app: Flask, pages: list[Page]) -> None:
-    """A rule that is there already stays: settings may name any path."""
+    """Register the pages; the first page of a rule wins, as settings may name any path."""
     for page in pages:
         name = f"{page.method} {page.rule}"
         if name not in app.view_functions:
@@ -101,7 +100,7 @@ def _answer(page: Page, **names: str) -> Response:
 
 
 def _count_others(app: Flask, service: Service) -> None:
-    # This reference to the service keeps its reloader at work.
+    # The closure keeps a reference to the service: without one, its reloader would end.
     @app.after_request
     def count(response: Response) -> Response:
         if not g.get("counted"):
@@ -115,7 +114,7 @@ def _on_error(error: Exception) -> Response:
 
 
 def _translated(error: Exception) -> Exception:
-    """Flask's own errors as errors of this project."""
+    """The error of this project for an error of Flask; any other error as it is."""
     if isinstance(error, NotFound):
         return errors.UnknownPath(f"there is nothing under {request.path[:200]!r}: GET / lists what there is")
     if isinstance(error, MethodNotAllowed):

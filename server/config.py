@@ -209,7 +209,7 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | No
     values: dict[str, Any] = {}
     for layer in (_platform(environ), file, _environment(environ), _flags(flags)):
         for origin, key, value in layer:
-            # Text is all that flags and variables have; a TOML value has a type of its own.
+            # Flags and variables hold text, which is converted; a TOML value has a type already.
             values[key] = _convert(origin, key, value, strict=layer is file)
     return _nested(values)
 
@@ -233,7 +233,7 @@ def settings(config: Config) -> dict[str, Any]:
 
 
 def _nested(values: Mapping[str, Any]) -> Config:
-    """The Config of values by setting; a setting that is absent has its default."""
+    """The Config with these values by setting; every other setting has its default."""
     parts: dict[str, Any] = {
         name: part(**_only(values, part.__struct_fields__)) for name, part in PARTS.items()
     }
@@ -250,7 +250,7 @@ def hint(word: str, choices: Iterable[str], spell: Callable[[str], str] = str) -
     return f"did you mean {spell(closest[0])!r}? " if closest else ""
 
 
-# The settings of one place: (name of the value there, field, value) each.
+# The settings from one source: (where the value stands, setting, value) each.
 _Layer = list[tuple[str, str, Any]]
 
 
@@ -370,7 +370,7 @@ def is_list(key: str) -> bool:
 
 
 def description(key: str) -> str:
-    """What a setting does, in a clause."""
+    """The clause that says what a setting does."""
     return next(
         str(part.description) for part in get_args(FIELDS[key]) if isinstance(part, Meta) and part.description
     )

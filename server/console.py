@@ -1,4 +1,4 @@
-"""Manners that every command shares: lazy sub-commands, suggestions, errors in one line, exit statuses.
+"""The behaviour that all commands share: lazy sub-commands, suggestions, errors in one line, exit statuses.
 
 Exit statuses: 0 done, 1 refused, 2 wrong usage, 130 interrupted by Ctrl-C. The last line on stderr of a
 command that is refused or misused starts with ``error:``.
@@ -65,19 +65,19 @@ class Group(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that the first word names, and the words that are left for it."""
+        """The command that the first word names, and the words behind it."""
         names = self.list_commands(ctx)
         if args[0] in names or args[0].startswith("-") or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
         raise click.NoSuchCommand(args[0], possibilities=names, ctx=ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """One line for each command, of which none is imported for it."""
+        """Write one line for each command; this imports none of them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, self._line(name)) for name in self.list_commands(ctx)])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Commands and options that start like ``incomplete``; no command is imported for it."""
+        """Commands and options that start with ``incomplete``; this imports no command."""
         names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
         commands = [CompletionItem(name, help=self._line(name)) for name in names]
         return commands + click.Command.shell_complete(self, ctx, incomplete)
@@ -89,7 +89,7 @@ class Group(click.Group):
 
 
 def examples(*lines: str, title: str = "Examples:") -> str:
-    """The end of a help text: lines that are shown as they are written."""
+    """The end of a help text: example lines, which click must not wrap."""
     return "\n".join(["\b", title, *(f"  {line}" for line in lines)])
 
 
@@ -114,7 +114,7 @@ def run(
     """Run a command, print the text it returns, and return the exit status of the process.
 
     Args:
-        command: The command or group of commands; it is imported here where it is one for later.
+        command: The command or group of commands; a Later is imported here.
         words: The command line, without the program.
         environ: Environment variables; commands find them in ``context.obj``.
         program: The words that started the program, as help and errors name it.
@@ -149,7 +149,7 @@ def _invoke(command: click.Command, words: Sequence[str], environ: Mapping[str, 
 
 
 def _finish(text: str | None) -> int:
-    """Print what is left to print. The command is done: a reader that is gone changes nothing."""
+    """Print the result. The command has done its work: a reader that is gone is no failure."""
     try:
         print(*([text] if text else []), end="\n" if text else "", flush=True)
     except BrokenPipeError:
@@ -161,7 +161,7 @@ def _finish(text: str | None) -> int:
 
 
 def _discard_output() -> None:
-    """Python flushes stdout once more on its way out, which would fail again."""
+    """Send further output to /dev/null: Python flushes stdout at its end, which would fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -184,7 +184,7 @@ def _fail(message: str, status: int) -> int:
 
 
 def _open_standard_streams() -> None:
-    """A standard stream that is closed becomes /dev/null: the next file would take its number."""
+    """Open /dev/null for each standard stream that is closed: the next file would get its number."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)

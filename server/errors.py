@@ -3,10 +3,10 @@
 UnpickledError
 ├── ConfigError          a setting is wrong: the server does not start
 │   └── ProviderError    strict mode, and the first execution provider was not obtained
-├── ArtifactError        a model file is refused: what is served stays
-├── ServingError         a serving.toml is not followed, or a command not done: what is served stays
-├── ExportError          a pipeline is not written: export/errors.py
-└── RequestError         a client is told; carries status and code
+├── ArtifactError        a model file is refused: the versions in service stay
+├── ServingError         a serving.toml is not followed, or a command fails: the versions in service stay
+├── ExportError          a pipeline is not exported: export/errors.py
+└── RequestError         a client gets it as the answer; carries status and code
     ├── BadRequest       4xx  HTTP that the framework refuses
     ├── MalformedJSON    400  the body is not JSON
     ├── InvalidInput     400  JSON, but not what the model takes
@@ -18,12 +18,12 @@ UnpickledError
     ├── BodyTooLarge     413
     ├── TooManyRows      413
     ├── UnsupportedMedia 415  a content type that is not read here
-    ├── UnsupportedEncoding 415  a content encoding that is not undone
+    ├── UnsupportedEncoding 415  a content encoding that is not decoded
     ├── InferenceFailed  500  the graph failed; the log has the reason
     ├── InternalError    500
     ├── NotSupported     501  a part of a protocol that this server does not have
     ├── NotReady         503
-    └── Busy             503  no more of these at once: ask again
+    └── Busy             503  the limit of open streams is reached: ask again
 """
 
 from collections.abc import Mapping
@@ -86,10 +86,10 @@ class InvalidInput(RequestError):
     code = "invalid_input"
 
     def on_line(self, line: int, remedy: str = "") -> "InvalidInput":
-        """The same error, which says that it is of that line."""
-        found = InvalidInput(f"line {line}: {self}{remedy}", line=line)
-        found.details |= self.details
-        return found
+        """The same error with the number of the line in front of its sentence and in its details."""
+        error = InvalidInput(f"line {line}: {self}{remedy}", line=line)
+        error.details |= self.details
+        return error
 
 
 class IncompleteBody(RequestError):

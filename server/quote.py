@@ -1,19 +1,37 @@
-"""Text from elsewhere inside a sentence: quoted, and cut to a length that people read."""
+"""Foreign text in the server's own sentences: short, on one line, and recognizable as a quotation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection
+from itertools import islice
 
 _LONGEST = 60
 _MOST = 30
+_DOTS = "..."
 
 
 def shortened(text: str, longest: int = _LONGEST) -> str:
-    """The text as it is, or its first ``longest`` characters and "...".
+    """The first ``longest`` characters and "...", or the whole text where that is no longer.
 
     Example:
         >>> shortened("petal_length", 5)
         'petal...'
     """
-    return text if len(text) <= longest else f"{text[:longest]}..."
+    return text if len(text) <= longest + len(_DOTS) else f"{text[:longest]}{_DOTS}"
+
+
+def abridged(text: str, longest: int) -> str:
+    """At most ``longest`` characters, without the middle: for messages that end with the place of an error.
+
+    Example:
+        >>> abridged("a key is given twice (at line 1, column 5)", 28)
+        'a key is given t...column 5)'
+    """
+    end = longest // 3
+    return text if len(text) <= longest else f"{text[: longest - end - len(_DOTS)]}{_DOTS}{text[-end:]}"
+
+
+def printable(text: str) -> str:
+    """The text on one line: each control, line end and half character becomes a question mark."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def quoted(text: object) -> str:
@@ -21,7 +39,12 @@ def quoted(text: object) -> str:
     return repr(shortened(str(text)))
 
 
-def listed(names: Sequence[str], most: int = _MOST) -> str:
-    """The first ``most`` of the names, each shortened, and how many more there are."""
-    text = ", ".join(map(shortened, names[:most]))
+def listed(names: Collection[str], most: int = _MOST, written: Callable[[str], str] = shortened) -> str:
+    """The first ``most`` of the names, each as ``written`` writes it, and how many more there are.
+
+    Example:
+        >>> listed(["setosa", "versicolor", "virginica"], 2)
+        'setosa, versicolor and 1 more'
+    """
+    text = ", ".join(map(written, islice(names, most)))
     return text if len(names) <= most else f"{text} and {len(names) - most} more"

@@ -1,1 +1,1 @@
-"""The model file: what it says of itself, and what is checked before anything loads it."""
+"""The model file: its manifest, and the checks of its bytes before ONNX Runtime loads them."""

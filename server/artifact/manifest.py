@@ -16,7 +16,7 @@ from unpickled.server.artifact import onnxfile
 from unpickled.server.errors import ArtifactError
 from unpickled.server.quote import quoted
 
-# models/<name>/<version>/model.onnx; a name can stand in a path and a header as it is.
+# models/<name>/<version>/model.onnx. A name needs no escape in a path or a header.
 FILE = "model.onnx"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -192,19 +192,19 @@ class _Schema(msgspec.Struct):
 
 
 def refuse_contradictions(faults: Iterator[str]) -> None:
-    """ArtifactError with the first of the faults, if there is one; each says which rule is broken."""
+    """Raise ArtifactError with the first fault, if there is one; each says which rule is broken."""
     fault = next(faults, None)
     if fault is not None:
         raise ArtifactError(f"its manifest contradicts itself: {fault}")
 
 
 def repeated(names: Iterable[Any]) -> Any:
-    """The first of the names that stands there twice, None where none does."""
+    """The first name that occurs twice; None where each occurs once."""
     return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
 def _faults(manifest: Manifest) -> Iterator[str]:
-    """Each rule relies on those before it."""
+    """The rules that the manifest breaks. Each rule relies on those before it."""
     if not manifest.features:
         yield "it has no features"
     if (name := repeated(feature.name for feature in manifest.features)) is not None:

@@ -1,7 +1,7 @@
-"""The contents and outside references of an ONNX file, read before ONNX Runtime sees it.
+"""Metadata of an ONNX file, and checks that it is safe, before ONNX Runtime sees it.
 
-A serving installation has no onnx package, and a session opens the files a model names, so this
-walks the protobuf itself and knows just enough of it. Field numbers are those of onnx.proto
+An ONNX Runtime session opens other files that a model names, and a serving installation has no onnx package:
+this module walks the protobuf itself and knows just enough of it. Field numbers are those of onnx.proto
 (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
 """
 
@@ -11,14 +11,14 @@ from typing import Any
 
 from unpickled.server.errors import ArtifactError
 
-# Operators of any other domain are somebody's native code.
+# Operators of any other domain would be native code from elsewhere.
 OPERATOR_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_DEPTH = 32
 
-# A run of an attribute's `ints`, `floats` and short `strings`, one field each: a forest has millions,
-# and to step over them one by one took seconds.
+# A run of an attribute's `ints`, `floats` and short `strings`, one field each. A forest has millions of
+# them: skipping them one by one would take seconds.
 _PLAIN = re.compile(
     rb"(?:\x40[\x80-\xff]{0,9}+[\x00-\x7f]|\x3d[\s\S]{4}|\x4a(?:%b))++"
     % b"|".join(rb"\x%02x[\s\S]{%d}" % (size, size) for size in range(16))
@@ -98,7 +98,7 @@ def _fields(message: bytes, skipped: re.Pattern[bytes] | None = None) -> Iterato
     """Field number and value of each field: an int for varints, bytes for everything else.
 
     Runs of fields that match ``skipped`` are left out.
-    Raises IndexError where the message ends early, TypeError at a wire type protobuf has not.
+    Raises IndexError where the message ends early, TypeError at a wire type that protobuf does not have.
     """
     position, end = 0, len(message)
     while position < end:
@@ -107,7 +107,7 @@ def _fields(message: bytes, skipped: re.Pattern[bytes] | None = None) -> Iterato
             continue
         key, position = _varint(message, position)
         if key >> 32:
-            raise TypeError("a field number that readers cut to another one")
+            raise TypeError("a field number above 32 bits, which other readers would cut")
         wire = key & 7
         if wire == _VARINT:
             value, position = _varint(message, position)

@@ -1,8 +1,8 @@
-"""What each command changes: from the state of a model to the Serving that it should have.
+"""The change that each command makes: from the deployment of a model to the Serving that it should have.
 
-Every function takes the model's shelf as it is now and returns the Serving to write, and a summary for the
-person who typed the command. Nothing is written here. ServingError is raised where a version does not exist
-or fails, and where the change makes no sense.
+Every function takes the model's shelf and returns the Serving to write, and a summary for the person who
+typed the command. Nothing is written here. ServingError is raised where a version does not exist or fails,
+and where the change makes no sense.
 """
 
 from msgspec.structs import replace
@@ -13,84 +13,85 @@ from unpickled.server.lifecycle import deployment, history, serving
 from unpickled.server.lifecycle.deployment import Deployment, Shelf
 from unpickled.server.lifecycle.history import Record
 from unpickled.server.lifecycle.serving import STABLE, Serving, Shadowing
+from unpickled.server.quote import listed
 
 Change = tuple[Serving, str]
 
 
 def promote(shelf: Shelf, version: str, label: str) -> Change:
-    """Give a version a label; ``stable`` also brings all traffic, and ends its being the shadow."""
+    """Give a version a label; ``stable`` brings it all traffic too, and a shadow with all traffic ends."""
     serving.check_label(label, "--label")
     current = shelf.deployment
     number = _loadable(version, shelf)
-    labels = {**current.wanted.labels, label: number}
-    traffic = {} if label == STABLE else current.wanted.traffic
-    desired = replace(current.wanted, labels=labels, traffic=traffic)
+    labels = {**current.serving.labels, label: number}
+    traffic = {} if label == STABLE else current.serving.traffic
+    desired = replace(current.serving, labels=labels, traffic=traffic)
     if _shadows_itself(desired, [number] if label == STABLE else list(current.traffic)):
         return replace(desired, shadow=None), f"version {number} is {label} and no longer the shadow"
     return desired, f"version {number} is {label}"
 
 
 def canary(shelf: Shelf, version: str, weight: float) -> Change:
-    """Send a share of plain requests to a version and the rest to the one that answers now; 0 ends it."""
+    """Send a share of plain requests to a version, and leave the others to the present one; 0 ends that."""
     if not 0 <= weight < 1:
         raise ServingError(f"--weight is {weight:g}: it is 0, which ends the canary, or more, and below 1")
     current = shelf.deployment
     number = _loadable(version, shelf) if weight else _existing(version, shelf)
-    if not weight and number not in current.wanted.shares():
-        return current.wanted, f"version {number} was no canary"
+    if not weight and number not in current.serving.shares():
+        return current.serving, f"version {number} was no canary"
     main = _main(current, number)
-    labels = {STABLE: main} | current.wanted.labels
+    labels = {STABLE: main} | current.serving.labels
     rest = STABLE if labels[STABLE] == main else str(main)
     # Rounded, as 1 - 0.07 is 0.9299999999999999.
     traffic = {rest: round(1 - weight, 12), version: weight}
     if not weight:
         traffic = {} if rest == STABLE else {rest: 1.0}
     summary = f"version {number} is {'the' if weight else 'no longer the'} canary"
-    return replace(current.wanted, labels=labels, traffic=traffic), summary
+    return replace(current.serving, labels=labels, traffic=traffic), summary
 
 
 def shadow(shelf: Shelf, version: str, share: float) -> Change:
-    """Run a version on a share of plain requests too, unseen by callers; 0 ends it."""
+    """Run a version on a share of plain requests too, unseen by callers; 0 ends that."""
     if not 0 <= share <= 1:
         raise ServingError(f"--share is {share:g}: it is 0, which ends the shadow, or more, and at most 1")
     current = shelf.deployment
     if not share:
-        return replace(current.wanted, shadow=None), "no version shadows"
+        return replace(current.serving, shadow=None), "no version shadows"
     number = _loadable(version, shelf)
     if list(current.traffic) == [number]:
         raise ServingError(f"version {number} answers /predict itself: as a shadow it has nothing to compare")
     shadowing = Shadowing(version=number if version == str(number) else version, share=share)
-    return replace(current.wanted, shadow=shadowing), f"version {number} shadows"
+    return replace(current.serving, shadow=shadowing), f"version {number} shadows"
 
 
 def retire(shelf: Shelf, version: str) -> Change:
     """Stop loading a version."""
-    current = shelf.deployment.wanted
+    in_force = shelf.deployment.serving
     number = _existing(version, shelf)
-    for key, word in current.named():
-        if key != "load" and current.number(word) == number:
+    for key, word in in_force.references():
+        if key != "load" and in_force.number(word) == number:
             raise ServingError(
                 f"version {number} is {key} in {serving.FILE}: move that to another version first"
             )
-    if not set(shelf.versions.numbers) - {number, *current.retired}:
+    if not set(shelf.versions.numbers) - {number, *in_force.retired}:
         raise ServingError(f"{shelf.name} has no other version to serve than {number}: export one first")
-    load = current.load
+    load = in_force.load
     if isinstance(load, tuple):
         # An empty list would load nothing: load the newest version instead.
-        load = tuple(listed for listed in load if listed != number) or "newest"
-    retired = tuple(sorted({*current.retired, number}))
-    return replace(current, load=load, retired=retired), f"version {number} is retired"
+        load = tuple(remaining for remaining in load if remaining != number) or "newest"
+    retired = tuple(sorted({*in_force.retired, number}))
+    return replace(in_force, load=load, retired=retired), f"version {number} is retired"
 
 
 def rollback(shelf: Shelf) -> Change:
     """Return to the traffic and shadow before their last change; each further call goes a step further back.
 
     A change of anything else, such as another label, is no step. While serving.toml has a mistake, the step
-    is to what is served.
+    leads back to the deployment in force.
     """
     current = shelf.deployment
     if current.mistake and current.versions:
-        return current.wanted, "as it was before the mistake"
+        return current.serving, "as it was before the mistake"
     if current.mistake:
         raise ServingError(
             f"{current.name} has nothing to go back to: {current.mistake}. "
@@ -106,7 +107,7 @@ def rollback(shelf: Shelf) -> Change:
 
 def _previous(shelf: Shelf) -> Record:
     current = shelf.deployment
-    # The history lacks the current state where files were edited while no server ran.
+    # The history lacks the present deployment if files were edited while no server ran.
     latest = [deployment.record(current, by="")] if current.versions else []
     try:
         record = history.previous([*history.read(shelf.versions.folder), *latest])
@@ -121,7 +122,7 @@ def _previous(shelf: Shelf) -> Record:
 
 
 def _restored(record: Record, shelf: Shelf) -> Serving:
-    """The Serving of a record, without traffic where its labels alone lead to the same traffic now."""
+    """The Serving of a record; traffic is left out where the labels alone lead to the same traffic now."""
     exact = record.serving()
     for number in exact.required():
         _check_not_retired(number, shelf)
@@ -137,18 +138,18 @@ def _shadows_itself(desired: Serving, answering: list[int]) -> bool:
 
 def _main(current: Deployment, canary: int) -> int:
     """The version that answers the requests that the canary does not get."""
-    others = [number for number in current.traffic if number != canary]
-    if current.labels.get(STABLE) in others:
+    candidates = [number for number in current.traffic if number != canary]
+    if current.labels.get(STABLE) in candidates:
         return current.labels[STABLE]
-    if not others:
+    if not candidates:
         raise ServingError(f"version {canary} answers all of /predict already: promote another version first")
-    if len(others) > 1:
+    if len(candidates) > 1:
         raise ServingError(f"{tables.sentence(current)}: promote the one of them that is to answer the rest")
-    return others[0]
+    return candidates[0]
 
 
 def _loadable(version: str, shelf: Shelf) -> int:
-    """The number of a version, once it has been loaded and has answered its golden rows."""
+    """The number of a version that can be served: it is loaded here, and answers its golden rows."""
     number = _existing(version, shelf)
     _check_not_retired(number, shelf)
     try:
@@ -158,15 +159,14 @@ def _loadable(version: str, shelf: Shelf) -> int:
 
 
 def _check_not_retired(number: int, shelf: Shelf) -> None:
-    if number in shelf.deployment.wanted.retired:
+    if number in shelf.deployment.serving.retired:
         raise ServingError(f"version {number} is retired: take it out of retired in {serving.FILE} first")
 
 
 def _existing(version: str, shelf: Shelf) -> int:
     """The number of a version, which may be given as a label; ServingError where there is no such version."""
-    number, numbers = shelf.deployment.wanted.number(version), shelf.versions.numbers
+    number, numbers = shelf.deployment.serving.number(version), shelf.versions.numbers
     if number not in numbers:
-        raise ServingError(
-            f"{shelf.name} has no version {number}: it has {', '.join(map(str, numbers)) or 'none'}"
-        )
+        versions = listed([str(known) for known in numbers]) or "none"
+        raise ServingError(f"{shelf.name} has no version {number}: it has {versions}")
     return number

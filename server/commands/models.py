@@ -1,4 +1,4 @@
-"""The commands ``models``: which versions are served, and changing that, on the files alone.
+"""The commands ``models`` list the versions and change which are served. They work on the files alone.
 
 Running servers notice a change by themselves. A change is first tried as a server would, on the new text of
 serving.toml; it is written to the history before it is written to the file, and a failure leaves both as they
@@ -25,6 +25,7 @@ from unpickled.server.lifecycle import deployment, history, repository, serving
 from unpickled.server.lifecycle.deployment import Deployment, Shelf
 from unpickled.server.lifecycle.serving import STABLE
 from unpickled.server.message import answer
+from unpickled.server.quote import listed
 
 
 @click.group(
@@ -60,7 +61,7 @@ def _complete_version(context: click.Context, parameter: click.Parameter, start:
 
 
 def _folders(context: click.Context) -> list[Path]:
-    """Folders of models to complete a word from; none where the settings are wrong."""
+    """Folders of models, for the completion of a word; none where the settings are wrong."""
     flags = {key: context.params.get(key) for key in ("models", "config")}
     with contextlib.suppress(UnpickledError):
         return repository.folders(config.load(flags, context.obj))
@@ -73,7 +74,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="print JSON")
 
 
 def _with_settings(command: Callable[..., str]) -> Callable[..., str]:
-    """Add --models and --config, and call the command with the settings of a server as its first argument."""
+    """Add --models and --config; the command gets the settings that they lead to as its first argument."""
 
     @click.option(
         "--models",
@@ -117,8 +118,8 @@ def show(settings: Config, model: str, as_json: bool) -> str:
     """Show one model: its versions, features, settings and history."""
     shelf = _shelf(_folder(model, settings), settings)
     for number in shelf.versions.numbers:
-        if number not in shelf.deployment.wanted.retired:
-            with contextlib.suppress(ArtifactError):  # it is among the refused then
+        if number not in shelf.deployment.serving.retired:
+            with contextlib.suppress(ArtifactError):  # versions.refused has the reason
                 shelf.versions.load(number)
             shelf.versions.keep(set(shelf.deployment.versions))
     return answer.dumps(tables.document(shelf)).decode() if as_json else tables.page(shelf)
@@ -219,7 +220,7 @@ def retire(settings: Config, model: str, version: str) -> str:
 
 
 def _change(settings: Config, model: str, by: str, change: Callable[[Shelf], Change]) -> str:
-    """Make a change if the outcome can be served; one line that says what has changed."""
+    """Make a change if the outcome can be served; returns one line that says what has changed."""
     folder = _folder(model, settings)
     try:
         with _alone(folder):
@@ -255,13 +256,13 @@ def _changed(shelf: Shelf, by: str, change: Callable[[Shelf], Change]) -> str:
     changed = shelf.deploy(serving.parse(text))
     if not changed.versions:
         raise ServingError(f"{current.name} would have no version left to serve")
-    if desired != current.wanted or current.mistake:
+    if desired != current.serving or current.mistake:
         revision.write(folder, text, current, deployment.record(changed, by=by))
     return f"{current.name}: {summary}; {tables.sentence(changed)}{_other_features(current, changed)}"
 
 
 def _shelf(folder: Path, settings: Config) -> Shelf:
-    # Not recorded in the history: what a command loads has served nobody.
+    # Not recorded in the history: a version that a command loads serves nobody.
     shelf = Shelf(folder, settings.runtime, recording=False)
     shelf.refresh()
     return shelf
@@ -273,13 +274,13 @@ def _folder(name: str, settings: Config) -> Path:
         return folders[name]
     suggestion = config.hint(name, folders)
     raise ServingError(
-        f"there is no model {name!r} in {settings.models}: {suggestion}It has {', '.join(folders) or 'none'}"
+        f"there is no model {name!r} in {settings.models}: {suggestion}It has {listed(folders) or 'none'}"
     )
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Disable the log: the command prints itself what a server would log here."""
+    """Disable the log: the command itself prints what a server would log."""
     logger = logging.getLogger("unpickled")
     before, logger.disabled = logger.disabled, True
     try:
@@ -289,7 +290,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _follow(settings: Config) -> str:
-    # The next scan finds the change; the second is for loading the model.
+    # The next scan finds the change; one second more is for loading the model.
     seconds = settings.reload_seconds + 1
     return f". Running servers follow {f'within {seconds:g} s' if settings.reload_seconds else 'at SIGHUP'}."
 
@@ -301,5 +302,5 @@ def _other_features(current: Deployment, changed: Deployment) -> str:
     return f", which takes other features than version {current.main.version}"
 
 
-def _features(state: Deployment) -> list[tuple[str, str]]:
-    return [(feature.name, feature.kind) for feature in state.main.model.manifest.features]
+def _features(deployment: Deployment) -> list[tuple[str, str]]:
+    return [(feature.name, feature.kind) for feature in deployment.main.model.manifest.features]

@@ -1,4 +1,4 @@
-"""Rewrites serving.toml and adds to the history: both files change, or neither does."""
+"""Rewriting serving.toml and adding to the history: both files change, or neither does."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.history import Record
 from unpickled.server.lifecycle.serving import Serving
 
-# Values that a file leaves out, as they are the defaults.
+# Default values, which the file leaves out.
 _DEFAULTS: tuple[Any, ...] = ([], {}, None, "newest")
 
 
@@ -28,14 +28,14 @@ def rewritten(text: str, desired: Serving) -> str:
     """
     try:
         file = tomlkit.parse(text)
-    except (ValueError, RecursionError):  # kept as comments, as there may be work in it
+    except (ValueError, RecursionError):  # keep the lines as comments, as somebody wrote them
         file = tomlkit.parse("".join(f"# {line}\n" for line in text.splitlines()))
     for key in file.keys() - set(Serving.__struct_fields__):
         del file[key]
     for key in desired.__struct_fields__:
         _put(file, key, msgspec.to_builtins(getattr(desired, key)))
     changed = tomlkit.dumps(file)
-    if not changed.strip():  # an empty file would be a mistake
+    if not changed.strip():  # servers refuse an empty file
         changed = 'load = "newest"\n'
     if serving.parse(changed) != desired:
         raise ServingError(f"{serving.FILE} is written in a way that cannot be changed here: edit it by hand")
@@ -64,8 +64,8 @@ def write(folder: Path, text: str, current: Deployment, record: Record) -> None:
     Args:
         folder: The model's folder, locked by ``history.alone``.
         text: The new serving.toml.
-        current: The state before the change, which is recorded first, should it not be in the history.
-        record: The state after the change.
+        current: The deployment before the change; it is recorded first if the history lacks it.
+        record: The record of the deployment after the change.
 
     Raises:
         OSError: A file cannot be written.
@@ -95,7 +95,7 @@ def _swap(fresh: Path, path: Path, folder: Path, record: Record) -> None:
 
 
 def _store(fresh: Path, text: str, path: Path) -> None:
-    """Write a file with the owner and the permissions of the one that it will replace."""
+    """Write a new file with the owner and the permissions of the file that it will replace."""
     fresh.unlink(missing_ok=True)
     with fresh.open("x", encoding="utf-8", newline="") as file:
         history.hand_over(file.fileno(), path if path.exists() else path.parent)

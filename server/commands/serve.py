@@ -18,7 +18,7 @@ class _Serve(click.Command):
 
 
 def _repeated(words: list[str]) -> list[str]:
-    """The same words with the option of a list before each of its values."""
+    """The words, with the option of a list repeated before each of its values."""
     lists = {config.flag(key) for key in FIELDS if config.is_list(key)}
     repeated: list[str] = []
     option = None
@@ -36,13 +36,13 @@ def _option(key: str, default: Any) -> click.Option:
     if config.is_list(key):
         text = f"{config.description(key)}  [default: {default[0].name}]"
         return click.Option([flag], multiple=True, metavar="NAME", help=text)
-    text = f"{config.description(key)}  [default: {_shown(default)}]"
+    text = f"{config.description(key)}  [default: {_default_text(default)}]"
     if isinstance(default, bool):
         return click.Option([f"{flag}/--no-{flag.removeprefix('--')}"], default=None, help=text)
     return click.Option([flag], metavar=key.rsplit("_", 1)[-1].upper(), help=text)
 
 
-def _shown(default: Any) -> str:
+def _default_text(default: Any) -> str:
     if isinstance(default, bool):
         return "on" if default else "off"
     return "none" if default is None else str(default)
@@ -75,9 +75,9 @@ def serve(environ: Mapping[str, str], /, **flags: Any) -> int:
     variables over the file.
     """
     settings = config.load(flags, environ)
-    # SIGHUP means "scan the models folder". Ignore it until a worker handles it: by default it would end us.
+    # SIGHUP means "scan the models folder". Ignore it until a worker handles it: by default it ends us.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    # Imported after the settings are read: neither --help nor a wrong key waits for ONNX Runtime.
+    # Imported after the settings are read, so that neither --help nor a wrong key waits for ONNX Runtime.
     workers = console.needed("unpickled.server.process.workers", "server")
     status: int = workers.serve(settings)
     return status

@@ -1,4 +1,4 @@
-"""Models and their versions as the models commands print them: as plain text and as JSON values."""
+"""Models and their versions as the models commands print them: plain text, or JSON values."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,11 +14,12 @@ from unpickled.server.lifecycle import history, serving
 from unpickled.server.lifecycle.deployment import Deployment, Shelf
 from unpickled.server.lifecycle.disk import opened
 from unpickled.server.lifecycle.history import Record
+from unpickled.server.quote import printable, shortened
 
 # How many records of the history are printed.
 RECENT = 10
-# Longest cell, in characters; a longer one is cut and ends in three dots.
-_LONGEST = 40
+# Longest cell, in characters; three dots may follow it.
+_LONGEST = 37
 
 _Line = dict[str, str]
 
@@ -54,7 +55,7 @@ def page(shelf: Shelf) -> str:
 
 
 def summary(shelf: Shelf) -> dict[str, Any]:
-    """One model as the listing has it, as JSON values; None for what is unknown."""
+    """A model and its versions as JSON values, for the listing; None stands for an unknown value."""
     deployment = shelf.deployment
     return {
         "model": deployment.name,
@@ -65,9 +66,9 @@ def summary(shelf: Shelf) -> dict[str, Any]:
 
 
 def document(shelf: Shelf) -> dict[str, Any]:
-    """One model as its page has it, as JSON values."""
+    """A model with its settings, features and history as JSON values, for its page."""
     details = {
-        "serving": shelf.deployment.wanted,
+        "serving": shelf.deployment.serving,
         "features": _features(shelf.deployment),
         "history": recent(shelf),
     }
@@ -87,7 +88,7 @@ def recent(shelf: Shelf) -> list[Record]:
 
 
 def sentence(deployment: Deployment) -> str:
-    """Which versions answer plain requests, and which one shadows."""
+    """A sentence about the versions that answer plain requests, and the one that shadows."""
     if not deployment.traffic:
         return f"nothing is served: {deployment.reason}"
     shadow = ""
@@ -105,10 +106,14 @@ def moment(record: Record) -> str:
 
 
 def table(lines: Sequence[_Line]) -> list[str]:
-    """Lines under the names of their columns, aligned; nothing where there is no line."""
+    """Lines under the names of their columns, aligned; nothing where there is no line.
+
+    Names and labels come from training data and may hold anything: a cell is cut, and stays on its line.
+    """
     if not lines:
         return []
-    cells = [list(lines[0]), *([_cut(cell) for cell in line.values()] for line in lines)]
+    rows = [[shortened(printable(cell), _LONGEST) for cell in line.values()] for line in lines]
+    cells = [list(lines[0]), *rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in cells]
     return ["  ".join(row).rstrip() for row in padded]
@@ -127,7 +132,7 @@ def _row(shelf: Shelf, number: int) -> dict[str, Any]:
         "loaded": number in deployment.versions,
         "traffic": deployment.traffic.get(number, 0.0),
         "shadow": share if shadow == number else 0.0,
-        "retired": number in deployment.wanted.retired,
+        "retired": number in deployment.serving.retired,
         "refused": shelf.versions.refused.get(number, file.reason),
         "accuracy": metrics.accuracy if metrics else None,
         "parity": file.manifest.parity.max_difference if file.manifest else None,
@@ -170,7 +175,7 @@ def _version(row: Mapping[str, Any]) -> _Line:
 
 
 def _traffic(row: Mapping[str, Any]) -> str:
-    """The share of a version: 0% where it is loaded for other paths, a word where it is not loaded."""
+    """The share of a loaded version, 0% if it answers other paths only; a word for one that is not loaded."""
     if not row["loaded"]:
         return "retired" if row["retired"] else "refused" if row["refused"] else "-"
     return f"{_percent(row['traffic'])}{', shadow' if row['shadow'] else ''}"
@@ -188,7 +193,7 @@ def _remarks(shelf: Shelf, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def _settings(deployment: Deployment) -> Iterator[tuple[str, str]]:
-    for key, value in msgspec.to_builtins(deployment.wanted).items():
+    for key, value in msgspec.to_builtins(deployment.serving).items():
         parts = [f"{name} = {part}" for name, part in value.items()] if isinstance(value, dict) else []
         yield key, ", ".join(parts) or str(value).strip("()").rstrip(",")
 
@@ -232,9 +237,3 @@ def _percent(share: float) -> str:
 def _bytes(size: int) -> str:
     power = min(len(str(size)) - 1, 9) // 3
     return f"{size / 1000**power:.3g} {('B', 'kB', 'MB', 'GB')[power]}"
-
-
-def _cut(cell: str) -> str:
-    # Names and labels come from training data and may hold anything; a cell stays on its line.
-    text = "".join(letter if letter.isprintable() else "?" for letter in cell)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

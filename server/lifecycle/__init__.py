@@ -1,1 +1,1 @@
-"""The life of a model in service: what is asked for, what is on disk, what is served, what was."""
+"""The life of a model in service: its settings, its versions on disk, its deployment and its history."""

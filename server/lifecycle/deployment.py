@@ -1,4 +1,4 @@
-"""The deployment of one model: the versions in memory and what each answers, as its folder asks for."""
+"""The deployment of one model: which versions are in memory and what each answers, as its files ask for."""
 
 import logging
 import socket
@@ -22,13 +22,13 @@ from unpickled.server.lifecycle.versions import Served, Versions
 
 logger = logging.getLogger("unpickled")
 
-# Seconds after which a folder is read in full although nothing has changed: on some network file systems
-# inode, size and times stay as they were when the content changes.
+# Seconds after which a folder is read in full although nothing seems to have changed: on some network file
+# systems a new content leaves inode, size and times as they were.
 FULL_SCAN_SECONDS = 10.0
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """The decisions behind a deployment: the history gets a line whenever they change."""
+    """The decisions of a deployment: the history gets a line whenever they change."""
 
     labels: dict[str, int]
     traffic: dict[int, float]
@@ -38,12 +38,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
-    """What one model serves now.
+    """The versions that one model serves now, and what each of them answers.
 
     ``versions`` are those in memory; with none the model is not served. ``traffic`` are the shares of
     plain requests by version, adding up to 1; ``shadow`` is the version that runs a share of them too.
-    ``wanted`` is what was asked for, ``mistake`` why what is asked for now is not followed. ``refused``
-    says of other versions why they are not served. ``arrived``: its folder was not there at the start.
+    ``serving`` are the settings in force; ``mistake`` says why those now on disk are not followed.
+    ``refused`` has the reason for each other version that cannot be served. ``arrived_later``: the folder
+    appeared after the start.
     """
 
     name: str
@@ -51,8 +52,8 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, int] = {}
     traffic: dict[int, float] = {}
     shadow: tuple[int, float] | None = None
-    wanted: Serving = Serving()
-    arrived: bool = False
+    serving: Serving = Serving()
+    arrived_later: bool = False
     refused: dict[int, str] = {}
     mistake: str | None = None
 
@@ -70,13 +71,13 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
             labels=self.labels,
             traffic=self.traffic,
             shadow=self.shadow,
-            load=self.wanted.load,
-            retired=self.wanted.retired,
+            load=self.serving.load,
+            retired=self.serving.retired,
         )
 
     @property
     def reason(self) -> str:
-        """Why nothing is served."""
+        """The reason why no version is served."""
         if self.mistake:
             return self.mistake
         return self.refused[max(self.refused)] if self.refused else "it has no version that may be loaded"
@@ -99,69 +100,69 @@ class Shelf:
         self.stable = True
         self._folder = folder
         self._path = str(folder / serving.FILE)
-        # The stamp of serving.toml (None: not read), its text at the last full scan, and the text in force.
+        # serving.toml: its stamp (None: not read), its text at the last full scan, and the text in force.
         self._stamp: Stamp | None = None
-        self._seen: str | None = None
+        self._scanned_text: str | None = None
         self._text: str | None = None
         self._arrived_later = arrived_later
         self._recording = recording
         self._unrecorded = False
+        # Why the history could not be written at the last attempt: a reason is logged once.
         self._unwritable = ""
-        self._passed_over = False
-        # In seconds of time.monotonic(): until then a stat of each file is enough.
+        self._logged_empty = False
+        # Until this time.monotonic(), a stat of each file is enough.
         self._idle_until = 0.0
 
     def refresh(self) -> bool:
-        """Scan the folder and follow it; whether the deployment, or what is said of it, has changed.
+        """Scan the folder and follow it; returns whether any field of the deployment has changed.
 
-        Nothing is read while no listing and no stamp differs, but for a full scan every
-        FULL_SCAN_SECONDS.
+        While neither the listing nor a stamp changes, files are read every FULL_SCAN_SECONDS only.
         """
         now = time.monotonic()
         if now < self._idle_until and disk.stamp(self._path) == self._stamp and self.versions.unchanged():
             return False
         before, existed = self.deployment, self.exists
         self._idle_until = now + FULL_SCAN_SECONDS
-        self.deployment = self._scanned()
+        self.deployment = self._scan()
         self.exists = self._is_model()
-        self._say(before, self.deployment, existed)
+        self._log(before, self.deployment, existed)
         self._unrecorded |= self._recording and before.plan != self.deployment.plan
         if self._unrecorded and self.deployment.versions and not self.deployment.mistake:
             self._record(self.deployment)
         changed = before != self.deployment or existed != self.exists
-        self.stable = self.versions.stable and self._seen == self._text
+        self.stable = self.versions.stable and self._scanned_text == self._text
         if changed or self._unrecorded or not self.stable:
             self._idle_until = 0.0
         return changed
 
-    def _scanned(self) -> Deployment:
-        """The deployment that follows from the files; what was served before, where that fails."""
+    def _scan(self) -> Deployment:
+        """The deployment that the files ask for; the previous one, with a mistake, where that fails."""
         try:
-            deployment = self._resolved()
+            deployment = self._follow_files()
         except (ArtifactError, ServingError) as error:
-            deployment = self._kept(str(error))
+            deployment = self._fallback(str(error))
         except ConfigError:
             raise
         except Exception:
-            # The other models are to be served whatever is wrong with this one.
+            # Whatever is wrong with this model must not stop the others.
             if not self.deployment.mistake:
                 logger.exception("model %s: looking at its folder failed", self.name)
-            deployment = self._kept("looking at its folder failed; the log says how")
+            deployment = self._fallback("looking at its folder failed; the log says how")
             self._idle_until = 0.0
-        return replace(deployment, refused=self._refused(deployment), arrived=self._arrived_later)
+        return replace(deployment, refused=self._refused(deployment), arrived_later=self._arrived_later)
 
-    def _refused(self, found: Deployment) -> dict[int, str]:
-        """Those that matter now: older ones were tried by some processes only."""
-        oldest = min(found.versions, default=0)
-        known = self.versions.refused
-        return {number: known[number] for number in sorted(known) if number >= oldest}
+    def _refused(self, deployment: Deployment) -> dict[int, str]:
+        """Refused versions, without those older than all that are served: only some processes tried these."""
+        oldest = min(deployment.versions, default=0)
+        reasons = self.versions.refused
+        return {number: reasons[number] for number in sorted(reasons) if number >= oldest}
 
     def _is_model(self) -> bool:
-        found = self.deployment
-        return bool(self.exists or found.versions or found.refused or found.mistake)
+        deployment = self.deployment
+        return bool(self.exists or deployment.versions or deployment.refused or deployment.mistake)
 
-    def _resolved(self) -> Deployment:
-        """The deployment that the files ask for; ServingError or ArtifactError where it cannot be had."""
+    def _follow_files(self) -> Deployment:
+        """The deployment that the files ask for; ServingError or ArtifactError where it cannot be served."""
         self._stamp = None
         self.versions.scan()
         if not NAME.fullmatch(self.name) and self.versions.numbers:
@@ -170,64 +171,64 @@ class Shelf:
         return self.deploy(Serving() if self._text is None else serving.parse(self._text))
 
     def _read(self) -> None:
-        """Follow the text of serving.toml once two scans have found it the same: it is written in parts."""
-        # The stamp is the older of the two: a change between them is found by the next scan.
+        """Follow the text of serving.toml once two scans agree: editors may write a file in parts."""
+        # The stamp is taken before the text is read, so that the next scan finds a change between the two.
         stamp = disk.stamp(self._path)
-        text, before = serving.read(self._folder), self._seen
-        self._stamp, self._seen = stamp, text
+        text, before = serving.read(self._folder), self._scanned_text
+        self._stamp, self._scanned_text = stamp, text
         if text == before or not self.exists:
             self._text = text
 
-    def deploy(self, wanted: Serving) -> Deployment:
-        """What would be served if this were asked for; ServingError where it cannot be."""
-        named = {number: self._load_named(number, wanted) for number in wanted.required()}
-        kept = self._by_policy(wanted)
-        loaded = kept | named
+    def deploy(self, desired: Serving) -> Deployment:
+        """The deployment that these settings lead to; ServingError where it cannot be served."""
+        required = {number: self._load_required(number, desired) for number in desired.required()}
+        by_policy = self._load_by_policy(desired)
+        loaded = by_policy | required
         if not loaded:
-            if self.deployment.versions or set(self.versions.numbers) & set(wanted.retired):
+            if self.deployment.versions or set(self.versions.numbers) & set(desired.retired):
                 raise ServingError(f"{serving.FILE} leaves no version to serve: take one out of `retired`")
-            return Deployment(name=self.name, wanted=wanted)
-        traffic = wanted.shares() or {_plain(wanted, kept or loaded): 1.0}
-        shadow = _shadow(wanted)
+            return Deployment(name=self.name, serving=desired)
+        traffic = desired.shares() or {_main(desired, by_policy or loaded): 1.0}
+        shadow = _shadow(desired)
         together = {*traffic, *([] if shadow is None else [shadow[0]])}
         serving.check_features({number: _features(loaded[number]) for number in sorted(together)})
         return Deployment(
             name=self.name,
             versions={number: loaded[number] for number in sorted(loaded)},
-            labels=wanted.labels,
+            labels=desired.labels,
             traffic={number: traffic[number] for number in sorted(traffic)},
             shadow=shadow,
-            wanted=wanted,
+            serving=desired,
         )
 
-    def _load_named(self, number: int, wanted: Serving) -> Served:
+    def _load_required(self, number: int, desired: Serving) -> Served:
         try:
             return self.versions.load(number)
         except ArtifactError as error:
-            names = [label for label, version in wanted.labels.items() if version == number]
-            called = f" ({', '.join(names)})" if names else ""
+            labels = [label for label, version in desired.labels.items() if version == number]
+            version = f"{number} ({', '.join(labels)})" if labels else str(number)
             raise ServingError(
-                f"{serving.FILE} asks for version {number}{called}, which is not served: {error}"
+                f"{serving.FILE} asks for version {version}, which is not served: {error}"
             ) from None
 
-    def _by_policy(self, wanted: Serving) -> dict[int, Served]:
-        """What ``load`` asks for; a version that fails makes room for the next."""
-        count = {"newest": 1}.get(str(wanted.load), wanted.load)
-        found: dict[int, Served] = {}
-        chosen = wanted.load if isinstance(wanted.load, tuple) else self.versions.numbers
-        for number in chosen:
-            if len(found) == count:
+    def _load_by_policy(self, desired: Serving) -> dict[int, Served]:
+        """The versions that ``load`` asks for; the next newest takes the place of one that fails."""
+        count = {"newest": 1}.get(str(desired.load), desired.load)
+        loaded: dict[int, Served] = {}
+        candidates = desired.load if isinstance(desired.load, tuple) else self.versions.numbers
+        for number in candidates:
+            if len(loaded) == count:
                 break
-            if number not in wanted.retired:
-                with suppress(ArtifactError):  # it is among the refused then
-                    found[number] = self.versions.load(number)
-        return found
+            if number not in desired.retired:
+                with suppress(ArtifactError):  # versions.refused has the reason
+                    loaded[number] = self.versions.load(number)
+        return loaded
 
-    def _kept(self, mistake: str) -> Deployment:
-        """What is served stays; where nothing is yet, what was served last."""
+    def _fallback(self, mistake: str) -> Deployment:
+        """The present deployment, or the last one in the history where nothing is served yet."""
         if self.deployment.versions:
             return replace(self.deployment, mistake=mistake)
-        # From here on the history decides, too, which may change meanwhile.
+        # Scan in full again: the history, which no stamp covers, may have changed by then.
         self._idle_until = 0.0
         for record in reversed(self._history()):
             try:
@@ -242,14 +243,14 @@ class Shelf:
         except OSError:
             return []
 
-    def _record(self, served: Deployment) -> None:
-        """Into the history; later, where somebody is changing the model just now, or has."""
+    def _record(self, deployment: Deployment) -> None:
+        """Append to the history, or leave it to a later scan while a command changes the model."""
         try:
             with history.alone(self._folder, wait=False) as alone:
                 # Otherwise a worker that has not seen the newest serving.toml would append a stale record.
                 if alone and serving.read(self._folder) == self._text:
-                    made = record(served, by=f"server {socket.gethostname()}")
-                    history.append(self._folder, made, wait=False)
+                    line = record(deployment, by=f"server {socket.gethostname()}")
+                    history.append(self._folder, line, wait=False)
                     self._unrecorded, self._unwritable = False, ""
         except (OSError, ServingError) as error:
             reason = (isinstance(error, OSError) and error.strerror) or str(error)
@@ -257,28 +258,28 @@ class Shelf:
                 logger.error("%s cannot be written: %s", self._folder / history.FILE, reason)
             self._unwritable = reason
 
-    def _say(self, before: Deployment, now: Deployment, existed: bool) -> None:
+    def _log(self, before: Deployment, now: Deployment, existed: bool) -> None:
         if now.mistake and now.mistake != before.mistake:
-            kept = f"what is served stays ({_traffic(now)})" if now.versions else "it is not served"
-            logger.error("model %s: %s; %s", self.name, now.mistake, kept)
+            effect = f"what is served stays ({_traffic(now)})" if now.versions else "it is not served"
+            logger.error("model %s: %s; %s", self.name, now.mistake, effect)
         if existed and now.versions and _differ(before, now):
             logger.info("model %s is answered by %s (before: %s)", self.name, _traffic(now), _traffic(before))
-        if not self.exists and not self._passed_over:
-            self._passed_over = True
+        if not self.exists and not self._logged_empty:
+            self._logged_empty = True
             logger.warning("%s is passed over: it holds no <number>/%s", self._folder, FILE)
 
 
-def record(served: Deployment, by: str) -> Record:
-    """A line of the history."""
-    shadow = None if served.shadow is None else Shadowing(version=served.shadow[0], share=served.shadow[1])
+def record(deployment: Deployment, by: str) -> Record:
+    """The record of a deployment for the history; ``by`` names the server or the command behind it."""
+    shadow = deployment.shadow
     return Record(
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         by=by,
-        load=served.wanted.load,
-        retired=served.wanted.retired,
-        labels=served.labels,
-        traffic={str(number): share for number, share in served.traffic.items()},
-        shadow=shadow,
+        load=deployment.serving.load,
+        retired=deployment.serving.retired,
+        labels=deployment.labels,
+        traffic={str(number): share for number, share in deployment.traffic.items()},
+        shadow=None if shadow is None else Shadowing(version=shadow[0], share=shadow[1]),
     )
 
 
@@ -286,19 +287,21 @@ def _differ(before: Deployment, now: Deployment) -> bool:
     return (before.labels, before.traffic, before.shadow) != (now.labels, now.traffic, now.shadow)
 
 
-def _traffic(served: Deployment) -> str:
-    shares = served.traffic.items()
+def _traffic(deployment: Deployment) -> str:
+    shares = deployment.traffic.items()
     if len(shares) < 2:
         return " ".join(f"version {number}" for number, _ in shares) or "nothing"
     return ", ".join(f"version {number} ({share:.4g})" for number, share in shares)
 
 
-def _plain(wanted: Serving, loaded: Iterable[int]) -> int:
-    return wanted.labels.get(serving.STABLE, max(loaded))
+def _main(desired: Serving, loaded: Iterable[int]) -> int:
+    """The version that answers all plain requests where no traffic is set."""
+    return desired.labels.get(serving.STABLE, max(loaded))
 
 
-def _shadow(wanted: Serving) -> tuple[int, float] | None:
-    return None if wanted.shadow is None else (wanted.number(wanted.shadow.version), wanted.shadow.share)
+def _shadow(desired: Serving) -> tuple[int, float] | None:
+    shadow = desired.shadow
+    return None if shadow is None else (desired.number(shadow.version), shadow.share)
 
 
 def _features(served: Served) -> tuple[Feature, ...]:

@@ -1,4 +1,4 @@
-"""Files of the models folder, opened so that no file or device can block a scan of the folder."""
+"""Files of the models folder, opened so that neither a pipe nor a device can block a scan."""
 
 import errno
 import io
@@ -6,9 +6,9 @@ import os
 import stat
 from pathlib import Path
 
-# Inode, size and times of a file: the content may differ where they differ.
+# Inode, size and times of a file: another stamp means that the content may be another.
 Stamp = tuple[int, ...]
-# The stamp of a file that is not there, or cannot be read.
+# The stamp of a file that does not exist or cannot be opened.
 MISSING: Stamp = ()
 
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -65,7 +65,7 @@ def folders(root: str) -> list[str]:
 
 
 def is_folder(entry: "os.DirEntry[str]") -> bool:
-    """Whether an entry is a folder, or a link to one; only for a link is the disk asked again."""
+    """Whether an entry is a folder, or a link to one. Only a link costs another look at the disk."""
     try:
         return entry.is_dir()
     except OSError:
@@ -73,7 +73,7 @@ def is_folder(entry: "os.DirEntry[str]") -> bool:
 
 
 def _is_text(name: str) -> bool:
-    # A name that is not UTF-8 cannot be written in a path or an answer.
+    # A name that is not UTF-8 can stand neither in a path nor in an answer.
     try:
         name.encode()
     except UnicodeEncodeError:

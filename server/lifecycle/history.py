@@ -45,11 +45,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     shadow: Shadowing | None = None
 
     def state(self) -> tuple[object, ...]:
-        """Two records are the same where this is: everything but time and author."""
+        """All of it but time and author: records with equal states say the same."""
         return (self.load, self.retired, self.labels, self.traffic, self.shadow)
 
     def answers(self) -> tuple[object, ...]:
-        """The part that plain requests notice: the versions that answer them, and the shadow."""
+        """The part that decides over plain requests: the versions that answer them, and the shadow."""
         return (self.traffic, self.shadow)
 
     def serving(self) -> Serving:
@@ -65,7 +65,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def read(folder: Path) -> list[Record]:
-    """The records of a model, oldest first; OSError where its file is there and cannot be read."""
+    """The records of a model, oldest first; OSError where there is a history that cannot be read."""
     try:
         with opened(folder / FILE) as file:
             return _records(file.read())
@@ -74,17 +74,19 @@ def read(folder: Path) -> list[Record]:
 
 
 def append(folder: Path, record: Record, wait: bool = True) -> bool:
-    """Add a record, unless it says what the last one does; whether it was added.
+    """Add a record unless it says the same as the last one; returns whether it was added.
 
-    The line is there whole or, where that raises OSError, not at all. BlockingIOError: another program
-    has locked the file, and ``wait`` is false.
+    Raises:
+        BlockingIOError: Another program has locked the file, and ``wait`` is false.
+        OSError: The record cannot be written; no part of it is left in the file.
     """
     with _locked(folder / FILE, wait) as file:
-        lines = _all(file)
-        last = next((found for line in reversed(lines.split(b"\n")) for found in _decoded(line)), None)
+        lines = _content(file)
+        records = (record for line in reversed(lines.split(b"\n")) for record in _decoded(line))
+        last = next(records, None)
         if last is not None and last.state() == record.state():
             return False
-        # The last line lacks its end where a writer was killed.
+        # If a writer was killed, the last line may lack its line end.
         start = b"\n" if lines and not lines.endswith(b"\n") else b""
         _write(file, start + msgspec.json.encode(record) + b"\n", len(lines))
         return True
@@ -93,15 +95,15 @@ def append(folder: Path, record: Record, wait: bool = True) -> bool:
 def withdraw(folder: Path, record: Record, wait: bool = True) -> None:
     """Take back a record that was just appended, if it still is the last one; OSError as in append."""
     with _locked(folder / FILE, wait) as file:
-        lines, line = _all(file), msgspec.json.encode(record) + b"\n"
+        lines, line = _content(file), msgspec.json.encode(record) + b"\n"
         if lines.endswith(line):
             os.ftruncate(file, len(lines) - len(line))
 
 
 def previous(records: Sequence[Record]) -> Record | None:
-    """The target of a rollback: the newest record in which plain requests were answered differently.
+    """The target of a rollback: the newest record with other answers to plain requests than the last one.
 
-    Records that were rolled back from are passed over, so that each rollback goes a step further back.
+    Records that a rollback has left behind are skipped, so that each rollback goes a step further back.
     """
     steps: list[Record] = []
     for record in records:
@@ -131,9 +133,10 @@ def _decoded(line: bytes) -> list[Record]:
 
 @contextlib.contextmanager
 def alone(folder: Path, wait: bool = True) -> Iterator[bool]:
-    """One change to a folder at a time; False where another is under way and is not waited for.
+    """Hold the lock of a model's folder: one program changes it at a time.
 
-    append() and withdraw() may be called within. OSError where the folder cannot be written to.
+    append() and withdraw() may be called within. Yields False where another program holds the lock and
+    ``wait`` is false. Raises OSError where the folder cannot be written to.
     """
     file = _open(folder / LOCK)
     try:
@@ -143,7 +146,7 @@ def alone(folder: Path, wait: bool = True) -> Iterator[bool]:
 
 
 def hand_over(file: int, like: Path) -> None:
-    """Give a new file the owner of a folder or a file, where this process may."""
+    """Give a new file the owner of ``like``, if this process may do that."""
     with contextlib.suppress(OSError):
         owner = like.stat()
         os.fchown(file, owner.st_uid, owner.st_gid)
@@ -163,8 +166,8 @@ def _locked(path: Path, wait: bool) -> Iterator[int]:
 
 
 def _open(path: Path) -> int:
-    """A file to append to; a new one gets its folder's owner, or root's commands lock out the server."""
-    # Not blocking: a pipe in its place would wait for a reader.
+    """A file to append to. A new one gets its folder's owner: commands of root must not lock out a server."""
+    # O_NONBLOCK: opening a pipe in its place would wait for a reader.
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         file = os.open(path, flags | os.O_EXCL, 0o666)
@@ -175,7 +178,7 @@ def _open(path: Path) -> int:
 
 
 def _lock(file: int, wait: bool) -> bool:
-    """Whether an open file is this process's alone now, until it is closed."""
+    """Lock an open file until it is closed; False where another program holds the lock."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
@@ -186,12 +189,12 @@ def _lock(file: int, wait: bool) -> bool:
     return True
 
 
-def _all(file: int) -> bytes:
+def _content(file: int) -> bytes:
     return os.pread(file, os.fstat(file).st_size, 0)
 
 
 def _write(file: int, line: bytes, size: int) -> None:
-    """Write a line behind the first ``size`` bytes of a file, or leave it as it was."""
+    """Append a line to a file of ``size`` bytes; where that fails, cut the file back to that size."""
     try:
         while line:
             line = line[os.write(file, line) :]

@@ -1,8 +1,8 @@
 """The models folder -> the deployment of each model, kept in step with the disk.
 
-Processes share nothing but the disk: each scans it by itself, and as deployments follow from the files
-alone, all processes come to serve the same. Only a version that was removed or spoilt on disk differs:
-processes that have it in memory go on serving it.
+Processes share nothing but the disk. Each scans it by itself; as deployments depend on the files alone, all
+processes come to serve the same versions. Only a version that was removed or damaged on disk makes a
+difference: processes that have it in memory go on serving it.
 """
 
 import logging
@@ -14,6 +14,7 @@ from unpickled.server.lifecycle import disk
 from unpickled.server.lifecycle.deployment import Deployment, Shelf
 from unpickled.server.lifecycle.serving import VERSION
 from unpickled.server.lifecycle.versions import Served
+from unpickled.server.quote import listed
 
 logger = logging.getLogger("unpickled")
 
@@ -42,14 +43,18 @@ class Repository:
 
     @property
     def ready(self) -> bool:
-        """Whether every model found at the start is served, and there is one; others need not be."""
-        expected = [found for found in self.deployments.values() if found.versions or not found.arrived]
-        return bool(expected) and all(found.versions for found in expected)
+        """Whether every model is served, and there is one; a model that appeared later need not be."""
+        expected = [
+            deployment
+            for deployment in self.deployments.values()
+            if deployment.versions or not deployment.arrived_later
+        ]
+        return bool(expected) and all(deployment.versions for deployment in expected)
 
     @property
     def served(self) -> list[str]:
-        """Names of the models of which some version is served."""
-        return [name for name, found in self.deployments.items() if found.versions]
+        """Names of the models that serve a version."""
+        return [name for name, deployment in self.deployments.items() if deployment.versions]
 
     @property
     def stable(self) -> bool:
@@ -57,11 +62,11 @@ class Repository:
         return all(shelf.stable for shelf in self._shelves.values())
 
     def refresh(self) -> bool:
-        """Scan the disk, load and verify what is needed, then swap; whether anything has changed.
+        """Scan the disk, load and verify the versions it asks for, then swap; whether anything has changed.
 
         An unchanged folder costs a listing and a stat of each file.
         """
-        for name in self._names_now():
+        for name in self._names_on_disk():
             if name not in self._shelves:
                 folder = Path(self.config.models) / name
                 self._shelves[name] = Shelf(folder, self.config.runtime, arrived_later=True)
@@ -84,10 +89,16 @@ class Repository:
         return pairs
 
     def find(self, name: str | None, version: str | None = None, label: str | None = None) -> Served:
-        """The version of a request; a name of None is the default model.
+        """The version that a request names: by its number, by a label, or else the main version.
 
-        What a label stands for may be asked as a version, too. Raises UnknownModel, or NotReady when what is
-        asked for is there and refused.
+        Args:
+            name: The model; None is the default model.
+            version: A number, or a label in a number's place.
+            label: A label.
+
+        Raises:
+            UnknownModel: There is no such model, version or label.
+            NotReady: The model or the version is there, and is refused.
         """
         deployment = self.deployment(self._default_or_raise() if name is None else name)
         if not deployment.versions:
@@ -99,9 +110,9 @@ class Repository:
         return deployment.main if label is None else _labelled(deployment, label)
 
     def deployment(self, name: str) -> Deployment:
-        """What a model serves; UnknownModel."""
+        """The deployment of a model; UnknownModel where there is no such model."""
         if name not in self.deployments:
-            raise UnknownModel(f"there is no model {name!r}: this server has {self._listing()}", model=name)
+            raise UnknownModel(f"there is no model {name!r}: this server has {self._names()}", model=name)
         return self.deployments[name]
 
     def _refresh_shelves(self) -> bool:
@@ -115,7 +126,8 @@ class Repository:
             }
         return any(changes)
 
-    def _names_now(self) -> list[str]:
+    def _names_on_disk(self) -> list[str]:
+        """Names of the folders; none, and a line in the log, while the models folder cannot be read."""
         try:
             names, self._unreadable = _names(self.config), ""
         except ConfigError as error:
@@ -125,13 +137,13 @@ class Repository:
         return names
 
     def _default(self) -> str | None:
-        wanted = self.config.default_model
-        if wanted is not None and wanted not in self.deployments:
-            raise ConfigError(f"default_model is {wanted!r}, but {self.config.models} has {self._listing()}")
-        return wanted or (next(iter(self.deployments)) if len(self.deployments) == 1 else None)
+        name = self.config.default_model
+        if name is not None and name not in self.deployments:
+            raise ConfigError(f"default_model is {name!r}, but {self.config.models} has {self._names()}")
+        return name or (next(iter(self.deployments)) if len(self.deployments) == 1 else None)
 
     def _keep_default(self) -> None:
-        """A further model does not take /predict away from those who use it."""
+        """Leave /predict to the default model when further models arrive: clients rely on it."""
         if self.default is None:
             self.default = self._default()
         elif self.config.default_model is None and len(self.deployments) > 1:
@@ -146,11 +158,11 @@ class Repository:
             remedy = "POST to /models/<name>/predict, or set default_model"
             if not self.deployments:
                 remedy = "export one with: unpickled train iris"
-            raise UnknownModel(f"there is no default model, as this server has {self._listing()}: {remedy}")
+            raise UnknownModel(f"there is no default model, as this server has {self._names()}: {remedy}")
         return self.default
 
-    def _listing(self) -> str:
-        return ", ".join(self.deployments) or "no models"
+    def _names(self) -> str:
+        return listed(self.deployments) or "no models"
 
 
 def _version(deployment: Deployment, version: str) -> Served:
@@ -167,7 +179,7 @@ def _version(deployment: Deployment, version: str) -> Served:
             version=version,
         )
     raise UnknownModel(
-        f"model {name!r} has no version {version!r} here: {_listing(deployment)}",
+        f"model {name!r} has no version {version!r} here: {_served(deployment)}",
         model=name,
         version=version,
     )
@@ -175,20 +187,18 @@ def _version(deployment: Deployment, version: str) -> Served:
 
 def _labelled(deployment: Deployment, label: str) -> Served:
     if label not in deployment.labels:
-        known = ", ".join(deployment.labels) or "none"
         raise UnknownModel(
-            f"model {deployment.name!r} has no label {label!r}: its labels are {known}",
+            f"model {deployment.name!r} has no label {label!r}: "
+            f"its labels are {listed(deployment.labels) or 'none'}",
             model=deployment.name,
             label=label,
         )
     return deployment.versions[deployment.labels[label]]
 
 
-def _listing(deployment: Deployment) -> str:
+def _served(deployment: Deployment) -> str:
     numbers = [str(number) for number in deployment.versions]
-    return (
-        f"versions {', '.join(numbers)} are served" if len(numbers) > 1 else f"version {numbers[0]} is served"
-    )
+    return f"versions {listed(numbers)} are served" if len(numbers) > 1 else f"version {numbers[0]} is served"
 
 
 def folders(config: Config) -> list[Path]:

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
@@ -13,6 +13,7 @@ from unpickled.server.artifact.manifest import Feature
 from unpickled.server.config import hint
 from unpickled.server.errors import ServingError
 from unpickled.server.lifecycle.disk import opened
+from unpickled.server.quote import abridged, listed, printable, quoted, shortened
 
 FILE = "serving.toml"
 # The label that answers plain /predict where there is no traffic.
@@ -20,19 +21,20 @@ STABLE = "stable"
 VERSION = re.compile(r"0|[1-9][0-9]{0,17}")
 LABEL = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
 
-# Of 18 digits at most, as VERSION says.
+# At most 18 digits, as in VERSION.
 Version = Annotated[int, Meta(ge=0, lt=10**18)]
 Count = Annotated[int, Meta(ge=1, lt=10**18)]
 Share = Annotated[float, Meta(ge=0, le=1)]
-# How far from 1 shares may add up: those of people are rounded.
+# How far from 1 the shares may add up: people write rounded shares.
 _TOLERANCE = 1e-6
-# Bytes of a file; dots of a line, as the time to read a key grows with the square of its parts.
+# Longest file, in bytes.
 _LONGEST = 16_384
+# Most dots in a line: the time to read a key grows with the square of its parts.
 _DOTS = 256
-# Letters of a value or a message in a sentence, and names in a list.
-_SHOWN = 80
-_TOLD = 200
-_FEW = 5
+# Longest value and longest message of a parser in an error, in characters.
+_LONGEST_VALUE, _LONGEST_MESSAGE = 80, 200
+# Names that an error lists.
+_MOST_NAMES = 5
 
 
 class Shadowing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,7 +45,7 @@ class Shadowing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Serving(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What one serving.toml asks for. The keys of ``traffic`` are labels, or versions in digits."""
+    """The settings in one serving.toml. The keys of ``traffic`` are labels, or versions in digits."""
 
     load: Annotated[
         Literal["newest", "all"] | Count | tuple[Version, ...],
@@ -70,14 +72,15 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         if VERSION.fullmatch(word):
             return int(word)
         if word not in self.labels:
-            known = f"the labels are {_few(self.labels)}" if self.labels else "there are none yet"
+            labels = listed(self.labels, _MOST_NAMES)
+            remark = f"the labels are {labels}" if labels else "there are none yet"
             number = ", and it is no version number" if any(map(str.isdigit, word)) else ""
-            raise ServingError(f"there is no label {_shown(word)}{number}: {known}")
+            raise ServingError(f"there is no label {_written(word)}{number}: {remark}")
         return self.labels[word]
 
     def required(self) -> tuple[int, ...]:
-        """The versions that must load, ascending: those that anything in the file names."""
-        return tuple(sorted({self.number(word) for _, word in self.named()}))
+        """The versions that must load, ascending: all that the file names."""
+        return tuple(sorted({self.number(word) for _, word in self.references()}))
 
     def shares(self) -> dict[int, float]:
         """Share of plain /predict by version, without those of 0; {} without traffic."""
@@ -88,8 +91,8 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 shares[number] = shares.get(number, 0.0) + share
         return shares
 
-    def named(self) -> Iterator[tuple[str, int | str]]:
-        """Each place of the file that names a version to load, and the version or label it names."""
+    def references(self) -> Iterator[tuple[str, int | str]]:
+        """Each place in the file that names a version to load ("labels.stable"), and the version or label."""
         yield from ((f"labels.{label}", number) for label, number in self.labels.items())
         yield from ((f"traffic.{word}", word) for word in self.traffic)
         if self.shadow is not None:
@@ -119,25 +122,25 @@ def read(folder: Path) -> str | None:
 
 
 def parse(text: str) -> Serving:
-    """What a serving.toml asks for; ServingError names the key that is wrong, and what belongs there."""
+    """The settings in the text of a serving.toml; ServingError names a wrong key, and what belongs there."""
     if not text.strip():
-        # Such as a file that is just being written anew, or was lost: all that it asked for would be too.
+        # An editor may just be writing the file anew, or has lost its content: keep what is served.
         raise ServingError(f'{FILE} is empty: delete it to serve the newest, or write load = "newest"')
     _check_length(text.encode(errors="replace"))
     _check_dots(text)
     try:
         table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ServingError(f"{FILE} is not TOML: {_cut(str(error), _TOLD)}") from None
+        raise ServingError(f"{FILE} is not TOML: {_message(error)}") from None
     for key in table:
-        _known(key)
+        _check_key(key)
     serving = Serving(**{key: _converted(key, value) for key, value in table.items()})
     check(serving)
     return serving
 
 
 def check(serving: Serving) -> None:
-    """ServingError where the parts of a file contradict each other, or name what is not there."""
+    """ServingError where the settings contradict each other, or name a label that is not there."""
     for label in serving.labels:
         check_label(label, f"a label in {FILE}")
     if serving.load == ():
@@ -145,23 +148,23 @@ def check(serving: Serving) -> None:
     total = sum(serving.traffic.values())
     if serving.traffic and abs(total - 1) > _TOLERANCE:
         raise ServingError(f"traffic in {FILE} adds up to {total:.9g}: its shares have to add up to 1")
-    for place, word in serving.named():
+    for place, word in serving.references():
         _check_version(serving, place, word)
 
 
 def check_label(label: str, place: str) -> None:
-    """ServingError where a label is none, with the place that it stands in."""
+    """ServingError where a label has characters that none may have; ``place`` says where it was written."""
     if not LABEL.fullmatch(label):
         raise ServingError(
-            f"{place} is {_shown(label)}: a label starts with a letter "
+            f"{place} is {_written(label)}: a label starts with a letter "
             "and has letters, digits, '.', '_' and '-'"
         )
 
 
 def check_features(versions: Mapping[int, Sequence[Feature]]) -> None:
     """ServingError where versions that share traffic or a shadow take different features."""
-    first, *others = sorted(versions) or [0]
-    for number in others:
+    first, *further = sorted(versions) or [0]
+    for number in further:
         difference = _difference(versions[first], versions[number])
         if difference:
             raise ServingError(
@@ -183,29 +186,29 @@ def _check_dots(text: str) -> None:
             )
 
 
-def _known(key: str) -> None:
+def _check_key(key: str) -> None:
     if key not in _TYPES:
         raise ServingError(
-            f"{_shown(key)} in {FILE} is no key: {hint(key, _TYPES)}The keys are {', '.join(_TYPES)}"
+            f"{_written(key)} in {FILE} is no key: {hint(key, _TYPES)}The keys are {', '.join(_TYPES)}"
         )
 
 
 def _converted(key: str, value: Any) -> Any:
     if key not in {"labels", "traffic"} or not isinstance(value, dict):
         return _convert(key, key, value, value)
-    # One by one, as msgspec does not say which item of a table is wrong.
+    # Item by item, as msgspec does not say which item of a table is wrong.
     items = [_convert(f"{key}.{word}", key, {word: item}, item) for word, item in value.items()]
     return {word: item for table in items for word, item in table.items()}
 
 
-def _convert(place: str, key: str, value: Any, shown: Any) -> Any:
+def _convert(place: str, key: str, value: Any, item: Any) -> Any:
+    """The value of a key in its type; an error quotes ``item``, the part of the value that it is about."""
     try:
         return msgspec.convert(value, _TYPES[key])
     except msgspec.ValidationError as error:
-        complaint = str(error).replace("`", "").replace(" - at $[...]", "")
         description = next(part.description for part in get_args(_TYPES[key]) if isinstance(part, Meta))
         raise ServingError(
-            f"{_cut(place)} in {FILE} is {_shown(shown)}: {_cut(complaint, _TOLD)}. It is {description}"
+            f"{_key(place)} in {FILE} is {_written(item)}: {_message(error)}. It is {description}"
         ) from None
 
 
@@ -213,44 +216,42 @@ def _check_version(serving: Serving, place: str, word: int | str) -> None:
     try:
         number = serving.number(word)
     except ServingError as error:
-        raise ServingError(f"{_cut(place)} in {FILE}: {error}. Add it, or name a version") from None
+        raise ServingError(f"{_key(place)} in {FILE}: {error}. Add it, or name a version") from None
     if number in serving.retired:
         raise ServingError(
-            f"{_cut(place)} in {FILE} is version {number}, which is retired: "
+            f"{_key(place)} in {FILE} is version {number}, which is retired: "
             "name another, or take it out of retired"
         )
 
 
-def _difference(one: Sequence[Feature], other: Sequence[Feature]) -> str:
-    """What the second takes otherwise than the first; empty where it takes the same."""
-    mine, theirs = ({feature.name: feature.kind for feature in features} for features in (one, other))
+def _difference(features: Sequence[Feature], changed: Sequence[Feature]) -> str:
+    """A clause that says how the ``changed`` features differ; empty where they do not."""
+    old, new = ({feature.name: feature.kind for feature in part} for part in (features, changed))
     changes = [
-        ("lacks", [name for name in mine if name not in theirs]),
-        ("adds", [name for name in theirs if name not in mine]),
-        ("has another kind of", [name for name in mine if theirs.get(name, mine[name]) != mine[name]]),
+        ("lacks", [name for name in old if name not in new]),
+        ("adds", [name for name in new if name not in old]),
+        ("has another kind of", [name for name in old if new.get(name, old[name]) != old[name]]),
     ]
-    told = [f"{verb} {_few([_shown(name) for name in names])}" for verb, names in changes if names]
-    if not told and list(mine) != list(theirs):
-        told = [f"takes them in another order ({_few([_cut(name) for name in theirs])})"]
-    return " and ".join(told)
+    clauses = [f"{verb} {listed(names, _MOST_NAMES, quoted)}" for verb, names in changes if names]
+    if not clauses and list(old) != list(new):
+        clauses = [f"takes them in another order ({listed(new, _MOST_NAMES, _key)})"]
+    return " and ".join(clauses)
 
 
-def _few(names: Collection[str]) -> str:
-    """Names in a sentence, the first of many."""
-    more = len(names) - _FEW
-    return ", ".join(list(names)[:_FEW]) + (f" and {more} more" if more > 0 else "")
+def _message(error: Exception) -> str:
+    """The message of a parser, whose last words may name a place."""
+    text = str(error).replace("`", "").replace(" - at $[...]", "")
+    return abridged(printable(text), _LONGEST_MESSAGE)
 
 
-def _shown(value: Any) -> str:
-    """A value in a sentence."""
+def _key(text: str) -> str:
+    """A name without quotes, in a sentence."""
+    return shortened(printable(text))
+
+
+def _written(value: Any) -> str:
+    """A value as Python writes it, in a sentence."""
     try:
-        return _cut(repr(value))
+        return abridged(printable(repr(value)), _LONGEST_VALUE)
     except (ValueError, RecursionError):  # a number of thousands of digits, lists in lists in lists
         return "a value too long to show"
-
-
-def _cut(text: str, longest: int = _SHOWN) -> str:
-    """A text in a sentence: one line, without the middle where it is long."""
-    line = "".join(letter if letter.isprintable() else "?" for letter in text)
-    end = longest // 3
-    return line if len(line) <= longest else f"{line[: longest - end - 3]}...{line[-end:]}"

@@ -1,4 +1,4 @@
-"""The versions of one model: found on disk, loaded when they are needed, each content tried once.
+"""The versions of one model: found on disk, loaded on demand, each content tried once.
 
 The life of a version, as the scans of one process see it:
 
@@ -25,17 +25,17 @@ from unpickled.server.errors import ArtifactError, ProviderError
 from unpickled.server.lifecycle import disk
 from unpickled.server.lifecycle.disk import MISSING, Stamp
 from unpickled.server.lifecycle.serving import VERSION
-from unpickled.server.model import session as model
+from unpickled.server.model import session
 from unpickled.server.model.session import Model
 
 logger = logging.getLogger("unpickled")
 
-# The rate at which a scan reads files again, to see whether their content is still the same.
+# The rate at which scans read a file again, to see whether its content is still the same.
 _BYTES_PER_SECOND = 4_000_000
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
-    """A version in memory. ``load_seconds`` is from reading the file to its last golden row."""
+    """A version in memory. ``load_seconds`` lasts from reading the file to checking its last golden row."""
 
     name: str
     version: int
@@ -49,8 +49,9 @@ class _File:
     """State of one model.onnx at the last scan.
 
     ``stable``: two scans have found the same stamp, so nobody is writing the file. ``first_seen`` is the
-    number of the scan that first saw this content; ``stale``: the content may differ from the one that
-    was tried last, whose digest is ``sha256`` and which was ``checked`` at that time.
+    number of the scan that first saw this content. ``sha256`` is the digest of the content tried last;
+    ``stale``: the file may hold another content by now. ``checked`` is the time.monotonic() of the last
+    time the file was read.
     """
 
     def __init__(self, path: str, stamp: Stamp, stable: bool, first_seen: int) -> None:
@@ -66,10 +67,10 @@ class _File:
 class Versions:
     """The versions in models/<name>/, and those of them that are in memory.
 
-    A content that fails is remembered in ``refused``, with the sentence that says why, and tried again
-    when it changes. A loaded version stays until ``keep`` releases it, even where its file is spoilt or
-    removed. ``arrived_later``: the folder appeared after the start, so that even files of the first scan
-    may still be being written. ``failures`` has the version of each failed load.
+    ``refused`` has the reason for each version that cannot be served; a version is tried again when its
+    content changes. A loaded version stays until ``keep`` releases it, even if its file is damaged or
+    removed. ``arrived_later``: the folder appeared after the start, so even the files of the first scan
+    may still be incomplete. ``failures`` has the version of each failed load.
     """
 
     def __init__(self, folder: Path, runtime: Runtime, arrived_later: bool = False) -> None:
@@ -80,16 +81,16 @@ class Versions:
         self.failures: list[int] = []
         self._runtime = runtime
         self._files: dict[int, _File] = {}
-        # Loaded versions whose folder is lost -> number of the scan that missed it.
+        # Loaded version whose folder is lost -> number of the scan that missed it.
         self._lost: dict[int, int] = {}
         self._arrived_later = arrived_later
         self._scans = 0
 
     @property
     def numbers(self) -> list[int]:
-        """Versions to choose from, newest first: whole on disk, or in memory.
+        """Versions that may be served, newest first: complete on disk, or in memory.
 
-        A version that is in memory only comes after those that arrived since its folder was lost.
+        A version whose folder is lost comes after those that arrived since.
         """
         whole = {number for number, file in self._files.items() if file.stable}
         latest = max((self._files[number].first_seen for number in whole), default=0)
@@ -114,7 +115,7 @@ class Versions:
         return [disk.stamp(file.path) for file in files] == [file.stamp for file in files]
 
     def scan(self) -> None:
-        """Find out what is on disk now; ArtifactError where the folder cannot be read."""
+        """Note which versions are on disk now; ArtifactError where the folder cannot be read."""
         numbers = self._on_disk()
         for number in numbers:
             self._scan_file(number)
@@ -146,7 +147,7 @@ class Versions:
         raise ArtifactError(f"there is no version {number} in {self.folder}")
 
     def keep(self, numbers: set[int]) -> None:
-        """Release every other version: its memory is free once no request uses it."""
+        """Release all versions but these; the memory of one is freed once no request uses it."""
         for number in self.loaded.keys() - numbers:
             del self.loaded[number]
             if number in self._files:
@@ -179,7 +180,7 @@ class Versions:
             file.stale = file.stale or self._content_changed(number, file)
 
     def _content_changed(self, number: int, file: _File) -> bool:
-        """Whether the bytes differ although the stamp does not, as on some network file systems."""
+        """Whether the bytes have changed under the same stamp, as on some network file systems."""
         now = time.monotonic()
         if file.stamp == MISSING or now - file.checked < file.stamp[1] / _BYTES_PER_SECOND:
             return False
@@ -191,16 +192,16 @@ class Versions:
             return True
 
     def _try(self, number: int, file: _File) -> None:
-        """Load what is on disk, unless it is what was tried last; what is loaded stays where it fails."""
+        """Load the file unless its content was tried last; if that fails, the loaded version stays."""
         started = time.perf_counter()
         try:
             data = self._read(number, file)
             sha256 = hashlib.sha256(data).hexdigest()
-            if self._is_known(number, sha256, file):
+            if self._was_tried(number, sha256, file):
                 return
-            loaded = model.load(data, self._runtime)
+            model = session.load(data, self._runtime)
         except (ArtifactError, ProviderError) as error:
-            # At the start, a missing provider is the error of the person who starts the server.
+            # At the start, a missing provider is a mistake in the settings: the server must not start.
             if isinstance(error, ProviderError) and not self._arrived_later and self._scans < 2:
                 raise
             self.failures.append(number)
@@ -212,7 +213,7 @@ class Versions:
         self.loaded[number] = Served(
             name=self.name,
             version=number,
-            model=loaded,
+            model=model,
             sha256=sha256,
             size=len(data),
             load_seconds=round(time.perf_counter() - started, 4),
@@ -220,14 +221,14 @@ class Versions:
         if self._arrived_later or self._scans > 1:
             logger.info("model %s version %d is loaded (sha256 %.12s)", self.name, number, sha256)
 
-    def _is_known(self, number: int, sha256: str, file: _File) -> bool:
-        """Whether this content has been tried: it is loaded, or refused as it was."""
-        tried, file.sha256 = file.sha256, sha256
+    def _was_tried(self, number: int, sha256: str, file: _File) -> bool:
+        """Whether this content has been tried before, and so is loaded or refused already."""
+        last_tried, file.sha256 = file.sha256, sha256
         served = self.loaded.get(number)
         if served is not None and served.sha256 == sha256:
             self.refused.pop(number, None)
             return True
-        return sha256 == tried and number in self.refused
+        return sha256 == last_tried and number in self.refused
 
     def _read(self, number: int, file: _File) -> bytes:
         path = self._path(number)
@@ -244,8 +245,9 @@ class Versions:
         before = self.refused.get(number)
         self.refused[number] = reason
         if before != reason:
-            kept = "; what is loaded of it stays" if number in self.loaded else ""
-            logger.error("model %s version %d is not served: %s%s", self.name, number, reason, kept)
+            if number in self.loaded:
+                reason += "; what is loaded of it stays"
+            logger.error("model %s version %d is not served: %s", self.name, number, reason)
 
     def _path(self, number: int) -> Path:
         return self.folder / str(number) / FILE

@@ -1,1 +1,1 @@
-"""One model: what it takes, and the session that runs it."""
+"""One model: the features it takes, the session that runs it, and the answers it gives."""

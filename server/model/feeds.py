@@ -16,12 +16,12 @@ Feeds = dict[str, npt.NDArray[Any]]
 Column = npt.NDArray[Any] | list[Any]
 
 DTYPES = {"float32": np.float32, "float64": np.float64, "int64": np.int64, "string": np.object_}
-# The same in the struct module.
+# Dtype -> its format in the struct module.
 PACKING = {"float32": "f", "float64": "d"}
 
 
 class Rows(Sequence[Row]):
-    """Columns, one array or list per feature, seen as rows; a row is made when it is asked for."""
+    """Rows over columns, one array or list per feature; a row is built when somebody reads it."""
 
     def __init__(self, columns: Sequence[Column] | npt.NDArray[Any]) -> None:
         self._columns = columns
@@ -43,11 +43,11 @@ class Rows(Sequence[Row]):
 
 
 def values_of(column: Column) -> list[Value]:
-    """The values of a feature as Python has them: float, str and None."""
+    """The values of a feature as Python objects: float, str and None."""
     if isinstance(column, np.ndarray) and column.dtype != np.object_:
         column = column.astype(np.float64)
     values = column.tolist() if isinstance(column, np.ndarray) else column
-    # A missing number is NaN there, which alone differs from itself.
+    # A missing number is NaN, the only value that differs from itself.
     return [None if value != value else value for value in values]
 
 
@@ -55,7 +55,7 @@ def numbers(rows: Sequence[Row], width: int, dtype: Literal["float32", "float64"
     """Rows of numbers (rows, width); None becomes NaN."""
     pack = struct.Struct(f"{width}{PACKING[dtype]}").pack
     try:
-        # A third of the time of np.array on the same tuples.
+        # Takes a third of the time of np.array on the same tuples.
         packed = b"".join([pack(*row) for row in rows])
     except struct.error:
         return np.array(rows, dtype=DTYPES[dtype])  # None becomes NaN
@@ -63,15 +63,15 @@ def numbers(rows: Sequence[Row], width: int, dtype: Literal["float32", "float64"
 
 
 def texts(rows: Sequence[Row]) -> npt.NDArray[np.object_]:
-    """Rows of categories (rows, width), a missing one as the graph knows it."""
+    """Rows of categories (rows, width); None becomes the text that stands for a missing category."""
     filled = [[MISSING_CATEGORY if value is None else value for value in row] for row in rows]
     return np.array(filled, dtype=np.object_)
 
 
 def block(values: npt.NDArray[Any], dtype: Literal["float32", "float64"]) -> npt.NDArray[Any]:
-    """Numbers (rows, width) of any dtype, in memory that the graph can read; copied only where need be."""
+    """Numbers (rows, width) of any dtype, in memory that the graph can read; copied only if necessary."""
     if values.dtype.kind not in "f":
-        # As JSON's numbers, which are doubles before they are anything else.
+        # Through doubles, as the numbers in JSON.
         values = values.astype(np.float64)
     # ONNX Runtime reads the memory as it is: an array at an odd address is copied.
     flags = values.flags

@@ -5,8 +5,8 @@
 
 A model of another kind is another class here, and one line in ``outputs_of``.
 
-Of every row, the graph gives a label and a row of scores. The label decides where the row is counted. An
-answer to one row is a head, which depends on the label alone, and the text of the scores behind it.
+For every row, the graph returns a label and a row of scores. The label decides in which series the row is
+counted. The answer to one row is a head, which depends on the label alone, and the text of its scores.
 """
 
 from abc import ABC, abstractmethod
@@ -28,8 +28,8 @@ Label = int | str | float
 Labels = Sequence[Any] | npt.NDArray[Any]
 # (rows, width)
 Scores = Sequence[Sequence[float] | npt.NDArray[np.float64]] | npt.NDArray[np.float64]
-# Labels and scores of two models for the same rows -> whether each row's labels are the same, and the
-# distance of each row's answers, 0 to 1, or None where the two models cannot be measured against each other.
+# Labels and scores of two models for the same rows -> whether the two labels of each row are equal, and the
+# distance between the two answers to each row, 0 to 1; None where no distance is defined between the models.
 Comparison = Callable[
     [Labels, Scores, Labels, Scores], tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64] | None]
 ]
@@ -70,7 +70,7 @@ class Tensor(NamedTuple):
 
 
 class Buffers(NamedTuple):
-    """Memory for the answer to one row: a label (1,), scores (1, width), and what each output is bound to."""
+    """Memory for the answer to one row: a label (1,), scores (1, width), and the array of each output."""
 
     label: npt.NDArray[Any]
     scores: npt.NDArray[Any]
@@ -80,12 +80,12 @@ class Buffers(NamedTuple):
 class Outputs(ABC):
     """The answers of a model.
 
-    members: those of an answer in JSON. The last one holds the scores, the others what the label stands for.
-    tensors: the graph's outputs, the last one holding the scores.
-    text: writes the scores of one row in JSON, as the last member; null stands for what is not a number.
-    methods: the methods of the pipeline that the model can answer for, and the member of each.
+    members: the members of an answer in JSON. The last one holds the scores; the label decides the others.
+    tensors: the graph's outputs. The last one holds the scores.
+    text: writes the scores of one row in JSON, for the last member; null stands for NaN and infinity.
+    methods: each method of the pipeline that the model can answer for, and the member with its result.
     counted: the names of the series in which rows are counted.
-    title, names: what people ask about first, and the heading for it.
+    title, names: a heading, and the names below it that describe the answers to a person.
     """
 
     members: tuple[Member, ...]
@@ -99,9 +99,9 @@ class Outputs(ABC):
     @property
     def columns(self) -> list[str]:
         """The header of a table of answers, one row per line: the members, then a column for each entry."""
-        *others, last = self.members
-        scores = [f"{last.name}_{entry}" for entry in last.entries] or [last.name]
-        return [*(member.name for member in others), *scores]
+        *by_label, scores = self.members
+        columns = [f"{scores.name}_{entry}" for entry in scores.entries] or [scores.name]
+        return [*(member.name for member in by_label), *columns]
 
     @abstractmethod
     def summary(self, quote: Callable[[str], str]) -> str:
@@ -125,15 +125,15 @@ class Outputs(ABC):
 
     @abstractmethod
     def heads(self, write: Callable[[Sequence[Any]], bytes]) -> Mapping[Any, bytes]:
-        """For each label, what ``write`` makes of the values of all members but the last."""
+        """For each label, the text that ``write`` makes of the values of all members but the last."""
 
     @abstractmethod
     def record_text(self, scores: Sequence[float]) -> bytes:
-        """Like ``text``, by the entries' names."""
+        """The scores of one row as ``text`` writes them, but as an object with a name for each score."""
 
     @abstractmethod
     def arrays(self, labels: Labels, scores: Scores) -> dict[str, Any]:
-        """Each member with its values of all rows."""
+        """The members of one answer to all rows, each an array with a value per row."""
 
     @abstractmethod
     def items(self, labels: Labels, scores: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
@@ -141,7 +141,7 @@ class Outputs(ABC):
 
     @abstractmethod
     def records(self, labels: Labels, scores: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
-        """One document per row, its scores by the entries' names."""
+        """One document per row, its scores as an object with a name for each score."""
 
     @abstractmethod
     def tensor_values(
@@ -151,11 +151,11 @@ class Outputs(ABC):
 
     @abstractmethod
     def places(self, first: int) -> Mapping[Any, int]:
-        """Where each label is counted, ``first`` being the place of the first series."""
+        """The index at which each label is counted; ``first`` is the index of the first series."""
 
     @abstractmethod
     def count(self, labels: Labels, places: Mapping[Any, int], counts: Counts) -> None:
-        """Add one for each row in ``counts``, at the ``places`` of the labels."""
+        """Add one to ``counts`` for each row, at the place of its label."""
 
     @abstractmethod
     def comparison(self, other: "Outputs") -> Comparison:
@@ -190,7 +190,7 @@ class Classification(Outputs):
         if self.kind == "probabilities":
             self.methods["predict_proba"] = self.kind
         self.text = dumps
-        # Labels that count from 0 are counted in a third of the time.
+        # Labels 0, 1, 2 ... can be counted as indices, in a third of the time.
         self._ordered = self.classes == tuple(range(len(self.classes)))
 
     def summary(self, quote: Callable[[str], str]) -> str:
@@ -206,7 +206,7 @@ class Classification(Outputs):
         if labels.shape != (rows,) or scores.shape != (rows, len(self.classes)):
             shapes = f"{labels.shape} and {scores.shape}"
             raise InferenceFailed(f"the model answered {rows} rows with labels and scores of shape {shapes}")
-        # Widened, so that every form of answer writes the same digits.
+        # float64, so that every protocol writes the same digits.
         return labels, scores.astype(np.float64, copy=False)
 
     def buffers(self, types: Mapping[str, str]) -> Callable[[], Buffers] | None:
@@ -236,14 +236,14 @@ class Classification(Outputs):
         return dumps(dict(zip(self.names, scores, strict=True)))
 
     def arrays(self, labels: Labels, scores: Scores) -> dict[str, Any]:
-        return {"prediction": labels, "predicted_class": self._called(labels), self.kind: scores}
+        return {"prediction": labels, "predicted_class": self._class_names(labels), self.kind: scores}
 
     def items(self, labels: Labels, scores: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
-        rows = zip(labels, self._called(labels), scores.tolist(), strict=True)
+        rows = zip(labels, self._class_names(labels), scores.tolist(), strict=True)
         return [{"prediction": label, "predicted_class": name, self.kind: row} for label, name, row in rows]
 
     def records(self, labels: Labels, scores: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
-        rows = zip(labels, self._called(labels), scores.tolist(), strict=True)
+        rows = zip(labels, self._class_names(labels), scores.tolist(), strict=True)
         return [
             {
                 "prediction": label,
@@ -253,8 +253,7 @@ class Classification(Outputs):
             for label, name, row in rows
         ]
 
-    def _called(self, labels: Iterable[Any]) -> list[str]:
-        """The names of these labels' classes."""
+    def _class_names(self, labels: Iterable[Any]) -> list[str]:
         return [self._name[label] for label in labels]
 
     def tensor_values(
@@ -284,33 +283,33 @@ class Classification(Outputs):
     def comparison(self, other: Outputs) -> Comparison:
         """The distance is the total variation: half the sum of |difference| over the classes of both."""
         measured = isinstance(other, Classification) and self.kind == other.kind == "probabilities"
-        others = other.classes if isinstance(other, Classification) else ()
-        union = {label: column for column, label in enumerate(dict.fromkeys((*self.classes, *others)))}
-        width, columns = len(self.classes), [union[label] for label in others]
+        other_classes = other.classes if isinstance(other, Classification) else ()
+        union = {label: column for column, label in enumerate(dict.fromkeys((*self.classes, *other_classes)))}
+        width, columns = len(self.classes), [union[label] for label in other_classes]
 
         def compare(
             labels: Labels, scores: Scores, other_labels: Labels, other_scores: Scores
         ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64] | None]:
             pairs = zip(labels, other_labels, strict=True)
-            same = np.array([label == other_label for label, other_label in pairs], np.bool_)
+            equal = np.array([label == other_label for label, other_label in pairs], np.bool_)
             if not measured:
-                return same, None
+                return equal, None
             differences = np.zeros((len(labels), len(union)))
             differences[:, :width] = np.asarray(scores).reshape(len(labels), width)
             differences[:, columns] -= np.asarray(other_scores)
             # Probabilities in float32 may add up to a little more than 1.
-            return same, (np.abs(differences).sum(axis=1) / 2).clip(max=1.0)
+            return equal, (np.abs(differences).sum(axis=1) / 2).clip(max=1.0)
 
         return compare
 
 
 def outputs_of(manifest: Manifest) -> Outputs:
-    """The answers of a model of this manifest; ArtifactError where the manifest contradicts itself."""
+    """The Outputs of a model with this manifest; ArtifactError where the manifest contradicts itself."""
     return Classification(manifest)
 
 
 def refuse_not_finite(scores: Scores) -> None:
-    """InferenceFailed if any score is not a number."""
+    """Raise InferenceFailed if any score is NaN or infinite."""
     wrong = np.flatnonzero(~np.isfinite(np.asarray(scores)).all(axis=1))
     if len(wrong):
         raise InferenceFailed(
@@ -320,7 +319,7 @@ def refuse_not_finite(scores: Scores) -> None:
 
 
 def _faults(manifest: Manifest) -> Iterator[str]:
-    """Each rule relies on those before it."""
+    """The rules that the manifest breaks. Each rule relies on those before it."""
     classes, names = manifest.classes, manifest.class_names
     if not classes:
         yield "it has no classes"

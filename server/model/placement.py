@@ -9,7 +9,7 @@ from unpickled.server.config import Provider
 from unpickled.server.errors import ArtifactError
 
 CPU = "CPUExecutionProvider"
-# This many nodes of a provider are listed.
+# Most nodes of a provider that are listed.
 LISTED = 50
 
 
@@ -27,18 +27,18 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def placed(session: Any, providers: Sequence[Provider], notes: Sequence[str]) -> Placement:
-    """The placement of an ONNX Runtime session that was to have these providers."""
+    """The placement of an ONNX Runtime session for which these providers were requested."""
     obtained = session.get_providers()
     graph: dict[str, list[str]] = {name: [] for name in obtained}
     for part in session.get_provider_graph_assignment_info():
         graph.setdefault(part.ep_name, []).extend(map(_node, part.get_nodes()))
-    nodes = {name: len(listed) for name, listed in graph.items()}
+    counts = {name: len(nodes) for name, nodes in graph.items()}
     return Placement(
         requested=tuple(provider.name for provider in providers),
         obtained=tuple(obtained),
-        nodes=nodes,
-        graph={name: tuple(listed[:LISTED]) for name, listed in graph.items()},
-        notes=(*notes, *_notes(providers, obtained, nodes, notes)),
+        nodes=counts,
+        graph={name: tuple(nodes[:LISTED]) for name, nodes in graph.items()},
+        notes=(*notes, *_notes(providers, obtained, counts, notes)),
     )
 
 
@@ -50,11 +50,11 @@ def _node(node: Any) -> str:
 
 
 def _notes(
-    providers: Sequence[Provider], obtained: Sequence[str], nodes: dict[str, int], notes: Sequence[str]
+    providers: Sequence[Provider], obtained: Sequence[str], counts: dict[str, int], notes: Sequence[str]
 ) -> list[str]:
     sentences = []
     for name in (provider.name for provider in providers):
-        if name in obtained and nodes[name] == 0 and name != CPU:
+        if name in obtained and counts[name] == 0 and name != CPU:
             sentences.append(
                 f"{name} was obtained but runs none of the graph's nodes: the operators of classic models "
                 "(ai.onnx.ml) run on the CPU."

@@ -1,7 +1,7 @@
-"""JSON Schemas of what one version takes and answers, compiled from its signature.
+"""JSON Schemas of the rows that one version takes and of its answers, compiled from its signature.
 
-The dialect is OpenAPI 3.1's, JSON Schema 2020-12. Its descriptions are Markdown: what comes out of a model
-file stands in them as ``plain`` text.
+The dialect is OpenAPI 3.1's, JSON Schema 2020-12. Descriptions are Markdown: ``plain`` escapes the text of a
+model file in them.
 """
 
 import string
@@ -23,16 +23,16 @@ Schema = dict[str, Any]
 TEXT: Schema = {"type": "string"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 
-# Choices are listed up to so many: a longer list is in the manifest.
+# Most choices that a schema lists: the manifest has a longer list in full.
 _LISTED = 100
 _LARGEST = sys.float_info.max
-# From what holds the fewest numbers on.
+# From the dtype that holds the fewest numbers to the one that holds the most.
 _DTYPES = ("string", "int64", "float32", "float64")
 _MARKS = str.maketrans({mark: f"\\{mark}" for mark in string.punctuation})
 
 
 def visible(text: str) -> str:
-    """Controls, line ends, and what turns the direction of text, as JSON spells them."""
+    """The text with JSON's escapes for controls, line ends and characters that turn its direction."""
     return "".join(letter if letter.isprintable() else _spelled(letter) for letter in text)
 
 
@@ -47,13 +47,13 @@ def _spelled(letter: str) -> str:
 
 
 def array(items: Schema, least: int = 0, most: int | None = None) -> Schema:
-    """A list of one kind."""
+    """An array whose items all have one schema."""
     bounds = {"minItems": least, "maxItems": most}
     return {"type": "array", "items": items} | {name: bound for name, bound in bounds.items() if bound}
 
 
 def exactly(*items: Schema) -> Schema:
-    """A list of just these, in this order."""
+    """An array with one item for each of these schemas, in this order."""
     count = len(items)
     return {
         "type": "array",
@@ -65,7 +65,7 @@ def exactly(*items: Schema) -> Schema:
 
 
 def members(properties: Mapping[str, Schema], required: Sequence[str] | None = None) -> Schema:
-    """An object with these members, of which ``required`` (None: each) have to be there."""
+    """An object with these members, and perhaps others; those of ``required`` (None: each) must be there."""
     names = list(properties) if required is None else list(required)
     return {"type": "object", "properties": dict(properties)} | ({"required": names} if names else {})
 
@@ -76,15 +76,16 @@ def only(properties: Mapping[str, Schema], required: Sequence[str] | None = None
 
 
 def either(*schemas: Schema) -> Schema:
-    """Any of these, each once."""
+    """Any of these schemas, each written once."""
     distinct = [schema for index, schema in enumerate(schemas) if schema not in schemas[:index]]
     return distinct[0] if len(distinct) == 1 else {"anyOf": distinct}
 
 
 class Schemas:
-    """``named`` are the schemas of one manifest under names that begin with ``prefix``.
+    """The schemas of one version, or of the versions that share traffic.
 
-    ``row`` and ``record`` are one row as an array and as an object, ``members`` those of the answer to it,
+    ``named`` has every schema under its name, which begins with ``prefix``. ``row`` and ``record`` describe
+    one row as an array and as an object; ``members`` are the members of the answer to one row,
     ``record_members`` the same with the scores by name. ``tensors`` and ``methods`` are those that all of
     ``outputs`` have.
     """
@@ -100,11 +101,11 @@ class Schemas:
         self.manifest = manifest
         self.signature = signature
         first = outputs[0]
-        self.tensors = [tensor for tensor in first.tensors if all(_has(tensor, other) for other in outputs)]
+        self.tensors = [tensor for tensor in first.tensors if all(_has(tensor, each) for each in outputs)]
         self.methods = {
             method: member
             for method, member in first.methods.items()
-            if all(method in other.methods for other in outputs)
+            if all(method in each.methods for each in outputs)
         }
         self.max_rows = max_rows
         self.named: dict[str, Schema] = {}
@@ -120,16 +121,17 @@ class Schemas:
             if member.entries
         }
         self.answer = self.name("Answer", only(self.record_members))
-        self.arrays = self.name("Arrays", only({name: array(one, 1) for name, one in self.members.items()}))
+        arrays = {name: array(schema, 1) for name, schema in self.members.items()}
+        self.arrays = self.name("Arrays", only(arrays))
 
     def name(self, kind: str, schema: Schema) -> Schema:
-        """Keeps a schema under a name and refers to it."""
+        """Enter a schema into ``named`` and return a reference to it."""
         name = f"{self._prefix}.{kind}"
         self.named[name] = schema
         return {"$ref": f"#/components/schemas/{name}"}
 
     def rows(self, *kinds: Schema) -> Schema:
-        """As many as one request may have."""
+        """An array of rows of these kinds, no longer than one request may have."""
         return array(either(*kinds), 1, self.max_rows)
 
     def examples(self, count: int = 2) -> list[Row]:
@@ -143,9 +145,10 @@ class Schemas:
 
 
 def shared(manifests: Sequence[Manifest]) -> Manifest:
-    """The first, with features that take no more than those of all the others: what every one answers.
+    """The first manifest, with its features narrowed to the values that every one of the versions takes.
 
-    Their names, kinds and order are the same. Where nothing would be left to take it is the first as it is.
+    The features have the same names, kinds and order in all of them. Where no value would be left for a
+    feature, it is the first manifest unchanged.
     """
     first = manifests[0]
     features = tuple(map(_narrowed, zip(*(manifest.features for manifest in manifests), strict=True)))
@@ -157,18 +160,19 @@ def shared(manifests: Sequence[Manifest]) -> Manifest:
     return replace(narrowed, golden=replace(first.golden, rows=rows))
 
 
-def _narrowed(same: Sequence[Feature]) -> Feature:
-    lowest = max((feature.lowest for feature in same if feature.lowest is not None), default=None)
-    highest = min((feature.highest for feature in same if feature.highest is not None), default=None)
-    closed = [feature.categories for feature in same if feature.closed]
-    categories = (closed or [same[0].categories])[0]
+def _narrowed(variants: Sequence[Feature]) -> Feature:
+    """One feature of several versions, with the values that all of them take."""
+    lowest = max((feature.lowest for feature in variants if feature.lowest is not None), default=None)
+    highest = min((feature.highest for feature in variants if feature.highest is not None), default=None)
+    closed = [feature.categories for feature in variants if feature.closed]
+    categories = (closed or [variants[0].categories])[0]
     return replace(
-        same[0],
-        missing=all(feature.missing for feature in same),
+        variants[0],
+        missing=all(feature.missing for feature in variants),
         lowest=lowest,
         highest=highest,
         closed=bool(closed),
-        categories=tuple(category for category in categories if all(category in other for other in closed)),
+        categories=tuple(name for name in categories if all(name in allowed for allowed in closed)),
     )
 
 
@@ -179,14 +183,18 @@ def _possible(feature: Feature) -> bool:
 
 
 def _common(manifests: Sequence[Manifest]) -> tuple[Input, ...]:
-    """The tensors of all; where they differ, one of each feature, of the dtype that holds least."""
+    """The input tensors of all versions; if they differ, one per feature, of the narrowest dtype."""
     first = manifests[0]
     if all(manifest.inputs == first.inputs for manifest in manifests):
         return first.inputs
-    dtypes = [{name: tensor.dtype for tensor in one.inputs for name in tensor.features} for one in manifests]
+    dtypes: dict[str, list[Any]] = {feature.name: [] for feature in first.features}
+    for manifest in manifests:
+        for tensor in manifest.inputs:
+            for name in tensor.features:
+                dtypes[name].append(tensor.dtype)
     return tuple(
-        Input(name="input", dtype=min((found[name] for found in dtypes), key=_DTYPES.index), features=(name,))
-        for name in (feature.name for feature in first.features)
+        Input(name="input", dtype=min(kinds, key=_DTYPES.index), features=(name,))
+        for name, kinds in dtypes.items()
     )
 
 
@@ -212,22 +220,21 @@ def _feature(feature: Feature, schema: Schema, whole: bool) -> Schema:
     if "anyOf" in schema:
         kinds = [_feature(feature, kind, whole) for kind in schema["anyOf"]]
         return {"anyOf": [{key: kind[key] for key in kind if key != "description"} for kind in kinds]} | {
-            "description": _told(feature)
+            "description": _training_values(feature)
         }
     if schema.get("type") == "null":
         return schema
     if whole:
         schema = {**schema, "type": "integer"}
-    # The largest double is no limit of the model: numbers a little beyond it are rounded to it.
+    # The largest double is no limit of the model: JSON numbers a little above it are rounded to it.
     schema = {key: limit for key, limit in schema.items() if limit not in (_LARGEST, -_LARGEST)}
-    return {**schema, "description": _told(feature)}
+    return {**schema, "description": _training_values(feature)}
 
 
-def _told(feature: Feature) -> str:
-    """The values of the training rows."""
+def _training_values(feature: Feature) -> str:
     if feature.kind == "category":
-        listed = ", ".join(f"'{plain(category)}'" for category in feature.categories[:_LISTED])
-        return f"category; in training: {listed}"
+        categories = ", ".join(f"'{plain(category)}'" for category in feature.categories[:_LISTED])
+        return f"category; in training: {categories}"
     if feature.minimum is None or feature.maximum is None:
         return "number"
     middle = "" if feature.median is None else f", median {feature.median:.6g}"
@@ -247,15 +254,15 @@ def _row(values: Sequence[Schema]) -> Schema:
 
 
 def _has(tensor: Tensor, outputs: Outputs) -> bool:
-    return any(tensor.name == other.name for other in outputs.tensors)
+    return tensor.name in {output.name for output in outputs.tensors}
 
 
 def _member(member: Member) -> Schema:
-    """The value of one row."""
+    """The schema of a member's value for one row."""
     if member.entries:
-        count, listed = len(member.entries), ", ".join(map(plain, member.entries[:_LISTED]))
-        described = f"one per {member.each}: {listed}"
-        return {**array({"type": "number"}, count, count), "description": described}
+        count, names = len(member.entries), ", ".join(map(plain, member.entries[:_LISTED]))
+        description = f"one per {member.each}: {names}"
+        return {**array({"type": "number"}, count, count), "description": description}
     if 0 < len(member.choices) <= _LISTED:
         return {"enum": list(member.choices)}
     return {"type": "string" if member.type == "text" else member.type}

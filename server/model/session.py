@@ -1,20 +1,19 @@
-"""One graph in ONNX Runtime: loaded, placed on providers, checked against its golden rows, run."""
+"""One graph in ONNX Runtime: loading it, checking its golden rows, running it."""
 
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-# ONNX Runtime reads this once, while it is imported.
+# ONNX Runtime reads this variable once, during its import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from unpickled.server.artifact import manifest as artifact
 from unpickled.server.artifact import onnxfile
-from unpickled.server.artifact.manifest import Manifest
+from unpickled.server.artifact.manifest import Manifest, read
 from unpickled.server.config import Provider, Runtime
 from unpickled.server.errors import ArtifactError, InferenceFailed, ProviderError, RequestError
 from unpickled.server.model.feeds import PACKING, Feeds
@@ -36,8 +35,8 @@ _TENSOR_TYPES = {
 class Model:
     """A graph that has answered its golden rows as the pipeline did.
 
-    ``run`` takes any number of rows; ``run_row`` is the same for one, without its fixed costs,
-    where the graph allows it, and else None. Both may be called from any thread.
+    ``run`` takes any number of rows. ``run_row`` takes one, without the fixed costs of ``run``; it is None
+    for graphs that do not allow that. Any thread may call either.
     """
 
     def __init__(
@@ -48,7 +47,7 @@ class Model:
         self.outputs = outputs_of(manifest)
         self.outputs.check_graph(_dtypes(session.get_outputs()))
         self.placement = placement
-        # The Python wrapper lets another provider take over when one fails during a run.
+        # Only the Python wrapper lets another provider take over when one fails during a run.
         self._run = (_bare(session) if placement.obtained == (CPU,) else session).run
         self._tensors = [tensor.name for tensor in self.outputs.tensors]
         self.run_row = self._row_runner(session)
@@ -71,7 +70,7 @@ class Model:
 
 
 def open_graph(data: bytes, runtime: Runtime | None = None) -> onnxruntime.InferenceSession:
-    """A session of a graph that has no manifest yet, for the parity gate of an export.
+    """A session for a graph that has no manifest yet, for the parity gate of an export.
 
     Raises ArtifactError when the file is unsafe, damaged or cannot be loaded.
     """
@@ -87,7 +86,7 @@ def load(data: bytes, runtime: Runtime | None = None) -> Model:
     ProviderError in strict mode when the first provider was not obtained.
     """
     runtime = runtime or Runtime()
-    manifest = artifact.read(data)
+    manifest = read(data)
     session, notes = _session(data, runtime)
     _check_tensors(manifest, session)
     placement = placed(session, runtime.provider, notes)
@@ -116,7 +115,7 @@ def _session_options(runtime: Runtime) -> onnxruntime.SessionOptions:
     options.intra_op_num_threads = runtime.intra_op_threads
     options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = runtime.arena
-    # The placement lists the providers that were not obtained; ONNX Runtime would warn of the same.
+    # Errors only: ONNX Runtime would warn of missing providers, which the placement already lists.
     options.log_severity_level = 3
     if runtime.intra_op_threads != 1:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -166,18 +165,18 @@ def _check_golden(model: Model) -> None:
 
 
 def _bare(session: onnxruntime.InferenceSession) -> Any:
-    """The C++ session itself where it is found, as its Python wrapper costs 0.8 to 3 us a run."""
+    """The C++ session inside the Python wrapper, which costs 0.8 to 3 us a run; else the wrapper itself."""
     return getattr(session, "_sess", session)
 
 
 def _bind(session: onnxruntime.InferenceSession, inputs: _Arrays, outputs: _Arrays) -> tuple[Any, ...]:
-    """The arguments of a run over this memory. Run options made once save 0.5 us."""
+    """The arguments of a run that reads and writes these arrays. Creating run options once saves 0.5 us."""
     binding = session.io_binding()
     for name, array in inputs.items():
         binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
     for name, array in outputs.items():
         binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
     if not hasattr(session, "_sess"):
-        # The wrapper would lose 25 us to run options.
+        # Passing run options through the wrapper would cost 25 us.
         return (binding,)
     return (binding._iobinding, onnxruntime.RunOptions())

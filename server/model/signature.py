@@ -1,4 +1,4 @@
-"""The features of one model, compiled: the rules for rows, and the tensors of rows that follow them."""
+"""The features of one model, compiled: the rules for rows, and the tensors of rows that keep them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from unpickled.server.model import feeds
 from unpickled.server.model.feeds import Column, Feeds, Row, Value
 from unpickled.server.quote import listed, quoted
 
-# From 2**53 on, a double may stand for several integers.
+# Largest number of each dtype. From 2**53 on, a double may stand for several integers.
 _LARGEST = {
     "float32": float(np.finfo(np.float32).max),
     "float64": float(np.finfo(np.float64).max),
@@ -26,10 +26,10 @@ _LARGEST = {
 class Signature:
     """The rules for the rows of one model.
 
-    ``row`` and ``record`` are msgspec types of one row, as an array and as an object; they hold
-    every rule below and are checked while the JSON is parsed. ``record`` is None where a feature's
-    name cannot be a msgspec field. ``check_row`` and ``check_record`` are the same rules in Python: they
-    find the sentence where those types refuse.
+    ``row`` and ``record`` are msgspec types of one row, as an array and as an object; they contain every
+    rule, and msgspec checks them while it parses the JSON. ``record`` is None where the name of a feature
+    cannot be a msgspec field. ``check_row`` and ``check_record`` are the same rules in Python: they raise
+    the error for a row that the types refuse.
     """
 
     def __init__(self, manifest: Manifest) -> None:
@@ -53,9 +53,9 @@ class Signature:
         return {tensor.name: self._array(tensor, rows) for tensor in self.inputs}
 
     def matrix(self, values: npt.NDArray[Any]) -> Feeds:
-        """Numbers (rows, features) of any numeric dtype, checked as ``check_row`` does, as feeds.
+        """Feeds from numbers (rows, features) of any numeric dtype, by the rules of ``check_row``.
 
-        Only for models without categories. Nothing is copied where dtype and memory fit the graph.
+        Only for models without categories. Nothing is copied if dtype and memory fit the graph.
         """
         whole = len(self.inputs) == 1 and self.inputs[0].features == self.names
         return {
@@ -64,9 +64,9 @@ class Signature:
         }
 
     def table(self, columns: Mapping[str, Column]) -> Feeds:
-        """One column (rows,) per feature, in any order, checked as ``check_record`` does, as feeds.
+        """Feeds from one column (rows,) per feature, in any order, by the rules of ``check_record``.
 
-        Numeric arrays; or lists and object arrays of float, str and None.
+        Columns are numeric arrays, or lists and object arrays of float, str and None.
         """
         self._check_names(columns)
         tensors: Feeds = {}
@@ -153,7 +153,7 @@ class Signature:
         return _Limits(float(lowest.max()), float(highest.min()), lowest, highest, missing)
 
     def _block(self, tensor: Input, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Checked numbers (rows, features of a tensor) as the graph takes them."""
+        """Numbers (rows, features of a tensor), checked and in the tensor's dtype."""
         self._check_block(tensor, values)
         if tensor.dtype == "int64":
             return self._integers(tensor, values.astype(np.float64))
@@ -162,7 +162,7 @@ class Signature:
     def _check_block(self, tensor: Input, values: npt.NDArray[Any]) -> None:
         lowest, highest, lows, highs, missing = self._limits[tensor.name]
         # Fast path: compare the block's minimum and maximum with the tightest limits, 10 times cheaper than
-        # per column. NaN always falls through. The ufuncs themselves: min() and max() are Python around them.
+        # per column. NaN always falls through. Calls the ufuncs, as min() and max() wrap them in Python.
         if not values.size or (
             lowest <= np.minimum.reduce(values, axis=None).item()
             and np.maximum.reduce(values, axis=None).item() <= highest
@@ -193,7 +193,7 @@ class Signature:
         return [self._check(feature, value, row) for row, value in enumerate(values)]
 
     def _number_column(self, feature: Feature, column: Column) -> npt.NDArray[np.float64]:
-        """A numeric array is checked later, a tensor at a time."""
+        """A column as numbers. A numeric array is not checked here, but with the rest of its tensor."""
         if not isinstance(column, np.ndarray) or column.dtype == np.object_:
             column = self._check_column(feature, column)
         return np.array(column, dtype=np.float64)
@@ -254,8 +254,8 @@ def _check_category(feature: Feature, value: object, row: int) -> str:
     return value
 
 
-def _fault(feature: str, row: int, what: str) -> InvalidInput:
-    return InvalidInput(f"feature {quoted(feature)} of row {row} {what}", row=row, feature=feature[:200])
+def _fault(feature: str, row: int, fault: str) -> InvalidInput:
+    return InvalidInput(f"feature {quoted(feature)} of row {row} {fault}", row=row, feature=feature[:200])
 
 
 def _kind(value: object) -> str:

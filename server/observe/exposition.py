@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
+from typing import Literal, NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
@@ -17,50 +18,71 @@ from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.observe import shadow
 from unpickled.server.observe.counters import Key, Memory
 from unpickled.server.observe.tally import BUCKETS, OF_VERSIONS, PHASES, Answered, Failed, outdated
+from unpickled.server.quote import shortened
 
-# Values of a metric's labels, in their order -> what it measures.
-_Totals = Mapping[tuple[str, ...], float]
-# What follows the kind in the key of a series, and its numbers.
+# The values of a metric's labels, in the order of the labels -> the value of the metric.
+_Values = Mapping[tuple[str, ...], float]
+# The series of one kind: the rest of the key, behind the kind, and the numbers.
 _Series = list[tuple[Key, list[float]]]
 
-_LONGEST_REASON = 200
+_VERSION_LABELS = ("model", "version")
+# Only a defect makes an observer fail: while none has, GET /metrics leaves this metric out.
+_OBSERVER_FAILURES = "observer_failures"
+# Longest text in a label, in characters; three dots may follow it.
+_LONGEST_REASON = 197
+
+
+class Family(NamedTuple):
+    """A metric as Prometheus knows it, without its values."""
+
+    name: str
+    type: Literal["counter", "gauge", "histogram"]
+    labels: tuple[str, ...]
+    help: str
+
+
+# prometheus_client keeps the names of a family's labels private.
+_Described = tuple[Family, Metric]
+
+
+def families() -> list[Family]:
+    """Every metric that GET /metrics can serve, in the order in which it serves them."""
+    return [family for family, _ in _metrics(defaultdict(list), {}, [])]
 
 
 def exposition(memory: Memory, repository: Repository, accept: str | None = None) -> tuple[str, bytes]:
-    """Content type and text; OpenMetrics for an Accept header that asks for it.
+    """The metrics of a server, as text for Prometheus.
 
-    The figures are those of all processes, what is refused and how traffic is split is as this
-    one's ``repository`` has it.
+    Args:
+        memory: The counts of all processes of the server.
+        repository: The models of this process: which are refused, and how traffic is split.
+        accept: The request's Accept header; OpenMetrics is written where it asks for that.
+
+    Returns:
+        Content type and text.
     """
     try:
         encode, content_type = choose_encoder(accept or "")
     except (TypeError, ValueError):  # a version that is none
         encode, content_type = choose_encoder("")
-    return content_type, encode(_Figures(memory, repository.deployments))
+    return content_type, encode(_Metrics(memory, repository.deployments))
 
 
-class _Figures(Collector):
-    """Every metric, read when it is asked for."""
+class _Metrics(Collector):
+    """Reads the counts when Prometheus scrapes."""
 
     def __init__(self, memory: Memory, deployments: Mapping[str, Deployment]) -> None:
         self._memory = memory
         self._deployments = list(deployments.values())
 
     def collect(self) -> Iterator[Metric]:
-        kinds = self._kinds()
-        workers = self._memory.workers()
-        yield from _requests(kinds["answered"], kinds["failed"], kinds["other"])
-        yield from _predictions(kinds["answered"])
-        yield from _processes(workers, kinds["in_flight"])
-        yield from _models(self._deployments, kinds, len(workers))
-        yield from _plans(self._deployments)
-        yield from _comparisons(kinds[shadow.PAIR])
-        yield from _losses(kinds[shadow.LOST])
-        yield from _observer_failures(kinds["observer_failures"])
+        metrics = _metrics(self._kinds(), self._memory.workers(), self._deployments)
+        hidden = f"unpickled_{_OBSERVER_FAILURES}"
+        return (metric for _, metric in metrics if metric.samples or metric.name != hidden)
 
-    def _kinds(self) -> Mapping[str, _Series]:
+    def _kinds(self) -> defaultdict[str, _Series]:
         """Series by their kind, without those of versions that have long been out of use."""
-        kinds: dict[str, _Series] = defaultdict(list)
+        kinds: defaultdict[str, _Series] = defaultdict(list)
         series = self._memory.read()
         hidden = outdated(series, time.monotonic())
         for (kind, *rest), numbers in series.items():
@@ -69,14 +91,28 @@ class _Figures(Collector):
         return kinds
 
 
-def _requests(answered: _Series, failed: _Series, other: _Series) -> Iterator[Metric]:
+def _metrics(
+    kinds: defaultdict[str, _Series], workers: Mapping[int, int], deployments: Sequence[Deployment]
+) -> Iterator[_Described]:
+    """Every metric; ``kinds`` are the series by kind, ``workers`` the process ids by block."""
+    yield from _requests(kinds["answered"], kinds["failed"], kinds["other"])
+    yield from _predictions(kinds["answered"])
+    yield from _processes(workers, kinds["in_flight"])
+    yield from _models(deployments, kinds, len(workers))
+    yield from _plans(deployments)
+    yield from _comparisons(kinds[shadow.PAIR])
+    yield from _losses(kinds[shadow.LOST])
+    yield from _observer_failures(kinds["observer_failures"])
+
+
+def _requests(answered: _Series, failed: _Series, other: _Series) -> Iterator[_Described]:
     requests: defaultdict[tuple[str, ...], float] = defaultdict(float)
     durations: defaultdict[tuple[str, ...], list[float]] = defaultdict(lambda: [0.0] * Failed.size())
     for (model, version, route, *_), numbers in answered:
-        ok = Answered.of(numbers)
-        requests[model, version, route, "200"] += sum(ok.buckets)
+        counts = Answered.of(numbers)
+        requests[model, version, route, "200"] += sum(counts.buckets)
         # The four phases add up to the whole request, so their sum is the duration.
-        _add(durations[model, version], [*ok.buckets, sum(ok.phases)])
+        _add(durations[model, version], [*counts.buckets, sum(counts.phases)])
     for (model, version, route, status), numbers in failed:
         requests[model, version, route, status] += sum(Failed.of(numbers).buckets)
         _add(durations[model, version], numbers)
@@ -93,77 +129,91 @@ def _requests(answered: _Series, failed: _Series, other: _Series) -> Iterator[Me
     )
 
 
-def _predictions(answered: _Series) -> Iterator[Metric]:
+def _predictions(answered: _Series) -> Iterator[_Described]:
     phases: defaultdict[tuple[str, ...], float] = defaultdict(float)
     rows: defaultdict[tuple[str, ...], float] = defaultdict(float)
     classes: defaultdict[tuple[str, ...], float] = defaultdict(float)
     for (model, version, _, *names), numbers in answered:
-        ok = Answered.of(numbers)
-        for phase, seconds in zip(PHASES, ok.phases, strict=True):
+        counts = Answered.of(numbers)
+        for phase, seconds in zip(PHASES, counts.phases, strict=True):
             phases[model, version, phase] += seconds
-        rows[model, version] += sum(ok.classes)
-        for name, count in zip(names, ok.classes, strict=True):
+        rows[model, version] += sum(counts.classes)
+        for name, count in zip(names, counts.classes, strict=True):
             classes[model, version, name] += count
-    version_of = ("model", "version")
     yield _counter(
-        "phase_seconds", "Time spent in each phase of answered requests.", (*version_of, "phase"), phases
+        "phase_seconds", "Time spent in each phase of answered requests.", (*_VERSION_LABELS, "phase"), phases
     )
-    yield _counter("rows", "Rows predicted.", version_of, rows)
-    yield _counter("predictions", "Rows predicted, by their class.", (*version_of, "class"), classes)
+    yield _counter("rows", "Rows predicted.", _VERSION_LABELS, rows)
+    yield _counter("predictions", "Rows predicted, by their class.", (*_VERSION_LABELS, "class"), classes)
 
 
-def _processes(workers: Mapping[int, int], in_flight: _Series) -> Iterator[Metric]:
+def _processes(workers: Mapping[int, int], in_flight: _Series) -> Iterator[_Described]:
     requests = sum(numbers[0] for _, numbers in in_flight)
     yield _gauge("requests_in_flight", "Requests being answered, at the last look.", (), {(): requests})
     yield _gauge("workers", "Worker processes that live.", (), {(): len(workers)})
-    resident = {(str(number),): _resident(process) for number, process in workers.items()}
-    known: _Totals = {labels: size for labels, size in resident.items() if size is not None}
-    yield _gauge("worker_resident_memory_bytes", "Memory that a worker process holds.", ("worker",), known)
+    sizes = {(str(number),): _resident(process) for number, process in workers.items()}
+    resident: _Values = {labels: size for labels, size in sizes.items() if size is not None}
+    yield _gauge("worker_resident_memory_bytes", "Memory that a worker process holds.", ("worker",), resident)
 
 
 def _models(
     deployments: Sequence[Deployment], kinds: Mapping[str, _Series], workers: int
-) -> Iterator[Metric]:
-    serving = {key: numbers[0] for key, numbers in kinds["ready"]}
-    ready: _Totals = {
-        (found.name,): float(serving.get((found.name,), 0.0) >= workers) for found in deployments
-    }
+) -> Iterator[_Described]:
+    serving = _firsts(kinds["ready"])
+    names = [(deployment.name,) for deployment in deployments]
+    ready: _Values = {name: float(serving.get(name, 0.0) >= workers) for name in names}
     yield _gauge("model_ready", "Whether every worker process serves a model.", ("model",), ready)
-    loaded: _Totals = {key: numbers[0] for key, numbers in kinds["loaded"]}
-    version_of = ("model", "version")
-    yield _gauge("model_loaded", "Worker processes that have a version loaded.", version_of, loaded)
-    failures: _Totals = {key: numbers[0] for key, numbers in kinds["load_failures"]}
-    yield _counter("model_load_failures", "Versions that could not be loaded.", version_of, failures)
+    yield _gauge(
+        "model_loaded",
+        "Worker processes that have a version loaded.",
+        _VERSION_LABELS,
+        _firsts(kinds["loaded"]),
+    )
+    yield _counter(
+        "model_load_failures",
+        "Versions that could not be loaded.",
+        _VERSION_LABELS,
+        _firsts(kinds["load_failures"]),
+    )
 
 
-def _plans(deployments: Sequence[Deployment]) -> Iterator[Metric]:
+def _plans(deployments: Sequence[Deployment]) -> Iterator[_Described]:
     refused = [
-        (found.name, str(version), _cut(reason))
-        for found in deployments
-        for version, reason in found.refused.items()
+        (deployment.name, str(version), shortened(reason, _LONGEST_REASON))
+        for deployment in deployments
+        for version, reason in deployment.refused.items()
     ]
-    mistakes = [(found.name, _cut(found.mistake)) for found in deployments if found.mistake]
-    shares: _Totals = {
-        (found.name, str(version)): share for found in deployments for version, share in found.traffic.items()
+    mistakes = [
+        (deployment.name, shortened(deployment.mistake, _LONGEST_REASON))
+        for deployment in deployments
+        if deployment.mistake
+    ]
+    shares: _Values = {
+        (deployment.name, str(version)): share
+        for deployment in deployments
+        for version, share in deployment.traffic.items()
     }
     labels = [
-        (found.name, label, str(version)) for found in deployments for label, version in found.labels.items()
+        (deployment.name, label, str(version))
+        for deployment in deployments
+        for label, version in deployment.labels.items()
     ]
-    version_of = ("model", "version")
-    yield _gauge("model_refused", "Versions that are not served.", (*version_of, "reason"), _ones(refused))
+    yield _gauge(
+        "model_refused", "Versions that are not served.", (*_VERSION_LABELS, "reason"), _ones(refused)
+    )
     yield _gauge(
         "model_mistake", "Models whose serving.toml is not followed.", ("model", "reason"), _ones(mistakes)
     )
-    yield _gauge("model_traffic", "Share of plain requests that a version answers.", version_of, shares)
+    yield _gauge("model_traffic", "Share of plain requests that a version answers.", _VERSION_LABELS, shares)
     yield _gauge("model_label", "Labels and their versions.", ("model", "label", "version"), _ones(labels))
 
 
-def _comparisons(pairs: _Series) -> Iterator[Metric]:
+def _comparisons(pairs: _Series) -> Iterator[_Described]:
     rows: dict[tuple[str, ...], float] = {}
     distances: dict[tuple[str, ...], list[float]] = {}
     for key, numbers in pairs:
         rows[*key, "same"], rows[*key, "different"] = numbers[shadow.SAME], numbers[shadow.DIFFERENT]
-        # None is beyond the last bound.
+        # No distance is above 1, the last bound: nothing is in the bucket behind it.
         distances[key] = [*numbers[shadow.BUCKETS :], 0.0, numbers[shadow.DISTANCE]]
     names = ("model", "version", "shadow", "class")
     yield _counter("shadow_rows", "Rows that a shadow answered too.", (*names, "agreement"), rows)
@@ -176,7 +226,7 @@ def _comparisons(pairs: _Series) -> Iterator[Metric]:
     )
 
 
-def _losses(lost: _Series) -> Iterator[Metric]:
+def _losses(lost: _Series) -> Iterator[_Described]:
     names = ("model", "shadow")
     dropped = {key: numbers[shadow.DROPPED] for key, numbers in lost}
     refused = {key: numbers[shadow.REFUSED] for key, numbers in lost}
@@ -184,63 +234,61 @@ def _losses(lost: _Series) -> Iterator[Metric]:
     yield _counter("shadow_refused_rows", "Rows that a shadow does not take.", names, refused)
 
 
-def _observer_failures(failures: _Series) -> Iterator[Metric]:
-    """Nothing while there are none, which is always but for a defect."""
-    if failures:
-        totals = {key: numbers[0] for key, numbers in failures}
-        names = ("model", "version", "observer")
-        yield _counter("observer_failures", "Predictions that an observer failed on.", names, totals)
+def _observer_failures(failures: _Series) -> Iterator[_Described]:
+    names = ("model", "version", "observer")
+    yield _counter(_OBSERVER_FAILURES, "Predictions that an observer failed on.", names, _firsts(failures))
 
 
-def _counter(name: str, meaning: str, labels: Sequence[str], totals: _Totals) -> Metric:
-    family = CounterMetricFamily(f"unpickled_{name}", meaning, labels=labels)
-    for values, total in sorted(totals.items()):
-        family.add_metric(_shown(values), total)
-    return family
+def _counter(name: str, meaning: str, labels: tuple[str, ...], values: _Values) -> _Described:
+    metric = CounterMetricFamily(f"unpickled_{name}", meaning, labels=labels)
+    for label_values, value in sorted(values.items()):
+        metric.add_metric(_encodable(label_values), value)
+    return Family(f"unpickled_{name}_total", "counter", labels, meaning), metric
 
 
-def _gauge(name: str, meaning: str, labels: Sequence[str], totals: _Totals) -> Metric:
-    family = GaugeMetricFamily(f"unpickled_{name}", meaning, labels=labels)
-    for values, total in sorted(totals.items()):
-        family.add_metric(_shown(values), total)
-    return family
+def _gauge(name: str, meaning: str, labels: tuple[str, ...], values: _Values) -> _Described:
+    metric = GaugeMetricFamily(f"unpickled_{name}", meaning, labels=labels)
+    for label_values, value in sorted(values.items()):
+        metric.add_metric(_encodable(label_values), value)
+    return Family(metric.name, "gauge", labels, meaning), metric
 
 
 def _histogram(
     name: str,
     meaning: str,
-    labels: Sequence[str],
+    labels: tuple[str, ...],
     bounds: Sequence[float],
-    counts: Mapping[tuple[str, ...], list[float]],
-) -> Metric:
-    """Of the count in each bucket, beyond the last too, and then the sum of all that was measured."""
-    family = HistogramMetricFamily(f"unpickled_{name}", meaning, labels=labels)
+    series: Mapping[tuple[str, ...], list[float]],
+) -> _Described:
+    """A series has the count of each bucket, the one above the last bound too, then the sum of all values."""
+    metric = HistogramMetricFamily(f"unpickled_{name}", meaning, labels=labels)
     limits = [*map(str, bounds), "+Inf"]
-    for values, (*found, total) in sorted(counts.items()):
-        buckets = list(zip(limits, accumulate(found), strict=True))
-        family.add_metric(_shown(values), buckets, total)
-    return family
+    for label_values, (*counts, total) in sorted(series.items()):
+        buckets = list(zip(limits, accumulate(counts), strict=True))
+        metric.add_metric(_encodable(label_values), buckets, total)
+    return Family(metric.name, "histogram", labels, meaning), metric
 
 
 def _add(totals: list[float], numbers: Iterable[float]) -> None:
     totals[:] = [total + number for total, number in zip(totals, numbers, strict=True)]
 
 
-def _ones(found: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], float]:
-    return dict.fromkeys(found, 1.0)
+def _firsts(series: _Series) -> _Values:
+    """The values of series of one number each."""
+    return {key: numbers[0] for key, numbers in series}
 
 
-def _shown(values: Iterable[str]) -> list[str]:
-    # A folder's name may hold what is no UTF-8.
-    return [value.encode("utf-8", "replace").decode() for value in values]
+def _ones(label_values: Iterable[tuple[str, ...]]) -> _Values:
+    return dict.fromkeys(label_values, 1.0)
 
 
-def _cut(reason: str) -> str:
-    return reason if len(reason) <= _LONGEST_REASON else f"{reason[: _LONGEST_REASON - 3]}..."
+def _encodable(label_values: Iterable[str]) -> list[str]:
+    # The name of a folder may hold bytes that are not UTF-8.
+    return [value.encode("utf-8", "replace").decode() for value in label_values]
 
 
 def _resident(process: int) -> float | None:
-    """Bytes of memory; None where the system does not tell."""
+    """Bytes of memory that a process holds; None where the system does not tell."""
     try:
         with open(f"/proc/{process}/statm") as statm:
             return float(int(statm.read().split()[1]) * resource.getpagesize())

@@ -1,8 +1,7 @@
-"""What is printed once the models are loaded: what is served, where, on what, and a line to try."""
+"""The text that a server prints once its models are loaded: each model, the address, and a request to try."""
 
 import os
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
 from unpickled.server.config import Listening
@@ -10,28 +9,34 @@ from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message.answer import dumps
+from unpickled.server.quote import listed
+
+# Names of features, or of classes, that a line lists.
+_MOST_NAMES = 8
 
 
 def text(repository: Repository) -> str:
-    """Several lines for a person."""
+    """Several lines for the person who starts the server."""
     listening = repository.config.listening
     lines = [f"Unpickled serves {_address(listening)}  ({_capacity(listening)})"]
-    found = repository.deployments.values()
-    served = {deployment.name: deployment.main for deployment in found if deployment.versions}
-    for deployment in found:
+    deployments = repository.deployments.values()
+    served = {deployment.name: deployment.main for deployment in deployments if deployment.versions}
+    for deployment in deployments:
         if deployment.versions:
             lines += _model(deployment, repository.default)
-    lines += [f"  NOT SERVED  {other.name}: {other.reason}" for other in found if not other.versions]
+    for deployment in deployments:
+        if not deployment.versions:
+            lines.append(f"  NOT SERVED  {deployment.name}: {deployment.reason}")
     if served:
-        first = served.get(repository.default or "") or next(iter(served.values()))
-        lines += ["", "Try it:", f"  {_curl(listening, first, repository.default)}"]
-    elif not found:
+        version = served.get(repository.default or "") or next(iter(served.values()))
+        lines += ["", "Try it:", f"  {_curl(listening, version, repository.default)}"]
+    elif not deployments:
         lines.append(f"  {repository.config.models}/ has no models yet: unpickled train iris")
     return "\n".join(lines)
 
 
 def cpus() -> int:
-    """CPUs this process may use: its affinity, and the container's quota where there is one."""
+    """How many CPUs this process may use, by its affinity and by the container's quota if there is one."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()
@@ -45,11 +50,11 @@ def _model(deployment: Deployment, default: str | None) -> list[str]:
     manifest = served.model.manifest
     outputs, placement = served.model.outputs, served.model.placement
     nodes = ", ".join(f"{name} ({count} nodes)" for name, count in placement.nodes.items())
-    features = _some([feature.name for feature in manifest.features])
+    features = [feature.name for feature in manifest.features]
     lines = [
         f"  {served.name} version {served.version}{'  (default)' if served.name == default else ''}",
-        f"    features   {features}",
-        f"    {outputs.title:<10} {_some(outputs.names)}",
+        f"    features   {listed(features, _MOST_NAMES)}",
+        f"    {outputs.title:<10} {listed(outputs.names, _MOST_NAMES)}",
         f"    providers  requested {', '.join(placement.requested)}; obtained {nodes}",
     ]
     lines += _service(deployment)
@@ -57,7 +62,7 @@ def _model(deployment: Deployment, default: str | None) -> list[str]:
 
 
 def _service(deployment: Deployment) -> list[str]:
-    """What is served beside one version, and what is not."""
+    """Lines about the other versions: their labels, traffic and shadow, and which of them are refused."""
     lines = []
     if len(deployment.versions) > 1 or deployment.labels:
         labels = {number: label for label, number in deployment.labels.items()}
@@ -73,10 +78,6 @@ def _service(deployment: Deployment) -> list[str]:
     return lines + ([f"    MISTAKE    {deployment.mistake}"] if deployment.mistake else [])
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
-
-
 def _capacity(listening: Listening) -> str:
     available = cpus()
     workers = "1 worker" if listening.workers == 1 else f"{listening.workers} workers"
@@ -89,7 +90,7 @@ def _address(listening: Listening) -> str:
 
 
 def _host(host: str) -> str:
-    """Where a client on this machine reaches a server that listens on ``host``."""
+    """The host at which a client on this machine reaches a server that listens on ``host``."""
     return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
 
 
