@@ -310,7 +310,7 @@ class _Writer:
         return outputs
 
 
-_ADVICE = "Replace it by an estimator that the documentation lists, or do its work before the pipeline."
+_ADVICE = "Replace it with an estimator that the documentation lists, or do its work before the pipeline."
 
 
 _THRESHOLD = "its own threshold would be lost"

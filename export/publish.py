@@ -213,7 +213,7 @@ def _blamed(conversion: Conversion, training: Training) -> Iterator[None]:
         suspects = f"{', '.join(conversion.foreign)}, which skl2onnx converted," if conversion.foreign else ""
         raise ConversionError(
             f"The graph made of {steps} cannot be served: {_explained(error)}. "
-            f"Replace {suspects or 'its last step'} by another estimator; nothing was written."
+            f"Replace {suspects or 'its last step'} with another estimator; nothing was written."
         ) from error
 
 

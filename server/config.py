@@ -136,7 +136,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         models: Folder with ``<name>/<version>/model.onnx``.
-        default_model: Model that answers ``/predict``; needed where the folder holds several.
+        default_model: Model that answers ``/predict``; without it, the only one there is.
         reload_seconds: Seconds between scans of the folder; 0 scans at SIGHUP only.
         listening: The address, and the processes and threads that answer there.
         limits: How much one request may hold, and how long it may stall.
@@ -152,7 +152,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     models: Annotated[str, Meta(description="folder with <name>/<version>/model.onnx")] = "models"
     default_model: Annotated[
-        str | None, Meta(description="model that answers /predict; required where the folder holds several")
+        str | None,
+        Meta(description="model that answers /predict; by default the only one, if there is no other"),
     ] = None
     reload_seconds: Annotated[
         float,

@@ -178,7 +178,7 @@ def test_rollback(iris, tell):
     shutil.copytree(iris / "3", iris / "4")
     status, told = tell("rollback iris")
     assert (status, written(iris)) == (0, Serving(traffic={"3": 1.0}))
-    assert "iris: back as from" in told
+    assert "iris: back as it was from" in told
     assert "(as found); version 3 answers /predict" in told
     status, told = tell("rollback iris")
     assert (status, "nothing to go back to" in told) == (1, True)
@@ -271,7 +271,10 @@ def test_nothing_to_change(iris, tell):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("promote irsi 2", ["there is no model 'irsi'", "did you mean 'iris'?", "It has iris, people"]),
+        (
+            "promote irsi 2",
+            ["there is no model 'irsi'", "did you mean 'iris'?", "The models are iris, people"],
+        ),
         ("promote ../x 2", ["there is no model"]),
         ("promote iris 9", ["iris has no version 9: it has 3, 2, 1"]),
         ("promote iris best", ["there is no label 'best': the labels are stable"]),
@@ -286,7 +289,7 @@ def test_nothing_to_change(iris, tell):
         ("canary iris 3 --weight 0.1", ["version 3 answers all of /predict already"]),
         ("shadow iris 3", ["version 3 answers /predict itself"]),
         ("shadow iris 2 --share 1.5", ["--share is 1.5"]),
-        ("retire iris 3", ["version 3 is labels.stable in serving.toml"]),
+        ("retire iris 3", ["serving.toml has version 3 as labels.stable"]),
         ("retire people 1", ["people has no other version to serve than 1"]),
         ("rollback iris", ["iris has nothing to go back to"]),
         ("show nobody", ["there is no model 'nobody'"]),

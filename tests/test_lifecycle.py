@@ -236,7 +236,7 @@ def test_content_counts_not_times(home, monkeypatch):
     """A change that leaves inode, size and times as they were is found by its content."""
     app = serve(home.parent)
     monkeypatch.setattr("unpickled.server.lifecycle.disk.stamp_of", lambda status: (1, 1, 1, 1))
-    monkeypatch.setattr("unpickled.server.lifecycle.deployment.FULL_SCAN_SECONDS", 0)
+    monkeypatch.setattr("unpickled.server.lifecycle.shelf.FULL_SCAN_SECONDS", 0)
     look(app)
     shutil.copy(home / "1" / "model.onnx", home / "2" / "model.onnx")
     look(app)

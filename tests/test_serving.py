@@ -60,7 +60,7 @@ def test_what_load_may_be(value):
     ("text", "words"),
     [
         ("lod = 2", ["'lod'", "did you mean 'load'?", "load, retired, labels, traffic, shadow"]),
-        ("[zzz]", ["'zzz' in serving.toml is no key: The keys are"]),
+        ("[zzz]", ["'zzz' in serving.toml is no known key: The keys are"]),
         ("load =\nretired = []", ["not TOML", "line 1"]),
         ("[labels]\nstable = 3\nstable = 4", ["not TOML", "overwrite"]),
         (f"load = {'9' * 5000}", ["not TOML"]),

@@ -122,7 +122,9 @@ class Pair:
         """A remedy."""
         if self.conversion.foreign and kind != "ties":
             suspects = ", ".join(self.conversion.foreign)
-            return f"Replace {suspects}, which skl2onnx converted, by another estimator; nothing was written."
+            return (
+                f"Replace {suspects}, which skl2onnx converted, with another estimator; nothing was written."
+            )
         return _NEIGHBORS if has_neighbors(self.pipeline) else "Try another last step; nothing was written."
 
 

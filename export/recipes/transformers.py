@@ -360,7 +360,7 @@ def _function(graph: Graph, transformer: FunctionTransformer, columns: Columns) 
     if transformer.func is not None:
         raise NoGraph(
             "it calls Python code",
-            "replace it by a scikit-learn transformer, or apply it before the pipeline",
+            "replace it with a scikit-learn transformer, or apply it before the pipeline",
         )
     return columns
 

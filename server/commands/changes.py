@@ -9,10 +9,11 @@ from msgspec.structs import replace
 
 from unpickled.server.commands import tables
 from unpickled.server.errors import ArtifactError, ServingError
-from unpickled.server.lifecycle import deployment, history, serving
-from unpickled.server.lifecycle.deployment import Deployment, Shelf
+from unpickled.server.lifecycle import history, serving
+from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.history import Record
 from unpickled.server.lifecycle.serving import STABLE, Serving, Shadowing
+from unpickled.server.lifecycle.shelf import Shelf
 from unpickled.server.quote import listed
 
 Change = tuple[Serving, str]
@@ -71,7 +72,7 @@ def retire(shelf: Shelf, version: str) -> Change:
     for key, word in in_force.references():
         if key != "load" and in_force.number(word) == number:
             raise ServingError(
-                f"version {number} is {key} in {serving.FILE}: move that to another version first"
+                f"{serving.FILE} has version {number} as {key}: put another version there first"
             )
     if not set(shelf.versions.numbers) - {number, *in_force.retired}:
         raise ServingError(f"{shelf.name} has no other version to serve than {number}: export one first")
@@ -98,7 +99,7 @@ def rollback(shelf: Shelf) -> Change:
             f"Repair that, or delete {serving.FILE}"
         )
     record = _previous(shelf)
-    origin = f"as from {tables.moment(record)} UTC on ({record.by})"
+    origin = f"as it was from {tables.moment(record)} UTC on ({record.by})"
     try:
         return _restored(record, shelf), f"back {origin}"
     except ServingError as error:
@@ -108,15 +109,15 @@ def rollback(shelf: Shelf) -> Change:
 def _previous(shelf: Shelf) -> Record:
     current = shelf.deployment
     # The history lacks the present deployment if files were edited while no server ran.
-    latest = [deployment.record(current, by="")] if current.versions else []
+    latest = [current.record(by="")] if current.versions else []
     try:
         record = history.previous([*history.read(shelf.versions.folder), *latest])
     except OSError as error:
         raise ServingError(f"{history.FILE} cannot be read: {error.strerror}") from None
     if record is None:
         raise ServingError(
-            f"{current.name} has nothing to go back to, as {history.FILE} has no record before this one: "
-            "promote a version"
+            f"{current.name} has nothing to go back to: {history.FILE} has no earlier traffic or shadow. "
+            f"Promote a version, or delete {serving.FILE} to serve the newest"
         )
     return record
 
@@ -128,7 +129,7 @@ def _restored(record: Record, shelf: Shelf) -> Serving:
         _check_not_retired(number, shelf)
     shelf.deploy(exact)
     implied = replace(exact, traffic={})
-    traffic = deployment.record(shelf.deploy(implied), by="").traffic
+    traffic = shelf.deploy(implied).record(by="").traffic
     return implied if traffic == record.traffic else exact
 
 
@@ -144,7 +145,7 @@ def _main(current: Deployment, canary: int) -> int:
     if not candidates:
         raise ServingError(f"version {canary} answers all of /predict already: promote another version first")
     if len(candidates) > 1:
-        raise ServingError(f"{tables.sentence(current)}: promote the one of them that is to answer the rest")
+        raise ServingError(f"{current.sentence}: promote the one of them that is to answer the rest")
     return candidates[0]
 
 

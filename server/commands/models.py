@@ -21,9 +21,10 @@ from unpickled.server.commands import changes, revision, tables
 from unpickled.server.commands.changes import Change
 from unpickled.server.config import Config
 from unpickled.server.errors import ArtifactError, ServingError, UnpickledError
-from unpickled.server.lifecycle import deployment, history, repository, serving
-from unpickled.server.lifecycle.deployment import Deployment, Shelf
+from unpickled.server.lifecycle import history, repository, serving
+from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.serving import STABLE
+from unpickled.server.lifecycle.shelf import Shelf
 from unpickled.server.message import answer
 from unpickled.server.quote import listed
 
@@ -249,7 +250,7 @@ def _changed(shelf: Shelf, by: str, change: Callable[[Shelf], Change]) -> str:
     if current.mistake and by != history.ROLLBACK:
         remedy = f"delete {serving.FILE}"
         if current.versions:
-            remedy = f"go back to what is served: rollback {current.name}"
+            remedy = f"return to what is served: unpickled models rollback {current.name}"
         raise ServingError(f"{current.mistake}. Repair that, or {remedy}")
     desired, summary = change(shelf)
     text = revision.rewritten(serving.read(folder) or "", desired)
@@ -257,8 +258,8 @@ def _changed(shelf: Shelf, by: str, change: Callable[[Shelf], Change]) -> str:
     if not changed.versions:
         raise ServingError(f"{current.name} would have no version left to serve")
     if desired != current.serving or current.mistake:
-        revision.write(folder, text, current, deployment.record(changed, by=by))
-    return f"{current.name}: {summary}; {tables.sentence(changed)}{_other_features(current, changed)}"
+        revision.write(folder, text, current, changed.record(by=by))
+    return f"{current.name}: {summary}; {changed.sentence}{_other_features(current, changed)}"
 
 
 def _shelf(folder: Path, settings: Config) -> Shelf:
@@ -274,7 +275,8 @@ def _folder(name: str, settings: Config) -> Path:
         return folders[name]
     suggestion = config.hint(name, folders)
     raise ServingError(
-        f"there is no model {name!r} in {settings.models}: {suggestion}It has {listed(folders) or 'none'}"
+        f"there is no model {name!r} in {settings.models}: {suggestion}"
+        f"The models are {listed(folders) or 'none'}"
     )
 
 

@@ -11,7 +11,7 @@ import msgspec
 import tomlkit
 
 from unpickled.server.errors import ServingError
-from unpickled.server.lifecycle import deployment, history, serving
+from unpickled.server.lifecycle import history, serving
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.history import Record
 from unpickled.server.lifecycle.serving import Serving
@@ -75,7 +75,7 @@ def write(folder: Path, text: str, current: Deployment, record: Record) -> None:
     try:
         _store(fresh, text, path)
         if current.versions and not current.mistake:
-            history.append(folder, deployment.record(current, by="as found"), wait=False)
+            history.append(folder, current.record(by="as found"), wait=False)
         _swap(fresh, path, folder, record)
     finally:
         fresh.unlink(missing_ok=True)

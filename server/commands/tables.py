@@ -11,9 +11,10 @@ from unpickled.server.artifact import manifest
 from unpickled.server.artifact.manifest import FILE, Feature, Manifest
 from unpickled.server.errors import ArtifactError
 from unpickled.server.lifecycle import history, serving
-from unpickled.server.lifecycle.deployment import Deployment, Shelf
+from unpickled.server.lifecycle.deployment import Deployment, percent
 from unpickled.server.lifecycle.disk import opened
 from unpickled.server.lifecycle.history import Record
+from unpickled.server.lifecycle.shelf import Shelf
 from unpickled.server.quote import printable, shortened
 
 # How many records of the history are printed.
@@ -51,7 +52,7 @@ def page(shelf: Shelf) -> str:
         ),
     }
     texts = ["\n  ".join([title, *lines]) for title, lines in sections.items() if lines]
-    return "\n\n".join([f"{deployment.name}: {sentence(deployment)}", *texts])
+    return "\n\n".join([f"{deployment.name}: {deployment.sentence}", *texts])
 
 
 def summary(shelf: Shelf) -> dict[str, Any]:
@@ -85,19 +86,6 @@ def recent(shelf: Shelf) -> list[Record]:
     with contextlib.suppress(OSError):
         return history.read(shelf.versions.folder)[: -RECENT - 1 : -1]
     return []
-
-
-def sentence(deployment: Deployment) -> str:
-    """A sentence about the versions that answer plain requests, and the one that shadows."""
-    if not deployment.traffic:
-        return f"nothing is served: {deployment.reason}"
-    shadow = ""
-    if deployment.shadow:
-        shadow = f", version {deployment.shadow[0]} shadows {_percent(deployment.shadow[1])}"
-    if len(deployment.traffic) == 1:
-        return f"version {deployment.main.version} answers /predict{shadow}"
-    shares = [f"version {number} {_percent(share)}" for number, share in deployment.traffic.items()]
-    return f"{' and '.join(shares)} of /predict{shadow}"
 
 
 def moment(record: Record) -> str:
@@ -178,14 +166,18 @@ def _traffic(row: Mapping[str, Any]) -> str:
     """The share of a loaded version, 0% if it answers other paths only; a word for one that is not loaded."""
     if not row["loaded"]:
         return "retired" if row["retired"] else "refused" if row["refused"] else "-"
-    return f"{_percent(row['traffic'])}{', shadow' if row['shadow'] else ''}"
+    return f"{percent(row['traffic'])}{', shadow' if row['shadow'] else ''}"
 
 
 def _remarks(shelf: Shelf, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """A line for each mistake and for each version that is refused."""
     deployment = shelf.deployment
     if deployment.mistake:
-        effect = "until then, what was served last is served" if deployment.versions else "it is not served"
+        effect = (
+            "until it is repaired, servers keep what they serve now"
+            if deployment.versions
+            else "it is not served"
+        )
         yield f"{shelf.name}: {deployment.mistake}; {effect}"
     for row in rows:
         if row["refused"] and not row["retired"]:
@@ -215,8 +207,8 @@ def _feature(feature: Feature) -> _Line:
 
 
 def _record(record: Record) -> _Line:
-    shares = [f"{number}: {_percent(share)}" for number, share in record.traffic.items()]
-    shadow = record.shadow and f"{record.shadow.version}: {_percent(record.shadow.share)}"
+    shares = [f"{number}: {percent(share)}" for number, share in record.traffic.items()]
+    shadow = record.shadow and f"{record.shadow.version}: {percent(record.shadow.share)}"
     return {
         "at": moment(record),
         "traffic": ", ".join(shares),
@@ -228,10 +220,6 @@ def _record(record: Record) -> _Line:
 
 def _or_dash(form: str, value: object) -> str:
     return "-" if value is None else form.format(value)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.6g}%"
 
 
 def _bytes(size: int) -> str:

@@ -11,8 +11,9 @@ from pathlib import Path
 from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError, NotReady, UnknownModel
 from unpickled.server.lifecycle import disk
-from unpickled.server.lifecycle.deployment import Deployment, Shelf
+from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.serving import VERSION
+from unpickled.server.lifecycle.shelf import Shelf
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.quote import listed
 
@@ -57,9 +58,9 @@ class Repository:
         return [name for name, deployment in self.deployments.items() if deployment.versions]
 
     @property
-    def stable(self) -> bool:
+    def settled(self) -> bool:
         """Whether no file was being written at the last scan."""
-        return all(shelf.stable for shelf in self._shelves.values())
+        return all(shelf.settled for shelf in self._shelves.values())
 
     def refresh(self) -> bool:
         """Scan the disk, load and verify the versions it asks for, then swap; whether anything has changed.
@@ -157,7 +158,7 @@ class Repository:
         if self.default is None:
             remedy = "POST to /models/<name>/predict, or set default_model"
             if not self.deployments:
-                remedy = "export one with: unpickled train iris"
+                remedy = "export one with `unpickled train iris`"
             raise UnknownModel(f"there is no default model, as this server has {self._names()}: {remedy}")
         return self.default
 

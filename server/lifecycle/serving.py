@@ -189,7 +189,7 @@ def _check_dots(text: str) -> None:
 def _check_key(key: str) -> None:
     if key not in _TYPES:
         raise ServingError(
-            f"{_written(key)} in {FILE} is no key: {hint(key, _TYPES)}The keys are {', '.join(_TYPES)}"
+            f"{_written(key)} in {FILE} is no known key: {hint(key, _TYPES)}The keys are {', '.join(_TYPES)}"
         )
 
 

@@ -2,7 +2,7 @@
 
 The life of a version, as the scans of one process see it:
 
-    new ------------> stable ----------> loaded --------> released
+    new ------------> settled ---------> loaded --------> released
      ^  same stamp      |    golden        |   not asked
      |  in two scans    |    rows pass     |   for any more
      +------------------+                  |
@@ -48,16 +48,16 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 class _File:
     """State of one model.onnx at the last scan.
 
-    ``stable``: two scans have found the same stamp, so nobody is writing the file. ``first_seen`` is the
+    ``settled``: two scans have found the same stamp, so nobody is writing the file. ``first_seen`` is the
     number of the scan that first saw this content. ``sha256`` is the digest of the content tried last;
     ``stale``: the file may hold another content by now. ``checked`` is the time.monotonic() of the last
     time the file was read.
     """
 
-    def __init__(self, path: str, stamp: Stamp, stable: bool, first_seen: int) -> None:
+    def __init__(self, path: str, stamp: Stamp, settled: bool, first_seen: int) -> None:
         self.path = path
         self.stamp = stamp
-        self.stable = stable
+        self.settled = settled
         self.first_seen = first_seen
         self.stale = True
         self.sha256 = ""
@@ -92,16 +92,16 @@ class Versions:
 
         A version whose folder is lost comes after those that arrived since.
         """
-        whole = {number for number, file in self._files.items() if file.stable}
+        whole = {number for number, file in self._files.items() if file.settled}
         latest = max((self._files[number].first_seen for number in whole), default=0)
         outdated = {number for number, lost in self._lost.items() if lost <= latest}
         newest = sorted(whole | self.loaded.keys(), reverse=True)
         return sorted(newest, key=outdated.__contains__)
 
     @property
-    def stable(self) -> bool:
+    def settled(self) -> bool:
         """Whether no file has changed between the last two scans: none is being written."""
-        return all(file.stable for file in self._files.values())
+        return all(file.settled for file in self._files.values())
 
     def unchanged(self) -> bool:
         """Whether a listing and a stat of each file find what the last scan found."""
@@ -138,7 +138,7 @@ class Versions:
         Raises ProviderError in strict mode before the second scan.
         """
         file = self._files.get(number)
-        if file is not None and file.stale and (file.stable or number not in self.loaded):
+        if file is not None and file.stale and (file.settled or number not in self.loaded):
             self._try(number, file)
         if number in self.loaded:
             return self.loaded[number]
@@ -168,15 +168,15 @@ class Versions:
         file = self._files.get(number)
         if file is None:
             path = str(self._path(number))
-            stable = not self._arrived_later and self._scans == 0
-            self._files[number] = _File(path, disk.stamp(path), stable, self._scans)
+            settled = not self._arrived_later and self._scans == 0
+            self._files[number] = _File(path, disk.stamp(path), settled, self._scans)
             return
         stamp = disk.stamp(file.path)
         if file.stamp != stamp:
-            file.stamp, file.stable, file.stale = stamp, False, True
+            file.stamp, file.settled, file.stale = stamp, False, True
             file.first_seen = self._scans
         else:
-            file.stable = True
+            file.settled = True
             file.stale = file.stale or self._content_changed(number, file)
 
     def _content_changed(self, number: int, file: _File) -> bool:

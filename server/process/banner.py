@@ -27,6 +27,8 @@ def text(repository: Repository) -> str:
     for deployment in deployments:
         if not deployment.versions:
             lines.append(f"  NOT SERVED  {deployment.name}: {deployment.reason}")
+    if len(served) > 1 and repository.default is None:
+        lines.append("  /predict answers an error: choose a model for it with --default-model")
     if served:
         version = served.get(repository.default or "") or next(iter(served.values()))
         lines += ["", "Try it:", f"  {_curl(listening, version, repository.default)}"]

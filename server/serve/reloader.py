@@ -63,8 +63,8 @@ class Reloader:
         return self._wait()
 
     def _wait(self) -> float | None:
-        stable = self._repository.stable and not self._released
-        return (self._interval or None) if stable else _SETTLING
+        settled = self._repository.settled and not self._released
+        return (self._interval or None) if settled else _SETTLING
 
     def _count_failures(self) -> None:
         for name, version in self._repository.take_failures():
