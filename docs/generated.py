@@ -127,7 +127,7 @@ def _names(types: Iterable[type]) -> str:
 
 
 def refusals() -> str:
-    """What is refused by name, and why."""
+    """The estimators that are refused by name, with the reasons."""
     return table(
         ("estimator", "reason, and what to use instead"),
         ((f"`{name}`", "; ".join(clauses)) for name, clauses in sorted(convert.REFUSED.items())),
@@ -156,15 +156,15 @@ def fields() -> str:
     return "\n\n".join(_struct(kind) for kind in _structs(manifest.Manifest, []))
 
 
-def _structs(kind: Any, seen: list[Any]) -> list[Any]:
+def _structs(kind: Any, visited: list[Any]) -> list[Any]:
     """The Structs that a type holds, each once."""
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind not in seen:
-        seen.append(kind)
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind not in visited:
+        visited.append(kind)
         for part in get_type_hints(kind).values():
-            _structs(part, seen)
+            _structs(part, visited)
     for part in get_args(kind):
-        _structs(part, seen)
-    return seen
+        _structs(part, visited)
+    return visited
 
 
 def _struct(kind: type[msgspec.Struct]) -> str:
