@@ -1,4 +1,4 @@
-"""The benchmark suite measures real servers for seconds, and detects wrong ones."""
+"""The benchmark suite measures real servers for a few seconds, and refuses wrong ones."""
 
 import ast
 import importlib.util
@@ -13,7 +13,18 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from conftest import BIN, PATIENCE, ROOT, command, copied, environment, eventually, free_port, run, started
+from conftest import (
+    BIN,
+    PATIENCE,
+    ROOT,
+    command_line,
+    copied,
+    environment,
+    eventually,
+    free_port,
+    run,
+    started,
+)
 
 from benchmarks import formats, stages
 from benchmarks.errors import BenchmarkError
@@ -32,7 +43,7 @@ SHORT = (
     "--batches=1,50", "--generator=locust", "--unpinned",
 )  # fmt: skip
 FLOWER = b'{"features": [5.1, 3.5, 1.4, 0.2]}'
-# Has the contract of the tutorial, and answers the least probable class.
+# A server with the contract of the tutorial that answers the least probable class.
 WRONG = """
 from tutorial import app, jsonify, np, pipeline, request
 def predict():
@@ -45,12 +56,12 @@ app.view_functions["predict"] = predict
 
 def bench(*arguments: str, **options: object) -> AbstractContextManager[subprocess.Popen[str]]:
     """Start python -m benchmarks."""
-    line = [sys.executable, "-m", "benchmarks", *map(str, arguments)]
-    return started(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    command = [sys.executable, "-m", "benchmarks", *map(str, arguments)]
+    return started(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
 def output(running: subprocess.Popen[str]) -> tuple[int, str]:
-    """(exit status, everything that it printed)."""
+    """(exit status, output on both streams)."""
     out, err = running.communicate(timeout=PATIENCE)
     return running.returncode, out + err
 
@@ -62,9 +73,9 @@ def measured(tmp_path_factory):
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     options = re.search(r"make bench OPTIONS=\"(.*?)\"", "".join(page.read_text() for page in pages))[1]
     make = ["make", "bench", f"OPTIONS={options} {' '.join(SHORT)}", f"BIN={BIN}"]
-    process = run(make, cwd=copy, env=environment())
-    assert process.returncode == 0, process.stderr
-    return read_all(copy / "benchmarks" / "results")[0], process.stdout + process.stderr, copy
+    completed = run(make, cwd=copy, env=environment())
+    assert completed.returncode == 0, completed.stderr
+    return read_all(copy / "benchmarks" / "results")[0], completed.stdout + completed.stderr, copy
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +109,7 @@ def test_a_run_is_complete(measured):
 
 
 def test_make_bench_reports(measured):
-    """The figures are stored, and the tables, the page and README are made from them."""
+    """``make bench`` stores the figures and writes the tables, the page and README from them."""
     run, text, copy = measured
     results = copy / "benchmarks" / "results"
     assert f"measured: {results / run.file_name}" in text
@@ -107,7 +118,7 @@ def test_make_bench_reports(measured):
 
 
 def test_stages_stand_next_to_the_floor(measured):
-    """The stages of one request add up, and are stored with the CPU time of the floor and of the server."""
+    """The stages of one request add up; the CPU time of the floor and of the server stands beside them."""
     run, *_ = measured
     (record,) = (record for record in run.records if type(record).__name__ == "Stages")
     assert list(record.stages) == list(stages.MEANING)
@@ -139,12 +150,12 @@ def test_nothing_outlives_a_run(tmp_path, ending):
         pids = below(running.pid)
         running.send_signal(ending)
         running.communicate(timeout=PATIENCE)
-        eventually(lambda: not any(map(command, pids)))
+        eventually(lambda: not any(map(command_line, pids)))
     assert running.returncode == (130 if ending == signal.SIGTERM else -ending)
 
 
 def below(pid: int) -> list[int]:
-    """The descendants of a process; those of one that has ended are none."""
+    """The descendants of a process; none where it has ended."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -153,17 +164,18 @@ def below(pid: int) -> list[int]:
 
 
 def turn(fitted, entry: Entry) -> Turn:
+    """The turn of one server in a short run."""
     plan = Plan(("iris",), ("one",), 1, 1, 4, (100,), ("iris",), (1, 50), "locust", None, None)
     return Turn(plan, fitted, 0, ("one", entry), lambda record: None)
 
 
 def serving(fitted, folder: Path, program: str):
-    """gunicorn with the tutorial, or a program beside it."""
+    """gunicorn with a program, which finds the tutorial beside it."""
     port = free_port()
-    command = [f"{Path(sys.executable).parent}/gunicorn", "--chdir", str(folder), "--threads", "4"]
+    command_line = [f"{Path(sys.executable).parent}/gunicorn", "--chdir", str(folder), "--threads", "4"]
     variables = {**os.environ, "PIPELINE": str(fitted.pickle), "PYTHONPATH": str(BASELINES)}
-    command += ["--bind", f"127.0.0.1:{port}", program]
-    return process.running(command, variables, None, port, folder / "log")
+    command_line += ["--bind", f"127.0.0.1:{port}", program]
+    return process.running(command_line, variables, None, port, folder / "log")
 
 
 def test_the_check_catches_a_wrong_server(fitted, tmp_path):
@@ -180,36 +192,36 @@ def test_the_check_catches_a_wrong_server(fitted, tmp_path):
 
 
 def test_a_server_that_does_not_start(tmp_path):
-    """The error has its exit status and the last line that it wrote."""
-    command = [sys.executable, "-c", "print('no module named models'); raise SystemExit(3)"]
+    """The error has the server's exit status and the last line that it wrote."""
+    command_line = [sys.executable, "-c", "print('no module named models'); raise SystemExit(3)"]
     with (
-        process.running(command, os.environ, None, 1, tmp_path / "log") as running,
-        pytest.raises(BenchmarkError) as error,
+        process.running(command_line, os.environ, None, 1, tmp_path / "log") as running,
+        pytest.raises(BenchmarkError) as caught,
     ):
         process.wait(running, "/predict", FLOWER)
-    assert str(error.value) == "it ended with status 3: no module named models"
+    assert str(caught.value) == "it ended with status 3: no module named models"
 
 
 @pytest.mark.skipif(not shutil.which("setsid"), reason="needs setsid")
 def test_nothing_is_left_of_a_server(tmp_path):
     """Processes that left the session of the server end with it, and no others do."""
     program = "setsid sleep 300 & (setsid sleep 300 &) ; exec sleep 300"
-    with started(["sleep", "300"]) as other:
+    with started(["sleep", "300"]) as bystander:
         with process.running(["sh", "-c", program], os.environ, None, 1, tmp_path / "log") as running:
             # A process that has just been started has no memory yet.
             eventually(lambda: len(running.processes()) == running.memory().processes == 3)
-        survivors, status = running.processes(), other.poll()
+        survivors, status = running.processes(), bystander.poll()
     assert survivors == []
     assert status is None
 
 
 def test_cpu_time_is_that_of_all_its_processes(tmp_path):
-    """Processes that have ended count too."""
+    """The CPU time of a server includes that of its processes that have ended."""
     burn = "import time; [None for _ in iter(lambda: time.process_time() < 0.5, False)]"
     twice = f"{sys.executable} -ISc '{burn}' & {sys.executable} -ISc '{burn}'; wait; exec sleep 300"
     with process.running(["sh", "-c", twice], os.environ, None, 1, tmp_path / "log") as running:
-        eventually(lambda: command(running.process.pid).startswith(b"sleep"))
-        # All of the time of both, and none of it twice.
+        eventually(lambda: command_line(running.process.pid).startswith(b"sleep"))
+        # The sum is at least the time of both processes, and counts none of it twice.
         assert 0.95 <= running.cpu_seconds() < 1.9
 
 
@@ -293,7 +305,7 @@ def test_stages_of_a_served_model(models, tmp_path, capsys):
 
 
 def test_formats(capsys):
-    """Each form of a request is checked and timed, and compared with JSON and the session."""
+    """Each form of a request is checked and timed, and compared with JSON and with the session."""
     words = ["--models", "logistic", "--rows", "20", "--repeats", "1", "--seconds", "0.1", "--unpinned"]
     assert formats.main(words) == 0
     text = capsys.readouterr().out

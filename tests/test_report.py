@@ -175,9 +175,9 @@ def test_a_broken_document_is_refused(tmp_path, text, sentence):
     """The error names the file and what is wrong with it."""
     path = tmp_path / "all-1.json"
     path.write_text(text)
-    with pytest.raises(BenchmarkError, match=sentence) as error:
+    with pytest.raises(BenchmarkError, match=sentence) as caught:
         read_all(tmp_path)
-    assert str(path) in str(error.value)
+    assert str(path) in str(caught.value)
 
 
 def test_a_figure_that_is_no_number_is_refused():
@@ -276,10 +276,10 @@ def test_runs_that_are_no_repetition():
 def test_everything_is_written(folder):
     """The report, the page, the charts and README's block are written; writing again changes nothing."""
     paths = report.write(folder / "results", folder / "README.md")
-    written = {path.name: path.read_bytes() for path in paths}
-    assert {"README.md", "report.md", "report.html", "throughput.svg", "latency.svg"} <= set(written)
+    contents = {path.name: path.read_bytes() for path in paths}
+    assert {"README.md", "report.md", "report.html", "throughput.svg", "latency.svg"} <= set(contents)
     report.write(folder / "results", folder / "README.md")
-    assert {path.name: path.read_bytes() for path in paths} == written
+    assert {path.name: path.read_bytes() for path in paths} == contents
     text = (folder / "README.md").read_text()
     assert text.startswith("# A project\n")
     assert text.endswith("\n\nThe rest.\n")
@@ -381,7 +381,7 @@ def test_without_markers(folder):
 
 
 @pytest.mark.parametrize(
-    ("written", "text"),
+    ("figure", "text"),
     [
         (units.number(56_123.4), "56,100"),
         (units.number(12.4), "12"),
@@ -396,6 +396,6 @@ def test_without_markers(folder):
         (units.times(412.3), "412x"),
     ],
 )
-def test_figures_as_people_read_them(written, text):
+def test_figures_as_people_read_them(figure, text):
     """Two digits below 100, three from there on, in the unit that fits."""
-    assert written == text
+    assert figure == text
