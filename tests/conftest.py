@@ -1,7 +1,6 @@
 """Three small real models, exported once per session, and ways to talk to them."""
 
 import json
-import math
 import os
 import re
 import shutil
@@ -15,6 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +47,11 @@ SPECIES = ["setosa", "versicolor", "virginica"]
 PERSON = {"age": 41.0, "income": 2100.5, "city": "Bonn", "plan": "pro"}
 # Seconds, far beyond what any wait of a test takes on a busy machine.
 PATIENCE = 1800.0
-NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w])")
+# Processors with other instructions differ by less.
+ROUNDING = Decimal("1e-6")
 
-# Whatever becomes of this process, nothing that it has started is left.
+# The processes that the tests start end with this one, even if it is killed.
 warden.guard()
 # A script starts processes in the background with SIGINT ignored, which their own processes inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -271,12 +273,25 @@ def end(process: subprocess.Popen[Any], grace: float = PATIENCE) -> None:
     process.wait()
 
 
-def alike(found: str, expected: str) -> bool:
-    """Whether texts are equal but for the last digits of their numbers, which are the processor's."""
-    numbers = [[float(number) for number in NUMBER.findall(text)] for text in (found, expected)]
-    return NUMBER.sub("0", found).split() == NUMBER.sub("0", expected).split() and all(
-        math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-12) for one, other in zip(*numbers, strict=True)
-    )
+def alike(text: str, expected: str) -> bool:
+    """Whether words are equal and numbers as close as ``expected`` shows them; ``...`` there is any text."""
+    words = [_pattern(part) for part in NUMBER.split(expected)]
+    match = re.fullmatch(f"({NUMBER.pattern})".join(words), text)
+    return match is not None and all(map(_close, match.groups(), NUMBER.findall(expected)))
+
+
+def _pattern(words: str) -> str:
+    """A pattern of these words, with gaps of any width between them."""
+    parts = re.split(r"(\.\.\.|\s+)", words)
+    return "".join({"...": ".*?"}.get(part, r"\s+" if part.isspace() else re.escape(part)) for part in parts)
+
+
+def _close(number: str, expected: str) -> bool:
+    """Whether a number is the expected one up to its last digit; whole numbers have to be equal."""
+    if expected.lstrip("-").isdigit():
+        return Decimal(number) == Decimal(expected)
+    last = Decimal(1).scaleb(int(Decimal(expected).as_tuple().exponent))
+    return abs(Decimal(number) - Decimal(expected)) <= max(last, ROUNDING)
 
 
 def eventually(condition: Callable[[], object], patience: float = PATIENCE) -> None:
