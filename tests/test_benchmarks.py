@@ -205,8 +205,9 @@ def test_a_server_that_does_not_start(tmp_path):
 @pytest.mark.skipif(not shutil.which("setsid"), reason="needs setsid")
 def test_nothing_is_left_of_a_server(tmp_path):
     """Processes that left the session of the server end with it, and no others do."""
-    program = "setsid sleep 300 & (setsid sleep 300 &) ; exec sleep 300"
-    with started(["sleep", "300"]) as bystander:
+    sleep = f"sleep {PATIENCE}"
+    program = f"setsid {sleep} & (setsid {sleep} &) ; exec {sleep}"
+    with started(sleep.split()) as bystander:
         with process.running(["sh", "-c", program], os.environ, None, 1, tmp_path / "log") as running:
             # A process that has just been started has no memory yet.
             eventually(lambda: len(running.processes()) == running.memory().processes == 3)
@@ -218,7 +219,7 @@ def test_nothing_is_left_of_a_server(tmp_path):
 def test_cpu_time_is_that_of_all_its_processes(tmp_path):
     """The CPU time of a server includes that of its processes that have ended."""
     burn = "import time; [None for _ in iter(lambda: time.process_time() < 0.5, False)]"
-    twice = f"{sys.executable} -ISc '{burn}' & {sys.executable} -ISc '{burn}'; wait; exec sleep 300"
+    twice = f"{sys.executable} -ISc '{burn}' & {sys.executable} -ISc '{burn}'; wait; exec sleep {PATIENCE}"
     with process.running(["sh", "-c", twice], os.environ, None, 1, tmp_path / "log") as running:
         eventually(lambda: command_line(running.process.pid).startswith(b"sleep"))
         # The sum is at least the time of both processes, and counts none of it twice.

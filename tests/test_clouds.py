@@ -365,7 +365,7 @@ def test_kserve_runtime(models, tmp_path):
     arguments = shlex.join(["-m", *container["command"], *container["args"]])
     shelve(models, tmp_path / "models" / "iris", "iris")
     arguments = arguments.replace("{{.Name}}", "iris").replace("/mnt/models", str(tmp_path / "models"))
-    words = [word.replace("8080", str(port)) for word in shlex.split(arguments)]
+    words = [word.replace("--port=8080", f"--port={port}") for word in shlex.split(arguments)]
     with serving(tmp_path, models=tmp_path, port=port, program=(sys.executable, *words)) as server:
         for probe in ("readinessProbe", "livenessProbe"):
             assert server.ask(container[probe]["httpGet"]["path"])[0] == 200

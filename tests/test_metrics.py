@@ -96,14 +96,15 @@ def test_durations(server):
     assert server.figure("request_duration_seconds_count", **OF_IRIS) == 6
 
 
-def test_buckets(home):
+def test_buckets(home, monkeypatch):
     """Each request is in every bucket whose bound it does not exceed."""
     memory = Memory(blocks=1)
     server = Server(home.parent, memory)
-    tally = Tally(memory.claim(), "iris", 1, "/predict", classes("setosa", "versicolor", "virginica"))
-    for bound in BUCKETS:
-        tally.failed(500, perf_counter() - 0.6 * bound)
-    tally.failed(500, perf_counter() - 100.0)
+    counts = Tally(memory.claim(), "iris", 1, "/predict", classes("setosa", "versicolor", "virginica"))
+    with monkeypatch.context() as clock:
+        clock.setattr(tally, "perf_counter", lambda: 1000.0)
+        for duration in (*(0.6 * bound for bound in BUCKETS), 100.0):
+            counts.failed(500, 1000.0 - duration)
     buckets = [value for _, value in server.figures("request_duration_seconds_bucket")]
     assert buckets == sorted(buckets)
     assert buckets[-5:] == [14.0, 15.0, 16.0, 17.0, 18.0]

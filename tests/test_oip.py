@@ -13,7 +13,7 @@ from itertools import chain, product
 import numpy as np
 import pytest
 import tritonclient.http.aio
-from conftest import FLOWER, FLOWERS, PERSON, SPECIES, eventually, serving, shelve
+from conftest import FLOWER, FLOWERS, PATIENCE, PERSON, SPECIES, eventually, serving, shelve
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
@@ -36,7 +36,8 @@ def server(tmp_path_factory, models):
 @pytest.fixture
 def triton(server):
     """Triton's client of that server."""
-    with InferenceServerClient(f"127.0.0.1:{server.port}", concurrency=2) as client:
+    timeouts = {"connection_timeout": PATIENCE, "network_timeout": PATIENCE}
+    with InferenceServerClient(f"127.0.0.1:{server.port}", concurrency=2, **timeouts) as client:
         yield client
 
 
@@ -143,7 +144,8 @@ def test_asyncio(server, models):
     """Triton's client for asyncio, which sends other headers, gets the same answers."""
 
     async def infer():
-        async with tritonclient.http.aio.InferenceServerClient(f"127.0.0.1:{server.port}") as client:
+        address = f"127.0.0.1:{server.port}"
+        async with tritonclient.http.aio.InferenceServerClient(address, conn_timeout=PATIENCE) as client:
             assert await client.is_server_ready()
             assert (await client.get_model_metadata("iris"))["platform"] == "onnx_onnxv1"
             pending = (

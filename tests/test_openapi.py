@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import schemathesis
 from browser import CHROMIUM, browsing
-from conftest import BIN, FLOWERS, SPECIES, environment, people, run, serving, shelve
+from conftest import BIN, FLOWERS, PATIENCE, SPECIES, environment, people, run, serving, shelve
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
@@ -234,6 +234,7 @@ def test_the_server_does_as_it_says(split, tmp_path):
         (tmp_path / "openapi.json").write_text(json.dumps(document))
         command = [BIN / "schemathesis", "run", "openapi.json", "--url", server.url, "--checks", "all"]
         limits = ["--max-examples", "6", "--generation-deterministic", "--no-color"]
+        limits += ["--request-timeout", str(PATIENCE)]
         # The paths that remain are those of both versions, and predictions with one label.
         limits += ["--exclude-path-regex", r"/new|/versions/[0-9]|/old(/[mrcs]\w+)?$"]
         environ = environment(PYTHONWARNINGS="default")

@@ -71,18 +71,21 @@ def exchange(server, request: bytes, close: bool = False) -> tuple[int, dict[str
 
 def established(pid: int, port: int) -> list[str]:
     """The remote addresses of a process's connections, which all belong to its listener."""
+    rows = sockets(pid)
+    foreign = [row[2] for row in rows if int(row[1].rpartition(":")[2], 16) != port]
+    assert foreign == [], "a connection of its own"
+    return [row[2] for row in rows if row[3] != "0A"]
+
+
+def sockets(pid: int) -> list[list[str]]:
+    """The rows of /proc/net about a process: local address [1], remote address [2], state [3], inode [9]."""
     links = set()
     for link in Path(f"/proc/{pid}/fd").iterdir():
-        try:
+        with contextlib.suppress(OSError):  # closed in the meantime
             links.add(os.readlink(link))
-        except OSError:
-            continue  # closed meanwhile
     tables = [Path(f"/proc/{pid}/net/{kind}") for kind in ("tcp", "tcp6", "udp", "udp6")]
     rows = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
-    sockets = [row for row in rows if f"socket:[{row[9]}]" in links]
-    foreign = [row[2] for row in sockets if int(row[1].rpartition(":")[2], 16) != port]
-    assert foreign == [], "a connection of its own"
-    return [row[2] for row in sockets if row[3] != "0A"]
+    return [row for row in rows if f"socket:[{row[9]}]" in links]
 
 
 def test_a_request(server):
@@ -362,10 +365,7 @@ def test_two_workers(models, tmp_path):
 
 def serves(pid: int, port: int) -> bool:
     """Whether a process listens on a port."""
-    listeners = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
-    inodes = {row[9] for row in listeners if row[3] == "0A" and row[1].endswith(f":{port:04X}")}
-    links = (os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink())
-    return any(link == f"socket:[{inode}]" for link in links for inode in inodes)
+    return any(row[3] == "0A" and row[1].endswith(f":{port:04X}") for row in sockets(pid))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -242,9 +242,10 @@ def test_too_much(iris, forest, block):
 def test_the_bound_is_one(iris, forest, block):
     """A request that would exceed the bound of waiting rows is dropped, however few wait."""
     rows, labels, scores = ask(iris, [FLOWER])
-    with shadowing(forest, block, most_rows=100) as shadow:
-        offer(shadow, iris, rows, labels, scores)
-        offer(shadow, iris, rows * 100, labels * 100, np.repeat(scores, 100, axis=0))
+    many = 300_000
+    with shadowing(forest, block, most_rows=many) as shadow:
+        for _ in range(2):
+            offer(shadow, iris, rows * many, labels * many, np.repeat(scores, many, axis=0))
         assert lost(block, forest)[DROPPED] == 1
 
 
