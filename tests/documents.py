@@ -22,6 +22,8 @@ from unpickled.server import config
 from unpickled.server.lifecycle import serving
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), ROOT / "examples" / "README.md"])
+# The beginning of a sentence that leaves its subject open, also in a list or in the cell of a table.
+SUBJECTLESS = re.compile(r"(?:^|[.:!?]\s+|\|\s*|^- )((?:Who|What|Else|Of)\b.{,40})", re.M)
 _BLOCK = re.compile(r"(?:^<!-- not run: ([^\n]*) -->\n)?^```([a-z]+)\n(.*?)^```$", re.M | re.S)
 _SERVES = re.compile(r"^(?:\w+=\S+ )*(?:unpickled serve|make serve|gunicorn )", re.M)
 # A server follows its folder with a delay, so these commands run until they print what the page shows.

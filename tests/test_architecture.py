@@ -4,11 +4,13 @@ import ast
 import re
 import subprocess
 import sys
+import tokenize
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from conftest import BIN, ROOT
+from documents import SUBJECTLESS
 
 from unpickled import export, server
 from unpickled.export import internals
@@ -25,6 +27,8 @@ OWNERS = {
     "tomlkit": {"server/commands/revision.py"},
     "skl2onnx": {"export/recipes/foreign.py"},
 }
+# The folders whose comments and docstrings are checked.
+PROSE = ("tests", "benchmarks", "docs")
 
 
 def sources(package: str) -> dict[str, ast.Module]:
@@ -165,6 +169,24 @@ def is_environ(node: ast.AST) -> bool:
         and node.attr in {"environ", "getenv"}
         and ast.unparse(node.value) == "os"
     )
+
+
+@pytest.mark.parametrize("folder", PROSE)
+def test_sentences_have_a_subject(folder):
+    """No sentence of a comment or a docstring begins with a word that leaves its subject open."""
+    for path, tree in sources(folder).items():
+        assert SUBJECTLESS.findall("\n".join([*comments(ROOT / path), *docstrings(tree)])) == [], path
+
+
+def comments(file: Path) -> list[str]:
+    with tokenize.open(file) as lines:
+        tokens = [*tokenize.generate_tokens(lines.readline)]
+    return [token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT]
+
+
+def docstrings(tree: ast.Module) -> list[str]:
+    owners = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    return [ast.get_docstring(node) or "" for node in ast.walk(tree) if isinstance(node, owners)]
 
 
 def test_public_surface():
