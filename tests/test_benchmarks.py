@@ -83,6 +83,7 @@ def fitted(tmp_path_factory):
     return pipelines.fit("iris", tmp_path_factory.mktemp("iris"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("server", ["tutorial", FLOOR, UNPICKLED])
 def test_everything_is_measured(measured, server):
     """Each server has records of every measure, at half of the tutorial's rate and on the ladder."""
@@ -96,6 +97,7 @@ def test_everything_is_measured(measured, server):
     assert rates[1] == (10, None)
 
 
+@pytest.mark.long
 def test_a_run_is_complete(measured):
     """A run has the machine and the versions, and prints its progress and the time left."""
     run, text, _ = measured
@@ -108,6 +110,7 @@ def test_a_run_is_complete(measured):
     assert "min left" in text
 
 
+@pytest.mark.long
 def test_make_bench_reports(measured):
     """``make bench`` stores the figures and writes the tables, the page and README from them."""
     run, text, copy = measured
@@ -117,6 +120,7 @@ def test_make_bench_reports(measured):
     assert (results / "report.html").is_file()
 
 
+@pytest.mark.long
 def test_stages_stand_next_to_the_floor(measured):
     """The stages of one request add up; the CPU time of the floor and of the server stands beside them."""
     run, *_ = measured
@@ -127,6 +131,7 @@ def test_stages_stand_next_to_the_floor(measured):
     assert record.server_cpu_us > 0
 
 
+@pytest.mark.long
 def test_an_interrupted_run_keeps_what_it_has(tmp_path):
     """Ctrl-C ends the servers, stores the records, and prints the name of the file."""
     with bench("run", *SHORT, "--servers=floor,unpickled", f"--results={tmp_path}") as running:
@@ -140,6 +145,7 @@ def test_an_interrupted_run_keeps_what_it_has(tmp_path):
     assert stored.records
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the system does not show environments")
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
 def test_nothing_outlives_a_run(tmp_path, ending):
@@ -354,6 +360,7 @@ def test_peers_are_pinned_and_whole(name):
             ast.parse(file.with_suffix(".py").read_text())
 
 
+@pytest.mark.long
 def test_a_peer_that_cannot_be_installed(tmp_path, monkeypatch):
     """The error has pip's last line, and an environment of other requirements is not reused."""
     monkeypatch.setattr(environments, "HOME", tmp_path / "peers")

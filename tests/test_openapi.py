@@ -223,6 +223,7 @@ def test_what_versions_share(split):
     assert "people.all.Answer" not in document["components"]["schemas"]
 
 
+@pytest.mark.long
 def test_the_server_does_as_it_says(split, tmp_path):
     """Requests that the document allows, and ones that it forbids, are answered as it says."""
     (tmp_path / "schemathesis.toml").write_text(SHARED)

@@ -99,6 +99,7 @@ def test_every_module_is_packaged(wheel):
     assert {name for name in names if "dist-info" not in name} == expected
 
 
+@pytest.mark.long
 def test_nothing_of_training_is_installed(installed):
     """The [server] extra pulls in no scikit-learn, no converter, no pandas."""
     code = "import importlib.metadata as m, json; print(json.dumps([d.name for d in m.distributions()]))"
@@ -107,6 +108,7 @@ def test_nothing_of_training_is_installed(installed):
     assert not names & {"scikit-learn", "skl2onnx", "onnx", "pandas", "scipy", "joblib", "cloudpickle"}
 
 
+@pytest.mark.long
 def test_it_serves_there(installed, models, tmp_path):
     """The installed program serves files that were exported elsewhere."""
     program = (installed / "unpickled", "serve", "--port", "{port}", "--default-model", "iris")
@@ -116,11 +118,13 @@ def test_it_serves_there(installed, models, tmp_path):
         assert server.ask("/readyz")[0] == 200
 
 
+@pytest.mark.long
 def test_all_models_load_there(installed, models):
     """Every exported file loads without the libraries that made it."""
     assert json.loads(run(installed / "python", "-c", SERVED, models.path)) == ["forest", "iris", "people"]
 
 
+@pytest.mark.long
 def test_a_missing_extra_is_named(installed):
     """train names the extra that it lacks; the help and the versions need none."""
     completed = conftest.run([installed / "unpickled", "train", "iris"])
@@ -131,6 +135,7 @@ def test_a_missing_extra_is_named(installed):
     assert "scikit-learn" not in run(installed / "unpickled", "version")
 
 
+@pytest.mark.long
 def test_train_and_serve_beside_the_users_own_files(user):
     """In a folder with a server.py and an export.py, the command trains, serves and answers."""
     programs, here = user
@@ -141,6 +146,7 @@ def test_train_and_serve_beside_the_users_own_files(user):
     assert "iris" in run(programs / "python", "-m", "unpickled", "models", "list", cwd=here)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("factory", ["unpickled:create_app()", "unpickled.server:create_app()"])
 def test_gunicorn_beside_the_users_own_files(user, models, factory):
     """Any WSGI server finds the application by either name."""
@@ -150,6 +156,7 @@ def test_gunicorn_beside_the_users_own_files(user, models, factory):
         assert server.ask("/models/iris/predict", BODY)[1]["predicted_class"] == ["setosa"]
 
 
+@pytest.mark.long
 def test_the_users_own_files_are_their_own(user):
     """A module of the user with the name of a package here is the one that Python runs."""
     programs, here = user

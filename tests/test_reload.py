@@ -147,6 +147,7 @@ def memory(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
+@pytest.mark.long
 def test_reloads_and_promotions_under_load(home, tmp_path):
     """During 200 reloads no request fails, no answer mixes versions, and memory stays level."""
     write(home, 'load = "all"\n[labels]\nstable = 1')

@@ -275,6 +275,7 @@ def test_recovery_from_stalled_bodies(models, tmp_path):
             trickle.join()
 
 
+@pytest.mark.long
 def test_long_inference_beside_stalled_bodies(tmp_path):
     """An inference longer than body_timeout is answered, while other bodies are overdue."""
     store(tmp_path / "models", "slow", looping())
