@@ -15,7 +15,7 @@ export: .venv/serving  ## train and export the iris model, if there is none
 install: .venv/developing  ## everything, tests and tools included
 
 test: .venv/developing  ## run the tests, but for the long ones
-	@$(BIN)/python -m pytest -n 4 --dist loadfile
+	@$(BIN)/python -m pytest -n 3 --dist loadfile
 
 test-long: .venv/developing  ## run the long tests: benchmarks, installations, soaks
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m long
