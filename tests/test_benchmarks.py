@@ -178,13 +178,25 @@ def turn(fitted, entry: Entry) -> Turn:
 def serving(fitted, folder: Path, program: str):
     """gunicorn with a program, which finds the tutorial beside it."""
     port = free_port()
-    command_line = [f"{Path(sys.executable).parent}/gunicorn", "--chdir", str(folder), "--threads", "4"]
+    command = [f"{BIN}/gunicorn", "--chdir", str(folder), "--threads", "4"]
+    command += ["--bind", f"127.0.0.1:{port}", program]
     variables = {**os.environ, "PIPELINE": str(fitted.pickle), "PYTHONPATH": str(BASELINES)}
-    command_line += ["--bind", f"127.0.0.1:{port}", program]
-    return process.running(command_line, variables, None, port, folder / "log")
+    return process.running(command, variables, None, port, folder / "log")
 
 
-def test_the_check_catches_a_wrong_server(fitted, tmp_path):
+@pytest.fixture(scope="module")
+def tutorial(fitted, tmp_path_factory):
+    """The tutorial's server, after its first answer."""
+    with serving(fitted, tmp_path_factory.mktemp("tutorial"), "tutorial:app") as running:
+        process.wait(running, "/predict", FLOWER)
+        yield running
+
+
+def target(server: process.Server, bodies: Path, sample: Path) -> Target:
+    return Target(f"http://127.0.0.1:{server.port}", "/predict", bodies, ("--sample", str(sample)))
+
+
+def test_the_check_catches_a_wrong_server(fitted, tutorial, tmp_path):
     """A server whose answers are not scikit-learn's is refused before it is timed."""
     (tmp_path / "wrong.py").write_text(WRONG)
     judged = turn(fitted, SERVERS["tutorial"])
@@ -192,16 +204,14 @@ def test_the_check_catches_a_wrong_server(fitted, tmp_path):
         process.wait(running, judged.path, judged.first_body)
         with pytest.raises(BenchmarkError, match="from row 0 is wrong: the label"):
             judged.check(running)
-    with serving(fitted, tmp_path, "tutorial:app") as running:
-        process.wait(running, judged.path, judged.first_body)
-        judged.check(running)
+    judged.check(tutorial)
 
 
 def test_a_server_that_does_not_start(tmp_path):
     """The error has the server's exit status and the last line that it wrote."""
-    command_line = [sys.executable, "-c", "print('no module named models'); raise SystemExit(3)"]
+    command = [sys.executable, "-c", "print('no module named models'); raise SystemExit(3)"]
     with (
-        process.running(command_line, os.environ, None, 1, tmp_path / "log") as running,
+        process.running(command, os.environ, None, 1, tmp_path / "log") as running,
         pytest.raises(BenchmarkError) as caught,
     ):
         process.wait(running, "/predict", FLOWER)
@@ -265,38 +275,28 @@ def test_wrong_options(arguments, sentence, tmp_path):
 
 
 @pytest.mark.parametrize("generator", generators.SATURATION)
-def test_generators_agree_on_what_a_request_is(generator, fitted, tmp_path):
+def test_generators_agree_on_what_a_request_is(generator, fitted, tutorial, tmp_path):
     """Each generator loads a server for a second; its counts and times are read."""
     if generator != "locust" and not shutil.which(generator):
         pytest.skip(f"needs {generator}")
     bodies = tmp_path / "bodies"
     bodies.write_bytes(FLOWER + b"\n" + FLOWER)
-    with serving(fitted, tmp_path, "tutorial:app") as running:
-        process.wait(running, "/predict", FLOWER)
-        target = Target(
-            f"http://127.0.0.1:{running.port}", "/predict", bodies, ("--sample", str(fitted.sample))
-        )
-        load = generators.closed_loop(generator, target, 1, 4)
+    load = generators.closed_loop(generator, target(tutorial, bodies, fitted.sample), 1, 4)
     assert load.requests > 0
     assert load.seconds > 0.5
     assert 10 < load.p50_us <= load.p99_us
 
 
 @pytest.mark.parametrize("generator", generators.SATURATION)
-def test_refused_requests_are_no_figures(generator, fitted, tmp_path):
+def test_refused_requests_are_no_figures(generator, fitted, tutorial, tmp_path):
     """A load whose requests fail is an error, not a rate."""
     if generator != "locust" and not shutil.which(generator):
         pytest.skip(f"needs {generator}")
-    bodies = tmp_path / "bodies"
+    bodies, sample = tmp_path / "bodies", tmp_path / "sample.json"
     bodies.write_bytes(b'{"features": "none"}')
-    sample = json.loads(fitted.sample.read_text()) | {"rows": [["none"] * 4] * 2}
-    (tmp_path / "sample.json").write_text(json.dumps(sample))
-    with serving(fitted, tmp_path, "tutorial:app") as running:
-        process.wait(running, "/predict", FLOWER)
-        flags = ("--sample", str(tmp_path / "sample.json"))
-        target = Target(f"http://127.0.0.1:{running.port}", "/predict", bodies, flags)
-        with pytest.raises(BenchmarkError):
-            generators.closed_loop(generator, target, 1, 2)
+    sample.write_text(json.dumps(json.loads(fitted.sample.read_text()) | {"rows": [["none"] * 4] * 2}))
+    with pytest.raises(BenchmarkError):
+        generators.closed_loop(generator, target(tutorial, bodies, sample), 1, 2)
 
 
 def test_stages_of_a_served_model(models, tmp_path, capsys):

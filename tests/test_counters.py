@@ -6,54 +6,23 @@ import os
 import sys
 import tempfile
 import threading
-from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import cycle
-from multiprocessing.connection import Connection
 from time import monotonic, perf_counter
 from typing import Any
 
 import pytest
 from conftest import PATIENCE
+from counting import BUSY, SIZE, TURNED, key_of, turn, work
 from handmade import classes
 
 from unpickled.server.errors import ConfigError
 from unpickled.server.inference.prediction import Prediction
-from unpickled.server.observe.counters import Key, Memory
+from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.tally import Answered, Tally
 
 # Python 3.12 warns of forks in a process with threads, which other tests may have left.
 pytestmark = pytest.mark.filterwarnings("ignore:This process.* is multi-threaded:DeprecationWarning")
-
-TURNED = ("turned",)
-BUSY = ("busy",)
-SIZE = 500
-
-
-def work(memory: Memory, pipe: Connection) -> None:
-    """Count one request and one gauge, then wait until told to end."""
-    block = memory.claim()
-    block.series(TURNED, 1)[0] += 1.0
-    block.series(BUSY, 2, gauge=True)[1] += 1.0
-    pipe.send(None)
-    pipe.recv()
-
-
-def turn(memory: Memory, pipe: Connection) -> None:
-    """Create and forget series without a pause; every number of a series is that of its key."""
-    block = memory.claim()
-    block.series(TURNED, 1)
-    pipe.send(None)
-    for number in cycle(range(40)):
-        block.series(key_of(number), SIZE)[:] = memoryview(array("d", [number] * SIZE))
-        block.forget(key_of((number + 35) % 40))
-        if pipe.poll():
-            return
-
-
-def key_of(number: int) -> Key:
-    return (str(number) * (number % 7 + 1),)
 
 
 @contextmanager

@@ -4,17 +4,17 @@ import contextlib
 import doctest
 import re
 import shutil
-import subprocess
 import sys
 
 import joblib
 import pytest
-from conftest import BIN, ROOT, environment
+from conftest import ROOT
 from documents import PAGES, SUBJECTLESS, blocks, checkout, fits, reading, runs
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
 import unpickled
+from unpickled.__main__ import main
 from unpickled.server import config
 from unpickled.server.commands.serve import serve
 
@@ -30,8 +30,8 @@ NOT_RUN = [(page, block) for page in PAGES for block in blocks(page) if block.re
 def prepared(tmp_path_factory):
     """A folder with what pages expect: the iris model, a table of customers, a joblib file and its rows."""
     folder = checkout(tmp_path_factory.mktemp("pages") / "prepared")
-    train = [BIN / "unpickled", "train", "iris"]
-    subprocess.run(train, cwd=folder, env=environment(), check=True, capture_output=True)
+    with contextlib.chdir(folder):
+        assert main(["train", "iris"]) == 0
     shutil.copy(ROOT / "examples" / "customers.csv", folder)
     X, y = load_iris(return_X_y=True, as_frame=True)
     X.to_csv(folder / "rows.csv", index=False)

@@ -171,6 +171,7 @@ def test_a_mix_is_the_default(server, tmp_path):
     assert count["array"] > count["record"] > count["batch of 10"]
 
 
+@pytest.mark.long
 def test_rate_of_an_open_loop(url, tmp_path):
     """Requests come at the given rate, and their delay is reported."""
     words = ["--model", "iris", "--arrival", "poisson", "--rate", "100", "-t", "3", "Array"]
@@ -182,6 +183,7 @@ def test_rate_of_an_open_loop(url, tmp_path):
     assert 0 <= entry["generator_busy"] < 1.5
 
 
+@pytest.mark.long
 def test_a_stall_is_the_latency_of_all_that_had_to_wait(sample, tmp_path):
     """In an open loop, latency counts from when a request was due; a closed loop has one slow request."""
     words = ["--sample", sample, "-u", "1", "-t", "3", "Array"]
@@ -206,6 +208,7 @@ def lost(folder: Path, address: str, *words: str, files: str = str(FILE)) -> lis
     return latencies(folder)
 
 
+@pytest.mark.long
 def test_a_hanging_server_loses_no_request(sample, tmp_path):
     """Requests that were due and not sent, or sent and not answered, are failures with their age."""
     words = ["--sample", sample, "--arrival", "constant", "--rate", "50", "-u", "2", "-t", "3", "Array"]
@@ -221,6 +224,7 @@ def test_a_hanging_server_loses_no_request(sample, tmp_path):
     assert entry["failure"].strip("'") in (UNSENT, UNANSWERED)
 
 
+@pytest.mark.long
 def test_a_closed_loop_counts_what_hangs(sample, tmp_path):
     """Without a rate, each user has one request without an answer."""
     with answering(tmp_path, HANGING) as address:
@@ -228,6 +232,7 @@ def test_a_closed_loop_counts_what_hangs(sample, tmp_path):
     assert (entry["requests"], entry["failures"], entry["failure"]) == (6, 2, UNANSWERED)
 
 
+@pytest.mark.long
 def test_a_rung_on_a_hanging_server_is_all_failures(sample, tmp_path):
     """A rung during which no connection is free is measured too."""
     words = ["--sample", sample, "--arrival", "constant", "--rungs", "40,60", "--rung-time", "2", "-u", "1"]
@@ -265,18 +270,25 @@ def test_rows_of_a_sample(sample, tmp_path):
     assert "error: --rows 3 is more than there are, or none: give 1 to 2" in completed.stderr
 
 
-@pytest.mark.parametrize(
-    ("answer", "sentence"),
-    [
-        ('{"prediction": [1], "probabilities": [[0.75, 0.25]]}', "the label is not the most probable class"),
-        ('{"prediction": [0], "probabilities": [[0.7, 0.3]]}', "a probability is not scikit-learn's"),
-        ('{"prediction": [0], "probabilities": [[0.75, 0.3]]}', "do not sum to 1"),
-        ('{"prediction": [0, 0], "probabilities": [[0.75, 0.25]]}', "2 predictions for 1 rows"),
-        ("oops", "the answer is not JSON"),
-    ],
-)
-def test_wrong_answers_are_failures(sample, tmp_path, answer, sentence):
+WRONG = {
+    '{"prediction": [1], "probabilities": [[0.75, 0.25]]}': "the label is not the most probable class",
+    '{"prediction": [0], "probabilities": [[0.7, 0.3]]}': "a probability is not scikit-learn's",
+    '{"prediction": [0], "probabilities": [[0.75, 0.3]]}': "do not sum to 1",
+    '{"prediction": [0, 0], "probabilities": [[0.75, 0.25]]}': "2 predictions for 1 rows",
+    "oops": "the answer is not JSON",
+}
+
+
+@pytest.mark.parametrize("answer", WRONG)
+def test_wrong_answers(answer):
+    """The check of an answer has a sentence for each mistake."""
+    with pytest.raises(WrongAnswer, match=WRONG[answer]):
+        judge(CONTRACTS["native"], answer.encode(), 1, [0, 1], Expected([0], [[0.75, 0.25]]))
+
+
+def test_wrong_answers_are_failures(sample, tmp_path):
     """A wrong answer ends in exit code 1 and is reported once, in one sentence."""
+    answer, sentence = next(iter(WRONG.items()))
     with answering(tmp_path, f"{STEADY}; answer = {answer.encode()!r}") as address:
         completed = locust(
             tmp_path, address, "--sample", sample, "-t", "1", "--latencies", "latencies.json", "Array"
@@ -298,6 +310,7 @@ def test_no_answer_is_a_failure(sample, tmp_path):
     assert "Traceback" not in completed.stderr
 
 
+@pytest.mark.long
 def test_rungs_have_rows_of_their_own(url, tmp_path):
     """Each rate has its own name in the statistics, and the run ends after the last."""
     words = ["--model", "iris", "--arrival", "constant", "--rungs", "50,200", "--rung-time", "2", "Array"]
@@ -315,6 +328,7 @@ def test_rungs_of_a_closed_loop_are_users(url, tmp_path):
     assert [entry["name"] for entry in entries] == ["array @ 1 users", "array @ 3 users"]
 
 
+@pytest.mark.long
 def test_several_processes(url, tmp_path):
     """Workers share the rate, and their statistics add up below a millisecond."""
     words = ["--model", "iris", "--arrival", "constant", "--rate", "100", "-t", "4", "--processes", "2"]
