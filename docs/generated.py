@@ -34,7 +34,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text that ends no cell and begins no tag; what stands between backticks is code, and stays."""
+    """A text without marks that end a cell or begin a tag; code between backticks stays as it is."""
     parts = text.replace("|", "\\|").split("`")
     return "`".join(part if index % 2 else part.replace("<", "\\<") for index, part in enumerate(parts))
 
@@ -80,7 +80,7 @@ def _helps(command: click.Command, name: str, parent: click.Context | None) -> I
 def routes() -> str:
     """Every route that ``GET /`` lists, in its words."""
     with tempfile.TemporaryDirectory() as folder:
-        # It follows no folder, and so starts no thread that would miss this one.
+        # Without a scan of the folder, no thread looks for it once it is deleted.
         client = create_app(Config(models=folder, reload_seconds=0)).test_client()
         summaries = client.get("/").get_json()["routes"]
     return table(("route", "answer"), ((f"`{route}`", text) for route, text in summaries.items()))

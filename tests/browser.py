@@ -103,7 +103,7 @@ class Tab:
         """Wait until an expression is true."""
         deadline = time.monotonic() + PATIENCE
         while not self.ask(f"Boolean({script})"):
-            assert time.monotonic() < deadline, f"never: {script}; the page says {self.text('body')!r}"
+            assert time.monotonic() < deadline, f"not true: {script}; the page is {self.text('body')!r}"
             time.sleep(0.02)
 
     def text(self, selector: str) -> str:

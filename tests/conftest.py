@@ -249,7 +249,7 @@ def serving(
 
 @contextmanager
 def started(command: Any, **options: Any) -> Iterator[subprocess.Popen[Any]]:
-    """A process in a session of its own; no process of that session outlives the block."""
+    """A process in a session of its own; its process group ends with the block."""
     with subprocess.Popen(command, start_new_session=True, **options) as process:
         try:
             yield process
@@ -300,7 +300,7 @@ def eventually(condition: Callable[[], object], patience: float = PATIENCE) -> N
     """Wait until a condition is true."""
     deadline = time.monotonic() + patience
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, f"the condition is not true after {patience:.0f} s"
         time.sleep(0.02)
 
 

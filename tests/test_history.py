@@ -71,7 +71,7 @@ def test_records_come_back(tmp_path):
     assert len(lines(tmp_path)) == 3
 
 
-def test_nothing_is_told_twice(tmp_path):
+def test_nothing_is_recorded_twice(tmp_path):
     """A record that repeats the last one is not added; one that repeats an earlier one is."""
     assert history.append(tmp_path, record(1))
     assert not history.append(tmp_path, record(1, by="server there"))

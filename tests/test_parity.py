@@ -246,7 +246,7 @@ def test_equal_votes_keep_scikit_learns_label() -> None:
     assert parity.ties == 0
 
 
-def test_progress_is_told() -> None:
+def test_progress_is_reported() -> None:
     """The gate reports each part of its work."""
     X, y = load_iris(return_X_y=True)
     pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)

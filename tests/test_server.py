@@ -73,7 +73,7 @@ def established(pid: int, port: int) -> list[str]:
     """The remote addresses of a process's connections, which all belong to its listener."""
     rows = sockets(pid)
     foreign = [row[2] for row in rows if int(row[1].rpartition(":")[2], 16) != port]
-    assert foreign == [], "a connection of its own"
+    assert foreign == [], "the process has connections of its own"
     return [row[2] for row in rows if row[3] != "0A"]
 
 
