@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 SETUP := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: serve export install test lint format docs bench bench-peers report clean
+.PHONY: serve export install test test-long lint format docs bench bench-peers report clean
 
 serve: .venv/serving export  ## train the iris model if there is none, and serve it
 	@$(BIN)/unpickled serve
@@ -14,8 +14,11 @@ export: .venv/serving  ## train and export the iris model, if there is none
 
 install: .venv/developing  ## everything, tests and tools included
 
-test: .venv/developing  ## run every test
+test: .venv/developing  ## run the tests, but for the long ones
 	@$(BIN)/python -m pytest -n 3 --dist loadfile
+
+test-long: .venv/developing  ## run the long tests: benchmarks, installations, soaks
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m long
 
 lint: .venv/developing  ## ruff, mypy and the order of imports
 	@$(BIN)/ruff check .

@@ -154,8 +154,8 @@ class _Progress:
     def __init__(self, plan: Plan) -> None:
         self._started = time.monotonic()
         peers = sum(SERVERS[name].group == "peer" for name in plan.servers)
-        others = len(plan.servers) - peers
-        self._total = plan.repeats * (len(plan.models) * others + len(plan.headline) * peers)
+        not_peers = len(plan.servers) - peers
+        self._total = plan.repeats * (len(plan.models) * not_peers + len(plan.headline) * peers)
         self._done = 0
 
     def __call__(self, sentence: str, turn: bool = False) -> None:

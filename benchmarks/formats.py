@@ -144,7 +144,7 @@ def measure(options: argparse.Namespace) -> Figures:
             fitted = fit(name, Path(folder), MODELS[name])
             with _serving(fitted, Path(folder), server_core) as address, _pinned(own_core):
                 figures += _batches(fitted, address, options)
-                if generator != "locust":  # which is slower than the server
+                if generator != "locust":  # Locust is slower than the server
                     figures += _singles(fitted, address, options, generator, Path(folder))
     return Figures(
         started=datetime.now(UTC).replace(microsecond=0),

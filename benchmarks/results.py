@@ -218,12 +218,12 @@ class Run(Struct, kw_only=True, forbid_unknown_fields=True):
         path = folder / self.file_name
         temporary = path.with_suffix(".part")
         folder.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(written(self), "utf-8")
+        temporary.write_text(encoded(self), "utf-8")
         os.replace(temporary, path)
         return path
 
 
-def written(run: Run) -> str:
+def encoded(run: Run) -> str:
     """The document as JSON with a line per record, so that diffs are readable."""
     members = [f"{line(name)}: {block(getattr(run, name))}" for name in run.__struct_fields__]
     return "{\n" + ",\n".join(members) + "\n}\n"

@@ -54,5 +54,5 @@ def setup(app: Sphinx) -> None:
 
 
 def _read_again(app: Sphinx, env: BuildEnvironment, names: list[str]) -> None:
-    """Reference pages follow the code, which Sphinx does not watch."""
+    """Read the reference pages in each build, for Sphinx does not watch the code that they show."""
     names.extend(name for name in env.found_docs if name.startswith("reference/") and name not in names)

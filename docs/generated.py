@@ -33,7 +33,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text that ends no cell and begins no tag; what stands between backticks is code, and stays."""
+    """A text without marks that end a cell or begin a tag; code between backticks stays as it is."""
     parts = text.replace("|", "\\|").split("`")
     return "`".join(part if index % 2 else part.replace("<", "\\<") for index, part in enumerate(parts))
 
@@ -79,7 +79,7 @@ def _helps(command: click.Command, name: str, parent: click.Context | None) -> I
 def routes() -> str:
     """Every route that ``GET /`` lists, in its words."""
     with tempfile.TemporaryDirectory() as folder:
-        # It follows no folder, and so starts no thread that would miss this one.
+        # Without a scan of the folder, no thread looks for it once it is deleted.
         client = create_app(Config(models=folder, reload_seconds=0)).test_client()
         summaries = client.get("/").get_json()["routes"]
     return table(("route", "answer"), ((f"`{route}`", text) for route, text in summaries.items()))
@@ -126,7 +126,7 @@ def _names(types: Iterable[type]) -> str:
 
 
 def refusals() -> str:
-    """What is refused by name, and why."""
+    """The estimators that are refused by name, with the reasons."""
     return table(
         ("estimator", "reason, and what to use instead"),
         ((f"`{name}`", "; ".join(clauses)) for name, clauses in sorted(convert.REFUSED.items())),
@@ -149,15 +149,15 @@ def fields() -> str:
     return "\n\n".join(_struct(kind) for kind in _structs(manifest.Manifest, []))
 
 
-def _structs(kind: Any, seen: list[Any]) -> list[Any]:
+def _structs(kind: Any, visited: list[Any]) -> list[Any]:
     """The Structs that a type holds, each once."""
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind not in seen:
-        seen.append(kind)
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind not in visited:
+        visited.append(kind)
         for part in get_type_hints(kind).values():
-            _structs(part, seen)
+            _structs(part, visited)
     for part in get_args(kind):
-        _structs(part, seen)
-    return seen
+        _structs(part, visited)
+    return visited
 
 
 def _struct(kind: type[msgspec.Struct]) -> str:

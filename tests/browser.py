@@ -1,7 +1,7 @@
-"""A real Chromium without a window, spoken to over a pipe in its own words.
+"""A real Chromium without a window, controlled over a pipe.
 
-https://chromedevtools.github.io/devtools-protocol: JSON documents that end in a zero byte, to the browser's
-file descriptor 3 and from its 4. What Debian ships is enough for that: there is no driver to be installed.
+The protocol is https://chromedevtools.github.io/devtools-protocol: JSON documents that end in a zero byte, to
+the browser's file descriptor 3 and from its descriptor 4. It needs the browser alone, no driver.
 """
 
 import base64
@@ -38,7 +38,7 @@ _TEXTS = {"Enter": "\r", "Space": " "}
 
 
 class Tab:
-    """One page. ``complaints`` is all that the browser found wrong with it: scripts, policy, network."""
+    """One page. ``complaints`` holds each error of a script, of the policy and of the network."""
 
     def __init__(self, to: int, back: int) -> None:
         self.complaints: list[str] = []
@@ -59,11 +59,11 @@ class Tab:
             message["sessionId"] = self._session
         os.write(self._to, json.dumps(message).encode() + b"\0")
         while True:
-            found = self._receive()
-            if found.get("id") == self._count:
-                assert "error" not in found, f"{method}: {found}"
-                return found["result"]
-            self._note(found.get("method"), found.get("params", {}))
+            reply = self._receive()
+            if reply.get("id") == self._count:
+                assert "error" not in reply, f"{method}: {reply}"
+                return reply["result"]
+            self._note(reply.get("method"), reply.get("params", {}))
 
     def _receive(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
@@ -87,61 +87,61 @@ class Tab:
 
     def open(self, url: str) -> None:
         """Load a page."""
-        # Else another fragment of the same address would be no load.
+        # Without another address in between, a new fragment would load nothing.
         self.call("Page.navigate", url="about:blank")
-        found = self.call("Page.navigate", url=url)
-        assert "errorText" not in found, found
+        navigation = self.call("Page.navigate", url=url)
+        assert "errorText" not in navigation, navigation
         self.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
 
     def ask(self, script: str) -> Any:
         """The value of an expression in the page."""
-        found = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in found, found["exceptionDetails"]
-        return found["result"].get("value")
+        evaluation = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in evaluation, evaluation["exceptionDetails"]
+        return evaluation["result"].get("value")
 
     def wait(self, script: str) -> None:
-        """Until an expression holds."""
+        """Wait until an expression is true."""
         deadline = time.monotonic() + PATIENCE
         while not self.ask(f"Boolean({script})"):
-            assert time.monotonic() < deadline, f"never: {script}; the page says {self.text('body')!r}"
+            assert time.monotonic() < deadline, f"not true: {script}; the page is {self.text('body')!r}"
             time.sleep(0.02)
 
     def text(self, selector: str) -> str:
-        """What is to be read there."""
+        """The text that the page shows in an element."""
         return str(self.ask(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''"))
 
     def click(self, selector: str) -> None:
         """Scroll there and click its middle."""
-        found = f"document.querySelector({json.dumps(selector)})"
-        self.ask(f"{found}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
-        x, y = self.ask(f"(b => [b.x + b.width / 2, b.y + b.height / 2])({found}.getBoundingClientRect())")
+        element = f"document.querySelector({json.dumps(selector)})"
+        self.ask(f"{element}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
+        x, y = self.ask(f"(b => [b.x + b.width / 2, b.y + b.height / 2])({element}.getBoundingClientRect())")
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def press(self, *keys: str) -> None:
         """Keys by name: Tab, Enter, ArrowRight."""
         for key in keys:
-            said = {"key": " " if key == "Space" else key, "code": key, "windowsVirtualKeyCode": _KEYS[key]}
+            event = {"key": " " if key == "Space" else key, "code": key, "windowsVirtualKeyCode": _KEYS[key]}
             text = {"text": _TEXTS[key]} if key in _TEXTS else {}
-            self.call("Input.dispatchKeyEvent", type="keyDown", **said, **text)
-            self.call("Input.dispatchKeyEvent", type="keyUp", **said)
+            self.call("Input.dispatchKeyEvent", type="keyDown", **event, **text)
+            self.call("Input.dispatchKeyEvent", type="keyUp", **event)
 
     def write(self, text: str) -> None:
-        """Into what has the focus, in place of what is selected there."""
+        """Type a text over the selection of the focused element."""
         self.call("Input.insertText", text=text)
 
     def fill(self, selector: str, text: str) -> None:
-        """A field with another text."""
+        """Replace the text of a field."""
         self.ask(f"(e => {{ e.focus(); e.select(); }})(document.querySelector({json.dumps(selector)}))")
         self.write(text)
 
     def choose(self, selector: str, value: str) -> None:
-        """One of a list's options, by its value."""
+        """Select an option of a list by its value."""
         chosen = f"e => {{ e.value = {json.dumps(value)}; e.dispatchEvent(new Event('change')); }}"
         self.ask(f"({chosen})(document.querySelector({json.dumps(selector)}))")
 
     def size(self, width: int, height: int = 900, mobile: bool = False) -> None:
-        """The window, or a phone's screen."""
+        """Set the size of the window, or of a phone's screen."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -151,14 +151,14 @@ class Tab:
         )
 
     def prefer(self, **features: str) -> None:
-        """Media features: prefer(prefers_color_scheme="dark")."""
-        named = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
-        self.call("Emulation.setEmulatedMedia", features=named)
+        """Set media features: prefer(prefers_color_scheme="dark")."""
+        preferences = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
+        self.call("Emulation.setEmulatedMedia", features=preferences)
 
     def screenshot(self, path: Path, whole: bool = True) -> bytes:
         """A PNG of the window, or of all the page."""
-        found = self.call("Page.captureScreenshot", captureBeyondViewport=whole, **self._clip(whole))
-        path.write_bytes(base64.b64decode(found["data"]))
+        capture = self.call("Page.captureScreenshot", captureBeyondViewport=whole, **self._clip(whole))
+        path.write_bytes(base64.b64decode(capture["data"]))
         return path.read_bytes()
 
     def _clip(self, whole: bool) -> dict[str, Any]:
@@ -170,25 +170,25 @@ class Tab:
 
 @contextmanager
 def browsing(folder: Path) -> Iterator[Tab]:
-    """A browser that has nothing of any other in it; ended on the way out."""
-    theirs, to = os.pipe()
-    back, theirs_back = os.pipe()
-    # root has no sandbox, and in a container there may be none at all.
+    """A browser with a profile of its own; it ends with the block."""
+    browser_in, to = os.pipe()
+    back, browser_out = os.pipe()
+    # The sandbox does not work for root, nor in every container.
     flags = (*_FLAGS, "--no-sandbox", f"--user-data-dir={folder / 'profile'}")
-    line = f'exec "$0" "$@" 3<&{theirs} 4>&{theirs_back}'
+    script = f'exec "$0" "$@" 3<&{browser_in} 4>&{browser_out}'
     with (
         (folder / "browser.log").open("wb") as log,
         started(
-            ["bash", "-c", line, str(CHROMIUM), *flags],
-            pass_fds=(theirs, theirs_back),
+            ["bash", "-c", script, str(CHROMIUM), *flags],
+            pass_fds=(browser_in, browser_out),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             env={**os.environ, "HOME": str(folder), "TZ": "UTC"},
         ),
     ):
-        os.close(theirs)
-        os.close(theirs_back)
+        os.close(browser_in)
+        os.close(browser_out)
         try:
             yield Tab(to, back)
         finally:

@@ -1,7 +1,6 @@
 """Three small real models, exported once per session, and ways to talk to them."""
 
 import json
-import math
 import os
 import re
 import shutil
@@ -15,6 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +45,17 @@ FLOWER = [5.1, 3.5, 1.4, 0.2]
 FLOWERS = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
 SPECIES = ["setosa", "versicolor", "virginica"]
 PERSON = {"age": 41.0, "income": 2100.5, "city": "Bonn", "plan": "pro"}
-# Far beyond what anything here takes on a machine that is busy with something else.
+# Seconds, far beyond what any wait of a test takes on a busy machine.
 PATIENCE = 1800.0
-NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w])")
+# The most processes of a suite that have ports of their own.
+SUITE = 16
+# Processors with other instructions differ by less.
+ROUNDING = Decimal("1e-6")
 
-# Whatever becomes of this process, nothing that it has started is left.
+# The processes that the tests start end with this one, even if it is killed.
 warden.guard()
-# A suite in the background of a script finds Ctrl-C ignored, and would hand that on to all it starts.
+# A script starts processes in the background with SIGINT ignored, which their own processes inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -88,7 +92,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
 
 
 def generated(examples: int) -> settings:
-    """So many examples, the same on every run, and no files left behind."""
+    """Settings of hypothesis: the same examples on every run, and no files."""
     return settings(
         max_examples=examples,
         deadline=None,
@@ -99,14 +103,14 @@ def generated(examples: int) -> settings:
 
 
 def shelve(models: Models, home: Path, *names: str, first: int = 1) -> Path:
-    """Copies of exported models as versions of one model, from ``first`` on; its folder."""
+    """Copy exported models into ``home`` as the versions ``first``, ``first`` + 1 and so on of one model."""
     for number, name in enumerate(names, start=first):
         shutil.copytree(models.path / name / "1", home / str(number))
     return home
 
 
 def copied(folder: Path) -> Path:
-    """A copy of the tree, without models, for which everything is installed already."""
+    """A copy of the tree without models, marked so that make installs nothing."""
     ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", "build", "*.egg-info")
     shutil.copytree(ROOT, folder, ignore=ignored)
     shutil.rmtree(folder / "models" / "iris", ignore_errors=True)
@@ -117,12 +121,12 @@ def copied(folder: Path) -> Path:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """That of a shell in which what is installed here is found."""
+    """The variables of a shell that finds the programs installed here."""
     return {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **more}
 
 
 def people() -> tuple[pd.DataFrame, np.ndarray]:
-    """Made-up customers, some ages missing, and whether they stay."""
+    """200 made-up customers, some without an age, and whether each stays."""
     rng = np.random.default_rng(7)
     age = rng.integers(18, 80, 200).astype(float)
     income = np.round(rng.lognormal(7.5, 0.5, 200), 2)
@@ -142,19 +146,19 @@ def service(models: Models) -> Service:
 
 @pytest.fixture(scope="session")
 def app(service: Service) -> Flask:
-    """The application around them."""
+    """The application around that service."""
     return flask_app(service)
 
 
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
-    """Requests to it without a socket."""
+    """A client of that application, without a socket."""
     return app.test_client()
 
 
 @dataclass(frozen=True)
 class Serving:
-    """A running server: where it listens, its process, and the file with all it printed."""
+    """A running server: its address, its process, and the file with its output."""
 
     port: int
     uds: Path | None
@@ -186,7 +190,7 @@ class Serving:
         return self.process.poll() is not None
 
     def ask(self, path: str, body: bytes | None = None) -> tuple[int, Any]:
-        """Status and document of one GET, or of one POST where there is a body."""
+        """Status and document of a GET, or of a POST where there is a body."""
         try:
             with urllib.request.urlopen(f"{self.url}{path}", body, timeout=PATIENCE) as answer:
                 return answer.status, json.load(answer)
@@ -197,17 +201,17 @@ class Serving:
     def workers(self) -> list[int]:
         """Process ids of the workers."""
         listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [pid for pid in map(int, listed.split()) if b"resource_tracker" not in command(pid)]
+        return [pid for pid in map(int, listed.split()) if b"resource_tracker" not in command_line(pid)]
 
     def announced(self, silent: bool) -> bool:
-        """Whether the banner is there, which is printed once the address answers."""
+        """Whether the banner is printed, which happens once the address answers."""
         return silent or "Unpickled serves" in self.printed()
 
     def printed(self) -> str:
         return self.log.read_text()
 
 
-def command(pid: int) -> bytes:
+def command_line(pid: int) -> bytes:
     """The command line of a process; empty once it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -226,16 +230,16 @@ def serving(
     python_path: str = str(ROOT),
     wait: bool = True,
 ) -> Iterator[Serving]:
-    """``python -m server`` on a free port, its output in ``folder``; ended on the way out."""
+    """``python -m server`` on a free port, its output in ``folder``; it ends with the block."""
     port = port or free_port()
     flags = (*flags, "--uds", str(uds)) if uds else flags
     environ = {key: value for key, value in os.environ.items() if not key.startswith("UNPICKLED_")}
     environ |= {"UNPICKLED_MODELS": str(models), "PYTHONPATH": python_path}
-    line = [str(word).format(port=port) for word in (*program, *flags)]
+    command = [str(word).format(port=port) for word in (*program, *flags)]
     log = folder / f"server-{port}.log"
     with (
         log.open("wb") as output,
-        started(line, stdout=output, stderr=output, cwd=folder, env=environ) as process,
+        started(command, stdout=output, stderr=output, cwd=folder, env=environ) as process,
     ):
         server = Serving(port, uds, process, log)
         silent = "gunicorn" in program
@@ -244,25 +248,25 @@ def serving(
 
 
 @contextmanager
-def started(line: Any, **options: Any) -> Iterator[subprocess.Popen[Any]]:
-    """A process with a session of its own, none of which is left on the way out."""
-    with subprocess.Popen(line, start_new_session=True, **options) as process:
+def started(command: Any, **options: Any) -> Iterator[subprocess.Popen[Any]]:
+    """A process in a session of its own; its process group ends with the block."""
+    with subprocess.Popen(command, start_new_session=True, **options) as process:
         try:
             yield process
         finally:
             end(process)
 
 
-def run(line: Any, **options: Any) -> subprocess.CompletedProcess[str]:
-    """What a process printed, when it has ended by itself."""
+def run(command: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+    """A process that has ended by itself, with its output."""
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with started(line, text=True, **pipes | options) as process:
+    with started(command, text=True, **pipes | options) as process:
         out, err = process.communicate(timeout=PATIENCE)
-    return subprocess.CompletedProcess(line, process.returncode, out, err)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 def end(process: subprocess.Popen[Any], grace: float = PATIENCE) -> None:
-    """SIGTERM, then SIGKILL to whatever is left of it and of its session's first group."""
+    """Send SIGTERM to a process; after ``grace`` seconds, send SIGKILL to the first group of its session."""
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(grace)
@@ -271,22 +275,36 @@ def end(process: subprocess.Popen[Any], grace: float = PATIENCE) -> None:
     process.wait()
 
 
-def alike(found: str, expected: str) -> bool:
-    """Whether texts are equal but for the last digits of their numbers, which are the processor's."""
-    numbers = [[float(number) for number in NUMBER.findall(text)] for text in (found, expected)]
-    return NUMBER.sub("0", found).split() == NUMBER.sub("0", expected).split() and all(
-        math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-12) for one, other in zip(*numbers, strict=True)
-    )
+def alike(text: str, expected: str) -> bool:
+    """Whether words are equal and numbers as close as ``expected`` shows them; ``...`` there is any text."""
+    words = [_pattern(part) for part in NUMBER.split(expected)]
+    match = re.fullmatch(f"({NUMBER.pattern})".join(words), text)
+    return match is not None and all(map(_close, match.groups(), NUMBER.findall(expected)))
+
+
+def _pattern(words: str) -> str:
+    """A pattern of these words, with gaps of any width between them."""
+    parts = re.split(r"(\.\.\.|\s+)", words)
+    return "".join({"...": ".*?"}.get(part, r"\s+" if part.isspace() else re.escape(part)) for part in parts)
+
+
+def _close(number: str, expected: str) -> bool:
+    """Whether a number is the expected one up to its last digit; whole numbers have to be equal."""
+    if expected.lstrip("-").isdigit():
+        return Decimal(number) == Decimal(expected)
+    last = Decimal(1).scaleb(int(Decimal(expected).as_tuple().exponent))
+    return abs(Decimal(number) - Decimal(expected)) <= max(last, ROUNDING)
 
 
 def eventually(condition: Callable[[], object], patience: float = PATIENCE) -> None:
-    """Wait until a condition holds."""
+    """Wait until a condition is true."""
     deadline = time.monotonic() + patience
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, f"the condition is not true after {patience:.0f} s"
         time.sleep(0.02)
 
 
 def free_port() -> int:
-    (port,) = free_ports(1)
-    return port
+    """A port that no other process of this suite is given: their ports leave different remainders."""
+    index = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return next(port for port in iter(lambda: free_ports(1)[0], 0) if port % SUITE == index % SUITE)

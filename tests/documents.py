@@ -1,9 +1,9 @@
 """Pages of Markdown as programs: their blocks run in order, and print what the page shows.
 
-A block of ``text`` or ``json`` right after a block that runs shows its output. In it, ``...`` stands for any
-text, and alone on a line for any lines; numbers are compared as far as they are shown. A command that
-serves runs in the background until the page ends. A block that cannot run here has a comment before it:
-``<!-- not run: the reason -->``.
+A block of ``text`` or ``json`` right after a block that runs shows its output. In that output, ``...`` stands
+for any text, and alone on a line for any lines; numbers are compared as far as they are shown. A command that
+serves runs in the background until the end of the page, or until the next such command. A block that cannot
+run here has a comment before it: ``<!-- not run: the reason -->``.
 """
 
 import contextlib
@@ -14,28 +14,26 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 
-from conftest import BIN, PATIENCE, ROOT, environment, eventually, free_port, run, started
+from conftest import BIN, PATIENCE, ROOT, alike, environment, eventually, free_port, run, started
 
 from unpickled.server import config
 from unpickled.server.lifecycle import serving
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), ROOT / "examples" / "README.md"])
+# The beginning of a sentence that leaves its subject open, also in a list or in the cell of a table.
+SUBJECTLESS = re.compile(r"(?:^|[.:!?]\s+|\|\s*|^- )((?:Who|What|Else|Of)\b.{,40})", re.M)
 _BLOCK = re.compile(r"(?:^<!-- not run: ([^\n]*) -->\n)?^```([a-z]+)\n(.*?)^```$", re.M | re.S)
 _SERVES = re.compile(r"^(?:\w+=\S+ )*(?:unpickled serve|make serve|gunicorn )", re.M)
-# A server follows its folder in its own time: these are run until they print what is shown.
+# A server follows its folder with a delay, so these commands run until they print what the page shows.
 _FOLLOWS = re.compile(r"/metrics|/models/\w+ ")
-_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w])")
-# What depends on the day and on the libraries that wrote a file.
+# Dates, and sizes of files, which depend on the libraries that wrote them.
 _FLEETING = re.compile(r"\d{4}-\d\d-\d\d|\S+ [kMG]?B\b")
 # Locust's long runs, shortened.
 _SHORTER = {"--run-time 10s": "--run-time 1s", "--rung-time 5": "--rung-time 1"}
 _LATE = {"not sent before the end", "no answer before the end"}
 _FAILURE = re.compile(r"^\d+ +POST .*?: ([a-z ]+)", re.M)
-# Where the processor's choice of instructions shows.
-_SMALL = Decimal("1e-6")
 _ADDRESS = ":8000"
 
 
@@ -50,8 +48,8 @@ class Block:
 
 def blocks(page: Path) -> list[Block]:
     """The blocks of a page, directives left out."""
-    found = _BLOCK.findall(page.read_text("utf-8"))
-    return [Block(language, text, reason or None) for reason, language, text in found]
+    matches = _BLOCK.findall(page.read_text("utf-8"))
+    return [Block(language, text, reason or None) for reason, language, text in matches]
 
 
 def _serves(block: Block) -> bool:
@@ -59,20 +57,20 @@ def _serves(block: Block) -> bool:
 
 
 def runs(block: Block) -> bool:
-    """Whether a block is a program, or a file of settings, and not what one prints."""
+    """Whether a block is a program or a file of settings, not the output of one."""
     return block.reason is None and block.language in ("sh", "python", "toml")
 
 
 @dataclass
 class Reading:
-    """A page that is being read: where it runs, and the server it has started."""
+    """A page under way: the folder where its blocks run, and the server that they have started."""
 
     folder: Path
     port: int = field(default_factory=free_port)
     _running: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def run(self, page: list[Block]) -> None:
-        """Every block in turn; AssertionError where one prints something else than the page shows."""
+        """Run every block in turn; AssertionError where one prints something other than the page shows."""
         program = [block for block in page if runs(block)]
         if any(_ADDRESS in block.text for block in program) and not any(map(_serves, program)):
             self._serve("unpickled serve")
@@ -82,16 +80,17 @@ class Reading:
                 self._check(block, following.text if following and shows else None)
 
     def close(self) -> None:
-        """End what the page has started."""
+        """End the server that the page has started."""
         self._running.close()
 
-    def _check(self, block: Block, shown: str | None) -> None:
+    def _check(self, block: Block, expected: str | None) -> None:
         deadline = time.monotonic() + (PATIENCE if _FOLLOWS.search(block.text) else 0)
         printed = self._printed(block)
-        while shown and not fits(shown, printed) and time.monotonic() < deadline:
+        while expected and not fits(expected, printed) and time.monotonic() < deadline:
             time.sleep(0.1)
             printed = self._printed(block)
-        assert shown is None or fits(shown, printed), f"{block.text}\nprinted:\n{printed}\nshown:\n{shown}"
+        difference = f"{block.text}\nprinted:\n{printed}\nshown:\n{expected}"
+        assert expected is None or fits(expected, printed), difference
 
     def _printed(self, block: Block) -> str:
         text = block.text.replace(_ADDRESS, f":{self.port}")
@@ -106,21 +105,21 @@ class Reading:
         return self._finished(["bash", "-ec", text])
 
     def _finished(self, command: list[str]) -> str:
-        done = run(command, cwd=self.folder, env=environment())
-        printed = done.stdout + done.stderr
-        # Locust fails where a busy machine has not sent or answered all in time: no other failure passes.
+        completed = run(command, cwd=self.folder, env=environment())
+        printed = completed.stdout + completed.stderr
+        # Locust fails where a busy machine has not sent or answered every request in time.
         late = {failure.strip() in _LATE for failure in _FAILURE.findall(printed)} == {True}
-        assert done.returncode == 0 or late, f"{command[-1]}\n{printed}"
-        return done.stdout.replace(f":{self.port}", _ADDRESS)
+        assert completed.returncode == 0 or late, f"{command[-1]}\n{printed}"
+        return completed.stdout.replace(f":{self.port}", _ADDRESS)
 
     def _serve(self, text: str) -> str:
-        """Start a server in the background; what it has printed once it answers."""
+        """Start a server in the background; its output once it answers."""
         self.close()
         log = self.folder / "server.log"
-        line = ["bash", "-c", text.replace("make serve", f"make serve BIN={BIN}")]
+        command = ["bash", "-c", text.replace("make serve", f"make serve BIN={BIN}")]
         environ = environment(UNPICKLED_PORT=str(self.port))
         with log.open("wb") as output:
-            process = started(line, cwd=self.folder, env=environ, stdout=output, stderr=output)
+            process = started(command, cwd=self.folder, env=environ, stdout=output, stderr=output)
             server = self._running.enter_context(process)
         # gunicorn prints no banner.
         sign = "Booting worker" if "gunicorn" in text else "Try it"
@@ -133,54 +132,32 @@ class Reading:
             return connection.connect_ex(("127.0.0.1", self.port)) == 0
 
     def _settings(self, text: str) -> str:
-        """A file of settings, whose name is its first line, is read without a mistake."""
+        """Read a file of settings, whose first line is its name."""
         path = self.folder / Path(text.split()[1]).name
         path.write_text(text)
         assert serving.parse(text) if path.name == serving.FILE else config.load({"config": str(path)})
         return ""
 
 
-def fits(shown: str, printed: str) -> bool:
-    """Whether a page shows what was printed."""
-    return _fits(_lines(shown), _lines(printed))
+def fits(expected: str, printed: str) -> bool:
+    """Whether an output is the one that a page shows."""
+    return _fits(_lines(expected), _lines(printed))
 
 
 def _lines(text: str) -> list[str]:
     return [line.strip() for line in _FLEETING.sub("#", text).strip().splitlines()]
 
 
-def _fits(shown: list[str], printed: list[str]) -> bool:
-    if not shown:
+def _fits(expected: list[str], printed: list[str]) -> bool:
+    if not expected:
         return not printed
-    if shown[0] == "...":
-        return any(_fits(shown[1:], printed[skipped:]) for skipped in range(len(printed) + 1))
-    return bool(printed) and _alike(shown[0], printed[0]) and _fits(shown[1:], printed[1:])
-
-
-def _alike(shown: str, printed: str) -> bool:
-    """One line: its words are equal, and its numbers are close."""
-    numbers = _NUMBER.findall(shown)
-    words = [_pattern(part) for part in _NUMBER.split(shown)]
-    match = re.fullmatch(f"({_NUMBER.pattern})".join(words), printed)
-    return match is not None and all(map(_close, numbers, match.groups()))
-
-
-def _pattern(words: str) -> str:
-    """What matches these words, whatever the width of the gaps between them."""
-    parts = re.split(r"(\.\.\.|\s+)", words)
-    return "".join({"...": ".*?"}.get(part, r"\s+" if part.isspace() else re.escape(part)) for part in parts)
-
-
-def _close(shown: str, printed: str) -> bool:
-    """Whether a number is the shown one, as far as that is shown; whole numbers are equal."""
-    if shown.lstrip("-").isdigit():
-        return Decimal(shown) == Decimal(printed)
-    last = Decimal(1).scaleb(int(Decimal(shown).as_tuple().exponent))
-    return abs(Decimal(shown) - Decimal(printed)) <= max(last, _SMALL)
+    if expected[0] == "...":
+        return any(_fits(expected[1:], printed[skipped:]) for skipped in range(len(printed) + 1))
+    return bool(printed) and alike(printed[0], expected[0]) and _fits(expected[1:], printed[1:])
 
 
 def checkout(folder: Path) -> Path:
-    """A folder with the tree's own examples, benchmarks and deployment files, as pages name them."""
+    """A folder with the tree's examples, benchmarks and deployment files under the names in the pages."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("benchmarks", "deploy", "examples"):
         os.symlink(ROOT / name, folder / name)
@@ -189,7 +166,7 @@ def checkout(folder: Path) -> Path:
 
 @contextlib.contextmanager
 def reading(folder: Path) -> Iterator[Reading]:
-    """A page's reader in a folder; what it has started ends with it."""
+    """A reader of a page in a folder; the servers of the page end with the block."""
     page = Reading(folder)
     try:
         yield page

@@ -22,7 +22,7 @@ from unpickled.server.artifact.manifest import (
 )
 from unpickled.server.model.outputs import Classification
 
-# Of one number x it makes the label 1 where x > 0, and the probabilities 0.25 and 0.75 the other way round.
+# For a number x above 0, the label is 1 with probability 0.75; for any other, it is 0 with probability 0.75.
 NODES = [
     helper.make_node("Greater", ["X", "zero"], ["positive"]),
     helper.make_node("Where", ["positive", "high", "low"], ["probabilities"]),

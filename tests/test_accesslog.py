@@ -1,4 +1,4 @@
-"""The access log: a line of JSON per request, which never harms one."""
+"""The access log: one line of JSON per request; a log that cannot be written stops no request."""
 
 import json
 import logging
@@ -6,7 +6,7 @@ import os
 from datetime import UTC, datetime
 
 import pytest
-from conftest import FLOWER, eventually, serving
+from conftest import FLOWER, PATIENCE, eventually, serving
 from werkzeug.test import Client, create_environ
 
 from unpickled.server.serve.accesslog import AccessLog
@@ -16,7 +16,7 @@ BODY = json.dumps({"features": FLOWER}).encode()
 
 @pytest.fixture
 def pipe():
-    """Both ends; what is written is small enough to stay inside."""
+    """Both ends of a pipe, which holds all that a test writes."""
     ends = os.pipe()
     yield ends
     for end in ends:
@@ -25,7 +25,7 @@ def pipe():
 
 @pytest.fixture
 def log(app, pipe):
-    """The application with an access log, and a way to read its lines."""
+    """A client of the application with an access log, and a function that reads its lines."""
     read, write = pipe
     return Client(AccessLog(app.wsgi_app, write)), lambda: lines(read)
 
@@ -44,22 +44,22 @@ def ask(application, **environ):
 
 
 def test_a_reader_that_stops(pipe, caplog):
-    """Requests do not wait for who does not read; that lines are lost is said once."""
+    """Requests do not wait for a reader that has stopped; one warning says that lines are lost."""
     application = AccessLog(hello, pipe[1])
-    answers = [ask(application) for _ in range(2000)]
-    assert answers == [[b"hello"]] * 2000
+    contents = [ask(application) for _ in range(2000)]
+    assert contents == [[b"hello"]] * 2000
     assert caplog.text.count("does not keep up") == 1
     assert len(os.read(pipe[0], 2**20).splitlines()) < 2000
 
 
 def test_a_prediction(log):
-    """What was asked, by whom, what answered, how long it took and how much it was."""
+    """A line has the request, the client, the version that answered, the time taken and the size."""
     client, read = log
     before = datetime.now(UTC)
     answer = client.post("/models/iris/predict", data=BODY, environ_base={"REMOTE_ADDR": "10.0.0.1"})
     (line,) = read()
     assert before <= datetime.fromisoformat(line.pop("time")) <= datetime.now(UTC)
-    assert 0 < line.pop("duration_ms") < 60_000
+    assert 0 < line.pop("duration_ms") < 1000 * PATIENCE
     assert line == {
         "method": "POST",
         "path": "/models/iris/predict",
@@ -77,7 +77,7 @@ def test_a_prediction(log):
     [("GET", "/livez", 200), ("HEAD", "/livez", 200), ("GET", "/nowhere", 404), ("POST", "/predict", 400)],
 )
 def test_other_answers(log, method, path, status):
-    """Pages and errors are logged as well; the query, which may carry rows, is not."""
+    """Pages and errors are logged too; the query, which may hold rows, is left out."""
     client, read = log
     answer = client.open(f"{path}?features=5.1", method=method)
     (line,) = read()
@@ -87,7 +87,7 @@ def test_other_answers(log, method, path, status):
 
 
 def test_the_answer_is_untouched(pipe):
-    """The server's quick path is for a real list: it gets the application's own."""
+    """The log hands on the application's own list, for which the server has a quick path."""
     content = [b"hello"]
 
     def application(environ, start_response):
@@ -98,7 +98,7 @@ def test_the_answer_is_untouched(pipe):
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "logged_path"),
     [
         ("/Köln".encode().decode("latin-1"), "/Köln"),
         ("/\xff", "/\ufffd"),
@@ -107,17 +107,17 @@ def test_the_answer_is_untouched(pipe):
         ("/" + "\xff" * 9000, "/" + "\ufffd" * 499),
     ],
 )
-def test_any_path_is_one_line(pipe, path, told):
-    """Whatever is asked for stays inside its line, and a line inside what a pipe takes in one piece."""
+def test_any_path_is_one_line(pipe, path, logged_path):
+    """Any path fits into one line, and a line is short enough for a pipe to take it whole."""
     ask(AccessLog(hello, pipe[1]), PATH_INFO=path)
-    written = os.read(pipe[0], 65536)
-    assert written.count(b"\n") == 1
-    assert len(written) <= 4096
-    assert json.loads(written)["path"] == told
+    line = os.read(pipe[0], 65536)
+    assert line.count(b"\n") == 1
+    assert len(line) <= 4096
+    assert json.loads(line)["path"] == logged_path
 
 
 def test_a_full_disk(caplog):
-    """Requests are answered all the same, and it is said once."""
+    """With a full disk, requests are answered, and one warning says that nothing is logged."""
     full = os.open("/dev/full", os.O_WRONLY)
     log = AccessLog(hello, full)
     with caplog.at_level(logging.WARNING, "unpickled"):
@@ -129,7 +129,7 @@ def test_a_full_disk(caplog):
 
 
 def test_a_closed_pipe(caplog):
-    """As well where nobody reads any more."""
+    """With nobody left to read the log, requests are answered, and a warning says so."""
     read, write = os.pipe()
     os.close(read)
     with caplog.at_level(logging.WARNING, "unpickled"):
@@ -139,7 +139,7 @@ def test_a_closed_pipe(caplog):
 
 
 def test_an_application_that_fails(pipe):
-    """What it raises goes on to the server, which answers 500, and so says the log."""
+    """An error of the application reaches the server and is logged with status 500."""
 
     def application(environ, start_response):
         raise ZeroDivisionError
@@ -150,7 +150,7 @@ def test_an_application_that_fails(pipe):
 
 
 def test_a_server_logs_on_stdout(models, tmp_path):
-    """Every worker writes whole lines, beside the banner."""
+    """Each worker writes whole lines to stdout, beside the banner."""
     with serving(
         tmp_path, "--access-log", "--workers", "2", "--default-model", "iris", models=models.path
     ) as server:
@@ -158,6 +158,6 @@ def test_a_server_logs_on_stdout(models, tmp_path):
             assert server.ask("/predict", BODY)[0] == 200
         eventually(lambda: server.printed().count('"/predict"') == 20)
         workers = server.workers()
-    told = [json.loads(line) for line in server.printed().splitlines() if '"/predict"' in line]
-    assert {line["worker"] for line in told} <= set(workers)
-    assert {(line["model"], line["version"], line["status"]) for line in told} == {("iris", 1, 200)}
+    logged = [json.loads(line) for line in server.printed().splitlines() if '"/predict"' in line]
+    assert {line["worker"] for line in logged} <= set(workers)
+    assert {(line["model"], line["version"], line["status"]) for line in logged} == {("iris", 1, 200)}

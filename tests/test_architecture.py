@@ -1,14 +1,16 @@
-"""What may import what: the design, held by reading the sources."""
+"""The rules for imports, owners and names, checked in the sources."""
 
 import ast
 import re
 import subprocess
 import sys
+import tokenize
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from conftest import BIN, ROOT
+from documents import SUBJECTLESS
 
 from unpickled import export, server
 from unpickled.export import internals
@@ -25,6 +27,8 @@ OWNERS = {
     "tomlkit": {"server/commands/revision.py"},
     "skl2onnx": {"export/recipes/foreign.py"},
 }
+# The folders whose comments and docstrings are checked.
+PROSE = ("tests", "benchmarks", "docs")
 
 
 def sources(package: str) -> dict[str, ast.Module]:
@@ -35,14 +39,14 @@ def sources(package: str) -> dict[str, ast.Module]:
 
 def imports(tree: ast.AST) -> set[str]:
     """Full names of what a module imports, wherever in it."""
-    found = set()
+    names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative import"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
 
 
 def imported(tree: ast.AST) -> set[str]:
@@ -59,8 +63,8 @@ SERVER, EXPORT, BENCHMARKS = sources("server"), sources("export"), sources("benc
 
 def test_imports_point_down():
     """Each folder of the server is a floor, in the order of pyproject.toml, and imports from those below."""
-    done = subprocess.run([BIN / "lint-imports", "--no-cache"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
+    completed = subprocess.run([BIN / "lint-imports", "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+    assert completed.returncode == 0, completed.stdout
     assert imports(SERVER["server/errors.py"]) <= {"collections.abc.Mapping", "typing.ClassVar"}
     packages = {path: imports(tree) for path, tree in SERVER.items() if path.endswith("__init__.py")}
     del packages["server/__init__.py"]
@@ -69,7 +73,7 @@ def test_imports_point_down():
 
 @pytest.mark.parametrize("library", OWNERS)
 def test_one_owner_per_library(library):
-    """Each library is known to one file, so that replacing it changes one file."""
+    """Each library is imported by one file, so that another library changes one file."""
     users = {path for path, tree in (SERVER | EXPORT).items() if library in roots(tree)}
     assert (
         users - {path for path in users if path.startswith("export/") and library == "onnxruntime"}
@@ -78,7 +82,7 @@ def test_one_owner_per_library(library):
 
 
 def test_json_is_read_in_few_places():
-    """Compiled for what is sound, strictly for what is not, the manifest, and lines of a history."""
+    """The sources that read JSON are few: decoders, the manifest, the history and one strict reader."""
     readers = {path for path, tree in SERVER.items() if "json" in roots(tree)}
     compiled = {path for path, tree in SERVER.items() for node in ast.walk(tree) if is_msgspec_json(node)}
     assert readers == {"server/message/strict.py"}
@@ -114,7 +118,7 @@ def test_the_server_stands_alone():
 
 
 def test_what_a_model_says_has_one_owner():
-    """Only the artifact's floor and model/outputs.py know classes; others ask Outputs."""
+    """Only the artifact's floor and model/outputs.py read classes; the others ask Outputs."""
     manifest = {f"manifest.{name}" for name in ("classes", "class_names", "outputs")}
     for path, tree in SERVER.items():
         reads = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
@@ -123,13 +127,13 @@ def test_what_a_model_says_has_one_owner():
 
 
 def test_the_export_knows_no_http():
-    """It needs none of the libraries that the server answers requests with."""
+    """The export imports no library that the server answers requests with."""
     for path, tree in EXPORT.items():
         assert not roots(tree) & {"flask", "granian", "orjson", "benchmarks"}, path
 
 
 def test_private_names_of_scikit_learn_are_listed():
-    """Whoever raises its version finds all of them in export/internals.py, and none that is not read."""
+    """export/internals.py lists exactly the private names of scikit-learn that the export reads."""
     attributes, modules = set(), set()
     for tree in EXPORT.values():
         modules |= {m for m in imported(tree) if m.startswith("sklearn.") and "._" in m}
@@ -148,14 +152,14 @@ def test_benchmarks_import_neither():
     """Benchmarks speak HTTP to processes; only the stages of a request are measured inside the server."""
     for path, tree in BENCHMARKS.items():
         allowed = {"unpickled.server"} if path == "benchmarks/stages.py" else set()
-        used = {".".join(name.split(".")[:2]) for name in imports(tree) if name.startswith("unpickled.")}
-        assert used <= allowed, path
+        modules = {".".join(name.split(".")[:2]) for name in imports(tree) if name.startswith("unpickled.")}
+        assert modules <= allowed, path
 
 
 def test_settings_have_one_reader():
-    """Nobody but the entry points reads the environment."""
+    """Only the entry points read the environment."""
     readers = {path for path, tree in SERVER.items() for node in ast.walk(tree) if is_environ(node)}
-    # model.py has to say no to ONNX Runtime's telemetry before it is imported.
+    # session.py disables the telemetry of ONNX Runtime before it imports it.
     assert readers <= {"server/__main__.py", "server/app.py", "server/model/session.py"}
 
 
@@ -167,8 +171,26 @@ def is_environ(node: ast.AST) -> bool:
     )
 
 
+@pytest.mark.parametrize("folder", PROSE)
+def test_sentences_have_a_subject(folder):
+    """No sentence of a comment or a docstring begins with a word that leaves its subject open."""
+    for path, tree in sources(folder).items():
+        assert SUBJECTLESS.findall("\n".join([*comments(ROOT / path), *docstrings(tree)])) == [], path
+
+
+def comments(file: Path) -> list[str]:
+    with tokenize.open(file) as lines:
+        tokens = [*tokenize.generate_tokens(lines.readline)]
+    return [token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT]
+
+
+def docstrings(tree: ast.Module) -> list[str]:
+    owners = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    return [ast.get_docstring(node) or "" for node in ast.walk(tree) if isinstance(node, owners)]
+
+
 def test_public_surface():
-    """What the packages offer is a short list; a longer one is a decision."""
+    """The packages offer a short list of names; to extend it is a decision."""
     assert server.__all__ == ["Config", "create_app"]
     assert set(export.__all__) == {
         "Export", "export_pipeline",
@@ -179,7 +201,7 @@ def test_public_surface():
 
 
 def test_third_parties_are_declared():
-    """Everything server/ imports is the standard library, itself, or in its part of setup.cfg."""
+    """server/ imports the standard library, itself, and what its part of setup.cfg declares."""
     declared = {
         "click",
         "flask",
@@ -192,10 +214,10 @@ def test_third_parties_are_declared():
         "prometheus-client",
         "tomlkit",
     }
-    known = (
+    allowed = (
         {name.replace("-", "_") for name in declared} | {"unpickled", "werkzeug"} | sys.stdlib_module_names
     )
     for path, tree in SERVER.items():
-        assert roots(tree) <= known, path
+        assert roots(tree) <= allowed, path
     text = Path(ROOT / "setup.cfg").read_text("utf-8")
     assert all(f"    {name} >=" in text for name in declared)

@@ -1,4 +1,4 @@
-"""Files that must not be served: refused by name, with the reason, while the other models serve."""
+"""Files that must not be served are refused by name, with the reason; the other models serve."""
 
 import json
 import random
@@ -34,7 +34,7 @@ def external() -> bytes:
 
 
 def foreign(domain: str = "com.example", nested: bool = False) -> bytes:
-    """A graph with an operator of somebody's own, perhaps only inside a branch."""
+    """A graph with an operator that is not ONNX's own; ``nested`` puts it inside a branch."""
     node = helper.make_node("Gelu", ["X"], ["y"], domain=domain)
     file = graph()
     if nested:
@@ -62,7 +62,7 @@ def length_delimited(tag: int, payload: bytes) -> bytes:
 
 
 def disguised() -> bytes:
-    """Like foreign, the field number of the domain written with a bit above the 32 that readers keep."""
+    """Like foreign, but the field number of the domain has a bit above the 32 that readers keep."""
     file = graph()
     file.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     single = helper.make_node("Cast", ["X"], ["single"], to=TensorProto.FLOAT).SerializeToString()
@@ -86,25 +86,25 @@ def domain_is_a_number() -> bytes:
 
 
 def summed() -> bytes:
-    """A graph whose scores are one number, however many rows it is given."""
+    """A graph with a single score, whatever the number of rows."""
     where = helper.make_node("Where", ["positive", "high", "low"], ["chosen"])
     label = helper.make_node("ArgMax", ["chosen"], ["label"], axis=1, keepdims=0)
     total = helper.make_node("ReduceSum", ["chosen"], ["probabilities"], keepdims=0)
     return embed(graph([NODES[0], where, label, total]))
 
 
-def told(**changes) -> bytes:
-    """The sound graph with another manifest."""
+def edited(**changes) -> bytes:
+    """The sound graph with a changed manifest."""
     return embed(graph(), **changes)
 
 
 def golden(**changes) -> bytes:
-    """The sound graph with other golden rows."""
-    return told(golden=replace(GOLDEN, **changes))
+    """The sound graph with changed golden rows."""
+    return edited(golden=replace(GOLDEN, **changes))
 
 
 WHOLE = embed(graph())
-# what is in the file, and words of the reason it is refused for
+# Name -> content of the file, pattern of the reason for its refusal.
 REFUSED = {
     "empty": (b"", "not an ONNX file"),
     "text": (b"<!doctype html><html><body>404</body></html>", "damaged|not an ONNX"),
@@ -126,25 +126,25 @@ REFUSED = {
     "manifest not utf-8": (WHOLE.replace(b'"name"', b'"\xff\xffme"'), "manifest cannot be read"),
     "manifest of another shape": (embed(graph(), b'{"schema": 1, "name": 5}'), "manifest cannot be read"),
     "newer schema": (embed(graph(), b'{"schema": 2, "future": true}'), "schema 2.*upgrade the server"),
-    "older schema": (told(schema=0), "schema 0.*export the pipeline again"),
-    "no features": (told(features=(), inputs=()), "contradicts itself: it has no features"),
-    "feature twice": (told(features=(FEATURE, FEATURE)), "two features called 'x'"),
-    "feature not fed": (told(inputs=(replace(TENSOR, features=("y",)),)), "'x' is no column of any input"),
-    "input twice": (told(inputs=(TENSOR, TENSOR)), "two inputs called 'X'"),
-    "feature fed twice": (told(inputs=(replace(TENSOR, features=("x", "x")),)), "inputs twice"),
-    "column unknown": (told(inputs=(replace(TENSOR, features=("x", "y")),)), "'y', which is no feature"),
+    "older schema": (edited(schema=0), "schema 0.*export the pipeline again"),
+    "no features": (edited(features=(), inputs=()), "contradicts itself: it has no features"),
+    "feature twice": (edited(features=(FEATURE, FEATURE)), "two features called 'x'"),
+    "feature not fed": (edited(inputs=(replace(TENSOR, features=("y",)),)), "'x' is no column of any input"),
+    "input twice": (edited(inputs=(TENSOR, TENSOR)), "two inputs called 'X'"),
+    "feature fed twice": (edited(inputs=(replace(TENSOR, features=("x", "x")),)), "inputs twice"),
+    "column unknown": (edited(inputs=(replace(TENSOR, features=("x", "y")),)), "'y', which is no feature"),
     "categories of none": (
-        told(features=(replace(CATEGORY, closed=True, categories=()),), inputs=(TEXTS,)),
+        edited(features=(replace(CATEGORY, closed=True, categories=()),), inputs=(TEXTS,)),
         "takes only known categories, and knows none",
     ),
-    "empty range": (told(features=(replace(FEATURE, lowest=2.0, highest=1.0),)), "2.0 is above 1.0"),
-    "no classes": (told(classes=(), class_names=()), "it has no classes"),
+    "empty range": (edited(features=(replace(FEATURE, lowest=2.0, highest=1.0),)), "2.0 is above 1.0"),
+    "no classes": (edited(classes=(), class_names=()), "it has no classes"),
     "golden scores too few": (golden(scores=((0.75, 0.25),)), "2 golden rows have 2 labels and 1 rows of"),
     "golden scores too short": (golden(scores=((1.0,), (0.25, 0.75))), "golden row 0 has 1 scores for 2"),
-    "class twice": (told(classes=(0, 0)), "the class '0' twice"),
-    "class name twice": (told(class_names=("a", "a")), "two classes called 'a'"),
-    "too few class names": (told(class_names=("a",)), "2 classes have 1 names"),
-    "no golden rows": (told(golden=Golden(rows=(), labels=(), scores=())), "it has no golden rows"),
+    "class twice": (edited(classes=(0, 0)), "the class '0' twice"),
+    "class name twice": (edited(class_names=("a", "a")), "two classes called 'a'"),
+    "too few class names": (edited(class_names=("a",)), "2 classes have 1 names"),
+    "no golden rows": (edited(golden=Golden(rows=(), labels=(), scores=())), "it has no golden rows"),
     "golden row too long": (golden(rows=((1.0, 2.0), (1.0,))), "golden row 0 has 2 values for 1 feature"),
     "golden label unknown": (golden(labels=(0, 7)), "golden row 1 has the label '7'"),
     "golden label wrong": (golden(labels=(1, 1)), "answers golden row 0"),
@@ -153,14 +153,14 @@ REFUSED = {
     "golden row missing": (golden(rows=((None,), (1.0,))), "golden"),
     "weights wrong": (embed(graph(low=[[0.74, 0.26]])), "answers golden row 0"),
     "category for a number": (
-        told(features=(CATEGORY,), golden=replace(GOLDEN, rows=(("a",), ("b",)))),
+        edited(features=(CATEGORY,), golden=replace(GOLDEN, rows=(("a",), ("b",)))),
         "'x' is a category, but its input holds float64",
     ),
-    "category for a number alone": (told(features=(CATEGORY,)), "holds float64"),
-    "other tensor name": (told(inputs=(replace(TENSOR, name="Y"),)), "its graph takes"),
-    "other tensor type": (told(inputs=(replace(TENSOR, dtype="float32"),)), "its graph takes"),
-    "other output": (told(outputs=replace(MANIFEST.outputs, scores="p")), "its graph makes"),
-    "outputs swapped": (told(outputs=Outputs(label="probabilities", scores="label", kind="scores")), ""),
+    "category for a number alone": (edited(features=(CATEGORY,)), "holds float64"),
+    "other tensor name": (edited(inputs=(replace(TENSOR, name="Y"),)), "its graph takes"),
+    "other tensor type": (edited(inputs=(replace(TENSOR, dtype="float32"),)), "its graph takes"),
+    "other output": (edited(outputs=replace(MANIFEST.outputs, scores="p")), "its graph makes"),
+    "outputs swapped": (edited(outputs=Outputs(label="probabilities", scores="label", kind="scores")), ""),
     "scores of no shape": (summed(), "golden"),
     "three classes told": (
         embed(
@@ -172,7 +172,7 @@ REFUSED = {
         "golden",
     ),
     "labels of text told": (
-        told(classes=("0", "1"), golden=replace(GOLDEN, labels=("0", "1"))),
+        edited(classes=("0", "1"), golden=replace(GOLDEN, labels=("0", "1"))),
         "its graph makes",
     ),
     "opset of the future": (embed(graph(opset=999)), "ONNX Runtime cannot load"),
@@ -180,20 +180,20 @@ REFUSED = {
 
 
 def test_the_handmade_file_is_sound():
-    """What the files below are made from is served itself."""
+    """The file that the refused ones are made from is served."""
     assert model.load(WHOLE).manifest == MANIFEST
 
 
 @pytest.mark.parametrize(("content", "reason"), REFUSED.values(), ids=REFUSED)
 def test_refused(content, reason):
-    """Each is an ArtifactError with its own reason, never another exception."""
+    """Each file raises ArtifactError with its own reason, and no other exception."""
     with pytest.raises(ArtifactError, match=f"(?s){reason}"):
         model.load(content)
 
 
 @pytest.fixture(scope="module")
 def mixed(models, tmp_path_factory):
-    """A folder with one sound model, and every refused one."""
+    """A folder with one sound model and every refused one."""
     folder = tmp_path_factory.mktemp("mixed")
     store(folder, "iris", (models.path / "iris" / "1" / "model.onnx").read_bytes())
     for index, (content, _) in enumerate(REFUSED.values()):
@@ -213,13 +213,13 @@ def partly(mixed):
 
 
 def test_the_others_serve(partly):
-    """One sound model among many refused ones answers."""
+    """One sound model among many refused ones is served."""
     answer = partly.post("/predict", json={"features": FLOWER})
     assert (answer.status_code, answer.json["predicted_class"]) == (200, ["setosa"])
 
 
 def test_not_ready_says_why(partly):
-    """/readyz is 503 with a reason for each; /livez is not concerned."""
+    """/readyz answers 503 with a reason for each refused model; /livez answers 200."""
     answer = partly.get("/readyz")
     assert (answer.status_code, answer.json["ready"], answer.json["served"]) == (503, False, ["iris"])
     expected = {f"bad{index}" for index in range(len(REFUSED))} | {
@@ -233,7 +233,7 @@ def test_not_ready_says_why(partly):
 
 
 def test_listing_says_why(partly):
-    """/models has the refused ones beside the others."""
+    """/models lists the refused models with their reasons, beside the others."""
     cards = {card["name"]: card for card in partly.get("/models").json["models"]}
     assert cards["iris"]["ready"] is True
     external_data = cards[f"bad{list(REFUSED).index('external data')}"]
@@ -243,7 +243,7 @@ def test_listing_says_why(partly):
 
 @pytest.mark.parametrize("path", ["/models/bad0/predict", "/models/bad0/versions/1/predict"])
 def test_refused_model_is_not_ready(partly, path):
-    """A prediction asked of a refused model is 503 with the reason, and of another unknown one 404."""
+    """A prediction from a refused model is 503 with the reason; from an unknown model it is 404."""
     answer = partly.post(path, json={"features": FLOWER})
     assert (answer.status_code, answer.json["code"], answer.json["model"]) == (503, "not_ready", "bad0")
     assert "not an ONNX file" in answer.json["error"]
@@ -252,7 +252,7 @@ def test_refused_model_is_not_ready(partly, path):
 
 
 def test_server_with_refused_models(mixed, tmp_path):
-    """The process starts, says in the banner what it does not serve, and serves the rest."""
+    """The server starts, names the refused models in its banner, and serves the others."""
     with serving(tmp_path, "--default-model", "iris", models=mixed) as server:
         assert server.ask("/predict", json.dumps({"features": FLOWER}).encode())[0] == 200
         assert server.ask("/readyz")[0] == 503
@@ -264,7 +264,7 @@ def test_server_with_refused_models(mixed, tmp_path):
 
 
 def test_newest_version_is_served(models, tmp_path):
-    """Versions are numbers, the highest is served; what is not a version is not looked at."""
+    """The highest number is the version that is served; folders with other names are ignored."""
     content = (models.path / "iris" / "1" / "model.onnx").read_bytes()
     for version in (2, 9, 10):
         store(tmp_path, "iris", content, version)
@@ -277,7 +277,7 @@ def test_newest_version_is_served(models, tmp_path):
 
 
 def damaged(content: bytes, seed: int) -> list[bytes]:
-    """Truncations and flips of single bits all over a file."""
+    """A file truncated at many places, and with single bits flipped all over it."""
     rng = random.Random(seed)
     cut = [content[:size] for size in rng.sample(range(len(content)), 60)]
     for place in rng.sample(range(len(content)), 500):
@@ -289,7 +289,7 @@ def damaged(content: bytes, seed: int) -> list[bytes]:
 
 @pytest.mark.parametrize("name", ["iris", "people", "forest"])
 def test_damaged_files(models, capfd, name):
-    """No truncation or flipped bit brings the process down; what still loads answers its golden rows."""
+    """A truncated or altered file is refused, or answers its golden rows; the process never dies."""
     served = 0
     for content in damaged((models.path / name / "1" / "model.onnx").read_bytes(), seed=5):
         try:
@@ -305,7 +305,7 @@ def test_damaged_files(models, capfd, name):
 
 
 def test_manifest_survives_its_own_format(models):
-    """The manifest in a file is what a reader of JSON and a reader of ONNX find in it."""
+    """A reader of JSON and a reader of ONNX get the same manifest from a file."""
     file = onnx.load(models.path / "iris" / "1" / "model.onnx")
     text = {entry.key: entry.value for entry in file.metadata_props}[artifact.MANIFEST_KEY]
     read = artifact.read(file.SerializeToString())
@@ -314,7 +314,7 @@ def test_manifest_survives_its_own_format(models):
 
 
 def test_no_row_of_the_data(models):
-    """Golden rows lie within the training ranges and are nobody's."""
+    """Golden rows lie within the training ranges, and none is a row of the data."""
     manifest = artifact.read((models.path / "iris" / "1" / "model.onnx").read_bytes())
     rows = {tuple(row) for row in models.rows["iris"].tolist()}
     assert not rows & set(manifest.golden.rows)

@@ -1,4 +1,4 @@
-"""The benchmark suite measures real servers for seconds, and detects wrong ones."""
+"""The benchmark suite measures real servers for a few seconds, and refuses wrong ones."""
 
 import ast
 import importlib.util
@@ -13,7 +13,18 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from conftest import BIN, PATIENCE, ROOT, command, copied, environment, eventually, free_port, run, started
+from conftest import (
+    BIN,
+    PATIENCE,
+    ROOT,
+    command_line,
+    copied,
+    environment,
+    eventually,
+    free_port,
+    run,
+    started,
+)
 
 from benchmarks import formats, stages
 from benchmarks.errors import BenchmarkError
@@ -32,7 +43,7 @@ SHORT = (
     "--batches=1,50", "--generator=locust", "--unpinned",
 )  # fmt: skip
 FLOWER = b'{"features": [5.1, 3.5, 1.4, 0.2]}'
-# Has the contract of the tutorial, and answers the least probable class.
+# A server with the contract of the tutorial that answers the least probable class.
 WRONG = """
 from tutorial import app, jsonify, np, pipeline, request
 def predict():
@@ -45,12 +56,12 @@ app.view_functions["predict"] = predict
 
 def bench(*arguments: str, **options: object) -> AbstractContextManager[subprocess.Popen[str]]:
     """Start python -m benchmarks."""
-    line = [sys.executable, "-m", "benchmarks", *map(str, arguments)]
-    return started(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    command = [sys.executable, "-m", "benchmarks", *map(str, arguments)]
+    return started(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
 def output(running: subprocess.Popen[str]) -> tuple[int, str]:
-    """(exit status, everything that it printed)."""
+    """(exit status, output on both streams)."""
     out, err = running.communicate(timeout=PATIENCE)
     return running.returncode, out + err
 
@@ -62,9 +73,9 @@ def measured(tmp_path_factory):
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     options = re.search(r"make bench OPTIONS=\"(.*?)\"", "".join(page.read_text() for page in pages))[1]
     make = ["make", "bench", f"OPTIONS={options} {' '.join(SHORT)}", f"BIN={BIN}"]
-    process = run(make, cwd=copy, env=environment())
-    assert process.returncode == 0, process.stderr
-    return read_all(copy / "benchmarks" / "results")[0], process.stdout + process.stderr, copy
+    completed = run(make, cwd=copy, env=environment())
+    assert completed.returncode == 0, completed.stderr
+    return read_all(copy / "benchmarks" / "results")[0], completed.stdout + completed.stderr, copy
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +83,7 @@ def fitted(tmp_path_factory):
     return pipelines.fit("iris", tmp_path_factory.mktemp("iris"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("server", ["tutorial", FLOOR, UNPICKLED])
 def test_everything_is_measured(measured, server):
     """Each server has records of every measure, at half of the tutorial's rate and on the ladder."""
@@ -85,6 +97,7 @@ def test_everything_is_measured(measured, server):
     assert rates[1] == (10, None)
 
 
+@pytest.mark.long
 def test_a_run_is_complete(measured):
     """A run has the machine and the versions, and prints its progress and the time left."""
     run, text, _ = measured
@@ -97,8 +110,9 @@ def test_a_run_is_complete(measured):
     assert "min left" in text
 
 
+@pytest.mark.long
 def test_make_bench_reports(measured):
-    """The figures are stored, and the tables, the page and README are made from them."""
+    """``make bench`` stores the figures and writes the tables, the page and README from them."""
     run, text, copy = measured
     results = copy / "benchmarks" / "results"
     assert f"measured: {results / run.file_name}" in text
@@ -106,8 +120,9 @@ def test_make_bench_reports(measured):
     assert (results / "report.html").is_file()
 
 
+@pytest.mark.long
 def test_stages_stand_next_to_the_floor(measured):
-    """The stages of one request add up, and are stored with the CPU time of the floor and of the server."""
+    """The stages of one request add up; the CPU time of the floor and of the server stands beside them."""
     run, *_ = measured
     (record,) = (record for record in run.records if type(record).__name__ == "Stages")
     assert list(record.stages) == list(stages.MEANING)
@@ -116,6 +131,7 @@ def test_stages_stand_next_to_the_floor(measured):
     assert record.server_cpu_us > 0
 
 
+@pytest.mark.long
 def test_an_interrupted_run_keeps_what_it_has(tmp_path):
     """Ctrl-C ends the servers, stores the records, and prints the name of the file."""
     with bench("run", *SHORT, "--servers=floor,unpickled", f"--results={tmp_path}") as running:
@@ -129,6 +145,7 @@ def test_an_interrupted_run_keeps_what_it_has(tmp_path):
     assert stored.records
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the system does not show environments")
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
 def test_nothing_outlives_a_run(tmp_path, ending):
@@ -139,12 +156,12 @@ def test_nothing_outlives_a_run(tmp_path, ending):
         pids = below(running.pid)
         running.send_signal(ending)
         running.communicate(timeout=PATIENCE)
-        eventually(lambda: not any(map(command, pids)))
+        eventually(lambda: not any(map(command_line, pids)))
     assert running.returncode == (130 if ending == signal.SIGTERM else -ending)
 
 
 def below(pid: int) -> list[int]:
-    """The descendants of a process; those of one that has ended are none."""
+    """The descendants of a process; none where it has ended."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -153,20 +170,33 @@ def below(pid: int) -> list[int]:
 
 
 def turn(fitted, entry: Entry) -> Turn:
+    """The turn of one server in a short run."""
     plan = Plan(("iris",), ("one",), 1, 1, 4, (100,), ("iris",), (1, 50), "locust", None, None)
     return Turn(plan, fitted, 0, ("one", entry), lambda record: None)
 
 
 def serving(fitted, folder: Path, program: str):
-    """gunicorn with the tutorial, or a program beside it."""
+    """gunicorn with a program, which finds the tutorial beside it."""
     port = free_port()
-    command = [f"{Path(sys.executable).parent}/gunicorn", "--chdir", str(folder), "--threads", "4"]
-    variables = {**os.environ, "PIPELINE": str(fitted.pickle), "PYTHONPATH": str(BASELINES)}
+    command = [f"{BIN}/gunicorn", "--chdir", str(folder), "--threads", "4"]
     command += ["--bind", f"127.0.0.1:{port}", program]
+    variables = {**os.environ, "PIPELINE": str(fitted.pickle), "PYTHONPATH": str(BASELINES)}
     return process.running(command, variables, None, port, folder / "log")
 
 
-def test_the_check_catches_a_wrong_server(fitted, tmp_path):
+@pytest.fixture(scope="module")
+def tutorial(fitted, tmp_path_factory):
+    """The tutorial's server, after its first answer."""
+    with serving(fitted, tmp_path_factory.mktemp("tutorial"), "tutorial:app") as running:
+        process.wait(running, "/predict", FLOWER)
+        yield running
+
+
+def target(server: process.Server, bodies: Path, sample: Path) -> Target:
+    return Target(f"http://127.0.0.1:{server.port}", "/predict", bodies, ("--sample", str(sample)))
+
+
+def test_the_check_catches_a_wrong_server(fitted, tutorial, tmp_path):
     """A server whose answers are not scikit-learn's is refused before it is timed."""
     (tmp_path / "wrong.py").write_text(WRONG)
     judged = turn(fitted, SERVERS["tutorial"])
@@ -174,42 +204,41 @@ def test_the_check_catches_a_wrong_server(fitted, tmp_path):
         process.wait(running, judged.path, judged.first_body)
         with pytest.raises(BenchmarkError, match="from row 0 is wrong: the label"):
             judged.check(running)
-    with serving(fitted, tmp_path, "tutorial:app") as running:
-        process.wait(running, judged.path, judged.first_body)
-        judged.check(running)
+    judged.check(tutorial)
 
 
 def test_a_server_that_does_not_start(tmp_path):
-    """The error has its exit status and the last line that it wrote."""
+    """The error has the server's exit status and the last line that it wrote."""
     command = [sys.executable, "-c", "print('no module named models'); raise SystemExit(3)"]
     with (
         process.running(command, os.environ, None, 1, tmp_path / "log") as running,
-        pytest.raises(BenchmarkError) as error,
+        pytest.raises(BenchmarkError) as caught,
     ):
         process.wait(running, "/predict", FLOWER)
-    assert str(error.value) == "it ended with status 3: no module named models"
+    assert str(caught.value) == "it ended with status 3: no module named models"
 
 
 @pytest.mark.skipif(not shutil.which("setsid"), reason="needs setsid")
 def test_nothing_is_left_of_a_server(tmp_path):
     """Processes that left the session of the server end with it, and no others do."""
-    program = "setsid sleep 300 & (setsid sleep 300 &) ; exec sleep 300"
-    with started(["sleep", "300"]) as other:
+    sleep = f"sleep {PATIENCE}"
+    program = f"setsid {sleep} & (setsid {sleep} &) ; exec {sleep}"
+    with started(sleep.split()) as bystander:
         with process.running(["sh", "-c", program], os.environ, None, 1, tmp_path / "log") as running:
             # A process that has just been started has no memory yet.
             eventually(lambda: len(running.processes()) == running.memory().processes == 3)
-        survivors, status = running.processes(), other.poll()
+        survivors, status = running.processes(), bystander.poll()
     assert survivors == []
     assert status is None
 
 
 def test_cpu_time_is_that_of_all_its_processes(tmp_path):
-    """Processes that have ended count too."""
+    """The CPU time of a server includes that of its processes that have ended."""
     burn = "import time; [None for _ in iter(lambda: time.process_time() < 0.5, False)]"
-    twice = f"{sys.executable} -ISc '{burn}' & {sys.executable} -ISc '{burn}'; wait; exec sleep 300"
+    twice = f"{sys.executable} -ISc '{burn}' & {sys.executable} -ISc '{burn}'; wait; exec sleep {PATIENCE}"
     with process.running(["sh", "-c", twice], os.environ, None, 1, tmp_path / "log") as running:
-        eventually(lambda: command(running.process.pid).startswith(b"sleep"))
-        # All of the time of both, and none of it twice.
+        eventually(lambda: command_line(running.process.pid).startswith(b"sleep"))
+        # The sum is at least the time of both processes, and counts none of it twice.
         assert 0.95 <= running.cpu_seconds() < 1.9
 
 
@@ -246,38 +275,28 @@ def test_wrong_options(arguments, sentence, tmp_path):
 
 
 @pytest.mark.parametrize("generator", generators.SATURATION)
-def test_generators_agree_on_what_a_request_is(generator, fitted, tmp_path):
+def test_generators_agree_on_what_a_request_is(generator, fitted, tutorial, tmp_path):
     """Each generator loads a server for a second; its counts and times are read."""
     if generator != "locust" and not shutil.which(generator):
         pytest.skip(f"needs {generator}")
     bodies = tmp_path / "bodies"
     bodies.write_bytes(FLOWER + b"\n" + FLOWER)
-    with serving(fitted, tmp_path, "tutorial:app") as running:
-        process.wait(running, "/predict", FLOWER)
-        target = Target(
-            f"http://127.0.0.1:{running.port}", "/predict", bodies, ("--sample", str(fitted.sample))
-        )
-        load = generators.closed_loop(generator, target, 1, 4)
+    load = generators.closed_loop(generator, target(tutorial, bodies, fitted.sample), 1, 4)
     assert load.requests > 0
     assert load.seconds > 0.5
     assert 10 < load.p50_us <= load.p99_us
 
 
 @pytest.mark.parametrize("generator", generators.SATURATION)
-def test_refused_requests_are_no_figures(generator, fitted, tmp_path):
+def test_refused_requests_are_no_figures(generator, fitted, tutorial, tmp_path):
     """A load whose requests fail is an error, not a rate."""
     if generator != "locust" and not shutil.which(generator):
         pytest.skip(f"needs {generator}")
-    bodies = tmp_path / "bodies"
+    bodies, sample = tmp_path / "bodies", tmp_path / "sample.json"
     bodies.write_bytes(b'{"features": "none"}')
-    sample = json.loads(fitted.sample.read_text()) | {"rows": [["none"] * 4] * 2}
-    (tmp_path / "sample.json").write_text(json.dumps(sample))
-    with serving(fitted, tmp_path, "tutorial:app") as running:
-        process.wait(running, "/predict", FLOWER)
-        flags = ("--sample", str(tmp_path / "sample.json"))
-        target = Target(f"http://127.0.0.1:{running.port}", "/predict", bodies, flags)
-        with pytest.raises(BenchmarkError):
-            generators.closed_loop(generator, target, 1, 2)
+    sample.write_text(json.dumps(json.loads(fitted.sample.read_text()) | {"rows": [["none"] * 4] * 2}))
+    with pytest.raises(BenchmarkError):
+        generators.closed_loop(generator, target(tutorial, bodies, sample), 1, 2)
 
 
 def test_stages_of_a_served_model(models, tmp_path, capsys):
@@ -293,7 +312,7 @@ def test_stages_of_a_served_model(models, tmp_path, capsys):
 
 
 def test_formats(capsys):
-    """Each form of a request is checked and timed, and compared with JSON and the session."""
+    """Each form of a request is checked and timed, and compared with JSON and with the session."""
     words = ["--models", "logistic", "--rows", "20", "--repeats", "1", "--seconds", "0.1", "--unpinned"]
     assert formats.main(words) == 0
     text = capsys.readouterr().out
@@ -341,6 +360,7 @@ def test_peers_are_pinned_and_whole(name):
             ast.parse(file.with_suffix(".py").read_text())
 
 
+@pytest.mark.long
 def test_a_peer_that_cannot_be_installed(tmp_path, monkeypatch):
     """The error has pip's last line, and an environment of other requirements is not reused."""
     monkeypatch.setattr(environments, "HOME", tmp_path / "peers")

@@ -1,4 +1,4 @@
-"""Containers in clouds: what SageMaker, MLflow's clients, Vertex AI, Azure ML and KServe send and expect."""
+"""Containers in clouds: the requests of SageMaker, MLflow's clients, Vertex AI, Azure ML and KServe."""
 
 import io
 import json
@@ -16,8 +16,8 @@ from unpickled.server import Config, create_app
 from unpickled.server.artifact.manifest import Feature, Input
 from unpickled.server.config import Limits, Traffic
 
-OTHER = [6.7, 3.0, 5.2, 2.3]
-ROWS = [FLOWER, OTHER]
+VIRGINICA = [6.7, 3.0, 5.2, 2.3]
+ROWS = [FLOWER, VIRGINICA]
 FRAME = pd.DataFrame(ROWS, columns=FLOWERS)
 LINES = "application/jsonlines"
 RUNTIME = yaml.safe_load((ROOT / "deploy" / "kserve" / "runtime.yaml").read_text("utf-8"))
@@ -42,13 +42,13 @@ def refused(client, body, path="/invocations", **how):
 
 @pytest.fixture
 def people(models):
-    """Requests to a server whose default model has numbers with gaps and categories."""
+    """A client of a server whose default model has categories and numbers with gaps."""
     return create_app(Config(models=str(models.path), default_model="people")).test_client()
 
 
 @pytest.fixture
 def records(client):
-    """The native answer to both rows."""
+    """The native answer to both rows, as records."""
     return post(client, {"instances": ROWS}, "/predict")["predictions"]
 
 
@@ -65,13 +65,13 @@ def test_ping(client, tmp_path):
     "body", [{"features": ROWS}, {"instances": ROWS}, dict(zip(FLOWERS, FLOWER, strict=True))]
 )
 def test_invocations_take_native_forms(client, body):
-    """JSON in the project's own forms is answered as everywhere."""
+    """The native forms of JSON are answered as they are at /predict."""
     for kind in ("application/json; charset=utf-8", "application/octet-stream", ""):
         assert ask(client, body, kind=kind).data == ask(client, body, "/predict").data
 
 
 def test_instances_of_amazons_algorithms(client, records):
-    """{"features": row} is a row, among instances and as a line."""
+    """{"features": row} is a row, both among instances and as a line."""
     wrapped = [{"features": row} for row in ROWS]
     assert post(client, {"instances": wrapped}) == {"predictions": records}
     lines = ask(client, "\n".join(map(json.dumps, wrapped)), kind=LINES)
@@ -89,7 +89,7 @@ def mlflow(frame):
 
 @pytest.mark.parametrize("form", range(4))
 def test_mlflow_forms(client, models, form):
-    """What MLflow's clients make of a table, its columns in any order, is answered with predictions."""
+    """A table in any form of MLflow's clients, its columns in any order, is answered with predictions."""
     body = mlflow(FRAME[FLOWERS[::-1]])[form]
     answer = post(client, body)
     pipeline = models.pipelines["iris"]
@@ -100,7 +100,7 @@ def test_mlflow_forms(client, models, form):
 
 @pytest.mark.parametrize("form", range(4))
 def test_mlflow_forms_with_gaps(people, models, form):
-    """Missing numbers are NaN, as Python writes them, or null."""
+    """A missing number may be NaN, as Python writes it, or null."""
     table = models.rows["people"].head(60)
     assert table["age"].isna().any()
     answer = post(people, mlflow(table)[form])
@@ -110,7 +110,7 @@ def test_mlflow_forms_with_gaps(people, models, form):
 
 
 def test_rows_without_names(client):
-    """Rows alone are in the features' order."""
+    """Rows without names of columns are in the order of the features."""
     expected = post(client, mlflow(FRAME)[0])
     assert post(client, {"inputs": ROWS}) == expected
     assert post(client, {"dataframe_split": {"data": ROWS}}) == expected
@@ -132,31 +132,31 @@ FAULTS = {
 
 @pytest.mark.parametrize("body", FAULTS)
 def test_faults_of_invocations(client, body):
-    """What is wrong with a document is said."""
+    """The error says what is wrong with a document."""
     assert FAULTS[body] in refused(client, body)
 
 
 @pytest.mark.parametrize("header", [False, True])
 def test_invocations_take_csv(client, header):
-    """CSV is read with a header or without one, and answered the same way."""
+    """A table of CSV with or without a header is answered with a table of the same kind."""
     table = FRAME.to_csv(index=False, header=header)
     answer = ask(client, table, kind="text/csv")
     assert answer.content_type == f"text/csv; charset=utf-8; header={'present' if header else 'absent'}"
-    found = pd.read_csv(io.BytesIO(answer.data), header=0 if header else None)
-    assert found.iloc[:, :2].values.tolist() == [[0, "setosa"], [2, "virginica"]]
+    predictions = pd.read_csv(io.BytesIO(answer.data), header=0 if header else None)
+    assert predictions.iloc[:, :2].values.tolist() == [[0, "setosa"], [2, "virginica"]]
     assert "line 1" in refused(client, "5.1,x,1.4,0.2\n", kind="text/csv")
 
 
 def test_a_header_that_is_nearly_right(models):
-    """One name of a feature makes a header of the first line: what else stands there is a mistake, no row."""
+    """A line with one feature's name is a header, so an unknown name in it is a mistake."""
     client = create_app(Config(models=str(models.path), default_model="people")).test_client()
     table = "age,income,city,plann\n41,2100.5,Bonn,pro\n"
     assert "feature 'plann' is unknown" in refused(client, table, kind="text/csv")
 
 
 def test_invocations_take_json_lines(client, records):
-    """A row or a record a line, blank lines passed over, is answered with a record a line."""
-    body = f"{json.dumps(FLOWER)}\r\n\n{json.dumps(dict(zip(FLOWERS, OTHER, strict=True)))}\n"
+    """A row or a record per line is answered with a record per line; blank lines are skipped."""
+    body = f"{json.dumps(FLOWER)}\r\n\n{json.dumps(dict(zip(FLOWERS, VIRGINICA, strict=True)))}\n"
     answer = ask(client, body, kind=LINES)
     assert answer.content_type == LINES
     assert answer.data.endswith(b"\n")
@@ -175,13 +175,13 @@ LINE_FAULTS = {
 
 @pytest.mark.parametrize("body", LINE_FAULTS)
 def test_faults_of_json_lines(client, body):
-    """A wrong line is named by its number, blank ones counted."""
+    """The error has the number of the wrong line, counted with the blank ones."""
     assert LINE_FAULTS[body] in refused(client, body, kind=LINES)
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/csv", LINES])
 def test_accept_decides_what_comes_back(client, records, kind):
-    """Any of the three types can be asked for, whichever was sent."""
+    """A client gets the type that Accept names, whatever type it sends."""
     bodies = {
         "application/json": json.dumps({"features": ROWS}),
         "text/csv": FRAME.to_csv(index=False, header=False),
@@ -197,14 +197,14 @@ def test_accept_decides_what_comes_back(client, records, kind):
 
 
 def test_other_types_are_refused(client):
-    """What is not read is refused with what is."""
+    """The refusal of a media type lists those that are read."""
     answer = ask(client, "1 1:2", kind="text/libsvm")
     assert (answer.status_code, answer.json["code"]) == (415, "unsupported_media_type")
     assert "application/json, text/csv, application/jsonlines" in answer.json["error"]
 
 
 def test_rows_are_limited(models):
-    """Each type has the same limit."""
+    """The limit of rows holds for every media type."""
     app = create_app(Config(models=str(models.path), default_model="iris", limits=Limits(max_rows=1)))
     bodies = {"text/csv": "1,2,3,4\n1,2,3,4\n", LINES: "[1,2,3,4]\n[1,2,3,4]\n"}
     for kind, body in bodies.items():
@@ -223,24 +223,24 @@ AZURE = [
 
 @pytest.mark.parametrize("form", range(5))
 def test_score(client, form):
-    """What Azure ML's clients send is answered with the list of labels that their scripts answer."""
+    """A request of Azure ML's clients is answered with a list of labels, as their scripts do."""
     assert post(client, AZURE[form], "/score") == [0, 2]
 
 
 def test_score_of_automated_machine_learning(client, records):
-    """{"Inputs"} is answered with {"Results"}: labels, or probabilities where these are asked for."""
+    """{"Inputs"} is answered with {"Results"}: labels, or the probabilities if the request names them."""
     inputs = {"Inputs": {"data": FRAME.to_dict(orient="records")}}
     assert post(client, inputs, "/score") == {"Results": [0, 2]}
     scores = [list(record["probabilities"].values()) for record in records]
-    asked = inputs | {"GlobalParameters": {"method": "predict_proba"}}
-    assert post(client, asked, "/score") == {"Results": scores}
+    document = inputs | {"GlobalParameters": {"method": "predict_proba"}}
+    assert post(client, document, "/score") == {"Results": scores}
     assert post(client, {"data": ROWS, "method": "predict_proba"}, "/score") == scores
     designed = {"Inputs": {"input1": ROWS}, "GlobalParameters": {}}
     assert post(client, designed, "/score") == {"Results": {"WebServiceOutput0": records}}
 
 
 def test_score_takes_native_forms(people, client):
-    """Everything else is the native protocol, also where a value looks like a form's name."""
+    """Any other document is read as the native protocol, even where a value looks like a form's name."""
     assert post(client, {"features": FLOWER}, "/score") == post(client, {"features": FLOWER}, "/predict")
     body = PERSON | {"city": "data"}
     assert post(people, body, "/score") == post(people, body, "/predict")
@@ -274,7 +274,7 @@ SCORE_FAULTS = {
 
 @pytest.mark.parametrize("body", SCORE_FAULTS)
 def test_faults_of_score(client, body):
-    """What is wrong with a document is said."""
+    """The error says what is wrong with a document."""
     assert SCORE_FAULTS[body] in refused(client, body, "/score")
 
 
@@ -290,16 +290,16 @@ TWICE = [
 
 @pytest.mark.parametrize(("path", "body"), TWICE)
 def test_names_given_twice(client, path, body):
-    """What of two values is meant nobody knows, however deep they stand."""
+    """A name that occurs twice in an object is refused at any depth."""
     assert "is given twice" in refused(client, body, path)
 
 
 def test_more_columns_than_features(client):
-    """Any number of names is refused at once."""
-    names = json.dumps([str(number) for number in range(200_000)])
+    """A document with 50,000 names of columns is refused in a sentence."""
+    names = json.dumps([str(number) for number in range(50_000)])
     body = f'{{"dataframe_split": {{"columns": {names}, "data": [[]]}}}}'
-    assert "200000 names" in refused(client, body, "/invocations")
-    columns = json.dumps({str(number): [1] for number in range(200_000)})
+    assert "50000 names" in refused(client, body, "/invocations")
+    columns = json.dumps({str(number): [1] for number in range(50_000)})
     assert "unknown" in refused(client, f'{{"inputs": {columns}}}', "/invocations")
 
 
@@ -314,7 +314,7 @@ CONTENT_TYPES = [
 @pytest.mark.parametrize("kind", CONTENT_TYPES)
 @pytest.mark.parametrize("path", ["/predict", "/invocations"])
 def test_odd_content_types(client, path, kind):
-    """A header that nobody writes costs nothing, and harms nothing."""
+    """A malformed or huge Content-Type gets an answer in JSON."""
     answer = client.post(path, data=json.dumps({"instances": ROWS}), headers={"Content-Type": kind})
     assert answer.status_code in (200, 415)
     assert answer.json
@@ -332,7 +332,7 @@ def test_vertex(models, records):
 
 
 def test_routes_of_vertex_may_be_any(models):
-    """Those that are there anyway still answer what they did."""
+    """Routes of Vertex AI that the server has anyway still take the native forms."""
     routes = {"predict_route": "/predict", "health_route": "/ping"}
     client = create_app(
         Config(models=str(models.path), default_model="iris", traffic=Traffic(**routes))
@@ -344,7 +344,7 @@ def test_routes_of_vertex_may_be_any(models):
 
 
 def test_vertex_tells_port_and_routes(models, tmp_path, monkeypatch):
-    """A server that is told nothing but Vertex AI's variables answers as Vertex AI asks."""
+    """A server with no settings but Vertex AI's variables has the port and routes they name."""
     shelve(models, tmp_path / "models" / "iris", "iris")
     port = free_port()
     monkeypatch.setenv("AIP_HTTP_PORT", str(port))
@@ -359,13 +359,13 @@ def test_vertex_tells_port_and_routes(models, tmp_path, monkeypatch):
 
 
 def test_kserve_runtime(models, tmp_path):
-    """A server started as KServe's runtime says answers its probes, and clients of both protocols."""
+    """A server started with the command of KServe's runtime answers its probes and both protocols."""
     container = RUNTIME["spec"]["containers"][0]
     port = free_port()
-    line = shlex.join(["-m", *container["command"], *container["args"]])
+    arguments = shlex.join(["-m", *container["command"], *container["args"]])
     shelve(models, tmp_path / "models" / "iris", "iris")
-    line = line.replace("{{.Name}}", "iris").replace("/mnt/models", str(tmp_path / "models"))
-    words = [word.replace("8080", str(port)) for word in shlex.split(line)]
+    arguments = arguments.replace("{{.Name}}", "iris").replace("/mnt/models", str(tmp_path / "models"))
+    words = [word.replace("--port=8080", f"--port={port}") for word in shlex.split(arguments)]
     with serving(tmp_path, models=tmp_path, port=port, program=(sys.executable, *words)) as server:
         for probe in ("readinessProbe", "livenessProbe"):
             assert server.ask(container[probe]["httpGet"]["path"])[0] == 200
@@ -376,7 +376,7 @@ def test_kserve_runtime(models, tmp_path):
 
 
 def test_kserve_ports_agree():
-    """Everything in the runtime's manifest speaks of the port that the server listens on."""
+    """Every port in the runtime's manifest is the one that the server listens on."""
     spec = RUNTIME["spec"]
     container = spec["containers"][0]
     assert RUNTIME["kind"] == "ClusterServingRuntime"

@@ -1,4 +1,4 @@
-"""unpickled models: what is shown, what a change does to the files, and what is refused."""
+"""``unpickled models``: what it prints, how it changes the files, and what it refuses."""
 
 import contextlib
 import fcntl
@@ -20,8 +20,8 @@ from unpickled.server.commands import revision
 from unpickled.server.lifecycle import history, serving
 from unpickled.server.lifecycle.serving import Serving, Shadowing
 
-# A file of somebody who thinks while writing.
-WRITTEN = """\
+# A serving.toml with comments and settings that are defaults.
+COMMENTED = """\
 # what iris serves
 load = "newest"  # and nothing else
 
@@ -35,7 +35,7 @@ FLAGS = ["--models", "."]
 
 @pytest.fixture
 def iris(models, tmp_path, monkeypatch) -> Path:
-    """Three versions of iris, and people beside it, in the working directory."""
+    """The folder of three versions of iris; its parent, with people too, is the working directory."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(models.path / "people", tmp_path / "people")
     for version in ("1", "2", "3"):
@@ -44,33 +44,36 @@ def iris(models, tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def tell(iris, capsys):
-    """Runs a command: its exit status, and what it printed."""
+def invoke(iris, capsys):
+    """Runs a command; returns its exit status and its output."""
 
-    def tell(line: str) -> tuple[int, str]:
+    def invoke(line: str) -> tuple[int, str]:
         status = main(["models", *line.split(), *FLAGS])
         printed = capsys.readouterr()
         return status, printed.out + printed.err
 
-    return tell
+    return invoke
 
 
-def written(folder: Path) -> Serving:
+def parsed(folder: Path) -> Serving:
+    """The contents of serving.toml."""
     return serving.parse((folder / "serving.toml").read_text("utf-8"))
 
 
 def records(folder: Path) -> list[tuple[str, dict[str, float]]]:
+    """(by, traffic) of each record in the history."""
     return [(record.by, record.traffic) for record in history.read(folder)]
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """All but the lock, which is empty."""
-    found = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    assert found.pop(history.LOCK, b"") == b""
-    return found
+    """Name -> content of every file but the lock, which is empty."""
+    contents = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert contents.pop(history.LOCK, b"") == b""
+    return contents
 
 
 def spoil(iris: Path, version: int) -> None:
+    """Overwrite a version with a file that is no model."""
     (iris / str(version) / "model.onnx").write_bytes(b"hello")
 
 
@@ -84,187 +87,188 @@ def start(command: str) -> AbstractContextManager[subprocess.Popen[str]]:
     return started(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_promote(iris, tell):
-    """The label moves, what was served before is in the history, and one line says it."""
-    status, told = tell("promote iris 2")
-    assert (status, told.count("\n")) == (0, 1)
-    assert "iris: version 2 is stable; version 2 answers /predict. Running servers follow within 2 s" in told
-    assert written(iris) == Serving(labels={"stable": 2})
+def test_promote(iris, invoke):
+    """The label moves, the history keeps the state before it, and one line of output says so."""
+    status, output = invoke("promote iris 2")
+    assert (status, output.count("\n")) == (0, 1)
+    assert "iris: version 2 is stable; version 2 answers /predict. " in output
+    assert "Running servers follow within 2 s" in output
+    assert parsed(iris) == Serving(labels={"stable": 2})
     assert records(iris) == [("as found", {"3": 1.0}), ("promote 2 --label stable", {"2": 1.0})]
 
 
-def test_comments_stay(iris, tell):
-    """A file keeps its comments, its order, and what it says without need."""
-    (iris / "serving.toml").write_text(WRITTEN)
-    assert [tell(line)[0] for line in ("promote iris 3", "retire iris 2")] == [0, 0]
-    expected = WRITTEN.replace("stable = 2", "stable = 3").replace("else\n", "else\nretired = [2]\n", 1)
+def test_comments_stay(iris, invoke):
+    """A change keeps the comments of serving.toml, its order, and settings that are defaults."""
+    (iris / "serving.toml").write_text(COMMENTED)
+    assert [invoke(line)[0] for line in ("promote iris 3", "retire iris 2")] == [0, 0]
+    expected = COMMENTED.replace("stable = 2", "stable = 3").replace("else\n", "else\nretired = [2]\n", 1)
     assert (iris / "serving.toml").read_text().split() == expected.split()
     assert sorted(files(iris)) == ["history.jsonl", "serving.toml"]
 
 
-def test_other_labels(iris, tell):
-    """Another label leaves traffic as it is, and can be named instead of its version."""
-    tell("canary iris 2 --weight 0.25")
-    status, told = tell("promote iris 1 --label old")
-    assert (status, written(iris).traffic) == (0, {"stable": 0.75, "2": 0.25})
-    assert "version 1 is old" in told
-    assert tell("canary iris old --weight 0.25")[0] == 0
-    assert written(iris).traffic == {"stable": 0.75, "old": 0.25}
+def test_other_labels(iris, invoke):
+    """A label other than stable leaves traffic as it is, and is accepted in place of its version."""
+    invoke("canary iris 2 --weight 0.25")
+    status, output = invoke("promote iris 1 --label old")
+    assert (status, parsed(iris).traffic) == (0, {"stable": 0.75, "2": 0.25})
+    assert "version 1 is old" in output
+    assert invoke("canary iris old --weight 0.25")[0] == 0
+    assert parsed(iris).traffic == {"stable": 0.75, "old": 0.25}
     assert records(iris)[-1] == ("canary old --weight 0.25", {"1": 0.25, "3": 0.75})
 
 
-def test_canary(iris, tell):
-    """What answers now is stable from then on; the weight changes, ends, or is all by promotion."""
-    told = tell("canary iris 2 --weight 0.07")[1]
-    assert "version 2 is the canary; version 2 7% and version 3 93% of /predict" in told
-    assert written(iris) == Serving(labels={"stable": 3}, traffic={"stable": 0.93, "2": 0.07})
-    tell("canary iris 2 --weight 0.5")
-    assert written(iris).traffic == {"stable": 0.5, "2": 0.5}
-    assert "version 2 is no longer the canary" in tell("canary iris 2 --weight 0")[1]
-    assert written(iris) == Serving(labels={"stable": 3})
-    tell("canary iris 2 --weight 0.5")
-    tell("promote iris 2")
-    assert written(iris) == Serving(labels={"stable": 2})
+def test_canary(iris, invoke):
+    """A canary makes the version that answers now stable; its weight can change, end, or become all."""
+    output = invoke("canary iris 2 --weight 0.07")[1]
+    assert "version 2 is the canary; version 2 7% and version 3 93% of /predict" in output
+    assert parsed(iris) == Serving(labels={"stable": 3}, traffic={"stable": 0.93, "2": 0.07})
+    invoke("canary iris 2 --weight 0.5")
+    assert parsed(iris).traffic == {"stable": 0.5, "2": 0.5}
+    assert "version 2 is no longer the canary" in invoke("canary iris 2 --weight 0")[1]
+    assert parsed(iris) == Serving(labels={"stable": 3})
+    invoke("canary iris 2 --weight 0.5")
+    invoke("promote iris 2")
+    assert parsed(iris) == Serving(labels={"stable": 2})
 
 
-def test_canary_beside_a_split(iris, tell):
-    """The stable version has the rest, whoever was the canary before; else the only other one."""
+def test_canary_beside_a_split(iris, invoke):
+    """A new canary shares with the stable version, or with the only other one that answers."""
     (iris / "serving.toml").write_text("[labels]\nstable = 3\n[traffic]\nstable = 0.5\n2 = 0.5")
-    tell("canary iris 1 --weight 0.5")
-    assert written(iris).traffic == {"stable": 0.5, "1": 0.5}
+    invoke("canary iris 1 --weight 0.5")
+    assert parsed(iris).traffic == {"stable": 0.5, "1": 0.5}
     (iris / "serving.toml").write_text("[labels]\nstable = 3\n[traffic]\n2 = 1")
-    tell("canary iris 1 --weight 0.5")
-    assert written(iris).traffic == {"2": 0.5, "1": 0.5}
-    tell("canary iris 1 --weight 0")
-    assert written(iris).traffic == {"2": 1.0}
+    invoke("canary iris 1 --weight 0.5")
+    assert parsed(iris).traffic == {"2": 0.5, "1": 0.5}
+    invoke("canary iris 1 --weight 0")
+    assert parsed(iris).traffic == {"2": 1.0}
 
 
-def test_shadow(iris, tell):
-    """A version shadows a share, under its label or number, until --share 0."""
-    assert "version 2 shadows; version 3 answers /predict" in tell("shadow iris 2")[1]
-    assert written(iris) == Serving(shadow=Shadowing(version=2))
-    tell("promote iris 1 --label next")
-    assert "version 1 shadows 50%" in tell("shadow iris next --share 0.5")[1]
-    assert written(iris).shadow == Shadowing(version="next", share=0.5)
-    assert "no version shadows" in tell("shadow iris next --share 0")[1]
-    assert written(iris) == Serving(labels={"next": 1})
+def test_shadow(iris, invoke):
+    """A version shadows a share of the requests, under its label or number, until --share 0."""
+    assert "version 2 shadows; version 3 answers /predict" in invoke("shadow iris 2")[1]
+    assert parsed(iris) == Serving(shadow=Shadowing(version=2))
+    invoke("promote iris 1 --label next")
+    assert "version 1 shadows 50%" in invoke("shadow iris next --share 0.5")[1]
+    assert parsed(iris).shadow == Shadowing(version="next", share=0.5)
+    assert "no version shadows" in invoke("shadow iris next --share 0")[1]
+    assert parsed(iris) == Serving(labels={"next": 1})
 
 
-def test_a_shadow_is_promoted(iris, tell):
-    """It shadows no longer, whatever it is called by; one that is not promoted goes on."""
-    tell("promote iris 1 --label next")
-    tell("shadow iris next")
-    assert "version 1 shadows 100%" in tell("promote iris 2")[1]
-    told = tell("promote iris next")[1]
-    assert "iris: version 1 is stable and no longer the shadow; version 1 answers /predict. " in told
-    assert written(iris) == Serving(labels={"next": 1, "stable": 1})
-    tell("shadow iris 2")
-    tell("shadow iris 2 --share 0")
-    tell("promote iris 3 --label next")
-    tell("shadow iris next")
-    assert "version 1 is next and no longer the shadow" in tell("promote iris 1 --label next")[1]
+def test_a_shadow_is_promoted(iris, invoke):
+    """A shadow that is promoted shadows no longer; a shadow that is not goes on."""
+    invoke("promote iris 1 --label next")
+    invoke("shadow iris next")
+    assert "version 1 shadows 100%" in invoke("promote iris 2")[1]
+    output = invoke("promote iris next")[1]
+    assert "iris: version 1 is stable and no longer the shadow; version 1 answers /predict. " in output
+    assert parsed(iris) == Serving(labels={"next": 1, "stable": 1})
+    invoke("shadow iris 2")
+    invoke("shadow iris 2 --share 0")
+    invoke("promote iris 3 --label next")
+    invoke("shadow iris next")
+    assert "version 1 is next and no longer the shadow" in invoke("promote iris 1 --label next")[1]
 
 
-def test_nothing_asked_for(iris, tell):
-    """A file that has nothing left to ask for is not empty, which would be a mistake."""
-    tell("shadow iris 2")
-    tell("shadow iris 2 --share 0")
+def test_nothing_asked_for(iris, invoke):
+    """A file without any setting left has a line of its own, because an empty file is a mistake."""
+    invoke("shadow iris 2")
+    invoke("shadow iris 2 --share 0")
     assert (iris / "serving.toml").read_text() == 'load = "newest"\n'
 
 
-def test_rollback(iris, tell):
-    """Back to what was served before, whatever has been exported since, and no further than that."""
-    tell("promote iris 2")
+def test_rollback(iris, invoke):
+    """A rollback returns to the version served before, whatever was exported since, and no further."""
+    invoke("promote iris 2")
     shutil.copytree(iris / "3", iris / "4")
-    status, told = tell("rollback iris")
-    assert (status, written(iris)) == (0, Serving(traffic={"3": 1.0}))
-    assert "iris: back as it was from" in told
-    assert "(as found); version 3 answers /predict" in told
-    status, told = tell("rollback iris")
-    assert (status, "nothing to go back to" in told) == (1, True)
+    status, output = invoke("rollback iris")
+    assert (status, parsed(iris)) == (0, Serving(traffic={"3": 1.0}))
+    assert "iris: back as it was from" in output
+    assert "(as found); version 3 answers /predict" in output
+    status, output = invoke("rollback iris")
+    assert (status, "nothing to go back to" in output) == (1, True)
     assert records(iris)[-1] == ("rollback", {"3": 1.0})
 
 
-def test_rollback_of_a_canary(iris, tell):
-    """Its weights are taken back one by one, until it is gone."""
+def test_rollback_of_a_canary(iris, invoke):
+    """Each rollback takes back one weight of a canary, until it is gone."""
     for weight in ("0.05", "0.5"):
-        tell(f"canary iris 2 --weight {weight}")
-    assert "version 2 5% and version 3 95% of /predict" in tell("rollback iris")[1]
-    assert "version 3 answers /predict" in tell("rollback iris")[1]
-    assert written(iris) == Serving()
+        invoke(f"canary iris 2 --weight {weight}")
+    assert "version 2 5% and version 3 95% of /predict" in invoke("rollback iris")[1]
+    assert "version 3 answers /predict" in invoke("rollback iris")[1]
+    assert parsed(iris) == Serving()
 
 
-def test_rollback_is_about_who_answers(iris, tell):
-    """A label that was moved since keeps nobody from going back."""
-    tell("promote iris 2")
-    tell("promote iris 1 --label candidate")
-    assert "version 3 answers /predict" in tell("rollback iris")[1]
-    assert written(iris) == Serving()
+def test_rollback_is_about_who_answers(iris, invoke):
+    """A label that moved in the meantime does not prevent a rollback."""
+    invoke("promote iris 2")
+    invoke("promote iris 1 --label candidate")
+    assert "version 3 answers /predict" in invoke("rollback iris")[1]
+    assert parsed(iris) == Serving()
 
 
-def test_rollback_restores_everything(iris, tell):
-    """Labels, shadow, retired and load, also where the file was edited and no server ran."""
+def test_rollback_restores_everything(iris, invoke):
+    """A rollback restores labels, shadow, retired and load, even of a file edited without a server."""
     (iris / "serving.toml").write_text("load = 2\n[labels]\na = 1\n[shadow]\nversion = 'a'\nshare = 0.5")
-    tell("promote iris 2")
+    invoke("promote iris 2")
     (iris / "serving.toml").write_text("retired = [3]\n[labels]\nstable = 2")
     shadow = Shadowing(version=1, share=0.5)
-    assert tell("rollback iris")[0] == 0
-    assert written(iris) == Serving(load=2, labels={"a": 1, "stable": 2}, shadow=shadow)
-    tell("rollback iris")
-    assert written(iris) == Serving(load=2, labels={"a": 1}, shadow=shadow)
+    assert invoke("rollback iris")[0] == 0
+    assert parsed(iris) == Serving(load=2, labels={"a": 1, "stable": 2}, shadow=shadow)
+    invoke("rollback iris")
+    assert parsed(iris) == Serving(load=2, labels={"a": 1}, shadow=shadow)
 
 
-def test_rollback_of_a_mistake(iris, tell):
-    """What is served is asked for again, and what cannot be read is kept as a comment."""
-    tell("promote iris 2")
+def test_rollback_of_a_mistake(iris, invoke):
+    """A rollback restores the versions that are served, and keeps the unreadable text as a comment."""
+    invoke("promote iris 2")
     (iris / "serving.toml").write_text("# mine\n[labels\nstable = 3")
-    status, told = tell("promote iris 3")
+    status, output = invoke("promote iris 3")
     assert status == 1
-    assert "serving.toml is not TOML" in told
-    assert "rollback iris" in told
-    assert tell("rollback iris")[0] == 0
+    assert "serving.toml is not TOML" in output
+    assert "rollback iris" in output
+    assert invoke("rollback iris")[0] == 0
     assert (iris / "serving.toml").read_text().startswith("# # mine\n# [labels\n# stable = 3\n")
-    assert written(iris) == Serving(labels={"stable": 2})
+    assert parsed(iris) == Serving(labels={"stable": 2})
 
 
 @pytest.mark.parametrize(
     "text", ["", f"load = 0x{'F' * 4000}", f"labels{'.a' * 250} = 1", "a = " + "[" * 9000]
 )
-def test_rollback_of_a_strange_file(iris, tell, text):
-    """Whatever it holds."""
-    tell("promote iris 2")
+def test_rollback_of_a_strange_file(iris, invoke, text):
+    """A rollback replaces a file with any contents."""
+    invoke("promote iris 2")
     (iris / "serving.toml").write_text(text)
-    assert tell("rollback iris")[0] == 0
-    assert written(iris) == Serving(labels={"stable": 2})
+    assert invoke("rollback iris")[0] == 0
+    assert parsed(iris) == Serving(labels={"stable": 2})
 
 
-def test_a_mistake_where_nothing_is_served(iris, tell):
-    """Says so, and that the file has to be repaired or deleted."""
+def test_a_mistake_where_nothing_is_served(iris, invoke):
+    """Without a version to return to, the error says to repair the file or to delete it."""
     (iris / "serving.toml").write_text("[labels")
-    assert "; it is not served" in tell("list")[1]
-    assert "Repair that, or delete serving.toml" in tell("promote iris 2")[1]
-    status, told = tell("rollback iris")
+    assert "; it is not served" in invoke("list")[1]
+    assert "Repair that, or delete serving.toml" in invoke("promote iris 2")[1]
+    status, output = invoke("rollback iris")
     assert (status, list(files(iris))) == (1, ["serving.toml"])
-    assert "iris has nothing to go back to: serving.toml is not TOML" in told
-    assert "Repair that, or delete serving.toml" in told
+    assert "iris has nothing to go back to: serving.toml is not TOML" in output
+    assert "Repair that, or delete serving.toml" in output
 
 
-def test_retire(iris, tell):
-    """The newest is passed over; what a list loads is the rest of it."""
-    assert "version 3 is retired; version 2 answers /predict" in tell("retire iris 3")[1]
-    assert written(iris) == Serving(retired=(3,))
+def test_retire(iris, invoke):
+    """A retired version is not served as the newest, and is taken out of a list in load."""
+    assert "version 3 is retired; version 2 answers /predict" in invoke("retire iris 3")[1]
+    assert parsed(iris) == Serving(retired=(3,))
     (iris / "serving.toml").write_text("load = [1, 2]")
-    assert tell("retire iris 2")[0] == 0
-    assert written(iris) == Serving(load=(1,), retired=(2,))
+    assert invoke("retire iris 2")[0] == 0
+    assert parsed(iris) == Serving(load=(1,), retired=(2,))
     assert records(iris)[-1] == ("retire 2", {"1": 1.0})
 
 
-def test_nothing_to_change(iris, tell):
-    """The same once more writes nothing."""
-    tell("promote iris 2")
+def test_nothing_to_change(iris, invoke):
+    """A command without effect writes nothing."""
+    invoke("promote iris 2")
     before = files(iris)
-    assert [tell(line)[0] for line in ("promote iris 2", "shadow iris 2 --share 0")] == [0, 0]
-    assert "version 3 was no canary" in tell("canary iris 3 --weight 0")[1]
+    assert [invoke(line)[0] for line in ("promote iris 2", "shadow iris 2 --share 0")] == [0, 0]
+    assert "version 3 was no canary" in invoke("canary iris 3 --weight 0")[1]
     assert files(iris) == before
 
 
@@ -296,63 +300,63 @@ def test_nothing_to_change(iris, tell):
         ("list --config none.toml", ["none.toml cannot be read"]),
     ],
 )
-def test_refusals(iris, tell, line, words):
-    """A sentence on stderr, status 1, and every file as it was."""
+def test_refusals(iris, invoke, line, words):
+    """A refused command prints one sentence on stderr, ends with status 1 and changes no file."""
     (iris / "serving.toml").write_text("retired = [1]\n[labels]\nstable = 3")
-    status, told = tell(line)
+    status, output = invoke(line)
     assert status == 1
-    assert told.startswith("error: ")
-    assert all(word in told for word in words), told
+    assert output.startswith("error: ")
+    assert all(word in output for word in words), output
     assert list(files(iris)) == ["serving.toml"]
 
 
 @pytest.mark.parametrize("line", ["promote iris 2", "canary iris 2 --weight 0.5", "shadow iris 2"])
-def test_a_version_that_fails(iris, tell, line):
-    """What does not load is not asked for."""
+def test_a_version_that_fails(iris, invoke, line):
+    """A version that does not load is not put into serving.toml."""
     spoil(iris, 2)
-    status, told = tell(line)
+    status, output = invoke(line)
     assert (status, files(iris)) == (1, {})
-    assert "version 2 of iris cannot be served: it is not a complete ONNX file" in told
+    assert "version 2 of iris cannot be served: it is not a complete ONNX file" in output
 
 
 @pytest.mark.parametrize("line", ["canary iris 2 --weight 0.5", "shadow iris 2"])
-def test_other_features(iris, tell, line):
-    """Versions of other features share no requests; promoting one says that callers have to change."""
+def test_other_features(iris, invoke, line):
+    """Versions with other features share no requests; promoting one warns that callers have to change."""
     other_features(iris, 2)
-    status, told = tell(line)
+    status, output = invoke(line)
     assert (status, files(iris)) == (1, {})
-    assert "version 3 lacks 'age', 'income', 'city', 'plan' and adds" in told
-    assert "takes other features than version 3" in tell("promote iris 2")[1]
+    assert "version 3 lacks 'age', 'income', 'city', 'plan' and adds" in output
+    assert "takes other features than version 3" in invoke("promote iris 2")[1]
 
 
-def test_rollback_to_what_is_gone(iris, tell):
-    """A version that was spoilt, deleted or retired since is not gone back to."""
-    tell("promote iris 1")
-    tell("promote iris 2")
+def test_rollback_to_what_is_gone(iris, invoke):
+    """A rollback refuses a version that was spoilt, deleted or retired in the meantime."""
+    invoke("promote iris 1")
+    invoke("promote iris 2")
     before = files(iris)
     spoil(iris, 1)
-    assert "not a complete ONNX file" in tell("rollback iris")[1]
+    assert "not a complete ONNX file" in invoke("rollback iris")[1]
     shutil.rmtree(iris / "1")
-    status, told = tell("rollback iris")
+    status, output = invoke("rollback iris")
     assert (status, files(iris)) == (1, before)
-    assert "there is no version 1" in told
+    assert "there is no version 1" in output
     (iris / "serving.toml").unlink()
-    tell("retire iris 3")
-    assert "version 3 is retired: take it out" in tell("rollback iris")[1]
+    invoke("retire iris 3")
+    assert "version 3 is retired: take it out" in invoke("rollback iris")[1]
 
 
-def test_the_last_one_that_loads(iris, tell):
-    """A version is not retired where all others are refused."""
+def test_the_last_one_that_loads(iris, invoke):
+    """The only version that loads cannot be retired."""
     spoil(iris, 1)
     spoil(iris, 2)
-    status, told = tell("retire iris 3")
+    status, output = invoke("retire iris 3")
     assert (status, files(iris)) == (1, {})
-    assert "no version" in told
+    assert "no version" in output
 
 
 @contextlib.contextmanager
 def full(size: int):
-    """No file may grow beyond so many bytes."""
+    """For the block, no file may grow beyond ``size`` bytes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
@@ -364,54 +368,54 @@ def full(size: int):
 
 
 @pytest.mark.parametrize("padding", [0, 500])
-def test_a_full_disk(iris, tell, padding):
-    """Neither the history nor the file changes where one of them cannot be written."""
+def test_a_full_disk(iris, invoke, padding):
+    """Neither the history nor serving.toml changes where one of them cannot be written."""
     (iris / "serving.toml").write_text("# " + padding * "x")
-    tell("promote iris 1")
+    invoke("promote iris 1")
     before = files(iris)
-    # Room for the file and for half a line of history, or not for the file.
+    # Half a line of history fits, or not even the file does.
     with full(len(before["history.jsonl"]) + 20 if not padding else 100):
-        status, told = tell("promote iris 2")
+        status, output = invoke("promote iris 2")
     assert (status, files(iris)) == (1, before)
-    assert "error: nothing has changed, as" in told
-    assert "File too large" in told
+    assert "error: nothing has changed, as" in output
+    assert "File too large" in output
 
 
-def test_a_file_that_cannot_be_replaced(iris, tell):
-    """A folder in the way of serving.toml: what was added to the history is taken back."""
-    tell("promote iris 1")
+def test_a_file_that_cannot_be_replaced(iris, invoke):
+    """If serving.toml cannot be replaced, the new record is taken out of the history."""
+    invoke("promote iris 1")
     now = history.read(iris)
     os.rename(iris / "serving.toml", iris / "kept")
     (iris / "serving.toml").mkdir()
     (iris / "serving.toml" / "x").touch()
-    status, told = tell("promote iris 2")
-    assert (status, "serving.toml cannot be read: it is a directory" in told) == (1, True)
+    status, output = invoke("promote iris 2")
+    assert (status, "serving.toml cannot be read: it is a directory" in output) == (1, True)
     with pytest.raises(IsADirectoryError):
         revision.write(iris, "", revision.Deployment(name="iris"), now[0])
     assert history.read(iris) == now
 
 
-def test_a_history_that_cannot_be_written(iris, tell):
-    """serving.toml stays without it."""
+def test_a_history_that_cannot_be_written(iris, invoke):
+    """If the history cannot be written, serving.toml does not change."""
     (iris / "history.jsonl").mkdir()
-    status, told = tell("promote iris 2")
+    status, output = invoke("promote iris 2")
     assert (status, files(iris)) == (1, {})
-    assert "history.jsonl cannot be written: Is a directory" in told
+    assert "history.jsonl cannot be written: Is a directory" in output
 
 
-def test_a_history_that_somebody_locks(iris, tell):
-    """Nothing changes, and nobody waits."""
-    tell("promote iris 1")
+def test_a_history_that_somebody_locks(iris, invoke):
+    """While another program locks the history, a command fails at once and changes nothing."""
+    invoke("promote iris 1")
     before = files(iris)
     with (iris / "history.jsonl").open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        status, told = tell("promote iris 2")
+        status, output = invoke("promote iris 2")
     assert (status, files(iris)) == (1, before)
-    assert "history.jsonl cannot be written: another program has locked it" in told
+    assert "history.jsonl cannot be written: another program has locked it" in output
 
 
 def test_waiting_for_another_change(iris):
-    """It is said, and Ctrl-C ends it without a traceback and without a change."""
+    """A command says that it waits for another; Ctrl-C ends it without a traceback or a change."""
     with history.alone(iris), start("promote iris 2") as waiting:
         assert waiting.stderr.readline() == "another change of iris is under way; waiting (Ctrl-C ends it)\n"
         waiting.send_signal(signal.SIGINT)
@@ -420,51 +424,51 @@ def test_waiting_for_another_change(iris):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
-def test_the_owner_stays(iris, tell):
-    """What root changes still belongs to whom it belonged to, or to whom the folder belongs to."""
+def test_the_owner_stays(iris, invoke):
+    """A file that root changes keeps its owner; a new one belongs to the owner of the folder."""
     os.chown(iris, 1234, 1234)
-    tell("promote iris 1")
+    invoke("promote iris 1")
     assert {(iris / name).stat().st_uid for name in files(iris)} == {1234}
     os.chown(iris / "serving.toml", 4321, 4321)
-    tell("promote iris 2")
+    invoke("promote iris 2")
     assert ((iris / "serving.toml").stat().st_uid, (iris / "history.jsonl").stat().st_uid) == (4321, 1234)
 
 
-def test_permissions_and_links_stay(iris, tell):
-    """A file shared by a link stays one, and as readable as it was."""
+def test_permissions_and_links_stay(iris, invoke):
+    """A changed file keeps its permissions, and a symbolic link stays a link."""
     shared = iris.parent / "shared.toml"
     shared.write_text("[labels]\nstable = 3\n")
     shared.chmod(0o640)
     (iris / "serving.toml").symlink_to(shared)
-    tell("promote iris 2")
+    invoke("promote iris 2")
     assert (iris / "serving.toml").is_symlink()
     assert (shared.read_text(), shared.stat().st_mode & 0o777) == ("[labels]\nstable = 2\n", 0o640)
 
 
-def test_a_provider_that_only_servers_have(iris, tell, monkeypatch):
-    """Commands work where the servers' strict settings cannot be met."""
+def test_a_provider_that_only_servers_have(iris, invoke, monkeypatch):
+    """Commands work where the strict settings of a server cannot be met."""
     monkeypatch.setenv("UNPICKLED_STRICT", "1")
     monkeypatch.setenv("UNPICKLED_PROVIDER", "DmlExecutionProvider")
-    assert [tell(line)[0] for line in ("list", "show iris", "promote iris 2")] == [0, 0, 0]
+    assert [invoke(line)[0] for line in ("list", "show iris", "promote iris 2")] == [0, 0, 0]
 
 
 def test_two_at_once(iris):
-    """Of two commands none is lost, though both read, change and write the same file."""
+    """Commands that run at the same time all take effect, though each rewrites the same file."""
     commands = ["promote iris 1 --label a", "promote iris 2 --label b", "shadow iris 1 --share 0.5"]
     with ExitStack() as stack:
         running = [stack.enter_context(start(command)) for command in commands]
-        told = [process.communicate(timeout=PATIENCE)[0] for process in running]
-    assert ["Running servers follow" in line for line in told] == [True] * 3
-    assert written(iris) == Serving(labels={"a": 1, "b": 2}, shadow=Shadowing(version=1, share=0.5))
+        outputs = [process.communicate(timeout=PATIENCE)[0] for process in running]
+    assert ["Running servers follow" in line for line in outputs] == [True] * 3
+    assert parsed(iris) == Serving(labels={"a": 1, "b": 2}, shadow=Shadowing(version=1, share=0.5))
     assert len(history.read(iris)) == 4
 
 
-def test_list(iris, tell):
-    """All versions in one table, what each does, and the sentence for what is refused."""
+def test_list(iris, invoke):
+    """The list has every version with its state, and a sentence for each that is refused."""
     (iris / "serving.toml").write_text("retired = [1]\n[labels]\nstable = 2\n[shadow]\nversion = 3")
     spoil(iris.parent / "people", 1)
     shutil.copytree(iris / "1", iris / "4")
-    table = tell("list")[1].splitlines()
+    table = invoke("list")[1].splitlines()
     assert table[0].split()[:5] == ["model", "version", "labels", "traffic", "accuracy"]
     assert [row.split()[:4] for row in table[1:]] == [
         ["iris", "4", "-", "0%"],
@@ -478,24 +482,24 @@ def test_list(iris, tell):
     assert max(map(len, table)) <= 100
 
 
-def test_list_of_what_is_no_file(iris, tell):
-    """A pipe in the place of a model is refused, and not waited for; one of a history has no records."""
+def test_list_of_what_is_no_file(iris, invoke):
+    """A pipe in place of a model is refused without waiting; one in place of a history has no records."""
     (iris / "3" / "model.onnx").unlink()
     os.mkfifo(iris / "3" / "model.onnx")
     os.mkfifo(iris / "history.jsonl")
-    listed = tell("list")[1]
+    listed = invoke("list")[1]
     assert "version 3 is refused" in listed
     assert "it is not a file" in listed
-    assert "iris: version 2 answers /predict" in tell("show iris")[1]
-    assert "history.jsonl cannot be read: it is not a file" in tell("rollback iris")[1]
+    assert "iris: version 2 answers /predict" in invoke("show iris")[1]
+    assert "history.jsonl cannot be read: it is not a file" in invoke("rollback iris")[1]
 
 
-def test_show(iris, tell):
-    """Versions, what is asked for, features and history of one model, and all that is refused."""
-    tell("canary iris 1 --weight 0.1")
+def test_show(iris, invoke):
+    """The page of a model has its versions, settings, features and history, and each refusal."""
+    invoke("canary iris 1 --weight 0.1")
     (iris / "serving.toml").write_text("load = 7\nload = 8")
     spoil(iris, 2)
-    page = tell("show iris")[1]
+    page = invoke("show iris")[1]
     assert page.startswith("iris: version 1 10% and version 3 90% of /predict\n")
     assert "version 2 is refused: it is not a complete ONNX file" in page
     assert "serving.toml is not TOML" in page
@@ -504,35 +508,35 @@ def test_show(iris, tell):
     assert "1: 10%, 3: 90%  -       stable = 3  canary 1 --weight 0.1" in page
 
 
-def test_looking_leaves_no_trace(iris, tell):
-    """list and show write nothing, not even a history."""
-    assert [tell(line)[0] for line in ("list", "show iris", "list --json", "show iris --json")] == [0] * 4
+def test_looking_leaves_no_trace(iris, invoke):
+    """list and show write no file, not even a history."""
+    assert [invoke(line)[0] for line in ("list", "show iris", "list --json", "show iris --json")] == [0] * 4
     assert files(iris) == {}
 
 
-def test_json(iris, tell):
-    """The same as JSON."""
-    tell("canary iris 1 --weight 0.25")
-    iris_listed, people = json.loads(tell("list --json")[1])
-    shown = json.loads(tell("show iris --json")[1])
+def test_json(iris, invoke):
+    """--json prints the same as JSON."""
+    invoke("canary iris 1 --weight 0.25")
+    iris_listed, people = json.loads(invoke("list --json")[1])
+    details = json.loads(invoke("show iris --json")[1])
     assert (iris_listed["traffic"], people["model"]) == ({"1": 0.25, "3": 0.75}, "people")
-    assert iris_listed.items() <= shown.items()
-    known = {"version": 3, "labels": ["stable"], "traffic": 0.75, "loaded": True, "refused": None}
-    assert known.items() <= shown["versions"][0].items()
-    assert shown["serving"] == {"labels": {"stable": 3}, "traffic": {"stable": 0.75, "1": 0.25}}
-    assert shown["features"][0]["name"] == "sepal_length"
-    assert [record["by"] for record in shown["history"]] == ["canary 1 --weight 0.25", "as found"]
+    assert iris_listed.items() <= details.items()
+    newest = {"version": 3, "labels": ["stable"], "traffic": 0.75, "loaded": True, "refused": None}
+    assert newest.items() <= details["versions"][0].items()
+    assert details["serving"] == {"labels": {"stable": 3}, "traffic": {"stable": 0.75, "1": 0.25}}
+    assert details["features"][0]["name"] == "sepal_length"
+    assert [record["by"] for record in details["history"]] == ["canary 1 --weight 0.25", "as found"]
 
 
-def test_an_empty_folder(iris, tell):
-    """Says how to get a model."""
+def test_an_empty_folder(iris, invoke):
+    """In an empty folder, the list says how to get a model."""
     shutil.rmtree(iris)
     shutil.rmtree(iris.parent / "people")
-    assert "there are no models in .: export one" in tell("list")[1]
+    assert "there are no models in .: export one" in invoke("list")[1]
 
 
 def test_settings_are_the_servers(iris, monkeypatch, capsys):
-    """The models folder comes from the environment or the server's file, where no flag names it."""
+    """Without a flag, the models folder is that of the environment or of the server's file."""
     monkeypatch.setenv("UNPICKLED_MODELS", "nowhere")
     assert main(["models", "list"]) == 1
     assert "nowhere" in capsys.readouterr().err
@@ -543,12 +547,12 @@ def test_settings_are_the_servers(iris, monkeypatch, capsys):
 
 
 def test_help_teaches(capsys):
-    """Without a command, the way of a new version is shown, in lines of at most 100 characters."""
+    """Without a command, the help shows the steps of a new version in lines of at most 100 characters."""
     assert main(["models"]) == 2
-    shown = capsys.readouterr().err
-    assert shown.startswith("Usage: unpickled models")
-    assert "unpickled models rollback iris" in shown
-    assert max(map(len, shown.splitlines())) <= 100
+    usage = capsys.readouterr().err
+    assert usage.startswith("Usage: unpickled models")
+    assert "unpickled models rollback iris" in usage
+    assert max(map(len, usage.splitlines())) <= 100
 
 
 @pytest.mark.parametrize(
@@ -567,7 +571,7 @@ def test_help_teaches(capsys):
     ],
 )
 def test_wrong_usage(capsys, words, usage, sentence):
-    """Status 2, two lines on stderr: the usage, and an error with a suggestion or the command for help."""
+    """Wrong usage ends with status 2 and two lines: the usage, and an error with a suggestion or the help."""
     assert main(words) == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith(usage)
@@ -580,24 +584,24 @@ def test_wrong_usage(capsys, words, usage, sentence):
     "program", [[BIN / "unpickled"], [sys.executable, "-m", "unpickled"], [sys.executable, "-m", "server"]]
 )
 def test_as_people_type_it(models, program):
-    """The command, the package as a module, and in a checkout the folder as a module."""
+    """The program, the package as a module and, in a checkout, the folder as a module do the same."""
     command = [*program, "models", "list", "--models", str(models.path)]
-    done = run(command, cwd=ROOT)
-    assert done.stdout.startswith("model   version  labels")
+    completed = run(command, cwd=ROOT)
+    assert completed.stdout.startswith("model   version  labels")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="has no /dev/full")
 def test_an_answer_that_cannot_be_printed(models):
-    """One line on stderr, no traceback."""
+    """Output that cannot be written ends with one line on stderr, without a traceback."""
     command = [BIN / "unpickled", "models", "list", "--models", str(models.path)]
     with open("/dev/full", "w") as full_disk:
-        done = run(command, cwd=ROOT, stdout=full_disk)
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "cannot be printed: No space left on device" in done.stderr
+        completed = run(command, cwd=ROOT, stdout=full_disk)
+    assert (completed.returncode, completed.stderr.count("\n")) == (1, 1)
+    assert "cannot be printed: No space left on device" in completed.stderr
 
 
 def test_a_serving_process_does_without():
-    """It never loads what only commands need."""
+    """A serving process does not load the library that only commands need."""
     code = (
         "import sys, unpickled.server.app, unpickled.server.process.workers\n"
         "sys.exit('tomlkit' in sys.modules)"

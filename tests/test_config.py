@@ -1,4 +1,4 @@
-"""Settings: flags over environment over file over defaults, each name and value checked."""
+"""Settings: flags over environment over file over defaults; each name and value is checked."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from unpickled.server.commands.serve import serve
 from unpickled.server.config import FIELDS, PARTS, Limits, Listening, Provider, Runtime
 from unpickled.server.errors import ConfigError, ProviderError
 
-# Every setting with a value that is not its default: as a flag, in TOML, and as it should arrive.
+# Every setting with a value other than its default: as a flag, in TOML, and as read.
 VALUES = {
     "models": (["elsewhere"], '"elsewhere"', "elsewhere"),
     "default_model": (["iris"], '"iris"', "iris"),
@@ -47,7 +47,7 @@ VALUES = {
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
-    """An empty working directory, so that nobody's unpickled.toml is found."""
+    """An empty working directory, so that no unpickled.toml is read by accident."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -63,13 +63,13 @@ def refusal(*words: str, **environ: str) -> str:
 
 
 def test_every_setting_is_here():
-    """A new field of Config has to be added above, and is then tried in all three places."""
+    """Each field of Config has a value above, which the tests put into all three places."""
     assert list(VALUES) == list(FIELDS) == list(config.settings(Config()))
 
 
 @pytest.mark.parametrize("key", FIELDS)
 def test_every_place(key, tmp_path):
-    """Each setting is a flag, a variable and a key of the file, and means the same there."""
+    """Each setting is a flag, a variable and a key of the file, with the same meaning."""
     values, toml, expected = VALUES[key]
     assert config.settings(Config())[key] != expected
     flag = f"--{key.replace('_', '-')}" if expected is not False else f"--no-{key.replace('_', '-')}"
@@ -86,7 +86,7 @@ def test_every_place(key, tmp_path):
 
 
 def test_tables_of_the_file():
-    """A setting may also stand in a table with the name of its part, and in no other."""
+    """A setting may stand in the table of its part, and in no other table."""
     Path("unpickled.toml").write_text("models = 'm'\n[listening]\nport = 1001\n[limits]\nmax_rows = 5")
     assert load() == Config(models="m", listening=Listening(port=1001), limits=Limits(max_rows=5))
     Path("unpickled.toml").write_text("[limits]\nport = 1001")
@@ -104,7 +104,7 @@ def test_tables_of_the_file():
     ],
 )
 def test_wrong_table(toml, sentence):
-    """A table that is none, one that is a value, and a setting that stands twice are refused by name."""
+    """An unknown table, a table that is a value and a setting that stands twice are refused by name."""
     Path("unpickled.toml").write_text(toml)
     assert sentence in refusal()
 
@@ -137,14 +137,14 @@ def test_config_made_by_hand(wrong, sentence):
 
 
 def test_a_part_knows_its_settings_alone():
-    """No setting is in two parts, and none in a part and in Config itself."""
+    """Each setting is a field of Config or of one part."""
     keys = [key for part in PARTS.values() for key in part.__struct_fields__]
     assert len(keys) == len({*keys})
     assert not {*keys} & {*Config.__struct_fields__}
 
 
 def test_order_of_places():
-    """Flags win over the environment, that over the file, that over the defaults."""
+    """Flags override the environment, which overrides the file, which overrides the defaults."""
     Path("unpickled.toml").write_text("port = 1001\nthreads = 1002\nworkers = 3")
     environ = {"UNPICKLED_PORT": "2001", "UNPICKLED_THREADS": "2002", "PATH": "/bin", "PORT": "5"}
     loaded = load(["--port", "3001"], environ)
@@ -154,7 +154,7 @@ def test_order_of_places():
 
 @pytest.mark.parametrize("way", ["flag", "variable"])
 def test_named_file(way):
-    """--config or UNPICKLED_CONFIG name another file, and unpickled.toml is then not read."""
+    """--config or UNPICKLED_CONFIG names a file, which is read in place of unpickled.toml."""
     Path("unpickled.toml").write_text("port = 1001\nthreads = 5")
     Path("other.toml").write_text("port = 1002")
     if way == "flag":
@@ -187,7 +187,7 @@ def test_named_file(way):
     ],
 )  # fmt: skip
 def test_wrong_file(toml, words):
-    """A wrong key or value of the file is named, with what is allowed."""
+    """The error names a wrong key or value of the file, and the values that are allowed."""
     Path("unpickled.toml").write_text(toml)
     sentence = refusal()
     assert [word for word in words if word not in sentence] == []
@@ -206,7 +206,7 @@ def test_wrong_file(toml, words):
     ],
 )
 def test_wrong_variable(environ, words):
-    """A wrong variable is named as it is spelled."""
+    """The error names a wrong variable as it is spelled."""
     sentence = refusal(**environ)
     assert [word for word in words if word not in sentence] == []
 
@@ -231,7 +231,7 @@ def test_wrong_flag(capsys, words, sentence):
 
 
 def test_wrong_value():
-    """A wrong value is named with its flag."""
+    """The error names a wrong value with its flag."""
     assert "--port is '99999'" in refusal("--port", "99999")
 
 
@@ -265,7 +265,7 @@ def test_help_names_every_setting(capsys):
     ],
 )
 def test_spellings_of_providers(flags, environ, toml):
-    """Providers with options can be written everywhere."""
+    """Providers with options can be written as flags, as a variable and in the file."""
     Path("unpickled.toml").write_text(toml)
     assert load(flags, environ).runtime.provider == (
         Provider(name="CUDAExecutionProvider", options={"device_id": "1", "arena": "a"}),
@@ -274,7 +274,7 @@ def test_spellings_of_providers(flags, environ, toml):
 
 
 def without(name: str) -> None:
-    """Skip where the installed ONNX Runtime has this provider."""
+    """Skip the test where the installed ONNX Runtime has this provider."""
     import onnxruntime
 
     if name in onnxruntime.get_available_providers():
@@ -290,29 +290,29 @@ def without(name: str) -> None:
     ],
 )
 def test_strict_needs_its_first_provider(models, name, remedy):
-    """In strict mode a first choice that was not obtained is an error that says how to get it."""
+    """In strict mode, a missing first provider is an error that says how to install it."""
     without(name)
-    wanted = (Provider(name=name), Provider(name="CPUExecutionProvider"))
+    providers = (Provider(name=name), Provider(name="CPUExecutionProvider"))
     settings = Config(
-        models=str(models.path), default_model="iris", runtime=Runtime(provider=wanted, strict=True)
+        models=str(models.path), default_model="iris", runtime=Runtime(provider=providers, strict=True)
     )
     with pytest.raises(ProviderError, match=name) as caught:
         create_app(settings)
     assert remedy in str(caught.value)
-    client = create_app(structs.replace(settings, runtime=Runtime(provider=wanted))).test_client()
+    client = create_app(structs.replace(settings, runtime=Runtime(provider=providers))).test_client()
     (note,) = client.get("/models/iris").json["providers"]["notes"]
     assert remedy in note
 
 
 def test_no_such_provider(models):
     """A misspelt provider is an error that lists those there are, strict or not."""
-    wanted = (Provider(name="Cuda"), Provider(name="CPUExecutionProvider"))
+    providers = (Provider(name="Cuda"), Provider(name="CPUExecutionProvider"))
     with pytest.raises(ProviderError, match=r"Cuda is no execution provider; this onnxruntime has .*CPU"):
-        create_app(Config(models=str(models.path), default_model="iris", runtime=Runtime(provider=wanted)))
+        create_app(Config(models=str(models.path), default_model="iris", runtime=Runtime(provider=providers)))
 
 
 def test_strict_stops_the_start(models, tmp_path):
-    """The process ends with status 1 and one line, however many workers it has."""
+    """In strict mode the server ends with status 1 and one line, whatever its number of workers."""
     without("CUDAExecutionProvider")
     flags = ["--provider", "CUDAExecutionProvider", "--strict", "--workers", "2", "--shutdown-timeout", "600"]
     with serving(tmp_path, *flags, models=models.path) as server:
@@ -324,7 +324,7 @@ def test_strict_stops_the_start(models, tmp_path):
 
 
 def test_not_strict_serves_and_says_so(models, tmp_path):
-    """Without strict it serves on the CPU, and says so on start, in the log and in /models."""
+    """Without strict, the server uses the CPU and says so at its start, in the log and in /models."""
     without("CUDAExecutionProvider")
     flags = ["--provider", "CUDAExecutionProvider", "--default-model", "iris"]
     with serving(tmp_path, *flags, models=models.path) as server:
@@ -353,7 +353,7 @@ def test_not_strict_serves_and_says_so(models, tmp_path):
     ],
 )
 def test_wrong_settings_end_the_process(models, tmp_path, flags, words):
-    """Exit status 1 and one line on stderr that says what to do."""
+    """Wrong settings end the server with status 1 and one line that names the remedy."""
     with serving(tmp_path, *flags, models=models.path) as server:
         assert server.process.wait(PATIENCE) == 1
     (line,) = server.printed().strip().splitlines()
@@ -362,7 +362,7 @@ def test_wrong_settings_end_the_process(models, tmp_path, flags, words):
 
 
 def test_environment_reaches_create_app(models, monkeypatch):
-    """create_app() without a config reads environment and file, as any WSGI server starts it."""
+    """create_app() without a config reads the environment and the file."""
     monkeypatch.setenv("UNPICKLED_MODELS", str(models.path))
     Path("unpickled.toml").write_text('default_model = "forest"')
     client = create_app().test_client()
@@ -373,13 +373,13 @@ def test_environment_reaches_create_app(models, monkeypatch):
 
 
 def test_vertex_tells_a_container_its_port_and_routes():
-    """Its variables count where nothing of ours is set, and such a server listens to more than itself."""
-    told = {"AIP_HTTP_PORT": "9090", "AIP_PREDICT_ROUTE": "/v1/x:predict", "AIP_HEALTH_ROUTE": "/health"}
-    found = load([], told)
-    assert (found.listening.host, found.listening.port) == ("0.0.0.0", 9090)
-    assert (found.traffic.predict_route, found.traffic.health_route) == ("/v1/x:predict", "/health")
-    own = load(["--port", "7000"], told | {"UNPICKLED_HOST": "127.0.0.1"})
-    assert (own.listening.host, own.listening.port, own.traffic.health_route) == (
+    """Variables of Vertex AI count where no setting is given; such a server listens on every address."""
+    variables = {"AIP_HTTP_PORT": "9090", "AIP_PREDICT_ROUTE": "/v1/x:predict", "AIP_HEALTH_ROUTE": "/health"}
+    loaded = load([], variables)
+    assert (loaded.listening.host, loaded.listening.port) == ("0.0.0.0", 9090)
+    assert (loaded.traffic.predict_route, loaded.traffic.health_route) == ("/v1/x:predict", "/health")
+    overridden = load(["--port", "7000"], variables | {"UNPICKLED_HOST": "127.0.0.1"})
+    assert (overridden.listening.host, overridden.listening.port, overridden.traffic.health_route) == (
         "127.0.0.1",
         7000,
         "/health",

@@ -1,4 +1,4 @@
-"""The command unpickled: its help, what it imports, completion, interrupts, and readers that go away."""
+"""The command unpickled: help, imports, completion, interrupts, and readers that go away."""
 
 import json
 import os
@@ -19,22 +19,22 @@ SERVING = {"flask", "granian", "tomlkit"}
 
 
 def names() -> list[str]:
-    """Every command as it is typed, without the program."""
+    """Every command as it is typed, without the program's name."""
     context = click.Context(unpickled, info_name="unpickled")
     models = unpickled.get_command(context, "models")
     return [*unpickled.list_commands(context), *(f"models {name}" for name in models.list_commands(context))]
 
 
 def complete(words: str, folder: str) -> list[str]:
-    """What the Tab key offers at the end of a line of words."""
+    """The completions that the Tab key offers at the end of a line."""
     environ = {**os.environ, "_UNPICKLED_COMPLETE": "bash_complete", "UNPICKLED_MODELS": folder}
     environ |= {"COMP_WORDS": words, "COMP_CWORD": str(len(shlex.split(f"{words}|")) - 1)}
-    done = subprocess.run([BIN / "unpickled"], env=environ, capture_output=True, text=True, check=True)
-    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
+    completed = subprocess.run([BIN / "unpickled"], env=environ, capture_output=True, text=True, check=True)
+    return [line.partition(",")[2] for line in completed.stdout.splitlines() if line]
 
 
 def test_commands():
-    """The commands, in the order of use."""
+    """The commands are listed in the order of use."""
     assert names() == [
         "train", "convert", "serve", "models", "version",
         *(f"models {name}" for name in ("list", "show", "promote", "canary", "shadow", "rollback", "retire")),
@@ -43,7 +43,7 @@ def test_commands():
 
 @pytest.mark.parametrize("name", ["", *names()])
 def test_help(name, capsys):
-    """Every help says how to use the command, what it does, and ends with examples."""
+    """The help of each command has its usage, its purpose and, at the end, examples."""
     assert main([*name.split(), "--help"]) == 0
     text = capsys.readouterr().out
     assert text.startswith(f"Usage: {' '.join(['unpickled', *name.split()])} ")
@@ -55,7 +55,7 @@ def test_help(name, capsys):
     "name", [name for name in names() if name in ("train", "convert", "serve", "models")]
 )
 def test_lines_of_the_overview_are_those_of_the_commands(name):
-    """The overview has a line of its own for what it does not import; it begins as the command's help."""
+    """The overview's own line about a command begins as the command's help does."""
     context = click.Context(unpickled, info_name="unpickled")
     command = unpickled.get_command(context, name)
     assert unpickled._line(name).split()[0] == command.help.split()[0]
@@ -72,18 +72,18 @@ def test_lines_of_the_overview_are_those_of_the_commands(name):
     ],
 )
 def test_imports(words, absent):
-    """A command imports what it needs and nothing of the others."""
+    """A command imports none of the libraries that only other commands need."""
     code = (
         "import json, sys; from unpickled.__main__ import main; main(sys.argv[1:])\n"
         "print(json.dumps([*sys.modules]))"
     )
-    line = [sys.executable, "-c", code, *words.split()]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert not {module.partition(".")[0] for module in json.loads(done.stdout.splitlines()[-1])} & absent
+    command = [sys.executable, "-c", code, *words.split()]
+    completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not {module.partition(".")[0] for module in json.loads(completed.stdout.splitlines()[-1])} & absent
 
 
 def test_version(capsys):
-    """One line for the package, for Python, and for each library that is installed."""
+    """The versions of the package, of Python and of each installed library have a line each."""
     assert main(["version"]) == 0
     lines = dict(line.split(" ", 1) for line in capsys.readouterr().out.splitlines())
     assert lines["unpickled"] == version("unpickled")
@@ -108,12 +108,12 @@ def test_completion(models, words, offered):
 
 
 def test_completion_without_a_models_folder(tmp_path):
-    """Nothing is offered, and nothing fails."""
+    """Without a models folder, completion offers nothing and does not fail."""
     assert complete("unpickled models show ", str(tmp_path / "none")) == []
 
 
 def test_an_interrupt_is_one_line_and_130(tmp_path):
-    """Ctrl-C ends a training without a traceback, and no file is left."""
+    """Ctrl-C ends a training with one line and status 130, and leaves no file."""
     command = [
         BIN / "unpickled",
         "train",
@@ -132,11 +132,11 @@ def test_an_interrupt_is_one_line_and_130(tmp_path):
 
 @pytest.mark.parametrize("words", ["--help", "version", "models list", "train --help"])
 def test_a_reader_that_is_gone(models, words):
-    """Output into a closed pipe, as head leaves one, fails without a word."""
+    """A command whose output goes into a closed pipe ends silently."""
     reading, writing = os.pipe()
     os.close(reading)
     environ = {**os.environ, "UNPICKLED_MODELS": str(models.path)}
     command = [BIN / "unpickled", *words.split()]
-    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environ, text=True)
+    completed = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environ, text=True)
     os.close(writing)
-    assert done.stderr == ""
+    assert completed.stderr == ""

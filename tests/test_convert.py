@@ -1,4 +1,4 @@
-"""Pipelines become graphs that ONNX Runtime answers as scikit-learn does."""
+"""ONNX Runtime answers the graph of a pipeline as scikit-learn answers the pipeline."""
 
 import warnings
 from typing import Any
@@ -66,7 +66,7 @@ Array = npt.NDArray[Any]
 
 
 def run(conversion: Conversion, inputs: dict[str, Array]) -> tuple[Array, Array]:
-    """Labels and scores of a graph as it is, without the server."""
+    """Labels and scores of a graph in ONNX Runtime, without the server."""
     session = onnxruntime.InferenceSession(
         conversion.model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
@@ -76,33 +76,34 @@ def run(conversion: Conversion, inputs: dict[str, Array]) -> tuple[Array, Array]
 
 
 def feeds(conversion: Conversion, X: Any) -> dict[str, Array]:
-    """The graph's input tensors for rows such as the pipeline takes."""
+    """The graph's input tensors for rows in the form that the pipeline takes."""
     return conversion.layout.feeds(conversion.layout.frame(X), conversion.inputs)
 
 
 def fitted(pipeline: Any, X: Any, y: Array) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # few iterations, few samples: this is no lesson in training
+        warnings.simplefilter("ignore")  # of few iterations and few samples
         return pipeline.fit(X, y)
 
 
 def expected(pipeline: Any, X: Any) -> tuple[Array, Array]:
+    """Labels and scores of the pipeline; two classes have a score each."""
     method = "predict_proba" if hasattr(pipeline, "predict_proba") else "decision_function"
     scores = getattr(pipeline, method)(X)
     return pipeline.predict(X), scores if scores.ndim == 2 else np.stack([-scores, scores], axis=1)
 
 
-def same(pipeline: Any, X: Any, rows: Any, tolerance: float = 1e-6) -> Conversion:
-    """Convert on X, and compare both on rows: all at once and the first alone."""
+def verify(pipeline: Any, X: Any, rows: Any, tolerance: float = 1e-6) -> Conversion:
+    """The conversion of a pipeline, whose graph agrees with it on ``rows`` and on the first row alone."""
     conversion = convert(pipeline, X)
-    for some in (rows, rows[:1]):
-        labels, scores = run(conversion, feeds(conversion, some))
-        wanted, near = expected(pipeline, some)
-        best = np.sort(near, axis=1)
-        clear = best[:, -1] - best[:, -2] > tolerance
-        assert labels[clear].tolist() == wanted[clear].tolist()
-        assert scores.shape == (len(some), len(conversion.classes))
-        np.testing.assert_allclose(scores, near, rtol=tolerance, atol=tolerance)
+    for part in (rows, rows[:1]):
+        labels, scores = run(conversion, feeds(conversion, part))
+        expected_labels, expected_scores = expected(pipeline, part)
+        ranked = np.sort(expected_scores, axis=1)
+        clear = ranked[:, -1] - ranked[:, -2] > tolerance
+        assert labels[clear].tolist() == expected_labels[clear].tolist()
+        assert scores.shape == (len(part), len(conversion.classes))
+        np.testing.assert_allclose(scores, expected_scores, rtol=tolerance, atol=tolerance)
     return conversion
 
 
@@ -145,19 +146,19 @@ CLASSIFIERS = [
 @pytest.mark.parametrize("labels", ["int", "str"])
 @pytest.mark.parametrize("classes", [2, 3])
 def test_every_scaler_with_every_classifier(scaler: Any, classifier: Any, labels: str, classes: int) -> None:
-    """One float64 tensor in, the pipeline's own labels and scores out, on rows it has not seen too."""
+    """The graph takes one float64 tensor and gives the pipeline's labels and scores, on new rows too."""
     X, y = make_classification(90, 5, n_informative=4, n_redundant=0, n_classes=classes, random_state=3)
-    named = np.array(["no", "yes", "maybe"])[y] if labels == "str" else y * 2
+    answers = np.array(["no", "yes", "maybe"])[y] if labels == "str" else y * 2
     if "random_state" in classifier.get_params():
         classifier = classifier.set_params(random_state=0)
-    pipeline = fitted(make_pipeline(scaler, classifier), X[:60], named[:60])
-    conversion = same(pipeline, X[:60], X)
+    pipeline = fitted(make_pipeline(scaler, classifier), X[:60], answers[:60])
+    conversion = verify(pipeline, X[:60], X)
     assert [(item.dtype, len(item.features)) for item in conversion.inputs] == [("float64", 5)]
     assert list(conversion.classes) == pipeline.classes_.tolist()
 
 
 def people(rows: int = 120) -> tuple[pd.DataFrame, Array]:
-    """Passengers: numbers with holes, an integer, a boolean, text with holes; and two classes."""
+    """Passengers: numbers with gaps, an integer, a boolean, text with gaps; and two classes."""
     random = np.random.default_rng(0)
     table = pd.DataFrame(
         {
@@ -190,14 +191,14 @@ def people(rows: int = 120) -> tuple[pd.DataFrame, Array]:
 )
 @pytest.mark.parametrize("classifier", [LogisticRegression(), RandomForestClassifier(5, random_state=0)])
 def test_categories_with_holes_are_encoded(encoder: Any, classifier: Any) -> None:
-    """Imputed, one-hot and ordinal categories, in one text tensor beside one of numbers."""
+    """Imputed, one-hot and ordinal categories go into a tensor of text beside the one of numbers."""
     table, survived = people()
     numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
     columns = make_column_transformer(
         (numbers, ["age, years", "alone"]), (encoder, ["sex", "port"]), remainder="passthrough"
     )
     pipeline = fitted(make_pipeline(columns, classifier), table, survived)
-    conversion = same(pipeline, table, table)
+    conversion = verify(pipeline, table, table)
     assert [feature.name for feature in conversion.features] == list(table.columns)
     assert {item.name: item.features for item in conversion.inputs} == {
         "numbers": ("age, years", "class", "alone"),
@@ -206,49 +207,49 @@ def test_categories_with_holes_are_encoded(encoder: Any, classifier: Any) -> Non
 
 
 def test_unknown_and_missing_categories_are_what_scikit_learn_makes_of_them() -> None:
-    """A category never seen hits no column; a missing one goes in as the text that stands for it."""
+    """An unknown category sets no column; a missing one is the text that stands for it."""
     table, survived = people()
     columns = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["sex", "port"]))
     pipeline = fitted(make_pipeline(columns, LogisticRegression()), table, survived)
     strange = pd.DataFrame({"sex": ["divers", "", "male"], "port": ["S", "Å", None]})
-    conversion = same(pipeline, table, strange)
+    conversion = verify(pipeline, table, strange)
     assert feeds(conversion, strange)["categories"][2].tolist() == ["male", MISSING_CATEGORY]
 
 
 def test_one_encoder_takes_text_and_numbers_at_once() -> None:
-    """Columns of two kinds leave imputer and encoder in the order they were named."""
+    """Columns of text and numbers leave an imputer and encoder in the order of their names."""
     table, survived = people()
     encoder = make_pipeline(
         SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     )
     columns = make_column_transformer((encoder, ["sex", "class", "port"]))
-    same(fitted(make_pipeline(columns, LogisticRegression()), table, survived), table, table)
+    verify(fitted(make_pipeline(columns, LogisticRegression()), table, survived), table, table)
 
 
 def test_columns_nobody_looks_at_are_no_features() -> None:
-    """What a ColumnTransformer drops, a client need not send."""
+    """A column that a ColumnTransformer drops is no feature."""
     table, survived = people()
     columns = ColumnTransformer(
         [("scale", SimpleImputer(), ["age, years"]), ("code", OrdinalEncoder(), ["sex"])]
     )
-    conversion = same(fitted(make_pipeline(columns, GaussianNB()), table, survived), table, table)
+    conversion = verify(fitted(make_pipeline(columns, GaussianNB()), table, survived), table, table)
     assert [feature.name for feature in conversion.features] == ["age, years", "sex"]
 
 
 def test_a_numeric_frame_is_one_tensor() -> None:
-    """Selection by name costs no second tensor, whatever the columns are called."""
+    """Numeric columns that are selected by name are one tensor."""
     X, y = load_iris(return_X_y=True, as_frame=True)
     columns = make_column_transformer(
         (StandardScaler(), ["petal width (cm)", "sepal length (cm)"]), (MinMaxScaler(), ["petal length (cm)"])
     )
-    conversion = same(fitted(make_pipeline(columns, LogisticRegression()), X, y), X, X)
+    conversion = verify(fitted(make_pipeline(columns, LogisticRegression()), X, y), X, X)
     assert [item.features for item in conversion.inputs] == [
         ("sepal length (cm)", "petal length (cm)", "petal width (cm)")
     ]
 
 
 def test_missing_numbers_take_the_branch_the_trees_learned() -> None:
-    """NaN goes where scikit-learn sends it, in forests and in histogram gradient boosting."""
+    """NaN takes the branch that scikit-learn's forests and histogram gradient boosting take."""
     X, y = load_iris(return_X_y=True)
     X[np.random.default_rng(0).random(X.shape) < 0.2] = np.nan
     for classifier in (
@@ -257,7 +258,7 @@ def test_missing_numbers_take_the_branch_the_trees_learned() -> None:
         ExtraTreesClassifier(10, random_state=0),
         HistGradientBoostingClassifier(max_iter=5),
     ):
-        same(fitted(make_pipeline(StandardScaler(), classifier), X, y), X, X)
+        verify(fitted(make_pipeline(StandardScaler(), classifier), X, y), X, X)
 
 
 def test_float32_rows_stay_float32() -> None:
@@ -266,7 +267,7 @@ def test_float32_rows_stay_float32() -> None:
     X = (X * 1e3 + 0.1).astype(np.float32)
     for scaler in SCALERS:
         pipeline = fitted(make_pipeline(scaler, RandomForestClassifier(10, random_state=0)), X, y)
-        conversion = same(pipeline, X, X)
+        conversion = verify(pipeline, X, X)
         assert [item.dtype for item in conversion.inputs] == ["float32"]
 
 
@@ -276,28 +277,28 @@ def test_float32_rows_stay_float32() -> None:
     ids=lambda classifier: type(classifier).__name__,
 )
 def test_what_a_classifier_learned_in_float32_goes_into_float64(classifier: Any) -> None:
-    """Its parameters may be float32 where the rows are; the graph computes in float64 and differs by that."""
+    """Parameters learned in float32 go into a float64 graph, which differs by that rounding alone."""
     X, y = load_iris(return_X_y=True)
     X = X.astype(np.float32)
-    conversion = same(fitted(make_pipeline(StandardScaler(), classifier), X, y), X, X, tolerance=1e-5)
+    conversion = verify(fitted(make_pipeline(StandardScaler(), classifier), X, y), X, X, tolerance=1e-5)
     assert [item.dtype for item in conversion.inputs] == ["float32"]
 
 
 @pytest.mark.parametrize("norm", ["l1", "l2", "max"])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_rows_of_zeros_are_left_as_they_are_by_a_normalizer(norm: Any, dtype: Any) -> None:
-    """Nothing is divided by a norm of zero, or one so small that scikit-learn takes it for zero."""
+    """No row is divided by a norm of zero, or by one that scikit-learn takes for zero."""
     X, y = load_iris(return_X_y=True)
     X = (X - X.mean(axis=0)).astype(dtype)
     pipeline = fitted(make_pipeline(Normalizer(norm=norm), LogisticRegression()), X, y)
     small = [X[:1] * size for size in (1e-7, 1e-15, 1e-16, 1e-30)]
     rows = np.vstack([X, 0 * X[:2], -0.0 * X[:1], *small]).astype(dtype)
     assert np.isfinite(pipeline.predict_proba(rows)).all()
-    assert same(pipeline, X, rows).foreign == ()
+    assert verify(pipeline, X, rows).foreign == ()
 
 
 def test_trees_behind_a_normalizer_see_its_very_numbers() -> None:
-    """A norm that is a maximum has no rounding error: rows beside the splits fall to the right side."""
+    """A maximum has no rounding error, so rows beside the splits of trees fall to the right side."""
     X, y = load_iris(return_X_y=True)
     X = X - X.mean(axis=0)
     forest = RandomForestClassifier(20, random_state=0)
@@ -305,29 +306,29 @@ def test_trees_behind_a_normalizer_see_its_very_numbers() -> None:
     table = convert(pipeline, X).layout
     beside = near(pipeline, table, table.frame(X), limit=2000).to_numpy()
     assert len(beside) > 100
-    same(pipeline, X, np.vstack([beside, np.zeros((2, 4))]))
+    verify(pipeline, X, np.vstack([beside, np.zeros((2, 4))]))
 
 
 @pytest.mark.parametrize("classifier", [MultinomialNB(), ComplementNB(), BernoulliNB(binarize=0.4)])
 def test_other_kinds_of_naive_bayes_go_through_skl2onnx(classifier: Any) -> None:
-    """They are among the few that were compared on many rows and found right."""
+    """These classifiers are converted by skl2onnx, and agree."""
     X, y = load_iris(return_X_y=True)
-    conversion = same(fitted(make_pipeline(MinMaxScaler(), classifier), X[::2], y[::2]), X, X)
+    conversion = verify(fitted(make_pipeline(MinMaxScaler(), classifier), X[::2], y[::2]), X, X)
     assert len(conversion.foreign) == 1
 
 
 def test_quantiles_are_exact_before_trees() -> None:
-    """The quantile transformer of skl2onnx puts rows beside the splits where scikit-learn has them."""
+    """The quantile transformer of skl2onnx keeps rows beside the splits on scikit-learn's side."""
     X, y = load_iris(return_X_y=True)
     forest = RandomForestClassifier(10, random_state=0)
     pipeline = fitted(make_pipeline(QuantileTransformer(n_quantiles=30), forest), X, y)
     table = convert(pipeline, X).layout
-    same(pipeline, X, near(pipeline, table, table.frame(X), limit=1000).to_numpy())
+    verify(pipeline, X, near(pipeline, table, table.frame(X), limit=1000).to_numpy())
 
 
 @pytest.mark.parametrize("passthrough", [False, True])
 def test_rows_beside_the_splits_of_a_stack_are_found(passthrough: bool) -> None:
-    """The last classifier of a stack splits what the others say, and the columns that pass through."""
+    """The last classifier of a stack splits the answers of the others and the columns passed through."""
     X, y = load_iris(return_X_y=True)
     stack = StackingClassifier(
         [("a", DecisionTreeClassifier(max_depth=2, random_state=0))],
@@ -340,20 +341,20 @@ def test_rows_beside_the_splits_of_a_stack_are_found(passthrough: bool) -> None:
     beside = near(pipeline, table, table.frame(X), limit=1000).to_numpy()
     leaves = stack.final_estimator_.apply(stack.transform(pipeline[0].transform(beside)))
     assert len(set(leaves)) > 1
-    same(pipeline, X, beside)
+    verify(pipeline, X, beside)
 
 
 def test_searches_unions_and_selections_are_seen_through() -> None:
-    """The best pipeline of a search, with a union and a selection inside, one part by skl2onnx."""
+    """A search is converted as its best pipeline, with the union and the selection inside it."""
     X, y = load_iris(return_X_y=True)
     union = FeatureUnion([("pca", PCA(2)), ("best", SelectKBest(k=2))], transformer_weights={"pca": 2.0})
     search = GridSearchCV(make_pipeline(StandardScaler(), union, LogisticRegression()), {}, cv=2)
-    conversion = same(fitted(search, X, y), X, X)
+    conversion = verify(fitted(search, X, y), X, X)
     assert conversion.foreign == ("featureunion/pca (PCA)",)
 
 
 def test_the_graph_is_small_and_plain() -> None:
-    """Scaler and logistic regression are five nodes of standard operators, alike on every run."""
+    """Scaler and logistic regression are five standard nodes, the same in every conversion."""
     X, y = load_iris(return_X_y=True)
     pipeline = fitted(make_pipeline(StandardScaler(), LogisticRegression()), X, y)
     model = convert(pipeline, X, feature_names=["a", "b", "c", "d"]).model
@@ -364,11 +365,11 @@ def test_the_graph_is_small_and_plain() -> None:
 
 
 def test_labels_that_are_no_integers_become_those_they_equal() -> None:
-    """Booleans and whole floats are answered as integers."""
+    """Labels that are booleans or whole floats become the equal integers."""
     X, y = load_iris(return_X_y=True)
     for labels in (y == 1, y.astype(float)):
         pipeline = fitted(make_pipeline(StandardScaler(), LogisticRegression()), X, labels)
-        conversion = same(pipeline, X, X)
+        conversion = verify(pipeline, X, X)
         assert conversion.classes == tuple(range(len(pipeline.classes_)))
 
 
@@ -423,7 +424,7 @@ class Logarithm(TransformerMixin, BaseEstimator):
     ids=lambda value: repr(value)[:40],
 )
 def test_what_has_no_graph_is_refused_with_a_remedy(step: Any, sentence: str) -> None:
-    """The sentence names the step and says what to do; no traceback of the converter reaches the user."""
+    """The error is one sentence that names the step and a remedy."""
     X, y = load_iris(return_X_y=True)
     X = X.round()
     answers = np.stack([y, y], axis=1) if "several" in sentence else y
@@ -431,14 +432,14 @@ def test_what_has_no_graph_is_refused_with_a_remedy(step: Any, sentence: str) ->
     if isinstance(step, type(make_pipeline(None))) and isinstance(step[0], OneHotEncoder):
         step[0].set_params(sparse_output=False)
     pipeline = fitted(sparse, X, answers)
-    with pytest.raises(ConversionError, match=sentence) as refused:
+    with pytest.raises(ConversionError, match=sentence) as caught:
         convert(pipeline, X)
-    assert is_sentence(str(refused.value))
+    assert is_sentence(str(caught.value))
 
 
 @pytest.mark.parametrize("inside", [LogisticRegression(), RandomForestClassifier(5, random_state=0)])
 def test_a_threshold_of_ones_own_is_refused(inside: Any) -> None:
-    """A graph's label is its best score's; another threshold would be lost, wherever it is."""
+    """A classifier with a threshold is refused, for the label of a graph is that of its best score."""
     X, y = load_iris(return_X_y=True)
     for step in (FixedThresholdClassifier(inside, threshold=0.3), TunedThresholdClassifierCV(inside, cv=2)):
         for outer in (step, make_pipeline(StandardScaler(), step), BaggingClassifier(step, 2)):
@@ -448,7 +449,7 @@ def test_a_threshold_of_ones_own_is_refused(inside: Any) -> None:
 
 
 def test_columns_may_come_in_another_order() -> None:
-    """Features are in the order the pipeline was fitted on, whatever that of the rows given for export."""
+    """Features are in the order of the fit, whatever the order of the columns given for export."""
     X, y = load_iris(return_X_y=True, as_frame=True)
     turned = X[X.columns[::-1]].assign(more=0.0)
     scaled = make_pipeline("passthrough", StandardScaler(), LogisticRegression())
@@ -456,15 +457,15 @@ def test_columns_may_come_in_another_order() -> None:
         pipeline = fitted(step, X, y)
         conversion = convert(pipeline, turned)
         assert [feature.name for feature in conversion.features] == list(X.columns)
-        own = conversion.layout.own(turned)
+        ordered = conversion.layout.own(turned)
         labels, _ = run(conversion, feeds(conversion, turned))
-        assert labels.tolist() == pipeline.predict(own).tolist() == pipeline.predict(X).tolist()
+        assert labels.tolist() == pipeline.predict(ordered).tolist() == pipeline.predict(X).tolist()
         with pytest.raises(ConversionError, match="lack the column"):
             convert(pipeline, turned[turned.columns[1:]])
 
 
 def test_names_given_follow_the_rows() -> None:
-    """feature_names name the columns of these rows; the features keep the pipeline's order."""
+    """feature_names name the columns of the given rows; the features keep the order of the fit."""
     X, y = load_iris(return_X_y=True, as_frame=True)
     pipeline = fitted(make_pipeline(StandardScaler(), LogisticRegression()), X, y)
     conversion = convert(pipeline, X[X.columns[::-1]], feature_names=["d", "c", "b", "a"])
@@ -472,23 +473,23 @@ def test_names_given_follow_the_rows() -> None:
 
 
 def test_floats_of_several_precisions_are_refused_before_trees() -> None:
-    """scikit-learn computes with each column in its own precision, a graph in one; the remedy is named."""
+    """Columns of several precisions before trees are refused, with the remedy."""
     X, y = load_iris(return_X_y=True, as_frame=True)
     X.columns = list("abcd")
     mixed = X.astype({"a": "float32", "c": "float32"})
     columns = make_column_transformer((StandardScaler(), ["a", "c"]), remainder="passthrough")
     for classifier in (RandomForestClassifier(3), HistGradientBoostingClassifier(max_iter=2)):
-        same(fitted(make_pipeline(StandardScaler(), classifier), mixed, y), mixed, mixed)
+        verify(fitted(make_pipeline(StandardScaler(), classifier), mixed, y), mixed, mixed)
         with pytest.raises(ConversionError, match=r"column\(s\) a, c, .*X\.astype\('float64'\)"):
             convert(fitted(make_pipeline(columns, classifier), mixed, y), mixed)
-    same(fitted(make_pipeline(columns, LogisticRegression()), mixed, y), mixed, mixed, tolerance=1e-5)
+    verify(fitted(make_pipeline(columns, LogisticRegression()), mixed, y), mixed, mixed, tolerance=1e-5)
     half = X.astype("float16")
     with pytest.raises(ConversionError, match=r"float16.*X\.astype\('float64'\)"):
         convert(fitted(make_pipeline(MinMaxScaler(), GaussianNB()), half, y), half)
 
 
 def test_wrong_rows_are_refused() -> None:
-    """Not fitted, sparse, of another width, with a column missing, of dates, of mixed kinds."""
+    """Unfitted pipelines, and rows of the wrong width, columns or types, are refused in a sentence."""
     table, survived = people()
     encoder = make_column_transformer((OrdinalEncoder(), ["sex"]), remainder="drop")
     pipeline = fitted(make_pipeline(encoder, GaussianNB()), table, survived)
@@ -504,14 +505,14 @@ def test_wrong_rows_are_refused() -> None:
         (pipeline, dated, "'sex' is of type datetime"),
         (pipeline, mixed, "'sex' mixes text and numbers"),
     ):
-        with pytest.raises(ConversionError, match=sentence) as refused:
+        with pytest.raises(ConversionError, match=sentence) as caught:
             convert(step, rows)
-        assert is_sentence(str(refused.value))
+        assert is_sentence(str(caught.value))
 
 
 @pytest.mark.parametrize("scaler", [StandardScaler(), RobustScaler(), MinMaxScaler((-3, 5)), MaxAbsScaler()])
 def test_trees_need_no_scaler(scaler):
-    """A scaler before trees is folded into their thresholds; nothing computes with the numbers any more."""
+    """A scaler before trees is folded into their thresholds."""
     X, y = make_classification(300, 6, random_state=3)
     X *= 10.0 ** np.arange(-3, 3)
     pipeline = make_pipeline(scaler, RandomForestClassifier(8, random_state=0)).fit(X, y)
@@ -521,7 +522,7 @@ def test_trees_need_no_scaler(scaler):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_folded_thresholds_are_exact(seed):
-    """The largest float64 that the steps take to a threshold or below it, whatever the magnitudes."""
+    """A threshold is the largest float64 that the steps take to the limit or below it, at any magnitude."""
     random = np.random.default_rng(seed)
     size, width = 3000, 7
     magnitude = 10.0 ** random.integers(-300, 300, size)
@@ -530,23 +531,23 @@ def test_folded_thresholds_are_exact(seed):
     scale = random.uniform(0.1, 9, width) * 10.0 ** random.integers(-9, 9, width)
     feature, ends = random.integers(0, width, size), np.ones(size, np.int64)
     tree = Tree(ends, ends, feature, limits, np.zeros(size, bool), np.zeros((size, 1)))
-    found = before_scaling(
+    thresholds = before_scaling(
         tree, [("Sub", shift), ("Div", scale), ("Mul", scale[::-1]), ("Add", shift)]
     ).threshold
     with np.errstate(over="ignore", under="ignore"):
         reached, passed = (
             ((x - shift[feature]) / scale[feature]) * scale[::-1][feature] + shift[feature]
-            for x in (found, np.nextafter(found, np.inf))
+            for x in (thresholds, np.nextafter(thresholds, np.inf))
         )
     assert (reached <= limits).all()
-    assert ((passed > limits) | (found == np.inf)).all()
+    assert ((passed > limits) | (thresholds == np.inf)).all()
 
 
 @pytest.mark.parametrize("count", [2, 3, 41, 82, 100])
 def test_unanimous_trees_are_certain(count):
-    """Where all trees agree the answer is 1 and 0, to the last bit, whatever their number."""
+    """Where all trees agree the probabilities are exactly 1 and 0, whatever the number of trees."""
     X, y = np.array([[0.0], [1.0]] * 20), np.array([0, 1] * 20)
     forest = RandomForestClassifier(count, random_state=0).fit(X, y)
     session = onnxruntime.InferenceSession(convert(forest, X).model.SerializeToString())
-    _, found = session.run(None, {session.get_inputs()[0].name: X[:2]})
-    assert found.tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    _, scores = session.run(None, {session.get_inputs()[0].name: X[:2]})
+    assert scores.tolist() == [[1.0, 0.0], [0.0, 1.0]]

@@ -1,4 +1,4 @@
-"""Numbers that processes share, counted by real processes that fork, spawn, die and are replaced."""
+"""Counters that processes share: real processes fork, spawn, die and are replaced."""
 
 import gc
 import multiprocessing
@@ -6,85 +6,54 @@ import os
 import sys
 import tempfile
 import threading
-from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import cycle
-from multiprocessing.connection import Connection
 from time import monotonic, perf_counter
 from typing import Any
 
 import pytest
 from conftest import PATIENCE
+from counting import BUSY, SIZE, TURNED, key_of, turn, work
 from handmade import classes
 
 from unpickled.server.errors import ConfigError
 from unpickled.server.inference.prediction import Prediction
-from unpickled.server.observe.counters import Key, Memory
+from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.tally import Answered, Tally
 
-# Python 3.12 warns of forks beside threads, which other tests may have left.
+# Python 3.12 warns of forks in a process with threads, which other tests may have left.
 pytestmark = pytest.mark.filterwarnings("ignore:This process.* is multi-threaded:DeprecationWarning")
-
-TURNED = ("turned",)
-BUSY = ("busy",)
-SIZE = 500
-
-
-def work(memory: Memory, pipe: Connection) -> None:
-    """Count one, be busy, and so remain until told to end."""
-    block = memory.claim()
-    block.series(TURNED, 1)[0] += 1.0
-    block.series(BUSY, 2, gauge=True)[1] += 1.0
-    pipe.send(None)
-    pipe.recv()
-
-
-def turn(memory: Memory, pipe: Connection) -> None:
-    """Make and end series without a pause, all of whose numbers are that of their key."""
-    block = memory.claim()
-    block.series(TURNED, 1)
-    pipe.send(None)
-    for number in cycle(range(40)):
-        block.series(named(number), SIZE)[:] = memoryview(array("d", [number] * SIZE))
-        block.forget(named((number + 35) % 40))
-        if pipe.poll():
-            return
-
-
-def named(number: int) -> Key:
-    return (str(number) * (number % 7 + 1),)
 
 
 @contextmanager
 def process(memory: Memory, job: Callable[..., None] = work, start: str = "fork") -> Iterator[Any]:
-    """A process that has claimed a block; killed on the way out."""
+    """A process that has claimed a block; it is killed at the end of the block."""
     context = multiprocessing.get_context(start)
-    ours, theirs = context.Pipe()
-    child = context.Process(target=job, args=(memory, theirs))
+    parent_end, child_end = context.Pipe()
+    child = context.Process(target=job, args=(memory, child_end))
     child.start()
     try:
-        ours.recv()
+        parent_end.recv()
         yield child
     finally:
         child.kill()
         child.join()
-        ours.close()
-        theirs.close()
+        parent_end.close()
+        child_end.close()
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_processes_count_together(start):
-    """Each writes to a block of its own; anyone reads the sum."""
+    """Each process writes to a block of its own; any process reads the sum."""
     memory = Memory(blocks=3)
-    with process(memory, start=start) as one, process(memory, start=start) as two:
-        assert memory.workers() == {0: one.pid, 1: two.pid}
+    with process(memory, start=start) as first, process(memory, start=start) as second:
+        assert memory.workers() == {0: first.pid, 1: second.pid}
         assert memory.read() == {TURNED: [2.0], BUSY: [0.0, 2.0]}
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_killed_process(start):
-    """What it counted stays, what it was busy with is over, and a successor counts on in its block."""
+    """The counts of a killed process stay, its gauges end, and its successor counts on in its block."""
     memory = Memory(blocks=3)
     with process(memory, start=start):
         pass
@@ -96,7 +65,7 @@ def test_killed_process(start):
 
 
 def test_one_block_a_process():
-    """A process has one, however often it asks; a fork of it gets another."""
+    """A process has one block, however often it claims one; a fork of it gets another."""
     memory = Memory(blocks=2)
     block = memory.claim()
     assert memory.claim() is block
@@ -108,7 +77,7 @@ def test_one_block_a_process():
 
 
 def test_more_processes_than_blocks(caplog):
-    """Who finds no block counts for nobody, and that is said."""
+    """A process without a block is not counted, and the log says so."""
     memory = Memory(blocks=1)
     with process(memory) as child:
         memory.claim().series(TURNED, 1)[0] += 1.0
@@ -118,7 +87,7 @@ def test_more_processes_than_blocks(caplog):
 
 
 def test_without_anonymous_memory(monkeypatch, tmp_path):
-    """Where the system has no memfd a file does, and none is left behind."""
+    """On a system without memfd, the memory is a file, and none is left behind."""
     monkeypatch.delattr(os, "memfd_create", raising=False)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     memory = Memory(blocks=2)
@@ -130,7 +99,7 @@ def test_without_anonymous_memory(monkeypatch, tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_nothing_stays_open():
-    """With the last reference to it, the memory is given back."""
+    """The memory is freed with the last reference to it."""
     gc.collect()
     before = memories()
     for _ in range(3):
@@ -143,13 +112,13 @@ def test_nothing_stays_open():
 
 
 def memories() -> int:
-    """Descriptors of such files that this process has open; others come and go with its threads."""
+    """The number of descriptors of shared counters that this process has open."""
     links = [os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]
     return sum("memfd:counters" in link for link in links)
 
 
 def test_gauges_of_the_dead_are_gone():
-    """Whoever takes over a block starts with no gauges, and no zeros in their place."""
+    """A process that takes over a block removes the gauges of its predecessor."""
     memory = Memory(blocks=1)
     with process(memory):
         assert BUSY in memory.read()
@@ -158,7 +127,7 @@ def test_gauges_of_the_dead_are_gone():
 
 
 def test_series_are_kept_apart():
-    """A key has the same memory each time, and any text in it comes back."""
+    """A key always has the same memory, and may hold any text."""
     memory = Memory(blocks=1)
     block = memory.claim()
     keys = [("a", "b"), ("a\0b",), ("", "a", "b"), ("Köln \udcff\n",), ("x" * 5000,)]
@@ -172,7 +141,7 @@ def test_series_are_kept_apart():
 
 
 def test_full(caplog):
-    """What does not fit is not counted, which is said once; the rest goes on."""
+    """Series that do not fit are not counted; one warning says so, and the others go on."""
     memory = Memory(blocks=1, size=4096)
     block = memory.claim()
     block.series(TURNED, 1)[0] += 1.0
@@ -184,7 +153,7 @@ def test_full(caplog):
 
 
 def test_forgotten_memory_is_used_again(caplog):
-    """Series may come and go for ever; a new one begins at zero."""
+    """The memory of a forgotten series is used again; a new series begins at zero."""
     memory = Memory(blocks=1, size=4096)
     block = memory.claim()
     for number in range(1000):
@@ -197,19 +166,19 @@ def test_forgotten_memory_is_used_again(caplog):
 
 
 def test_forgotten_memory_that_is_held():
-    """Who still counts in a forgotten series disturbs no other."""
+    """A process that still counts in a forgotten series disturbs no other series."""
     memory = Memory(blocks=1)
     block = memory.claim()
-    held = block.series(("old",), 1)
+    old = block.series(("old",), 1)
     block.forget(("old",))
     new = block.series(("new",), 1)
-    held[0] += 1.0
+    old[0] += 1.0
     assert memory.read() == {("new",): [0.0]}
     assert block.series(("new",), 1) is new
 
 
 def test_forgotten_by_a_dead_process(caplog):
-    """Its successor uses what it had freed."""
+    """A successor uses the memory that its predecessor had freed."""
     memory = Memory(blocks=1, size=100 * SIZE)
     with process(memory, turn):
         pass
@@ -220,29 +189,29 @@ def test_forgotten_by_a_dead_process(caplog):
 
 
 def test_readers_see_series_whole():
-    """While another process makes and ends series, none is seen with numbers of another."""
+    """No reader sees a series with numbers of another, while a process creates and forgets series."""
     memory = Memory(blocks=1)
-    numbers = {named(number): float(number) for number in range(40)}
-    seen = set()
+    numbers = {key_of(number): float(number) for number in range(40)}
+    keys = set()
     with process(memory, turn):
         reads, deadline = 0, monotonic() + PATIENCE
-        while (reads := reads + 1) < 2000 or (seen != set(numbers) and monotonic() < deadline):
-            found = memory.read()
-            del found[TURNED]
-            assert all(set(values) <= {0.0, numbers[key]} for key, values in found.items())
-            seen |= set(found)
-    assert seen == set(numbers)
+        while (reads := reads + 1) < 2000 or (keys != set(numbers) and monotonic() < deadline):
+            counts = memory.read()
+            del counts[TURNED]
+            assert all(set(values) <= {0.0, numbers[key]} for key, values in counts.items())
+            keys |= set(counts)
+    assert keys == set(numbers)
 
 
 def test_free_threaded_python_is_refused(monkeypatch):
-    """Without the global interpreter lock threads would lose counts: the server does not start."""
+    """The server does not start without the global interpreter lock: threads would lose counts."""
     monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
     with pytest.raises(ConfigError, match="PYTHON_GIL=1"):
         Memory(blocks=1)
 
 
 def test_threads_lose_nothing():
-    """Many threads count in one series without a lock."""
+    """Threads that count in one series without a lock lose no count."""
     memory = Memory(blocks=1)
     tally = Tally(memory.claim(), "iris", 1, "/predict", classes("no", "yes"))
     interval = sys.getswitchinterval()
@@ -255,8 +224,7 @@ def test_threads_lose_nothing():
             thread.join()
     finally:
         sys.setswitchinterval(interval)
-    (numbers,) = [found for (kind, *_), found in memory.read().items() if kind == "answered"]
-    answered = Answered.of(numbers)
+    (answered,) = [Answered.of(series) for (kind, *_), series in memory.read().items() if kind == "answered"]
     assert sum(answered.buckets) == 200_000
     assert answered.phases[:3] == [200_000.0, 400_000.0, 600_000.0]
     assert answered.classes == [0.0, 200_000.0]

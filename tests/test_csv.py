@@ -1,4 +1,4 @@
-"""Tables as text, in and out: the same answers as JSON, every line of them accounted for."""
+"""Tables as CSV, in and out: the same answers as in JSON, and a place for every error."""
 
 import csv
 import io
@@ -43,17 +43,17 @@ def refused(client, text, **how):
 
 @pytest.mark.parametrize("name", ["iris", "forest"])
 def test_a_table_in_a_table_out(client, models, name):
-    """What pandas writes is answered with a table that pandas reads, equal to scikit-learn's answer."""
+    """A table that pandas writes is answered with one that pandas reads, equal to scikit-learn's answer."""
     rows, pipeline = models.rows[name], models.pipelines[name]
-    written = pd.DataFrame(rows, columns=FLOWERS).to_csv(index=False)
-    found = table(ask(client, written, f"/models/{name}/predict"))
-    assert found["prediction"].tolist() == pipeline.predict(rows).tolist()
-    assert list(found)[:2] == ["prediction", "predicted_class"]
-    np.testing.assert_allclose(found.iloc[:, 2:], pipeline.predict_proba(rows), rtol=0, atol=1e-7)
+    text = pd.DataFrame(rows, columns=FLOWERS).to_csv(index=False)
+    predictions = table(ask(client, text, f"/models/{name}/predict"))
+    assert predictions["prediction"].tolist() == pipeline.predict(rows).tolist()
+    assert list(predictions)[:2] == ["prediction", "predicted_class"]
+    np.testing.assert_allclose(predictions.iloc[:, 2:], pipeline.predict_proba(rows), rtol=0, atol=1e-7)
 
 
 def test_digits_are_those_of_json(client):
-    """Every digit of a score is written: the doubles are the same as in JSON, to the last bit."""
+    """Scores have every digit: they are the doubles of the answer in JSON."""
     answer = ask(client, TABLE)
     expected = client.post("/predict", json={"features": [FLOWER, [6.7, 3.0, 5.2, 2.3]]}).json
     lines = list(csv.reader(io.StringIO(answer.text, newline=""), strict=True))
@@ -64,18 +64,18 @@ def test_digits_are_those_of_json(client):
 
 
 def test_categories_and_gaps(client, models):
-    """Text is taken as it stands, an empty cell is a missing value, names are matched in any order."""
+    """Text is read unchanged, an empty cell is a missing value, and columns may have any order."""
     rows = models.rows["people"][["plan", "income", "city", "age"]]
     assert rows["age"].isna().any()
-    found = table(ask(client, rows.to_csv(index=False), "/models/people/predict"))
+    predictions = table(ask(client, rows.to_csv(index=False), "/models/people/predict"))
     pipeline = models.pipelines["people"]
-    assert found["prediction"].tolist() == pipeline.predict(models.rows["people"]).tolist()
-    np.testing.assert_allclose(found.iloc[:, 2:], pipeline.predict_proba(rows), rtol=0, atol=1e-7)
+    assert predictions["prediction"].tolist() == pipeline.predict(models.rows["people"]).tolist()
+    np.testing.assert_allclose(predictions.iloc[:, 2:], pipeline.predict_proba(rows), rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("gap", ["", "  ", "NaN", "nan", '""'])
 def test_spellings_of_a_missing_number(client, gap):
-    """Nothing, blanks and NaN are the same gap that null is in JSON."""
+    """An empty cell, blanks and NaN mean the same as null in JSON."""
     text = f"city,plan,age,income\nBonn,pro,{gap},2100.5\n"
     answer = ask(client, text, "/models/people/predict", accept="application/json")
     expected = client.post("/models/people/predict", json={"instances": [PERSON | {"age": None}]})
@@ -95,14 +95,14 @@ def test_spellings_of_a_number(client, spelling):
     "text", ["5,1", "1_000", "٣", "abc", "0x10", "5.1 cm", "1e999", "-inf", "true", "\0"]
 )
 def test_what_is_no_number(client, text):
-    """Everything that could mean something else is refused, with line, row and feature."""
+    """An ambiguous number is refused, with line, row and feature."""
     error = refused(client, f'{HEADER}\n5.1,3.5,1.4,0.2\n5.1,"{text}",1.4,0.2\n')
     assert error["error"].startswith("line 3: feature 'sepal_width' of row 1 is ")
     assert (error["line"], error["row"], error["feature"]) == (3, 1, "sepal_width")
 
 
 def test_without_a_header(client):
-    """Said so, columns are in the features' order, and the answer has no header either."""
+    """With header=absent, columns are in the order of the features, and the answer has no header."""
     answer = ask(client, "5.1,3.5,1.4,0.2\n", kind="text/csv; header=absent")
     assert answer.content_type == "text/csv; charset=utf-8; header=absent"
     assert answer.text.startswith("0,setosa,0.98")
@@ -110,7 +110,7 @@ def test_without_a_header(client):
 
 
 def test_bom_and_line_ends(client):
-    """A byte order mark is skipped; lines may end as on any system, the last one without an end."""
+    """A byte order mark is skipped; lines end as on any system, the last one also without an end."""
     expected = ask(client, TABLE).data
     lines = TABLE.split("\r\n")[:3]
     for text in (f"\ufeff{TABLE}", "\n".join(lines), "\r".join(lines), TABLE + "\r\n\r\n"):
@@ -118,7 +118,7 @@ def test_bom_and_line_ends(client):
 
 
 def test_json_where_accept_prefers_it(client):
-    """Accept decides between CSV and JSON arrays; CSV where it does not care."""
+    """Accept decides between CSV and JSON arrays; without a preference the answer is CSV."""
     arrays = client.post("/predict", json={"features": [FLOWER]}).data
     text = f"{HEADER}\n5.1,3.5,1.4,0.2\n"
     json_wins = ["application/json", "text/csv;q=0.5, application/*", "application/json, text/csv;q=x"]
@@ -150,14 +150,14 @@ FAULTS = {
 
 @pytest.mark.parametrize("text", FAULTS, ids=range(len(FAULTS)))
 def test_faults_of_a_table(client, text):
-    """What is wrong with a table is said with its place."""
+    """The error names what is wrong with a table, and the place."""
     error = refused(client, text)
     assert FAULTS[text] in error["error"]
     assert error["code"] == "invalid_input"
 
 
 def test_lines_inside_cells(client):
-    """A quoted cell may hold line ends: lines are counted as an editor counts them."""
+    """A quoted cell may hold line ends, and lines are counted as in an editor."""
     text = 'age,income,city,plan\n41,2100.5,"Bo\nnn",pro\n41,x,Bonn,pro\n'
     error = refused(client, text, path="/models/people/predict")
     assert (error["line"], error["row"], error["feature"]) == (4, 1, "income")
@@ -171,7 +171,7 @@ def test_other_charsets(client):
 
 
 def test_too_many_rows(models):
-    """A table has as many rows as any request, however many lines it has."""
+    """The limit of rows holds for tables, whatever their number of lines."""
     app = create_app(Config(models=str(models.path), default_model="iris", limits=Limits(max_rows=3)))
     lines = [HEADER, *["5.1,3.5,1.4,0.2"] * 9_000]
     assert ask(app.test_client(), "\n".join(lines[:4])).status_code == 200
@@ -185,7 +185,7 @@ numbers = st.floats(0.01, 9.0) | st.integers(1, 9)
 @generated(60)
 @given(rows=st.lists(st.tuples(*[numbers] * 4), min_size=1, max_size=5), order=st.permutations(FLOWERS))
 def test_any_table_is_answered_as_json(client, rows, order):
-    """Rows written by Python's csv module, columns in any order, are answered as the same rows in JSON."""
+    """Rows written by Python's csv module are answered as in JSON, whatever the order of the columns."""
     text = io.StringIO()
     writer = csv.DictWriter(text, order)
     writer.writeheader()
@@ -196,17 +196,18 @@ def test_any_table_is_answered_as_json(client, rows, order):
 
 @generated(150)
 @given(
-    body=st.binary(max_size=60) | st.text('",\r\n;é\0 1.x', max_size=60).map(str.encode), known=st.booleans()
+    body=st.binary(max_size=60) | st.text('",\r\n;é\0 1.x', max_size=60).map(str.encode),
+    with_header=st.booleans(),
 )
-def test_any_bytes_are_answered(client, body, known):
-    """Whatever is sent as a table gets an answer or a sentence, never a failure of the server."""
-    answer = ask(client, HEADER.encode() + b"\n" + body if known else body)
+def test_any_bytes_are_answered(client, body, with_header):
+    """Any bytes sent as a table get an answer or a sentence, never an error of the server."""
+    answer = ask(client, HEADER.encode() + b"\n" + body if with_header else body)
     assert answer.status_code in (200, 400)
     assert answer.status_code == 200 or answer.json["error"]
 
 
 def test_an_empty_text_that_is_a_category(tmp_path):
-    """Where the pipeline was fitted with the empty text, an empty cell is that, as it is in pandas."""
+    """If the pipeline knows the empty text as a category, an empty cell is that category."""
     table = pd.DataFrame({"city": ["", "Bonn", "Trier"] * 40, "age": [float(age) for age in range(120)]})
     answers = (table["city"] == "").astype(int) ^ (table["age"] > 60).astype(int)
     encoder = make_column_transformer(

@@ -1,4 +1,4 @@
-"""Everything a client can do wrong, and the one sentence it gets for it."""
+"""Every mistake that a client can make, and the sentence that answers it."""
 
 import json
 import logging
@@ -45,7 +45,7 @@ MALFORMED = {
     "random": bytes(range(256)),
 }
 
-# body, words of the sentence, details beside it
+# Body, words of the error, details beside it.
 INVALID = [
     (b"null", ["not an object"], {}),
     (b"[5.1, 3.5, 1.4, 0.2]", ["not an object"], {}),
@@ -74,7 +74,7 @@ INVALID = [
     (json.dumps({"a": {"b": [1]}}).encode(), ["'a'", "unknown"], {"feature": "a"}),
 ]  # fmt: skip
 
-# what stands where a number belongs, and the words for it
+# Wrong number -> words of the error.
 WRONG_NUMBERS = {
     '"5.1"': ["text ('5.1')", "number belongs"],
     '""': ["text", "number belongs"],
@@ -94,7 +94,7 @@ WRONG_NUMBERS = {
 
 
 def refused(answer, status, code):
-    """The document of an error, once it is known to be one of ours."""
+    """The document of an error, after checking that it is one of the server's own."""
     assert answer.status_code == status, answer.text
     assert answer.content_type == "application/json"
     assert answer.json["code"] == code
@@ -107,7 +107,7 @@ def refused(answer, status, code):
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
 @pytest.mark.parametrize("path", ["/predict", "/models/people/predict"])
 def test_malformed_json(client, body, path):
-    """Whatever is not JSON is called that, with the place where there is one."""
+    """A body that is not JSON is refused as such, with the position where there is one."""
     document = refused(client.post(path, data=body), 400, "malformed_json")
     assert document["error"].startswith("the body is not JSON: ")
     placeless = "nested" in document["error"] or "surrogate" in document["error"]
@@ -116,14 +116,14 @@ def test_malformed_json(client, body, path):
 
 @pytest.mark.parametrize(("body", "words", "details"), INVALID)
 def test_invalid_input(client, body, words, details):
-    """JSON that is no input of the model is refused by row, by feature, and with what belongs there."""
+    """The refusal of a wrong document names row and feature, and the value that belongs there."""
     document = refused(client.post("/predict", data=body), 400, "invalid_input")
     assert [word for word in words if word not in document["error"]] == []
     assert details.items() <= document.items()
 
 
 def test_very_many_names(client):
-    """An object of a hundred thousand names, one of them given twice, is looked through in one pass."""
+    """An object with 100,000 names, one of them twice, is read in one pass."""
     pairs = ", ".join(f'"a{index}": 1' for index in range(100_000))
     document = refused(client.post("/predict", data=f'{{{pairs}, "a7": 1}}'), 400, "invalid_input")
     assert document["feature"] == "a7"
@@ -133,7 +133,7 @@ def test_very_many_names(client):
 @pytest.mark.parametrize("wrong", WRONG_NUMBERS, ids=lambda text: text[:9])
 @pytest.mark.parametrize("form", ["row", "rows", "record", "instances"])
 def test_wrong_numbers(client, wrong, form):
-    """A value that is no number names row and feature, in whichever form it came."""
+    """The refusal of a wrong number names row and feature, in every form of a request."""
     row, record = (
         f"[5.1, {wrong}, 1.4, 0.2]",
         f'{{"petal_width": 0.2, "sepal_width": {wrong}, "petal_length": 1, "sepal_length": 1}}',
@@ -155,7 +155,7 @@ def test_wrong_numbers(client, wrong, form):
     [("2", "a number (2)"), ("true", "is true"), ("{}", "an object"), ("1e999", "a number (inf)")],
 )
 def test_wrong_categories(client, wrong, words):
-    """A number, or anything else but text, where a category belongs."""
+    """A category that is not text is refused by row and feature."""
     for body in (
         f'{{"features": [41, 2100, {wrong}, "pro"]}}',
         f'{{"age": 41, "income": 2100, "city": {wrong}, "plan": "pro"}}',
@@ -168,7 +168,7 @@ def test_wrong_categories(client, wrong, words):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_too_many_rows(models, form):
-    """max_rows are answered; one more is 413, with the limit."""
+    """max_rows are answered; one more is refused with 413 and the limit."""
     client = create_app(
         Config(models=str(models.path), default_model="iris", limits=Limits(max_rows=3))
     ).test_client()
@@ -178,7 +178,7 @@ def test_too_many_rows(models, form):
 
 
 def test_body_over_the_limit(models):
-    """max_body_bytes are answered; one more is 413, whatever the rest of it is."""
+    """max_body_bytes are answered; one more is refused with 413, even if the body is no JSON."""
     config = Config(models=str(models.path), default_model="iris", limits=Limits(max_body_bytes=100))
     client = create_app(config).test_client()
     body = json.dumps({"features": FLOWER}).encode().ljust(100)
@@ -200,13 +200,13 @@ def test_body_over_the_limit(models):
     ],
 )
 def test_unknown_model(client, path, words):
-    """A model or version that is not here, and what is."""
+    """The refusal of an unknown model or version lists those that are served."""
     document = refused(client.post(path, json={"features": FLOWER}), 404, "unknown_model")
     assert [word for word in words if word not in document["error"]] == []
 
 
 def test_no_default_model(models):
-    """/predict says what to do where there are several models and none of them is the default."""
+    """With several models and no default, the error at /predict names the path to use."""
     client = create_app(Config(models=str(models.path))).test_client()
     document = refused(client.post("/predict", json={"features": FLOWER}), 404, "unknown_model")
     assert "/models/<name>/predict" in document["error"]
@@ -214,7 +214,7 @@ def test_no_default_model(models):
 
 
 def test_no_models_at_all(tmp_path):
-    """A server of an empty folder says so, and is not ready."""
+    """A server of an empty folder is not ready, and says that there are no models."""
     client = create_app(Config(models=str(tmp_path))).test_client()
     document = refused(client.post("/predict", json={"features": FLOWER}), 404, "unknown_model")
     assert "no models" in document["error"]
@@ -227,7 +227,7 @@ def test_no_models_at_all(tmp_path):
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_unknown_path(client, method, path):
-    """A path that is not there is JSON too."""
+    """An unknown path is answered in JSON too."""
     document = refused(client.open(path, method=method), 404, "not_found")
     assert "GET / lists" in document["error"]
 
@@ -235,7 +235,7 @@ def test_unknown_path(client, method, path):
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "TRACE", "BREW"])
 @pytest.mark.parametrize("path", ["/predict", "/models/iris/predict", "/models/iris/versions/1/predict"])
 def test_wrong_method_to_predict(client, method, path):
-    """Predictions are posted: Allow says so, and so does the document."""
+    """A wrong method is refused with the allowed ones in the header and in the document."""
     answer = client.open(path, method=method)
     document = refused(answer, 405, "method_not_allowed")
     assert "POST" in answer.headers["Allow"].split(", ")
@@ -245,7 +245,7 @@ def test_wrong_method_to_predict(client, method, path):
 
 @pytest.mark.parametrize("path", ["/", "/models", "/models/iris", "/livez", "/readyz"])
 def test_wrong_method_to_a_page(client, path):
-    """Pages are read only."""
+    """Pages take no POST."""
     answer = client.post(path)
     refused(answer, 405, "method_not_allowed")
     assert "GET" in answer.headers["Allow"]
@@ -255,7 +255,7 @@ def test_wrong_method_to_a_page(client, path):
     "path", ["/models//iris/predict", "//models/iris/predict", "/models/iris//versions/1/predict"]
 )
 def test_doubled_slashes(app, path):
-    """A doubled slash is answered as it is, or in JSON: never by a page in HTML."""
+    """A path with a doubled slash is answered in JSON, never with a page of HTML."""
     environ = {"REQUEST_METHOD": "POST", "PATH_INFO": path}
     answer = app.test_client().open(environ_overrides=environ, data=json.dumps({"features": FLOWER}))
     assert answer.content_type == "application/json"
@@ -263,7 +263,7 @@ def test_doubled_slashes(app, path):
 
 
 def failing(tmp_path, caplog):
-    """A client of a model that computes with numbers below 5 only: others look behind the end of a table."""
+    """A client of a model that fails for numbers from 5 on: they index beyond the end of a table."""
     clipped = [
         helper.make_node("Cast", ["X"], ["index"], to=7),
         helper.make_node("Gather", ["table", "index"], ["found"]),
@@ -278,7 +278,7 @@ def failing(tmp_path, caplog):
     "body", ['{"features": [9]}', '{"features": [[1], [9]]}', '{"x": 9}', '{"instances": [{"x": 9}]}']
 )
 def test_graph_that_fails(tmp_path, caplog, body):
-    """A graph that fails at run time is a 500 whose request id is in the log, next to the reason."""
+    """A graph that fails is answered with 500; its request id is in the log, with the reason."""
     client = failing(tmp_path, caplog)
     assert client.post("/predict", data='{"features": [1]}').status_code == 200
     document = refused(client.post("/predict", data=body), 500, "inference_failed")
@@ -293,7 +293,7 @@ def test_graph_that_fails(tmp_path, caplog, body):
     "body", ['{"features": [-3]}', '{"features": [[1], [-3]]}', '{"x": -3}', '{"instances": [[-3]]}']
 )
 def test_answer_that_is_not_a_number(tmp_path, body):
-    """Probabilities that come out as NaN are never served."""
+    """Probabilities that are NaN are never an answer."""
     root = [
         helper.make_node("Greater", ["X", "zero"], ["positive"]),
         helper.make_node("Add", ["X", "two"], ["shifted"]),

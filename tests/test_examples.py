@@ -13,7 +13,7 @@ EXAMPLES = ROOT / "examples"
 
 @pytest.fixture
 def folder(tmp_path):
-    """A copy, as examples write models beside themselves."""
+    """A copy of the examples, which write models beside themselves."""
     return shutil.copytree(EXAMPLES, tmp_path / "examples", ignore=shutil.ignore_patterns("models", "__*"))
 
 
@@ -25,7 +25,7 @@ def test_scripts(folder):
 
 
 def test_notebook(folder):
-    """Every code cell runs, in order; outputs are not kept."""
+    """Every code cell of the notebook runs in order, and is stored without outputs."""
     cells = json.loads((folder / "notebook.ipynb").read_text())["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert not any(cell["outputs"] or cell["execution_count"] for cell in code)
@@ -37,7 +37,7 @@ def test_notebook(folder):
 
 
 def test_all_are_listed():
-    """The page has a line for every file."""
+    """The examples' page has a line for every file."""
     page = (EXAMPLES / "README.md").read_text()
     files = {path.name for path in EXAMPLES.iterdir() if path.is_file()} - {"README.md"}
     assert {name for name in files if f"| [{name}]({name}) |" in page} == files

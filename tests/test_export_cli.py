@@ -1,4 +1,4 @@
-"""The command line: what it prints, what it writes, and how it refuses."""
+"""The commands train and convert: their output, their files, and their refusals."""
 
 import sys
 from pathlib import Path
@@ -21,6 +21,7 @@ from unpickled.server.model.session import load
 
 @pytest.fixture
 def table(tmp_path) -> pd.DataFrame:
+    """A table with numbers, text and gaps, a column with one value, and the target ``left``."""
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(
         {
@@ -37,7 +38,7 @@ def table(tmp_path) -> pd.DataFrame:
 
 @pytest.fixture
 def iris(tmp_path) -> Path:
-    """iris.csv in ``tmp_path``, and beside it a pipeline fitted on the frame and one fitted on its array."""
+    """iris.csv in ``tmp_path``, beside a pipeline fitted on the frame and one fitted on its array."""
     frame = load_iris(as_frame=True).frame
     rows, labels = frame.drop(columns="target"), frame["target"]
     for name, fitted_on in (("frame", rows), ("array", rows.to_numpy())):
@@ -49,10 +50,10 @@ def iris(tmp_path) -> Path:
 
 
 def test_train_tells_what_it_did_and_what_to_do_next(tmp_path):
-    """As a command: the report on stdout, phases on stderr, the file where the report says."""
+    """train reports on stdout, prints its phases on stderr, and names the file and the next command."""
     command = [sys.executable, "-m", "unpickled", "train", "iris", "--models", str(tmp_path / "my models")]
-    ended = run(command)
-    assert ended.returncode == 0, ended.stderr
+    completed = run(command)
+    assert completed.returncode == 0, completed.stderr
     for part in (
         "iris: 150 rows, 4 features",
         "120 rows, 30 held out",
@@ -62,17 +63,17 @@ def test_train_tells_what_it_did_and_what_to_do_next(tmp_path):
         "largest difference",
         "serve it: unpickled serve --models '",
     ):
-        assert part in ended.stdout
+        assert part in completed.stdout
     path = tmp_path / "my models" / "iris" / "1" / "model.onnx"
-    assert f"wrote {path}" in ended.stdout
+    assert f"wrote {path}" in completed.stdout
     assert load(path.read_bytes()).manifest.class_names == ("setosa", "versicolor", "virginica")
-    assert "training logistic" in ended.stderr
-    assert "warning" not in ended.stderr.lower()
+    assert "training logistic" in completed.stderr
+    assert "warning" not in completed.stderr.lower()
 
 
 @pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "digits"])
 def test_every_bundled_set_trains_and_exports(tmp_path, name):
-    """With its own metrics, curve and classes in the manifest."""
+    """The manifest has metrics, a training curve and the seed of its data set."""
     models = str(tmp_path)
     assert (
         main(["train", name, "--scaler", "minmax", "--classifier", "mlp", "--models", models, "--seed", "1"])
@@ -87,7 +88,7 @@ def test_every_bundled_set_trains_and_exports(tmp_path, name):
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_the_users_own_table_trains_and_exports(table, tmp_path, capsys, suffix):
-    """Numbers, text and missing values in one pipeline; the report says what became of each column."""
+    """Numbers, text and gaps go into one pipeline; the report names the columns left out."""
     path = tmp_path / f"my table.{suffix}"
     table.to_csv(path, index=False) if suffix == "csv" else table.to_parquet(path)
     status = main(
@@ -116,7 +117,7 @@ def test_the_users_own_table_trains_and_exports(table, tmp_path, capsys, suffix)
 
 
 def test_a_model_below_the_asked_accuracy_is_not_written(tmp_path, capsys):
-    """The figures are shown, then the refusal; exit status 1."""
+    """A model below --min-accuracy is refused with status 1, after its figures."""
     assert main(["train", "iris", "--min-accuracy", "0.999", "--models", str(tmp_path)]) == 1
     output = capsys.readouterr()
     assert "accuracy 0.9667" in output.out
@@ -126,7 +127,7 @@ def test_a_model_below_the_asked_accuracy_is_not_written(tmp_path, capsys):
 
 @pytest.mark.parametrize("fitted", ["frame", "array"])
 def test_convert_exports_and_measures_a_joblib_file(iris, tmp_path, capsys, fitted):
-    """By column name or by position, as the pipeline was fitted; it says beforehand that this runs code."""
+    """convert takes columns by name or position, as the fit did, and warns before it runs the file."""
     command = [
         "convert",
         str(tmp_path / fitted),
@@ -149,7 +150,7 @@ def test_convert_exports_and_measures_a_joblib_file(iris, tmp_path, capsys, fitt
 
 
 def test_convert_without_a_target_measures_nothing(iris, tmp_path, capsys):
-    """Columns the pipeline does not know are ignored."""
+    """Without a target, nothing is measured, and columns unknown to the pipeline are ignored."""
     command = [
         "convert",
         str(tmp_path / "frame"),
@@ -181,7 +182,7 @@ def test_convert_without_a_target_measures_nothing(iris, tmp_path, capsys):
     ],
 )
 def test_convert_refuses_in_one_line(iris, tmp_path, capsys, monkeypatch, arguments, sentence):
-    """Exit status 1, nothing written, no traceback."""
+    """convert refuses with status 1 and one line, and writes nothing."""
     monkeypatch.chdir(tmp_path)
     joblib.dump(42, tmp_path / "number")
     joblib.dump({"pipeline": joblib.load(tmp_path / "frame")}, tmp_path / "dict")
@@ -213,7 +214,7 @@ def test_convert_refuses_in_one_line(iris, tmp_path, capsys, monkeypatch, argume
     ],
 )
 def test_wrong_usage_exits_with_2(arguments, capsys):
-    """With the usage, and a last line that says what is wrong and where help is."""
+    """Wrong usage prints the usage and, in the last line, the error and the command for help."""
     assert main(arguments) == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("Usage: unpickled")
@@ -222,7 +223,7 @@ def test_wrong_usage_exits_with_2(arguments, capsys):
 
 
 def test_a_model_that_keeps_training_rows_is_noted(tmp_path, capsys):
-    """On stderr, in one sentence, beside the phases."""
+    """A note on stderr says that a model holds training rows."""
     assert main(["train", "iris", "--classifier", "svc", "--models", str(tmp_path)]) == 0
     noted = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
     assert noted == [KEEPS_ROWS]
@@ -230,27 +231,27 @@ def test_a_model_that_keeps_training_rows_is_noted(tmp_path, capsys):
 
 
 def test_a_directory_is_no_table(tmp_path, capsys):
-    """Said of the file, not of a model's name made of it."""
+    """The error about a directory names the directory, not a model named after it."""
     assert main(["train", "--data", ".", "--target", "y", "--models", str(tmp_path)]) == 1
     assert capsys.readouterr().err == "error: . is a directory: name a .csv or .parquet file.\n"
 
 
 def test_help_says_that_a_joblib_file_runs_code(capsys):
-    """Before anybody converts one."""
+    """The help of convert warns that a joblib file runs code."""
     assert main(["convert", "--help"]) == 0
     assert "runs the code in it" in " ".join(capsys.readouterr().out.split())
 
 
 def test_what_libraries_warn_of_is_one_clean_line(iris, tmp_path):
-    """A pipeline from another scikit-learn version: no file names, no source lines, no repetitions."""
-    there = sklearn.__version__.encode()
-    saved = (tmp_path / "frame").read_bytes().replace(there, there[:-1] + b"x")
-    (tmp_path / "other").write_bytes(saved)
+    """A library's warning is one line without file names, source lines or repetition."""
+    installed = sklearn.__version__.encode()
+    pickle = (tmp_path / "frame").read_bytes().replace(installed, installed[:-1] + b"x")
+    (tmp_path / "other").write_bytes(pickle)
     command = [BIN / "unpickled", "convert", str(tmp_path / "other"), "--sample", str(iris)]
     command += ["--models", str(tmp_path / "models")]
-    ended = run(command)
-    assert ended.returncode == 0, ended.stderr
-    warned = [line for line in ended.stderr.splitlines() if "Trying to unpickle" in line]
+    completed = run(command)
+    assert completed.returncode == 0, completed.stderr
+    warned = [line for line in completed.stderr.splitlines() if "Trying to unpickle" in line]
     assert len(warned) == len(set(warned)) > 0
     assert all(line.startswith("warning: ") for line in warned)
-    assert "sklearn/" not in ended.stderr
+    assert "sklearn/" not in completed.stderr

@@ -1,9 +1,10 @@
-"""The fast path and the Flask view answer every request byte for byte the same, and by the same rules."""
+"""The fast path and the Flask view answer every request with the same bytes, by the same rules."""
 
 import json
 from collections.abc import Iterable
 from functools import partial
 from io import BytesIO
+from typing import Any
 
 import pytest
 from conftest import FLOWER, FLOWERS, PERSON, generated
@@ -32,7 +33,7 @@ BODIES = [
     *MALFORMED.values(),
 ]
 
-# Every spelling of a number that JSON knows, and many that it does not.
+# Every spelling of a number in JSON, and many that are not JSON.
 digits = st.text("0123456789", min_size=1, max_size=25)
 spelled = st.builds(
     "".join, st.tuples(*map(st.sampled_from, [["", "-", "+"], ["0", "1", "42", "00", ""]]), digits)
@@ -57,11 +58,20 @@ names = st.sampled_from([*FLOWERS, *PERSON, "features", "instances", "sepal_\\u0
 
 
 def array(items: Iterable[str]) -> str:
+    """An array of these values."""
     return f"[{', '.join(items)}]"
 
 
 def members(pairs: Iterable[tuple[str, str]]) -> str:
+    """An object with these pairs of name and value."""
     return "{" + ", ".join(f'"{name}": {value}' for name, value in pairs) + "}"
+
+
+def shuffled(names: Iterable[str], values: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
+    """(name, value) of each name, in any order."""
+    return st.permutations([*names]).flatmap(
+        lambda order: st.tuples(*(st.tuples(st.just(name), values) for name in order))
+    )
 
 
 # Rows of about the right length and records of about the right names.
@@ -72,13 +82,9 @@ rows = st.one_of(
 ).map(array)
 people = st.tuples(plain | st.just("null"), numbers, texts, texts).map(array)
 records = st.one_of(
-    *(st.permutations(known).flatmap(lambda order: st.tuples(*(st.tuples(st.just(n), cells) for n in order)))
-      for known in (FLOWERS, list(PERSON))),
-    st.lists(st.tuples(names, cells), max_size=6),
-).map(members)  # fmt: skip
-flowers = st.permutations(FLOWERS).flatmap(
-    lambda order: st.tuples(*(st.tuples(st.just(n), plain) for n in order))
-)
+    shuffled(FLOWERS, cells), shuffled(PERSON, cells), st.lists(st.tuples(names, cells), max_size=6)
+).map(members)
+flowers = shuffled(FLOWERS, plain)
 batches = st.lists(rows | people | records | flowers.map(members) | cells, max_size=4).map(array)
 documents = st.one_of(
     rows.map('{{"features": {}}}'.format),
@@ -112,7 +118,7 @@ def mutations(draw: st.DrawFn) -> bytes:
 
 @pytest.fixture(scope="module")
 def ways(models):
-    """The application with the fast path, and without."""
+    """The application with the fast path, and the one without."""
     config = {
         "models": str(models.path),
         "default_model": "iris",
@@ -123,7 +129,7 @@ def ways(models):
 
 def call(app, path, body, method="POST", **environ):
     """Status, headers and body of a bare WSGI call."""
-    told = []
+    heads = []
     environ = {
         "REQUEST_METHOD": method,
         "PATH_INFO": path,
@@ -135,12 +141,13 @@ def call(app, path, body, method="POST", **environ):
         "wsgi.url_scheme": "http",
         **environ,
     }
-    content = b"".join(app(environ, lambda status, headers, exc_info=None: told.append((status, headers))))
-    ((status, headers),) = told
+    content = b"".join(app(environ, lambda status, headers, exc_info=None: heads.append((status, headers))))
+    ((status, headers),) = heads
     return status, sorted((name.title(), value) for name, value in headers), content
 
 
-def same(ways, path, body, method="POST", **environ):
+def same_answer(ways, path, body, method="POST", **environ):
+    """The answer of both applications, which is the same."""
     fast, flask = (call(app, path, body, method, **environ) for app in ways)
     assert fast == flask
     return fast
@@ -148,8 +155,8 @@ def same(ways, path, body, method="POST", **environ):
 
 @pytest.mark.parametrize("path", PATHS)
 def test_the_corpus(ways, path):
-    """Every body of the other tests, good and bad, to every kind of path."""
-    statuses = [same(ways, path, body)[0][:3] for body in BODIES]
+    """Every body of the other tests, good or bad, is answered alike at every kind of path."""
+    statuses = [same_answer(ways, path, body)[0][:3] for body in BODIES]
     assert {"200", "400"} <= set(statuses)
 
 
@@ -158,8 +165,8 @@ def test_the_corpus(ways, path):
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "POST", "post", "TRACE"])
 def test_paths_and_methods(ways, path, method):
-    """The fast path takes exactly what it should, and leaves all else to Flask."""
-    same(ways, path, BODIES[0], method)
+    """The fast path takes the paths and methods that it knows, and leaves the others to Flask."""
+    same_answer(ways, path, BODIES[0], method)
 
 
 @pytest.mark.parametrize(
@@ -167,8 +174,8 @@ def test_paths_and_methods(ways, path, method):
 )
 @pytest.mark.parametrize("terminated", [{}, {"wsgi.input_terminated": True}])
 def test_announced_lengths(ways, length, terminated):
-    """Lengths that lie, or are none, are met alike and never served by accident."""
-    status, _, content = same(ways, "/predict", BODIES[0], CONTENT_LENGTH=length, **terminated)
+    """A wrong or missing length is answered alike, and never with a prediction by accident."""
+    status, _, content = same_answer(ways, "/predict", BODIES[0], CONTENT_LENGTH=length, **terminated)
     accepted = length.strip() == str(len(BODIES[0])) or (not length and terminated)
     assert status.startswith("200") if accepted else status[0] == "4", content
 
@@ -176,23 +183,23 @@ def test_announced_lengths(ways, length, terminated):
 @generated(400)
 @given(body=documents)
 def test_generated_documents(ways, body):
-    """Generated rows and records, most of them nearly right."""
+    """Generated rows and records, most of them nearly right, are answered alike."""
     for path in PATHS[:3]:
-        status, _, _ = same(ways, path, body)
+        status, _, _ = same_answer(ways, path, body)
         assert status[0] in "24"
 
 
 @generated(400)
 @given(body=mutations() | st.binary(max_size=40))
 def test_mutations_and_noise(ways, body):
-    """Damaged bodies and random bytes: never a 500, never a difference."""
+    """Damaged bodies and random bytes are answered alike, never with 500."""
     for path in PATHS[:3]:
-        status, _, _ = same(ways, path, body)
+        status, _, _ = same_answer(ways, path, body)
         assert status[0] in "24"
 
 
 def answers(service, name, body):
-    """What the compiled decoders make of a body, and what the strict reading of it is."""
+    """The answers to a body by the compiled decoders and by the strict reading."""
     predictor = Predictor(service.repository.find(name).model, max_rows=5)
     native = Native(predictor, Reader(predictor))
     for read in (native.predict, native.predict_strictly):
@@ -204,7 +211,7 @@ def answers(service, name, body):
 
 @pytest.mark.parametrize("name", ["iris", "people", "forest"])
 def test_decoders_and_reference_on_the_corpus(service, name):
-    """The compiled decoders accept, answer and refuse just what the rules in Python do."""
+    """The compiled decoders accept, answer and refuse exactly as the rules in Python do."""
     for body in [*BODIES, (TWICE % "features").encode()]:
         fast, strict = answers(service, name, body)
         assert fast == strict
@@ -218,7 +225,7 @@ def test_decoders_and_reference_on_the_corpus(service, name):
 @example(body=b'{"features": [2.4703282292062327e-324, 1, 1, 1]}')
 @example(body='{"features": [1, 1, "\ufdd0", "pro"]}'.encode())
 def test_decoders_and_reference(service, body):
-    """The same on what is generated: one reading of a body, however fast."""
+    """The compiled decoders agree with the rules in Python on generated bodies too."""
     for name in ("iris", "people"):
         fast, strict = answers(service, name, body)
         assert fast == strict

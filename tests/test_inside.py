@@ -1,4 +1,4 @@
-"""Composed estimators: the same pipeline means the same, whatever it is wrapped in."""
+"""Composed estimators: a pipeline has the same contract, whatever estimator it is wrapped in."""
 
 import inspect
 from contextlib import suppress
@@ -27,10 +27,10 @@ from unpickled.export.convert import convert
 X = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), columns=["a", "b"])
 X = X.assign(note=["free text", "more of it", "none"] * 20)[["note", "a", "b"]]
 Y = (X["a"] > X["b"]).to_numpy()
-# The same for wrappers that turn every table into an array of numbers.
+# The same rows for wrappers that turn every table into an array of numbers.
 NUMBERS = X.assign(note=0.5).to_numpy()
 
-# Wrappers that scikit-learn fits to no such pipeline: they ask for sample weights or several targets.
+# Wrappers that scikit-learn does not fit to this pipeline: they need sample weights or several targets.
 UNFITTED = {"AdaBoostClassifier", "ClassifierChain", "MultiOutputClassifier"}
 TRANSPARENT = {
     "BaggingClassifier",
@@ -52,12 +52,13 @@ def columns(*chosen: str | int) -> ColumnTransformer:
 
 
 def pipeline(rows: Any = X) -> Pipeline:
+    """The pipeline that the tests wrap, fitted on ``rows``."""
     chosen = ("a", "b") if rows is X else (1, 2)
     return make_pipeline(columns(*chosen), LogisticRegression()).fit(rows, Y)
 
 
 def wrappers() -> dict[str, type]:
-    """Whatever in the installed scikit-learn holds a classifier and predicts as one."""
+    """Every estimator of the installed scikit-learn that holds a classifier and predicts as one."""
     kinds = {n: kind for n, kind in all_estimators() if not issubclass(kind, (RegressorMixin, SelectorMixin))}
     holding = {"estimator", "estimators", "steps"}
     composed = {n: kind for n, kind in kinds.items() if holding & {*inspect.signature(kind).parameters}}
@@ -70,19 +71,19 @@ def wrap(kind: type, rows: Any) -> Any:
     arguments = {"estimator": inner[0][1], "estimators": inner, "steps": inner, "voting": "soft", "cv": 2}
     arguments |= {"random_state": 0, "n_iter": 1, "param_grid": {}}
     arguments |= {"param_distributions": {"logisticregression__C": [1.0]}}
-    taken = inspect.signature(kind).parameters
-    return kind(**{name: value for name, value in arguments.items() if name in taken}).fit(rows, Y)
+    parameters = inspect.signature(kind).parameters
+    return kind(**{name: value for name, value in arguments.items() if name in parameters}).fit(rows, Y)
 
 
 def fitted(kind: type) -> tuple[Any, Any]:
-    """The wrapped pipeline and the rows it was fitted on, text among them if the wrapper takes text."""
+    """The wrapped pipeline and its training rows, which have text if the wrapper takes text."""
     for rows in (X, NUMBERS):
         with suppress(ValueError, IndexError):
             return wrap(kind, rows), rows
     return None, None
 
 
-def same(outer: Any, rows: Any) -> None:
+def verify(outer: Any, rows: Any) -> None:
     """The contract is that of the bare pipeline, and the graph answers as ``outer`` does."""
     conversion, bare = convert(outer, rows), convert(pipeline(rows), rows)
     assert (conversion.features, conversion.inputs) == (bare.features, bare.inputs)
@@ -93,13 +94,13 @@ def same(outer: Any, rows: Any) -> None:
     assert np.abs(scores - outer.predict_proba(layout.own(rows))).max() < 1e-6
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # too small a search, labels that are all there
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of a search with few candidates
 @pytest.mark.parametrize("name", wrappers())
 def test_a_wrapper_keeps_the_contract_or_is_refused_by_name(name):
-    """A column that the pipeline drops is no feature, whatever the pipeline is wrapped in."""
+    """A column that the pipeline drops is no feature of the wrapper; other wrappers are refused by name."""
     outer, rows = fitted(wrappers()[name])
     if name in TRANSPARENT:
-        same(outer, rows)
+        verify(outer, rows)
     elif name in UNFITTED:
         assert outer is None
     else:
@@ -123,8 +124,8 @@ def test_a_wrapper_keeps_the_contract_or_is_refused_by_name(name):
     ids=lambda outer: " ".join(repr(outer).split())[:60],
 )
 def test_wrappers_inside_wrappers_keep_the_contract(outer):
-    """Nested, prefit, behind a step that does nothing, and around a transformer alone."""
-    same(outer.fit(X, Y), X)
+    """Nested, prefit and empty wrappers keep the contract, as do wrappers of a transformer alone."""
+    verify(outer.fit(X, Y), X)
 
 
 def test_a_wrapper_that_checks_the_width_of_its_rows_keeps_all_columns():
@@ -135,7 +136,7 @@ def test_a_wrapper_that_checks_the_width_of_its_rows_keeps_all_columns():
 
 
 def test_a_stack_that_passes_columns_through_keeps_them_all():
-    """Its last classifier computes with the columns that the others drop."""
+    """The last classifier of a stack computes with the columns that the others drop."""
     table = pd.DataFrame(NUMBERS, columns=list(X.columns))
     inner = make_pipeline(columns("a", "b"), LogisticRegression())
     stack = StackingClassifier([("inner", inner)], LogisticRegression(), passthrough=True, cv=2).fit(table, Y)
@@ -143,7 +144,7 @@ def test_a_stack_that_passes_columns_through_keeps_them_all():
 
 
 def test_every_estimator_inside_is_visited():
-    """Transformers and classifiers, in the order rows reach them."""
+    """Transformers and classifiers are visited in the order that rows reach them."""
     search = GridSearchCV(pipeline(), {}, cv=2).fit(X, Y)
     visited = [type(estimator) for estimator in inside.everything(FrozenEstimator(search))]
     assert visited[:4] == [FrozenEstimator, GridSearchCV, Pipeline, ColumnTransformer]

@@ -1,4 +1,4 @@
-"""Ctrl-C while a program starts is no less than later: it ends, with the status that says so."""
+"""Ctrl-C while a program starts ends it with the same status as later."""
 
 import fcntl
 import shlex
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import PATIENCE, ROOT, started
 
-# A pipe of one page: a program that reports its imports waits in the middle of them until they are read.
+# The size of a pipe: a program that prints its imports blocks among them until they are read.
 PAGE = 4096
 INSTALLED = str(Path(sys.executable).parent / "unpickled")
 
@@ -30,9 +30,9 @@ INSTALLED = str(Path(sys.executable).parent / "unpickled")
     ],
 )
 def test_in_the_middle_of_imports(program, imported):
-    """Whatever is imported at that moment cannot swallow it, and no traceback is shown."""
-    line = [sys.executable, "-X", "importtime", *shlex.split(program)]
-    with started(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as process:
+    """Ctrl-C during the imports ends the program with status 130 and without a traceback."""
+    command = [sys.executable, "-X", "importtime", *shlex.split(program)]
+    with started(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as process:
         fcntl.fcntl(process.stderr, fcntl.F_SETPIPE_SZ, PAGE)
         while imported not in process.stderr.readline():
             assert process.poll() is None

@@ -1,4 +1,4 @@
-"""What is served follows the files of a model: versions, labels, mistakes, and what is kept meanwhile."""
+"""The served versions follow the files of a model: versions, labels, mistakes and deletions."""
 
 import gc
 import json
@@ -22,7 +22,7 @@ BODY = {"features": FLOWER}
 
 
 class Application:
-    """An application on a models folder, which scans it when it is told to."""
+    """An application on a models folder that it scans when told to."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -34,18 +34,20 @@ def serve(folder: Path, **settings) -> Application:
 
 
 def look(app) -> None:
-    """Twice: what has just changed may still be being written."""
+    """Scan twice: a file that has just changed may still be being written."""
     for _ in range(2):
         app.service.reloader.scan()
 
 
 def answered_by(app, path: str = "/predict", **headers: str) -> str:
+    """The version that answers a request."""
     answer = app.test_client().post(path, json=BODY, headers=headers)
     assert answer.status_code == 200, answer.text
     return answer.headers["Model-Version"]
 
 
 def card(app) -> dict:
+    """The document of the model."""
     return app.test_client().get("/models/iris").json
 
 
@@ -60,7 +62,7 @@ def home(models, tmp_path) -> Path:
 
 
 def test_new_version(models, home):
-    """A version that arrives is served, and the one before it is let go."""
+    """A new version is served, and the one before it is freed."""
     shutil.move(home / "2", home.parent / ".aside")
     app = serve(home.parent)
     before = weakref.ref(app.service.repository.find("iris").model)
@@ -74,7 +76,7 @@ def test_new_version(models, home):
 
 
 def test_a_second_model_arrives(models, home):
-    """A model whose folder appears is served, and /predict stays with the first."""
+    """A model whose folder appears is served, and /predict stays with the first model."""
     app = serve(home.parent)
     shelve(models, home.parent / "people", "people")
     look(app)
@@ -94,7 +96,7 @@ def test_a_second_model_arrives(models, home):
     ],
 )
 def test_which_versions_are_loaded(models, home, load, loaded):
-    """`load` says which: the newest, so many of them, all, or a list; each answers under its number."""
+    """`load` names the versions in memory: the newest, a number of them, all, or a list."""
     shelve(models, home, "iris", first=3)
     write(home, f"load = {load}")
     app = serve(home.parent)
@@ -106,7 +108,7 @@ def test_which_versions_are_loaded(models, home, load, loaded):
 
 
 def test_labels(home):
-    """A label answers as the version it stands for; `stable` is what plain requests get."""
+    """A label answers as its version does; `stable` is the version of plain requests."""
     write(home, "[labels]\nstable = 1\ncandidate = 2")
     app = serve(home.parent)
     assert [
@@ -139,7 +141,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("text", MISTAKES)
 def test_mistakes_change_nothing(models, home, caplog, text):
-    """A mistake in serving.toml is named in the log, the model's card, readiness and a metric; no more."""
+    """A mistake in serving.toml changes no answer; log, card, readiness and metrics name it."""
     write(home, "[labels]\nstable = 1")
     app = serve(home.parent)
     (home / "3").mkdir()
@@ -159,7 +161,7 @@ def test_mistakes_change_nothing(models, home, caplog, text):
 
 
 def test_start_with_a_mistake(home):
-    """A process that starts while the file is a mistake serves what was served last."""
+    """A process that starts with a mistake in serving.toml serves what the history says was served last."""
     write(home, "[labels]\nstable = 1")
     serve(home.parent)
     write(home, "[labels]\nstable = one")
@@ -172,16 +174,16 @@ def test_start_with_a_mistake(home):
 
 
 def spoilt(path: Path) -> list[bytes]:
-    """A model file that is cut off, one whose golden rows are wrong, and one that is none."""
+    """A cut model file, one with wrong golden rows, and an empty one."""
     whole = path.read_bytes()
     place = whole.index(b'"labels":[') + len(b'"labels":[')
-    other = whole[:place] + (b"1" if whole[place : place + 1] == b"0" else b"0") + whole[place + 1 :]
-    return [whole[: len(whole) // 2], other, b""]
+    mislabelled = whole[:place] + (b"1" if whole[place : place + 1] == b"0" else b"0") + whole[place + 1 :]
+    return [whole[: len(whole) // 2], mislabelled, b""]
 
 
 @pytest.mark.parametrize("kind", range(3), ids=["cut off", "golden rows", "empty"])
 def test_a_bad_version_arrives(models, home, kind):
-    """It is refused with its reason and tried once; once its content is whole it is served."""
+    """A bad version is refused with its reason and loaded once; a good content is then served."""
     app = serve(home.parent)
     file = shelve(models, home, "iris", first=3) / "3" / "model.onnx"
     whole = file.read_bytes()
@@ -199,17 +201,18 @@ def test_a_bad_version_arrives(models, home, kind):
 
 
 def failures(app) -> float:
-    line = 'unpickled_model_load_failures_total{model="iris",version="3"} '
+    """The failed loads of version 3 in /metrics."""
+    series = 'unpickled_model_load_failures_total{model="iris",version="3"} '
     return sum(
-        float(found.removeprefix(line))
-        for found in app.test_client().get("/metrics").text.splitlines()
-        if found.startswith(line)
+        float(line.removeprefix(series))
+        for line in app.test_client().get("/metrics").text.splitlines()
+        if line.startswith(series)
     )
 
 
 @pytest.mark.parametrize("kind", range(3), ids=["cut off", "golden rows", "empty"])
 def test_a_served_version_is_spoilt(home, kind):
-    """A file that is overwritten with something bad goes on being served from memory."""
+    """A version whose file is overwritten with bad content is served from memory."""
     app = serve(home.parent)
     file = home / "2" / "model.onnx"
     whole = file.read_bytes()
@@ -222,7 +225,7 @@ def test_a_served_version_is_spoilt(home, kind):
 
 
 def test_a_served_version_changes_content(models, home):
-    """Another good content under the same number is verified and served; its sha256 tells."""
+    """Other good content under the same number is verified and served."""
     app = serve(home.parent)
     before = app.test_client().post("/predict", json=BODY).data
     shutil.copy(home / "1" / "model.onnx", home / "2" / "model.onnx")
@@ -233,7 +236,7 @@ def test_a_served_version_changes_content(models, home):
 
 
 def test_content_counts_not_times(home, monkeypatch):
-    """A change that leaves inode, size and times as they were is found by its content."""
+    """A change that keeps inode, size and times is noticed by the content."""
     app = serve(home.parent)
     monkeypatch.setattr("unpickled.server.lifecycle.disk.stamp_of", lambda status: (1, 1, 1, 1))
     monkeypatch.setattr("unpickled.server.lifecycle.shelf.FULL_SCAN_SECONDS", 0)
@@ -244,7 +247,7 @@ def test_content_counts_not_times(home, monkeypatch):
 
 
 def test_an_idle_scan_reads_nothing(home):
-    """Of an unchanged folder each file is opened for its stamp, none is read, and little is called."""
+    """The scan of an unchanged folder opens each file for its stamp, reads none, and calls few functions."""
     write(home, 'load = "all"\n[labels]\nstable = 1')
     app = serve(home.parent)
     look(app)
@@ -254,11 +257,11 @@ def test_an_idle_scan_reads_nothing(home):
 
 
 def profiled(app) -> tuple[int, int]:
-    """Files that one scan opens, none of them to be read, and its calls of Python functions."""
+    """The number of files that one scan opens, none of which it reads, and of its calls of functions."""
     calls = Counter()
 
-    def count(frame, event, called):
-        calls[event, called if event == "c_call" else None] += 1
+    def count(frame, event, function):
+        calls[event, function if event == "c_call" else None] += 1
 
     gc.disable()
     sys.setprofile(count)
@@ -273,7 +276,7 @@ def profiled(app) -> tuple[int, int]:
 
 @pytest.mark.parametrize("gone", ["iris/2/model.onnx", "iris/2", "iris", "."])
 def test_what_is_served_is_deleted(home, caplog, gone):
-    """File, version, model or the whole folder: it goes on being served from memory, and that is said."""
+    """A version whose file or folder is deleted is served from memory, and the log says so."""
     app = serve(home.parent)
     place = home.parent / gone
     shutil.move(place, home.parent.parent / "aside")
@@ -286,23 +289,24 @@ def test_what_is_served_is_deleted(home, caplog, gone):
 
 
 def loop(path: Path) -> None:
+    """Make a symbolic link to itself."""
     path.symlink_to(path)
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, loop, lambda path: path.symlink_to("/dev/zero")])
-@pytest.mark.parametrize("what", ["2/model.onnx", "serving.toml"])
-def test_unreadable_files(home, what, make):
-    """What cannot be read, or never ends, holds nobody up and changes nothing that is served; it is said."""
+@pytest.mark.parametrize("place", ["2/model.onnx", "serving.toml"])
+def test_unreadable_files(home, place, make):
+    """An unreadable or endless file delays nothing and changes no answer; the card names it."""
     app = serve(home.parent)
-    (home / what).unlink(missing_ok=True)
-    make(home / what)
+    (home / place).unlink(missing_ok=True)
+    make(home / place)
     look(app)
     assert answered_by(app) == "2"
     assert card(app)["mistake"] or card(app)["refused"]
 
 
 def test_strange_neighbours(models, home):
-    """Folders that cannot be looked into, or are no versions, harm neither their model nor the others."""
+    """Strange names and links beside versions and models disturb neither."""
     for place in (home, home.parent):
         loop(place / "7")
         (place / "dangling").symlink_to("nowhere")
@@ -314,7 +318,7 @@ def test_strange_neighbours(models, home):
 
 
 def test_deleted_and_made_anew(models, home):
-    """What arrives after a version has gone is served, be its number lower."""
+    """A version that arrives after a deletion is served, even with a lower number."""
     app = serve(home.parent)
     shutil.rmtree(home)
     look(app)
@@ -325,7 +329,7 @@ def test_deleted_and_made_anew(models, home):
 
 
 def test_a_bad_model_arrives(models, home):
-    """A model that comes later and cannot be served leaves the server ready, and says why it is not there."""
+    """A bad model that arrives later leaves the server ready, which names the reason."""
     app = serve(home.parent)
     file = shelve(models, home.parent / "people", "people") / "1" / "model.onnx"
     file.write_bytes(b"no model")
@@ -336,7 +340,7 @@ def test_a_bad_model_arrives(models, home):
 
 
 def test_one_model_cannot_hold_up_the_others(models, home, monkeypatch, caplog):
-    """Something nobody expected, in one folder, is said of that one; the others are followed."""
+    """An unexpected error in one folder is reported for that model; the others are followed."""
     shelve(models, home.parent / "people", "people")
     app = serve(home.parent, default_model="iris")
     parse = serving.parse
@@ -351,7 +355,7 @@ def test_one_model_cannot_hold_up_the_others(models, home, monkeypatch, caplog):
 
 @pytest.mark.parametrize("text", ["load = 2", "retired = [1, 2]"])
 def test_a_process_that_starts_agrees(home, text):
-    """With those that were there, on what is loaded and what is a mistake."""
+    """A new process agrees with the running ones on loaded versions and mistakes."""
     write(home, 'load = "all"')
     serve(home.parent)
     write(home, text)
@@ -361,7 +365,7 @@ def test_a_process_that_starts_agrees(home, text):
 
 
 def test_history(home):
-    """Who was served when: a line for each change, none for a start that changes nothing."""
+    """Each change has a line in the history; a start without a change has none."""
     app = serve(home.parent)
     write(home, "[labels]\nstable = 1\n[traffic]\nstable = 0.75\n2 = 0.25")
     look(app)
@@ -372,7 +376,7 @@ def test_history(home):
 
 
 def test_history_cannot_be_written(home, caplog):
-    """A full disk for the history changes nothing that is served, and is said once."""
+    """A history that cannot be written changes no answer, and one warning names it."""
     (home / "history.jsonl").symlink_to("/dev/full")
     app = serve(home.parent)
     write(home, "[labels]\nstable = 1")
@@ -384,7 +388,7 @@ def test_history_cannot_be_written(home, caplog):
 
 
 def test_split_by_weight(home):
-    """The header says who answered; a key always meets the same version, without one both answer."""
+    """Traffic is split by weight; requests with the same key are answered by the same version."""
     write(home, "[traffic]\n1 = 0.5\n2 = 0.5")
     traffic = Traffic(key_header="X-User")
     app = serve(home.parent, traffic=traffic)
@@ -397,7 +401,7 @@ def test_split_by_weight(home):
 
 
 def test_shadow(home):
-    """A shadow answers nobody, and /metrics tells how it compares."""
+    """A shadow answers no client; /metrics compares it with the version that does."""
     write(home, "[labels]\nstable = 1\n[shadow]\nversion = 2")
     app = serve(home.parent)
     assert {answered_by(app) for _ in range(20)} == {"1"}
@@ -406,16 +410,16 @@ def test_shadow(home):
 
 
 def test_server_timing(home):
-    """Who asks for it is told where the time went; nobody else is."""
+    """A client that sends Server-Timing gets the time of each phase; others do not."""
     client = serve(home.parent).test_client()
     assert "Server-Timing" not in client.post("/predict", json=BODY).headers
-    told = client.post("/predict", json=BODY, headers={"Server-Timing": "1"}).headers["Server-Timing"]
-    names, durations = zip(*(part.split(";dur=") for part in told.split(", ")), strict=True)
+    timing = client.post("/predict", json=BODY, headers={"Server-Timing": "1"}).headers["Server-Timing"]
+    names, durations = zip(*(part.split(";dur=") for part in timing.split(", ")), strict=True)
     assert names == ("read", "decode", "run", "encode", "total")
     assert sum(map(float, durations[:-1])) == pytest.approx(float(durations[-1]), abs=0.001)
 
 
 def test_errors_say_who_answered(home):
-    """A refusal by a version carries its name and number, as an answer does."""
+    """A refusal has the version in its header, as an answer does."""
     answer = serve(home.parent).test_client().post("/predict", data=json.dumps({"features": []}))
     assert (answer.status_code, answer.headers["Model-Version"]) == (400, "2")

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PATIENCE, ROOT, Serving, command, eventually, free_port, run, serving, started
+from conftest import PATIENCE, ROOT, Serving, command_line, eventually, free_port, run, serving, started
 
 from benchmarks.traffic.checks import Expected, judge
 from benchmarks.traffic.contracts import CONTRACTS, Predictions, WrongAnswer
 from benchmarks.traffic.rows import draw
 
 if importlib.util.find_spec("locust") is None:
-    # Not imported: gevent would replace the sockets and threads of all other tests.
+    # An import would let gevent replace the sockets and threads of all other tests.
     pytest.skip("needs Locust", allow_module_level=True)
 
 FILE, LADDER = ROOT / "benchmarks" / "locustfile.py", ROOT / "benchmarks" / "ladder.py"
@@ -28,7 +28,7 @@ SAMPLE = {
     "model": "m", "features": ["a", "b"], "classes": [0, 1], "rows": [[1.0, 2.0], [3.0, 4.0]],
     "labels": [0, 0], "probabilities": [[0.75, 0.25], [0.75, 0.25]],
 }  # fmt: skip
-# Gives the answer in the sample. ``turn(number)`` may sleep; ``answer`` may be replaced.
+# A server that gives the answer in the sample; ``changes`` define ``turn``, which may sleep, and the answer.
 SERVER = """
     import sys, time
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -66,7 +66,7 @@ UNANSWERED = "no answer before the end"
 
 @contextmanager
 def answering(folder: Path, changes: str = STEADY) -> Iterator[str]:
-    """A small server with changes to its program; the address."""
+    """The address of a small server with ``changes`` in its program."""
     port = free_port()
     program = folder / "server.py"
     program.write_text(textwrap.dedent(SERVER.format(changes=changes)))
@@ -83,7 +83,7 @@ def reached(port: int) -> bool:
     return True
 
 
-def line(address: str, *words: str, files: str = str(FILE)) -> list[str]:
+def locust_command(address: str, *words: str, files: str = str(FILE)) -> list[str]:
     flags = ["--headless", "--only-summary", "-f", files, *(["--host", address] if address else [])]
     return [sys.executable, "-m", "locust", *flags, *words]
 
@@ -91,17 +91,17 @@ def line(address: str, *words: str, files: str = str(FILE)) -> list[str]:
 def locust(
     folder: Path, address: str, *words: str, files: str = str(FILE)
 ) -> subprocess.CompletedProcess[str]:
-    return run(line(address, *words, files=files), cwd=folder)
+    return run(locust_command(address, *words, files=files), cwd=folder)
 
 
 def measured(folder: Path, address: str, *words: str, **options: Any) -> list[dict[str, Any]]:
     """The latencies of a run without wrong answers."""
-    result = locust(folder, address, "--latencies", "latencies.json", *words, **options)
+    completed = locust(folder, address, "--latencies", "latencies.json", *words, **options)
     entries = latencies(folder)
     # A busy machine does not send or answer every request in time; no other failure may occur.
     failures = {(entry["failure"] or "").strip("'") for entry in entries}
-    assert failures <= {"", UNSENT, UNANSWERED}, result.stderr
-    assert result.returncode == (failures != {""}), result.stderr
+    assert failures <= {"", UNSENT, UNANSWERED}, completed.stderr
+    assert completed.returncode == (failures != {""}), completed.stderr
     return entries
 
 
@@ -117,7 +117,7 @@ def under_way(server: Serving, folder: Path, *words: str, answers: int) -> Itera
     before = answered(server)
     with (
         (folder / "log").open("wb") as log,
-        started(line(server.url, *words), cwd=folder, stdout=log, stderr=log) as process,
+        started(locust_command(server.url, *words), cwd=folder, stdout=log, stderr=log) as process,
     ):
         eventually(lambda: answered(server) >= before + answers or process.poll() is not None)
         yield process
@@ -149,7 +149,7 @@ def sample(tmp_path) -> str:
 
 @pytest.mark.parametrize("user", ["Array", "Record", "Batch10", "Batch100", "Batch1000"])
 def test_each_class_of_users(url, tmp_path, user):
-    """Each class sends its kind of request, gets right answers, and has times below a millisecond."""
+    """Each class of users sends its kind of request, and its times are exact below a millisecond."""
     names = {"Array": "array", "Record": "record"}
     (entry,) = measured(tmp_path, url, "--model", "people", "-t", "1", user)
     assert entry["name"] == names.get(user, f"batch of {user.removeprefix('Batch')}")
@@ -171,6 +171,7 @@ def test_a_mix_is_the_default(server, tmp_path):
     assert count["array"] > count["record"] > count["batch of 10"]
 
 
+@pytest.mark.long
 def test_rate_of_an_open_loop(url, tmp_path):
     """Requests come at the given rate, and their delay is reported."""
     words = ["--model", "iris", "--arrival", "poisson", "--rate", "100", "-t", "3", "Array"]
@@ -182,6 +183,7 @@ def test_rate_of_an_open_loop(url, tmp_path):
     assert 0 <= entry["generator_busy"] < 1.5
 
 
+@pytest.mark.long
 def test_a_stall_is_the_latency_of_all_that_had_to_wait(sample, tmp_path):
     """In an open loop, latency counts from when a request was due; a closed loop has one slow request."""
     words = ["--sample", sample, "-u", "1", "-t", "3", "Array"]
@@ -200,12 +202,13 @@ def test_a_stall_is_the_latency_of_all_that_had_to_wait(sample, tmp_path):
 
 def lost(folder: Path, address: str, *words: str, files: str = str(FILE)) -> list[dict[str, Any]]:
     """The latencies of a run in which requests have no answer."""
-    result = locust(folder, address, "--latencies", "latencies.json", *words, files=files)
-    assert result.returncode == 1, result.stderr
-    assert "Traceback" not in result.stderr
+    completed = locust(folder, address, "--latencies", "latencies.json", *words, files=files)
+    assert completed.returncode == 1, completed.stderr
+    assert "Traceback" not in completed.stderr
     return latencies(folder)
 
 
+@pytest.mark.long
 def test_a_hanging_server_loses_no_request(sample, tmp_path):
     """Requests that were due and not sent, or sent and not answered, are failures with their age."""
     words = ["--sample", sample, "--arrival", "constant", "--rate", "50", "-u", "2", "-t", "3", "Array"]
@@ -221,6 +224,7 @@ def test_a_hanging_server_loses_no_request(sample, tmp_path):
     assert entry["failure"].strip("'") in (UNSENT, UNANSWERED)
 
 
+@pytest.mark.long
 def test_a_closed_loop_counts_what_hangs(sample, tmp_path):
     """Without a rate, each user has one request without an answer."""
     with answering(tmp_path, HANGING) as address:
@@ -228,6 +232,7 @@ def test_a_closed_loop_counts_what_hangs(sample, tmp_path):
     assert (entry["requests"], entry["failures"], entry["failure"]) == (6, 2, UNANSWERED)
 
 
+@pytest.mark.long
 def test_a_rung_on_a_hanging_server_is_all_failures(sample, tmp_path):
     """A rung during which no connection is free is measured too."""
     words = ["--sample", sample, "--arrival", "constant", "--rungs", "40,60", "--rung-time", "2", "-u", "1"]
@@ -259,45 +264,53 @@ def test_rows_of_a_sample(sample, tmp_path):
     answer = b'{"prediction": [0, 0], "probabilities": [[0.75, 0.25], [0.75, 0.25]]}'
     with answering(tmp_path, f"{STEADY}; answer = {answer!r}") as address:
         (entry,) = measured(tmp_path, address, "--sample", sample, "--rows", "2", "-t", "1", "Array")
-        result = locust(tmp_path, address, "--sample", sample, "--rows", "3", "-t", "1", "Array")
+        completed = locust(tmp_path, address, "--sample", sample, "--rows", "3", "-t", "1", "Array")
     assert entry["name"] == "batch of 2"
-    assert result.returncode == 1
-    assert "error: --rows 3 is more than there are, or none: give 1 to 2" in result.stderr
+    assert completed.returncode == 1
+    assert "error: --rows 3 is more than there are, or none: give 1 to 2" in completed.stderr
 
 
-@pytest.mark.parametrize(
-    ("answer", "sentence"),
-    [
-        ('{"prediction": [1], "probabilities": [[0.75, 0.25]]}', "the label is not the most probable class"),
-        ('{"prediction": [0], "probabilities": [[0.7, 0.3]]}', "a probability is not scikit-learn's"),
-        ('{"prediction": [0], "probabilities": [[0.75, 0.3]]}', "do not sum to 1"),
-        ('{"prediction": [0, 0], "probabilities": [[0.75, 0.25]]}', "2 predictions for 1 rows"),
-        ("oops", "the answer is not JSON"),
-    ],
-)
-def test_wrong_answers_are_failures(sample, tmp_path, answer, sentence):
+WRONG = {
+    '{"prediction": [1], "probabilities": [[0.75, 0.25]]}': "the label is not the most probable class",
+    '{"prediction": [0], "probabilities": [[0.7, 0.3]]}': "a probability is not scikit-learn's",
+    '{"prediction": [0], "probabilities": [[0.75, 0.3]]}': "do not sum to 1",
+    '{"prediction": [0, 0], "probabilities": [[0.75, 0.25]]}': "2 predictions for 1 rows",
+    "oops": "the answer is not JSON",
+}
+
+
+@pytest.mark.parametrize("answer", WRONG)
+def test_wrong_answers(answer):
+    """The check of an answer has a sentence for each mistake."""
+    with pytest.raises(WrongAnswer, match=WRONG[answer]):
+        judge(CONTRACTS["native"], answer.encode(), 1, [0, 1], Expected([0], [[0.75, 0.25]]))
+
+
+def test_wrong_answers_are_failures(sample, tmp_path):
     """A wrong answer ends in exit code 1 and is reported once, in one sentence."""
+    answer, sentence = next(iter(WRONG.items()))
     with answering(tmp_path, f"{STEADY}; answer = {answer.encode()!r}") as address:
-        result = locust(
+        completed = locust(
             tmp_path, address, "--sample", sample, "-t", "1", "--latencies", "latencies.json", "Array"
         )
     (entry,) = latencies(tmp_path)
-    assert result.returncode == 1
-    assert "Traceback" not in result.stderr
+    assert completed.returncode == 1
+    assert "Traceback" not in completed.stderr
     assert sentence in entry["failure"]
     assert entry["failures"] == entry["requests"] > 0
-    assert result.stderr.count(entry["failure"]) == 1
+    assert completed.stderr.count(entry["failure"]) == 1
 
 
 def test_no_answer_is_a_failure(sample, tmp_path):
     """The requests to a server that ends in the middle are failures, not exceptions."""
     with answering(tmp_path, "turn = lambda number: number > 5 and __import__('os')._exit(1)") as address:
-        result = locust(tmp_path, address, "--sample", sample, "-t", "1", "Array")
-    assert result.returncode == 1
-    assert "no answer: " in result.stderr
-    assert "Traceback" not in result.stderr
+        completed = locust(tmp_path, address, "--sample", sample, "-t", "1", "Array")
+    assert completed.returncode == 1
+    assert "no answer: " in completed.stderr
+    assert "Traceback" not in completed.stderr
 
 
+@pytest.mark.long
 def test_rungs_have_rows_of_their_own(url, tmp_path):
     """Each rate has its own name in the statistics, and the run ends after the last."""
     words = ["--model", "iris", "--arrival", "constant", "--rungs", "50,200", "--rung-time", "2", "Array"]
@@ -315,6 +328,7 @@ def test_rungs_of_a_closed_loop_are_users(url, tmp_path):
     assert [entry["name"] for entry in entries] == ["array @ 1 users", "array @ 3 users"]
 
 
+@pytest.mark.long
 def test_several_processes(url, tmp_path):
     """Workers share the rate, and their statistics add up below a millisecond."""
     words = ["--model", "iris", "--arrival", "constant", "--rate", "100", "-t", "4", "--processes", "2"]
@@ -342,8 +356,9 @@ def test_interrupted_while_it_starts(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(PATIENCE)
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with (tmp_path / "log").open("wb") as log, started(line(address), stdout=log, stderr=log) as process:
-            # It asks what models there are, and is not answered.
+        command = locust_command(address)
+        with (tmp_path / "log").open("wb") as log, started(command, stdout=log, stderr=log) as process:
+            # Locust asks for the list of models, and gets no answer.
             connection, _ = silent.accept()
             process.send_signal(signal.SIGINT)
             assert process.wait(PATIENCE) == 130
@@ -359,7 +374,7 @@ def test_workers_end_with_their_master(server, tmp_path):
         workers = [int(pid) for pid in listed.split()]
         assert len(workers) == 2
         process.kill()
-        eventually(lambda: not any(map(command, workers)))
+        eventually(lambda: not any(map(command_line, workers)))
 
 
 @pytest.mark.parametrize(
@@ -383,12 +398,12 @@ def test_workers_end_with_their_master(server, tmp_path):
 )
 def test_errors_are_one_sentence(url, tmp_path, words, sentence):
     """A run that cannot start ends with the reason and a remedy, before anything is sent."""
-    result = locust(tmp_path, url, "-t", "1", *words)
-    errors = [line for line in result.stderr.splitlines() if "error: " in line]
-    assert result.returncode != 0
+    completed = locust(tmp_path, url, "-t", "1", *words)
+    errors = [line for line in completed.stderr.splitlines() if "error: " in line]
+    assert completed.returncode != 0
     assert len(errors) == 1
     assert sentence in errors[0]
-    assert "Traceback" not in result.stderr
+    assert "Traceback" not in completed.stderr
 
 
 @pytest.mark.parametrize(
@@ -396,18 +411,18 @@ def test_errors_are_one_sentence(url, tmp_path, words, sentence):
 )
 def test_errors_of_the_ladder(url, tmp_path, words, sentence):
     """Rungs are numbers, and a rung takes a second or more."""
-    result = locust(tmp_path, url, *words.split(), files=f"{FILE},{LADDER}")
-    assert result.returncode != 0
-    assert sentence in result.stderr
-    assert "Traceback" not in result.stderr
+    completed = locust(tmp_path, url, *words.split(), files=f"{FILE},{LADDER}")
+    assert completed.returncode != 0
+    assert sentence in completed.stderr
+    assert "Traceback" not in completed.stderr
 
 
 def test_a_server_without_models_needs_a_sample(tmp_path):
     """For a server without GET /models, the error names the remedy."""
     with answering(tmp_path) as address:
-        result = locust(tmp_path, address, "-t", "1")
-    assert result.returncode == 1
-    assert "give --sample, or --features" in result.stderr
+        completed = locust(tmp_path, address, "-t", "1")
+    assert completed.returncode == 1
+    assert "give --sample, or --features" in completed.stderr
 
 
 def test_features_of_a_server_are_kept_in_a_file(models, tmp_path, url):
@@ -491,9 +506,9 @@ ODD = [
 def test_odd_answers_are_wrong(name, answer):
     """Any JSON of another form is wrong, in one sentence."""
     expected = Expected([0], [[0.75, 0.25]])
-    with pytest.raises(WrongAnswer) as wrong:
+    with pytest.raises(WrongAnswer) as caught:
         judge(CONTRACTS[name], json.dumps(answer).encode(), 1, [0, 1], expected)
-    assert "\n" not in str(wrong.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""GET /metrics: what real applications, processes and model folders come out as."""
+"""GET /metrics: the figures of real applications, processes and model folders."""
 
 import gc
 import multiprocessing
@@ -29,7 +29,7 @@ OF_IRIS = {"model": "iris", "version": "1"}
 
 
 class Server:
-    """An application on a models folder, and what its /metrics says."""
+    """An application on a models folder, and the figures in its /metrics."""
 
     def __init__(self, folder: Path, memory: Memory | None = None, **settings: object) -> None:
         config = Config(models=str(folder), reload_seconds=0, **settings)
@@ -44,7 +44,7 @@ class Server:
 
     def figure(self, name: str, **labels: str) -> float:
         """The sum of the samples of that name that have these labels."""
-        return sum(value for found, value in self.figures(name) if found.items() >= labels.items())
+        return sum(value for series, value in self.figures(name) if series.items() >= labels.items())
 
     def figures(self, name: str) -> list[tuple[dict[str, str], float]]:
         samples = (sample for family in parse(self.text()) for sample in family.samples)
@@ -63,7 +63,7 @@ def server(home) -> Server:
 
 
 def test_requests(server):
-    """Requests are told apart by the version that answers, the route and the status."""
+    """Requests are counted by version, route and status."""
     statuses = [server.predict(FLOWER), server.predict(FLOWER, "/models/iris/predict"), server.predict([1])]
     assert statuses == [200, 200, 400]
     assert server.figure("requests_total", **OF_IRIS, route="/predict", status="200") == 1
@@ -73,7 +73,7 @@ def test_requests(server):
 
 
 def test_other_requests(server):
-    """What no version answers is counted without a model, and no path of a stranger is kept."""
+    """Requests that no version answers are counted without a model, and without their paths."""
     for path in ("/livez", "/nothing/here", "/nothing/there", "/models/wine"):
         server.client.get(path)
     none = {"model": "", "version": ""}
@@ -84,7 +84,7 @@ def test_other_requests(server):
 
 
 def test_durations(server):
-    """The histogram holds every request of a version; the phases of answered ones add up to it."""
+    """The histogram has every request of a version; the phases of answered ones add up to its sum."""
     for _ in range(5):
         server.predict(FLOWER)
     phases = {labels["phase"]: value for labels, value in server.figures("phase_seconds_total")}
@@ -96,23 +96,24 @@ def test_durations(server):
     assert server.figure("request_duration_seconds_count", **OF_IRIS) == 6
 
 
-def test_buckets(home):
+def test_buckets(home, monkeypatch):
     """Each request is in every bucket whose bound it does not exceed."""
     memory = Memory(blocks=1)
     server = Server(home.parent, memory)
-    tally = Tally(memory.claim(), "iris", 1, "/predict", classes("setosa", "versicolor", "virginica"))
-    for bound in BUCKETS:
-        tally.failed(500, perf_counter() - 0.6 * bound)
-    tally.failed(500, perf_counter() - 100.0)
-    found = [value for _, value in server.figures("request_duration_seconds_bucket")]
-    assert found == sorted(found)
-    assert found[-5:] == [14.0, 15.0, 16.0, 17.0, 18.0]
+    counts = Tally(memory.claim(), "iris", 1, "/predict", classes("setosa", "versicolor", "virginica"))
+    with monkeypatch.context() as clock:
+        clock.setattr(tally, "perf_counter", lambda: 1000.0)
+        for duration in (*(0.6 * bound for bound in BUCKETS), 100.0):
+            counts.failed(500, 1000.0 - duration)
+    buckets = [value for _, value in server.figures("request_duration_seconds_bucket")]
+    assert buckets == sorted(buckets)
+    assert buckets[-5:] == [14.0, 15.0, 16.0, 17.0, 18.0]
     assert server.figure("request_duration_seconds_bucket", le="1.0") == 14
 
 
 @pytest.mark.parametrize("rows", [1, 3, 300])
 def test_rows_and_classes(server, models, rows):
-    """Every row counts for its class, however many come at once."""
+    """Each row counts for its class, however many rows a request has."""
     sent = models.rows["iris"][::7].tolist() * 20
     answered = models.pipelines["iris"].predict(sent[:rows]).tolist()
     assert server.predict(sent[:rows]) == 200
@@ -125,36 +126,37 @@ def test_rows_and_classes(server, models, rows):
 
 
 def test_formats(server):
-    """Prometheus' text; OpenMetrics for who asks for it; the same figures in both."""
+    """A client gets OpenMetrics if it asks for it, else Prometheus' text, with the same figures."""
     server.predict(FLOWER)
-    plain, open_ = (
+    plain, openmetrics = (
         server.client.get("/metrics"),
         server.client.get("/metrics", headers={"Accept": OPENMETRICS}),
     )
     assert plain.content_type.startswith("text/plain; version=0.0.4")
-    assert open_.content_type.startswith("application/openmetrics-text; version=1.0.0")
-    assert open_.text.endswith("# EOF\n")
-    names = {sample.name for family in parse_openmetrics(open_.text) for sample in family.samples}
+    assert openmetrics.content_type.startswith("application/openmetrics-text; version=1.0.0")
+    assert openmetrics.text.endswith("# EOF\n")
+    names = {sample.name for family in parse_openmetrics(openmetrics.text) for sample in family.samples}
     assert names == {sample.name for family in parse(plain.text) for sample in family.samples}
 
 
 def test_a_format_that_is_none(server):
-    """Who asks for nonsense gets Prometheus' text."""
+    """A client that names an unknown version of a format gets Prometheus' text."""
     answer = server.client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=abc"})
     assert (answer.status_code, answer.content_type[:10]) == (200, "text/plain")
 
 
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed: it comes with Prometheus")
 def test_promtool_has_no_complaint(server):
-    """Names, units and order are as Prometheus wants them."""
+    """promtool accepts names, units and order."""
     server.predict(FLOWER)
-    done = subprocess.run(
+    completed = subprocess.run(
         [str(PROMTOOL), "check", "metrics"], input=server.text(), capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (completed.returncode, completed.stdout, completed.stderr) == (0, "", "")
 
 
 def hold(memory: Memory, pipe) -> None:
+    """Claim a block, and wait."""
     memory.claim()
     pipe.send(None)
     pipe.recv()
@@ -162,15 +164,15 @@ def hold(memory: Memory, pipe) -> None:
 
 @pytest.mark.filterwarnings("ignore:This process.* is multi-threaded:DeprecationWarning")
 def test_workers(home):
-    """A model is ready when every process serves it; each tells its memory."""
+    """A model is ready when every process serves it; each process has its memory in a gauge."""
     memory = Memory(blocks=3)
     server = Server(home.parent, memory)
     figures = ("workers", "model_ready", "model_loaded")
     assert [server.figure(name) for name in figures] == [1, 1, 1]
-    ours, theirs = multiprocessing.get_context("fork").Pipe()
-    idle = multiprocessing.get_context("fork").Process(target=hold, args=(memory, theirs))
+    parent_end, child_end = multiprocessing.get_context("fork").Pipe()
+    idle = multiprocessing.get_context("fork").Process(target=hold, args=(memory, child_end))
     idle.start()
-    ours.recv()
+    parent_end.recv()
     assert [server.figure(name) for name in figures] == [2, 0, 1]
     assert [labels["worker"] for labels, _ in server.figures("worker_resident_memory_bytes")] == ["0", "1"]
     assert server.figure("worker_resident_memory_bytes", worker="0") > 1_000_000
@@ -180,7 +182,7 @@ def test_workers(home):
 
 
 def test_what_is_served(home, models):
-    """Labels and shares are those of serving.toml."""
+    """Gauges have the labels and shares of serving.toml."""
     shelve(models, home, "forest", first=2)
     text = "[labels]\nstable = 1\ncandidate = 2\n[traffic]\nstable = 0.75\n2 = 0.25\n"
     (home / "serving.toml").write_text(text)
@@ -193,7 +195,7 @@ def test_what_is_served(home, models):
 
 
 def test_what_is_not(home, tmp_path):
-    """Versions that are refused and files that are not followed carry the reason, cut short."""
+    """Refused versions and mistakes have gauges with the reason, cut to 200 characters."""
     broken = home / "2" / "model.onnx"
     broken.parent.mkdir()
     broken.write_bytes(b"no graph")
@@ -211,7 +213,7 @@ def test_what_is_not(home, tmp_path):
 
 
 def test_shadow(home, models):
-    """What a shadow answers is set against what was answered, by class."""
+    """The answers of a shadow are compared with those that clients got, by class."""
     shelve(models, home, "iris", first=2)
     (home / "serving.toml").write_text("[labels]\nstable = 1\n[shadow]\nversion = 2\n")
     server = Server(home.parent)
@@ -227,7 +229,7 @@ def test_shadow(home, models):
 
 
 def test_any_class_name(server):
-    """Names with quotes, line ends and letters of any script come back as they were."""
+    """Class names with quotes, line ends and any letters are unchanged in /metrics."""
     names = ('"', "\\", "a\nb", "Köln", "{}=,", "\x00")
     memory = Memory(blocks=1)
     tally = Tally(memory.claim(), "iris", 1, "/predict", classes(*names))
@@ -235,12 +237,12 @@ def test_any_class_name(server):
     labels = range(len(names))
     tally.answered(started, started, Prediction(b"", started, started, (), labels, ()))
     _, text = exposition(memory, server.service.repository)
-    found = [family for family in parse(text.decode()) if family.name == "unpickled_predictions"]
-    assert {sample.labels["class"] for sample in found[0].samples} == set(names)
+    families = [family for family in parse(text.decode()) if family.name == "unpickled_predictions"]
+    assert {sample.labels["class"] for sample in families[0].samples} == set(names)
 
 
 def test_versions_out_of_use():
-    """An hour after nobody has them loaded they are told no more; an hour later their memory is free."""
+    """Figures of an unloaded version end after an hour; their memory is freed an hour later."""
     block, names = (memory := Memory(blocks=1)).claim(), ("a", "b")
     for version in (1, 2):
         Tally(block, "iris", version, "/predict", classes(*names))
@@ -255,7 +257,7 @@ def test_versions_out_of_use():
 
 
 def test_figures_never_go_down(home):
-    """Old versions disappear from /metrics at once, and not worker by worker."""
+    """The figures of an old version disappear from /metrics all at once."""
     memory = Memory(blocks=1)
     server = Server(home.parent, memory)
     tally.set_used(memory.claim(), "iris", 9, time.monotonic() - 3601)
@@ -266,7 +268,7 @@ def test_figures_never_go_down(home):
 
 
 def test_applications_keep_to_themselves(home):
-    """Each counts for itself, and is let go with its memory."""
+    """Each application has counters of its own, which are freed with it."""
     first, second = Server(home.parent), Server(home.parent)
     first.predict(FLOWER)
     assert first.figure("rows_total") == 1

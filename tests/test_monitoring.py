@@ -1,4 +1,4 @@
-"""The dashboard and the alert rules: sound, about metrics that exist, and each alert seen to fire."""
+"""The dashboard and the alert rules use metrics that exist, and each alert fires in a scene."""
 
 import json
 import re
@@ -18,22 +18,22 @@ PROMTOOL = shutil.which("promtool")
 needs_promtool = pytest.mark.skipif(
     PROMTOOL is None, reason="promtool is not installed: it comes with Prometheus (Debian: prometheus)"
 )
-# Parts of a histogram have names of their own.
+# The endings of the series of a histogram.
 PARTS = re.compile(r"_(bucket|sum|count)$")
 
 
-def promtool(*line: object) -> None:
-    done = subprocess.run([PROMTOOL, *map(str, line)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+def promtool(*arguments: object) -> None:
+    completed = subprocess.run([PROMTOOL, *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stdout + completed.stderr
 
 
 def nested(document: Any, key: str) -> list[Any]:
-    """Every value of a key, however deep."""
+    """Every value of a key at any depth."""
     inner = list(document.values()) if isinstance(document, dict) else document
     if not isinstance(inner, list):
         return []
-    own = [document[key]] if isinstance(document, dict) and key in document else []
-    return own + [found for part in inner for found in nested(part, key)]
+    direct = [document[key]] if isinstance(document, dict) and key in document else []
+    return direct + [value for part in inner for value in nested(part, key)]
 
 
 def panels(*, rows: bool = False) -> list[dict[str, Any]]:
@@ -41,7 +41,7 @@ def panels(*, rows: bool = False) -> list[dict[str, Any]]:
 
 
 def metrics(text: str) -> set[str]:
-    """Names of metrics in a text; what rules record has a colon in its name and is none."""
+    """The names of metrics in a text; a name with a colon is that of a recording rule."""
     return {PARTS.sub("", name) for name in re.findall(r"(?<![\w:])unpickled_\w+(?![\w:])", text)}
 
 
@@ -53,20 +53,20 @@ def alerts() -> dict[str, str]:
 
 @needs_promtool
 def test_rules_are_sound():
-    """Prometheus takes the rules, templates included."""
+    """Prometheus accepts the rules and their templates."""
     promtool("check", "rules", DEPLOY / "prometheus" / "alerts.yml")
 
 
 @needs_promtool
 @pytest.mark.parametrize("scenes", SCENES, ids=lambda path: path.stem)
 def test_alerts_fire_when_they_should(scenes):
-    """In every scene exactly the alerts fire that it expects, and at no other time."""
+    """In each scene exactly the expected alerts fire, at the expected time."""
     promtool("test", "rules", scenes)
 
 
 @needs_promtool
 def test_queries_of_the_dashboard_parse(tmp_path):
-    """Each query, its variables filled in, is PromQL."""
+    """Each query of the dashboard is PromQL once its variables are filled in."""
     queries = [query.replace("$__rate_interval", "5m") for query in nested(DASHBOARD, "expr")]
     rules = [
         {"record": f"query:{number}", "expr": re.sub(r"\$\w+", ".*", query)}
@@ -78,14 +78,14 @@ def test_queries_of_the_dashboard_parse(tmp_path):
 
 
 def test_every_alert_has_a_scene():
-    """No alert is there that was not seen to fire, and none is expected that is not there."""
-    tried = {name for path in SCENES for name in re.findall(r'\{alertname="(\w+)"', path.read_text("utf-8"))}
-    assert tried == set(alerts())
+    """Each alert fires in a scene, and each scene expects alerts that exist."""
+    scenes = [path.read_text("utf-8") for path in SCENES]
+    assert {name for scene in scenes for name in re.findall(r'\{alertname="(\w+)"', scene)} == set(alerts())
 
 
 @pytest.mark.parametrize("name", alerts())
 def test_alerts_say_how_bad_and_what_to_do(name):
-    """Each has a known severity, waits before it fires, and tells what is wrong and what to do."""
+    """Each alert has a known severity, a delay, a summary, and a description with the remedy."""
     rule = alerts()[name]
     assert re.search(r"labels: \{severity: (critical|warning|info)\}", rule)
     assert re.search(r"(?m)^        for: \d+[mh]$", rule)
@@ -94,19 +94,19 @@ def test_alerts_say_how_bad_and_what_to_do(name):
 
 
 def test_alerts_point_at_rows_of_the_dashboard():
-    """Who is sent to a row of the dashboard finds it there."""
-    named = set(re.findall(r"[rR]ow\s+(\w+)\s+of\s+the\s+dashboard", ALERTS))
-    assert len(named) >= 4
-    assert named <= {row["title"] for row in panels(rows=True)}
+    """Each row of the dashboard that an alert names exists."""
+    rows = set(re.findall(r"[rR]ow\s+(\w+)\s+of\s+the\s+dashboard", ALERTS))
+    assert len(rows) >= 4
+    assert rows <= {row["title"] for row in panels(rows=True)}
 
 
 def test_only_metrics_that_exist(client):
-    """Alerts and their scenes use what the server exposes, and the dashboard shows all of it."""
+    """Alerts and scenes use only exposed metrics, and the dashboard shows all of them."""
     exposed = set(re.findall(r"(?m)^# TYPE (\S+)", client.get("/metrics").get_data(as_text=True)))
-    shown = metrics(json.dumps([nested(DASHBOARD, "expr"), nested(DASHBOARD, "query")]))
-    assert shown == exposed
-    tried = [path.read_text("utf-8") for path in SCENES]
-    assert metrics("\n".join([ALERTS, *tried])) <= exposed
+    charted = metrics(json.dumps([nested(DASHBOARD, "expr"), nested(DASHBOARD, "query")]))
+    assert charted == exposed
+    scenes = [path.read_text("utf-8") for path in SCENES]
+    assert metrics("\n".join([ALERTS, *scenes])) <= exposed
 
 
 def test_panels_have_places_of_their_own():
@@ -115,20 +115,21 @@ def test_panels_have_places_of_their_own():
     assert len({panel["id"] for panel in everything}) == len(everything)
     for place in (panel["gridPos"] for panel in everything):
         assert 0 <= place["x"] < place["x"] + place["w"] <= 24
-    for one, other in combinations(everything, 2):
-        assert apart(one["gridPos"], other["gridPos"]), (one["title"], other["title"])
+    for first, second in combinations(everything, 2):
+        assert apart(first["gridPos"], second["gridPos"]), (first["title"], second["title"])
 
 
-def apart(one: dict[str, int], other: dict[str, int]) -> bool:
+def apart(first: dict[str, int], second: dict[str, int]) -> bool:
+    """Whether two places of the grid have no cell in common."""
     return any(
         low[start] + low[size] <= high[start]
         for start, size in (("x", "w"), ("y", "h"))
-        for low, high in ((one, other), (other, one))
+        for low, high in ((first, second), (second, first))
     )
 
 
 def test_the_dashboard_belongs_to_no_grafana():
-    """It asks for a data source rather than naming one, and uses no variable that it does not define."""
+    """The dashboard has a variable for its data source, and uses no variable that it does not define."""
     sources = nested(DASHBOARD["panels"], "datasource") + nested(DASHBOARD["templating"], "datasource")
     assert {source["uid"] for source in sources} == {"${datasource}"}
     assert DASHBOARD["id"] is None
@@ -137,7 +138,7 @@ def test_the_dashboard_belongs_to_no_grafana():
 
 
 def test_panels_are_explained():
-    """Each panel says what it shows, and tells its queries apart."""
+    """Each panel has a title, a description, and queries with different names."""
     for panel in panels():
         assert panel["title"]
         assert len(panel["description"]) > 20

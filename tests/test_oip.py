@@ -1,4 +1,4 @@
-"""The Open Inference Protocol as its own clients speak it, against a real server."""
+"""The Open Inference Protocol: a real server and the clients of the protocol."""
 
 import asyncio
 import gzip
@@ -13,7 +13,7 @@ from itertools import chain, product
 import numpy as np
 import pytest
 import tritonclient.http.aio
-from conftest import FLOWER, FLOWERS, PERSON, SPECIES, eventually, serving, shelve
+from conftest import FLOWER, FLOWERS, PATIENCE, PERSON, SPECIES, eventually, serving, shelve
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
@@ -27,31 +27,33 @@ ROW = {"name": "numbers", "shape": [1, 4], "datatype": "FP64", "data": FLOWER}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, models):
-    """Two workers that serve iris, forest and people."""
+    """A server of iris, forest and people with two workers."""
     folder = tmp_path_factory.mktemp("oip")
-    with serving(folder, "--default-model", "iris", "--workers", "2", models=models.path) as running:
-        yield running
+    with serving(folder, "--default-model", "iris", "--workers", "2", models=models.path) as server:
+        yield server
 
 
 @pytest.fixture
 def triton(server):
-    """Triton's client."""
-    with InferenceServerClient(f"127.0.0.1:{server.port}", concurrency=2) as client:
+    """Triton's client of that server."""
+    timeouts = {"connection_timeout": PATIENCE, "network_timeout": PATIENCE}
+    with InferenceServerClient(f"127.0.0.1:{server.port}", concurrency=2, **timeouts) as client:
         yield client
 
 
 def tensor(name, values, binary=True):
     """An input of a Triton client."""
-    found = InferInput(name, list(values.shape), np_to_triton_dtype(values.dtype))
-    return found.set_data_from_numpy(values, binary_data=binary)
+    infer_input = InferInput(name, list(values.shape), np_to_triton_dtype(values.dtype))
+    return infer_input.set_data_from_numpy(values, binary_data=binary)
 
 
 def outputs(binary, *names):
+    """Outputs that a Triton client requests."""
     return [InferRequestedOutput(name, binary_data=binary) for name in names or ("label", "probabilities")]
 
 
 def columns(table, binary=True):
-    """One tensor for each column of a table, as pandas codecs make them."""
+    """A tensor for each column of a table, as pandas codecs write them."""
     return [tensor(name, table[name].to_numpy().reshape(-1, 1), binary) for name in table]
 
 
@@ -67,7 +69,7 @@ def post(server, path, document, content=b"", **headers):
 @pytest.mark.parametrize(("into", "out"), FORMS)
 @pytest.mark.parametrize("name", ["iris", "forest"])
 def test_the_same_numbers_as_scikit_learn(triton, models, name, into, out, dtype):
-    """JSON or binary in, JSON or binary out, one row or many: what the pipeline answers."""
+    """Tensors in JSON or binary, one row or many, are answered as scikit-learn answers them."""
     rows, pipeline = models.rows[name].astype(dtype), models.pipelines[name]
     for part in (rows, rows[:1]):
         answer = triton.infer(name, [tensor("numbers", part, into)], outputs=outputs(out))
@@ -78,33 +80,33 @@ def test_the_same_numbers_as_scikit_learn(triton, models, name, into, out, dtype
 
 @pytest.mark.parametrize(("into", "out"), FORMS)
 def test_a_tensor_for_each_feature(triton, models, into, out):
-    """Numbers with gaps and text, in any order; labels that are text."""
+    """Features may be tensors of their own in any order, with gaps and text; labels may be text."""
     table, pipeline = models.rows["people"], models.pipelines["people"]
     answer = triton.infer("people", columns(table, into)[::-1], outputs=outputs(out))
-    found = [label.decode() if out else label for label in answer.as_numpy("label")]
-    assert found == pipeline.predict(table).tolist()
+    labels = [label.decode() if out else label for label in answer.as_numpy("label")]
+    assert labels == pipeline.predict(table).tolist()
     expected = pipeline.predict_proba(table)
     np.testing.assert_allclose(answer.as_numpy("probabilities"), expected, rtol=0, atol=1e-5)
 
 
 def test_columns_of_numbers(triton, models):
-    """A model of numbers takes a tensor for each feature too, of one or two dimensions, of any type."""
+    """Numeric features may be tensors of their own, of one or two dimensions and of any type."""
     rows = models.rows["iris"].round()
     whole = triton.infer("iris", [tensor("numbers", rows)])
     kinds = [np.int64, np.float32, np.uint8, np.float16]
     parts = [
         tensor(name, column.astype(kind)) for name, column, kind in zip(FLOWERS, rows.T, kinds, strict=True)
     ]
-    found = triton.infer("iris", parts)
-    assert np.array_equal(found.as_numpy("probabilities"), whole.as_numpy("probabilities"))
+    by_column = triton.infer("iris", parts)
+    assert np.array_equal(by_column.as_numpy("probabilities"), whole.as_numpy("probabilities"))
 
 
 def test_some_inputs_binary_and_some_not(triton, models):
-    """Each input and output says for itself how it travels."""
+    """Each input and output is JSON or binary as the client says."""
     table = models.rows["people"].head(3)
     mixed = [*columns(table[["age", "city"]]), *columns(table[["income", "plan"]], binary=False)]
-    wanted = [*outputs(False, "probabilities"), *outputs(True, "label")]
-    answer = triton.infer("people", mixed, outputs=wanted, request_id="one:two", priority=1, timeout=10)
+    requested = [*outputs(False, "probabilities"), *outputs(True, "label")]
+    answer = triton.infer("people", mixed, outputs=requested, request_id="one:two", priority=1, timeout=10)
     assert [output["name"] for output in answer.get_response()["outputs"]] == ["probabilities", "label"]
     assert answer.get_response()["id"] == "one:two"
     assert answer.get_output("label")["parameters"] == {"binary_data_size": len(answer._buffer)}
@@ -114,22 +116,22 @@ def test_some_inputs_binary_and_some_not(triton, models):
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
 @pytest.mark.parametrize("binary", [True, False])
 def test_compression(triton, models, coding, binary):
-    """Requests and answers are compressed where a client says so."""
+    """Requests and answers are compressed as the client says."""
     rows = models.rows["iris"]
     plain = triton.infer("iris", [tensor("numbers", rows)])
-    found = triton.infer(
+    compressed = triton.infer(
         "iris",
         [tensor("numbers", rows, binary)],
         outputs=outputs(binary),
         request_compression_algorithm=coding,
         response_compression_algorithm=coding,
     )
-    assert np.array_equal(found.as_numpy("probabilities"), plain.as_numpy("probabilities"))
+    assert np.array_equal(compressed.as_numpy("probabilities"), plain.as_numpy("probabilities"))
 
 
 @pytest.mark.parametrize("accepted", ["gzip", "Deflate", "gzip, deflate", "br", "identity", "gzip, br"])
 def test_only_who_names_one_coding_gets_it(server, accepted):
-    """HTTP libraries ask for several by themselves: those get the answer as it is."""
+    """An answer is compressed for a client that names one coding; HTTP libraries name several."""
     headers, body = post(server, "/v2/models/iris/infer", {"inputs": [ROW]}, **{"Accept-Encoding": accepted})
     coding = headers["Content-Encoding"]
     assert coding == (accepted.lower() if accepted.lower() in {"gzip", "deflate"} else None)
@@ -139,13 +141,14 @@ def test_only_who_names_one_coding_gets_it(server, accepted):
 
 
 def test_asyncio(server, models):
-    """Triton's client for asyncio, which sends other headers."""
+    """Triton's client for asyncio, which sends other headers, gets the same answers."""
 
     async def infer():
-        async with tritonclient.http.aio.InferenceServerClient(f"127.0.0.1:{server.port}") as client:
+        address = f"127.0.0.1:{server.port}"
+        async with tritonclient.http.aio.InferenceServerClient(address, conn_timeout=PATIENCE) as client:
             assert await client.is_server_ready()
             assert (await client.get_model_metadata("iris"))["platform"] == "onnx_onnxv1"
-            asked = (
+            pending = (
                 client.infer(
                     "iris",
                     [tensor("numbers", rows, binary)],
@@ -156,7 +159,7 @@ def test_asyncio(server, models):
             )
             with pytest.raises(InferenceServerException, match="there is no model 'none'"):
                 await client.infer("none", [tensor("numbers", rows)])
-            return await asyncio.gather(*asked)
+            return await asyncio.gather(*pending)
 
     rows = models.rows["iris"]
     expected = models.pipelines["iris"].predict_proba(rows)
@@ -165,20 +168,20 @@ def test_asyncio(server, models):
 
 
 def test_requests_at_once(triton, models):
-    """Triton's client with several requests under way."""
+    """Several requests of one client are answered at the same time."""
     rows = models.rows["iris"]
-    asked = [triton.async_infer("iris", [tensor("numbers", rows[i : i + 1])]) for i in range(20)]
-    found = [answer.get_result().as_numpy("label")[0] for answer in asked]
-    assert found == models.pipelines["iris"].predict(rows[:20]).tolist()
+    pending = [triton.async_infer("iris", [tensor("numbers", rows[i : i + 1])]) for i in range(20)]
+    labels = [answer.get_result().as_numpy("label")[0] for answer in pending]
+    assert labels == models.pipelines["iris"].predict(rows[:20]).tolist()
 
 
 def test_best_classes(triton, models):
-    """classification=N answers the N best classes as value:index:name."""
+    """classification=N is answered with the N best classes as value:index:name."""
     rows = models.rows["iris"][::50]
     expected = models.pipelines["iris"].predict_proba(rows)
     for count, binary in product([1, 2, 9], [True, False]):
-        wanted = [InferRequestedOutput("probabilities", binary_data=binary, class_count=count)]
-        answer = triton.infer("iris", [tensor("numbers", rows)], outputs=wanted)
+        requested = [InferRequestedOutput("probabilities", binary_data=binary, class_count=count)]
+        answer = triton.infer("iris", [tensor("numbers", rows)], outputs=requested)
         best = answer.as_numpy("probabilities")
         assert best.shape == (3, min(count, 3))
         for text, scores in zip(best[:, 0], expected, strict=True):
@@ -188,7 +191,7 @@ def test_best_classes(triton, models):
 
 
 def test_a_body_without_json(server, models):
-    """Inference-Header-Content-Length: 0 says that all of the body is the tensor."""
+    """With Inference-Header-Content-Length: 0, the whole body is the tensor."""
     rows = models.rows["iris"]
     headers, body = post(server, "/v2/models/iris/infer", b"", rows.tobytes(), **{LENGTH: "0"})
     length = int(headers[LENGTH])
@@ -199,20 +202,20 @@ def test_a_body_without_json(server, models):
         np.frombuffer(body, "<i8", len(rows), length).tolist()
         == models.pipelines["iris"].predict(rows).tolist()
     )
-    found = np.frombuffer(body[length + size :], "<f8").reshape(scores["shape"])
-    np.testing.assert_allclose(found, models.pipelines["iris"].predict_proba(rows), rtol=0, atol=1e-9)
+    probabilities = np.frombuffer(body[length + size :], "<f8").reshape(scores["shape"])
+    np.testing.assert_allclose(probabilities, models.pipelines["iris"].predict_proba(rows), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("gap", ["null", "NaN"])
 @pytest.mark.parametrize("place", range(4))
 def test_gaps(server, triton, models, gap, place):
-    """null, the token NaN, which Triton's client sends, and a NaN among the bytes are missing values."""
+    """null, the token NaN of Triton's client and a NaN in binary are missing values."""
     row = np.array([FLOWER])
     row[0, place] = np.nan
     expected = models.pipelines["forest"].predict_proba(row)
     body = json.dumps({"inputs": [ROW | {"data": row.tolist()}]}).replace("NaN", gap).encode()
-    found = json.loads(post(server, "/v2/models/forest/infer", body)[1])["outputs"][1]["data"]
-    np.testing.assert_allclose([found], expected, rtol=0, atol=1e-6)
+    probabilities = json.loads(post(server, "/v2/models/forest/infer", body)[1])["outputs"][1]["data"]
+    np.testing.assert_allclose([probabilities], expected, rtol=0, atol=1e-6)
     for binary in (True, False):
         answer = triton.infer("forest", [tensor("numbers", row, binary)])
         np.testing.assert_allclose(answer.as_numpy("probabilities"), expected, rtol=0, atol=1e-6)
@@ -221,7 +224,7 @@ def test_gaps(server, triton, models, gap, place):
 
 
 def test_metadata(triton):
-    """Server, models and versions describe themselves."""
+    """Server, models and versions have metadata."""
     about = triton.get_server_metadata()
     assert about["name"] == "unpickled"
     assert {"binary_tensor_data", "classification", "statistics"} <= {*about["extensions"]}
@@ -229,20 +232,20 @@ def test_metadata(triton):
     assert iris["inputs"] == [{"name": "numbers", "datatype": "FP64", "shape": [-1, 4]}]
     assert iris["versions"] == ["1"]
     people = triton.get_model_metadata("people")
-    assert [(one["name"], one["datatype"], one["shape"]) for one in people["inputs"]] == [
+    assert [(entry["name"], entry["datatype"], entry["shape"]) for entry in people["inputs"]] == [
         ("age", "FP64", [-1, 1]),
         ("income", "FP64", [-1, 1]),
         ("city", "BYTES", [-1, 1]),
         ("plan", "BYTES", [-1, 1]),
     ]
-    assert [one["datatype"] for one in people["outputs"]] == ["BYTES", "FP64"]
+    assert [entry["datatype"] for entry in people["outputs"]] == ["BYTES", "FP64"]
     assert triton.get_model_config("people")["input"][2] == {
         "name": "city", "data_type": "TYPE_STRING", "dims": [1]
     }  # fmt: skip
 
 
 def test_what_is_ready(triton):
-    """Liveness and readiness of server, models and versions, and the index of them."""
+    """Server, models and versions report whether they are live and ready, and the index lists them."""
     assert triton.is_server_live()
     assert triton.is_server_ready()
     assert triton.is_model_ready("iris")
@@ -250,7 +253,7 @@ def test_what_is_ready(triton):
     assert not triton.is_model_ready("iris", "2")
     assert not triton.is_model_ready("none")
     index = triton.get_model_repository_index()
-    assert [(one["name"], one["version"], one["state"]) for one in index] == [
+    assert [(entry["name"], entry["version"], entry["state"]) for entry in index] == [
         ("forest", "1", "READY"),
         ("iris", "1", "READY"),
         ("people", "1", "READY"),
@@ -258,7 +261,7 @@ def test_what_is_ready(triton):
 
 
 def test_statistics(triton, server, models):
-    """Requests, rows, runs and their times, summed over the workers and all protocols."""
+    """The statistics sum requests, rows, runs and their times over the workers and all protocols."""
     before, began = triton.get_inference_statistics("people")["model_stats"][0], 1000 * time.time()
     triton.infer("people", columns(models.rows["people"].head(30)))
     server.ask("/models/people/predict", json.dumps(PERSON).encode())
@@ -273,10 +276,10 @@ def test_statistics(triton, server, models):
     parts = ("queue", "compute_input", "compute_infer", "compute_output")
     assert 0 < sum(stats[part]["ns"] for part in parts) == pytest.approx(stats["success"]["ns"], abs=4)
     assert {"cache_hit", "cache_miss"} <= {*stats}
-    # Counted by another clock than it is told by.
+    # The server measures with another clock than it reports, so the bounds are wide.
     assert began - 60_000 < after["last_inference"] < 1000 * time.time() + 1000
     every = triton.get_inference_statistics()["model_stats"]
-    assert [one["name"] for one in every] == ["forest", "iris", "people"]
+    assert [entry["name"] for entry in every] == ["forest", "iris", "people"]
 
 
 @pytest.mark.parametrize(
@@ -307,10 +310,10 @@ def test_statistics(triton, server, models):
     ],
 )
 def test_errors_are_sentences(triton, ask, status, words):
-    """Triton's client finds what went wrong in every refusal."""
-    with pytest.raises(InferenceServerException, match=words) as found:
+    """Triton's client shows the reason of every refusal."""
+    with pytest.raises(InferenceServerException, match=words) as caught:
         ask(triton)
-    assert found.value.status() == str(status)
+    assert caught.value.status() == str(status)
 
 
 SPELLINGS = [
@@ -333,17 +336,17 @@ SPELLINGS = [
 
 @pytest.mark.parametrize("document", SPELLINGS)
 def test_one_row_in_every_spelling(client, document):
-    """However a row is written, the answer is the same, byte for byte but for the id."""
+    """Every spelling of a row gets the same bytes, apart from the id."""
     plain = client.post("/v2/models/iris/infer", data=json.dumps(SPELLINGS[0]))
-    found = client.post("/v2/models/iris/infer", data=json.dumps(document, indent=1))
+    answer = client.post("/v2/models/iris/infer", data=json.dumps(document, indent=1))
     identity = f',"id":"{document["id"]}"' if document.get("id") else ""
-    assert found.data == plain.data[:-1] + identity.encode() + b"}"
+    assert answer.data == plain.data[:-1] + identity.encode() + b"}"
     native = client.post("/predict", json={"features": FLOWER}).get_json()
     assert json.loads(plain.data)["outputs"][1]["data"] == native["probabilities"][0]
 
 
 def test_one_mixed_tensor(client):
-    """Where features are of two kinds, JSON may hold them in one tensor of BYTES."""
+    """Features of two kinds may be one tensor of BYTES in JSON."""
     row = {"name": "input-0", "shape": [2, 4], "datatype": "BYTES"}
     people = [[*PERSON.values()], [None, 900, "Köln", None]]
     for data in (people, [value for person in people for value in person]):
@@ -354,7 +357,7 @@ def test_one_mixed_tensor(client):
 
 
 def test_versions_and_labels(tmp_path, models):
-    """A version is asked by its number or by a label that stands for it."""
+    """A version is addressed by its number or by its label."""
     (shelve(models, tmp_path / "iris", "iris", "forest") / "serving.toml").write_text(
         'load = "all"\n[labels]\nstable = 1\ncandidate = 2\n'
     )
@@ -372,35 +375,35 @@ def test_versions_and_labels(tmp_path, models):
 
 @pytest.mark.parametrize("name", ["iris", "people"])
 def test_a_shadow_sees_tensors(tmp_path, models, name):
-    """What came as tensors, whole or by feature, a shadow answers as rows."""
+    """A shadow answers rows that came as tensors, whole or by feature."""
     home = shelve(models, tmp_path / name, name, name)
     (home / "serving.toml").write_text("[labels]\nstable = 1\n[shadow]\nversion = 2\n")
     client = create_app(Config(models=str(tmp_path))).test_client()
     rows = models.rows[name]
-    asked = [tensor("numbers", rows)] if name == "iris" else columns(rows)
-    body, length = InferenceServerClient.generate_request_body(asked)
+    inputs = [tensor("numbers", rows)] if name == "iris" else columns(rows)
+    body, length = InferenceServerClient.generate_request_body(inputs)
     answer = client.post(f"/v2/models/{name}/infer", data=body, headers={LENGTH: length})
     assert answer.status_code == 200
-    same = re.compile(r'^unpickled_shadow_rows_total{.*agreement="same".*} (\d+)', re.MULTILINE)
-    eventually(lambda: sum(map(float, same.findall(client.get("/metrics").text))) == len(rows))
+    agreeing = re.compile(r'^unpickled_shadow_rows_total{.*agreement="same".*} (\d+)', re.MULTILINE)
+    eventually(lambda: sum(map(float, agreeing.findall(client.get("/metrics").text))) == len(rows))
 
 
 def test_without_the_fast_path(models, client):
-    """Flask's view answers every form byte for byte the same."""
-    slow = create_app(Config(models=str(models.path), traffic=Traffic(fast_path=False))).test_client()
+    """Flask's view answers every form with the same bytes as the fast path."""
+    without = create_app(Config(models=str(models.path), traffic=Traffic(fast_path=False))).test_client()
     body, length = InferenceServerClient.generate_request_body([tensor("numbers", models.rows["iris"])])
     for data, headers in ((body, {LENGTH: length}), (body, {}), (body[:-1], {LENGTH: length}), (b"{}", {})):
-        asked = {"data": data, "headers": headers}
-        one, two = (who.post("/v2/models/iris/infer", **asked) for who in (client, slow))
-        assert (one.status_code, one.data) == (two.status_code, two.data)
-        assert {*one.headers.items()} == {*two.headers.items()}
+        request = {"data": data, "headers": headers}
+        fast, flask = (each.post("/v2/models/iris/infer", **request) for each in (client, without))
+        assert (fast.status_code, fast.data) == (flask.status_code, flask.data)
+        assert {*fast.headers.items()} == {*flask.headers.items()}
     for document in SPELLINGS:
-        one, two = (who.post("/v2/models/iris/infer", json=document) for who in (client, slow))
-        assert (one.status_code, one.data) == (two.status_code, two.data)
+        fast, flask = (each.post("/v2/models/iris/infer", json=document) for each in (client, without))
+        assert (fast.status_code, fast.data) == (flask.status_code, flask.data)
 
 
 def test_the_index_says_what_is_refused(tmp_path, models):
-    """A version that cannot be served has its reason in the index, and readiness is an answer of 503."""
+    """The index has the reason of a refused version, and readiness answers 503."""
     shelve(models, tmp_path / "iris", "iris")
     broken = tmp_path / "broken" / "3"
     broken.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The OpenAPI document: it is valid, it is complete, and the server answers as it says."""
+"""The OpenAPI document is valid and complete, and the server answers as it says."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import schemathesis
 from browser import CHROMIUM, browsing
-from conftest import BIN, FLOWERS, SPECIES, environment, people, run, serving, shelve
+from conftest import BIN, FLOWERS, PATIENCE, SPECIES, environment, people, run, serving, shelve
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
@@ -22,26 +22,26 @@ from unpickled.server.app import flask_app
 from unpickled.server.errors import RequestError
 from unpickled.server.service import Service
 
-# No answer but an error: load and unload are not supported. Files are parts of pages.
+# load and unload answer with an error only; files are parts of pages.
 UNDOCUMENTED = {
     "/v2/repository/models/<name>/load",
     "/v2/repository/models/<name>/unload",
     "/assets/<file>",
     "/docs/<file>",
 }
-# Marks of Markdown and HTML, a line end that only some know, and what turns a line around.
+# Marks of Markdown and HTML, a rare line end, and a mark that reverses the direction of text.
 HOSTILE = [
     '"><img src=x onerror="document.title=\'run\'">',
     "[here](javascript:alert(1)) ![it](/secret.png) *a* `b` &lt;",
     "\u2028\u2028<img src=/y.png>\u202e http://127.0.0.1:9/z",
 ]
-# As the words of these paths have it: what only some versions take, the others refuse.
+# On the paths of several versions, one may refuse a request that another takes, as the document says.
 SHARED = """
 [[operations]]
 include-path-regex = "^(?!.*/(labels|versions)/)"
 checks.negative_data_rejection.expected-statuses = ["200", "400", "404", "413", "415"]
 """
-# What can be unfolded on the page.
+# The elements of the page that unfold a schema.
 FOLDED = (
     ".json-schema-2020-12-accordion:not(:has(.json-schema-2020-12-accordion__icon--expanded)),"
     " button.json-schema-2020-12-expand-deep-button"
@@ -50,13 +50,13 @@ FOLDED = (
 
 @pytest.fixture(scope="module")
 def document(app):
-    """That of iris, people and forest."""
+    """The document of iris, people and forest."""
     return app.test_client().get("/openapi.json").json
 
 
 @pytest.fixture(scope="module")
 def split(models, tmp_path_factory):
-    """A models folder: of people's two versions, the second does without no age, and knows its cities."""
+    """A models folder with two versions of people: the second takes no missing age and no unknown city."""
     path = tmp_path_factory.mktemp("split")
     table, answers = people()
     columns = make_column_transformer(
@@ -73,7 +73,7 @@ def split(models, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    """A model whose every name is one of HOSTILE."""
+    """A model whose names are all from HOSTILE."""
     path = tmp_path_factory.mktemp("hostile")
     rng = np.random.default_rng(0)
     table = pd.DataFrame({HOSTILE[0]: rng.random(60), HOSTILE[1]: rng.choice(HOSTILE, 60)})
@@ -88,30 +88,30 @@ def schema(document, name):
 
 
 def operations(document):
-    """Path, method and operation of each."""
+    """Path, method and operation of each operation."""
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             yield path, method, operation
 
 
 def test_it_is_valid(document):
-    """The document is OpenAPI 3.1, and every schema in it JSON Schema 2020-12."""
+    """The document is OpenAPI 3.1, and every schema in it is JSON Schema 2020-12."""
     schemathesis.openapi.from_dict(document).validate()
-    for found in document["components"]["schemas"].values():
-        jsonschema_rs.meta.validate({"$schema": "https://json-schema.org/draft/2020-12/schema", **found})
+    for definition in document["components"]["schemas"].values():
+        jsonschema_rs.meta.validate({"$schema": "https://json-schema.org/draft/2020-12/schema", **definition})
     assert document["servers"] == [{"url": "."}]
     names = [operation["operationId"] for _, _, operation in operations(document)]
     assert len({*names}) == len(names)
 
 
 def test_references_lead_somewhere(document):
-    """Whatever is referred to is there."""
+    """Every component that is referred to is in the document."""
     for kind, name in re.findall(r'"#/components/(\w+)/([^"]+)"', json.dumps(document)):
         assert name in document["components"][kind]
 
 
 def test_every_route_is_described(app, document):
-    """What the application answers is in the document, and nothing else is."""
+    """The document has every route of the application, and no other."""
     missing = {(rule.rule, method) for rule in app.url_map.iter_rules() for method in rule.methods - {"HEAD"}}
     missing = {(rule, method) for rule, method in missing if rule not in UNDOCUMENTED}
     adapter = app.url_map.bind("localhost")
@@ -133,7 +133,7 @@ def test_every_route_is_listed(app, client):
 
 
 def test_documents_are_as_described(client, document):
-    """Every JSON document that can be read is valid by the schema that is derived from its type."""
+    """Every JSON document of a GET is valid by its schema."""
     # Names of schemas of predictions begin with the model's name and a point.
     names = [name for name in document["components"]["schemas"] if "." not in name]
     schemas = {name: schema(document, name) for name in names}
@@ -145,7 +145,7 @@ def test_documents_are_as_described(client, document):
 
 
 def test_features(document):
-    """Each feature has its type, what the model can compute with, and what the training rows had."""
+    """Each feature has its type, the range that the model computes with, and the training range."""
     record = schema(document, "iris.1.Record")
     assert list(record["properties"]) == record["required"] == FLOWERS
     assert not record["additionalProperties"]
@@ -157,7 +157,7 @@ def test_features(document):
 
 
 def test_missing_values_and_categories(document):
-    """Null is a value where the pipeline can do without one; categories are told."""
+    """A feature that may be missing may be null, and categories are listed."""
     features = schema(document, "people.1.Record")["properties"]
     assert {"type": "null"} in features["age"]["anyOf"]
     assert features["city"]["description"] == "category; in training: 'Bonn', 'Köln', 'Trier'"
@@ -165,7 +165,7 @@ def test_missing_values_and_categories(document):
 
 
 def test_examples_are_answered(client, document):
-    """Every example of a body is answered as it stands there."""
+    """Every example of a body is answered with 200."""
     for path, method, operation in operations(document):
         content = operation.get("requestBody", {}).get("content", {})
         for kind, body in content.items():
@@ -178,17 +178,17 @@ def test_examples_are_answered(client, document):
 
 
 def test_every_error_is_described(document):
-    """Each error that a client may be told is in the responses of its status."""
-    told = document["components"]["responses"]
+    """Each error that a client may get is in the responses of its status."""
+    responses = document["components"]["responses"]
     for error in RequestError.__subclasses__():
-        assert f"`{error.code}`" in told[str(error.status)]["description"]
+        assert f"`{error.code}`" in responses[str(error.status)]["description"]
         assert error.code in schema(document, "Error")["properties"]["code"]["enum"]
     predict = document["paths"]["/predict"]["post"]["responses"]
     assert {*predict} == {"200", "400", "404", "408", "413", "415", "500", "503"}
 
 
 def test_it_follows_what_is_served(models, tmp_path):
-    """A version that is published is in the next document; nothing is made anew while nothing changes."""
+    """The next document has a version that is published; without a change it stays the same."""
     shelve(models, tmp_path / "iris", "iris")
     service = Service(Config(models=str(tmp_path), reload_seconds=0))
     client = flask_app(service).test_client()
@@ -201,48 +201,50 @@ def test_it_follows_what_is_served(models, tmp_path):
     )
     for _ in range(3):
         service.repository.refresh()
-    found = client.get("/openapi.json").json["paths"]
-    assert found["/models/iris/labels/new/predict"]["post"]["responses"]["200"]["headers"]["Model-Version"][
+    paths = client.get("/openapi.json").json["paths"]
+    assert paths["/models/iris/labels/new/predict"]["post"]["responses"]["200"]["headers"]["Model-Version"][
         "schema"
     ]["enum"] == ["2"]
-    assert found["/predict"]["post"]["parameters"][0]["name"] == "X-Request-Key"
+    assert paths["/predict"]["post"]["parameters"][0]["name"] == "X-Request-Key"
 
 
 def test_what_versions_share(split):
     """A request to several versions is described as one that each of them takes."""
     app = create_app(Config(models=str(split)))
-    found = app.test_client().get("/openapi.json").json
-    features = {kind: schema(found, f"people.{kind}.Record")["properties"] for kind in ("1", "2", "all")}
+    document = app.test_client().get("/openapi.json").json
+    features = {kind: schema(document, f"people.{kind}.Record")["properties"] for kind in ("1", "2", "all")}
     assert "anyOf" in features["1"]["age"]
     assert features["all"]["age"]["type"] == features["2"]["age"]["type"] == "number"
     assert set(features["all"]["city"]["enum"]) == {"Bonn", "Köln", "Trier"}
     assert "enum" not in features["1"]["city"]
-    plain = found["paths"]["/predict"]["post"]
+    plain = document["paths"]["/predict"]["post"]
     assert "refused (400)" in plain["description"]
     assert "people.all.Request" in json.dumps(plain["requestBody"])
-    assert "people.all.Answer" not in found["components"]["schemas"]
+    assert "people.all.Answer" not in document["components"]["schemas"]
 
 
+@pytest.mark.long
 def test_the_server_does_as_it_says(split, tmp_path):
-    """schemathesis sends what the document allows and what it forbids; every answer is as described."""
+    """Requests that the document allows, and ones that it forbids, are answered as it says."""
     (tmp_path / "schemathesis.toml").write_text(SHARED)
     with serving(tmp_path, models=split) as server:
         document = server.ask("/openapi.json")[1]
         for _, _, operation in operations(document):
-            # Words describe a table: a schema that tables could be made from would need a grammar.
+            # The schema of a table is a sentence, from which no table can be generated.
             operation.get("requestBody", {}).get("content", {}).pop("text/csv", None)
         (tmp_path / "openapi.json").write_text(json.dumps(document))
         command = [BIN / "schemathesis", "run", "openapi.json", "--url", server.url, "--checks", "all"]
         limits = ["--max-examples", "6", "--generation-deterministic", "--no-color"]
-        # What remains are the paths that both share, and predictions with one label.
+        limits += ["--request-timeout", str(PATIENCE)]
+        # The paths that remain are those of both versions, and predictions with one label.
         limits += ["--exclude-path-regex", r"/new|/versions/[0-9]|/old(/[mrcs]\w+)?$"]
         environ = environment(PYTHONWARNINGS="default")
-        found = run([*command, *limits], cwd=tmp_path, env=environ)
-    assert found.returncode == 0, found.stdout
+        completed = run([*command, *limits], cwd=tmp_path, env=environ)
+    assert completed.returncode == 0, completed.stdout
 
 
 def test_docs_are_shipped(client):
-    """The page for people and all that it asks for come from here, under a strict policy."""
+    """The page and all its files come from the server itself, under a strict policy."""
     page = client.get("/docs")
     assert page.content_type == "text/html; charset=utf-8"
     assert "'unsafe" not in page.headers["Content-Security-Policy"]
@@ -256,7 +258,7 @@ def test_docs_are_shipped(client):
 
 
 def test_docs_are_kept(client):
-    """A browser that has a file is told so; one that takes gzip gets that."""
+    """A browser that has a file gets 304; one that accepts gzip gets that."""
     whole = client.get("/docs/swagger-ui.css")
     packed = client.get("/docs/swagger-ui.css", headers={"Accept-Encoding": "gzip, deflate, br"})
     assert packed.headers["Content-Encoding"] == "gzip"
@@ -269,7 +271,7 @@ def test_docs_are_kept(client):
 
 
 @pytest.mark.parametrize(
-    ("known", "status"),
+    ("tags", "status"),
     [
         ("*", 304),
         ('W/{0}, "x"', 304),
@@ -280,10 +282,10 @@ def test_docs_are_kept(client):
         ("", 200),
     ],
 )
-def test_tags_are_compared_whole(client, known, status):
-    """Any of a list, weak or not, or a star for all: RFC 9110, section 13.1.2."""
+def test_tags_are_compared_whole(client, tags, status):
+    """A list of tags, weak or not, or a star matches as in RFC 9110, section 13.1.2."""
     tag = client.get("/docs").headers["ETag"]
-    sent = known.format(tag, tag.strip('"'))
+    sent = tags.format(tag, tag.strip('"'))
     assert client.get("/docs", headers={"If-None-Match": sent}).status_code == status
 
 
@@ -311,7 +313,7 @@ def test_docs_in_a_browser(models, tmp_path):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 def test_names_are_text_in_a_browser(hostile, tmp_path):
-    """No name of a model file is a mark, an element or an address on the page, wherever it stands."""
+    """No name in a model file becomes mark-up, an element or an address on the page."""
     with serving(tmp_path, models=hostile) as server, browsing(tmp_path) as tab:
         tab.open(f"{server.url}/docs#/hostile/post%3Apredict")
         tab.wait("document.querySelector('textarea')?.value.includes('features')")

@@ -7,13 +7,13 @@ from unpickled.export.ordered import bisect, floats, keys
 
 
 def numbers(dtype: str) -> np.ndarray:
-    """Ends, zeros, subnormals and a thousand magnitudes of this type, in order."""
+    """Limits, zeros, subnormals and numbers of many magnitudes of a type, in order."""
     info = np.finfo(dtype)
     random = np.random.default_rng(0)
-    drawn = random.normal(size=1000) * 10.0 ** random.uniform(-30, 30, 1000)
+    magnitudes = random.normal(size=1000) * 10.0 ** random.uniform(-30, 30, 1000)
     smallest = info.smallest_subnormal
     special = [info.min, info.max, info.tiny, smallest, -smallest, 0.0, np.inf, -np.inf]
-    return np.unique(np.concatenate([drawn, special]).astype(dtype))
+    return np.unique(np.concatenate([magnitudes, special]).astype(dtype))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -34,7 +34,7 @@ def test_neighbours_differ_by_one(dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_both_zeros_have_one_key(dtype):
-    """They are equal numbers: a split does not part them, and what comes back is 0.0."""
+    """Both zeros have the key 0, whose float is 0.0."""
     zeros = np.array([-0.0, 0.0], dtype)
     assert keys(zeros, dtype).tolist() == [0, 0]
     assert not np.signbit(floats(keys(zeros, dtype), dtype)).any()
@@ -42,7 +42,7 @@ def test_both_zeros_have_one_key(dtype):
 
 @pytest.mark.parametrize("limit", [-np.inf, -1e300, -0.0, 0.0, 5e-324, 0.1, 1e300])
 def test_bisection_ends_at_the_last_float_that_fits(limit):
-    """The two keys are neighbours on both sides of the limit."""
+    """Bisection ends with the keys of two neighbours, one on each side of the limit."""
     low, high = bisect(lambda k: floats(k) <= limit, keys([-np.inf]), keys([np.inf]) + 1)
     assert (floats(low) == limit).all()
     assert floats(high) == np.nextafter(limit, np.inf)

@@ -1,4 +1,4 @@
-"""What pip installs: one package, unpickled, that works in any folder, whatever is installed with it."""
+"""pip installs one package, unpickled, which works in any folder and beside any other package."""
 
 import json
 import shutil
@@ -24,21 +24,21 @@ SERVED = (
 BODY = json.dumps({"features": FLOWER}).encode()
 
 
-def run(*line: object, cwd: Path | str = "/") -> str:
-    """What a command prints; its complaints are the failure's."""
-    done = conftest.run([*map(str, line)], cwd=cwd)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def run(*command: object, cwd: Path | str = "/") -> str:
+    """The output of a command; AssertionError with both streams where it fails."""
+    completed = conftest.run([*map(str, command)], cwd=cwd)
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    return completed.stdout
 
 
 def pip(python: Path, *words: object) -> None:
-    """The tests' own pip at work on another environment."""
+    """Run the tests' own pip on another environment."""
     run(sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "--python", python, *words)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A folder with a copy of the tree in source/, as building leaves its traces."""
+    """A folder with a copy of the tree in source/, because a build leaves files in the tree."""
     folder = tmp_path_factory.mktemp("packaging")
     ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "models", "docs")
     shutil.copytree(ROOT, folder / "source", ignore=ignored)
@@ -75,7 +75,7 @@ def user(request, folder) -> tuple[Path, Path]:
         package = [request.getfixturevalue("wheel")]
     pip(python, "install", "--no-deps", *package)
     site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
-    # Behind the environment's own folder, and without the tests' editable install, which is a .pth file too.
+    # The tests' libraries come after the environment's own. Their editable install, a .pth file, is not read.
     (site / "libraries.pth").write_text(sysconfig.get_path("purelib"))
     here.mkdir()
     for name in ("server.py", "export.py"):
@@ -84,7 +84,7 @@ def user(request, folder) -> tuple[Path, Path]:
 
 
 def test_one_top_level_name(wheel):
-    """The wheel installs unpickled and nothing beside it: no server, no export, no tests."""
+    """The wheel installs unpickled and no other name: no server, no export, no tests."""
     names = {name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert {name for name in names if not name.endswith(".dist-info")} == {"unpickled"}
 
@@ -99,6 +99,7 @@ def test_every_module_is_packaged(wheel):
     assert {name for name in names if "dist-info" not in name} == expected
 
 
+@pytest.mark.long
 def test_nothing_of_training_is_installed(installed):
     """The [server] extra pulls in no scikit-learn, no converter, no pandas."""
     code = "import importlib.metadata as m, json; print(json.dumps([d.name for d in m.distributions()]))"
@@ -107,8 +108,9 @@ def test_nothing_of_training_is_installed(installed):
     assert not names & {"scikit-learn", "skl2onnx", "onnx", "pandas", "scipy", "joblib", "cloudpickle"}
 
 
+@pytest.mark.long
 def test_it_serves_there(installed, models, tmp_path):
-    """The command serves files exported elsewhere, over HTTP."""
+    """The installed program serves files that were exported elsewhere."""
     program = (installed / "unpickled", "serve", "--port", "{port}", "--default-model", "iris")
     with serving(tmp_path, models=models.path, program=program, python_path="") as server:
         status, document = server.ask("/predict", BODY)
@@ -116,21 +118,24 @@ def test_it_serves_there(installed, models, tmp_path):
         assert server.ask("/readyz")[0] == 200
 
 
+@pytest.mark.long
 def test_all_models_load_there(installed, models):
     """Every exported file loads without the libraries that made it."""
     assert json.loads(run(installed / "python", "-c", SERVED, models.path)) == ["forest", "iris", "people"]
 
 
+@pytest.mark.long
 def test_a_missing_extra_is_named(installed):
-    """What trains says which extra it lacks; the help and the versions do without it."""
-    train = conftest.run([installed / "unpickled", "train", "iris"])
-    assert train.returncode == 1
-    assert train.stderr.startswith("error: this needs ")
-    assert train.stderr.endswith(": pip install 'unpickled[export]'\n")
+    """train names the extra that it lacks; the help and the versions need none."""
+    completed = conftest.run([installed / "unpickled", "train", "iris"])
+    assert completed.returncode == 1
+    assert completed.stderr.startswith("error: this needs ")
+    assert completed.stderr.endswith(": pip install 'unpickled[export]'\n")
     assert "train" in run(installed / "unpickled", "--help")
     assert "scikit-learn" not in run(installed / "unpickled", "version")
 
 
+@pytest.mark.long
 def test_train_and_serve_beside_the_users_own_files(user):
     """In a folder with a server.py and an export.py, the command trains, serves and answers."""
     programs, here = user
@@ -141,6 +146,7 @@ def test_train_and_serve_beside_the_users_own_files(user):
     assert "iris" in run(programs / "python", "-m", "unpickled", "models", "list", cwd=here)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("factory", ["unpickled:create_app()", "unpickled.server:create_app()"])
 def test_gunicorn_beside_the_users_own_files(user, models, factory):
     """Any WSGI server finds the application by either name."""
@@ -150,12 +156,13 @@ def test_gunicorn_beside_the_users_own_files(user, models, factory):
         assert server.ask("/models/iris/predict", BODY)[1]["predicted_class"] == ["setosa"]
 
 
+@pytest.mark.long
 def test_the_users_own_files_are_their_own(user):
-    """The packages are found by their full names alone, in the environment where they are installed."""
+    """A module of the user with the name of a package here is the one that Python runs."""
     programs, here = user
     for name in ("server", "export"):
-        done = conftest.run([programs / "python", "-m", name], cwd=here)
-        assert "this file is the user's own" in done.stderr
+        completed = conftest.run([programs / "python", "-m", name], cwd=here)
+        assert "this file is the user's own" in completed.stderr
     code = "import unpickled.server, unpickled.export; print(unpickled.__file__, unpickled.__version__)"
     file, version = run(programs / "python", "-c", code, cwd=here).split()
     assert str(here.parent) in file
@@ -163,7 +170,7 @@ def test_the_users_own_files_are_their_own(user):
 
 
 def test_public_surface():
-    """The package offers three names, and says so of any other."""
+    """The package offers three names, and an error names any other."""
     assert unpickled.__all__ == ["Config", "create_app", "export_pipeline"]
     assert {*unpickled.__all__, "__version__"} <= {*dir(unpickled)}
     assert all(getattr(unpickled, name).__doc__ for name in unpickled.__all__)

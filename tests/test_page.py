@@ -1,4 +1,4 @@
-"""The page for people, in a real browser."""
+"""The page in a real browser."""
 
 import ast
 import json
@@ -24,12 +24,12 @@ from unpickled.server.pages.home import prefers_html
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 SCRIPT = "<script>document.title = 'run'</script>"
 IMAGE = "</textarea><img src=x onerror=\"document.title = 'run'\">"
-# From here on, requests to paths with this ending wait in window.held until the test releases or fails them.
+# Requests to paths with this ending now wait in window.waiting until the test releases or fails them.
 HOLD = """(ending => {
   const real = fetch;
-  window.held = [];
+  window.waiting = [];
   window.fetch = (where, request) => !where.endsWith(ending) ? real(where, request)
-    : new Promise((go, fail) => held.push({
+    : new Promise((go, fail) => waiting.push({
         release: async () => go(await real(where, request)),
         fail: () => fail(new TypeError("cut")),
       }));
@@ -58,8 +58,8 @@ def shelf(models, tmp_path_factory):
     X, y = rng.random((200, 60)), np.arange(200) % 100
     many = make_pipeline(StandardScaler(), LogisticRegression(tol=1)).fit(X, y)
     export_pipeline(many, X, name="many", models=home)
-    one = make_pipeline(StandardScaler(), RidgeClassifier()).fit(X[:, :1], X[:, 0] > 0.5)
-    export_pipeline(one, X[:, :1], name="one", models=home)
+    single = make_pipeline(StandardScaler(), RidgeClassifier()).fit(X[:, :1], X[:, 0] > 0.5)
+    export_pipeline(single, X[:, :1], name="one", models=home)
     export_pipeline(*hostile(), name="hostile", models=home)
     return home
 
@@ -77,8 +77,8 @@ def hostile():
 
 @pytest.fixture(scope="module")
 def server(shelf, tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("server"), models=shelf) as running:
-        yield running
+    with serving(tmp_path_factory.mktemp("server"), models=shelf) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -94,16 +94,16 @@ def page(browser, server):
     browser.size(1280)
     browser.prefer(prefers_color_scheme="light")
 
-    def opened(name):
+    def open_model(name):
         browser.open(f"{server.url}/#/{name}")
         browser.wait("document.querySelector('.winner')?.textContent")
         return browser
 
-    yield opened
+    yield open_model
     assert browser.complaints == []
 
 
-def shown(page):
+def scores(page):
     """Class -> its score on the page, to the last digit."""
     rows = "[...document.querySelectorAll('.bars li')]"
     return dict(page.ask(f"{rows}.map(row => [row.children[0].textContent, +row.children[2].title])"))
@@ -111,8 +111,8 @@ def shown(page):
 
 def get(server, path, **headers):
     """Status, headers and body of a GET."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    with urlopen(Request(f"{server.url}{path}", headers=named)) as answer:
+    request_headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    with urlopen(Request(f"{server.url}{path}", headers=request_headers)) as answer:
         return answer.status, answer.headers, answer.read()
 
 
@@ -180,7 +180,7 @@ def test_it_answers_with_the_medians(page, models):
     medians = np.median(models.rows["iris"], axis=0)
     assert page.ask("[...document.querySelectorAll('.number')].map(e => +e.value)") == medians.tolist()
     (expected,) = models.pipelines["iris"].predict_proba([medians])
-    assert shown(page) == pytest.approx(dict(zip(SPECIES, expected, strict=True)), abs=1e-12)
+    assert scores(page) == pytest.approx(dict(zip(SPECIES, expected, strict=True)), abs=1e-12)
     assert "round trip" in page.text(".timing")
     assert "in the model" in page.text(".timing")
 
@@ -194,7 +194,7 @@ def test_it_answers_while_one_types(page, models):
     (expected,) = models.pipelines["iris"].predict_proba([FLOWER])
     page.wait(f"Math.abs(document.querySelector('.value').title - {expected[0]}) < 1e-12")
     assert page.text(".winner") == "setosa"
-    assert shown(page) == pytest.approx(dict(zip(SPECIES, expected, strict=True)), abs=1e-12)
+    assert scores(page) == pytest.approx(dict(zip(SPECIES, expected, strict=True)), abs=1e-12)
 
 
 @needs_browser
@@ -204,19 +204,19 @@ def test_an_answer_to_earlier_input_does_not_stand_as_current(page):
     page.ask(f"{HOLD}('/predict')")
     page.fill("#feature-0", "5.5")
     assert page.ask("document.querySelectorAll('.stale').length") == 2
-    page.wait("held.length === 1")
+    page.wait("waiting.length === 1")
     page.fill("#feature-0", "5.75")
-    page.ask("held[0].release()")
-    page.wait("held.length === 2")
+    page.ask("waiting[0].release()")
+    page.wait("waiting.length === 2")
     assert not page.ask(CURRENT)
-    page.ask("held[1].release()")
+    page.ask("waiting[1].release()")
     page.wait(CURRENT)
     assert "5.75" in page.text("code")
 
 
 @needs_browser
 def test_what_was_wrong_with_a_text_goes_with_it(browser, page):
-    """A remark on an earlier text neither stays nor arrives beside another; a comma gets a hint at once."""
+    """A remark on an earlier text neither stays nor arrives late; a decimal comma gets a hint at once."""
     page = page("iris")
     page.fill("#feature-1", "3,5")
     assert page.text("#feature-1-remark") == "write a decimal point: 3.5"
@@ -224,12 +224,12 @@ def test_what_was_wrong_with_a_text_goes_with_it(browser, page):
     page.ask(f"{HOLD}('/predict')")
     page.fill("#feature-1", "wide")
     assert page.text("#feature-1-remark") == page.text(".trouble") == ""
-    page.wait("held.length === 1")
+    page.wait("waiting.length === 1")
     page.fill("#feature-1", "3.5")
-    page.ask("held[0].release()")
-    page.wait("held.length === 2")
+    page.ask("waiting[0].release()")
+    page.wait("waiting.length === 2")
     assert page.text("#feature-1-remark") == page.text(".trouble") == ""
-    browser.complaints = [one for one in browser.complaints if "400" not in one]
+    browser.complaints = [complaint for complaint in browser.complaints if "400" not in complaint]
 
 
 @needs_browser
@@ -274,8 +274,8 @@ def test_what_is_wrong_stands_beside_its_feature(browser, page):
     page.fill("#feature-1", "3")
     page.wait("!document.querySelector('.stale')")
     assert page.text("#feature-1-remark") == page.text(".trouble") == ""
-    # The browser itself notes each refusal.
-    browser.complaints = [one for one in browser.complaints if "400" not in one]
+    # The browser complains of each refusal.
+    browser.complaints = [complaint for complaint in browser.complaints if "400" not in complaint]
 
 
 @needs_browser
@@ -303,9 +303,9 @@ def test_the_line_for_elsewhere_does_the_same(page, language, tmp_path):
     page.ask(f"{buttons}.find(e => e.textContent === {json.dumps(language)}).click()")
     lines = page.ask("document.querySelector('code').textContent")
     program = ["sh", "-c"] if language == "curl" else [sys.executable, "-c"]
-    done = run([*program, lines], cwd=tmp_path)
-    answer = json.loads(done.stdout) if language == "curl" else ast.literal_eval(done.stdout)
-    assert answer["probabilities"] == shown(page)
+    completed = run([*program, lines], cwd=tmp_path)
+    answer = json.loads(completed.stdout) if language == "curl" else ast.literal_eval(completed.stdout)
+    assert answer["probabilities"] == scores(page)
 
 
 @needs_browser
@@ -321,8 +321,8 @@ def test_many_features_and_a_hundred_classes(page):
     page.fill(".line textarea", row)
     page.wait("document.querySelector('#feature-59').value === '0.25'")
     page.ask("document.querySelector('.answer .quiet').click()")
-    assert sum(shown(page).values()) == pytest.approx(1)
-    assert len(shown(page)) == 100
+    assert sum(scores(page).values()) == pytest.approx(1)
+    assert len(scores(page)) == 100
 
 
 @needs_browser
@@ -371,7 +371,7 @@ def test_an_empty_cell_of_a_line_is_missing(page):
 def test_scores_have_two_sides(page):
     """A classifier without probabilities shows its scores, and the model card says so."""
     page = page("one")
-    assert sum(shown(page).values()) == pytest.approx(0)
+    assert sum(scores(page).values()) == pytest.approx(0)
     assert page.ask("document.querySelector('.bars').classList.contains('sides')")
     assert "scores" in page.text(".card")
 
@@ -388,7 +388,7 @@ def test_golden_rows_are_compared_with_the_pipeline(page):
 
 @needs_browser
 def test_the_card_tells_all(page):
-    """Data, quality, parity, where each node runs, and the file."""
+    """The card has data, quality, parity, the provider of each node, and the file."""
     page = page("people")
     page.ask("document.querySelectorAll('details').forEach(e => e.open = true)")
     text = page.text(".card")
@@ -415,10 +415,10 @@ def test_the_last_choice_of_a_version_holds(page, end):
     page = page("both")
     page.ask(f"{HOLD}('versions/1')")
     page.choose(".heading select", "#/both/versions/1")
-    page.wait("held.length === 1")
+    page.wait("waiting.length === 1")
     page.choose(".heading select", "#/both/versions/2")
     page.wait("document.querySelector('code').textContent.includes('versions/2')")
-    page.ask(f"held[0].{end}()")
+    page.ask(f"waiting[0].{end}()")
     page.fill("#feature-0", "5.5")
     page.wait(CURRENT)
     assert "/models/both/versions/2/predict" in page.text("code")
@@ -432,7 +432,7 @@ def test_split_traffic_shows_the_version_that_answered(page, models):
     while len(answers) < 2:
         page.choose(".tools select", "0")
         page.wait(CURRENT)
-        answers[page.text(".timing").rpartition(" ")[2]] = shown(page), page.text(".proof")[:1]
+        answers[page.text(".timing").rpartition(" ")[2]] = scores(page), page.text(".proof")[:1]
         assert "NaN" not in page.text("body")
     assert (set(answers["1"][0]), set(answers["2"][0])) == (set(SPECIES), set("012"))
     assert sum(answers["1"][0].values()) == pytest.approx(1)
@@ -506,7 +506,7 @@ def test_a_new_version_takes_its_place(page, server, shelf, models):
     eventually(lambda: server.ask("/models/renewed")[1]["version"] == 2)
     page.fill("#feature-1", "3.25")
     page.wait("document.querySelector('.timing').textContent.includes('version 2')")
-    assert set(shown(page)) == set("012")
+    assert set(scores(page)) == set("012")
     page.wait("document.querySelector('.heading').textContent.includes('RandomForest')")
     assert page.ask("document.querySelector('#feature-0').value") == "5.125"
     assert FLOWERS[0] in page.text("code")

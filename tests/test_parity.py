@@ -1,4 +1,4 @@
-"""The gate lets a graph through only if it answers as the pipeline does."""
+"""The gate passes a graph only if it answers as the pipeline does."""
 
 import dataclasses
 import warnings
@@ -51,7 +51,7 @@ Run = Callable[[dict[str, Array]], tuple[Array, Array]]
 
 
 def runner(model: onnx.ModelProto, dtype: type = np.float64) -> Run:
-    """A graph's own answers, from the feeds of a graph of ours."""
+    """A function that runs a graph with the feeds of a graph of the export."""
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     names = [item.name for item in session.get_inputs()]
 
@@ -66,14 +66,14 @@ def runner(model: onnx.ModelProto, dtype: type = np.float64) -> Run:
 
 
 def checked(pipeline: Any, X: Any, held_out: Any = None) -> tuple[Any, dict[str, Any]]:
-    """The report and the features by name, of a pipeline's own graph."""
+    """The report of the gate, and the features by name, for the graph that the export writes."""
     conversion = convert(pipeline, X)
     parity, features = check(pipeline, conversion, runner(conversion.model), X, held_out)
     return parity, {feature.name: feature for feature in features}
 
 
 def foreign(pipeline: Any, X: Array, kind: Any = DoubleTensorType) -> tuple[Conversion, Run]:
-    """The pipeline as skl2onnx writes it, in place of our graph."""
+    """The pipeline as skl2onnx writes it, in place of the export's graph."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = to_onnx(
@@ -117,7 +117,7 @@ def test_trees_are_exact_beside_their_splits(classifier: Any) -> None:
 
 
 def test_rows_beside_a_split_are_neighbours() -> None:
-    """Both sides of every split are there, as close as two numbers can be."""
+    """Each split has a row on either side, as close as two numbers can be."""
     X, y = load_iris(return_X_y=True)
     pipeline = make_pipeline(StandardScaler(), DecisionTreeClassifier(max_depth=1, random_state=0)).fit(X, y)
     table = convert(pipeline, X).layout
@@ -130,7 +130,7 @@ def test_rows_beside_a_split_are_neighbours() -> None:
 
 
 def test_a_float32_graph_of_trees_is_caught() -> None:
-    """The usual conversion puts rows near a split on the other side."""
+    """A float32 graph puts rows near a split on the wrong side, and is refused."""
     X, y = wide()
     pipeline = make_pipeline(StandardScaler(), RandomForestClassifier(20, random_state=0)).fit(X, y)
     conversion, run = foreign(pipeline, X, FloatTensorType)
@@ -139,7 +139,7 @@ def test_a_float32_graph_of_trees_is_caught() -> None:
 
 
 def test_missing_values_that_a_graph_loses_are_caught() -> None:
-    """Trees that know where NaN goes, in a graph that does not."""
+    """A graph that loses the branch of NaN in its trees is refused."""
     X, y = load_iris(return_X_y=True)
     pipeline = make_pipeline(StandardScaler(), DecisionTreeClassifier(random_state=0)).fit(X, y)
     holed = np.where(np.random.default_rng(0).random(X.shape) < 0.3, np.nan, X)
@@ -151,7 +151,7 @@ def test_missing_values_that_a_graph_loses_are_caught() -> None:
 
 
 def test_two_classes_of_a_discriminant_analysis_are_caught() -> None:
-    """Softmax where scikit-learn takes the logistic function."""
+    """A graph with softmax in place of the logistic function is refused."""
     X, y = load_breast_cancer(return_X_y=True)
     pipeline = make_pipeline(StandardScaler(), LinearDiscriminantAnalysis()).fit(X, y)
     conversion, run = foreign(pipeline, X)
@@ -160,11 +160,11 @@ def test_two_classes_of_a_discriminant_analysis_are_caught() -> None:
 
 
 def test_a_power_transformer_of_skl2onnx_is_caught() -> None:
-    """Off by little, and said of the step that is to blame."""
+    """A graph that is slightly wrong is refused with the name of the step."""
     X, y = load_breast_cancer(return_X_y=True)
     pipeline = make_pipeline(PowerTransformer(), LogisticRegression(C=1e3, max_iter=1000)).fit(X, y)
-    ours = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
-    conversion = dataclasses.replace(convert(ours, X), foreign=("powertransformer (PowerTransformer)",))
+    stand_in = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    conversion = dataclasses.replace(convert(stand_in, X), foreign=("powertransformer (PowerTransformer)",))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = to_onnx(pipeline, X.astype(np.float32), options={id(pipeline): {"zipmap": False}})
@@ -173,7 +173,7 @@ def test_a_power_transformer_of_skl2onnx_is_caught() -> None:
 
 
 def test_a_graph_that_fails_is_caught() -> None:
-    """What ONNX Runtime raises becomes a sentence."""
+    """An error of ONNX Runtime becomes a sentence."""
     X, y = load_iris(return_X_y=True)
     pipeline = make_pipeline(StandardScaler(), GaussianNB()).fit(X, y)
 
@@ -185,7 +185,7 @@ def test_a_graph_that_fails_is_caught() -> None:
 
 
 def test_a_graph_that_is_wrong_for_one_row_alone_is_caught() -> None:
-    """Batches of one are compared too."""
+    """A graph that is wrong for a batch of one row is refused."""
     X, y = load_iris(return_X_y=True)
     pipeline = make_pipeline(StandardScaler(), LinearSVC()).fit(X, y)
     conversion = convert(pipeline, X)
@@ -200,7 +200,7 @@ def test_a_graph_that_is_wrong_for_one_row_alone_is_caught() -> None:
 
 
 def test_missing_is_decided_for_every_feature() -> None:
-    """Where the pipeline imputes, null is accepted; where it raises, refused."""
+    """A feature may be missing where the pipeline imputes it, and not where it raises."""
     random = np.random.default_rng(0)
     table = pd.DataFrame(random.normal(size=(80, 2)), columns=["filled", "needed"])
     columns = make_column_transformer((SimpleImputer(), ["filled"]), (StandardScaler(), ["needed"]))
@@ -212,7 +212,7 @@ def test_missing_is_decided_for_every_feature() -> None:
 
 
 def test_categories_are_closed_where_scikit_learn_raises() -> None:
-    """handle_unknown="error" refuses what it has not seen, and so does the server."""
+    """A feature whose encoder refuses unknown categories is closed."""
     table = pd.DataFrame({"free": ["a", "b", "c", "a"] * 20, "fixed": ["x", "y", "y", "x"] * 20})
     columns = make_column_transformer(
         (OneHotEncoder(handle_unknown="ignore"), ["free"]), (OneHotEncoder(), ["fixed"])
@@ -226,7 +226,7 @@ def test_categories_are_closed_where_scikit_learn_raises() -> None:
 
 
 def test_numbers_end_where_the_pipeline_refuses_them() -> None:
-    """Trees read float32: the limits are those of what leaves the scaler; linear models go further."""
+    """Limits of trees are those of float32 after the scaler; linear models have wider ones."""
     X, y = load_iris(return_X_y=True)
     trees = make_pipeline(StandardScaler(), RandomForestClassifier(5, random_state=0)).fit(X, y)
     for feature in checked(trees, X)[1].values():
@@ -237,7 +237,7 @@ def test_numbers_end_where_the_pipeline_refuses_them() -> None:
 
 
 def test_equal_votes_keep_scikit_learns_label() -> None:
-    """Half of the trees for each class: the first class wins in the graph as well."""
+    """With equal votes, the first class wins in the graph as well."""
     X = np.arange(40.0).reshape(-1, 1)
     y = np.random.default_rng(0).integers(0, 2, 40)
     pipeline = make_pipeline(StandardScaler(), RandomForestClassifier(10, random_state=0)).fit(X, y)
@@ -246,8 +246,8 @@ def test_equal_votes_keep_scikit_learns_label() -> None:
     assert parity.ties == 0
 
 
-def test_progress_is_told() -> None:
-    """Every part of the work says what it is doing."""
+def test_progress_is_reported() -> None:
+    """The gate reports each part of its work."""
     X, y = load_iris(return_X_y=True)
     pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
     conversion, lines = convert(pipeline, X), list[str]()
@@ -258,7 +258,7 @@ def test_progress_is_told() -> None:
 
 @pytest.mark.parametrize("weights", ["uniform", "distance"])
 def test_neighbors_equally_far_are_caught(weights: str) -> None:
-    """Whole numbers: many rows of a table are as far from one another, and chance decides who votes."""
+    """Neighbors at equal distances are refused, for their order is undefined."""
     random = np.random.default_rng(0)
     X = np.c_[random.integers(0, 50, 300), random.integers(0, 30, 300)].astype(float)
     pipeline = make_pipeline(KNeighborsClassifier(weights=weights)).fit(X, random.integers(0, 2, 300))
@@ -267,7 +267,7 @@ def test_neighbors_equally_far_are_caught(weights: str) -> None:
 
 
 def test_neighbors_without_ties_pass_and_stay_near() -> None:
-    """Where every training row votes, by its closeness, ties are no matter; rows may lie ten ranges out."""
+    """If all training rows vote, ties do not matter; rows may lie ten training ranges away."""
     X, y = load_iris(return_X_y=True)
     pipeline = make_pipeline(StandardScaler(), KNeighborsClassifier(len(X), weights="distance")).fit(X, y)
     parity, features = checked(pipeline, X)
@@ -279,7 +279,7 @@ def test_neighbors_without_ties_pass_and_stay_near() -> None:
 
 
 def test_neighbors_are_found_inside_other_estimators() -> None:
-    """However deep: in a search, calibration, bagging, a vote, or at the end of a stack."""
+    """Neighbors are found in a search, calibration, a bag, a vote, and at the end of a stack."""
     X, y = load_iris(return_X_y=True)
     neighbors, linear = KNeighborsClassifier(), LogisticRegression(max_iter=1000)
     for outer in (
@@ -296,7 +296,7 @@ def test_neighbors_are_found_inside_other_estimators() -> None:
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("kind", ["constant column", "float32"])
 def test_far_rows_within_the_limits_are_right(kind: str) -> None:
-    """Rows of all magnitudes that the server would answer are answered as the pipeline does."""
+    """Rows of all magnitudes within the limits are answered as the pipeline does."""
     X, y = load_iris(return_X_y=True)
     X = np.c_[X, np.full(len(X), 3.0)] if kind == "constant column" else X.astype(np.float32)
     classifier = GaussianNB() if kind == "constant column" else MLPClassifier((30,), random_state=0)
@@ -317,7 +317,7 @@ def test_far_rows_within_the_limits_are_right(kind: str) -> None:
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_limits_lie_beyond_the_training_range() -> None:
-    """Ordinary values just outside of it are never refused, on either side."""
+    """The limits leave room outside the training range on both sides."""
     X, y = load_iris(return_X_y=True)
     pipeline = make_pipeline(StandardScaler(), MLPClassifier((10,), max_iter=50, random_state=0)).fit(X, y)
     for feature in checked(pipeline, X)[1].values():

@@ -14,13 +14,13 @@ NAMES = [protocol.name for protocol in PROTOCOLS]
 
 @pytest.fixture(scope="module")
 def config(models):
-    """Settings under which every protocol is spoken."""
+    """Settings under which every protocol is served."""
     return Config(models=str(models.path), **SETTINGS)
 
 
 @pytest.fixture(scope="module")
 def client(config):
-    """Requests to a server of all three models."""
+    """A client of a server of all three models."""
     return create_app(config).test_client()
 
 

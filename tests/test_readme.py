@@ -18,11 +18,11 @@ def test_it_runs(tmp_path):
 
 
 def test_it_is_short():
-    """It fits on a few screens; the rest is in docs/."""
+    """README fits on a few screens."""
     assert len(README.read_text("utf-8").splitlines()) <= 160
 
 
 def test_links():
-    """Every file that it links to is there."""
+    """Every file that README links to exists."""
     links = re.findall(r"\]\(([^)#:]+)\)", README.read_text("utf-8"))
     assert [link for link in links if not (ROOT / link).exists()] == []

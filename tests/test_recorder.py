@@ -1,4 +1,4 @@
-"""What follows a prediction is the same for requests and for lines of streams, and fails neither."""
+"""Predictions of requests and of lines are counted and observed alike, and no observer harms an answer."""
 
 import io
 import json
@@ -22,7 +22,7 @@ GOOD = json.dumps({"features": FLOWER}).encode()
 
 
 class Notes:
-    """An observer that remembers what it sees."""
+    """An observer that keeps a list of what it gets."""
 
     name = "notes"
 
@@ -34,7 +34,7 @@ class Notes:
 
 
 class Defective:
-    """An observer with a defect."""
+    """An observer that raises."""
 
     name = "defective"
 
@@ -43,7 +43,7 @@ class Defective:
 
 
 class Route:
-    """An endpoint and a stream of the same version, and what they count."""
+    """An endpoint and a stream of the same version, with their counters."""
 
     def __init__(self, service, *observers) -> None:
         served = service.repository.find("iris")
@@ -70,7 +70,7 @@ def environ(body: bytes) -> dict[str, object]:
 
 
 def test_requests_and_lines_alike(service):
-    """Both are counted and observed once each, and errors are counted and not observed."""
+    """Requests and lines are counted and observed once each; errors are only counted."""
     route = Route(service, notes := Notes())
     assert route.endpoint(environ(GOOD))[0] == "200 OK"
     assert route.endpoint(environ(b"{"))[0] == "400 Bad Request"
@@ -81,7 +81,7 @@ def test_requests_and_lines_alike(service):
 
 
 def test_observers_that_fail(service, caplog):
-    """What an observer raises is logged once and counted; answers, and other observers, are as without it."""
+    """An observer's error is logged once and counted, and changes neither answers nor other observers."""
     route, plain = Route(service, Defective(), notes := Notes()), Route(service)
     with caplog.at_level(logging.ERROR, "unpickled"):
         assert route.endpoint(environ(GOOD)) == plain.endpoint(environ(GOOD))
@@ -94,7 +94,7 @@ def test_observers_that_fail(service, caplog):
 
 @pytest.mark.parametrize("body", [GOOD, b"{"])
 def test_requests_in_flight(service, body):
-    """A request counts while it is answered, a stream while it is open, however it ends."""
+    """A request is in flight until it is answered, a stream until it is closed."""
     route = Route(service)
     route.endpoint(environ(body))
     assert (route.counts, route.in_flight.count) == ([1], 0)

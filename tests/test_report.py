@@ -10,7 +10,7 @@ from conftest import ROOT
 
 from benchmarks import units
 from benchmarks.errors import BenchmarkError
-from benchmarks.reporting import formats, markdown, readme, report, scrutiny
+from benchmarks.reporting import charts, formats, markdown, readme, report, scrutiny
 from benchmarks.reporting.crossovers import batch_crossover, compute_crossover
 from benchmarks.reporting.figures import REQUESTS, Figures
 from benchmarks.reporting.losses import losses
@@ -100,13 +100,25 @@ def compute(run: Run, repeat: int) -> None:
             run.add(Compute(model="iris", server=server, repeat=repeat, rows=rows, us=us))
 
 
+def stored(folder: Path) -> Path:
+    """A folder with the results of two runs, beside a README with markers."""
+    (folder / "README.md").write_text(README)
+    for hour in (0, 1):
+        a_run(hour).save(folder / "results")
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The results of two runs, beside a README with markers."""
-    (tmp_path / "README.md").write_text(README)
-    for hour in (0, 1):
-        a_run(hour).save(tmp_path / "results")
-    return tmp_path
+    """The results of two runs, from which a test writes a report."""
+    return stored(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Name -> path of the files of a report."""
+    folder = stored(tmp_path_factory.mktemp("report"))
+    return {path.name: path for path in report.write(folder / "results", folder / "README.md")}
 
 
 def test_readme_agrees_with_the_stored_results():
@@ -117,7 +129,9 @@ def test_readme_agrees_with_the_stored_results():
 def test_stored_report_agrees_with_the_stored_results():
     """The stored report.md is the one the documents give, and every file that README links to exists."""
     runs = read_all(report.RESULTS)
-    assert (report.RESULTS / "report.md").read_text("utf-8") == report.text(runs, reported(runs))
+    run = reported(runs)
+    text = report.text(runs, run, charts.draw(Figures(run)))
+    assert (report.RESULTS / "report.md").read_text("utf-8") == text
     links = re.findall(r"\]\((benchmarks/results/[^)#]*)[^)]*\)", report.README.read_text("utf-8"))
     assert links
     assert all((ROOT / name).is_file() for name in links)
@@ -175,9 +189,9 @@ def test_a_broken_document_is_refused(tmp_path, text, sentence):
     """The error names the file and what is wrong with it."""
     path = tmp_path / "all-1.json"
     path.write_text(text)
-    with pytest.raises(BenchmarkError, match=sentence) as error:
+    with pytest.raises(BenchmarkError, match=sentence) as caught:
         read_all(tmp_path)
-    assert str(path) in str(error.value)
+    assert str(path) in str(caught.value)
 
 
 def test_a_figure_that_is_no_number_is_refused():
@@ -217,7 +231,7 @@ def test_targets_are_met_or_not():
     run = a_run()
     missed = [outcome for outcome in outcomes(Figures(run)) if outcome.missed]
     assert [(outcome.target.server, outcome.target.limit) for outcome in missed] == [("flask-onnx", 4)]
-    assert "| requests/s, plain \\<Flask\\> | ≥ 4x | **2.5x missed** |" in report.text([run], run)
+    assert "| requests/s, plain \\<Flask\\> | ≥ 4x | **2.5x missed** |" in report.text([run], run, {})
     assert ("4 of 5", "targets met") in scrutiny.summary([run], run)
 
 
@@ -226,7 +240,7 @@ def test_losses_are_listed():
     run = a_run()
     rows = {(loss.title, loss.server) for loss in losses(Figures(run)) if loss.title.startswith("rows/s")}
     assert rows == {("rows/s, batches of 1,000", SERVERS[name].title) for name in ("tutorial", "flask-onnx")}
-    text = report.text([run], run).partition("## Where others are better")[2].partition("\n## ")[0]
+    text = report.text([run], run, {}).partition("## Where others are better")[2].partition("\n## ")[0]
     assert "size of the file | a model | pickle | 1 kB | 4 kB | 4.00x" in text
     assert "one call in process, 1,000 rows | a model | scikit-learn | 200 us | 303 us | 1.51x" in text
     assert "does nothing" not in text
@@ -252,14 +266,14 @@ def test_repeatability(tutorial, throughput, p99):
     counts = {question: count for count, question in scrutiny.summary([new, old], new)}
     assert counts["ratios of requests/s that a second run repeats within 10%"] == throughput
     assert counts["ratios of p99 that a second run repeats within 10%"] == p99
-    assert "not the same in both" not in report.text([new, old], new)
+    assert "not the same in both" not in report.text([new, old], new, {})
 
 
 def test_versions_that_differ_between_two_runs():
     """Two runs of different commits or versions are compared, and the differences are listed."""
     old, new = a_run(0), a_run(1)
     new.commit, new.versions = Commit(id="fedcba9876543210", clean=True), {"python": "3.12.1"}
-    text = report.text([new, old], new)
+    text = report.text([new, old], new, {})
     assert "| commit | fedcba987654 | 0123456789ab |" in text
     assert "| python | 3.12.1 | 3.11.7 |" in text
 
@@ -270,27 +284,26 @@ def test_runs_that_are_no_repetition():
     elsewhere.machine = Machine(processor="Another", cores=2, memory_mb=8000, system="Linux")
     runs = [run, elsewhere, a_run(1, "baselines"), a_run(0, finished=False)]
     assert ("none", "second run to compare with") in scrutiny.summary(runs, run)
-    assert "## Repeatability" not in report.text(runs, run)
+    assert "## Repeatability" not in report.text(runs, run, {})
 
 
-def test_everything_is_written(folder):
+def test_everything_is_written(files):
     """The report, the page, the charts and README's block are written; writing again changes nothing."""
-    paths = report.write(folder / "results", folder / "README.md")
-    written = {path.name: path.read_bytes() for path in paths}
-    assert {"README.md", "report.md", "report.html", "throughput.svg", "latency.svg"} <= set(written)
-    report.write(folder / "results", folder / "README.md")
-    assert {path.name: path.read_bytes() for path in paths} == written
-    text = (folder / "README.md").read_text()
+    contents = {name: path.read_bytes() for name, path in files.items()}
+    assert {"README.md", "report.md", "report.html", "throughput.svg", "latency.svg"} <= set(contents)
+    results = files["report.md"].parent
+    report.write(results, files["README.md"])
+    assert {name: path.read_bytes() for name, path in files.items()} == contents
+    text = files["README.md"].read_text()
     assert text.startswith("# A project\n")
     assert text.endswith("\n\nThe rest.\n")
     assert "old" not in text
-    assert text == readme.text(folder / "README.md", folder / "results")
+    assert text == readme.text(files["README.md"], results)
 
 
-def test_the_page_is_self_contained(folder):
+def test_the_page_is_self_contained(files):
     """The page has no address, no script and loads nothing; texts are escaped, and ids are unique."""
-    report.write(folder / "results", folder / "README.md")
-    page = (folder / "results" / "report.html").read_text()
+    page = files["report.html"].read_text()
     assert not re.search(r"<(script|link|img|iframe)|@import|url\((?!#)", page)
     assert not re.findall(r"(?:src|href)=\"(?!#)", page)
     assert "plain &lt;Flask&gt;" in page
@@ -298,10 +311,9 @@ def test_the_page_is_self_contained(folder):
     assert len(ids) == len(set(ids))
 
 
-def test_charts_are_pictures_for_light_and_dark(folder):
+def test_charts_are_pictures_for_light_and_dark(files):
     """Each chart is well-formed SVG with a title, text that is text, and colours for dark pages."""
-    report.write(folder / "results", folder / "README.md")
-    for path in (folder / "results").glob("*.svg"):
+    for path in (path for name, path in files.items() if name.endswith(".svg")):
         root = ElementTree.parse(path).getroot()
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
         assert root.findtext("{http://www.w3.org/2000/svg}title")
@@ -313,7 +325,7 @@ def test_servers_without_figures():
     """A server without figures is in the report with the reason, and the others are reported as ever."""
     run = a_run(speed={name: speed for name, speed in SPEED.items() if name != "other"})
     run.fail("other", None, "install", "pip found no version | of it")
-    text = report.text([run], run)
+    text = report.text([run], run, {})
     assert "| Another | every model | **installation** | pip found no version \\| of it |" in text
     assert "| requests/s, Another | ≥ 10x | not measured |" in text
     assert "| 1 | servers that did not run |" in text
@@ -328,7 +340,7 @@ def test_requests_that_failed():
     [latency] = [outcome for outcome in outcomes(Figures(run)) if outcome.target.at]
     assert latency.missed
     assert "failed requests at 500 requests/s" in {loss.title for loss in losses(Figures(run))}
-    assert "40 us / 100 us (6 failed)" in report.text([run], run)
+    assert "40 us / 100 us (6 failed)" in report.text([run], run, {})
 
 
 def test_memory_of_all_processes():
@@ -337,20 +349,20 @@ def test_memory_of_all_processes():
     for record in run.records:
         if isinstance(record, Start) and record.server == "unpickled":
             record.tree_mb = 99.0
-    assert "80 MiB / 99 MiB" in report.text([run], run)
+    assert "80 MiB / 99 MiB" in report.text([run], run, {})
     assert "memory, all processes" in {loss.title for loss in losses(Figures(run))}
 
 
 def test_where_the_generator_was_the_limit():
     """A rate for which the generator had no time left is listed."""
-    assert "| a model | does nothing | 99.0% |" in report.text([a_run()], a_run())
+    assert "| a model | does nothing | 99.0% |" in report.text([a_run()], a_run(), {})
 
 
 def test_a_run_that_has_just_begun():
     """A run without figures has a report too."""
     run = a_run(speed={})
     run.records.clear()
-    assert "## How it was measured" in report.text([run], run)
+    assert "## How it was measured" in report.text([run], run, {})
     assert "0 of 0" in report.page([run], run, {})
 
 
@@ -381,7 +393,7 @@ def test_without_markers(folder):
 
 
 @pytest.mark.parametrize(
-    ("written", "text"),
+    ("figure", "text"),
     [
         (units.number(56_123.4), "56,100"),
         (units.number(12.4), "12"),
@@ -396,6 +408,6 @@ def test_without_markers(folder):
         (units.times(412.3), "412x"),
     ],
 )
-def test_figures_as_people_read_them(written, text):
+def test_figures_as_people_read_them(figure, text):
     """Two digits below 100, three from there on, in the unit that fits."""
-    assert written == text
+    assert figure == text

@@ -1,4 +1,4 @@
-"""The server as a process: sockets, faults, signals, and what it keeps to itself."""
+"""The server as a process: sockets, faults, signals, and connections of its own."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import FLOWER, PATIENCE, ROOT, command, eventually, serving
+from conftest import FLOWER, PATIENCE, ROOT, command_line, eventually, serving
 from handmade import NODES, embed, graph, store
 from onnx import TensorProto, helper
 
@@ -25,12 +25,13 @@ DEFAULT = ("--default-model", "iris")
 
 @pytest.fixture(scope="module")
 def server(models, tmp_path_factory):
-    """One server with settings as they come, for every test that does it no harm."""
-    with serving(tmp_path_factory.mktemp("server"), *DEFAULT, models=models.path) as running:
-        yield running
+    """A server with default settings, for tests that do it no harm."""
+    with serving(tmp_path_factory.mktemp("server"), *DEFAULT, models=models.path) as server:
+        yield server
 
 
 def head(length: int | None = len(BODY), *lines: str, path: str = "/predict", version: str = "1.1") -> bytes:
+    """The head of a request."""
     announced = [] if length is None else [f"Content-Length: {length}"]
     return "\r\n".join(
         [f"POST {path} HTTP/{version}", "Host: localhost", *announced, *lines, "", ""]
@@ -38,17 +39,19 @@ def head(length: int | None = len(BODY), *lines: str, path: str = "/predict", ve
 
 
 def chunked(*chunks: bytes, path: str = "/predict") -> bytes:
+    """A request whose body has no length."""
     parts = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in (*chunks, b""))
     return head(None, "Transfer-Encoding: chunked", path=path) + parts
 
 
-def answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
+def receive(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body of the next answer; ConnectionError where there is none."""
     with connection.makefile("rb") as stream:
-        return read(stream)
+        return read_answer(stream)
 
 
-def read(stream) -> tuple[int, dict[str, str], bytes]:
+def read_answer(stream) -> tuple[int, dict[str, str], bytes]:
+    """The same from a stream, on which more answers may follow."""
     first = stream.readline()
     if not first.endswith(b"\r\n"):
         raise ConnectionError("no answer")
@@ -58,31 +61,35 @@ def read(stream) -> tuple[int, dict[str, str], bytes]:
 
 
 def exchange(server, request: bytes, close: bool = False) -> tuple[int, dict[str, str], bytes]:
+    """The answer to one request on a connection of its own."""
     with server.connect() as connection:
         connection.sendall(request)
         if close:
             connection.shutdown(socket.SHUT_WR)
-        return answer(connection)
+        return receive(connection)
 
 
 def established(pid: int, port: int) -> list[str]:
-    """Remote addresses of the connections, listeners aside, that a process holds."""
-    held = set()
+    """The remote addresses of a process's connections, which all belong to its listener."""
+    rows = sockets(pid)
+    foreign = [row[2] for row in rows if int(row[1].rpartition(":")[2], 16) != port]
+    assert foreign == [], "the process has connections of its own"
+    return [row[2] for row in rows if row[3] != "0A"]
+
+
+def sockets(pid: int) -> list[list[str]]:
+    """The rows of /proc/net about a process: local address [1], remote address [2], state [3], inode [9]."""
+    links = set()
     for link in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            held.add(os.readlink(link))
-        except OSError:
-            continue  # closed meanwhile
+        with contextlib.suppress(OSError):  # closed in the meantime
+            links.add(os.readlink(link))
     tables = [Path(f"/proc/{pid}/net/{kind}") for kind in ("tcp", "tcp6", "udp", "udp6")]
     rows = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
-    mine = [row for row in rows if f"socket:[{row[9]}]" in held]
-    foreign = [row[2] for row in mine if int(row[1].rpartition(":")[2], 16) != port]
-    assert foreign == [], "a connection of its own"
-    return [row[2] for row in mine if row[3] != "0A"]
+    return [row for row in rows if f"socket:[{row[9]}]" in links]
 
 
 def test_a_request(server):
-    """The plainest request, with all that an answer carries."""
+    """A prediction has status, media type, model, version and the class."""
     status, headers, body = exchange(server, head() + BODY)
     assert (status, headers["content-type"]) == (200, "application/json")
     assert (headers["model-name"], headers["model-version"]) == ("iris", "1")
@@ -91,7 +98,7 @@ def test_a_request(server):
 
 @pytest.mark.parametrize("cuts", [[], [1], [5, 17], list(range(1, len(BODY)))])
 def test_chunked_bodies(server, cuts):
-    """A body without a length, in one chunk or byte by byte."""
+    """A body without a length is read, in one chunk or byte by byte."""
     chunks = [BODY[start:end] for start, end in zip([0, *cuts], [*cuts, len(BODY)], strict=True)]
     status, _, body = exchange(server, chunked(*chunks))
     assert (status, json.loads(body)["prediction"]) == (200, [0])
@@ -107,7 +114,7 @@ def test_chunked_bodies_are_bounded(models, tmp_path):
 
 
 def test_body_shorter_than_announced(server):
-    """A client that stops early is told so: what arrived is not mistaken for the whole."""
+    """A body shorter than announced is refused, never taken for the whole."""
     status, _, body = exchange(server, head(len(BODY) + 70) + BODY, close=True)
     document = json.loads(body)
     assert (status, document["code"]) == (400, "incomplete_body")
@@ -116,7 +123,7 @@ def test_body_shorter_than_announced(server):
 
 @pytest.mark.parametrize("extra", [(), ("Expect: 100-continue",)])
 def test_body_over_the_limit_is_not_awaited(server, extra):
-    """A body announced too long is refused before any of it is sent."""
+    """A body that is announced as too long is refused before any of it is sent."""
     for length in (16 * 1024 * 1024 + 1, 2**62):
         status, _, body = exchange(server, head(length, *extra))
         assert (status, json.loads(body)["code"]) == (413, "body_too_large")
@@ -124,13 +131,13 @@ def test_body_over_the_limit_is_not_awaited(server, extra):
 
 @pytest.mark.parametrize("length", ["-1", "abc", "1e3", "0x10", "9" * 40, "30\r\nContent-Length: 31", ""])
 def test_lengths_that_are_none(server, length):
-    """A length that cannot be is a 400 in one way or other, and the server is still there."""
+    """A malformed length is answered with 400, and the server goes on."""
     assert exchange(server, head(length) + BODY)[0] == 400
     assert server.ask("/predict", BODY)[0] == 200
 
 
 def test_length_that_is_too_short(server):
-    """Bytes behind the announced end are no part of the body."""
+    """Bytes after the announced length are no part of the body."""
     status, _, body = exchange(server, head(10) + BODY)
     assert (status, json.loads(body)["code"]) == (400, "malformed_json")
     assert exchange(server, head(len(BODY)) + BODY + b" " * 50)[0] == 200
@@ -140,23 +147,23 @@ def test_continue(server):
     """A client that waits for a go-ahead gets it."""
     with server.connect() as connection, connection.makefile("rb") as stream:
         connection.sendall(head(len(BODY), "Expect: 100-continue"))
-        assert read(stream)[0] == 100
+        assert read_answer(stream)[0] == 100
         connection.sendall(BODY)
-        assert read(stream)[0] == 200
+        assert read_answer(stream)[0] == 200
 
 
 def test_pipelined_requests(server):
-    """Requests sent without waiting are answered in their order."""
+    """Requests that are sent without waiting are answered in their order."""
     rows = [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]] * 10
     bodies = [json.dumps({"features": row}).encode() for row in rows]
     with server.connect() as connection, connection.makefile("rb") as stream:
         connection.sendall(b"".join(head(len(body)) + body for body in bodies))
-        answers = [json.loads(read(stream)[2])["prediction"] for _ in bodies]
+        answers = [json.loads(read_answer(stream)[2])["prediction"] for _ in bodies]
     assert answers == [[0], [2]] * 10
 
 
 def test_http_1_0(server):
-    """An old client gets its answer, and the end of the connection."""
+    """A client of HTTP/1.0 gets its answer and the end of the connection."""
     with server.connect() as connection:
         connection.sendall(head(version="1.0") + BODY)
         received = b"".join(iter(lambda: connection.recv(65536), b""))
@@ -167,15 +174,16 @@ def test_http_1_0(server):
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 @pytest.mark.parametrize("sent", [["-d", BODY.decode()], ["-T", "-", "-X", "POST"]])
 def test_http_2(server, sent):
-    """HTTP/2 without TLS, the body's length announced or not."""
+    """HTTP/2 without TLS is answered, whether or not the body has a length."""
     if (
         "HTTP2"
         not in subprocess.run(["curl", "--version"], capture_output=True, text=True, check=True).stdout
     ):
         pytest.skip("this curl speaks no HTTP/2")
-    line = ["curl", "-sS", "--max-time", "60", "--http2-prior-knowledge", *sent, f"{server.url}/predict"]
-    got = subprocess.run(line, input=BODY, capture_output=True, check=True)
-    assert json.loads(got.stdout)["prediction"] == [0]
+    command = ["curl", "-sS", "--max-time", str(PATIENCE), "--http2-prior-knowledge", *sent]
+    command += [f"{server.url}/predict"]
+    completed = subprocess.run(command, input=BODY, capture_output=True, check=True)
+    assert json.loads(completed.stdout)["prediction"] == [0]
 
 
 @pytest.mark.parametrize(
@@ -199,7 +207,7 @@ def test_strange_paths(server, path):
     "junk", [b"\x00" * 9, b"GET\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b"PRI * HTTP/2.0\r\n\r\nXX"]
 )
 def test_what_is_not_http(server, junk):
-    """Noise is refused or dropped, and nobody else notices."""
+    """Bytes that are not HTTP are refused or dropped, and other clients are answered."""
     with server.connect() as connection, contextlib.suppress(OSError):
         connection.sendall(junk)
         connection.shutdown(socket.SHUT_WR)
@@ -208,7 +216,7 @@ def test_what_is_not_http(server, junk):
 
 
 def test_clients_that_leave(server):
-    """Connections dropped at every point of a request do no harm."""
+    """A connection that is dropped at any point of a request does no harm."""
     whole = head() + BODY
     for size in range(0, len(whole), 5):
         connection = server.connect()
@@ -218,19 +226,19 @@ def test_clients_that_leave(server):
 
 
 def test_a_large_batch(server, models):
-    """A batch of some megabytes is answered whole, also when it trickles in."""
+    """A batch of some megabytes that arrives in parts is answered whole."""
     rows = models.rows["iris"].tolist() * 200
     body = json.dumps({"features": rows}).encode()
     with server.connect() as connection:
         connection.sendall(head(len(body)))
         for start in range(0, len(body), 50_000):
             connection.sendall(body[start : start + 50_000])
-        status, _, received = answer(connection)
+        status, _, received = receive(connection)
     assert (status, len(json.loads(received)["prediction"])) == (200, 30_000)
 
 
 def test_stalled_bodies_stop_nobody(server):
-    """63 clients that stall in the middle of their bodies leave a thread for everybody else."""
+    """63 clients that stall in the middle of their bodies leave a thread for the others."""
     stalled = [server.connect() for _ in range(63)]
     for connection in stalled:
         connection.sendall(head() + BODY[:-1])
@@ -238,39 +246,40 @@ def test_stalled_bodies_stop_nobody(server):
         assert server.ask("/predict", BODY)[0] == 200
     for connection in stalled:
         connection.sendall(BODY[-1:])
-    assert [answer(connection)[0] for connection in stalled] == [200] * 63
+    assert [receive(connection)[0] for connection in stalled] == [200] * 63
     for connection in stalled:
         connection.close()
 
 
 def test_recovery_from_stalled_bodies(models, tmp_path):
-    """When stalled clients hold every thread, silent or trickling, they lose them after body_timeout."""
+    """Clients that hold every thread, silent or trickling, lose them after body_timeout."""
     flags = [*DEFAULT, "--threads", "4", "--body-timeout", "6"]
-    done = threading.Event()
+    finished = threading.Event()
     with (
-        serving(tmp_path, *flags, models=models.path) as one,
-        serving(tmp_path, *flags, models=models.path) as other,
+        serving(tmp_path, *flags, models=models.path) as first,
+        serving(tmp_path, *flags, models=models.path) as second,
         contextlib.ExitStack() as stack,
     ):
         silent, trickling = (
-            [stack.enter_context(server.connect()) for _ in range(4)] for server in (one, other)
+            [stack.enter_context(server.connect()) for _ in range(4)] for server in (first, second)
         )
         for connection in (*silent, *trickling):
             connection.sendall(head(10_000) + b" ")
-        trickle = threading.Thread(target=drip, args=(trickling, done))
+        trickle = threading.Thread(target=drip, args=(trickling, finished))
         trickle.start()
         try:
-            eventually(lambda: is_answered(one))
-            eventually(lambda: is_answered(other))
+            eventually(lambda: is_answered(first))
+            eventually(lambda: is_answered(second))
         finally:
-            done.set()
+            finished.set()
             trickle.join()
 
 
+@pytest.mark.long
 def test_long_inference_beside_stalled_bodies(tmp_path):
-    """An inference longer than body_timeout is answered, although others' bodies are overdue meanwhile."""
+    """An inference longer than body_timeout is answered, while other bodies are overdue."""
     store(tmp_path / "models", "slow", looping())
-    done = threading.Event()
+    finished = threading.Event()
     with serving(tmp_path, "--body-timeout", "6", models=tmp_path / "models") as server:
         started = time.monotonic()
         assert server.ask("/predict", b'{"x": 1000}')[0] == 200
@@ -279,17 +288,17 @@ def test_long_inference_beside_stalled_bodies(tmp_path):
             long.sendall(head(len(body)) + body)
             for connection in (silent, trickling):
                 connection.sendall(head(10_000) + b" ")
-            trickle = threading.Thread(target=drip, args=([trickling], done))
+            trickle = threading.Thread(target=drip, args=([trickling], finished))
             trickle.start()
             try:
-                assert answer(long)[0] == 200
+                assert receive(long)[0] == 200
             finally:
-                done.set()
+                finished.set()
                 trickle.join()
 
 
 def looping() -> bytes:
-    """A graph that multiplies matrices for as many rounds as the number it is given."""
+    """A graph that multiplies matrices for as many rounds as its input says."""
     numbers = helper.make_tensor_value_info("square", TensorProto.DOUBLE, None)
     product = helper.make_tensor_value_info("product", TensorProto.DOUBLE, None)
     states = [helper.make_tensor_value_info(name, TensorProto.BOOL, []) for name in ("on", "still")]
@@ -311,16 +320,16 @@ def looping() -> bytes:
 
 
 def is_answered(server) -> bool:
-    """Whether a request is; one that meets the end of a worker is not, and is sent again."""
+    """Whether a request is answered; False where its worker ends meanwhile."""
     try:
         return server.ask("/predict", BODY)[0] == 200
     except OSError:
         return False
 
 
-def drip(connections: list[socket.socket], done: threading.Event) -> None:
-    """One byte each, now and then, for as long as they are open."""
-    while not done.wait(0.5):
+def drip(connections: list[socket.socket], finished: threading.Event) -> None:
+    """Send one byte on each connection now and then, until it closes."""
+    while not finished.wait(0.5):
         for connection in connections:
             try:
                 connection.send(b" ")
@@ -329,7 +338,7 @@ def drip(connections: list[socket.socket], done: threading.Event) -> None:
 
 
 def test_killed_worker_is_replaced(models, tmp_path):
-    """A worker that is killed comes back, and the server has been there all the time."""
+    """A killed worker is replaced, and the server itself goes on."""
     with serving(tmp_path, *DEFAULT, models=models.path) as server:
         (before,) = server.workers()
         os.kill(before, signal.SIGKILL)
@@ -340,16 +349,16 @@ def test_killed_worker_is_replaced(models, tmp_path):
 
 
 def test_two_workers(models, tmp_path):
-    """Both of two workers answer; with one of them killed, the other goes on."""
+    """Both of two workers answer."""
     with serving(tmp_path, *DEFAULT, "--workers", "2", models=models.path) as server:
         eventually(lambda: all(serves(pid, server.port) for pid in server.workers()))
-        one, other = server.workers()
+        first, second = server.workers()
         connections = [server.connect() for _ in range(60)]
         for connection in connections:
             connection.sendall(head() + BODY)
-        assert {answer(connection)[0] for connection in connections} == {200}
-        assert established(one, server.port)
-        assert established(other, server.port)
+        assert {receive(connection)[0] for connection in connections} == {200}
+        assert established(first, server.port)
+        assert established(second, server.port)
         for connection in connections:
             connection.close()
     assert server.printed().count("Unpickled serves") == 1
@@ -357,20 +366,17 @@ def test_two_workers(models, tmp_path):
 
 def serves(pid: int, port: int) -> bool:
     """Whether a process listens on a port."""
-    listeners = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
-    inodes = {row[9] for row in listeners if row[3] == "0A" and row[1].endswith(f":{port:04X}")}
-    links = (os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink())
-    return any(link == f"socket:[{inode}]" for link in links for inode in inodes)
+    return any(row[3] == "0A" and row[1].endswith(f":{port:04X}") for row in sockets(pid))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_end_under_load(models, tmp_path, number):
-    """On SIGTERM what is in flight is answered, slow bodies included; then the server ends with 0."""
+    """After SIGTERM, requests in flight are answered, slow bodies included; the server ends with status 0."""
     with serving(tmp_path, *DEFAULT, "--shutdown-timeout", "600", models=models.path) as server:
         slow = [server.connect() for _ in range(8)]
         for connection in slow:
             connection.sendall(head(len(BODY), "Expect: 100-continue"))
-            assert answer(connection)[0] == 100
+            assert receive(connection)[0] == 100
             connection.sendall(BODY[:10])
         statuses: list[list[int]] = [[] for _ in range(4)]
         load = [threading.Thread(target=ask_on, args=(server, answered)) for answered in statuses]
@@ -383,7 +389,7 @@ def test_end_under_load(models, tmp_path, number):
         assert server.process.poll() is None
         for connection in slow:
             connection.sendall(BODY[10:])
-        assert [answer(connection)[0] for connection in slow] == [200] * 8
+        assert [receive(connection)[0] for connection in slow] == [200] * 8
         assert server.process.wait(PATIENCE) == 0
         for connection in slow:
             connection.close()
@@ -391,31 +397,31 @@ def test_end_under_load(models, tmp_path, number):
 
 
 def ask_on(server, statuses: list[int]) -> None:
-    """Requests on one connection until the server ends it, which it may between two answers only."""
+    """Send requests on one connection until the server ends it, which it does between two answers only."""
     with server.connect() as connection, connection.makefile("rb") as stream:
         while True:
             try:
                 connection.sendall(head() + BODY)
-                status, headers, body = read(stream)
+                status, headers, body = read_answer(stream)
             except OSError:
                 return
             statuses.append(status if len(body) == int(headers["content-length"]) else 0)
 
 
 def test_shutdown_is_bounded(models, tmp_path):
-    """A body that never comes holds up the end for shutdown_timeout, no longer."""
+    """A body that never comes delays the end by shutdown_timeout."""
     with serving(tmp_path, *DEFAULT, "--shutdown-timeout", "1", models=models.path) as server:
         (worker,) = server.workers()
         with server.connect() as connection:
             connection.sendall(head(10_000, "Expect: 100-continue"))
-            assert answer(connection)[0] == 100
+            assert receive(connection)[0] == 100
             server.process.terminate()
             server.process.wait(PATIENCE)
-        eventually(lambda: not command(worker))
+        eventually(lambda: not command_line(worker))
 
 
 def test_end_while_starting(models, tmp_path):
-    """SIGTERM to a server that is still loading its models ends it at once."""
+    """SIGTERM ends a server that is still loading its models."""
     with serving(tmp_path, "--shutdown-timeout", "600", models=models.path, wait=False) as server:
         eventually(server.workers)
         server.process.terminate()
@@ -436,7 +442,7 @@ def test_socket_that_cannot_be(models, tmp_path, place, sentence):
 
 
 def test_unix_socket(models, tmp_path):
-    """--uds serves on a Unix socket, also where a killed server left its own behind."""
+    """--uds serves on a Unix socket, also in place of one that a killed server left behind."""
     path = tmp_path / "unpickled.sock"
     for _ in range(2):
         with serving(tmp_path, *DEFAULT, models=models.path, uds=path) as server:
@@ -450,7 +456,7 @@ def test_unix_socket(models, tmp_path):
 
 @pytest.mark.parametrize("by", ["another program", "the same"])
 def test_port_taken(server, models, tmp_path, by):
-    """Where the port is taken, be it by a server like this, the process ends and says why in one line."""
+    """If the port is taken, even by another Unpickled, the server ends with one line that names it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = server.port if by == "the same" else listener.getsockname()[1]
         with serving(tmp_path, *DEFAULT, models=models.path, port=port) as second:
@@ -464,15 +470,16 @@ def test_port_taken(server, models, tmp_path, by):
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 @pytest.mark.parametrize("name", ["iris", "people", "forest"])
 def test_the_line_to_try(models, tmp_path, name):
-    """The curl line that the banner prints works as it stands."""
+    """The curl command in the banner works unchanged."""
     with serving(tmp_path, "--default-model", name, models=models.path) as server:
-        line = re.search(r"^ *(curl .*)$", server.printed(), re.MULTILINE)
-        got = subprocess.run(f"{line[1]} -sS --max-time 60", shell=True, capture_output=True, check=True)
-    assert json.loads(got.stdout)["prediction"][0] in models.pipelines[name].classes_.tolist()
+        curl = re.search(r"^ *(curl .*)$", server.printed(), re.MULTILINE)[1]
+        command = f"{curl} -sS --max-time {PATIENCE}"
+        completed = subprocess.run(command, shell=True, capture_output=True, check=True)
+    assert json.loads(completed.stdout)["prediction"][0] in models.pipelines[name].classes_.tolist()
 
 
 def test_the_banner(server, models):
-    """What was loaded: model, version, features, classes, providers, workers, threads and CPUs."""
+    """The banner has model, version, features, classes, providers, workers and threads."""
     printed = server.printed()
     for words in (
         f"Unpickled serves {server.url}",
@@ -490,14 +497,14 @@ def test_no_connections_of_its_own(server):
     """A worker holds its listener and its clients' connections, and no other socket of the network."""
     with server.connect() as connection:
         connection.sendall(head() + BODY)
-        assert answer(connection)[0] == 200
+        assert receive(connection)[0] == 200
         (worker,) = server.workers()
         assert established(worker, server.port)
         established(server.process.pid, server.port)
 
 
 def test_nothing_heavy_is_imported(models):
-    """Serving imports no scikit-learn, no ONNX converter and nothing that unpickles models."""
+    """Serving imports no scikit-learn, no ONNX converter and no library that unpickles models."""
     code = (
         "import sys; from unpickled import Config, create_app; import unpickled.server.process.workers\n"
         "app = create_app(Config(models=sys.argv[1], default_model='people'))\n"
@@ -505,8 +512,8 @@ def test_nothing_heavy_is_imported(models):
         "assert app.test_client().post('/predict', json=row).status_code == 200\n"
         "print(*sys.modules)"
     )
-    line = [sys.executable, "-W", "error", "-c", code, str(models.path)]
-    loaded = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    command = [sys.executable, "-W", "error", "-c", code, str(models.path)]
+    loaded = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     roots = {name.partition(".")[0] for name in loaded}
     assert "onnxruntime" in roots
     assert not roots & {
@@ -523,7 +530,7 @@ def test_nothing_heavy_is_imported(models):
 
 
 def test_another_wsgi_server(models, tmp_path):
-    """The same application under gunicorn, errors and chunked bodies included."""
+    """The application under gunicorn answers predictions, errors and chunked bodies."""
     program = (
         sys.executable,
         "-m",

@@ -1,4 +1,4 @@
-"""serving.toml: what it may say, and the sentence where it says something else."""
+"""serving.toml: the settings it may have, and the error for any other text."""
 
 import os
 
@@ -29,30 +29,31 @@ share = 0.5
 
 
 def features(*names: str, kind: str = "number") -> list[Feature]:
+    """Features of one kind with these names."""
     return [Feature(name=name, kind=kind, missing=False) for name in names]
 
 
 def test_every_part_is_read():
-    """Labels stand for versions everywhere, equal versions' shares add up, those of 0 are left out."""
-    asked = serving.parse(FULL)
-    assert (asked.load, asked.retired) == ((2, 5), (1,))
-    assert asked.labels == {"stable": 3, "candidate": 4, "v1.2": 2}
-    assert asked.shadow == Shadowing(version="candidate", share=0.5)
-    assert [asked.number(word) for word in ("stable", "17", 17, "v1.2")] == [3, 17, 17, 2]
-    assert asked.required() == (2, 3, 4, 5, 7)
-    assert asked.shares() == pytest.approx({3: 0.95, 4: 0.05})
+    """Labels stand for versions everywhere, and the shares of equal versions add up."""
+    parsed = serving.parse(FULL)
+    assert (parsed.load, parsed.retired) == ((2, 5), (1,))
+    assert parsed.labels == {"stable": 3, "candidate": 4, "v1.2": 2}
+    assert parsed.shadow == Shadowing(version="candidate", share=0.5)
+    assert [parsed.number(word) for word in ("stable", "17", 17, "v1.2")] == [3, 17, 17, 2]
+    assert parsed.required() == (2, 3, 4, 5, 7)
+    assert parsed.shares() == pytest.approx({3: 0.95, 4: 0.05})
 
 
 @pytest.mark.parametrize("text", ["# nothing", "[labels]\n[traffic]", 'load = "newest"'])
 def test_every_part_is_optional(text):
-    """A file that asks for nothing asks for the newest."""
+    """A file without settings asks for the newest version."""
     assert serving.parse(text) == Serving()
     assert (Serving().required(), Serving().shares()) == ((), {})
 
 
 @pytest.mark.parametrize("value", ['"all"', '"newest"', "1", "3", "[0]", "[3, 3, 4]"])
 def test_what_load_may_be(value):
-    """A word, a number of versions, or a list of them."""
+    """load is a word, a number of versions, or a list of them."""
     assert serving.parse(f"load = {value}").required() in {(), (0,), (3, 4)}
 
 
@@ -70,7 +71,7 @@ def test_what_load_may_be(value):
         (f"load = '{'x' * 3_000_000}'", ["longer than 16 KiB", "shorten it"]),
         (f"load = '{'x' * 9000}'", ["load in serving.toml is 'xxx", "...xxx"]),
         (f"[shadow]\nversion = 3\n{'x' * 9000} = 3", ["unknown field xxx"]),
-        (f'"{"x" * 9000}\\n" = 3', ["no key"]),
+        (f'"{"x" * 9000}\\n" = 3', ["no known key"]),
         (f'[labels]\n"{"x" * 9000}\\n" = 3', ["a label starts"]),
         (f'[traffic]\n"{"x" * 9000}\\n" = 1', ["there is no label"]),
         ("[labels]" + "".join(f"\na{number} = 3" for number in range(999)) + "\n[traffic]\nb = 1",
@@ -120,7 +121,7 @@ def test_what_load_may_be(value):
     ],
 )  # fmt: skip
 def test_mistakes(text, words):
-    """A mistake is named by its key, with what belongs there, on a line and shortly, however long it is."""
+    """The error names the key and the allowed values in one short line, however long the mistake is."""
     with pytest.raises(ServingError) as caught:
         serving.parse(text)
     assert all(word in str(caught.value) for word in ["serving.toml", *words]), caught.value
@@ -129,7 +130,7 @@ def test_mistakes(text, words):
 
 
 def test_many_dots_in_a_comment():
-    """They are no key's."""
+    """Dots in a comment do not count as those of a key."""
     assert serving.parse(f"# {'.' * 300}\nload = 2") == Serving(load=2)
 
 
@@ -139,13 +140,13 @@ def test_shares_of_people_are_rounded():
 
 
 def test_an_unknown_label_is_named_with_the_others():
-    """number() serves the command line too."""
+    """The error about an unknown label lists the known ones."""
     with pytest.raises(ServingError, match="there is no label 'canary': the labels are stable, candidate"):
         Serving(labels={"stable": 3, "candidate": 4}).number("canary")
 
 
 def test_the_file_is_read(tmp_path):
-    """Its text, None where there is none, and a sentence where it cannot be read."""
+    """A file is read as text, a missing one is None, and an unreadable one is an error in a sentence."""
     assert serving.read(tmp_path) is serving.read(tmp_path / "nowhere") is None
     path = tmp_path / "serving.toml"
     path.write_text("load = 2 # ä", "utf-8")
@@ -163,7 +164,7 @@ def test_the_file_is_read(tmp_path):
 
 
 def test_what_is_no_file(tmp_path):
-    """A folder, a pipe that nobody writes to, a device without an end: a sentence, at once."""
+    """A folder, a pipe or a device in place of the file is refused without waiting."""
     path = tmp_path / "serving.toml"
     for make in (path.mkdir, lambda: os.mkfifo(path), lambda: path.symlink_to("/dev/zero")):
         make()
@@ -176,14 +177,14 @@ def test_what_is_no_file(tmp_path):
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_a_file_of_somebody_else(tmp_path):
-    """A file without permission is told as such."""
+    """A file without permission is refused with that reason."""
     (tmp_path / "serving.toml").touch(mode=0)
     with pytest.raises(ServingError, match="Permission denied"):
         serving.read(tmp_path)
 
 
 def test_the_same_features():
-    """Names, order and kinds count; ranges and categories may differ."""
+    """Names, order and kinds of features have to agree; ranges and categories may differ."""
     wide = [msgspec.structs.replace(feature, minimum=0.0, missing=True) for feature in features("a", "b")]
     serving.check_features({})
     serving.check_features({3: features("a", "b")})
@@ -191,7 +192,7 @@ def test_the_same_features():
 
 
 @pytest.mark.parametrize(
-    ("other", "told"),
+    ("changed", "difference"),
     [
         (features("a"), "version 4 lacks 'b'"),
         (features("a", "c", "d"), "version 4 lacks 'b' and adds 'c', 'd'"),
@@ -200,10 +201,10 @@ def test_the_same_features():
         (features("a", "b", *"cdefghijk"), "version 4 adds 'c', 'd', 'e', 'f', 'g' and 4 more"),
     ],
 )
-def test_different_features(other, told):
-    """Versions that one client cannot feed alike are a mistake that names them and the features."""
-    versions = {4: other, 3: features("a", "b"), 2: features("a", "b")}
+def test_different_features(changed, difference):
+    """The error about versions with different features names the versions and the features."""
+    versions = {4: changed, 3: features("a", "b"), 2: features("a", "b")}
     with pytest.raises(
-        ServingError, match=f"versions 2 and 4 cannot take the same requests, as {told}: give"
+        ServingError, match=f"versions 2 and 4 cannot take the same requests, as {difference}: give"
     ):
         serving.check_features(versions)

@@ -1,4 +1,4 @@
-"""A shadow answers what others have answered, off their path, and how the two differ is counted."""
+"""A shadow repeats the predictions of other versions off their path, and counts the differences."""
 
 import gc
 import logging
@@ -36,7 +36,7 @@ from unpickled.server.observe.shadow import (
 )
 
 SCORES = replace(handmade.MANIFEST.outputs, kind="scores")
-# The logarithm of a negative number is none.
+# The logarithm of a negative number is NaN.
 LOGARITHM = [
     helper.make_node("Log", ["X"], ["y"]),
     helper.make_node("Concat", ["y", "y"], ["probabilities"], axis=1),
@@ -63,6 +63,7 @@ time.sleep(0.2)
 
 
 def served(data, version):
+    """A version of iris with the content, or the folder, of a model."""
     if isinstance(data, Path):
         data = (data / "1" / "model.onnx").read_bytes()
     return Served(
@@ -86,8 +87,8 @@ def block():
 
 
 @contextmanager
-def shadowing(found, block, share=1.0, most_rows=10_000):
-    shadow = Shadow(found, share, most_rows, block)
+def shadowing(candidate, block, share=1.0, most_rows=10_000):
+    shadow = Shadow(candidate, share, most_rows, block)
     try:
         yield shadow
     finally:
@@ -95,24 +96,26 @@ def shadowing(found, block, share=1.0, most_rows=10_000):
 
 
 def counts(block, primary, shadow):
-    """(classes, SIZE), in the order of the primary's classes."""
+    """(classes, SIZE) numbers, in the order of the primary version's classes."""
     names = primary.model.manifest.class_names
     key = (PAIR, "iris", str(primary.version), str(shadow.version))
     return np.array([block.series((*key, name), SIZE) for name in names])
 
 
 def compared(block, primary, shadow):
+    """The number of rows that were compared."""
     return counts(block, primary, shadow)[:, [SAME, DIFFERENT]].sum()
 
 
 def lost(block, shadow):
+    """The numbers of dropped requests and of refused rows."""
     return list(block.series((LOST, "iris", str(shadow.version)), 2))
 
 
-def ask(found, rows):
-    """Rows, labels and scores, as an endpoint has them."""
-    checked = [tuple(found.model.signature.check_row(list(row), 0)) for row in rows]
-    labels, scores = found.model.run(found.model.signature.feeds(checked))
+def ask(version, rows):
+    """Rows, labels and scores of a prediction."""
+    checked = [tuple(version.model.signature.check_row(list(row), 0)) for row in rows]
+    labels, scores = version.model.run(version.model.signature.feeds(checked))
     return checked, labels.tolist(), scores
 
 
@@ -122,33 +125,35 @@ def offer(shadow, primary, rows, labels, scores):
 
 
 def offer_by_row(shadow, primary, rows, labels, scores):
+    """Show the shadow each row as a prediction of its own."""
     for row, label, figures in zip(rows, labels, scores.tolist(), strict=True):
         offer(shadow, primary, (row,), (label,), (tuple(figures),))
 
 
 def test_what_is_counted(iris, forest, block):
-    """Agreement and distances, by class answered, are those that numpy finds on the same rows."""
-    drawn = np.random.default_rng(0).uniform([4, 2, 1, 0], [8, 4.5, 7, 2.5], (900, 4)).tolist()
-    rows, labels, scores = ask(iris, drawn)
-    _, other, found = ask(forest, drawn)
+    """Agreement and distances, by class answered, are those that numpy computes for the same rows."""
+    flowers = np.random.default_rng(0).uniform([4, 2, 1, 0], [8, 4.5, 7, 2.5], (900, 4)).tolist()
+    rows, labels, scores = ask(iris, flowers)
+    _, shadow_labels, shadow_scores = ask(forest, flowers)
     with shadowing(forest, block) as shadow:
         offer_by_row(shadow, iris, rows[:300], labels[:300], scores[:300])
         offer(shadow, iris, rows[300:], labels[300:], scores[300:])
         eventually(lambda: compared(block, iris, forest) == 900)
-    distances = abs(scores - found).sum(axis=1) / 2
-    same = np.equal(labels, other)
-    assert 0 < same.sum() < 900
-    for label, told in enumerate(counts(block, iris, forest)):
-        those = np.equal(labels, label)
-        assert told[SAME] == (same & those).sum()
-        assert told[DIFFERENT] == (~same & those).sum()
-        assert told[DISTANCE] == pytest.approx(distances[those].sum())
-        assert told[BUCKETS:].cumsum().tolist() == [(distances[those] <= bound).sum() for bound in BOUNDS]
+    distances = abs(scores - shadow_scores).sum(axis=1) / 2
+    agreeing = np.equal(labels, shadow_labels)
+    assert 0 < agreeing.sum() < 900
+    for label, counted in enumerate(counts(block, iris, forest)):
+        of_class = np.equal(labels, label)
+        assert counted[SAME] == (agreeing & of_class).sum()
+        assert counted[DIFFERENT] == (~agreeing & of_class).sum()
+        assert counted[DISTANCE] == pytest.approx(distances[of_class].sum())
+        within = [(distances[of_class] <= bound).sum() for bound in BOUNDS]
+        assert counted[BUCKETS:].cumsum().tolist() == within
     assert lost(block, forest) == [0, 0]
 
 
 def test_several_primaries(iris, models, forest, block):
-    """Where traffic is split, each version that answers is compared on its own."""
+    """In split traffic, the shadow is compared with each version on its own."""
     third = served(models.path / "iris", 3)
     with shadowing(forest, block) as shadow:
         for _ in range(30):
@@ -159,18 +164,18 @@ def test_several_primaries(iris, models, forest, block):
 
 
 def test_categories_and_gaps(models, block):
-    """Rows of mixed tensors, with missing values and labels that are text."""
-    primary, other = served(models.path / "people", 1), served(models.path / "people", 2)
+    """Rows with categories and missing values are compared, and labels that are text."""
+    primary, candidate = served(models.path / "people", 1), served(models.path / "people", 2)
     rows = [[None, *list(PERSON.values())[1:]], [41.0, 10.0, "Ulm", "free"]] * 3
-    with shadowing(other, block) as shadow:
+    with shadowing(candidate, block) as shadow:
         offer(shadow, primary, *ask(primary, rows))
-        eventually(lambda: compared(block, primary, other) == 6)
-    assert counts(block, primary, other)[:, BUCKETS].sum() == 6
-    assert counts(block, primary, other)[:, DIFFERENT].sum() == 0
+        eventually(lambda: compared(block, primary, candidate) == 6)
+    assert counts(block, primary, candidate)[:, BUCKETS].sum() == 6
+    assert counts(block, primary, candidate)[:, DIFFERENT].sum() == 0
 
 
 def test_refused_rows(iris, forest, block):
-    """Rows that the shadow would refuse are counted, and those around them compared."""
+    """Rows that the shadow refuses are counted, and the rows around them are compared."""
     rows, labels, scores = ask(iris, [FLOWER] * 20)
     rows[3], rows[17] = (1e300, 3.5, 1.4, 0.2), (5.1, 3.5, -1e300, 0.2)
     with shadowing(forest, block) as shadow:
@@ -180,51 +185,51 @@ def test_refused_rows(iris, forest, block):
 
 
 def test_an_answer_that_is_no_number(block):
-    """Where the shadow makes NaN, a caller would have got an error: the row counts as refused."""
+    """A row for which the shadow computes NaN counts as refused."""
     nodes = [*LOGARITHM, handmade.NODES[2]]
     golden = replace(handmade.MANIFEST.golden, rows=((1.0,), (1.0,)), labels=(0, 0), scores=((0.0, 0.0),) * 2)
     primary = served(handmade.embed(handmade.graph()), 1)
-    other = served(handmade.embed(handmade.graph(nodes), golden=golden), 2)
-    with shadowing(other, block) as shadow:
+    candidate = served(handmade.embed(handmade.graph(nodes), golden=golden), 2)
+    with shadowing(candidate, block) as shadow:
         offer(shadow, primary, *ask(primary, [[-1.0], [1.0], [-2.0]]))
-        eventually(lambda: compared(block, primary, other) == 1)
-        eventually(lambda: lost(block, other)[REFUSED] == 2)
+        eventually(lambda: compared(block, primary, candidate) == 1)
+        eventually(lambda: lost(block, candidate)[REFUSED] == 2)
         offer(shadow, primary, *ask(primary, [[-1.0]]))
-        eventually(lambda: lost(block, other)[REFUSED] == 3)
+        eventually(lambda: lost(block, candidate)[REFUSED] == 3)
 
 
 def test_other_classes(block):
-    """Distances go over the classes of both; one that the shadow does not know has no probability there."""
+    """Distances cover the classes of both versions; a class that one lacks has probability 0 there."""
     primary = served(handmade.embed(handmade.graph()), 1)
     node = helper.make_node("Where", ["positive", "low", "high"], ["probabilities"])
     label = helper.make_node("Where", ["positive", "one", "three"], ["found"])
     flat = helper.make_node("Reshape", ["found", "all"], ["label"])
     graph = handmade.graph([handmade.NODES[0], node, label, flat], one=[[1]], three=[[3]], all=[-1])
     golden = replace(handmade.MANIFEST.golden, labels=(3, 1), scores=((0.25, 0.75), (0.75, 0.25)))
-    other = served(handmade.embed(graph, classes=(1, 3), class_names=("one", "three"), golden=golden), 2)
-    with shadowing(other, block) as shadow:
+    candidate = served(handmade.embed(graph, classes=(1, 3), class_names=("one", "three"), golden=golden), 2)
+    with shadowing(candidate, block) as shadow:
         offer(shadow, primary, *ask(primary, [[-1.0], [1.0], [1.0]]))
-        eventually(lambda: compared(block, primary, other) == 3)
-    negative, positive = counts(block, primary, other)
-    # Of (0, 1, 3): (.75, .25, 0) against (0, .25, .75), and (.25, .75, 0) against (0, .75, .25).
+        eventually(lambda: compared(block, primary, candidate) == 3)
+    negative, positive = counts(block, primary, candidate)
+    # Classes 0, 1, 3: (.75, .25, 0) against (0, .25, .75), and (.25, .75, 0) against (0, .75, .25).
     assert [*negative[:BUCKETS]] == [0, 1, 0.75]
     assert [*positive[:BUCKETS]] == [2, 0, 0.5]
 
 
 @pytest.mark.parametrize("kinds", [("scores", "probabilities"), ("probabilities", "scores")])
 def test_no_probabilities(block, kinds):
-    """Where one of the two has decision scores, labels alone are compared."""
+    """If one of the versions has decision scores, only labels are compared."""
     outputs = [replace(SCORES, kind=kind) for kind in kinds]
     data = [handmade.embed(handmade.graph(), outputs=output) for output in outputs]
-    primary, other = served(data[0], 1), served(data[1], 2)
-    with shadowing(other, block) as shadow:
+    primary, candidate = served(data[0], 1), served(data[1], 2)
+    with shadowing(candidate, block) as shadow:
         offer(shadow, primary, *ask(primary, [[-1.0], [1.0]]))
-        eventually(lambda: compared(block, primary, other) == 2)
-    assert counts(block, primary, other)[:, DISTANCE:].sum() == 0
+        eventually(lambda: compared(block, primary, candidate) == 2)
+    assert counts(block, primary, candidate)[:, DISTANCE:].sum() == 0
 
 
 def test_too_much(iris, forest, block):
-    """While rows enough wait, requests are dropped, counted and not held up."""
+    """While enough rows wait, further requests are dropped and counted, and do not wait."""
     rows, labels, scores = ask(iris, [FLOWER])
     many = 300_000
     with shadowing(forest, block, most_rows=10) as shadow:
@@ -235,16 +240,17 @@ def test_too_much(iris, forest, block):
 
 
 def test_the_bound_is_one(iris, forest, block):
-    """A request that would make more rows wait than may is dropped, however few wait already."""
+    """A request that would exceed the bound of waiting rows is dropped, however few wait."""
     rows, labels, scores = ask(iris, [FLOWER])
-    with shadowing(forest, block, most_rows=100) as shadow:
-        offer(shadow, iris, rows, labels, scores)
-        offer(shadow, iris, rows * 100, labels * 100, np.repeat(scores, 100, axis=0))
+    many = 300_000
+    with shadowing(forest, block, most_rows=many) as shadow:
+        for _ in range(2):
+            offer(shadow, iris, rows * many, labels * many, np.repeat(scores, many, axis=0))
         assert lost(block, forest)[DROPPED] == 1
 
 
 def test_ending_in_the_middle_of_a_request(iris, forest, block):
-    """What a shadow that is closed has not compared is counted as dropped."""
+    """A request that a closed shadow has not finished counts as dropped."""
     rows, labels, scores = ask(iris, [FLOWER])
     with shadowing(forest, block, most_rows=10) as shadow:
         offer(shadow, iris, rows * 300_000, labels * 300_000, np.repeat(scores, 300_000, axis=0))
@@ -254,7 +260,7 @@ def test_ending_in_the_middle_of_a_request(iris, forest, block):
 
 
 def test_its_share(models, iris, forest, block):
-    """Of all requests it takes the share it was given; of those it answered itself, none."""
+    """A shadow takes its share of all requests, and none that its own version answered."""
     offered, last = ask(iris, [FLOWER]), served(models.path / "iris", 3)
     with shadowing(forest, block, share=0.3) as shadow:
         for _ in range(5000):
@@ -268,7 +274,7 @@ def test_its_share(models, iris, forest, block):
 
 
 def test_failures_stay_its_own(iris, forest, block, caplog):
-    """What goes wrong is said once; the rows count as refused, and the next are compared."""
+    """A failed comparison is logged once, its rows count as refused, and the next rows are compared."""
     rows, labels, scores = ask(iris, [FLOWER])
     unknown = ["a label that iris has not"]
     with shadowing(forest, block) as shadow, caplog.at_level(logging.ERROR, "unpickled"):
@@ -283,23 +289,23 @@ def test_failures_stay_its_own(iris, forest, block, caplog):
 
 @pytest.mark.parametrize("closed", [True, False])
 def test_it_lets_go(models, iris, block, closed):
-    """Closed, or forgotten by everybody, it ends its thread and frees the model."""
-    found = served(models.path / "forest", 2)
-    freed = weakref.ref(found.model)
-    shadow = Shadow(found, 1.0, 10_000, block)
+    """A shadow that is closed, or no longer referenced, ends its thread and frees its model."""
+    candidate = served(models.path / "forest", 2)
+    freed = weakref.ref(candidate.model)
+    shadow = Shadow(candidate, 1.0, 10_000, block)
     offer(shadow, iris, *ask(iris, [FLOWER]))
     if closed:
         shadow.close()
         offer(shadow, iris, *ask(iris, [FLOWER]))
     else:
         del shadow
-    del found
+    del candidate
     eventually(lambda: gc.collect() >= 0 and freed() is None)
     eventually(lambda: "shadow of iris" not in {thread.name for thread in threading.enumerate()})
 
 
 def test_it_lets_go_of_primaries(models, forest, block):
-    """A version that answers no more is not kept by having been compared."""
+    """A version that answers no more is freed, although it has been compared."""
     primary = served(models.path / "iris", 1)
     freed = weakref.ref(primary.model)
     with shadowing(forest, block) as shadow:
@@ -310,7 +316,7 @@ def test_it_lets_go_of_primaries(models, forest, block):
 
 
 def test_the_interpreter_ends(models):
-    """A process that ends while its shadow is busy ends well, and soon."""
-    line = [sys.executable, "-c", BUSY, models.path / "iris" / "1" / "model.onnx"]
-    ended = run(line, cwd=ROOT)
-    assert (ended.returncode, ended.stderr) == (0, "")
+    """A process whose shadow is busy ends with status 0."""
+    command = [sys.executable, "-c", BUSY, models.path / "iris" / "1" / "model.onnx"]
+    completed = run(command, cwd=ROOT)
+    assert (completed.returncode, completed.stderr) == (0, "")

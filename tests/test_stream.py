@@ -1,4 +1,4 @@
-"""Newline-delimited JSON: lines answered as they come, for files of any length."""
+"""Newline-delimited JSON: lines are answered as they come, in streams of any length."""
 
 import contextlib
 import gzip
@@ -32,20 +32,20 @@ DEFAULT = ("--default-model", "iris")
 
 @pytest.fixture(scope="module")
 def server(models, tmp_path_factory) -> Iterator[Serving]:
-    """One server for every test that does it no harm."""
-    with serving(tmp_path_factory.mktemp("stream"), *DEFAULT, models=models.path) as running:
-        yield running
+    """A server for every test that does it no harm."""
+    with serving(tmp_path_factory.mktemp("stream"), *DEFAULT, models=models.path) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def brief(models):
-    """An application whose lines have 100 bytes at most."""
+    """A client of an application whose lines have 100 bytes at most."""
     config = Config(models=str(models.path), default_model="iris", limits=Limits(max_body_bytes=100))
     return create_app(config).test_client()
 
 
 class Typist:
-    """A client that sends a line when it likes, and reads an answer when it likes."""
+    """A client that sends lines and reads answers when it likes."""
 
     def __init__(self, server: Serving) -> None:
         self.connection = server.connect()
@@ -63,14 +63,14 @@ class Typist:
         self.connection.sendall(b"%x\r\n%s\r\n" % (len(data), data))
 
     def receive(self, end: bytes = b"}\n\r\n") -> bytes:
-        """All up to an end, the head of the answer included."""
+        """The bytes up to an end, with the head of the answer."""
         while end not in self.received:
             part = self.connection.recv(65536)
             if not part:
                 raise ConnectionError(f"ended after {self.received!r}")
             self.received += part
-        found, _, self.received = self.received.partition(end)
-        return found + end
+        message, _, self.received = self.received.partition(end)
+        return message + end
 
     def ask(self, line: bytes) -> dict:
         self.send(line + b"\n")
@@ -80,19 +80,19 @@ class Typist:
         return int(self.receive(b"\r\n\r\n").split()[1])
 
     def end(self) -> bytes:
-        """End the stream as it should be; what came before the end of the answer."""
+        """End the stream in order; the bytes before the end of the answer."""
         with contextlib.suppress(OSError):
             self.connection.sendall(b"0\r\n\r\n")
         return self.receive(b"0\r\n\r\n")
 
 
 def post(client, data: bytes, path: str = "/predict", announced: bool = True, **headers: str) -> list:
-    """The lines that answer a stream."""
-    told = KIND | {name.replace("_", "-"): value for name, value in headers.items()}
-    # What servers say of a body whose length is not announced.
+    """The answers to the lines of a stream."""
+    sent = KIND | {name.replace("_", "-"): value for name, value in headers.items()}
+    # The environ of a body whose length is not announced.
     unannounced = {"wsgi.input": io.BytesIO(data), "wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
     extra = {} if announced else unannounced
-    answer = client.post(path, data=data, headers=told, environ_overrides=extra)
+    answer = client.post(path, data=data, headers=sent, environ_overrides=extra)
     assert (answer.status_code, answer.mimetype) == (200, "application/x-ndjson")
     assert answer.data == b"" or answer.data.endswith(b"\n")
     return [json.loads(line) for line in answer.data.splitlines()]
@@ -108,7 +108,7 @@ def codes(answers: list) -> list:
 
 @pytest.mark.parametrize("path", ["/predict", "/models/iris/predict", "/models/iris/versions/1/predict"])
 def test_each_line_is_a_request(client, path):
-    """Every form of the native protocol may stand in a line, and is answered as it is alone."""
+    """A line in any form of the native protocol is answered as it is alone."""
     batch = json.dumps({"features": [FLOWER, FLOWER]}).encode()
     several = json.dumps({"instances": [FLOWER, json.loads(RECORD)]}).encode()
     lines = [LINE, RECORD, batch, several]
@@ -118,7 +118,7 @@ def test_each_line_is_a_request(client, path):
 
 
 def test_who_answers_is_said(client):
-    """The headers name model and version; each kind of name for the format will do."""
+    """The headers name model and version, for each media type of the format."""
     for kind in (
         "application/x-ndjson",
         "application/jsonl",
@@ -134,7 +134,7 @@ def test_who_answers_is_said(client):
 
 @pytest.mark.parametrize("announced", [True, False])
 def test_wrong_lines(client, announced):
-    """A wrong line is answered by an error with its number; blank ones count; the last needs no end."""
+    """A wrong line is answered by an error with its number; blank lines count; the last needs no end."""
     body = lines_of(LINE, b"{", b"", b" \t", LINE + b"\r", b'{"features": [1, 2]}', b"\xff") + LINE
     answers = post(client, body, announced=announced)
     wrong = [("malformed_json", 2), ("invalid_input", 6), ("malformed_json", 7)]
@@ -150,14 +150,14 @@ def test_nothing(client, body):
 
 @pytest.mark.parametrize("announced", [True, False])
 def test_a_mark_at_the_beginning(client, announced):
-    """The mark that some editors begin a file with is no part of its first line, only there."""
+    """A byte order mark is skipped at the beginning of the first line, and only there."""
     marked = LINE.decode().encode("utf-8-sig")
     answers = post(client, lines_of(marked, LINE, marked), announced=announced)
     assert codes(answers) == [(None, None), (None, None), ("malformed_json", 3)]
 
 
 def test_many_blank_lines(client):
-    """However many blank lines there are, and wherever blocks fall, each is counted."""
+    """Each of many blank lines is counted, wherever the blocks of a stream begin."""
     blank = b"\n \r\n" * 100_000
     sent = lines_of(LINE) + blank + b" {\n" + blank + b"{"
     for body, headers in ((sent, {}), (gzip.compress(sent), {"Content_Encoding": "gzip"})):
@@ -168,7 +168,7 @@ def test_many_blank_lines(client):
 
 @pytest.mark.parametrize("announced", [True, False])
 def test_lines_that_are_too_long(brief, announced):
-    """A line may be as long as a body; a longer one is passed over, and those after it are answered."""
+    """A line longer than the limit of a body is an error, and the lines after it are answered."""
     fits, exceeds = LINE.ljust(100), LINE.ljust(101)
     body = lines_of(fits, exceeds, LINE, b"x" * 300_000, LINE) + b"y" * 200_000
     answers = post(brief, body, announced=announced)
@@ -178,15 +178,15 @@ def test_lines_that_are_too_long(brief, announced):
 
 
 def test_lines_across_blocks(client):
-    """However lines fall on the blocks that are read, every answer is that of its own line."""
+    """Each answer is that of its own line, wherever the blocks of a stream begin."""
     rng = random.Random(3)
     rows = [[round(rng.uniform(0.1, 7), 2) for _ in FLOWER] for _ in range(600)]
     padded = [json.dumps({"features": row}).encode().ljust(rng.choice([40, 400, 70_000])) for row in rows]
     answers = post(client, lines_of(*padded))
     whole = client.post("/predict", json={"features": rows}).json
     assert [answer["prediction"][0] for answer in answers] == whole["prediction"]
-    found = [answer["probabilities"][0] for answer in answers]
-    assert found == [pytest.approx(row, abs=1e-12) for row in whole["probabilities"]]
+    probabilities = [answer["probabilities"][0] for answer in answers]
+    assert probabilities == [pytest.approx(row, abs=1e-12) for row in whole["probabilities"]]
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "identity"])
@@ -200,13 +200,13 @@ def test_encodings(client, encoding, announced):
 
 
 def test_files_that_were_compressed_in_parts(client):
-    """One gzip file behind another is a gzip file."""
+    """Several gzip files in a row are one stream."""
     sent = gzip.compress(LINE[:9]) + gzip.compress(LINE[9:] + b"\n") + gzip.compress(LINE)
     assert codes(post(client, sent, Content_Encoding="gzip")) == [(None, None)] * 2
 
 
 def test_encodings_that_are_wrong(client):
-    """What cannot be expanded is said where it ends the stream; unknown encodings are refused at once."""
+    """A damaged encoding is an error at the end of the stream; an unknown one is refused at once."""
     sent = gzip.compress(lines_of(*[LINE] * 3))
     for body in (sent[:-9], sent[:-8] + b"12345678", sent + b"more"):
         *_, last = post(client, body, Content_Encoding="gzip")
@@ -216,14 +216,14 @@ def test_encodings_that_are_wrong(client):
 
 
 def test_bombs(brief):
-    """What a few bytes expand to is never held: 100 MB of one line are a line that is too long."""
+    """A line that expands to 100 MB is an error, and is not kept in memory."""
     expand = zlib.compressobj(9)
     sent = b"".join(expand.compress(bytes(1_000_000)) for _ in range(100)) + expand.flush()
     assert codes(post(brief, sent, Content_Encoding="deflate")) == [("body_too_large", 1)]
 
 
 def test_dialogue(server):
-    """A client that waits for each answer before it goes on gets it; the next request does not suffer."""
+    """A client may wait for each answer, and may send another request after the stream."""
     with Typist(server) as typist:
         typist.send(LINE[:10])
         assert typist.ask(LINE[10:])["predicted_class"] == ["setosa"]
@@ -236,7 +236,7 @@ def test_dialogue(server):
 
 
 def test_compressed_dialogue(server):
-    """So does one that compresses, and flushes at each line."""
+    """A client that compresses, and flushes each line, may wait for each answer."""
     with server.connect() as connection:
         head = f"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: {KIND['Content-Type']}\r\n"
         head += "Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -251,7 +251,7 @@ def test_compressed_dialogue(server):
 
 
 def test_requests_with_a_generator(server):
-    """The usual Python client streams a generator, and reads line by line."""
+    """The library requests can stream a generator, and read line by line."""
     body = (line + b"\n" for line in [LINE, b"[]", LINE])
     answer = requests.post(f"{server.url}/predict", body, headers=KIND, stream=True, timeout=PATIENCE)
     answers = [json.loads(line) for line in answer.iter_lines()]
@@ -261,16 +261,16 @@ def test_requests_with_a_generator(server):
 @pytest.mark.skipif(not shutil.which("curl"), reason="no curl")
 @pytest.mark.parametrize("how", [["--data-binary", "@-"], ["-T", "-", "-X", "POST"]])
 def test_curl(server, how):
-    """Files go through curl, announced or not; with a go-ahead asked for, it comes."""
+    """curl sends files with or without a length, and gets the go-ahead that it waits for."""
     kind = ["-H", "Content-Type: application/x-ndjson", "-H", "Expect: 100-continue"]
-    line = ["curl", "-sNv", *kind, "--expect100-timeout", str(PATIENCE), *how, f"{server.url}/predict"]
-    done = subprocess.run(line, input=lines_of(*[LINE] * 40_000), capture_output=True, check=True)
-    assert done.stdout.count(b"setosa") == done.stdout.count(b"\n") == 40_000
-    assert b"< HTTP/1.1 100 Continue" in done.stderr
+    command = ["curl", "-sNv", *kind, "--expect100-timeout", str(PATIENCE), *how, f"{server.url}/predict"]
+    completed = subprocess.run(command, input=lines_of(*[LINE] * 40_000), capture_output=True, check=True)
+    assert completed.stdout.count(b"setosa") == completed.stdout.count(b"\n") == 40_000
+    assert b"< HTTP/1.1 100 Continue" in completed.stderr
 
 
 def test_memory(server):
-    """100 MB go through a worker that does not grow by them, and its place is given back."""
+    """100 MB in a stream do not make the worker grow, and its slot is freed."""
     (pid,) = server.workers()
     requests.post(f"{server.url}/predict", LINE, headers=KIND, timeout=PATIENCE)
     before = peak(pid)
@@ -284,7 +284,7 @@ def test_memory(server):
 
 
 def peak(pid: int) -> float:
-    """Most memory a process ever had, in MiB."""
+    """The most memory that a process ever had, in MiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
 
@@ -294,18 +294,18 @@ def in_flight(server: Serving) -> float:
 
 
 def figures(server: Serving, *names: str) -> dict[str, float]:
-    """Name of a series, and what else is asked for of its labels -> sum."""
+    """Name of a series, and the values of some of its labels -> sum."""
     text = requests.get(f"{server.url}/metrics", timeout=PATIENCE).text
-    found: dict[str, float] = {}
+    sums: dict[str, float] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             key = " ".join([sample.name, *(sample.labels.get(name, "") for name in names)]).strip()
-            found[key] = found.get(key, 0.0) + sample.value
-    return found
+            sums[key] = sums.get(key, 0.0) + sample.value
+    return sums
 
 
 def test_clients_that_go(server):
-    """Who is gone, in the middle of a line or of the answers, gives the place back, and nothing is logged."""
+    """A client that leaves in the middle of a stream frees its slot, and nothing is logged."""
     for turn in range(40):
         with Typist(server) as typist:
             typist.ask(LINE)
@@ -319,7 +319,7 @@ def test_clients_that_go(server):
 
 
 def test_bodies_that_end_early(server):
-    """A stream shorter than announced says so, and its last, cut line is not answered as if it were whole."""
+    """A stream shorter than announced ends with an error, and its cut line is not answered as whole."""
     head = f"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: {KIND['Content-Type']}\r\n"
     head += "Content-Length: 5000\r\n\r\n"
     with server.connect() as connection:
@@ -344,7 +344,7 @@ def test_clients_that_do_not_begin(server):
 
 
 def test_places(models, tmp_path):
-    """Streams take half of the threads and no more; who asks for one more is told to come again."""
+    """Streams take half of the threads; a further stream is refused with 503 and Retry-After."""
     with serving(tmp_path, *DEFAULT, "--threads", "4", models=models.path) as server:
         with Typist(server) as first, Typist(server) as second:
             assert first.ask(LINE)["prediction"] == second.ask(LINE)["prediction"] == [0]
@@ -363,7 +363,7 @@ def is_streamed(server: Serving) -> bool:
 
 
 def test_clients_that_stall(models, tmp_path):
-    """Who reads nothing loses the place, one that sends nothing when it is needed; others keep theirs."""
+    """A client that reads nothing loses its slot, a silent one when it is needed; the others keep theirs."""
     flags = (*DEFAULT, "--threads", "8", "--body-timeout", "6")
     with (
         serving(tmp_path, *flags, models=models.path) as server,
@@ -390,21 +390,21 @@ def test_clients_that_stall(models, tmp_path):
 
 
 def stall(server: Serving, stack: contextlib.ExitStack) -> None:
-    """Hold both threads of a server: by a stream, and by a body that does not come."""
+    """Hold both threads of a server, with a stream and with a body that does not come."""
     assert stack.enter_context(Typist(server)).ask(LINE)["prediction"] == [0]
     head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{"
     stack.enter_context(server.connect()).sendall(head)
 
 
 def send_without_reading(typist: Typist) -> None:
-    """Until the other side ends that."""
+    """Send lines until the server closes the connection."""
     with contextlib.suppress(OSError):
         while True:
             typist.send(lines_of(*[LINE] * 1000))
 
 
 def test_a_reload_in_the_middle(models, tmp_path):
-    """A stream keeps the version that it began with; what comes after it gets the new one."""
+    """A stream keeps the version that it began with; later requests get the new one."""
     home = shelve(models, tmp_path / "models" / "iris", "iris")
     with serving(tmp_path, "--reload-seconds", "0.1", models=home.parent) as server, Typist(server) as typist:
         before = typist.ask(LINE)
@@ -414,7 +414,7 @@ def test_a_reload_in_the_middle(models, tmp_path):
 
 
 def test_figures_of_two_workers(models, tmp_path):
-    """Each line counts as a request, whichever worker answers; the access log has each stream at its end."""
+    """Each line counts as a request; the access log has a line for each stream."""
     flags = (*DEFAULT, "--workers", "2", "--access-log")
     with serving(tmp_path, *flags, models=models.path) as server:
         total = 0
@@ -423,9 +423,9 @@ def test_figures_of_two_workers(models, tmp_path):
                 f"{server.url}/predict", lines_of(*[LINE, b"{"] * 500), headers=KIND, timeout=PATIENCE
             )
             total += len(answer.content)
-        found = figures(server, "route", "status")
-        assert found["unpickled_requests_total /predict 200"] == 4000
-        assert found["unpickled_requests_total /predict 400"] == 4000
+        counts = figures(server, "route", "status")
+        assert counts["unpickled_requests_total /predict 200"] == 4000
+        assert counts["unpickled_requests_total /predict 400"] == 4000
         assert figures(server, "class")["unpickled_predictions_total setosa"] == 4000
         eventually(lambda: server.printed().count('"path":"/predict"') == 8)
         logged = [json.loads(line) for line in server.printed().splitlines() if '"/predict"' in line]

@@ -1,4 +1,4 @@
-"""Tensors in and out of requests, numbers checked by the array, and bodies that lie about themselves."""
+"""Tensors in and out of requests, the check of whole arrays, and bodies that contradict themselves."""
 
 import gzip
 import json
@@ -24,18 +24,19 @@ from unpickled.server.protocols.oip import tensors
 from unpickled.server.protocols.oip.tensors import DTYPES, Tensor
 
 LENGTH = "Inference-Header-Content-Length"
-# More than an hour at a gigabyte a second, were any of it believed.
+# Sizes, the largest of which would take hours if the server believed it.
 HUGE = [0, 1, 2, 3, 4, 15, 16, 17, 2**31, 2**32, 2**53, 2**63, 2**64, 10**30]
 
 
 @pytest.fixture(scope="module")
 def signatures(models):
-    """Of iris (no gaps), forest (gaps allowed) and people (categories)."""
+    """The signatures of iris (no gaps), forest (gaps) and people (categories)."""
     paths = {name: models.path / name / "1" / "model.onnx" for name in ("iris", "forest", "people")}
     return {name: load(path.read_bytes()).signature for name, path in paths.items()}
 
 
 def described(name="numbers", shape=(1, 4), datatype="FP64", **more):
+    """A description of an input."""
     return {"name": name, "shape": list(shape), "datatype": datatype, **more}
 
 
@@ -48,7 +49,7 @@ def follows(values, **more):
 
 
 def ask(client, document, content=b"", model="iris", length=None, **headers):
-    """Status and answer of a request whose tensors are ``content``."""
+    """Status and answer of a request; ``content`` holds the bytes of its tensors."""
     text = document if isinstance(document, bytes) else json.dumps(document).encode()
     if content or length is not None:
         headers[LENGTH] = str(len(text) if length is None else length)
@@ -59,7 +60,7 @@ def ask(client, document, content=b"", model="iris", length=None, **headers):
 @pytest.mark.parametrize("datatype", [name for name in DTYPES if name != "BOOL"])
 @pytest.mark.parametrize("name", ["iris", "forest"])
 def test_every_datatype_of_numbers(signatures, name, datatype):
-    """Numbers of any datatype, wherever in memory they lie, become the feeds of the same numbers in JSON."""
+    """Numbers of any datatype and address become the feeds of the same numbers in JSON."""
     rows = np.array([[5, 3, 1, 0], [7, 3, 5, 2]]).astype(DTYPES[datatype])
     content = b"?" + rows.tobytes()
     tensor = Tensor("numbers", [2, 4], datatype)
@@ -72,7 +73,7 @@ def test_every_datatype_of_numbers(signatures, name, datatype):
 
 
 def test_what_fits_is_not_copied(signatures):
-    """Doubles at an even address go to a graph of doubles as they lie in the request."""
+    """Doubles at an aligned address go to the graph without a copy."""
     content = np.array([FLOWER] * 1000).tobytes()
     values = tensors.from_bytes(Tensor("numbers", [1000, 4], "FP64"), content, 0, len(content))
     assert np.shares_memory(signatures["iris"].matrix(values)["numbers"], values)
@@ -81,7 +82,7 @@ def test_what_fits_is_not_copied(signatures):
 @pytest.mark.parametrize("name", ["iris", "forest"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e301, -1.7e308, 3.4e38, 3.5e38, 5e-324, -0.0])
 def test_numbers_are_checked_as_rows_are(signatures, name, value):
-    """An array is refused where its rows are, in the same words; else it becomes the same feeds."""
+    """An array is refused with the words for the same rows, or becomes the same feeds."""
     signature = signatures[name]
     rows = [FLOWER, FLOWER, [*FLOWER[:2], value, FLOWER[3]], [value] * 4]
     expected = outcome(lambda: feeds_of(signature, rows))
@@ -90,12 +91,13 @@ def test_numbers_are_checked_as_rows_are(signatures, name, value):
 
 
 def feeds_of(signature, rows):
+    """The bytes of the feeds for rows."""
     checked = [signature.check_row(row, index) for index, row in enumerate(rows)]
     return signature.feeds(checked)["numbers"].tobytes()
 
 
 def outcome(read):
-    """What a call returns, or the sentence and the place that it raises."""
+    """The result of a call, or the sentence and the place that it raises."""
     try:
         return read()
     except RequestError as error:
@@ -103,7 +105,7 @@ def outcome(read):
 
 
 def test_columns_become_the_same_feeds_as_rows(signatures):
-    """Arrays, lists with gaps and texts, in any order of features."""
+    """Columns become the feeds of the same rows: arrays, lists with gaps and texts, in any order."""
     rows = [[41.0, 2100.5, "Bonn", "pro"], [None, 900.0, None, "free"], [18.0, None, "x", "a:b"]]
     expected = signatures["people"].feeds(rows)
     age, income, city, plan = zip(*rows, strict=True)
@@ -131,15 +133,15 @@ def test_columns_become_the_same_feeds_as_rows(signatures):
     ],
 )
 def test_wrong_columns(signatures, change, words):
-    """A sentence names the feature, and the row where there is one."""
+    """The error names the feature, and the row where there is one."""
     columns = {name: [value] for name, value in PERSON.items()} | change
-    with pytest.raises(InvalidInput) as found:
+    with pytest.raises(InvalidInput) as caught:
         signatures["people"].table({name: column for name, column in columns.items() if column is not None})
-    assert str(found.value).startswith(words)
+    assert str(caught.value).startswith(words)
 
 
 def test_whole_numbers(tmp_path):
-    """A graph of integers takes them from any datatype, and nothing that is none."""
+    """A graph of integers takes whole numbers of any datatype, and refuses others."""
     column = Feature(name="x", kind="number", missing=False)
     model = graph()
     model.graph.input[0].type.tensor_type.elem_type = 7
@@ -162,7 +164,7 @@ def test_whole_numbers(tmp_path):
 
 
 def test_a_single_feature(tmp_path):
-    """The only feature of a model is a tensor of all of them, under either name."""
+    """The only feature of a model may be sent under its own name or that of the input."""
     store(tmp_path, "sign", embed(graph()))
     client = create_app(Config(models=str(tmp_path))).test_client()
     for name, shape in (("x", [2]), ("x", [2, 1]), ("X", [2, 1]), ("input", [2, 1])):
@@ -172,7 +174,7 @@ def test_a_single_feature(tmp_path):
 
 @pytest.mark.parametrize("texts", [["a", "", "naïve 😀", "\0"], [], ["x" * 70_000]])
 def test_texts_there_and_back(texts):
-    """Text is 4 bytes of length and UTF-8, each."""
+    """A text is four bytes of length and UTF-8."""
     content = tensors.to_bytes(texts)
     assert len(content) == sum(4 + len(text.encode()) for text in texts)
     assert tensors.from_bytes(Tensor("x", [len(texts)], "BYTES"), content, 0, len(content)) == texts
@@ -211,10 +213,10 @@ LIES = {
 
 @pytest.mark.parametrize("case", LIES)
 def test_bodies_that_lie(client, case):
-    """Whatever a body says of itself, it is read as what it is, or refused with a sentence."""
-    document, content, status = LIES[case]
-    found, answer = ask(client, document, content)
-    assert found == status
+    """A body that contradicts itself is refused with a sentence."""
+    document, content, expected = LIES[case]
+    status, answer = ask(client, document, content)
+    assert status == expected
     assert answer["code"] in {"invalid_input", "malformed_json", "too_many_rows"}
     assert len(answer["error"].split()) > 3
 
@@ -229,7 +231,7 @@ def test_length_of_the_header(client, length):
 
 @pytest.mark.parametrize("length", range(0, 130, 7))
 def test_header_cut_anywhere(client, length):
-    """Where the JSON is said to end elsewhere than it does, the request is refused."""
+    """A request whose JSON ends elsewhere than announced is refused."""
     status, answer = ask(client, {"inputs": [WHOLE]}, FLOWER_BYTES, length=length)
     assert status == 400
     assert answer["code"] in {"malformed_json", "invalid_input"}
@@ -237,7 +239,7 @@ def test_header_cut_anywhere(client, length):
 
 @pytest.mark.parametrize("content", [b"\xff" * 4, b"\1\0\0", b"\5\0\0\0ab", b"\1\0\0\0\xff", b"", b"\0" * 8])
 def test_texts_that_lie(client, content):
-    """Lengths beyond the tensor, bytes that are no text, more texts than the shape says."""
+    """Texts that are cut, malformed or too many for the shape are refused."""
     inputs = [described(name, [1], "FP64", data=[1.0]) for name in ("age", "income")]
     inputs += [described("plan", [1], "BYTES", data=["pro"])]
     inputs += [described("city", [1], "BYTES", parameters={"binary_data_size": len(content)})]
@@ -250,7 +252,7 @@ def test_texts_that_lie(client, content):
 
 @pytest.mark.parametrize(("coding", "wbits"), [("gzip", 31), ("deflate", 15)])
 def test_bombs(models, coding, wbits):
-    """A body that expands beyond the limit is refused once it has expanded so far."""
+    """A body that expands beyond the limit is refused once it reaches that."""
     client = create_app(Config(models=str(models.path), limits=Limits(max_body_bytes=100_000))).test_client()
     compressor = zlib.compressobj(9, zlib.DEFLATED, wbits)
     bomb = b"".join(compressor.compress(bytes(2**20)) for _ in range(64)) + compressor.flush()
@@ -321,15 +323,15 @@ def test_whatever_comes(client, document, content, length):
 def test_whatever_bytes(content, datatype, shape):
     """A tensor has as many values as its shape says, or is refused."""
     tensor = Tensor("x", shape, datatype)
-    found = outcome(lambda: tensors.from_bytes(tensor, content, 0, len(content)))
-    if not isinstance(found, tuple):
-        assert np.size(found) == math.prod(shape)
+    values = outcome(lambda: tensors.from_bytes(tensor, content, 0, len(content)))
+    if not isinstance(values, tuple):
+        assert np.size(values) == math.prod(shape)
 
 
 @generated(300)
 @given(documents)
 def test_both_readers_agree(document):
-    """What the compiled reader takes, the strict one reads to the same; what it refuses, that one words."""
+    """The compiled reader and the strict one accept the same documents, and read them alike."""
     for text in (json.dumps(document).encode(), json.dumps(document, indent=1).encode()):
         strictly = outcome(lambda text=text: repr(requests.strictly(text)))
         assert outcome(lambda text=text: repr(requests.read(text))) == strictly

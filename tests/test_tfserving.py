@@ -1,15 +1,15 @@
-"""TensorFlow Serving's REST API and KServe's V1 protocol: what their clients send, and what they read."""
+"""The REST API of TensorFlow Serving and the V1 protocol of KServe, as their clients use them."""
 
 import json
 
 import numpy as np
 import pytest
-from conftest import FLOWER, FLOWERS, PERSON, SPECIES, shelve
+from conftest import FLOWER, FLOWERS, PERSON, SPECIES, alike, shelve
 
 from unpickled.server import Config, create_app
 
 PREDICT = "/v1/models/iris:predict"
-OTHER = [6.7, 3.0, 5.2, 2.3]
+VIRGINICA = [6.7, 3.0, 5.2, 2.3]
 
 
 def post(client, document, path=PREDICT):
@@ -27,7 +27,7 @@ def refused(client, document):
 
 @pytest.fixture(scope="module")
 def versions(models, tmp_path_factory):
-    """A model of two versions, the older one with a label, and a third that cannot be loaded."""
+    """A client of a model with two versions, the older one labelled, and a third that cannot be loaded."""
     home = tmp_path_factory.mktemp("versions")
     folder = shelve(models, home / "flowers", "iris", "forest")
     (folder / "3").mkdir()
@@ -38,17 +38,17 @@ def versions(models, tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["iris", "forest"])
 def test_instances(client, models, name):
-    """Rows in, one object of named outputs per row out, equal to scikit-learn's."""
+    """Each row is answered with an object of named outputs, equal to scikit-learn's."""
     rows, pipeline = models.rows[name], models.pipelines[name]
     answer = post(client, {"instances": rows.tolist()}, f"/v1/models/{name}:predict")
-    found = answer["predictions"]
-    assert [row["prediction"] for row in found] == pipeline.predict(rows).tolist()
-    scores = [row["probabilities"] for row in found]
+    predictions = answer["predictions"]
+    assert [row["prediction"] for row in predictions] == pipeline.predict(rows).tolist()
+    scores = [row["probabilities"] for row in predictions]
     np.testing.assert_allclose(scores, pipeline.predict_proba(rows), rtol=0, atol=1e-7)
 
 
 def test_instances_by_name(client):
-    """Instances may be objects of the features' names; a signature's name changes nothing."""
+    """Instances may be objects of feature names; the name of a signature changes nothing."""
     record = dict(zip(reversed(FLOWERS), reversed(FLOWER), strict=True))
     plain = post(client, {"instances": [FLOWER]})
     assert plain["predictions"][0]["predicted_class"] == "setosa"
@@ -58,20 +58,20 @@ def test_instances_by_name(client):
 
 def test_inputs_in_columns(client):
     """Inputs are named columns, or rows; outputs are named columns."""
-    columns = dict(zip(FLOWERS, zip(FLOWER, OTHER, strict=True), strict=True))
+    columns = dict(zip(FLOWERS, zip(FLOWER, VIRGINICA, strict=True), strict=True))
     answer = post(client, {"inputs": columns, "signature_name": "serving_default"})
-    rows = post(client, {"instances": [FLOWER, OTHER]})["predictions"]
+    rows = post(client, {"instances": [FLOWER, VIRGINICA]})["predictions"]
     assert answer["outputs"] == {name: [row[name] for row in rows] for name in rows[0]}
-    assert post(client, {"inputs": [FLOWER, OTHER]}) == answer
+    assert post(client, {"inputs": [FLOWER, VIRGINICA]}) == answer
 
 
 def test_gaps_and_categories(client):
-    """null and NaN are missing values, text is text."""
+    """null and NaN are missing values, in columns and in a row alone."""
     columns = {name: [value, value] for name, value in PERSON.items()} | {"age": [None, float("nan")]}
     first, second = post(client, {"inputs": columns}, "/v1/models/people:predict")["outputs"]["probabilities"]
-    assert first == second
+    assert alike(json.dumps(first), json.dumps(second))
     alone = post(client, {"instances": [PERSON | {"age": None}]}, "/v1/models/people:predict")
-    assert alone["predictions"][0]["probabilities"] == first
+    assert alike(json.dumps(alone["predictions"][0]["probabilities"]), json.dumps(first))
 
 
 FAULTS = {
@@ -91,12 +91,12 @@ FAULTS = {
 
 @pytest.mark.parametrize("document", FAULTS)
 def test_faults(client, document):
-    """What is wrong is said in "error", which is where their clients look."""
+    """The reason of a refusal is in "error", where their clients look for it."""
     assert FAULTS[document] in refused(client, document)
 
 
 def test_status(versions):
-    """Every version has a state, as TensorFlow Serving tells it; the model is ready, as KServe tells it."""
+    """Versions have the states of TensorFlow Serving, and the model has the state of KServe."""
     answer = versions.get("/v1/models/flowers").json
     assert (answer["name"], answer["ready"]) == ("flowers", True)
     states = {state["version"]: state for state in answer["model_version_status"]}
@@ -112,7 +112,7 @@ def test_status(versions):
 
 
 def test_versions_and_labels(versions):
-    """A version and a label are predicted with, and are not there where they are not."""
+    """A version or a label has a path; an unknown one is answered with 404."""
     for place in ("versions/1", "labels/old", "versions/2"):
         answer = versions.post(f"/v1/models/flowers/{place}:predict", json={"instances": [FLOWER]})
         assert answer.headers["Model-Version"] == ("2" if place.endswith("2") else "1")
@@ -123,7 +123,7 @@ def test_versions_and_labels(versions):
 
 
 def test_a_model_that_is_not_served(models, tmp_path):
-    """What cannot be loaded is not ready, with the reason; what is not there is unknown."""
+    """A model that cannot be loaded is answered with 503, an unknown one with 404."""
     shelve(models, tmp_path / "iris", "iris")
     (tmp_path / "broken" / "1").mkdir(parents=True)
     (tmp_path / "broken" / "1" / "model.onnx").write_bytes(b"no model")
@@ -149,6 +149,6 @@ def test_metadata(client):
 
 
 def test_classes_by_name(client):
-    """The class's name stands beside its label."""
-    found = post(client, {"instances": [FLOWER, OTHER]})["predictions"]
-    assert [row["predicted_class"] for row in found] == [SPECIES[0], SPECIES[2]]
+    """The name of the class stands beside its label."""
+    predictions = post(client, {"instances": [FLOWER, VIRGINICA]})["predictions"]
+    assert [row["predicted_class"] for row in predictions] == [SPECIES[0], SPECIES[2]]

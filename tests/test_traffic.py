@@ -1,4 +1,4 @@
-"""Traffic that is split between versions: by chance as the weights say, by key always the same."""
+"""Traffic that is split between versions: by chance as the weights say, by key always alike."""
 
 import json
 import os
@@ -15,10 +15,10 @@ from unpickled.server.serve.split import Split
 
 KEYS = [f"customer-{number}" for number in range(100_000)]
 THREE = {3: 0.2, 4: 0.7, 5: 0.1}
-# Of the first keys.
+# The versions of the first keys.
 PROMISED = [5, 4, 4, 4, 4, 4, 3, 4, 3, 4, 3, 3, 3, 3, 3, 4, 4, 4, 3, 4, 4, 4, 4, 4]
-SOME = KEYS[:20_000]
-# Prints the version of each of the keys that it reads.
+FIRST_KEYS = KEYS[:20_000]
+# Reads weights and keys, and prints the version of each key.
 PLACES = """
 import json, sys
 from unpickled.server.serve.split import Split
@@ -30,6 +30,7 @@ print(json.dumps([split({"HTTP_X_REQUEST_KEY": key}) for key in keys]))
 
 
 def answer(version, environ):
+    """The answer of a version to any request."""
     return f"200 version {version}", (), b""
 
 
@@ -49,13 +50,14 @@ def places(weights, keys=KEYS, salt="iris"):
 
 
 def by_chance(weights, environ):
+    """The version that answers each of as many requests as there are keys."""
     target = split(weights)
     return [int(target(environ)[0].split()[-1]) for _ in KEYS]
 
 
-def is_as(found, weights):
+def is_as(versions, weights):
     """Whether versions are as frequent as their weights say, within five standard deviations."""
-    counts, total = Counter(found), len(found)
+    counts, total = Counter(versions), len(versions)
     return set(counts) == set(weights) and all(
         abs(counts[version] - total * weight) < 5 * sqrt(total * weight * (1 - weight))
         for version, weight in weights.items()
@@ -64,16 +66,16 @@ def is_as(found, weights):
 
 @pytest.mark.parametrize("weights", [{3: 0.95, 4: 0.05}, THREE, {1: 0.5, 2: 0.5}])
 def test_weights_hold(weights):
-    """Each version answers its share of requests, whether these have keys, empty ones or none."""
+    """Each version answers its share of requests, with keys, with empty ones, and without."""
     assert is_as(places(weights), weights)
     assert is_as(by_chance(weights, {}), weights)
     assert is_as(by_chance(weights, {"HTTP_X_REQUEST_KEY": ""}), weights)
 
 
 def test_a_key_has_one_version_everywhere():
-    """Another process, with another seed of Python's own hashes, chooses as this one does."""
+    """Another process, with another seed of Python's hashes, chooses the same version."""
     environ = {**os.environ, "PYTHONHASHSEED": "1"}
-    told = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", PLACES],
         input=json.dumps([THREE, KEYS[:500]]).encode(),
         cwd=ROOT,
@@ -82,46 +84,46 @@ def test_a_key_has_one_version_everywhere():
         check=True,
         timeout=PATIENCE,
     )
-    assert json.loads(told.stdout) == places(THREE, KEYS[:500])
+    assert json.loads(completed.stdout) == places(THREE, KEYS[:500])
 
 
 def test_keys_stay_through_upgrades():
-    """What a key falls to is a promise: a change of this line moves every caller."""
+    """The version of a key is a promise: a change of this list moves every caller."""
     assert places(THREE, KEYS[:24]) == PROMISED
 
 
 @pytest.mark.parametrize("raised", [3, 4, 5])
 def test_a_raised_weight_draws_keys(raised):
-    """Keys move towards the version whose weight grows, and between no others."""
-    before = places(THREE, SOME)
-    after = places({**THREE, raised: 2 * THREE[raised]}, SOME)
+    """Keys move to the version whose weight grows, and between no others."""
+    before = places(THREE, FIRST_KEYS)
+    after = places({**THREE, raised: 2 * THREE[raised]}, FIRST_KEYS)
     moved = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
     assert len(moved) > 500
     assert {new for _, new in moved} == {raised}
 
 
 def test_an_ended_version_moves_its_own_keys():
-    """Those of the versions that stay, stay; the order they are given in is of no account."""
-    before = places(THREE, SOME)
-    after = places({5: 0.1, 4: 0.7}, SOME)
+    """A version that is removed moves its own keys only, whatever the order of the versions."""
+    before = places(THREE, FIRST_KEYS)
+    after = places({5: 0.1, 4: 0.7}, FIRST_KEYS)
     assert all(old == new for old, new in zip(before, after, strict=True) if old != 3)
 
 
 def test_no_weight_no_requests():
-    """A version with weight 0 answers nobody, wherever it stands."""
+    """A version with weight 0 answers no request, wherever it stands."""
     for weights in ({3: 0.0, 4: 1.0}, {3: 1.0, 4: 0.0}, {3: 0.1, 4: 0.0, 5: 0.9}):
-        found = {*places(weights, KEYS[:2000]), *by_chance(weights, {})}
-        assert found == {version for version, weight in weights.items() if weight}
+        versions = {*places(weights, KEYS[:2000]), *by_chance(weights, {})}
+        assert versions == {version for version, weight in weights.items() if weight}
 
 
 def test_models_split_their_own_way():
-    """Callers on the canary of one model are not those on the canary of another."""
+    """A key that gets the canary of one model need not get that of another."""
     weights = {3: 0.5, 4: 0.5}
-    same = sum(map(int.__eq__, places(weights, SOME), places(weights, SOME, "forest")))
-    assert abs(same - len(SOME) / 2) < 5 * sqrt(len(SOME) / 4)
+    agreeing = sum(map(int.__eq__, places(weights, FIRST_KEYS), places(weights, FIRST_KEYS, "forest")))
+    assert abs(agreeing - len(FIRST_KEYS) / 2) < 5 * sqrt(len(FIRST_KEYS) / 4)
 
 
 def test_any_text_is_a_key():
-    """Header values are text of bytes as they came: latin-1, by whatever they were written in."""
+    """A key is the text of a header's bytes in latin-1, whatever their encoding was."""
     keys = ["Köln".encode().decode("latin-1"), "\xff\xfe", " ", "k" * 10_000, "\x00", "東京"]
     assert places(THREE, keys) == places(THREE, keys)

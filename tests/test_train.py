@@ -1,4 +1,4 @@
-"""From a file to a fitted, measured pipeline: what is read, left out, refused, and how well it does."""
+"""From a file to a fitted, measured pipeline: columns read and left out, refusals, and quality."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ ROWS = 120
 
 @pytest.fixture
 def people() -> pd.DataFrame:
-    """Numbers, text and truth values, some missing, and columns nothing can be learned from."""
+    """Numbers, text and truth values, some of them missing, and columns that hold nothing to learn."""
     rng = np.random.default_rng(3)
     frame = pd.DataFrame(
         {
@@ -38,6 +38,7 @@ def people() -> pd.DataFrame:
 
 
 def write(frame: pd.DataFrame, path: Path) -> Path:
+    """Write a frame as CSV or Parquet, by the suffix of the path."""
     if path.suffix == ".csv":
         frame.to_csv(path, index=False)
     else:
@@ -46,6 +47,7 @@ def write(frame: pd.DataFrame, path: Path) -> Path:
 
 
 def lines(path: Path, *rows: str) -> Path:
+    """Write lines into a file."""
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")
     return path
 
@@ -55,7 +57,7 @@ def lines(path: Path, *rows: str) -> Path:
     [("iris", 4, "setosa"), ("wine", 13, "class_0"), ("breast_cancer", 30, "malignant"), ("digits", 64, "0")],
 )
 def test_bundled_sets_have_names_that_work_as_json_keys(name, features, classes):
-    """Feature names are plain words; labels are 0, 1, 2 ... and the classes keep their own names."""
+    """Features have plain names; labels are 0, 1, 2 and so on, and classes keep their own names."""
     table = data.bundled(name)
     assert table.features.shape[1] == features
     assert all(column.isidentifier() and column == column.lower() for column in table.features)
@@ -76,7 +78,7 @@ def test_iris_has_the_names_of_its_requests():
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_columns_are_typed_and_the_useless_ones_left_out_and_named(people, tmp_path, suffix):
-    """Numbers become float64, text stays text, and a note names every column that was left out."""
+    """Numbers become float64, text stays text, and a note names every column that is left out."""
     table = data.read(write(people, tmp_path / f"people{suffix}"), "churned")
     kinds = {name: column.dtype.kind for name, column in table.features.items()}
     assert kinds == {"age": "f", "income": "f", "city": "O", "member": "f"}
@@ -86,7 +88,7 @@ def test_columns_are_typed_and_the_useless_ones_left_out_and_named(people, tmp_p
 
 
 def test_csv_and_parquet_of_one_table_have_one_fingerprint(people, tmp_path):
-    """The fingerprint is of the values, whatever file and dtypes they came in."""
+    """The fingerprint depends on the values, not on the file or its types."""
     people = people.drop(columns="notes")
     typed = people.assign(city=people.city.astype("category"), age=people.age.astype("Int64"))
     tables = [
@@ -100,7 +102,7 @@ def test_csv_and_parquet_of_one_table_have_one_fingerprint(people, tmp_path):
 
 
 def test_numbers_are_read_to_the_last_bit(tmp_path):
-    """A number in a file is the number the same digits mean in a request."""
+    """A number in a file is the same double as in a request."""
     numbers = np.random.default_rng(0).lognormal(0, 20, 5000)
     path = lines(tmp_path / "x.csv", "x,y", *(f"{x!r},{i % 2}" for i, x in enumerate(numbers.tolist())))
     assert np.array_equal(data.read(path, "y").features["x"].to_numpy(), numbers)
@@ -115,16 +117,16 @@ def test_rows_without_a_class_are_dropped_and_counted(people, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("written", "labels", "names"),
+    ("cells", "labels", "names"),
     [
         (["True", "False"], [1, 0], ("false", "true")),
         (["2.0", "1.0"], [2, 1], ("1", "2")),
         (["b", "a"], ["b", "a"], ("a", "b")),
     ],
 )
-def test_labels_are_integers_or_text(tmp_path, written, labels, names):
-    """Whole floats are integers, truth values 0 and 1 under their own names, text stays text."""
-    path = lines(tmp_path / "x.csv", "x,y", *(f"{i / 7},{written[i % 2]}" for i in range(40)))
+def test_labels_are_integers_or_text(tmp_path, cells, labels, names):
+    """Whole floats are integers, truth values 0 and 1 with their own names, text stays text."""
+    path = lines(tmp_path / "x.csv", "x,y", *(f"{i / 7},{cells[i % 2]}" for i in range(40)))
     table = data.read(path, "y")
     assert table.labels.tolist()[:2] == labels
     assert table.class_names == names
@@ -164,12 +166,12 @@ GOOD = [f"{i / 7},{'ab'[i % 2]}" for i in range(40)]
     ],
 )
 def test_a_csv_that_cannot_be_trained_on_is_refused_in_a_sentence(tmp_path, rows, sentence):
-    """The error names the column or the line, and what to do."""
+    """The error names the column or the line, and the remedy."""
     path = tmp_path / "x.csv"
     path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
-    with pytest.raises(DataError) as refused:
+    with pytest.raises(DataError) as caught:
         data.read(path, "y")
-    assert sentence in str(refused.value)
+    assert sentence in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +184,7 @@ def test_a_csv_that_cannot_be_trained_on_is_refused_in_a_sentence(tmp_path, rows
     ],
 )
 def test_a_file_that_is_no_table_is_refused_in_a_sentence(tmp_path, name, content, sentence):
-    """Wrong encoding, wrong format, no file: one sentence each."""
+    """A wrong encoding, a wrong format and a missing file have a sentence each."""
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=sentence):
@@ -211,11 +213,11 @@ def test_codes_keep_their_leading_zeros(tmp_path):
     assert "Column 'code' is read as text, as it holds codes such as 000" in table.notes[0]
 
 
-@pytest.mark.parametrize("written", ['"{n:,.2f}"', "{n}%", "${n}", '"{n},5"'])
-def test_numbers_in_disguise_are_called_that(tmp_path, written):
-    """Thousands separators, percent signs, currencies and decimal commas: left out, and how to clean them."""
+@pytest.mark.parametrize("template", ['"{n:,.2f}"', "{n}%", "${n}", '"{n},5"'])
+def test_numbers_in_disguise_are_called_that(tmp_path, template):
+    """Numbers with separators, signs or decimal commas are left out, with advice on cleaning them."""
     rows = [
-        f"{i / 7},{written.format(n=i * 97.0 if ',.2f' in written else i * 97)},{'ab'[i % 2]}"
+        f"{i / 7},{template.format(n=i * 97.0 if ',.2f' in template else i * 97)},{'ab'[i % 2]}"
         for i in range(60)
     ]
     table = data.read(lines(tmp_path / "x.csv", "x,price,y", *rows), "y")
@@ -225,14 +227,14 @@ def test_numbers_in_disguise_are_called_that(tmp_path, written):
 
 
 def test_a_misspelt_target_is_asked_about(tmp_path):
-    """With one punctuation mark at the end."""
-    with pytest.raises(DataError) as refused:
+    """The error about a misspelt target suggests the right name."""
+    with pytest.raises(DataError) as caught:
         data.read(lines(tmp_path / "x.csv", "x,churn", *GOOD), "chrun")
-    assert str(refused.value).endswith("did you mean 'churn'?")
+    assert str(caught.value).endswith("did you mean 'churn'?")
 
 
 def test_a_column_of_records_is_left_out(tmp_path):
-    """Parquet can nest; a feature cannot."""
+    """A nested column of a Parquet file is left out."""
     frame = pd.DataFrame({"x": [{"a": 1}] * 20, "z": range(0, 40, 2), "y": ["a", "b"] * 10})
     table = data.read(write(frame, tmp_path / "x.parquet"), "y")
     assert list(table.features) == ["z"]
@@ -240,7 +242,7 @@ def test_a_column_of_records_is_left_out(tmp_path):
 
 
 def test_metrics_are_scikit_learns_on_rows_the_pipeline_never_saw(people, tmp_path):
-    """The pipeline that is measured is the one to serve, and held-out rows are in no training row."""
+    """Metrics are scikit-learn's, for rows on which the pipeline was not fitted."""
     table = data.read(write(people, tmp_path / "people.csv"), "churned")
     fitted = train(table, "standard", "logistic", seed=1, held_out=0.25)
     assert set(fitted.train.index).isdisjoint(fitted.held_out.index)
@@ -248,21 +250,21 @@ def test_metrics_are_scikit_learns_on_rows_the_pipeline_never_saw(people, tmp_pa
     predicted, metrics = fitted.pipeline.predict(fitted.held_out), fitted.training.metrics
     assert metrics.accuracy == accuracy_score(labels, predicted)
     assert metrics.log_loss == pytest.approx(log_loss(labels, fitted.pipeline.predict_proba(fitted.held_out)))
-    table_ = precision_recall_fscore_support(labels, predicted, labels=["no", "yes"])
-    assert [line.f1 for line in metrics.classes] == table_[2].tolist()
+    scores = precision_recall_fscore_support(labels, predicted, labels=["no", "yes"])
+    assert [line.f1 for line in metrics.classes] == scores[2].tolist()
     assert sum(map(sum, metrics.confusion)) == len(labels) == fitted.training.held_out
 
 
 def test_the_same_seed_gives_the_same_model():
-    """Everything random takes the seed."""
+    """The same seed gives the same model, and another seed another one."""
     table = data.bundled("iris")
-    first, again, other = (train(table, "none", "forest", seed=seed) for seed in (5, 5, 6))
+    first, again, different = (train(table, "none", "forest", seed=seed) for seed in (5, 5, 6))
     assert first.training == again.training
-    assert first.training.metrics.log_loss != other.training.metrics.log_loss
+    assert first.training.metrics.log_loss != different.training.metrics.log_loss
 
 
 def test_missing_and_unknown_values_pass_through_the_pipeline(people, tmp_path):
-    """A missing number is imputed, a missing or unknown text encoded, inside the pipeline."""
+    """The pipeline imputes a missing number, and encodes missing or unknown text."""
     table = data.read(write(people, tmp_path / "people.csv"), "churned")
     fitted = train(table, "robust", "logistic")
     row = fitted.held_out.iloc[[0]].assign(age=np.nan, city=pd.Series([np.nan], dtype=object))
@@ -271,7 +273,7 @@ def test_missing_and_unknown_values_pass_through_the_pipeline(people, tmp_path):
 
 
 def test_a_table_of_whole_number_columns_needs_no_column_transformer():
-    """The pipeline is as short as the data allows."""
+    """A table of numbers has a pipeline without a ColumnTransformer."""
     features = data.bundled("wine").features
     assert [name for name, _ in build(features, "minmax", "knn", 0).steps] == ["scaler", "classifier"]
     assert [name for name, _ in build(features, "none", "knn", 0).steps] == ["classifier"]
@@ -279,13 +281,13 @@ def test_a_table_of_whole_number_columns_needs_no_column_transformer():
 
 @pytest.mark.parametrize("classifier", sorted(CLASSIFIERS))
 def test_every_classifier_learns_iris_without_a_warning(classifier):
-    """Fitted, converged, better than nine in ten."""
+    """Each classifier converges on iris, and is right in more than nine of ten rows."""
     assert train(data.bundled("iris"), "standard", classifier).training.metrics.accuracy > 0.9
 
 
 @pytest.mark.parametrize("scaler", sorted(SCALERS))
 def test_every_scaler_serves_a_classifier_without_a_warning(scaler):
-    """And none at all."""
+    """Each scaler, and none, leads to a good classifier."""
     assert train(data.bundled("wine"), scaler, "logistic").training.metrics.accuracy > 0.9
 
 
@@ -299,7 +301,7 @@ def test_every_scaler_serves_a_classifier_without_a_warning(scaler):
     ],
 )
 def test_the_training_curve_is_kept_where_there_is_one(classifier, unit):
-    """One loss per epoch or stage; boosting and the network end lower than they began, or level."""
+    """The curve has a loss for each epoch or stage; without AdaBoost's, it falls to a tenth."""
     curve = train(data.bundled("wine"), "standard", classifier).training.curve
     assert curve.unit == unit
     assert len(curve.loss) >= 50
@@ -308,24 +310,24 @@ def test_the_training_curve_is_kept_where_there_is_one(classifier, unit):
 
 @pytest.mark.parametrize("classifier", ["forest", "logistic", "knn"])
 def test_no_curve_is_made_up(classifier):
-    """Classifiers without epochs or stages have none."""
+    """A classifier without epochs or stages has no curve."""
     assert train(data.bundled("iris"), "standard", classifier).training.curve is None
 
 
 def test_no_log_loss_without_probabilities():
-    """A linear SVM has scores only."""
+    """A linear SVM has scores only, so it has no log loss."""
     assert train(data.bundled("iris"), "standard", "linear_svc").training.metrics.log_loss is None
 
 
 def test_a_table_too_small_to_split_is_refused(tmp_path):
-    """Fewer held-out rows than classes: the sentence says what to change."""
+    """If there are fewer held-out rows than classes, the error names the remedy."""
     path = lines(tmp_path / "x.csv", "x,y", *(f"{i / 7},{'ab'[i % 2]}" for i in range(10)))
     with pytest.raises(DataError, match="another fraction"):
         train(data.read(path, "y"), "standard", "logistic", held_out=0.1)
 
 
 def test_a_model_below_the_asked_accuracy_is_refused():
-    """The sentence gives both numbers; equal is enough, and without labels there is nothing to ask."""
+    """The error has both accuracies; without labels it asks for the target."""
     metrics = train(data.bundled("iris"), "standard", "logistic").training.metrics
     require(metrics, metrics.accuracy)
     require(None, None)
@@ -339,7 +341,7 @@ def test_a_model_below_the_asked_accuracy_is_refused():
     ("labels", "ok"), [([0.0, 1.0], True), ([True, False], True), (["0", "1"], True), ([3], False)]
 )
 def test_labels_of_a_sample_are_matched_to_the_pipelines_own(labels, ok):
-    """Files do not tell 1 from 1.0, true or '1'; a label the pipeline does not know is refused."""
+    """Labels 1, 1.0, true and '1' of a file are the same; an unknown label is refused."""
     fitted = train(data.bundled("iris"), "standard", "logistic")
     rows = fitted.train.iloc[: len(labels)]
     if ok:

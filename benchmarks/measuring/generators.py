@@ -171,14 +171,14 @@ def _locust_closed(target: Target, seconds: float, connections: int) -> Load:
 def _locust(target: Target, flags: Sequence[str], files: str) -> list[dict[str, Any]]:
     """Run Array users without a page; the entries of the file that Locust writes."""
     with tempfile.TemporaryDirectory() as folder:
-        written = Path(folder) / "latencies.json"
+        report = Path(folder) / "latencies.json"
         command = [sys.executable, "-m", "locust", "-f", files, "--headless", "--only-summary"]
-        command += ["--host", target.host, "--latencies", str(written), *target.locust, *flags, "Array"]
+        command += ["--host", target.host, "--latencies", str(report), *target.locust, *flags, "Array"]
         # Locust's status is 1 where a request failed; the file counts the failures.
         _output(command, 600.0, fine=(0, 1))
-        if not written.exists():
+        if not report.exists():
             raise BenchmarkError(f"locust measured nothing at {target.url}")
-        latencies: list[dict[str, Any]] = json.loads(written.read_text("utf-8"))
+        latencies: list[dict[str, Any]] = json.loads(report.read_text("utf-8"))
     return latencies
 
 

@@ -25,14 +25,14 @@ from benchmarks.results import UNPICKLED, Compute, Latency, Stages
 # Colours on a light ground, and the colour of each on a dark one.
 INK, MUTED, GRID, GROUND = "#1f2328", "#59636e", "#d8dee4", "#ffffff"
 BLUE, GREY = "#0969da", "#8c959f"
-OTHERS = ["#cf222e", "#bc4c00", "#8250df", "#1a7f37", "#bf3989", "#9a6700", "#0f766e", "#7d4e3a", "#5b6b8c"]
+SERIES = ["#cf222e", "#bc4c00", "#8250df", "#1a7f37", "#bf3989", "#9a6700", "#0f766e", "#7d4e3a", "#5b6b8c"]
 SEGMENTS = ["#c4ccd4", "#97a3af", "#0a3069", "#54aeff", "#8250de", "#0969db", "#1a7f38", "#80ccff", "#bf398a"]
 LIGHT = (SEGMENTS[0], SEGMENTS[1], SEGMENTS[3], SEGMENTS[7])
 DARKER = ["#ff7b72", "#ffa657", "#bc8cff", "#56d364", "#ff9bce", "#e3b341", "#5eead4", "#d0a68f", "#a5b4d4"]
 DARKER += ["#3d444d", "#656d78", "#a5d6ff", "#388bfd", "#bc8cfe", "#4ca0fe", "#56d365", "#1f4f8f", "#ff9bcf"]
 DARK = {
     INK: "#e6edf3", MUTED: "#9ba5b0", GRID: "#333b45", GROUND: "#0d1117", BLUE: "#4ca0ff", GREY: "#7d8590",
-    **dict(zip([*OTHERS, *SEGMENTS], DARKER, strict=True)),
+    **dict(zip([*SERIES, *SEGMENTS], DARKER, strict=True)),
 }  # fmt: skip
 # Matplotlib lays out with its own font; pages show theirs, which is narrower.
 FONTS = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', Helvetica, Arial, sans-serif"
@@ -56,8 +56,8 @@ ALT = {
 def draw(figures: Figures) -> dict[str, str]:
     """The SVG of every chart that has figures, by name."""
     plots = {"throughput": throughput, "latency": latency, "crossover": crossover, "stages": stages}
-    drawn = {name: render(name, plot, figures) for name, plot in plots.items()}
-    return {name: svg for name, svg in drawn.items() if svg}
+    svgs = {name: render(name, plot, figures) for name, plot in plots.items()}
+    return {name: svg for name, svg in svgs.items() if svg}
 
 
 def render(name: str, plot: Callable[[Figures], Canvas | None], figures: Figures) -> str | None:
@@ -107,10 +107,10 @@ def colour(figures: Figures, server: str) -> str:
     """The colour of a server, the same in every chart of a run."""
     group = figures.server(server).group
     servers = figures.run.servers.items()
-    others = [name for name, entry in servers if entry.group in ("baseline", "peer")]
+    compared = [name for name, entry in servers if entry.group in ("baseline", "peer")]
     if group in ("ours", "floor"):
         return BLUE if group == "ours" else GREY
-    return OTHERS[others.index(server) % len(OTHERS)]
+    return SERIES[compared.index(server) % len(SERIES)]
 
 
 def throughput(figures: Figures) -> Canvas | None:
@@ -218,7 +218,7 @@ def crossover(figures: Figures) -> Canvas | None:
     for panel, model in zip(panels, models, strict=False):
         logarithmic(panel, units.number, units.duration)
         sizes, onnxruntime, sklearn = zip(*computing(figures, model), strict=True)
-        for name, shade, times in (("ONNX Runtime", BLUE, onnxruntime), ("scikit-learn", OTHERS[1], sklearn)):
+        for name, shade, times in (("ONNX Runtime", BLUE, onnxruntime), ("scikit-learn", SERIES[1], sklearn)):
             per_row = [time / size for time, size in zip(times, sizes, strict=True)]
             panel.plot(sizes, per_row, color=shade, linewidth=1.8, marker="o", markersize=4)
             ends[panel].append((name, shade, sizes[-1], per_row[-1]))

@@ -57,7 +57,7 @@ def batch_crossover(figures: Figures, model: str) -> Crossover | None:
         unpickled = figures.middle(Batch, "rows_per_s", model, UNPICKLED, at) or 0
         rates = {
             figures.title(name): figures.middle(Batch, "rows_per_s", model, name, at) or 0
-            for name in figures.others(model, Batch)
+            for name in figures.rivals(model, Batch)
             if figures.server(name).artifact == "pickle"
         }
         fastest = max(rates, key=lambda name: rates[name], default="")

@@ -153,7 +153,7 @@ class Figures:
         order = {"ours": 0, "floor": 2}.get(self.run.servers[server].group, 1)
         return order, -(self.middle(Saturation, "requests_per_s", model, server) or 0), server
 
-    def others(self, model: str, measure: type[Record] = Saturation) -> list[str]:
+    def rivals(self, model: str, measure: type[Record] = Saturation) -> list[str]:
         """The servers that compete with Unpickled; the floor does not."""
         groups = ("baseline", "peer")
         return [name for name in self.servers(model, measure) if self.server(name).group in groups]

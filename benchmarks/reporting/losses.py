@@ -34,7 +34,7 @@ def _slower(figures: Figures) -> Iterator[Loss]:
     for metric in METRICS:
         for model in figures.models(metric.measure):
             for at in figures.points(metric.measure, model, UNPICKLED):
-                for server in figures.others(model, metric.measure):
+                for server in figures.rivals(model, metric.measure):
                     yield from _lost(figures, metric, model, server, at)
 
 
@@ -68,7 +68,7 @@ def _failing(figures: Figures) -> Iterator[Loss]:
     """Rates at which more requests of Unpickled failed than of another server."""
     for model in figures.models(Latency):
         for at in figures.points(Latency, model, UNPICKLED):
-            for server in figures.others(model, Latency):
+            for server in figures.rivals(model, Latency):
                 unpickled, other = (figures.failed(model, name, at) for name in (UNPICKLED, server))
                 if figures.of(P99, model, server, at) and unpickled > other:
                     yield Loss(

@@ -29,8 +29,8 @@ def _coverage(run: Run) -> tuple[int, ...]:
 
 def repetition(runs: Sequence[Run], run: Run) -> Run | None:
     """The newest other complete run with the same options on the same kind of machine."""
-    others = (other for other in runs if other is not run and other.complete)
-    return next((other for other in others if _comparable(run, other)), None)
+    candidates = (candidate for candidate in runs if candidate is not run and candidate.complete)
+    return next((candidate for candidate in candidates if _comparable(run, candidate)), None)
 
 
 def _comparable(first: Run, second: Run) -> bool:
@@ -63,9 +63,9 @@ class Difference:
 
 def differences(new: Run, old: Run) -> list[Difference]:
     """Ratios of requests/s to each server, the largest difference first; then of the tutorial's p99."""
-    others = [name for name in new.servers if name != UNPICKLED]
+    servers = [name for name in new.servers if name != UNPICKLED]
     return [
-        *_differences(new, old, REQUESTS, None, others),
+        *_differences(new, old, REQUESTS, None, servers),
         *_differences(new, old, P99, TUTORIAL, [TUTORIAL]),
     ]
 

@@ -36,10 +36,10 @@ def summary(runs: Sequence[Run], run: Run) -> list[tuple[str, str]]:
 
 
 def _repeated(runs: Sequence[Run], run: Run) -> list[tuple[str, str]]:
-    other = repetition(runs, run)
-    if other is None:
+    second = repetition(runs, run)
+    if second is None:
         return [("none", "second run to compare with")]
-    shared = differences(run, other)
+    shared = differences(run, second)
     counts = []
     for metric, title in ((REQUESTS, "requests/s"), (P99, "p99")):
         agreeing = [difference.agrees for difference in shared if difference.metric is metric]
@@ -123,17 +123,17 @@ def failed(figures: Figures) -> list[Table]:
 
 def repeated(runs: Sequence[Run], run: Run) -> list[Table]:
     """Each ratio in two runs, and each version that differs between them."""
-    other = repetition(runs, run)
-    if other is None:
+    second = repetition(runs, run)
+    if second is None:
         return []
-    figures, dates = Figures(run), [f"{each.started:%Y-%m-%d %H:%M}" for each in (run, other)]
+    figures, dates = Figures(run), [f"{each.started:%Y-%m-%d %H:%M}" for each in (run, second)]
     rows = [
         [Cell(_ratio(figures, difference.metric, difference.server)), Cell(figures.model(difference.model)),
          *(Cell(units.times(ratio)) for ratio in difference.ratios),
          Cell(units.percent(difference.share), bad=not difference.agrees)]
-        for difference in differences(run, other)
+        for difference in differences(run, second)
     ]  # fmt: skip
-    different = [row(*texts) for texts in changed(run, other)]
+    different = [row(*texts) for texts in changed(run, second)]
     ratios = Table(["Unpickled / other", "model", *dates, "difference"], rows, words=2)
     return [ratios, *([Table(["not the same in both", *dates], different, words=3)] if different else [])]
 

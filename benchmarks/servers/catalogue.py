@@ -61,11 +61,11 @@ class Entry:
 
     def variables(self, places: Places) -> dict[str, str]:
         """The environment variables of both."""
-        own = {name: places.fill(value) for name, value in self.environment.items()}
+        configured = {name: places.fill(value) for name, value in self.environment.items()}
         path = f"{places.bin}{os.pathsep}{os.environ.get('PATH', '')}"
         files = {"PATH": path, "PIPELINE": str(places.pickle), "MODEL": str(places.onnx)}
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
-        return {**inherited, **QUIET, "HOME": str(places.folder), **files, **own}
+        return {**inherited, **QUIET, "HOME": str(places.folder), **files, **configured}
 
 
 # Variables of the caller; any other could change the settings of one server alone.

@@ -117,8 +117,8 @@ def table(latencies: Sequence[Latency]) -> list[str]:
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    first, *others = (f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
-    return "  ".join([f"{row[0]:<{len(first)}}", *others])
+    first, *rest = (f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+    return "  ".join([f"{row[0]:<{len(first)}}", *rest])
 
 
 def _cells(latency: Latency) -> list[str]:

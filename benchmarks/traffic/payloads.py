@@ -59,8 +59,8 @@ class Encoder:
         if len(payloads) == 1:
             return cycle(*payloads.values())
         sources = {kind: cycle(batch) for kind, batch in payloads.items()}
-        drawn = random.Random(seed).choices(list(kinds), list(kinds.values()), k=DECK)
-        return cycle([next(sources[kind]) for kind in drawn])
+        sequence = random.Random(seed).choices(list(kinds), list(kinds.values()), k=DECK)
+        return cycle([next(sources[kind]) for kind in sequence])
 
     def _of(self, kind: str) -> list[Payload]:
         if kind == RECORD:
@@ -80,7 +80,7 @@ class Encoder:
         ]
 
     def _payload(self, kind: str, start: int, size: int) -> Payload:
-        body = self.contract.request(self.subject.some(start, size))
+        body = self.contract.request(self.subject.batch(start, size))
         return self._enclosed(self.contract, kind, body, start, size)
 
     def _enclosed(self, contract: Contract, kind: str, body: bytes, start: int, size: int) -> Payload:

@@ -22,7 +22,7 @@ class Subject:
     rows: Sequence[Sequence[Any]]
     expected: Expected | None = None
 
-    def some(self, start: int, size: int) -> list[Sequence[Any]]:
+    def batch(self, start: int, size: int) -> list[Sequence[Any]]:
         """``size`` rows from ``start`` on; after the last row comes the first."""
         return [self.rows[index % len(self.rows)] for index in range(start, start + size)]
 
