@@ -45,7 +45,7 @@ report: .venv/benchmarking  ## tables, charts and the README's figures, from wha
 
 clean:  ## remove what was built and installed; models stay
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find export server tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv:
 	@echo "creating .venv"

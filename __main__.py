@@ -14,6 +14,7 @@ if __name__ == "__main__":
 import click
 
 from unpickled.server import console
+from unpickled.server.commands import MODELS, SERVE
 from unpickled.server.console import Later
 
 _COMMANDS = {
@@ -26,12 +27,8 @@ _COMMANDS = {
         "export",
         "Export a pipeline you fitted and saved with joblib.",
     ),
-    "serve": Later(
-        "unpickled.server.commands.serve", "serve", "server", "Serve a folder of models over HTTP."
-    ),
-    "models": Later(
-        "unpickled.server.commands.models", "models", "server", "List versions and change which are served."
-    ),
+    "serve": SERVE,
+    "models": MODELS,
 }
 _LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "scikit-learn", "skl2onnx")
 

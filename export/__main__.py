@@ -17,7 +17,9 @@ _EXPORT = Later("unpickled.export.commands", "export", "export", "Export a pipel
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line ``words`` and return the exit status; without words, those of the process."""
-    return console.run(_EXPORT, sys.argv[1:] if words is None else words, os.environ, "python -m export")
+    return console.run(
+        _EXPORT, sys.argv[1:] if words is None else words, os.environ, f"python -m {__package__}"
+    )
 
 
 if __name__ == "__main__":

@@ -10,20 +10,17 @@ if __name__ == "__main__":
     interrupts.end_at_once()
 
 from unpickled.server import console
-from unpickled.server.console import Later
+from unpickled.server.commands import MODELS, SERVE
 
-_SERVE = Later("unpickled.server.commands.serve", "serve", "server", "Serve a folder of models over HTTP.")
-_MODELS = Later(
-    "unpickled.server.commands.models", "models", "server", "List versions and change which are served."
-)
+_PROGRAM = f"python -m {__package__}"
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line ``words`` and return the exit status; without words, those of the process."""
     words = sys.argv[1:] if words is None else words
     if list(words[:1]) == ["models"]:
-        return console.run(_MODELS, words[1:], os.environ, "python -m server models")
-    return console.run(_SERVE, words, os.environ, "python -m server")
+        return console.run(MODELS, words[1:], os.environ, f"{_PROGRAM} models")
+    return console.run(SERVE, words, os.environ, _PROGRAM)
 
 
 if __name__ == "__main__":
