@@ -36,7 +36,8 @@ def create_app(config: Config | None = None, memory: Memory | None = None) -> Fl
 
     Example:
         >>> app = create_app(Config(models="models"))
-        >>> app.test_client().post("/predict", json={"features": [5.1, 3.5, 1.4, 0.2]}).json
+        >>> app.test_client().post("/predict", json={"features": [5.1, 3.5, 1.4, 0.2]}).json["prediction"]
+        [0]
     """
     service = Service(config or load(environ=os.environ), memory)
     service.start()

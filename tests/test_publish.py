@@ -1,6 +1,5 @@
 """Exported files: whole versions only, checked, and without rows of the data."""
 
-import doctest
 import hashlib
 import os
 import signal
@@ -34,9 +33,7 @@ from unpickled.export import (
     ExportError,
     ParityError,
     QualityError,
-    convert,
     export_pipeline,
-    publish,
 )
 from unpickled.export.privacy import KEEPS_ROWS, keeps_rows
 from unpickled.export.publish import _explained
@@ -303,14 +300,6 @@ def test_a_pipeline_without_numbers_for_made_up_rows_is_refused(tmp_path):
     with pytest.raises(ParityError, match="answers NaN or infinity to every row made up") as caught:
         export_pipeline(model, X, name="m", models=tmp_path, feature_names=NAMES)
     assert "$." not in str(caught.value)
-
-
-@pytest.mark.parametrize("module", [publish, convert], ids=lambda module: module.__name__)
-def test_the_examples_in_docstrings_run(module, tmp_path, monkeypatch):
-    """The examples in docstrings run."""
-    monkeypatch.chdir(tmp_path)
-    failed, attempted = doctest.testmod(module)
-    assert (failed, attempted > 0) == (0, True)
 
 
 def test_an_export_opens_two_sessions(pipeline, tmp_path, monkeypatch):
