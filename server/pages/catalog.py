@@ -72,7 +72,7 @@ class Overview(Struct, frozen=True, kw_only=True):
 
 
 def pages(repository: Repository) -> list[Page]:
-    """GET /models, and the card of a model, of a version, of a label."""
+    """GET /models, and the cards of a model, of a version and of a label."""
 
     def models(_: Environ) -> Answer:
         return document(Models(models=[_entry(deployment) for deployment in repository.deployments.values()]))

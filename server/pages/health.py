@@ -1,4 +1,4 @@
-"""Whether the process answers, and whether every model is served."""
+"""Health checks: whether the process answers, and whether every model is served."""
 
 from msgspec import Struct
 
@@ -29,7 +29,7 @@ def live(_: Environ) -> Answer:
 
 
 def pages(repository: Repository) -> list[Page]:
-    """GET /livez and /readyz, and ``health_route`` where that is set."""
+    """GET /livez and /readyz, and ``health_route`` if that is set."""
 
     def readyz(_: Environ) -> Answer:
         return document(readiness(repository), 200 if repository.ready else 503)
