@@ -10,10 +10,10 @@ from werkzeug.routing import BaseConverter
 from unpickled.server import errors
 from unpickled.server.config import Config, load
 from unpickled.server.message.answer import Answer, failure
-from unpickled.server.message.page import Page
 from unpickled.server.observe import tally
 from unpickled.server.observe.counters import Memory
 from unpickled.server.pages import site
+from unpickled.server.pages.page import Page
 from unpickled.server.serve import routes
 from unpickled.server.serve.accesslog import AccessLog
 from unpickled.server.serve.fastpath import FastPath

@@ -1,1 +1,1 @@
-"""From checked rows to labels and scores."""
+"""Running a model: from checked rows to labels, scores and the time that each phase took."""

@@ -18,7 +18,7 @@ LabelsOf = TypeVar("LabelsOf", list[Any], npt.NDArray[Any])
 
 
 class Prediction(msgspec.Struct, gc=False):
-    """The answer to one request, and the values it was made of.
+    """The answer to one request, and the values from which it was written.
 
     ``content`` is the answer's body; ``decoded`` and ``ran`` are the times of time.perf_counter() at
     which decoding and running ended; ``rows`` are in feature order, with one label and one row of
@@ -47,5 +47,5 @@ class Run(msgspec.Struct, Generic[LabelsOf], gc=False):
         return Prediction(content, self.decoded, self.ran, rows, self.labels, self.scores, headers)
 
 
-# A protocol: a request's body and its WSGI environment to an answer. Raises RequestError.
+# Answers a request in one protocol, from its body and its WSGI environment. Raises RequestError.
 Predict = Callable[[bytes, Environ], Prediction]

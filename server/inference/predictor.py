@@ -1,4 +1,4 @@
-"""From rows to labels and scores: the same for every protocol."""
+"""From rows to labels and scores, for every protocol."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -17,7 +17,7 @@ from unpickled.server.model.session import Model
 
 Item = TypeVar("Item")
 
-# Items that are read between two checks of their number.
+# How many items are read between two checks of their number.
 _CHUNK = 4096
 
 
@@ -31,7 +31,7 @@ class Predictor:
         self._max_rows = max_rows
 
     def check_count(self, count: int) -> None:
-        """InvalidInput where there are no rows, TooManyRows where one request may not have so many."""
+        """Raise InvalidInput if there are no rows, TooManyRows if one request may not have so many."""
         if not count:
             raise InvalidInput("there are zero rows: send at least one")
         if count > self._max_rows:
@@ -42,7 +42,7 @@ class Predictor:
             )
 
     def bounded(self, items: Iterator[Item]) -> list[Item]:
-        """All items, one per row; TooManyRows as soon as there are more than one request may have."""
+        """All items, one per row; TooManyRows as soon as one request may not have that many."""
         rows: list[Item] = []
         while chunk := list(islice(items, _CHUNK)):
             rows += chunk
@@ -53,7 +53,7 @@ class Predictor:
         return rows
 
     def run(self, rows: Sequence[Row]) -> Run[list[Any]]:
-        """Run rows that passed the checks; raises InferenceFailed, also where a score is not a number."""
+        """Run rows that passed the checks; raises InferenceFailed, also if a score is NaN or infinite."""
         run = self.run_feeds(self.signature.feeds(rows))
         return Run(run.labels.tolist(), run.scores, run.decoded, run.ran)
 
@@ -67,6 +67,6 @@ class Predictor:
         return Run(labels, scores, decoded, ran)
 
     def predictions(self, rows: Sequence[Row]) -> Prediction:
-        """{"predictions": records}."""
+        """The prediction whose answer is {"predictions": [record, ...]}."""
         run = self.run(rows)
         return run.prediction(dumps({"predictions": self.outputs.records(run.labels, run.scores)}), rows)

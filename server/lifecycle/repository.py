@@ -84,9 +84,8 @@ class Repository:
     def take_failures(self) -> list[tuple[str, int]]:
         """Model and version of each load that has failed since the last call."""
         pairs = []
-        for shelf in [shelf for shelf in self._shelves.values() if shelf.versions.failures]:
-            failures, shelf.versions.failures = shelf.versions.failures, []
-            pairs += [(shelf.name, number) for number in failures]
+        for shelf in self._shelves.values():
+            pairs += [(shelf.name, number) for number in shelf.versions.take_failures()]
         return pairs
 
     def find(self, name: str | None, version: str | None = None, label: str | None = None) -> Served:

@@ -70,7 +70,7 @@ class Versions:
     ``refused`` has the reason for each version that cannot be served; a version is tried again when its
     content changes. A loaded version stays until ``keep`` releases it, even if its file is damaged or
     removed. ``arrived_later``: the folder appeared after the start, so even the files of the first scan
-    may still be incomplete. ``failures`` has the version of each failed load.
+    may still be incomplete.
     """
 
     def __init__(self, folder: Path, runtime: Runtime, arrived_later: bool = False) -> None:
@@ -78,7 +78,7 @@ class Versions:
         self.name = folder.name
         self.loaded: dict[int, Served] = {}
         self.refused: dict[int, str] = {}
-        self.failures: list[int] = []
+        self._failures: list[int] = []
         self._runtime = runtime
         self._files: dict[int, _File] = {}
         # Loaded version whose folder is lost -> number of the scan that missed it.
@@ -102,6 +102,11 @@ class Versions:
     def settled(self) -> bool:
         """Whether no file has changed between the last two scans: none is being written."""
         return all(file.settled for file in self._files.values())
+
+    def take_failures(self) -> list[int]:
+        """The version of each load that failed since the last call."""
+        failures, self._failures = self._failures, []
+        return failures
 
     def unchanged(self) -> bool:
         """Whether a listing and a stat of each file find what the last scan found."""
@@ -204,7 +209,7 @@ class Versions:
             # At the start, a missing provider is a mistake in the settings: the server must not start.
             if isinstance(error, ProviderError) and not self._arrived_later and self._scans < 2:
                 raise
-            self.failures.append(number)
+            self._failures.append(number)
             self._refuse(number, str(error))
             return
         finally:

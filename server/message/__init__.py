@@ -1,1 +1,1 @@
-"""One HTTP message: the body that is read, the answer that is written."""
+"""One HTTP message: reading a body, negotiating a media type, writing an answer."""

@@ -1,4 +1,4 @@
-"""Which media type a client wants: RFC 9110, section 12.5.1."""
+"""The media type that a client prefers: RFC 9110, section 12.5.1."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from unpickled.server.message.answer import Environ
 
 
 def preferred(environ: Environ, offers: Sequence[str]) -> str:
-    """The one of ``offers`` that Accept prefers, the first where it prefers none."""
+    """The offer that the Accept header prefers; the first one where it prefers none."""
     header = environ.get("HTTP_ACCEPT")
     if header is None or header == "*/*":
         return offers[0]
@@ -20,12 +20,12 @@ def preferred(environ: Environ, offers: Sequence[str]) -> str:
 
 
 def qualities(accept: str) -> dict[str, float]:
-    """Media range -> its quality, 0 to 1; 0 where it is no number."""
+    """Media range -> its quality, 0 to 1; a quality that is no number counts as 0."""
     return dict(map(_quality, accept.lower().split(",")))
 
 
 def _quality(text: str) -> tuple[str, float]:
-    """ "text/*;q=0.5" as its type and its quality."""
+    """The type and the quality in "text/*;q=0.5"."""
     kind, *parameters = (part.strip() for part in text.split(";"))
     for parameter in parameters:
         if parameter.startswith("q="):

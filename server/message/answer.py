@@ -1,4 +1,4 @@
-"""An HTTP answer: a status, headers, bytes; and how an error becomes one."""
+"""An HTTP answer (status, headers, body), and the answer for an error."""
 
 import logging
 import uuid
@@ -15,14 +15,14 @@ logger = logging.getLogger("unpickled")
 
 JSON = ("Content-Type", "application/json")
 
-# OPT_SERIALIZE_NUMPY writes an array's own doubles, shortest digits that read back as the same value.
+# OPT_SERIALIZE_NUMPY writes an array's doubles with the fewest digits that read back as the same value.
 OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 dumps = orjson.dumps
 
 
 Environ = Mapping[str, Any]
-# Status as WSGI wants it ("200 OK"), headers without Content-Length, body, which may come in parts. Bare: to
-# name its parts would cost 0.16 us a request.
+# (status such as "200 OK", headers without Content-Length, body, perhaps in parts). A bare tuple: fields with
+# names would cost 0.16 us a request.
 Answer = tuple[str, tuple[tuple[str, str], ...], bytes | Iterator[bytes]]
 Whole = tuple[str, tuple[tuple[str, str], ...], bytes]
 # Answers a request.
@@ -41,10 +41,10 @@ def document(value: Any, status: int = 200) -> Whole:
 
 
 def failure(error: Exception) -> Whole:
-    """``{"error": sentence, "code": word, ...details}`` for any exception.
+    """The answer ``{"error": sentence, "code": word, ...details}`` for any exception.
 
-    An exception that is no RequestError becomes a 500, which only has the id under which the log has the
-    rest.
+    An exception that is no RequestError becomes a 500. Its answer has no more than the id of the log entry
+    that explains it.
     """
     if not isinstance(error, RequestError):
         error = _unexpected(error)

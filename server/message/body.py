@@ -1,4 +1,4 @@
-"""One request body, read and expanded within bounds."""
+"""Reading one request body, and decompressing it, within bounds."""
 
 import zlib
 from collections.abc import Mapping
@@ -12,16 +12,20 @@ from unpickled.server.errors import (
 )
 from unpickled.server.quote import quoted, shortened
 
-# Content-Encoding -> what zlib calls it. "deflate" is the zlib format: RFC 9110, section 8.4.1.
+# Content-Encoding -> zlib's window bits for it. "deflate" is the zlib format: RFC 9110, section 8.4.1.
 ENCODINGS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
 def read(environ: Mapping[str, Any], limit: int) -> bytes:
-    """The whole body of a WSGI request, at most ``limit`` bytes, its Content-Encoding undone.
+    """The whole body of a WSGI request, at most ``limit`` bytes, decompressed.
 
-    Raises BodyTooLarge before reading where the length is announced, IncompleteBody when the
-    client stopped early, UnsupportedEncoding. Chunked bodies announce no length: they are read where
-    the server ends the stream itself (``wsgi.input_terminated``).
+    Chunked bodies announce no length: they are read if the server marks their end itself
+    (``wsgi.input_terminated``).
+
+    Raises:
+        BodyTooLarge: The body is longer than ``limit``; known before reading if the length is announced.
+        IncompleteBody: The client stopped early.
+        UnsupportedEncoding: The Content-Encoding is not gzip or deflate.
     """
     announced = environ.get("CONTENT_LENGTH")
     if not announced:
@@ -50,12 +54,12 @@ def _read_unannounced(environ: Mapping[str, Any], limit: int) -> bytes:
     return body
 
 
-# The code that waits for bytes, for the watchdog to recognise.
+# The functions that wait for bytes: the watchdog looks for threads inside them.
 READING = (read.__code__, _read_unannounced.__code__)
 
 
 def expander(encoding: str) -> Any:
-    """A decompressor for a Content-Encoding, None for "identity"; UnsupportedEncoding."""
+    """A decompressor for a Content-Encoding; None for "identity". Raises UnsupportedEncoding."""
     name = encoding.strip().lower()
     if name in {"", "identity"}:
         return None
@@ -68,7 +72,7 @@ def expander(encoding: str) -> Any:
 
 
 def _expanded(body: bytes, encoding: str, limit: int) -> bytes:
-    """Never more than ``limit`` bytes come to be, whatever the body claims to hold."""
+    """The body decompressed; never to more than ``limit`` bytes and one, whatever it claims to hold."""
     expand = expander(encoding)
     if expand is None:
         return body
@@ -89,19 +93,19 @@ def _expanded(body: bytes, encoding: str, limit: int) -> bytes:
 
 
 def media_type(environ: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
-    """Content-Type in lower case, without its parameters, and these; "" where there is none."""
+    """The media type of Content-Type in lower case ("" without one), and its parameters."""
     kind, *parameters = (environ.get("CONTENT_TYPE") or "").split(";")
     pairs = (parameter.partition("=") for parameter in parameters)
     return kind.strip().lower(), {name.strip().lower(): value.strip().strip('"') for name, _, value in pairs}
 
 
 def no_length(announced: str) -> InvalidInput:
-    """A Content-Length that is none."""
+    """The error for a Content-Length that is no number."""
     return InvalidInput(f"Content-Length is {quoted(announced)}, not a number of bytes")
 
 
 def incomplete(received: int, announced: int) -> IncompleteBody:
-    """A body that ended early."""
+    """The error for a body that ended early."""
     return IncompleteBody(
         f"the body ended after {received} of the {announced} bytes that Content-Length announced",
         received=received,

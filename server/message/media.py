@@ -3,6 +3,6 @@
 JSON = "application/json"
 CSV = "text/csv"
 BINARY = "application/octet-stream"
-# The types by which clients call one JSON document per line.
+# Clients have several names for one JSON document per line.
 NDJSON = "application/x-ndjson"
 JSON_LINES = ("application/jsonlines", "application/jsonl", "application/x-jsonlines", NDJSON)

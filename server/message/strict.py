@@ -1,6 +1,6 @@
-"""JSON read strictly in Python: names given twice are remembered, and an error has its place.
+"""Strict reading of JSON in Python: it remembers duplicate names, and its errors have a place.
 
-Compiled decoders read sound bodies many times faster; this reading is for those that they refuse.
+Compiled decoders read valid bodies many times faster; this parser is for the bodies that they refuse.
 """
 
 import json
@@ -9,7 +9,7 @@ from typing import Any
 
 from unpickled.server.errors import BodyTooLarge, MalformedJSON
 
-# Arrays and objects in a body that Python reads: empty ones take thirty times their bytes.
+# Most arrays and objects in a body: in Python, empty ones take thirty times their bytes.
 MOST = 1_000_000
 
 
@@ -20,10 +20,10 @@ class Members(dict[str, Any]):
 
 
 def parse(body: bytes) -> Any:
-    """The JSON document, every object a Members, every number a float.
+    """The JSON document; each object is a Members, each number a float.
 
-    Takes the tokens NaN, Infinity and -Infinity, which Python and pandas clients send, so that
-    the caller can name the feature that holds one. Raises MalformedJSON with the place, BodyTooLarge.
+    It takes the tokens NaN, Infinity and -Infinity, which Python and pandas clients send, so that the caller
+    can name the feature that holds one. Raises MalformedJSON with the place, BodyTooLarge.
     """
     if not body.strip():
         raise _malformed("it is empty", 0)

@@ -1,1 +1,1 @@
-"""What is counted and compared after a request has been answered."""
+"""Counting requests, comparing answers, and the metrics made of both."""

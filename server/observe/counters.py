@@ -1,8 +1,8 @@
-"""Numbers that worker processes share: each process writes its own, any of them reads all.
+"""Counters in memory that worker processes share: each process writes its own, any of them reads all.
 
-One anonymous file is mapped by every process and ends with the last of them. It is cut into blocks; a
-process claims one and alone writes to it, so that counting takes no lock. When a worker dies, its
-replacement claims the same block and keeps adding to it.
+Every process maps one anonymous file, which disappears with the last of them. The file is cut into blocks.
+Each process claims a block and is the only one to write to it, so that counting takes no lock. When a worker
+dies, its replacement claims the same block and keeps adding to it.
 
     file    | block 0 | block 1 | ...                     a lock on byte n: block n is claimed
     block   | used | entry | entry | ...                  8-byte words; used: how many of them
@@ -15,8 +15,8 @@ replacement claims the same block and keeps adding to it.
               |            bytes of the key
               odd while the entry is in use; grows whenever that changes
 
-That a process counts without a lock relies on the global interpreter lock (see Block.series): Memory
-refuses to start on a Python that runs without it.
+The threads of a process count without a lock, as the global interpreter lock allows (see Block.series):
+Memory refuses to start on a Python that runs without it.
 """
 
 import fcntl
@@ -42,13 +42,13 @@ logger = logging.getLogger("unpickled")
 Key = tuple[str, ...]
 if TYPE_CHECKING:
     Numbers = memoryview[float]
-else:  # Python before 3.14 cannot write that
+else:  # before 3.14, memoryview takes no type argument at run time
     Numbers = memoryview
 
 BLOCK = 8 * 1024 * 1024
 _WORD = 8
 _HEAD = 5
-# A freed entry fits another key of about that length.
+# Keys get room in steps of so many words, so that a freed entry fits another key of about the same length.
 _ROOM = 8
 
 # struct flock of <fcntl.h>.
@@ -57,23 +57,23 @@ _FLOCK = struct.Struct("hhqqi4x" if _LINUX else "qqihh4x")
 
 
 class Memory:
-    """What all processes count, in ``blocks`` blocks of ``size`` bytes, committed as they are used.
+    """The counters of all processes, in ``blocks`` blocks of ``size`` bytes; unused pages take no memory.
 
-    Made before the workers are, and inherited by a fork or sent while ``multiprocessing`` spawns.
+    Create it before the workers: they inherit it through a fork, or ``multiprocessing`` sends it to them.
     """
 
-    # Of the process that has claimed a block; a fork inherits it.
+    # The process that has claimed a block, and its block: a fork inherits them with another process id.
     _owner = 0
     _number: int | None = None
     _claimed: "Block | None" = None
 
     def __init__(self, blocks: int, size: int = BLOCK) -> None:
-        """Raises ConfigError on a free-threaded Python, on which threads would lose counts."""
+        """Map the memory. Raises ConfigError on a free-threaded Python, where threads would lose counts."""
         _check_interpreter()
         self._map(_anonymous_file(blocks * size), blocks, size)
 
     def claim(self) -> "Block":
-        """This process's own block, the same again; to be called after the fork."""
+        """The block of this process, the same one at every call; to be called after the fork."""
         with self._lock:
             if self._claimed is None or self._owner != os.getpid():
                 self._number = self._lock_block()
@@ -82,7 +82,7 @@ class Memory:
             return self._claimed
 
     def read(self) -> dict[Key, list[float]]:
-        """All series. Counters are summed over all blocks, gauges over those of living processes."""
+        """All series. Counters are summed over all blocks, gauges over the blocks of living processes."""
         living = self.workers()
         totals: dict[bytes, list[float]] = {}
         for number in range(self._blocks):
@@ -90,15 +90,15 @@ class Memory:
             latest = {key: (values, gauge) for key, values, gauge in _values(self._part(number))}
             for key, (values, gauge) in latest.items():
                 if not gauge or number in living:
-                    known = totals.get(key)
-                    totals[key] = values if known is None else [*map(add, known, values)]
+                    total = totals.get(key)
+                    totals[key] = values if total is None else [*map(add, total, values)]
         return {_unpack(key): values for key, values in totals.items()}
 
     def workers(self) -> dict[int, int]:
-        """Block -> process id of whoever lives and has claimed it."""
+        """Block -> id of the living process that has claimed it."""
         holders = {number: self._holder(number) for number in range(self._blocks)}
         if self._owner == os.getpid() and self._number is not None:
-            # The kernel tells of the locks of others only.
+            # The kernel reports locks of other processes only.
             holders[self._number] = self._owner
         return {number: holder for number, holder in holders.items() if holder}
 
@@ -111,14 +111,14 @@ class Memory:
 
     def _map(self, descriptor: int, blocks: int, size: int) -> None:
         self._descriptor, self._blocks, self._size = descriptor, blocks, size
-        # Closing any descriptor of the file would give up this process's lock, so all stay open:
-        # this one and the copy inside mmap.
+        # Closing any descriptor of the file would release the lock of this process, so all stay open: this
+        # one and the copy inside mmap.
         self._view = memoryview(mmap.mmap(descriptor, blocks * size))
         self._lock = threading.Lock()
         weakref.finalize(self, os.close, descriptor).atexit = False
 
     def _lock_block(self) -> int | None:
-        # A record lock on one byte: the kernel frees it when the process ends, however it ends.
+        # A record lock on one byte: the kernel releases it when the process ends, even by SIGKILL.
         for number in range(self._blocks):
             try:
                 fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
@@ -129,10 +129,10 @@ class Memory:
         return None
 
     def _holder(self, number: int) -> int:
-        """Process id of the other process that has locked a block; 0 where none has."""
-        asked = (fcntl.F_WRLCK, os.SEEK_SET, number, 1, 0) if _LINUX else (number, 1, 0, fcntl.F_WRLCK, 0)
-        told = _FLOCK.unpack(fcntl.fcntl(self._descriptor, fcntl.F_GETLK, _FLOCK.pack(*asked)))
-        kind, holder = (told[0], told[4]) if _LINUX else (told[3], told[2])
+        """Id of the other process that has locked a block; 0 where none has."""
+        query = (fcntl.F_WRLCK, os.SEEK_SET, number, 1, 0) if _LINUX else (number, 1, 0, fcntl.F_WRLCK, 0)
+        lock = _FLOCK.unpack(fcntl.fcntl(self._descriptor, fcntl.F_GETLK, _FLOCK.pack(*query)))
+        kind, holder = (lock[0], lock[4]) if _LINUX else (lock[3], lock[2])
         return 0 if kind == fcntl.F_UNLCK else int(holder)
 
     def _part(self, number: int | None) -> memoryview:
@@ -142,7 +142,7 @@ class Memory:
 
 
 class _Entry(NamedTuple):
-    """Where one stands, in words, and what its head says."""
+    """The place of an entry, counted in words, and the fields of its head."""
 
     place: int
     generation: int
@@ -173,30 +173,31 @@ class Block:
         self._lock = threading.Lock()
         self._entries: dict[bytes, _Entry] = {}
         self._series: dict[bytes, Numbers] = {}
-        # Whoever still holds the memory of a forgotten series may write to it.
+        # Entries of forgotten series. A thread that still holds the memory of one may write to it: the entry
+        # is used again once the weak reference is dead.
         self._free: list[tuple[_Entry, weakref.ref[Numbers] | None]] = []
         self._full = False
         self._take_over()
 
     def series(self, key: Key, size: int, gauge: bool = False) -> Numbers:
-        """``size`` numbers, zeros at first; the same key has the same memory.
+        """The ``size`` numbers of a key, zeros at first; every call for a key returns the same memory.
 
-        Add with ``series[i] += x``, x being a value and no call: no lock is needed, as CPython
-        switches threads at calls and jumps only, and none lies between that read and write.
+        Add with ``series[i] += x``, where x is a value and no call. That needs no lock: CPython switches
+        threads at calls and jumps only, and none lies between this read and this write.
         """
         packed = _pack(key)
         with self._lock:
-            found = self._series.get(packed)
-            if found is None:
+            series = self._series.get(packed)
+            if series is None:
                 entry = self._entries.get(packed) or self._add(packed, size, gauge)
-                found = self._numbers[entry.start : entry.end] if entry else self._unread(key, size)
-                self._series[packed] = found
-        if len(found) != size:
-            raise ValueError(f"{key} has {len(found)} numbers, not {size}")
-        return found
+                series = self._numbers[entry.start : entry.end] if entry else self._unread(key, size)
+                self._series[packed] = series
+        if len(series) != size:
+            raise ValueError(f"{key} has {len(series)} numbers, not {size}")
+        return series
 
     def forget(self, key: Key) -> None:
-        """End a series; its memory goes to another of the same size once nobody holds it."""
+        """End a series; another series of its size may get the memory once no thread holds it."""
         packed = _pack(key)
         with self._lock:
             view = self._series.pop(packed, None)
@@ -206,11 +207,12 @@ class Block:
                 self._free.append((entry, None if view is None else weakref.ref(view)))
 
     def keys(self) -> list[Key]:
-        """The series that are read."""
+        """Keys of the series that this process has in its block."""
         with self._lock:
             return [_unpack(packed) for packed in self._entries]
 
     def _take_over(self) -> None:
+        """Go on with the counters of the process that had the block before; its gauges end with it."""
         for entry in _entries(self._part, self._words):
             if entry.gauge and entry.generation % 2:
                 self._words[entry.place] += 1
@@ -229,7 +231,7 @@ class Block:
         for offset, value in enumerate((len(packed), entry.room, size, int(gauge)), start=1):
             words[place + offset] = value
         self._clear(entry)
-        # Only now may others read it.
+        # The generation is written last: it tells other processes that they may read the entry.
         words[place] = entry.generation
         words[0] = max(words[0], entry.end - 1)
         self._entries[packed] = entry
@@ -254,6 +256,7 @@ class Block:
         self._part[start : entry.end * _WORD] = bytes(entry.size * _WORD)
 
     def _unread(self, key: Key, size: int) -> Numbers:
+        """Memory that no other process reads, for a series for which the block has no room."""
         if not self._full:
             self._full = True
             logger.error(
@@ -273,17 +276,17 @@ def _entries(part: memoryview, words: "memoryview[int]") -> Iterator[_Entry]:
 
 
 def _values(part: memoryview) -> Iterator[tuple[bytes, list[float], bool]]:
-    """Key, numbers and whether it is a gauge, of every entry in use."""
+    """(key, numbers, is it a gauge) of every entry in use."""
     words, numbers = part.cast("q"), part.cast("d")
     for entry in _entries(part, words):
         values = [*numbers[entry.start : entry.end]]
-        # Another series may have taken its place meanwhile.
+        # Skip an entry that was freed, or given to another series, while its numbers were read.
         if entry.generation % 2 and words[entry.place] == entry.generation:
             yield entry.key, values, entry.gauge
 
 
 def _pack(key: Key) -> bytes:
-    # As bytes: a folder's name may hold what is no UTF-8.
+    # As bytes: the name of a folder may hold bytes that are not UTF-8.
     return msgspec.msgpack.encode([part.encode("utf-8", "surrogatepass") for part in key])
 
 
@@ -293,7 +296,7 @@ def _unpack(packed: bytes) -> Key:
 
 
 def _check_interpreter() -> None:
-    # Since Python 3.13.
+    # Python has this function since 3.13.
     has_gil = getattr(sys, "_is_gil_enabled", None)
     if has_gil is not None and not has_gil():
         raise ConfigError(
@@ -303,7 +306,7 @@ def _check_interpreter() -> None:
 
 
 def _anonymous_file(size: int) -> int:
-    """Descriptor of a file of zeros without a name."""
+    """Descriptor of a new file without a name, ``size`` zeros long."""
     if hasattr(os, "memfd_create"):
         file = os.memfd_create("counters")
     else:

@@ -1,8 +1,8 @@
-"""What follows a prediction, for requests and for the lines of streams alike.
+"""The work after each prediction, for requests and for the lines of streams alike.
 
-It is counted, its version is named in the headers, and observers see it. An observer (a shadow; later
-drift, a payload log, feedback) does its work elsewhere: on the path of a request it may do no more than
-put the prediction into a bounded queue, or drop and count it where the queue is full.
+The prediction is counted, the headers get its version, and observers see it. An observer (a shadow; later
+drift, a payload log, feedback) works off the request's path: on it, an observer may only put the prediction
+into a bounded queue, or drop and count it if the queue is full.
 """
 
 import logging
@@ -28,14 +28,14 @@ class Observer(Protocol):
     def observe(self, served: Served, prediction: Prediction) -> None:
         """Take note of a prediction; called on the request's path.
 
-        It never blocks: it offers the prediction to a bounded queue, or drops it and counts that in the
-        observer's own series. An exception fails no request: it is logged once and counted.
+        It never blocks: it puts the prediction into a bounded queue, or drops it and counts that in a
+        series of the observer. An exception fails no request: it is logged once and counted.
 
         Args:
             served: The version that answered.
-            prediction: The answer. ``rows`` may be views of the request's body, which they keep in
-                memory; ``labels`` (rows,) and ``scores`` (rows, classes) may be arrays that share the
-                answer's memory. None of them may be changed.
+            prediction: The answer, which the observer must not change. ``rows`` may be views that keep the
+                request's body in memory; ``labels`` (rows,) and ``scores`` (rows, classes) may share the
+                memory of the answer.
         """
 
     def close(self) -> None:
@@ -65,7 +65,7 @@ class Recorder:
     Attributes:
         served: The version.
         identity: The headers that name it.
-        answered: Record an answer of status 200; arguments and result are those of Tally.answered.
+        answered: Records an answer of status 200; arguments and result are those of Tally.answered.
     """
 
     __slots__ = ("_tally", "answered", "identity", "served")
@@ -73,19 +73,19 @@ class Recorder:
     def __init__(self, served: Served, tally: Tally, observers: Sequence[Observer] = ()) -> None:
         self.served = served
         self.identity = (("Model-Name", served.name), ("Model-Version", str(served.version)))
-        # Most routes have no observer: their answers are counted without a call in between.
+        # Most routes have no observer: they call the tally directly.
         self.answered = _Observed(served, tally, observers).answered if observers else tally.answered
         self._tally = tally
 
     def failed(self, error: Exception, started: float) -> Whole:
-        """Record a request that ends with an error.
+        """Record a request that fails, and write its answer.
 
         Args:
             error: Any exception.
             started: When the request began, in seconds of time.perf_counter().
 
         Returns:
-            The error as an answer, its headers with the version among them.
+            The answer, with the version in its headers.
         """
         status, headers, content = failure(error)
         self._tally.failed(int(status[:3]), started)
@@ -93,7 +93,7 @@ class Recorder:
 
 
 class _Observed:
-    """A tally whose predictions observers see."""
+    """A tally that passes each prediction on to observers."""
 
     __slots__ = ("_failing", "_observers", "_served", "_tally")
 

@@ -1,4 +1,4 @@
-"""Counts of requests and models, and the place of each number in the shared memory.
+"""Counts of requests and models, and the layout of their series in the shared memory.
 
 The key of a series begins with its kind:
 
@@ -11,8 +11,7 @@ The key of a series begins with its kind:
     ("used", model, version, block)                 time.monotonic() when it was last seen loaded
     ("last", model, version, route, block)          time.perf_counter() when an answer of 200 ended last
 
-Sums of these (requests, rows, seconds in all) have no number of their own: a request of one row
-touches six.
+Sums of these (requests, rows, seconds in all) are not stored: a request of one row adds to six numbers.
 """
 
 from bisect import bisect_left
@@ -29,13 +28,13 @@ BUCKETS = (50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-
            1.0, 2.5, 5.0, 10.0)  # fmt: skip
 PHASES = ("read", "decode", "run", "encode")
 
-# Kinds of series that end some time after their version, the second and third part of the key.
+# Kinds of series that end some time after their version, which the second and third part of the key name.
 OF_VERSIONS = {"answered", "last", "failed", "shadow", "shadow_lost", "observer_failures"}
 # How long an unloaded version stays in /metrics, in seconds. Workers free their own series later still: if
 # one freed first, the sum would fall and Prometheus would see a counter reset.
 _EXPOSED, _KEPT = 3600.0, 7200.0
 
-# Offsets in "answered" and "failed"; Answered and Failed read them by name.
+# Offsets of numbers in "answered" and "failed" series; Answered and Failed give them names.
 PHASE = len(BUCKETS) + 1
 CLASS = PHASE + len(PHASES)
 SECONDS = len(BUCKETS) + 1
@@ -45,7 +44,7 @@ _SHORT = BUCKETS[0]
 
 
 class Answered(NamedTuple):
-    """The numbers of one or more series "answered"."""
+    """The numbers of one "answered" series, or of several added up."""
 
     # Requests by duration.
     buckets: Sequence[float]
@@ -60,16 +59,16 @@ class Answered(NamedTuple):
 
     @staticmethod
     def size(classes: int) -> int:
-        """Numbers of a series of so many classes."""
+        """How many numbers a series has."""
         return CLASS + classes
 
 
 class Failed(NamedTuple):
-    """The numbers of one or more series "failed"."""
+    """The numbers of one "failed" series, or of several added up."""
 
     # Requests by duration.
     buckets: Sequence[float]
-    # Of all of them.
+    # Durations of all requests, added up.
     seconds: float
 
     @classmethod
@@ -78,12 +77,12 @@ class Failed(NamedTuple):
 
     @staticmethod
     def size() -> int:
-        """Numbers of a series."""
+        """How many numbers a series has."""
         return SECONDS + 1
 
 
 class Tally:
-    """What one version of a model answers on one route.
+    """Counts the answers of one version on one route.
 
     ``route`` is a pattern ("/models/<name>/predict").
     """
@@ -130,7 +129,7 @@ class Tally:
         return ended
 
     def failed(self, status: int, started: float) -> None:
-        """Count an answer of another status, which began at ``started``."""
+        """Count an answer of another status than 200, to a request that began at ``started``."""
         elapsed = perf_counter() - started
         counts = self._failed.get(status)
         if counts is None:
@@ -140,22 +139,22 @@ class Tally:
         counts[SECONDS] += elapsed
 
     def observer_failed(self, name: str) -> None:
-        """Count an exception of an observer, which cost no request anything."""
+        """Count an exception of the observer ``name``."""
         self._block.series(("observer_failures", *self._key[:2], name), 1)[0] += 1.0
 
 
 def count_other(block: Block, route: str, status: int) -> None:
-    """A request that no version answered."""
+    """Count a request that no version answered."""
     block.series(("other", route, str(status)), 1)[0] += 1.0
 
 
 def load_failed(block: Block, model: str, version: int) -> None:
-    """A version that was to be loaded and could not be."""
+    """Count a version that failed to load."""
     block.series(("load_failures", model, str(version)), 1)[0] += 1.0
 
 
 def set_loaded(block: Block, model: str, version: int, loaded: bool) -> None:
-    """Whether this process has a version loaded."""
+    """Publish whether this process has a version loaded."""
     key = ("loaded", model, str(version))
     if loaded:
         block.series(key, 1, gauge=True)[0] = 1.0
@@ -164,21 +163,21 @@ def set_loaded(block: Block, model: str, version: int, loaded: bool) -> None:
 
 
 def set_used(block: Block, model: str, version: int, now: float) -> None:
-    """A version has been seen loaded at ``now``, in seconds of time.monotonic(), which processes share."""
+    """Note that a version is loaded at ``now``, in seconds of time.monotonic(), a clock for all processes."""
     block.series(("used", model, str(version), str(block.number)), 1)[0] = now
 
 
 def outdated(series: Mapping[Key, Sequence[float]], now: float) -> set[tuple[str, ...]]:
-    """(model, version) of those that no process has loaded, nor has had for an hour."""
-    used: dict[tuple[str, ...], float] = {}
-    for key, (last, *_) in series.items():
+    """(model, version) of each version that no process has had loaded for an hour."""
+    last_used: dict[tuple[str, ...], float] = {}
+    for key, (moment, *_) in series.items():
         if key[0] == "used" and ("loaded", *key[1:3]) not in series:
-            used[key[1:3]] = max(last, used.get(key[1:3], last))
-    return {version for version, last in used.items() if now - last > _EXPOSED}
+            last_used[key[1:3]] = max(moment, last_used.get(key[1:3], moment))
+    return {version for version, moment in last_used.items() if now - moment > _EXPOSED}
 
 
 def forget_outdated(block: Block, now: float) -> None:
-    """Forget the series of versions that this process has not seen loaded for two hours."""
+    """Forget the series of versions that this process has not had loaded for two hours."""
     keys = block.keys()
     ended = {key[1:3] for key in keys if key[0] == "used" and now - block.series(key, 1)[0] > _KEPT}
     ended -= {key[1:3] for key in keys if key[0] == "loaded"}
@@ -188,5 +187,5 @@ def forget_outdated(block: Block, now: float) -> None:
 
 
 def set_ready(block: Block, model: str, ready: bool) -> None:
-    """Whether this process serves a model as it should."""
+    """Publish whether this process serves a model."""
     block.series(("ready", model), 1, gauge=True)[0] = float(ready)

@@ -1,1 +1,1 @@
-"""Every route but predictions: documents for programs, and pages for people."""
+"""Every route but those of predictions: documents for programs, and pages for people."""

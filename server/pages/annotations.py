@@ -1,4 +1,4 @@
-"""Types of members that several documents have; JSON Schema gets their limits from here."""
+"""Types that members of several documents share, with the limits that JSON Schema states."""
 
 from typing import Annotated
 

@@ -10,9 +10,9 @@ from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message.answer import Answer, Environ, document
-from unpickled.server.message.page import Page
 from unpickled.server.model.placement import Placement
 from unpickled.server.pages.annotations import Count, No, Reason, Yes
+from unpickled.server.pages.page import Page
 
 
 class ShadowShare(Struct, frozen=True, kw_only=True):
@@ -72,7 +72,7 @@ class Overview(Struct, frozen=True, kw_only=True):
 
 
 def pages(repository: Repository) -> list[Page]:
-    """GET /models, and the card of a model, of a version, of a label."""
+    """GET /models, and the cards of a model, of a version and of a label."""
 
     def models(_: Environ) -> Answer:
         return document(Models(models=[_entry(deployment) for deployment in repository.deployments.values()]))

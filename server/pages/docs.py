@@ -1,4 +1,4 @@
-"""The OpenAPI document for people: Swagger UI, all of it from this machine."""
+"""The OpenAPI document for people: Swagger UI, all of whose files this server has."""
 
 from importlib.metadata import distribution
 from importlib.resources import files
@@ -6,15 +6,15 @@ from pathlib import Path
 
 from unpickled.server.errors import UnknownPath
 from unpickled.server.message.answer import Answer, Environ
-from unpickled.server.message.page import Page
 from unpickled.server.pages.files import File, is_part
+from unpickled.server.pages.page import Page
 from unpickled.server.quote import quoted
 
 _SWAGGER = ("swagger-ui.css", "swagger-ui-bundle.js")
 
 
 def pages() -> list[Page]:
-    """GET /docs and the files that it is made of."""
+    """GET /docs, and the files of that page."""
     folder = files("unpickled.server.pages") / "assets" / "swagger"
     page = File(folder / "docs.html")
     parts = {file.name: File(file) for file in folder.iterdir() if is_part(file)}
@@ -32,5 +32,5 @@ def pages() -> list[Page]:
 
 
 def _swagger() -> Path:
-    """The folder of the package's files, without importing it."""
+    """The folder of Swagger UI's files, found without importing the package that has them."""
     return Path(str(distribution("flask-swagger-ui").locate_file("flask_swagger_ui"))) / "dist"

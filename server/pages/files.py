@@ -1,4 +1,4 @@
-"""Files that a browser may keep, and the headers that they come with."""
+"""Files that a browser may cache, and their headers."""
 
 import gzip
 import hashlib
@@ -33,12 +33,12 @@ _HEADERS = (
 
 
 def is_part(path: Traversable) -> bool:
-    """Whether it is a script, a style or an image of a page."""
+    """Whether a path is a file with a script, a style or an image."""
     return _suffix(path) in KINDS.keys() - {"html"} and path.is_file()
 
 
 class File:
-    """A file, read when the first request for it comes; its suffix is one of ``KINDS``."""
+    """A file, read at the first request for it; its suffix is one of ``KINDS``."""
 
     def __init__(self, path: Traversable) -> None:
         self._kind = KINDS[_suffix(path)]
@@ -47,7 +47,7 @@ class File:
         self._tag = cache(lambda: hashlib.sha256(self._read()).hexdigest()[:16])
 
     def __call__(self, environ: Environ) -> Answer:
-        """The file, in gzip for those who take it, or 304 for those who have it."""
+        """The file, compressed if the client accepts gzip; or 304 if the client has it."""
         response = Response(self._read(), headers=_HEADERS, content_type=self._kind)
         response.set_etag(self._tag())
         if parse_accept_header(environ.get("HTTP_ACCEPT_ENCODING"), Accept).quality("gzip"):
@@ -55,7 +55,7 @@ class File:
             response.content_encoding = "gzip"
             response.set_etag(f"{self._tag()}-gzip")
         response.make_conditional(dict(environ))
-        # The HTTP server adds its own.
+        # The HTTP server adds this header itself.
         del response.headers["Date"]
         parts, _, headers = response.get_wsgi_response(dict(environ))
         return status_line(response.status_code), tuple(headers), b"".join(parts)

@@ -1,11 +1,11 @@
-"""Whether the process answers, and whether every model is served."""
+"""Health checks: whether the process answers, and whether every model is served."""
 
 from msgspec import Struct
 
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.message.answer import Answer, Environ, document
-from unpickled.server.message.page import Page
 from unpickled.server.pages.annotations import Reason, Yes
+from unpickled.server.pages.page import Page
 
 
 class Live(Struct, frozen=True, kw_only=True):
@@ -29,7 +29,7 @@ def live(_: Environ) -> Answer:
 
 
 def pages(repository: Repository) -> list[Page]:
-    """GET /livez and /readyz, and ``health_route`` where that is set."""
+    """GET /livez and /readyz, and ``health_route`` if that is set."""
 
     def readyz(_: Environ) -> Answer:
         return document(readiness(repository), 200 if repository.ready else 503)

@@ -1,7 +1,7 @@
-"""The page for people: one HTML file, and the modules, styles and icon that it asks for.
+"""The page for people: one HTML file, and its modules, styles and icon.
 
-Nothing in them is made from a model: the page asks ``GET /models`` as any client does, and writes the answers
-as text.
+None of these files depends on a model: the page requests ``GET /models`` as any client does, and writes the
+answers as text.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +11,9 @@ from unpickled.server.errors import UnknownPath
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.message.accept import qualities
 from unpickled.server.message.answer import Answer, Environ, document
-from unpickled.server.message.page import Page
 from unpickled.server.pages.catalog import Overview, overview
 from unpickled.server.pages.files import File, is_part
+from unpickled.server.pages.page import Page
 from unpickled.server.quote import quoted
 
 _VARY = ("Vary", "Accept")
@@ -22,9 +22,9 @@ _VARY = ("Vary", "Accept")
 def pages(
     repository: Repository, predictions: Mapping[str, str], every: Callable[[], Sequence[Page]]
 ) -> list[Page]:
-    """GET / as HTML for browsers and as JSON for everybody else, and GET /assets/<file>.
+    """GET / as HTML for browsers and as JSON for all other clients, and GET /assets/<file>.
 
-    The JSON lists all routes: ``predictions`` are the summaries of those that predict, ``every`` gives all
+    The JSON lists all routes: ``predictions`` has the summaries of those that predict, ``every`` returns all
     pages.
     """
     folder = files("unpickled.server.pages") / "assets"

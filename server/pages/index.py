@@ -12,8 +12,8 @@ from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.message import body, strict
 from unpickled.server.message.answer import Answer, Environ, document
-from unpickled.server.message.page import Page
 from unpickled.server.message.strict import Members
+from unpickled.server.pages.page import Page
 
 _NO_LOADING = (
     "models are not loaded and unloaded over HTTP: this server follows its models folder, so export a "
@@ -37,7 +37,7 @@ class IndexEntry(Struct, frozen=True, kw_only=True):
 
 
 def pages(repository: Repository) -> list[Page]:
-    """POST /v2/repository/index, and the refusal of load and unload."""
+    """POST /v2/repository/index, and the routes that refuse to load and unload models."""
 
     def index(environ: Environ) -> Answer:
         return document(_index(repository, _only_ready(environ, repository.config.limits.max_body_bytes)))
@@ -84,7 +84,7 @@ def _index(repository: Repository, only_ready: bool) -> list[IndexEntry]:
 
 
 def _entries(deployment: Deployment) -> list[IndexEntry]:
-    """One for each version, served or refused."""
+    """An entry for each version, served or refused."""
     entries = {number: _unavailable(deployment, number) for number in deployment.refused}
     for number in deployment.versions:
         entries[number] = IndexEntry(name=deployment.name, version=str(number), state="READY", reason="")

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol beside inference: metadata, readiness, and the extension model_configuration.
+"""The pages of the Open Inference Protocol: metadata, readiness, and the extension model_configuration.
 
 https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
 """
@@ -14,15 +14,15 @@ from unpickled.server.errors import NotReady
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message.answer import Answer, Environ, document
-from unpickled.server.message.page import Page
 from unpickled.server.model.outputs import Outputs
 from unpickled.server.pages import health
 from unpickled.server.pages.annotations import Count, Yes
 from unpickled.server.pages.catalog import Names
 from unpickled.server.pages.health import Live
+from unpickled.server.pages.page import Page
 from unpickled.server.protocols.oip import tensors
 
-# Without model_repository: this server has only the index of that extension.
+# model_repository is left out, as this server has only its index.
 _EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "statistics"]
 _PROTOCOL = "(Open Inference Protocol)"
 _SUBJECTS = {"/v2/models/<name>": "a model", "/v2/models/<name>/versions/<version>": "a version"}
@@ -171,7 +171,7 @@ def _model_pages(repository: Repository) -> list[Page]:
 def _server(_: Environ) -> Answer:
     try:
         version = installed("unpickled")
-    except PackageNotFoundError:  # the server runs out of a folder
+    except PackageNotFoundError:  # the server runs from a folder and is not installed
         version = "unknown"
     return document(ServerMetadata(name="unpickled", version=version, extensions=_EXTENSIONS))
 
@@ -188,7 +188,7 @@ def _metadata(repository: Repository, served: Served) -> Metadata:
 
 
 def _inputs(manifest: Manifest) -> list[Tensor]:
-    """The graph's one tensor; for a graph with several, a tensor of each feature."""
+    """The only input of the graph; for a graph with several inputs, a tensor of each feature."""
     if len(manifest.inputs) == 1:
         tensor = manifest.inputs[0]
         return [_tensor(tensor.name, tensors.DATATYPES[tensor.dtype], len(tensor.features))]
@@ -208,7 +208,7 @@ def _outputs(outputs: Outputs) -> list[Tensor]:
 
 
 def _tensor(name: str, datatype: str, *lengths: int) -> Tensor:
-    """A tensor of rows; ``lengths`` are those beside the number of rows."""
+    """A tensor whose first length is any number of rows; ``lengths`` are the others."""
     return Tensor(name=name, datatype=datatype, shape=[-1, *lengths])
 
 

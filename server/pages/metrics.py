@@ -2,10 +2,10 @@
 
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.message.answer import Answer, Environ
-from unpickled.server.message.page import Page
 from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.exposition import exposition
 from unpickled.server.observe.inflight import InFlight
+from unpickled.server.pages.page import Page
 
 
 def pages(repository: Repository, memory: Memory, in_flight: InFlight) -> list[Page]:

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.message.answer import Answer, Environ, document
-from unpickled.server.message.page import Page
+from unpickled.server.pages.page import Page
 
 
 class Ping(Struct, frozen=True, kw_only=True):

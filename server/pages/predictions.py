@@ -1,4 +1,4 @@
-"""A line about each route that predicts."""
+"""Summaries of the routes that predict, for the list of all routes."""
 
 from unpickled.server.config import Config
 from unpickled.server.protocols import registry
@@ -12,7 +12,7 @@ _TARGETS = {
 
 
 def summaries(config: Config) -> dict[str, str]:
-    """Route ("POST /predict") -> its line; where two protocols have one path, the last of them answers it."""
+    """Route ("POST /predict") -> its summary; if two protocols have one path, the last one answers it."""
     return {
         f"POST {rule}": f"{protocol.summary} with {_target(rule)}"
         for protocol, paths in registry.routes(config)

@@ -1,7 +1,6 @@
 """Every page of the server."""
 
 from unpickled.server.lifecycle.repository import Repository
-from unpickled.server.message.page import Page
 from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.pages import (
@@ -18,16 +17,17 @@ from unpickled.server.pages import (
     tfserving,
 )
 from unpickled.server.pages.openapi import document as openapi
+from unpickled.server.pages.page import Page
 
 
 def pages(repository: Repository, memory: Memory, in_flight: InFlight) -> list[Page]:
-    """In the order in which the application registers them: of two with one address, the first is served."""
+    """Every page, in the order in which the application registers them: the first page of a rule wins."""
 
     def every() -> list[Page]:
         return site
 
     site = [
-        # First: ``health_route`` may be the path of any other.
+        # Health comes first, as ``health_route`` may be the path of any other page.
         *health.pages(repository),
         *catalog.pages(repository),
         *metrics.pages(repository, memory, in_flight),

@@ -12,10 +12,10 @@ from msgspec import Meta, Struct
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message.answer import Answer, Environ, document
-from unpickled.server.message.page import Page
 from unpickled.server.observe.counters import Key, Memory
 from unpickled.server.observe.tally import Answered, Failed
 from unpickled.server.pages.annotations import Count
+from unpickled.server.pages.page import Page
 
 _Counts = dict[Key, list[float]]
 
@@ -61,7 +61,7 @@ class Statistics(Struct, frozen=True, kw_only=True):
 
 
 def pages(repository: Repository, memory: Memory) -> list[Page]:
-    """GET .../stats: every version, those of a model, one version."""
+    """GET .../stats, for every version, for the versions of a model, and for one version."""
 
     def every(_: Environ) -> Answer:
         deployments = repository.deployments.values()
@@ -122,14 +122,14 @@ def _phases(answered: Answered, failed: Failed) -> InferenceStatistics:
 
 
 def _sum(version: tuple[str, str], kind: str, counts: _Counts, size: int) -> list[float]:
-    """The series of all routes added up; the same class has the same index in each."""
+    """The series of all routes added up number by number: each class has the same index in all of them."""
     series = [values for key, values in counts.items() if key[0] == kind and key[1:3] == version]
     whole = [values for values in series if len(values) == size]
     return [sum(values) for values in zip([0.0] * size, *whole, strict=True)]
 
 
 def _last(version: tuple[str, str], counts: _Counts) -> int:
-    """When an answer last ended, in milliseconds since 1970; 0 for never."""
+    """The time of the last answer, in milliseconds since 1970; 0 if there was none."""
     ends = [values[0] for key, values in counts.items() if key[0] == "last" and key[1:3] == version]
     last = max(ends, default=0.0)
     return round(1000 * (time.time() - (time.perf_counter() - last))) if last else 0

@@ -12,10 +12,10 @@ from msgspec import Meta, Struct
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message.answer import Answer, Environ, document
-from unpickled.server.message.page import Page
 from unpickled.server.model.session import Model
 from unpickled.server.pages.annotations import Yes
 from unpickled.server.pages.catalog import Names
+from unpickled.server.pages.page import Page
 
 _PROTOCOL = "(TensorFlow Serving, KServe V1)"
 _SIGNATURE = "serving_default"
@@ -104,7 +104,7 @@ class Signature(Struct, frozen=True, kw_only=True):
 
 
 def pages(repository: Repository) -> list[Page]:
-    """GET /v1/models, and status and metadata of a model, of a version, of a label."""
+    """GET /v1/models, and the status and metadata of a model, of a version and of a label."""
 
     def index(_: Environ) -> Answer:
         return document(Names(models=repository.served))
@@ -123,7 +123,7 @@ def pages(repository: Repository) -> list[Page]:
 
 
 def _of_each(status: Callable[..., Answer], metadata: Callable[..., Answer]) -> list[Page]:
-    """Both pages of a model, of a version, of a label."""
+    """The pages of status and metadata, for a model, for a version and for a label."""
     model = "/v1/models/<name>"
     subjects = {
         model: "a model",
@@ -185,6 +185,6 @@ def _signature(model: Model) -> SignatureDef:
 
 
 def _tensor(name: str, dtype: _DType, *lengths: int) -> TensorInfo:
-    """A tensor of rows; ``lengths`` are those beside the number of rows."""
+    """A tensor whose first length is any number of rows; ``lengths`` are the others."""
     dimensions = [Dimension(size=str(length), name="") for length in (-1, *lengths)]
     return TensorInfo(dtype=dtype, tensor_shape=TensorShape(dim=dimensions, unknown_rank=False), name=name)

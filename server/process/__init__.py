@@ -1,1 +1,1 @@
-"""The processes of a server: workers, the address they share, and what watches them."""
+"""The processes of a server: workers, the address they share, and their watchdog."""

@@ -1,4 +1,4 @@
-"""Where the server listens: claimed before it starts, waited for until it answers."""
+"""The address of the server: checked before the server starts, and waited for until it answers."""
 
 import os
 import socket
@@ -13,7 +13,7 @@ from unpickled.server.errors import ConfigError
 
 
 def claim(listening: Listening) -> Listening:
-    """The same settings, the host as an address; ConfigError where nobody can listen, or somebody does."""
+    """The settings, with the host as an IP address; ConfigError where the address is taken or unusable."""
     if listening.uds:
         _claim_socket(Path(listening.uds))
         return listening
@@ -21,7 +21,7 @@ def claim(listening: Listening) -> Listening:
 
 
 def wait(listening: Listening, seconds: float = 60.0) -> None:
-    """Until something answers there, at most so long."""
+    """Wait until the address takes connections, at most ``seconds``."""
     family = socket.AF_UNIX if listening.uds else socket.AF_INET6 if ":" in listening.host else socket.AF_INET
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -32,14 +32,14 @@ def wait(listening: Listening, seconds: float = 60.0) -> None:
 
 
 def _claim_port(host: str, port: int) -> str:
-    # granian shares a port between its workers, and so with any other server of this kind: each
-    # would get some of the requests.
+    # The workers of granian share a port, and would share it with another server of this kind too: each of
+    # the two would get some of the requests.
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.create_server(address[:2], family=family) as listener:
             return str(listener.getsockname()[0])
     except OSError as error:
-        # Python adds the address to the text of its own errors; those of name look-ups are negative.
+        # Take the system's text, as Python adds the address to its own; look-up errors are negative.
         code = error.errno or 0
         reason = os.strerror(code) if code > 0 else error.strerror
         remedy = "stop what listens there, or choose another" if code == EADDRINUSE else "choose another"
@@ -49,7 +49,7 @@ def _claim_port(host: str, port: int) -> str:
 
 
 def _claim_socket(path: Path) -> None:
-    """ConfigError where the path is taken or unusable; a socket that nobody listens on is removed."""
+    """Remove a socket on which nobody listens any more; ConfigError where the path is taken or unusable."""
     if not path.parent.is_dir():
         remedy = "create it, or choose another --uds"
         raise ConfigError(f"cannot listen on {path}: the folder {path.parent} does not exist: {remedy}")

@@ -1,10 +1,10 @@
-"""Shuts connections of clients that do not go on, found by what the kernel tells of them (Linux, TCP).
+"""Shutting the connections of stalled clients, which are found by the kernel's TCP times (Linux).
 
-The HTTP server neither gives clients a deadline nor says which connection a request came by. TCP_INFO
-tells how long each connection has been silent, or unread; this module guesses from these times which of
-them a stalled request or stream belongs to. Of several that went silent at the same moment it may shut
-another's. Replace it where an HTTP server has deadlines of its own; without it the watchdog still ends a
-worker whose threads are all stalled.
+The HTTP server neither gives clients a deadline nor says which connection a request came by. TCP_INFO tells
+how long each connection has been silent, or unread; from these times this module guesses to which connection
+a stalled request or stream belongs. If several clients went silent at the same moment, it may shut the
+connection of another one. With an HTTP server that has deadlines this module is not needed; without it, the
+watchdog still ends a worker whose threads are all stalled.
 """
 
 import logging
@@ -28,9 +28,9 @@ _TCP_INFO = struct.Struct("=24xI16xI4xII60xQQ8xI")
 
 
 class Wait(NamedTuple):
-    """An open stream: for how many seconds its client has been ``waited`` for, and was ``sent`` nothing.
+    """An open stream: for how many seconds it has ``waited`` for its client, and ``sent`` nothing.
 
-    ``sending``: the client does not read; otherwise it does not write.
+    ``sending``: it waits for the client to read; otherwise, to write.
     """
 
     slot: Slot
@@ -40,25 +40,25 @@ class Wait(NamedTuple):
 
 
 class Clients(Protocol):
-    """The seam between the watchdog and whatever ends a client's silence."""
+    """Shuts connections for the watchdog."""
 
     def visible(self) -> bool:
-        """Whether any connection tells how silent it is; Unix sockets do not."""
+        """Whether the kernel has times for any connection; for Unix sockets it has none."""
 
     def shut_silent(self, count: int, seconds: float) -> None:
-        """Shut the ``count`` connections of requests that are silent longest, ``seconds`` at least."""
+        """Shut the ``count`` request connections that have been silent longest, ``seconds`` at least."""
 
     def shut_streams(self, overdue: Sequence[Wait], needed: bool) -> None:
-        """Shut streams whose clients do not read and, if ``needed``, the one that is silent longest."""
+        """Shut streams whose clients do not read and, if ``needed``, the one that was silent longest."""
 
 
 def clients(cuts: Cuts) -> Clients | None:
-    """Those of this system; None where it does not tell how silent a connection is."""
+    """The Clients of this system; None where its kernel has no times for connections."""
     return TcpClients(cuts) if hasattr(socket, "TCP_INFO") else None
 
 
 class TcpClients:
-    """Clients by the times of their TCP connections; ``cuts`` is told of each stream that is shut."""
+    """Shuts connections by their TCP times; announces each stream that it shuts for silence to ``cuts``."""
 
     def __init__(self, cuts: Cuts) -> None:
         self._cuts = cuts
@@ -80,21 +80,21 @@ class TcpClients:
         for stream in [stream for stream in overdue if stream.sending]:
             self._shut_unread(stream)
         silent = [stream for stream in overdue if not stream.sending]
-        # One at a time: the next only when this one's stream has ended.
+        # One at a time: the next one once the stream of the last one has ended.
         if needed and silent and not self._cuts.pending():
             self._shut_longest_silent(silent)
 
     def _shut_unread(self, stream: Wait) -> None:
-        """Its connection is the one that has been unread for as long, or longest."""
+        """Shut the connection that has been unread longest, if that is as long as the stream has waited."""
         unread = [connection for connection in _connections() if connection.unread >= stream.waited - _NEAR]
         if unread:
             max(unread, key=lambda connection: connection.unread).shut(socket.SHUT_RDWR)
             logger.warning("closed a stream whose client had not read for %.0f s", stream.waited)
 
     def _shut_longest_silent(self, streams: Sequence[Wait]) -> None:
-        """Its connection is the one on which something was sent when the stream last answered.
+        """Shut the connection that sent data when the stream that waits longest last answered.
 
-        Of several that answered at that moment, it may be another's.
+        If several streams answered at that moment, it may be the connection of another one.
         """
         stream = max(streams, key=lambda stream: stream.waited)
         candidates = [
@@ -107,17 +107,17 @@ class TcpClients:
         if not candidates:
             return
         nearest = min(candidates, key=lambda connection: abs(connection.sent - stream.sent))
-        others = [other.slot for other in streams if abs(other.sent - nearest.sent) <= _NEAR]
-        self._cuts.announce([stream.slot, *others], stream.waited)
+        alike = [each.slot for each in streams if abs(each.sent - nearest.sent) <= _NEAR]
+        self._cuts.announce([stream.slot, *alike], stream.waited)
         nearest.shut(socket.SHUT_RD)
         logger.warning("closed a stream that was silent for %.0f s: its place was needed", stream.waited)
 
 
 class _Connection(NamedTuple):
-    """How long ago, in seconds, something was ``sent``, ``received`` and acknowledged.
+    """How many seconds ago data was ``sent``, ``received`` and ``acknowledged`` on a connection.
 
-    ``begun``: something was received at all; ``answered``: something was sent; ``pending``: what was
-    written has not arrived.
+    ``begun``: data has been received at all; ``answered``: data has been sent; ``pending``: the client has
+    not yet taken all of it.
     """
 
     descriptor: int
@@ -130,17 +130,17 @@ class _Connection(NamedTuple):
 
     @property
     def silent(self) -> float:
-        """Seconds since anything came, where a request has begun and no answer has; else 0."""
+        """Seconds since the client last sent data, while it is in the middle of a request; else 0."""
         answering = self.answered and self.sent <= self.received
         return self.received if self.begun and not answering else 0.0
 
     @property
     def unread(self) -> float:
-        """Seconds since the client took any of what is waiting for it; 0 where nothing is."""
+        """Seconds since the client last took data, while data waits for it; else 0."""
         return max(self.sent, self.acknowledged) if self.pending else 0.0
 
     def shut(self, how: int) -> None:
-        """Wake the thread that waits for this client: nothing comes, or goes, any more."""
+        """Shut one or both directions of the connection, which wakes the thread that waits for it."""
         with suppress(OSError), _duplicate(self.descriptor) as connection:
             connection.shutdown(how)
 
@@ -161,7 +161,7 @@ def _sockets() -> list[int]:
 
 
 def _duplicate(descriptor: int) -> socket.socket:
-    # Closing the duplicate leaves the server's own descriptor open.
+    # A duplicate: closing it leaves the server's descriptor open.
     return socket.socket(fileno=os.dup(descriptor))
 
 

@@ -1,20 +1,20 @@
-"""Frees a worker whose threads wait for clients that do not go on.
+"""A watchdog that frees a worker whose threads wait for stalled clients.
 
-The HTTP server gives clients no deadline, and a thread that waits for one cannot be woken. What ends
-the wait is to shut the connection (Linux, TCP): for reading, where nothing comes; both ways, where
-nothing is read.
+The HTTP server gives clients no deadline, and a thread that waits for one cannot be woken. Shutting the
+connection ends the wait (Linux, TCP): for reading, if the client does not send; both ways, if it does not
+read.
 
-- When requests whose bodies do not come hold every thread that streams leave, those that are silent go.
-  Where that does not help (clients that trickle on, other systems), the worker ends and is replaced.
-- The stream that is silent longest goes when its place is needed: all threads are taken, or another
-  was refused.
-- A stream whose client does not read its answers goes, needed or not: most such clients will not read
-  before they have sent everything, and would wait for ever.
-- Where no connection tells how silent it is (Unix sockets, other systems), and another stream is refused
-  although none of those under way goes on, the worker ends as soon as it computes no answer.
+- When stalled uploads hold every thread that streams leave, the connections that are silent are shut. Where
+  that does not help (clients that send a byte now and then, other systems), the worker ends and is replaced.
+- The stream that has been silent longest is closed when its place is needed: all threads are taken, or
+  another stream was refused.
+- A stream whose client does not read its answers is closed in any case: most such clients read only after
+  they have sent everything, and would wait for ever.
+- Where the kernel has no times for connections (Unix sockets, other systems), and a stream is refused while
+  all open ones are stalled, the worker ends as soon as it computes no answer.
 
-Watching from outside costs a request nothing. A worker that outlives the main process, which would
-replace it, ends too. Each time the watchdog publishes how many requests are in flight.
+Watching from a thread costs a request nothing. A worker whose main process is gone, which would replace it,
+ends too. At each check the watchdog publishes how many requests are in flight.
 """
 
 import logging
@@ -42,10 +42,10 @@ class Watchdog:
 
     Args:
         threads: Requests that this process can hold open at once.
-        timeout: Seconds after which a client that does not go on is overdue.
+        timeout: Seconds after which a stalled client is overdue.
         slots: The streams that are open.
         in_flight: The requests that are being answered.
-        clients: Shuts connections; None where they cannot be told from each other.
+        clients: Shuts connections; None where the kernel has no times for them.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Watchdog:
         self._in_flight = in_flight
         self._clients = clients
         self._parent = os.getppid()
-        # Reads of bodies that are under way, and since when.
+        # Frames that read a body -> time.monotonic() at which the watchdog first saw them.
         self._reads: dict[FrameType, float] = {}
 
     def start(self) -> None:
@@ -76,22 +76,25 @@ class Watchdog:
         streams = [_wait(slot, now) for slot in self._slots.open()]
         requests = self._in_flight.count
         self._in_flight.publish()
-        # Holding the frames keeps their identity: a frame seen twice is one and the same read.
+        # Keeping the frames keeps their identity: a frame that is seen again is the same read.
         self._reads = {frame: self._reads.get(frame, now) for frame in _reading()}
         reads = [now - begun for begun in self._reads.values()]
         idle = [stream.waited for stream in streams]
-        taken = len(reads) + len(streams) >= self._threads
-        if taken:
+        busy = len(reads) + len(streams) >= self._threads
+        if busy:
             self._relieve(reads, idle)
         refused = self._slots.take_refused()
         overdue = [stream for stream in streams if stream.waited >= self._timeout]
         if self._clients is not None:
-            self._clients.shut_streams(overdue, taken or refused)
+            self._clients.shut_streams(overdue, busy or refused)
         if refused and requests == len(reads) + len(streams):
             self._replace(idle)
 
     def _relieve(self, reads: Sequence[float], streams: Sequence[float]) -> None:
-        """Act on how long threads have waited for bodies, and streams for their clients, in seconds."""
+        """Shut silent requests, or end the worker if none of its threads gets on.
+
+        ``reads`` and ``streams`` are the seconds that threads have waited for bodies and for clients.
+        """
         # Act only when every thread is taken. Then a silent connection is either one a thread is reading
         # from, or one that still queues for a thread.
         overdue = sum(seconds >= self._timeout for seconds in reads)
@@ -101,7 +104,10 @@ class Watchdog:
             self._end_worker("threads have waited for request bodies")
 
     def _replace(self, streams: Sequence[float]) -> None:
-        """Act where one more stream was refused and nothing is computed; how long the others have waited."""
+        """End the worker if all open streams are stuck; one more was refused, and no thread computes.
+
+        ``streams`` are the seconds that they have waited for their clients.
+        """
         stuck = min(streams, default=0.0) >= self._timeout + _GRACE
         if stuck and not (self._clients and self._clients.visible()):
             self._end_worker("streams have waited for their clients")
@@ -119,6 +125,6 @@ def _reading() -> list[FrameType]:
 
 
 def _wait(slot: Slot, now: float) -> Wait:
-    # Read once: the stream goes on meanwhile.
+    # Read once: the stream's thread may change it at any moment.
     since = slot.waiting_since
     return Wait(slot, now - since if since else 0.0, now - slot.sent, slot.sending)

@@ -1,4 +1,4 @@
-"""The HTTP server: granian's processes and threads around the application."""
+"""The HTTP server: granian's processes and threads, which run the application."""
 
 import gc
 import logging
@@ -29,20 +29,20 @@ from unpickled.server.service import Service
 
 logger = logging.getLogger("unpickled")
 
-# granian's own messages join ours on stderr.
+# granian's messages go to stderr with ours.
 _LOGGING = {"loggers": {"_granian": {"handlers": [], "propagate": True}}}
 
 
 def serve(config: Config) -> int:
-    """Serve until SIGTERM or SIGINT; the exit status.
+    """Serve until SIGTERM or SIGINT; returns the exit status.
 
-    A worker that ends on its own is replaced. The whole server ends with 1 where its settings are wrong,
-    or where a worker ends within seconds of replacing another.
+    A worker that ends by itself is replaced. The whole server ends with 1 if its settings are wrong, or if
+    a worker ends within seconds of replacing another.
     """
     config = replace(config, listening=address.claim(config.listening))
     os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals, after_in_child=_start_worker)
     context = multiprocessing.get_context()
-    # A worker that is replaced while another still ends needs a block of its own.
+    # Twice as many blocks as workers: a replacement may start while the old worker still ends.
     memory = Memory(blocks=2 * config.listening.workers)
     loader = Loader(config, memory, context)
     try:
@@ -64,14 +64,14 @@ def _release_signals() -> None:
 
 
 def _start_worker() -> None:
-    """The main process's handlers, inherited, would swallow what stops this one."""
+    """Reset the handlers inherited from the main process, which would swallow the signals to this one."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     _release_signals()
 
 
 class Loader:
-    """What granian calls in each worker, after the fork: ONNX Runtime's threads do not survive one."""
+    """Builds the application in each worker, after the fork: the threads of ONNX Runtime survive none."""
 
     def __init__(self, config: Config, memory: Memory, context: Any) -> None:
         self._config = config
@@ -85,12 +85,12 @@ class Loader:
         self._default = context.RawArray("c", 256)
 
     def __call__(self) -> Any:
-        # Before any other thread is there: they all leave the signal to the one that waits for it.
+        # Blocked before any thread starts, and so in all threads: one thread waits for the signal.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
         service = self._service()
         repository = service.repository
-        # The first worker speaks for all.
+        # Only the first worker prints the banner.
         if self._announcement.acquire(block=False):
             self._default.value = (repository.default or "").encode()
             self._started.set()
@@ -100,13 +100,13 @@ class Loader:
         threading.Thread(target=_wake, args=(service.reloader,), name="hangup", daemon=True).start()
         application = app.flask_app(service)
         service.start()
-        # What is loaded lives as long as the process: no collection need look at it again.
+        # All objects up to here live as long as the process: keep the garbage collector from visiting them.
         gc.collect()
         gc.freeze()
         return application.wsgi_app
 
     def _service(self) -> Service:
-        """Once a worker has started, the settings are right: a later one that fails waits for the disk."""
+        """The service of this worker; retried if an earlier worker could start with the same settings."""
         logged = ""
         while True:
             try:
@@ -120,14 +120,14 @@ class Loader:
             time.sleep(1)
 
     def _settings(self) -> Config:
-        """With the default model of the worker that this one replaces."""
+        """The settings, with the default model that the first worker chose, if that is still there."""
         default = self._default.value.decode()
         if not default or self._config.default_model or not (Path(self._config.models) / default).is_dir():
             return self._config
         return replace(self._config, default_model=default)
 
     def _end_server(self, error: ConfigError) -> NoReturn:
-        """Stop every worker: one that just ended would be replaced, to fail again."""
+        """Stop the whole server: a worker that only ended itself would be replaced, and fail again."""
         if not self.failed.is_set():
             self.failed.set()
             print(f"error: {error}", file=sys.stderr, flush=True)
@@ -143,20 +143,20 @@ def _watch(service: Service) -> None:
 
 
 def _wake(reloader: Reloader) -> None:
-    """At every SIGHUP."""
+    """Wake the reloader at every SIGHUP."""
     while True:
         signal.sigwait((signal.SIGHUP,))
         reloader.wake()
 
 
 def _announce(config: Config, text: str) -> None:
-    """Print once the address answers, which is after granian has been given the application."""
+    """Print the text once the address answers, which is after granian has got the application."""
     address.wait(config.listening)
     print(text, flush=True)
 
 
 class _Server(Server):  # type: ignore[misc,valid-type]
-    """granian's, but that SIGHUP is passed on: models are replaced, not the workers."""
+    """granian's server, except that SIGHUP does not replace the workers: it makes them scan the models."""
 
     def signal_handler_reload(self, *arguments: object) -> None:
         for worker in self.wrks:
@@ -176,7 +176,7 @@ def _server(config: Config) -> Any:
         workers=listening.workers,
         blocking_threads=listening.threads,
         websockets=False,
-        # Its warnings concern settings that are deliberate here, its notices every start.
+        # granian warns of settings that are deliberate here, and logs a line at every start.
         log_level=LogLevels.debug if log_level == "debug" else LogLevels.error,
         log_dictconfig=_LOGGING,
         respawn_failed_workers=True,

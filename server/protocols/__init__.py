@@ -1,1 +1,1 @@
-"""Wire protocols, one file each: bytes of a request -> features, outputs -> bytes of an answer."""
+"""Wire protocols, one file each: bytes of a request -> rows, and outputs -> bytes of an answer."""

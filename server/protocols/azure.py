@@ -20,7 +20,6 @@ from collections.abc import Sequence
 
 from unpickled.server.errors import InvalidInput
 from unpickled.server.inference.prediction import Predict, Prediction
-from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import media
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
 from unpickled.server.message.strict import Members
@@ -29,33 +28,32 @@ from unpickled.server.model.schemas import Schema, Schemas, array, either, only
 from unpickled.server.protocols import bodies, native
 from unpickled.server.protocols.bodies import Bodies
 from unpickled.server.protocols.forms import chosen, is_form, refuse_repeated, split
-from unpickled.server.protocols.native import Native
+from unpickled.server.protocols.native import predict_native
 from unpickled.server.protocols.protocol import Paths, Protocol, Subject
-from unpickled.server.protocols.rows import Reader
 from unpickled.server.quote import quoted
 
 _FORMS = {"data": ("method",), "input_data": ("params",), "Inputs": ("GlobalParameters",)}
 _SIGNS = tuple(f'"{name}"'.encode() for name in _FORMS)
 _EXAMPLE = '{"data": [row, ...]}, {"input_data": {"columns", "data"}} or {"Inputs": {"data": [row, ...]}}'
-# The designer calls the table of an answer so.
+# The designer's name for the table in an answer.
 _OUTPUT = "WebServiceOutput0"
 
 
 class Azure:
     """Answers /score for one model."""
 
-    def __init__(self, predictor: Predictor, reader: Reader, native: Native) -> None:
-        self._predictor = predictor
-        self._reader = reader
-        self._native = native
+    def __init__(self, subject: Subject) -> None:
+        self._predictor = subject.predictor
+        self._reader = subject.reader
+        self._predict_native = predict_native(subject)
 
     def predict(self, request: bytes, environ: Environ) -> Prediction:
         """The answer to one request; raises RequestError."""
         if not any(sign in request for sign in _SIGNS):
-            return self._native.predict(request, environ)
+            return self._predict_native(request, environ)
         members = self._reader.document(request, _EXAMPLE)
         if not is_form(members, _FORMS, self._predictor):
-            return self._native.predict(request, environ)
+            return self._predict_native(request, environ)
         form = chosen(members, _FORMS, _EXAMPLE)
         if form == "Inputs":
             return self._results(members[form], members.get("GlobalParameters"))
@@ -81,15 +79,15 @@ class Azure:
         content = dumps({"Results": {_OUTPUT: self._predictor.outputs.records(run.labels, run.scores)}})
         return run.prediction(content, rows)
 
-    def _rows(self, table: object, what: str) -> Sequence[Row]:
+    def _rows(self, table: object, place: str) -> Sequence[Row]:
         if not isinstance(table, Members):
-            return self._reader.listed(table, what)
+            return self._reader.listed(table, place)
         if "data" in table and set(table) != set(self._predictor.signature.names):
-            return split(self._reader, table, what)
+            return split(self._reader, table, place)
         return self._reader.columns(table)
 
     def _answers(self, rows: Sequence[Row], method: object) -> Prediction:
-        """A list with what that method of the pipeline returns."""
+        """The answer with the list that this method of the pipeline would return."""
         methods = list(self._predictor.outputs.methods)
         if method not in methods:
             raise InvalidInput(f"'method' is {quoted(method)}, but it may be {' or '.join(methods)}")
@@ -111,7 +109,11 @@ def _describe(schemas: Schemas) -> Bodies:
     return Bodies(
         "`data` and `input_data` are answered with the labels alone, or with what `method` names; columns "
         "may be in any order and of any one length.",
-        {media.JSON: bodies.shown(schemas.name("AzureRequest", forms), native.examples(schemas) | examples)},
+        {
+            media.JSON: bodies.with_examples(
+                schemas.name("AzureRequest", forms), native.examples(schemas) | examples
+            )
+        },
         {media.JSON: {"schema": schemas.name("AzureResponse", answer)}},
     )
 
@@ -131,7 +133,7 @@ def _azure_forms(schemas: Schemas) -> list[Schema]:
 
 
 def _designed(table: Schema) -> Schema:
-    """A table under a name that its author chose."""
+    """A table under any name but "data": users of the designer choose it."""
     return {
         "type": "object",
         "minProperties": 1,
@@ -142,7 +144,7 @@ def _designed(table: Schema) -> Schema:
 
 
 def _build(subject: Subject) -> Predict:
-    return Azure(subject.predictor, subject.reader, Native(subject.predictor, subject.reader)).predict
+    return Azure(subject).predict
 
 
 PROTOCOL = Protocol(

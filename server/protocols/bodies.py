@@ -1,7 +1,7 @@
-"""The bodies of requests and answers, as OpenAPI describes them, and the parts that protocols share.
+"""OpenAPI descriptions of the bodies of requests and answers: the parts that several protocols share.
 
-Schemas hold what JSON Schema can say. Where a length depends on another part of a body, they describe few
-rows, and words describe more.
+JSON Schema cannot make a length depend on another part of a body. Where one does, the schemas describe one or
+two rows, and a description in words covers the rest.
 """
 
 import csv
@@ -17,37 +17,37 @@ Content = dict[str, dict[str, Any]]
 
 
 class Bodies(NamedTuple):
-    """The bodies of a request and of its answer; ``description`` says what a schema cannot say."""
+    """The bodies of a request and of its answer; ``description`` has the rules that no schema can express."""
 
     description: str
     request: Content
     answer: Content
 
 
-def shown(schema: Schema, examples: Mapping[str, Any]) -> dict[str, Any]:
+def with_examples(schema: Schema, examples: Mapping[str, Any]) -> dict[str, Any]:
     """A JSON body with its examples."""
     return {"schema": schema, "examples": {name: {"value": value} for name, value in examples.items()}}
 
 
 def table(schemas: Schemas) -> dict[str, Any]:
-    """A CSV body: JSON Schema has no words for a table."""
+    """A CSV body, described in words: JSON Schema cannot describe a table."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([schemas.signature.names, *schemas.examples()])
-    described = "a header row with the features' names, and a row of values for each row to predict"
-    return {"schema": {"type": "string", "description": described}, "example": text.getvalue()}
+    description = "a header row with the features' names, and a row of values for each row to predict"
+    return {"schema": {"type": "string", "description": description}, "example": text.getvalue()}
 
 
 def lines(documents: Sequence[Any]) -> dict[str, Any]:
-    """JSON lines, described in words: a program that tries out examples may not know how to send them.
+    """JSON lines, described in words: programs that try out examples may not know how to send them.
 
-    Markdown has no markup within code, but some programs end a line at more characters than it does.
+    The documents are Markdown code, in which nothing needs an escape but the line ends of some programs.
     """
-    listed = "".join(f"\n    {visible(dumps(document).decode())}" for document in documents)
-    return {"schema": {"type": "string", "description": f"one document a line:\n{listed}"}}
+    code = "".join(f"\n    {visible(dumps(document).decode())}" for document in documents)
+    return {"schema": {"type": "string", "description": f"one document a line:\n{code}"}}
 
 
 def columns(schemas: Schemas) -> Schema:
-    """The values of each feature, of one row: JSON Schema has no word for lists of one length."""
+    """The values of each feature, for one row: JSON Schema cannot demand lists of equal length."""
     values = schemas.values
     if len(values) == 1:
         return only({name: array(value, 1, schemas.max_rows) for name, value in values.items()})

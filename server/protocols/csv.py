@@ -1,11 +1,11 @@
-"""Tables as text: a row of features a line, a row of answers a line.
+"""CSV: one row of features per line, answered with one line per row.
 
     sepal_length,sepal_width,petal_length,petal_width    prediction,predicted_class,probabilities_setosa,...
     5.1,3.5,1.4,0.2                                      0,setosa,0.9822316667601895,...
 
 https://www.rfc-editor.org/rfc/rfc4180. The header row names the features in any order; with
 ``Content-Type: text/csv; header=absent`` there is none, and the columns are in the features' order. The
-answer has a header where the request has one. An empty cell is a missing value, unless the empty text is a
+answer has a header if the request has one. An empty cell is a missing value, unless the empty text is a
 category.
 """
 
@@ -35,7 +35,8 @@ _UTF_8 = frozenset({"utf-8", "utf8", "us-ascii"})
 class Csv:
     """Answers CSV for one model, with CSV or, where Accept asks for it, with JSON arrays.
 
-    ``detect``: a first line is the header only if a cell of it is a feature's name; else it has to be.
+    ``detect``: the first line is the header only if one of its cells is the name of a feature; without
+    ``detect`` it always is, unless the request says that there is none.
     """
 
     def __init__(self, predictor: Predictor, detect: bool = False) -> None:
@@ -68,17 +69,17 @@ class Csv:
         return Prediction(content, run.decoded, run.ran, rows, labels, run.scores, fields)
 
     def written(self, labels: Labels, scores: Scores, header: bool) -> bytes:
-        """One line per row: what its label stands for, then its scores."""
-        # JSON writes the shortest digits that read back as the same double, at a tenth of repr's time.
+        """One line per row: the cells that depend on its label, then its scores."""
+        # JSON writes the fewest digits that read back as the same double, in a tenth of repr's time.
         numbers = dumps(scores, option=OPTIONS)[2:-2].split(b"],[")
         lines = [self._starts[label] + row for label, row in zip(labels, numbers, strict=True)]
         return (self._head if header else b"") + b"\r\n".join(lines) + b"\r\n"
 
     def _header(self, table: "_Table", setting: str) -> list[str] | None:
-        """The features' names as the first line orders them, None where it is not a header."""
+        """The names of the features in the order of the first line; None if that is no header."""
         if setting == "absent":
             return None
-        # One name too many is a fault whatever it is; a line may have millions.
+        # One name too many is enough for an error, and a line may have millions.
         cells = table.first()[: len(self._names) + 1]
         names = [cell if cell in self._features else cell.strip() for cell in cells]
         if self._detect and setting != "present" and not set(names) & self._features.keys():
@@ -134,7 +135,7 @@ class _Table:
         return cells
 
     def skip(self) -> None:
-        """The first line is no row."""
+        """Leave the first line out of the rows."""
         self._skipped = 1
 
     def rows(self, predictor: Predictor) -> list[list[str]]:
@@ -147,7 +148,7 @@ class _Table:
         return rows
 
     def located(self, error: InvalidInput) -> InvalidInput:
-        """The same error with the line of the row that it is about, if it is about one."""
+        """The error with the number of its line: that of the row that it is about, or of the header."""
         row = error.details.get("row")
         if not isinstance(row, int):
             return self._of_header(error)
@@ -171,28 +172,28 @@ class _Table:
             raise InvalidInput(f"line {line}: the body is not CSV: {error}", line=line) from None
 
     def _reader(self) -> Any:
-        # Not splitlines: a quoted cell may hold the line ends of it.
+        # Not splitlines: it would also end lines inside quoted cells.
         return csv.reader(io.StringIO(self._text, newline=""), strict=True)
 
 
 def headers(header: bool) -> tuple[tuple[str, str], ...]:
-    """The HTTP headers of a CSV answer, which has a header row or none."""
+    """The HTTP headers of a CSV answer, with or without a header row."""
     return (("Content-Type", f"text/csv; charset=utf-8; header={'present' if header else 'absent'}"),)
 
 
 def _column(feature: Feature, cells: Sequence[str]) -> Column:
     if feature.kind == "number":
         return _numbers(cells)
-    # Nothing, unless the model knows the empty text.
+    # An empty cell is a missing value, unless the empty text is a category.
     empty = "" if "" in feature.categories else None
     return [cell or empty for cell in cells]
 
 
 def _numbers(cells: Sequence[str]) -> npt.NDArray[np.float64] | list[Any]:
-    """As an array; or as a list that holds what is not a number as text, to be refused."""
-    together = "".join(cells)
-    # float() reads 1_000 and digits of every script.
-    if together.isascii() and "_" not in together:
+    """The numbers as an array; or, if a cell is no number, a list with its text, which the checks refuse."""
+    text = "".join(cells)
+    # float() would also read 1_000, and digits of other scripts.
+    if text.isascii() and "_" not in text:
         try:
             return np.fromiter((float(cell or "nan") for cell in cells), np.float64, len(cells))
         except ValueError:

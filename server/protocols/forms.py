@@ -1,4 +1,4 @@
-"""Documents of other servers: which of a protocol's forms they have, and tables as pandas writes them."""
+"""Documents in the forms of other servers: recognizing the form, and reading tables as pandas writes them."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -13,37 +13,41 @@ _SPLIT = frozenset({"columns", "index", "data"})
 
 
 def chosen(members: Members, forms: Mapping[str, Collection[str]], example: str) -> str:
-    """The one of ``forms`` that a document has, beside the members listed for it only. InvalidInput."""
+    """The form of a document: the one member whose name is in ``forms``.
+
+    InvalidInput unless the document has exactly one form, and beside it only the members listed for it.
+    """
     refuse_repeated(members, "the body")
     present = [name for name in members if name in forms]
     if len(present) != 1:
         raise InvalidInput(
             f"{', '.join(map(repr, present)) or 'nothing that is known'} stands in the body: send {example}"
         )
+    [form] = present
     for name in members:
-        if name != present[0] and name not in forms[present[0]]:
-            raise InvalidInput(f"{quoted(name)} stands beside {present[0]!r}: send {example}")
-    return present[0]
+        if name != form and name not in forms[form]:
+            raise InvalidInput(f"{quoted(name)} stands beside {form!r}: send {example}")
+    return form
 
 
 def is_form(members: Members, forms: Collection[str], predictor: Predictor) -> bool:
-    """Whether a document has a member with the name of one of ``forms`` that is not a feature's value."""
+    """Whether a document has one of ``forms``, and not just a feature of that name."""
     present = [name for name in forms if name in members]
     features = predictor.signature.names
     return any(name not in features or isinstance(members[name], list | Members) for name in present)
 
 
-def split(reader: Reader, frame: object, what: str) -> Sequence[Row]:
-    """The rows of a pandas table in its "split" form; ``what`` names it in sentences."""
+def split(reader: Reader, frame: object, place: str) -> Sequence[Row]:
+    """The rows of a pandas table in its "split" form; ``place`` is its place in the body, for errors."""
     if not isinstance(frame, Members) or "data" not in frame or not set(frame) <= _SPLIT:
-        raise InvalidInput(f'{what} is not an object of "columns", "data" and, if need be, "index"')
-    refuse_repeated(frame, what)
+        raise InvalidInput(f'{place} is not an object of "columns", "data" and, if need be, "index"')
+    refuse_repeated(frame, place)
     if "columns" not in frame:
         return reader.listed(frame["data"], "'data'")
     return reader.named(frame["columns"], frame["data"])
 
 
-def refuse_repeated(members: Members, what: str) -> None:
-    """InvalidInput where a name is given twice."""
+def refuse_repeated(members: Members, place: str) -> None:
+    """InvalidInput if a member is given twice."""
     for name in members.repeated:
-        raise InvalidInput(f"{quoted(name)} of {what} is given twice")
+        raise InvalidInput(f"{quoted(name)} of {place} is given twice")

@@ -1,4 +1,4 @@
-"""The project's own JSON: arrays in, arrays out; records in, records out; or a list of either.
+"""The native protocol: arrays are answered with arrays, a record with a record, a list with records.
 
     {"features": [5.1, 3.5, 1.4, 0.2]}          {"prediction": [0], "predicted_class": ["setosa"],
     {"features": [[5.1, ...], [4.9, ...]]}       "probabilities": [[0.98, 0.02, 0.0]]}
@@ -51,8 +51,8 @@ class Native:
         self._record_heads = outputs.heads(self._head)
 
     def predict(self, request: bytes, _: Environ | None = None) -> Prediction:
-        """The answer to one request, and what it was made of; raises RequestError."""
-        # Duplicate names cost a colon each: see Reader.
+        """The answer to one request; raises RequestError."""
+        # More colons than names would mean a duplicate name: see Reader.
         colons = request.count(b":")
         if colons == 1:
             try:
@@ -69,7 +69,7 @@ class Native:
         return self._predict_batch(request)
 
     def _predict_batch(self, request: bytes) -> Prediction:
-        """Several rows, and every body that the decoders refuse."""
+        """The answer to several rows, and to every body that the compiled decoders refuse."""
         if b'"instances"' in request[:64]:
             rows = self._reader.instances(request)
             return self.predict_strictly(request) if rows is None else self._predictor.predictions(rows)
@@ -102,7 +102,7 @@ class Native:
         return Prediction(content, decoded, ran, (values,), (label,), (scores,))
 
     def predict_strictly(self, request: bytes) -> Prediction:
-        """The protocol written out in Python: the reference for the decoders above, and their sentences."""
+        """The protocol in plain Python: the reference for the compiled decoders, and the source of errors."""
         document = self._reader.document(request, _EXAMPLE)
         if self._is_form(document, "features"):
             return self._strict_arrays(document["features"])
@@ -123,10 +123,10 @@ class Native:
             return False
         if name in document.repeated:
             raise InvalidInput(f"{name!r} is given twice")
-        for other in document:
-            if other != name:
+        for member in document:
+            if member != name:
                 raise InvalidInput(
-                    f"{quoted(other)} stands beside {name!r}, which stands alone: send {_EXAMPLE}"
+                    f"{quoted(member)} stands beside {name!r}, which stands alone: send {_EXAMPLE}"
                 )
         if not isinstance(value, list):
             raise InvalidInput(f"{name!r} is not an array: send {_EXAMPLE}")
@@ -138,13 +138,13 @@ class Native:
         return run.prediction(content, rows)
 
     def _head(self, values: Sequence[Any]) -> bytes:
-        """An answer up to its scores, which are all that differs between rows of one label."""
+        """An answer up to its scores, in which the answers with one label agree."""
         *names, last = (member.name for member in self._outputs.members)
         return dumps({**dict(zip(names, values, strict=True)), last: 0}).removesuffix(b"0}")
 
 
 def forms(schemas: Schemas) -> list[Schema]:
-    """The documents that a request may be."""
+    """The documents that a request may consist of."""
     row, record = schemas.row, schemas.record
     return [
         only({"features": row}),
@@ -155,7 +155,7 @@ def forms(schemas: Schemas) -> list[Schema]:
 
 
 def answers(schemas: Schemas) -> list[Schema]:
-    """The documents that an answer may be."""
+    """The documents that an answer may consist of."""
     return [schemas.arrays, schemas.answer, only({"predictions": array(schemas.answer, 1)})]
 
 
@@ -172,7 +172,7 @@ def examples(schemas: Schemas) -> dict[str, Any]:
 
 
 def text_requests(schemas: Schemas) -> Content:
-    """The bodies that are no single JSON document."""
+    """The bodies of requests that are text and no single JSON document."""
     return {
         media.CSV: bodies.table(schemas),
         media.NDJSON: bodies.lines([{"features": row} for row in schemas.examples()]),
@@ -189,7 +189,9 @@ def _describe(schemas: Schemas) -> Bodies:
         "`Accept` asks for JSON. Of lines, each is a request of its own, answered as it comes, or with an "
         "error that has its number; there may be any number of them.",
         {
-            media.JSON: bodies.shown(schemas.name("Request", either(*forms(schemas))), examples(schemas)),
+            media.JSON: bodies.with_examples(
+                schemas.name("Request", either(*forms(schemas))), examples(schemas)
+            ),
             **text_requests(schemas),
         },
         {

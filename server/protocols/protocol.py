@@ -1,4 +1,4 @@
-"""A protocol is one module that ends in a PROTOCOL record, and an entry in registry.py."""
+"""The record of a protocol: each protocol is a module that ends in one, and an entry in registry.py."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -21,12 +21,12 @@ class Subject(NamedTuple):
 
 
 class Paths(NamedTuple):
-    """Flask's patterns of the paths of one protocol, with "<name>", "<version>" and "<label>" in them.
+    """The paths of one protocol, as Flask's patterns with "<name>", "<version>" and "<label>".
 
-    default: predicts with the default model.
-    model: predicts with a model.
-    version: predicts with a version of it.
-    label: predicts with the version that a label stands for.
+    default: path of the default model.
+    model: path of any model.
+    version: path of a version of a model.
+    label: path of the version that a label stands for.
     """
 
     default: str | None = None
@@ -36,24 +36,24 @@ class Paths(NamedTuple):
 
     @property
     def rules(self) -> list[str]:
-        """Each of them, but a label's where versions and labels stand in the same place."""
-        same = self.label is not None and self.label.replace("<label>", "<version>") == self.version
-        return [rule for rule in (*self[:3], None if same else self.label) if rule]
+        """The patterns to register: that of a version stands for labels too if both have the same place."""
+        shared = self.label is not None and self.label.replace("<label>", "<version>") == self.version
+        return [rule for rule in (*self[:3], None if shared else self.label) if rule]
 
 
 Build = Callable[[Subject], Predict]
 
 
 class Protocol(NamedTuple):
-    """Everything that the server knows of a protocol.
+    """Everything that the server knows about a protocol.
 
-    name: one word, of which there is no other.
-    summary: what a client does with it, in a few words, for lists of routes.
-    paths: its paths under these settings, None where they switch it off.
-    build: what answers its requests for one version.
-    describe: the bodies of its requests and answers, for OpenAPI.
-    others: what answers requests of other media types than ``build`` reads itself.
-    lines: what answers each line of a stream of JSON lines; None where there are no streams.
+    name: a word that no other protocol has.
+    summary: a few words for lists of routes: the action that a client asks for.
+    paths: returns its paths under these settings; None if they switch the protocol off.
+    build: returns the function that answers its requests for one version.
+    describe: describes the bodies of its requests and answers for OpenAPI.
+    others: by media type, like ``build``, for requests that ``build`` does not read.
+    lines: like ``build``, for each line of a stream of JSON lines; None if there are no streams.
     """
 
     name: str
@@ -66,5 +66,5 @@ class Protocol(NamedTuple):
 
     @property
     def builds(self) -> list[Build]:
-        """Everything that is built for one version."""
+        """Everything that has to be built for one version."""
         return [self.build, *self.others.values(), *([self.lines] if self.lines else [])]

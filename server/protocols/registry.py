@@ -5,7 +5,7 @@ from unpickled.server.protocols import azure, native, sagemaker, tfserving, vert
 from unpickled.server.protocols.oip import infer
 from unpickled.server.protocols.protocol import Paths, Protocol
 
-# Where settings give two of them one path, the last one has it.
+# If the settings give two of them the same path, the last one answers it.
 PROTOCOLS: tuple[Protocol, ...] = (
     native.PROTOCOL,
     infer.PROTOCOL,
@@ -17,6 +17,6 @@ PROTOCOLS: tuple[Protocol, ...] = (
 
 
 def routes(config: Config) -> list[tuple[Protocol, Paths]]:
-    """The protocols that are spoken under these settings, with their paths."""
+    """The protocols that these settings switch on, with their paths."""
     pairs = [(protocol, protocol.paths(config)) for protocol in PROTOCOLS]
     return [(protocol, paths) for protocol, paths in pairs if paths is not None]

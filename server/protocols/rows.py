@@ -1,4 +1,4 @@
-"""Rows out of JSON: compiled decoders read sound bodies; rules in Python find the sentence for the others."""
+"""Reading rows from JSON: compiled decoders read valid bodies, rules in Python find the error in others."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from unpickled.server.message.strict import Members
 from unpickled.server.model.feeds import Row
 from unpickled.server.quote import quoted
 
-# Exceptions of msgspec for a body that it refuses; strict.parse then finds the sentence.
+# Exceptions of msgspec for a body that it refuses; strict.parse then finds the error.
 REFUSALS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -37,7 +37,7 @@ class Reader:
         self.decode_record = msgspec.json.Decoder(record or _Nothing).decode
 
     def features(self, request: bytes) -> Sequence[Row] | None:
-        """The rows of a sound {"features": [row, ...]}, else None."""
+        """The rows of a valid {"features": [row, ...]}; None for any other body."""
         if request.count(b":") != 1:
             return None
         try:
@@ -48,7 +48,7 @@ class Reader:
         return rows
 
     def instances(self, request: bytes) -> Sequence[Row] | None:
-        """The rows of a sound {"instances": [row or record, ...]}, else None."""
+        """The rows of a valid {"instances": [row or record, ...]}; None for any other body."""
         try:
             rows: list[Any] = self._decode_instances(request).instances
         except REFUSALS:
@@ -60,24 +60,24 @@ class Reader:
         return [msgspec.structs.astuple(row) if isinstance(row, msgspec.Struct) else row for row in rows]
 
     def document(self, request: bytes, example: str) -> Members:
-        """The JSON object that a body is; ``example`` is what is to be sent in place of anything else."""
+        """The body as a JSON object; an error about any other body suggests to send ``example``."""
         members = strict.parse(request)
         if not isinstance(members, Members):
             raise InvalidInput(f"the body is not an object: send {example}")
         return members
 
-    def listed(self, values: object, what: str) -> Sequence[Row]:
-        """Parsed rows and records; ``what`` they are called."""
+    def listed(self, values: object, place: str) -> Sequence[Row]:
+        """The rows of a parsed list of rows and records; ``place`` is its place in the body, for errors."""
         if not isinstance(values, list):
-            raise InvalidInput(f"{what} is not an array: send a list of rows")
+            raise InvalidInput(f"{place} is not an array: send a list of rows")
         self._predictor.check_count(len(values))
         return [self._check(row, index) for index, row in enumerate(values)]
 
     def columns(self, members: Members) -> Sequence[Row]:
-        """{feature: [values, ...], ...}, all of one length."""
+        """The rows of a parsed {feature: [value, ...], ...}."""
         for name, values in members.items():
             if name not in self._signature.names:
-                # Before its values are looked at: there may be as many names as the body has room for.
+                # Refuse an unknown name before the values are read: a body may hold very many names.
                 self._signature.check_record(Members({name: None}), 0)
             if not isinstance(values, list):
                 raise InvalidInput(
@@ -98,7 +98,7 @@ class Reader:
         return [self._record(members, list(members), values, index) for index, values in enumerate(rows)]
 
     def named(self, names: object, data: object) -> Sequence[Row]:
-        """Rows as arrays, and the features' names in the order of their values."""
+        """The rows of parsed arrays, whose values are in the order of ``names``."""
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise InvalidInput("'columns' is not an array of feature names")
         if not isinstance(data, list):
@@ -130,7 +130,7 @@ class Reader:
 
 
 class _Nothing(msgspec.Struct, forbid_unknown_fields=True):
-    """Refuses every record, so that they are read strictly."""
+    """Refuses every record: models whose records msgspec cannot decode have them read in Python."""
 
 
 def _decoder(name: str, kind: Any) -> Any:

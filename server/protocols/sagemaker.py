@@ -1,6 +1,6 @@
 """Amazon SageMaker's container contract, and with it that of MLflow's scoring server.
 
-POST /invocations reads by Content-Type and answers in the type of the request, or in what Accept asks for:
+POST /invocations reads the body by its Content-Type; it answers in that type, or in one that Accept prefers:
 
     application/json        the native protocol, and MLflow's forms: {"dataframe_split": {"columns", "data"}},
                             {"dataframe_records": [record, ...]}, {"inputs": {feature name: [values]} or rows}
@@ -22,7 +22,6 @@ from msgspec.structs import replace
 
 from unpickled.server.errors import InvalidInput, MalformedJSON, UnsupportedMedia
 from unpickled.server.inference.prediction import Predict, Prediction
-from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import accept, body, media, strict
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
 from unpickled.server.message.strict import Members
@@ -32,13 +31,12 @@ from unpickled.server.protocols import bodies, csv, native
 from unpickled.server.protocols.bodies import Bodies
 from unpickled.server.protocols.csv import Csv
 from unpickled.server.protocols.forms import chosen, is_form, split
-from unpickled.server.protocols.native import Native
+from unpickled.server.protocols.native import predict_native
 from unpickled.server.protocols.protocol import Paths, Protocol, Subject
-from unpickled.server.protocols.rows import Reader
 from unpickled.server.quote import quoted
 
-# Content types of clients that send JSON without saying so.
-_SAME = frozenset({"", media.JSON, "application/x-www-form-urlencoded", media.BINARY, "text/plain"})
+# Content types treated as JSON: some clients send it under another type, or none.
+_JSON_TYPES = frozenset({"", media.JSON, "application/x-www-form-urlencoded", media.BINARY, "text/plain"})
 # First and last byte of a row and of a record.
 _ENDS = {b"[]", b"{}"}
 _MLFLOW = dict.fromkeys(("dataframe_split", "dataframe_records", "inputs"), ("params",))
@@ -49,16 +47,16 @@ _EXAMPLE = '{"dataframe_split": {"columns": [...], "data": [...]}} or {"instance
 class SageMaker:
     """Answers /invocations for one model."""
 
-    def __init__(self, predictor: Predictor, reader: Reader, native: Native) -> None:
-        self._predictor = predictor
-        self._reader = reader
-        self._native = native
-        self._csv = Csv(predictor, detect=True)
+    def __init__(self, subject: Subject) -> None:
+        self._predictor = subject.predictor
+        self._reader = subject.reader
+        self._predict_native = predict_native(subject)
+        self._csv = Csv(subject.predictor, detect=True)
 
     def predict(self, request: bytes, environ: Environ) -> Prediction:
         """The answer to one request; raises RequestError."""
         kind = body.media_type(environ)[0]
-        if kind in _SAME or kind.endswith("+json"):
+        if kind in _JSON_TYPES or kind.endswith("+json"):
             kind, prediction = media.JSON, self._document(request, environ)
         elif kind == media.CSV:
             prediction = self._csv.predict(request, environ)
@@ -81,17 +79,17 @@ class SageMaker:
             if isinstance(members.get("instances"), list) and len(members) == 1:
                 rows = self._reader.listed(list(map(_unwrapped, members["instances"])), "'instances'")
                 return self._predictor.predictions(rows)
-        return self._native.predict(request, environ)
+        return self._predict_native(request, environ)
 
     def _dataframe(self, members: Members) -> Prediction:
         form = chosen(members, _MLFLOW, _EXAMPLE)
-        frame, what = members[form], f"{form!r}"
+        frame, place = members[form], f"{form!r}"
         if form == "dataframe_split":
-            rows = split(self._reader, frame, what)
+            rows = split(self._reader, frame, place)
         elif form == "inputs" and isinstance(frame, Members):
             rows = self._reader.columns(frame)
         else:
-            rows = self._reader.listed(frame, what)
+            rows = self._reader.listed(frame, place)
         run = self._predictor.run(rows)
         arrays = self._predictor.outputs.arrays(run.labels, run.scores)
         content = dumps({"predictions": arrays.pop("prediction"), **arrays}, option=OPTIONS)
@@ -100,8 +98,8 @@ class SageMaker:
     def _lines(self, request: bytes) -> Prediction:
         lines = self._predictor.bounded(filter(bytes.strip, io.BytesIO(request)))
         rows = None
-        # One document of them all is decoded in C; a line that holds half a row, or two, shows in its ends or
-        # in the number of rows.
+        # All lines joined to one document are decoded in C. A line with half a row, or with two rows, shows
+        # in its first and last byte, or in the number of rows.
         if {line[:1] + line[-1:] for line in map(bytes.strip, lines)} <= _ENDS:
             rows = self._reader.instances(b'{"instances":[' + b",".join(lines) + b"]}")
         if rows is None or len(rows) != len(lines):
@@ -121,7 +119,7 @@ class SageMaker:
             raise error.on_line(numbers[row]) if isinstance(row, int) else error from None
 
     def _written(self, prediction: Prediction, kind: str) -> Prediction:
-        """The prediction rewritten as ``kind``; CSV has no header, as Amazon's algorithms answer."""
+        """The prediction with its answer in another media type; CSV has no header, as with Amazon's own."""
         labels = list(prediction.labels)
         scores = np.asarray(prediction.scores, dtype=np.float64)
         if kind == media.CSV:
@@ -137,7 +135,7 @@ class SageMaker:
 
 
 def _unwrapped(value: Any) -> Any:
-    """The row of {"features": row}, as Amazon's algorithms spell one; anything else as it is."""
+    """The row in {"features": row}, a form of Amazon's algorithms; anything else as it is."""
     if isinstance(value, Members) and set(value) == {"features"} and isinstance(value["features"], list):
         return value["features"]
     return value
@@ -147,7 +145,7 @@ def _parsed(line: bytes, number: int) -> Any:
     try:
         return strict.parse(line.strip())
     except MalformedJSON as error:
-        # Its own place is of the only line that was looked at.
+        # The parser saw this line only: its "line 1" would be wrong.
         raise MalformedJSON(f"line {number}: {error}".replace("at line 1, ", "at "), line=number) from None
 
 
@@ -164,7 +162,7 @@ def _describe(schemas: Schemas) -> Bodies:
         "of `inputs` of any one length. A table needs no header; of JSON lines, each is a row. The answer is "
         "in the request's type, or in the one that `Accept` asks for.",
         {
-            media.JSON: bodies.shown(schemas.name("SageMakerRequest", forms), examples),
+            media.JSON: bodies.with_examples(schemas.name("SageMakerRequest", forms), examples),
             media.CSV: bodies.table(schemas),
             media.JSON_LINES[0]: bodies.lines(schemas.examples()),
         },
@@ -177,7 +175,7 @@ def _describe(schemas: Schemas) -> Bodies:
 
 
 def _mlflow_forms(schemas: Schemas) -> list[Schema]:
-    """MLflow's, and that of Amazon's own algorithms."""
+    """The forms of MLflow, and the one of Amazon's algorithms."""
     row, record = schemas.row, schemas.record
     parameters: dict[str, Schema] = {"params": {}}
     inputs = either(schemas.rows(row, record), bodies.columns(schemas))
@@ -198,7 +196,7 @@ def _mlflow_examples(schemas: Schemas) -> dict[str, Any]:
 
 
 def _build(subject: Subject) -> Predict:
-    return SageMaker(subject.predictor, subject.reader, Native(subject.predictor, subject.reader)).predict
+    return SageMaker(subject).predict
 
 
 PROTOCOL = Protocol(

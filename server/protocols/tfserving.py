@@ -15,7 +15,6 @@ here: ``signature_name`` may be anything.
 from collections.abc import Sequence
 
 from unpickled.server.inference.prediction import Predict, Prediction
-from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import media
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
 from unpickled.server.message.strict import Members
@@ -25,7 +24,6 @@ from unpickled.server.protocols import bodies
 from unpickled.server.protocols.bodies import Bodies
 from unpickled.server.protocols.forms import chosen
 from unpickled.server.protocols.protocol import Paths, Protocol, Subject
-from unpickled.server.protocols.rows import Reader
 
 _FORMS = {"instances": ("signature_name",), "inputs": ("signature_name",)}
 _EXAMPLE = '{"instances": [row, ...]} or {"inputs": {feature name: [value, ...], ...}}'
@@ -34,9 +32,9 @@ _EXAMPLE = '{"instances": [row, ...]} or {"inputs": {feature name: [value, ...],
 class TFServing:
     """Answers ``:predict`` for one model."""
 
-    def __init__(self, predictor: Predictor, reader: Reader) -> None:
-        self._predictor = predictor
-        self._reader = reader
+    def __init__(self, subject: Subject) -> None:
+        self._predictor = subject.predictor
+        self._reader = subject.reader
 
     def predict(self, request: bytes, _: Environ) -> Prediction:
         """The answer to one request; raises RequestError."""
@@ -77,13 +75,13 @@ def _describe(schemas: Schemas) -> Bodies:
     return Bodies(
         "Rows in `instances` are answered one by one; `inputs`, which may be columns of any one length, "
         "as columns.",
-        {media.JSON: bodies.shown(schemas.name("TFServingRequest", request), examples)},
+        {media.JSON: bodies.with_examples(schemas.name("TFServingRequest", request), examples)},
         {media.JSON: {"schema": schemas.name("TFServingResponse", answer)}},
     )
 
 
 def _build(subject: Subject) -> Predict:
-    return TFServing(subject.predictor, subject.reader).predict
+    return TFServing(subject).predict
 
 
 PROTOCOL = Protocol(

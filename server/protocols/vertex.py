@@ -3,22 +3,20 @@
     {"instances": [row or record, ...], "parameters": {...}}        {"predictions": [record, ...]}
 
 https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements. ``parameters`` may be left
-out, and change nothing here. The health route is answered as /readyz is; both routes and the port come from
+out, and have no effect. The health route gives the answer of /readyz; both routes and the port come from
 Vertex AI's environment variables: see server/config.py.
 """
 
 from unpickled.server.config import Config
 from unpickled.server.inference.prediction import Predict, Prediction
-from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import media
 from unpickled.server.message.answer import Environ
 from unpickled.server.model.schemas import Schemas, array, only
 from unpickled.server.protocols import bodies, native
 from unpickled.server.protocols.bodies import Bodies
 from unpickled.server.protocols.forms import chosen
-from unpickled.server.protocols.native import Native, predict_native, predict_table
+from unpickled.server.protocols.native import predict_native, predict_table
 from unpickled.server.protocols.protocol import Paths, Protocol, Subject
-from unpickled.server.protocols.rows import Reader
 
 _EXAMPLE = '{"instances": [row, ...]}'
 
@@ -26,19 +24,19 @@ _EXAMPLE = '{"instances": [row, ...]}'
 class Vertex:
     """Answers the predict route for one model."""
 
-    def __init__(self, predictor: Predictor, reader: Reader, native: Native) -> None:
-        self._predictor = predictor
-        self._reader = reader
-        self._native = native
+    def __init__(self, subject: Subject) -> None:
+        self._predictor = subject.predictor
+        self._reader = subject.reader
+        self._predict_native = predict_native(subject)
 
-    def predict(self, request: bytes, _: Environ) -> Prediction:
+    def predict(self, request: bytes, environ: Environ) -> Prediction:
         """The answer to one request; raises RequestError."""
         rows = self._reader.instances(request)
         if rows is None:
             members = self._reader.document(request, _EXAMPLE)
             if "instances" not in members:
-                # Its route may be /predict, too.
-                return self._native.predict(request)
+                # predict_route may be /predict: answer its clients too.
+                return self._predict_native(request, environ)
             chosen(members, {"instances": ("parameters",)}, _EXAMPLE)
             rows = self._reader.listed(members["instances"], "'instances'")
         return self._predictor.predictions(rows)
@@ -51,7 +49,7 @@ def _describe(schemas: Schemas) -> Bodies:
     return Bodies(
         "One record is answered for each row.",
         {
-            media.JSON: bodies.shown(schemas.name("VertexRequest", request), examples),
+            media.JSON: bodies.with_examples(schemas.name("VertexRequest", request), examples),
             **native.text_requests(schemas),
         },
         {
@@ -66,10 +64,10 @@ def _paths(config: Config) -> Paths | None:
 
 
 def _build(subject: Subject) -> Predict:
-    return Vertex(subject.predictor, subject.reader, Native(subject.predictor, subject.reader)).predict
+    return Vertex(subject).predict
 
 
-# Its route may be /predict: it reads all that the native protocol reads.
+# predict_route may be /predict: the protocol reads all that the native one reads.
 PROTOCOL = Protocol(
     name="vertex",
     summary="Predict (Vertex AI)",

@@ -1,1 +1,1 @@
-"""From a path to the answer: routes, endpoints, streams, and what stands around them."""
+"""From a path to the answer: routes, endpoints, streams, and the middleware around them."""

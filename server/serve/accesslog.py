@@ -14,15 +14,15 @@ from unpickled.server.serve.fastpath import Application, Environ, StartResponse
 logger = logging.getLogger("unpickled")
 
 STDOUT = 1
-# In characters. A line stays below the 4,096 bytes that a pipe takes from one process in one piece.
+# Longest path, in characters: lines stay below the 4,096 bytes that a pipe takes from a process in one piece.
 LONGEST = 500
 
 
 class AccessLog:
-    """Writes one line per request, and passes the answer on as it is.
+    """Writes one line per request, and passes the answer on unchanged.
 
-    The line of an answer of unknown length is written at its end, with its size and duration. The query
-    is left out: it may carry secrets or personal data.
+    If the length of an answer is unknown, its line is written at its end, with its size and duration. The
+    query is left out: it may carry secrets or personal data.
     """
 
     def __init__(self, application: Application, descriptor: int = STDOUT) -> None:
@@ -58,7 +58,7 @@ class AccessLog:
     def _write(self, line: dict[str, Any]) -> None:
         try:
             if not self._room():
-                self._complain("whoever reads it does not keep up")
+                self._complain("its reader does not keep up")
                 return
             os.write(self._descriptor, dumps(line) + b"\n")
         except OSError as error:
@@ -71,14 +71,14 @@ class AccessLog:
 
 
 def _room(descriptor: int) -> Callable[[], bool]:
-    """Whether a line can be written without waiting: a pipe is only ready where it takes 4,096 bytes."""
-    waits = select.poll()
-    waits.register(descriptor, select.POLLOUT)
-    return lambda: bool(waits.poll(0))
+    """Tells whether a line can be written without waiting: a pipe is ready only if it takes 4,096 bytes."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return lambda: bool(poll.poll(0))
 
 
 def _followed(answer: Iterable[bytes], write: Callable[[int], None]) -> Iterator[bytes]:
-    """The same answer; its size is written at its end, or where it was broken off."""
+    """The answer, in the same parts; its size goes to ``write`` at its end, or when it is broken off."""
     parts = _counted(answer, write)
     # Start the generator now, so that its `finally` writes the line however the response ends.
     next(parts)
@@ -124,7 +124,7 @@ def _line(
 
 
 def _path(environ: Environ) -> str:
-    """The path as text: WSGI hands out its bytes as if they were latin-1."""
+    """The path as text: WSGI hands out its bytes as if they were latin-1 text."""
     path: str = environ.get("PATH_INFO", "")[:LONGEST]
     return path if path.isascii() else path.encode("latin-1", "replace").decode("utf-8", "replace")
 

@@ -1,4 +1,4 @@
-"""Predictions of one version over one protocol: reads, predicts, records."""
+"""The predictions of one version over one protocol: an endpoint reads, predicts and records."""
 
 from collections.abc import Mapping
 from time import perf_counter
@@ -20,10 +20,10 @@ class Endpoint:
 
     Args:
         recorder: Records the answers of that version on that route.
-        predict: The protocol.
+        predict: Answers a body in one protocol.
         limit: The longest body, in bytes.
         in_flight: Counts the requests of this process that are being answered.
-        others: Content types, and the targets that answer them in place of ``predict``.
+        by_type: Targets that answer bodies of other content types in place of ``predict``.
     """
 
     def __init__(
@@ -32,21 +32,21 @@ class Endpoint:
         predict: Predict,
         limit: int,
         in_flight: InFlight,
-        others: Mapping[str, Target] | None = None,
+        by_type: Mapping[str, Target] | None = None,
     ) -> None:
         self._recorder = recorder
         self._predict = predict
         self._limit = limit
         self._in_flight = in_flight
-        self._others = others or {}
+        self._by_type = by_type or {}
         self._headers = (JSON, *recorder.identity)
 
     def __call__(self, environ: Environ) -> Answer:
         """The answer to a POST, errors included."""
-        if environ.get("CONTENT_TYPE") not in _PLAIN and self._others:
-            other = self._others.get(body.media_type(environ)[0])
-            if other is not None:
-                return other(environ)
+        if environ.get("CONTENT_TYPE") not in _PLAIN and self._by_type:
+            target = self._by_type.get(body.media_type(environ)[0])
+            if target is not None:
+                return target(environ)
         started = perf_counter()
         in_flight, recorder = self._in_flight, self._recorder
         in_flight.count += 1
@@ -67,7 +67,7 @@ class Endpoint:
 
 
 def _timing(*times: float) -> tuple[str, str]:
-    """https://www.w3.org/TR/server-timing: durations in milliseconds."""
+    """The Server-Timing header, in milliseconds: https://www.w3.org/TR/server-timing."""
     started, read, decoded, ran, ended = (1000 * time for time in times)
     spans = (read - started, decoded - read, ran - decoded, ended - ran, ended - started)
     return "Server-Timing", _TIMING % spans

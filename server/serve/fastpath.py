@@ -1,6 +1,6 @@
 """WSGI middleware that answers predictions before Flask builds a request.
 
-The same endpoints are Flask views (app.py), and both answer byte for byte the same.
+The same endpoints are Flask views too (app.py): both ways give the same answer, byte for byte.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,7 +14,7 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
 class FastPath:
-    """Answers POST requests whose exact path is a target of ``routes``; all others are the application's."""
+    """Answers POST requests to the exact path of a target; passes all others on to the application."""
 
     def __init__(self, application: Application, routes: Routes) -> None:
         self._application = application

@@ -1,4 +1,4 @@
-"""The lines of a stream's body, as they come: no more is kept than one line, or a block of short ones."""
+"""The lines of a stream's body as they arrive. Memory holds one line at most, or a block of short ones."""
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -10,13 +10,13 @@ from unpickled.server.message import body
 from unpickled.server.message.answer import Environ
 from unpickled.server.serve.slots import Slot
 
-# Bytes that are read at once where the length is announced, expanded at once, and answered at once, roughly.
+# Bytes that are read (if the length is announced), expanded and answered at a time, roughly.
 BLOCK = 64 * 1024
 _WITHIN = frozenset(bytes((code,)) for code in range(256)) - {b"\n"}
 
-# Without its end; None where it was longer than a line may be.
+# A line without its line end; None if it was too long.
 Line = bytes | None
-# Lines that came together, and how many blank ones were skipped behind them.
+# Lines that arrived together, and the number of blank lines that were skipped behind them.
 Batch = tuple[list[Line], int]
 
 
@@ -36,7 +36,7 @@ class Lines:
     Args:
         environ: The request.
         length: Its announced length.
-        slot: Is told when the client is waited for.
+        slot: The stream's slot, which notes when the stream waits for the client.
     """
 
     def __init__(self, environ: Environ, length: int | None, slot: Slot) -> None:
@@ -53,22 +53,22 @@ class Lines:
         self._slot.resume()
 
     def batches(self, limit: int, expand: Any) -> Iterator[Batch]:
-        """Lines of ``limit`` bytes at most as they come; IncompleteBody, InvalidInput, BodyTimeout.
+        """Lines of ``limit`` bytes at most as they arrive; IncompleteBody, InvalidInput, BodyTimeout.
 
-        ``expand`` is a decompressor, or None. Where no length is announced, a client may wait for the
-        answer to one line before it sends the next, while the HTTP server's read() waits until it has
-        all the bytes it was asked for: so bytes are read one by one.
+        ``expand`` is a decompressor, or None. Bytes are read one by one where no length is announced: the
+        client may wait for the answer to one line before it sends the next, and a read() of the HTTP server
+        waits until it has all the bytes.
         """
         if expand is not None:
             return _split(_expanded(self._pieces(), expand), limit)
-        return self._typed(limit) if self._endless else _split(self._pieces(), limit)
+        return self._one_by_one(limit) if self._endless else _split(self._pieces(), limit)
 
-    def _typed(self, limit: int) -> Iterator[Batch]:
+    def _one_by_one(self, limit: int) -> Iterator[Batch]:
         while first := self._wait(1):
             yield ([], 1) if first == b"\n" else ([self._line(first, limit)], 0)
 
     def _line(self, first: bytes, limit: int) -> Line:
-        """A line; Python never sees its bytes one by one, which would take three times as long."""
+        """The line that begins with ``first``. A Python loop over bytes would take three times as long."""
         self._slot.receive()
         rest = takewhile(_WITHIN.__contains__, map(self._read, repeat(1)))
         pieces, size, more = [first], 1, True
@@ -105,28 +105,28 @@ class Lines:
 
 
 def _split(pieces: Iterable[bytes], limit: int) -> Iterator[Batch]:
-    """The lines that each piece completes; of one that is too long nothing is kept."""
-    held: list[bytes] = []
+    """The lines that each piece completes. A line that is too long is not kept."""
+    unfinished: list[bytes] = []
     size = 0
     for piece in pieces:
         ended, blank, rest = _ended(piece)
         if ended:
             lines: list[Line] = [line if len(line) <= limit else None for line in ended]
             if size:
-                lines[0] = b"".join((*held, ended[0])) if size + len(ended[0]) <= limit else None
+                lines[0] = b"".join((*unfinished, ended[0])) if size + len(ended[0]) <= limit else None
             yield lines, blank
-            held, size = [], 0
+            unfinished, size = [], 0
         size += len(rest)
         if size <= limit:
-            held.append(rest)
+            unfinished.append(rest)
         else:
-            held.clear()
+            unfinished.clear()
     if size:
-        yield [b"".join(held) if size <= limit else None], 0
+        yield [b"".join(unfinished) if size <= limit else None], 0
 
 
 def _ended(piece: bytes) -> tuple[list[bytes], int, bytes]:
-    """The lines that end in a piece, how many blank ones are left out behind them, and the rest."""
+    """The lines that end in a piece, the number of blank lines skipped behind them, and the rest."""
     if not piece.isspace():
         *ended, rest = piece.split(b"\n")
         return ended, 0, rest
@@ -137,7 +137,7 @@ def _ended(piece: bytes) -> tuple[list[bytes], int, bytes]:
 
 
 def _expanded(pieces: Iterable[bytes], expand: Any) -> Iterator[bytes]:
-    """Content-Encoding undone, a block at a time, whatever it expands to."""
+    """The pieces decompressed, a block at a time, so that no body expands to more than that in memory."""
     fresh = expand.copy()
     try:
         for piece in pieces:

@@ -1,4 +1,4 @@
-"""Keeps the deployments in step with the disk, from a thread of its own."""
+"""A thread that keeps the deployments in step with the disk."""
 
 import ctypes
 import logging
@@ -14,7 +14,7 @@ from unpickled.server.serve.routes import Routes
 
 logger = logging.getLogger("unpickled")
 
-# Seconds until the second scan of a file that has just changed: it may still be being written.
+# Seconds until the second scan of a file that has just changed, as somebody may still be writing it.
 _SETTLING = 0.1
 # Seconds between two reports that a version is still loaded, where nothing changes.
 _REPORTING = 60.0
@@ -36,7 +36,7 @@ class Reloader:
         self._publish()
 
     def start(self) -> None:
-        """Begin; the thread ends with this object."""
+        """Start the thread, which ends when this object is released."""
         weakref.finalize(self, self._woken.set)
         arguments = (weakref.ref(self), self._woken, self._wait())
         threading.Thread(target=_run, args=arguments, name="reloader", daemon=True).start()
@@ -46,9 +46,12 @@ class Reloader:
         self._woken.set()
 
     def scan(self) -> float | None:
-        """Scan once, and follow; seconds until the next scan, None where that waits for a call."""
+        """Scan once, and follow what has changed; returns the seconds until the next scan.
+
+        None stands for no next scan before ``wake`` is called.
+        """
         try:
-            # Requests have had until now to end with the versions released after the last scan.
+            # Requests that used the versions released by the last scan have had time to end.
             if self._released:
                 _trim()
             self._released = self._repository.refresh()
@@ -71,7 +74,7 @@ class Reloader:
             tally.load_failed(self._block, name, version)
 
     def _publish(self) -> None:
-        """Tell the other processes which models and versions this one serves."""
+        """Publish to the other processes which models and versions this one serves."""
         block, now = self._block, time.monotonic()
         deployments = self._repository.deployments
         loaded = {(name, version) for name, model in deployments.items() for version in model.versions}
@@ -86,7 +89,7 @@ class Reloader:
 
 
 def _trim() -> None:
-    """Give freed memory back to the system: glibc keeps what a large model took."""
+    """Give freed memory back to the system: glibc would keep the memory of a large model."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 

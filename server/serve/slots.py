@@ -1,4 +1,4 @@
-"""The streams that are open in this process: each holds a thread, and they leave some for other requests."""
+"""Slots for the open streams of this process: a stream holds a thread, and requests need threads too."""
 
 import threading
 from collections.abc import Collection
@@ -6,16 +6,15 @@ from time import monotonic
 
 from unpickled.server.errors import Busy
 
-# Seconds within which a stream notices that its connection was shut.
+# Longest time that a stream needs to notice that its connection was shut, in seconds.
 _NOTICE = 1.0
 
 
 class Slot:
-    """One open stream, and what it waits for; times are seconds of time.monotonic().
+    """One open stream, and whether it waits for its client; times are seconds of time.monotonic().
 
-    ``waiting_since``: when it began to wait for its client, 0 while it does not; ``sending``: whether it
-    waits for the client to read, and not for it to write; ``sent``: when the last part of the answer was
-    handed to the HTTP server.
+    ``waiting_since``: when it began to wait for its client, 0 while it does not wait; ``sending``: it waits
+    for the client to read, not to write; ``sent``: when the HTTP server got the last part of the answer.
     """
 
     __slots__ = ("_cuts", "sending", "sent", "waiting_since")
@@ -27,28 +26,28 @@ class Slot:
         self.sending = False
 
     def receive(self) -> None:
-        """The stream waits for its client to write."""
+        """Note that the stream waits for its client to write."""
         self.sending = False
         self.waiting_since = monotonic()
 
     def send(self) -> None:
-        """A part of the answer goes out, which may take until the client reads."""
+        """Note that the stream sends a part of the answer, which may wait until the client reads."""
         self.sending = True
         self.waiting_since = self.sent = monotonic()
 
     def resume(self) -> None:
-        """The stream waits no longer."""
+        """Note that the stream no longer waits."""
         self.waiting_since = 0.0
 
     def silence(self) -> float:
-        """Seconds of silence for which the stream's connection was shut; 0 where it ended by itself."""
+        """Seconds of silence after which the connection was shut; 0 if the client ended the body itself."""
         return self._cuts.claim(self)
 
 
 class Cuts:
     """The connection that was shut last, until its stream notices.
 
-    The one that shuts it knows which streams it may belong to, and not which of them it is.
+    The watchdog knows the streams to which the connection may belong, but not to which of them it does.
     """
 
     def __init__(self) -> None:
@@ -57,20 +56,20 @@ class Cuts:
         self._cut: tuple[float, float, frozenset[Slot]] | None = None
 
     def announce(self, candidates: Collection[Slot], seconds: float) -> None:
-        """A connection that was silent for ``seconds`` is about to be shut: it is one of the candidates'."""
+        """Note that a connection of one of the candidates, silent for ``seconds``, is about to be shut."""
         with self._lock:
             self._cut = monotonic(), seconds, frozenset(candidates)
 
     def pending(self) -> bool:
-        """Whether a connection has just been shut, and no stream has noticed."""
+        """Whether a connection was shut a moment ago, and its stream has not noticed yet."""
         with self._lock:
             return self._cut is not None and monotonic() - self._cut[0] < _NOTICE
 
     def claim(self, slot: Slot) -> float:
-        """Seconds of silence for which a slot's connection was shut, 0 if it was not; asked at a body's end.
+        """Seconds of silence after which the connection of a slot was shut; 0 if it was not.
 
-        Assume that the first stream to ask is the one that was cut: another ending by itself within that
-        second is unlikely.
+        Streams ask at the end of a body. The first to ask is taken for the one that was cut: it is unlikely
+        that another one ends by itself within that second.
         """
         with self._lock:
             if self._cut is None:
@@ -83,7 +82,7 @@ class Cuts:
 
 
 class Slots:
-    """At most ``limit`` streams at once, of all models together: each takes a thread of this process."""
+    """Admits at most ``limit`` streams of all models at a time: each takes a thread of this process."""
 
     def __init__(self, limit: int) -> None:
         self.cuts = Cuts()
@@ -93,7 +92,7 @@ class Slots:
         self._refused = False
 
     def enter(self) -> Slot:
-        """A slot for one more stream; Busy where there is none."""
+        """Take a slot for one more stream; Busy if all are taken."""
         with self._lock:
             if len(self._open) >= self._limit:
                 self._refused = True

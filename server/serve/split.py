@@ -1,4 +1,4 @@
-"""Picks the version that answers a request: at random by weight, or for a key always the same one."""
+"""Choosing the version that answers a request: at random by weight, or by a key, always the same one."""
 
 import math
 from bisect import bisect
@@ -11,44 +11,44 @@ from unpickled.server.message.answer import Answer, Environ, Target
 
 
 class Split:
-    """Answers each request by one of several versions; a choice is (version, target, weight).
+    """Answers each request with one of several versions; a choice is (version, target, weight).
 
-    A request whose ``header`` holds a key is answered by the same version in every process and on
-    every machine; a weight that is raised draws keys to its version and moves no others. Without
-    a key, or an empty one, chance decides. ``salt`` makes keys fall differently for each model.
+    The key in a request's ``header`` always leads to the same version, in every process and on every
+    machine. Raising a weight moves keys to its version only, and no others. Without a key, or with an
+    empty one, the choice is random. ``salt`` distributes the keys differently for each model.
     """
 
     def __init__(self, choices: Sequence[tuple[int, Target, float]], header: str, salt: str) -> None:
         self._variable = "HTTP_" + header.upper().replace("-", "_")
-        drawn = [(version, choice, weight) for version, choice, weight in choices if weight > 0]
-        self._choices = [choice for _, choice, _ in drawn]
-        # The last choice takes the rest, so that no rounding leaves a gap at the end.
-        self._bounds = list(accumulate(weight for _, _, weight in drawn))[:-1]
+        weighted = [choice for choice in choices if choice[2] > 0]
+        self._targets = [target for _, target, _ in weighted]
+        # The last target takes the rest, so that no rounding leaves a gap at the end.
+        self._bounds = list(accumulate(weight for _, _, weight in weighted))[:-1]
         self._keyed = [
-            (blake2b(f"{salt}\0{version}\0".encode(), digest_size=8), weight, choice)
-            for version, choice, weight in drawn
+            (blake2b(f"{salt}\0{version}\0".encode(), digest_size=8), weight, target)
+            for version, target, weight in weighted
         ]
 
     def __call__(self, environ: Environ) -> Answer:
-        """The answer of the version that the request falls to."""
+        """The answer of the chosen version."""
         key = environ.get(self._variable)
         if key:
             return self._of_key(key)(environ)
-        return self._choices[bisect(self._bounds, random())](environ)
+        return self._targets[bisect(self._bounds, random())](environ)
 
     def _of_key(self, key: str) -> Target:
-        """Weighted rendezvous hashing: each version draws a number for the key, the highest wins.
+        """Weighted rendezvous hashing: each version has a number for the key, and the highest wins.
 
-        -log(uniform) / weight is the time until an event that happens ``weight`` times a second on
-        average: the first of several is that of each in proportion to its weight. A version's
-        number depends on no other version, so keys move only where weights change.
+        -log(uniform) / weight is the waiting time for an event that happens ``weight`` times a second on
+        average: of several such events, each comes first in proportion to its weight. The number of a
+        version depends on no other version, so keys move only where weights change.
         """
         content = key.encode("latin-1", "replace")
-        best, target = -math.inf, self._choices[0]
-        for hasher, weight, choice in self._keyed:
-            drawn = hasher.copy()
-            drawn.update(content)
-            number = math.log((int.from_bytes(drawn.digest()) + 1) * 2.0**-64) / weight
+        best, chosen = -math.inf, self._targets[0]
+        for salted, weight, target in self._keyed:
+            digest = salted.copy()
+            digest.update(content)
+            number = math.log((int.from_bytes(digest.digest()) + 1) * 2.0**-64) / weight
             if number > best:
-                best, target = number, choice
-        return target
+                best, chosen = number, target
+        return chosen

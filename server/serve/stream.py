@@ -1,12 +1,12 @@
-"""Newline-delimited JSON: each line a request of the native protocol, each answered by a line.
+"""Newline-delimited JSON: each line is a request in the native protocol, and is answered with a line.
 
     {"features": [5.1, 3.5, 1.4, 0.2]}    {"prediction": [0], "predicted_class": ["setosa"], ...}
     {"features": [5.1, 3.5, "x", 0.2]}    {"error": "...", "code": "invalid_input", ..., "line": 2}
 
-A line is answered before the next is waited for where the request is chunked and the server is granian;
-bodies of an announced length, and all bodies elsewhere (gunicorn), are read and answered in blocks. A wrong
+If the request is chunked and the server is granian, each line is answered before the next is read. Bodies of
+an announced length, and all bodies under other servers (gunicorn), are read and answered in blocks. A wrong
 line is answered with an error that has its number (from 1), and the stream goes on. Blank lines get no
-answer, but count. Files may have any length (https://github.com/ndjson/ndjson-spec).
+answer, but are counted. A body may have any length (https://github.com/ndjson/ndjson-spec).
 """
 
 import codecs
@@ -22,7 +22,7 @@ from unpickled.server.observe.recorder import Recorder
 from unpickled.server.serve.lines import BLOCK, Batch, Line, Lines, announced_length
 from unpickled.server.serve.slots import Slot, Slots
 
-# Seconds that an answer may wait for others to go out with it.
+# Longest time that an answer may wait to be sent together with others, in seconds.
 _PAUSE = 0.05
 
 
@@ -33,7 +33,7 @@ class Stream:
 
     Args:
         recorder: Records the answers of that version on that route.
-        predict: The protocol of one line.
+        predict: Answers one line.
         limit: The longest line, in bytes.
         slots: The streams of this process.
         in_flight: Counts the requests of this process that are being answered.
@@ -50,7 +50,7 @@ class Stream:
         self._headers = (("Content-Type", media.NDJSON), *recorder.identity)
 
     def __call__(self, environ: Environ) -> Answer:
-        """The answer, which is made while it is sent; errors before the first line included."""
+        """The answer, which is written while it is sent; or the error of a stream that cannot begin."""
         started = perf_counter()
         try:
             length = announced_length(environ)
@@ -85,14 +85,14 @@ class Stream:
             slot.send()
             yield self._failed(error, count + 1, perf_counter())
         except OSError:
-            # The client is gone; granian reports that as an end of the body.
+            # The client is gone. (granian reports that as the end of the body.)
             return
         finally:
             self._in_flight.count -= 1
             self._slots.leave(slot)
 
     def _parts(self, lines: list[Line], count: int, environ: Environ) -> Iterator[bytes]:
-        """The answers to lines that came together, in parts so small that the client need not wait long."""
+        """The answers to lines that arrived together, in parts small enough to be sent soon."""
         if not count and lines and lines[0]:
             # Some editors begin files with a byte order mark.
             lines[0] = lines[0].removeprefix(codecs.BOM_UTF8)

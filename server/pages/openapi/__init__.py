@@ -1,1 +1,1 @@
-"""GET /openapi.json: what every route takes and answers, made from the models that are served."""
+"""GET /openapi.json: the requests and answers of every route, for the models that are served."""

@@ -1,9 +1,10 @@
-"""The OpenAPI 3.1 document of this server, made of the models it serves now.
+"""The OpenAPI 3.1 document of this server, made from the models that it serves now.
 
 https://spec.openapis.org/oas/v3.1.1.html
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from unpickled.server.artifact.manifest import Manifest
@@ -11,12 +12,12 @@ from unpickled.server.config import Config
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.message.answer import Answer, Environ, document
-from unpickled.server.message.page import Page
 from unpickled.server.model.schemas import Schema, Schemas, either, plain, shared
 from unpickled.server.model.session import Model
 from unpickled.server.model.signature import Signature
 from unpickled.server.pages.openapi import documents, operations
 from unpickled.server.pages.openapi.operations import Operation
+from unpickled.server.pages.page import Page
 from unpickled.server.protocols import registry
 from unpickled.server.protocols.bodies import Bodies, Content
 from unpickled.server.protocols.protocol import Paths, Protocol
@@ -32,20 +33,20 @@ _SPLIT = (
     "Several versions share these requests. The schema is what each of them takes: a value that only some "
     "take is answered by those, and refused (400) by the others."
 )
-# How a body may fail to be one that is answered.
+# Statuses of the errors that a prediction may be answered with.
 _FAILURES = (400, 404, 408, 413, 415, 500, 503)
 
 
 def pages(repository: Repository, every: Callable[[], Sequence[Page]]) -> list[Page]:
-    """GET /openapi.json, written again once what is served has changed; ``every`` gives all pages."""
+    """GET /openapi.json, written again whenever the deployments have changed; ``every`` returns all pages."""
     latest: tuple[Mapping[str, Deployment], Answer] | None = None
 
     def openapi(_: Environ) -> Answer:
         nonlocal latest
         deployments, cached = repository.deployments, latest
         if cached is None or cached[0] is not deployments:
-            described = description(deployments, repository.default, repository.config, every())
-            latest = cached = (deployments, document(described))
+            content = description(deployments, repository.default, repository.config, every())
+            latest = cached = (deployments, document(content))
         return cached[1]
 
     return [
@@ -64,17 +65,18 @@ def description(
 ) -> dict[str, Any]:
     """The OpenAPI document of these deployments and pages."""
     models = [
-        _Model(found, found.name == default, config) for found in deployments.values() if found.versions
+        _Model(deployment, deployment.name == default, config)
+        for deployment in deployments.values()
+        if deployment.versions
     ]
-    operations_of = (*operations.of_server(pages), *(one for model in models for one in model.paths(pages)))
     paths: dict[str, Operation] = {}
-    for path, found in operations_of:
-        paths.setdefault(_escaped(path), {}).update(_named(path, found))
+    for path, operation in chain(operations.of_server(pages), *(model.paths(pages) for model in models)):
+        paths.setdefault(_escaped(path), {}).update(_identified(path, operation))
     schemas = {name: schema for model in models for name, schema in model.named().items()}
     return {
         "openapi": "3.1.1",
         "info": {"title": "Unpickled", "version": "1", "description": _ABOUT},
-        # Where the document itself lies, however it is reached.
+        # Paths are relative to the place of the document, by whatever address a client has reached it.
         "servers": [{"url": "."}],
         "tags": [*(model.tag() for model in models), {"name": operations.SERVER}],
         "paths": paths,
@@ -83,7 +85,7 @@ def description(
 
 
 class _Model:
-    """The part of the document that one model has."""
+    """The part of the document about one model."""
 
     def __init__(self, deployment: Deployment, default: bool, config: Config) -> None:
         self._deployment = deployment
@@ -121,30 +123,30 @@ class _Model:
         return components | ({} if self._shared is None else _needed(self._requests, self._shared.named))
 
     def paths(self, pages: Sequence[Page]) -> Iterator[tuple[str, Operation]]:
-        """Predictions of each protocol, and what can be read."""
+        """Path and operation of each page of the model, and of its predictions in each protocol."""
         yield from operations.of_model(pages, self._deployment)
         for protocol, paths in self._routes:
             for path, numbers in self._targets(paths):
                 yield path, {"post": self._prediction(protocol, numbers)}
 
     def _likely(self) -> list[int]:
-        """The versions that share traffic, those with most of it first."""
+        """The versions that share traffic, by falling share."""
         traffic = self._deployment.traffic
         return sorted(traffic, key=traffic.__getitem__, reverse=True)
 
     def _of_all(self, max_rows: int) -> Schemas | None:
-        """Schemas of what all versions with traffic take; None where one version's own schemas say it."""
+        """Schemas of the requests that all versions with traffic take; None if each version has the same."""
         models = [self._deployment.versions[number].model for number in self._likely()]
         outputs = [model.outputs for model in models]
         common = shared([model.manifest for model in models])
-        selectable = [([tensor.name for tensor in kind.tensors], list(kind.methods)) for kind in outputs]
-        same = all(kind == selectable[0] for kind in selectable)
-        if same and all(_rules(model.manifest) == _rules(common) for model in models):
+        selectable = [([tensor.name for tensor in each.tensors], list(each.methods)) for each in outputs]
+        alike = all(choices == selectable[0] for choices in selectable)
+        if alike and all(_rules(model.manifest) == _rules(common) for model in models):
             return None
         return Schemas(f"{self._deployment.name}.all", common, Signature(common), outputs, max_rows)
 
     def _targets(self, paths: Paths) -> Iterator[tuple[str, list[int]]]:
-        """Each path of a protocol, and the versions that may answer it, the likeliest first."""
+        """Each path of a protocol, and the versions that may answer it, the most likely first."""
         name, likely = self._deployment.name, self._likely()
         if paths.default and self._default:
             yield paths.default, likely
@@ -158,9 +160,10 @@ class _Model:
                 yield routes.path(paths.label, name=name, label=label), [number]
 
     def _prediction(self, protocol: Protocol, numbers: list[int]) -> Operation:
-        """Versions that share traffic take the same features, each with its own limits and its own classes.
+        """The operation of a prediction that one of these versions answers.
 
-        The request is one that each of them answers.
+        Versions that share traffic take the same features, each within its own limits and with its own
+        classes: the request described is one that all of them answer.
         """
         bodies = [self._bodies[protocol.name, number] for number in numbers]
         first, name = bodies[0], self._deployment.name
@@ -168,7 +171,7 @@ class _Model:
         if len(numbers) > 1 and self._shared is not None:
             request, description = self._requests[protocol.name], f"{description} {_SPLIT}"
         operation = operations.operation(
-            name, protocol.summary, _merged(bodies), *_FAILURES, told=description
+            name, protocol.summary, _merged(bodies), *_FAILURES, description=description
         )
         operation["requestBody"] = {"required": True, "content": request}
         operation["responses"]["200"]["headers"] = _headers(name, numbers)
@@ -182,17 +185,18 @@ def _schemas(prefix: str, model: Model, max_rows: int) -> Schemas:
 
 
 def _rules(manifest: Manifest) -> tuple[object, ...]:
-    """Everything that decides whether a request is taken."""
-    return (
-        manifest.inputs,
-        [(one.missing, one.lowest, one.highest, one.closed and one.categories) for one in manifest.features],
-    )
+    """Everything that decides whether a request is taken or refused."""
+    features = manifest.features
+    return manifest.inputs, [
+        (feature.missing, feature.lowest, feature.highest, feature.closed and feature.categories)
+        for feature in features
+    ]
 
 
-def _needed(used: object, named: Mapping[str, Schema]) -> dict[str, Schema]:
-    """The schemas that ``used`` refers to, directly or through others."""
+def _needed(content: object, named: Mapping[str, Schema]) -> dict[str, Schema]:
+    """The schemas out of ``named`` that ``content`` refers to, directly or through other schemas."""
     needed: dict[str, Schema] = {}
-    pending = [used]
+    pending = [content]
     while pending:
         part = pending.pop()
         if isinstance(part, dict):
@@ -206,11 +210,11 @@ def _needed(used: object, named: Mapping[str, Schema]) -> dict[str, Schema]:
     return needed
 
 
-def _merged(found: list[Bodies]) -> Content:
-    """Answers of any of them."""
+def _merged(bodies: list[Bodies]) -> Content:
+    """The answers of several versions: any answer of any of them."""
     kinds: dict[str, list[Schema]] = {}
-    for bodies in found:
-        for kind, content in bodies.answer.items():
+    for body in bodies:
+        for kind, content in body.answer.items():
             kinds.setdefault(kind, []).append(content.get("schema", {}))
     return {kind: {"schema": either(*schemas)} for kind, schemas in kinds.items()}
 
@@ -232,12 +236,12 @@ def _key(header: str) -> dict[str, Any]:
     }
 
 
-def _named(path: str, found: Operation) -> Operation:
-    """Each operation with a name of its own. A colon is in no model's name."""
+def _identified(path: str, methods: Operation) -> Operation:
+    """The operations of a path with a unique id each. No name of a model holds a colon."""
     name = path.replace("/", ":")
-    return {method: {**operation, "operationId": f"{method}{name}"} for method, operation in found.items()}
+    return {method: {**operation, "operationId": f"{method}{name}"} for method, operation in methods.items()}
 
 
 def _escaped(path: str) -> str:
-    """Braces in a path would name a parameter."""
+    """The path with its braces escaped, as OpenAPI would take them for a parameter."""
     return path.replace("{", "%7B").replace("}", "%7D")

@@ -1,4 +1,4 @@
-"""JSON Schemas of every document that is no prediction, derived from the types that are encoded."""
+"""JSON Schemas of all documents but predictions, derived from the types that the pages encode."""
 
 import inspect
 from collections.abc import Iterator, Sequence
@@ -9,12 +9,10 @@ from msgspec import Struct
 from msgspec.json import schema_components
 
 from unpickled.server.errors import RequestError
-from unpickled.server.message.answer import JSON as _JSON
-from unpickled.server.message.page import Page
+from unpickled.server.message import media
 from unpickled.server.model.schemas import COUNT, TEXT, Schema, array, either, members
 from unpickled.server.pages.catalog import Models, Unserved
-
-JSON = _JSON[1]
+from unpickled.server.pages.page import Page
 
 _TEMPLATE = "#/components/schemas/{name}"
 
@@ -24,7 +22,7 @@ def ref(name: str) -> Schema:
     return {"$ref": _TEMPLATE.format(name=name)}
 
 
-# msgspec describes no union of Structs that have no tag.
+# Written by hand: msgspec cannot describe a union of Structs without tags.
 _MODELS = members({"models": array(either(ref("Model"), ref("Unserved")))})
 # Members that an error may have beside its sentence and its code.
 _DETAILS: dict[str, Schema] = {
@@ -40,14 +38,14 @@ _DETAILS: dict[str, Schema] = {
 
 
 def schema(kind: Any) -> Schema:
-    """The JSON Schema of a type, which refers to the Structs that ``named`` has."""
+    """The JSON Schema of a type; Structs in it are references to the schemas of ``named``."""
     if isinstance(kind, type) and issubclass(kind, Struct):
         return ref(kind.__name__)
     return schema_components([kind], ref_template=_TEMPLATE)[0][0]
 
 
 def named(pages: Sequence[Page]) -> dict[str, Schema]:
-    """Every Struct that the pages take and answer, and the document of an error, each under its name."""
+    """Name -> schema of each Struct that the pages take or answer, and of the document of an error."""
     kinds = [kind for page in pages for kind in (page.document, page.request) if kind not in (None, Models)]
     structs = schema_components([*kinds, Unserved], ref_template=_TEMPLATE)[1]
     described = {name: _described(struct) for name, struct in structs.items()}
@@ -63,7 +61,7 @@ def failures() -> dict[str, Any]:
 
 
 def _described(struct: Schema) -> Schema:
-    """The description is the docstring, without its indentation."""
+    """The schema with its description, the docstring of the Struct, without the indentation."""
     return {**struct, "description": inspect.cleandoc(struct.get("description", ""))}
 
 
@@ -88,5 +86,5 @@ def _failure(status: int, kinds: list[type[RequestError]]) -> dict[str, Any]:
     example = {"error": "a sentence that says what to do", "code": kinds[-1].code}
     return {
         "description": "\n".join((HTTPStatus(status).phrase, "", *lines)),
-        "content": {JSON: {"schema": {"allOf": [ref("Error"), code]}, "example": example}},
+        "content": {media.JSON: {"schema": {"allOf": [ref("Error"), code]}, "example": example}},
     }

@@ -1,13 +1,13 @@
-"""The pages as OpenAPI describes them: those of the server, and those of each model."""
+"""OpenAPI operations of the pages: those of the server, and those of each model."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from unpickled.server.lifecycle.deployment import Deployment
-from unpickled.server.message.page import Page
+from unpickled.server.message import media
 from unpickled.server.model.schemas import TEXT
 from unpickled.server.pages.openapi import documents
-from unpickled.server.pages.openapi.documents import JSON
+from unpickled.server.pages.page import Page
 from unpickled.server.serve import routes
 
 Operation = dict[str, Any]
@@ -20,17 +20,17 @@ _UNSERVED = (404, 503)
 
 
 def operation(
-    tag: str, summary: str, content: Mapping[str, Any], *statuses: int, told: str = ""
+    tag: str, summary: str, content: Mapping[str, Any], *statuses: int, description: str = ""
 ) -> Operation:
-    """An operation that answers 200 with this content, or one of the errors."""
+    """An operation that answers 200 with this content, or an error with one of ``statuses``."""
     answer = {"200": {"description": "the answer", "content": dict(content)}}
     failures = {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
-    described = {"description": told} if told else {}
-    return {"tags": [tag], "summary": summary, **described, "responses": answer | failures}
+    details = {"description": description} if description else {}
+    return {"tags": [tag], "summary": summary, **details, "responses": answer | failures}
 
 
 def of_server(pages: Sequence[Page]) -> Iterator[tuple[str, Operation]]:
-    """Path and operation of each page that is about no single model."""
+    """Path and operation of each page that is not about one model."""
     for page in _described(pages):
         if "<name>" not in page.rule:
             yield page.rule, _operation(SERVER, page)
@@ -46,7 +46,7 @@ def of_model(pages: Sequence[Page], deployment: Deployment) -> Iterator[tuple[st
 
 
 def _described(pages: Sequence[Page]) -> list[Page]:
-    """Pages with an answer of their own; where two have one address, the first of them, as it is served."""
+    """Pages that have an answer to describe; of two pages with the same rule, the first, as it is served."""
     first: dict[tuple[str, str], Page] = {}
     for page in pages:
         first.setdefault((page.method, page.rule), page)
@@ -54,7 +54,7 @@ def _described(pages: Sequence[Page]) -> list[Page]:
 
 
 def _paths(rule: str, deployment: Deployment, rules: set[str]) -> list[str]:
-    """The rule filled in. Where labels have no rule of their own, they stand in a version's place."""
+    """The paths of a rule for a model. Labels without a rule of their own stand in the place of a version."""
     versions = [str(number) for number in deployment.versions]
     if rule.replace("/versions/<version>", "/labels/<label>") not in rules:
         versions += deployment.labels
@@ -68,12 +68,11 @@ def _paths(rule: str, deployment: Deployment, rules: set[str]) -> list[str]:
 def _operation(tag: str, page: Page) -> Operation:
     content = {kind: {"schema": TEXT} for kind in page.text}
     if page.document is not None:
-        content = {JSON: {"schema": documents.schema(page.document)}, **content}
+        content = {media.JSON: {"schema": documents.schema(page.document)}, **content}
     errors = {500, *page.errors, *(_UNSERVED if "<name>" in page.rule else ())}
-    description = operation(tag, page.summary, content, *errors)
+    described = operation(tag, page.summary, content, *errors)
     for status in set(page.statuses) - {200}:
-        same = {"description": "the same document", "content": content}
-        description["responses"][str(status)] = same
+        described["responses"][str(status)] = {"description": "the same document", "content": content}
     if page.request is not None:
-        description["requestBody"] = {"content": {JSON: {"schema": documents.schema(page.request)}}}
-    return {page.method.lower(): description}
+        described["requestBody"] = {"content": {media.JSON: {"schema": documents.schema(page.request)}}}
+    return {page.method.lower(): described}

@@ -1,4 +1,4 @@
-"""The bodies of the Open Inference Protocol, as OpenAPI describes them.
+"""OpenAPI descriptions of the bodies of the Open Inference Protocol.
 
 https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
 """
@@ -19,7 +19,7 @@ _FLOATS = ["FP64", "FP32", "FP16"]
 
 
 def describe(schemas: Schemas) -> Bodies:
-    """The bodies of one version."""
+    """Describe the requests and answers of one version."""
     request = members(
         {
             "inputs": either(*_whole_tensors(schemas), *_tensor_each(schemas)),
@@ -33,7 +33,7 @@ def describe(schemas: Schemas) -> Bodies:
         "One tensor of all features, or one tensor of each; any number of rows, as `shape` says. Tensors may "
         "follow the JSON as bytes (extension `binary_tensor_data`): with `binary_data_size` among the "
         "parameters of each, and `Inference-Header-Content-Length` for the length of the JSON.",
-        {media.JSON: bodies.shown(schemas.name("InferenceRequest", request), _examples(schemas))},
+        {media.JSON: bodies.with_examples(schemas.name("InferenceRequest", request), _examples(schemas))},
         {
             media.JSON: {"schema": schemas.name("InferenceResponse", _response(schemas))},
             media.BINARY: {},
@@ -52,7 +52,7 @@ def _whole_tensors(schemas: Schemas) -> list[Schema]:
 
 
 def _tensor_each(schemas: Schemas) -> list[Schema]:
-    """A tensor of each feature, with one row; only words describe a model of very many features."""
+    """A tensor of each feature, with one row; none for very many features, which words describe."""
     features = schemas.manifest.features
     if len(features) > 100:
         return []
@@ -85,10 +85,10 @@ def _datatypes(schemas: Schemas) -> list[str]:
 
 
 def _selections(schemas: Schemas) -> list[Schema]:
-    """Some of the outputs in any order, or none, which stands for all."""
+    """The outputs that a request may select: some, in any order; or none, which stands for all."""
     outputs = [_output(tensor) for tensor in schemas.tensors]
     counts = range(len(outputs), 0, -1)
-    selections = [exactly(*some) for count in counts for some in permutations(outputs, count)]
+    selections = [exactly(*chosen) for count in counts for chosen in permutations(outputs, count)]
     return [*selections, {"type": "array", "maxItems": 0}]
 
 
@@ -99,8 +99,8 @@ def _output(tensor: Tensor) -> Schema:
     return members({"name": {"const": tensor.name}, "parameters": _parameters(parameters)}, ["name"])
 
 
-def _parameters(known: Mapping[str, Schema]) -> Schema:
-    return {**members(known, []), "type": ["object", "null"]}
+def _parameters(schemas: Mapping[str, Schema]) -> Schema:
+    return {**members(schemas, []), "type": ["object", "null"]}
 
 
 def _response(schemas: Schemas) -> Schema:

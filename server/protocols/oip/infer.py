@@ -1,4 +1,4 @@
-"""Inference over the protocol: JSON or binary tensors in and out, one of all features or one of each.
+"""Inference over the protocol. Tensors are JSON or binary; a request has one of all features, or one of each.
 
     {"inputs": [{"name": "numbers", "shape": [1, 4], "datatype": "FP64", "data": [5.1, 3.5, 1.4, 0.2]}]}
     {"model_name": "iris", "model_version": "1", "outputs": [
@@ -24,9 +24,8 @@ from unpickled.server.message.answer import JSON, Environ, dumps
 from unpickled.server.model.feeds import Column, Feeds, Row, Rows
 from unpickled.server.model.outputs import refuse_not_finite
 from unpickled.server.protocols.oip import description, tensors
-from unpickled.server.protocols.oip import request as requests
 from unpickled.server.protocols.oip.outputs import Writer
-from unpickled.server.protocols.oip.request import Request
+from unpickled.server.protocols.oip.request import Request, header_length, read
 from unpickled.server.protocols.oip.tensors import BYTES, DATATYPES, DTYPES, Tensor
 from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 from unpickled.server.protocols.rows import REFUSALS
@@ -52,35 +51,35 @@ class Inference:
         self._inputs = manifest.inputs
         self._categories = {feature.name for feature in manifest.features if feature.kind == "category"}
         tensor_names = {manifest.inputs[0].name} if len(manifest.inputs) == 1 else set()
-        # The only feature of a model is a tensor of all, too, and may have more shapes.
+        # In a model of one feature, a tensor with its name is read as that feature, which allows more shapes.
         self._whole = {*_ANY_NAME, *tensor_names} - ({*self._signature.names} if self._width == 1 else set())
         self._decode_row = _row_decoder(self._whole, self._width, self._signature.row)
 
     def predict(self, request: bytes, environ: Environ) -> Prediction:
-        """The answer to one request, and what it was made of; raises RequestError."""
+        """The answer to one request; raises RequestError."""
         coding = environ.get("HTTP_ACCEPT_ENCODING")
-        # HTTP libraries list several codings by themselves, and compressing an answer takes longer than a
-        # local network: compress only for a client that names exactly one.
+        # HTTP libraries list several codings by default, and compressing an answer takes longer than sending
+        # it over a local network: compress only for a client that names exactly one.
         if coding is not None and coding.strip().lower() in _CODINGS:
             return _compressed(self._predict(request, environ), coding.strip().lower())
         return self._predict(request, environ)
 
     def _predict(self, request: bytes, environ: Environ) -> Prediction:
-        length = requests.header_length(environ, len(request))
+        length = header_length(environ, len(request))
         if length is None:
-            # Duplicate names cost a colon each: see rows.Reader.
+            # More colons than names would mean a duplicate name: see rows.Reader.
             colons = request.count(b":")
             if (colons == 5 or colons == 6) and self._run_row is not None:
                 try:
                     decoded = self._decode_row(request)
                 except REFUSALS:
-                    return self._infer(requests.read(request), request, len(request))
+                    return self._infer(read(request), request, len(request))
                 if colons == 5 + (decoded.id is not None):
                     return self._answer_row(decoded.inputs[0].data, decoded.id)
-            return self._infer(requests.read(request), request, len(request))
+            return self._infer(read(request), request, len(request))
         if length == 0:
             return self._infer(self._raw(request), request, 0)
-        return self._infer(requests.read(request[:length]), request, length)
+        return self._infer(read(request[:length]), request, length)
 
     def _answer_row(self, values: Row, identity: str | None) -> Prediction:
         decoded = perf_counter()
@@ -101,7 +100,7 @@ class Inference:
         return run.prediction(content, rows, headers)
 
     def _feeds(self, inputs: Sequence[Tensor], request: bytes, start: int) -> tuple[Feeds, Sequence[Row]]:
-        """The graph's inputs, and the same values as rows. The tensors' bytes begin at ``start``."""
+        """Feeds for the graph, and the same values as rows. Binary tensors begin at byte ``start``."""
         if not inputs:
             raise InvalidInput(f"'inputs' is empty: {self._remedy()}")
         whole = len(inputs) == 1 and inputs[0].name in self._whole
@@ -112,7 +111,7 @@ class Inference:
         return feeds, Rows([columns[name] for name in self._signature.names])
 
     def _read(self, inputs: Sequence[Tensor], whole: bool, request: bytes, start: int) -> dict[str, Column]:
-        """The values of each tensor: those of all features in its shape, those of one in a row."""
+        """The values of each tensor: in its shape if it holds all features (``whole``), else flat."""
         columns: dict[str, Column] = {}
         for tensor in inputs:
             if tensor.name in columns:
@@ -139,7 +138,7 @@ class Inference:
         return self._signature.feeds(rows), rows
 
     def _check(self, tensor: Tensor, whole: bool) -> None:
-        """Its name, shape and datatype, and how many rows it has."""
+        """Check the name, the shape, the number of rows and the datatype of a tensor."""
         shape, names = tensor.shape, self._signature.names
         if whole:
             fits, expected = len(shape) == 2 and shape[1] == self._width, f"[rows, {self._width}]"
@@ -162,7 +161,7 @@ class Inference:
         return f"send {first!r} with all features as its columns, or a tensor for each of them ({names})"
 
     def _raw(self, request: bytes) -> Request:
-        """The request that a body without JSON stands for: rows of numbers as the graph takes them."""
+        """The request in a body without JSON: rows of numbers in the dtype of the graph's input."""
         tensor = self._inputs[0]
         if self._categories or len(self._inputs) > 1:
             raise InvalidInput(
@@ -181,7 +180,7 @@ class Inference:
 
 
 def _values(tensor: Tensor, request: bytes, start: int) -> tuple[Column, int]:
-    """Values of a tensor, and where the bytes of the next one begin."""
+    """The values of a tensor, and the byte at which the next binary tensor begins."""
     parameters = tensor.parameters or {}
     tensors.refuse_shared_memory(tensor.name, parameters)
     if parameters.get("content_type") == "base64":
@@ -199,7 +198,7 @@ def _values(tensor: Tensor, request: bytes, start: int) -> tuple[Column, int]:
 
 
 def _row_decoder(names: Iterable[str], width: int, row: Any) -> Any:
-    """Decodes {"inputs": [one row of all features], "id": ...}, and nothing else."""
+    """A decoder for {"inputs": [one row of all features], "id": ...}, which refuses all other requests."""
     fields = [
         ("name", Literal[*names]),
         ("shape", tuple[Literal[1], Literal[width]]),  # type: ignore[valid-type]
@@ -213,7 +212,7 @@ def _row_decoder(names: Iterable[str], width: int, row: Any) -> Any:
 
 
 def _compressed(prediction: Prediction, coding: str) -> Prediction:
-    # The quickest level: digits of doubles hardly shrink further.
+    # The fastest level: the digits of doubles hardly shrink further.
     compressor = zlib.compressobj(1, zlib.DEFLATED, _CODINGS[coding])
     prediction.content = compressor.compress(prediction.content) + compressor.flush()
     prediction.headers = (*(prediction.headers or (JSON,)), ("Content-Encoding", coding))
@@ -230,7 +229,7 @@ PROTOCOL = Protocol(
     paths=lambda _: Paths(
         model="/v2/models/<name>/infer",
         version="/v2/models/<name>/versions/<version>/infer",
-        # Labels stand in a version's place.
+        # A label stands in the place of a version.
         label="/v2/models/<name>/versions/<label>/infer",
     ),
     build=_build,

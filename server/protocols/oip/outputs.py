@@ -1,4 +1,4 @@
-"""The outputs of a model that a request selects, as JSON or bytes, with all scores or the best classes."""
+"""Writing the outputs that a request selects, as JSON or bytes, with all scores or the best classes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,7 +19,10 @@ Array = npt.NDArray[Any]
 
 
 class Selection(NamedTuple):
-    """One output of an answer, by its place among the model's; ``best`` classes as text unless it is 0."""
+    """One output of an answer, by its index in the model's tensors.
+
+    ``best``: how many of the best classes are written, as text; 0 writes all scores.
+    """
 
     place: int
     binary: bool
@@ -29,8 +32,8 @@ class Selection(NamedTuple):
 class Writer:
     """Writes the answers of one version of a model.
 
-    ``heads`` is, for each label, the answer to one row up to its scores, which are all that differs
-    between rows of one label.
+    ``heads`` has for each label the answer to one row up to its scores, in which the answers with one label
+    agree.
     """
 
     def __init__(self, outputs: Outputs, name: str, version: str) -> None:
@@ -48,8 +51,8 @@ class Writer:
         names = [output.name for output in request.outputs]
         for name in names:
             if name not in self._places:
-                listed = " and ".join(map(repr, self._places))
-                raise InvalidInput(f"there is no output {quoted(name)}: the model has {listed}")
+                outputs = " and ".join(map(repr, self._places))
+                raise InvalidInput(f"there is no output {quoted(name)}: the model has {outputs}")
         if len({*names}) != len(names):
             raise InvalidInput("an output is asked for twice")
         return [self._selection(output, binary) for output in request.outputs]
@@ -57,7 +60,7 @@ class Writer:
     def answer(
         self, selections: Sequence[Selection], labels: Array, scores: Array, identity: str | None
     ) -> tuple[bytes, Headers]:
-        """The body, and its headers where it is more than JSON."""
+        """The body, and its headers if binary tensors follow the JSON."""
         arrays = self._outputs.tensor_values(labels, scores)
         documents, parts = [], []
         for selection in selections:
@@ -90,7 +93,7 @@ class Writer:
         return Selection(place, _flag(parameters, "binary_data", binary), int(min(best, len(entries))))
 
     def _values(self, selection: Selection, array: Array) -> tuple[str, list[int], Any]:
-        """Datatype, shape and values, flat."""
+        """The datatype, the shape and the flat values of an output."""
         tensor = self._tensors[selection.place]
         if selection.best:
             return BYTES, [len(array), selection.best], _best(array, selection.best, tensor.entries)
@@ -98,16 +101,16 @@ class Writer:
         return datatype, [*array.shape], array.tolist() if datatype == BYTES else array.ravel()
 
     def _head(self, values: Sequence[Any]) -> bytes:
-        *others, last = self._tensors
+        *by_label, scores = self._tensors
         documents = [
-            {**_described(tensor), "data": [value]} for tensor, value in zip(others, values, strict=False)
+            {**_described(tensor), "data": [value]} for tensor, value in zip(by_label, values, strict=False)
         ]
-        scores = {**_described(last), "data": 0}
-        return dumps({**self._model, "outputs": [*documents, scores]}).removesuffix(b"0}]}")
+        last = {**_described(scores), "data": 0}
+        return dumps({**self._model, "outputs": [*documents, last]}).removesuffix(b"0}]}")
 
 
 def _described(tensor: Tensor) -> dict[str, Any]:
-    """A tensor of one row."""
+    """The description of a tensor of one row."""
     shape = [1, len(tensor.entries)] if tensor.entries else [1]
     return tensors.described(tensor.name, DATATYPES[tensor.dtype], shape)
 

@@ -1,4 +1,4 @@
-"""An inference request, read by a compiled decoder, or in Python where that refuses it."""
+"""Reading an inference request: by a compiled decoder, or in Python if that refuses it."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,14 +18,14 @@ _LENGTH = "HTTP_INFERENCE_HEADER_CONTENT_LENGTH"
 
 
 class RequestedOutput(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """An output that is asked for."""
+    """An output that the request selects."""
 
     name: str
     parameters: dict[str, float | str | bool | None] | None = None
 
 
 class Request(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """The JSON of a request; what clients may leave out they may also send as null."""
+    """The JSON of a request; clients may leave a member out or send null in its place."""
 
     inputs: list[Tensor]
     outputs: list[RequestedOutput] | None = None
@@ -34,7 +34,7 @@ class Request(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
     @property
     def names(self) -> int:
-        """How many names its JSON had, if none was given twice: as many as it then has colons."""
+        """How many names its JSON has if none is a duplicate; it then has as many colons."""
         count = 1 + (self.id is not None) + _names(self.parameters) + (self.outputs is not None)
         for tensor in self.inputs:
             count += 3 + (tensor.data is not None) + _names(tensor.parameters)
@@ -47,7 +47,7 @@ _decode = msgspec.json.Decoder(Request).decode
 
 
 def header_length(environ: Mapping[str, Any], limit: int) -> int | None:
-    """Bytes of JSON before the tensors of a body of ``limit`` bytes; None where all of it is JSON."""
+    """The length of the JSON before the tensors in a body of ``limit`` bytes; None if all of it is JSON."""
     value = environ.get(_LENGTH)
     if value is None:
         return None
@@ -61,19 +61,19 @@ def header_length(environ: Mapping[str, Any], limit: int) -> int | None:
 
 
 def read(content: bytes) -> Request:
-    """A request out of its JSON; raises MalformedJSON and InvalidInput."""
+    """The request in this JSON; raises MalformedJSON and InvalidInput."""
     try:
         request = _decode(content)
     except REFUSALS:
         return strictly(content)
-    # Where a name has come twice, or a text holds a colon.
-    if content.count(b":") != request.names or not _is_known(request):
+    # The numbers differ if a name is a duplicate, or if a text holds a colon.
+    if content.count(b":") != request.names or not _has_known_datatypes(request):
         return strictly(content)
     return request
 
 
 def strictly(content: bytes) -> Request:
-    """Read it in Python, which says what is wrong; unknown members are passed over."""
+    """The request, read in Python to find the error in it; unknown members are ignored."""
     members = _object(strict.parse(content), "the body")
     inputs = _list(members, "inputs", "the body")
     outputs = None if members.get("outputs") is None else _list(members, "outputs", "the body")
@@ -82,7 +82,7 @@ def strictly(content: bytes) -> Request:
         raise InvalidInput("'id' is not text: send it in quotes")
     return Request(
         inputs=[_tensor(value, f"input {index}") for index, value in enumerate(inputs)],
-        outputs=outputs and [_wanted(value, f"output {index}") for index, value in enumerate(outputs)],
+        outputs=outputs and [_output(value, f"output {index}") for index, value in enumerate(outputs)],
         id=identity,
         parameters=_parameters(members, "the body"),
     )
@@ -92,54 +92,56 @@ def _names(parameters: Mapping[str, Any] | None) -> int:
     return 0 if parameters is None else 1 + len(parameters)
 
 
-def _is_known(request: Request) -> bool:
+def _has_known_datatypes(request: Request) -> bool:
     return {tensor.datatype for tensor in request.inputs} <= _KNOWN
 
 
-def _tensor(value: object, what: str) -> Tensor:
-    members = _object(value, what)
-    datatype = _text(members, "datatype", what)
+def _tensor(value: object, place: str) -> Tensor:
+    members = _object(value, place)
+    datatype = _text(members, "datatype", place)
     if datatype not in DTYPES and datatype != BYTES:
         datatypes = ", ".join((*DTYPES, BYTES))
-        raise InvalidInput(f"the datatype of {what} is {quoted(datatype)}: it can be {datatypes}")
-    shape = _list(members, "shape", what)
+        raise InvalidInput(f"the datatype of {place} is {quoted(datatype)}: it can be {datatypes}")
+    shape = _list(members, "shape", place)
     if not all(
         isinstance(length, float) and length.is_integer() and 0 <= length < LONGEST for length in shape
     ):
-        raise InvalidInput(f"the shape of {what} is not a list of whole numbers from 0 to 2**53")
+        raise InvalidInput(f"the shape of {place} is not a list of whole numbers from 0 to 2**53")
     return Tensor(
-        name=_text(members, "name", what),
+        name=_text(members, "name", place),
         shape=[int(length) for length in shape],
         datatype=datatype,
-        data=None if members.get("data") is None else _list(members, "data", what),
-        parameters=_parameters(members, what),
+        data=None if members.get("data") is None else _list(members, "data", place),
+        parameters=_parameters(members, place),
     )
 
 
-def _wanted(value: object, what: str) -> RequestedOutput:
-    members = _object(value, what)
-    return RequestedOutput(name=_text(members, "name", what), parameters=_parameters(members, what))
+def _output(value: object, place: str) -> RequestedOutput:
+    members = _object(value, place)
+    return RequestedOutput(name=_text(members, "name", place), parameters=_parameters(members, place))
 
 
-def _object(value: object, what: str) -> Members:
+def _object(value: object, place: str) -> Members:
     if not isinstance(value, Members):
-        raise InvalidInput(f"{what} is not an object: send {_EXAMPLE}")
+        raise InvalidInput(f"{place} is not an object: send {_EXAMPLE}")
     for name in value.repeated:
-        raise InvalidInput(f"{what} has {quoted(name)} twice")
+        raise InvalidInput(f"{place} has {quoted(name)} twice")
     return value
 
 
-def _parameters(members: Members, what: str) -> dict[str, Any] | None:
+def _parameters(members: Members, place: str) -> dict[str, Any] | None:
     value = members.get("parameters")
-    return None if value is None else _object(value, f"'parameters' of {what}")
+    return None if value is None else _object(value, f"'parameters' of {place}")
 
 
-def _member(kind: type, called: str) -> Callable[[Members, str, str], Any]:
-    def of(members: Members, name: str, what: str) -> Any:
+def _member(kind: type, noun: str) -> Callable[[Members, str, str], Any]:
+    """A function that returns a member of this kind; ``noun`` names the kind in errors."""
+
+    def of(members: Members, name: str, place: str) -> Any:
         if name not in members:
-            raise InvalidInput(f"{what} has no {name!r}: send {_EXAMPLE}")
+            raise InvalidInput(f"{place} has no {name!r}: send {_EXAMPLE}")
         if not isinstance(members[name], kind):
-            raise InvalidInput(f"{name!r} of {what} is not {called}: send {_EXAMPLE}")
+            raise InvalidInput(f"{name!r} of {place} is not {noun}: send {_EXAMPLE}")
         return members[name]
 
     return of

@@ -1,4 +1,4 @@
-"""Tensors as the protocol carries them, JSON or little-endian bytes, to NumPy and back."""
+"""Tensors in the protocol, as JSON or little-endian bytes, and their conversion to NumPy and back."""
 
 import struct
 import sys
@@ -14,7 +14,7 @@ from unpickled.server.errors import InvalidInput
 from unpickled.server.model.feeds import Column
 from unpickled.server.quote import quoted
 
-# Datatype -> NumPy's, on the wire. BYTES stands for text: 4 bytes of length, then UTF-8, each.
+# Datatype -> NumPy's dtype of its bytes. BYTES stands for text: each is 4 bytes of length, then UTF-8.
 DTYPES = {
     name: np.dtype(kind)
     for name, kind in {
@@ -28,9 +28,9 @@ BYTES = "BYTES"
 DATATYPES = {"float32": "FP32", "float64": "FP64", "int64": "INT64", "string": BYTES}
 
 _LITTLE = sys.byteorder == "little"
-# No tensor has so many of anything.
+# Above all lengths and sizes: no tensor has so many rows, columns or bytes.
 LONGEST = 2**53
-# Lowest and highest of the datatypes of whole numbers.
+# Datatype of whole numbers -> its lowest and highest number.
 _WHOLE = {
     name: (float(np.iinfo(dtype).min), float(np.iinfo(dtype).max))
     for name, dtype in DTYPES.items()
@@ -42,7 +42,7 @@ _Scalar = float | str | bool | None
 
 
 class Tensor(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """An input as a request describes it; ``data`` is None where its values follow the JSON as bytes."""
+    """An input in a request; ``data`` is None if its values follow the JSON as bytes."""
 
     name: str
     shape: list[Annotated[int, msgspec.Meta(ge=0, lt=LONGEST)]]
@@ -52,18 +52,18 @@ class Tensor(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 def described(name: str, datatype: str, shape: Sequence[int]) -> dict[str, Any]:
-    """A tensor without its values."""
+    """The JSON of a tensor without its values."""
     return {"name": name, "datatype": datatype, "shape": shape}
 
 
 def refuse_shared_memory(name: str, parameters: Mapping[str, Any]) -> None:
-    """InvalidInput where a tensor is to be elsewhere than in a body."""
+    """InvalidInput if a tensor is to be read from, or written to, shared memory."""
     if "shared_memory_region" in parameters:
         raise InvalidInput(f"this server shares no memory: send and take tensor {quoted(name)} in bodies")
 
 
 def from_bytes(tensor: Tensor, request: bytes, start: int, size: int) -> Column:
-    """The values of a tensor whose ``size`` bytes begin at ``start``, in its shape; text as a flat list."""
+    """The values in the ``size`` bytes from ``start`` on, in the tensor's shape; text as a flat list."""
     remaining = len(request) - start
     if size > remaining:
         raise InvalidInput(
@@ -86,10 +86,10 @@ def from_bytes(tensor: Tensor, request: bytes, start: int, size: int) -> Column:
 
 
 def from_json(tensor: Tensor) -> Column:
-    """The values in the JSON, nested or flat: doubles in the tensor's shape, NaN where there is null.
+    """The values in the JSON, nested or flat, as doubles in the tensor's shape; null becomes NaN.
 
-    Where they are not all numbers, a flat list, whose sentences are the signature's. A number of a
-    floating-point datatype is the one that is written there, with all its digits.
+    If not all of them are numbers, a flat list, in which the signature then finds the error. FP16 and FP32
+    do not round a number: it is read as the double that is written there.
     """
     values = _flat(tensor)
     if tensor.datatype == "BOOL":
@@ -103,7 +103,7 @@ def from_json(tensor: Tensor) -> Column:
 
 
 def to_bytes(values: npt.NDArray[Any] | Sequence[str]) -> bytes:
-    """Numbers as they are, texts with their lengths."""
+    """The bytes of numbers, or of texts with their lengths."""
     if isinstance(values, np.ndarray) and values.dtype != np.object_:
         return (values if _LITTLE else values.byteswap()).tobytes()
     encoded = [text.encode() for text in values]
@@ -153,7 +153,7 @@ def _check_whole(tensor: Tensor, numbers: npt.NDArray[np.float64]) -> None:
 
 def _texts(tensor: Tensor, content: memoryview, count: int) -> list[str]:
     try:
-        # One too many is enough to know.
+        # One text too many is enough for an error.
         texts = [str(text, "utf-8") for text in islice(_parts(content), min(count, len(content)) + 1)]
     except UnicodeDecodeError as error:
         raise InvalidInput(f"a text of tensor {quoted(tensor.name)} is not UTF-8 ({error.reason})") from None
@@ -171,7 +171,7 @@ def _texts(tensor: Tensor, content: memoryview, count: int) -> list[str]:
 
 
 def _parts(content: memoryview) -> Iterable[memoryview]:
-    """struct.error where the last one is cut short."""
+    """The bytes of each text; struct.error if the last one is cut short."""
     place = 0
     while place < len(content):
         (length,) = _LENGTH.unpack_from(content, place)

@@ -16,12 +16,12 @@ class Page(msgspec.Struct, frozen=True):
         rule: Flask's pattern of the path, such as "/models/<name>".
         summary: One line for people.
         handle: Called with the WSGI environment and the names in ``rule``. It may raise RequestError.
-        document: Type of the JSON document that answers a request. A page that has neither this nor ``text``
-            is not described: it belongs to another page, or answers nothing but errors.
-        text: Media types of its answers that are text.
-        statuses: Statuses that come with the document.
-        errors: Statuses that come with an error, beside those that every page may have.
-        request: Type of the JSON body that it takes; None where it takes none.
+        document: Type of the JSON document that answers a request. A page with neither a document nor
+            ``text`` is not described: it belongs to another page, or answers with errors only.
+        text: Media types of the answers that are text.
+        statuses: Statuses of answers with the document.
+        errors: Statuses of errors, beside those that every page may answer with.
+        request: Type of the JSON body of a request; None if the page takes none.
     """
 
     method: str
