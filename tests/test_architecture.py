@@ -59,6 +59,7 @@ def roots(tree: ast.AST) -> set[str]:
 
 
 SERVER, EXPORT, BENCHMARKS = sources("server"), sources("export"), sources("benchmarks")
+ASSETS = ROOT / "server" / "pages" / "assets"
 
 
 def test_imports_point_down():
@@ -124,6 +125,17 @@ def test_what_a_model_says_has_one_owner():
         reads = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
         reads = [name for name in reads if name.endswith((*manifest, ".class_names", "outputs.kind"))]
         assert not reads or path.startswith(("server/artifact/", "server/model/")), (path, reads)
+
+
+def test_what_the_page_knows_of_an_answer_has_one_owner():
+    """Only outputs.js reads classes and scores; the page's other modules ask it."""
+    words = {"class_names", "classes", "predicted_class", "probabilities", "accuracy", "log_loss"}
+    modules = {file.name: file.read_text("utf-8") for file in ASSETS.glob("*.js")}
+    spoken = {name: words.intersection(re.findall(r"\w+", text)) for name, text in modules.items()}
+    assert spoken.pop("outputs.js") == words
+    # The chart of a confusion matrix says what its rows and columns are.
+    assert spoken.pop("charts.js") == {"classes"}
+    assert not any(spoken.values()), spoken
 
 
 def test_the_export_knows_no_http():

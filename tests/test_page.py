@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from browser import CHROMIUM, browsing
-from conftest import FLOWER, FLOWERS, PERSON, SPECIES, eventually, people, run, serving, shelve
+from conftest import FLOWER, FLOWERS, PERSON, ROOT, SPECIES, eventually, people, run, serving, shelve
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
@@ -160,10 +160,11 @@ def test_the_policy_is_strict(server):
 
 
 def test_every_file_of_the_page_is_there(server):
-    """Each file that the page names is served, and answered with 304 to a browser that has it."""
+    """The page names each of its files; each is served, and answered with 304 to a browser that has it."""
     _, _, content = get(server, "/", Accept=BROWSER)
     names = {part.split('"')[0] for part in content.decode().split('"assets/')[1:]}
-    assert {"home.js", "home.css", "icon.svg"} < names
+    files = (ROOT / "server" / "pages" / "assets").glob("*.*")
+    assert names == {file.name for file in files} - {"home.html"}
     for name in names:
         _, headers, _ = get(server, f"/assets/{name}")
         assert headers["Cache-Control"] == "no-cache"

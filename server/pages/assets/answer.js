@@ -1,17 +1,17 @@
-// The model's answer: the predicted class, a bar for each class, and the time it took.
+// The model's answer: its headline, a bar for each entry, and the time it took.
 
 import { element, isolated, visible } from "./element.js";
-import { duration, figure, percent } from "./numbers.js";
+import { duration, figure } from "./numbers.js";
 
-// With more classes than MANY, only the FIRST by score are shown at first.
+// With more entries than MANY, only the FIRST by number are shown at first.
 const MANY = 12;
 const FIRST = 10;
 
 export class Answer {
-  constructor(manifest, reveal) {
+  constructor(outputs, reveal) {
     this.reveal = reveal;
     this.winner = element("output", { class: "winner", "aria-live": "polite" });
-    this.label = element("span", { class: "muted" });
+    this.remark = element("span", { class: "muted" });
     this.bars = element("ol", { class: "bars" });
     this.more = element("button", { type: "button", class: "quiet", onclick: () => this.toggle() });
     this.proof = element("p", { class: "proof" });
@@ -20,7 +20,7 @@ export class Answer {
     this.result = element(
       "div",
       { class: "result" },
-      element("p", { class: "headline" }, this.winner, this.label),
+      element("p", { class: "headline" }, this.winner, this.remark),
       this.bars,
       this.more,
       this.proof,
@@ -35,16 +35,16 @@ export class Answer {
     );
     // Repeats the answer below a form that leaves no room beside it; screen readers have the other one.
     this.brief = element("p", { class: "brief", "aria-hidden": "true" });
-    this.describe(manifest);
+    this.describe(outputs);
   }
 
-  /** Show the classes of this version; the bars stay where it has the same ones. */
-  describe(manifest) {
-    const unchanged = this.manifest && same(this.manifest.class_names, manifest.class_names);
-    this.manifest = manifest;
-    this.bars.setAttribute("aria-label", manifest.outputs.kind);
+  /** Show the entries of this version; the bars stay where it has the same ones. */
+  describe(outputs) {
+    const unchanged = this.outputs && same(this.outputs.entries, outputs.entries);
+    this.outputs = outputs;
+    this.bars.setAttribute("aria-label", outputs.kind);
     if (unchanged) return;
-    this.rows = manifest.class_names.map((name) => bar(name));
+    this.rows = outputs.entries.map((name) => bar(name));
     this.all = this.rows.length <= MANY;
     this.more.hidden = this.all;
   }
@@ -65,12 +65,11 @@ export class Answer {
     this.draw();
   }
 
-  /** Show an answer of the version with this manifest; `golden` is the index of its golden row, or -1. */
-  show({ scores, predicted, label }, manifest, times, golden) {
-    this.describe(manifest);
-    this.scores = scores;
-    this.predicted = predicted;
-    this.label.textContent = String(label) === predicted ? "" : `label ${visible(label)}`;
+  /** Show an answer that these outputs have read; `golden` is the index of its golden row, or -1. */
+  show(answer, outputs, times, golden) {
+    this.describe(outputs);
+    this.answer = answer;
+    this.remark.textContent = visible(answer.remark);
     this.trouble.replaceChildren();
     this.draw();
     this.compare(golden);
@@ -78,25 +77,29 @@ export class Answer {
   }
 
   draw() {
-    if (!this.scores) return;
-    const { class_names: names, outputs } = this.manifest;
-    const best = names.indexOf(this.predicted);
-    if (this.winner.dataset.name !== this.predicted) {
-      this.winner.dataset.name = this.predicted;
-      this.winner.replaceChildren(isolated(this.predicted));
+    if (!this.answer) return;
+    const { headline, value, numbers } = this.answer;
+    if (this.winner.dataset.name !== headline) {
+      this.winner.dataset.name = headline;
+      this.winner.replaceChildren(isolated(headline));
     }
-    const value = outputs.kind === "probabilities" ? percent(this.scores[best]) : figure(this.scores[best]);
-    this.brief.replaceChildren(isolated(this.predicted), element("span", {}, value));
-    const scale = outputs.kind === "probabilities" ? 1 : Math.max(...this.scores.map(Math.abs)) || 1;
-    const sides = this.scores.some((score) => score < 0);
-    this.scores.forEach((score, index) =>
-      this.rows[index].show(score, { scale, sides, kind: outputs.kind, best: index === best }),
-    );
-    this.bars.classList.toggle("sides", sides);
-    const order = names.map((_, index) => index);
-    const listed = this.all ? order : order.sort((a, b) => this.scores[b] - this.scores[a]).slice(0, FIRST);
+    this.brief.replaceChildren(isolated(headline), element("span", {}, value));
+    this.drawBars();
+    const order = numbers.map((_, index) => index);
+    const listed = this.all ? order : order.sort((a, b) => numbers[b] - numbers[a]).slice(0, FIRST);
     this.arrange(listed.map((index) => this.rows[index].element));
-    this.more.textContent = this.all ? `Only the top ${FIRST}` : `All ${names.length} classes`;
+    this.more.textContent = this.all ? `Only the top ${FIRST}` : this.outputs.every;
+  }
+
+  drawBars() {
+    const { numbers, best } = this.answer;
+    const longest = this.outputs.longest(numbers);
+    const sides = numbers.some((number) => number < 0);
+    this.bars.classList.toggle("sides", sides);
+    numbers.forEach((number, index) => {
+      const text = this.outputs.written(number);
+      this.rows[index].show(number, { text, longest, sides, best: index === best });
+    });
   }
 
   arrange(rows) {
@@ -107,21 +110,15 @@ export class Answer {
   compare(golden) {
     this.proof.replaceChildren();
     if (golden < 0) return;
-    const { scores, labels } = this.manifest.golden;
-    const { classes, class_names: names, parity } = this.manifest;
-    const differences = this.scores.map((score, index) => Math.abs(score - scores[golden][index]));
-    const label = names[classes.indexOf(labels[golden])];
-    const equal =
-      label === this.predicted &&
-      Math.max(...differences) <= parity.tolerance * Math.max(1, ...scores[golden].map(Math.abs));
+    const { equal, difference } = this.outputs.compare(this.answer, golden);
     this.proof.classList.toggle("wrong", !equal);
     this.proof.append(
       equal ? "✓ " : "✗ ",
       "The scikit-learn pipeline answered ",
-      isolated(label),
-      Math.max(...differences) === 0
+      isolated(this.outputs.golden(golden)),
+      difference === 0
         ? ", identical to the last digit."
-        : `; the largest difference is ${figure(Math.max(...differences), 2)}.`,
+        : `; the largest difference is ${figure(difference, 2)}.`,
     );
   }
 
@@ -145,20 +142,6 @@ export class Answer {
   }
 }
 
-/** {scores, predicted, label} of one row, scores in class order; null where the classes do not match. */
-export function read(document, { class_names: names, outputs: { kind } }) {
-  const members = [document[kind], document.predicted_class, document.prediction];
-  const [row, predicted, label] = members.map(first);
-  const scores = Array.isArray(row) ? row : names.map((name) => row?.[name]);
-  const fits = scores.length === names.length && scores.every(Number.isFinite) && names.includes(predicted);
-  return fits ? { scores, predicted, label } : null;
-}
-
-/** An array of features is answered by an array of one element, a record by the element itself. */
-function first(value) {
-  return Array.isArray(value) ? value[0] : value;
-}
-
 function same(left, right) {
   return left.length === right.length && left.every((value, index) => value === right[index]);
 }
@@ -173,14 +156,14 @@ function bar(name) {
     element("span", { class: "bar", "aria-hidden": "true" }, fill),
     value,
   );
-  const show = (score, { scale, sides, kind, best }) => {
-    const share = Math.min(Math.abs(score) / scale, 1);
+  const show = (number, { text, longest, sides, best }) => {
+    const share = Math.min(Math.abs(number) / longest, 1);
     const width = sides ? share / 2 : share;
     fill.style.setProperty("width", `${100 * width}%`);
-    fill.style.setProperty("margin-left", `${sides ? 100 * (score < 0 ? 0.5 - width : 0.5) : 0}%`);
+    fill.style.setProperty("margin-left", `${sides ? 100 * (number < 0 ? 0.5 - width : 0.5) : 0}%`);
     row.classList.toggle("best", best);
-    value.textContent = kind === "probabilities" ? percent(score) : figure(score);
-    value.title = String(score);
+    value.textContent = text;
+    value.title = String(number);
   };
   return { element: row, show };
 }

@@ -1,28 +1,29 @@
 // The model card: quality, training, parity, placement, service, file.
 
-import { confusion, curve } from "./charts.js";
-import { element, isolated, scrolling, section, visible } from "./element.js";
+import { curve } from "./charts.js";
+import { element, folded, isolated, section, visible } from "./element.js";
 import { duration, figure, percent, plural, size } from "./numbers.js";
+import { outputsOf } from "./outputs.js";
 
-// Longer tables and steps are folded.
-const ROWS = 15;
+// Longer steps are folded.
 const CHARACTERS = 80;
 
 /** The sections of a card, from the document of GET /models/<name>. */
 export function card(model) {
   const { training } = model.manifest;
+  const outputs = outputsOf(model.manifest);
   return element(
     "div",
     { class: "card" },
-    quality(training),
+    quality(training, outputs),
     element(
       "div",
       { class: "columns" },
       fitting(training),
-      parity(model.manifest),
+      parity(model.manifest, outputs),
       placement(model.providers),
       service(model),
-      file(model),
+      file(model, outputs),
     ),
   );
 }
@@ -37,10 +38,10 @@ function facts(...pairs) {
   );
 }
 
-function quality({ metrics, held_out: heldOut }) {
+function quality({ metrics, held_out: heldOut }, outputs) {
   if (!metrics)
     return section("Quality", element("p", { class: "muted" }, "No metrics were measured at the export."));
-  const rows = metrics.classes.reduce((total, { support }) => total + support, 0);
+  const { rows, figures, tables } = outputs.quality(metrics);
   return section(
     "Quality",
     element(
@@ -51,20 +52,9 @@ function quality({ metrics, held_out: heldOut }) {
     element(
       "div",
       { class: "figures" },
-      big(percent(metrics.accuracy), "accuracy"),
-      metrics.log_loss === null ? "" : big(figure(metrics.log_loss), "log loss"),
+      figures.map(([name, value]) => big(value, name)),
     ),
-    element(
-      "div",
-      { class: "beside" },
-      metrics.classes.length ? perClass(metrics.classes) : "",
-      metrics.confusion.length
-        ? confusion(
-            metrics.classes.map(({ name }) => name),
-            metrics.confusion,
-          )
-        : "",
-    ),
+    element("div", { class: "beside" }, tables),
   );
 }
 
@@ -76,30 +66,6 @@ function big(value, name) {
     " ",
     element("span", { class: "muted" }, name),
   );
-}
-
-function perClass(classes) {
-  const rows = classes.map(({ name, precision, recall, f1, support }) =>
-    element(
-      "tr",
-      {},
-      element("th", { scope: "row" }, isolated(name, { title: visible(name) })),
-      [precision, recall, f1].map((value) => element("td", {}, value.toFixed(3))),
-      element("td", {}, support.toLocaleString("en")),
-    ),
-  );
-  const heads = ["class", "precision", "recall", "F1", "rows"].map((head) =>
-    element("th", { scope: "col" }, head),
-  );
-  const table = scrolling(
-    "Per class",
-    element("table", {}, element("thead", {}, element("tr", {}, heads)), element("tbody", {}, rows)),
-  );
-  return rows.length <= ROWS ? table : folded(`Per class (${rows.length})`, table);
-}
-
-function folded(title, ...children) {
-  return element("details", {}, element("summary", {}, title), children);
 }
 
 function fitting(training) {
@@ -153,7 +119,7 @@ function hash(value) {
   return value ? element("code", { class: "hash", title: visible(value) }, visible(value)) : null;
 }
 
-function parity({ parity: report, golden }) {
+function parity({ parity: report, golden }, outputs) {
   const rows = Object.entries(report.rows);
   const total = rows.reduce((sum, [, number]) => sum + number, 0);
   return section(
@@ -166,7 +132,7 @@ function parity({ parity: report, golden }) {
     facts(
       ["largest difference", figure(report.max_difference, 2)],
       ["tolerance", figure(report.tolerance)],
-      ["ties", `${count(report.ties)} (top two closer than ${figure(report.tie_gap)})`],
+      ["ties", outputs.ties(report)],
       ["golden rows", `${golden.rows.length}, checked again at each load`],
     ),
     folded(
@@ -250,8 +216,8 @@ function service(model) {
   );
 }
 
-function file(model) {
-  const { created, name, inputs, outputs } = model.manifest;
+function file(model, outputs) {
+  const { created, name, inputs } = model.manifest;
   const tensors = inputs
     .map((input) => `${visible(input.name)}: ${input.dtype} [rows, ${input.features.length}]`)
     .join(", ");
@@ -263,7 +229,7 @@ function file(model) {
       ["size", size(model.size_bytes)],
       ["load time", duration(1000 * model.load_seconds)],
       ["inputs", tensors],
-      ["outputs", visible([outputs.label, outputs.scores].join(", "))],
+      ["outputs", outputs.tensors.map(visible).join(", ")],
       ["sha256", hash(model.sha256)],
     ),
   );

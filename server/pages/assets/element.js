@@ -41,6 +41,11 @@ export function section(title, ...children) {
   return element("section", { class: "panel" }, element("h2", {}, title), ...children);
 }
 
+/** Content that is shown once its title is clicked. */
+export function folded(title, ...children) {
+  return element("details", {}, element("summary", {}, title), children);
+}
+
 /** Content that may be wider than the page: it has a scroll bar of its own, which the keyboard moves too. */
 export function scrolling(label, ...children) {
   return element(

@@ -4,6 +4,7 @@ import { element, visible } from "./element.js";
 import { Category, Numeric, random, usual } from "./feature.js";
 import { Line } from "./line.js";
 import { asJson } from "./numbers.js";
+import { outputsOf } from "./outputs.js";
 
 // How many features a longer form shows at first.
 const FIRST = 30;
@@ -46,17 +47,16 @@ export class Form {
         this.features.map(usual),
       ),
       button("Surprise me", "A random row within the training ranges", () => this.features.map(random)),
-      this.examples(manifest.golden, manifest),
+      this.examples(manifest.golden, outputsOf(manifest)),
     );
   }
 
-  examples(golden, manifest) {
-    const name = (label) => visible(manifest.class_names[manifest.classes.indexOf(label)]);
-    const options = golden.labels.map((label, row) =>
-      element("option", { value: row }, `${row + 1}: ${name(label)}`),
+  examples({ rows }, outputs) {
+    const options = rows.map((_, row) =>
+      element("option", { value: row }, `${row + 1}: ${visible(outputs.golden(row))}`),
     );
     const choose = (event) => {
-      if (event.target.value !== "") this.set(golden.rows[event.target.value].map(asJson));
+      if (event.target.value !== "") this.set(rows[event.target.value].map(asJson));
     };
     this.chooser = element(
       "select",

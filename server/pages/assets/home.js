@@ -3,7 +3,8 @@
 import { address, fromHash, path } from "./address.js";
 import { element, isolated, visible } from "./element.js";
 import { get } from "./exchange.js";
-import { percent, plural } from "./numbers.js";
+import { plural } from "./numbers.js";
+import { outputsOf } from "./outputs.js";
 import { View } from "./view.js";
 
 const main = document.getElementById("model");
@@ -94,7 +95,7 @@ function drawList(current) {
         "a",
         { href: address(model.name), "aria-current": model === current ? "page" : null },
         isolated(model.name, { class: "name" }),
-        element("span", { class: model.ready ? "muted" : "bad" }, model.ready ? summary(model) : "refused"),
+        summary(model),
       ),
     ),
   );
@@ -102,9 +103,8 @@ function drawList(current) {
   list.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 }
 
-function summary({ manifest }) {
-  const accuracy = manifest.training.metrics?.accuracy;
-  return accuracy === undefined ? plural(manifest.class_names.length, "class", "classes") : percent(accuracy);
+function summary({ ready, manifest }) {
+  return element("span", { class: ready ? "muted" : "bad" }, ready ? outputsOf(manifest).summary : "refused");
 }
 
 addEventListener("hashchange", show);

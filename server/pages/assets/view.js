@@ -1,12 +1,13 @@
 // One model, or one version of it, on the page.
 
 import { address, path } from "./address.js";
-import { Answer, read } from "./answer.js";
+import { Answer } from "./answer.js";
 import { card, className } from "./card.js";
 import { element, isolated, visible } from "./element.js";
 import { get, predict } from "./exchange.js";
 import { Form } from "./form.js";
 import { asJson, plural } from "./numbers.js";
+import { outputsOf } from "./outputs.js";
 import { body, Snippets } from "./snippets.js";
 
 // Milliseconds from the last key to the request, and from the first answer of a new version to its card.
@@ -23,12 +24,13 @@ export class View {
     this.manifest = model.manifest;
     this.version = String(model.version);
     this.versions = expected(model, target);
-    this.manifests = new Map([[this.version, model.manifest]]);
+    this.outputs = outputsOf(model.manifest);
+    this.byVersion = new Map([[this.version, this.outputs]]);
     this.outdated = outdated;
     this.predict = `${path(model.name, target)}/predict`;
     this.golden = model.manifest.golden.rows.map((row) => row.map(asJson).join());
     this.form = new Form(model.manifest, (typing) => this.changed(typing), values);
-    this.answer = new Answer(model.manifest, (feature) => this.form.reveal(feature));
+    this.answer = new Answer(this.outputs, (feature) => this.form.reveal(feature));
     this.snippets = new Snippets(new URL(this.predict, document.baseURI).href, model.manifest.features);
     this.form.element.append(this.answer.brief);
     this.elements = [
@@ -73,22 +75,22 @@ export class View {
     const response = await predict(this.predict, body(this.manifest.features, cells));
     if (!response.ok) return this.refuse(cells, response.document);
     const version = response.version ?? this.version;
-    const manifest = await this.manifestOf(version);
-    const answer = manifest && read(response.document, manifest);
+    const outputs = await this.outputsFrom(version);
+    const answer = outputs && outputs.read(response.document);
     if (this.closed) return;
-    if (answer) this.show(cells, answer, manifest, { ...response.times, version });
+    if (answer) this.show(cells, answer, outputs, { ...response.times, version });
     else this.refuse(cells, { error: `version ${version} answered; its card is on the way` });
-    if (!answer) this.manifests.delete(version);
+    if (!answer) this.byVersion.delete(version);
     if (!answer || !this.versions.includes(version)) this.renew();
   }
 
-  /** The manifest of the version that answered, as traffic may be split; null where it cannot be fetched. */
-  async manifestOf(version) {
-    if (!this.manifests.has(version)) {
+  /** Those of the version that answered, as traffic may be split; null where its card cannot be fetched. */
+  async outputsFrom(version) {
+    if (!this.byVersion.has(version)) {
       const model = await get(path(this.name, { kind: "versions", id: version })).catch(() => null);
-      this.manifests.set(version, model && model.manifest);
+      this.byVersion.set(version, model && outputsOf(model.manifest));
     }
-    return this.manifests.get(version);
+    return this.byVersion.get(version);
   }
 
   /** Load the page anew, once: workers change to a new version one after the other. */
@@ -101,10 +103,10 @@ export class View {
     return cells.join() === this.form.cells.join();
   }
 
-  show(cells, answer, manifest, times) {
-    const golden = manifest === this.manifest ? this.golden.indexOf(cells.join()) : -1;
+  show(cells, answer, outputs, times) {
+    const golden = outputs === this.outputs ? this.golden.indexOf(cells.join()) : -1;
     this.form.refuse();
-    this.answer.show(answer, manifest, times, golden);
+    this.answer.show(answer, outputs, times, golden);
     this.answer.setStale(!this.holds(cells));
   }
 
@@ -134,7 +136,7 @@ function heading(model, target) {
       "p",
       { class: "muted" },
       `${plural(manifest.features.length, "feature")}${mixed}, `,
-      `${plural(manifest.class_names.length, "class", "classes")} · `,
+      `${outputsOf(manifest).size} · `,
       isolated(manifest.training.pipeline.map(className).join(" → ") || "a pipeline"),
       // Several versions answer, but the card describes one.
       target || model.versions.length < 2 ? "" : ` · version ${model.version}`,
