@@ -14,7 +14,7 @@ if __name__ == "__main__":
 import click
 
 from unpickled.server import console
-from unpickled.server.commands import MODELS, SERVE
+from unpickled.server.commands.entries import MODELS, SERVE
 from unpickled.server.console import Later
 
 _COMMANDS = {

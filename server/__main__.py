@@ -10,7 +10,7 @@ if __name__ == "__main__":
     interrupts.end_at_once()
 
 from unpickled.server import console
-from unpickled.server.commands import MODELS, SERVE
+from unpickled.server.commands.entries import MODELS, SERVE
 
 _PROGRAM = f"python -m {__package__}"
 
