@@ -1,84 +1,20 @@
-"""JSON Schemas of the rows that one version takes and of its answers, compiled from its signature.
+"""JSON Schemas of the rows that one version takes and of its answers, compiled from its signature."""
 
-The dialect is OpenAPI 3.1's, JSON Schema 2020-12. Descriptions are Markdown: ``plain`` escapes the text of a
-model file in them.
-"""
-
-import string
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec.json import schema_components
-from msgspec.structs import replace
 
-from unpickled.server.artifact.manifest import Feature, Input, Manifest
-from unpickled.server.errors import InvalidInput
+from unpickled.server.artifact.manifest import Feature, Manifest
+from unpickled.server.message.jsonschema import Schema, array, either, exactly, only, plain
 from unpickled.server.model.feeds import Row
 from unpickled.server.model.outputs import Member, Outputs, Tensor
 from unpickled.server.model.signature import Signature
 
-Schema = dict[str, Any]
-
-TEXT: Schema = {"type": "string"}
-COUNT: Schema = {"type": "integer", "minimum": 0}
-
 # Most choices that a schema lists: the manifest has a longer list in full.
 _LISTED = 100
 _LARGEST = sys.float_info.max
-# From the dtype that holds the fewest numbers to the one that holds the most.
-_DTYPES = ("string", "int64", "float32", "float64")
-_MARKS = str.maketrans({mark: f"\\{mark}" for mark in string.punctuation})
-
-
-def visible(text: str) -> str:
-    """The text with JSON's escapes for controls, line ends and characters that turn its direction."""
-    return "".join(letter if letter.isprintable() else _spelled(letter) for letter in text)
-
-
-def plain(text: str) -> str:
-    """Text that Markdown shows as it is: https://spec.commonmark.org/0.31.2/#backslash-escapes."""
-    return visible(text).translate(_MARKS)
-
-
-def _spelled(letter: str) -> str:
-    units = letter.encode("utf-16-be", "surrogatepass").hex()
-    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
-
-
-def array(items: Schema, least: int = 0, most: int | None = None) -> Schema:
-    """An array whose items all have one schema."""
-    bounds = {"minItems": least, "maxItems": most}
-    return {"type": "array", "items": items} | {name: bound for name, bound in bounds.items() if bound}
-
-
-def exactly(*items: Schema) -> Schema:
-    """An array with one item for each of these schemas, in this order."""
-    count = len(items)
-    return {
-        "type": "array",
-        "prefixItems": list(items),
-        "items": False,
-        "minItems": count,
-        "maxItems": count,
-    }
-
-
-def members(properties: Mapping[str, Schema], required: Sequence[str] | None = None) -> Schema:
-    """An object with these members, and perhaps others; those of ``required`` (None: each) must be there."""
-    names = list(properties) if required is None else list(required)
-    return {"type": "object", "properties": dict(properties)} | ({"required": names} if names else {})
-
-
-def only(properties: Mapping[str, Schema], required: Sequence[str] | None = None) -> Schema:
-    """An object with these members and no others."""
-    return {**members(properties, required), "additionalProperties": False}
-
-
-def either(*schemas: Schema) -> Schema:
-    """Any of these schemas, each written once."""
-    distinct = [schema for index, schema in enumerate(schemas) if schema not in schemas[:index]]
-    return distinct[0] if len(distinct) == 1 else {"anyOf": distinct}
 
 
 class Schemas:
@@ -142,68 +78,6 @@ class Schemas:
     def named_values(self, row: Row) -> dict[str, Any]:
         """A row as a record."""
         return dict(zip(self.signature.names, row, strict=True))
-
-
-def shared(manifests: Sequence[Manifest]) -> Manifest:
-    """The first manifest, with its features narrowed to the values that every one of the versions takes.
-
-    The features have the same names, kinds and order in all of them. Where no value would be left for a
-    feature, it is the first manifest unchanged.
-    """
-    first = manifests[0]
-    features = tuple(map(_narrowed, zip(*(manifest.features for manifest in manifests), strict=True)))
-    if not all(map(_possible, features)):
-        return first
-    narrowed = replace(first, features=features, inputs=_common(manifests))
-    signature = Signature(narrowed)
-    rows = tuple(row for row in first.golden.rows if _takes(signature, row))
-    return replace(narrowed, golden=replace(first.golden, rows=rows))
-
-
-def _narrowed(variants: Sequence[Feature]) -> Feature:
-    """One feature of several versions, with the values that all of them take."""
-    lowest = max((feature.lowest for feature in variants if feature.lowest is not None), default=None)
-    highest = min((feature.highest for feature in variants if feature.highest is not None), default=None)
-    closed = [feature.categories for feature in variants if feature.closed]
-    categories = (closed or [variants[0].categories])[0]
-    return replace(
-        variants[0],
-        missing=all(feature.missing for feature in variants),
-        lowest=lowest,
-        highest=highest,
-        closed=bool(closed),
-        categories=tuple(name for name in categories if all(name in allowed for allowed in closed)),
-    )
-
-
-def _possible(feature: Feature) -> bool:
-    if feature.closed:
-        return bool(feature.categories)
-    return feature.lowest is None or feature.highest is None or feature.lowest <= feature.highest
-
-
-def _common(manifests: Sequence[Manifest]) -> tuple[Input, ...]:
-    """The input tensors of all versions; if they differ, one per feature, of the narrowest dtype."""
-    first = manifests[0]
-    if all(manifest.inputs == first.inputs for manifest in manifests):
-        return first.inputs
-    dtypes: dict[str, list[Any]] = {feature.name: [] for feature in first.features}
-    for manifest in manifests:
-        for tensor in manifest.inputs:
-            for name in tensor.features:
-                dtypes[name].append(tensor.dtype)
-    return tuple(
-        Input(name="input", dtype=min(kinds, key=_DTYPES.index), features=(name,))
-        for name, kinds in dtypes.items()
-    )
-
-
-def _takes(signature: Signature, row: Row) -> bool:
-    try:
-        signature.check_row(list(row), 0)
-    except InvalidInput:
-        return False
-    return True
 
 
 def _values(manifest: Manifest, signature: Signature) -> list[Schema]:

@@ -22,9 +22,10 @@ from unpickled.server.errors import InvalidInput
 from unpickled.server.inference.prediction import Predict, Prediction
 from unpickled.server.message import media
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
+from unpickled.server.message.jsonschema import Schema, array, either, only
 from unpickled.server.message.strict import Members
 from unpickled.server.model.feeds import Row
-from unpickled.server.model.schemas import Schema, Schemas, array, either, only
+from unpickled.server.model.schemas import Schemas
 from unpickled.server.protocols import bodies, native
 from unpickled.server.protocols.bodies import Bodies
 from unpickled.server.protocols.forms import chosen, is_form, refuse_repeated, split

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from unpickled.server.message.answer import dumps
-from unpickled.server.model.schemas import Schema, Schemas, array, either, exactly, only, visible
+from unpickled.server.message.jsonschema import Schema, array, either, exactly, only, visible
+from unpickled.server.model.schemas import Schemas
 
 # Media type -> OpenAPI's description of a body.
 Content = dict[str, dict[str, Any]]

@@ -20,10 +20,11 @@ from unpickled.server.inference.prediction import Predict, Prediction
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import media
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
+from unpickled.server.message.jsonschema import TEXT, Schema, array, either, only
 from unpickled.server.message.strict import Members
 from unpickled.server.model.feeds import Row
 from unpickled.server.model.outputs import refuse_not_finite
-from unpickled.server.model.schemas import TEXT, Schema, Schemas, array, either, only
+from unpickled.server.model.schemas import Schemas
 from unpickled.server.protocols import bodies
 from unpickled.server.protocols.bodies import Bodies, Content
 from unpickled.server.protocols.csv import Csv

@@ -24,9 +24,10 @@ from unpickled.server.errors import InvalidInput, MalformedJSON, UnsupportedMedi
 from unpickled.server.inference.prediction import Predict, Prediction
 from unpickled.server.message import accept, body, media, strict
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
+from unpickled.server.message.jsonschema import TEXT, Schema, array, either, only
 from unpickled.server.message.strict import Members
 from unpickled.server.model.feeds import Row
-from unpickled.server.model.schemas import TEXT, Schema, Schemas, array, either, only
+from unpickled.server.model.schemas import Schemas
 from unpickled.server.protocols import bodies, csv, native
 from unpickled.server.protocols.bodies import Bodies
 from unpickled.server.protocols.csv import Csv

@@ -11,7 +11,8 @@ from unpickled.server.config import Config
 from unpickled.server.inference.prediction import Predict, Prediction
 from unpickled.server.message import media
 from unpickled.server.message.answer import Environ
-from unpickled.server.model.schemas import Schemas, array, only
+from unpickled.server.message.jsonschema import array, only
+from unpickled.server.model.schemas import Schemas
 from unpickled.server.protocols import bodies, native
 from unpickled.server.protocols.bodies import Bodies
 from unpickled.server.protocols.forms import chosen

@@ -12,11 +12,13 @@ from unpickled.server.config import Config
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.message.answer import Answer, Environ, document
-from unpickled.server.model.schemas import Schema, Schemas, either, plain, shared
+from unpickled.server.message.jsonschema import Schema, either, plain
+from unpickled.server.model.schemas import Schemas
 from unpickled.server.model.session import Model
 from unpickled.server.model.signature import Signature
 from unpickled.server.pages.openapi import documents, operations
 from unpickled.server.pages.openapi.operations import Operation
+from unpickled.server.pages.openapi.shared import shared
 from unpickled.server.pages.page import Page
 from unpickled.server.protocols import registry
 from unpickled.server.protocols.bodies import Bodies, Content

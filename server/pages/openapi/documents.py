@@ -10,7 +10,7 @@ from msgspec.json import schema_components
 
 from unpickled.server.errors import RequestError
 from unpickled.server.message import media
-from unpickled.server.model.schemas import COUNT, TEXT, Schema, array, either, members
+from unpickled.server.message.jsonschema import COUNT, TEXT, Schema, array, either, members
 from unpickled.server.pages.catalog import Models, Unserved
 from unpickled.server.pages.page import Page
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.message import media
-from unpickled.server.model.schemas import TEXT
+from unpickled.server.message.jsonschema import TEXT
 from unpickled.server.pages.openapi import documents
 from unpickled.server.pages.page import Page
 from unpickled.server.serve import routes

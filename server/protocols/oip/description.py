@@ -8,8 +8,9 @@ from itertools import permutations
 from typing import Any
 
 from unpickled.server.message import media
+from unpickled.server.message.jsonschema import COUNT, TEXT, Schema, array, either, exactly, members
 from unpickled.server.model.outputs import Tensor
-from unpickled.server.model.schemas import COUNT, TEXT, Schema, Schemas, array, either, exactly, members
+from unpickled.server.model.schemas import Schemas
 from unpickled.server.protocols import bodies
 from unpickled.server.protocols.bodies import Bodies
 
