@@ -1,4 +1,4 @@
-# What a developer does, one word each. All of it works without make: README.md shows how.
+# The tasks of a developer, one word each. All of them work without make: CONTRIBUTING.md shows how.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt

@@ -30,6 +30,11 @@ SHOWN = [
     for file in sorted((ROOT / folder).rglob("*.py"))
     if ">>>" in file.read_text("utf-8")
 ]
+# The files of deploy/, and the program whose help texts are read.
+DEPLOYED = [
+    *(file for file in sorted((ROOT / "deploy").rglob("*.*")) if file.is_file()),
+    ROOT / "__main__.py",
+]
 NOT_RUN = [(page, block) for page in PAGES for block in blocks(page) if block.reason]
 
 
@@ -132,4 +137,12 @@ def test_sentences(page):
     """No sentence begins with a word that leaves its subject open."""
     text = re.sub(r"```{generated} (\w+)\n```", lambda part: PARTS[part[1]](), page.read_text("utf-8"))
     prose = re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.S)
+    assert SUBJECTLESS.findall(prose) == []
+
+
+@pytest.mark.parametrize("file", DEPLOYED, ids=[str(file.relative_to(ROOT)) for file in DEPLOYED])
+def test_sentences_beside_the_code(file):
+    """No sentence of a help text, an alert or a panel begins with such a word either."""
+    text = PARTS["commands"]() if file == ROOT / "__main__.py" else file.read_text("utf-8")
+    prose = re.sub(r"\n\s*(?:# )?", " ", text).replace('"', ". ")
     assert SUBJECTLESS.findall(prose) == []
