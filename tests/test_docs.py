@@ -31,7 +31,7 @@ SHOWN = [
     if ">>>" in file.read_text("utf-8")
 ]
 # The files of deploy/, and the program whose help texts are read.
-DEPLOYED = [
+DEPLOYED = [*(ROOT / "deploy").rglob("*.yml"), *(ROOT / "deploy").rglob("*.json"), ROOT / "__main__.py"]
     *(file for file in sorted((ROOT / "deploy").rglob("*.*")) if file.is_file()),
     ROOT / "__main__.py",
 ]
