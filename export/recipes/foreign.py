@@ -39,11 +39,11 @@ def write(graph: Graph, step: Any, columns: Columns) -> list[Tensor]:
     if len(text) > 1:
         raise NoGraph("it gets text and numbers at once", "split them with a ColumnTransformer")
     dtype: Dtype = "string" if True in text else "float64"
-    part = _written(step, dtype, len(columns))
+    part = _converted(step, dtype, len(columns))
     return _inline(graph, part, graph.matrix(columns, dtype))
 
 
-def _written(step: Any, dtype: Dtype, width: int) -> onnx.ModelProto:
+def _converted(step: Any, dtype: Dtype, width: int) -> onnx.ModelProto:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # Imported here, as the import takes a second and most pipelines do not need it.
