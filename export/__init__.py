@@ -20,7 +20,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import the exporter when it is first asked for: commands start before scikit-learn is imported."""
+    """Import the exporter at the first use of its names, so that commands start without scikit-learn."""
     if name not in ("Export", "export_pipeline"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

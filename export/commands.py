@@ -39,7 +39,7 @@ def export() -> None:
 
 
 class _Share(click.FloatRange):
-    """A float in a range; NaN, which no comparison excludes, is outside of every range."""
+    """A float in a range. NaN is refused, as it is in no range: comparisons alone would let it pass."""
 
     name = "share"
 
@@ -51,12 +51,12 @@ class _Share(click.FloatRange):
 
 
 def _names(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str] | None:
-    """Names between commas."""
+    """The names in a text that separates them by commas."""
     return None if text is None else [name.strip() for name in text.split(",")]
 
 
 class _Output(TypedDict):
-    """Options of every command that writes a model."""
+    """The options that every command has that writes a model."""
 
     models: Path
     name: str | None
@@ -68,7 +68,7 @@ _FILE = click.Path(path_type=Path)
 
 
 def _exporting(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of ``_Output``; show warnings as lines; say that an interrupt wrote nothing."""
+    """Add the options of ``_Output``; print each warning in one line; report an interrupt."""
 
     @click.option(
         "--models", type=_FILE, default="models", show_default=True, metavar="DIR", help="models folder"
@@ -179,7 +179,7 @@ def train(
 
 
 def _misuse(dataset: str | None, data: Path | None, target: str | None) -> str | None:
-    """What is wrong with the words that name a table; None where nothing is."""
+    """The error in the arguments that name a table; None if there is none."""
     if (data is None) != (target is None):
         return "--data and --target go together."
     if dataset is not None and data is not None:
@@ -235,7 +235,7 @@ def convert(fitted: Path, sample: Path, target: str | None, **output: Unpack[_Ou
 def _load(path: Path) -> Any:
     try:
         fitted = joblib.load(path)
-    except Exception as error:  # whatever the code in the file raises
+    except Exception as error:  # the code in the file may raise anything
         reason = str(error) or type(error).__name__
         raise ExportError(
             f"{path} cannot be loaded ({reason}): save the fitted pipeline with joblib.dump, and convert it "
@@ -243,16 +243,16 @@ def _load(path: Path) -> Any:
         ) from error
     if not hasattr(fitted, "predict"):
         kind = type(fitted).__name__
-        inside = f" of {len(fitted):,}" if isinstance(fitted, (dict, list, tuple)) else ""
+        size = f" of {len(fitted):,}" if isinstance(fitted, (dict, list, tuple)) else ""
         raise ExportError(
-            f"{path} holds {'an' if kind[0] in 'aeiou' else 'a'} {kind}{inside}, "
+            f"{path} holds {'an' if kind[0] in 'aeiou' else 'a'} {kind}{size}, "
             "not a fitted classifier or pipeline: save the pipeline by itself with joblib.dump."
         )
     return fitted
 
 
 def _rows_for(pipeline: Any, sample: pd.DataFrame) -> tuple[Any, list[str] | None]:
-    """The sample as the pipeline was fitted: a frame of its columns, or an array and its names."""
+    """The sample as the pipeline takes it: a frame of its columns; or an array, and names for its columns."""
     names = fitted_names(pipeline)
     if names is None:
         return sample.to_numpy(), list(sample.columns)
@@ -299,7 +299,7 @@ def _progress(phase: str) -> None:
 
 
 def _warn(message: Warning | str, *place: Any, **more: Any) -> None:
-    """One line, where Python would print a file name and a line of somebody else's source."""
+    """Print a warning in one line, without the file name and the source line that Python would add."""
     print(f"warning: {str(message).strip().splitlines()[0]}", file=sys.stderr, flush=True)
 
 

@@ -1,8 +1,8 @@
-"""A fitted pipeline becomes one ONNX graph.
+"""Conversion of a fitted pipeline into one ONNX graph.
 
-The pipeline is walked step by step. Estimators with a recipe (``recipes/``) are written in their own
-arithmetic; a few without one, which skl2onnx is known to convert correctly, go through it alone and in
-float64 (``recipes/foreign.py``); all others are refused. The graph is a claim that ``gate/`` checks.
+The pipeline is converted step by step. An estimator with a recipe (``recipes/``) is written in its own
+arithmetic. A few others, which skl2onnx is known to convert correctly, are converted by it, each alone and in
+float64 (``recipes/foreign.py``). All others are refused. Whether the graph is right is decided by ``gate/``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,12 +41,12 @@ from unpickled.server.quote import shortened
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """A graph and how to feed it.
+    """A graph, and how to feed it.
 
     Attributes:
         model: The graph, with two outputs, a label (rows,) and scores (rows, classes); it has no manifest.
         features: The columns of a request, in the order of the rows. The gate decides later which of them
-            may be missing and how far they may lie outside of training.
+            may be missing, and how far their values may lie outside of training.
         inputs: The tensors that the graph takes, and the features in each.
         outputs: The names of its two outputs, and the kind of its scores.
         classes: The pipeline's labels in the order of the scores' columns.
@@ -64,7 +64,7 @@ class Conversion:
 
 
 def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) -> Conversion:
-    """Turn a fitted classifier or pipeline into a graph, which is not compared with it yet.
+    """Turn a fitted classifier or pipeline into a graph; the two are not compared here.
 
     Args:
         pipeline: A fitted scikit-learn classifier, or a pipeline that ends in one.
@@ -75,7 +75,8 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
         The graph, and how to feed it.
 
     Raises:
-        ConversionError: A step has no graph, the rows do not fit the pipeline, or it is no fitted classifier.
+        ConversionError: A step has no graph, or the rows do not fit the pipeline, or the pipeline is not a
+            fitted classifier.
 
     Example:
         >>> from sklearn.datasets import load_iris
@@ -95,7 +96,8 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
     scores = output.probabilities or output.decision
     if scores is None:
         raise ConversionError(
-            f"{_called(pipeline)} gives neither probabilities nor scores: use a classifier with one of them."
+            f"{_class_name(pipeline)} gives neither probabilities nor scores: "
+            "use a classifier with one of them."
         )
     label = _label(writer.graph, output, classes)
     model = writer.graph.model(label, (scores, output.dtype, len(classes)), kind)
@@ -118,23 +120,23 @@ def _check_classifier(pipeline: Any) -> None:
         )
     if not is_classifier(pipeline):
         raise ConversionError(
-            f"{_called(pipeline)} is not a classifier: only pipelines that end in one can be exported."
+            f"{_class_name(pipeline)} is not a classifier: only pipelines that end in one can be exported."
         )
     try:
         check_is_fitted(pipeline)
     except NotFittedError:
-        raise ConversionError(f"{_called(pipeline)} is not fitted: call fit(X, y) first.") from None
+        raise ConversionError(f"{_class_name(pipeline)} is not fitted: call fit(X, y) first.") from None
 
 
 def _classes(pipeline: Any) -> tuple[int | str, ...]:
-    """The labels as JSON has them. Booleans and whole floats become the integers they equal."""
+    """The labels as values for JSON: booleans and whole floats become the integers that they equal."""
     classes = getattr(pipeline, "classes_", None)
     if isinstance(classes, list) or classes is None:
         raise ConversionError(
-            f"{_called(pipeline)} predicts several outputs at once: export one classifier for each."
+            f"{_class_name(pipeline)} predicts several outputs at once: export one classifier for each."
         )
     if len(classes) < 2:
-        raise ConversionError(f"{_called(pipeline)} was trained on a single class: give it two or more.")
+        raise ConversionError(f"{_class_name(pipeline)} was trained on a single class: give it two or more.")
     labels = [label.item() if isinstance(label, np.generic) else label for label in classes]
     if all(isinstance(label, str) for label in labels):
         return tuple(labels)
@@ -145,12 +147,12 @@ def _classes(pipeline: Any) -> tuple[int | str, ...]:
     )
 
 
-def _called(step: Any) -> str:
+def _class_name(step: Any) -> str:
     return type(step).__name__
 
 
 def _declare(graph: Graph, layout: Layout) -> tuple[tuple[Input, ...], OptionalColumns]:
-    """One tensor for all numbers and one for all categories; None for columns that nothing reads."""
+    """Declare one input for all numbers and one for all categories; columns that nothing reads are None."""
     columns: list[Column | None] = [None] * layout.width
     inputs = []
     dtypes: dict[str, Dtype] = {"number": layout.dtype, "category": "string"}
@@ -180,15 +182,16 @@ _CLASSIFIERS = classifiers.RECIPES | neighbors.RECIPES | svm.RECIPES
 
 
 class _Writer:
-    """Walks a pipeline and writes one graph; errors name the step it has reached."""
+    """Writes the graph of a pipeline; an error names the step at which it occurred."""
 
     def __init__(self, narrow: tuple[str, ...] = ()) -> None:
         self.graph = Graph()
         self.foreign: list[str] = []
         self._narrow = narrow
         self._path: list[str] = []
-        # Set while the columns may differ in their last digit from scikit-learn's: trees must not see them.
-        self._rounded: NoGraph | None = None
+        # Set once the columns may differ from scikit-learn's in the last digit: the error for trees, whose
+        # answers change with that digit.
+        self._inexact: NoGraph | None = None
 
     def classify(self, step: Any, columns: OptionalColumns, exact: bool = False) -> ClassifierOutput:
         """Write a classifier or a pipeline that ends in one; ``exact`` if others compute with its scores."""
@@ -209,8 +212,8 @@ class _Writer:
     def _leaf(self, step: Any, columns: Columns, exact: bool) -> ClassifierOutput:
         kind = type(step)
         if kind in forests.RECIPES:
-            if self._rounded:
-                raise self._rounded
+            if self._inexact:
+                raise self._inexact
             return forests.RECIPES[kind](self.graph, step, columns, exact)
         if kind in _CLASSIFIERS:
             with suppress(NoRecipe):
@@ -222,7 +225,7 @@ class _Writer:
         return ClassifierOutput(len(step.classes_), label=flat, probabilities=scores.name, dtype=scores.dtype)
 
     def transform(self, step: Any, columns: OptionalColumns) -> Columns:
-        """Write a transformer; returns the columns that leave it."""
+        """Write a transformer; returns its output columns."""
         step = inside.unwrapped(step)
         if isinstance(step, Pipeline):
             for part in inside.parts(step):
@@ -233,9 +236,9 @@ class _Writer:
         if isinstance(step, FeatureUnion):
             return self._feature_union(step, columns)
         if transformers.rounds(step) or isinstance(step, foreign.ROUNDING):
-            self._rounded = NoGraph(
-                f"{'/'.join(self._path)!r} ({_called(step)}) before it sums in an order no graph can repeat, "
-                "and trees notice the last digit",
+            self._inexact = NoGraph(
+                f"{'/'.join(self._path)!r} ({_class_name(step)}) before it sums in an order no graph can "
+                "repeat, and trees notice the last digit",
                 "leave it out, or use a classifier without trees",
             )
         if type(step) in transformers.RECIPES:
@@ -255,8 +258,8 @@ class _Writer:
         for part in inside.parts(step):
             outputs += present(self._step(part, part.select(columns)))
             if self._narrow and not isinstance(part.estimator, (str, OneHotEncoder, OrdinalEncoder)):
-                # Each transformer computes in the precision of its columns; a graph has one for all numbers.
-                self._rounded = NoGraph(
+                # A transformer computes in the precision of its columns; the graph has one input for all.
+                self._inexact = NoGraph(
                     f"it splits what was computed in float32, from the column(s) {', '.join(self._narrow)}, "
                     "beside others in float64",
                     "fit it on float64: X.astype('float64') for the numbers",
@@ -277,19 +280,19 @@ class _Writer:
 
     @contextmanager
     def _columns_of_its_own(self) -> Iterator[None]:
-        """Rounding inside concerns the classifier inside alone: those beside it take other columns."""
-        before = self._rounded
+        """Forget afterwards that columns became inexact: the next classifier takes those from before."""
+        before = self._inexact
         try:
             yield
         finally:
-            self._rounded = before
+            self._inexact = before
 
     @contextmanager
     def _at(self, name: str, step: Any) -> Iterator[None]:
         """Turn errors raised inside into a ConversionError that names this step."""
         if name:
             self._path.append(name)
-        where = f"Step {'/'.join(self._path)!r} ({_called(step)})" if self._path else _called(step)
+        where = f"Step {'/'.join(self._path)!r} ({_class_name(step)})" if self._path else _class_name(step)
         try:
             yield
         except ConversionError:
@@ -306,7 +309,9 @@ class _Writer:
     def _foreign(self, step: Any, columns: Columns) -> list[Tensor]:
         """Let skl2onnx write one estimator; returns its outputs."""
         outputs = foreign.write(self.graph, step, columns)
-        self.foreign.append(f"{'/'.join(self._path)} ({_called(step)})" if self._path else _called(step))
+        self.foreign.append(
+            f"{'/'.join(self._path)} ({_class_name(step)})" if self._path else _class_name(step)
+        )
         return outputs
 
 
@@ -347,4 +352,4 @@ REFUSED: dict[str, tuple[str, str]] = {
 
 
 def _refusal(step: Any, verb: str) -> NoGraph:
-    return NoGraph(*REFUSED.get(_called(step), (f"no graph of it is known to {verb} as it does",)))
+    return NoGraph(*REFUSED.get(_class_name(step), (f"no graph of it is known to {verb} as it does",)))

@@ -1,4 +1,4 @@
-"""Every error the export raises on purpose, in one tree below the project's own.
+"""Every error that the export raises on purpose, as a part of the project's tree of errors.
 
 UnpickledError
 └── ExportError          a pipeline is not written
@@ -7,15 +7,15 @@ UnpickledError
     ├── ParityError      the graph does not compute what the pipeline computes
     └── QualityError     the model is worse than what was asked for
 
-``str`` of each is made of full sentences that say what to do. Recipes raise the two exceptions at the end of
-this file instead; ``convert`` knows the step and makes the sentence.
+Their texts are full sentences that say what to do. Recipes raise the two exceptions at the end of this file
+instead; ``convert`` turns them into sentences that name the step.
 """
 
 from unpickled.server.errors import UnpickledError
 
 
 def reason(error: BaseException) -> str:
-    """The first line of another library's error without its full stop, to stand inside a sentence."""
+    """The first line of another library's error, without its full stop, for use inside a sentence."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__
 
@@ -53,4 +53,4 @@ class NoGraph(Exception):
 
 
 class NoRecipe(Exception):
-    """The recipe leaves this estimator, as it is set up, to skl2onnx."""
+    """The recipe cannot convert an estimator with these parameters, but skl2onnx may."""

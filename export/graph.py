@@ -1,4 +1,4 @@
-"""The ONNX graph while it is written: nodes, constants and the columns that flow through them."""
+"""The ONNX graph while it is written: its nodes, its constants, and the columns of its tensors."""
 
 from collections.abc import Iterable, MutableSequence, Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ Array = npt.NDArray[Any]
 OPSETS = {"": 21, "ai.onnx.ml": 3}
 ML = "ai.onnx.ml"
 
-# Functions that a tree ensemble can apply to its scores itself.
+# Functions that a tree ensemble node can apply to its scores itself.
 _FUSED = {"Softmax": "SOFTMAX", "Sigmoid": "LOGISTIC"}
 
-# Operators by which a scaler changes each column by itself.
+# Operators with which a scaler changes each column independently of the others.
 _SHIFTS = ("Add", "Sub", "Mul", "Div")
 
 _ELEMENT = {
@@ -45,7 +45,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a tensor; selecting, dropping and joining columns costs no node."""
+    """One column of a tensor. Selecting, dropping and joining columns adds no node to the graph."""
 
     tensor: Tensor
     index: int
@@ -56,25 +56,25 @@ class Column:
 
 
 Columns = tuple[Column, ...]
-# Those of a table: None for a column that nothing reads, which the graph is therefore not fed.
+# The columns of a table: None for a column that nothing reads, which is no input of the graph.
 OptionalColumns = tuple[Column | None, ...]
 
 
 def present(columns: OptionalColumns) -> Columns:
-    """These columns, all of which the graph is fed."""
-    fed = tuple(column for column in columns if column is not None)
-    assert len(fed) == len(columns)
-    return fed
+    """The columns, none of which may be None."""
+    inputs = tuple(column for column in columns if column is not None)
+    assert len(inputs) == len(columns)
+    return inputs
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifierOutput:
     """Names of the tensors with a classifier's answers.
 
-    ``winner`` is the predicted class's index, int64 (rows,); ``label`` takes its place where the
-    graph gives labels only. ``probabilities`` and ``decision`` are (rows, classes), absent where the
-    classifier has none; with two classes only column 1 of ``decision`` means something, unless there
-    are no probabilities: then it is [-score, score].
+    ``winner`` is the index of the predicted class, int64 (rows,); ``label`` takes its place if the graph
+    has labels only. ``probabilities`` and ``decision`` are (rows, classes), None if the classifier has
+    none. With two classes, ``decision`` is [-score, score] if there are no probabilities; otherwise only
+    its column 1 has a meaning.
     """
 
     classes: int
@@ -86,13 +86,14 @@ class ClassifierOutput:
 
 
 class Graph:
-    """Nodes in the order they were added. The same node on the same inputs is added once."""
+    """Nodes in the order in which they were added; equal nodes on equal inputs are added once."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.inputs: list[Tensor] = []
         self._constants: dict[tuple[object, ...], onnx.TensorProto] = {}
-        self._known: dict[bytes, tuple[str, ...]] = {}
+        # Serialized node without outputs -> the names of its outputs.
+        self._outputs: dict[bytes, tuple[str, ...]] = {}
         self._count = 0
 
     def input(self, name: str, dtype: Dtype, width: int) -> Tensor:
@@ -102,12 +103,12 @@ class Graph:
         return tensor
 
     def fresh(self, stem: str) -> str:
-        """A name that nothing in the graph has yet."""
+        """A new name, which no tensor or node of the graph has."""
         self._count += 1
         return f"{stem}_{self._count}"
 
     def constant(self, value: npt.ArrayLike) -> str:
-        """An initializer holding ``value``; text becomes a string tensor. Equal values share one."""
+        """The name of an initializer with this value, one for all equal values; text is a string tensor."""
         array = np.asarray(value)
         if array.dtype.kind in "OU":
             array = array.astype(object)
@@ -120,7 +121,7 @@ class Graph:
         return self._constants[key].name
 
     def adopt(self, tensor: onnx.TensorProto) -> None:
-        """Take over an initializer as it is."""
+        """Add an initializer unchanged."""
         self._constants[("adopted", tensor.name)] = tensor
 
     def add(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
@@ -133,20 +134,20 @@ class Graph:
         """Add a node; returns its outputs' names."""
         node = helper.make_node(op, list(inputs), [], domain=domain, **attributes)
         key = node.SerializeToString(deterministic=True)
-        if key not in self._known:
+        if key not in self._outputs:
             names = tuple(self.fresh(op.lower()) for _ in range(outputs))
             node.output.extend(names)
             node.name = names[0]
             self.nodes.append(node)
-            self._known[key] = names
-        return self._known[key]
+            self._outputs[key] = names
+        return self._outputs[key]
 
     def cast(self, name: str, dtype: Dtype) -> str:
-        """A Cast node."""
+        """Add a Cast node; returns the name of its output."""
         return self.add("Cast", name, to=_ELEMENT[dtype])
 
     def matrix(self, columns: Columns, dtype: Dtype = "float64") -> str:
-        """One (rows, len(columns)) tensor of exactly these columns, in this dtype."""
+        """The name of a tensor (rows, len(columns)) of exactly these columns, in this dtype."""
         pieces = []
         for tensor, run in groupby(columns, key=lambda column: column.tensor):
             piece = self._pick(tensor, [column.index for column in run])
@@ -163,10 +164,10 @@ class Graph:
         return self.add("Gather", tensor.name, self.constant(np.array(indices, np.int64)), axis=1)
 
     def shifted(self, name: str, width: int) -> tuple[str, list[tuple[str, Array]]]:
-        """The tensor of which ``name`` is a shifted and scaled copy, and the steps from the one to the other.
+        """The tensor that ``name`` is a shifted and scaled copy of, and the steps from it to ``name``.
 
-        A step is (Add, Sub, Mul or Div, float64 constant of shape (width,)). All of them together keep
-        the order of the numbers in each column: what is multiplied with or divided by is positive.
+        A step is (Add, Sub, Mul or Div, float64 constant of shape (width,)). Each keeps the order of the
+        numbers in a column: it multiplies and divides by positive constants only.
         """
         producers = {
             node.output[0]: node for node in self.nodes if len(node.input) == 2 and node.op_type in _SHIFTS
@@ -186,17 +187,17 @@ class Graph:
     def model(
         self, label: tuple[str, Dtype], scores: tuple[str, Dtype, int], scores_name: str
     ) -> onnx.ModelProto:
-        """The finished model: a label output (rows,) and scores (rows, classes), nothing unused in it."""
+        """The finished model, with a label output (rows,) and scores (rows, classes), and no unused node."""
         self._name_output(label[0], "label")
         self._name_output(scores[0], scores_name)
         self._drop_unused({"label", scores_name})
-        used = {name for node in self.nodes for name in node.input}
+        inputs = {name for node in self.nodes for name in node.input}
         graph = helper.make_graph(
             self.nodes,
             "pipeline",
             [_value(t.name, t.dtype, ["rows", t.width]) for t in self.inputs],
             [_value("label", label[1], ["rows"]), _value(scores_name, scores[1], ["rows", scores[2]])],
-            initializer=[tensor for tensor in self._constants.values() if tensor.name in used],
+            initializer=[tensor for tensor in self._constants.values() if tensor.name in inputs],
         )
         opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=10, producer_name="unpickled")
@@ -204,8 +205,8 @@ class Graph:
         return model
 
     def _name_output(self, old: str, new: str) -> None:
-        written = {name for node in self.nodes for name in node.output}
-        if old not in written or old in ("label", "scores", "probabilities"):
+        outputs = {name for node in self.nodes for name in node.output}
+        if old not in outputs or old in ("label", "scores", "probabilities"):
             self.nodes.append(helper.make_node("Identity", [old], [new], name=new))
             return
         for node in self.nodes:
@@ -222,7 +223,7 @@ class Graph:
         self._fuse()
 
     def _fuse(self) -> None:
-        """Let a tree ensemble apply the function that alone reads its scores: one node less."""
+        """Move a function into the tree ensemble whose scores only it reads: this saves one node."""
         trees = {n.output[1]: n for n in self.nodes if n.op_type == "TreeEnsembleClassifier"}
         readers: dict[str, list[onnx.NodeProto]] = {}
         for node in self.nodes:

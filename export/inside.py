@@ -1,8 +1,7 @@
-"""The estimators inside a composed one: the only file that knows which estimators hold others, and where.
+"""The estimators inside a composed one: the only module that knows which estimators hold others, and where.
 
-Conversion, contract, gate and privacy all walk a fitted pipeline; were each to do it its own way, a wrapper
-known to one of them would change what another makes of the same pipeline. How an ensemble combines the
-answers of its members is known to its recipe.
+Conversion, layout, gate and privacy all walk through a fitted pipeline. They share this walk so that they
+agree on every wrapper. How an ensemble combines the answers of its members is known to its recipe.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +15,7 @@ from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassi
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import FeatureUnion, Pipeline
 
-# Rows as an outer estimator takes them -> rows as an inner one takes them.
+# Turns the rows of an outer estimator into the rows that an inner one takes.
 Prepare = Callable[[Any], Any]
 # Whatever stands for one column of the rows.
 Column = TypeVar("Column")
@@ -26,11 +25,11 @@ Column = TypeVar("Column")
 class Part:
     """A fitted estimator directly inside another.
 
-    It receives the outer estimator's rows after the fitted transformer ``before``, if there is one, and
-    of those the columns at the positions ``columns``, if they are given. ``answers``: the outer estimator
-    returns or combines this one's answers; otherwise this one transforms rows for another part. ``name``
-    is the user's name of the step, if steps have names there. A transformer of a ColumnTransformer or a
-    FeatureUnion may be the text "passthrough".
+    It takes the rows of the outer estimator, transformed by the fitted transformer ``before`` if there is
+    one, and only the columns at the positions ``columns`` if these are given. ``answers``: the outer
+    estimator returns or combines its answers; otherwise it transforms rows for another part. ``name`` is
+    the user's name for the step, if it has one. A transformer inside a ColumnTransformer or a FeatureUnion
+    may be the text "passthrough".
     """
 
     estimator: Any
@@ -40,7 +39,7 @@ class Part:
     name: str = ""
 
     def prepare(self, rows: Any) -> Any:
-        """The rows this part takes, from rows of the outer estimator."""
+        """The rows that this part takes, made from rows of the outer estimator."""
         prepared = rows if self.before is None else self.before.transform(rows)
         return prepared if self.columns is None else np.asarray(prepared)[:, self.columns]
 
@@ -50,29 +49,29 @@ class Part:
 
 
 def parts(step: Any) -> list[Part]:
-    """The estimators directly inside a fitted one, in the order rows reach them."""
-    opened = next((_COMPOSED[kind](step) for kind in _COMPOSED if isinstance(step, kind)), None)
-    if opened is None and hasattr(step, "best_estimator_"):
+    """The estimators directly inside a fitted one, in the order in which rows reach them."""
+    members = next((_COMPOSED[kind](step) for kind in _COMPOSED if isinstance(step, kind)), None)
+    if members is None and hasattr(step, "best_estimator_"):
         return [Part(step.best_estimator_)]
-    return list(opened or ())
+    return list(members or ())
 
 
 def unwrapped(step: Any) -> Any:
-    """The estimator that a search or a FrozenEstimator passes everything on to; any other as it is."""
+    """The estimator inside a search or a FrozenEstimator; any other estimator unchanged."""
     while isinstance(step, FrozenEstimator) or hasattr(step, "best_estimator_"):
         step = parts(step)[0].estimator
     return step
 
 
 def everything(step: Any) -> Iterator[Any]:
-    """The estimator itself and every one inside it, transformers included."""
+    """The estimator, and every estimator inside it, transformers included."""
     yield step
     for part in parts(step):
         yield from everything(part.estimator)
 
 
 def leaves(step: Any, prepare: Prepare = lambda rows: rows) -> Iterator[tuple[Any, Prepare]]:
-    """The estimators inside that compute the answers themselves, each with what prepares its rows."""
+    """The innermost estimators that compute answers, each with the function that prepares its rows."""
     answering = [part for part in parts(step) if part.answers]
     for part in answering:
         yield from leaves(part.estimator, _chained(prepare, part.prepare))
@@ -81,12 +80,12 @@ def leaves(step: Any, prepare: Prepare = lambda rows: rows) -> Iterator[tuple[An
 
 
 def innermost(step: Any) -> list[Any]:
-    """The estimators inside that compute the answers themselves."""
+    """The innermost estimators that compute answers."""
     return [estimator for estimator, _ in leaves(step)]
 
 
 def columns_read(step: Any, width: int) -> set[int]:
-    """Positions of those columns that ``step`` needs, out of the ``width`` it was fitted on."""
+    """Positions of the columns that ``step`` reads, out of the ``width`` columns that it was fitted on."""
     entrances = [part for part in parts(step) if part.before is None]
     if isinstance(step, ColumnTransformer):
         return {int(position) for part in entrances for position in part.columns or ()}
@@ -96,7 +95,7 @@ def columns_read(step: Any, width: int) -> set[int]:
 
 
 def fitted_names(step: Any) -> list[Any] | None:
-    """The names of the columns it was fitted on, in order; None if they had none."""
+    """The names of the columns that an estimator was fitted on, in order; None if they had no names."""
     names = getattr(step, "feature_names_in_", None)
     if names is not None:
         return list(names)
@@ -105,7 +104,7 @@ def fitted_names(step: Any) -> list[Any] | None:
 
 
 def _needs_every_column(step: Any) -> bool:
-    """Bagging checks the width of its rows; a stack may pass all columns on to its last classifier."""
+    """Whether it needs all columns: bagging checks their number, a stack may pass them all on."""
     return isinstance(step, BaggingClassifier) or (isinstance(step, StackingClassifier) and step.passthrough)
 
 
@@ -122,7 +121,7 @@ def _frozen(step: FrozenEstimator) -> Iterator[Part]:
 
 
 def _pipeline(step: Pipeline) -> Iterator[Part]:
-    """Its steps, each prepared by those before it; a passthrough prepares nothing."""
+    """The steps, each behind those before it; a passthrough is no step."""
     last = len(step.steps) - 1
     before = None
     for position, (name, inner) in enumerate(step.steps):
@@ -164,7 +163,7 @@ def _voting(step: VotingClassifier) -> Iterator[Part]:
 
 
 def _stacking(step: StackingClassifier) -> Iterator[Part]:
-    """The last classifier takes what the others answer."""
+    """The classifiers, then the last one, which takes their answers."""
     yield from _voting(step)
     yield Part(step.final_estimator_, before=step)
 

@@ -1,10 +1,10 @@
-"""Private names of scikit-learn that the export reads: what to check again before its version is raised.
+"""Private names of scikit-learn that the export reads: check them before the pinned version is raised.
 
-Fitted estimators keep some of what they compute with under private names only. The gate finds out when one
-of these changes its meaning; this list says beforehand where to look. A test compares it with the sources.
+Fitted estimators keep some of the numbers that they compute with under private names only. The gate notices
+when the meaning of one changes; this list tells beforehand where to look. A test compares it with the code.
 """
 
-# The version of scikit-learn in which each of them was read.
+# The version of scikit-learn in which the meaning of each was checked.
 VERSION = "1.9"
 
 ATTRIBUTES = {

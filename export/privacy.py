@@ -9,15 +9,15 @@ KEEPS_ROWS = (
     "pass the file only to those who may see them"
 )
 
-# Attributes in which fitted estimators keep rows of their training table, which their graphs then hold.
+# Attributes in which fitted estimators keep rows of their training table; their graphs hold these rows too.
 _ROWS = {"support_vectors_", "_fit_X", "X_train_"}
 
 
 def keeps_rows(pipeline: Any) -> bool:
-    """Whether the pipeline or an estimator inside keeps rows of its training table."""
+    """Whether the pipeline, or an estimator inside it, keeps rows of its training table."""
     return any(map(_has_rows, everything(pipeline)))
 
 
 def _has_rows(estimator: Any) -> bool:
-    """A selector's graph holds a list of columns, and nothing of the estimator that chose them."""
+    """Whether the estimator's graph holds rows. A selector's graph does not: it only lists columns."""
     return not hasattr(estimator, "get_support") and bool(_ROWS & getattr(estimator, "__dict__", {}).keys())

@@ -1,4 +1,4 @@
-"""From a fitted pipeline to a proven artifact on disk."""
+"""From a fitted pipeline to a checked model file on disk."""
 
 import hashlib
 import re
@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from unpickled.export.convert import Conversion, convert
 from unpickled.export.errors import ConversionError, DataError, reason
-from unpickled.export.gate import golden as golden_rows
+from unpickled.export.gate import golden
 from unpickled.export.gate.pair import Array, Run
 from unpickled.export.gate.parity import check
 from unpickled.export.privacy import KEEPS_ROWS, keeps_rows
@@ -33,7 +33,7 @@ from unpickled.server.quote import quoted
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A version that was written.
+    """A version of a model that was written to disk.
 
     Attributes:
         path: The file, ``models/<name>/<version>/model.onnx``.
@@ -120,7 +120,7 @@ def export_pipeline(
     if training.holds_rows:
         progress(KEEPS_ROWS)
     progress("checking parity")
-    with _blamed(conversion, training):
+    with _steps_named(conversion, training):
         run = _runner(conversion)
     parity, features = check(pipeline, conversion, run, X, held_out, progress)
     manifest = Manifest(
@@ -132,12 +132,12 @@ def export_pipeline(
         outputs=conversion.outputs,
         classes=conversion.classes,
         class_names=names,
-        golden=golden_rows.make(pipeline, conversion, features, frames),
+        golden=golden.make(pipeline, conversion, features, frames),
         parity=parity,
         training=training,
     )
     payload = _embed(conversion.model, manifest)
-    with _blamed(conversion, training):
+    with _steps_named(conversion, training):
         load(payload)
     progress("writing")
     path = add_version(home, payload)
@@ -145,13 +145,13 @@ def export_pipeline(
 
 
 def _measured(pipeline: Any, rows: Any, y: Any, class_names: tuple[str, ...]) -> Training:
-    """Steps and versions of a pipeline trained elsewhere, with its quality if there are labels."""
+    """The Training of a pipeline trained elsewhere: steps and versions, and quality if there are labels."""
     metrics = None if y is None else measure(pipeline, rows, np.ravel(y), class_names)
     return Training(pipeline=steps(pipeline), metrics=metrics, versions=versions())
 
 
 def _check_holes(pipeline: Any, conversion: Conversion, rows: Any, frame: pd.DataFrame) -> None:
-    """Raise DataError where rows hold NaN or infinity and the pipeline does not take them."""
+    """Raise DataError if rows hold NaN or infinity and the pipeline does not take them."""
     numbers = frame.select_dtypes("number")
     holes = numbers.columns[~np.isfinite(numbers.to_numpy()).all(axis=0)] if numbers.size else []
     if not len(holes):
@@ -192,7 +192,7 @@ def _serialised(model: onnx.ModelProto) -> bytes:
 
 
 def _runner(conversion: Conversion) -> Run:
-    """A function that answers feeds with the bare graph, in a session such as a server opens."""
+    """A function that runs the graph, which has no manifest yet, in a session like that of a server."""
     session = open_graph(_serialised(conversion.model))
     outputs = [conversion.outputs.label, conversion.outputs.scores]
 
@@ -204,8 +204,8 @@ def _runner(conversion: Conversion) -> Run:
 
 
 @contextmanager
-def _blamed(conversion: Conversion, training: Training) -> Iterator[None]:
-    """Turn the server's refusal of a file into one that names the steps it was made of."""
+def _steps_named(conversion: Conversion, training: Training) -> Iterator[None]:
+    """Turn an ArtifactError about the graph into a ConversionError that names the pipeline's steps."""
     try:
         yield
     except ArtifactError as error:
@@ -218,7 +218,7 @@ def _blamed(conversion: Conversion, training: Training) -> Iterator[None]:
 
 
 def _explained(error: ArtifactError) -> str:
-    """The first line of the server's refusal; for a null in the manifest, the number that became it."""
+    """The first line of an ArtifactError; for a null in the manifest, a clause about the number behind it."""
     text = reason(error)
     null = re.search(r"got `null` - at `\$\.?([^`]*)`", text)
     if null:

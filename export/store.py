@@ -1,4 +1,4 @@
-"""Numbered versions of models on disk, each written whole or not at all."""
+"""The numbered versions of models on disk: each is written completely or not at all."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ def model_folder(models: str | Path, name: str) -> Path:
 
     Raises:
         DataError: ``name`` cannot name a model.
-        ExportError: a file is in the way, or the folder cannot be written to.
+        ExportError: A file is in the way, or the folder cannot be written to.
     """
     if not isinstance(name, str) or not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         raise DataError(
@@ -30,21 +30,23 @@ def model_folder(models: str | Path, name: str) -> Path:
             "'.', '_' and '-', starting with a letter or digit, so that it works in a URL and as a directory."
         )
     home = Path(models) / name
-    ground = next(path for path in (home, *home.parents) if os.path.lexists(path))
-    if not ground.is_dir():
-        raise ExportError(f"{ground} is not a directory, and the model belongs below it: move it away.")
-    if not os.access(ground, os.W_OK | os.X_OK):
-        raise ExportError(f"{ground} cannot be written to: change its permissions, or choose another place.")
+    existing = next(path for path in (home, *home.parents) if os.path.lexists(path))
+    if not existing.is_dir():
+        raise ExportError(f"{existing} is not a directory, and the model belongs below it: move it away.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ExportError(
+            f"{existing} cannot be written to: change its permissions, or choose another place."
+        )
     return home
 
 
 def add_version(home: Path, payload: bytes) -> Path:
     """Write the next version into a model's folder and return the path of its file.
 
-    The version is a folder beside the others, renamed to its number once its bytes are on disk.
+    The version is written into a folder beside the others, which gets its number once all bytes are on disk.
 
     Raises:
-        ExportError: it cannot be written; nothing of it is left behind.
+        ExportError: It cannot be written; nothing of it is left on disk.
     """
     staging = home / f".new-{uuid.uuid4().hex}"
     absent = [folder for folder in (home, *home.parents) if not folder.exists()]
@@ -63,15 +65,15 @@ def add_version(home: Path, payload: bytes) -> Path:
 
 
 def _sweep(home: Path) -> None:
-    """Remove what exports that were killed more than a day ago left behind."""
+    """Remove the folders of exports that were killed more than a day ago."""
     for leftover in home.glob(".new-*"):
-        with suppress(OSError):  # another export was faster
+        with suppress(OSError):  # another export has removed it
             if time.time() - leftover.lstat().st_mtime > LEFTOVER_SECONDS:
                 shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _claim(staging: Path, home: Path) -> Path:
-    """Rename onto the next number. A rename never replaces a version, which is not empty."""
+    """Rename the folder to the next number. A rename cannot replace a version: its folder is not empty."""
     while True:
         target = home / str(_newest(home) + 1)
         try:
@@ -99,7 +101,7 @@ def _write(path: Path, payload: bytes) -> None:
 
 
 def _sync(directory: Path) -> None:
-    if os.name != "posix":  # only there can a directory be opened
+    if os.name != "posix":  # other systems cannot open a directory
         return
     handle = os.open(directory, os.O_RDONLY)
     try:

@@ -81,8 +81,8 @@ CLASSIFIERS: Mapping[str, Callable[[int], Any]] = {
 class Fitted:
     """A pipeline fitted on ``train`` and measured on ``held_out``, both (rows, columns).
 
-    This pipeline is the one to serve. Fitting it again on all rows would use a few more of them, but
-    nobody would have measured the result.
+    This pipeline is exported. Fitting another one on all rows would use some more of them, but its quality
+    would be unknown.
     """
 
     pipeline: Pipeline
@@ -98,7 +98,7 @@ def train(dataset: Dataset, scaler: str, classifier: str, seed: int = 0, held_ou
     """
     fit_rows, test_rows, fit_labels, test_labels = _split(dataset, seed, held_out)
     pipeline = build(dataset.features, scaler, classifier, seed)
-    # On a small table threads mostly wait for one another, for seconds if the machine is busy.
+    # On a small table, several threads mostly wait for each other: for seconds if the machine is busy.
     with threadpool_limits(1 if dataset.features.size < SMALL else None):
         _fit(pipeline, fit_rows, fit_labels)
         losses = curve(pipeline, fit_rows, fit_labels)
@@ -121,8 +121,8 @@ def train(dataset: Dataset, scaler: str, classifier: str, seed: int = 0, held_ou
 def build(features: pd.DataFrame, scaler: str, classifier: str, seed: int) -> Pipeline:
     """The unfitted pipeline for these columns.
 
-    Numbers are scaled; in columns with gaps the median fills them first. Texts are one-hot encoded:
-    a missing one is a category of its own, one never seen in training is all zeros.
+    Numbers are scaled; missing ones are replaced by the median first. Texts are one-hot encoded: a missing
+    text is a category of its own, and a text that training has not seen is all zeros.
     """
     final = ("classifier", CLASSIFIERS[classifier](seed))
     parts = _parts(features, SCALERS[scaler])
@@ -143,8 +143,8 @@ def measure(pipeline: Any, rows: Any, labels: npt.NDArray[Any], class_names: tup
     labels = _aligned(labels, classes)
     predicted = pipeline.predict(rows)
     report = precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0.0)
-    probable = hasattr(pipeline, "predict_proba")
-    loss = _log_loss(labels, pipeline.predict_proba(rows), classes) if probable else None
+    has_probabilities = hasattr(pipeline, "predict_proba")
+    loss = _log_loss(labels, pipeline.predict_proba(rows), classes) if has_probabilities else None
     return Metrics(
         accuracy=float(accuracy_score(labels, predicted)),
         log_loss=loss,
@@ -157,7 +157,7 @@ def measure(pipeline: Any, rows: Any, labels: npt.NDArray[Any], class_names: tup
 
 
 def require(metrics: Metrics | None, min_accuracy: float | None) -> None:
-    """Raise QualityError where the measured accuracy is below ``min_accuracy``, if that is given."""
+    """Raise QualityError if the measured accuracy is below ``min_accuracy``; None demands nothing."""
     if min_accuracy is None:
         return
     if metrics is None:
@@ -219,7 +219,7 @@ def versions() -> dict[str, str]:
 def _parts(
     features: pd.DataFrame, scaler: Callable[[], Any] | None
 ) -> list[tuple[str, list[Any], list[str]]]:
-    """(name, steps, columns) for each kind of column there is."""
+    """(name, steps, columns) for each kind of column that the table has."""
     text = [name for name in features if features[name].dtype == object]
     gaps = [name for name in features if name not in text and features[name].isna().any()]
     complete = [name for name in features if name not in text and name not in gaps]
@@ -253,13 +253,13 @@ def _fit(pipeline: Pipeline, rows: pd.DataFrame, labels: npt.NDArray[Any]) -> No
 
 
 def _log_loss(labels: npt.NDArray[Any], probabilities: npt.NDArray[Any], classes: npt.NDArray[Any]) -> float:
-    """scikit-learn's log_loss without its warning: naive Bayes' rows sum to 1 only within 1e-7."""
-    chosen = probabilities[np.arange(len(labels)), np.searchsorted(classes, labels)]
-    return float(-np.log(np.clip(chosen, np.finfo(probabilities.dtype).eps, 1.0)).mean())
+    """scikit-learn's log_loss, without its warning that the rows of naive Bayes sum to 1 only within 1e-7."""
+    of_labels = probabilities[np.arange(len(labels)), np.searchsorted(classes, labels)]
+    return float(-np.log(np.clip(of_labels, np.finfo(probabilities.dtype).eps, 1.0)).mean())
 
 
 def _aligned(labels: npt.NDArray[Any], classes: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """``labels`` as the classes they equal: files do not tell 1, 1.0, '1' and true apart."""
+    """The classes that ``labels`` are equal to: files do not distinguish 1, 1.0, '1' and true."""
     numbers = classes.dtype.kind in "biuf" and labels.dtype.kind in "biuf"
     class_values, label_values = (classes, labels) if numbers else (classes.astype(str), labels.astype(str))
     unknown = label_values[~np.isin(label_values, class_values)]

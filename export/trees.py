@@ -18,9 +18,9 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tree:
-    """Arrays over nodes; node 0 is the root and ``left`` is -1 at a leaf.
+    """A tree as arrays over its nodes; node 0 is the root, and ``left`` is -1 at a leaf.
 
-    A float64 x goes left where ``x <= threshold``, and where it is NaN and ``missing_left``.
+    A row goes left if its float64 x is ``<= threshold``, or if x is NaN and ``missing_left`` is true.
     ``value`` is (nodes, outputs).
     """
 
@@ -37,7 +37,7 @@ class Tree:
         return np.flatnonzero(self.left >= 0)
 
     def visitors(self, rows: Floats) -> Ints:
-        """For every node the index of one of these rows that reaches it, or -1. ``rows``: (n, features)."""
+        """For each node the index of one of these rows (n, features) that reaches it; -1 if none does."""
         visitor = np.full(len(self.left), -1, dtype=np.int64)
         index, node = np.arange(len(rows)), np.zeros(len(rows), dtype=np.int64)
         while len(index):
@@ -51,7 +51,7 @@ class Tree:
 
 
 def grown(tree: GrownTree) -> Tree:
-    """A decision tree, which compares x rounded to float32; the thresholds include that rounding."""
+    """A decision tree. It compares x rounded to float32; the thresholds here include the rounding."""
     return Tree(
         left=tree.children_left.astype(np.int64),
         right=tree.children_right.astype(np.int64),
@@ -63,7 +63,7 @@ def grown(tree: GrownTree) -> Tree:
 
 
 def boosted(predictor: TreePredictor) -> Tree:
-    """A tree of histogram gradient boosting, which compares x itself. Numeric splits only."""
+    """A tree of histogram gradient boosting, with numeric splits only. It compares x without rounding."""
     nodes = predictor.nodes
     leaf = nodes["is_leaf"].astype(bool)
     return Tree(
@@ -77,11 +77,11 @@ def boosted(predictor: TreePredictor) -> Tree:
 
 
 def before_scaling(tree: Tree, steps: Sequence[tuple[str, Floats]]) -> Tree:
-    """The same tree for numbers as they were before these steps (Graph.shifted): no scaler is needed.
+    """The tree for numbers from before these steps (Graph.shifted), so that the graph needs no scaler.
 
-    Rounded addition and multiplication keep the order of numbers, so for each threshold there is a
-    largest float64 that the steps take to it or below it. It is found among all float64 by bisection, so
-    that every number goes the way it went.
+    Addition and multiplication keep the order of numbers even with rounding, so for each threshold there is
+    a largest float64 that the steps take to it or below it. Bisection over all float64 finds it, so that
+    every row takes the same way as behind the scaler.
     """
     splits = tree.splits
     features, limits = tree.feature[splits], tree.threshold[splits]
@@ -103,7 +103,7 @@ _ARITHMETIC = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.
 
 
 def before_rounding(threshold: Floats) -> Floats:
-    """The largest float64 whose float32 rounding is <= threshold: no Cast is needed in front of it."""
+    """The largest float64 whose float32 rounding is <= threshold, so that the graph needs no Cast."""
     with np.errstate(over="ignore"):
         below = threshold.astype(np.float32)
     below = np.where(below > threshold, np.nextafter(below, np.float32(-np.inf)), below)

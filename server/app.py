@@ -80,7 +80,7 @@ def _add_predictions(app: Flask, service: Service) -> None:
             path = routes.path(rule, **(names | {"name": served.name, "version": str(served.version)}))
             target = table.targets.get(path)
         if target is None:
-            raise errors.NotReady("what is served changes just now: ask again")
+            raise errors.NotReady("the served versions are just changing: ask again")
         g.counted = True
         return _response(target(request.environ))
 

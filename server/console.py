@@ -156,7 +156,7 @@ def _finish(text: str | None) -> int:
         _discard_output()
     except OSError as error:
         _discard_output()
-        return _fail(f"it is done, but cannot be printed: {error.strerror}", 1)
+        return _fail(f"the command has succeeded, but its result cannot be printed: {error.strerror}", 1)
     return 0
 
 

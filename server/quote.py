@@ -39,12 +39,12 @@ def quoted(text: object) -> str:
     return repr(shortened(str(text)))
 
 
-def listed(names: Collection[str], most: int = _MOST, written: Callable[[str], str] = shortened) -> str:
-    """The first ``most`` of the names, each as ``written`` writes it, and how many more there are.
+def listed(names: Collection[str], most: int = _MOST, write: Callable[[str], str] = shortened) -> str:
+    """The first ``most`` of the names, each as ``write`` writes it, and how many more there are.
 
     Example:
         >>> listed(["setosa", "versicolor", "virginica"], 2)
         'setosa, versicolor and 1 more'
     """
-    text = ", ".join(map(written, islice(names, most)))
+    text = ", ".join(map(write, islice(names, most)))
     return text if len(names) <= most else f"{text} and {len(names) - most} more"

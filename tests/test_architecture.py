@@ -28,7 +28,7 @@ OWNERS = {
     "skl2onnx": {"export/recipes/foreign.py"},
 }
 # The folders whose comments and docstrings are checked.
-PROSE = ("tests", "benchmarks", "docs")
+PROSE = ("server", "export", "benchmarks", "tests", "docs", "examples")
 
 
 def sources(package: str) -> dict[str, ast.Module]:

@@ -32,9 +32,6 @@ SHOWN = [
 ]
 # The files of deploy/, and the program whose help texts are read.
 DEPLOYED = [*(ROOT / "deploy").rglob("*.yml"), *(ROOT / "deploy").rglob("*.json"), ROOT / "__main__.py"]
-    *(file for file in sorted((ROOT / "deploy").rglob("*.*")) if file.is_file()),
-    ROOT / "__main__.py",
-]
 NOT_RUN = [(page, block) for page in PAGES for block in blocks(page) if block.reason]
 
 

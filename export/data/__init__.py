@@ -1,1 +1,1 @@
-"""Tables: read from files, typed, and given to pipelines."""
+"""Tables: reading them from files, finding the types of their columns, and giving them to pipelines."""

@@ -1,4 +1,4 @@
-"""The kind of a column of a file: numbers, text, or nothing that can be learned from."""
+"""The kind of a column in a file: numbers, text, or useless for learning."""
 
 import re
 
@@ -12,7 +12,7 @@ from unpickled.export.errors import DataError
 MAX_CATEGORIES = 1000
 
 _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,2}[./-]\d{1,2}[./-]\d{4}([T ].*)?")
-# 1,234.50 and 12,5 and $5 and 12.5%: people read numbers, pandas reads text.
+# 1,234.50 and 12,5 and $5 and 12.5% are numbers to people, and text to pandas.
 _DISGUISED = re.compile(r"[-+]?[$€£]? ?(\d{1,3}([,']\d{3})+|\d+)([.,]\d+)? ?[%$€£]?")
 _DATES = ("date", "datetime", "datetime64", "time", "timedelta", "timedelta64", "period")
 _NUMBERS = ("boolean", "decimal", "integer", "floating", "mixed-integer-float")
@@ -35,7 +35,7 @@ def useless(column: pd.Series) -> str | None:
     column = _plain(column.dropna())
     if column.empty:
         return "it is empty"
-    if re.fullmatch(r"Unnamed: \d+", str(column.name)):  # pandas' name for an empty one
+    if re.fullmatch(r"Unnamed: \d+", str(column.name)):  # pandas' name for a column without one
         return "it has no name"
     if _is_date(column):
         return "it holds dates; turn them into numbers first, such as a year, a month or days since"
@@ -57,18 +57,18 @@ def useless(column: pd.Series) -> str | None:
 
 
 def holds_numbers(column: pd.Series) -> bool:
-    """Numbers or truth values, whatever pandas keeps them in."""
+    """Whether a column holds numbers or truth values, whatever its dtype is."""
     kind: str = types.infer_dtype(column, skipna=True)
     return kind in _NUMBERS or (kind == "empty" and bool(types.is_numeric_dtype(column.dtype)))
 
 
 def holds_truth(column: pd.Series) -> bool:
-    """Nothing but true and false."""
+    """Whether a column holds nothing but true and false."""
     return bool(types.infer_dtype(_plain(column), skipna=True) == "boolean")
 
 
 def _plain(column: pd.Series) -> pd.Series:
-    """A categorical column as what its categories are."""
+    """A categorical column in the type of its categories; any other column unchanged."""
     return column.astype(object).infer_objects() if isinstance(column.dtype, pd.CategoricalDtype) else column
 
 
@@ -93,13 +93,13 @@ def _is_date(column: pd.Series) -> bool:
 
 
 def _counts_rows(numbers: npt.NDArray[np.float64]) -> bool:
-    """Whole numbers, all different, with hardly a gap."""
+    """Whether these are whole numbers, all different, with hardly a gap between them."""
     distinct_integers = np.array_equal(numbers, np.round(numbers)) and len(np.unique(numbers)) == len(numbers)
     return bool(len(numbers) >= 20 and distinct_integers and np.ptp(numbers) < 1.1 * len(numbers))
 
 
 def _disguised(column: pd.Series) -> str | None:
-    """The first text that only people read as a number, if all others are numbers or such texts."""
+    """The first text that only people read as a number, if every text is a number or such a text."""
     texts = pd.Series(column.unique(), dtype=object)
     if not all(isinstance(text, str) and _DISGUISED.fullmatch(text.strip()) for text in texts):
         return None
@@ -110,7 +110,7 @@ def _disguised(column: pd.Series) -> str | None:
 def _check_text(column: pd.Series) -> None:
     """Raise DataError for numbers with a few texts among them (``?``, ``n/a``).
 
-    Encoded as text, every number would be a category of its own.
+    Read as text, every number would be a category of its own.
     """
     texts = pd.Series(column.unique(), dtype=object)
     not_numbers = texts[pd.to_numeric(texts, errors="coerce").isna()]

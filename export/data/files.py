@@ -34,9 +34,9 @@ MIN_CLASS_ROWS = 5
 class Dataset:
     """Rows to train on.
 
-    ``features`` (rows, columns) holds float64 columns and text columns (dtype object), missing
-    values as NaN in both; ``labels`` (rows,) is int64 or text, none missing. ``class_names`` are in
-    the order of the sorted labels. ``notes`` are sentences about what was done to the file.
+    ``features`` (rows, columns) has float64 columns and text columns (dtype object); NaN stands for a
+    missing value in both. ``labels`` (rows,) is int64 or text, none missing. ``class_names`` are in the
+    order of the sorted labels. ``notes`` are sentences about rows and columns that were left out or changed.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Dataset:
 
 
 def bundled(name: str) -> Dataset:
-    """One of scikit-learn's own data sets, with plain feature names and labels 0, 1, 2 ..."""
+    """One of scikit-learn's data sets, with simplified feature names and labels 0, 1, 2 ..."""
     source = BUNDLED[name]()
     names = [_plain(feature) for feature in source.feature_names]
     features = pd.DataFrame(np.asarray(source.data, dtype=np.float64), columns=names)
@@ -59,8 +59,8 @@ def bundled(name: str) -> Dataset:
 def read(path: str | Path, target: str) -> Dataset:
     """A CSV or Parquet file as a table to train on; ``target`` names the column of classes.
 
-    Columns nothing can be learned from are left out and rows without a class dropped; the notes
-    say which. Raises DataError, naming the column and what to do about it.
+    Columns that are useless for learning, and rows without a class, are left out; the notes say which.
+    Raises DataError, which names the column and what to do about it.
     """
     frame = load(path)
     missing = _target(frame, target).isna()
@@ -83,7 +83,7 @@ def read(path: str | Path, target: str) -> Dataset:
 
 
 def load(path: str | Path) -> pd.DataFrame:
-    """The file as it is: named columns, at least one row. Raises DataError."""
+    """The table in a file, with named columns and at least one row. Raises DataError."""
     path = Path(path)
     check_file(path)
     if path.name.lower().endswith((".csv", ".csv.gz")):
@@ -98,7 +98,7 @@ def load(path: str | Path) -> pd.DataFrame:
 
 
 def check_file(path: Path) -> None:
-    """Raise DataError where there is no file."""
+    """Raise DataError if there is no such file."""
     if path.is_dir():
         raise DataError(f"{path} is a directory: name a .csv or .parquet file.")
     if not path.is_file():
@@ -106,7 +106,7 @@ def check_file(path: Path) -> None:
 
 
 def labels(frame: pd.DataFrame, target: str) -> npt.NDArray[Any]:
-    """The column ``target`` as labels (rows,), int64 or text. Raises DataError where one is missing."""
+    """The column ``target`` as labels (rows,), int64 or text. Raises DataError if one is missing."""
     column = _target(frame, target)
     if column.isna().any():
         raise DataError(f"{target!r} is missing in some rows: leave those rows out of the sample.")
@@ -114,7 +114,7 @@ def labels(frame: pd.DataFrame, target: str) -> npt.NDArray[Any]:
 
 
 def fingerprint(features: pd.DataFrame, labels: npt.NDArray[Any]) -> str:
-    """sha256 (hex) of the table: names, values and labels in order, whatever file they came from."""
+    """sha256 (hex) of the table: names, values and labels in order, independent of the file format."""
     digest = hashlib.sha256()
     for name, column in [*features.items(), ("", pd.Series(labels))]:
         digest.update(_framed([str(name)]))
@@ -151,8 +151,8 @@ def _csv(path: Path) -> pd.DataFrame:
         raise DataError(f"{path} cannot be read as CSV: {_sentence(error)}") from error
 
 
-# index_col=False: with a header one name short, pandas would make the first column an index.
-# na_values: cells of blanks are missing.
+# index_col=False: if the header lacks a name, pandas would make the first column an index.
+# na_values: a cell of blanks is a missing value.
 _OPTIONS: dict[str, Any] = {
     "encoding": "utf-8-sig",
     "index_col": False,
@@ -162,7 +162,7 @@ _OPTIONS: dict[str, Any] = {
 
 
 def _header(path: Path, **options: Any) -> list[str]:
-    """The names as they are written."""
+    """The names in the header, as the file has them."""
     row = pd.read_csv(
         path, header=None, nrows=1, dtype=str, keep_default_na=False, encoding="utf-8-sig", **options
     )
@@ -170,12 +170,12 @@ def _header(path: Path, **options: Any) -> list[str]:
 
 
 def _is_spaced(names: Sequence[str]) -> bool:
-    """Whether the header is written ``a, b, c``; then a space after a comma is not part of a value."""
+    """Whether the header has the form ``a, b, c``; then a space after a comma is not part of a value."""
     return len(names) > 1 and all(name.startswith(" ") for name in names[1:])
 
 
 def _with_codes(frame: pd.DataFrame, path: Path, notes: list[str]) -> pd.DataFrame:
-    """The frame with columns of codes (``001``) as text, because numbers would lose the zeros."""
+    """The frame with columns of codes (``001``) as text, as numbers would lose the zeros."""
     if not path.name.lower().endswith((".csv", ".csv.gz")):
         return frame
     candidates = [position for position, name in enumerate(frame) if _may_be_codes(frame[name])]
@@ -196,7 +196,7 @@ def _with_codes(frame: pd.DataFrame, path: Path, notes: list[str]) -> pd.DataFra
 
 
 def _may_be_codes(column: pd.Series) -> bool:
-    """Whole numbers, none negative."""
+    """Whether a column holds whole numbers only, none of them negative."""
     if column.dtype.kind not in "iuf":
         return False
     numbers = column.dropna().to_numpy()
@@ -221,7 +221,7 @@ def _parquet(path: Path) -> pd.DataFrame:
 
 
 def _check_header(names: Sequence[str], path: Path) -> None:
-    """Check the header as written, because pandas renames repeated names."""
+    """Check the names in the file, as pandas renames duplicates."""
     _refuse_duplicates([name for name in names if name], path)
     if len(names) == 1 and re.search(r"[;\t|]", names[0]):
         raise DataError(
@@ -289,7 +289,7 @@ def _check_classes(labels: npt.NDArray[Any], target: str) -> None:
 
 
 def _features(frame: pd.DataFrame, notes: list[str]) -> dict[str, pd.Series]:
-    """The columns to learn from, typed; ``notes`` gains a sentence for each one treated specially."""
+    """The columns to learn from, typed; adds a sentence to ``notes`` for each special treatment."""
     features: dict[str, pd.Series] = {}
     for name in map(str, frame.columns):
         reason = columns.useless(frame[name])
@@ -298,8 +298,9 @@ def _features(frame: pd.DataFrame, notes: list[str]) -> dict[str, pd.Series]:
             continue
         features[name] = column = columns.typed(frame[name])
         if column.isna().any():
-            treated = "a category of its own" if column.dtype == object else "replaced by the median"
-            notes.append(f"Column {name!r} is missing in {column.isna().mean():.1%} of the rows: {treated}.")
+            treatment = "a category of its own" if column.dtype == object else "replaced by the median"
+            share = f"{column.isna().mean():.1%}"
+            notes.append(f"Column {name!r} is missing in {share} of the rows: {treatment}.")
     return features
 
 
@@ -308,5 +309,5 @@ def _rows(count: int) -> str:
 
 
 def _sentence(error: BaseException) -> str:
-    """The first line of another library's message, as the end of a sentence."""
+    """The first line of another library's message, for the end of a sentence."""
     return reason(error).removeprefix("Error tokenizing data. C error: ") + "."

@@ -1,4 +1,4 @@
-"""The layout of the rows a pipeline takes: which columns, of which kind, in which container."""
+"""The layout of the rows that a pipeline takes: its columns, their kinds, and the container of the rows."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,10 +23,11 @@ Array = npt.NDArray[Any]
 class Layout:
     """Translates between rows as a pipeline takes them and frames whose columns are its features.
 
-    In a frame numbers are float64 (float32 where the user's are) with NaN for missing, categories
-    are text with None for missing. ``labels`` are the columns' own names or positions, ``positions``
-    their places among the ``width`` columns the pipeline was fitted on, ``blanks`` what the user's
-    rows hold for a missing category. ``narrow`` are the float32 columns of a table that is float64.
+    In a frame, numbers are float64 (float32 if all of the user's are) with NaN for a missing one, and
+    categories are text with None for a missing one. ``labels`` are the names or positions of the columns in
+    the user's rows, ``positions`` their positions among the ``width`` columns that the pipeline was fitted
+    on, ``blanks`` the values in the user's rows that stand for a missing category. ``narrow`` are the
+    float32 columns of a table that has float64 columns too.
     """
 
     names: tuple[str, ...]
@@ -46,7 +47,7 @@ class Layout:
         raw = _raw(pipeline, X)
         labels = tuple(_labels_read(pipeline, raw))
         if feature_names is not None:
-            # Names follow the columns of the rows, features those the pipeline was fitted on.
+            # The names are in the order of X's columns, features in the order the pipeline was fitted on.
             present = [label for label in raw.columns if label in labels]
             renamed = dict(zip(present, _distinct(feature_names, len(present)), strict=True))
             feature_names = [renamed[label] for label in labels]
@@ -70,7 +71,7 @@ class Layout:
         )
 
     def frame(self, X: Rows) -> pd.DataFrame:
-        """These rows with one column per feature."""
+        """The frame of these rows, with one column per feature."""
         raw = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(X))
         if not isinstance(X, pd.DataFrame) and raw.shape[1] == len(self.labels):
             raw.columns = pd.Index(list(self.labels), dtype=object)
@@ -86,11 +87,11 @@ class Layout:
             },
             columns=list(self.names),
         )
-        # One block instead of one per column where all are numbers.
+        # If all columns are numbers: one block of memory instead of one per column.
         return frame if "category" in self.kinds else pd.DataFrame(frame.to_numpy(), columns=frame.columns)
 
     def rows(self, frame: pd.DataFrame) -> Rows:
-        """The rows of a frame in the container the pipeline was fitted on."""
+        """The rows of a frame, in the kind of container that the pipeline was fitted on."""
         if "category" not in self.kinds:
             return frame.set_axis(list(self.labels), axis=1) if self.framed else frame.to_numpy()
         columns = {}
@@ -111,7 +112,7 @@ class Layout:
         return rows.to_numpy(dtype=object if "category" in self.kinds else self.dtype)
 
     def own(self, X: Rows) -> Rows:
-        """The user's own rows, untouched but for their container."""
+        """The user's rows with unchanged values, in the kind of container that the pipeline was fitted on."""
         if self.framed == isinstance(X, pd.DataFrame):
             return X[list(self.labels)] if self.framed else X
         return self.rows(self.frame(X))
@@ -148,7 +149,7 @@ def _raw(pipeline: Any, X: Rows) -> pd.DataFrame:
 
 
 def _labels_read(pipeline: Any, raw: pd.DataFrame) -> list[Hashable]:
-    """Labels of the columns that the pipeline reads, in the order it was fitted on them."""
+    """Labels of the columns that the pipeline reads, in the order in which it was fitted on them."""
     fitted = fitted_names(pipeline)
     if fitted is None:
         expected = getattr(pipeline, "n_features_in_", raw.shape[1])
@@ -157,13 +158,13 @@ def _labels_read(pipeline: Any, raw: pd.DataFrame) -> list[Hashable]:
                 f"The rows have {raw.shape[1]} columns, but the pipeline was fitted on {expected}."
             )
         return list(raw.columns)
-    used = {fitted[position] for position in columns_read(pipeline, len(fitted))}
-    lacking = [str(name) for name in fitted if name in used and name not in raw.columns]
+    needed = {fitted[position] for position in columns_read(pipeline, len(fitted))}
+    lacking = [str(name) for name in fitted if name in needed and name not in raw.columns]
     if lacking:
         raise ConversionError(
             f"The rows lack the column(s) {', '.join(lacking)}, which the pipeline was fitted on: add them."
         )
-    return [name for name in fitted if name in used]
+    return [name for name in fitted if name in needed]
 
 
 def _width(pipeline: Any, features: int) -> int:
@@ -181,7 +182,7 @@ def _positions(pipeline: Any, labels: tuple[Hashable, ...]) -> tuple[int, ...]:
 
 
 def _has_unnamed_frame(pipeline: Any, X: Rows) -> bool:
-    """Was it fitted on a frame whose columns have no text names (scikit-learn keeps none then)?"""
+    """Whether it was fitted on a frame whose names are not text, of which scikit-learn keeps no names."""
     return isinstance(X, pd.DataFrame) and not all(isinstance(label, str) for label in X.columns)
 
 
@@ -236,7 +237,7 @@ def _text_dtype(column: pd.Series) -> str | None:
 
 
 def _blank(column: pd.Series) -> object:
-    """The value that means missing in this column: None if it holds one, else NaN."""
+    """The value that stands for a missing one in this column: None if the column holds None, else NaN."""
     return None if column.dtype == object and any(value is None for value in column) else np.nan
 
 

@@ -6,5 +6,5 @@ import pandas as pd
 
 
 def is_missing(value: object) -> bool:
-    """None, NaN or pandas' NA."""
+    """Whether a value is None, NaN or pandas' NA."""
     return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))

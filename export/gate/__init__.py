@@ -1,1 +1,1 @@
-"""The parity gate: the graph against the pipeline, row by row."""
+"""The parity gate: it compares the answers of graph and pipeline, row by row."""

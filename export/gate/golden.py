@@ -1,6 +1,6 @@
-"""Golden rows: made up within the training ranges, answered by the pipeline itself.
+"""Golden rows: made-up rows within the training ranges, with the pipeline's answers.
 
-A server compares the answers of its own session with them before it serves. They are never rows of the
+A server compares the answers of its session with these before it serves the model. They are never rows of the
 data, because model files are passed around.
 """
 
@@ -30,10 +30,10 @@ Array = npt.NDArray[Any]
 def make(
     pipeline: Any, conversion: Conversion, features: Sequence[Feature], frames: Sequence[pd.DataFrame]
 ) -> Golden:
-    """A dozen rows, every class if it can be hit, and one with all that may be missing.
+    """A dozen rows, with every class if possible, and one row in which all features are missing that may be.
 
     ``frames`` hold the user's rows, the training rows first: no golden row is one of them.
-    Raises ParityError where the pipeline has no answer to made-up rows.
+    Raises ParityError if the pipeline has no answer to made-up rows.
     """
     rows = _made_up(conversion, features, frames[0])
     rows, labels, scores = _answered(rows, *_answer(pipeline, conversion, rows))
@@ -45,7 +45,7 @@ def make(
         )
     rows = [rows[index] for index in _turns(labels, scores)]
     fresh = (row for row in rows if not any(_holds(frame, row) for frame in frames))
-    # If the data holds every row that can be made up, such a row identifies nobody.
+    # If the data holds every row that can be made up, such a row says nothing about anybody.
     rows = list(itertools.islice(fresh, ROWS)) or rows[:1]
     if any(feature.missing for feature in features):
         sparse = tuple(
@@ -61,7 +61,7 @@ def make(
 
 
 def _answered(rows: Sequence[Row], labels: Array, scores: Array) -> tuple[list[Row], Array, Array]:
-    """The rows with finite scores, as a manifest holds no others, and their answers."""
+    """The rows with finite scores, which are all that a manifest can hold, and their answers."""
     finite = np.asarray(np.isfinite(scores).all(axis=1))
     return list(itertools.compress(rows, finite.tolist())), labels[finite], scores[finite]
 
@@ -85,41 +85,42 @@ def _answer(pipeline: Any, conversion: Conversion, rows: Sequence[Row]) -> tuple
 def _made_up(conversion: Conversion, features: Sequence[Feature], frame: pd.DataFrame) -> list[Row]:
     """Rows within the training ranges and categories.
 
-    The second half bends that, in case the data holds all such rows: fractions where training had
-    whole numbers, unknown categories where they are accepted.
+    The second half has fractions where training had whole numbers, and unknown categories if they are
+    accepted: the data may hold all rows without them.
     """
     rng = np.random.default_rng(0)
-    drawn: list[Sequence[float | str]] = []
+    columns: list[Sequence[float | str]] = []
     for feature in features:
         if feature.kind == "category":
-            drawn.append(_categories(feature, rng))
+            columns.append(_categories(feature, rng))
         else:
-            drawn.append(_numbers(feature, frame[feature.name].to_numpy(), rng))
-    return list(zip(*drawn, strict=True))
+            columns.append(_numbers(feature, frame[feature.name].to_numpy(), rng))
+    return list(zip(*columns, strict=True))
 
 
 def _categories(feature: Feature, rng: np.random.Generator) -> list[str]:
-    drawn = rng.choice(np.array(feature.categories or ("",), dtype=object), 2 * DRAWS)
+    categories = rng.choice(np.array(feature.categories or ("",), dtype=object), 2 * DRAWS)
     if not feature.closed:
-        drawn[DRAWS:][rng.random(DRAWS) < 0.2] = "something else"
-    return [str(text) for text in drawn]
+        categories[DRAWS:][rng.random(DRAWS) < 0.2] = "something else"
+    return [str(category) for category in categories]
 
 
 def _numbers(feature: Feature, column: Array, rng: np.random.Generator) -> list[float]:
-    """Uniform and triangular around the median in turn, rounded to a thousandth of the range."""
+    """Random numbers, uniform and triangular around the median in turn, rounded to 1/1000 of the range."""
     low, high = feature.minimum or 0.0, feature.maximum or 0.0
     if low == high:
         return [low] * (2 * DRAWS)
     middle = low if feature.median is None else feature.median
-    drawn = np.column_stack([rng.uniform(low, high, DRAWS), rng.triangular(low, middle, high, DRAWS)]).ravel()
-    rounded = np.round(drawn, 3 - int(np.floor(np.log10(high - low))))
+    uniform, triangular = rng.uniform(low, high, DRAWS), rng.triangular(low, middle, high, DRAWS)
+    numbers = np.column_stack([uniform, triangular]).ravel()
+    rounded = np.round(numbers, 3 - int(np.floor(np.log10(high - low))))
     if _is_whole(column):
-        rounded[:DRAWS] = np.round(drawn[:DRAWS])
+        rounded[:DRAWS] = np.round(numbers[:DRAWS])
     return [float(number) for number in np.clip(rounded, low, high)]
 
 
 def _turns(labels: Array, scores: Array) -> list[int]:
-    """Indices of the rows with clear answers, or of all if there are none, the classes taking turns."""
+    """Indices of the rows with a clear winner (or of all rows, if none has one), class by class in turn."""
     top = np.sort(scores, axis=1)
     clear = np.flatnonzero(top[:, -1] - top[:, -2] > 1e-3)
     counts: Counter[int] = Counter()
@@ -132,11 +133,11 @@ def _turns(labels: Array, scores: Array) -> list[int]:
 
 def _holds(frame: pd.DataFrame, row: Row) -> bool:
     """Whether the frame has a row of exactly these cells."""
-    same = np.ones(len(frame), dtype=bool)
+    equal = np.ones(len(frame), dtype=bool)
     for name, cell in zip(frame, row, strict=True):
         column = frame[name].to_numpy()
-        same &= pd.isna(column) if cell is None else column == cell
-        if not same.any():
+        equal &= pd.isna(column) if cell is None else column == cell
+        if not equal.any():
             return False
     return True
 

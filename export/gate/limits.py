@@ -1,7 +1,8 @@
-"""How far beyond the training rows numbers may lie: as far as pipeline and graph answer alike.
+"""The limits of each number feature: numbers may lie as far beyond training as pipeline and graph agree.
 
-The search climbs a ladder of ever larger numbers on each side of each feature, first alone, then for all
-features at once. Then it draws the ends in until thousands of rows between them are answered alike.
+The search climbs a ladder of ever larger numbers on each side of each feature, for one feature at a time, and
+then for all features at once. Last, it moves the ends inwards until thousands of rows between them are
+answered alike.
 """
 
 from collections.abc import Sequence
@@ -17,16 +18,16 @@ from unpickled.server.artifact.manifest import Feature
 
 # The lowest and the highest number of each feature.
 Ends = tuple[dict[str, float], dict[str, float]]
-# One side (-1 or 1) of one feature, and the numbers to try there.
+# (feature, side: -1 or 1) -> the numbers to try there, ever further out.
 Ladders = dict[tuple[str, int], list[float]]
-# How many rungs of each ladder are climbed.
+# (feature, side) -> how many rungs of its ladder may be climbed.
 Rungs = dict[tuple[str, int], int]
-# How far beyond training each feature may lie, in multiples of its range.
+# Feature -> how far beyond training it may lie, in multiples of its range.
 Multiples = dict[str, float]
 
-# Rows between the ends that are compared, and how often the ends may be drawn in.
+# Rows between the ends that are compared, and how often the ends may be moved inwards.
 SPREAD_ROWS, DRAWS = 2_000, 100
-# Multiples of the training range: the largest for neighbors, the smallest for all others.
+# In multiples of the training range: the longest reach for neighbors, and the shortest for any feature.
 NEIGHBORS_REACH, LEAST_REACH = 10.0, 0.1
 # The rung of a ladder that lies ten ranges out.
 NEAR_RUNG = 3
@@ -34,7 +35,7 @@ NEAR_RUNG = 3
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The ends of each number feature, and the rows at them and between them that were answered alike."""
+    """The ends of each number feature, and the rows at the ends and between them that were answered alike."""
 
     ends: Ends
     extremes: pd.DataFrame
@@ -66,7 +67,7 @@ def search(pair: Pair, frame: pd.DataFrame, numbers: Sequence[Feature]) -> Limit
 
 
 def _alone(pair: Pair, base: pd.DataFrame, ladders: Ladders) -> Rungs:
-    """How many rungs of each ladder may be climbed, one feature at a time."""
+    """How many rungs of each ladder may be climbed while all other features stay within training."""
     reach = dict.fromkeys(ladders, 0)
     climbing = list(ladders)
     differing: set[str] = set()
@@ -85,7 +86,7 @@ def _alone(pair: Pair, base: pd.DataFrame, ladders: Ladders) -> Rungs:
 
 
 def _together(pair: Pair, base: pd.DataFrame, ladders: Ladders, reach: Rungs) -> Ends:
-    """The ends that all features may reach at once: the furthest are drawn in until they do."""
+    """The ends that all features may reach at once: the furthest are lowered until the answers agree."""
     names = list(dict.fromkeys(name for name, _ in ladders))
     while True:
         low, high = ({name: ladders[name, s][reach[name, s]] for name in names} for s in (-1, 1))
@@ -100,10 +101,10 @@ def _together(pair: Pair, base: pd.DataFrame, ladders: Ladders, reach: Rungs) ->
 def _drawn_in(
     pair: Pair, frame: pd.DataFrame, base: pd.DataFrame, numbers: Sequence[Feature], ends: Ends, top: float
 ) -> Limits:
-    """The ends moved towards the training range until thousands of rows between them are answered alike.
+    """The ends, moved towards the training range until thousands of rows between them are answered alike.
 
-    Both sides of a feature keep to the same multiple of its range, or less where they are refused.
-    Only a constant may be held to its range: all others stay some way beyond it.
+    Both sides of a feature get the same multiple of its range, or less where values are refused. Only a
+    constant may be limited to its range: every other feature may go some way beyond it.
     """
     dtype = pair.conversion.layout.dtype
     reach = {f.name: NEIGHBORS_REACH if has_neighbors(pair.pipeline) else np.inf for f in numbers}
@@ -122,7 +123,7 @@ def _drawn_in(
 
 
 def _within(numbers: Sequence[Feature], ends: Ends, reach: Multiples, dtype: str) -> Ends:
-    """These ends, or those ``reach`` ranges beyond training where they are nearer."""
+    """These ends, but none further than ``reach`` ranges beyond training."""
     low, high, number = dict(ends[0]), dict(ends[1]), np.dtype(dtype).type
     for feature in numbers:
         name, first, last = feature.name, feature.minimum or 0.0, feature.maximum or 0.0
@@ -134,7 +135,7 @@ def _within(numbers: Sequence[Feature], ends: Ends, reach: Multiples, dtype: str
 
 
 def _tighter(reach: Multiples, least: Multiples, outside: Array) -> Multiples:
-    """Multiples that exclude these rows: of one feature if it alone is far, else of all."""
+    """Smaller multiples that exclude these rows: of a feature that alone is far out in a row, else of all."""
     alone = (outside > 0.0).sum(axis=1) == 1
     tighter = dict(reach)
     for position, name in enumerate(reach):

@@ -1,4 +1,4 @@
-"""A pipeline and its graph on the same rows: where their answers differ, and the message about it."""
+"""A pipeline and its graph on the same rows: comparing their answers, and describing a difference."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ Run = Callable[[dict[str, Array]], tuple[Array, Array]]
 # Both answer alike; the pipeline refuses the rows or its scores are not finite; the answers differ.
 Verdict = Literal["alike", "refused", "different"]
 
-# Scores may differ by this much: probabilities absolutely, decision scores relative to those beyond 1.
+# Largest difference of scores: absolute for probabilities; for decision scores relative to max(1, |score|).
 TOLERANCE = 1e-5
-# Labels may differ where the pipeline's two best scores are no further apart.
+# Labels may differ if the pipeline's two best scores are no further apart than this.
 TIE_GAP = 1e-6
 
 _NEIGHBORS = (
@@ -32,7 +32,7 @@ _NEIGHBORS = (
 
 @dataclass(slots=True)
 class Answers:
-    """``labels`` (rows,), ``scores`` float64 (rows, classes)."""
+    """Answers to rows: ``labels`` (rows,) and ``scores``, float64 (rows, classes)."""
 
     labels: Array
     scores: Array
@@ -40,7 +40,7 @@ class Answers:
 
 @dataclass(slots=True)
 class Pair:
-    """``run`` answers feeds with (labels, scores)."""
+    """A pipeline and its graph; ``run`` runs the graph on feeds and returns (labels, scores)."""
 
     pipeline: Any
     conversion: Conversion
@@ -51,12 +51,12 @@ class Pair:
         return answers_of(self.pipeline, self.conversion, rows)
 
     def served(self, frame: pd.DataFrame) -> Answers:
-        """The artifact's answers."""
+        """The graph's answers."""
         labels, scores = self.run(self.conversion.layout.feeds(frame, self.conversion.inputs))
         return Answers(np.asarray(labels), np.asarray(scores, dtype=np.float64))
 
     def difference(self, expected: Answers, served: Answers) -> Array:
-        """(rows,): the largest difference of each row's scores, in units of the tolerance's kind."""
+        """(rows,): the largest difference between the scores of each row, as TOLERANCE measures it."""
         apart = _apart(expected.scores, served.scores).max(axis=1)
         if self.conversion.outputs.kind == "scores":
             apart = apart / np.maximum(1.0, np.abs(np.nan_to_num(expected.scores)).max(axis=1))
@@ -70,13 +70,13 @@ class Pair:
         return np.asarray(wrong_label | (self.difference(expected, served) > TOLERANCE))
 
     def verdicts(self, frame: pd.DataFrame, size: int) -> list[Verdict]:
-        """One for each ``size`` rows in turn, the worst of them."""
+        """The worst verdict on each ``size`` consecutive rows."""
         if not len(frame):
             return []
         try:
             expected = self.expected(self.conversion.layout.rows(frame))
         except Exception:
-            # The pipeline refuses at least one row: halve the rows to find out which.
+            # The pipeline refuses at least one row: halve the rows to find it.
             return self._halves(frame, size) or ["refused"]
         try:
             wrong = self.wrong(expected, self.served(frame))
@@ -87,12 +87,12 @@ class Pair:
         return [_verdict(finite[start : start + size], wrong[start : start + size]) for start in starts]
 
     def _halves(self, frame: pd.DataFrame, size: int) -> list[Verdict]:
-        """The verdicts on half of the rows at a time; none where there is nothing to halve."""
+        """The verdicts on the two halves of the rows; none if there is nothing to halve."""
         half = len(frame) // size // 2 * size
         return self.verdicts(frame.iloc[:half], size) + self.verdicts(frame.iloc[half:], size) if half else []
 
     def complaint(self, kind: str, frame: pd.DataFrame, expected: Answers, served: Answers) -> str:
-        """The message about rows that differ, for the person who trained the pipeline."""
+        """A message about rows with different answers, for the person who trained the pipeline."""
         wrong = self.wrong(expected, served)
         head = (
             f"{self.title()} has a graph that does not compute the same: {int(wrong.sum())} of {len(frame)} "
@@ -112,14 +112,14 @@ class Pair:
         )
 
     def title(self) -> str:
-        """The pipeline in words: its steps, or its class."""
+        """The pipeline in words: its steps, or its class if it has none."""
         steps = getattr(self.pipeline, "steps", None)
         if steps is None:
             return type(self.pipeline).__name__
         return "The pipeline " + " -> ".join(f"{name!r} ({type(step).__name__})" for name, step in steps)
 
     def advice(self, kind: str = "") -> str:
-        """A remedy."""
+        """A remedy for a difference in rows of this kind."""
         if self.conversion.foreign and kind != "ties":
             suspects = ", ".join(self.conversion.foreign)
             return (
@@ -129,7 +129,7 @@ class Pair:
 
 
 def answers_of(pipeline: Any, conversion: Conversion, rows: Rows) -> Answers:
-    """The pipeline's own answers, its scores in the graph's shape; raises whatever the pipeline raises."""
+    """The pipeline's answers, with scores in the graph's shape; raises whatever the pipeline raises."""
     labels = np.asarray(pipeline.predict(rows))
     method = "predict_proba" if conversion.outputs.kind == "probabilities" else "decision_function"
     scores = np.asarray(getattr(pipeline, method)(rows), dtype=np.float64)
@@ -139,7 +139,7 @@ def answers_of(pipeline: Any, conversion: Conversion, rows: Rows) -> Answers:
 
 
 def has_neighbors(step: Any) -> bool:
-    """Whether it is a KNeighborsClassifier or one inside answers."""
+    """Whether an estimator is a KNeighborsClassifier, or one inside it computes answers."""
     return any(isinstance(leaf, KNeighborsClassifier) for leaf in innermost(step))
 
 
@@ -151,7 +151,7 @@ def labels_differ(expected: Answers, served: Answers) -> Bools:
 
 
 def kind_in_words(kind: str) -> str:
-    """A kind of rows in words."""
+    """A kind of rows as an adjective: "tied", "near threshold"."""
     return {"ties": "tied"}.get(kind, kind.replace("_", " "))
 
 
@@ -174,13 +174,13 @@ def _apart(expected: Array, served: Array) -> Array:
 
 
 def _gap(scores: Array) -> Array:
-    """How far the best score is above the second."""
+    """(rows,): the best score minus the second best."""
     ordered = np.sort(np.nan_to_num(scores), axis=1)
     return np.asarray(ordered[:, -1] - ordered[:, -2])
 
 
 def _row(frame: pd.DataFrame, row: int) -> str:
-    """The first features of a row."""
+    """The first features of a row in words."""
     values = [(name, frame[name].iloc[row]) for name in frame.columns[:6]]
     cells = [
         f"{name}={value:.17g}" if isinstance(value, float) else f"{name}={value!r}" for name, value in values

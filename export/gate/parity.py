@@ -1,10 +1,10 @@
-"""The gate: a graph is written only if it answers as the pipeline does.
+"""The gate: a model is written only if its graph gives the answers of the pipeline.
 
-Both answer the training rows, the held-out rows, rows beside every kind of split, rows equally far from
-several neighbors, the extremes of every feature, rows spread between these, missing values, and unknown
-and empty categories; in batches and one row at a time.
-Values that the pipeline itself refuses, or for which its scores are not finite, become limits of the
-feature: the server refuses them too.
+Both answer the training rows, the held-out rows, rows beside splits, rows equally far from several neighbors,
+the extremes of every feature, rows between these, missing values, and unknown and empty categories: in
+batches and one row at a time.
+Values that the pipeline refuses, or for which its scores are not finite, become limits of the feature: the
+server refuses them too.
 """
 
 import warnings
@@ -41,7 +41,7 @@ Progress = Callable[[str], None]
 NEAR_LIMIT = 20_000
 SINGLE_ROWS = 100
 CHUNK = 10_000
-# Rows between neighbors: as many as take seconds, within these bounds.
+# Rows between neighbors: TIES_COST / (cells of the table), which take seconds, within the bounds TIES_ROWS.
 TIES_COST, TIES_ROWS = 6e9, (12_000, 60_000)
 
 
@@ -58,8 +58,8 @@ def check(
     Args:
         pipeline: The fitted pipeline.
         conversion: Its graph.
-        run: Answers feeds as the graph is served, with labels (rows,) and scores (rows, classes).
-        train: Rows (rows, columns) that the features were taken from.
+        run: Runs the graph as a server does; returns labels (rows,) and scores (rows, classes).
+        train: The rows (rows, columns) from which the features were made.
         held_out: More rows to compare.
         progress: Called with a line of text for each phase.
 
@@ -72,7 +72,7 @@ def check(
     # The batches are small: several threads would only wait for each other.
     threads = 1 if len(train) < 2 * CHUNK else None
     with warnings.catch_warnings(), np.errstate(all="ignore"), threadpool_limits(threads):
-        # The pipeline warns of unknown categories and overflows that are tried here on purpose.
+        # The pipeline would warn of unknown categories and overflows, which are tried here on purpose.
         warnings.simplefilter("ignore")
         return _Gate(Pair(pipeline, conversion, run), progress).check(train, held_out)
 
@@ -86,7 +86,7 @@ class _Gate:
     ties: int = 0
 
     def check(self, train: Rows, held_out: Rows | None) -> tuple[Parity, Features]:
-        """Every kind of row in turn; the limits found on the way."""
+        """Compare every kind of row in turn; return the report, and the features with their limits."""
         layout = self.pair.conversion.layout
         frame = layout.frame(train)
         self.compare("training", frame, layout.own(train))
@@ -109,7 +109,7 @@ class _Gate:
         return report, features
 
     def compare(self, kind: str, frame: pd.DataFrame, rows: Rows | None = None) -> None:
-        """Raise ParityError unless both answer alike. ``rows``: the frame as the pipeline takes it."""
+        """Raise ParityError unless both answer alike. ``rows`` is the frame in the pipeline's container."""
         rows = self.pair.conversion.layout.rows(frame) if rows is None else rows
         for start in range(0, len(frame), CHUNK):
             if len(frame) > CHUNK:
@@ -121,7 +121,7 @@ class _Gate:
             )
 
     def expected(self, kind: str, rows: Rows) -> Answers:
-        """The pipeline's answers to rows it has to accept."""
+        """The pipeline's answers to rows that it must accept."""
         try:
             return self.pair.expected(rows)
         except Exception as error:
@@ -131,7 +131,7 @@ class _Gate:
             ) from error
 
     def served(self, kind: str, frame: pd.DataFrame) -> Answers:
-        """The artifact's answers to rows it has to accept."""
+        """The graph's answers to rows that it must accept."""
         try:
             return self.pair.served(frame)
         except Exception as error:
@@ -141,7 +141,7 @@ class _Gate:
             ) from error
 
     def judge(self, kind: str, frame: pd.DataFrame, expected: Answers, served: Answers) -> None:
-        """Count these rows, or raise ParityError."""
+        """Add these rows to the report, or raise ParityError if their answers differ."""
         if self.pair.wrong(expected, served).any():
             raise ParityError(self.pair.complaint(kind, frame, expected, served))
         self.rows[kind] = self.rows.get(kind, 0) + len(frame)
@@ -149,7 +149,7 @@ class _Gate:
         self.max_difference = max(self.max_difference, float(self.pair.difference(expected, served).max()))
 
     def neighbors(self, frame: pd.DataFrame, features: Features) -> None:
-        """Rows whose nearest neighbors are equally far, where there are neighbors."""
+        """Compare rows whose nearest neighbors are equally far, if the pipeline has neighbors."""
         if not has_neighbors(self.pair.pipeline):
             return
         self.progress("comparing rows between neighbors")
@@ -157,7 +157,7 @@ class _Gate:
         self.compare("ties", probes.ties(frame, _numbers(features), count))
 
     def limits(self, frame: pd.DataFrame, features: Features) -> Features:
-        """Sets ``lowest`` and ``highest``: as far out as both answer alike, one by one and all at once."""
+        """Set ``lowest`` and ``highest``: as far out as both answer alike, one by one and together."""
         numbers = _numbers(features)
         if not numbers:
             return features
@@ -168,7 +168,7 @@ class _Gate:
         return limits.applied(features)
 
     def missing(self, frame: pd.DataFrame, features: Features) -> Features:
-        """Sets ``missing``: the pipeline accepts it, and the artifact agrees."""
+        """Set ``missing`` where the pipeline accepts a missing value, and the graph answers alike."""
         self.progress("comparing missing values")
         base = probes.sample(frame, 10)
         alone = probes.each(base, [(feature.name, probes.blank(feature)) for feature in features])
@@ -184,16 +184,16 @@ class _Gate:
         return tuple(decided)
 
     def categories(self, frame: pd.DataFrame, features: Features) -> Features:
-        """Sets ``closed``: only the categories of the training rows are accepted."""
+        """Set ``closed`` where only the categories of the training rows can be accepted."""
         base, decided = probes.sample(frame, 10), []
         for feature in features:
-            if feature.kind == "category" and not self.open(base, feature):
+            if feature.kind == "category" and not self.takes_unknown(base, feature):
                 feature = msgspec.structs.replace(feature, closed=True)
             decided.append(feature)
         return tuple(decided)
 
-    def open(self, base: pd.DataFrame, feature: Feature) -> bool:
-        """Whether the feature accepts categories that training has not seen."""
+    def takes_unknown(self, base: pd.DataFrame, feature: Feature) -> bool:
+        """Whether the feature can accept categories that training has not seen."""
         rows = probes.unknown(base, feature)
         [verdict] = self.pair.verdicts(rows, len(rows))
         if verdict == "different":
@@ -204,7 +204,7 @@ class _Gate:
         return True
 
     def one_by_one(self, frame: pd.DataFrame) -> None:
-        """A sample of rows again, each in a batch of its own."""
+        """Compare a sample of the rows again, each in a batch of one row."""
         self.progress("comparing rows one at a time")
         sample = probes.sample(frame, SINGLE_ROWS)
         expected = self.expected("single", self.pair.conversion.layout.rows(sample))
@@ -215,5 +215,5 @@ class _Gate:
 
 
 def _numbers(features: Features) -> list[Feature]:
-    """The number features that are not missing in every training row."""
+    """The number features that have a value in some training row."""
     return [feature for feature in features if feature.kind == "number" and feature.minimum is not None]

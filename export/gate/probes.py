@@ -1,4 +1,4 @@
-"""Rows that the gate makes up: numbers at and beyond their range, holes, unknown categories.
+"""Made-up rows for the gate: numbers at and beyond their range, missing values, unknown categories.
 
 Every function takes and returns frames as ``Layout`` describes them.
 """
@@ -14,7 +14,7 @@ from unpickled.server.artifact.manifest import Feature
 
 Floats = npt.NDArray[np.float64]
 
-# How far beyond the training rows a number may lie: multiples of their range, then magnitudes.
+# The rungs of a ladder: multiples of the training range beyond its end, then magnitudes.
 _MULTIPLES = (0.5, 1.0, 10.0, 100.0, 1e3)
 _MAGNITUDES = (
     *(10.0**power for power in (6, 9, 12, 15, 18, 21, 24, 27, 30, 33, 34, 35, 36, 37, 38)),
@@ -27,7 +27,7 @@ _UNKNOWN = ("no such category", "", " ", "\u00e9\u0000z")
 
 
 def sample(frame: pd.DataFrame, count: int) -> pd.DataFrame:
-    """Seeded rows, in their own order."""
+    """A seeded sample of the rows, in their order."""
     order = np.random.default_rng(0).permutation(len(frame))[:count]
     return frame.iloc[np.sort(order)].reset_index(drop=True)
 
@@ -39,7 +39,7 @@ def filled(frame: pd.DataFrame, features: Iterable[Feature]) -> pd.DataFrame:
 
 
 def replaced(frame: pd.DataFrame, values: Mapping[str, object]) -> pd.DataFrame:
-    """The rows with some columns replaced by one value each."""
+    """The rows with one value in all of a column, for some columns."""
     columns = {
         name: pd.Series([value] * len(frame), index=frame.index, dtype=frame[name].dtype)
         for name, value in values.items()
@@ -48,7 +48,7 @@ def replaced(frame: pd.DataFrame, values: Mapping[str, object]) -> pd.DataFrame:
 
 
 def each(base: pd.DataFrame, cells: Sequence[tuple[str, object]]) -> pd.DataFrame:
-    """The rows once for every cell (column, value), with that one set: len(cells) * len(base) rows."""
+    """The rows once for each cell (column, value), with the cell set: len(cells) * len(base) rows."""
     size, positions = len(base), {name: i for i, name in enumerate(base.columns)}
     dtype = object if any(kind.kind == "O" for kind in base.dtypes) else base.dtypes.iloc[0]
     values = np.tile(base.to_numpy(dtype=dtype), (len(cells), 1))
@@ -63,23 +63,23 @@ def _typed(values: npt.NDArray[Any], like: pd.DataFrame) -> pd.DataFrame:
 
 
 def stacked(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """All rows in one frame."""
+    """The rows of all frames in one."""
     return pd.concat(list(frames), ignore_index=True)
 
 
 def blank(feature: Feature) -> object:
-    """The value that means missing in a frame."""
+    """The value that stands for a missing one in a frame."""
     return np.nan if feature.kind == "number" else None
 
 
 def span(feature: Feature) -> float:
-    """The width of the training range; for a constant its magnitude."""
+    """The width of the training range; for a constant, its magnitude."""
     low, high = feature.minimum or 0.0, feature.maximum or 0.0
     return min(high - low, float(np.finfo(np.float64).max)) or max(abs(high), 1.0)
 
 
 def ladder(feature: Feature, side: int, top: float) -> list[float]:
-    """Numbers ever further out on one side (-1 or 1), the first the end of the training range."""
+    """Numbers ever further out on one side (-1 or 1), from the end of the training range on."""
     edge, unit = (feature.minimum if side < 0 else feature.maximum) or 0.0, span(feature)
     steps = [edge + side * unit * multiple for multiple in _MULTIPLES]
     steps += [side * magnitude for magnitude in _MAGNITUDES]
@@ -97,7 +97,7 @@ def inside(
     high: Mapping[str, float],
     dtype: str,
 ) -> pd.DataFrame:
-    """One feature at a time at its ends, those of training, zeros and the smallest numbers."""
+    """One feature at a time at its limits, at the ends of its training range, at zeros and tiny numbers."""
     info = np.finfo(dtype)
     small = (0.0, -0.0, float(info.smallest_subnormal), -float(info.smallest_subnormal), float(info.tiny))
     cells = []
@@ -109,7 +109,7 @@ def inside(
 
 
 def together(base: pd.DataFrame, low: Mapping[str, float], high: Mapping[str, float]) -> pd.DataFrame:
-    """All numbers at their lowest, at their highest, and at alternating ends."""
+    """All numbers at their lowest, all at their highest, and twice at alternating ends."""
     names = list(low)
     alternating = {name: (low if i % 2 else high)[name] for i, name in enumerate(names)}
     reverse = {name: (high if i % 2 else low)[name] for i, name in enumerate(names)}
@@ -117,7 +117,7 @@ def together(base: pd.DataFrame, low: Mapping[str, float], high: Mapping[str, fl
 
 
 def mixed(frame: pd.DataFrame, count: int, random: np.random.Generator) -> pd.DataFrame:
-    """Each column drawn by itself from its own values, without the missing ones if it has others."""
+    """Rows whose cells are drawn independently from each column, without missing values if possible."""
     columns = {}
     for name in frame.columns:
         present = frame[name].dropna()
@@ -129,9 +129,9 @@ def mixed(frame: pd.DataFrame, count: int, random: np.random.Generator) -> pd.Da
 def ties(frame: pd.DataFrame, features: Sequence[Feature], count: int) -> pd.DataFrame:
     """Seeded rows that may be equally far from several rows of ``frame``.
 
-    A third are mixed from its columns, a third have as many decimals as its columns, and a third lie
-    halfway between two rows. Midpoints are rounded to the column's own precision: exact ties
-    elsewhere never occur in real rows.
+    A third are mixed from its columns, a third are random numbers with as many decimals as its columns, and
+    a third lie halfway between two rows. Midpoints are rounded to the column's precision: exact ties at
+    other numbers never occur in real rows.
     """
     random = np.random.default_rng(0)
     parts = [mixed(frame, count // 3, random) for _ in range(3)]
@@ -147,16 +147,17 @@ def ties(frame: pd.DataFrame, features: Sequence[Feature], count: int) -> pd.Dat
 
 
 def _lattice(feature: Feature, values: Floats, count: int, random: np.random.Generator) -> Floats:
-    """Numbers within the feature's range, with as many decimals as its values."""
+    """Random numbers within the feature's range, with as many decimals as its values."""
     low, high = feature.minimum or 0.0, feature.maximum or 0.0
-    drawn = random.uniform(low, high, count) if np.isfinite(high - low) else random.choice([low, high], count)
+    finite = np.isfinite(high - low)
+    numbers = random.uniform(low, high, count) if finite else random.choice([low, high], count)
     decimals = _decimals(values)
-    rounded = drawn if decimals is None else drawn.round(decimals)
+    rounded = numbers if decimals is None else numbers.round(decimals)
     return np.asarray(np.clip(rounded, low, high).astype(values.dtype))
 
 
 def _decimals(values: Floats) -> int | None:
-    """How many decimals all values keep to; None where that is more than six."""
+    """The number of decimals that is enough for all values; None if six are not."""
     finite = values[np.isfinite(values)]
     return next((decimals for decimals in range(7) if np.array_equal(finite.round(decimals), finite)), None)
 
@@ -169,10 +170,10 @@ def spread(
     count: int,
     seed: int,
 ) -> pd.DataFrame:
-    """Seeded rows inside these ends.
+    """Seeded rows within these ends.
 
-    ``count`` each of rows in range, with one feature far, with some far, and with all; the distances are
-    log-uniform on both sides, in multiples of the range. The last ones are the corners and all zeros.
+    ``count`` rows within training, then as many with one feature far out, with some, and with all. Distances
+    are log-uniform on both sides, in multiples of the range. The last rows are four corners and all zeros.
     """
     random, names = np.random.default_rng(seed), [feature.name for feature in features]
     rows = mixed(filled(frame, features), 4 * count, random)
@@ -186,7 +187,7 @@ def spread(
         upper, ends[:, 1] / spans - edges[:, 1] / spans, edges[:, 0] / spans - ends[:, 0] / spans
     )
     reach = np.clip(np.nan_to_num(reach), 0.0, 1e300)
-    # Half of the rows stay within a million ranges: else nearly all would lie among the largest numbers.
+    # Half of the rows stay within a million ranges, as most would lie among the largest numbers otherwise.
     reach[::2] = np.minimum(reach[::2], 1e6)
     distance = reach * 10.0 ** -random.uniform(0.0, np.log10(np.maximum(reach, 1.0)) + 2.0)
     outside = np.zeros(inside.shape, dtype=bool)
@@ -204,7 +205,7 @@ def spread(
 
 
 def outside(rows: pd.DataFrame, features: Sequence[Feature]) -> Floats:
-    """(rows, features): how far outside of training each number lies, in multiples of its range."""
+    """(rows, features): how far each number lies outside of training, in multiples of the range."""
     columns = []
     for feature in features:
         unit, values = span(feature), rows[feature.name].to_numpy(dtype=np.float64)

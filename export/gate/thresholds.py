@@ -1,4 +1,4 @@
-"""Rows next to the splits of every tree in a pipeline, where a rounding error changes the answer."""
+"""Rows beside the splits of the trees in a pipeline, where a rounding error would change the answer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,11 +21,11 @@ from unpickled.export.trees import Bools, Floats, Ints, Tree, boosted, grown
 
 
 def near(pipeline: Any, layout: Layout, frame: pd.DataFrame, limit: int, seed: int = 0) -> pd.DataFrame:
-    """At most ``limit`` rows beside the splits: for each the numbers on both sides of it and next to them.
+    """At most ``limit`` rows beside splits: for each split the two numbers on either side that are nearest.
 
-    A row of ``frame`` that reaches the split is moved along one feature until it stands beside it. The
-    place is found by bisection through the pipeline's own preprocessing, so it is exact whatever
-    the steps are, as long as they are monotone in that feature.
+    A row of ``frame`` that reaches the split is moved along one feature until it lies beside the split. The
+    number is found by bisection through the pipeline's preprocessing, so it is exact for any steps that are
+    monotone in that feature.
     """
     random = np.random.default_rng(seed)
     base = frame.iloc[np.sort(random.permutation(len(frame))[:1000])].reset_index(drop=True)
@@ -87,7 +87,7 @@ def _beside(
 
 
 def _sources(prepared: Callable[[pd.DataFrame], Floats], layout: Layout, base: pd.DataFrame) -> Ints:
-    """For every prepared column the number feature that moves it most, or -1."""
+    """For each prepared column the number feature that changes it most; -1 if none does."""
     sample = base.iloc[: min(len(base), 20)].reset_index(drop=True)
     before = prepared(sample)
     source, strength = np.full(before.shape[1], -1, dtype=np.int64), np.zeros(before.shape[1])
@@ -111,7 +111,7 @@ def _sources(prepared: Callable[[pd.DataFrame], Floats], layout: Layout, base: p
 def _splits(
     trees: list[Tree], rows: Floats, source: Ints, limit: int, random: np.random.Generator
 ) -> tuple[Ints, Ints, Floats]:
-    """(row that reaches it, column, threshold) of at most ``limit`` splits, spread over the columns."""
+    """(index of a row that reaches it, column, threshold) of at most ``limit`` splits, over all columns."""
     visitors: list[Ints] = []
     columns: list[Ints] = []
     thresholds: list[Floats] = []
@@ -133,7 +133,7 @@ def _splits(
 
 
 def _bounds(base: pd.DataFrame, feature: Ints, layout: Layout) -> tuple[Ints, Ints]:
-    """Keys of a number below and one above all training values, per split."""
+    """For each split, the keys of a number below all training values and of one above them."""
     low, high = np.zeros(len(layout.names)), np.zeros(len(layout.names))
     for i in np.unique(feature):
         values = base[layout.names[i]].to_numpy(dtype=np.float64)
@@ -144,7 +144,7 @@ def _bounds(base: pd.DataFrame, feature: Ints, layout: Layout) -> tuple[Ints, In
 
 
 def _moved(rows: pd.DataFrame, feature: Ints, places: Ints, layout: Layout) -> pd.DataFrame:
-    """Copies of the rows, each with one feature set to the number of this key."""
+    """Copies of the rows, each with one feature set to the number with the given key."""
     values, moved = floats(places, layout.dtype), rows.copy()
     for i in np.unique(feature):
         name, on_feature = layout.names[i], feature == i

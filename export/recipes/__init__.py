@@ -1,1 +1,1 @@
-"""Graphs of scikit-learn's estimators, one function each."""
+"""Recipes: functions that write the graph of one kind of scikit-learn estimator each."""

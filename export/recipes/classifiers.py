@@ -1,4 +1,4 @@
-"""How linear classifiers, networks and naive Bayes become nodes, in float64 as scikit-learn computes them."""
+"""Recipes for linear classifiers, neural networks and naive Bayes, in float64 as in scikit-learn."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ from unpickled.export.recipes.parts import Recipe, affine, far_sigmoid, normalis
 
 
 def _decisions(graph: Graph, model: Any, columns: Columns, first: float = 0.0) -> str:
-    """(rows, classes) of a linear model; with two classes [first * d, d], where d is the decision."""
+    """The decisions (rows, classes) of a linear model; for two classes [first * d, d] with decision d."""
     coef, intercept = np.atleast_2d(model.coef_).astype(np.float64), np.asarray(model.intercept_, np.float64)
     intercept = np.broadcast_to(intercept, len(coef))
     if len(coef) == 1:

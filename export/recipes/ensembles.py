@@ -1,7 +1,7 @@
-"""How classifiers made of other classifiers become nodes.
+"""Recipes for classifiers made of other classifiers.
 
-Every recipe takes (graph, fitted classifier, columns, classify) and returns an ClassifierOutput; ``classify``
-turns the classifiers inside into nodes.
+Every recipe takes (graph, fitted classifier, columns, classify) and returns a ClassifierOutput; ``classify``
+writes the classifiers inside.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def _probabilities(graph: Graph, output: ClassifierOutput) -> str:
 
 
 def _response(graph: Graph, output: ClassifierOutput, prefer: str = "decision") -> Columns:
-    """The columns of decision_function, or else of predict_proba; only the second of two classes."""
+    """The columns of the preferred scores, or of the other ones; of two classes, the second only."""
     tensor = output.decision if prefer == "decision" else output.probabilities
     tensor = tensor or output.probabilities or output.decision
     if tensor is None:
@@ -59,7 +59,7 @@ def _by_probability(graph: Graph, probabilities: str, classes: int) -> Classifie
 
 
 def _spread(graph: Graph, probabilities: str, positions: Array, classes: int) -> str:
-    """Probabilities of some classes among all: column k becomes column positions[k]."""
+    """The probabilities of some classes, spread over all classes: column k becomes column positions[k]."""
     if np.array_equal(positions, np.arange(classes)):
         return probabilities
     return graph.add("MatMul", probabilities, graph.constant(np.eye(classes)[positions]))
@@ -82,7 +82,7 @@ def _calibrated(
 
 
 def _calibrate(graph: Graph, calibrators: list[Any], response: Columns) -> str:
-    """(rows, classes), from one calibrator per column of the response."""
+    """Probabilities (rows, classes), from one calibrator per column of the response."""
     if all(isinstance(calibrator, IsotonicRegression) for calibrator in calibrators):
         columns = zip(calibrators, response, strict=True)
         scores = [_isotonic(graph, calibrator, graph.matrix((column,))) for calibrator, column in columns]
@@ -99,7 +99,7 @@ def _calibrate(graph: Graph, calibrators: list[Any], response: Columns) -> str:
 
 
 def _isotonic(graph: Graph, model: IsotonicRegression, x: str) -> str:
-    """(rows, 1): the line through the two thresholds around x, x (rows, 1) clipped to their range."""
+    """(rows, 1): the line between the two thresholds around x (rows, 1), which is clipped to their range."""
     knots = np.asarray(model.X_thresholds_, np.float64)
     values = np.asarray(model.y_thresholds_, np.float64)
     if len(knots) == 1:

@@ -1,4 +1,4 @@
-"""Estimators that skl2onnx converts, alone and in float64: the only file that knows skl2onnx."""
+"""Estimators that skl2onnx converts, each alone and in float64: the only module that knows skl2onnx."""
 
 import warnings
 from typing import Any
@@ -39,14 +39,14 @@ def write(graph: Graph, step: Any, columns: Columns) -> list[Tensor]:
     if len(text) > 1:
         raise NoGraph("it gets text and numbers at once", "split them with a ColumnTransformer")
     dtype: Dtype = "string" if True in text else "float64"
-    part = _written(step, dtype, len(columns))
+    part = _converted(step, dtype, len(columns))
     return _inline(graph, part, graph.matrix(columns, dtype))
 
 
-def _written(step: Any, dtype: Dtype, width: int) -> onnx.ModelProto:
+def _converted(step: Any, dtype: Dtype, width: int) -> onnx.ModelProto:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        # Importing it takes a second, and most pipelines do not need it.
+        # Imported here, as the import takes a second and most pipelines do not need it.
         from skl2onnx import to_onnx
         from skl2onnx.common.data_types import DoubleTensorType, StringTensorType
 
@@ -57,13 +57,13 @@ def _written(step: Any, dtype: Dtype, width: int) -> onnx.ModelProto:
     try:
         onnx.checker.check_model(part, full_check=True)
     except Exception as error:
-        # It mixes float32 into graphs of float64.
+        # For some estimators skl2onnx mixes float32 into a graph of float64.
         raise NoGraph("skl2onnx writes no valid graph for it") from error
     return part
 
 
 def _inline(graph: Graph, part: onnx.ModelProto, x: str) -> list[Tensor]:
-    """Add another graph's nodes to this one. Returns its outputs."""
+    """Add the nodes of another graph to this one; returns the outputs of the other graph."""
     foreign = {node.domain for node in part.graph.node} - {"", ML}
     if foreign or len(part.functions):
         raise NoGraph(f"skl2onnx wrote operators of the domain {', '.join(sorted(foreign)) or 'local'}")

@@ -1,4 +1,4 @@
-"""How trees, forests and boosting become nodes: one tree ensemble, exact beside every split."""
+"""Recipes for trees, forests and boosting: one tree ensemble node, exact beside every split."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -26,14 +26,14 @@ Recipe = Callable[[Graph, Any, Columns, bool], ClassifierOutput]
 def _ensemble(
     graph: Graph, columns: Columns, trees: Sequence[tuple[Tree, Array]], exact: bool
 ) -> tuple[str, str, Dtype]:
-    """Index of the winner and scores (rows, classes): the sum of the leaves' weights.
+    """The winner's index, the scores (rows, classes) and their dtype: scores are sums of leaf weights.
 
-    Each tree comes with weights (nodes, classes), of which only those of leaves count. With two classes
-    the scores are [-s, s], s being half the difference of their sums. Thresholds and sums are
-    float64; the scores leave the node as float32 unless ``exact``.
+    Each tree comes with weights (nodes, classes), of which only those of leaves count. For two classes the
+    scores are [-s, s], s being half the difference of the two sums. Thresholds and sums are float64; the
+    scores leave the node as float32 unless ``exact``.
     """
     classes = trees[0][1].shape[1]
-    # Thresholds that include the scaler in front save its two nodes, and are exact to the last bit.
+    # Folding the scaler in front into the thresholds saves its two nodes, and is exact to the last bit.
     x, steps = graph.shifted(graph.matrix(columns), len(columns))
     if steps:
         trees = [(before_scaling(tree, steps), weights) for tree, weights in trees]
@@ -50,7 +50,7 @@ def _ensemble(
 
 
 def _exact(graph: Graph, x: str, trees: Sequence[tuple[Tree, Array]]) -> str:
-    """The same scores in float64: trees answer which leaf a row reaches, and its weights are looked up."""
+    """The scores in float64: the node returns the leaf that a row reaches, whose weights are looked up."""
     leaves = [np.flatnonzero(tree.left < 0) for tree, _ in trees]
     ends = np.cumsum([len(leaf) for leaf in leaves])
     starts = np.concatenate([[0], ends[:-1]])
@@ -73,10 +73,10 @@ def _exact(graph: Graph, x: str, trees: Sequence[tuple[Tree, Array]]) -> str:
 
 
 def _one_sided(trees: Sequence[tuple[Tree, Array]]) -> list[tuple[Tree, Array]]:
-    """One weight per leaf, for the second class.
+    """One weight per leaf, for the second of two classes.
 
-    ONNX Runtime takes two classes for a case of their own: with a single weight per leaf it
-    answers [-s, s] and the second class where s > 0, but only if some weight is negative.
+    ONNX Runtime treats two classes differently: given a single weight per leaf, it returns [-s, s], and the
+    second class if s > 0, but only if some weight is negative.
     """
     halves = [(tree, (weights[:, 1:] - weights[:, :1]) / 2) for tree, weights in trees]
     if all((weights[tree.left < 0] >= 0).all() for tree, weights in halves):
@@ -115,7 +115,7 @@ def _nodes(trees: Sequence[Tree]) -> dict[str, object]:
 
 
 def _leaves(trees: Sequence[tuple[Tree, Array]]) -> dict[str, object]:
-    """Weights of the leaves by class. A leaf without any gets one of 0, as each leaf needs an entry."""
+    """Attributes with the leaf weights by class. A leaf without weights gets a 0, as each needs an entry."""
     tree_ids, node_ids, class_ids, weights = [], [], [], []
     for index, (tree, values) in enumerate(trees):
         weighted = (values != 0) & (tree.left < 0)[:, None]
@@ -148,11 +148,11 @@ def _forest(graph: Graph, model: RandomForestClassifier, columns: Columns, exact
 def _votes(
     graph: Graph, columns: Columns, trees: Sequence[tuple[Tree, Array]], exact: bool
 ) -> ClassifierOutput:
-    """Probabilities are the trees' mean: summed first and divided afterwards, so equal votes stay equal."""
+    """Probabilities as the mean of the trees: summed first, then divided, so that equal votes stay equal."""
     chosen, scores, dtype = _ensemble(graph, columns, trees, exact)
     classes = trees[0][1].shape[1]
     if classes == 2 and dtype == "float32" and _has_reciprocal(len(trees)):
-        # One node for (scores + trees / 2) / trees.
+        # A single node for (scores + trees / 2) / trees.
         scores = graph.add("Scaler", scores, domain=ML, offset=[-len(trees) / 2], scale=[1 / len(trees)])
         return ClassifierOutput(classes, winner=chosen, probabilities=scores, dtype=dtype)
     if len(trees) > 1:
@@ -163,7 +163,7 @@ def _votes(
 
 
 def _has_reciprocal(count: int) -> bool:
-    """Whether a product with 1 / count is exact in float32 for all of the votes and for half of them."""
+    """Whether multiplying by 1 / count is exact in float32 for all of the votes and for half of them."""
     share = np.float32(1 / count)
     return all(np.float32(votes) * share == np.float32(votes / count) for votes in (count, count / 2))
 
@@ -171,7 +171,7 @@ def _has_reciprocal(count: int) -> bool:
 def _boosted(
     graph: Graph, columns: Columns, trees: Sequence[tuple[Tree, Array]], exact: bool
 ) -> ClassifierOutput:
-    """Scores that become probabilities by softmax, or for [-s, s] by the logistic function of s."""
+    """Scores that softmax turns into probabilities; for two classes, [-s, s], the logistic function of s."""
     chosen, scores, dtype = _ensemble(graph, columns, trees, exact)
     classes = trees[0][1].shape[1]
     probabilities = graph.add("Sigmoid", scores) if classes == 2 else graph.add("Softmax", scores, axis=1)
@@ -179,7 +179,7 @@ def _boosted(
 
 
 def _staged(stages: list[list[Tree]], rate: float, base: Array) -> list[tuple[Tree, Array]]:
-    """Boosting: one tree per stage and class, or per stage for the second of two classes."""
+    """The trees of boosting with their weights: one per stage and class; for two classes, one per stage."""
     outputs, trees = len(stages[0]), []
     for stage in stages:
         for output, tree in enumerate(stage):

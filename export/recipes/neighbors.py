@@ -1,4 +1,4 @@
-"""How nearest neighbors become nodes: distances to all training rows, computed as scikit-learn does."""
+"""The recipe for nearest neighbors: distances to all training rows, computed as in scikit-learn."""
 
 import numpy as np
 from sklearn.neighbors import KNeighborsClassifier
@@ -7,7 +7,7 @@ from unpickled.export.errors import NoGraph, NoRecipe
 from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph
 from unpickled.export.recipes.parts import Recipe, normalised, winner
 
-# Distances are computed feature by feature up to this many features and numbers.
+# Distances are computed feature by feature up to this many features, and numbers in all.
 _DIRECT = (32, 100_000)
 
 
@@ -20,7 +20,7 @@ def _neighbors(graph: Graph, model: KNeighborsClassifier, columns: Columns) -> C
     x = graph.matrix(columns)
     direct = model._fit_method != "brute" and points.shape[1] <= _DIRECT[0] and points.size <= _DIRECT[1]
     if not direct and (points != points.round()).any():
-        # Near the center cancellation loses fewer digits; between whole numbers it loses none.
+        # Moving the center to 0 makes cancellation lose fewer digits; whole numbers lose none anyway.
         center = points.mean(axis=0)
         points = points - center
         x = graph.add("Sub", x, graph.constant(center))
@@ -54,22 +54,22 @@ def _squares(graph: Graph, x: str, points: Array) -> str:
 
 
 def _expanded(graph: Graph, x: str, points: Array) -> str:
-    """(rows, points): squared distances less |x|^2, which is the same for all points of a row."""
+    """(rows, points): squared distances minus |x|^2, which is the same for all points of a row."""
     return graph.add("Gemm", x, graph.constant(-2.0 * points.T), graph.constant((points**2).sum(axis=1)))
 
 
 def _closeness(graph: Graph, x: str, points: Array, nearest: str) -> str:
-    """(rows, 1, neighbours) inverse distances; 1 for those at distance 0 and 0 for the others, if any."""
-    there = graph.add("Gather", graph.constant(points), nearest, axis=0)
-    away = graph.add("Sub", there, graph.add("Unsqueeze", x, graph.constant(np.array([1], np.int64))))
+    """(rows, 1, neighbors): inverse distances; or 1 at distance 0, and 0 for the others of such a row."""
+    neighbors = graph.add("Gather", graph.constant(points), nearest, axis=0)
+    away = graph.add("Sub", neighbors, graph.add("Unsqueeze", x, graph.constant(np.array([1], np.int64))))
     squares = graph.add(
         "ReduceSum", graph.add("Mul", away, away), graph.constant(np.array([2], np.int64)), keepdims=0
     )
     distance = graph.add("Sqrt", squares)
-    same = graph.cast(graph.add("Equal", distance, graph.constant(np.array(0.0))), "float64")
-    any_same = graph.add("ReduceMax", same, graph.constant(np.array([1], np.int64)), keepdims=1)
-    hit = graph.add("Greater", any_same, graph.constant(np.array(0.0)))
-    weights = graph.add("Where", hit, same, graph.add("Reciprocal", distance))
+    at_zero = graph.cast(graph.add("Equal", distance, graph.constant(np.array(0.0))), "float64")
+    any_at_zero = graph.add("ReduceMax", at_zero, graph.constant(np.array([1], np.int64)), keepdims=1)
+    hit = graph.add("Greater", any_at_zero, graph.constant(np.array(0.0)))
+    weights = graph.add("Where", hit, at_zero, graph.add("Reciprocal", distance))
     return graph.add("Unsqueeze", weights, graph.constant(np.array([1], np.int64)))
 
 

@@ -1,4 +1,4 @@
-"""Nodes that recipes of several classifiers share."""
+"""Groups of nodes that several recipes of classifiers share."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,12 +7,12 @@ import numpy as np
 
 from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph
 
-# (graph, fitted classifier, columns) -> its nodes' output.
+# (graph, fitted classifier, columns) -> the output of the nodes that it adds to the graph.
 Recipe = Callable[[Graph, Any, Columns], ClassifierOutput]
 
 
 def winner(graph: Graph, scores: str) -> str:
-    """Index of each row's highest score, the first of equals."""
+    """The index of each row's highest score, of the first one if several are equal."""
     return graph.add("ArgMax", scores, axis=1, keepdims=0)
 
 
@@ -21,7 +21,7 @@ def affine(graph: Graph, x: str, weights: Array, bias: Array) -> str:
 
 
 def soft(graph: Graph, decisions: str, classes: int) -> ClassifierOutput:
-    """Probabilities are the decisions' softmax; over [0, d] that is the logistic function of d."""
+    """Softmax of the decisions as probabilities; for [0, d] that is the logistic function of d."""
     return ClassifierOutput(
         classes,
         winner=winner(graph, decisions),
@@ -37,9 +37,9 @@ def two_sided(graph: Graph, scores: str) -> str:
 
 
 def far_sigmoid(graph: Graph, x: str) -> str:
-    """1 / (1 + exp(-x)), exact far below 0 too, for scores that are divided by their sum.
+    """1 / (1 + exp(-x)), exact far below 0 too, as scores need it that are divided by their sum.
 
-    ONNX Runtime's own Sigmoid is 0 from about -37 on.
+    ONNX Runtime's Sigmoid is 0 below about -37.
     """
     zero, unit = (graph.constant(np.array(number)) for number in (0.0, 1.0))
     above = graph.add("Exp", graph.add("Min", x, zero))

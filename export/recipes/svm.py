@@ -1,4 +1,4 @@
-"""How kernel support vector machines become nodes."""
+"""The recipe for kernel support vector machines."""
 
 import numpy as np
 from sklearn.svm import SVC, NuSVC
@@ -19,14 +19,14 @@ def _svc(graph: Graph, model: SVC | NuSVC, columns: Columns) -> ClassifierOutput
     kernel = _kernel(graph, model, graph.matrix(columns))
     weights, offset = _pair_weights(model), np.asarray(model._intercept_, np.float64)
     if classes == 2:
-        # libsvm's decision speaks for the first class; scikit-learn's for the second.
+        # libsvm's decision is the score of the first class, scikit-learn's that of the second.
         decision = affine(graph, kernel, weights * [1.0, -1.0], offset * [1.0, -1.0])
         return ClassifierOutput(2, winner=winner(graph, decision), decision=decision)
     return _many_class_svc(graph, affine(graph, kernel, weights, offset), classes)
 
 
 def _kernel(graph: Graph, model: SVC | NuSVC, x: str) -> str:
-    """(rows, support vectors)"""
+    """(rows, support vectors): the kernel of each row with each support vector."""
     points = np.asarray(model.support_vectors_, np.float64)
     gamma = model._gamma
     if model.kernel == "rbf":

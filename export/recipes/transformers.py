@@ -1,8 +1,8 @@
-"""How each transformer becomes nodes: scalers, imputers, encoders and column selection.
+"""Recipes for transformers: scalers, imputers, encoders and column selection.
 
-Every recipe takes (graph, fitted transformer, columns in) and returns the columns out. The arithmetic
-is the transformer's own, operation by operation and in its precision: a tree behind a scaler sees
-the very numbers it would see in scikit-learn.
+Every recipe takes (graph, fitted transformer, input columns) and returns the output columns. It repeats the
+arithmetic of the transformer, operation by operation and in its precision, so that a tree behind a scaler
+compares exactly the numbers that it would compare in scikit-learn.
 """
 
 import math
@@ -50,7 +50,7 @@ def _number_type(columns: Columns) -> Dtype:
 
 
 def _in_place(graph: Graph, op: str, x: str, dtype: Dtype, constant: Array) -> str:
-    """``x op= constant`` as NumPy does it: in the wider type, rounded back to that of x."""
+    """``x op= constant`` as in NumPy: computed in the wider type, then rounded to the type of x."""
     if dtype == "float64" or constant.dtype == np.float32:
         return graph.add(op, x, graph.constant(constant.astype(dtype)))
     wide = graph.add(op, graph.cast(x, "float64"), graph.constant(constant))
@@ -94,7 +94,7 @@ def _clip(graph: Graph, columns: Columns, low: float, high: float) -> Columns:
     bounds = [graph.constant(np.array(bound, dtype)) for bound in (low, high)]
     x = graph.matrix(columns, dtype)
     clipped = graph.add("Clip", x, *bounds)
-    # Clip is free to lose a NaN; NumPy's keeps it.
+    # Clip may lose a NaN, which NumPy's clip keeps.
     with_missing = graph.add("Where", graph.add("IsNaN", x), x, clipped)
     return Tensor(with_missing, dtype, len(columns)).columns()
 
@@ -108,14 +108,14 @@ def _normalise(graph: Graph, normalizer: Normalizer, columns: Columns) -> Column
     else:
         op = "ReduceMax" if normalizer.norm == "max" else "ReduceSum"
         norm = graph.add(op, graph.add("Abs", x), graph.constant(np.array([1], np.int64)))
-    # scikit-learn leaves rows as they are whose norm is about zero.
+    # scikit-learn does not change rows whose norm is about zero.
     tiny = graph.add("Less", norm, graph.constant(np.array(10 * np.finfo(dtype).eps, dtype)))
     divisor = graph.add("Where", tiny, graph.constant(np.array(1.0, dtype)), norm)
     return Tensor(graph.add("Div", x, divisor), dtype, len(columns)).columns()
 
 
 def rounds(transformer: Any) -> bool:
-    """May its recipe differ in the last digit? NumPy sums a row in an order that depends on its layout."""
+    """Whether its recipe may differ in the last digit: NumPy's order of a sum depends on the layout."""
     return isinstance(transformer, Normalizer) and transformer.norm != "max"
 
 
@@ -206,7 +206,7 @@ def _one_hot(graph: Graph, encoder: OneHotEncoder, columns: Columns) -> Columns:
 
 
 def _hits(graph: Graph, columns: Columns, pairs: list[tuple[int, object]], text: bool) -> str:
-    """bool (rows, pairs): does column i hold this category?"""
+    """bool (rows, pairs): whether the column of each pair (column, category) holds its category."""
     sources = sorted({i for i, _ in pairs})
     x = graph.matrix(tuple(columns[i] for i in sources), "string" if text else "float64")
     if text:
@@ -216,7 +216,7 @@ def _hits(graph: Graph, columns: Columns, pairs: list[tuple[int, object]], text:
     else:
         categories = np.array([_number(category) for _, category in pairs])
         if np.isnan(categories).any():
-            # NaN equals nothing. No request holds an infinity, so -inf stands for missing here.
+            # NaN is equal to nothing. No request holds an infinity, so -inf stands for a missing number here.
             absent = graph.constant(np.array(-np.inf))
             x = graph.add("Where", graph.add("IsNaN", x), absent, x)
             categories = np.where(np.isnan(categories), -np.inf, categories)
@@ -229,7 +229,7 @@ def _hits(graph: Graph, columns: Columns, pairs: list[tuple[int, object]], text:
 
 
 def _codes(graph: Graph, x: str, texts: list[str]) -> str:
-    """int64, the position of each text in ``texts``; -1 for any other."""
+    """int64: the position of each text in ``texts``, -1 for a text that is not there."""
     return graph.add(
         "LabelEncoder",
         x,
@@ -241,7 +241,7 @@ def _codes(graph: Graph, x: str, texts: list[str]) -> str:
 
 
 def _groups(encoder: OneHotEncoder, i: int) -> tuple[list[int | None], int, int | None]:
-    """Output column of each category of column i (None: dropped), their count, that of unknown ones."""
+    """For column i: the output column of each category (None: dropped), their number, that of unknowns."""
     mapping = encoder._default_to_infrequent_mappings[i] if encoder._infrequent_enabled else None
     groups = list(range(len(encoder.categories_[i]))) if mapping is None else [int(m) for m in mapping]
     dropped_group = None if encoder.drop_idx_ is None else encoder._drop_idx_after_grouping[i]
@@ -272,7 +272,7 @@ def _arrange(
             if output is not None:
                 weights[pair, starts[i] + output] = 1.0
             if unknown is not None:
-                # A value that is none of this column's categories counts as infrequent.
+                # A value that is no category of this column counts as infrequent.
                 weights[pair, starts[i] + unknown] -= 1.0
             pair += 1
         if unknown is not None:
@@ -282,7 +282,7 @@ def _arrange(
 
 
 def _select(graph: Graph, hits: str, weights: Array, offsets: Array) -> Columns:
-    """hits @ weights + offsets; a selection of columns where the weights only select."""
+    """The columns of hits @ weights + offsets; if the weights only select columns, no node computes them."""
     ones = graph.cast(hits, "float64")
     if offsets.any() or (weights.sum(axis=0) != 1).any():
         sums = graph.add("Gemm", ones, graph.constant(weights), graph.constant(offsets))
@@ -308,7 +308,7 @@ def _ordinal(graph: Graph, encoder: OrdinalEncoder, columns: Columns) -> Columns
         else:
             ranks = _number_ranks(graph, block, encoder, positions)
         codes = [_code_table(encoder, i, texts if text else None) for i in positions]
-        # The code of unknown values comes first, as their rank is -1.
+        # The code of unknown values, whose rank is -1, comes first.
         index = graph.add("Add", ranks, graph.constant(offsets + 1))
         coded = graph.add("Gather", graph.constant(np.concatenate(codes)), index)
         encoded.update(zip(positions, Tensor(coded, "float64", len(block)).columns(), strict=True))
@@ -328,7 +328,7 @@ def _number_ranks(graph: Graph, columns: Columns, encoder: OrdinalEncoder, posit
 
 
 def _code_table(encoder: OrdinalEncoder, i: int, texts: list[str] | None) -> Array:
-    """The code of unknown values, then of each of ``texts`` (None: of each category of column i)."""
+    """The code of unknown values, then of each text (None: of each category of column i)."""
     unknown = encoder.unknown_value if encoder.handle_unknown == "use_encoded_value" else math.nan
     codes = _ordinal_codes(encoder, i)
     categories = list(encoder.categories_[i])

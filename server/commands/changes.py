@@ -168,6 +168,6 @@ def _existing(version: str, shelf: Shelf) -> int:
     """The number of a version, which may be given as a label; ServingError where there is no such version."""
     number, numbers = shelf.deployment.serving.number(version), shelf.versions.numbers
     if number not in numbers:
-        versions = listed([str(known) for known in numbers]) or "none"
+        versions = listed(list(map(str, numbers))) or "none"
         raise ServingError(f"{shelf.name} has no version {number}: it has {versions}")
     return number

@@ -33,7 +33,7 @@ def rewritten(text: str, desired: Serving) -> str:
     for key in file.keys() - set(Serving.__struct_fields__):
         del file[key]
     for key in desired.__struct_fields__:
-        _put(file, key, msgspec.to_builtins(getattr(desired, key)))
+        _replace(file, key, msgspec.to_builtins(getattr(desired, key)))
     changed = tomlkit.dumps(file)
     if not changed.strip():  # servers refuse an empty file
         changed = 'load = "newest"\n'
@@ -42,7 +42,7 @@ def rewritten(text: str, desired: Serving) -> str:
     return changed
 
 
-def _put(file: MutableMapping[str, Any], key: str, value: Any) -> None:
+def _replace(file: MutableMapping[str, Any], key: str, value: Any) -> None:
     """Replace a value; tables are changed item by item, so that comments stay."""
     value = list(value) if isinstance(value, tuple) else value
     if key in file and file[key] == value:
@@ -53,7 +53,7 @@ def _put(file: MutableMapping[str, Any], key: str, value: Any) -> None:
         for item in file[key].keys() - value.keys():
             del file[key][item]
         for item, part in value.items():
-            _put(file[key], item, part)
+            _replace(file[key], item, part)
     else:
         file[key] = value
 

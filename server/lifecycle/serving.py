@@ -75,7 +75,7 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             labels = listed(self.labels, _MOST_NAMES)
             remark = f"the labels are {labels}" if labels else "there are none yet"
             number = ", and it is no version number" if any(map(str.isdigit, word)) else ""
-            raise ServingError(f"there is no label {_written(word)}{number}: {remark}")
+            raise ServingError(f"there is no label {_literal(word)}{number}: {remark}")
         return self.labels[word]
 
     def required(self) -> tuple[int, ...]:
@@ -156,7 +156,7 @@ def check_label(label: str, place: str) -> None:
     """ServingError where a label has characters that none may have; ``place`` says where it was written."""
     if not LABEL.fullmatch(label):
         raise ServingError(
-            f"{place} is {_written(label)}: a label starts with a letter "
+            f"{place} is {_literal(label)}: a label starts with a letter "
             "and has letters, digits, '.', '_' and '-'"
         )
 
@@ -175,7 +175,7 @@ def check_features(versions: Mapping[int, Sequence[Feature]]) -> None:
 
 def _check_length(data: bytes) -> None:
     if len(data) > _LONGEST:
-        raise ServingError(f"{FILE} is longer than {_LONGEST // 1024} KiB, which none has to be: shorten it")
+        raise ServingError(f"{FILE} is longer than {_LONGEST // 1024} KiB: shorten it")
 
 
 def _check_dots(text: str) -> None:
@@ -189,7 +189,7 @@ def _check_dots(text: str) -> None:
 def _check_key(key: str) -> None:
     if key not in _TYPES:
         raise ServingError(
-            f"{_written(key)} in {FILE} is no known key: {hint(key, _TYPES)}The keys are {', '.join(_TYPES)}"
+            f"{_literal(key)} in {FILE} is no known key: {hint(key, _TYPES)}The keys are {', '.join(_TYPES)}"
         )
 
 
@@ -208,7 +208,7 @@ def _convert(place: str, key: str, value: Any, item: Any) -> Any:
     except msgspec.ValidationError as error:
         description = next(part.description for part in get_args(_TYPES[key]) if isinstance(part, Meta))
         raise ServingError(
-            f"{_key(place)} in {FILE} is {_written(item)}: {_message(error)}. It is {description}"
+            f"{_key(place)} in {FILE} is {_literal(item)}: {_message(error)}. It is {description}"
         ) from None
 
 
@@ -249,7 +249,7 @@ def _key(text: str) -> str:
     return shortened(printable(text))
 
 
-def _written(value: Any) -> str:
+def _literal(value: Any) -> str:
     """A value as Python writes it, in a sentence."""
     try:
         return abridged(printable(repr(value)), _LONGEST_VALUE)

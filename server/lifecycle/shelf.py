@@ -90,8 +90,8 @@ class Shelf:
         except Exception:
             # Whatever is wrong with this model must not stop the others.
             if not self.deployment.mistake:
-                logger.exception("model %s: looking at its folder failed", self.name)
-            deployment = self._fallback("looking at its folder failed; the log says how")
+                logger.exception("model %s: scanning its folder failed", self.name)
+            deployment = self._fallback("scanning its folder failed; the log says how")
             self._idle_until = 0.0
         return replace(deployment, refused=self._refused(deployment), arrived_later=self._arrived_later)
 

@@ -55,7 +55,7 @@ def failure(error: Exception) -> Whole:
 
 
 def _unexpected(error: Exception) -> InternalError:
-    sentence = "something went wrong that should not have; the server's log has it under this request_id"
+    sentence = "an unexpected error occurred: the server's log has it under this request_id"
     return InternalError(sentence, request_id=_log(error, error))
 
 

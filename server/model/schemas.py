@@ -20,8 +20,8 @@ _LARGEST = sys.float_info.max
 class Schemas:
     """The schemas of one version, or of the versions that share traffic.
 
-    ``named`` has every schema under its name, which begins with ``prefix``. ``row`` and ``record`` describe
-    one row as an array and as an object; ``members`` are the members of the answer to one row,
+    ``components`` has every schema under its name, which begins with ``prefix``. ``row`` and ``record``
+    describe one row as an array and as an object; ``members`` are the members of the answer to one row,
     ``record_members`` the same with the scores by name. ``tensors`` and ``methods`` are those that all of
     ``outputs`` have.
     """
@@ -44,7 +44,7 @@ class Schemas:
             if all(method in each.methods for each in outputs)
         }
         self.max_rows = max_rows
-        self.named: dict[str, Schema] = {}
+        self.components: dict[str, Schema] = {}
         self._prefix = prefix
         values = _values(manifest, self.signature)
         self.values = dict(zip(self.signature.names, values, strict=True))
@@ -61,9 +61,9 @@ class Schemas:
         self.arrays = self.name("Arrays", only(arrays))
 
     def name(self, kind: str, schema: Schema) -> Schema:
-        """Enter a schema into ``named`` and return a reference to it."""
+        """Enter a schema into ``components`` and return a reference to it."""
         name = f"{self._prefix}.{kind}"
-        self.named[name] = schema
+        self.components[name] = schema
         return {"$ref": f"#/components/schemas/{name}"}
 
     def rows(self, *kinds: Schema) -> Schema:
@@ -83,22 +83,22 @@ class Schemas:
 def _values(manifest: Manifest, signature: Signature) -> list[Schema]:
     """One schema per feature, by the rules that the decoders are compiled from."""
     (compiled,), _ = schema_components([signature.row])
-    whole = {name for tensor in manifest.inputs if tensor.dtype == "int64" for name in tensor.features}
+    integers = {name for tensor in manifest.inputs if tensor.dtype == "int64" for name in tensor.features}
     return [
-        _feature(feature, schema, feature.name in whole)
+        _feature(feature, schema, feature.name in integers)
         for feature, schema in zip(manifest.features, compiled["prefixItems"], strict=True)
     ]
 
 
-def _feature(feature: Feature, schema: Schema, whole: bool) -> Schema:
+def _feature(feature: Feature, schema: Schema, integer: bool) -> Schema:
     if "anyOf" in schema:
-        kinds = [_feature(feature, kind, whole) for kind in schema["anyOf"]]
+        kinds = [_feature(feature, kind, integer) for kind in schema["anyOf"]]
         return {"anyOf": [{key: kind[key] for key in kind if key != "description"} for kind in kinds]} | {
             "description": _training_values(feature)
         }
     if schema.get("type") == "null":
         return schema
-    if whole:
+    if integer:
         schema = {**schema, "type": "integer"}
     # The largest double is no limit of the model: JSON numbers a little above it are rounded to it.
     schema = {key: limit for key, limit in schema.items() if limit not in (_LARGEST, -_LARGEST)}

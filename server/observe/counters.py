@@ -259,9 +259,7 @@ class Block:
         """Memory that no other process reads, for a series for which the block has no room."""
         if not self._full:
             self._full = True
-            logger.error(
-                "the memory for counters is full: %s and what comes after it is not counted", key[:4]
-            )
+            logger.error("the memory for counters is full: %s and all later series are not counted", key[:4])
         return memoryview(bytearray(size * _WORD)).cast("d")
 
 

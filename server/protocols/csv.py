@@ -64,11 +64,11 @@ class Csv:
         if accept.preferred(environ, (media.CSV, media.JSON)) == media.JSON:
             content, fields = dumps(self._outputs.arrays(labels, run.scores), option=OPTIONS), None
         else:
-            content = self.written(labels, run.scores, header is not None)
+            content = self.write(labels, run.scores, header is not None)
             fields = headers(header is not None)
         return Prediction(content, run.decoded, run.ran, rows, labels, run.scores, fields)
 
-    def written(self, labels: Labels, scores: Scores, header: bool) -> bytes:
+    def write(self, labels: Labels, scores: Scores, header: bool) -> bytes:
         """One line per row: the cells that depend on its label, then its scores."""
         # JSON writes the fewest digits that read back as the same double, in a tenth of repr's time.
         numbers = dumps(scores, option=OPTIONS)[2:-2].split(b"],[")

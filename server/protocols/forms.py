@@ -44,7 +44,7 @@ def split(reader: Reader, frame: object, place: str) -> Sequence[Row]:
     refuse_repeated(frame, place)
     if "columns" not in frame:
         return reader.listed(frame["data"], "'data'")
-    return reader.named(frame["columns"], frame["data"])
+    return reader.table(frame["columns"], frame["data"])
 
 
 def refuse_repeated(members: Members, place: str) -> None:

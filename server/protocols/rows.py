@@ -97,7 +97,7 @@ class Reader:
         rows = zip(*members.values(), strict=True)
         return [self._record(members, list(members), values, index) for index, values in enumerate(rows)]
 
-    def named(self, names: object, data: object) -> Sequence[Row]:
+    def table(self, names: object, data: object) -> Sequence[Row]:
         """The rows of parsed arrays, whose values are in the order of ``names``."""
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise InvalidInput("'columns' is not an array of feature names")

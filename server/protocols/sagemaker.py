@@ -62,12 +62,12 @@ class SageMaker:
         elif kind == media.CSV:
             prediction = self._csv.predict(request, environ)
         elif kind in media.JSON_LINES:
-            prediction = self._written(self._lines(request), kind)
+            prediction = self._rewritten(self._lines(request), kind)
         else:
             kinds = ", ".join((media.JSON, media.CSV, media.JSON_LINES[0]))
             raise UnsupportedMedia(f"Content-Type {quoted(kind)} is not read here: send {kinds}")
         preferred = accept.preferred(environ, (kind, media.JSON, media.CSV, *media.JSON_LINES))
-        return prediction if preferred == kind else self._written(prediction, preferred)
+        return prediction if preferred == kind else self._rewritten(prediction, preferred)
 
     def _document(self, request: bytes, environ: Environ) -> Prediction:
         if any(sign in request for sign in _SIGNS):
@@ -119,12 +119,12 @@ class SageMaker:
             row = error.details.get("row")
             raise error.on_line(numbers[row]) if isinstance(row, int) else error from None
 
-    def _written(self, prediction: Prediction, kind: str) -> Prediction:
+    def _rewritten(self, prediction: Prediction, kind: str) -> Prediction:
         """The prediction with its answer in another media type; CSV has no header, as with Amazon's own."""
         labels = list(prediction.labels)
         scores = np.asarray(prediction.scores, dtype=np.float64)
         if kind == media.CSV:
-            content, headers = self._csv.written(labels, scores, header=False), csv.headers(header=False)
+            content, headers = self._csv.write(labels, scores, header=False), csv.headers(header=False)
             return replace(prediction, content=content, headers=headers)
         if kind in media.JSON_LINES:
             content = b"".join(

@@ -100,7 +100,9 @@ class Lines:
         self._ahead = b""
         self._slot.resume()
         if len(piece) < size and (silence := self._slot.silence()):
-            raise BodyTimeout(f"nothing came for {silence:.0f} s, and others need the place: send it again")
+            raise BodyTimeout(
+                f"no data came for {silence:.0f} s, and another stream needs the place: send the rest again"
+            )
         return piece
 
 

@@ -62,7 +62,7 @@ class Reloader:
             if self._released or time.monotonic() - self._reported >= _REPORTING:
                 self._publish()
         except Exception:
-            logger.exception("looking at the models folder failed; what is served stays")
+            logger.exception("scanning the models folder failed; what is served stays")
         return self._wait()
 
     def _wait(self) -> float | None:

@@ -97,7 +97,7 @@ class Slots:
             if len(self._open) >= self._limit:
                 self._refused = True
                 raise Busy(
-                    f"{self._limit} streams are under way, and one worker has no more at once: ask again, "
+                    f"{self._limit} streams are open, and one worker takes no more at a time: ask again, "
                     "or send lines as rows of one request",
                     headers={"Retry-After": "1"},
                     limit=self._limit,

@@ -74,7 +74,7 @@ def description(
     paths: dict[str, Operation] = {}
     for path, operation in chain(operations.of_server(pages), *(model.paths(pages) for model in models)):
         paths.setdefault(_escaped(path), {}).update(_identified(path, operation))
-    schemas = {name: schema for model in models for name, schema in model.named().items()}
+    schemas = {name: schema for model in models for name, schema in model.components().items()}
     return {
         "openapi": "3.1.1",
         "info": {"title": "Unpickled", "version": "1", "description": _ABOUT},
@@ -82,7 +82,7 @@ def description(
         "servers": [{"url": "."}],
         "tags": [*(model.tag() for model in models), {"name": operations.SERVER}],
         "paths": paths,
-        "components": {"schemas": schemas | documents.named(pages), "responses": documents.failures()},
+        "components": {"schemas": schemas | documents.components(pages), "responses": documents.failures()},
     }
 
 
@@ -117,12 +117,12 @@ class _Model:
         description = f"{count} feature{'s' if count > 1 else ''} to {model.outputs.summary(plain)}"
         return {"name": self._deployment.name, "description": description}
 
-    def named(self) -> dict[str, Schema]:
+    def components(self) -> dict[str, Schema]:
         """The schemas of its versions."""
         components = {
-            name: schema for schemas in self._schemas.values() for name, schema in schemas.named.items()
+            name: schema for schemas in self._schemas.values() for name, schema in schemas.components.items()
         }
-        return components | ({} if self._shared is None else _needed(self._requests, self._shared.named))
+        return components | ({} if self._shared is None else _needed(self._requests, self._shared.components))
 
     def paths(self, pages: Sequence[Page]) -> Iterator[tuple[str, Operation]]:
         """Path and operation of each page of the model, and of its predictions in each protocol."""
@@ -195,8 +195,8 @@ def _rules(manifest: Manifest) -> tuple[object, ...]:
     ]
 
 
-def _needed(content: object, named: Mapping[str, Schema]) -> dict[str, Schema]:
-    """The schemas out of ``named`` that ``content`` refers to, directly or through other schemas."""
+def _needed(content: object, schemas: Mapping[str, Schema]) -> dict[str, Schema]:
+    """The schemas out of ``schemas`` that ``content`` refers to, directly or through other schemas."""
     needed: dict[str, Schema] = {}
     pending = [content]
     while pending:
@@ -204,9 +204,9 @@ def _needed(content: object, named: Mapping[str, Schema]) -> dict[str, Schema]:
         if isinstance(part, dict):
             pending += part.values()
             name = str(part.get("$ref")).rpartition("/")[2]
-            if name in named and name not in needed:
-                needed[name] = named[name]
-                pending.append(named[name])
+            if name in schemas and name not in needed:
+                needed[name] = schemas[name]
+                pending.append(schemas[name])
         elif isinstance(part, list):
             pending += part
     return needed

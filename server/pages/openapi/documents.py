@@ -18,7 +18,7 @@ _TEMPLATE = "#/components/schemas/{name}"
 
 
 def ref(name: str) -> Schema:
-    """A reference to a schema of ``named``."""
+    """A reference to a schema of ``components``."""
     return {"$ref": _TEMPLATE.format(name=name)}
 
 
@@ -38,13 +38,13 @@ _DETAILS: dict[str, Schema] = {
 
 
 def schema(kind: Any) -> Schema:
-    """The JSON Schema of a type; Structs in it are references to the schemas of ``named``."""
+    """The JSON Schema of a type; Structs in it are references to the schemas of ``components``."""
     if isinstance(kind, type) and issubclass(kind, Struct):
         return ref(kind.__name__)
     return schema_components([kind], ref_template=_TEMPLATE)[0][0]
 
 
-def named(pages: Sequence[Page]) -> dict[str, Schema]:
+def components(pages: Sequence[Page]) -> dict[str, Schema]:
     """Name -> schema of each Struct that the pages take or answer, and of the document of an error."""
     kinds = [kind for page in pages for kind in (page.document, page.request) if kind not in (None, Models)]
     structs = schema_components([*kinds, Unserved], ref_template=_TEMPLATE)[1]

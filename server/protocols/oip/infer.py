@@ -52,8 +52,10 @@ class Inference:
         self._categories = {feature.name for feature in manifest.features if feature.kind == "category"}
         tensor_names = {manifest.inputs[0].name} if len(manifest.inputs) == 1 else set()
         # In a model of one feature, a tensor with its name is read as that feature, which allows more shapes.
-        self._whole = {*_ANY_NAME, *tensor_names} - ({*self._signature.names} if self._width == 1 else set())
-        self._decode_row = _row_decoder(self._whole, self._width, self._signature.row)
+        self._matrix_names = {*_ANY_NAME, *tensor_names} - (
+            {*self._signature.names} if self._width == 1 else set()
+        )
+        self._decode_row = _row_decoder(self._matrix_names, self._width, self._signature.row)
 
     def predict(self, request: bytes, environ: Environ) -> Prediction:
         """The answer to one request; raises RequestError."""
@@ -103,22 +105,24 @@ class Inference:
         """Feeds for the graph, and the same values as rows. Binary tensors begin at byte ``start``."""
         if not inputs:
             raise InvalidInput(f"'inputs' is empty: {self._remedy()}")
-        whole = len(inputs) == 1 and inputs[0].name in self._whole
-        columns = self._read(inputs, whole, request, start)
-        if whole:
+        is_matrix = len(inputs) == 1 and inputs[0].name in self._matrix_names
+        columns = self._read(inputs, is_matrix, request, start)
+        if is_matrix:
             return self._of_matrix(columns[inputs[0].name])
         feeds = self._signature.table(columns)
         return feeds, Rows([columns[name] for name in self._signature.names])
 
-    def _read(self, inputs: Sequence[Tensor], whole: bool, request: bytes, start: int) -> dict[str, Column]:
-        """The values of each tensor: in its shape if it holds all features (``whole``), else flat."""
+    def _read(
+        self, inputs: Sequence[Tensor], is_matrix: bool, request: bytes, start: int
+    ) -> dict[str, Column]:
+        """The values of each tensor: in its shape if it holds all features (``is_matrix``), else flat."""
         columns: dict[str, Column] = {}
         for tensor in inputs:
             if tensor.name in columns:
                 raise InvalidInput(f"tensor {quoted(tensor.name)} is given twice")
-            self._check(tensor, whole)
+            self._check(tensor, is_matrix)
             values, start = _values(tensor, request, start)
-            columns[tensor.name] = values if whole or isinstance(values, list) else values.reshape(-1)
+            columns[tensor.name] = values if is_matrix or isinstance(values, list) else values.reshape(-1)
         if start != len(request):
             raise InvalidInput(
                 f"{len(request) - start} bytes are left after the last tensor: the JSON and each tensor's "
@@ -137,26 +141,26 @@ class Inference:
         ]
         return self._signature.feeds(rows), rows
 
-    def _check(self, tensor: Tensor, whole: bool) -> None:
+    def _check(self, tensor: Tensor, is_matrix: bool) -> None:
         """Check the name, the shape, the number of rows and the datatype of a tensor."""
         shape, names = tensor.shape, self._signature.names
-        if whole:
+        if is_matrix:
             fits, expected = len(shape) == 2 and shape[1] == self._width, f"[rows, {self._width}]"
         elif tensor.name in names:
             fits, expected = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1), "[rows] or [rows, 1]"
-        elif tensor.name in self._whole:
+        elif tensor.name in self._matrix_names:
             raise InvalidInput(f"tensor {quoted(tensor.name)} holds all features, and others stand beside it")
         else:
             raise InvalidInput(f"tensor {quoted(tensor.name)} is unknown to the model: {self._remedy()}")
         if not fits:
             raise InvalidInput(f"tensor {quoted(tensor.name)} has shape {shape[:8]}: it is {expected} here")
         self._predictor.check_count(shape[0])
-        text = bool(self._categories) if whole else tensor.name in self._categories
+        text = bool(self._categories) if is_matrix else tensor.name in self._categories
         if text and tensor.datatype != BYTES:
             raise InvalidInput(f"tensor {quoted(tensor.name)} is {tensor.datatype}: categories are BYTES")
 
     def _remedy(self) -> str:
-        first = min(self._whole - {*_ANY_NAME}, default=_ANY_NAME[0])
+        first = min(self._matrix_names - {*_ANY_NAME}, default=_ANY_NAME[0])
         names = listed(self._signature.names)
         return f"send {first!r} with all features as its columns, or a tensor for each of them ({names})"
 
