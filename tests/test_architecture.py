@@ -131,11 +131,11 @@ def test_what_the_page_knows_of_an_answer_has_one_owner():
     """Only outputs.js reads classes and scores; the page's other modules ask it."""
     words = {"class_names", "classes", "predicted_class", "probabilities", "accuracy", "log_loss"}
     modules = {file.name: file.read_text("utf-8") for file in ASSETS.glob("*.js")}
-    spoken = {name: words.intersection(re.findall(r"\w+", text)) for name, text in modules.items()}
-    assert spoken.pop("outputs.js") == words
+    mentioned = {name: words.intersection(re.findall(r"\w+", text)) for name, text in modules.items()}
+    assert mentioned.pop("outputs.js") == words
     # The chart of a confusion matrix says what its rows and columns are.
-    assert spoken.pop("charts.js") == {"classes"}
-    assert not any(spoken.values()), spoken
+    assert mentioned.pop("charts.js") == {"classes"}
+    assert not any(mentioned.values()), mentioned
 
 
 def test_the_export_knows_no_http():

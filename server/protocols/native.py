@@ -223,6 +223,6 @@ PROTOCOL = Protocol(
     ),
     build=predict_native,
     describe=_describe,
-    others={media.CSV: predict_table},
+    by_type={media.CSV: predict_table},
     lines=predict_native,
 )

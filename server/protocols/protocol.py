@@ -52,7 +52,7 @@ class Protocol(NamedTuple):
     paths: returns its paths under these settings; None if they switch the protocol off.
     build: returns the function that answers its requests for one version.
     describe: describes the bodies of its requests and answers for OpenAPI.
-    others: by media type, like ``build``, for requests that ``build`` does not read.
+    by_type: by media type, like ``build``, for requests that ``build`` does not read.
     lines: like ``build``, for each line of a stream of JSON lines; None if there are no streams.
     """
 
@@ -61,10 +61,10 @@ class Protocol(NamedTuple):
     paths: Callable[[Config], Paths | None]
     build: Build
     describe: Callable[[Schemas], Bodies]
-    others: Mapping[str, Build] = {}
+    by_type: Mapping[str, Build] = {}
     lines: Build | None = None
 
     @property
     def builds(self) -> list[Build]:
         """Everything that has to be built for one version."""
-        return [self.build, *self.others.values(), *([self.lines] if self.lines else [])]
+        return [self.build, *self.by_type.values(), *([self.lines] if self.lines else [])]

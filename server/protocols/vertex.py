@@ -75,6 +75,6 @@ PROTOCOL = Protocol(
     paths=_paths,
     build=_build,
     describe=_describe,
-    others={media.CSV: predict_table},
+    by_type={media.CSV: predict_table},
     lines=predict_native,
 )

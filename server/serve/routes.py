@@ -83,7 +83,7 @@ class Routes:
             observer.close()
 
     def _functions_of(self, served: Served) -> tuple[Served, dict[Build, Predict]]:
-        """What answers in each protocol that has a route; kept from the last time where possible."""
+        """A version, and its function for each builder of a protocol; taken from the last rebuild if possible."""
         # The entry holds the version, so that no other object can have its id.
         return self._functions.get(id(served)) or (served, self._built(served))
 
@@ -126,11 +126,11 @@ class Routes:
         limit = self._config.limits.max_body_bytes
         tally = Tally(self._block, served.name, served.version, rule, served.model.outputs)
         recorder = Recorder(served, tally, observers)
-        by_media_type: dict[str, Target] = {
+        by_type: dict[str, Target] = {
             media_type: Endpoint(recorder, functions[build], limit, in_flight)
-            for media_type, build in protocol.others.items()
+            for media_type, build in protocol.by_type.items()
         }
         if protocol.lines is not None:
             stream = Stream(recorder, functions[protocol.lines], limit, self._slots, in_flight)
-            by_media_type |= dict.fromkeys(media.JSON_LINES, stream)
-        return Endpoint(recorder, functions[protocol.build], limit, in_flight, by_media_type)
+            by_type |= dict.fromkeys(media.JSON_LINES, stream)
+        return Endpoint(recorder, functions[protocol.build], limit, in_flight, by_type)
