@@ -11,16 +11,16 @@ from unpickled.server.serve.slots import Slots
 
 
 class Service:
-    """The models of one process, their routes, what is counted of them, and what keeps them up to date.
+    """The models of one process with their routes, counters and observers, and the thread that reloads them.
 
     Attributes:
         config: All settings.
-        memory: What the processes of one server count in.
+        memory: The counters that the processes of one server share.
         block: The part of it that this process writes.
         repository: The models and their deployments.
         in_flight: Counts the requests that are being answered.
         slots: The streams that are open.
-        routes: Path -> what answers a POST to it.
+        routes: Answer each path that predicts.
         reloader: Follows the models folder, once started.
 
     Example:

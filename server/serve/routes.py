@@ -40,7 +40,7 @@ class Routes:
         watches: Provide the observers of each model.
 
     Attributes:
-        targets: Path -> what answers a POST to it.
+        targets: Path -> the endpoint, split or stream that answers a POST to it.
         rules: The patterns of all paths.
     """
 
@@ -83,7 +83,7 @@ class Routes:
             observer.close()
 
     def _functions_of(self, served: Served) -> tuple[Served, dict[Build, Predict]]:
-        """A version, and its function for each builder of a protocol; taken from the last rebuild if possible."""
+        """A version and its function for each builder of a protocol, of the last rebuild if possible."""
         # The entry holds the version, so that no other object can have its id.
         return self._functions.get(id(served)) or (served, self._built(served))
 
