@@ -93,7 +93,7 @@ export class Answer {
 
   drawBars() {
     const { numbers, best } = this.answer;
-    const longest = this.outputs.longest(numbers);
+    const longest = this.outputs.limit || Math.max(...numbers.map(Math.abs)) || 1;
     const sides = numbers.some((number) => number < 0);
     this.bars.classList.toggle("sides", sides);
     numbers.forEach((number, index) => {

@@ -20,6 +20,8 @@ class Classification {
     // What the numbers of an answer are, and the name of each.
     this.kind = manifest.outputs.kind;
     this.entries = manifest.class_names;
+    // The largest number that an entry can have, where there is one.
+    this.limit = this.kind === "probabilities" ? 1 : null;
     // The names of the graph's outputs.
     this.tensors = [manifest.outputs.label, manifest.outputs.scores];
     this.size = plural(this.entries.length, "class", "classes");
@@ -51,11 +53,6 @@ class Classification {
   /** A number of an entry as people read it. */
   written(number) {
     return this.kind === "probabilities" ? percent(number) : figure(number);
-  }
-
-  /** The number whose bar is the longest that there can be beside these. */
-  longest(numbers) {
-    return this.kind === "probabilities" ? 1 : Math.max(...numbers.map(Math.abs)) || 1;
   }
 
   /** The headline of the pipeline's answer to a golden row. */

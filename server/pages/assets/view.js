@@ -64,11 +64,14 @@ export class View {
     this.again = this.busy;
     if (this.busy) return;
     this.busy = true;
-    do {
-      this.again = false;
-      await this.exchange([...this.form.cells]);
-    } while (this.again && !this.closed);
-    this.busy = false;
+    try {
+      do {
+        this.again = false;
+        await this.exchange([...this.form.cells]);
+      } while (this.again && !this.closed);
+    } finally {
+      this.busy = false;
+    }
   }
 
   async exchange(cells) {
