@@ -36,7 +36,7 @@ from unpickled.export.graph import (
 from unpickled.export.inside import Part
 from unpickled.export.recipes import classifiers, ensembles, foreign, forests, neighbors, svm, transformers
 from unpickled.server.artifact.manifest import Feature, Input, Outputs
-from unpickled.server.quote import shortened
+from unpickled.server.quote import listed, shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +260,7 @@ class _Writer:
             if self._narrow and not isinstance(part.estimator, (str, OneHotEncoder, OrdinalEncoder)):
                 # A transformer computes in the precision of its columns; the graph has one input for all.
                 self._inexact = NoGraph(
-                    f"it splits what was computed in float32, from the column(s) {', '.join(self._narrow)}, "
+                    f"it splits what was computed in float32, from the column(s) {listed(self._narrow)}, "
                     "beside others in float64",
                     "fit it on float64: X.astype('float64') for the numbers",
                 )

@@ -28,7 +28,7 @@ from unpickled.server.artifact.manifest import MANIFEST_KEY, SCHEMA, Manifest, T
 from unpickled.server.errors import ArtifactError
 from unpickled.server.model.feeds import Feeds
 from unpickled.server.model.session import load, open_graph
-from unpickled.server.quote import quoted
+from unpickled.server.quote import listed, quoted, shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ def _check_holes(pipeline: Any, conversion: Conversion, rows: Any, frame: pd.Dat
     except Exception as error:
         count = int((~np.isfinite(numbers[holes].to_numpy())).any(axis=1).sum())
         raise DataError(
-            f"The pipeline refuses the rows ({reason(error)}): {', '.join(map(repr, holes[:5]))} "
+            f"The pipeline refuses the rows ({reason(error)}): {listed(holes, 5, quoted)} "
             f"{'hold' if len(holes) > 1 else 'holds'} NaN or infinity, in {count:,} of {len(frame):,} rows. "
             "Leave those rows out, or fit the pipeline with a step that fills them, such as SimpleImputer "
             "(for NaN)."
@@ -223,4 +223,4 @@ def _explained(error: ArtifactError) -> str:
     null = re.search(r"got `null` - at `\$\.?([^`]*)`", text)
     if null:
         return f"a number of its manifest ({null[1]}) is NaN or infinite"
-    return text if len(text) <= 300 else f"{text[:300]} ..."
+    return shortened(text, 300)

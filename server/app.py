@@ -14,10 +14,14 @@ from unpickled.server.observe import tally
 from unpickled.server.observe.counters import Memory
 from unpickled.server.pages import site
 from unpickled.server.pages.page import Page
+from unpickled.server.quote import shortened
 from unpickled.server.serve import routes
 from unpickled.server.serve.accesslog import AccessLog
 from unpickled.server.serve.fastpath import FastPath
 from unpickled.server.service import Service
+
+# Longest path in an error, in characters.
+_LONGEST_PATH = 200
 
 
 def create_app(config: Config | None = None, memory: Memory | None = None) -> Flask:
@@ -70,21 +74,19 @@ class _Name(BaseConverter):
 
 
 def _add_predictions(app: Flask, service: Service) -> None:
-    table, repository = service.routes, service.repository
-
     def predict(rule: str, **names: str) -> Response:
-        target = table.targets.get(request.environ["PATH_INFO"])
+        target = service.routes.targets.get(request.environ["PATH_INFO"])
         if target is None:
             # Either find() raises the reason, or the path only spells a name in another way.
-            served = repository.find(names.get("name"), names.get("version"), names.get("label"))
+            served = service.repository.find(names.get("name"), names.get("version"), names.get("label"))
             path = routes.path(rule, **(names | {"name": served.name, "version": str(served.version)}))
-            target = table.targets.get(path)
+            target = service.routes.targets.get(path)
         if target is None:
             raise errors.NotReady("the served versions are just changing: ask again")
         g.counted = True
         return _response(target(request.environ))
 
-    for rule in table.rules:
+    for rule in service.routes.rules:
         app.add_url_rule(rule, f"POST {rule}", partial(predict, rule), methods=["POST"])
 
 
@@ -117,11 +119,13 @@ def _on_error(error: Exception) -> Response:
 def _translated(error: Exception) -> Exception:
     """The error of this project for an error of Flask; any other error as it is."""
     if isinstance(error, NotFound):
-        return errors.UnknownPath(f"there is nothing under {request.path[:200]!r}: GET / lists what there is")
+        path = shortened(request.path, _LONGEST_PATH)
+        return errors.UnknownPath(f"there is nothing under {path!r}: GET / lists every route")
     if isinstance(error, MethodNotAllowed):
         allowed = sorted(error.valid_methods or ())
         return errors.MethodNotAllowed(
-            f"{request.path[:200]} does not take {request.method[:20]}: it takes {', '.join(allowed)}",
+            f"{shortened(request.path, _LONGEST_PATH)} does not take {shortened(request.method, 20)}: "
+            f"it takes {', '.join(allowed)}",
             headers={"Allow": ", ".join(allowed)},
             allowed=allowed,
         )

@@ -12,6 +12,7 @@ from unpickled.export.data.missing import is_missing
 from unpickled.export.errors import ConversionError
 from unpickled.export.inside import columns_read, fitted_names
 from unpickled.server.artifact.manifest import MISSING_CATEGORY, Feature, Input
+from unpickled.server.quote import listed
 
 Kind = Literal["number", "category"]
 # An ndarray or a DataFrame, as pipelines take them.
@@ -79,7 +80,7 @@ class Layout:
         if missing and raw.shape[1] == len(self.names):
             raw, missing = raw.set_axis(list(self.labels), axis=1), []
         if missing:
-            raise ConversionError(f"The rows lack the column(s) {', '.join(missing)}: add them.")
+            raise ConversionError(f"The rows lack the column(s) {listed(missing)}: add them.")
         frame = pd.DataFrame(
             {
                 name: _number_column(raw[label], self.dtype) if kind == "number" else _text_column(raw[label])
@@ -162,7 +163,7 @@ def _labels_read(pipeline: Any, raw: pd.DataFrame) -> list[Hashable]:
     lacking = [str(name) for name in fitted if name in needed and name not in raw.columns]
     if lacking:
         raise ConversionError(
-            f"The rows lack the column(s) {', '.join(lacking)}, which the pipeline was fitted on: add them."
+            f"The rows lack the column(s) {listed(lacking)}, which the pipeline was fitted on: add them."
         )
     return [name for name in fitted if name in needed]
 
