@@ -38,6 +38,12 @@ def main(words: Sequence[str] | None = None, program: str = "unpickled") -> int:
     return console.run(unpickled, sys.argv[1:] if words is None else words, os.environ, program)
 
 
+def _on_version(context: click.Context, option: click.Parameter, asked: bool) -> None:
+    if asked:
+        print("\n".join(_versions()))
+        context.exit()
+
+
 @click.group(
     cls=console.Group,
     later=_COMMANDS,
@@ -50,6 +56,14 @@ def main(words: Sequence[str] | None = None, program: str = "unpickled") -> int:
         'eval "$(_UNPICKLED_COMPLETE=bash_source unpickled)"',
     ),
 )
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_on_version,
+    help="The same as the command version.",
+)
 def unpickled() -> None:
     """Export fitted scikit-learn pipelines as ONNX files that are proven to answer the same, and serve
     them over HTTP.
@@ -59,16 +73,16 @@ def unpickled() -> None:
 @unpickled.command("version", epilog=console.examples("unpickled version"))
 def show_version() -> str:
     """Show the versions of this package, of Python and of the libraries it uses."""
-    return "\n".join(f"{name} {number}" for name, number in _versions())
+    return "\n".join(_versions())
 
 
-def _versions() -> Iterator[tuple[str, str]]:
-    yield "unpickled", _installed("unpickled") or "(not installed)"
-    yield "python", platform.python_version()
+def _versions() -> Iterator[str]:
+    yield f"unpickled {_installed('unpickled') or '(not installed)'}"
+    yield f"python {platform.python_version()}"
     for name in _LIBRARIES:
         number = _installed(name)
         if number is not None:
-            yield name, number
+            yield f"{name} {number}"
 
 
 def _installed(name: str) -> str | None:

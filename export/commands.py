@@ -100,12 +100,12 @@ def _exporting(command: Callable[..., None]) -> Callable[..., None]:
         "unpickled train --data customers.csv --target churned --min-accuracy 0.9",
     )
 )
-@click.argument("dataset", required=False, type=click.Choice(list(files.BUNDLED)), metavar="[DATASET]")
+@click.argument("dataset", required=False, type=console.Choice(list(files.BUNDLED)), metavar="[DATASET]")
 @click.option("--data", type=_FILE, metavar="FILE", help="your own table, .csv or .parquet")
 @click.option("--target", metavar="COLUMN", help="column of classes in --data")
 @click.option(
     "--scaler",
-    type=click.Choice(list(SCALERS)),
+    type=console.Choice(list(SCALERS)),
     default="standard",
     show_default=True,
     metavar="SCALER",
@@ -113,7 +113,7 @@ def _exporting(command: Callable[..., None]) -> Callable[..., None]:
 )
 @click.option(
     "--classifier",
-    type=click.Choice(list(CLASSIFIERS)),
+    type=console.Choice(list(CLASSIFIERS)),
     default="logistic",
     show_default=True,
     metavar="CLASSIFIER",
@@ -156,7 +156,9 @@ def train(
         raise click.UsageError(misuse, click.get_current_context())
     if data is not None:
         files.check_file(data)
-    name = output["name"] or (_name(data) if data else str(dataset))
+    name = output["name"]
+    if name is None:
+        name = _name(data) if data else str(dataset)
     model_folder(output["models"], name)
     table = files.read(data, str(target)) if data else files.bundled(str(dataset))
     table = replace(table, class_names=titles(table.class_names, output["class_names"]))
@@ -210,8 +212,9 @@ def _misuse(dataset: str | None, data: Path | None, target: str | None) -> str |
 @_exporting
 def convert(fitted: Path, sample: Path, target: str | None, **output: Unpack[_Output]) -> None:
     """Export a pipeline saved with joblib."""
-    name = output["name"] or _name(fitted)
+    name = _name(fitted) if output["name"] is None else output["name"]
     model_folder(output["models"], name)
+    files.check_file(fitted)
     table = files.load(sample)
     labels = files.labels(table, target) if target else None
     print(f"warning: {DANGER}", file=sys.stderr, flush=True)
@@ -243,9 +246,8 @@ def _load(path: Path) -> Any:
         ) from error
     if not hasattr(fitted, "predict"):
         kind = type(fitted).__name__
-        size = f" of {len(fitted):,}" if isinstance(fitted, (dict, list, tuple)) else ""
         raise ExportError(
-            f"{path} holds {'an' if kind[0] in 'aeiou' else 'a'} {kind}{size}, "
+            f"{path} holds {'an' if kind[0] in 'aeiou' else 'a'} {kind}, "
             "not a fitted classifier or pipeline: save the pipeline by itself with joblib.dump."
         )
     return fitted
@@ -256,7 +258,8 @@ def _rows_for(pipeline: Any, sample: pd.DataFrame) -> tuple[Any, list[str] | Non
     names = fitted_names(pipeline)
     if names is None:
         return sample.to_numpy(), list(sample.columns)
-    return sample[[name for name in names if name in sample]], None
+    # Where a column is missing, the export refuses the sample and names the column.
+    return (sample[names] if set(names) <= set(sample.columns) else sample), None
 
 
 def _describe(dataset: Dataset, training: Training) -> None:

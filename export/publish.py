@@ -62,7 +62,7 @@ def export_pipeline(
     held_out: Any = None,
     training: Training | None = None,
     min_accuracy: float | None = None,
-    progress: Callable[[str], None] = lambda phase: None,
+    progress: Callable[[str], None] | None = None,
 ) -> Export:
     """Prove that a fitted pipeline and its graph agree, then write the graph as a new version of a model.
 
@@ -106,6 +106,7 @@ def export_pipeline(
         >>> export_pipeline(pipeline, X, y, name="iris").path
         PosixPath('models/iris/1/model.onnx')
     """
+    progress = progress or _silent
     home = model_folder(models, name)
     progress("converting")
     conversion = convert(pipeline, X, feature_names)
@@ -142,6 +143,10 @@ def export_pipeline(
     progress("writing")
     path = add_version(home, payload)
     return Export(path, int(path.parent.name), len(payload), hashlib.sha256(payload).hexdigest(), manifest)
+
+
+def _silent(phase: str) -> None:
+    """Show no progress."""
 
 
 def _measured(pipeline: Any, rows: Any, y: Any, class_names: tuple[str, ...]) -> Training:

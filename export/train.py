@@ -162,7 +162,7 @@ def require(metrics: Metrics | None, min_accuracy: float | None) -> None:
         return
     if metrics is None:
         raise DataError(
-            "An accuracy was asked for, and there are no labels to measure it with: give the target."
+            "A least accuracy needs labels to measure it with: give y, or on the command line --target."
         )
     if metrics.accuracy < min_accuracy:
         raise QualityError(
@@ -175,6 +175,8 @@ def titles(classes: Sequence[int | str], class_names: Sequence[str] | None) -> t
     """The name of each class: ``class_names`` if given, else the classes themselves."""
     if class_names is None:
         return tuple(str(label) for label in classes)
+    if isinstance(class_names, str):
+        raise DataError(f"The class names are one text, {class_names!r}: give a list of names.")
     names = tuple(str(name) for name in class_names)
     if len(names) != len(classes) or len(set(names)) != len(names):
         raise DataError(

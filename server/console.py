@@ -4,6 +4,7 @@ Exit statuses: 0 done, 1 refused, 2 wrong usage, 130 interrupted by Ctrl-C. The 
 command that is refused or misused starts with ``error:``.
 """
 
+import difflib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -43,6 +44,17 @@ class Later(NamedTuple):
         """
         command: click.Command = getattr(needed(self.module, self.extra), self.attribute)
         return command
+
+
+class Choice(click.Choice[str]):
+    """One of several words; a misspelt one gets a suggestion."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The word itself; BadParameter where it is none of the choices."""
+        closest = difflib.get_close_matches(str(value), self.choices, n=1)
+        if value not in self.choices and closest:
+            self.fail(f"{value!r} is none of the choices: did you mean {closest[0]!r}?", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class Group(click.Group):
@@ -103,7 +115,7 @@ def needed(module: str, extra: str) -> ModuleType:
         with interrupts.ended_at_once():
             return import_module(module)
     except ModuleNotFoundError as error:
-        raise UnpickledError(f"this needs {error.name}: pip install 'unpickled[{extra}]'") from error
+        raise UnpickledError(f"this command needs {error.name}: pip install 'unpickled[{extra}]'") from error
     except ImportError as error:
         raise UnpickledError(str(error)) from error
 

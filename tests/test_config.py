@@ -306,8 +306,8 @@ def test_strict_needs_its_first_provider(models, name, remedy):
 
 def test_no_such_provider(models):
     """A misspelt provider is an error that lists those there are, strict or not."""
-    providers = (Provider(name="Cuda"), Provider(name="CPUExecutionProvider"))
-    with pytest.raises(ProviderError, match=r"Cuda is no execution provider; this onnxruntime has .*CPU"):
+    providers = (Provider(name="CUDAExecutionProvidr"), Provider(name="CPUExecutionProvider"))
+    with pytest.raises(ProviderError, match=r"'CUDA.*' is no execution .* mean 'CUDAExec"):
         create_app(Config(models=str(models.path), default_model="iris", runtime=Runtime(provider=providers)))
 
 

@@ -82,9 +82,24 @@ def test_imports(words, absent):
     assert not {module.partition(".")[0] for module in json.loads(completed.stdout.splitlines()[-1])} & absent
 
 
-def test_version(capsys):
+@pytest.mark.parametrize(
+    ("words", "suggestion"),
+    [
+        ("train irs", "iris"),
+        ("train iris --classifier forst", "forest"),
+        ("train iris --scaler minmx", "minmax"),
+    ],
+)
+def test_misspelt_value(capsys, words, suggestion):
+    """A value that is none of the choices gets a suggestion."""
+    assert main(words.split()) == 2
+    assert f"did you mean '{suggestion}'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["version", "--version"])
+def test_version(capsys, word):
     """The versions of the package, of Python and of each installed library have a line each."""
-    assert main(["version"]) == 0
+    assert main([word]) == 0
     lines = dict(line.split(" ", 1) for line in capsys.readouterr().out.splitlines())
     assert lines["unpickled"] == version("unpickled")
     assert {"python", "onnxruntime", "scikit-learn", "skl2onnx"} <= lines.keys()

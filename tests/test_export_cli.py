@@ -171,14 +171,16 @@ def test_convert_without_a_target_measures_nothing(iris, tmp_path, capsys):
     [
         (["frame", "--sample", "absent.csv"], "There is no file"),
         (["iris.csv", "--sample", "iris.csv"], "cannot be loaded"),
-        (["absent", "--sample", "iris.csv"], "cannot be loaded"),
+        (["absent", "--sample", "iris.csv"], "There is no file absent"),
         (["frame", "--sample", "iris.csv", "--target", "label"], "There is no column 'label'"),
         (["frame", "--sample", "short.csv"], "petal width (cm), which the pipeline was fitted on"),
+        (["frame", "--sample", "other.csv"], "The rows lack the column(s) sepal length (cm)"),
+        (["frame", "--sample", "iris.csv", "--name", ""], "'' cannot name a model"),
         (["array", "--sample", "short.csv"], "4"),
-        (["frame", "--sample", "iris.csv", "--min-accuracy", "0.5"], "give the target"),
+        (["frame", "--sample", "iris.csv", "--min-accuracy", "0.5"], "needs labels"),
         (["frame", "--sample", "iris.csv", "--name", "a/b"], "cannot name a model"),
         (["number", "--sample", "iris.csv"], "holds an int, not a fitted classifier"),
-        (["dict", "--sample", "iris.csv"], "holds a dict of 1, not a fitted classifier or pipeline: save"),
+        (["dict", "--sample", "iris.csv"], "holds a dict, not a fitted classifier or pipeline: save"),
     ],
 )
 def test_convert_refuses_in_one_line(iris, tmp_path, capsys, monkeypatch, arguments, sentence):
@@ -187,6 +189,7 @@ def test_convert_refuses_in_one_line(iris, tmp_path, capsys, monkeypatch, argume
     joblib.dump(42, tmp_path / "number")
     joblib.dump({"pipeline": joblib.load(tmp_path / "frame")}, tmp_path / "dict")
     pd.read_csv(iris).drop(columns="petal width (cm)").iloc[:, :3].to_csv("short.csv", index=False)
+    pd.DataFrame({"age": [1, 2]}).to_csv("other.csv", index=False)
     assert main(["convert", *arguments, "--models", "models"]) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ")
@@ -233,7 +236,7 @@ def test_a_model_that_keeps_training_rows_is_noted(tmp_path, capsys):
 def test_a_directory_is_no_table(tmp_path, capsys):
     """The error about a directory names the directory, not a model named after it."""
     assert main(["train", "--data", ".", "--target", "y", "--models", str(tmp_path)]) == 1
-    assert capsys.readouterr().err == "error: . is a directory: name a .csv or .parquet file.\n"
+    assert capsys.readouterr().err == "error: . is a directory: name a file.\n"
 
 
 def test_help_says_that_a_joblib_file_runs_code(capsys):

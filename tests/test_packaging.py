@@ -129,7 +129,7 @@ def test_a_missing_extra_is_named(installed):
     """train names the extra that it lacks; the help and the versions need none."""
     completed = conftest.run([installed / "unpickled", "train", "iris"])
     assert completed.returncode == 1
-    assert completed.stderr.startswith("error: this needs ")
+    assert completed.stderr.startswith("error: this command needs ")
     assert completed.stderr.endswith(": pip install 'unpickled[export]'\n")
     assert "train" in run(installed / "unpickled", "--help")
     assert "scikit-learn" not in run(installed / "unpickled", "version")

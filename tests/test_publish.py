@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -371,6 +372,20 @@ def test_class_names_must_fit_the_classes(pipeline, tmp_path, names):
     """Class names are as many as the classes, and all different."""
     with pytest.raises(DataError, match="3 different class names are needed, for 0, 1, 2"):
         export_pipeline(pipeline, X, name="m", models=tmp_path, class_names=names, feature_names=NAMES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"class_names": "abc"}, "The class names are one text, 'abc': give a list of names"),
+        ({"held_out": (X, Y)}, "The rows are a tuple: give an array or a data frame"),
+        ({"held_out": 0.2}, "The rows must be a table of two dimensions"),
+    ],
+)
+def test_wrong_arguments_are_errors_of_the_export(pipeline, tmp_path, arguments, sentence):
+    """An argument of the wrong kind is an ExportError that says what to give."""
+    with pytest.raises(ExportError, match=re.escape(sentence)):
+        export_pipeline(pipeline, X, Y, name="m", models=tmp_path, feature_names=NAMES, **arguments)
 
 
 def test_nothing_is_written_of_a_pipeline_that_is_refused(tmp_path):

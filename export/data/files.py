@@ -100,7 +100,7 @@ def load(path: str | Path) -> pd.DataFrame:
 def check_file(path: Path) -> None:
     """Raise DataError if there is no such file."""
     if path.is_dir():
-        raise DataError(f"{path} is a directory: name a .csv or .parquet file.")
+        raise DataError(f"{path} is a directory: name a file.")
     if not path.is_file():
         raise DataError(f"There is no file {path}.")
 

@@ -73,7 +73,7 @@ class Layout:
 
     def frame(self, X: Rows) -> pd.DataFrame:
         """The frame of these rows, with one column per feature."""
-        raw = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(X))
+        raw = X if isinstance(X, pd.DataFrame) else _table(X)
         if not isinstance(X, pd.DataFrame) and raw.shape[1] == len(self.labels):
             raw.columns = pd.Index(list(self.labels), dtype=object)
         missing = [str(label) for label in self.labels if label not in raw.columns]
@@ -128,16 +128,24 @@ class Layout:
         return tuple(_feature(name, kind, frame[name]) for name, kind in kinds)
 
 
+def _table(X: Any) -> pd.DataFrame:
+    """An array of rows as a frame; ConversionError where it is none."""
+    try:
+        values = np.asarray(X)
+    except ValueError:
+        raise ConversionError(f"The rows are a {type(X).__name__}: give an array or a data frame.") from None
+    if values.ndim != 2:
+        raise ConversionError(f"The rows must be a table of two dimensions, not of {values.ndim}.")
+    return pd.DataFrame(values)
+
+
 def _raw(pipeline: Any, X: Rows) -> pd.DataFrame:
     if hasattr(X, "tocsr"):
         raise ConversionError("The rows are a sparse matrix: give them dense, as X.toarray().")
     if isinstance(X, pd.DataFrame):
         raw = X
     else:
-        values = np.asarray(X)
-        if values.ndim != 2:
-            raise ConversionError(f"The rows must be a table of two dimensions, not of {values.ndim}.")
-        raw = pd.DataFrame(values)
+        raw = _table(X)
         fitted = fitted_names(pipeline)
         if fitted is not None and len(fitted) == raw.shape[1]:
             raw.columns = pd.Index(fitted)

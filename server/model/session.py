@@ -14,7 +14,7 @@ import onnxruntime
 
 from unpickled.server.artifact import onnxfile
 from unpickled.server.artifact.manifest import Manifest, read
-from unpickled.server.config import Provider, Runtime
+from unpickled.server.config import Provider, Runtime, hint
 from unpickled.server.errors import ArtifactError, InferenceFailed, ProviderError, RequestError
 from unpickled.server.model.feeds import PACKING, Feeds
 from unpickled.server.model.outputs import outputs_of
@@ -128,7 +128,10 @@ def _session_options(runtime: Runtime) -> onnxruntime.SessionOptions:
 def _missing_note(name: str) -> str:
     if name not in onnxruntime.get_all_providers():
         available = ", ".join(onnxruntime.get_available_providers())
-        raise ProviderError(f"{name} is no execution provider; this onnxruntime has {available}.")
+        suggestion = hint(name, onnxruntime.get_all_providers())
+        raise ProviderError(
+            f"{name!r} is no execution provider: {suggestion}This onnxruntime has {available}."
+        )
     remedy = {
         "CUDAExecutionProvider": "pip uninstall onnxruntime, then pip install onnxruntime-gpu",
         "TensorrtExecutionProvider": "pip uninstall onnxruntime, pip install onnxruntime-gpu and TensorRT",
