@@ -47,7 +47,7 @@ class ArtifactError(UnpickledError):
 
 
 class ServingError(UnpickledError):
-    """A serving.toml is not followed, or a command is not done; what is served stays."""
+    """A serving.toml is not followed, or a command fails; the versions in service stay."""
 
 
 class RequestError(UnpickledError):

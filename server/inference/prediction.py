@@ -11,7 +11,7 @@ from unpickled.server.message.answer import Environ
 from unpickled.server.model.feeds import Row
 from unpickled.server.model.outputs import Labels, Scores
 
-# The answer's headers, where it is not JSON.
+# The headers of an answer that is not plain JSON; None for one that is.
 Headers = tuple[tuple[str, str], ...] | None
 
 LabelsOf = TypeVar("LabelsOf", list[Any], npt.NDArray[Any])

@@ -1,4 +1,4 @@
-"""serving.toml: which versions of a model are loaded, and which of them answers what."""
+"""serving.toml: which versions of a model are loaded, and which requests each of them answers."""
 
 import re
 import tomllib

@@ -169,7 +169,7 @@ class Shelf:
         return loaded
 
     def _fallback(self, mistake: str) -> Deployment:
-        """The present deployment, or the last one in the history where nothing is served yet."""
+        """The present deployment; with none, that of the newest record that can be served."""
         if self.deployment.versions:
             return replace(self.deployment, mistake=mistake)
         # Scan in full again: the history, which no stamp covers, may have changed by then.

@@ -105,7 +105,7 @@ class Outputs(ABC):
 
     @abstractmethod
     def summary(self, quote: Callable[[str], str]) -> str:
-        """The kind of answer in a few words, every name quoted."""
+        """The kind of answer in a few words; ``quote`` is applied to each name in them."""
 
     @abstractmethod
     def check_graph(self, types: Mapping[str, str]) -> None:

@@ -44,7 +44,7 @@ class Writer:
         self.heads = outputs.heads(self._head)
 
     def select(self, request: Request) -> list[Selection]:
-        """The outputs in the order of the answer; InvalidInput."""
+        """The selected outputs, in the order of the answer; InvalidInput."""
         binary = _flag(request.parameters, "binary_data_output", False)
         if not request.outputs:
             return [Selection(place, binary, 0) for place in self._places.values()]
