@@ -5,12 +5,14 @@ import re
 import shutil
 
 import jsonschema_rs
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
 import schemathesis
 from browser import CHROMIUM, browsing
-from conftest import BIN, FLOWERS, PATIENCE, SPECIES, environment, people, run, serving, shelve
+from conftest import BIN, FLOWERS, PATIENCE, PERSON, SPECIES, environment, people, run, serving, shelve
+from msgspec import structs
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
@@ -19,7 +21,9 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from unpickled.export import export_pipeline
 from unpickled.server import Config, create_app
 from unpickled.server.app import flask_app
+from unpickled.server.artifact.manifest import Manifest
 from unpickled.server.errors import RequestError
+from unpickled.server.pages.openapi.shared import shared
 from unpickled.server.service import Service
 
 # load and unload answer with an error only; files are parts of pages.
@@ -221,6 +225,21 @@ def test_what_versions_share(split):
     assert "refused (400)" in plain["description"]
     assert "people.all.Request" in json.dumps(plain["requestBody"])
     assert "people.all.Answer" not in document["components"]["schemas"]
+
+
+def test_versions_whose_tensors_differ(models):
+    """Versions that take the same features as other tensors are described by the narrower type of each."""
+    manifest = (
+        create_app(Config(models=str(models.path))).test_client().get("/models/people").json["manifest"]
+    )
+    first = msgspec.convert(manifest, Manifest)
+    numbers, *others = first.inputs
+    second = structs.replace(first, inputs=(structs.replace(numbers, dtype="float32"), *others))
+    common = shared([first, second])
+    assert {tensor.features: tensor.dtype for tensor in common.inputs} == {
+        (name,): "float32" if name in numbers.features else "string" for name in PERSON
+    }
+    assert common.golden.rows == first.golden.rows
 
 
 @pytest.mark.long

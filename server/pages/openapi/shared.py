@@ -63,7 +63,7 @@ def _common(manifests: Sequence[Manifest]) -> tuple[Input, ...]:
             for name in tensor.features:
                 dtypes[name].append(tensor.dtype)
     return tuple(
-        Input(name="input", dtype=min(kinds, key=_DTYPES.index), features=(name,))
+        Input(name=name, dtype=min(kinds, key=_DTYPES.index), features=(name,))
         for name, kinds in dtypes.items()
     )
 
