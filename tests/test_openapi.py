@@ -229,9 +229,7 @@ def test_what_versions_share(split):
 
 def test_versions_whose_tensors_differ(models):
     """Versions that take the same features as other tensors are described by the narrower type of each."""
-    manifest = (
-        create_app(Config(models=str(models.path))).test_client().get("/models/people").json["manifest"]
-    )
+    client = create_app(Config(models=str(models.path))).test_client()
     first = msgspec.convert(client.get("/models/people").json["manifest"], Manifest)
     numbers, *others = first.inputs
     second = structs.replace(first, inputs=(structs.replace(numbers, dtype="float32"), *others))

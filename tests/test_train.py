@@ -327,13 +327,13 @@ def test_a_table_too_small_to_split_is_refused(tmp_path):
 
 
 def test_a_model_below_the_asked_accuracy_is_refused():
-    """The error has both accuracies; without labels it asks for the target."""
+    """The error has both accuracies; without labels it asks for them."""
     metrics = train(data.bundled("iris"), "standard", "logistic").training.metrics
     require(metrics, metrics.accuracy)
     require(None, None)
     with pytest.raises(QualityError, match=r"0\.9667 is below the 0\.99"):
         require(metrics, 0.99)
-    with pytest.raises(DataError, match="give the target"):
+    with pytest.raises(DataError, match="needs labels"):
         require(None, 0.5)
 
 
