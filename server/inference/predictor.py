@@ -22,7 +22,24 @@ _CHUNK = 4096
 
 
 class Predictor:
-    """Runs one model on rows that passed its signature's checks."""
+    """Runs one model on rows that passed its signature's checks.
+
+    Args:
+        model: The model.
+        max_rows: The most rows that one request may have.
+
+    Attributes:
+        model: The model.
+        signature: Its features: what rows it takes.
+        outputs: Its answers: how they are named and written.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from unpickled.server.model.session import load
+        >>> predictor = Predictor(load(Path("models/iris/1/model.onnx").read_bytes()), max_rows=100)
+        >>> predictor.run([(5.1, 3.5, 1.4, 0.2)]).labels
+        [0]
+    """
 
     def __init__(self, model: Model, max_rows: int) -> None:
         self.model = model

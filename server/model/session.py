@@ -80,10 +80,26 @@ def open_graph(data: bytes, runtime: Runtime | None = None) -> onnxruntime.Infer
 
 
 def load(data: bytes, runtime: Runtime | None = None) -> Model:
-    """The model in the bytes of a file.
+    """Load a model, and have it answer its golden rows.
 
-    Raises ArtifactError when the file is unsafe, damaged or answers its golden rows wrongly,
-    ProviderError in strict mode when the first provider was not obtained.
+    Args:
+        data: The bytes of a model.onnx that an export has written.
+        runtime: How ONNX Runtime is to run it; without it, on the CPU with one thread.
+
+    Returns:
+        The model, ready to run.
+
+    Raises:
+        ArtifactError: The file is unsafe or damaged, or it answers its golden rows otherwise than the
+            pipeline did.
+        ProviderError: A provider does not exist, or in strict mode the first one was not obtained.
+
+    Example:
+        >>> from pathlib import Path
+        >>> model = load(Path("models/iris/1/model.onnx").read_bytes())
+        >>> labels, scores = model.run(model.signature.feeds([(5.1, 3.5, 1.4, 0.2)]))
+        >>> labels.tolist(), scores.shape
+        ([0], (1, 3))
     """
     runtime = runtime or Runtime()
     manifest = read(data)

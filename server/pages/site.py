@@ -3,19 +3,8 @@
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.inflight import InFlight
-from unpickled.server.pages import (
-    catalog,
-    docs,
-    health,
-    home,
-    index,
-    inference,
-    metrics,
-    ping,
-    predictions,
-    statistics,
-    tfserving,
-)
+from unpickled.server.pages import catalog, docs, health, home, metrics, ping, summaries, tfserving
+from unpickled.server.pages.oip import index, metadata, statistics
 from unpickled.server.pages.openapi import document as openapi
 from unpickled.server.pages.page import Page
 
@@ -33,10 +22,10 @@ def pages(repository: Repository, memory: Memory, in_flight: InFlight) -> list[P
         *metrics.pages(repository, memory, in_flight),
         *openapi.pages(repository, every),
         *docs.pages(),
-        *home.pages(repository, predictions.summaries(repository.config), every),
+        *home.pages(repository, summaries.of_predictions(repository.config), every),
         *ping.pages(repository),
         *tfserving.pages(repository),
-        *inference.pages(repository),
+        *metadata.pages(repository),
         *index.pages(repository),
         *statistics.pages(repository, memory),
     ]

@@ -11,7 +11,7 @@ _TARGETS = {
 }
 
 
-def summaries(config: Config) -> dict[str, str]:
+def of_predictions(config: Config) -> dict[str, str]:
     """Route ("POST /predict") -> its summary; if two protocols have one path, the last one answers it."""
     return {
         f"POST {rule}": f"{protocol.summary} with {_target(rule)}"
