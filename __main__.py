@@ -1,15 +1,15 @@
 """The one command: ``unpickled``, or ``python -m unpickled``."""
 
+from unpickled.server import interrupts
+
+if __name__ == "__main__":
+    interrupts.end_at_once()
+
 import os
 import platform
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
-
-from unpickled.server import interrupts
-
-if __name__ == "__main__":
-    interrupts.end_at_once()
 
 import click
 

@@ -1,13 +1,13 @@
 """``python -m export`` in a checkout: the commands that export, without the others."""
 
-import os
-import sys
-from collections.abc import Sequence
-
 from unpickled.server import interrupts
 
 if __name__ == "__main__":
     interrupts.end_at_once()
+
+import os
+import sys
+from collections.abc import Sequence
 
 from unpickled.server import console
 from unpickled.server.console import Later

@@ -1,13 +1,13 @@
 """``python -m server`` in a checkout: the command serve, or the models commands after the word models."""
 
-import os
-import sys
-from collections.abc import Sequence
-
 from unpickled.server import interrupts
 
 if __name__ == "__main__":
     interrupts.end_at_once()
+
+import os
+import sys
+from collections.abc import Sequence
 
 from unpickled.server import console
 from unpickled.server.commands.entries import MODELS, SERVE
