@@ -1,6 +1,7 @@
 """Ctrl-C while a program starts ends it with the same status as later."""
 
 import fcntl
+import os
 import shlex
 import signal
 import subprocess
@@ -32,11 +33,18 @@ INSTALLED = str(Path(sys.executable).parent / "unpickled")
 def test_in_the_middle_of_imports(program, imported):
     """Ctrl-C during the imports ends the program with status 130 and without a traceback."""
     command = [sys.executable, "-X", "importtime", *shlex.split(program)]
-    with started(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as process:
-        fcntl.fcntl(process.stderr, fcntl.F_SETPIPE_SZ, PAGE)
-        while imported not in process.stderr.readline():
+    reading, writing = os.pipe()
+    # Before anything is in it: it would be too full to become smaller.
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PAGE)
+    with (
+        started(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=writing) as process,
+        open(reading, "rb", buffering=0) as printed,
+    ):
+        os.close(writing)
+        while imported not in printed.readline():
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, out) == (130, b"")
-    assert b"Traceback" not in err
+        error = printed.read()
+        output, _ = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, output) == (130, b"")
+    assert b"Traceback" not in error
