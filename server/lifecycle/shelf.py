@@ -207,7 +207,9 @@ class Shelf:
             effect = f"what is served stays: {now.sentence}" if now.versions else "it is not served"
             logger.error("model %s: %s; %s", self.name, now.mistake, effect)
         if existed and now.versions and _differ(before, now):
-            logger.info("model %s: %s (before: %s)", self.name, now.sentence, before.sentence)
+            labels = ", ".join(f"{label} {number}" for label, number in now.labels.items()) or "none"
+            previously = "" if now.sentence == before.sentence else f" (before: {before.sentence})"
+            logger.info("model %s: %s%s; labels: %s", self.name, now.sentence, previously, labels)
         self._warn_of_empty_folder()
 
     def _warn_of_empty_folder(self) -> None:
