@@ -4,7 +4,6 @@ Flags win over ``UNPICKLED_...`` variables, these over the TOML file, the file o
 Vertex AI tells a container its port and routes, and those over the defaults.
 """
 
-import difflib
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from unpickled.server.errors import ConfigError
+from unpickled.server.quote import hint
 
 PREFIX = "UNPICKLED_"
 DEFAULT_FILE = "unpickled.toml"
@@ -183,10 +183,10 @@ _VERTEX = {"AIP_HTTP_PORT": "port", "AIP_PREDICT_ROUTE": "predict_route", "AIP_H
 _HINTS: dict[str, Any] = get_type_hints(Config, include_extras=True)
 # Name of a part -> its class.
 PARTS: dict[str, type[msgspec.Struct]] = {
-    name: hint for name, hint in _HINTS.items() if isinstance(hint, type) and issubclass(hint, msgspec.Struct)
+    name: kind for name, kind in _HINTS.items() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 }
 # Name of a setting -> its annotated type, those of Config itself first.
-FIELDS: dict[str, Any] = {name: hint for name, hint in _HINTS.items() if name not in PARTS}
+FIELDS: dict[str, Any] = {name: kind for name, kind in _HINTS.items() if name not in PARTS}
 for _part in PARTS.values():
     FIELDS |= get_type_hints(_part, include_extras=True)
 
@@ -243,12 +243,6 @@ def _nested(values: Mapping[str, Any]) -> Config:
 
 def _only(values: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
     return {key: values[key] for key in keys if key in values}
-
-
-def hint(word: str, choices: Iterable[str], spell: Callable[[str], str] = str) -> str:
-    """A question that suggests the choice most like ``word``, as ``spell`` writes it; empty if none is."""
-    closest = difflib.get_close_matches(word, list(choices), n=1)
-    return f"did you mean {spell(closest[0])!r}? " if closest else ""
 
 
 # The settings from one source: (where the value stands, setting, value) each.

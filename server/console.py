@@ -4,7 +4,6 @@ Exit statuses: 0 done, 1 refused, 2 wrong usage, 130 interrupted by Ctrl-C. The 
 command that is refused or misused starts with ``error:``.
 """
 
-import difflib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from click.shell_completion import CompletionItem, shell_complete
 
 from unpickled.server import interrupts
 from unpickled.server.errors import UnpickledError
+from unpickled.server.quote import hint
 
 _SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -51,9 +51,9 @@ class Choice(click.Choice[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The word itself; BadParameter where it is none of the choices."""
-        closest = difflib.get_close_matches(str(value), self.choices, n=1)
-        if value not in self.choices and closest:
-            self.fail(f"{value!r} is none of the choices: did you mean {closest[0]!r}?", param, ctx)
+        suggestion = "" if value in self.choices else hint(str(value), self.choices)
+        if suggestion:
+            self.fail(f"{value!r} is none of the choices: {suggestion.strip()}", param, ctx)
         return super().convert(value, param, ctx)
 
 

@@ -1,6 +1,6 @@
 """Foreign text in the server's own sentences: short, on one line, and recognizable as a quotation."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from itertools import islice
 
 _LONGEST = 60
@@ -48,3 +48,17 @@ def listed(names: Collection[str], most: int = _MOST, write: Callable[[str], str
     """
     text = ", ".join(map(write, islice(names, most)))
     return text if len(names) <= most else f"{text} and {len(names) - most} more"
+
+
+def hint(word: str, choices: Iterable[str], spell: Callable[[str], str] = str) -> str:
+    """A question that suggests the choice most like ``word``, as ``spell`` writes it; empty if none is.
+
+    Example:
+        >>> hint("iriss", ["wine", "iris"])
+        "did you mean 'iris'? "
+    """
+    # Imported here, as only mistakes need it: it would slow the start of every command.
+    from difflib import get_close_matches
+
+    closest = get_close_matches(word, list(choices), n=1)
+    return f"did you mean {spell(closest[0])!r}? " if closest else ""

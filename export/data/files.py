@@ -1,6 +1,5 @@
 """Tables to train on: scikit-learn's bundled sets, and the user's own CSV and Parquet files."""
 
-import difflib
 import hashlib
 import re
 import warnings
@@ -19,7 +18,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wi
 
 from unpickled.export.data import columns
 from unpickled.export.errors import DataError, reason
-from unpickled.server.quote import listed
+from unpickled.server.quote import hint, listed
 
 BUNDLED: dict[str, Callable[[], Any]] = {
     "iris": load_iris,
@@ -243,8 +242,8 @@ def _target(frame: pd.DataFrame, name: str) -> pd.Series:
 
 def _suggestion(name: str, frame: pd.DataFrame) -> str:
     names = [str(column) for column in frame.columns]
-    similar = difflib.get_close_matches(name, names, n=1)
-    return f": did you mean {similar[0]!r}?" if similar else f"; there are {listed(names, 12)}."
+    suggestion = hint(name, names).strip()
+    return f": {suggestion}" if suggestion else f"; there are {listed(names, 12)}."
 
 
 def _labels(column: pd.Series) -> npt.NDArray[Any]:

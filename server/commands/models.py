@@ -26,7 +26,7 @@ from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.serving import STABLE
 from unpickled.server.lifecycle.shelf import Shelf
 from unpickled.server.message import answer
-from unpickled.server.quote import listed
+from unpickled.server.quote import hint, listed
 
 
 @click.group(
@@ -273,7 +273,7 @@ def _folder(name: str, settings: Config) -> Path:
     folders = {folder.name: folder for folder in repository.folders(settings)}
     if name in folders:
         return folders[name]
-    suggestion = config.hint(name, folders)
+    suggestion = hint(name, folders)
     raise ServingError(
         f"there is no model {name!r} in {settings.models}: {suggestion}"
         f"The models are {listed(folders) or 'none'}"

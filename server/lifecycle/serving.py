@@ -10,10 +10,9 @@ import msgspec
 from msgspec import Meta
 
 from unpickled.server.artifact.manifest import Feature
-from unpickled.server.config import hint
 from unpickled.server.errors import ServingError
 from unpickled.server.lifecycle.disk import opened
-from unpickled.server.quote import abridged, listed, printable, quoted, shortened
+from unpickled.server.quote import abridged, hint, listed, printable, quoted, shortened
 
 FILE = "serving.toml"
 # The label that answers plain /predict where there is no traffic.

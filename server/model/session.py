@@ -14,13 +14,14 @@ import onnxruntime
 
 from unpickled.server.artifact import onnxfile
 from unpickled.server.artifact.manifest import Manifest, read
-from unpickled.server.config import Provider, Runtime, hint
+from unpickled.server.config import Provider, Runtime
 from unpickled.server.errors import ArtifactError, InferenceFailed, ProviderError, RequestError
 from unpickled.server.model.feeds import PACKING, Feeds
 from unpickled.server.model.outputs import outputs_of
 from unpickled.server.model.placement import CPU, Placement, placed
 from unpickled.server.model.row import RunRow, row_runner
 from unpickled.server.model.signature import Signature
+from unpickled.server.quote import hint
 
 _Arrays = Mapping[str, npt.NDArray[Any]]
 

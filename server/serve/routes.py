@@ -90,7 +90,9 @@ class Routes:
     def _built(self, served: Served) -> dict[Build, Predict]:
         predictor = Predictor(served.model, self._config.limits.max_rows)
         subject = Subject(served.name, served.version, predictor, Reader(predictor))
-        return {build: build(subject) for protocol, _ in self._routes for build in protocol.builds}
+        # Protocols share builders: each is called once.
+        builds = {build for protocol, _ in self._routes for build in protocol.builds}
+        return {build: build(subject) for build in builds}
 
     def _targets(self, deployment: Deployment, protocol: Protocol, paths: Paths) -> dict[str, Target]:
         name = deployment.name
