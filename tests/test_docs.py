@@ -30,8 +30,9 @@ SHOWN = [
     for file in sorted((ROOT / folder).rglob("*.py"))
     if ">>>" in file.read_text("utf-8")
 ]
-# The files of deploy/, and the program whose help texts are read.
-DEPLOYED = [*(ROOT / "deploy").rglob("*.yml"), *(ROOT / "deploy").rglob("*.json"), ROOT / "__main__.py"]
+# Texts beside the documentation's pages: the files of deploy/, and the help of every command.
+BESIDE = {file.name: file.read_text("utf-8") for file in (ROOT / "deploy").rglob("*.*")}
+BESIDE["--help"] = PARTS["commands"]()
 NOT_RUN = [(page, block) for page in PAGES for block in blocks(page) if block.reason]
 
 
@@ -137,9 +138,8 @@ def test_sentences(page):
     assert SUBJECTLESS.findall(prose) == []
 
 
-@pytest.mark.parametrize("file", DEPLOYED, ids=[str(file.relative_to(ROOT)) for file in DEPLOYED])
-def test_sentences_beside_the_code(file):
+@pytest.mark.parametrize("text", BESIDE.values(), ids=BESIDE)
+def test_sentences_beside_the_pages(text):
     """No sentence of a help text, an alert or a panel begins with such a word either."""
-    text = PARTS["commands"]() if file == ROOT / "__main__.py" else file.read_text("utf-8")
     prose = re.sub(r"\n\s*(?:# )?", " ", text).replace('"', ". ")
     assert SUBJECTLESS.findall(prose) == []
