@@ -135,7 +135,7 @@ REFUSED = {
     "column unknown": (edited(inputs=(replace(TENSOR, features=("x", "y")),)), "'y', which is no feature"),
     "categories of none": (
         edited(features=(replace(CATEGORY, closed=True, categories=()),), inputs=(TEXTS,)),
-        "takes only known categories, and knows none",
+        "takes only known values, and knows none",
     ),
     "empty range": (edited(features=(replace(FEATURE, lowest=2.0, highest=1.0),)), "2.0 is above 1.0"),
     "no classes": (edited(classes=(), class_names=()), "it has no classes"),

@@ -32,8 +32,10 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``missing`` says whether null is accepted. ``minimum``, ``maximum`` and ``median`` describe the
     training rows; ``lowest`` and ``highest`` bound what the artifact answers as the pipeline does
-    (None: the range of the input's dtype). ``categories`` are those seen in training, in order;
-    ``closed``: no other is accepted.
+    (None: the range of the input's dtype). ``categories`` are those seen in training, in order, and
+    ``values`` the numbers that the pipeline knows, if it knows a list of them; ``closed``: no other is
+    accepted. ``boolean``: true and false are accepted as 1 and 0. ``missing_words`` are texts that stand
+    for a missing value, as they did in the training table.
     """
 
     name: str
@@ -45,7 +47,10 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     lowest: float | None = None
     highest: float | None = None
     categories: tuple[str, ...] = ()
+    values: tuple[float, ...] = ()
     closed: bool = False
+    boolean: bool = False
+    missing_words: tuple[str, ...] = ()
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,12 +146,13 @@ class Training(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     holds_rows: bool = False
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Everything a server needs to know about the graph it travels in.
 
     ``features`` are in the order of an array request; ``inputs`` part them into tensors.
     ``classes`` are the pipeline's labels in the order of the scores' columns, ``class_names`` what
-    people call them. ``created`` is ISO 8601, UTC.
+    people call them. ``created`` is ISO 8601, UTC. ``unused`` are columns of the training table that the
+    graph does not read, its target among them: requests may have them.
     """
 
     schema: int
@@ -160,6 +166,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     golden: Golden
     parity: Parity
     training: Training
+    unused: tuple[str, ...] = ()
 
 
 def read(data: bytes) -> Manifest:
@@ -238,7 +245,7 @@ def _faults_of_inputs(manifest: Manifest) -> Iterator[str]:
 
 
 def _faults_of_feature(feature: Feature) -> Iterator[str]:
-    if feature.closed and not feature.categories:
-        yield f"feature {quoted(feature.name)} takes only known categories, and knows none"
+    if feature.closed and not (feature.values if feature.kind == "number" else feature.categories):
+        yield f"feature {quoted(feature.name)} takes only known values, and knows none"
     if feature.lowest is not None and feature.highest is not None and feature.lowest > feature.highest:
         yield f"feature {quoted(feature.name)} takes nothing: {feature.lowest} is above {feature.highest}"
