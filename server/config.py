@@ -62,6 +62,18 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     ] = 30
 
 
+class Inputs(msgspec.Struct, frozen=True, kw_only=True):
+    """Which rows are taken."""
+
+    extra_columns: Annotated[
+        Literal["ignore", "refuse"],
+        Meta(
+            description="ignore or refuse columns that the training table did not have; those that it had "
+            "and the model does not use are always ignored"
+        ),
+    ] = "refuse"
+
+
 class Runtime(msgspec.Struct, frozen=True, kw_only=True):
     """How ONNX Runtime runs a model."""
 
@@ -140,6 +152,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         reload_seconds: Seconds between scans of the folder; 0 scans at SIGHUP only.
         listening: The address, and the processes and threads that answer there.
         limits: How much one request may hold, and how long it may stall.
+        inputs: Which rows are taken.
         runtime: How ONNX Runtime runs a model.
         traffic: How traffic is split, mirrored and routed.
         observing: The logs of the server itself.
@@ -163,6 +176,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ] = 1.0
     listening: Listening = Listening()
     limits: Limits = Limits()
+    inputs: Inputs = Inputs()
     runtime: Runtime = Runtime()
     traffic: Traffic = Traffic()
     observing: Observing = Observing()

@@ -125,7 +125,7 @@ FAULTS = {
     '{"inputs": [], "signature_name": "x"}': "'signature_name' stands beside 'inputs'",
     '{"inputs": []}': "zero rows",
     '{"instances": [{"features": [1, 2]}]}': "row 0 has 2 values",
-    '{"columns": [], "data": []}': "feature 'columns' of row 0 is unknown",
+    '{"columns": [], "data": []}': "features 'columns', 'data' of row 0 are unknown",
     "[[1, 2, 3, 4]]": "the body is not an object",
 }
 
@@ -298,7 +298,7 @@ def test_more_columns_than_features(client):
     """A document with 50,000 names of columns is refused in a sentence."""
     names = json.dumps([str(number) for number in range(50_000)])
     body = f'{{"dataframe_split": {{"columns": {names}, "data": [[]]}}}}'
-    assert "50000 names" in refused(client, body, "/invocations")
+    assert "49990 more of row 0 are unknown" in refused(client, body, "/invocations")
     columns = json.dumps({str(number): [1] for number in range(50_000)})
     assert "unknown" in refused(client, f'{{"inputs": {columns}}}', "/invocations")
 

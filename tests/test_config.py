@@ -27,6 +27,7 @@ VALUES = {
     "max_body_bytes": (["1000"], "1000", 1000),
     "max_rows": (["10"], "10", 10),
     "body_timeout": (["6"], "6", 6),
+    "extra_columns": (["ignore"], '"ignore"', "ignore"),
     "provider": (
         ["CUDAExecutionProvider"],
         '["CUDAExecutionProvider"]',

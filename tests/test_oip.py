@@ -292,7 +292,7 @@ def test_statistics(triton, server, models):
         (lambda triton: triton.infer("iris", [tensor("numbers", np.zeros((10**5 + 1, 4)))]), 413, "rows"),
         (lambda triton: triton.infer("iris", [tensor("numbers", np.zeros((1, 4)))], "9"), 404, "no version"),
         (lambda triton: triton.infer("iris", [tensor("numbers", np.full((1, 4), np.inf))]), 400, "is inf"),
-        (lambda triton: triton.infer("iris", [tensor("sepal_width", np.zeros(1))]), 400, "is not given"),
+        (lambda triton: triton.infer("iris", [tensor("sepal_width", np.zeros(1))]), 400, "are not given"),
         (
             lambda triton: triton.infer(
                 "iris", [tensor("numbers", np.zeros((1, 4)))], outputs=outputs(True, "x")

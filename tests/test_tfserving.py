@@ -79,7 +79,7 @@ FAULTS = {
     '{"instances": []}': "zero rows",
     '{"instances": 5}': "'instances' is not an array",
     '{"inputs": 5}': "'inputs' is not an array",
-    '{"inputs": {"sepal_length": [1, 2]}}': "feature 'sepal_width' of row 0 is not given",
+    '{"inputs": {"sepal_length": [1, 2]}}': "features 'sepal_width', 'petal_length', 'petal_width' of row 0",
     '{"instances": [[1,2,3,4]], "inputs": [[1,2,3,4]]}': "'instances', 'inputs' stands in the body",
     '{"instances": [[1,2,3,4]], "instances": [[1,2,3,4]]}': "'instances' of the body is given twice",
     '{"instances": [[1,2,3,4]], "examples": []}': "'examples' stands beside 'instances'",

@@ -7,8 +7,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from unpickled.server.message.answer import Environ
-from unpickled.server.model.feeds import Row
+from unpickled.server.message.answer import JSON, Environ
+from unpickled.server.message.ignored import naming
+from unpickled.server.model.feeds import Row, Rows, Table
 from unpickled.server.model.outputs import Labels, Scores
 
 # The headers of an answer that is not plain JSON; None for one that is.
@@ -44,7 +45,16 @@ class Run(msgspec.Struct, Generic[LabelsOf], gc=False):
 
     def prediction(self, content: bytes, rows: Sequence[Row], headers: Headers = None) -> Prediction:
         """The prediction for ``rows`` whose answer is ``content``."""
-        return Prediction(content, self.decoded, self.ran, rows, self.labels, self.scores, headers)
+        return Prediction(
+            content, self.decoded, self.ran, rows, self.labels, self.scores, with_ignored(headers, rows)
+        )
+
+
+def with_ignored(headers: Headers, rows: Sequence[Row]) -> Headers:
+    """These headers of an answer, and one with the columns that came with its rows and were not read."""
+    if not isinstance(rows, Table | Rows) or not rows.ignored:
+        return headers
+    return (*(headers or (JSON,)), naming(rows.ignored))
 
 
 # Answers a request in one protocol, from its body and its WSGI environment. Raises RequestError.

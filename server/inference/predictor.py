@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from unpickled.server.message.answer import dumps
 from unpickled.server.model.feeds import Feeds, Row
 from unpickled.server.model.outputs import refuse_not_finite
 from unpickled.server.model.session import Model
+from unpickled.server.model.signature import Signature
 
 Item = TypeVar("Item")
 
@@ -27,6 +28,7 @@ class Predictor:
     Args:
         model: The model.
         max_rows: The most rows that one request may have.
+        extra_columns: Whether columns that training did not have are ignored or refused.
 
     Attributes:
         model: The model.
@@ -41,9 +43,12 @@ class Predictor:
         [0]
     """
 
-    def __init__(self, model: Model, max_rows: int) -> None:
+    def __init__(
+        self, model: Model, max_rows: int, extra_columns: Literal["ignore", "refuse"] = "refuse"
+    ) -> None:
         self.model = model
-        self.signature = model.signature
+        refusing = extra_columns == "refuse"
+        self.signature = model.signature if refusing else Signature(model.manifest, extra_columns)
         self.outputs = model.outputs
         self._max_rows = max_rows
 

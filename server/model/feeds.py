@@ -20,11 +20,21 @@ DTYPES = {"float32": np.float32, "float64": np.float64, "int64": np.int64, "stri
 PACKING = {"float32": "f", "float64": "d"}
 
 
-class Rows(Sequence[Row]):
-    """Rows over columns, one array or list per feature; a row is built when somebody reads it."""
+class Table(list[Row]):
+    """Rows, and the names of the columns that came with them and were not read."""
 
-    def __init__(self, columns: Sequence[Column] | npt.NDArray[Any]) -> None:
+    ignored: Sequence[str] = ()
+
+
+class Rows(Sequence[Row]):
+    """Rows over columns, one array or list per feature; a row is built when somebody reads it.
+
+    ``ignored`` are the names of the columns that came with them and were not read.
+    """
+
+    def __init__(self, columns: Sequence[Column] | npt.NDArray[Any], ignored: Sequence[str] = ()) -> None:
         self._columns = columns
+        self.ignored = ignored
 
     def __len__(self) -> int:
         return len(self._columns[0])

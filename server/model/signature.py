@@ -1,26 +1,19 @@
 """The features of one model, compiled: the rules for rows, and the tensors of rows that keep them."""
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from unpickled.server.artifact.manifest import MISSING_CATEGORY, Feature, Input, Manifest
+from unpickled.server.artifact.manifest import MISSING_CATEGORY, Input, Manifest
 from unpickled.server.errors import InvalidInput
 from unpickled.server.message.strict import Members
 from unpickled.server.model import feeds
 from unpickled.server.model.feeds import Column, Feeds, Row, Value
-from unpickled.server.quote import listed, quoted
-
-# Largest number of each dtype. From 2**53 on, a double may stand for several integers.
-_LARGEST = {
-    "float32": float(np.finfo(np.float32).max),
-    "float64": float(np.finfo(np.float64).max),
-    "int64": 2.0**53 - 1,
-}
+from unpickled.server.model.rule import Rule, fault_of, kind
+from unpickled.server.quote import hint, listed, quoted
 
 
 class Signature:
@@ -30,21 +23,27 @@ class Signature:
     rule, and msgspec checks them while it parses the JSON. ``record`` is None where the name of a feature
     cannot be a msgspec field. ``check_row`` and ``check_record`` are the same rules in Python: they raise
     the error for a row that the types refuse.
+
+    A name that is no feature is ignored if it is a column of the training table that the graph does not
+    read, or if ``extra`` is "ignore"; otherwise it is an error.
     """
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: Manifest, extra: Literal["ignore", "refuse"] = "refuse") -> None:
         self.features = manifest.features
         self.names = tuple(feature.name for feature in manifest.features)
         self.inputs = manifest.inputs
-        self._dtype = {name: tensor.dtype for tensor in manifest.inputs for name in tensor.features}
+        self._unused = frozenset(manifest.unused)
+        self._extra = extra
         self._index = {name: index for index, name in enumerate(self.names)}
         self._columns = {
             tensor.name: [self._index[name] for name in tensor.features] for tensor in self.inputs
         }
+        dtypes = {name: tensor.dtype for tensor in manifest.inputs for name in tensor.features}
+        self._rules = [Rule(feature, dtypes[feature.name]) for feature in self.features]
         self._limits = {
             tensor.name: self._limits_of(tensor) for tensor in self.inputs if tensor.dtype != "string"
         }
-        types = [self._type(feature) for feature in self.features]
+        types = [rule.type for rule in self._rules]
         self.row: Any = tuple[tuple(types)]  # type: ignore[misc]
         self.record = _record_type(self.names, types)
 
@@ -68,17 +67,17 @@ class Signature:
 
         Columns are numeric arrays, or lists and object arrays of float, str and None.
         """
-        self._check_names(columns)
+        self._check_columns(columns)
         tensors: Feeds = {}
         for tensor in self.inputs:
             chosen = [
-                (self.features[index], columns[self.names[index]]) for index in self._columns[tensor.name]
+                (self._rules[index], columns[self.names[index]]) for index in self._columns[tensor.name]
             ]
             if tensor.dtype == "string":
-                checked = [self._check_column(feature, column) for feature, column in chosen]
+                checked = [_check_column(rule, column) for rule, column in chosen]
                 tensors[tensor.name] = self._texts(tensor, list(zip(*checked, strict=True)))
             else:
-                numbers = [self._number_column(feature, column) for feature, column in chosen]
+                numbers = [_number_column(rule, column) for rule, column in chosen]
                 tensors[tensor.name] = self._block(tensor, np.stack(numbers, axis=1))
         return tensors
 
@@ -87,7 +86,7 @@ class Signature:
         count = len(self.names)
         if not isinstance(values, list):
             raise InvalidInput(
-                f"row {row} is {_kind(values)}, but an array of {count} values belongs there", row=row
+                f"row {row} is {kind(values)}, but an array of {count} values belongs there", row=row
             )
         if len(values) != count:
             raise InvalidInput(
@@ -96,61 +95,61 @@ class Signature:
                 expected=count,
                 received=len(values),
             )
-        return [
-            self._check(feature, value, row) for feature, value in zip(self.features, values, strict=True)
-        ]
+        return [rule.check(value, row) for rule, value in zip(self._rules, values, strict=True)]
 
     def check_record(self, members: Members, row: int) -> Row:
         """One row given as an object; InvalidInput names the row and the feature."""
         for name in members.repeated:
-            raise _fault(name, row, "is given twice")
-        for name in members:
-            if name not in self._index:
-                raise _fault(name, row, f"is unknown to the model: it takes {listed(self.names)}")
-        for name in self.names:
-            if name not in members:
-                raise _fault(name, row, "is not given")
-        return [self._check(feature, members[feature.name], row) for feature in self.features]
+            raise fault_of(name, row, "is given twice")
+        self.check_names(members, row)
+        return [rule.check(members[rule.feature.name], row) for rule in self._rules]
 
-    def _type(self, feature: Feature) -> Any:
-        if feature.kind == "category":
-            base: Any = Literal[feature.categories] if feature.closed else str
-        else:
-            lowest, highest = self._range(feature)
-            base = Annotated[float, msgspec.Meta(ge=lowest, le=highest)]
-        return base | None if feature.missing else base
+    def ignores(self, name: str) -> bool:
+        """Whether a column with this name, which is no feature, may be given and is not read."""
+        return self._extra == "ignore" or name in self._unused
 
-    def _range(self, feature: Feature) -> tuple[float, float]:
-        largest = _LARGEST[self._dtype[feature.name]]
-        lowest = -largest if feature.lowest is None else max(feature.lowest, -largest)
-        highest = largest if feature.highest is None else min(feature.highest, largest)
-        return lowest, highest
+    def ignored(self, names: Collection[str]) -> list[str]:
+        """Those of these names, which passed ``check_names``, that are not read."""
+        if len(names) == len(self.names):
+            return []
+        return [name for name in names if name not in self._index]
 
-    def _check(self, feature: Feature, value: object, row: int) -> Value:
-        if value is None or (isinstance(value, float) and math.isnan(value)):
-            if not feature.missing:
-                raise _fault(
-                    feature.name, row, "is missing (null or NaN), and the model cannot do without it"
-                )
-            return None
-        if feature.kind == "category":
-            return _check_category(feature, value, row)
-        if not isinstance(value, float):
-            remedy = f": send {int(value)}" if isinstance(value, bool) else ""
-            raise _fault(feature.name, row, f"is {_kind(value)}, but a number belongs there{remedy}")
-        lowest, highest = self._range(feature)
-        if not lowest <= value <= highest:
-            limits = f"{_figure(lowest)} to {_figure(highest)}"
-            raise _fault(
-                feature.name, row, f"is {_figure(value)}, outside what the model can compute with ({limits})"
+    def check_names(self, names: Collection[str], row: int | None = None) -> None:
+        """Raise InvalidInput unless these are the names of all features, and of nothing but ignored columns.
+
+        The error names everything that is wrong, and ``row``, the row in which the names stand.
+        """
+        unknown = [name for name in names if name not in self._index and not self.ignores(name)]
+        lacking = [name for name in self.names if name not in names]
+        if not unknown and not lacking:
+            return
+        error = InvalidInput(self._misfit(unknown, lacking, row), feature=(unknown or lacking)[0][:200])
+        if row is not None:
+            error.details["row"] = row
+        raise error
+
+    def _misfit(self, unknown: list[str], lacking: list[str], row: int | None) -> str:
+        place = "" if row is None else f" of row {row}"
+        clauses = []
+        if unknown:
+            suggestion = hint(unknown[0], lacking or self.names)
+            clauses.append(
+                f"{_listed_features(unknown, place)} unknown to the model: {suggestion}it takes "
+                f"{listed(self.names)}"
             )
-        return value
+        if lacking:
+            optional = self.features[self._index[lacking[0]]].missing
+            remedy = ": send null where it is missing" if optional else ""
+            clauses.append(f"{_listed_features(lacking, place)} not given{remedy}")
+        return "; ".join(clauses)
 
     def _limits_of(self, tensor: Input) -> "_Limits":
-        features = [self.features[index] for index in self._columns[tensor.name]]
-        lowest, highest = np.array([self._range(feature) for feature in features]).T
-        missing = np.array([feature.missing for feature in features])
-        return _Limits(float(lowest.max()), float(highest.min()), lowest, highest, missing)
+        rules = [self._rules[index] for index in self._columns[tensor.name]]
+        lowest, highest = np.array([(rule.lowest, rule.highest) for rule in rules]).T
+        lists = [(place, np.array(rule.feature.values)) for place, rule in enumerate(rules) if rule.is_list]
+        # No block lies within these two where a column has a list of numbers, so that the list is looked at.
+        tightest = (np.inf, -np.inf) if lists else (float(lowest.max()), float(highest.min()))
+        return _Limits(*tightest, lowest, highest, np.array([rule.feature.missing for rule in rules]), lists)
 
     def _block(self, tensor: Input, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Numbers (rows, features of a tensor), checked and in the tensor's dtype."""
@@ -160,7 +159,7 @@ class Signature:
         return feeds.block(values, tensor.dtype)  # type: ignore[arg-type]
 
     def _check_block(self, tensor: Input, values: npt.NDArray[Any]) -> None:
-        lowest, highest, lows, highs, missing = self._limits[tensor.name]
+        lowest, highest, lows, highs, missing, lists = self._limits[tensor.name]
         # Fast path: compare the block's minimum and maximum with the tightest limits, 10 times cheaper than
         # per column. NaN always falls through. Calls the ufuncs, as min() and max() wrap them in Python.
         if not values.size or (
@@ -168,35 +167,20 @@ class Signature:
             and np.maximum.reduce(values, axis=None).item() <= highest
         ):
             return
-        sound = (lows <= values) & (values <= highs) | np.isnan(values) & missing
+        sound = (lows <= values) & (values <= highs)
+        for place, known in lists:
+            sound[:, place] &= np.isin(values[:, place], known)
+        sound |= np.isnan(values) & missing
         for row, column in np.argwhere(~sound)[:1].tolist():
-            feature = self.features[self._columns[tensor.name][column]]
-            self._check(feature, float(values[row, column]), row)
+            self._rules[self._columns[tensor.name][column]].check(float(values[row, column]), row)
 
-    def _check_names(self, columns: Mapping[str, Column]) -> None:
-        for name in columns:
-            if name not in self._index:
-                sentence = f"feature {quoted(name)} is unknown to the model: it takes {listed(self.names)}"
-                raise InvalidInput(sentence, feature=name[:200])
-        count = max(map(len, columns.values()), default=0)
+    def _check_columns(self, columns: Mapping[str, Column]) -> None:
+        self.check_names(columns)
+        count = max(len(columns[name]) for name in self.names)
         for name in self.names:
-            if name not in columns:
-                raise InvalidInput(f"feature {quoted(name)} is not given", feature=name[:200])
             if len(columns[name]) != count:
                 sentence = f"feature {quoted(name)} has {len(columns[name])} values where another has {count}"
                 raise InvalidInput(f"{sentence}: send one per row of each", feature=name[:200])
-
-    def _check_column(self, feature: Feature, column: Column) -> list[Value]:
-        if isinstance(column, np.ndarray) and column.dtype != np.object_:
-            column = column.astype(np.float64)
-        values = column.tolist() if isinstance(column, np.ndarray) else column
-        return [self._check(feature, value, row) for row, value in enumerate(values)]
-
-    def _number_column(self, feature: Feature, column: Column) -> npt.NDArray[np.float64]:
-        """A column as numbers. A numeric array is not checked here, but with the rest of its tensor."""
-        if not isinstance(column, np.ndarray) or column.dtype == np.object_:
-            column = self._check_column(feature, column)
-        return np.array(column, dtype=np.float64)
 
     def _array(self, tensor: Input, rows: Sequence[Row]) -> npt.NDArray[Any]:
         if tensor.features != self.names:
@@ -212,24 +196,28 @@ class Signature:
         for index, row in enumerate(rows):
             if MISSING_CATEGORY in row:
                 name = tensor.features[row.index(MISSING_CATEGORY)]
-                raise _fault(name, index, "is U+FDD0, which is no character: send null for a missing value")
+                raise fault_of(name, index, "is U+FDD0, which is no character: send null for a missing value")
+        rules = [self._rules[index] for index in self._columns[tensor.name]]
+        if any(rule.feature.missing_words for rule in rules):
+            rows = [_without_words(rules, row, index) for index, row in enumerate(rows)]
         return feeds.texts(rows)
 
     def _integers(self, tensor: Input, values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
         for row, column in np.argwhere(values != np.floor(values)):
             fault = f"is {values[row, column]:g}, but a whole number belongs there"
-            raise _fault(tensor.features[column], int(row), fault)
+            raise fault_of(tensor.features[column], int(row), fault)
         return values.astype(np.int64)
 
 
 class _Limits(NamedTuple):
-    """The limits of one tensor: those that fit all of its columns, then those of each column."""
+    """The limits of one tensor: those that fit all of its columns, those of each, and lists of numbers."""
 
     lowest: float
     highest: float
     lows: npt.NDArray[np.float64]
     highs: npt.NDArray[np.float64]
     missing: npt.NDArray[np.bool_]
+    lists: list[tuple[int, npt.NDArray[np.float64]]]
 
 
 def _record_type(names: Sequence[str], types: Sequence[Any]) -> type[msgspec.Struct] | None:
@@ -241,34 +229,28 @@ def _record_type(names: Sequence[str], types: Sequence[Any]) -> type[msgspec.Str
         return None
 
 
-def _check_category(feature: Feature, value: object, row: int) -> str:
-    if not isinstance(value, str):
-        raise _fault(feature.name, row, f"is {_kind(value)}, but a category (text) belongs there")
-    if feature.closed and value not in feature.categories:
-        categories = listed(feature.categories)
-        raise _fault(
-            feature.name,
-            row,
-            f"is {quoted(value)}, which the model was not fitted with: it knows {categories}",
-        )
-    return value
+def _check_column(rule: Rule, column: Column) -> list[Value]:
+    if isinstance(column, np.ndarray) and column.dtype != np.object_:
+        column = column.astype(np.float64)
+    values = column.tolist() if isinstance(column, np.ndarray) else column
+    return [rule.check(value, row) for row, value in enumerate(values)]
 
 
-def _fault(feature: str, row: int, fault: str) -> InvalidInput:
-    return InvalidInput(f"feature {quoted(feature)} of row {row} {fault}", row=row, feature=feature[:200])
+def _number_column(rule: Rule, column: Column) -> npt.NDArray[np.float64]:
+    """A column as numbers. A numeric array is not checked here, but with the rest of its tensor."""
+    if not isinstance(column, np.ndarray) or column.dtype == np.object_:
+        column = _check_column(rule, column)
+    return np.array(column, dtype=np.float64)
 
 
-def _kind(value: object) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return f"text ({quoted(value)})"
-    if isinstance(value, float):
-        return f"a number ({_figure(value)})"
-    return "an object" if isinstance(value, Mapping) else "an array"
+def _without_words(rules: Sequence[Rule], row: Row, index: int) -> Row:
+    """The row with None for each text that stands for a missing value."""
+    pairs = zip(rules, row, strict=True)
+    return [rule.check(value, index) if rule.is_missing(value) else value for rule, value in pairs]
 
 
-def _figure(value: float) -> str:
-    return repr(value).removesuffix(".0")
+def _listed_features(names: Sequence[str], place: str) -> str:
+    """The subject of a clause about these features of a row."""
+    if len(names) == 1:
+        return f"feature {quoted(names[0])}{place} is"
+    return f"features {listed(names, 10, quoted)}{place} are"

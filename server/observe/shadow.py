@@ -185,7 +185,17 @@ class _Comparison:
             return [(cases, self._served.model.signature.feeds(rows))]
         except (msgspec.ValidationError, InvalidInput):
             half = len(cases) // 2
-            return [*self._accepted(cases[:half]), *self._accepted(cases[half:])] if half else []
+            return (
+                [*self._accepted(cases[:half]), *self._accepted(cases[half:])] if half else self._one(cases)
+            )
+
+    def _one(self, cases: Sequence[Case]) -> list[tuple[Sequence[Case], Feeds]]:
+        """The case, if the rules in Python take its row: the compiled type knows no 1.0 among integers."""
+        signature = self._served.model.signature
+        try:
+            return [(cases, signature.feeds([signature.check_row(list(cases[0][1]), 0)]))]
+        except InvalidInput:
+            return []
 
     def _pair(self, primary: Served) -> "_Pair":
         if primary.model not in self._pairs:

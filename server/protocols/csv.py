@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from unpickled.server.artifact.manifest import Feature
 from unpickled.server.errors import InvalidInput, UnsupportedMedia
-from unpickled.server.inference.prediction import Prediction
+from unpickled.server.inference.prediction import Prediction, with_ignored
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import accept, body, media
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
@@ -59,14 +59,15 @@ class Csv:
             run = self._predictor.run_feeds(self._signature.table(columns))
         except InvalidInput as error:
             raise table.located(error) from None
-        rows: Sequence[Row] = Rows([columns[name] for name in self._names])
+        ignored = self._signature.ignored(header or self._names)
+        rows: Sequence[Row] = Rows([columns[name] for name in self._names], ignored)
         labels = run.labels.tolist()
         if accept.preferred(environ, (media.CSV, media.JSON)) == media.JSON:
             content, fields = dumps(self._outputs.arrays(labels, run.scores), option=OPTIONS), None
         else:
             content = self.write(labels, run.scores, header is not None)
             fields = headers(header is not None)
-        return Prediction(content, run.decoded, run.ran, rows, labels, run.scores, fields)
+        return Prediction(content, run.decoded, run.ran, rows, labels, run.scores, with_ignored(fields, rows))
 
     def write(self, labels: Labels, scores: Scores, header: bool) -> bytes:
         """One line per row: the cells that depend on its label, then its scores."""
@@ -79,8 +80,7 @@ class Csv:
         """The names of the features in the order of the first line; None if that is no header."""
         if setting == "absent":
             return None
-        # One name too many is enough for an error, and a line may have millions.
-        cells = table.first()[: len(self._names) + 1]
+        cells = table.first()
         names = [cell if cell in self._features else cell.strip() for cell in cells]
         if self._detect and setting != "present" and not set(names) & self._features.keys():
             return None
@@ -89,19 +89,17 @@ class Csv:
         return names
 
     def _check_header(self, names: Sequence[str], table: "_Table") -> None:
-        if len(names) == len(self._names) and set(names) == self._features.keys():
-            return
         earlier: set[str] = set()
         for number, name in enumerate(names, start=1):
-            if not name:
+            if not name and not self._signature.ignores(name):
                 remedy = "leave it out (pandas: to_csv(index=False))"
                 raise InvalidInput(f"column {number} of the header has no name: {remedy}", line=1)
-            if name in earlier:
+            if name and name in earlier:
                 sentence = f"feature {quoted(name)} stands twice in the header"
                 raise InvalidInput(sentence, line=1, feature=name[:200])
             earlier.add(name)
         try:
-            self._signature.table({name: [] for name in names})
+            self._signature.check_names(names)
         except InvalidInput as error:
             raise table.located(error) from None
 
@@ -110,7 +108,9 @@ class Csv:
         if set(map(len, rows)) != {len(names)}:
             raise table.located(_uneven(rows, len(names)))
         cells = zip(names, zip(*rows, strict=True), strict=True)
-        return {name: _column(self._features[name], column) for name, column in cells}
+        return {
+            name: _column(self._features[name], column) for name, column in cells if name in self._features
+        }
 
 
 class _Table:

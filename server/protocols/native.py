@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from unpickled.server.errors import InvalidInput
-from unpickled.server.inference.prediction import Predict, Prediction
+from unpickled.server.inference.prediction import Predict, Prediction, with_ignored
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import media
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
@@ -109,7 +109,10 @@ class Native:
             return self._strict_arrays(document["features"])
         if self._is_form(document, "instances"):
             return self._predictor.predictions(self._reader.listed(document["instances"], "'instances'"))
-        return self._answer_record(self._signature.check_record(document, 0))
+        [values] = rows = self._reader.record(document)
+        prediction = self._answer_record(values)
+        prediction.headers = with_ignored(prediction.headers, rows)
+        return prediction
 
     def _strict_arrays(self, rows: list[Any]) -> Prediction:
         if rows and not isinstance(rows[0], list):

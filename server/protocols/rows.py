@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -10,7 +11,8 @@ from unpickled.server.errors import InvalidInput
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import strict
 from unpickled.server.message.strict import Members
-from unpickled.server.model.feeds import Row
+from unpickled.server.model.feeds import Row, Table
+from unpickled.server.model.rule import fault_of
 from unpickled.server.quote import quoted
 
 # Exceptions of msgspec for a body that it refuses; strict.parse then finds the error.
@@ -71,14 +73,25 @@ class Reader:
         if not isinstance(values, list):
             raise InvalidInput(f"{place} is not an array: send a list of rows")
         self._predictor.check_count(len(values))
-        return [self._check(row, index) for index, row in enumerate(values)]
+        rows = Table(self._check(row, index) for index, row in enumerate(values))
+        records = (self._signature.ignored(row) for row in values if isinstance(row, Members))
+        rows.ignored = list(dict.fromkeys(chain.from_iterable(records)))
+        return rows
+
+    def record(self, members: Members) -> Table:
+        """The one row of a parsed object."""
+        row = Table([self._signature.check_record(members, 0)])
+        row.ignored = self._signature.ignored(members)
+        return row
 
     def columns(self, members: Members) -> Sequence[Row]:
         """The rows of a parsed {feature: [value, ...], ...}."""
+        for name in members.repeated:
+            raise fault_of(name, 0, "is given twice")
+        # Before the values are read: a body may hold very many names.
+        self._signature.check_names(members, 0)
+        ignored = self._signature.ignored(members)
         for name, values in members.items():
-            if name not in self._signature.names:
-                # Refuse an unknown name before the values are read: a body may hold very many names.
-                self._signature.check_record(Members({name: None}), 0)
             if not isinstance(values, list):
                 raise InvalidInput(
                     f"feature {quoted(name)} is not an array: send its values, one per row",
@@ -94,8 +107,10 @@ class Reader:
                     feature=name[:200],
                 )
         self._predictor.check_count(count)
-        rows = zip(*members.values(), strict=True)
-        return [self._record(members, list(members), values, index) for index, values in enumerate(rows)]
+        columns = zip(*(members[name] for name in self._signature.names), strict=True)
+        rows = Table(self._signature.check_row(list(values), index) for index, values in enumerate(columns))
+        rows.ignored = ignored
+        return rows
 
     def table(self, names: object, data: object) -> Sequence[Row]:
         """The rows of parsed arrays, whose values are in the order of ``names``."""
@@ -104,24 +119,21 @@ class Reader:
         if not isinstance(data, list):
             raise InvalidInput("'data' is not an array: send a list of rows")
         self._predictor.check_count(len(data))
-        if len(names) > self.width:
-            raise InvalidInput(f"'columns' has {len(names)} names, but the model takes {self.width} features")
-        repeated = Members()
-        repeated.repeated = tuple(name for name, count in Counter(names).items() if count > 1)
-        rows = []
+        for name, count in Counter(names).items():
+            if count > 1:
+                raise fault_of(name, 0, "is given twice")
+        self._signature.check_names(names, 0)
+        places = [names.index(name) for name in self._signature.names]
+        rows = Table()
         for index, values in enumerate(data):
             if not isinstance(values, list) or len(values) != len(names):
                 raise InvalidInput(
                     f"row {index} is not an array of {len(names)} values, one for each of 'columns'",
                     row=index,
                 )
-            rows.append(self._record(repeated, names, values, index))
+            rows.append(self._signature.check_row([values[place] for place in places], index))
+        rows.ignored = self._signature.ignored(names)
         return rows
-
-    def _record(self, origin: Members, names: Sequence[str], values: Sequence[Any], index: int) -> Row:
-        members = Members(zip(names, values, strict=True))
-        members.repeated = origin.repeated
-        return self._signature.check_record(members, index)
 
     def _check(self, row: Any, index: int) -> Row:
         if isinstance(row, Members):

@@ -21,7 +21,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from unpickled.server.errors import InvalidInput, MalformedJSON, UnsupportedMedia
-from unpickled.server.inference.prediction import Predict, Prediction
+from unpickled.server.inference.prediction import Predict, Prediction, with_ignored
 from unpickled.server.message import accept, body, media, strict
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
 from unpickled.server.message.jsonschema import TEXT, Schema, array, either, only
@@ -125,14 +125,15 @@ class SageMaker:
         scores = np.asarray(prediction.scores, dtype=np.float64)
         if kind == media.CSV:
             content, headers = self._csv.write(labels, scores, header=False), csv.headers(header=False)
-            return replace(prediction, content=content, headers=headers)
+            return replace(prediction, content=content, headers=with_ignored(headers, prediction.rows))
         if kind in media.JSON_LINES:
             content = b"".join(
                 dumps(record) + b"\n" for record in self._predictor.outputs.records(labels, scores)
             )
-            return replace(prediction, content=content, headers=(("Content-Type", kind),))
+            headers = (("Content-Type", kind),)
+            return replace(prediction, content=content, headers=with_ignored(headers, prediction.rows))
         content = dumps(self._predictor.outputs.arrays(labels, scores), option=OPTIONS)
-        return replace(prediction, content=content, headers=None)
+        return replace(prediction, content=content, headers=with_ignored(None, prediction.rows))
 
 
 def _unwrapped(value: Any) -> Any:

@@ -88,7 +88,7 @@ class Routes:
         return self._functions.get(id(served)) or (served, self._built(served))
 
     def _built(self, served: Served) -> dict[Build, Predict]:
-        predictor = Predictor(served.model, self._config.limits.max_rows)
+        predictor = Predictor(served.model, self._config.limits.max_rows, self._config.inputs.extra_columns)
         subject = Subject(served.name, served.version, predictor, Reader(predictor))
         # Protocols share builders: each is called once.
         builds = {build for protocol, _ in self._routes for build in protocol.builds}

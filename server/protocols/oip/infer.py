@@ -110,7 +110,8 @@ class Inference:
         if is_matrix:
             return self._of_matrix(columns[inputs[0].name])
         feeds = self._signature.table(columns)
-        return feeds, Rows([columns[name] for name in self._signature.names])
+        ignored = self._signature.ignored(columns)
+        return feeds, Rows([columns[name] for name in self._signature.names], ignored)
 
     def _read(
         self, inputs: Sequence[Tensor], is_matrix: bool, request: bytes, start: int
@@ -150,6 +151,8 @@ class Inference:
             fits, expected = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1), "[rows] or [rows, 1]"
         elif tensor.name in self._matrix_names:
             raise InvalidInput(f"tensor {quoted(tensor.name)} holds all features, and others stand beside it")
+        elif self._signature.ignores(tensor.name):
+            return
         else:
             raise InvalidInput(f"tensor {quoted(tensor.name)} is unknown to the model: {self._remedy()}")
         if not fits:
