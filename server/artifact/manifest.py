@@ -27,6 +27,18 @@ MANIFEST_KEY = "unpickled.manifest"
 MISSING_CATEGORY = "\ufdd0"
 
 
+class Notation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a column of the training table writes its numbers, which CSV to the server has to follow.
+
+    ``decimal`` is the decimal point, ``group`` what parts thousands, ``unit`` the signs (%, €) that may stand
+    beside a number, and do not change it.
+    """
+
+    decimal: Literal[".", ","] = "."
+    group: Literal["", ",", ".", "'", " "] = ""
+    unit: str = ""
+
+
 class Feature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One column of a request.
 
@@ -35,7 +47,8 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     (None: the range of the input's dtype). ``categories`` are those seen in training, in order, and
     ``values`` the numbers that the pipeline knows, if it knows a list of them; ``closed``: no other is
     accepted. ``boolean``: true and false are accepted as 1 and 0. ``missing_words`` are texts that stand
-    for a missing value, as they did in the training table.
+    for a missing value, as they did in the training table, with or without spaces around them; ``notation`` is how its cells write numbers, if
+    not as 1234.5.
     """
 
     name: str
@@ -51,6 +64,7 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     closed: bool = False
     boolean: bool = False
     missing_words: tuple[str, ...] = ()
+    notation: Notation | None = None
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True):

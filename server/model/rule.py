@@ -53,16 +53,16 @@ class Rule:
         if value is None or (isinstance(value, float) and math.isnan(value)):
             self._check_absent("is missing (null or NaN)", row)
             return None
-        if isinstance(value, str) and value in self._words:
+        if self.is_missing(value):
             self._check_absent(f"is {quoted(value)}, which stands for a missing value", row)
             return None
         if self.feature.kind == "category":
             return self._category(value, row)
         return self._number(value, row)
 
-    def is_missing(self, text: object) -> bool:
-        """Whether a text stands for a missing value."""
-        return text in self._words
+    def is_missing(self, value: object) -> bool:
+        """Whether a value is a text that stands for a missing one; spaces around it do not count."""
+        return isinstance(value, str) and value.strip() in self._words
 
     def fault(self, fault: str, row: int) -> InvalidInput:
         """The error for a value of this feature."""

@@ -5,8 +5,8 @@
 
 https://www.rfc-editor.org/rfc/rfc4180. The header row names the features in any order; with
 ``Content-Type: text/csv; header=absent`` there is none, and the columns are in the features' order. The
-answer has a header if the request has one. An empty cell is a missing value, unless the empty text is a
-category.
+answer has a header if the request has one. Cells are read as in training (model/cells.py): an empty one is a
+missing value, unless the empty text is a category.
 """
 
 import codecs
@@ -16,15 +16,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from unpickled.server.artifact.manifest import Feature
 from unpickled.server.errors import InvalidInput, UnsupportedMedia
 from unpickled.server.inference.prediction import Prediction, with_ignored
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import accept, body, media
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
+from unpickled.server.model.cells import read_cells
 from unpickled.server.model.feeds import Column, Row, Rows
 from unpickled.server.model.outputs import Labels, Scores
 from unpickled.server.quote import quoted
@@ -109,7 +106,7 @@ class Csv:
             raise table.located(_uneven(rows, len(names)))
         cells = zip(names, zip(*rows, strict=True), strict=True)
         return {
-            name: _column(self._features[name], column) for name, column in cells if name in self._features
+            name: read_cells(self._features[name], column) for name, column in cells if name in self._features
         }
 
 
@@ -179,35 +176,6 @@ class _Table:
 def headers(header: bool) -> tuple[tuple[str, str], ...]:
     """The HTTP headers of a CSV answer, with or without a header row."""
     return (("Content-Type", f"text/csv; charset=utf-8; header={'present' if header else 'absent'}"),)
-
-
-def _column(feature: Feature, cells: Sequence[str]) -> Column:
-    if feature.kind == "number":
-        return _numbers(cells)
-    # An empty cell is a missing value, unless the empty text is a category.
-    empty = "" if "" in feature.categories else None
-    return [cell or empty for cell in cells]
-
-
-def _numbers(cells: Sequence[str]) -> npt.NDArray[np.float64] | list[Any]:
-    """The numbers as an array; or, if a cell is no number, a list with its text, which the checks refuse."""
-    text = "".join(cells)
-    # float() would also read 1_000, and digits of other scripts.
-    if text.isascii() and "_" not in text:
-        try:
-            return np.fromiter((float(cell or "nan") for cell in cells), np.float64, len(cells))
-        except ValueError:
-            pass
-    return [_number(cell) for cell in cells]
-
-
-def _number(cell: str) -> float | str | None:
-    if not cell.strip():
-        return None
-    try:
-        return float(cell) if cell.isascii() and "_" not in cell else cell
-    except ValueError:
-        return cell
 
 
 def _uneven(rows: Sequence[Sequence[str]], width: int) -> InvalidInput:
