@@ -14,12 +14,13 @@ from typing import Any, TypedDict, Unpack
 
 import click
 import joblib
-import pandas as pd
 
-from unpickled.export.data import files
-from unpickled.export.data.files import Dataset
+from unpickled.export.data import dataset, files, summary
+from unpickled.export.data import target as labels_of
+from unpickled.export.data.columns import Choices
+from unpickled.export.data.dataset import Dataset
+from unpickled.export.data.fitted import Sample
 from unpickled.export.errors import ExportError
-from unpickled.export.inside import fitted_names
 from unpickled.export.publish import Export, export_pipeline
 from unpickled.export.store import model_folder
 from unpickled.export.train import CLASSIFIERS, SCALERS, titles
@@ -58,6 +59,8 @@ def _names(context: click.Context, parameter: click.Parameter, text: str | None)
 class _Output(TypedDict):
     """The options that every command has that writes a model."""
 
+    missing: list[str] | None
+    text: list[str] | None
     models: Path
     name: str | None
     class_names: list[str] | None
@@ -70,6 +73,15 @@ _FILE = click.Path(path_type=Path)
 def _exporting(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of ``_Output``; print each warning in one line; report an interrupt."""
 
+    @click.option(
+        "--missing",
+        callback=_names,
+        metavar="NA,...",
+        help="texts that stand for a missing value in every column  [default: NA and the like among numbers]",
+    )
+    @click.option(
+        "--text", callback=_names, metavar="COLUMN,...", help="columns that are text, whatever they hold"
+    )
     @click.option(
         "--models", type=_FILE, default="models", show_default=True, metavar="DIR", help="models folder"
     )
@@ -100,7 +112,7 @@ def _exporting(command: Callable[..., None]) -> Callable[..., None]:
         "unpickled train --data customers.csv --target churned --min-accuracy 0.9",
     )
 )
-@click.argument("dataset", required=False, type=console.Choice(list(files.BUNDLED)), metavar="[DATASET]")
+@click.argument("bundled", required=False, type=console.Choice(list(dataset.BUNDLED)), metavar="[DATASET]")
 @click.option("--data", type=_FILE, metavar="FILE", help="your own table, .csv or .parquet")
 @click.option("--target", metavar="COLUMN", help="column of classes in --data")
 @click.option(
@@ -137,7 +149,7 @@ def _exporting(command: Callable[..., None]) -> Callable[..., None]:
 )
 @_exporting
 def train(
-    dataset: str | None,
+    bundled: str | None,
     data: Path | None,
     target: str | None,
     scaler: str,
@@ -151,43 +163,50 @@ def train(
     DATASET is one of scikit-learn's: iris, wine, breast_cancer, digits. --data and --target name a table
     of your own instead.
     """
-    misuse = _misuse(dataset, data, target)
+    misuse = _misuse(bundled, data, target)
     if misuse:
         raise click.UsageError(misuse, click.get_current_context())
     if data is not None:
         files.check_file(data)
     name = output["name"]
     if name is None:
-        name = _name(data) if data else str(dataset)
+        name = _name(data) if data else str(bundled)
     model_folder(output["models"], name)
-    table = files.read(data, str(target)) if data else files.bundled(str(dataset))
+    choices = _choices(output)
+    table = dataset.read(data, str(target), choices) if data else dataset.bundled(str(bundled))
     table = replace(table, class_names=titles(table.class_names, output["class_names"]))
     _progress(f"training {classifier}")
-    fitted = fit(table, scaler, classifier, seed, held_out)
-    _describe(table, fitted.training)
-    _score(fitted.training, "on the held-out rows")
+    model = fit(table, scaler, classifier, seed, held_out)
+    _describe(table, model.training)
+    _score(model.training, "on the held-out rows")
     export = export_pipeline(
-        fitted.pipeline,
-        fitted.train,
+        model.pipeline,
+        model.train,
         name=name,
         models=output["models"],
         class_names=table.class_names,
-        held_out=fitted.held_out,
-        training=fitted.training,
+        held_out=model.held_out,
+        training=model.training,
+        readings=table.readings,
         min_accuracy=output["min_accuracy"],
         progress=_progress,
     )
     _report(export, output["models"])
 
 
-def _misuse(dataset: str | None, data: Path | None, target: str | None) -> str | None:
+def _choices(output: _Output) -> Choices:
+    """The user's words about the columns of a table."""
+    return Choices(missing=frozenset(output["missing"] or ()), text=frozenset(output["text"] or ()))
+
+
+def _misuse(bundled: str | None, data: Path | None, target: str | None) -> str | None:
     """The error in the arguments that name a table; None if there is none."""
     if (data is None) != (target is None):
         return "--data and --target go together."
-    if dataset is not None and data is not None:
+    if bundled is not None and data is not None:
         return "DATASET and --data exclude each other."
-    if dataset is None and data is None:
-        return f"Give DATASET, one of {', '.join(files.BUNDLED)}, or a table of your own with --data."
+    if bundled is None and data is None:
+        return f"Give DATASET, one of {', '.join(dataset.BUNDLED)}, or a table of your own with --data."
     return None
 
 
@@ -198,7 +217,7 @@ def _misuse(dataset: str | None, data: Path | None, target: str | None) -> str |
     ),
     help=f"Export a pipeline you fitted and saved with joblib.\n\n{DANGER}",
 )
-@click.argument("fitted", type=_FILE)
+@click.argument("file", metavar="FITTED", type=_FILE)
 @click.option(
     "--sample",
     type=_FILE,
@@ -210,24 +229,29 @@ def _misuse(dataset: str | None, data: Path | None, target: str | None) -> str |
     "--target", metavar="COLUMN", help="column of classes in --sample, to measure the pipeline with"
 )
 @_exporting
-def convert(fitted: Path, sample: Path, target: str | None, **output: Unpack[_Output]) -> None:
+def convert(file: Path, sample: Path, target: str | None, **output: Unpack[_Output]) -> None:
     """Export a pipeline saved with joblib."""
-    name = _name(fitted) if output["name"] is None else output["name"]
+    name = _name(file) if output["name"] is None else output["name"]
     model_folder(output["models"], name)
-    files.check_file(fitted)
-    table = files.load(sample)
-    labels = files.labels(table, target) if target else None
+    files.check_file(file)
+    source = files.load(sample)
+    if target:
+        labels_of.check(source, target)
     print(f"warning: {DANGER}", file=sys.stderr, flush=True)
-    pipeline = _load(fitted)
-    rows, names = _rows_for(pipeline, table.drop(columns=target or []))
+    pipeline = _load(file)
+    rows = Sample.of(pipeline, source, _choices(output), target)
+    print(*rows.notes, sep="\n", end="\n" if rows.notes else "", file=sys.stderr)
+    labels = labels_of.of_sample(source, target, pipeline.classes_) if target else None
+    X, names = rows.rows()
     export = export_pipeline(
         pipeline,
-        rows,
+        X,
         labels,
         name=name,
         models=output["models"],
         class_names=output["class_names"],
         feature_names=names,
+        readings=rows.readings,
         min_accuracy=output["min_accuracy"],
         progress=_progress,
     )
@@ -253,22 +277,14 @@ def _load(path: Path) -> Any:
     return fitted
 
 
-def _rows_for(pipeline: Any, sample: pd.DataFrame) -> tuple[Any, list[str] | None]:
-    """The sample as the pipeline takes it: a frame of its columns; or an array, and names for its columns."""
-    names = fitted_names(pipeline)
-    if names is None:
-        return sample.to_numpy(), list(sample.columns)
-    # Where a column is missing, the export refuses the sample and names the column.
-    return (sample[names] if set(names) <= set(sample.columns) else sample), None
-
-
 def _describe(dataset: Dataset, training: Training) -> None:
     rows, features = dataset.features.shape
     print(
         f"{dataset.name}: {rows:,} rows, {features:,} features, {len(dataset.class_names):,} classes; "
         f"trained on {training.rows:,} rows, {training.held_out:,} held out (seed {training.seed})"
     )
-    print(*dataset.notes, sep="\n", end="\n" if dataset.notes else "")
+    for line in (*dataset.notes, *summary.lines(dataset.readings)):
+        print(line)
 
 
 def _score(training: Training, rows: str) -> None:

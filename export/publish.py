@@ -17,6 +17,8 @@ from google.protobuf.message import EncodeError
 from msgspec.structs import replace
 
 from unpickled.export.convert import Conversion, convert
+from unpickled.export.data import requests
+from unpickled.export.data.columns import Reading
 from unpickled.export.errors import ConversionError, DataError, reason
 from unpickled.export.gate import golden
 from unpickled.export.gate.pair import Array, Run
@@ -61,6 +63,7 @@ def export_pipeline(
     feature_names: Sequence[str] | None = None,
     held_out: Any = None,
     training: Training | None = None,
+    readings: Sequence[Reading] = (),
     min_accuracy: float | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Export:
@@ -81,6 +84,7 @@ def export_pipeline(
         feature_names: Names of the columns where X is an array; by default ``feature_0`` and so on.
         held_out: More rows for the comparison, such as those the pipeline was tested on.
         training: The origin and the quality of the pipeline, if they are known; y is then not used.
+        readings: For a table out of a file, what its columns were taken for: requests are read likewise.
         min_accuracy: The lowest accuracy, from 0 to 1, at which the model is written.
         progress: Called with a line of text for each phase of the work, and with a warning if the graph
             keeps training rows (support vectors, neighbours).
@@ -128,7 +132,7 @@ def export_pipeline(
         schema=SCHEMA,
         name=name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        features=features,
+        features=requests.described(features, readings),
         inputs=conversion.inputs,
         outputs=conversion.outputs,
         classes=conversion.classes,
@@ -136,6 +140,7 @@ def export_pipeline(
         golden=golden.make(pipeline, conversion, features, frames),
         parity=parity,
         training=training,
+        unused=requests.unused(pipeline, X, features, readings),
     )
     payload = _embed(conversion.model, manifest)
     with _steps_named(conversion, training):

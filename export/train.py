@@ -31,7 +31,7 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
 
-from unpickled.export.data.files import Dataset, fingerprint
+from unpickled.export.data.dataset import Dataset, fingerprint
 from unpickled.export.errors import DataError, QualityError, reason
 from unpickled.server.artifact.manifest import ClassReport, Curve, Metrics, Training
 from unpickled.server.quote import listed

@@ -1,70 +1,221 @@
-"""The kind of a column in a file: numbers, text, or useless for learning."""
+"""The columns of a table: each taken for something, with its values as a pipeline is fitted on them."""
 
 import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
 
+from unpickled.export.data.notation import notation_of
+from unpickled.export.data.texts import Texts
 from unpickled.export.errors import DataError
+from unpickled.server.artifact.manifest import Notation
+from unpickled.server.model.cells import PLAIN, TRUTH, number
+from unpickled.server.quote import quoted
 
-MAX_CATEGORIES = 1000
+Kind = Literal["number", "boolean", "category", "date", "nothing", "nested"]
+
+# Texts that stand for a missing value where they stand among numbers; in any spelling of their letters.
+WORDS = frozenset(
+    {"na", "n/a", "n.a.", "n.a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "none", "nil", "nat"}
+    | {"?", "-", "--", "---", ".", "..", "*", "missing", "unknown", "#null!", "#value!", "#div/0!", "#ref!"}
+)
 
 _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,2}[./-]\d{1,2}[./-]\d{4}([T ].*)?")
-# 1,234.50 and 12,5 and $5 and 12.5% are numbers to people, and text to pandas.
-_DISGUISED = re.compile(r"[-+]?[$€£]? ?(\d{1,3}([,']\d{3})+|\d+)([.,]\d+)? ?[%$€£]?")
 _DATES = ("date", "datetime", "datetime64", "time", "timedelta", "timedelta64", "period")
-_NUMBERS = ("boolean", "decimal", "integer", "floating", "mixed-integer-float")
+_NUMBERS = ("decimal", "integer", "floating", "mixed-integer-float")
 
 
-def typed(column: pd.Series) -> pd.Series:
-    """A column as float64, or as text in dtype object; missing values as NaN. Raises DataError."""
-    column = _plain(column)
-    if holds_numbers(column):
-        return _numbers(column)
-    kind = types.infer_dtype(column, skipna=True)
-    if kind not in ("string", "empty"):
-        raise DataError(f"Column {column.name!r} holds {kind} values: make it all numbers or all text.")
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The kind that a column was taken for, and what goes with it.
+
+    Attributes:
+        name: The column.
+        kind: The kind of its cells.
+        missing: How many cells hold nothing.
+        words: The texts among them that stand for a missing value, and how many cells have each.
+        missing_words: The texts that stand for a missing value in requests too, the empty one among them.
+        notation: How its cells write numbers, where that is not as 1234.5.
+        remark: A clause about it that a reader of the table may not expect.
+        role: Its part in the training: "feature", "target", or why it is of no use, in one word.
+        reason: Why nothing can be learned from it, where that is so.
+    """
+
+    name: str
+    kind: Kind
+    missing: int = 0
+    words: Mapping[str, int] = field(default_factory=dict)
+    notation: Notation | None = None
+    remark: str = ""
+    role: str = "feature"
+    reason: str = ""
+    missing_words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """The user's words, and a pipeline's, about the columns of a table.
+
+    ``missing`` are texts that stand for a missing value in every column, ``text`` the columns that hold text
+    whatever it looks like, ``kinds`` what columns hold of which that is known. ``categories`` are the texts
+    that a column is known to have: none of them stands for a missing value.
+    """
+
+    missing: frozenset[str] = frozenset()
+    text: frozenset[str] = frozenset()
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
+    categories: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column and what it was taken for.
+
+    ``values`` (rows,) are float64 with NaN for a gap, bool where none is missing, or text in dtype object
+    with NaN for a gap.
+    """
+
+    reading: Reading
+    values: pd.Series
+
+
+def column(name: str, cells: Texts | pd.Series, choices: Choices, comma: bool = False) -> Column:
+    """A column of a file, as what it is taken for. Raises DataError for cells that cannot be one of it."""
+    if isinstance(cells, Texts):
+        return _of_texts(name, cells, choices, comma)
+    return _of_series(cells.rename(name), choices)
+
+
+def _of_texts(name: str, texts: Texts, choices: Choices, comma: bool) -> Column:
+    gaps = {text for text in texts.distinct if not text.strip() or text.strip() in choices.missing}
+    filled = [text for text in texts.distinct if text not in gaps]
+    words = {text: None for text in filled if text.strip().lower() in WORDS}
+    others = [text for text in filled if text not in words]
+    kind, notation, remark = _kind(name, others, choices, comma)
+    if not filled:
+        kind = choices.kinds.get(name, "nothing")
+    if kind == "category":
+        known = choices.categories.get(name)
+        words = {} if known is None else {word: None for word in words if word not in known}
+    blank = gaps.union(words)
+    counts = texts.count(blank)
+    reading = Reading(
+        name=name,
+        kind=kind,
+        missing=sum(counts.values()),
+        words={text: count for text, count in counts.items() if text.strip()},
+        notation=None if notation == PLAIN else notation,
+        remark=remark,
+        missing_words=tuple(dict.fromkeys(["", *(word.strip() for word in words), *sorted(choices.missing)])),
+    )
+    values = _values(reading, texts, blank)
+    # With its dtype, or pandas would make a string type of its own of the texts.
+    return Column(reading, pd.Series(values, dtype=values.dtype, name=name))
+
+
+def _kind(
+    name: str, texts: Sequence[str], choices: Choices, comma: bool
+) -> tuple[Kind, Notation | None, str]:
+    """The kind of these texts, the notation of their numbers, and a remark."""
+    known = "category" if name in choices.text else choices.kinds.get(name)
+    if not texts or known == "category":
+        return "category", None, ""
+    if all(text.strip() in TRUTH for text in texts):
+        return "boolean", None, ""
+    padded = next((text for text in texts if re.fullmatch(r"\s*0[0-9]+\s*", text)), None)
+    if padded and known is None and all(text.strip().isdecimal() for text in texts):
+        return "category", None, f"codes such as {padded.strip()} stay text"
+    notation, remark = notation_of(texts, comma)
+    if notation is not None:
+        return "number", notation, remark
+    if known is not None:
+        raise DataError(_not_numbers(name, texts))
+    if all(_DATE.fullmatch(text.strip()) for text in texts):
+        return "date", None, ""
+    return "category", None, ""
+
+
+def _not_numbers(name: str, texts: Sequence[str]) -> str:
+    text = next(text for text in texts if notation_of([text])[0] is None)
+    return (
+        f"Column {name!r} holds text such as {quoted(text)}, but the pipeline was fitted on numbers there: "
+        f"correct the sample, or say --missing {quoted(text)} if it stands for a missing value."
+    )
+
+
+def _values(reading: Reading, texts: Texts, blank: set[str]) -> npt.NDArray[Any]:
+    if reading.kind in ("number", "boolean"):
+        read: Callable[[str], float] = (
+            (lambda text: TRUTH[text.strip()])
+            if reading.kind == "boolean"
+            else (lambda text: number(text, reading.notation))
+        )
+        numbers = [np.nan if text in blank else read(text) for text in texts.distinct]
+        values = texts.mapped(np.array(numbers, dtype=np.float64))
+        return values.astype(bool) if reading.kind == "boolean" and not reading.missing else values
+    cells = [np.nan if text in blank else text for text in texts.distinct]
+    return texts.mapped(np.array(cells, dtype=object))
+
+
+def _of_series(series: pd.Series, choices: Choices) -> Column:
+    plain = _plain(series)
+    plain, words = _without(plain, choices.missing)
+    kind = _kind_of_series(plain)
+    name = str(series.name)
+    if kind == "category" and choices.kinds.get(name) in ("number", "boolean"):
+        raise DataError(_not_numbers(name, [str(text) for text in plain.dropna().unique()]))
+    if kind in ("number", "boolean") and (choices.kinds.get(name) == "category" or name in choices.text):
+        raise DataError(
+            f"Column {name!r} holds numbers in the file's own type, but text belongs there: "
+            f"save it as text, with the digits that the categories have."
+        )
+    missing_words = tuple(sorted(choices.missing)) if kind == "category" else ()
+    reading = Reading(
+        name=name, kind=kind, missing=int(plain.isna().sum()), words=words, missing_words=missing_words
+    )
+    return Column(reading, _typed(plain, kind))
+
+
+def _kind_of_series(column: pd.Series) -> Kind:
+    filled = column.dropna()
+    if filled.empty:
+        return "nothing"
+    if isinstance(filled.iloc[0], (list, dict, bytes, np.ndarray)):
+        return "nested"
+    inferred = types.infer_dtype(column, skipna=True)
+    if inferred == "boolean":
+        return "boolean"
+    if inferred in _NUMBERS:
+        return "number"
+    if inferred in _DATES:
+        return "date"
+    if inferred == "string":
+        return "date" if all(_DATE.fullmatch(text.strip()) for text in filled.unique()) else "category"
+    raise DataError(f"Column {column.name!r} holds {inferred} values: make it all numbers or all text.")
+
+
+def _typed(column: pd.Series, kind: Kind) -> pd.Series:
+    if kind == "boolean" and not column.isna().any():
+        return column.astype(bool)
+    if kind in ("number", "boolean"):
+        numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        return pd.Series(numbers, index=column.index, name=column.name)
     # pandas' own string types compare missing values as NA, which scikit-learn does not expect.
     return column.astype(object).where(column.notna(), np.nan)
 
 
-def useless(column: pd.Series) -> str | None:
-    """The reason why nothing can be learned from a column, or None. Raises DataError for mixed content."""
-    column = _plain(column.dropna())
-    if column.empty:
-        return "it is empty"
-    if re.fullmatch(r"Unnamed: \d+", str(column.name)):  # pandas' name for a column without one
-        return "it has no name"
-    if _is_date(column):
-        return "it holds dates; turn them into numbers first, such as a year, a month or days since"
-    if isinstance(column.iloc[0], (list, dict, bytes, np.ndarray)):
-        return "its cells hold lists, records or bytes, not numbers or text"
-    distinct = column.nunique()
-    if distinct == 1:
-        return f"it holds nothing but {column.iloc[0]!s:.40}"
-    if holds_numbers(column):
-        return "it numbers the rows" if _counts_rows(typed(column).to_numpy()) else None
-    disguised = _disguised(column)
-    if disguised is not None:
-        return (
-            f"its texts are numbers in disguise, such as {disguised!r}; write them as plain numbers, such as "
-            "1234.5, without thousands separators, decimal commas, % or currency signs"
-        )
-    _check_text(column)
-    return _too_many(distinct, len(column))
-
-
-def holds_numbers(column: pd.Series) -> bool:
-    """Whether a column holds numbers or truth values, whatever its dtype is."""
-    kind: str = types.infer_dtype(column, skipna=True)
-    return kind in _NUMBERS or (kind == "empty" and bool(types.is_numeric_dtype(column.dtype)))
-
-
-def holds_truth(column: pd.Series) -> bool:
-    """Whether a column holds nothing but true and false."""
-    return bool(types.infer_dtype(_plain(column), skipna=True) == "boolean")
+def _without(column: pd.Series, missing: frozenset[str]) -> tuple[pd.Series, dict[str, int]]:
+    """The column without the texts that stand for a missing value, and how many cells had each."""
+    if not missing or types.is_numeric_dtype(column.dtype):
+        return column, {}
+    blank = column.map(lambda cell: isinstance(cell, str) and cell.strip() in missing).astype(bool)
+    counts = column[blank].value_counts().to_dict()
+    return column.mask(blank), {str(text): int(count) for text, count in counts.items()}
 
 
 def _plain(column: pd.Series) -> pd.Series:
@@ -72,24 +223,59 @@ def _plain(column: pd.Series) -> pd.Series:
     return column.astype(object).infer_objects() if isinstance(column.dtype, pd.CategoricalDtype) else column
 
 
-def _numbers(column: pd.Series) -> pd.Series:
-    numbers = pd.Series(
-        column.to_numpy(dtype=np.float64, na_value=np.nan), index=column.index, name=column.name
-    )
+def holds_numbers(column: pd.Series) -> bool:
+    """Whether the values of a Column are numbers or truth values."""
+    return bool(types.is_numeric_dtype(column.dtype) or types.is_bool_dtype(column.dtype))
+
+
+def judged(column: Column, nameless: bool = False) -> Column:
+    """The column with its role, and the reason why nothing can be learned from it, if so.
+
+    Raises DataError for numbers that are infinite, and for numbers with texts among them.
+    """
+    role, reason = _role(column, nameless)
+    return replace(column, reading=replace(column.reading, role=role, reason=reason))
+
+
+def _role(column: Column, nameless: bool) -> tuple[str, str]:
+    filled, kind = column.values.dropna(), column.reading.kind
+    if filled.empty:
+        return "constant", "it is empty"
+    if nameless:
+        return "identifier", "it has no name"
+    if kind == "date":
+        return "date", "it holds dates; turn them into numbers first, such as a year, a month or days since"
+    if kind == "nested":
+        return "nested", "its cells hold lists, records or bytes, not numbers or text"
+    distinct = filled.nunique()
+    if distinct == 1:
+        return "constant", f"it holds nothing but {_shown(filled.iloc[0]):.40}"
+    if kind == "category":
+        _check_text(filled)
+        return _role_of_text(distinct, len(filled))
+    numbers = filled.to_numpy(dtype=np.float64)
+    _check_finite(column.reading.name, numbers)
+    return ("identifier", "it numbers the rows") if _counts_rows(numbers) else ("feature", "")
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _role_of_text(distinct: int, rows: int) -> tuple[str, str]:
+    if distinct > 20 and distinct * 2 > rows:
+        reason = f"its texts hardly repeat ({distinct:,} different in {rows:,} rows), so it identifies rows"
+        return "identifier", reason
+    return "feature", ""
+
+
+def _check_finite(name: str, numbers: npt.NDArray[np.float64]) -> None:
     infinite = int(np.isinf(numbers).sum())
     if infinite:
         raise DataError(
-            f"Column {column.name!r} holds an infinite number in {infinite:,} of {len(numbers):,} rows: "
+            f"Column {name!r} holds an infinite number in {infinite:,} of {len(numbers):,} rows: "
             "leave those cells empty (missing) or put a finite number."
         )
-    return numbers
-
-
-def _is_date(column: pd.Series) -> bool:
-    kind = types.infer_dtype(column, skipna=True)
-    return kind in _DATES or (
-        kind == "string" and all(_DATE.fullmatch(text.strip()) for text in column.unique())
-    )
 
 
 def _counts_rows(numbers: npt.NDArray[np.float64]) -> bool:
@@ -98,32 +284,16 @@ def _counts_rows(numbers: npt.NDArray[np.float64]) -> bool:
     return bool(len(numbers) >= 20 and distinct_integers and np.ptp(numbers) < 1.1 * len(numbers))
 
 
-def _disguised(column: pd.Series) -> str | None:
-    """The first text that only people read as a number, if every text is a number or such a text."""
-    texts = pd.Series(column.unique(), dtype=object)
-    if not all(isinstance(text, str) and _DISGUISED.fullmatch(text.strip()) for text in texts):
-        return None
-    not_numbers = texts[pd.to_numeric(texts, errors="coerce").isna()]
-    return str(not_numbers.iloc[0]) if len(not_numbers) else None
-
-
 def _check_text(column: pd.Series) -> None:
-    """Raise DataError for numbers with a few texts among them (``?``, ``n/a``).
+    """Raise DataError for numbers with a few texts among them that are no words for a missing value.
 
     Read as text, every number would be a category of its own.
     """
-    texts = pd.Series(column.unique(), dtype=object)
-    not_numbers = texts[pd.to_numeric(texts, errors="coerce").isna()]
-    if 0 < len(not_numbers) <= len(texts) * 0.1 or (len(texts) > 20 and 0 < len(not_numbers) <= 3):
+    texts = [str(text) for text in column.unique()]
+    others = [text for text in texts if notation_of([text])[0] is None]
+    if 0 < len(others) <= len(texts) * 0.1 or (len(texts) > 20 and 0 < len(others) <= 3):
         raise DataError(
-            f"Column {column.name!r} holds numbers, and also text such as {not_numbers.iloc[0]!r}: "
-            "leave cells without a number empty."
+            f"Column {column.name!r} holds numbers, and also text such as {quoted(others[0])}: leave cells "
+            f"without a number empty, say --missing {quoted(others[0])} if that is what it means, or --text "
+            f"{quoted(column.name)} if the whole column is text."
         )
-
-
-def _too_many(distinct: int, rows: int) -> str | None:
-    if distinct > 20 and distinct * 2 > rows:
-        return f"its texts hardly repeat ({distinct:,} different in {rows:,} rows), so it identifies rows"
-    if distinct > MAX_CATEGORIES:
-        return f"it has {distinct:,} different texts, more than {MAX_CATEGORIES:,}; group them first"
-    return None

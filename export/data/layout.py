@@ -27,7 +27,8 @@ class Layout:
     In a frame, numbers are float64 (float32 if all of the user's are) with NaN for a missing one, and
     categories are text with None for a missing one. ``labels`` are the names or positions of the columns in
     the user's rows, ``positions`` their positions among the ``width`` columns that the pipeline was fitted
-    on, ``blanks`` the values in the user's rows that stand for a missing category. ``narrow`` are the
+    on, ``blanks`` the values in the user's rows that stand for a missing category, ``booleans`` whether they
+    hold truth values. ``narrow`` are the
     float32 columns of a table that has float64 columns too.
     """
 
@@ -40,6 +41,7 @@ class Layout:
     dtype: Literal["float32", "float64"]
     text: tuple[str | None, ...]
     blanks: tuple[object, ...]
+    booleans: tuple[bool, ...]
     narrow: tuple[str, ...] = ()
 
     @classmethod
@@ -68,6 +70,7 @@ class Layout:
             dtype="float32" if floats and len(labels) else "float64",
             text=tuple(_text_dtype(raw[label]) for label in labels),
             blanks=tuple(_blank(raw[label]) for label in labels),
+            booleans=tuple(holds_truth(raw[label]) for label in labels),
             narrow=narrow,
         )
 
@@ -124,8 +127,8 @@ class Layout:
 
     def features(self, frame: pd.DataFrame) -> tuple[Feature, ...]:
         """Every feature with its range or its categories in these rows; ``missing`` is False for now."""
-        kinds = zip(self.names, self.kinds, strict=True)
-        return tuple(_feature(name, kind, frame[name]) for name, kind in kinds)
+        columns = zip(self.names, self.kinds, self.booleans, strict=True)
+        return tuple(_feature(name, kind, frame[name], boolean) for name, kind, boolean in columns)
 
 
 def _table(X: Any) -> pd.DataFrame:
@@ -149,7 +152,7 @@ def _raw(pipeline: Any, X: Rows) -> pd.DataFrame:
         fitted = fitted_names(pipeline)
         if fitted is not None and len(fitted) == raw.shape[1]:
             raw.columns = pd.Index(fitted)
-    if not len(raw) or not raw.shape[1]:
+    if not len(raw) or (not raw.shape[1] and fitted_names(pipeline) is None):
         raise ConversionError("The rows are empty: give some of the training rows.")
     if raw.columns.has_duplicates:
         duplicate = raw.columns[raw.columns.duplicated()][0]
@@ -241,6 +244,15 @@ def _kind(column: pd.Series, name: str) -> Kind:
     return "category" if text == {True} else "number"
 
 
+def holds_truth(column: pd.Series) -> bool:
+    """Whether a column holds truth values, whatever its dtype is."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = pd.Series(column.dtype.categories)
+    if column.dtype.kind == "O":
+        return bool(pd.api.types.infer_dtype(column, skipna=True) == "boolean")
+    return bool(pd.api.types.is_bool_dtype(column.dtype))
+
+
 def _text_dtype(column: pd.Series) -> str | None:
     return "str" if isinstance(column.dtype, pd.StringDtype) else None
 
@@ -268,16 +280,18 @@ def _tensor(columns: pd.DataFrame, dtype: str) -> Array:
     return np.where(pd.isna(values), MISSING_CATEGORY, values).astype(object)
 
 
-def _feature(name: str, kind: Kind, column: pd.Series) -> Feature:
+def _feature(name: str, kind: Kind, column: pd.Series, boolean: bool) -> Feature:
     if kind == "category":
         categories = sorted({value for value in column if not is_missing(value)})
         return Feature(name=name, kind=kind, missing=False, categories=tuple(categories))
     values = column.to_numpy()
     values = values[np.isfinite(values)]
     if not len(values):
-        return Feature(name=name, kind=kind, missing=False)
+        return Feature(name=name, kind=kind, missing=False, boolean=boolean)
     low, middle, high = (float(v) for v in (values.min(), np.median(values), values.max()))
-    return Feature(name=name, kind=kind, missing=False, minimum=low, maximum=high, median=middle)
+    return Feature(
+        name=name, kind=kind, missing=False, minimum=low, maximum=high, median=middle, boolean=boolean
+    )
 
 
 def assemble(layout: Layout, columns: Mapping[str, Sequence[object]]) -> pd.DataFrame:

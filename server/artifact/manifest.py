@@ -47,8 +47,8 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     (None: the range of the input's dtype). ``categories`` are those seen in training, in order, and
     ``values`` the numbers that the pipeline knows, if it knows a list of them; ``closed``: no other is
     accepted. ``boolean``: true and false are accepted as 1 and 0. ``missing_words`` are texts that stand
-    for a missing value, as they did in the training table, with or without spaces around them; ``notation`` is how its cells write numbers, if
-    not as 1234.5.
+    for a missing value, as they did in the training table, with or without spaces around them;
+    ``notation`` is how its cells write numbers, if not as 1234.5.
     """
 
     name: str

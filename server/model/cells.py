@@ -1,4 +1,4 @@
-"""What the cells of a table say as text: numbers in the notation of their column, truth values, gaps.
+"""The cells of a table as text: numbers in the notation of their column, truth values, gaps.
 
 Training reads its table with these functions, and the server reads CSV with them: a cell means the same to
 both, to the last bit.

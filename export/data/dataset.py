@@ -1,0 +1,146 @@
+"""Tables to train on: scikit-learn's bundled sets, and the user's own."""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+
+from unpickled.export.data import columns, files, target
+from unpickled.export.data.columns import Choices, Column, Reading
+from unpickled.export.data.source import Source
+from unpickled.export.errors import DataError
+
+BUNDLED: dict[str, Callable[[], Any]] = {
+    "iris": load_iris,
+    "wine": load_wine,
+    "breast_cancer": load_breast_cancer,
+    "digits": load_digits,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Rows to train on.
+
+    ``features`` (rows, columns) has float64 columns, of truth values too, and text columns (dtype object);
+    NaN stands for a missing value in both. ``labels`` (rows,) is int64 or text, none missing.
+    ``class_names`` are in the order of the sorted labels. ``readings`` say what each column of the file was
+    taken for, those that were left out and the target among them. ``notes`` are sentences about how the rows
+    were read.
+    """
+
+    name: str
+    features: pd.DataFrame
+    labels: npt.NDArray[Any]
+    target: str
+    class_names: tuple[str, ...]
+    readings: tuple[Reading, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def bundled(name: str) -> Dataset:
+    """One of scikit-learn's data sets, with simplified feature names and labels 0, 1, 2 ..."""
+    bunch = BUNDLED[name]()
+    names = [_plain(feature) for feature in bunch.feature_names]
+    features = pd.DataFrame(np.asarray(bunch.data, dtype=np.float64), columns=names)
+    classes = tuple(str(label) for label in bunch.target_names)
+    return Dataset(name, features, bunch.target.astype(np.int64), "target", classes)
+
+
+def read(path: str | Path, label: str, choices: Choices | None = None) -> Dataset:
+    """A CSV or Parquet file as a table to train on.
+
+    Args:
+        path: The file.
+        label: The column of classes.
+        choices: The user's words about its columns.
+
+    Returns:
+        The table without the columns from which nothing can be learned, and without the rows that have no
+        class; its readings and notes say which.
+
+    Raises:
+        DataError: The table cannot be trained on; the sentence names the column and the remedy.
+    """
+    source, choices = files.load(path), choices or Choices()
+    _check_named(source, choices.text)
+    goal = target.column(source, label, choices)
+    labelled = goal.values.notna().to_numpy()
+    notes = [*source.notes, *_unlabelled(label, int((~labelled).sum()))]
+    labels = target.labels(goal.values[labelled])
+    target.check_classes(labels, label)
+    judged = [
+        columns.judged(_labelled(name, source, labelled, choices), name in source.nameless)
+        for name in source.columns
+        if name != label
+    ]
+    kept = [column for column in judged if column.reading.role == "feature"]
+    if not kept:
+        reasons = [f"Column {each.reading.name!r}: {each.reading.reason}." for each in judged[:20]]
+        raise DataError(" ".join([f"There is nothing to learn {label!r} from in {path}.", *reasons]))
+    return Dataset(
+        name=Path(path).name,
+        features=pd.DataFrame({column.reading.name: _numeric(column.values) for column in kept}),
+        labels=labels,
+        target=label,
+        class_names=target.names(goal, labelled),
+        readings=_in_order(source, [*judged, goal]),
+        notes=tuple(notes),
+    )
+
+
+def fingerprint(features: pd.DataFrame, labels: npt.NDArray[Any]) -> str:
+    """sha256 (hex) of the table: names, values and labels in order, independent of the file format."""
+    digest = hashlib.sha256()
+    for name, values in [*features.items(), ("", pd.Series(labels))]:
+        digest.update(_framed([str(name)]))
+        if not columns.holds_numbers(values):
+            digest.update(_framed("" if pd.isna(text) else f"={text}" for text in values))
+        else:
+            numbers = values.to_numpy(dtype=np.float64) + 0.0  # -0.0 becomes 0.0
+            digest.update(np.where(np.isnan(numbers), np.nan, numbers).astype("<f8").tobytes())
+    return digest.hexdigest()
+
+
+def _labelled(name: str, source: Source, rows: npt.NDArray[np.bool_], choices: Choices) -> Column:
+    """A column, read as it is in the whole file, in the rows that have a class."""
+    whole = columns.column(name, source.columns[name], choices, source.comma)
+    if rows.all():
+        return whole
+    return replace(whole, values=whole.values[rows].reset_index(drop=True))
+
+
+def _numeric(values: pd.Series) -> pd.Series:
+    return values.astype(np.float64) if values.dtype == bool else values
+
+
+def _check_named(source: Source, text: Iterable[str]) -> None:
+    for name in text:
+        if name not in source.columns:
+            raise DataError(f"There is no column {name!r} to read as text in {source.path}.")
+
+
+def _unlabelled(label: str, count: int) -> list[str]:
+    return [f"{target.rows(count)} without {label!r} dropped."] if count else []
+
+
+def _in_order(source: Source, judged: Iterable[Column]) -> tuple[Reading, ...]:
+    readings = {column.reading.name: column.reading for column in judged}
+    return tuple(readings[name] for name in source.columns)
+
+
+def _framed(texts: Iterable[str]) -> bytes:
+    encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+    return b"".join(len(text).to_bytes(8, "little") + text for text in encoded)
+
+
+def _plain(name: str) -> str:
+    """``sepal length (cm)`` -> ``sepal_length``."""
+    return re.sub(r"\W+", "_", re.sub(r"\(.*?\)", "", name)).strip("_").lower()

@@ -1,0 +1,274 @@
+"""From a file to a table to train on: what columns are taken for, which are left out, and refusals."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from tables import ROWS, customers, lines, write
+
+from unpickled.export.data import dataset as data
+from unpickled.export.data import summary
+from unpickled.export.data.columns import Choices
+from unpickled.export.errors import DataError
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_columns_are_typed_and_the_useless_ones_left_out_and_named(tmp_path, suffix):
+    """Numbers become float64, text stays text, and a reading says what every column was taken for."""
+    table = data.read(write(customers(), tmp_path / f"people{suffix}"), "churned")
+    kinds = {name: column.dtype.kind for name, column in table.features.items()}
+    assert kinds == {"age": "f", "income": "f", "city": "O", "member": "f"}
+    assert {reading.name: (reading.kind, reading.role, reading.missing) for reading in table.readings} == {
+        "customer": ("number", "identifier", 0),
+        "age": ("number", "feature", 7),
+        "income": ("number", "feature", 0),
+        "city": ("category", "feature", 6),
+        "member": ("boolean", "feature", 0),
+        "joined": ("date", "date", 0),
+        "email": ("category", "identifier", 0),
+        "country": ("category", "constant", 0),
+        "notes": ("nothing", "constant", ROWS),
+        "churned": ("category", "target", 0),
+    }
+    assert table.class_names == ("no", "yes")
+
+
+def test_csv_and_parquet_of_one_table_have_one_fingerprint(tmp_path):
+    """The fingerprint depends on the values, not on the file or its types."""
+    people = customers().drop(columns="notes")
+    typed = people.assign(city=people.city.astype("category"), age=people.age.astype("Int64"))
+    tables = [
+        data.read(write(frame, tmp_path / name), "churned")
+        for frame, name in ((people, "a.csv"), (typed, "b.parquet"))
+    ]
+    first, second = [data.fingerprint(table.features, table.labels) for table in tables]
+    assert first == second
+    tables[0].features.iloc[0, 0] += 1
+    assert data.fingerprint(tables[0].features, tables[0].labels) != first
+
+
+def test_numbers_are_read_to_the_last_bit(tmp_path):
+    """A number in a file is the same double as in a request."""
+    numbers = np.random.default_rng(0).lognormal(0, 20, 5000)
+    path = lines(tmp_path / "x.csv", "x,y", *(f"{x!r},{i % 2}" for i, x in enumerate(numbers.tolist())))
+    assert np.array_equal(data.read(path, "y").features["x"].to_numpy(), numbers)
+
+
+def test_rows_without_a_class_are_dropped_and_counted(tmp_path):
+    """A row whose target is missing is left out, and a note says how many."""
+    people = customers()
+    people.loc[[0, 1], "churned"] = np.nan
+    table = data.read(write(people, tmp_path / "people.csv"), "churned")
+    assert len(table.labels) == ROWS - 2
+    assert table.notes[0].startswith("2 rows without 'churned' dropped")
+
+
+@pytest.mark.parametrize(
+    ("cells", "labels", "names"),
+    [
+        (["True", "False"], [1, 0], ("false", "true")),
+        (["2.0", "1.0"], [2, 1], ("1", "2")),
+        (["b", "a"], ["b", "a"], ("a", "b")),
+    ],
+)
+def test_labels_are_integers_or_text(tmp_path, cells, labels, names):
+    """Whole floats are integers, truth values 0 and 1 with their own names, text stays text."""
+    path = lines(tmp_path / "x.csv", "x,y", *(f"{i / 7},{cells[i % 2]}" for i in range(40)))
+    table = data.read(path, "y")
+    assert table.labels.tolist()[:2] == labels
+    assert table.class_names == names
+
+
+def test_a_nameless_index_column_is_left_out(tmp_path):
+    """pandas writes the index as a column without a name; it is no feature."""
+    path = lines(tmp_path / "x.csv", ",x,y", *(f"{i * i},{i / 7},{i % 2}" for i in range(40)))
+    table = data.read(path, "y")
+    assert list(table.features) == ["x"]
+    assert table.readings[0].reason == "it has no name"
+
+
+GOOD = [f"{i / 7},{'ab'[i % 2]}" for i in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ([], "is empty"),
+        (["x,y"], "has no rows"),
+        (["x,x,y", "1,2,a"], "more than one column named 'x'"),
+        (["x,y", *GOOD, "1,2,3"], "row 42 has 3 cells where the header has 2 ('1,2,3')"),
+        (["x,z", *GOOD], "no column 'y'"),
+        (["x,yy", *GOOD], "did you mean 'yy'"),
+        (["x,y", "1,", "2,"], "is empty in every row"),
+        (["x,y", *(row.replace("b", "a") for row in GOOD)], "one class only, a"),
+        (["x,y", *GOOD, "1,c"], "Class c of 'y' has 1 row, and at least 5 are needed"),
+        (["x,y", *(f"{i / 7},{i / 3}" for i in range(40))], "not regressions"),
+        (["x,y", *(f"{i / 7},{i}" for i in range(40))], "a number to predict, not a class"),
+        (["x,y", *(f"{i / 7},name {i}" for i in range(40))], "an identifier, not a class"),
+        (["x,y", *GOOD, "inf,a"], "infinite number in 1 of 41 rows"),
+        (["x,y", *GOOD, "1e999,a"], "infinite number in 1 of 41 rows"),
+        (["x,y", *GOOD, "about 5,a"], "also text such as 'about 5': leave cells without a number empty, say"),
+        (
+            ["x,y", "1,2,a", *GOOD],
+            "row 2 has 3 cells where the header has 2 ('1,2,a'); give its",
+        ),
+        (["x,y", *(f"1,{'ab'[i % 2]}" for i in range(40))], "holds nothing but 1"),
+    ],
+)
+def test_a_csv_that_cannot_be_trained_on_is_refused_in_a_sentence(tmp_path, rows, sentence):
+    """The error names the column or the line, and the remedy."""
+    path = tmp_path / "x.csv"
+    path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        data.read(path, "y")
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("x.csv", b"x,y\n\xff\x00\xfe,a\n", "no text: save the table as CSV in UTF-8"),
+        ("x.parquet", b"PAR1", "cannot be read as Parquet"),
+        ("x.xlsx", b"PK", "neither .csv nor .parquet"),
+        ("absent.csv", None, "There is no file"),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused_in_a_sentence(tmp_path, name, content, sentence):
+    """A wrong encoding, a wrong format and a missing file have a sentence each."""
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=sentence):
+        data.read(tmp_path / name, "y")
+
+
+def test_texts_keep_their_spaces(tmp_path):
+    """A space after a comma is part of the value, and a cell of nothing but spaces is missing."""
+    rows = [f"  pad,{' ' if i == 7 else i / 7},{'ab'[i % 2]}" for i in range(40)]
+    table = data.read(lines(tmp_path / "x.csv", "w,x,y", *rows, *(f"pad ,{i},a" for i in range(9))), "y")
+    assert set(table.features["w"]) == {"  pad", "pad "}
+    assert table.features["x"].isna().sum() == 1
+    spaced = data.read(
+        lines(tmp_path / "s.csv", "x, w, y", *(f'{i / 7}, "p,{i % 3}", {i % 2}' for i in range(40))), "y"
+    )
+    assert set(spaced.features["w"]) == {"p,0", "p,1", "p,2"}
+
+
+def test_codes_keep_their_leading_zeros(tmp_path):
+    """Digits padded with zeros are text, and a note says so; other numbers stay numbers."""
+    rows = [f"{i % 7:03},{i % 5},{'' if i == 3 else f'{i % 3:02}'},0{i / 7},{'ab'[i % 2]}" for i in range(60)]
+    table = data.read(lines(tmp_path / "x.csv", "code,count,gap,x,y", *rows), "y")
+    assert set(table.features["code"]) == {f"{i:03}" for i in range(7)}
+    assert table.features["gap"].isna().sum() == 1
+    assert [table.features[name].dtype.kind for name in ("code", "count", "gap", "x")] == list("OfOf")
+    assert table.readings[0].remark == "codes such as 000 stay text"
+
+
+@pytest.mark.parametrize(
+    ("template", "number"),
+    [
+        ('"{:,.2f}"', "1,164.00"),
+        ("{:.1f}%", "1164.0%"),
+        ("${:.0f}", "$1164"),
+        ('"{:.0f},5"', 1164.5),
+        ("{:_.0f} €", "1 164 €"),
+        ("'{:.0f}", None),
+    ],
+)
+def test_numbers_in_their_own_notation_are_read(tmp_path, template, number):
+    """Separators of thousands, signs and decimal commas are read, and a remark shows how they are written."""
+    cells = [template.format(97.0 * i).replace("_", " ") for i in range(60)]
+    rows = [f"{i / 7},{cell},{'ab'[i % 2]}" for i, cell in enumerate(cells)]
+    table = data.read(lines(tmp_path / "x.csv", "x,price,y", *rows), "y")
+    reading = table.readings[1]
+    if number is None:
+        assert (reading.kind, reading.role) == ("category", "identifier")
+        return
+    assert table.features["price"][12] == (1164.5 if number == 1164.5 else 1164.0)
+    assert reading.remark.startswith("written like ")
+
+
+def test_a_misspelt_target_is_asked_about(tmp_path):
+    """The error about a misspelt target suggests the right name."""
+    with pytest.raises(DataError) as caught:
+        data.read(lines(tmp_path / "x.csv", "x,churn", *GOOD), "chrun")
+    assert str(caught.value).endswith("did you mean 'churn'?")
+
+
+def test_a_column_of_records_is_left_out(tmp_path):
+    """A nested column of a Parquet file is left out."""
+    frame = pd.DataFrame({"x": [{"a": 1}] * 20, "z": range(0, 40, 2), "y": ["a", "b"] * 10})
+    table = data.read(write(frame, tmp_path / "x.parquet"), "y")
+    assert list(table.features) == ["z"]
+    assert "lists, records or bytes" in table.readings[0].reason
+
+
+WORDS = ["NA", "n/a", "NaN", "null", "None", "?", "-", "N/A", "#N/A", "missing", " NA "]
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_words_among_numbers_are_missing_and_among_texts_are_categories(tmp_path, word):
+    """A word stands for a missing value where the other cells are numbers, and is a category elsewhere."""
+    texts = [word, "ok", "bad"]
+    rows = [f"{word if i % 5 == 0 else i / 7},{texts[i % 3]},{'ab'[i % 2]}" for i in range(40)]
+    table = data.read(lines(tmp_path / "x.csv", "x,w,y", *rows), "y")
+    assert table.features["x"].isna().sum() == 8
+    assert set(table.features["w"]) == set(texts)
+    assert table.readings[0].words == {word: 8}
+    declared = Choices(missing=frozenset({word.strip()}))
+    assert set(data.read(tmp_path / "x.csv", "y", declared).features["w"].dropna()) == {"ok", "bad"}
+
+
+def test_a_table_of_semicolons_and_decimal_commas_is_read(tmp_path):
+    """Semicolons part cells whose numbers have decimal commas; a note says so."""
+    rows = [f"{str(i / 8).replace('.', ',')};{i % 3},000;{'ab'[i % 2]}" for i in range(40)]
+    table = data.read(lines(tmp_path / "x.csv", "x;z;y", *rows), "y")
+    assert table.features["x"][5] == 0.625
+    assert table.features["z"][5] == 2.0
+    assert table.notes == ("x.csv is separated by semicolons.",)
+    commas = lines(tmp_path / "z.csv", "z,y", *(f'"{i % 3 + 1},000",{"ab"[i % 2]}' for i in range(40)))
+    assert data.read(commas, "y").features["z"][5] == 3000.0
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+def test_files_of_spreadsheets_are_read_in_their_encoding(tmp_path, encoding):
+    """A byte order mark, UTF-16 and Latin-1 lose no letter."""
+    rows = "\n".join(
+        ["größe\tcity\ty", *(f"{i / 7}\t{'KölnBonn'[i % 2 * 4 :][:4]}\t{'ab'[i % 2]}" for i in range(40))]
+    )
+    (tmp_path / "x.tsv").write_bytes(rows.encode(encoding))
+    table = data.read(tmp_path / "x.tsv", "y")
+    assert list(table.features) == ["größe", "city"]
+    assert set(table.features["city"]) == {"Köln", "Bonn"}
+
+
+def test_columns_declared_as_text_stay_text(tmp_path):
+    """--text makes categories of numbers; a column that is not there is named."""
+    rows = [f"{80331 + i % 3},{i / 7},{'ab'[i % 2]}" for i in range(40)]
+    path = lines(tmp_path / "x.csv", "zip,x,y", *rows)
+    assert data.read(path, "y").features["zip"].dtype == float
+    text = data.read(path, "y", Choices(text=frozenset({"zip"}))).features["zip"]
+    assert set(text) == {"80331", "80332", "80333"}
+    with pytest.raises(DataError, match="no column 'zap' to read as text"):
+        data.read(path, "y", Choices(text=frozenset({"zap"})))
+
+
+def test_a_class_may_be_called_none(tmp_path):
+    """Words are classes in a target of text, and advice is given where one of them is rare."""
+    path = lines(tmp_path / "x.csv", "x,y", *(f"{i / 7},{['None', 'some'][i % 2]}" for i in range(40)))
+    assert data.read(path, "y").class_names == ("None", "some")
+    path = lines(tmp_path / "x.csv", "x,y", *(f"{i / 7},{'ab'[i % 2]}" for i in range(40)), "1,NA")
+    with pytest.raises(DataError, match="or say --missing NA if it stands for a missing class"):
+        data.read(path, "y")
+
+
+def test_the_report_lists_every_column(tmp_path):
+    """Each column has a line: what it was taken for, how many cells are missing, words and remarks."""
+    rows = [f"{i},{'NA' if i % 4 == 0 else i / 7},{i % 3:02},c,{'ab'[i % 2]}" for i in range(40)]
+    table = data.read(lines(tmp_path / "x.csv", "id,x,code,c,y", *rows), "y")
+    assert summary.lines(table.readings) == [
+        "column  taken for   missing",
+        "id      identifier        -  left out: it numbers the rows",
+        "x       number           10  missing where NA 10",
+        "code    category          -  codes such as 00 stay text",
+        "c       constant          -  left out: it holds nothing but c",
+        "y       target            -",
+    ]
