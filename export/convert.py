@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from unpickled.export import inside
 from unpickled.export.data.layout import Layout, Rows
+from unpickled.export.data.memory import table
 from unpickled.export.errors import ConversionError, NoGraph, NoRecipe, reason
 from unpickled.export.graph import (
     ClassifierOutput,
@@ -88,6 +89,7 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
     """
     _check_classifier(pipeline)
     classes = _classes(pipeline)
+    X = table(X)
     layout = Layout.of(pipeline, X, feature_names)
     writer = _Writer(layout.narrow)
     inputs, columns = _declare(writer.graph, layout)

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from unpickled.export.convert import Conversion, convert
 from unpickled.export.data import requests
 from unpickled.export.data.columns import Reading
+from unpickled.export.data.memory import table
 from unpickled.export.errors import ConversionError, DataError, reason
 from unpickled.export.gate import golden
 from unpickled.export.gate.pair import Array, Run
@@ -75,8 +76,9 @@ def export_pipeline(
 
     Args:
         pipeline: A fitted scikit-learn classifier, or a pipeline that ends in one.
-        X: Rows (rows, columns), an array or a data frame as the pipeline was fitted on, usually the
-            training rows: ranges and categories of the features are taken from them.
+        X: Rows (rows, columns) as the pipeline was fitted on, usually the training rows: ranges and
+            categories of the features are taken from them. An array, a frame of pandas or polars, a pyarrow
+            table, or a list of records.
         y: Their labels (rows,). With them quality is measured on X and kept in the manifest.
         name: The model's name, part of its URL.
         models: The folder of all models.
@@ -112,6 +114,7 @@ def export_pipeline(
     """
     progress = progress or _silent
     home = model_folder(models, name)
+    X, held_out = table(X), table(held_out)
     progress("converting")
     conversion = convert(pipeline, X, feature_names)
     names = titles(conversion.classes, class_names)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from unpickled.export.data.facts import facts
 from unpickled.export.data.missing import is_missing
 from unpickled.export.errors import ConversionError
 from unpickled.export.inside import columns_read, fitted_names
@@ -39,7 +40,7 @@ class Layout:
     width: int
     framed: bool
     dtype: Literal["float32", "float64"]
-    text: tuple[str | None, ...]
+    text: tuple[Any, ...]
     blanks: tuple[object, ...]
     booleans: tuple[bool, ...]
     narrow: tuple[str, ...] = ()
@@ -60,6 +61,7 @@ class Layout:
         floats = all(str(dtype) == "float32" for dtype in raw.dtypes)
         _check_floats(raw)
         narrow = () if floats else tuple(str(label) for label in labels if str(raw[label].dtype) == "float32")
+        blanks = _blanks(pipeline, raw, _positions(pipeline, labels))
         return cls(
             names=names,
             kinds=kinds,
@@ -68,8 +70,8 @@ class Layout:
             width=_width(pipeline, len(labels)),
             framed=fitted_names(pipeline) is not None or _has_unnamed_frame(pipeline, X),
             dtype="float32" if floats and len(labels) else "float64",
-            text=tuple(_text_dtype(raw[label]) for label in labels),
-            blanks=tuple(_blank(raw[label]) for label in labels),
+            text=tuple(_text_dtype(raw[label], gap) for label, gap in zip(labels, blanks, strict=True)),
+            blanks=blanks,
             booleans=tuple(holds_truth(raw[label]) for label in labels),
             narrow=narrow,
         )
@@ -105,7 +107,7 @@ class Layout:
             column = frame[name]
             if kind == "category":
                 filled = np.array([blank if is_missing(v) else v for v in column], dtype=object)
-                column = pd.Series(filled, dtype="object" if text is None else text)
+                column = pd.Series(filled, dtype=text)
             columns[label] = column.to_numpy() if kind == "number" else column
         rows = pd.DataFrame(
             columns, columns=pd.Index(list(self.labels), dtype=object), index=range(len(frame))
@@ -117,9 +119,17 @@ class Layout:
 
     def own(self, X: Rows) -> Rows:
         """The user's rows with unchanged values, in the kind of container that the pipeline was fitted on."""
-        if self.framed == isinstance(X, pd.DataFrame):
+        if self.framed == isinstance(X, pd.DataFrame) and self._has_its_blanks(X):
             return X[list(self.labels)] if self.framed else X
         return self.rows(self.frame(X))
+
+    def _has_its_blanks(self, X: Rows) -> bool:
+        """Whether missing categories in a frame are the very values that the pipeline was fitted on."""
+        if not self.framed:
+            return True
+        columns = zip(self.labels, self.kinds, self.blanks, strict=True)
+        gaps = ((X[label], type(blank)) for label, kind, blank in columns if kind == "category")
+        return all(type(gap) is known for column, known in gaps for gap in column[column.isna()])
 
     def feeds(self, frame: pd.DataFrame, inputs: Sequence[Input]) -> dict[str, Array]:
         """The graph's input tensors for the rows of a frame."""
@@ -214,11 +224,11 @@ def _distinct(names: Sequence[str], count: int) -> Sequence[str]:
     return names
 
 
+_FLOATS = {"float32", "float64", "Float32", "Float64", "float[pyarrow]", "double[pyarrow]"}
+
+
 def _check_floats(raw: pd.DataFrame) -> None:
-    unsupported = sorted(
-        {str(dtype) for dtype in raw.dtypes if dtype.kind == "f"}
-        - {"float32", "float64", "Float32", "Float64"}
-    )
+    unsupported = sorted({str(dtype) for dtype in raw.dtypes if dtype.kind == "f"} - _FLOATS)
     if unsupported:
         raise ConversionError(
             f"The rows hold {unsupported[0]}, in which no graph computes: "
@@ -234,7 +244,7 @@ def _kind(column: pd.Series, name: str) -> Kind:
         if pd.api.types.is_complex_dtype(dtype):
             raise ConversionError(f"Column {name!r} holds complex numbers: give their parts as columns.")
         return "number"
-    if isinstance(dtype, pd.StringDtype):
+    if isinstance(dtype, pd.StringDtype) or _is_arrow_text(dtype):
         return "category"
     if dtype.kind != "O":
         raise ConversionError(f"Column {name!r} is of type {dtype}: give it as numbers or as text.")
@@ -242,6 +252,11 @@ def _kind(column: pd.Series, name: str) -> Kind:
     if len(text) > 1:
         raise ConversionError(f"Column {name!r} mixes text and numbers: give it as one of them.")
     return "category" if text == {True} else "number"
+
+
+def _is_arrow_text(dtype: object) -> bool:
+    """Whether a column holds text in Arrow's own type."""
+    return isinstance(dtype, pd.ArrowDtype) and issubclass(dtype.type, str)
 
 
 def holds_truth(column: pd.Series) -> bool:
@@ -253,13 +268,26 @@ def holds_truth(column: pd.Series) -> bool:
     return bool(pd.api.types.is_bool_dtype(column.dtype))
 
 
-def _text_dtype(column: pd.Series) -> str | None:
-    return "str" if isinstance(column.dtype, pd.StringDtype) else None
+def _text_dtype(column: pd.Series, blank: object) -> Any:
+    """The dtype of a column of text, if it is one in which its missing value stands as it is."""
+    dtype = column.dtype
+    if not (isinstance(dtype, pd.StringDtype) or _is_arrow_text(dtype)):
+        return object
+    return dtype if type(dtype.na_value) is type(blank) else object
+
+
+def _blanks(pipeline: Any, raw: pd.DataFrame, positions: tuple[int, ...]) -> tuple[object, ...]:
+    """The value that stands for a missing category, per column: that of the fit, or that of these rows."""
+    width = max(positions, default=-1) + 1
+    known = {fact.position: fact.gap[0] for fact in facts(pipeline, range(width)) if fact.gap}
+    columns = zip(positions, raw, strict=True)
+    return tuple(known[at] if at in known else _blank(raw[label]) for at, label in columns)
 
 
 def _blank(column: pd.Series) -> object:
-    """The value that stands for a missing one in this column: None if the column holds None, else NaN."""
-    return None if column.dtype == object and any(value is None for value in column) else np.nan
+    """The value that stands for a missing one in this column: None, pandas' NA or NaN."""
+    gaps = {type(gap): gap for gap in column[column.isna()]}
+    return next((gap for gap in (None, pd.NA) if type(gap) in gaps), np.nan)
 
 
 def _number_column(column: pd.Series, dtype: str) -> Array:

@@ -1,4 +1,4 @@
-"""What each column of a table was taken for, in lines: a mistake is seen before it matters."""
+"""Lines that say what each column of a table was taken for: a mistake is seen before it matters."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -1,0 +1,94 @@
+"""The facts that a fitted pipeline knows about its columns: what they hold, and which texts."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from unpickled.export import inside
+from unpickled.export.data.missing import is_missing
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A fact about the column at a position of the rows that a pipeline was fitted on.
+
+    ``texts`` are its categories if it has a list of them. ``gap`` is the value among them that stands for a
+    missing one, in a tuple of its own; the tuple is empty if there is none.
+    """
+
+    position: int
+    kind: Literal["number", "boolean", "category"]
+    texts: frozenset[str] | None = None
+    gap: tuple[object, ...] = ()
+
+
+def facts(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
+    """The facts that the estimators which read the columns at these positions know about them."""
+    entrances = [part for part in inside.parts(step) if part.before is None]
+    for part in entrances:
+        yield from _facts_of_part(part, positions)
+    if isinstance(step, Pipeline):
+        yield from _facts_behind_imputers(step, positions)
+    if not entrances:
+        yield from _facts_of_leaf(step, positions)
+
+
+def _facts_of_part(part: inside.Part, positions: Sequence[int]) -> Iterator[Fact]:
+    if part.columns is not None and len(positions) < max(map(int, part.columns), default=-1) + 1:
+        return
+    read = part.select(tuple(positions))
+    if not isinstance(part.estimator, str):
+        yield from facts(part.estimator, read)
+
+
+def _facts_behind_imputers(step: Pipeline, positions: Sequence[int]) -> Iterator[Fact]:
+    """The facts of the step behind imputers: one that drops and adds no column keeps the positions."""
+    for part in inside.parts(step):
+        if part.before is not None:
+            yield from facts(part.estimator, positions)
+        if not _keeps_columns(part.estimator):
+            return
+
+
+def _keeps_columns(step: Any) -> bool:
+    return (
+        isinstance(step, SimpleImputer)
+        and step.indicator_ is None
+        and not any(is_missing(fill) for fill in step.statistics_)
+    )
+
+
+def _facts_of_leaf(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
+    if hasattr(step, "categories_"):
+        for position, categories in zip(positions, step.categories_, strict=False):
+            yield _fact_of_categories(position, categories)
+    elif isinstance(step, SimpleImputer):
+        for position, fill in zip(positions, step.statistics_, strict=False):
+            yield Fact(position, "category" if isinstance(fill, str) else "number")
+    elif _computes(step):
+        for position in positions:
+            yield Fact(position, "number")
+
+
+def _computes(step: Any) -> bool:
+    """Whether an estimator without a list of categories takes numbers only."""
+    if isinstance(step, FunctionTransformer):
+        return False
+    return hasattr(step, "n_features_in_") and getattr(step, "is_categorical_", None) is None
+
+
+def _fact_of_categories(position: int, categories: Iterable[Any]) -> Fact:
+    present = [category for category in categories if not is_missing(category)]
+    gaps = [category for category in categories if is_missing(category)]
+    gap = tuple(None if value is None else math.nan for value in gaps[:1])
+    if any(isinstance(category, str) for category in present):
+        return Fact(position, "category", frozenset(str(category) for category in present), gap)
+    if present and all(isinstance(category, (bool, np.bool_)) for category in present):
+        return Fact(position, "boolean", gap=gap)
+    return Fact(position, "number", gap=gap)
