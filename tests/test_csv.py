@@ -140,7 +140,7 @@ FAULTS = {
     "," * 9_000_000: "column 1 of the header has no name",
     f"{HEADER},{FLOWERS[0]}\n1,2,3,4,1\n": "feature 'sepal_length' stands twice in the header",
     "sepal_length,sepal_width,petal_length\n1,2,3\n": "line 1: feature 'petal_width' is not given",
-    HEADER.replace(",", ";") + "\n1;2;3;4\n": "cells are separated by commas",
+    HEADER.replace(",", "/") + "\n1/2/3/4\n": "cells are separated by commas or semicolons",
     f'{HEADER}\n"1"x,2,3,4\n': "line 2: the body is not CSV",
     f'{HEADER}\n"1,2,3,4\n': "the body is not CSV: unexpected end of data",
     f'{HEADER}\n"{"1" * 200_000}",2,3,4\n': "field larger than field limit",
@@ -164,10 +164,22 @@ def test_lines_inside_cells(client):
 
 
 def test_other_charsets(client):
-    """Tables are UTF-8; any other charset is refused rather than guessed."""
+    """Tables are UTF-8, or in the charset that the request names; an unknown one is refused, not guessed."""
     assert ask(client, TABLE, kind='text/csv; charset="UTF-8"').status_code == 200
-    answer = ask(client, TABLE.encode("utf-16"), kind="text/csv; charset=utf-16")
+    for charset in ("utf-16", "iso-8859-1", "windows-1252"):
+        assert ask(client, TABLE.encode(charset), kind=f"text/csv; charset={charset}").status_code == 200
+    answer = ask(client, TABLE.encode("utf-7"), kind="text/csv; charset=utf-7")
     assert (answer.status_code, answer.json["code"]) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_a_table_is_answered_with_its_separator(client, separator):
+    """Semicolons, tabs and bars part cells as commas do, with a header and without."""
+    answer = ask(client, TABLE.replace(",", separator))
+    assert answer.text == ask(client, TABLE).text.replace(",", separator)
+    rows = TABLE.partition("\n")[2]
+    bare = ask(client, rows.replace(",", separator), kind="text/csv; header=absent")
+    assert bare.text == ask(client, rows, kind="text/csv; header=absent").text.replace(",", separator)
 
 
 def test_too_many_rows(models):

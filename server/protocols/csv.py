@@ -5,14 +5,15 @@
 
 https://www.rfc-editor.org/rfc/rfc4180. The header row names the features in any order; with
 ``Content-Type: text/csv; header=absent`` there is none, and the columns are in the features' order. The
-answer has a header if the request has one. Cells are read as in training (model/cells.py): an empty one is a
-missing value, unless the empty text is a category.
+answer has a header if the request has one, and its separator, which may be a semicolon, a tab or a bar.
+Cells are read as in training (model/cells.py): an empty one is a missing value, unless the empty text is a
+category.
 """
 
 import codecs
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -24,9 +25,14 @@ from unpickled.server.message.answer import OPTIONS, Environ, dumps
 from unpickled.server.model.cells import read_cells
 from unpickled.server.model.feeds import Column, Row, Rows
 from unpickled.server.model.outputs import Labels, Scores
-from unpickled.server.quote import quoted
+from unpickled.server.quote import listed, quoted
 
-_UTF_8 = frozenset({"utf-8", "utf8", "us-ascii"})
+# charset -> Python's codec. Without one, UTF-8.
+_CODECS = {
+    "utf-8": "utf-8", "utf8": "utf-8", "us-ascii": "utf-8", "utf-16": "utf-16",
+    "iso-8859-1": "latin-1", "latin-1": "latin-1", "latin1": "latin-1", "windows-1252": "cp1252",
+}  # fmt: skip
+_SEPARATORS = ",;\t|"
 
 
 class Csv:
@@ -49,7 +55,7 @@ class Csv:
     def predict(self, request: bytes, environ: Environ) -> Prediction:
         """The answer to one table; InvalidInput names line, row and feature."""
         parameters = body.media_type(environ)[1]
-        table = _Table(request, parameters)
+        table = _Table(request, parameters, self._features)
         header = self._header(table, parameters.get("header", "").lower())
         columns = self._columns(table, header or self._names)
         try:
@@ -62,16 +68,17 @@ class Csv:
         if accept.preferred(environ, (media.CSV, media.JSON)) == media.JSON:
             content, fields = dumps(self._outputs.arrays(labels, run.scores), option=OPTIONS), None
         else:
-            content = self.write(labels, run.scores, header is not None)
+            content = self.write(labels, run.scores, header is not None, table.separator)
             fields = headers(header is not None)
         return Prediction(content, run.decoded, run.ran, rows, labels, run.scores, with_ignored(fields, rows))
 
-    def write(self, labels: Labels, scores: Scores, header: bool) -> bytes:
+    def write(self, labels: Labels, scores: Scores, header: bool, separator: str = ",") -> bytes:
         """One line per row: the cells that depend on its label, then its scores."""
         # JSON writes the fewest digits that read back as the same double, in a tenth of repr's time.
         numbers = dumps(scores, option=OPTIONS)[2:-2].split(b"],[")
         lines = [self._starts[label] + row for label, row in zip(labels, numbers, strict=True)]
-        return (self._head if header else b"") + b"\r\n".join(lines) + b"\r\n"
+        table = (self._head if header else b"") + b"\r\n".join(lines) + b"\r\n"
+        return table if separator == "," else _separated(table, separator)
 
     def _header(self, table: "_Table", setting: str) -> list[str] | None:
         """The names of the features in the order of the first line; None if that is no header."""
@@ -113,14 +120,17 @@ class Csv:
 class _Table:
     """The lines of one body; InvalidInput where it is not CSV, UnsupportedMedia where it is not UTF-8."""
 
-    def __init__(self, request: bytes, parameters: Mapping[str, str]) -> None:
+    def __init__(self, request: bytes, parameters: Mapping[str, str], names: Collection[str]) -> None:
         charset = parameters.get("charset", "utf-8").lower()
-        if charset not in _UTF_8:
-            raise UnsupportedMedia(f"the charset of the table is {quoted(charset)}: send UTF-8")
+        if charset not in _CODECS:
+            known = listed(list(_CODECS))
+            raise UnsupportedMedia(f"the charset of the table is {quoted(charset)}: send one of {known}")
         try:
-            self._text = request.removeprefix(codecs.BOM_UTF8).decode("utf-8")
+            self._text = request.removeprefix(codecs.BOM_UTF8).decode(_CODECS[charset])
         except UnicodeDecodeError as error:
-            raise InvalidInput(f"the body is not CSV: byte {error.start} is not UTF-8") from None
+            name = _CODECS[charset].upper()
+            raise InvalidInput(f"the body is not CSV: byte {error.start} is not {name}") from None
+        self.separator = self._separator(names)
         self._skipped = 0
 
     def first(self) -> list[str]:
@@ -158,7 +168,7 @@ class _Table:
         if not self._skipped:
             return error
         remedy = "a table without a header is sent as Content-Type: text/csv; header=absent"
-        return error.on_line(1, f"; the header's cells are separated by commas, and {remedy}")
+        return error.on_line(1, f"; the header's cells are separated by commas or semicolons, and {remedy}")
 
     def _lines(self) -> Iterator[list[str]]:
         reader = self._reader()
@@ -170,7 +180,21 @@ class _Table:
 
     def _reader(self) -> Any:
         # Not splitlines: it would also end lines inside quoted cells.
-        return csv.reader(io.StringIO(self._text, newline=""), strict=True)
+        return csv.reader(io.StringIO(self._text, newline=""), strict=True, delimiter=self.separator)
+
+    def _separator(self, names: Collection[str]) -> str:
+        """The separator by which most cells of the first line are names, or by which they are as many."""
+        fits = {separator: _fit(self._text, separator, names) for separator in _SEPARATORS}
+        return max(_SEPARATORS, key=lambda separator: fits[separator])
+
+
+def _fit(text: str, separator: str, names: Collection[str]) -> tuple[int, bool]:
+    """How many cells of the first line are among the names, and whether there is one for each."""
+    try:
+        cells = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])
+    except csv.Error:
+        return 0, False
+    return sum(cell.strip() in names for cell in cells), len(cells) == len(names)
 
 
 def headers(header: bool) -> tuple[tuple[str, str], ...]:
@@ -186,6 +210,14 @@ def _uneven(rows: Sequence[Sequence[str]], width: int) -> InvalidInput:
         expected=width,
         received=len(cells),
     )
+
+
+def _separated(table: bytes, separator: str) -> bytes:
+    """A table of commas with another separator."""
+    text = io.StringIO()
+    rows = csv.reader(io.StringIO(table.decode(), newline=""))
+    csv.writer(text, delimiter=separator, lineterminator="\r\n").writerows(rows)
+    return text.getvalue().encode()
 
 
 def _line(cells: Sequence[object]) -> bytes:

@@ -1,0 +1,132 @@
+"""No skew between training and serving: a table's rows are answered as the pipeline answers its own frame."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import generated
+from hypothesis import given
+from hypothesis import strategies as st
+from routes import answers
+
+from unpickled.export import export_pipeline
+from unpickled.export.data import dataset
+from unpickled.export.data.columns import Choices
+from unpickled.export.train import train
+from unpickled.server import Config, create_app
+
+WORDS = ["NA", "N/A", "NaN", "null", "None", "?", "-", "n/a", "nan", "NULL", "missing", "#N/A", "nil", " na "]
+TEXTS = ["DE", "FR", "Köln", 'a "b", c', "x;y", "0", "12", "true", "no", " padded"]
+ROWS = 80
+
+
+def numbers(random: np.random.Generator) -> np.ndarray:
+    """Numbers of very different sizes, some of them beside each other."""
+    scale = 10.0 ** random.integers(-3, 7)
+    return np.round(random.normal(0, scale, ROWS), int(random.integers(0, 9)))
+
+
+def written(value: float, notation: str) -> str:
+    """A number as people write it in a table."""
+    if notation == "plain":
+        return repr(value)
+    whole, _, fraction = f"{abs(value):,.4f}".partition(".")
+    sign = "-" if value < 0 else ""
+    if notation == "comma":
+        return f"{sign}{whole.replace(',', '.')},{fraction}"
+    return f"{sign}${whole}.{fraction}" if notation == "dollar" else f"{sign}{whole}.{fraction}%"
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> dict[str, Any]:
+    """A table as cells of text, its separator, and the words that are declared to be missing."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    columns: dict[str, list[str]] = {"id": [str(row) for row in range(1000, 1000 + ROWS)]}
+    for place in range(draw(st.integers(1, 4))):
+        kind = draw(st.sampled_from(["number", "text", "truth", "code"]))
+        columns[f"{kind} {place}"] = _cells(draw, kind, random)
+    columns["constant"] = ["same"] * ROWS
+    declared = draw(st.sampled_from([(), (), ("None",), ("DE", "null")]))
+    classes = ["yes", "no" if "None" in declared else "None"]
+    columns["late"] = [classes[label] for label in random.integers(0, 2, ROWS)]
+    return {"columns": columns, "separator": draw(st.sampled_from(",;\t")), "missing": declared}
+
+
+def _cells(draw: st.DrawFn, kind: str, random: np.random.Generator) -> list[str]:
+    if kind == "text":
+        choices = draw(st.lists(st.sampled_from(TEXTS + WORDS + [""]), min_size=3, max_size=8, unique=True))
+        return [str(text) for text in random.choice(np.array([*choices, "DE", "FR"], dtype=object), ROWS)]
+    if kind == "code":
+        return [f"{code:05}" for code in random.choice([1067, 10115, 50667, 80331], ROWS)]
+    if kind == "truth":
+        spelling = draw(st.sampled_from([("True", "False"), ("true", "false"), ("TRUE", "FALSE")]))
+        cells = [spelling[place] for place in random.integers(0, 2, ROWS)]
+    else:
+        notation = draw(st.sampled_from(["plain", "plain", "comma", "dollar", "percent"]))
+        cells = [written(value, notation) for value in numbers(random).tolist()]
+    word = draw(st.sampled_from([None, None, "", *WORDS]))
+    gaps = random.random(ROWS) < 0.2
+    return [cell if word is None or not gap else word for cell, gap in zip(cells, gaps, strict=True)]
+
+
+def values(features: pd.DataFrame, name: str, cells: list[str]) -> list[Any]:
+    """A column as a client of JSON sends it: numbers, null for a gap, texts as the file has them."""
+    column = features[name]
+    if column.dtype == object:
+        return cells
+    truth = all(
+        cell.lower() in ("true", "false") for cell, gap in zip(cells, column.isna(), strict=True) if not gap
+    )
+    return [None if np.isnan(value) else bool(value) if truth else value for value in column.tolist()]
+
+
+def check(table: dict[str, Any], folder: Path, classifier: str) -> None:
+    """Train on a table, and ask for its rows by every route."""
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=table["separator"], lineterminator="\n")
+    writer.writerows([table["columns"], *zip(*table["columns"].values(), strict=True)])
+    content = text.getvalue().encode()
+    (folder / "table.csv").write_bytes(content)
+    read = dataset.read(folder / "table.csv", "late", Choices(missing=frozenset(table["missing"])))
+    if read.features.empty or len(read.labels) < ROWS:
+        return
+    fitted = train(read, "standard", classifier)
+    export_pipeline(
+        fitted.pipeline,
+        fitted.train,
+        name="table",
+        models=folder / "models",
+        held_out=fitted.held_out,
+        training=fitted.training,
+        readings=read.readings,
+        class_names=read.class_names,
+    )
+    expected = fitted.pipeline.predict_proba(read.features)
+    cells = {name: values(read.features, name, table["columns"][name]) for name in read.features}
+    client = create_app(
+        Config.of(models=str(folder / "models"), reload_seconds=0, predict_route="/vertex")
+    ).test_client()
+    for route, probabilities in answers(client, "table", cells, content):
+        assert np.abs(probabilities - expected).max() < 1e-6, (route, read.readings)
+
+
+@generated(8)
+@given(table=tables(), classifier=st.sampled_from(["logistic", "decision_tree"]))
+def test_tables_are_answered_as_the_pipeline_answers_them(tmp_path_factory, table, classifier):
+    """Whatever a table holds, every route gives the pipeline's answers to the frame it was fitted on."""
+    check(table, tmp_path_factory.mktemp("table"), classifier)
+
+
+@pytest.mark.long
+@generated(120)
+@given(
+    table=tables(),
+    classifier=st.sampled_from(["logistic", "decision_tree", "forest", "hist_gradient_boosting"]),
+)
+def test_many_tables_are_answered_as_the_pipeline_answers_them(tmp_path_factory, table, classifier):
+    """The same for many tables, and for trees, which notice the last digit."""
+    check(table, tmp_path_factory.mktemp("table"), classifier)
