@@ -31,6 +31,7 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
 
+from unpickled.export.data.columns import MANY, RARE
 from unpickled.export.data.dataset import Dataset, fingerprint
 from unpickled.export.errors import DataError, QualityError, reason
 from unpickled.server.artifact.manifest import ClassReport, Curve, Metrics, Training
@@ -122,7 +123,8 @@ def build(features: pd.DataFrame, scaler: str, classifier: str, seed: int) -> Pi
     """The unfitted pipeline for these columns.
 
     Numbers are scaled; missing ones are replaced by the median first. Texts are one-hot encoded: a missing
-    text is a category of its own, and a text that training has not seen is all zeros.
+    text is a category of its own, and a text that training has not seen is all zeros. In a column of many
+    texts, the rare ones and those that training has not seen are one category.
     """
     final = ("classifier", CLASSIFIERS[classifier](seed))
     parts = _parts(features, SCALERS[scaler])
@@ -223,14 +225,17 @@ def _parts(
 ) -> list[tuple[str, list[Any], list[str]]]:
     """(name, steps, columns) for each kind of column that the table has."""
     text = [name for name in features if features[name].dtype == object]
+    many = [name for name in text if features[name].nunique() > MANY]
     gaps = [name for name in features if name not in text and features[name].isna().any()]
     complete = [name for name in features if name not in text and name not in gaps]
     imputer = ("imputer", SimpleImputer(strategy="median"))
     encoder = ("encoder", OneHotEncoder(handle_unknown="ignore", sparse_output=False))
+    grouping = OneHotEncoder(min_frequency=RARE, handle_unknown="infrequent_if_exist", sparse_output=False)
     parts: list[tuple[str, list[Any], list[str]]] = [
         ("numbers", [("scaler", scaler())] if scaler else [], complete),
         ("gaps", [imputer, ("scaler", scaler())] if scaler else [imputer], gaps),
-        ("texts", [encoder], text),
+        ("texts", [encoder], [name for name in text if name not in many]),
+        ("many_texts", [("encoder", grouping)], many),
     ]
     return [part for part in parts if part[2]]
 

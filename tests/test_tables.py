@@ -9,6 +9,7 @@ from unpickled.export.data import dataset as data
 from unpickled.export.data import summary
 from unpickled.export.data.columns import Choices
 from unpickled.export.errors import DataError
+from unpickled.export.train import train
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -249,6 +250,19 @@ def test_columns_declared_as_text_stay_text(tmp_path):
     assert set(text) == {"80331", "80332", "80333"}
     with pytest.raises(DataError, match="no column 'zap' to read as text"):
         data.read(path, "y", Choices(text=frozenset({"zap"})))
+
+
+def test_rare_texts_of_a_column_of_many_are_one_category(tmp_path):
+    """Of 300 texts, those in fewer than ten rows are one category, which unknown texts belong to as well."""
+    random = np.random.default_rng(0)
+    towns = np.where(random.random(2000) < 0.5, random.integers(0, 8, 2000), random.integers(8, 300, 2000))
+    rows = [f"t{town},{'ab'[town % 2]}" for town in towns]
+    table = data.read(lines(tmp_path / "x.csv", "town,y", *rows), "y")
+    assert "texts; those of fewer than 10 rows count as one" in table.readings[0].remark
+    pipeline = train(table, "standard", "logistic").pipeline
+    rare, unknown = (pipeline.predict_proba(pd.DataFrame({"town": [town]})) for town in ("t9", "elsewhere"))
+    assert len(pipeline[0].get_feature_names_out()) < 20
+    assert rare.tolist() == unknown.tolist()
 
 
 def test_a_class_may_be_called_none(tmp_path):

@@ -25,6 +25,9 @@ WORDS = frozenset(
     | {"?", "-", "--", "---", ".", "..", "*", "missing", "unknown", "#null!", "#value!", "#div/0!", "#ref!"}
 )
 
+# A column of more texts than MANY has those of fewer rows than RARE as one category.
+MANY, RARE = 100, 10
+
 _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,2}[./-]\d{1,2}[./-]\d{4}([T ].*)?")
 _DATES = ("date", "datetime", "datetime64", "time", "timedelta", "timedelta64", "period")
 _NUMBERS = ("decimal", "integer", "floating", "mixed-integer-float")
@@ -234,7 +237,12 @@ def judged(column: Column, nameless: bool = False) -> Column:
     Raises DataError for numbers that are infinite, and for numbers with texts among them.
     """
     role, reason = _role(column, nameless)
-    return replace(column, reading=replace(column.reading, role=role, reason=reason))
+    reading = replace(column.reading, role=role, reason=reason)
+    distinct = column.values.nunique() if (reading.kind, role) == ("category", "feature") else 0
+    if distinct > MANY:
+        remark = f"{distinct:,} texts; those of fewer than {RARE} rows count as one"
+        reading = replace(reading, remark="; ".join(filter(None, (reading.remark, remark))))
+    return replace(column, reading=reading)
 
 
 def _role(column: Column, nameless: bool) -> tuple[str, str]:
