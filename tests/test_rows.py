@@ -1,0 +1,171 @@
+"""Rows as people send them: truth values, columns that are not read, names misspelt, lists of numbers."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from routes import answers
+from sklearn.compose import ColumnTransformer, make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from unpickled.export import export_pipeline
+from unpickled.server import Config, create_app
+
+PARCEL = {"carrier": "dhl", "zip": "01067", "weight": 2.5, "pieces": 3, "express": True}
+
+
+def parcels() -> tuple[pd.DataFrame, np.ndarray]:
+    """300 parcels with an identifier and a note, which the pipeline drops, and whether each came late."""
+    random = np.random.default_rng(1)
+    frame = pd.DataFrame(
+        {
+            "order_id": np.arange(300),
+            "carrier": random.choice(["dhl", "ups", "gls"], 300),
+            "zip": random.choice(["01067", "10115", "50667"], 300),
+            "weight": random.gamma(2, 5, 300).round(2),
+            "pieces": random.integers(1, 9, 300),
+            "express": random.random(300) < 0.4,
+            "note": random.choice(["", "call first"], 300),
+        }
+    )
+    return frame, np.where(frame["express"] ^ (frame["zip"] == "01067"), "late", "on time")
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    """A pipeline that drops the identifier and the note, and passes the truth values on."""
+    columns = ColumnTransformer(
+        [
+            ("words", OneHotEncoder(handle_unknown="ignore"), ["carrier", "zip"]),
+            ("numbers", make_pipeline(SimpleImputer(), StandardScaler()), ["weight", "pieces"]),
+            ("flag", "passthrough", ["express"]),
+        ]
+    )
+    return make_pipeline(columns, LogisticRegression()).fit(*parcels())
+
+
+@pytest.fixture(scope="module")
+def folder(pipeline, tmp_path_factory) -> str:
+    """A models folder with parcels alone."""
+    path = tmp_path_factory.mktemp("models")
+    frame, late = parcels()
+    export_pipeline(pipeline, frame, late, name="parcels", models=path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def client(folder):
+    """A client of a server with the settings' defaults, and all protocols."""
+    return create_app(Config.of(models=folder, predict_route="/vertex")).test_client()
+
+
+def post(client, document, path="/predict"):
+    """The answer to a document whose members keep their order."""
+    return client.post(path, data=json.dumps(document), content_type="application/json")
+
+
+@pytest.mark.parametrize("spelling", ["True", "true", "TRUE"])
+def test_truth_values_are_taken_over_every_route(client, pipeline, spelling):
+    """A column that was boolean takes true and false in every form, and as CSV writes them."""
+    frame = parcels()[0].head(20)
+    rows = frame[list(PARCEL)]
+    table = frame.astype({"express": object}).replace({"express": {True: spelling, False: "false"}})
+    cells = {name: rows[name].tolist() for name in rows}
+    expected = pipeline.predict_proba(frame)
+    for route, probabilities in answers(client, "parcels", cells, table.to_csv(index=False).encode()):
+        assert np.abs(probabilities - expected).max() < 1e-9, route
+
+
+def test_one_row_takes_truth_values(client, pipeline):
+    """An array and a record of one row take true."""
+    array = client.post("/predict", json={"features": list(PARCEL.values())}).json
+    record = client.post("/predict", json=PARCEL).json
+    expected = pipeline.predict_proba(pd.DataFrame([PARCEL | {"order_id": 0, "note": ""}]))[0]
+    assert array["probabilities"][0] == pytest.approx(expected.tolist(), abs=1e-12)
+    assert list(record["probabilities"].values()) == pytest.approx(expected.tolist(), abs=1e-12)
+    refused = client.post("/predict", json=PARCEL | {"pieces": True})
+    assert refused.json["error"].endswith("is true, but a number belongs there: send 1")
+
+
+EXTRA = PARCEL | {"order_id": 7, "note": "call first"}
+ROWS = {
+    "record": ("/predict", EXTRA),
+    "records": ("/predict", {"instances": [PARCEL, EXTRA]}),
+    "V1": ("/v1/models/parcels:predict", {"inputs": {name: [value] for name, value in EXTRA.items()}}),
+    "MLflow": ("/invocations", {"dataframe_split": {"columns": list(EXTRA), "data": [list(EXTRA.values())]}}),
+    "Azure": ("/score", {"data": [EXTRA]}),
+    "V2": (
+        "/v2/models/parcels/infer",
+        {
+            "inputs": [
+                {
+                    "name": name,
+                    "shape": [1],
+                    "datatype": "BYTES" if isinstance(value, str) else "FP64",
+                    "data": [value],
+                }
+                for name, value in EXTRA.items()
+            ]
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("form", ROWS)
+def test_columns_of_the_training_table_are_ignored_and_named(client, form):
+    """Columns that training had and the pipeline drops may be sent: a header names the ignored ones."""
+    path, body = ROWS[form]
+    answer = post(client, body, path)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["Ignored-Columns"] == "order_id, note"
+    table = pd.DataFrame([EXTRA]).to_csv(index=False)
+    answer = client.post("/predict", data=table, content_type="text/csv")
+    assert answer.headers["Ignored-Columns"] == "order_id, note"
+    assert "Ignored-Columns" not in client.post("/predict", json=PARCEL).headers
+
+
+def test_other_columns_are_refused_unless_the_settings_say_otherwise(client, folder):
+    """A column that training did not have is refused, or ignored where extra_columns says so."""
+    row = PARCEL | {"größe": 1, "": 2}
+    refused = post(client, row)
+    assert refused.status_code == 400
+    assert "features 'größe', '' of row 0 are unknown to the model: it takes" in refused.json["error"]
+    lenient = create_app(Config.of(models=folder, extra_columns="ignore")).test_client()
+    answer = post(lenient, row)
+    assert answer.json == client.post("/predict", json=PARCEL).json
+    assert answer.headers["Ignored-Columns"] == "gr%C3%B6%C3%9Fe, "
+
+
+def test_all_wrong_names_are_told_at_once(client):
+    """The error names every unknown and every missing name, suggests the one that was meant, offers null."""
+    row = {"carrier": "dhl", "zipp": "01067", "weigth": 1, "pieces": 3, "express": False}
+    error = post(client, row).json["error"]
+    assert error == (
+        "features 'zipp', 'weigth' of row 0 are unknown to the model: did you mean 'zip'? it takes carrier, "
+        "zip, weight, pieces, express; features 'zip', 'weight' of row 0 are not given: send null where it is missing"
+    )
+    row = {name: value for name, value in PARCEL.items() if name != "weight"}
+    error = post(client, row).json["error"]
+    assert error == "feature 'weight' of row 0 is not given: send null where it is missing"
+
+
+@pytest.mark.parametrize("values", [[1, 2, 5], [0.5, 1.5, 2.5]])
+def test_a_list_of_numbers_takes_no_other(tmp_path, values):
+    """Where an encoder refuses unknown numbers, so does the server, in a sentence with the list."""
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"rooms": random.choice(values, 200), "size": random.normal(50, 9, 200)})
+    columns = make_column_transformer((OneHotEncoder(), ["rooms"]), (StandardScaler(), ["size"]))
+    fitted = make_pipeline(columns, LogisticRegression()).fit(frame, frame["rooms"] == values[0])
+    export_pipeline(fitted, frame, name="rooms", models=tmp_path)
+    client = create_app(Config.of(models=str(tmp_path))).test_client()
+    for body in ({"features": [values[1], 50]}, {"instances": [{"rooms": float(values[1]), "size": 50}]}):
+        assert client.post("/predict", json=body).status_code == 200
+    table = client.post("/predict", data=f"rooms,size\n{values[2]},50\n7,50\n", content_type="text/csv")
+    for refused in (client.post("/predict", json={"features": [7, 50]}), table):
+        known = ", ".join(map(str, values))
+        assert f"is 7, which the model was not fitted with: it knows {known}" in refused.json["error"]
+    assert json.loads(client.get("/openapi.json").data)["components"]["schemas"]["rooms.1.Row"]
