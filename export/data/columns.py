@@ -298,7 +298,7 @@ def _check_text(column: pd.Series) -> None:
     Read as text, every number would be a category of its own.
     """
     texts = [str(text) for text in column.unique()]
-    others = [text for text in texts if notation_of([text])[0] is None]
+    others = [text for text in texts if text.strip().lower() not in WORDS and notation_of([text])[0] is None]
     if 0 < len(others) <= len(texts) * 0.1 or (len(texts) > 20 and 0 < len(others) <= 3):
         raise DataError(
             f"Column {column.name!r} holds numbers, and also text such as {quoted(others[0])}: leave cells "

@@ -5,9 +5,10 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.csv
@@ -31,7 +32,7 @@ def read(path: Path) -> Source:
     if not text.strip():
         raise DataError(f"{path} is empty: its first line must name the columns.")
     separator = _separator(text[:_SAMPLE])
-    header = next(csv.reader(io.StringIO(text), delimiter=separator))
+    header = _header(text, separator, path)
     spaced = len(header) > 1 and all(name.startswith(" ") for name in header[1:])
     table = _spaced(text, separator, path) if spaced else _table(text, separator, len(header), path)
     names = nameable([name.strip() for name in header] if spaced else header, path)
@@ -75,10 +76,24 @@ def _separator(sample: str) -> str:
 
 
 def _widths(sample: str, separator: str) -> list[int]:
-    rows = csv.reader(io.StringIO(sample), delimiter=separator)
-    counts = [len(row) for row in islice(rows, _LINES + 1) if row]
+    try:
+        counts = [len(row) for row in islice(_rows(sample, separator), _LINES + 1)]
+    except csv.Error:
+        return []
     # The sample may end in the middle of a row.
     return counts[:_LINES] if len(sample) < _SAMPLE or len(counts) > _LINES else counts[:-1]
+
+
+def _rows(text: str, separator: str, **options: Any) -> Iterator[list[str]]:
+    """The cells of each line that is not empty, by the line ends of any system."""
+    return filter(None, csv.reader(io.StringIO(text, newline=None), delimiter=separator, **options))
+
+
+def _header(text: str, separator: str, path: Path) -> list[str]:
+    try:
+        return next(_rows(text, separator))
+    except csv.Error as error:
+        raise DataError(f"{path} cannot be read as CSV: {reason(error)}.") from error
 
 
 def _table(text: str, separator: str, width: int, path: Path) -> pyarrow.Table:
@@ -109,7 +124,7 @@ def _table(text: str, separator: str, width: int, path: Path) -> pyarrow.Table:
 
 def _spaced(text: str, separator: str, path: Path) -> pyarrow.Table:
     """The cells of a table in the form ``a, b, c``: a space after a separator is not part of a value."""
-    rows = [row for row in csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True) if row]
+    rows = list(_rows(text, separator, skipinitialspace=True))
     for number, row in enumerate(rows, start=1):
         if len(row) != len(rows[0]):
             raise _uneven(separator.join(row), number, len(row), len(rows[0]), path)
