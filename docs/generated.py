@@ -122,7 +122,8 @@ def recipes() -> str:
 
 
 def _names(types: Iterable[type]) -> str:
-    return ", ".join(f"`{name}`" for name in sorted({kind.__name__ for kind in types}))
+    names = sorted({kind.__name__ for kind in types if not kind.__name__.startswith("_")})
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def refusals() -> str:

@@ -34,8 +34,20 @@ from unpickled.export.graph import (
     present,
 )
 from unpickled.export.inside import Part
-from unpickled.export.recipes import classifiers, ensembles, foreign, forests, neighbors, svm, transformers
-from unpickled.export.refusals import refusal
+from unpickled.export.recipes import (
+    centroids,
+    classifiers,
+    cutoffs,
+    ensembles,
+    foreign,
+    forests,
+    gaussian_process,
+    multiclass,
+    neighbors,
+    svm,
+    transformers,
+)
+from unpickled.export.refusals import qualified, refusal
 from unpickled.server.artifact.manifest import Feature, Input, Outputs
 from unpickled.server.quote import listed, shortened
 
@@ -94,7 +106,7 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
     inputs, columns = _declare(writer.graph, layout)
     output = writer.classify(pipeline, columns)
     kind: Literal["probabilities", "scores"] = "scores" if output.probabilities is None else "probabilities"
-    scores = output.probabilities or output.decision
+    scores = output.probabilities or output.decision or output.ranking
     if scores is None:
         raise ConversionError(
             f"{_class_name(pipeline)} gives neither probabilities nor scores: "
@@ -111,6 +123,48 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
         layout=layout,
         foreign=tuple(writer.foreign),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A transformer that was written, with the columns that it makes; ``path`` leads to it."""
+
+    path: str
+    estimator: Any
+    columns: Columns
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A graph with the output of every transformer of a pipeline.
+
+    ``outputs`` has, for each tensor of the graph, the path of its step and the columns of the step's output
+    that the tensor holds.
+    """
+
+    model: onnx.ModelProto
+    inputs: tuple[Input, ...]
+    outputs: tuple[tuple[str, tuple[int, ...]], ...]
+
+
+def trace(pipeline: Pipeline, layout: Layout) -> Trace:
+    """The graph of all steps but the last one, to find the step at which an answer goes wrong.
+
+    Raises ConversionError as ``convert`` does.
+    """
+    writer = _Writer(layout.narrow)
+    inputs, columns = _declare(writer.graph, layout)
+    for part in inside.parts(pipeline)[:-1]:
+        columns = writer.step(part, columns)
+    tensors, outputs = [], []
+    for step in writer.steps:
+        for dtype in ("float64", "string"):
+            of_type = [i for i, c in enumerate(step.columns) if (c.dtype == "string") == (dtype == "string")]
+            if of_type:
+                matrix = writer.graph.matrix(tuple(step.columns[i] for i in of_type), dtype)
+                tensors.append(Tensor(matrix, dtype, len(of_type)))
+                outputs.append((step.path, tuple(of_type)))
+    return Trace(writer.graph.traced(tensors), inputs, tuple(outputs))
 
 
 def _check_classifier(pipeline: Any) -> None:
@@ -134,7 +188,8 @@ def _classes(pipeline: Any) -> tuple[int | str, ...]:
     classes = getattr(pipeline, "classes_", None)
     if isinstance(classes, list) or classes is None:
         raise ConversionError(
-            f"{_class_name(pipeline)} predicts several outputs at once: export one classifier for each."
+            f"The estimator {qualified(pipeline)} predicts several outputs at once: "
+            "export one classifier for each."
         )
     if len(classes) < 2:
         raise ConversionError(f"{_class_name(pipeline)} was trained on a single class: give it two or more.")
@@ -179,7 +234,10 @@ def _label(graph: Graph, output: ClassifierOutput, classes: tuple[int | str, ...
     return graph.add("Gather", graph.constant(labels), output.winner), dtype
 
 
-_CLASSIFIERS = classifiers.RECIPES | neighbors.RECIPES | svm.RECIPES
+_CLASSIFIERS = (
+    classifiers.RECIPES | neighbors.RECIPES | svm.RECIPES | centroids.RECIPES | gaussian_process.LATENT
+)
+_COMPOSED = ensembles.RECIPES | multiclass.RECIPES | cutoffs.RECIPES | gaussian_process.RECIPES
 
 
 class _Writer:
@@ -188,6 +246,7 @@ class _Writer:
     def __init__(self, narrow: tuple[str, ...] = ()) -> None:
         self.graph = Graph()
         self.foreign: list[str] = []
+        self.steps: list[Step] = []
         self._narrow = narrow
         self._path: list[str] = []
         # Set once the columns may differ from scikit-learn's in the last digit: the error for trees, whose
@@ -201,17 +260,17 @@ class _Writer:
             *earlier, last = inside.parts(step)
             with self._columns_of_its_own():
                 for part in earlier:
-                    columns = self._step(part, columns)
+                    columns = self.step(part, columns)
                 with self._at(last.name, last.estimator):
                     return self.classify(last.estimator, columns, exact)
         with self._at("", step):
-            kind = type(step)
-            if kind in ensembles.RECIPES:
-                return ensembles.RECIPES[kind](self.graph, step, columns, partial(self.classify, exact=True))
+            kind = inside.kind(step)
+            if kind in _COMPOSED:
+                return _COMPOSED[kind](self.graph, step, columns, partial(self.classify, exact=True))
             return self._leaf(step, present(columns), exact)
 
     def _leaf(self, step: Any, columns: Columns, exact: bool) -> ClassifierOutput:
-        kind = type(step)
+        kind = inside.kind(step)
         if kind in forests.RECIPES:
             if self._inexact:
                 raise self._inexact
@@ -230,7 +289,7 @@ class _Writer:
         step = inside.unwrapped(step)
         if isinstance(step, Pipeline):
             for part in inside.parts(step):
-                columns = self._step(part, columns)
+                columns = self.step(part, columns)
             return present(columns)
         if isinstance(step, ColumnTransformer):
             return self._column_transformer(step, columns)
@@ -248,16 +307,19 @@ class _Writer:
             raise refusal(step, "compute")
         return self._foreign(step, present(columns))[0].columns()
 
-    def _step(self, part: Part, columns: OptionalColumns) -> OptionalColumns:
+    def step(self, part: Part, columns: OptionalColumns) -> OptionalColumns:
+        """Write a transformer inside another estimator, and keep what it makes in ``steps``."""
         if isinstance(part.estimator, str) and part.estimator == "passthrough":
             return columns
         with self._at(part.name, part.estimator):
-            return self.transform(part.estimator, columns)
+            transformed = self.transform(part.estimator, columns)
+            self.steps.append(Step("/".join(self._path), part.estimator, transformed))
+            return transformed
 
     def _column_transformer(self, step: ColumnTransformer, columns: OptionalColumns) -> Columns:
         outputs: Columns = ()
         for part in inside.parts(step):
-            outputs += present(self._step(part, part.select(columns)))
+            outputs += present(self.step(part, part.select(columns)))
             if self._narrow and not isinstance(part.estimator, (str, OneHotEncoder, OrdinalEncoder)):
                 # A transformer computes in the precision of its columns; the graph has one input for all.
                 self._inexact = NoGraph(
@@ -271,7 +333,7 @@ class _Writer:
         outputs: Columns = ()
         weights = step.transformer_weights or {}
         for part in inside.parts(step):
-            transformed = present(self._step(part, columns))
+            transformed = present(self.step(part, columns))
             if part.name in weights:
                 weight = self.graph.constant(np.array(float(weights[part.name])))
                 product = self.graph.add("Mul", self.graph.matrix(transformed), weight)
@@ -293,7 +355,11 @@ class _Writer:
         """Turn errors raised inside into a ConversionError that names this step."""
         if name:
             self._path.append(name)
-        where = f"Step {'/'.join(self._path)!r} ({_class_name(step)})" if self._path else _class_name(step)
+        where = (
+            f"Step {'/'.join(self._path)!r} ({qualified(step)})"
+            if self._path
+            else f"The estimator {qualified(step)}"
+        )
         try:
             yield
         except ConversionError:
