@@ -138,9 +138,8 @@ CLASSIFIERS = [
 
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS, ids=lambda classifier: " ".join(repr(classifier).split()))
-@pytest.mark.parametrize("labels", ["int", "str"])
-@pytest.mark.parametrize("classes", [2, 3])
-def test_every_classifier_answers_as_scikit_learn(classifier: Any, labels: str, classes: int) -> None:
+@pytest.mark.parametrize(("classes", "labels"), [(2, "str"), (3, "int")])
+def test_every_classifier_answers_as_scikit_learn(classifier: Any, classes: int, labels: str) -> None:
     """The graph gives the pipeline's labels and scores, on rows far outside of training too."""
     X, answers = questions(classes, labels)
     pipeline = fitted(make_pipeline(StandardScaler(), clone(classifier)), X[:100], answers[:100])
