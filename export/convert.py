@@ -35,7 +35,20 @@ from unpickled.export.graph import (
     present,
 )
 from unpickled.export.inside import Part
-from unpickled.export.recipes import classifiers, ensembles, foreign, forests, neighbors, svm, transformers
+from unpickled.export.recipes import (
+    centroids,
+    classifiers,
+    cutoffs,
+    ensembles,
+    foreign,
+    forests,
+    gaussian_process,
+    multiclass,
+    neighbors,
+    svm,
+    transformers,
+)
+from unpickled.export.refusals import qualified, refusal
 from unpickled.server.artifact.manifest import Feature, Input, Outputs
 from unpickled.server.quote import listed, shortened
 
@@ -95,7 +108,7 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
     inputs, columns = _declare(writer.graph, layout)
     output = writer.classify(pipeline, columns)
     kind: Literal["probabilities", "scores"] = "scores" if output.probabilities is None else "probabilities"
-    scores = output.probabilities or output.decision
+    scores = output.probabilities or output.decision or output.ranking
     if scores is None:
         raise ConversionError(
             f"{_class_name(pipeline)} gives neither probabilities nor scores: "
@@ -112,6 +125,48 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
         layout=layout,
         foreign=tuple(writer.foreign),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A transformer that was written, with the columns that it makes; ``path`` leads to it."""
+
+    path: str
+    estimator: Any
+    columns: Columns
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A graph with the output of every transformer of a pipeline.
+
+    ``outputs`` has, for each tensor of the graph, the path of its step and the columns of the step's output
+    that the tensor holds.
+    """
+
+    model: onnx.ModelProto
+    inputs: tuple[Input, ...]
+    outputs: tuple[tuple[str, tuple[int, ...]], ...]
+
+
+def trace(pipeline: Pipeline, layout: Layout) -> Trace:
+    """The graph of all steps but the last one, to find the step at which an answer goes wrong.
+
+    Raises ConversionError as ``convert`` does.
+    """
+    writer = _Writer(layout.narrow)
+    inputs, columns = _declare(writer.graph, layout)
+    for part in inside.parts(pipeline)[:-1]:
+        columns = writer.step(part, columns)
+    tensors, outputs = [], []
+    for step in writer.steps:
+        for dtype in ("float64", "string"):
+            of_type = [i for i, c in enumerate(step.columns) if (c.dtype == "string") == (dtype == "string")]
+            if of_type:
+                matrix = writer.graph.matrix(tuple(step.columns[i] for i in of_type), dtype)
+                tensors.append(Tensor(matrix, dtype, len(of_type)))
+                outputs.append((step.path, tuple(of_type)))
+    return Trace(writer.graph.traced(tensors), inputs, tuple(outputs))
 
 
 def _check_classifier(pipeline: Any) -> None:
@@ -135,7 +190,8 @@ def _classes(pipeline: Any) -> tuple[int | str, ...]:
     classes = getattr(pipeline, "classes_", None)
     if isinstance(classes, list) or classes is None:
         raise ConversionError(
-            f"{_class_name(pipeline)} predicts several outputs at once: export one classifier for each."
+            f"The estimator {qualified(pipeline)} predicts several outputs at once: "
+            "export one classifier for each."
         )
     if len(classes) < 2:
         raise ConversionError(f"{_class_name(pipeline)} was trained on a single class: give it two or more.")
@@ -180,7 +236,10 @@ def _label(graph: Graph, output: ClassifierOutput, classes: tuple[int | str, ...
     return graph.add("Gather", graph.constant(labels), output.winner), dtype
 
 
-_CLASSIFIERS = classifiers.RECIPES | neighbors.RECIPES | svm.RECIPES
+_CLASSIFIERS = (
+    classifiers.RECIPES | neighbors.RECIPES | svm.RECIPES | centroids.RECIPES | gaussian_process.LATENT
+)
+_COMPOSED = ensembles.RECIPES | multiclass.RECIPES | cutoffs.RECIPES | gaussian_process.RECIPES
 
 
 class _Writer:
@@ -189,6 +248,7 @@ class _Writer:
     def __init__(self, narrow: tuple[str, ...] = ()) -> None:
         self.graph = Graph()
         self.foreign: list[str] = []
+        self.steps: list[Step] = []
         self._narrow = narrow
         self._path: list[str] = []
         # Set once the columns may differ from scikit-learn's in the last digit: the error for trees, whose
@@ -202,17 +262,17 @@ class _Writer:
             *earlier, last = inside.parts(step)
             with self._columns_of_its_own():
                 for part in earlier:
-                    columns = self._step(part, columns)
+                    columns = self.step(part, columns)
                 with self._at(last.name, last.estimator):
                     return self.classify(last.estimator, columns, exact)
         with self._at("", step):
-            kind = type(step)
-            if kind in ensembles.RECIPES:
-                return ensembles.RECIPES[kind](self.graph, step, columns, partial(self.classify, exact=True))
+            kind = inside.kind(step)
+            if kind in _COMPOSED:
+                return _COMPOSED[kind](self.graph, step, columns, partial(self.classify, exact=True))
             return self._leaf(step, present(columns), exact)
 
     def _leaf(self, step: Any, columns: Columns, exact: bool) -> ClassifierOutput:
-        kind = type(step)
+        kind = inside.kind(step)
         if kind in forests.RECIPES:
             if self._inexact:
                 raise self._inexact
@@ -221,7 +281,7 @@ class _Writer:
             with suppress(NoRecipe):
                 return _CLASSIFIERS[kind](self.graph, step, columns)
         if kind not in foreign.CLASSIFIERS:
-            raise _refusal(step, "answer")
+            raise refusal(step, "answer")
         label, *_, scores = self._foreign(step, columns)
         flat = self.graph.add("Reshape", label.name, self.graph.constant(np.array([-1], np.int64)))
         return ClassifierOutput(len(step.classes_), label=flat, probabilities=scores.name, dtype=scores.dtype)
@@ -231,7 +291,7 @@ class _Writer:
         step = inside.unwrapped(step)
         if isinstance(step, Pipeline):
             for part in inside.parts(step):
-                columns = self._step(part, columns)
+                columns = self.step(part, columns)
             return present(columns)
         if isinstance(step, ColumnTransformer):
             return self._column_transformer(step, columns)
@@ -246,19 +306,22 @@ class _Writer:
         if type(step) in transformers.RECIPES:
             return transformers.RECIPES[type(step)](self.graph, step, present(columns))
         if type(step) not in foreign.TRANSFORMERS:
-            raise _refusal(step, "compute")
+            raise refusal(step, "compute")
         return self._foreign(step, present(columns))[0].columns()
 
-    def _step(self, part: Part, columns: OptionalColumns) -> OptionalColumns:
+    def step(self, part: Part, columns: OptionalColumns) -> OptionalColumns:
+        """Write a transformer inside another estimator, and keep what it makes in ``steps``."""
         if isinstance(part.estimator, str) and part.estimator == "passthrough":
             return columns
         with self._at(part.name, part.estimator):
-            return self.transform(part.estimator, columns)
+            transformed = self.transform(part.estimator, columns)
+            self.steps.append(Step("/".join(self._path), part.estimator, transformed))
+            return transformed
 
     def _column_transformer(self, step: ColumnTransformer, columns: OptionalColumns) -> Columns:
         outputs: Columns = ()
         for part in inside.parts(step):
-            outputs += present(self._step(part, part.select(columns)))
+            outputs += present(self.step(part, part.select(columns)))
             if self._narrow and not isinstance(part.estimator, (str, OneHotEncoder, OrdinalEncoder)):
                 # A transformer computes in the precision of its columns; the graph has one input for all.
                 self._inexact = NoGraph(
@@ -272,7 +335,7 @@ class _Writer:
         outputs: Columns = ()
         weights = step.transformer_weights or {}
         for part in inside.parts(step):
-            transformed = present(self._step(part, columns))
+            transformed = present(self.step(part, columns))
             if part.name in weights:
                 weight = self.graph.constant(np.array(float(weights[part.name])))
                 product = self.graph.add("Mul", self.graph.matrix(transformed), weight)
@@ -294,7 +357,11 @@ class _Writer:
         """Turn errors raised inside into a ConversionError that names this step."""
         if name:
             self._path.append(name)
-        where = f"Step {'/'.join(self._path)!r} ({_class_name(step)})" if self._path else _class_name(step)
+        where = (
+            f"Step {'/'.join(self._path)!r} ({qualified(step)})"
+            if self._path
+            else f"The estimator {qualified(step)}"
+        )
         try:
             yield
         except ConversionError:
@@ -318,40 +385,3 @@ class _Writer:
 
 
 _ADVICE = "Replace it with an estimator that the documentation lists, or do its work before the pipeline."
-
-
-_THRESHOLD = "its own threshold would be lost"
-_PLATT = (
-    "its probabilities have no exact graph",
-    "leave probability off and use CalibratedClassifierCV(SVC())",
-)
-_PAIRWISE = ("it has no graph", "give its classifier all classes at once")
-_EARLIER = "do its work before the pipeline"
-_BINS = f"use a tree-based classifier, or {_EARLIER}"
-_FLOAT32 = "it has no graph in float64"
-# Estimators that users meet often and that have no graph: why not, and what to use.
-REFUSED: dict[str, tuple[str, str]] = {
-    "SVC": _PLATT,
-    "NuSVC": _PLATT,
-    "TunedThresholdClassifierCV": (
-        _THRESHOLD,
-        "export its estimator_ and compare the probabilities with best_threshold_",
-    ),
-    "FixedThresholdClassifier": (
-        _THRESHOLD,
-        "export its estimator_ and compare the probabilities with the threshold",
-    ),
-    "OneVsRestClassifier": _PAIRWISE,
-    "OneVsOneClassifier": _PAIRWISE,
-    "RadiusNeighborsClassifier": ("its graph fails where no neighbor is near", "use KNeighborsClassifier"),
-    "KBinsDiscretizer": ("it has no graph that bins alike", _BINS),
-    "SplineTransformer": ("it has no graph", _BINS),
-    "PolynomialFeatures": (_FLOAT32, f"use SVC(kernel='poly'), or {_EARLIER}"),
-    "PowerTransformer": (_FLOAT32, f"use QuantileTransformer or RobustScaler, or {_EARLIER}"),
-    "KNNImputer": (_FLOAT32, f"use SimpleImputer, or {_EARLIER}"),
-    "IterativeImputer": ("it has no graph", "use SimpleImputer"),
-}
-
-
-def _refusal(step: Any, verb: str) -> NoGraph:
-    return NoGraph(*REFUSED.get(_class_name(step), (f"no graph of it is known to {verb} as it does",)))

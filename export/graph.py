@@ -74,7 +74,8 @@ class ClassifierOutput:
     ``winner`` is the index of the predicted class, int64 (rows,); ``label`` takes its place if the graph
     has labels only. ``probabilities`` and ``decision`` are (rows, classes), None if the classifier has
     none. With two classes, ``decision`` is [-score, score] if there are no probabilities; otherwise only
-    its column 1 has a meaning.
+    its column 1 has a meaning. ``ranking`` (rows, classes) is what decides the label of a classifier that
+    has neither: the share of the votes, or minus the distance. No other classifier computes with it.
     """
 
     classes: int
@@ -82,6 +83,7 @@ class ClassifierOutput:
     label: str | None = None
     probabilities: str | None = None
     decision: str | None = None
+    ranking: str | None = None
     dtype: Dtype = "float64"
 
 
@@ -191,12 +193,26 @@ class Graph:
         self._name_output(label[0], "label")
         self._name_output(scores[0], scores_name)
         self._drop_unused({"label", scores_name})
+        return self._model(
+            [_value("label", label[1], ["rows"]), _value(scores_name, scores[1], ["rows", scores[2]])]
+        )
+
+    def traced(self, tensors: Sequence[Tensor]) -> onnx.ModelProto:
+        """A model whose outputs are these tensors, called ``step_0`` and so on."""
+        names = [f"step_{position}" for position in range(len(tensors))]
+        for name, tensor in zip(names, tensors, strict=True):
+            self.nodes.append(helper.make_node("Identity", [tensor.name], [name], name=name))
+        return self._model(
+            [_value(n, t.dtype, ["rows", t.width]) for n, t in zip(names, tensors, strict=True)]
+        )
+
+    def _model(self, outputs: Sequence[onnx.ValueInfoProto]) -> onnx.ModelProto:
         inputs = {name for node in self.nodes for name in node.input}
         graph = helper.make_graph(
             self.nodes,
             "pipeline",
             [_value(t.name, t.dtype, ["rows", t.width]) for t in self.inputs],
-            [_value("label", label[1], ["rows"]), _value(scores_name, scores[1], ["rows", scores[2]])],
+            list(outputs),
             initializer=[tensor for tensor in self._constants.values() if tensor.name in inputs],
         )
         opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]

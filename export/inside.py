@@ -11,9 +11,19 @@ from typing import Any, TypeVar
 import numpy as np
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
 from sklearn.frozen import FrozenEstimator
+from sklearn.gaussian_process import GaussianProcessClassifier
+from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.semi_supervised import SelfTrainingClassifier
 
 # Turns the rows of an outer estimator into the rows that an inner one takes.
 Prepare = Callable[[Any], Any]
@@ -57,10 +67,17 @@ def parts(step: Any) -> list[Part]:
 
 
 def unwrapped(step: Any) -> Any:
-    """The estimator inside a search or a FrozenEstimator; any other estimator unchanged."""
-    while isinstance(step, FrozenEstimator) or hasattr(step, "best_estimator_"):
+    """The estimator inside a search, FrozenEstimator or self-training; any other estimator unchanged."""
+    while isinstance(step, (FrozenEstimator, SelfTrainingClassifier)) or hasattr(step, "best_estimator_"):
         step = parts(step)[0].estimator
     return step
+
+
+def kind(step: Any) -> type:
+    """The class by which it answers: imblearn's ensembles differ from those they extend in the fit only."""
+    if type(step).__module__.startswith("imblearn."):
+        return _BALANCED.get(type(step).__name__, type(step))
+    return type(step)
 
 
 def everything(step: Any) -> Iterator[Any]:
@@ -84,6 +101,15 @@ def innermost(step: Any) -> list[Any]:
     return [estimator for estimator, _ in leaves(step)]
 
 
+def decider(step: Any, prepare: Prepare = lambda rows: rows) -> tuple[Any, Prepare]:
+    """The classifier whose label is the label of ``step``, with the function that prepares its rows."""
+    step = unwrapped(step)
+    if not isinstance(step, Pipeline):
+        return step, prepare
+    last = parts(step)[-1]
+    return decider(last.estimator, _chained(prepare, last.prepare))
+
+
 def columns_read(step: Any, width: int) -> set[int]:
     """Positions of the columns that ``step`` reads, out of the ``width`` columns that it was fitted on."""
     entrances = [part for part in parts(step) if part.before is None]
@@ -104,8 +130,10 @@ def fitted_names(step: Any) -> list[Any] | None:
 
 
 def _needs_every_column(step: Any) -> bool:
-    """Whether it needs all columns: bagging checks their number, a stack may pass them all on."""
-    return isinstance(step, BaggingClassifier) or (isinstance(step, StackingClassifier) and step.passthrough)
+    """Whether it needs all columns: some check their number, a stack may pass them all on."""
+    if isinstance(step, OutputCodeClassifier):
+        return not all(hasattr(member, "classes_") for member in step.estimators_)
+    return isinstance(step, _COUNTING) or (isinstance(step, StackingClassifier) and step.passthrough)
 
 
 def _chained(first: Prepare, second: Prepare) -> Prepare:
@@ -121,11 +149,11 @@ def _frozen(step: FrozenEstimator) -> Iterator[Part]:
 
 
 def _pipeline(step: Pipeline) -> Iterator[Part]:
-    """The steps, each behind those before it; a passthrough is no step."""
+    """The steps, each behind those before it; a passthrough is no step, nor is a sampler of imblearn."""
     last = len(step.steps) - 1
     before = None
     for position, (name, inner) in enumerate(step.steps):
-        if _is_estimator(inner):
+        if _is_estimator(inner) and not hasattr(inner, "fit_resample"):
             yield Part(inner, before, answers=position == last, name=name)
             before = step[: position + 1]
 
@@ -168,6 +196,32 @@ def _stacking(step: StackingClassifier) -> Iterator[Part]:
     yield Part(step.final_estimator_, before=step)
 
 
+def _single(step: Any) -> Iterator[Part]:
+    yield Part(step.estimator_)
+
+
+def _questions(step: Any) -> Iterator[Part]:
+    """The classifiers of each class, pair or code; one that always answers alike has no classes."""
+    for estimator in step.estimators_:
+        if hasattr(estimator, "classes_"):
+            yield Part(estimator)
+
+
+def _gaussian_process(step: GaussianProcessClassifier) -> Iterator[Part]:
+    yield Part(step.base_estimator_)
+
+
+# Classes of imblearn, which is never imported here.
+_BALANCED: dict[str, type] = {
+    "BalancedRandomForestClassifier": RandomForestClassifier,
+    "BalancedBaggingClassifier": BaggingClassifier,
+    "EasyEnsembleClassifier": BaggingClassifier,
+    "RUSBoostClassifier": AdaBoostClassifier,
+}
+
+# They compare the number of columns with that of the fit.
+_COUNTING = (BaggingClassifier, OneVsOneClassifier, SelfTrainingClassifier)
+
 _COMPOSED: dict[type, Callable[[Any], Iterator[Part]]] = {
     FrozenEstimator: _frozen,
     Pipeline: _pipeline,
@@ -177,4 +231,11 @@ _COMPOSED: dict[type, Callable[[Any], Iterator[Part]]] = {
     BaggingClassifier: _bagging,
     VotingClassifier: _voting,
     StackingClassifier: _stacking,
+    SelfTrainingClassifier: _single,
+    FixedThresholdClassifier: _single,
+    TunedThresholdClassifierCV: _single,
+    OneVsRestClassifier: _questions,
+    OneVsOneClassifier: _questions,
+    OutputCodeClassifier: _questions,
+    GaussianProcessClassifier: _gaussian_process,
 }

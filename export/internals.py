@@ -9,18 +9,22 @@ VERSION = "1.9"
 
 ATTRIBUTES = {
     "_baseline_prediction": "HistGradientBoostingClassifier: the sum of the trees starts here",
+    "_curve_scorer": "TunedThresholdClassifierCV: the scorer, which knows the positive label",
+    "_decision_function": "NearestCentroid: what it compares if its classes have priors",
     "_default_to_infrequent_mappings": "OneHotEncoder, OrdinalEncoder: group of each category, per column",
     "_drop_idx_after_grouping": "OneHotEncoder: the dropped group, per column",
     "_dual_coef_": "SVC, NuSVC: dual coefficients with libsvm's signs",
     "_fit_X": "KNeighborsClassifier: the training rows",
     "_fit_method": "KNeighborsClassifier: brute computes distances by a product, the trees by differences",
     "_gamma": "SVC, NuSVC: gamma as a number",
+    "_get_pos_label": "the scorer of a TunedThresholdClassifierCV: its positive label, or None",
     "_infrequent_enabled": "OneHotEncoder, OrdinalEncoder: whether rare categories are grouped",
     "_intercept_": "SVC, NuSVC: intercepts with libsvm's signs",
     "_missing_indices": "OrdinalEncoder: position of the missing category, per column",
     "_n_features_outs": "OneHotEncoder: number of output columns, per column",
     "_n_support": "SVC, NuSVC: number of support vectors of each class",
     "_predictors": "HistGradientBoostingClassifier: the trees of each stage",
+    "_preprocessor": "HistGradientBoostingClassifier: encodes native categories, which it puts first",
     "_raw_predict_init": "GradientBoostingClassifier: the sum of the trees starts here",
     "_transformer_to_input_indices": "ColumnTransformer: positions of the columns of each transformer",
     "_weights_not_none": "VotingClassifier: weights of the classifiers that were not dropped",
@@ -28,6 +32,7 @@ ATTRIBUTES = {
 }
 
 MODULES = {
+    "sklearn.gaussian_process._gpc": "the process of two classes, and the constants of its probabilities",
     "sklearn.ensemble._hist_gradient_boosting.predictor": "TreePredictor: one tree and its array of nodes",
     "sklearn.tree._tree": "Tree: a decision tree's arrays over nodes",
 }

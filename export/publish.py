@@ -26,7 +26,7 @@ from unpickled.export.gate.pair import Array, Run
 from unpickled.export.gate.parity import check
 from unpickled.export.privacy import KEEPS_ROWS, keeps_rows
 from unpickled.export.store import add_version, model_folder
-from unpickled.export.train import measure, require, steps, titles, versions
+from unpickled.export.train import ClassNames, measure, require, steps, titles, versions
 from unpickled.server.artifact.manifest import MANIFEST_KEY, SCHEMA, Manifest, Training
 from unpickled.server.errors import ArtifactError
 from unpickled.server.model.feeds import Feeds
@@ -60,7 +60,7 @@ def export_pipeline(
     *,
     name: str,
     models: str | Path = "models",
-    class_names: Sequence[str] | None = None,
+    class_names: ClassNames | None = None,
     feature_names: Sequence[str] | None = None,
     held_out: Any = None,
     training: Training | None = None,
@@ -82,7 +82,8 @@ def export_pipeline(
         y: Their labels (rows,). With them quality is measured on X and kept in the manifest.
         name: The model's name, part of its URL.
         models: The folder of all models.
-        class_names: Names of the classes in the order of ``pipeline.classes_``; by default the labels.
+        class_names: Names of the classes, in the order of ``pipeline.classes_`` or as ``{label: name}``; by
+            default the labels.
         feature_names: Names of the columns where X is an array; by default ``feature_0`` and so on.
         held_out: More rows for the comparison, such as those the pipeline was tested on.
         training: The origin and the quality of the pipeline, if they are known; y is then not used.

@@ -47,6 +47,9 @@ SCALERS: Mapping[str, Callable[[], Any] | None] = {
 
 SMALL = 1_000_000  # cells
 
+# The names of the classes: in the order of the labels, or by label.
+ClassNames = Sequence[str] | Mapping[Any, str]
+
 # Each takes the seed. Iteration limits are high enough to converge on unscaled columns too.
 CLASSIFIERS: Mapping[str, Callable[[int], Any]] = {
     "logistic": lambda seed: LogisticRegression(max_iter=10_000, random_state=seed),
@@ -173,12 +176,15 @@ def require(metrics: Metrics | None, min_accuracy: float | None) -> None:
         )
 
 
-def titles(classes: Sequence[int | str], class_names: Sequence[str] | None) -> tuple[str, ...]:
+def titles(classes: Sequence[int | str], class_names: ClassNames | None) -> tuple[str, ...]:
     """The name of each class: ``class_names`` if given, else the classes themselves."""
     if class_names is None:
         return tuple(str(label) for label in classes)
-    if isinstance(class_names, str):
-        raise DataError(f"The class names are one text, {class_names!r}: give a list of names.")
+    if isinstance(class_names, str | set | frozenset):
+        kind = "one text" if isinstance(class_names, str) else "a set, which has no order"
+        raise DataError(f"The class names are {kind}, {class_names!r}: give a list of names.")
+    if isinstance(class_names, Mapping):
+        class_names = _ordered(classes, class_names)
     names = tuple(str(name) for name in class_names)
     if len(names) != len(classes) or len(set(names)) != len(names):
         raise DataError(
@@ -186,6 +192,19 @@ def titles(classes: Sequence[int | str], class_names: Sequence[str] | None) -> t
             f"given: {listed(names, 10)}."
         )
     return names
+
+
+def _ordered(classes: Sequence[int | str], by_label: Mapping[Any, str]) -> list[str]:
+    """The names in the order of the classes; DataError unless there is one for each, and no other."""
+    lacking = [repr(label) for label in classes if label not in by_label]
+    unknown = [repr(label) for label in by_label if label not in classes]
+    if lacking or unknown:
+        fault = f"lack a name for {listed(lacking, 10)}" if lacking else f"name {listed(unknown, 10)}"
+        raise DataError(
+            f"The class names {fault}: give a name for each of the pipeline's labels, "
+            f"{listed([*map(repr, classes)], 10)}, and for no other."
+        )
+    return [by_label[label] for label in classes]
 
 
 def curve(pipeline: Pipeline, rows: Any, labels: npt.NDArray[Any]) -> Curve | None:

@@ -17,12 +17,14 @@ from sklearn.feature_selection import SelectorMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OutputCodeClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import all_estimators
 
 from unpickled.export import ConversionError, inside
 from unpickled.export.convert import convert
+from unpickled.export.gate.pair import answers_of
 
 X = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), columns=["a", "b"])
 X = X.assign(note=["free text", "more of it", "none"] * 20)[["note", "a", "b"]]
@@ -35,13 +37,19 @@ UNFITTED = {"AdaBoostClassifier", "ClassifierChain", "MultiOutputClassifier"}
 TRANSPARENT = {
     "BaggingClassifier",
     "CalibratedClassifierCV",
+    "FixedThresholdClassifier",
     "FrozenEstimator",
     "GridSearchCV",
     "HalvingGridSearchCV",
     "HalvingRandomSearchCV",
+    "OneVsOneClassifier",
+    "OneVsRestClassifier",
+    "OutputCodeClassifier",
     "Pipeline",
     "RandomizedSearchCV",
+    "SelfTrainingClassifier",
     "StackingClassifier",
+    "TunedThresholdClassifierCV",
     "VotingClassifier",
 }
 
@@ -69,7 +77,8 @@ def wrap(kind: type, rows: Any) -> Any:
     """The pipeline inside an estimator of this kind, fitted."""
     inner = [("inside", pipeline(rows))]
     arguments = {"estimator": inner[0][1], "estimators": inner, "steps": inner, "voting": "soft", "cv": 2}
-    arguments |= {"random_state": 0, "n_iter": 1, "param_grid": {}}
+    # With this seed the two classes differ in all of their codes.
+    arguments |= {"random_state": 5, "n_iter": 1, "param_grid": {}}
     arguments |= {"param_distributions": {"logisticregression__C": [1.0]}}
     parameters = inspect.signature(kind).parameters
     return kind(**{name: value for name, value in arguments.items() if name in parameters}).fit(rows, Y)
@@ -90,8 +99,9 @@ def verify(outer: Any, rows: Any) -> None:
     session = onnxruntime.InferenceSession(conversion.model.SerializeToString())
     layout = conversion.layout
     labels, scores = session.run(None, layout.feeds(layout.frame(rows), conversion.inputs))
-    assert labels.tolist() == outer.predict(layout.own(rows)).tolist()
-    assert np.abs(scores - outer.predict_proba(layout.own(rows))).max() < 1e-6
+    expected = answers_of(outer, conversion, layout.own(rows))
+    assert labels.tolist() == expected.labels.tolist()
+    assert np.abs(scores - expected.scores).max() < 1e-6
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of a search with few candidates
@@ -150,3 +160,9 @@ def test_every_estimator_inside_is_visited():
     assert visited[:4] == [FrozenEstimator, GridSearchCV, Pipeline, ColumnTransformer]
     assert visited[4:] == [StandardScaler, LogisticRegression]
     assert [type(leaf) for leaf in inside.innermost(search)] == [LogisticRegression]
+
+
+def test_codes_that_are_alike_keep_all_columns():
+    """An output code with a question that all classes answer alike checks the names of its columns."""
+    code = OutputCodeClassifier(pipeline(), random_state=0).fit(X, Y)
+    assert [feature.name for feature in convert(code, X).features] == ["note", "a", "b"]

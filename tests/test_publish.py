@@ -95,6 +95,31 @@ def test_the_manifest_says_what_a_server_needs(exported):
     assert {"scikit-learn", "onnx", "numpy", "python"} <= set(manifest.training.versions)
 
 
+@pytest.mark.parametrize("names", [{2: "c", 0: "a", 1: "b"}, {np.int64(1): "b", False: "a", 2.0: "c"}])
+def test_class_names_may_be_given_by_label(pipeline, tmp_path, names):
+    """A mapping from labels to names may have any order; labels that are equal are the same."""
+    export = export_pipeline(pipeline, X, Y, name="iris", models=tmp_path, class_names=names)
+    assert export.manifest.class_names == ("a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        ({0: "a", 1: "b"}, "lack a name for 2: give a name for each of the pipeline's labels, 0, 1, 2"),
+        ({0: "a", 1: "b", 2: "c", 7: "d"}, "name 7: give"),
+        ({"0": "a", "1": "b", "2": "c"}, "lack a name for 0, 1, 2: give"),
+        ({0: "a", 1: "b", 2: "a"}, "3 different class names are needed"),
+        ("abc", "are one text, 'abc': give a list"),
+        ({"a", "b", "c"}, "are a set, which has no order"),
+    ],
+    ids=["lacking", "unknown", "texts", "twice", "text", "set"],
+)
+def test_class_names_that_do_not_fit_are_refused(pipeline, tmp_path, names, sentence):
+    """Each class needs one name of its own, and no other label has one."""
+    with pytest.raises(DataError, match=sentence):
+        export_pipeline(pipeline, X, Y, name="iris", models=tmp_path, class_names=names)
+
+
 def test_any_onnx_runtime_runs_the_file(exported, pipeline):
     """Any ONNX Runtime runs the graph: the manifest is metadata."""
     session = onnxruntime.InferenceSession(exported.path, providers=["CPUExecutionProvider"])

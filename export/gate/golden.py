@@ -36,14 +36,14 @@ def make(
     Raises ParityError if the pipeline has no answer to made-up rows.
     """
     rows = _made_up(conversion, features, frames[0])
-    rows, labels, scores = _answered(rows, *_answer(pipeline, conversion, rows))
+    rows, labels, scores, margins = _answered(rows, *_answer(pipeline, conversion, rows))
     if not rows:
         raise ParityError(
             f"{type(pipeline).__name__} answers NaN or infinity to every row made up within the ranges of "
             "the training rows: its scores overflow, so scale the numbers first or fit it again; nothing "
             "was written."
         )
-    rows = [rows[index] for index in _turns(labels, scores)]
+    rows = [rows[index] for index in _turns(labels, margins)]
     fresh = (row for row in rows if not any(_holds(frame, row) for frame in frames))
     # If the data holds every row that can be made up, such a row says nothing about anybody.
     rows = list(itertools.islice(fresh, ROWS)) or rows[:1]
@@ -52,7 +52,7 @@ def make(
             None if feature.missing else cell for feature, cell in zip(features, rows[0], strict=True)
         )
         rows += [] if any(_holds(frame, sparse) for frame in frames) else [sparse]
-    rows, labels, scores = _answered(rows, *_answer(pipeline, conversion, rows))
+    rows, labels, scores, _ = _answered(rows, *_answer(pipeline, conversion, rows))
     return Golden(
         rows=tuple(rows),
         labels=tuple(conversion.classes[label] for label in labels),
@@ -60,14 +60,16 @@ def make(
     )
 
 
-def _answered(rows: Sequence[Row], labels: Array, scores: Array) -> tuple[list[Row], Array, Array]:
+def _answered(
+    rows: Sequence[Row], labels: Array, scores: Array, margins: Array
+) -> tuple[list[Row], Array, Array, Array]:
     """The rows with finite scores, which are all that a manifest can hold, and their answers."""
     finite = np.asarray(np.isfinite(scores).all(axis=1))
-    return list(itertools.compress(rows, finite.tolist())), labels[finite], scores[finite]
+    return list(itertools.compress(rows, finite.tolist())), labels[finite], scores[finite], margins[finite]
 
 
-def _answer(pipeline: Any, conversion: Conversion, rows: Sequence[Row]) -> tuple[Array, Array]:
-    """The pipeline's labels, as indices of its classes (rows,), and its scores (rows, classes)."""
+def _answer(pipeline: Any, conversion: Conversion, rows: Sequence[Row]) -> tuple[Array, Array, Array]:
+    """The pipeline's labels, as indices of its classes, its scores (rows, classes) and its margins."""
     cells = dict(zip(conversion.layout.names, zip(*rows, strict=True), strict=True))
     X = conversion.layout.rows(assemble(conversion.layout, cells))
     try:
@@ -79,7 +81,8 @@ def _answer(pipeline: Any, conversion: Conversion, rows: Sequence[Row]) -> tuple
             f"{type(pipeline).__name__} refuses rows made up within the ranges of the training rows "
             f"({reason(error)}): a server could not check its copy with them; nothing was written."
         ) from error
-    return np.searchsorted(pipeline.classes_, answers.labels), answers.scores
+    assert answers.margins is not None
+    return np.searchsorted(pipeline.classes_, answers.labels), answers.scores, answers.margins
 
 
 def _made_up(conversion: Conversion, features: Sequence[Feature], frame: pd.DataFrame) -> list[Row]:
@@ -119,10 +122,9 @@ def _numbers(feature: Feature, column: Array, rng: np.random.Generator) -> list[
     return [float(number) for number in np.clip(rounded, low, high)]
 
 
-def _turns(labels: Array, scores: Array) -> list[int]:
+def _turns(labels: Array, margins: Array) -> list[int]:
     """Indices of the rows with a clear winner (or of all rows, if none has one), class by class in turn."""
-    top = np.sort(scores, axis=1)
-    clear = np.flatnonzero(top[:, -1] - top[:, -2] > 1e-3)
+    clear = np.flatnonzero(margins > 1e-3)
     counts: Counter[int] = Counter()
     turns = []
     for index in clear if len(clear) else range(len(labels)):

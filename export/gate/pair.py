@@ -11,6 +11,8 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from unpickled.export.convert import Conversion
 from unpickled.export.data.layout import Rows
+from unpickled.export.gate.margins import gap, margins, ranking
+from unpickled.export.gate.parting import Parting, parting, row_in_words
 from unpickled.export.inside import innermost
 
 Array = npt.NDArray[Any]
@@ -21,7 +23,7 @@ Verdict = Literal["alike", "refused", "different"]
 
 # Largest difference of scores: absolute for probabilities; for decision scores relative to max(1, |score|).
 TOLERANCE = 1e-5
-# Labels may differ if the pipeline's two best scores are no further apart than this.
+# Labels may differ if the pipeline's label is no further from another one than this (gate/margins.py).
 TIE_GAP = 1e-6
 
 _NEIGHBORS = (
@@ -32,10 +34,14 @@ _NEIGHBORS = (
 
 @dataclass(slots=True)
 class Answers:
-    """Answers to rows: ``labels`` (rows,) and ``scores``, float64 (rows, classes)."""
+    """Answers to rows: ``labels`` (rows,) and ``scores``, float64 (rows, classes).
+
+    ``margins`` (rows,) say how far each label is from another one; only those of the pipeline count.
+    """
 
     labels: Array
     scores: Array
+    margins: Array | None = None
 
 
 @dataclass(slots=True)
@@ -66,7 +72,8 @@ class Pair:
         """(rows,): whether the scores are too far apart, or the labels differ without a tie."""
         if not _same_shape(expected, served):
             return np.ones(len(expected.labels), dtype=bool)
-        wrong_label = labels_differ(expected, served) & (_gap(expected.scores) > TIE_GAP)
+        apart = gap(expected.scores) if expected.margins is None else expected.margins
+        wrong_label = labels_differ(expected, served) & (apart > TIE_GAP)
         return np.asarray(wrong_label | (self.difference(expected, served) > TOLERANCE))
 
     def verdicts(self, frame: pd.DataFrame, size: int) -> list[Verdict]:
@@ -103,12 +110,14 @@ class Pair:
         difference = self.difference(expected, served)
         worst = int(np.argmax(np.where(wrong, difference, -1.0)))
         labels = int((wrong & labels_differ(expected, served)).sum())
+        place = parting(self.pipeline, self.conversion.layout, frame[wrong])
         return (
             f"{head}, {labels} of them in the label, the {self.conversion.outputs.kind} by up to "
-            f"{difference[wrong].max():.3g} (allowed: {TOLERANCE:g}). For example {_row(frame, worst)}: "
+            f"{difference[wrong].max():.3g} (allowed: {TOLERANCE:g}). "
+            f"For example {row_in_words(frame, worst)}: "
             f"the pipeline says {_answer_in_words(expected, worst)}, "
             f"the graph {_answer_in_words(served, worst)}. "
-            f"{self.advice(kind)}"
+            f"{place.sentence + ' ' if place else ''}{self.advice(kind, place)}"
         )
 
     def title(self) -> str:
@@ -118,8 +127,10 @@ class Pair:
             return type(self.pipeline).__name__
         return "The pipeline " + " -> ".join(f"{name!r} ({type(step).__name__})" for name, step in steps)
 
-    def advice(self, kind: str = "") -> str:
-        """A remedy for a difference in rows of this kind."""
+    def advice(self, kind: str = "", place: Parting | None = None) -> str:
+        """A remedy for a difference in rows of this kind, which may be known to begin at a step."""
+        if place and place.step:
+            return f"Replace {place.step} with another transformer; nothing was written."
         if self.conversion.foreign and kind != "ties":
             suspects = ", ".join(self.conversion.foreign)
             return (
@@ -132,10 +143,13 @@ def answers_of(pipeline: Any, conversion: Conversion, rows: Rows) -> Answers:
     """The pipeline's answers, with scores in the graph's shape; raises whatever the pipeline raises."""
     labels = np.asarray(pipeline.predict(rows))
     method = "predict_proba" if conversion.outputs.kind == "probabilities" else "decision_function"
-    scores = np.asarray(getattr(pipeline, method)(rows), dtype=np.float64)
+    if hasattr(pipeline, method):
+        scores = np.asarray(getattr(pipeline, method)(rows), dtype=np.float64)
+    else:
+        scores = ranking(pipeline, rows)
     if scores.ndim == 1:
         scores = np.stack([-scores, scores], axis=1)
-    return Answers(labels, scores)
+    return Answers(labels, scores, margins(pipeline, rows, scores))
 
 
 def has_neighbors(step: Any) -> bool:
@@ -171,21 +185,6 @@ def _apart(expected: Array, served: Array) -> Array:
     apart[np.isnan(expected) | np.isnan(served)] = np.inf
     apart[(expected == served) | (np.isnan(expected) & np.isnan(served))] = 0.0
     return np.asarray(apart)
-
-
-def _gap(scores: Array) -> Array:
-    """(rows,): the best score minus the second best."""
-    ordered = np.sort(np.nan_to_num(scores), axis=1)
-    return np.asarray(ordered[:, -1] - ordered[:, -2])
-
-
-def _row(frame: pd.DataFrame, row: int) -> str:
-    """The first features of a row in words."""
-    values = [(name, frame[name].iloc[row]) for name in frame.columns[:6]]
-    cells = [
-        f"{name}={value:.17g}" if isinstance(value, float) else f"{name}={value!r}" for name, value in values
-    ]
-    return ", ".join(cells) + (", ..." if frame.shape[1] > 6 else "")
 
 
 def _answer_in_words(answers: Answers, row: int) -> str:

@@ -14,10 +14,11 @@ from sklearn.ensemble import (
 )
 from sklearn.tree import BaseDecisionTree
 
+from unpickled.export import categories
 from unpickled.export.data.layout import Layout
 from unpickled.export.inside import Prepare, leaves
 from unpickled.export.ordered import bisect, floats, keys
-from unpickled.export.trees import Bools, Floats, Ints, Tree, boosted, grown
+from unpickled.export.trees import Bools, Floats, Ints, Tree, grown, hist_boosted
 
 
 def near(pipeline: Any, layout: Layout, frame: pd.DataFrame, limit: int, seed: int = 0) -> pd.DataFrame:
@@ -29,13 +30,20 @@ def near(pipeline: Any, layout: Layout, frame: pd.DataFrame, limit: int, seed: i
     """
     random = np.random.default_rng(seed)
     base = frame.iloc[np.sort(random.permutation(len(frame))[:1000])].reset_index(drop=True)
-    groups = [(_trees(leaf), prepare) for leaf, prepare in leaves(pipeline)]
+    groups = [(_trees(leaf), _seen(leaf, prepare)) for leaf, prepare in leaves(pipeline)]
     groups = [(trees, prepare) for trees, prepare in groups if trees]
     parts = [
         _beside(prepare, trees, layout, base, max(limit // (4 * len(groups)), 1), random)
         for trees, prepare in groups
     ]
     return pd.concat(parts, ignore_index=True) if parts else frame.iloc[:0]
+
+
+def _seen(step: Any, prepare: Prepare) -> Prepare:
+    """The function that prepares the columns which the trees of this classifier see."""
+    if isinstance(step, HistGradientBoostingClassifier) and categories.is_native(step):
+        return lambda rows: categories.columns(step, prepare(rows))
+    return prepare
 
 
 def _trees(step: Any) -> list[Tree]:
@@ -46,7 +54,7 @@ def _trees(step: Any) -> list[Tree]:
     if isinstance(step, GradientBoostingClassifier):
         return [grown(estimator.tree_) for estimator in step.estimators_.ravel()]
     if isinstance(step, HistGradientBoostingClassifier):
-        return [boosted(predictor) for stage in step._predictors for predictor in stage]
+        return [tree for stage in hist_boosted(step) for tree in stage]
     return []
 
 

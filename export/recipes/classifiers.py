@@ -13,7 +13,7 @@ from sklearn.linear_model import (
     RidgeClassifierCV,
     SGDClassifier,
 )
-from sklearn.naive_bayes import GaussianNB
+from sklearn.naive_bayes import CategoricalNB, GaussianNB
 from sklearn.neural_network import MLPClassifier
 from sklearn.svm import LinearSVC
 
@@ -89,6 +89,23 @@ def _gaussian(graph: Graph, model: GaussianNB, columns: Columns) -> ClassifierOu
     )
 
 
+def _categorical(graph: Graph, model: CategoricalNB, columns: Columns) -> ClassifierOutput:
+    """The sum of the logarithms of each category: a number is its index, without the fraction."""
+    total = ""
+    for column, table in zip(columns, model.feature_log_prob_, strict=True):
+        # The pipeline refuses what is no index, and so does the server.
+        ends = [graph.constant(np.array(end)) for end in (0.0, table.shape[1] - 1.0)]
+        place = graph.add("Clip", graph.matrix((column,)), *ends)
+        flat = graph.add("Reshape", graph.cast(place, "int64"), graph.constant(np.array([-1], np.int64)))
+        logarithms = graph.constant(np.ascontiguousarray(table.T))
+        line = graph.add("Gather", logarithms, flat, axis=0)
+        total = graph.add("Add", total, line) if total else line
+    joint = graph.add("Add", total, graph.constant(np.asarray(model.class_log_prior_, np.float64)))
+    return ClassifierOutput(
+        len(model.classes_), winner=winner(graph, joint), probabilities=graph.add("Softmax", joint, axis=1)
+    )
+
+
 RECIPES: dict[type, Recipe] = {
     LogisticRegression: _softmax_model,
     LogisticRegressionCV: _softmax_model,
@@ -101,4 +118,5 @@ RECIPES: dict[type, Recipe] = {
     SGDClassifier: _sgd,
     MLPClassifier: _mlp,
     GaussianNB: _gaussian,
+    CategoricalNB: _categorical,
 }

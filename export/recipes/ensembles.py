@@ -1,10 +1,5 @@
-"""Recipes for classifiers made of other classifiers.
+"""Recipes for classifiers made of other classifiers, whose answers they average, calibrate or count."""
 
-Every recipe takes (graph, fitted classifier, columns, classify) and returns a ClassifierOutput; ``classify``
-writes the classifiers inside.
-"""
-
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,30 +12,8 @@ from unpickled.export.errors import NoGraph
 from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph, OptionalColumns, Tensor, present
 from unpickled.export.inside import innermost
 from unpickled.export.recipes import forests
+from unpickled.export.recipes.members import Classify, Recipe, decision, index, probabilities, response
 from unpickled.export.recipes.parts import far_sigmoid, normalised, winner
-
-Classify = Callable[[Any, OptionalColumns], ClassifierOutput]
-Recipe = Callable[[Graph, Any, OptionalColumns, Classify], ClassifierOutput]
-
-
-def _double(graph: Graph, output: ClassifierOutput, tensor: str) -> str:
-    return tensor if output.dtype == "float64" else graph.cast(tensor, "float64")
-
-
-def _probabilities(graph: Graph, output: ClassifierOutput) -> str:
-    if output.probabilities is None:
-        raise NoGraph("a classifier inside has no probabilities", "use one that has predict_proba")
-    return _double(graph, output, output.probabilities)
-
-
-def _response(graph: Graph, output: ClassifierOutput, prefer: str = "decision") -> Columns:
-    """The columns of the preferred scores, or of the other ones; of two classes, the second only."""
-    tensor = output.decision if prefer == "decision" else output.probabilities
-    tensor = tensor or output.probabilities or output.decision
-    if tensor is None:
-        raise NoGraph("a classifier inside has neither scores nor probabilities")
-    columns = Tensor(_double(graph, output, tensor), "float64", output.classes).columns()
-    return columns[1:] if output.classes == 2 else columns
 
 
 def _mean(graph: Graph, parts: list[str], weights: list[float]) -> str:
@@ -54,15 +27,15 @@ def _mean(graph: Graph, parts: list[str], weights: list[float]) -> str:
     return graph.add("Div", graph.add("Sum", *parts), graph.constant(np.array(float(len(parts)))))
 
 
-def _by_probability(graph: Graph, probabilities: str, classes: int) -> ClassifierOutput:
-    return ClassifierOutput(classes, winner=winner(graph, probabilities), probabilities=probabilities)
+def _by_probability(graph: Graph, scores: str, classes: int) -> ClassifierOutput:
+    return ClassifierOutput(classes, winner=winner(graph, scores), probabilities=scores)
 
 
-def _spread(graph: Graph, probabilities: str, positions: Array, classes: int) -> str:
+def _spread(graph: Graph, scores: str, positions: Array, classes: int) -> str:
     """The probabilities of some classes, spread over all classes: column k becomes column positions[k]."""
     if np.array_equal(positions, np.arange(classes)):
-        return probabilities
-    return graph.add("MatMul", probabilities, graph.constant(np.eye(classes)[positions]))
+        return scores
+    return graph.add("MatMul", scores, graph.constant(np.eye(classes)[positions]))
 
 
 def _calibrated(
@@ -71,14 +44,31 @@ def _calibrated(
     classes = len(model.classes_)
     parts = []
     for member in model.calibrated_classifiers_:
-        if member.method not in ("sigmoid", "isotonic"):
+        if member.method not in ("sigmoid", "isotonic", "temperature"):
             raise NoGraph(f"method={member.method!r} has no graph", "use method='sigmoid' or 'isotonic'")
         positions = np.searchsorted(model.classes_, member.estimator.classes_)
         if len(positions) != classes:
             raise NoGraph("one of its folds lacks a class", "use fewer folds or ensemble=False")
-        response = _response(graph, classify(member.estimator, columns))
-        parts.append(_calibrate(graph, member.calibrators, response))
+        output = classify(member.estimator, columns)
+        if member.method == "temperature":
+            parts.append(_tempered(graph, member, output))
+        else:
+            parts.append(_calibrate(graph, member.calibrators, response(graph, member.estimator, output)))
     return _by_probability(graph, _mean(graph, parts, [1.0] * len(parts)), classes)
+
+
+def _tempered(graph: Graph, member: Any, output: ClassifierOutput) -> str:
+    """Softmax of the logits times a constant; without decision scores, the logits are log(p + 1e-12)."""
+    if hasattr(member.estimator, "decision_function"):
+        logits = decision(graph, member.estimator, output)
+        if output.classes == 2:
+            logits = graph.matrix(Tensor(logits, "float64", 2).columns()[1:])
+            logits = graph.add("Mul", logits, graph.constant(np.array([-1.0, 1.0])))
+    else:
+        floor = graph.constant(np.array(1e-12))
+        logits = graph.add("Log", graph.add("Add", probabilities(graph, output), floor))
+    beta = graph.constant(np.array(float(member.calibrators[0].beta_)))
+    return graph.add("Softmax", graph.add("Mul", logits, beta), axis=1)
 
 
 def _calibrate(graph: Graph, calibrators: list[Any], response: Columns) -> str:
@@ -120,23 +110,38 @@ def _isotonic(graph: Graph, model: IsotonicRegression, x: str) -> str:
 def _voting(
     graph: Graph, model: VotingClassifier, columns: OptionalColumns, classify: Classify
 ) -> ClassifierOutput:
-    if model.voting != "soft":
-        raise NoGraph("hard voting has neither probabilities nor scores", "use voting='soft'")
     weights = [float(w) for w in model._weights_not_none or [1.0] * len(model.estimators_)]
-    members = [_probabilities(graph, classify(part.estimator, columns)) for part in inside.parts(model)]
-    return _by_probability(graph, _mean(graph, members, weights), len(model.classes_))
+    outputs = [(part.estimator, classify(part.estimator, columns)) for part in inside.parts(model)]
+    if model.voting == "hard":
+        return _hard(graph, outputs, weights, len(model.classes_))
+    scores = [probabilities(graph, output) for _, output in outputs]
+    return _by_probability(graph, _mean(graph, scores, weights), len(model.classes_))
+
+
+def _hard(
+    graph: Graph, outputs: list[tuple[Any, ClassifierOutput]], weights: list[float], classes: int
+) -> ClassifierOutput:
+    """The class with the most votes, which are added in scikit-learn's order; the scores are their shares."""
+    total = ""
+    for (member, output), weight in zip(outputs, weights, strict=True):
+        votes = graph.add(
+            "Gather", graph.constant(np.eye(classes) * weight), index(graph, member, output, classes)
+        )
+        total = graph.add("Add", total, votes) if total else votes
+    shares = graph.add("Div", total, graph.constant(np.array(sum(weights))))
+    return ClassifierOutput(classes, winner=winner(graph, total), ranking=shares)
 
 
 def _stacking(
     graph: Graph, model: StackingClassifier, columns: OptionalColumns, classify: Classify
 ) -> ClassifierOutput:
     *members, final = inside.parts(model)
-    tree_leaves = [leaf for leaf in innermost(final.estimator) if type(leaf) in forests.RECIPES]
+    tree_leaves = [leaf for leaf in innermost(final.estimator) if inside.kind(leaf) in forests.RECIPES]
     other_leaves = [
         leaf
         for member in members
         for leaf in innermost(member.estimator)
-        if type(leaf) not in forests.RECIPES
+        if inside.kind(leaf) not in forests.RECIPES
     ]
     if tree_leaves and other_leaves:
         raise NoGraph(
@@ -149,19 +154,20 @@ def _stacking(
         if method == "predict":
             raise NoGraph("stack_method='predict' has no graph", "use 'auto' or 'predict_proba'")
         prefer = "decision" if method == "decision_function" else "probabilities"
-        responses += _response(graph, classify(member.estimator, columns), prefer)
+        output = classify(member.estimator, columns)
+        responses += response(graph, member.estimator, output, prefer)
     return classify(final.estimator, responses + present(columns) if model.passthrough else responses)
 
 
 def _bagging(
     graph: Graph, model: BaggingClassifier, columns: OptionalColumns, classify: Classify
 ) -> ClassifierOutput:
-    members, classes = [], len(model.classes_)
+    scores, classes = [], len(model.classes_)
     for part in inside.parts(model):
         output = classify(part.estimator, part.select(columns))
         positions = np.asarray(part.estimator.classes_, int)
-        members.append(_spread(graph, _probabilities(graph, output), positions, classes))
-    return _by_probability(graph, _mean(graph, members, [1.0] * len(members)), classes)
+        scores.append(_spread(graph, probabilities(graph, output), positions, classes))
+    return _by_probability(graph, _mean(graph, scores, [1.0] * len(scores)), classes)
 
 
 RECIPES: dict[type, Recipe] = {

@@ -1,6 +1,7 @@
 """Recipes for trees, forests and boosting: one tree ensemble node, exact beside every split."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,16 @@ from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     RandomForestClassifier,
 )
+from sklearn.preprocessing import OrdinalEncoder
 from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 
+from unpickled.export import categories
 from unpickled.export.errors import NoGraph
-from unpickled.export.graph import ML, Array, ClassifierOutput, Columns, Dtype, Graph
+from unpickled.export.graph import ML, Array, ClassifierOutput, Column, Columns, Dtype, Graph, Tensor
+from unpickled.export.recipes import transformers
+from unpickled.export.recipes.members import column
 from unpickled.export.recipes.parts import winner
-from unpickled.export.trees import Tree, before_scaling, boosted, grown
+from unpickled.export.trees import Tree, before_scaling, grown, hist_boosted
 
 # The last argument asks for scores in float64, because another classifier computes with them.
 Recipe = Callable[[Graph, Any, Columns, bool], ClassifierOutput]
@@ -29,8 +34,8 @@ def _ensemble(
     """The winner's index, the scores (rows, classes) and their dtype: scores are sums of leaf weights.
 
     Each tree comes with weights (nodes, classes), of which only those of leaves count. For two classes the
-    scores are [-s, s], s being half the difference of the two sums. Thresholds and sums are float64; the
-    scores leave the node as float32 unless ``exact``.
+    scores are [-s, s], s being half the difference of the two sums, unless ``exact``. Thresholds and sums are
+    float64; the scores leave the node as float32 unless ``exact``.
     """
     classes = trees[0][1].shape[1]
     # Folding the scaler in front into the thresholds saves its two nodes, and is exact to the last bit.
@@ -65,9 +70,6 @@ def _exact(graph: Graph, x: str, trees: Sequence[tuple[Tree, Array]]) -> str:
     rank = graph.add("TreeEnsembleRegressor", x, domain=ML, n_targets=len(trees), **attributes)
     index = graph.add("Add", graph.cast(rank, "int64"), graph.constant(starts.astype(np.int64)))
     leaf_weights = np.concatenate([weights[leaf] for leaf, (_, weights) in zip(leaves, trees, strict=True)])
-    if leaf_weights.shape[1] == 2:
-        half = (leaf_weights[:, 1:] - leaf_weights[:, :1]) / 2
-        leaf_weights = np.hstack([-half, half])
     weights = graph.add("Gather", graph.constant(leaf_weights), index)
     return graph.add("ReduceSum", weights, graph.constant(np.array([1], np.int64)), keepdims=0)
 
@@ -157,7 +159,7 @@ def _votes(
         return ClassifierOutput(classes, winner=chosen, probabilities=scores, dtype=dtype)
     if len(trees) > 1:
         scores = graph.add("Div", scores, graph.constant(np.array(len(trees), dtype)))
-    if classes == 2:
+    if classes == 2 and not exact:
         scores = graph.add("Add", scores, graph.constant(np.array(0.5, dtype)))
     return ClassifierOutput(classes, winner=chosen, probabilities=scores, dtype=dtype)
 
@@ -201,21 +203,45 @@ def _gradient_boosting(
         raise NoGraph(f"loss={model.loss!r} has no graph", "use loss='log_loss'")
     base = model._raw_predict_init(np.zeros((1, model.n_features_in_), np.float32)).ravel()
     stages = [[grown(tree.tree_) for tree in stage] for stage in model.estimators_]
-    return _boosted(graph, columns, _staged(stages, model.learning_rate, base), exact)
+    output = _boosted(graph, columns, _staged(stages, model.learning_rate, base), exact)
+    if output.classes == 2 and exact:
+        # Unlike all others, it gives a score of 0 the second class.
+        lost = graph.add("Less", column(graph, str(output.decision), 1), graph.constant(np.array(0.0)))
+        output = replace(output, winner=graph.cast(graph.add("Not", lost), "int64"))
+    return output
 
 
 def _hist_gradient_boosting(
     graph: Graph, model: HistGradientBoostingClassifier, columns: Columns, exact: bool
 ) -> ClassifierOutput:
-    if model.is_categorical_ is not None and np.any(model.is_categorical_):
-        raise NoGraph(
-            "its native categorical splits have no graph",
-            "put a ColumnTransformer with OneHotEncoder or "
-            "OrdinalEncoder in front and set categorical_features=None",
-        )
-    stages = [[boosted(predictor) for predictor in stage] for stage in model._predictors]
+    if categories.is_native(model):
+        columns = _split_by_category(graph, model, columns)
     base = np.asarray(model._baseline_prediction, np.float64).ravel()
-    return _boosted(graph, columns, _staged(stages, 1.0, base), exact)
+    return _boosted(graph, columns, _staged(hist_boosted(model), 1.0, base), exact)
+
+
+def _split_by_category(graph: Graph, model: HistGradientBoostingClassifier, columns: Columns) -> Columns:
+    """The columns as the trees see them: codes of categories, numbers, and one column for each set."""
+    of_categories, of_numbers = categories.inputs(model)
+    encode = transformers.RECIPES[OrdinalEncoder]
+    codes = encode(graph, categories.encoder(model), tuple(columns[i] for i in of_categories))
+    sets, split = categories.category_sets(model), []
+    for position, code in enumerate(codes):
+        tables = [categories.sides(bits) for i, bits in sets if i == position]
+        if tables:
+            split.append(_looked_up(graph, code, np.stack(tables, axis=1)))
+    numbers = tuple(columns[i] for i in of_numbers)
+    return codes + numbers + tuple(column for tensor in split for column in tensor.columns())
+
+
+def _looked_up(graph: Graph, code: Column, tables: Array) -> Tensor:
+    """(rows, tables): for each row the line of its code, or the first line if the code is NaN."""
+    x = graph.matrix((code,))
+    missing = graph.constant(np.array(-1.0))
+    place = graph.add("Where", graph.add("IsNaN", x), missing, x)
+    line = graph.cast(graph.add("Add", place, graph.constant(np.array([1.0]))), "int64")
+    flat = graph.add("Reshape", line, graph.constant(np.array([-1], np.int64)))
+    return Tensor(graph.add("Gather", graph.constant(tables), flat, axis=0), "float64", tables.shape[1])
 
 
 def _ada_boost(graph: Graph, model: AdaBoostClassifier, columns: Columns, exact: bool) -> ClassifierOutput:

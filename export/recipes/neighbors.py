@@ -5,7 +5,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from unpickled.export.errors import NoGraph, NoRecipe
 from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph
-from unpickled.export.recipes.parts import Recipe, normalised, winner
+from unpickled.export.recipes.parts import Recipe, normalised, squared_distances, winner
 
 # Distances are computed feature by feature up to this many features, and numbers in all.
 _DIRECT = (32, 100_000)
@@ -24,7 +24,7 @@ def _neighbors(graph: Graph, model: KNeighborsClassifier, columns: Columns) -> C
         center = points.mean(axis=0)
         points = points - center
         x = graph.add("Sub", x, graph.constant(center))
-    distances = _squares(graph, x, points) if direct else _expanded(graph, x, points)
+    distances = squared_distances(graph, x, points) if direct else _expanded(graph, x, points)
     k = graph.constant(np.array([model.n_neighbors], np.int64))
     nearest = graph.add_many("TopK", (distances, k), 2, axis=1, largest=0, sorted=1)[1]
     votes = graph.add("Gather", graph.constant(np.eye(len(model.classes_))[model._y]), nearest, axis=0)
@@ -40,17 +40,6 @@ def _neighbors(graph: Graph, model: KNeighborsClassifier, columns: Columns) -> C
         winner=winner(graph, total),
         probabilities=normalised(graph, total, len(model.classes_)),
     )
-
-
-def _squares(graph: Graph, x: str, points: Array) -> str:
-    """(rows, points): squared distances, summed feature by feature as scikit-learn's trees do."""
-    total = ""
-    for index, coordinates in enumerate(points.T):
-        value = graph.add("Gather", x, graph.constant(np.array([index], np.int64)), axis=1)
-        away = graph.add("Sub", value, graph.constant(coordinates[None, :]))
-        square = graph.add("Mul", away, away)
-        total = graph.add("Add", total, square) if total else square
-    return total
 
 
 def _expanded(graph: Graph, x: str, points: Array) -> str:

@@ -53,3 +53,58 @@ def normalised(graph: Graph, scores: str, classes: int) -> str:
     zero = graph.add("Equal", total, graph.constant(np.array(0.0)))
     shared = graph.add("Div", scores, total)
     return graph.add("Where", zero, graph.constant(np.array(1.0 / classes)), shared)
+
+
+def away(graph: Graph, x: str, points: Array) -> str:
+    """(rows, points, features): each row minus each of these points."""
+    spread = graph.add("Unsqueeze", x, graph.constant(np.array([1], np.int64)))
+    return graph.add("Sub", spread, graph.constant(points))
+
+
+def nearest(graph: Graph, x: str, points: Array) -> tuple[str, str]:
+    """The index of the nearest point, and minus the euclidean distances to all of them (rows, points).
+
+    scikit-learn compares |x|^2 - 2xp + |p|^2, and so does the graph: where rows are equally far from two
+    points, the rounding of just this sum decides. |x|^2 is a product of matrices as it is one there, too.
+    """
+    axis, last = (graph.constant(np.array([number], np.int64)) for number in (1, 2))
+    row, upright = graph.add("Unsqueeze", x, axis), graph.add("Unsqueeze", x, last)
+    length = graph.add("Squeeze", graph.add("MatMul", row, upright), last)
+    cross = graph.add("MatMul", x, graph.constant(np.ascontiguousarray(-2.0 * points.T)))
+    expanded = graph.add("Add", graph.add("Add", length, cross), graph.constant((points**2).sum(axis=1)))
+    bounded = graph.add("Max", expanded, graph.constant(np.array(0.0)))
+    apart = away(graph, x, points)
+    squares = graph.add(
+        "ReduceSum", graph.add("Mul", apart, apart), graph.constant(np.array([2], np.int64)), keepdims=0
+    )
+    distances = graph.add("Neg", graph.add("Sqrt", squares))
+    return graph.add("ArgMin", bounded, axis=1, keepdims=0), distances
+
+
+def pair_votes(graph: Graph, second: str, margins: str, classes: int) -> tuple[str, str]:
+    """The votes for each class and its score (rows, classes), from one contest per pair of classes i < j.
+
+    ``second`` is 1.0 (rows, pairs) where j wins; ``margins`` are the scores in favour of i. The score is the
+    votes and, to tell equal votes apart, less than a third of a vote for the margins.
+    """
+    ordered = [(i, j) for i in range(classes) for j in range(i + 1, classes)]
+    for_first, for_second = np.zeros((len(ordered), classes)), np.zeros((len(ordered), classes))
+    for k, (i, j) in enumerate(ordered):
+        for_first[k, i] = for_second[k, j] = 1.0
+    start = graph.constant(for_first.sum(axis=0))
+    votes = graph.add("Gemm", second, graph.constant(for_second - for_first), start)
+    confidence = graph.add("MatMul", margins, graph.constant(for_first - for_second))
+    bound = graph.add("Add", graph.add("Abs", confidence), graph.constant(np.array(1.0)))
+    third = graph.add("Mul", bound, graph.constant(np.array(3.0)))
+    return votes, graph.add("Add", votes, graph.add("Div", confidence, third))
+
+
+def squared_distances(graph: Graph, x: str, points: Array) -> str:
+    """(rows, points): squared distances, summed feature by feature as scikit-learn's trees do."""
+    total = ""
+    for index, coordinates in enumerate(points.T):
+        value = graph.add("Gather", x, graph.constant(np.array([index], np.int64)), axis=1)
+        away = graph.add("Sub", value, graph.constant(coordinates[None, :]))
+        square = graph.add("Mul", away, away)
+        total = graph.add("Add", total, square) if total else square
+    return total

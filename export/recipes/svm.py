@@ -5,7 +5,7 @@ from sklearn.svm import SVC, NuSVC
 
 from unpickled.export.errors import NoGraph, NoRecipe
 from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph
-from unpickled.export.recipes.parts import Recipe, affine, winner
+from unpickled.export.recipes.parts import Recipe, affine, pair_votes, winner
 
 
 def _svc(graph: Graph, model: SVC | NuSVC, columns: Columns) -> ClassifierOutput:
@@ -66,18 +66,9 @@ def _pair_weights(model: SVC | NuSVC) -> Array:
 
 
 def _many_class_svc(graph: Graph, pairs: str, classes: int) -> ClassifierOutput:
-    ordered = [(i, j) for i in range(classes) for j in range(i + 1, classes)]
-    for_first, for_second = np.zeros((len(ordered), classes)), np.zeros((len(ordered), classes))
-    for k, (i, j) in enumerate(ordered):
-        for_first[k, i] = for_second[k, j] = 1.0
     zero = graph.constant(np.array(0.0))
     lost = graph.cast(graph.add("Less", pairs, zero), "float64")
-    start = graph.constant(for_first.sum(axis=0))
-    votes = graph.add("Gemm", lost, graph.constant(for_second - for_first), start)
-    confidence = graph.add("MatMul", pairs, graph.constant(for_first - for_second))
-    bound = graph.add("Add", graph.add("Abs", confidence), graph.constant(np.array(1.0)))
-    third = graph.add("Mul", bound, graph.constant(np.array(3.0)))
-    decision = graph.add("Add", votes, graph.add("Div", confidence, third))
+    votes, decision = pair_votes(graph, lost, pairs, classes)
     return ClassifierOutput(classes, winner=winner(graph, votes), decision=decision)
 
 

@@ -78,8 +78,8 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
 class Outputs(msgspec.Struct, frozen=True, kw_only=True):
     """The graph's two outputs: ``label`` (rows,) and ``scores`` (rows, classes).
 
-    ``kind`` says what the second one holds: probabilities, or for classifiers that have none,
-    decision scores (of two classes: [-score, score]).
+    ``kind`` says what the second one holds: probabilities, or for classifiers that have none, decision
+    scores (of two classes: [-score, score]), shares of votes or negative distances.
     """
 
     label: str
