@@ -146,7 +146,8 @@ def test_all_wrong_names_are_told_at_once(client):
     error = post(client, row).json["error"]
     assert error == (
         "features 'zipp', 'weigth' of row 0 are unknown to the model: did you mean 'zip'? it takes carrier, "
-        "zip, weight, pieces, express; features 'zip', 'weight' of row 0 are not given: send null where it is missing"
+        "zip, weight, pieces, express; features 'zip', 'weight' of row 0 are not given: send "
+        "null where it is missing"
     )
     row = {name: value for name, value in PARCEL.items() if name != "weight"}
     error = post(client, row).json["error"]
