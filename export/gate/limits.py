@@ -14,10 +14,13 @@ import pandas as pd
 
 from unpickled.export.gate import probes
 from unpickled.export.gate.pair import Array, Pair, has_neighbors
+from unpickled.export.gate.probes import Cell
+from unpickled.export.gate.sweep import Lot, Tick, frames, parts, shared, swept, tried
 from unpickled.server.artifact.manifest import Feature
 
 # The lowest and the highest number of each feature.
-Ends = tuple[dict[str, float], dict[str, float]]
+Numbers = dict[str, float]
+Ends = tuple[Numbers, Numbers]
 # (feature, side: -1 or 1) -> the numbers to try there, ever further out.
 Ladders = dict[tuple[str, int], list[float]]
 # (feature, side) -> how many rungs of its ladder may be climbed.
@@ -35,11 +38,11 @@ NEAR_RUNG = 3
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The ends of each number feature, and the rows at the ends and between them that were answered alike."""
+    """The ends of each number feature, and what came of the rows at the ends and between them."""
 
     ends: Ends
-    extremes: pd.DataFrame
-    spread: pd.DataFrame
+    extremes: Lot
+    spread: Lot
     top: float
 
     def applied(self, features: Sequence[Feature]) -> tuple[Feature, ...]:
@@ -57,24 +60,28 @@ class Limits:
         )
 
 
-def search(pair: Pair, frame: pd.DataFrame, numbers: Sequence[Feature]) -> Limits:
-    """The limits of these number features; ``frame`` holds the training rows."""
+def search(
+    pair: Pair, frame: pd.DataFrame, numbers: Sequence[Feature], tick: Tick = lambda count, total: None
+) -> Limits:
+    """The limits of these number features; ``frame`` holds the training rows, ``tick`` counts the rungs."""
     top = float(np.finfo(pair.conversion.layout.dtype).max)
     base = probes.filled(probes.sample(frame, 3), numbers)
     ladders = {(f.name, side): probes.ladder(f, side, top) for f in numbers for side in (-1, 1)}
-    ends = _together(pair, base, ladders, _alone(pair, base, ladders))
+    ends = _together(pair, base, ladders, _alone(pair, base, ladders, tick))
     return _drawn_in(pair, frame, base, numbers, ends, top)
 
 
-def _alone(pair: Pair, base: pd.DataFrame, ladders: Ladders) -> Rungs:
+def _alone(pair: Pair, base: pd.DataFrame, ladders: Ladders, tick: Tick) -> Rungs:
     """How many rungs of each ladder may be climbed while all other features stay within training."""
     reach = dict.fromkeys(ladders, 0)
     climbing = list(ladders)
     differing: set[str] = set()
-    for rung in range(1, max(map(len, ladders.values()))):
+    rungs = max(map(len, ladders.values()))
+    for rung in range(1, rungs):
         climbing = [key for key in climbing if rung < len(ladders[key])]
-        rows = probes.each(base, [(name, ladders[name, side][rung]) for name, side in climbing])
-        verdicts = dict(zip(climbing, pair.verdicts(rows, len(base)), strict=True))
+        tick(rung, rungs)
+        trials = swept(pair, base, [(name, ladders[name, side][rung]) for name, side in climbing])
+        verdicts = {key: trial.verdict for key, trial in zip(climbing, trials, strict=True)}
         # Differences within ten ranges of training are left to _drawn_in, which tests thousands of rows.
         if rung > NEAR_RUNG:
             differing |= {name for (name, _), verdict in verdicts.items() if verdict == "different"}
@@ -92,7 +99,8 @@ def _together(pair: Pair, base: pd.DataFrame, ladders: Ladders, reach: Rungs) ->
         low, high = ({name: ladders[name, s][reach[name, s]] for name in names} for s in (-1, 1))
         rows = probes.together(base, low, high)
         furthest = max(reach.values())
-        [verdict] = pair.verdicts(rows, len(rows))
+        [trial] = pair.trials(rows, len(rows))
+        verdict = trial.verdict
         if not furthest or verdict == "alike" or (verdict == "different" and furthest <= NEAR_RUNG):
             return low, high
         reach = {key: min(rung, furthest - 1) for key, rung in reach.items()}
@@ -111,15 +119,23 @@ def _drawn_in(
     least = {f.name: LEAST_REACH if f.minimum != f.maximum else 0.0 for f in numbers}
     for seed in range(DRAWS):
         low, high = _within(numbers, ends, reach, dtype)
-        extremes = [probes.inside(base, numbers, low, high, dtype), probes.together(base, low, high)]
-        spread = probes.spread(frame, numbers, low, high, SPREAD_ROWS // 4, seed)
-        rows = probes.stacked([*extremes, spread])
-        differing = np.array(pair.verdicts(rows, 1)) != "alike"
-        tighter = _tighter(reach, least, probes.outside(rows[differing], numbers))
-        if not differing.any() or tighter == reach:
+        at_ends = tried(pair, frames(base, _at_ends(numbers, low, high, dtype)), len(base))
+        rows = probes.spread(frame, numbers, low, high, SPREAD_ROWS // 4, seed)
+        between = tried(pair, parts(rows), 1)
+        differing = [*at_ends.differing, *between.differing]
+        tighter = _tighter(reach, least, probes.outside(differing, numbers))
+        if not differing or tighter == reach:
             break
         reach = tighter
-    return Limits((low, high), probes.stacked(extremes), spread, top)
+    return Limits((low, high), at_ends, between, top)
+
+
+def _at_ends(numbers: Sequence[Feature], low: Numbers, high: Numbers, dtype: str) -> list[list[Cell]]:
+    """The cells of each copy of the base rows: every feature at its ends, then all features at theirs."""
+    ends = [[(f.name, end[f.name])] for f in numbers for end in (low, high)]
+    within = probes.inside(numbers, low, high, dtype)
+    together = [list(corner.items()) for corner in probes.corners(low, high)]
+    return [*ends, *([within[i] for i in copy] for copy in shared(within, len(numbers))), *together]
 
 
 def _within(numbers: Sequence[Feature], ends: Ends, reach: Multiples, dtype: str) -> Ends:

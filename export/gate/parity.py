@@ -8,7 +8,7 @@ server refuses them too.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,10 +28,12 @@ from unpickled.export.gate.pair import (
     Answers,
     Pair,
     Run,
+    Trial,
     has_neighbors,
     kind_in_words,
     labels_differ,
 )
+from unpickled.export.gate.sweep import Lot, swept
 from unpickled.export.gate.thresholds import near
 from unpickled.server.artifact.manifest import Feature, Parity
 
@@ -40,7 +42,8 @@ Progress = Callable[[str], None]
 
 NEAR_LIMIT = 20_000
 SINGLE_ROWS = 100
-CHUNK = 10_000
+# Rows in one comparison, and numbers in them.
+CHUNK, CHUNK_CELLS = 10_000, 1_000_000
 # Rows between neighbors: TIES_COST / (cells of the table), which take seconds, within the bounds TIES_ROWS.
 TIES_COST, TIES_ROWS = 6e9, (12_000, 60_000)
 
@@ -111,10 +114,11 @@ class _Gate:
     def compare(self, kind: str, frame: pd.DataFrame, rows: Rows | None = None) -> None:
         """Raise ParityError unless both answer alike. ``rows`` is the frame in the pipeline's container."""
         rows = self.pair.conversion.layout.rows(frame) if rows is None else rows
-        for start in range(0, len(frame), CHUNK):
-            if len(frame) > CHUNK:
+        count = max(1, min(CHUNK, CHUNK_CELLS // max(frame.shape[1], 1)))
+        for start in range(0, len(frame), count):
+            if len(frame) > count:
                 self.progress(f"comparing {kind_in_words(kind)} rows: {start} of {len(frame)}")
-            part = slice(start, start + CHUNK)
+            part = slice(start, start + count)
             chunk = rows.iloc[part] if isinstance(rows, pd.DataFrame) else rows[part]
             self.judge(
                 kind, frame.iloc[part], self.expected(kind, chunk), self.served(kind, frame.iloc[part])
@@ -148,6 +152,18 @@ class _Gate:
         self.ties += int(labels_differ(expected, served).sum())
         self.max_difference = max(self.max_difference, float(self.pair.difference(expected, served).max()))
 
+    def add(self, kind: str, trials: Sequence[Trial]) -> None:
+        """Add rows that were answered alike to the report."""
+        self.rows[kind] = self.rows.get(kind, 0) + sum(trial.rows for trial in trials)
+        self.ties += sum(trial.ties for trial in trials)
+        self.max_difference = max([self.max_difference, *(trial.difference for trial in trials)])
+
+    def settle(self, kind: str, lot: Lot) -> None:
+        """Add what was answered alike to the report, and compare the other rows again, for the complaint."""
+        for frame in lot.doubtful:
+            self.compare(kind, frame)
+        self.add(kind, lot.alike)
+
     def neighbors(self, frame: pd.DataFrame, features: Features) -> None:
         """Compare rows whose nearest neighbors are equally far, if the pipeline has neighbors."""
         if not has_neighbors(self.pair.pipeline):
@@ -163,45 +179,52 @@ class _Gate:
             return features
         self.progress("comparing the extremes of every feature")
         limits = search(self.pair, frame, numbers)
-        self.compare("extremes", limits.extremes)
-        self.compare("spread", limits.spread)
+        self.settle("extremes", limits.extremes)
+        self.settle("spread", limits.spread)
         return limits.applied(features)
 
     def missing(self, frame: pd.DataFrame, features: Features) -> Features:
         """Set ``missing`` where the pipeline accepts a missing value, and the graph answers alike."""
         self.progress("comparing missing values")
         base = probes.sample(frame, 10)
-        alone = probes.each(base, [(feature.name, probes.blank(feature)) for feature in features])
-        verdicts = self.pair.verdicts(alone, len(base))
+        cells = [(feature.name, probes.blank(feature)) for feature in features]
+        trials = swept(self.pair, base, cells)
         decided = []
-        for feature, verdict in zip(features, verdicts, strict=True):
-            if verdict == "different":
+        for feature, trial in zip(features, trials, strict=True):
+            if trial.verdict == "different":
                 self.progress(f"missing {feature.name!r} will be refused: the graph answers it otherwise")
-            decided.append(msgspec.structs.replace(feature, missing=verdict == "alike"))
+            decided.append(msgspec.structs.replace(feature, missing=trial.verdict == "alike"))
         allowed = [feature for feature in decided if feature.missing]
         if allowed:
+            self.add("missing", [trial for trial in trials if trial.verdict == "alike"])
             self.compare("missing", probes.holes(base, allowed))
         return tuple(decided)
 
     def categories(self, frame: pd.DataFrame, features: Features) -> Features:
         """Set ``closed`` where only the categories of the training rows can be accepted."""
-        base, decided = probes.sample(frame, 10), []
-        for feature in features:
-            if feature.kind == "category" and not self.takes_unknown(base, feature):
-                feature = msgspec.structs.replace(feature, closed=True)
-            decided.append(feature)
-        return tuple(decided)
+        base = probes.sample(frame, 10)
+        cells = [
+            cell for feature in features if feature.kind == "category" for cell in probes.unknown(feature)
+        ]
+        trials: dict[str, list[Trial]] = {}
+        for (name, _), trial in zip(cells, swept(self.pair, base, cells), strict=True):
+            trials.setdefault(name, []).append(trial)
+        return tuple(
+            feature
+            if feature.kind != "category" or self.takes_unknown(feature, trials[feature.name])
+            else msgspec.structs.replace(feature, closed=True)
+            for feature in features
+        )
 
-    def takes_unknown(self, base: pd.DataFrame, feature: Feature) -> bool:
-        """Whether the feature can accept categories that training has not seen."""
-        rows = probes.unknown(base, feature)
-        [verdict] = self.pair.verdicts(rows, len(rows))
-        if verdict == "different":
+    def takes_unknown(self, feature: Feature, trials: list[Trial]) -> bool:
+        """Whether the feature can accept categories that training has not seen, by the trials of some."""
+        verdicts = {trial.verdict for trial in trials}
+        if verdicts == {"alike"}:
+            self.add("unknown_category", trials)
+            return True
+        if "refused" not in verdicts:
             self.progress(f"unknown {feature.name!r} will be refused: the graph answers it otherwise")
-        if verdict != "alike":
-            return False
-        self.compare("unknown_category", rows)
-        return True
+        return False
 
     def one_by_one(self, frame: pd.DataFrame) -> None:
         """Compare a sample of the rows again, each in a batch of one row."""
