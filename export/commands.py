@@ -18,8 +18,9 @@ import pandas as pd
 
 from unpickled.export.data import files
 from unpickled.export.data.files import Dataset
-from unpickled.export.errors import ExportError
+from unpickled.export.errors import ExportError, memory_reported
 from unpickled.export.inside import fitted_names
+from unpickled.export.progress import Passing, running
 from unpickled.export.publish import Export, export_pipeline
 from unpickled.export.store import model_folder
 from unpickled.export.train import CLASSIFIERS, SCALERS, titles
@@ -85,7 +86,8 @@ def _exporting(command: Callable[..., None]) -> Callable[..., None]:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
             try:
-                command(**options)
+                with memory_reported():
+                    command(**options)
             except KeyboardInterrupt:
                 print("interrupted: nothing was written", file=sys.stderr)
                 raise
@@ -163,7 +165,8 @@ def train(
     table = files.read(data, str(target)) if data else files.bundled(str(dataset))
     table = replace(table, class_names=titles(table.class_names, output["class_names"]))
     _progress(f"training {classifier}")
-    fitted = fit(table, scaler, classifier, seed, held_out)
+    with running(_progress, f"training {classifier}"):
+        fitted = fit(table, scaler, classifier, seed, held_out)
     _describe(table, fitted.training)
     _score(fitted.training, "on the held-out rows")
     export = export_pipeline(
@@ -298,7 +301,12 @@ def _report(export: Export, models: Path) -> None:
 
 
 def _progress(phase: str) -> None:
-    print(phase if phase.startswith("note: ") else f"{phase} ...", file=sys.stderr, flush=True)
+    line = phase if phase.startswith("note: ") else f"{phase} ..."
+    if not sys.stderr.isatty():
+        print(line, file=sys.stderr, flush=True)
+        return
+    # The line of a count stays without an end, so that the next line is written over it.
+    print(f"\r\x1b[K{line}", end="" if isinstance(phase, Passing) else "\n", file=sys.stderr, flush=True)
 
 
 def _warn(message: Warning | str, *place: Any, **more: Any) -> None:

@@ -7,6 +7,7 @@ answered alike.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -15,7 +16,8 @@ import pandas as pd
 from unpickled.export.gate import probes
 from unpickled.export.gate.pair import Array, Pair, has_neighbors
 from unpickled.export.gate.probes import Cell
-from unpickled.export.gate.sweep import Lot, Tick, frames, parts, shared, swept, tried
+from unpickled.export.gate.sweep import Lot, frames, in_blocks, shared, swept, tried
+from unpickled.export.progress import Counter, Say, Tick, silent
 from unpickled.server.artifact.manifest import Feature
 
 # The lowest and the highest number of each feature.
@@ -60,15 +62,14 @@ class Limits:
         )
 
 
-def search(
-    pair: Pair, frame: pd.DataFrame, numbers: Sequence[Feature], tick: Tick = lambda count, total: None
-) -> Limits:
-    """The limits of these number features; ``frame`` holds the training rows, ``tick`` counts the rungs."""
+def search(pair: Pair, frame: pd.DataFrame, numbers: Sequence[Feature], say: Say = silent) -> Limits:
+    """The limits of these number features; ``frame`` holds the training rows, ``say`` shows progress."""
     top = float(np.finfo(pair.conversion.layout.dtype).max)
     base = probes.filled(probes.sample(frame, 3), numbers)
     ladders = {(f.name, side): probes.ladder(f, side, top) for f in numbers for side in (-1, 1)}
-    ends = _together(pair, base, ladders, _alone(pair, base, ladders, tick))
-    return _drawn_in(pair, frame, base, numbers, ends, top)
+    counter = Counter(say, "searching for the limits, step")
+    ends = _together(pair, base, ladders, _alone(pair, base, ladders, counter))
+    return _drawn_in(pair, frame, base, numbers, ends, top, say)
 
 
 def _alone(pair: Pair, base: pd.DataFrame, ladders: Ladders, tick: Tick) -> Rungs:
@@ -107,7 +108,13 @@ def _together(pair: Pair, base: pd.DataFrame, ladders: Ladders, reach: Rungs) ->
 
 
 def _drawn_in(
-    pair: Pair, frame: pd.DataFrame, base: pd.DataFrame, numbers: Sequence[Feature], ends: Ends, top: float
+    pair: Pair,
+    frame: pd.DataFrame,
+    base: pd.DataFrame,
+    numbers: Sequence[Feature],
+    ends: Ends,
+    top: float,
+    say: Say,
 ) -> Limits:
     """The ends, moved towards the training range until thousands of rows between them are answered alike.
 
@@ -119,9 +126,12 @@ def _drawn_in(
     least = {f.name: LEAST_REACH if f.minimum != f.maximum else 0.0 for f in numbers}
     for seed in range(DRAWS):
         low, high = _within(numbers, ends, reach, dtype)
-        at_ends = tried(pair, frames(base, _at_ends(numbers, low, high, dtype)), len(base))
+        copies = _at_ends(numbers, low, high, dtype)
+        counter = Counter(say, "comparing the extremes of every feature, row")
+        tick = partial(counter, total=len(base) * len(copies))
+        at_ends = tried(pair, frames(base, copies), len(base), tick)
         rows = probes.spread(frame, numbers, low, high, SPREAD_ROWS // 4, seed)
-        between = tried(pair, parts(rows), 1)
+        between = tried(pair, in_blocks(rows), 1)
         differing = [*at_ends.differing, *between.differing]
         tighter = _tighter(reach, least, probes.outside(differing, numbers))
         if not differing or tighter == reach:
@@ -132,9 +142,9 @@ def _drawn_in(
 
 def _at_ends(numbers: Sequence[Feature], low: Numbers, high: Numbers, dtype: str) -> list[list[Cell]]:
     """The cells of each copy of the base rows: every feature at its ends, then all features at theirs."""
-    ends = [[(f.name, end[f.name])] for f in numbers for end in (low, high)]
+    ends: list[list[Cell]] = [[(f.name, end[f.name])] for f in numbers for end in (low, high)]
     within = probes.inside(numbers, low, high, dtype)
-    together = [list(corner.items()) for corner in probes.corners(low, high)]
+    together: list[list[Cell]] = [list(corner.items()) for corner in probes.corners(low, high)]
     return [*ends, *([within[i] for i in copy] for copy in shared(within, len(numbers))), *together]
 
 

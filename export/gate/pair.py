@@ -7,7 +7,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline
 
 from unpickled.export.convert import Conversion
 from unpickled.export.data.layout import Rows
@@ -88,11 +90,15 @@ class Pair:
             return []
         try:
             expected = self.expected(self.conversion.layout.rows(frame))
+        except MemoryError:
+            raise
         except Exception:
             return self._refused(frame, size)
         try:
             served = self.served(frame)
             wrong = self.wrong(expected, served)
+        except MemoryError:
+            raise
         except Exception:
             return self._halves(frame, size) or [Trial("different")]
         finite: Bools = np.asarray(np.isfinite(expected.scores).all(axis=1))
@@ -162,12 +168,25 @@ class Pair:
 
 def answers_of(pipeline: Any, conversion: Conversion, rows: Rows) -> Answers:
     """The pipeline's answers, with scores in the graph's shape; raises whatever the pipeline raises."""
+    if _decides_by_probability(pipeline):
+        scores = np.asarray(pipeline.predict_proba(rows), dtype=np.float64)
+        return Answers(pipeline.classes_.take(np.argmax(scores, axis=1)), scores)
     labels = np.asarray(pipeline.predict(rows))
     method = "predict_proba" if conversion.outputs.kind == "probabilities" else "decision_function"
     scores = np.asarray(getattr(pipeline, method)(rows), dtype=np.float64)
     if scores.ndim == 1:
         scores = np.stack([-scores, scores], axis=1)
     return Answers(labels, scores)
+
+
+def _decides_by_probability(step: Any) -> bool:
+    """Whether ``predict`` is, in scikit-learn, the class of the first highest ``predict_proba``.
+
+    Then it need not be called as well, which would evaluate every tree a second time.
+    """
+    while isinstance(step, Pipeline):
+        step = step.steps[-1][1]
+    return type(step) in (RandomForestClassifier, ExtraTreesClassifier)
 
 
 def has_neighbors(step: Any) -> bool:

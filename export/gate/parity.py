@@ -35,6 +35,7 @@ from unpickled.export.gate.pair import (
 )
 from unpickled.export.gate.sweep import Lot, swept
 from unpickled.export.gate.thresholds import near
+from unpickled.export.progress import Counter
 from unpickled.server.artifact.manifest import Feature, Parity
 
 Features = tuple[Feature, ...]
@@ -72,9 +73,8 @@ def check(
     Raises:
         ParityError: The two differ on rows that the server would answer.
     """
-    # The batches are small: several threads would only wait for each other.
-    threads = 1 if len(train) < 2 * CHUNK else None
-    with warnings.catch_warnings(), np.errstate(all="ignore"), threadpool_limits(threads):
+    # Batches are small: several threads would only wait for each other, on a busy machine 25 times as long.
+    with warnings.catch_warnings(), np.errstate(all="ignore"), threadpool_limits(1):
         # The pipeline would warn of unknown categories and overflows, which are tried here on purpose.
         warnings.simplefilter("ignore")
         return _Gate(Pair(pipeline, conversion, run), progress).check(train, held_out)
@@ -96,7 +96,8 @@ class _Gate:
         if held_out is not None and len(held_out):
             self.compare("held_out", layout.frame(held_out), layout.own(held_out))
         self.progress("comparing rows beside the splits")
-        self.compare("near_threshold", near(self.pair.pipeline, layout, frame, NEAR_LIMIT))
+        counter = Counter(self.progress, "searching for rows beside the splits, step")
+        self.compare("near_threshold", near(self.pair.pipeline, layout, frame, NEAR_LIMIT, tick=counter))
         self.neighbors(frame, self.pair.conversion.features)
         features = self.limits(frame, self.pair.conversion.features)
         features = self.missing(frame, features)
@@ -115,9 +116,9 @@ class _Gate:
         """Raise ParityError unless both answer alike. ``rows`` is the frame in the pipeline's container."""
         rows = self.pair.conversion.layout.rows(frame) if rows is None else rows
         count = max(1, min(CHUNK, CHUNK_CELLS // max(frame.shape[1], 1)))
+        counter = Counter(self.progress, f"comparing {kind_in_words(kind)} rows")
         for start in range(0, len(frame), count):
-            if len(frame) > count:
-                self.progress(f"comparing {kind_in_words(kind)} rows: {start} of {len(frame)}")
+            counter(start, len(frame))
             part = slice(start, start + count)
             chunk = rows.iloc[part] if isinstance(rows, pd.DataFrame) else rows[part]
             self.judge(
@@ -128,6 +129,8 @@ class _Gate:
         """The pipeline's answers to rows that it must accept."""
         try:
             return self.pair.expected(rows)
+        except MemoryError:
+            raise
         except Exception as error:
             raise ParityError(
                 f"{self.pair.title()} refuses {len(rows)} {kind_in_words(kind)} rows it should accept "
@@ -138,6 +141,8 @@ class _Gate:
         """The graph's answers to rows that it must accept."""
         try:
             return self.pair.served(frame)
+        except MemoryError:
+            raise
         except Exception as error:
             raise ParityError(
                 f"The graph of {self.pair.title()} fails on {len(frame)} {kind_in_words(kind)} rows "
@@ -178,7 +183,7 @@ class _Gate:
         if not numbers:
             return features
         self.progress("comparing the extremes of every feature")
-        limits = search(self.pair, frame, numbers)
+        limits = search(self.pair, frame, numbers, self.progress)
         self.settle("extremes", limits.extremes)
         self.settle("spread", limits.spread)
         return limits.applied(features)

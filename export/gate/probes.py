@@ -57,7 +57,23 @@ def with_columns(frame: pd.DataFrame, columns: Mapping[str, Any]) -> pd.DataFram
     numbers, positions = numbers.copy(), _positions(frame)
     for name, values in columns.items():
         numbers[:, positions[name]] = values
-    return pd.DataFrame(numbers, index=frame.index, columns=frame.columns)
+    return pd.DataFrame(numbers, index=frame.index, columns=frame.columns, copy=False)
+
+
+def with_cells(
+    frame: pd.DataFrame, positions: npt.NDArray[np.int64], values: npt.NDArray[Any]
+) -> pd.DataFrame:
+    """A copy of the frame with one other number in each row, in the column at the row's position."""
+    numbers = _block(frame)
+    if numbers is not None:
+        numbers = numbers.copy()
+        numbers[np.arange(len(frame)), positions] = values
+        return pd.DataFrame(numbers, index=frame.index, columns=frame.columns, copy=False)
+    columns = {}
+    for position in np.unique(positions):
+        moved = positions == position
+        columns[frame.columns[position]] = np.where(moved, values, frame.iloc[:, position])
+    return with_columns(frame, columns)
 
 
 def _block(frame: pd.DataFrame) -> npt.NDArray[Any] | None:
@@ -83,7 +99,7 @@ def copies(base: pd.DataFrame, changes: Sequence[Iterable[Cell]]) -> pd.DataFram
     """The rows once for each list of cells, with these cells set: len(changes) * len(base) rows."""
     numbers = _block(base)
     if numbers is not None:
-        return pd.DataFrame(_changed(base, numbers, changes), columns=base.columns)
+        return pd.DataFrame(_changed(base, numbers, changes), columns=base.columns, copy=False)
     parts = []
     for kind in ("number", "O"):
         part = base.loc[:, [(dtype.kind == "O") == (kind == "O") for dtype in base.dtypes]]

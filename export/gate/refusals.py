@@ -27,6 +27,8 @@ def suspects(pipeline: Any, rows: Rows) -> npt.NDArray[np.bool_]:
         with config_context(assume_finite=True):
             for leaf, prepare in leaves(pipeline):
                 suspected |= _refuses(leaf, prepare(rows))
+    except MemoryError:
+        raise
     except Exception:  # pipelines raise exceptions of any kind; without a guess, each row is asked about
         return np.zeros(len(rows), dtype=bool)
     return suspected

@@ -1,8 +1,8 @@
 """Many cells, each set in a copy of the same few rows, and what pipeline and graph answer to each.
 
-The copies are made in blocks, so that memory stays level. In a wide table, copies with one cell each would take
-columns times columns numbers. So cells of different columns go into one copy first, and only the cells of copies
-that are not answered alike are set alone.
+The copies are made in blocks, so that memory stays level. In a wide table, copies with one cell each would
+take columns times columns numbers. So cells of different columns go into one copy first, and only the cells
+of copies that are not answered alike are set alone.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,16 +17,13 @@ from unpickled.export.gate.probes import Cell
 
 # Numbers in one block of rows.
 BLOCK = 2_000_000
-# In a table with more columns than NARROW, the cells of a column share copies: COPIES for one cell per column.
+# In a table of more columns than NARROW, cells share copies: COPIES of them for one cell of each column.
 NARROW, COPIES = 100, 64
-
-# Called with how many of how many things are done.
-Tick = Callable[[int, int], None]
 
 
 @dataclass(slots=True)
 class Lot:
-    """The trials of frames that were answered alike; the other frames, and the rows in these that were not."""
+    """The trials of frames that were answered alike; the other frames, and their rows that were not."""
 
     alike: list[Trial] = field(default_factory=list)
     doubtful: list[pd.DataFrame] = field(default_factory=list)
@@ -52,7 +49,7 @@ def swept(pair: Pair, base: pd.DataFrame, cells: Sequence[Cell]) -> list[Trial]:
 
 
 def _one_by_one(pair: Pair, base: pd.DataFrame, cells: Sequence[Cell]) -> list[Trial]:
-    """A trial of each cell by itself: a cell that is refused in the first row need not be tried in the others."""
+    """A trial of each cell by itself: one that is refused in the first row is not tried in the others."""
     first = alone(pair, base.iloc[:1], [[cell] for cell in cells])
     accepted = [[cell] for cell, trial in zip(cells, first, strict=True) if trial.verdict != "refused"]
     others = iter(alone(pair, base, accepted))
@@ -71,17 +68,21 @@ def frames(base: pd.DataFrame, copies: Sequence[Sequence[Cell]]) -> Iterator[pd.
         yield probes.copies(base, copies[start : start + count])
 
 
-def parts(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
+def in_blocks(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """The rows of a frame in frames that fit into a block."""
     count = max(1, BLOCK // max(frame.shape[1], 1))
     for start in range(0, len(frame), count):
         yield frame.iloc[start : start + count]
 
 
-def tried(pair: Pair, rows: Iterable[pd.DataFrame], size: int) -> Lot:
-    """What comes of trials of each ``size`` consecutive rows of these frames."""
-    lot = Lot()
+def tried(
+    pair: Pair, rows: Iterable[pd.DataFrame], size: int, tick: Callable[[int], None] = lambda count: None
+) -> Lot:
+    """What comes of trials of each ``size`` consecutive rows of these frames; ``tick`` counts the rows."""
+    lot, count = Lot(), 0
     for frame in rows:
+        tick(count)
+        count += len(frame)
         trials = pair.trials(frame, size)
         differing = np.repeat([trial.verdict != "alike" for trial in trials], size)
         if differing.any():
