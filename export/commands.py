@@ -16,6 +16,7 @@ import click
 import joblib
 import pandas as pd
 
+from unpickled.export import neighbors
 from unpickled.export.data import files
 from unpickled.export.data.files import Dataset
 from unpickled.export.errors import ExportError, memory_reported
@@ -167,6 +168,9 @@ def train(
     _progress(f"training {classifier}")
     with running(_progress, f"training {classifier}"):
         fitted = fit(table, scaler, classifier, seed, held_out)
+    note = neighbors.warning(fitted.pipeline, fitted.train)
+    if note:
+        _progress(note)
     _describe(table, fitted.training)
     _score(fitted.training, "on the held-out rows")
     export = export_pipeline(

@@ -24,7 +24,7 @@ def suspects(pipeline: Any, rows: Rows) -> npt.NDArray[np.bool_]:
     """(rows,): whether numbers reach one of the pipeline's classifiers that it refuses."""
     suspected = np.zeros(len(rows), dtype=bool)
     try:
-        with config_context(assume_finite=True):
+        with config_context(assume_finite=True), np.errstate(all="ignore"):
             for leaf, prepare in leaves(pipeline):
                 suspected |= _refuses(leaf, prepare(rows))
     except MemoryError:
