@@ -15,12 +15,14 @@ from typing import Any, TypedDict, Unpack
 import click
 import joblib
 
+from unpickled.export import neighbors
 from unpickled.export.data import dataset, files, summary
 from unpickled.export.data import target as labels_of
 from unpickled.export.data.columns import Choices
 from unpickled.export.data.dataset import Dataset
 from unpickled.export.data.fitted import Sample
-from unpickled.export.errors import ExportError
+from unpickled.export.errors import ExportError, memory_reported
+from unpickled.export.progress import Passing, running
 from unpickled.export.publish import Export, export_pipeline
 from unpickled.export.store import model_folder
 from unpickled.export.train import CLASSIFIERS, SCALERS, titles
@@ -97,7 +99,8 @@ def _exporting(command: Callable[..., None]) -> Callable[..., None]:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
             try:
-                command(**options)
+                with memory_reported():
+                    command(**options)
             except KeyboardInterrupt:
                 print("interrupted: nothing was written", file=sys.stderr)
                 raise
@@ -176,7 +179,11 @@ def train(
     table = dataset.read(data, str(target), choices) if data else dataset.bundled(str(bundled))
     table = replace(table, class_names=titles(table.class_names, output["class_names"]))
     _progress(f"training {classifier}")
-    model = fit(table, scaler, classifier, seed, held_out)
+    with running(_progress, f"training {classifier}"):
+        model = fit(table, scaler, classifier, seed, held_out)
+    note = neighbors.warning(model.pipeline, model.train)
+    if note:
+        _progress(note)
     _describe(table, model.training)
     _score(model.training, "on the held-out rows")
     export = export_pipeline(
@@ -314,7 +321,12 @@ def _report(export: Export, models: Path) -> None:
 
 
 def _progress(phase: str) -> None:
-    print(phase if phase.startswith("note: ") else f"{phase} ...", file=sys.stderr, flush=True)
+    line = phase if phase.startswith("note: ") else f"{phase} ..."
+    if not sys.stderr.isatty():
+        print(line, file=sys.stderr, flush=True)
+        return
+    # The line of a count stays without an end, so that the next line is written over it.
+    print(f"\r\x1b[K{line}", end="" if isinstance(phase, Passing) else "\n", file=sys.stderr, flush=True)
 
 
 def _warn(message: Warning | str, *place: Any, **more: Any) -> None:

@@ -11,6 +11,9 @@ Their texts are full sentences that say what to do. Recipes raise the two except
 instead; ``convert`` turns them into sentences that name the step.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from unpickled.server.errors import UnpickledError
 
 
@@ -22,6 +25,18 @@ def reason(error: BaseException) -> str:
 
 class ExportError(UnpickledError):
     """A pipeline was not exported; nothing was written."""
+
+
+@contextmanager
+def memory_reported() -> Iterator[None]:
+    """Turn a MemoryError into an ExportError that says what to do."""
+    try:
+        yield
+    except MemoryError as error:
+        raise ExportError(
+            "The memory does not suffice to export this pipeline, so nothing was written: give the process "
+            "more, or use fewer rows or columns, or a smaller model."
+        ) from error
 
 
 class DataError(ExportError):

@@ -20,7 +20,7 @@ from unpickled.export.convert import Conversion, convert
 from unpickled.export.data import requests
 from unpickled.export.data.columns import Reading
 from unpickled.export.data.memory import table
-from unpickled.export.errors import ConversionError, DataError, reason
+from unpickled.export.errors import ConversionError, DataError, memory_reported, reason
 from unpickled.export.gate import golden
 from unpickled.export.gate.pair import Array, Run
 from unpickled.export.gate.parity import check
@@ -53,6 +53,7 @@ class Export:
     manifest: Manifest
 
 
+@memory_reported()
 def export_pipeline(
     pipeline: Any,
     X: Any,
@@ -172,6 +173,8 @@ def _check_holes(pipeline: Any, conversion: Conversion, rows: Any, frame: pd.Dat
         return
     try:
         pipeline.predict(conversion.layout.own(rows))
+    except MemoryError:
+        raise
     except Exception as error:
         count = int((~np.isfinite(numbers[holes].to_numpy())).any(axis=1).sum())
         raise DataError(

@@ -105,6 +105,8 @@ def train(dataset: Dataset, scaler: str, classifier: str, seed: int = 0, held_ou
     # On a small table, several threads mostly wait for each other: for seconds if the machine is busy.
     with threadpool_limits(1 if dataset.features.size < SMALL else None):
         _fit(pipeline, fit_rows, fit_labels)
+    # Trees are evaluated one after another, too short a work for several threads.
+    with threadpool_limits(1):
         losses = curve(pipeline, fit_rows, fit_labels)
         metrics = measure(pipeline, test_rows, test_labels, dataset.class_names)
     training = Training(

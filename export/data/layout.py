@@ -86,6 +86,8 @@ class Layout:
             raw, missing = raw.set_axis(list(self.labels), axis=1), []
         if missing:
             raise ConversionError(f"The rows lack the column(s) {listed(missing)}: add them.")
+        if "category" not in self.kinds and set(map(str, raw.dtypes.unique())) == {self.dtype}:
+            return pd.DataFrame(raw[list(self.labels)].to_numpy(copy=True), columns=list(self.names))
         frame = pd.DataFrame(
             {
                 name: _number_column(raw[label], self.dtype) if kind == "number" else _text_column(raw[label])
@@ -324,5 +326,8 @@ def _feature(name: str, kind: Kind, column: pd.Series, boolean: bool) -> Feature
 
 def assemble(layout: Layout, columns: Mapping[str, Sequence[object]]) -> pd.DataFrame:
     """A frame from one sequence per feature."""
+    if "category" not in layout.kinds:  # one block of memory instead of one per column
+        rows = zip(*(columns[name] for name in layout.names), strict=True)
+        return pd.DataFrame(np.array(list(rows), dtype=layout.dtype), columns=list(layout.names))
     raw = pd.DataFrame({name: pd.Series(list(columns[name]), dtype=object) for name in layout.names})
     return layout.frame(raw.set_axis(list(layout.labels), axis=1))

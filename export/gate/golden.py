@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from unpickled.export.convert import Conversion
 from unpickled.export.data.layout import assemble
@@ -73,9 +74,11 @@ def _answer(pipeline: Any, conversion: Conversion, rows: Sequence[Row]) -> tuple
     cells = dict(zip(conversion.layout.names, zip(*rows, strict=True), strict=True))
     X = conversion.layout.rows(assemble(conversion.layout, cells))
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), threadpool_limits(1):
             warnings.simplefilter("ignore")  # unknown categories are tried on purpose
             answers = answers_of(pipeline, conversion, X)
+    except MemoryError:
+        raise
     except Exception as error:  # pipelines raise exceptions of any kind
         raise ParityError(
             f"{type(pipeline).__name__} refuses rows made up within the ranges of the training rows "

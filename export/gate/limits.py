@@ -7,6 +7,7 @@ answered alike.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -14,10 +15,14 @@ import pandas as pd
 
 from unpickled.export.gate import probes
 from unpickled.export.gate.pair import Array, Pair, has_neighbors
+from unpickled.export.gate.probes import Cell
+from unpickled.export.gate.sweep import Lot, frames, in_blocks, shared, swept, tried
+from unpickled.export.progress import Counter, Say, Tick, silent
 from unpickled.server.artifact.manifest import Feature
 
 # The lowest and the highest number of each feature.
-Ends = tuple[dict[str, float], dict[str, float]]
+Numbers = dict[str, float]
+Ends = tuple[Numbers, Numbers]
 # (feature, side: -1 or 1) -> the numbers to try there, ever further out.
 Ladders = dict[tuple[str, int], list[float]]
 # (feature, side) -> how many rungs of its ladder may be climbed.
@@ -35,11 +40,11 @@ NEAR_RUNG = 3
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The ends of each number feature, and the rows at the ends and between them that were answered alike."""
+    """The ends of each number feature, and what came of the rows at the ends and between them."""
 
     ends: Ends
-    extremes: pd.DataFrame
-    spread: pd.DataFrame
+    extremes: Lot
+    spread: Lot
     top: float
 
     def applied(self, features: Sequence[Feature]) -> tuple[Feature, ...]:
@@ -57,24 +62,27 @@ class Limits:
         )
 
 
-def search(pair: Pair, frame: pd.DataFrame, numbers: Sequence[Feature]) -> Limits:
-    """The limits of these number features; ``frame`` holds the training rows."""
+def search(pair: Pair, frame: pd.DataFrame, numbers: Sequence[Feature], say: Say = silent) -> Limits:
+    """The limits of these number features; ``frame`` holds the training rows, ``say`` shows progress."""
     top = float(np.finfo(pair.conversion.layout.dtype).max)
     base = probes.filled(probes.sample(frame, 3), numbers)
     ladders = {(f.name, side): probes.ladder(f, side, top) for f in numbers for side in (-1, 1)}
-    ends = _together(pair, base, ladders, _alone(pair, base, ladders))
-    return _drawn_in(pair, frame, base, numbers, ends, top)
+    counter = Counter(say, "searching for the limits, step")
+    ends = _together(pair, base, ladders, _alone(pair, base, ladders, counter))
+    return _drawn_in(pair, frame, base, numbers, ends, top, say)
 
 
-def _alone(pair: Pair, base: pd.DataFrame, ladders: Ladders) -> Rungs:
+def _alone(pair: Pair, base: pd.DataFrame, ladders: Ladders, tick: Tick) -> Rungs:
     """How many rungs of each ladder may be climbed while all other features stay within training."""
     reach = dict.fromkeys(ladders, 0)
     climbing = list(ladders)
     differing: set[str] = set()
-    for rung in range(1, max(map(len, ladders.values()))):
+    rungs = max(map(len, ladders.values()))
+    for rung in range(1, rungs):
         climbing = [key for key in climbing if rung < len(ladders[key])]
-        rows = probes.each(base, [(name, ladders[name, side][rung]) for name, side in climbing])
-        verdicts = dict(zip(climbing, pair.verdicts(rows, len(base)), strict=True))
+        tick(rung, rungs)
+        trials = swept(pair, base, [(name, ladders[name, side][rung]) for name, side in climbing])
+        verdicts = {key: trial.verdict for key, trial in zip(climbing, trials, strict=True)}
         # Differences within ten ranges of training are left to _drawn_in, which tests thousands of rows.
         if rung > NEAR_RUNG:
             differing |= {name for (name, _), verdict in verdicts.items() if verdict == "different"}
@@ -92,14 +100,21 @@ def _together(pair: Pair, base: pd.DataFrame, ladders: Ladders, reach: Rungs) ->
         low, high = ({name: ladders[name, s][reach[name, s]] for name in names} for s in (-1, 1))
         rows = probes.together(base, low, high)
         furthest = max(reach.values())
-        [verdict] = pair.verdicts(rows, len(rows))
+        [trial] = pair.trials(rows, len(rows))
+        verdict = trial.verdict
         if not furthest or verdict == "alike" or (verdict == "different" and furthest <= NEAR_RUNG):
             return low, high
         reach = {key: min(rung, furthest - 1) for key, rung in reach.items()}
 
 
 def _drawn_in(
-    pair: Pair, frame: pd.DataFrame, base: pd.DataFrame, numbers: Sequence[Feature], ends: Ends, top: float
+    pair: Pair,
+    frame: pd.DataFrame,
+    base: pd.DataFrame,
+    numbers: Sequence[Feature],
+    ends: Ends,
+    top: float,
+    say: Say,
 ) -> Limits:
     """The ends, moved towards the training range until thousands of rows between them are answered alike.
 
@@ -111,15 +126,26 @@ def _drawn_in(
     least = {f.name: LEAST_REACH if f.minimum != f.maximum else 0.0 for f in numbers}
     for seed in range(DRAWS):
         low, high = _within(numbers, ends, reach, dtype)
-        extremes = [probes.inside(base, numbers, low, high, dtype), probes.together(base, low, high)]
-        spread = probes.spread(frame, numbers, low, high, SPREAD_ROWS // 4, seed)
-        rows = probes.stacked([*extremes, spread])
-        differing = np.array(pair.verdicts(rows, 1)) != "alike"
-        tighter = _tighter(reach, least, probes.outside(rows[differing], numbers))
-        if not differing.any() or tighter == reach:
+        copies = _at_ends(numbers, low, high, dtype)
+        counter = Counter(say, "comparing the extremes of every feature, row")
+        tick = partial(counter, total=len(base) * len(copies))
+        at_ends = tried(pair, frames(base, copies), len(base), tick)
+        rows = probes.spread(frame, numbers, low, high, SPREAD_ROWS // 4, seed)
+        between = tried(pair, in_blocks(rows), 1)
+        differing = [*at_ends.differing, *between.differing]
+        tighter = _tighter(reach, least, probes.outside(differing, numbers))
+        if not differing or tighter == reach:
             break
         reach = tighter
-    return Limits((low, high), probes.stacked(extremes), spread, top)
+    return Limits((low, high), at_ends, between, top)
+
+
+def _at_ends(numbers: Sequence[Feature], low: Numbers, high: Numbers, dtype: str) -> list[list[Cell]]:
+    """The cells of each copy of the base rows: every feature at its ends, then all features at theirs."""
+    ends: list[list[Cell]] = [[(f.name, end[f.name])] for f in numbers for end in (low, high)]
+    within = probes.inside(numbers, low, high, dtype)
+    together: list[list[Cell]] = [list(corner.items()) for corner in probes.corners(low, high)]
+    return [*ends, *([within[i] for i in copy] for copy in shared(within, len(numbers))), *together]
 
 
 def _within(numbers: Sequence[Feature], ends: Ends, reach: Multiples, dtype: str) -> Ends:

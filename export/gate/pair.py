@@ -7,10 +7,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline
 
 from unpickled.export.convert import Conversion
 from unpickled.export.data.layout import Rows
+from unpickled.export.gate import refusals
 from unpickled.export.gate.margins import gap, margins, ranking
 from unpickled.export.gate.parting import Parting, parting, row_in_words
 from unpickled.export.inside import innermost
@@ -25,6 +28,8 @@ Verdict = Literal["alike", "refused", "different"]
 TOLERANCE = 1e-5
 # Labels may differ if the pipeline's label is no further from another one than this (gate/margins.py).
 TIE_GAP = 1e-6
+# Fewer rows than these are asked about one by one.
+FEW = 32
 
 _NEIGHBORS = (
     "Training rows equally far from a row are taken as its neighbors in no defined order: scale the "
@@ -42,6 +47,16 @@ class Answers:
     labels: Array
     scores: Array
     margins: Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """The worst verdict on some rows, and what the report says of them if they were answered alike."""
+
+    verdict: Verdict
+    rows: int = 0
+    difference: float = 0.0
+    ties: int = 0
 
 
 @dataclass(slots=True)
@@ -76,27 +91,50 @@ class Pair:
         wrong_label = labels_differ(expected, served) & (apart > TIE_GAP)
         return np.asarray(wrong_label | (self.difference(expected, served) > TOLERANCE))
 
-    def verdicts(self, frame: pd.DataFrame, size: int) -> list[Verdict]:
-        """The worst verdict on each ``size`` consecutive rows."""
+    def trials(self, frame: pd.DataFrame, size: int) -> list[Trial]:
+        """The worst verdict on each ``size`` consecutive rows, with the differences between the answers."""
         if not len(frame):
             return []
         try:
             expected = self.expected(self.conversion.layout.rows(frame))
+        except MemoryError:
+            raise
         except Exception:
-            # The pipeline refuses at least one row: halve the rows to find it.
-            return self._halves(frame, size) or ["refused"]
+            return self._refused(frame, size)
         try:
-            wrong = self.wrong(expected, self.served(frame))
+            served = self.served(frame)
+            wrong = self.wrong(expected, served)
+        except MemoryError:
+            raise
         except Exception:
-            return self._halves(frame, size) or ["different"]
+            return self._halves(frame, size) or [Trial("different")]
         finite: Bools = np.asarray(np.isfinite(expected.scores).all(axis=1))
-        starts = range(0, len(frame), size)
-        return [_verdict(finite[start : start + size], wrong[start : start + size]) for start in starts]
+        if not _same_shape(expected, served):
+            return [Trial(_verdict(part, np.ones(len(part), dtype=bool))) for part in _parted(finite, size)]
+        columns = (finite, wrong, self.difference(expected, served), labels_differ(expected, served))
+        return [_trial(*part) for part in zip(*(_parted(column, size) for column in columns), strict=True)]
 
-    def _halves(self, frame: pd.DataFrame, size: int) -> list[Verdict]:
+    def _refused(self, frame: pd.DataFrame, size: int) -> list[Trial]:
+        """The verdicts on rows of which the pipeline refuses at least one.
+
+        To ask it about each would take minutes in a wide table. So rows that numbers overflow in on their
+        way to a classifier are taken as refused, once the pipeline has refused the first and the last.
+        """
+        suspects = refusals.suspects(self.pipeline, self.conversion.layout.rows(frame))
+        suspected = np.array([part.any() for part in _parted(suspects, size)])
+        if suspected.sum() < FEW or not self._both_refused(frame, size, np.flatnonzero(suspected)):
+            return self._halves(frame, size) or [Trial("refused")]
+        others = iter(self.trials(frame[~np.repeat(suspected, size)], size))
+        return [Trial("refused") if suspect else next(others) for suspect in suspected.tolist()]
+
+    def _both_refused(self, frame: pd.DataFrame, size: int, suspected: Array) -> bool:
+        ends = (frame.iloc[index * size : (index + 1) * size] for index in (suspected[0], suspected[-1]))
+        return all(trial.verdict == "refused" for end in ends for trial in self.trials(end, size))
+
+    def _halves(self, frame: pd.DataFrame, size: int) -> list[Trial]:
         """The verdicts on the two halves of the rows; none if there is nothing to halve."""
         half = len(frame) // size // 2 * size
-        return self.verdicts(frame.iloc[:half], size) + self.verdicts(frame.iloc[half:], size) if half else []
+        return self.trials(frame.iloc[:half], size) + self.trials(frame.iloc[half:], size) if half else []
 
     def complaint(self, kind: str, frame: pd.DataFrame, expected: Answers, served: Answers) -> str:
         """A message about rows with different answers, for the person who trained the pipeline."""
@@ -141,6 +179,9 @@ class Pair:
 
 def answers_of(pipeline: Any, conversion: Conversion, rows: Rows) -> Answers:
     """The pipeline's answers, with scores in the graph's shape; raises whatever the pipeline raises."""
+    if _decides_by_probability(pipeline):
+        scores = np.asarray(pipeline.predict_proba(rows), dtype=np.float64)
+        return Answers(pipeline.classes_.take(np.argmax(scores, axis=1)), scores)
     labels = np.asarray(pipeline.predict(rows))
     method = "predict_proba" if conversion.outputs.kind == "probabilities" else "decision_function"
     if hasattr(pipeline, method):
@@ -150,6 +191,16 @@ def answers_of(pipeline: Any, conversion: Conversion, rows: Rows) -> Answers:
     if scores.ndim == 1:
         scores = np.stack([-scores, scores], axis=1)
     return Answers(labels, scores, margins(pipeline, rows, scores))
+
+
+def _decides_by_probability(step: Any) -> bool:
+    """Whether ``predict`` is, in scikit-learn, the class of the first highest ``predict_proba``.
+
+    Then it need not be called as well, which would evaluate every tree a second time.
+    """
+    while isinstance(step, Pipeline):
+        step = step.steps[-1][1]
+    return type(step) in (RandomForestClassifier, ExtraTreesClassifier)
 
 
 def has_neighbors(step: Any) -> bool:
@@ -171,6 +222,15 @@ def kind_in_words(kind: str) -> str:
 
 def _same_shape(expected: Answers, served: Answers) -> bool:
     return expected.scores.shape == served.scores.shape and expected.labels.shape == served.labels.shape
+
+
+def _parted(column: Array, size: int) -> list[Array]:
+    """The column (rows,) in parts of ``size`` rows."""
+    return [column[start : start + size] for start in range(0, len(column), size)]
+
+
+def _trial(finite: Bools, wrong: Bools, difference: Array, other_label: Bools) -> Trial:
+    return Trial(_verdict(finite, wrong), len(finite), float(difference.max()), int(other_label.sum()))
 
 
 def _verdict(finite: Bools, wrong: Bools) -> Verdict:

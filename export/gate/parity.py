@@ -8,7 +8,7 @@ server refuses them too.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,11 +28,14 @@ from unpickled.export.gate.pair import (
     Answers,
     Pair,
     Run,
+    Trial,
     has_neighbors,
     kind_in_words,
     labels_differ,
 )
+from unpickled.export.gate.sweep import Lot, swept
 from unpickled.export.gate.thresholds import near
+from unpickled.export.progress import Counter
 from unpickled.server.artifact.manifest import Feature, Parity
 
 Features = tuple[Feature, ...]
@@ -40,7 +43,8 @@ Progress = Callable[[str], None]
 
 NEAR_LIMIT = 20_000
 SINGLE_ROWS = 100
-CHUNK = 10_000
+# Rows in one comparison, and numbers in them.
+CHUNK, CHUNK_CELLS = 10_000, 1_000_000
 # Rows between neighbors: TIES_COST / (cells of the table), which take seconds, within the bounds TIES_ROWS.
 TIES_COST, TIES_ROWS = 6e9, (12_000, 60_000)
 
@@ -69,9 +73,8 @@ def check(
     Raises:
         ParityError: The two differ on rows that the server would answer.
     """
-    # The batches are small: several threads would only wait for each other.
-    threads = 1 if len(train) < 2 * CHUNK else None
-    with warnings.catch_warnings(), np.errstate(all="ignore"), threadpool_limits(threads):
+    # Batches are small: several threads would only wait for each other, on a busy machine 25 times as long.
+    with warnings.catch_warnings(), np.errstate(all="ignore"), threadpool_limits(1):
         # The pipeline would warn of unknown categories and overflows, which are tried here on purpose.
         warnings.simplefilter("ignore")
         return _Gate(Pair(pipeline, conversion, run), progress).check(train, held_out)
@@ -93,7 +96,8 @@ class _Gate:
         if held_out is not None and len(held_out):
             self.compare("held_out", layout.frame(held_out), layout.own(held_out))
         self.progress("comparing rows beside the splits")
-        self.compare("near_threshold", near(self.pair.pipeline, layout, frame, NEAR_LIMIT))
+        counter = Counter(self.progress, "searching for rows beside the splits, step")
+        self.compare("near_threshold", near(self.pair.pipeline, layout, frame, NEAR_LIMIT, tick=counter))
         self.neighbors(frame, self.pair.conversion.features)
         features = self.limits(frame, self.pair.conversion.features)
         features = self.missing(frame, features)
@@ -111,10 +115,11 @@ class _Gate:
     def compare(self, kind: str, frame: pd.DataFrame, rows: Rows | None = None) -> None:
         """Raise ParityError unless both answer alike. ``rows`` is the frame in the pipeline's container."""
         rows = self.pair.conversion.layout.rows(frame) if rows is None else rows
-        for start in range(0, len(frame), CHUNK):
-            if len(frame) > CHUNK:
-                self.progress(f"comparing {kind_in_words(kind)} rows: {start} of {len(frame)}")
-            part = slice(start, start + CHUNK)
+        count = max(1, min(CHUNK, CHUNK_CELLS // max(frame.shape[1], 1)))
+        counter = Counter(self.progress, f"comparing {kind_in_words(kind)} rows")
+        for start in range(0, len(frame), count):
+            counter(start, len(frame))
+            part = slice(start, start + count)
             chunk = rows.iloc[part] if isinstance(rows, pd.DataFrame) else rows[part]
             self.judge(
                 kind, frame.iloc[part], self.expected(kind, chunk), self.served(kind, frame.iloc[part])
@@ -124,6 +129,8 @@ class _Gate:
         """The pipeline's answers to rows that it must accept."""
         try:
             return self.pair.expected(rows)
+        except MemoryError:
+            raise
         except Exception as error:
             raise ParityError(
                 f"{self.pair.title()} refuses {len(rows)} {kind_in_words(kind)} rows it should accept "
@@ -134,6 +141,8 @@ class _Gate:
         """The graph's answers to rows that it must accept."""
         try:
             return self.pair.served(frame)
+        except MemoryError:
+            raise
         except Exception as error:
             raise ParityError(
                 f"The graph of {self.pair.title()} fails on {len(frame)} {kind_in_words(kind)} rows "
@@ -147,6 +156,18 @@ class _Gate:
         self.rows[kind] = self.rows.get(kind, 0) + len(frame)
         self.ties += int(labels_differ(expected, served).sum())
         self.max_difference = max(self.max_difference, float(self.pair.difference(expected, served).max()))
+
+    def add(self, kind: str, trials: Sequence[Trial]) -> None:
+        """Add rows that were answered alike to the report."""
+        self.rows[kind] = self.rows.get(kind, 0) + sum(trial.rows for trial in trials)
+        self.ties += sum(trial.ties for trial in trials)
+        self.max_difference = max([self.max_difference, *(trial.difference for trial in trials)])
+
+    def settle(self, kind: str, lot: Lot) -> None:
+        """Add what was answered alike to the report, and compare the other rows again, for the complaint."""
+        for frame in lot.doubtful:
+            self.compare(kind, frame)
+        self.add(kind, lot.alike)
 
     def neighbors(self, frame: pd.DataFrame, features: Features) -> None:
         """Compare rows whose nearest neighbors are equally far, if the pipeline has neighbors."""
@@ -162,46 +183,53 @@ class _Gate:
         if not numbers:
             return features
         self.progress("comparing the extremes of every feature")
-        limits = search(self.pair, frame, numbers)
-        self.compare("extremes", limits.extremes)
-        self.compare("spread", limits.spread)
+        limits = search(self.pair, frame, numbers, self.progress)
+        self.settle("extremes", limits.extremes)
+        self.settle("spread", limits.spread)
         return limits.applied(features)
 
     def missing(self, frame: pd.DataFrame, features: Features) -> Features:
         """Set ``missing`` where the pipeline accepts a missing value, and the graph answers alike."""
         self.progress("comparing missing values")
         base = probes.sample(frame, 10)
-        alone = probes.each(base, [(feature.name, probes.blank(feature)) for feature in features])
-        verdicts = self.pair.verdicts(alone, len(base))
+        cells = [(feature.name, probes.blank(feature)) for feature in features]
+        trials = swept(self.pair, base, cells)
         decided = []
-        for feature, verdict in zip(features, verdicts, strict=True):
-            if verdict == "different":
+        for feature, trial in zip(features, trials, strict=True):
+            if trial.verdict == "different":
                 self.progress(f"missing {feature.name!r} will be refused: the graph answers it otherwise")
-            decided.append(msgspec.structs.replace(feature, missing=verdict == "alike"))
+            decided.append(msgspec.structs.replace(feature, missing=trial.verdict == "alike"))
         allowed = [feature for feature in decided if feature.missing]
         if allowed:
+            self.add("missing", [trial for trial in trials if trial.verdict == "alike"])
             self.compare("missing", probes.holes(base, allowed))
         return tuple(decided)
 
     def categories(self, frame: pd.DataFrame, features: Features) -> Features:
         """Set ``closed`` where only the categories of the training rows can be accepted."""
-        base, decided = probes.sample(frame, 10), []
-        for feature in features:
-            if feature.kind == "category" and not self.takes_unknown(base, feature):
-                feature = msgspec.structs.replace(feature, closed=True)
-            decided.append(feature)
-        return tuple(decided)
+        base = probes.sample(frame, 10)
+        cells = [
+            cell for feature in features if feature.kind == "category" for cell in probes.unknown(feature)
+        ]
+        trials: dict[str, list[Trial]] = {}
+        for (name, _), trial in zip(cells, swept(self.pair, base, cells), strict=True):
+            trials.setdefault(name, []).append(trial)
+        return tuple(
+            feature
+            if feature.kind != "category" or self.takes_unknown(feature, trials[feature.name])
+            else msgspec.structs.replace(feature, closed=True)
+            for feature in features
+        )
 
-    def takes_unknown(self, base: pd.DataFrame, feature: Feature) -> bool:
-        """Whether the feature can accept categories that training has not seen."""
-        rows = probes.unknown(base, feature)
-        [verdict] = self.pair.verdicts(rows, len(rows))
-        if verdict == "different":
+    def takes_unknown(self, feature: Feature, trials: list[Trial]) -> bool:
+        """Whether the feature can accept categories that training has not seen, by the trials of some."""
+        verdicts = {trial.verdict for trial in trials}
+        if verdicts == {"alike"}:
+            self.add("unknown_category", trials)
+            return True
+        if "refused" not in verdicts:
             self.progress(f"unknown {feature.name!r} will be refused: the graph answers it otherwise")
-        if verdict != "alike":
-            return False
-        self.compare("unknown_category", rows)
-        return True
+        return False
 
     def one_by_one(self, frame: pd.DataFrame) -> None:
         """Compare a sample of the rows again, each in a batch of one row."""

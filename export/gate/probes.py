@@ -13,6 +13,8 @@ import pandas as pd
 from unpickled.server.artifact.manifest import Feature
 
 Floats = npt.NDArray[np.float64]
+# A column and the value to set in it.
+Cell = tuple[str, object]
 
 # The rungs of a ladder: multiples of the training range beyond its end, then magnitudes.
 _MULTIPLES = (0.5, 1.0, 10.0, 100.0, 1e3)
@@ -34,27 +36,89 @@ def sample(frame: pd.DataFrame, count: int) -> pd.DataFrame:
 
 def filled(frame: pd.DataFrame, features: Iterable[Feature]) -> pd.DataFrame:
     """The rows with medians for missing numbers."""
-    medians = {f.name: frame[f.name].fillna(f.median) for f in features if f.median is not None}
-    return frame.assign(**medians)
+    gaps = frame.isna().any()
+    return with_columns(
+        frame,
+        {f.name: frame[f.name].fillna(f.median) for f in features if f.median is not None and gaps[f.name]},
+    )
+
+
+def with_columns(frame: pd.DataFrame, columns: Mapping[str, Any]) -> pd.DataFrame:
+    """A copy of the frame with other values in some columns; its columns keep their order and types.
+
+    A frame that gets thousands of columns one by one falls apart into as many pieces of memory.
+    """
+    if not columns:
+        return frame.copy()
+    numbers = _block(frame)
+    if numbers is None:
+        whole = {name: columns.get(name, frame[name]) for name in frame.columns}
+        return pd.DataFrame(whole, index=frame.index, columns=frame.columns).astype(frame.dtypes.to_dict())
+    numbers, positions = numbers.copy(), _positions(frame)
+    for name, values in columns.items():
+        numbers[:, positions[name]] = values
+    return pd.DataFrame(numbers, index=frame.index, columns=frame.columns, copy=False)
+
+
+def with_cells(
+    frame: pd.DataFrame, positions: npt.NDArray[np.int64], values: npt.NDArray[Any]
+) -> pd.DataFrame:
+    """A copy of the frame with one other number in each row, in the column at the row's position."""
+    numbers = _block(frame)
+    if numbers is not None:
+        numbers = numbers.copy()
+        numbers[np.arange(len(frame)), positions] = values
+        return pd.DataFrame(numbers, index=frame.index, columns=frame.columns, copy=False)
+    columns = {}
+    for position in np.unique(positions):
+        moved = positions == position
+        columns[frame.columns[position]] = np.where(moved, values, frame.iloc[:, position])
+    return with_columns(frame, columns)
+
+
+def _block(frame: pd.DataFrame) -> npt.NDArray[Any] | None:
+    """The numbers of a frame that holds nothing else; None if it holds text."""
+    return None if any(dtype.kind == "O" for dtype in frame.dtypes.unique()) else frame.to_numpy()
+
+
+def _positions(frame: pd.DataFrame) -> dict[str, int]:
+    return {name: position for position, name in enumerate(frame.columns)}
 
 
 def replaced(frame: pd.DataFrame, values: Mapping[str, object]) -> pd.DataFrame:
     """The rows with one value in all of a column, for some columns."""
-    columns = {
-        name: pd.Series([value] * len(frame), index=frame.index, dtype=frame[name].dtype)
-        for name, value in values.items()
-    }
-    return frame.assign(**columns)
+    return copies(frame, [list(values.items())])
 
 
-def each(base: pd.DataFrame, cells: Sequence[tuple[str, object]]) -> pd.DataFrame:
-    """The rows once for each cell (column, value), with the cell set: len(cells) * len(base) rows."""
-    size, positions = len(base), {name: i for i, name in enumerate(base.columns)}
-    dtype = object if any(kind.kind == "O" for kind in base.dtypes) else base.dtypes.iloc[0]
-    values = np.tile(base.to_numpy(dtype=dtype), (len(cells), 1))
-    for row, (name, value) in enumerate(cells):
-        values[row * size : (row + 1) * size, positions[name]] = value
-    return _typed(values, base)
+def each(base: pd.DataFrame, cells: Sequence[Cell]) -> pd.DataFrame:
+    """The rows once for each cell, with the cell set: len(cells) * len(base) rows."""
+    return copies(base, [[cell] for cell in cells])
+
+
+def copies(base: pd.DataFrame, changes: Sequence[Iterable[Cell]]) -> pd.DataFrame:
+    """The rows once for each list of cells, with these cells set: len(changes) * len(base) rows."""
+    numbers = _block(base)
+    if numbers is not None:
+        return pd.DataFrame(_changed(base, numbers, changes), columns=base.columns, copy=False)
+    parts = []
+    for kind in ("number", "O"):
+        part = base.loc[:, [(dtype.kind == "O") == (kind == "O") for dtype in base.dtypes]]
+        if part.shape[1]:
+            values = _changed(part, part.to_numpy(object if kind == "O" else None), changes)
+            parts.append(pd.DataFrame(values, columns=part.columns, dtype=values.dtype))
+    return parts[0] if len(parts) == 1 else pd.concat(parts, axis=1)[list(base.columns)]
+
+
+def _changed(
+    base: pd.DataFrame, values: npt.NDArray[Any], changes: Sequence[Iterable[Cell]]
+) -> npt.NDArray[Any]:
+    size, positions = len(base), _positions(base)
+    changed = np.tile(values, (len(changes), 1))
+    for row, cells in enumerate(changes):
+        for name, value in cells:
+            if name in positions:
+                changed[row * size : (row + 1) * size, positions[name]] = value
+    return changed
 
 
 def _typed(values: npt.NDArray[Any], like: pd.DataFrame) -> pd.DataFrame:
@@ -91,39 +155,44 @@ def ladder(feature: Feature, side: int, top: float) -> list[float]:
 
 
 def inside(
-    base: pd.DataFrame,
-    features: Iterable[Feature],
-    low: Mapping[str, float],
-    high: Mapping[str, float],
-    dtype: str,
-) -> pd.DataFrame:
-    """One feature at a time at its limits, at the ends of its training range, at zeros and tiny numbers."""
+    features: Iterable[Feature], low: Mapping[str, float], high: Mapping[str, float], dtype: str
+) -> list[Cell]:
+    """Each feature at the ends of its training range, and at zeros and tiny numbers if these are allowed."""
     info = np.finfo(dtype)
     small = (0.0, -0.0, float(info.smallest_subnormal), -float(info.smallest_subnormal), float(info.tiny))
-    cells = []
+    cells: list[Cell] = []
     for feature in features:
         first, last = low[feature.name], high[feature.name]
-        cells += [(feature.name, end) for end in (first, last, feature.minimum, feature.maximum)]
+        cells += [(feature.name, end) for end in (feature.minimum, feature.maximum)]
         cells += [(feature.name, value) for value in small if first <= value <= last]
-    return each(base, cells)
+    return cells
 
 
-def together(base: pd.DataFrame, low: Mapping[str, float], high: Mapping[str, float]) -> pd.DataFrame:
+def corners(low: Mapping[str, float], high: Mapping[str, float]) -> list[Mapping[str, float]]:
     """All numbers at their lowest, all at their highest, and twice at alternating ends."""
     names = list(low)
     alternating = {name: (low if i % 2 else high)[name] for i, name in enumerate(names)}
     reverse = {name: (high if i % 2 else low)[name] for i, name in enumerate(names)}
-    return stacked(replaced(base, values) for values in (low, high, alternating, reverse))
+    return [low, high, alternating, reverse]
+
+
+def together(base: pd.DataFrame, low: Mapping[str, float], high: Mapping[str, float]) -> pd.DataFrame:
+    """The rows at each of these corners."""
+    return copies(base, [corner.items() for corner in corners(low, high)])
 
 
 def mixed(frame: pd.DataFrame, count: int, random: np.random.Generator) -> pd.DataFrame:
     """Rows whose cells are drawn independently from each column, without missing values if possible."""
+    gaps = frame.isna()
     columns = {}
-    for name in frame.columns:
-        present = frame[name].dropna()
-        present = present if len(present) else frame[name]
-        columns[name] = present.iloc[random.integers(0, len(present), count)].reset_index(drop=True)
-    return _typed(pd.DataFrame(columns).to_numpy(), frame)
+    for position, name in enumerate(frame.columns):
+        column = frame.iloc[:, position].to_numpy()
+        present = column[~gaps.iloc[:, position].to_numpy()]
+        present = present if len(present) else column
+        columns[name] = present[random.integers(0, len(present), count)]
+    if _block(frame) is not None:
+        return pd.DataFrame(np.stack(list(columns.values()), axis=1), columns=frame.columns)
+    return pd.DataFrame(columns, columns=frame.columns).astype(frame.dtypes.to_dict())
 
 
 def ties(frame: pd.DataFrame, features: Sequence[Feature], count: int) -> pd.DataFrame:
@@ -200,13 +269,14 @@ def spread(
     values = np.clip(values, ends[:, 0], ends[:, 1]).astype(rows[names].dtypes.iloc[0])
     values = np.where(values < ends[:, 0], np.nextafter(values, np.inf, dtype=values.dtype), values)
     values = np.where(values > ends[:, 1], np.nextafter(values, -np.inf, dtype=values.dtype), values)
-    rows[names] = values
-    return rows
+    return with_columns(rows, dict(zip(names, values.T, strict=True)))
 
 
-def outside(rows: pd.DataFrame, features: Sequence[Feature]) -> Floats:
+def outside(frames: Sequence[pd.DataFrame], features: Sequence[Feature]) -> Floats:
     """(rows, features): how far each number lies outside of training, in multiples of the range."""
-    columns = []
+    if not frames:
+        return np.zeros((0, len(features)))
+    rows, columns = stacked(frames), []
     for feature in features:
         unit, values = span(feature), rows[feature.name].to_numpy(dtype=np.float64)
         first, last = (feature.minimum or 0.0) / unit, (feature.maximum or 0.0) / unit
@@ -217,13 +287,12 @@ def outside(rows: pd.DataFrame, features: Sequence[Feature]) -> Floats:
 
 
 def holes(base: pd.DataFrame, features: Sequence[Feature]) -> pd.DataFrame:
-    """Each feature missing alone, all at once, and ten seeded mixtures."""
+    """All features missing at once, and ten seeded mixtures."""
     random = np.random.default_rng(0)
-    alone = each(base, [(feature.name, blank(feature)) for feature in features])
     sets = [list(features)] + [[f for f in features if random.random() < 0.5] for _ in range(10)]
-    return stacked([alone, *(replaced(base, {f.name: blank(f) for f in blanked}) for blanked in sets)])
+    return copies(base, [[(f.name, blank(f)) for f in blanked] for blanked in sets])
 
 
-def unknown(base: pd.DataFrame, feature: Feature) -> pd.DataFrame:
-    """The rows with categories that training has not seen, the empty text among them."""
-    return each(base, [(feature.name, text) for text in _UNKNOWN if text not in feature.categories])
+def unknown(feature: Feature) -> list[Cell]:
+    """Categories that training has not seen, the empty text among them."""
+    return [(feature.name, text) for text in _UNKNOWN if text not in feature.categories]

@@ -1,5 +1,6 @@
 """Rows beside the splits of the trees in a pipeline, where a rounding error would change the answer."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,12 +17,22 @@ from sklearn.tree import BaseDecisionTree
 
 from unpickled.export import categories
 from unpickled.export.data.layout import Layout
+from unpickled.export.gate.probes import with_cells
+from unpickled.export.gate.sweep import frames, in_blocks
 from unpickled.export.inside import Prepare, leaves
 from unpickled.export.ordered import bisect, floats, keys
+from unpickled.export.progress import Tick, uncounted
 from unpickled.export.trees import Bools, Floats, Ints, Tree, grown, hist_boosted
 
+# How often bisection between two numbers halves their distance.
+BISECTION = 66
+# Numbers in the rows that show which column moves which.
+SOURCE_CELLS = 20_000_000
 
-def near(pipeline: Any, layout: Layout, frame: pd.DataFrame, limit: int, seed: int = 0) -> pd.DataFrame:
+
+def near(
+    pipeline: Any, layout: Layout, frame: pd.DataFrame, limit: int, seed: int = 0, tick: Tick = uncounted
+) -> pd.DataFrame:
     """At most ``limit`` rows beside splits: for each split the two numbers on either side that are nearest.
 
     A row of ``frame`` that reaches the split is moved along one feature until it lies beside the split. The
@@ -33,7 +44,7 @@ def near(pipeline: Any, layout: Layout, frame: pd.DataFrame, limit: int, seed: i
     groups = [(_trees(leaf), _seen(leaf, prepare)) for leaf, prepare in leaves(pipeline)]
     groups = [(trees, prepare) for trees, prepare in groups if trees]
     parts = [
-        _beside(prepare, trees, layout, base, max(limit // (4 * len(groups)), 1), random)
+        _beside(prepare, trees, layout, base, max(limit // (4 * len(groups)), 1), random, tick)
         for trees, prepare in groups
     ]
     return pd.concat(parts, ignore_index=True) if parts else frame.iloc[:0]
@@ -70,6 +81,7 @@ def _beside(
     base: pd.DataFrame,
     limit: int,
     random: np.random.Generator,
+    tick: Tick,
 ) -> pd.DataFrame:
     def prepared(rows: pd.DataFrame) -> Floats:
         return _matrix(prepare(layout.rows(rows)))
@@ -81,9 +93,16 @@ def _beside(
     rows = base.iloc[row].reset_index(drop=True)
     feature = source[column]
 
+    steps = itertools.count(1)
+
     def goes_left(places: Ints) -> Bools:
-        moved = prepared(_moved(rows, feature, places, layout))
-        return moved[np.arange(len(row)), column] <= threshold
+        tick(min(next(steps), BISECTION), BISECTION)
+        moved = _moved(rows, feature, places, layout)
+        sides = [
+            prepared(block)[np.arange(len(block)), column[block.index]] <= threshold[block.index]
+            for block in in_blocks(moved)
+        ]
+        return np.concatenate(sides)
 
     first, last = _bounds(base, feature, layout)
     at_first = goes_left(first)
@@ -96,24 +115,33 @@ def _beside(
 
 def _sources(prepared: Callable[[pd.DataFrame], Floats], layout: Layout, base: pd.DataFrame) -> Ints:
     """For each prepared column the number feature that changes it most; -1 if none does."""
-    sample = base.iloc[: min(len(base), 20)].reset_index(drop=True)
+    count = int(np.clip(SOURCE_CELLS // max(base.shape[1] ** 2, 1), 3, 20))
+    sample = base.iloc[:count].reset_index(drop=True)
     before = prepared(sample)
     source, strength = np.full(before.shape[1], -1, dtype=np.int64), np.zeros(before.shape[1])
-    for i, (name, kind) in enumerate(zip(layout.names, layout.kinds, strict=True)):
-        if kind != "number":
-            continue
-        values = base[name].to_numpy(dtype=np.float64)
-        values = values[np.isfinite(values)]
-        if not len(values):
-            continue
-        moved = sample.copy()
-        moved[name] = np.where(sample[name] > np.median(values), values.min(), values.max()).astype(
-            layout.dtype
-        )
-        change = np.nan_to_num(np.abs(prepared(moved) - before)).max(axis=0)
+    moves = [
+        (i, [(name, _far(base[name], sample[name], layout.dtype))])
+        for i, (name, kind) in enumerate(zip(layout.names, layout.kinds, strict=True))
+        if kind == "number" and np.isfinite(base[name].to_numpy(dtype=np.float64)).any()
+    ]
+    moved = (prepared(part) for part in frames(sample, [move for _, move in moves]))
+    changes = (
+        np.nan_to_num(np.abs(rows - before)).max(axis=0)
+        for part in moved
+        for rows in part.reshape(-1, *before.shape)
+    )
+    for (i, _), change in zip(moves, changes, strict=True):
         stronger = change > strength
         source[stronger], strength[stronger] = i, change[stronger]
     return source
+
+
+def _far(column: pd.Series, sample: pd.Series, dtype: str) -> Floats:
+    """For each number of the sample, the end of its column's range that is further from it."""
+    values = column.to_numpy(dtype=np.float64)
+    values = values[np.isfinite(values)]
+    far = np.where(sample > np.median(values), values.min(), values.max())
+    return np.asarray(far.astype(dtype))
 
 
 def _splits(
@@ -153,10 +181,4 @@ def _bounds(base: pd.DataFrame, feature: Ints, layout: Layout) -> tuple[Ints, In
 
 def _moved(rows: pd.DataFrame, feature: Ints, places: Ints, layout: Layout) -> pd.DataFrame:
     """Copies of the rows, each with one feature set to the number with the given key."""
-    values, moved = floats(places, layout.dtype), rows.copy()
-    for i in np.unique(feature):
-        name, on_feature = layout.names[i], feature == i
-        column = moved[name].to_numpy(copy=True)
-        column[on_feature] = values[on_feature]
-        moved[name] = column
-    return moved
+    return with_cells(rows, feature, floats(places, layout.dtype))

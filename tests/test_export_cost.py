@@ -1,0 +1,149 @@
+"""Exports of wide tables, odd names of columns, progress, and too little memory."""
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+
+from unpickled.export import ExportError, export_pipeline, neighbors
+from unpickled.export.convert import convert
+from unpickled.export.gate import probes, refusals, sweep
+from unpickled.export.gate.pair import Pair, answers_of
+from unpickled.export.progress import Counter, Passing, running
+from unpickled.server.app import flask_app
+from unpickled.server.config import Config
+from unpickled.server.service import Service
+
+NAMES = ["self", "class", "index", "columns", "%", "%s", "{}", "{name}", "None", "", "a.b", "/", "x" * 400]
+
+
+def numbers(columns: int, rows: int = 60) -> tuple[pd.DataFrame, np.ndarray]:
+    """Random columns, of which the first decides the class."""
+    X = np.random.default_rng(0).normal(size=(rows, columns))
+    return pd.DataFrame(X, columns=[f"f{i}" for i in range(columns)]), (X[:, 0] > 0).astype(int)
+
+
+def paired(pipeline, X) -> Pair:
+    """A pipeline with a graph that answers as it does."""
+    conversion = convert(pipeline, X)
+
+    def run(feeds):
+        answers = answers_of(pipeline, conversion, pd.DataFrame(feeds["numbers"], columns=X.columns))
+        return answers.labels, answers.scores
+
+    return Pair(pipeline, conversion, run)
+
+
+@pytest.mark.parametrize("name", NAMES, ids=lambda name: repr(name[:8]))
+@pytest.mark.parametrize("kind", ["number", "text"])
+def test_any_text_names_a_column(kind, name, tmp_path):
+    """A column may have any name: the export does not trip over it, and /predict takes and returns it."""
+    X, y = numbers(2)
+    X = X.assign(text=np.where(X.f1 > 0, "up", "down")).astype({"text": object})
+    X = X.rename(columns={"f0" if kind == "number" else "text": name})
+    texts = [column for column in X if X[column].dtype == object]
+    encoder = OneHotEncoder(handle_unknown="ignore")
+    encoder = make_column_transformer((encoder, texts), remainder="passthrough")
+    pipeline = make_pipeline(encoder, DecisionTreeClassifier(random_state=0)).fit(X, y)
+    export_pipeline(pipeline, X, y, name="m", models=tmp_path)
+    record = {column: X[column].iloc[0] for column in X}
+    client = flask_app(Service(Config(models=str(tmp_path), default_model="m"))).test_client()
+    answer = client.post("/predict", json=record)
+    assert answer.status_code == 200, answer.text
+    refused = client.post("/predict", json={**record, name: []})
+    assert refused.status_code in (400, 422)
+
+
+def test_cells_of_a_wide_table_share_copies():
+    """Up to 100 columns each cell has a copy of its own; beyond, 64 copies hold one cell of every column."""
+    cells = [(f"f{i}", side) for i in range(500) for side in (-1.0, 1.0)]
+    copies = sweep.shared(cells, 500)
+    assert sorted(index for copy in copies for index in copy) == list(range(1000))
+    assert len(copies) == 2 * sweep.COPIES
+    assert all(len({cells[index][0] for index in copy}) == len(copy) for copy in copies)
+    assert sweep.shared(cells[:200], 100) == [[index] for index in range(200)]
+
+
+def test_one_bad_cell_in_a_shared_copy_is_found():
+    """The verdict on each cell of a wide table is its own: a refused one does not condemn its companions."""
+    X, y = numbers(150)
+    scaler = make_column_transformer((SimpleImputer(), X.columns[:140]), ("passthrough", X.columns[140:]))
+    pipeline = make_pipeline(scaler, StandardScaler(), LogisticRegression()).fit(X, y)
+    trials = sweep.swept(paired(pipeline, X), X[:3], [(name, np.nan) for name in X])
+    assert [trial.verdict for trial in trials] == ["alike"] * 140 + ["refused"] * 10
+
+
+def test_rows_that_overflow_are_suspected():
+    """Exactly the rows that the pipeline refuses are taken as refused: NaN, and numbers beyond float32."""
+    X, y = numbers(3)
+    forest = make_pipeline(StandardScaler(), RandomForestClassifier(3, random_state=0)).fit(X, y)
+    rows = probes.each(X[:1], [("f0", 1.0), ("f0", 1e300), ("f1", np.nan), ("f2", 1e30)])
+    assert refusals.suspects(forest, rows).tolist() == [False, True, False, False]
+    linear = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    assert refusals.suspects(linear, rows).tolist() == [False, False, True, False]
+
+
+@pytest.mark.parametrize("forest", [RandomForestClassifier, ExtraTreesClassifier])
+def test_a_forest_decides_by_its_probabilities(forest):
+    """The labels that the gate takes from a forest's probabilities are those of predict, ties included."""
+    X, y = numbers(3, 200)
+    pipeline = make_pipeline(StandardScaler(), forest(4, random_state=0)).fit(X[:100], y[:100][::-1])
+    answers = answers_of(pipeline, convert(pipeline, X), X)
+    assert (answers.scores[:, 0] == 0.5).any()
+    assert answers.labels.tolist() == pipeline.predict(X).tolist()
+
+
+def test_progress_tells_what_is_left():
+    """From two seconds on, work says how much is done and how long the rest takes; then every two seconds."""
+    now, lines = iter([0.0, 1.0, 4.0, 5.0, 8.0, 9.0]), []
+    counter = Counter(lines.append, "comparing rows", clock=lambda: next(now))
+    for done in (0, 1000, 2000, 3000, 4000):
+        counter(done, 4000)
+    assert lines == [
+        "comparing rows: 1,000 of 4,000, about 12 s left",
+        "comparing rows: 3,000 of 4,000, about 3 s left",
+    ]
+    assert all(isinstance(line, Passing) for line in lines)
+
+
+def test_fitting_tells_how_long_it_has_taken():
+    """Work that cannot be counted says how long it has run, and says nothing more once it has ended."""
+    lines = []
+    with running(lines.append, "training forest", pause=0.01):
+        while not lines:
+            time.sleep(0.01)
+    count = len(lines)
+    time.sleep(0.05)
+    assert lines[0] == "training forest: 1 s so far"
+    assert len(lines) == count
+
+
+def test_too_little_memory_is_one_sentence(monkeypatch, tmp_path):
+    """An export that does not fit into memory is no refusal of the pipeline, but ends with one sentence."""
+    X, y = numbers(3)
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    monkeypatch.setattr(probes, "_changed", lambda base, values, changes: np.empty((2**40, 2**10)))
+    with pytest.raises(ExportError, match="The memory does not suffice"):
+        export_pipeline(pipeline, X, y, name="m", models=tmp_path / "models")
+    assert not (tmp_path / "models").exists()
+
+
+def test_ties_between_neighbors_are_announced():
+    """Whole numbers whose nearest neighbors tie between classes get a note that says why; others get none."""
+    random = np.random.default_rng(0)
+    X = pd.DataFrame(random.integers(0, 5, (300, 3)), columns=["a", "b", "c"])
+    y = random.integers(0, 2, 300)
+    pipeline = make_pipeline(StandardScaler(), KNeighborsClassifier()).fit(X, y)
+    assert "equally far" in str(neighbors.warning(pipeline, X))
+    rows = X + random.normal(size=X.shape)
+    assert neighbors.warning(pipeline.fit(rows, y), rows) is None
+    assert neighbors.warning(make_pipeline(LogisticRegression()).fit(X, y), X) is None
