@@ -61,6 +61,7 @@ def shelf(models, tmp_path_factory):
     single = make_pipeline(StandardScaler(), RidgeClassifier()).fit(X[:, :1], X[:, 0] > 0.5)
     export_pipeline(single, X[:, :1], name="one", models=home)
     export_pipeline(*hostile(), name="hostile", models=home)
+    export_pipeline(*listed(), name="listed", models=home)
     return home
 
 
@@ -73,6 +74,14 @@ def hostile():
     columns = make_column_transformer((StandardScaler(), [SCRIPT]), (OneHotEncoder(), [IMAGE]))
     labels = np.where(answers == "stays", SCRIPT, IMAGE)
     return make_pipeline(columns, LogisticRegression()).fit(table, labels), table
+
+
+def listed():
+    """A pipeline with a list of numbers and a boolean column, and its rows."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"rooms": rng.choice([1, 2, 5], 200), "express": rng.random(200) < 0.5})
+    columns = make_column_transformer((OneHotEncoder(), ["rooms"]), ("passthrough", ["express"]))
+    return make_pipeline(columns, LogisticRegression()).fit(table, table["express"]), table
 
 
 @pytest.fixture(scope="module")
@@ -307,6 +316,37 @@ def test_the_line_for_elsewhere_does_the_same(page, language, tmp_path):
     completed = run([*program, lines], cwd=tmp_path)
     answer = json.loads(completed.stdout) if language == "curl" else ast.literal_eval(completed.stdout)
     assert answer["probabilities"] == scores(page)
+
+
+@needs_browser
+def test_the_line_for_pandas_prints_a_frame(page, tmp_path):
+    """The code for a data frame runs unchanged, and prints the class on the page in a frame."""
+    page = page("people")
+    page.ask(
+        "[...document.querySelectorAll('.segments button')].find(e => e.textContent === 'pandas').click()"
+    )
+    completed = run(
+        [sys.executable, "-c", page.ask("document.querySelector('code').textContent")], cwd=tmp_path
+    )
+    assert completed.returncode == 0, completed.stderr
+    assert page.ask("document.querySelector('.winner').textContent") in completed.stdout
+
+
+@needs_browser
+def test_truth_values_and_lists_of_numbers_are_choices(page, models):
+    """A boolean feature offers true and false, a feature with a list of numbers its numbers."""
+    page = page("listed")
+    options = (
+        "[...document.querySelectorAll('.feature select')].map(e => [...e.options].map(o => o.textContent))"
+    )
+    assert page.ask(options) == [["1", "2", "5"], ["false", "true"]]
+    before = scores(page)
+    page.ask(
+        "{const e = document.querySelectorAll('.feature select')[1]; e.value = '1'; "
+        "e.dispatchEvent(new Event('change'))}"
+    )
+    page.wait(f"JSON.stringify({json.dumps(before)}) !== '' && !document.querySelector('.stale')")
+    assert '"express": true' in page.ask("document.querySelector('code').textContent")
 
 
 @needs_browser

@@ -181,7 +181,8 @@ def answers_of(pipeline: Any, conversion: Conversion, rows: Rows) -> Answers:
     """The pipeline's answers, with scores in the graph's shape; raises whatever the pipeline raises."""
     if _decides_by_probability(pipeline):
         scores = np.asarray(pipeline.predict_proba(rows), dtype=np.float64)
-        return Answers(pipeline.classes_.take(np.argmax(scores, axis=1)), scores)
+        labels = pipeline.classes_.take(np.argmax(scores, axis=1))
+        return Answers(labels, scores, margins(pipeline, rows, scores))
     labels = np.asarray(pipeline.predict(rows))
     method = "predict_proba" if conversion.outputs.kind == "probabilities" else "decision_function"
     if hasattr(pipeline, method):

@@ -5,6 +5,8 @@ import { asJson, figure, numberAsJson, stepBetween, stepped, textAsJson } from "
 
 // A median of more characters is rounded.
 const DIGITS = 7;
+// A truth value as a number, as golden rows and tables have it.
+const TRUTH = { 0: "false", 1: "true" };
 const COMMA = /^\s*([+-]?\d*),(\d+)\s*$/;
 
 /** A name, a control, and a remark under it. */
@@ -154,18 +156,25 @@ export class Numeric extends Row {
   }
 }
 
-/** A choice among categories, or any text where the model accepts other categories. */
-export class Category extends Row {
+/** The cells a feature offers: categories, its only numbers, true and false; null if it has a range. */
+export function choices(feature) {
+  if (feature.kind === "category") return (feature.categories ?? []).map(textAsJson);
+  if (feature.boolean) return ["false", "true"];
+  return feature.closed ? feature.values.map(asJson) : null;
+}
+
+/** A choice among the cells of a feature, or any text where the model accepts other categories. */
+export class Choice extends Row {
   constructor(feature, index, change) {
     super(feature, index);
     this.change = change;
-    const categories = feature.categories ?? [];
-    this.cells = categories.map(textAsJson);
-    const options = categories.map((text, index) =>
-      element("option", { value: index }, visible(text) || "(empty text)"),
+    this.cells = choices(feature);
+    const options = this.cells.map((cell, index) =>
+      element("option", { value: index }, visible(String(JSON.parse(cell))) || "(empty text)"),
     );
     if (feature.missing) options.push(element("option", { value: "missing" }, "missing"));
-    if (!feature.closed) options.push(element("option", { value: "other" }, "another text…"));
+    if (feature.kind === "category" && !feature.closed)
+      options.push(element("option", { value: "other" }, "another text…"));
     this.control = element(
       "select",
       { id: this.id, "aria-describedby": this.remark.id, onchange: () => this.chosen() },
@@ -183,7 +192,7 @@ export class Category extends Row {
   }
 
   show(cell) {
-    const index = this.cells.indexOf(cell);
+    const index = this.cells.indexOf(this.feature.boolean ? (TRUTH[cell] ?? cell) : cell);
     this.control.value = index >= 0 ? index : cell === "null" ? "missing" : "other";
     this.other.hidden = this.control.value !== "other";
     if (!this.other.hidden && cell.startsWith('"')) this.other.value = JSON.parse(cell);
@@ -213,6 +222,8 @@ export function usual(feature) {
     return feature.categories?.length ? textAsJson(feature.categories[0]) : feature.missing ? "null" : '""';
   const { minimum, maximum, median } = feature;
   const middle = median ?? minimum ?? maximum ?? 0;
+  if (feature.boolean) return String(middle >= 0.5);
+  if (feature.closed) return asJson(nearest(feature.values, middle));
   if (!(minimum < maximum) || String(middle).length <= DIGITS) return asJson(middle);
   // A tenth of the slider's step is precise enough, and short.
   return asJson(clamped(stepped(middle, stepBetween(minimum, maximum, false) / 10), minimum, maximum));
@@ -220,16 +231,18 @@ export function usual(feature) {
 
 /** A random value within the training range. */
 export function random(feature) {
-  const { categories, minimum, maximum, median } = feature;
-  if (feature.kind === "category")
-    return categories?.length
-      ? textAsJson(categories[Math.floor(Math.random() * categories.length)])
-      : usual(feature);
-  if (!(minimum < maximum)) return usual(feature);
+  const { minimum, maximum, median } = feature;
+  const cells = choices(feature);
+  if (cells?.length) return cells[Math.floor(Math.random() * cells.length)];
+  if (cells || !(minimum < maximum)) return usual(feature);
   const step = stepBetween(minimum, maximum, [minimum, maximum, median ?? minimum].every(Number.isInteger));
   // A weighted sum: the difference of the ends may overflow.
   const share = Math.random();
   return asJson(clamped(stepped(minimum * (1 - share) + maximum * share, step), minimum, maximum));
+}
+
+function nearest(values, middle) {
+  return values.reduce((best, value) => (Math.abs(value - middle) < Math.abs(best - middle) ? value : best));
 }
 
 function clamped(value, minimum, maximum) {

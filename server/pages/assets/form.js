@@ -1,7 +1,7 @@
 // The form for one row of features.
 
 import { element, visible } from "./element.js";
-import { Category, Numeric, random, usual } from "./feature.js";
+import { Choice, Numeric, choices, random, usual } from "./feature.js";
 import { Line } from "./line.js";
 import { asJson } from "./numbers.js";
 import { outputsOf } from "./outputs.js";
@@ -112,10 +112,8 @@ export class Form {
       this.line.show();
       this.changed(typing);
     };
-    const row =
-      this.features[index].kind === "category"
-        ? new Category(this.features[index], index, change)
-        : new Numeric(this.features[index], index, change);
+    const feature = this.features[index];
+    const row = choices(feature) ? new Choice(feature, index, change) : new Numeric(feature, index, change);
     row.show(this.cells[index]);
     return row;
   }

@@ -5,6 +5,8 @@ import { textAsJson } from "./numbers.js";
 
 // The most features of which a request names each.
 const RECORD = 20;
+// JSON's words that Python spells otherwise.
+const PYTHON = { null: "None", true: "True", false: "False" };
 
 /** The body of a request: a record, or with many features an array in feature order. */
 export function body(features, cells) {
@@ -18,6 +20,12 @@ const LANGUAGES = {
     "import requests\n\n" +
     `answer = requests.post(\n    ${textAsJson(url)},\n    json=${literal(features, cells)},\n)\n` +
     "print(answer.json())",
+  pandas: (url, features, cells) =>
+    "import io\n\nimport pandas as pd\nimport requests\n\n" +
+    `frame = pd.DataFrame([${record(features, cells)}])\n` +
+    `answer = requests.post(\n    ${textAsJson(url)},\n    data=frame.to_csv(index=False),\n` +
+    '    headers={"Content-Type": "text/csv"},\n)\n' +
+    "print(pd.read_csv(io.StringIO(answer.text), keep_default_na=False))",
   urllib: (url, features, cells) =>
     "import json\nimport urllib.request\n\n" +
     `row = ${literal(features, cells, "")}\nbody = json.dumps(row).encode()\n` +
@@ -91,8 +99,18 @@ function quoted(text) {
 
 /** The body as a Python literal: strings and numbers are spelled as in JSON. */
 function literal(features, cells, indent = "    ") {
-  const values = cells.map((cell) => (cell === "null" ? "None" : cell));
-  if (features.length > RECORD) return `{"features": [${values.join(", ")}]}`;
-  const lines = features.map(({ name }, index) => `${indent}    ${textAsJson(name)}: ${values[index]},\n`);
+  if (features.length > RECORD) return `{"features": [${cells.map(asPython).join(", ")}]}`;
+  return record(features, cells, indent);
+}
+
+/** A dict of the features as a Python literal. */
+function record(features, cells, indent = "") {
+  const lines = features.map(
+    ({ name }, index) => `${indent}    ${textAsJson(name)}: ${asPython(cells[index])},\n`,
+  );
   return `{\n${lines.join("")}${indent}}`;
+}
+
+function asPython(cell) {
+  return PYTHON[cell] ?? cell;
 }
