@@ -40,6 +40,14 @@ class Listening(msgspec.Struct, frozen=True, kw_only=True):
     threads: Annotated[
         int, Meta(ge=1, le=4096, description="requests that one worker can hold open at once")
     ] = 64
+    keep_alive: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=86400,
+            description="seconds that a connection may be silent before, or between, its requests",
+        ),
+    ] = 125
     shutdown_timeout: Annotated[
         int, Meta(ge=1, description="seconds that requests in flight have to finish after SIGTERM")
     ] = 10

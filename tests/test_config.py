@@ -23,6 +23,7 @@ VALUES = {
     "uds": (["/tmp/s.sock"], '"/tmp/s.sock"', "/tmp/s.sock"),
     "workers": (["3"], "3", 3),
     "threads": (["7"], "7", 7),
+    "keep_alive": (["620"], "620", 620),
     "shutdown_timeout": (["2"], "2", 2),
     "max_body_bytes": (["1000"], "1000", 1000),
     "max_rows": (["10"], "10", 10),

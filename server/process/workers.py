@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from granian.constants import Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 from msgspec.structs import replace
@@ -175,6 +176,8 @@ def _server(config: Config) -> Any:
         interface=Interfaces.WSGI,
         workers=listening.workers,
         blocking_threads=listening.threads,
+        # This one time bounds both the wait for a request's head and the silence between two requests.
+        http1_settings=HTTP1Settings(header_read_timeout=1000 * listening.keep_alive),
         websockets=False,
         # granian warns of settings that are deliberate here, and logs a line at every start.
         log_level=LogLevels.debug if log_level == "debug" else LogLevels.error,
