@@ -9,7 +9,7 @@ from werkzeug.routing import BaseConverter
 
 from unpickled.server import errors
 from unpickled.server.config import Config, load
-from unpickled.server.message.answer import Answer, failure
+from unpickled.server.message.answer import CLOSE, Answer, failure
 from unpickled.server.observe import tally
 from unpickled.server.observe.counters import Memory
 from unpickled.server.pages import site
@@ -58,7 +58,7 @@ def flask_app(service: Service) -> Flask:
     app.url_map.converters["default"] = _Name
     _add_predictions(app, service)
     _add_pages(app, site.pages(service.repository, service.memory, service.in_flight))
-    _count_others(app, service)
+    _follow_answers(app, service)
     app.register_error_handler(Exception, _on_error)
     if config.traffic.fast_path:
         app.wsgi_app = FastPath(app.wsgi_app, service.routes)  # type: ignore[method-assign, arg-type]
@@ -102,13 +102,17 @@ def _answer(page: Page, **names: str) -> Response:
     return _response(page.handle(request.environ, **names))
 
 
-def _count_others(app: Flask, service: Service) -> None:
+def _follow_answers(app: Flask, service: Service) -> None:
+    """Count the answers that no endpoint has counted; while the server drains, end their connections."""
+
     # The closure keeps a reference to the service: without one, its reloader would end.
     @app.after_request
-    def count(response: Response) -> Response:
+    def follow(response: Response) -> Response:
         if not g.get("counted"):
             route = request.url_rule.rule if request.url_rule else ""
             tally.count_other(service.block, route, response.status_code)
+        if service.repository.draining:
+            response.headers[CLOSE[0]] = CLOSE[1]
         return response
 
 

@@ -48,8 +48,17 @@ class Listening(msgspec.Struct, frozen=True, kw_only=True):
             description="seconds that a connection may be silent before, or between, its requests",
         ),
     ] = 125
+    drain_delay: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3600,
+            description="seconds after SIGTERM in which the server is not ready, but answers, and closes "
+            "each connection with its answer",
+        ),
+    ] = 0.5
     shutdown_timeout: Annotated[
-        int, Meta(ge=1, description="seconds that requests in flight have to finish after SIGTERM")
+        int, Meta(ge=1, description="seconds that requests in flight have to finish, after drain_delay")
     ] = 10
 
 

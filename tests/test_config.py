@@ -24,6 +24,7 @@ VALUES = {
     "workers": (["3"], "3", 3),
     "threads": (["7"], "7", 7),
     "keep_alive": (["620"], "620", 620),
+    "drain_delay": (["7.5"], "7.5", 7.5),
     "shutdown_timeout": (["2"], "2", 2),
     "max_body_bytes": (["1000"], "1000", 1000),
     "max_rows": (["10"], "10", 10),

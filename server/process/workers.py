@@ -25,7 +25,6 @@ from unpickled.server.errors import ConfigError
 from unpickled.server.observe.counters import Memory
 from unpickled.server.process import address, banner, stalled
 from unpickled.server.process.watchdog import Watchdog
-from unpickled.server.serve.reloader import Reloader
 from unpickled.server.service import Service
 
 logger = logging.getLogger("unpickled")
@@ -54,6 +53,9 @@ def serve(config: Config) -> int:
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# Orders of the main process to a worker.
+SCAN, DRAIN = signal.SIGHUP, signal.SIGUSR1
+_ORDERS = (SCAN, DRAIN)
 
 
 def _hold_signals() -> None:
@@ -86,9 +88,10 @@ class Loader:
         self._default = context.RawArray("c", 256)
 
     def __call__(self) -> Any:
-        # Blocked before any thread starts, and so in all threads: one thread waits for the signal.
-        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        # Blocked before any thread starts, and so in all threads: one thread waits for them.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ORDERS)
+        for number in _ORDERS:
+            signal.signal(number, signal.SIG_DFL)
         service = self._service()
         repository = service.repository
         # Only the first worker prints the banner.
@@ -98,7 +101,7 @@ class Loader:
             arguments = (self._config, banner.text(repository))
             threading.Thread(target=_announce, args=arguments, daemon=True).start()
         _watch(service)
-        threading.Thread(target=_wake, args=(service.reloader,), name="hangup", daemon=True).start()
+        threading.Thread(target=_obey, args=(service,), name="orders", daemon=True).start()
         application = app.flask_app(service)
         service.start()
         # All objects up to here live as long as the process: keep the garbage collector from visiting them.
@@ -132,7 +135,8 @@ class Loader:
         if not self.failed.is_set():
             self.failed.set()
             print(f"error: {error}", file=sys.stderr, flush=True)
-        os.kill(os.getppid(), signal.SIGTERM)
+        # Not SIGTERM, which would wait for drain_delay.
+        os.kill(os.getppid(), signal.SIGINT)
         time.sleep(1)
         os._exit(0)
 
@@ -143,11 +147,13 @@ def _watch(service: Service) -> None:
     Watchdog(config.listening.threads, config.limits.body_timeout, slots, service.in_flight, clients).start()
 
 
-def _wake(reloader: Reloader) -> None:
-    """Wake the reloader at every SIGHUP."""
+def _obey(service: Service) -> None:
+    """Follow the signals of the main process: scan the models, or drain."""
     while True:
-        signal.sigwait((signal.SIGHUP,))
-        reloader.wake()
+        if signal.sigwait(_ORDERS) == SCAN:
+            service.reloader.wake()
+        else:
+            service.drain()
 
 
 def _announce(config: Config, text: str) -> None:
@@ -157,12 +163,35 @@ def _announce(config: Config, text: str) -> None:
 
 
 class _Server(Server):  # type: ignore[misc,valid-type]
-    """granian's server, except that SIGHUP does not replace the workers: it makes them scan the models."""
+    """granian's server, except for two signals.
+
+    SIGHUP does not replace the workers: it makes them scan the models. SIGTERM makes them drain for
+    ``drain_delay`` seconds before they end; a second signal, or SIGINT in its place, ends that wait.
+    """
+
+    def __init__(self, *arguments: Any, drain_delay: float, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._drain_delay = drain_delay
+        self._hurried = threading.Event()
 
     def signal_handler_reload(self, *arguments: object) -> None:
+        self._order(SCAN)
+
+    def signal_handler_interrupt(self, number: int, *arguments: object) -> None:
+        if self.interrupt_signal or number == signal.SIGINT:
+            self._hurried.set()
+        super().signal_handler_interrupt()
+
+    def shutdown(self, exit_code: int = 0) -> None:
+        if self.interrupt_signal and self._drain_delay and not self._hurried.is_set():
+            self._order(DRAIN)
+            self._hurried.wait(self._drain_delay)
+        super().shutdown(exit_code)
+
+    def _order(self, number: signal.Signals) -> None:
         for worker in self.wrks:
             with suppress(ProcessLookupError):
-                os.kill(worker.inner.pid, signal.SIGHUP)
+                os.kill(worker.inner.pid, number)
 
 
 def _server(config: Config) -> Any:
@@ -184,4 +213,5 @@ def _server(config: Config) -> Any:
         log_dictconfig=_LOGGING,
         respawn_failed_workers=True,
         workers_kill_timeout=listening.shutdown_timeout,
+        drain_delay=listening.drain_delay,
     )

@@ -1,5 +1,6 @@
 """Exact path -> the target of a POST to it, rebuilt in one step whenever the served versions change."""
 
+import threading
 from collections.abc import Sequence
 
 from unpickled.server.inference.prediction import Predict
@@ -8,10 +9,10 @@ from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message import media
-from unpickled.server.message.answer import Target
+from unpickled.server.message.answer import CLOSE, Target
 from unpickled.server.observe.counters import Block
 from unpickled.server.observe.inflight import InFlight
-from unpickled.server.observe.recorder import Observer, Recorder, Watch
+from unpickled.server.observe.recorder import Headers, Observer, Recorder, Watch
 from unpickled.server.observe.tally import Tally
 from unpickled.server.protocols.protocol import Build, Paths, Protocol, Subject
 from unpickled.server.protocols.registry import routes
@@ -63,10 +64,22 @@ class Routes:
         self.rules = list(dict.fromkeys(rule for _, paths in self._routes for rule in paths.rules))
         # id of a version -> the version, and its function for each builder of a protocol.
         self._functions: dict[int, tuple[Served, dict[Build, Predict]]] = {}
+        # Headers of all answers, beside those of their version.
+        self._more: Headers = ()
+        self._lock = threading.Lock()
+        self.rebuild()
+
+    def close_connections(self) -> None:
+        """Close each connection with its next answer. New targets do that, so that requests check nothing."""
+        self._more = (CLOSE,)
         self.rebuild()
 
     def rebuild(self) -> None:
         """Follow the repository; requests under way end with the version they began with."""
+        with self._lock:
+            self._rebuild()
+
+    def _rebuild(self) -> None:
         deployments = [
             deployment for deployment in self._repository.deployments.values() if deployment.versions
         ]
@@ -127,7 +140,7 @@ class Routes:
         functions, in_flight = self._functions[id(served)][1], self._in_flight
         limit = self._config.limits.max_body_bytes
         tally = Tally(self._block, served.name, served.version, rule, served.model.outputs)
-        recorder = Recorder(served, tally, observers)
+        recorder = Recorder(served, tally, observers, self._more)
         by_type: dict[str, Target] = {
             media_type: Endpoint(recorder, functions[build], limit, in_flight)
             for media_type, build in protocol.by_type.items()
