@@ -18,6 +18,7 @@ from unpickled.server.quote import shortened
 from unpickled.server.serve import routes
 from unpickled.server.serve.accesslog import AccessLog
 from unpickled.server.serve.fastpath import FastPath
+from unpickled.server.serve.rest import Rest
 from unpickled.server.service import Service
 
 # Longest path in an error, in characters.
@@ -59,7 +60,7 @@ def flask_app(service: Service) -> Flask:
     _add_predictions(app, service)
     _add_pages(app, site.pages(service.repository, service.memory, service.in_flight))
     _follow_answers(app, service)
-    app.register_error_handler(Exception, _on_error)
+    app.register_error_handler(Exception, partial(_on_error, service.routes.rest))
     if config.traffic.fast_path:
         app.wsgi_app = FastPath(app.wsgi_app, service.routes)  # type: ignore[method-assign, arg-type]
     if config.observing.access_log:
@@ -116,8 +117,8 @@ def _follow_answers(app: Flask, service: Service) -> None:
         return response
 
 
-def _on_error(error: Exception) -> Response:
-    return _response(failure(_translated(error)))
+def _on_error(rest: Rest, error: Exception) -> Response:
+    return _response(rest.discarded(failure(_translated(error)), request.environ))
 
 
 def _translated(error: Exception) -> Exception:

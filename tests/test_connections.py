@@ -1,8 +1,11 @@
 """Connections that live longer than a request: silence between two, and the end of the server."""
 
+import contextlib
+import http.client
 import json
 import threading
 import time
+import urllib.request
 
 import pytest
 from conftest import PATIENCE, eventually, serving
@@ -87,3 +90,45 @@ def test_draining(models, tmp_path):
             assert "prediction" in json.loads(answer[2]) or answer[0] >= 400
         server.process.terminate()
         assert server.process.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "pieces", "status"),
+    [
+        ("/predict", None, 413),
+        ("/predict", 640, 413),
+        ("/nowhere", None, 404),
+        ("/models/no/predict", 64, 404),
+    ],
+)
+def test_answers_to_long_bodies(models, tmp_path, path, pieces, status):
+    """A client that sends 64 MB before it reads gets the refusal, and may use the connection again."""
+    with serving(tmp_path, *DEFAULT, models=models.path) as server:
+        piece = b" " * 100_000
+        client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+        with contextlib.closing(client):
+            for _ in range(2):
+                client.request("POST", path, body=iter([piece] * pieces) if pieces else piece * 640)
+                answer = client.getresponse()
+                assert (answer.status, "error" in json.load(answer)) == (status, True)
+            client.request("POST", "/predict", body=BODY)
+            assert client.getresponse().status == 200
+
+
+def test_announced_bodies_that_never_come(models, tmp_path):
+    """Clients that announce a long body and send none are refused at once, and leave threads for others."""
+    with serving(tmp_path, *DEFAULT, "--threads", "4", models=models.path) as server:
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(server.connect()) for _ in range(16)]
+            for client in clients:
+                client.sendall(head(2**40))
+            assert [receive(client)[0] for client in clients] == [413] * 16
+            assert server.ask("/predict", BODY)[0] == 200
+        eventually(lambda: in_flight(server) == 0)
+
+
+def in_flight(server) -> float:
+    """How many predictions the server says that it is answering."""
+    with urllib.request.urlopen(f"{server.url}/metrics", timeout=PATIENCE) as answer:
+        lines = answer.read().decode().splitlines()
+    return float(next(line for line in lines if line.startswith("unpickled_requests_in_flight")).split()[-1])
