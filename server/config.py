@@ -4,6 +4,7 @@ Flags win over ``UNPICKLED_...`` variables, these over the TOML file, the file o
 Vertex AI tells a container its port and routes, and those over the defaults.
 """
 
+import re
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
@@ -197,6 +198,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 _VERTEX = {"AIP_HTTP_PORT": "port", "AIP_PREDICT_ROUTE": "predict_route", "AIP_HEALTH_ROUTE": "health_route"}
 
+# https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables.
+_SERVICE = re.compile(
+    r"_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$"
+)
+_SERVICE_PORT = re.compile("(tcp|udp|sctp)://")
+
 _HINTS: dict[str, Any] = get_type_hints(Config, include_extras=True)
 # Name of a part -> its class.
 PARTS: dict[str, type[msgspec.Struct]] = {
@@ -323,10 +330,15 @@ def _check_unique(layer: _Layer) -> None:
 def _environment(environ: Mapping[str, str]) -> _Layer:
     layer = []
     for variable, value in environ.items():
-        if variable.startswith(PREFIX) and variable != f"{PREFIX}CONFIG":
+        if variable.startswith(PREFIX) and variable != f"{PREFIX}CONFIG" and not _of_service(variable, value):
             key = _field(variable.removeprefix(PREFIX).lower(), "the environment", FIELDS, _variable)
             layer.append((variable, key, value.split(";") if is_list(key) else value))
     return layer
+
+
+def _of_service(variable: str, value: str) -> bool:
+    """Whether Kubernetes has set a variable: it describes each Service, and one may be called "unpickled"."""
+    return bool(_SERVICE.search(variable) or (variable.endswith("_PORT") and _SERVICE_PORT.match(value)))
 
 
 def _variable(key: str) -> str:

@@ -154,6 +154,24 @@ def test_order_of_places():
     assert loaded.limits == Limits()
 
 
+@pytest.mark.parametrize("service", ["UNPICKLED", "UNPICKLED_IRIS"])
+def test_variables_of_a_service(service):
+    """The variables that Kubernetes makes of a Service are no settings; others of the prefix have to be."""
+    address = "tcp://10.0.0.1:8000"
+    environ = {
+        f"{service}_SERVICE_HOST": "10.0.0.1",
+        f"{service}_SERVICE_PORT": "8000",
+        f"{service}_SERVICE_PORT_HTTP": "8000",
+        f"{service}_PORT": address,
+        f"{service}_PORT_8000_TCP": address,
+        **{f"{service}_PORT_8000_TCP_{name}": "x" for name in ("PROTO", "PORT", "ADDR")},
+    }
+    assert load((), environ) == Config()
+    assert load(["--port", "9000"], environ).listening.port == 9000
+    assert "UNPICKLED_PROT" in refusal(**environ, UNPICKLED_PROT="9000")
+    assert "UNPICKLED_PORT is 'http'" in refusal(UNPICKLED_PORT="http")
+
+
 @pytest.mark.parametrize("way", ["flag", "variable"])
 def test_named_file(way):
     """--config or UNPICKLED_CONFIG names a file, which is read in place of unpickled.toml."""
