@@ -29,6 +29,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 # A route is a plain path: no pattern, no query.
 _Route = Annotated[str, Meta(pattern="^/[^<>?#]*$")]
+# Permissions of a file.
+_Mode = Annotated[str, Meta(pattern="^0?[0-7]{3}$")]
 
 
 class Listening(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +39,9 @@ class Listening(msgspec.Struct, frozen=True, kw_only=True):
     host: Annotated[str, Meta(description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535, description="TCP port to listen on")] = 8000
     uds: Annotated[str | None, Meta(description="Unix socket to listen on, instead of host and port")] = None
+    uds_mode: Annotated[
+        _Mode | None, Meta(description="permissions of that socket, in octal, such as 666")
+    ] = None
     workers: Annotated[int, Meta(ge=1, le=1024, description="processes, each with every model loaded")] = 1
     threads: Annotated[
         int, Meta(ge=1, le=4096, description="requests that one worker can hold open at once")

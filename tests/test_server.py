@@ -454,6 +454,15 @@ def test_unix_socket(models, tmp_path):
         assert path.is_socket()
 
 
+@pytest.mark.parametrize("mode", ["666", "0600"])
+def test_mode_of_a_unix_socket(models, tmp_path, mode):
+    """--uds-mode says who may connect to the socket: a proxy often runs as another user."""
+    path = tmp_path / "unpickled.sock"
+    with serving(tmp_path, *DEFAULT, "--uds-mode", mode, models=models.path, uds=path) as server:
+        assert exchange(server, head() + BODY)[0] == 200
+        assert path.stat().st_mode & 0o777 == int(mode, 8)
+
+
 @pytest.mark.parametrize("by", ["another program", "the same"])
 def test_port_taken(server, models, tmp_path, by):
     """If the port is taken, even by another Unpickled, the server ends with one line that names it."""

@@ -202,6 +202,7 @@ def _server(config: Config) -> Any:
         address=listening.host,
         port=listening.port,
         uds=Path(listening.uds) if listening.uds else None,
+        uds_permissions=int(listening.uds_mode, 8) if listening.uds_mode else None,
         interface=Interfaces.WSGI,
         workers=listening.workers,
         blocking_threads=listening.threads,
