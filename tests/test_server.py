@@ -348,6 +348,20 @@ def test_killed_worker_is_replaced(models, tmp_path):
     assert server.process.returncode == 0
 
 
+def test_without_shared_memory(models, tmp_path):
+    """The server starts, and replaces a worker, where /dev/shm cannot be written to, as in some containers."""
+    if not shutil.which("unshare") or subprocess.run(["unshare", "-m", "true"], check=False).returncode:
+        pytest.skip("only root may make a mount namespace")
+    alone = "mount -t tmpfs -o ro none /dev/shm && exec " + '"$@"'
+    program = ("unshare", "-m", "sh", "-c", alone, "sh", sys.executable, "-m", "server", "--port", "{port}")
+    with serving(tmp_path, *DEFAULT, models=models.path, program=program) as server:
+        (before,) = server.workers()
+        os.kill(before, signal.SIGKILL)
+        eventually(lambda: server.workers() not in ([], [before]) and server.listens())
+        assert server.ask("/predict", BODY)[0] == 200
+    assert server.printed().count("Unpickled serves") == 1
+
+
 def test_two_workers(models, tmp_path):
     """Both of two workers answer."""
     with serving(tmp_path, *DEFAULT, "--workers", "2", models=models.path) as server:

@@ -2,14 +2,12 @@
 
 import gc
 import logging
-import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
 from contextlib import suppress
-from multiprocessing.synchronize import Event, Semaphore
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,6 +22,7 @@ from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError
 from unpickled.server.observe.counters import Memory
 from unpickled.server.process import address, banner, stalled
+from unpickled.server.process.start import Start
 from unpickled.server.process.watchdog import Watchdog
 from unpickled.server.service import Service
 
@@ -41,15 +40,14 @@ def serve(config: Config) -> int:
     """
     config = replace(config, listening=address.claim(config.listening))
     os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals, after_in_child=_start_worker)
-    context = multiprocessing.get_context()
     # Twice as many blocks as workers: a replacement may start while the old worker still ends.
     memory = Memory(blocks=2 * config.listening.workers)
-    loader = Loader(config, memory, context)
+    start = Start()
     try:
-        _server(config).serve(target_loader=loader, wrap_loader=False)
+        _server(config).serve(target_loader=Loader(config, memory, start), wrap_loader=False)
     except SystemExit:
         return 1
-    return 1 if loader.failed.is_set() else 0
+    return 1 if start.failed else 0
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -76,16 +74,10 @@ def _start_worker() -> None:
 class Loader:
     """Builds the application in each worker, after the fork: the threads of ONNX Runtime survive none."""
 
-    def __init__(self, config: Config, memory: Memory, context: Any) -> None:
+    def __init__(self, config: Config, memory: Memory, start: Start) -> None:
         self._config = config
         self._memory = memory
-        self._announcement: Semaphore = context.Semaphore(1)
-        self._started: Event = context.Event()
-        self.failed: Event = context.Event()
-        # Default model chosen by the first worker, so that respawned workers keep it even if more models
-        # have appeared; as long as the name of a folder. Raw array without a lock: a killed worker would
-        # hold the lock for ever.
-        self._default = context.RawArray("c", 256)
+        self._start = start
 
     def __call__(self) -> Any:
         # Blocked before any thread starts, and so in all threads: one thread waits for them.
@@ -94,10 +86,7 @@ class Loader:
             signal.signal(number, signal.SIG_DFL)
         service = self._service()
         repository = service.repository
-        # Only the first worker prints the banner.
-        if self._announcement.acquire(block=False):
-            self._default.value = (repository.default or "").encode()
-            self._started.set()
+        if self._start.announce(repository.default or ""):
             arguments = (self._config, banner.text(repository))
             threading.Thread(target=_announce, args=arguments, daemon=True).start()
         _watch(service)
@@ -116,7 +105,7 @@ class Loader:
             try:
                 return Service(self._settings(), self._memory)
             except ConfigError as error:
-                if not self._started.is_set():
+                if not self._start.announced:
                     self._end_server(error)
                 if str(error) != logged:
                     logged = str(error)
@@ -125,15 +114,15 @@ class Loader:
 
     def _settings(self) -> Config:
         """The settings, with the default model that the first worker chose, if that is still there."""
-        default = self._default.value.decode()
+        default = self._start.default
         if not default or self._config.default_model or not (Path(self._config.models) / default).is_dir():
             return self._config
         return replace(self._config, default_model=default)
 
     def _end_server(self, error: ConfigError) -> NoReturn:
         """Stop the whole server: a worker that only ended itself would be replaced, and fail again."""
-        if not self.failed.is_set():
-            self.failed.set()
+        if not self._start.failed:
+            self._start.fail()
             print(f"error: {error}", file=sys.stderr, flush=True)
         # Not SIGTERM, which would wait for drain_delay.
         os.kill(os.getppid(), signal.SIGINT)
