@@ -17,6 +17,7 @@ from unpickled.server.pages.page import Page
 from unpickled.server.quote import shortened
 from unpickled.server.serve import routes
 from unpickled.server.serve.accesslog import AccessLog
+from unpickled.server.serve.cors import Cors
 from unpickled.server.serve.fastpath import FastPath
 from unpickled.server.serve.rest import Rest
 from unpickled.server.service import Service
@@ -63,6 +64,8 @@ def flask_app(service: Service) -> Flask:
     app.register_error_handler(Exception, partial(_on_error, service.routes.rest))
     if config.traffic.fast_path:
         app.wsgi_app = FastPath(app.wsgi_app, service.routes)  # type: ignore[method-assign, arg-type]
+    if config.traffic.cors_origins:
+        app.wsgi_app = Cors(app.wsgi_app, config.traffic.cors_origins)  # type: ignore[method-assign, arg-type]
     if config.observing.access_log:
         app.wsgi_app = AccessLog(app.wsgi_app)  # type: ignore[method-assign, arg-type]
     return app

@@ -29,6 +29,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 # A route is a plain path: no pattern, no query.
 _Route = Annotated[str, Meta(pattern="^/[^<>?#]*$")]
+# The Origin header of a browser: a scheme and a host, perhaps a port, and no path.
+_Origin = Annotated[str, Meta(pattern=r"^(\*|null|[a-z][a-z0-9+.-]*://[^/\s,;]+)$")]
 # Permissions of a file.
 _Mode = Annotated[str, Meta(pattern="^0?[0-7]{3}$")]
 
@@ -136,6 +138,10 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
     health_route: Annotated[
         _Route | None, Meta(description="one more path for /readyz; AIP_HEALTH_ROUTE sets it too")
     ] = None
+    cors_origins: Annotated[
+        tuple[_Origin, ...],
+        Meta(description="origins whose pages may read the answers in a browser, or * for all"),
+    ] = ()
     fast_path: Annotated[bool, Meta(description="answer predictions before Flask builds a request")] = True
 
 
@@ -368,7 +374,8 @@ def _field(key: str, place: str, choices: Collection[str], spell: Callable[[str]
 def _convert(origin: str, key: str, value: Any, strict: bool) -> Any:
     try:
         if is_list(key):
-            value = [_provider(item) for item in (value if isinstance(value, list | tuple) else [value])]
+            value = value if isinstance(value, list | tuple) else [value]
+            value = [_provider(item) for item in value] if key == "provider" else list(value)
         return msgspec.convert(value, FIELDS[key], strict=strict)
     except (msgspec.ValidationError, ValueError) as error:
         reason = str(error).replace("`", "")

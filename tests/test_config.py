@@ -42,6 +42,7 @@ VALUES = {
     "shadow_rows": (["100"], "100", 100),
     "predict_route": (["/v1/endpoints/7:predict"], '"/v1/endpoints/7:predict"', "/v1/endpoints/7:predict"),
     "health_route": (["/health"], '"/health"', "/health"),
+    "cors_origins": (["https://a.example"], '["https://a.example"]', ("https://a.example",)),
     "fast_path": ([], "false", False),
     "access_log": ([], "true", True),
     "log_level": (["debug"], '"debug"', "debug"),

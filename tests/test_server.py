@@ -349,7 +349,7 @@ def test_killed_worker_is_replaced(models, tmp_path):
 
 
 def test_without_shared_memory(models, tmp_path):
-    """The server starts, and replaces a worker, where /dev/shm cannot be written to, as in some containers."""
+    """The server starts, and replaces a worker, where /dev/shm cannot be written to."""
     if not shutil.which("unshare") or subprocess.run(["unshare", "-m", "true"], check=False).returncode:
         pytest.skip("only root may make a mount namespace")
     alone = "mount -t tmpfs -o ro none /dev/shm && exec " + '"$@"'
