@@ -9,7 +9,7 @@ from werkzeug.routing import BaseConverter
 
 from unpickled.server import errors
 from unpickled.server.config import Config, load
-from unpickled.server.message.answer import Answer, failure
+from unpickled.server.message.answer import CLOSE, Answer, failure
 from unpickled.server.observe import tally
 from unpickled.server.observe.counters import Memory
 from unpickled.server.pages import site
@@ -17,7 +17,9 @@ from unpickled.server.pages.page import Page
 from unpickled.server.quote import shortened
 from unpickled.server.serve import routes
 from unpickled.server.serve.accesslog import AccessLog
+from unpickled.server.serve.cors import Cors
 from unpickled.server.serve.fastpath import FastPath
+from unpickled.server.serve.rest import Rest
 from unpickled.server.service import Service
 
 # Longest path in an error, in characters.
@@ -58,10 +60,12 @@ def flask_app(service: Service) -> Flask:
     app.url_map.converters["default"] = _Name
     _add_predictions(app, service)
     _add_pages(app, site.pages(service.repository, service.memory, service.in_flight))
-    _count_others(app, service)
-    app.register_error_handler(Exception, _on_error)
+    _follow_answers(app, service)
+    app.register_error_handler(Exception, partial(_on_error, service.routes.rest))
     if config.traffic.fast_path:
         app.wsgi_app = FastPath(app.wsgi_app, service.routes)  # type: ignore[method-assign, arg-type]
+    if config.traffic.cors_origins:
+        app.wsgi_app = Cors(app.wsgi_app, config.traffic.cors_origins)  # type: ignore[method-assign, arg-type]
     if config.observing.access_log:
         app.wsgi_app = AccessLog(app.wsgi_app)  # type: ignore[method-assign, arg-type]
     return app
@@ -102,18 +106,22 @@ def _answer(page: Page, **names: str) -> Response:
     return _response(page.handle(request.environ, **names))
 
 
-def _count_others(app: Flask, service: Service) -> None:
+def _follow_answers(app: Flask, service: Service) -> None:
+    """Count the answers that no endpoint has counted; while the server drains, end their connections."""
+
     # The closure keeps a reference to the service: without one, its reloader would end.
     @app.after_request
-    def count(response: Response) -> Response:
+    def follow(response: Response) -> Response:
         if not g.get("counted"):
             route = request.url_rule.rule if request.url_rule else ""
             tally.count_other(service.block, route, response.status_code)
+        if service.repository.draining:
+            response.headers[CLOSE[0]] = CLOSE[1]
         return response
 
 
-def _on_error(error: Exception) -> Response:
-    return _response(failure(_translated(error)))
+def _on_error(rest: Rest, error: Exception) -> Response:
+    return _response(rest.discarded(failure(_translated(error)), request.environ))
 
 
 def _translated(error: Exception) -> Exception:

@@ -4,6 +4,7 @@ Flags win over ``UNPICKLED_...`` variables, these over the TOML file, the file o
 Vertex AI tells a container its port and routes, and those over the defaults.
 """
 
+import re
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
@@ -28,6 +29,10 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 # A route is a plain path: no pattern, no query.
 _Route = Annotated[str, Meta(pattern="^/[^<>?#]*$")]
+# The Origin header of a browser: a scheme and a host, perhaps a port, and no path.
+_Origin = Annotated[str, Meta(pattern=r"^(\*|null|[a-z][a-z0-9+.-]*://[^/\s,;]+)$")]
+# Permissions of a file.
+_Mode = Annotated[str, Meta(pattern="^0?[0-7]{3}$")]
 
 
 class Listening(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,12 +41,32 @@ class Listening(msgspec.Struct, frozen=True, kw_only=True):
     host: Annotated[str, Meta(description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535, description="TCP port to listen on")] = 8000
     uds: Annotated[str | None, Meta(description="Unix socket to listen on, instead of host and port")] = None
+    uds_mode: Annotated[
+        _Mode | None, Meta(description="permissions of that socket, in octal, such as 666")
+    ] = None
     workers: Annotated[int, Meta(ge=1, le=1024, description="processes, each with every model loaded")] = 1
     threads: Annotated[
         int, Meta(ge=1, le=4096, description="requests that one worker can hold open at once")
     ] = 64
+    keep_alive: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=86400,
+            description="seconds that a connection may be silent before, or between, its requests",
+        ),
+    ] = 125
+    drain_delay: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3600,
+            description="seconds after SIGTERM in which the server is not ready, but answers, and closes "
+            "each connection with its answer",
+        ),
+    ] = 0.5
     shutdown_timeout: Annotated[
-        int, Meta(ge=1, description="seconds that requests in flight have to finish after SIGTERM")
+        int, Meta(ge=1, description="seconds that requests in flight have to finish, after drain_delay")
     ] = 10
 
 
@@ -125,6 +150,10 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
     health_route: Annotated[
         _Route | None, Meta(description="one more path for /readyz; AIP_HEALTH_ROUTE sets it too")
     ] = None
+    cors_origins: Annotated[
+        tuple[_Origin, ...],
+        Meta(description="origins whose pages may read the answers in a browser, or * for all"),
+    ] = ()
     fast_path: Annotated[bool, Meta(description="answer predictions before Flask builds a request")] = True
 
 
@@ -193,6 +222,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _VERTEX = {"AIP_HTTP_PORT": "port", "AIP_PREDICT_ROUTE": "predict_route", "AIP_HEALTH_ROUTE": "health_route"}
+
+# https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables.
+_SERVICE = re.compile(
+    r"_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$"
+)
+_SERVICE_PORT = re.compile("(tcp|udp|sctp)://")
 
 _HINTS: dict[str, Any] = get_type_hints(Config, include_extras=True)
 # Name of a part -> its class.
@@ -320,10 +355,15 @@ def _check_unique(layer: _Layer) -> None:
 def _environment(environ: Mapping[str, str]) -> _Layer:
     layer = []
     for variable, value in environ.items():
-        if variable.startswith(PREFIX) and variable != f"{PREFIX}CONFIG":
+        if variable.startswith(PREFIX) and variable != f"{PREFIX}CONFIG" and not _of_service(variable, value):
             key = _field(variable.removeprefix(PREFIX).lower(), "the environment", FIELDS, _variable)
             layer.append((variable, key, value.split(";") if is_list(key) else value))
     return layer
+
+
+def _of_service(variable: str, value: str) -> bool:
+    """Whether Kubernetes has set a variable: it describes each Service, and one may be called "unpickled"."""
+    return bool(_SERVICE.search(variable) or (variable.endswith("_PORT") and _SERVICE_PORT.match(value)))
 
 
 def _variable(key: str) -> str:
@@ -348,7 +388,8 @@ def _field(key: str, place: str, choices: Collection[str], spell: Callable[[str]
 def _convert(origin: str, key: str, value: Any, strict: bool) -> Any:
     try:
         if is_list(key):
-            value = [_provider(item) for item in (value if isinstance(value, list | tuple) else [value])]
+            value = value if isinstance(value, list | tuple) else [value]
+            value = [_provider(item) for item in value] if key == "provider" else list(value)
         return msgspec.convert(value, FIELDS[key], strict=strict)
     except (msgspec.ValidationError, ValueError) as error:
         reason = str(error).replace("`", "")

@@ -55,3 +55,8 @@ class Service:
     def start(self) -> None:
         """Follow the models folder from now on, until this object is released."""
         self.reloader.start()
+
+    def drain(self) -> None:
+        """Be ready no more, and close each connection with its next answer: the server is about to end."""
+        self.repository.draining = True
+        self.routes.close_connections()

@@ -1,8 +1,10 @@
 """The access log: one line of JSON per request; a log that cannot be written stops no request."""
 
+import fcntl
 import json
 import logging
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -30,8 +32,8 @@ def log(app, pipe):
     return Client(AccessLog(app.wsgi_app, write)), lambda: lines(read)
 
 
-def lines(descriptor):
-    return [json.loads(line) for line in os.read(descriptor, 65536).splitlines()]
+def lines(descriptor, size=65536):
+    return [json.loads(line) for line in os.read(descriptor, size).splitlines()]
 
 
 def hello(environ, start_response):
@@ -114,6 +116,28 @@ def test_any_path_is_one_line(pipe, path, logged_path):
     assert line.count(b"\n") == 1
     assert len(line) <= 4096
     assert json.loads(line)["path"] == logged_path
+
+
+def test_many_threads(pipe):
+    """Threads that log at the same time get the application's answers, and each writes its line."""
+    application = AccessLog(hello, pipe[1])
+    fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 1 << 20)
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: ask(application), range(4000)))
+    assert answers == [[b"hello"]] * 4000
+    assert len(lines(pipe[0], 1 << 20)) == 4000
+
+
+def test_headers_that_cannot_be_logged(pipe, caplog):
+    """An answer that the log cannot describe reaches its client, and one warning says so."""
+
+    def application(environ, start_response):
+        start_response("200 OK", [("Model-Name", "iris"), ("Model-Version", "newest")])
+        return [b"hello"]
+
+    log = AccessLog(application, pipe[1])
+    assert [ask(log) for _ in range(3)] == [[b"hello"]] * 3
+    assert caplog.text.count("requests go on without") == 1
 
 
 def test_a_full_disk(caplog):

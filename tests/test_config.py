@@ -21,8 +21,11 @@ VALUES = {
     "host": (["0.0.0.0"], '"0.0.0.0"', "0.0.0.0"),
     "port": (["9000"], "9000", 9000),
     "uds": (["/tmp/s.sock"], '"/tmp/s.sock"', "/tmp/s.sock"),
+    "uds_mode": (["660"], '"660"', "660"),
     "workers": (["3"], "3", 3),
     "threads": (["7"], "7", 7),
+    "keep_alive": (["620"], "620", 620),
+    "drain_delay": (["7.5"], "7.5", 7.5),
     "shutdown_timeout": (["2"], "2", 2),
     "max_body_bytes": (["1000"], "1000", 1000),
     "max_rows": (["10"], "10", 10),
@@ -40,6 +43,7 @@ VALUES = {
     "shadow_rows": (["100"], "100", 100),
     "predict_route": (["/v1/endpoints/7:predict"], '"/v1/endpoints/7:predict"', "/v1/endpoints/7:predict"),
     "health_route": (["/health"], '"/health"', "/health"),
+    "cors_origins": (["https://a.example"], '["https://a.example"]', ("https://a.example",)),
     "fast_path": ([], "false", False),
     "access_log": ([], "true", True),
     "log_level": (["debug"], '"debug"', "debug"),
@@ -151,6 +155,24 @@ def test_order_of_places():
     loaded = load(["--port", "3001"], environ)
     assert loaded.listening == Listening(port=3001, threads=2002, workers=3)
     assert loaded.limits == Limits()
+
+
+@pytest.mark.parametrize("service", ["UNPICKLED", "UNPICKLED_IRIS"])
+def test_variables_of_a_service(service):
+    """The variables that Kubernetes makes of a Service are no settings; others of the prefix have to be."""
+    address = "tcp://10.0.0.1:8000"
+    environ = {
+        f"{service}_SERVICE_HOST": "10.0.0.1",
+        f"{service}_SERVICE_PORT": "8000",
+        f"{service}_SERVICE_PORT_HTTP": "8000",
+        f"{service}_PORT": address,
+        f"{service}_PORT_8000_TCP": address,
+        **{f"{service}_PORT_8000_TCP_{name}": "x" for name in ("PROTO", "PORT", "ADDR")},
+    }
+    assert load((), environ) == Config()
+    assert load(["--port", "9000"], environ).listening.port == 9000
+    assert "UNPICKLED_PROT" in refusal(**environ, UNPICKLED_PROT="9000")
+    assert "UNPICKLED_PORT is 'http'" in refusal(UNPICKLED_PORT="http")
 
 
 @pytest.mark.parametrize("way", ["flag", "variable"])

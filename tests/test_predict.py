@@ -13,6 +13,10 @@ from onnx import helper
 
 from unpickled.server import Config, create_app
 from unpickled.server.artifact.manifest import Feature, Golden, Input
+from unpickled.server.inference.predictor import Predictor
+from unpickled.server.message.answer import OPTIONS, dumps
+from unpickled.server.protocols.native import Native
+from unpickled.server.protocols.rows import Reader
 
 
 def post(client, document, path="/predict"):
@@ -220,3 +224,17 @@ def test_one_row_of_a_forest_with_a_gap(client, models, place):
     pipeline = models.pipelines["forest"]
     assert np.allclose(alone["probabilities"], pipeline.predict_proba(gap), atol=1e-6)
     assert np.allclose(after["probabilities"], pipeline.predict_proba([FLOWER]), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["iris", "forest", "people"])
+def test_lists_of_one_row(service, models, name):
+    """A list of one row is answered as longer lists are, byte for byte, though it runs on its own."""
+    predictor = Predictor(service.repository.find(name).model, max_rows=100)
+    native = Native(predictor, Reader(predictor))
+    for row in np.asarray(models.rows[name], dtype=object)[:150].tolist():
+        values = [None if value != value else value for value in row]
+        run = predictor.run([values])
+        arrays = dumps(predictor.outputs.arrays(run.labels, run.scores), option=OPTIONS)
+        assert native.predict(dumps({"features": [values]})).content == arrays
+        records = dumps({"predictions": predictor.outputs.records(run.labels, run.scores)})
+        assert native.predict(dumps({"instances": [values]})).content == records

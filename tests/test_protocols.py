@@ -1,6 +1,10 @@
 """Every protocol of the registry is served, listed and described."""
 
+import json
+from codecs import BOM_UTF8
+
 import pytest
+from conftest import FLOWER, FLOWERS
 
 from unpickled.server import Config, create_app
 from unpickled.server.config import Traffic
@@ -53,6 +57,31 @@ def test_every_body_is_described(document, config, protocol):
             operation = document["paths"][path]["post"]
             assert operation["summary"] == protocol.summary
             assert kinds <= {*operation["requestBody"]["content"]}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/predict", {"features": FLOWER}),
+        ("/predict", {"features": [FLOWER, FLOWER]}),
+        ("/predict", dict(zip(FLOWERS, FLOWER, strict=True))),
+        ("/predict", {"instances": [FLOWER]}),
+        ("/invocations", {"inputs": [FLOWER]}),
+        ("/score", {"data": [FLOWER]}),
+        ("/predict-here", {"instances": [FLOWER]}),
+        ("/v1/models/iris:predict", {"instances": [FLOWER]}),
+        (
+            "/v2/models/iris/infer",
+            {"inputs": [{"name": "numbers", "shape": [1, 4], "datatype": "FP64", "data": FLOWER}]},
+        ),
+    ],
+)
+def test_byte_order_mark(client, path, body):
+    """A JSON body that begins with a byte order mark is answered as the same body without one."""
+    document = json.dumps(body).encode()
+    plain, marked = (client.post(path, data=data) for data in (document, BOM_UTF8 + document))
+    assert (plain.status_code, plain.data) == (200, marked.data)
+    assert client.post(path, data=BOM_UTF8 * 2 + document).status_code == 400
 
 
 @pytest.mark.parametrize("kind", media.JSON_LINES)

@@ -348,6 +348,20 @@ def test_killed_worker_is_replaced(models, tmp_path):
     assert server.process.returncode == 0
 
 
+def test_without_shared_memory(models, tmp_path):
+    """The server starts, and replaces a worker, where /dev/shm cannot be written to."""
+    if not shutil.which("unshare") or subprocess.run(["unshare", "-m", "true"], check=False).returncode:
+        pytest.skip("only root may make a mount namespace")
+    alone = "mount -t tmpfs -o ro none /dev/shm && exec " + '"$@"'
+    program = ("unshare", "-m", "sh", "-c", alone, "sh", sys.executable, "-m", "server", "--port", "{port}")
+    with serving(tmp_path, *DEFAULT, models=models.path, program=program) as server:
+        (before,) = server.workers()
+        os.kill(before, signal.SIGKILL)
+        eventually(lambda: server.workers() not in ([], [before]) and server.listens())
+        assert server.ask("/predict", BODY)[0] == 200
+    assert server.printed().count("Unpickled serves") == 1
+
+
 def test_two_workers(models, tmp_path):
     """Both of two workers answer."""
     with serving(tmp_path, *DEFAULT, "--workers", "2", models=models.path) as server:
@@ -452,6 +466,15 @@ def test_unix_socket(models, tmp_path):
             server.process.wait()
             eventually(lambda: not server.listens())
         assert path.is_socket()
+
+
+@pytest.mark.parametrize("mode", ["666", "0600"])
+def test_mode_of_a_unix_socket(models, tmp_path, mode):
+    """--uds-mode says who may connect to the socket: a proxy often runs as another user."""
+    path = tmp_path / "unpickled.sock"
+    with serving(tmp_path, *DEFAULT, "--uds-mode", mode, models=models.path, uds=path) as server:
+        assert exchange(server, head() + BODY)[0] == 200
+        assert path.stat().st_mode & 0o777 == int(mode, 8)
 
 
 @pytest.mark.parametrize("by", ["another program", "the same"])

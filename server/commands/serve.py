@@ -34,7 +34,8 @@ def _repeated(words: list[str]) -> list[str]:
 def _option(key: str, default: Any) -> click.Option:
     flag = config.flag(key)
     if config.is_list(key):
-        text = f"{config.description(key)}  [default: {default[0].name}]"
+        first = default[0].name if default else "none"
+        text = f"{config.description(key)}  [default: {first}]"
         return click.Option([flag], multiple=True, metavar="NAME", help=text)
     text = f"{config.description(key)}  [default: {_default_text(default)}]"
     if isinstance(default, bool):
@@ -75,8 +76,9 @@ def serve(environ: Mapping[str, str], /, **flags: Any) -> int:
     variables over the file.
     """
     settings = config.load(flags, environ)
-    # SIGHUP means "scan the models folder". Ignore it until a worker handles it: by default it ends us.
+    # Orders to workers, by default the end of a process: ignored until a worker waits for them.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     # Imported after the settings are read, so that neither --help nor a wrong key waits for ONNX Runtime.
     workers = console.needed("unpickled.server.process.workers", "server")
     status: int = workers.serve(settings)

@@ -24,7 +24,8 @@ class Repository:
     """Every model in a folder and its deployment.
 
     ``deployments`` is replaced as a whole when ``refresh`` finds that something has changed. A model that
-    cannot be served does not stop the others: its deployment says why.
+    cannot be served does not stop the others: its deployment says why. ``draining``: the server is about to
+    end, so it is not ready, though it still answers.
 
     Raises:
         ConfigError: There is no such folder, or the default model is not in it.
@@ -35,6 +36,7 @@ class Repository:
         self.config = config
         self.deployments: dict[str, Deployment] = {}
         self.default: str | None = None
+        self.draining = False
         self._shelves: dict[str, Shelf] = {}
         self._unreadable = ""
         for folder in folders(config):
@@ -44,13 +46,17 @@ class Repository:
 
     @property
     def ready(self) -> bool:
-        """Whether every model is served, and there is one; a model that appeared later need not be."""
+        """Whether every model is served, and there is one; a model that appeared later need not be.
+
+        Never while the server is draining: balancers then send new requests elsewhere.
+        """
         expected = [
             deployment
             for deployment in self.deployments.values()
             if deployment.versions or not deployment.arrived_later
         ]
-        return bool(expected) and all(deployment.versions for deployment in expected)
+        served = bool(expected) and all(deployment.versions for deployment in expected)
+        return served and not self.draining
 
     @property
     def served(self) -> list[str]:

@@ -14,6 +14,8 @@ from unpickled.server.errors import InternalError, RequestError
 logger = logging.getLogger("unpickled")
 
 JSON = ("Content-Type", "application/json")
+# Ends the connection once the client has the answer: https://www.rfc-editor.org/rfc/rfc9112#section-9.6.
+CLOSE = ("Connection", "close")
 
 # OPT_SERIALIZE_NUMPY writes an array's doubles with the fewest digits that read back as the same value.
 OPTIONS = orjson.OPT_SERIALIZE_NUMPY

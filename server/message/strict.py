@@ -4,6 +4,7 @@ Compiled decoders read valid bodies many times faster; this parser is for the bo
 """
 
 import json
+from codecs import BOM_UTF8
 from collections import Counter
 from typing import Any
 
@@ -29,6 +30,8 @@ def parse(body: bytes) -> Any:
         raise _malformed("it is empty", 0)
     if body.count(b"{") + body.count(b"[") > MOST:
         raise BodyTooLarge(f"the body holds more than {MOST} arrays and objects: split it", limit=MOST)
+    # Windows programs begin files with a byte order mark. The compiled decoders refuse it, so it comes here.
+    body = body.removeprefix(BOM_UTF8)
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -70,7 +70,7 @@ class Memory:
     def __init__(self, blocks: int, size: int = BLOCK) -> None:
         """Map the memory. Raises ConfigError on a free-threaded Python, where threads would lose counts."""
         _check_interpreter()
-        self._map(_anonymous_file(blocks * size), blocks, size)
+        self._map(anonymous_file(blocks * size), blocks, size)
 
     def claim(self) -> "Block":
         """The block of this process, the same one at every call; to be called after the fork."""
@@ -303,7 +303,7 @@ def _check_interpreter() -> None:
         )
 
 
-def _anonymous_file(size: int) -> int:
+def anonymous_file(size: int) -> int:
     """Descriptor of a new file without a name, ``size`` zeros long."""
     if hasattr(os, "memfd_create"):
         file = os.memfd_create("counters")

@@ -18,6 +18,9 @@ from unpickled.server.observe.tally import Tally
 logger = logging.getLogger("unpickled")
 
 
+Headers = tuple[tuple[str, str], ...]
+
+
 class Observer(Protocol):
     """Sees predictions after they are counted and before they are sent."""
 
@@ -64,15 +67,17 @@ class Recorder:
 
     Attributes:
         served: The version.
-        identity: The headers that name it.
+        identity: The headers of every answer: those that name the version, then ``more``.
         answered: Records an answer of status 200; arguments and result are those of Tally.answered.
     """
 
     __slots__ = ("_tally", "answered", "identity", "served")
 
-    def __init__(self, served: Served, tally: Tally, observers: Sequence[Observer] = ()) -> None:
+    def __init__(
+        self, served: Served, tally: Tally, observers: Sequence[Observer] = (), more: Headers = ()
+    ) -> None:
         self.served = served
-        self.identity = (("Model-Name", served.name), ("Model-Version", str(served.version)))
+        self.identity = (("Model-Name", served.name), ("Model-Version", str(served.version)), *more)
         # Most routes have no observer: they call the tally directly.
         self.answered = _Observed(served, tally, observers).answered if observers else tally.answered
         self._tally = tally

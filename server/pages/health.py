@@ -15,9 +15,13 @@ class Live(Struct, frozen=True, kw_only=True):
 
 
 class Readiness(Struct, frozen=True, kw_only=True):
-    """Models that are served; why others are refused; which ``serving.toml`` is not followed, and why."""
+    """Models that are served; why others are refused; which ``serving.toml`` is not followed, and why.
+
+    While the server is ``draining``, which is before it ends, it is not ready.
+    """
 
     ready: bool
+    draining: bool
     served: list[str]
     refused: dict[str, Reason]
     mistakes: dict[str, Reason]
@@ -51,6 +55,7 @@ def readiness(repository: Repository) -> Readiness:
     deployments = repository.deployments.values()
     return Readiness(
         ready=repository.ready,
+        draining=repository.draining,
         served=repository.served,
         refused={deployment.name: deployment.reason for deployment in deployments if not deployment.versions},
         mistakes={deployment.name: deployment.mistake for deployment in deployments if deployment.mistake},

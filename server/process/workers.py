@@ -2,18 +2,17 @@
 
 import gc
 import logging
-import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
 from contextlib import suppress
-from multiprocessing.synchronize import Event, Semaphore
 from pathlib import Path
 from typing import Any, NoReturn
 
 from granian.constants import Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 from msgspec.structs import replace
@@ -23,8 +22,8 @@ from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError
 from unpickled.server.observe.counters import Memory
 from unpickled.server.process import address, banner, stalled
+from unpickled.server.process.start import Start
 from unpickled.server.process.watchdog import Watchdog
-from unpickled.server.serve.reloader import Reloader
 from unpickled.server.service import Service
 
 logger = logging.getLogger("unpickled")
@@ -41,18 +40,20 @@ def serve(config: Config) -> int:
     """
     config = replace(config, listening=address.claim(config.listening))
     os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals, after_in_child=_start_worker)
-    context = multiprocessing.get_context()
     # Twice as many blocks as workers: a replacement may start while the old worker still ends.
     memory = Memory(blocks=2 * config.listening.workers)
-    loader = Loader(config, memory, context)
+    start = Start()
     try:
-        _server(config).serve(target_loader=loader, wrap_loader=False)
+        _server(config).serve(target_loader=Loader(config, memory, start), wrap_loader=False)
     except SystemExit:
         return 1
-    return 1 if loader.failed.is_set() else 0
+    return 1 if start.failed else 0
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# Orders of the main process to a worker.
+SCAN, DRAIN = signal.SIGHUP, signal.SIGUSR1
+_ORDERS = (SCAN, DRAIN)
 
 
 def _hold_signals() -> None:
@@ -73,31 +74,23 @@ def _start_worker() -> None:
 class Loader:
     """Builds the application in each worker, after the fork: the threads of ONNX Runtime survive none."""
 
-    def __init__(self, config: Config, memory: Memory, context: Any) -> None:
+    def __init__(self, config: Config, memory: Memory, start: Start) -> None:
         self._config = config
         self._memory = memory
-        self._announcement: Semaphore = context.Semaphore(1)
-        self._started: Event = context.Event()
-        self.failed: Event = context.Event()
-        # Default model chosen by the first worker, so that respawned workers keep it even if more models
-        # have appeared; as long as the name of a folder. Raw array without a lock: a killed worker would
-        # hold the lock for ever.
-        self._default = context.RawArray("c", 256)
+        self._start = start
 
     def __call__(self) -> Any:
-        # Blocked before any thread starts, and so in all threads: one thread waits for the signal.
-        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        # Blocked before any thread starts, and so in all threads: one thread waits for them.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ORDERS)
+        for number in _ORDERS:
+            signal.signal(number, signal.SIG_DFL)
         service = self._service()
         repository = service.repository
-        # Only the first worker prints the banner.
-        if self._announcement.acquire(block=False):
-            self._default.value = (repository.default or "").encode()
-            self._started.set()
+        if self._start.announce(repository.default or ""):
             arguments = (self._config, banner.text(repository))
             threading.Thread(target=_announce, args=arguments, daemon=True).start()
         _watch(service)
-        threading.Thread(target=_wake, args=(service.reloader,), name="hangup", daemon=True).start()
+        threading.Thread(target=_obey, args=(service,), name="orders", daemon=True).start()
         application = app.flask_app(service)
         service.start()
         # All objects up to here live as long as the process: keep the garbage collector from visiting them.
@@ -112,7 +105,7 @@ class Loader:
             try:
                 return Service(self._settings(), self._memory)
             except ConfigError as error:
-                if not self._started.is_set():
+                if not self._start.announced:
                     self._end_server(error)
                 if str(error) != logged:
                     logged = str(error)
@@ -121,17 +114,18 @@ class Loader:
 
     def _settings(self) -> Config:
         """The settings, with the default model that the first worker chose, if that is still there."""
-        default = self._default.value.decode()
+        default = self._start.default
         if not default or self._config.default_model or not (Path(self._config.models) / default).is_dir():
             return self._config
         return replace(self._config, default_model=default)
 
     def _end_server(self, error: ConfigError) -> NoReturn:
         """Stop the whole server: a worker that only ended itself would be replaced, and fail again."""
-        if not self.failed.is_set():
-            self.failed.set()
+        if not self._start.failed:
+            self._start.fail()
             print(f"error: {error}", file=sys.stderr, flush=True)
-        os.kill(os.getppid(), signal.SIGTERM)
+        # Not SIGTERM, which would wait for drain_delay.
+        os.kill(os.getppid(), signal.SIGINT)
         time.sleep(1)
         os._exit(0)
 
@@ -142,11 +136,13 @@ def _watch(service: Service) -> None:
     Watchdog(config.listening.threads, config.limits.body_timeout, slots, service.in_flight, clients).start()
 
 
-def _wake(reloader: Reloader) -> None:
-    """Wake the reloader at every SIGHUP."""
+def _obey(service: Service) -> None:
+    """Follow the signals of the main process: scan the models, or drain."""
     while True:
-        signal.sigwait((signal.SIGHUP,))
-        reloader.wake()
+        if signal.sigwait(_ORDERS) == SCAN:
+            service.reloader.wake()
+        else:
+            service.drain()
 
 
 def _announce(config: Config, text: str) -> None:
@@ -156,12 +152,35 @@ def _announce(config: Config, text: str) -> None:
 
 
 class _Server(Server):  # type: ignore[misc,valid-type]
-    """granian's server, except that SIGHUP does not replace the workers: it makes them scan the models."""
+    """granian's server, except for two signals.
+
+    SIGHUP does not replace the workers: it makes them scan the models. SIGTERM makes them drain for
+    ``drain_delay`` seconds before they end; a second signal, or SIGINT in its place, ends that wait.
+    """
+
+    def __init__(self, *arguments: Any, drain_delay: float, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._drain_delay = drain_delay
+        self._hurried = threading.Event()
 
     def signal_handler_reload(self, *arguments: object) -> None:
+        self._order(SCAN)
+
+    def signal_handler_interrupt(self, number: int, *arguments: object) -> None:
+        if self.interrupt_signal or number == signal.SIGINT:
+            self._hurried.set()
+        super().signal_handler_interrupt()
+
+    def shutdown(self, exit_code: int = 0) -> None:
+        if self.interrupt_signal and self._drain_delay and not self._hurried.is_set():
+            self._order(DRAIN)
+            self._hurried.wait(self._drain_delay)
+        super().shutdown(exit_code)
+
+    def _order(self, number: signal.Signals) -> None:
         for worker in self.wrks:
             with suppress(ProcessLookupError):
-                os.kill(worker.inner.pid, signal.SIGHUP)
+                os.kill(worker.inner.pid, number)
 
 
 def _server(config: Config) -> Any:
@@ -172,13 +191,17 @@ def _server(config: Config) -> Any:
         address=listening.host,
         port=listening.port,
         uds=Path(listening.uds) if listening.uds else None,
+        uds_permissions=int(listening.uds_mode, 8) if listening.uds_mode else None,
         interface=Interfaces.WSGI,
         workers=listening.workers,
         blocking_threads=listening.threads,
+        # This one time bounds both the wait for a request's head and the silence between two requests.
+        http1_settings=HTTP1Settings(header_read_timeout=1000 * listening.keep_alive),
         websockets=False,
         # granian warns of settings that are deliberate here, and logs a line at every start.
         log_level=LogLevels.debug if log_level == "debug" else LogLevels.error,
         log_dictconfig=_LOGGING,
         respawn_failed_workers=True,
         workers_kill_timeout=listening.shutdown_timeout,
+        drain_delay=listening.drain_delay,
     )

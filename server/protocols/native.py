@@ -73,9 +73,13 @@ class Native:
         """The answer to several rows, and to every body that the compiled decoders refuse."""
         if b'"instances"' in request[:64]:
             rows = self._reader.instances(request)
-            return self.predict_strictly(request) if rows is None else self._predictor.predictions(rows)
+            if rows is None:
+                return self.predict_strictly(request)
+            return self._answer_instance(rows[0]) if len(rows) == 1 else self._predictor.predictions(rows)
         rows = self._reader.features(request)
-        return self.predict_strictly(request) if rows is None else self._arrays(rows)
+        if rows is None:
+            return self.predict_strictly(request)
+        return self.answer_row(rows[0]) if len(rows) == 1 else self._arrays(rows)
 
     def answer_row(self, values: Row) -> Prediction:
         if self._run_row is None:
@@ -101,6 +105,11 @@ class Native:
             refuse_not_finite((scores,))
         content = b"".join((self._record_heads[label], text, b"}"))
         return Prediction(content, decoded, ran, (values,), (label,), (scores,))
+
+    def _answer_instance(self, values: Row) -> Prediction:
+        prediction = self._answer_record(values)
+        prediction.content = b'{"predictions":[' + prediction.content + b"]}"
+        return prediction
 
     def predict_strictly(self, request: bytes) -> Prediction:
         """The protocol in plain Python: the reference for the compiled decoders, and the source of errors."""

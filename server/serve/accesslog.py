@@ -3,6 +3,7 @@
 import logging
 import os
 import select
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -28,7 +29,7 @@ class AccessLog:
     def __init__(self, application: Application, descriptor: int = STDOUT) -> None:
         self._application = application
         self._descriptor = descriptor
-        self._room = _room(descriptor)
+        self._poll = _Poll(descriptor)
         self._failed = False
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -41,7 +42,12 @@ class AccessLog:
             return start_response(line, pairs, *error)
 
         def write(size: int) -> None:
-            self._write(_line(environ, status, headers, size, arrived, time.perf_counter() - started))
+            # Whatever fails here, the client gets the application's answer.
+            try:
+                elapsed = time.perf_counter() - started
+                self._write(_line(environ, status, headers, size, arrived, elapsed))
+            except Exception as error:
+                self._complain((isinstance(error, OSError) and error.strerror) or str(error))
 
         answer: Iterable[bytes] = ()
         try:
@@ -56,13 +62,10 @@ class AccessLog:
         return answer
 
     def _write(self, line: dict[str, Any]) -> None:
-        try:
-            if not self._room():
-                self._complain("its reader does not keep up")
-                return
+        if self._poll.has_room():
             os.write(self._descriptor, dumps(line) + b"\n")
-        except OSError as error:
-            self._complain(error.strerror or str(error))
+        else:
+            self._complain("its reader does not keep up")
 
     def _complain(self, reason: str) -> None:
         if not self._failed:
@@ -70,11 +73,16 @@ class AccessLog:
             logger.warning("the access log cannot be written (%s): requests go on without", reason)
 
 
-def _room(descriptor: int) -> Callable[[], bool]:
-    """Tells whether a line can be written without waiting: a pipe is ready only if it takes 4,096 bytes."""
-    poll = select.poll()
-    poll.register(descriptor, select.POLLOUT)
-    return lambda: bool(poll.poll(0))
+class _Poll(threading.local):
+    """Each thread's own poll object: one that two threads use at once raises RuntimeError."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLOUT)
+
+    def has_room(self) -> bool:
+        """Whether a line can be written without waiting: a pipe is ready only if it takes 4,096 bytes."""
+        return bool(self._poll.poll(0))
 
 
 def _followed(answer: Iterable[bytes], write: Callable[[int], None]) -> Iterator[bytes]:

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from time import perf_counter
 
+from unpickled.server.errors import BodyTooLarge
 from unpickled.server.inference.prediction import Predict
 from unpickled.server.message import body
 from unpickled.server.message.answer import JSON, Answer, Environ, Target
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.observe.recorder import Recorder
 from unpickled.server.observe.tally import PHASES
+from unpickled.server.serve.rest import Rest
 
 _TIMING = ", ".join(f"{name};dur=%.4f" for name in (*PHASES, "total"))
 # Content types treated as JSON; `curl -d` sends the last one.
@@ -23,6 +25,7 @@ class Endpoint:
         predict: Answers a body in one protocol.
         limit: The longest body, in bytes.
         in_flight: Counts the requests of this process that are being answered.
+        rest: Discards what is left of a body that is too long.
         by_type: Targets that answer bodies of other content types in place of ``predict``.
     """
 
@@ -32,12 +35,14 @@ class Endpoint:
         predict: Predict,
         limit: int,
         in_flight: InFlight,
+        rest: Rest,
         by_type: Mapping[str, Target] | None = None,
     ) -> None:
         self._recorder = recorder
         self._predict = predict
         self._limit = limit
         self._in_flight = in_flight
+        self._rest = rest
         self._by_type = by_type or {}
         self._headers = (JSON, *recorder.identity)
 
@@ -56,7 +61,8 @@ class Endpoint:
             prediction = self._predict(request, environ)
             ended = recorder.answered(started, read, prediction)
         except Exception as error:
-            return recorder.failed(error, started)
+            answer = recorder.failed(error, started)
+            return self._rest.discarded(answer, environ) if isinstance(error, BodyTooLarge) else answer
         finally:
             in_flight.count -= 1
         headers = self._headers if prediction.headers is None else (*prediction.headers, *recorder.identity)

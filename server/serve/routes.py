@@ -1,5 +1,6 @@
 """Exact path -> the target of a POST to it, rebuilt in one step whenever the served versions change."""
 
+import threading
 from collections.abc import Sequence
 
 from unpickled.server.inference.prediction import Predict
@@ -8,15 +9,16 @@ from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message import media
-from unpickled.server.message.answer import Target
+from unpickled.server.message.answer import CLOSE, Target
 from unpickled.server.observe.counters import Block
 from unpickled.server.observe.inflight import InFlight
-from unpickled.server.observe.recorder import Observer, Recorder, Watch
+from unpickled.server.observe.recorder import Headers, Observer, Recorder, Watch
 from unpickled.server.observe.tally import Tally
 from unpickled.server.protocols.protocol import Build, Paths, Protocol, Subject
 from unpickled.server.protocols.registry import routes
 from unpickled.server.protocols.rows import Reader
 from unpickled.server.serve.endpoint import Endpoint
+from unpickled.server.serve.rest import Rest
 from unpickled.server.serve.slots import Slots
 from unpickled.server.serve.split import Split
 from unpickled.server.serve.stream import Stream
@@ -42,6 +44,7 @@ class Routes:
     Attributes:
         targets: Path -> the endpoint, split or stream that answers a POST to it.
         rules: The patterns of all paths.
+        rest: Discards what is left of bodies that nobody reads.
     """
 
     def __init__(
@@ -58,15 +61,28 @@ class Routes:
         self._block = block
         self._slots = slots
         self._in_flight = in_flight
+        self.rest = Rest(slots, in_flight)
         self._watches = watches
         self._routes = routes(self._config)
         self.rules = list(dict.fromkeys(rule for _, paths in self._routes for rule in paths.rules))
         # id of a version -> the version, and its function for each builder of a protocol.
         self._functions: dict[int, tuple[Served, dict[Build, Predict]]] = {}
+        # Headers of all answers, beside those of their version.
+        self._more: Headers = ()
+        self._lock = threading.Lock()
+        self.rebuild()
+
+    def close_connections(self) -> None:
+        """Close each connection with its next answer. New targets do that, so that requests check nothing."""
+        self._more = (CLOSE,)
         self.rebuild()
 
     def rebuild(self) -> None:
         """Follow the repository; requests under way end with the version they began with."""
+        with self._lock:
+            self._rebuild()
+
+    def _rebuild(self) -> None:
         deployments = [
             deployment for deployment in self._repository.deployments.values() if deployment.versions
         ]
@@ -127,12 +143,12 @@ class Routes:
         functions, in_flight = self._functions[id(served)][1], self._in_flight
         limit = self._config.limits.max_body_bytes
         tally = Tally(self._block, served.name, served.version, rule, served.model.outputs)
-        recorder = Recorder(served, tally, observers)
+        recorder = Recorder(served, tally, observers, self._more)
         by_type: dict[str, Target] = {
-            media_type: Endpoint(recorder, functions[build], limit, in_flight)
+            media_type: Endpoint(recorder, functions[build], limit, in_flight, self.rest)
             for media_type, build in protocol.by_type.items()
         }
         if protocol.lines is not None:
             stream = Stream(recorder, functions[protocol.lines], limit, self._slots, in_flight)
             by_type |= dict.fromkeys(media.JSON_LINES, stream)
-        return Endpoint(recorder, functions[protocol.build], limit, in_flight, by_type)
+        return Endpoint(recorder, functions[protocol.build], limit, in_flight, self.rest, by_type)

@@ -125,7 +125,8 @@ def pages(repository: Repository) -> list[Page]:
 def _server_pages(repository: Repository) -> list[Page]:
     def ready(_: Environ) -> Answer:
         if not repository.ready:
-            raise NotReady("a model is not served: GET /readyz says which and why", live=True, ready=False)
+            reason = "the server is about to end" if repository.draining else "a model is not served"
+            raise NotReady(f"{reason}: GET /readyz has the details", live=True, ready=False)
         return document(ServerReady(live=True, ready=True))
 
     def models(_: Environ) -> Answer:

@@ -1,0 +1,68 @@
+"""How a server has started: its processes tell one another, in memory that they share."""
+
+import fcntl
+import mmap
+import os
+import weakref
+from multiprocessing import reduction
+from typing import Any
+
+from unpickled.server.observe.counters import anonymous_file
+
+# One byte each, then the name of the default model, which is as long as the name of a folder.
+_ANNOUNCED, _FAILED, _DEFAULT, _SIZE = 0, 1, 2, 258
+
+
+class Start:
+    """The start of one server; created before the workers, which inherit it or get it by pickle.
+
+    The semaphores of ``multiprocessing`` would need a /dev/shm that may be written to, and a worker that is
+    killed would hold a lock of theirs for ever.
+    """
+
+    def __init__(self) -> None:
+        self._map(anonymous_file(_SIZE))
+
+    def announce(self, default: str) -> bool:
+        """Note the default model; True for the first worker alone, which prints the banner."""
+        # The kernel releases a record lock when its process ends, even by SIGKILL.
+        fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
+        try:
+            if self._memory[_ANNOUNCED]:
+                return False
+            name = default.encode()
+            self._memory[_DEFAULT : _DEFAULT + len(name)] = name
+            self._memory[_ANNOUNCED] = 1
+            return True
+        finally:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
+
+    @property
+    def announced(self) -> bool:
+        """Whether a worker could start with these settings."""
+        return bool(self._memory[_ANNOUNCED])
+
+    @property
+    def default(self) -> str:
+        """The default model that the first worker chose, so that its successors keep it; "" without one."""
+        return self._memory[_DEFAULT:].rstrip(b"\0").decode()
+
+    @property
+    def failed(self) -> bool:
+        """Whether a worker has found the settings wrong."""
+        return bool(self._memory[_FAILED])
+
+    def fail(self) -> None:
+        """Note that the settings are wrong."""
+        self._memory[_FAILED] = 1
+
+    def __getstate__(self) -> Any:
+        return reduction.DupFd(self._descriptor)
+
+    def __setstate__(self, state: Any) -> None:
+        self._map(state.detach())
+
+    def _map(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._memory = mmap.mmap(descriptor, _SIZE)
+        weakref.finalize(self, os.close, descriptor).atexit = False

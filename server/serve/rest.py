@@ -1,0 +1,83 @@
+"""The rest of a body that nobody reads: it is discarded, so that its client gets the answer.
+
+A client that sends a long body reads no answer before it is done. If the connection closed on it meanwhile,
+it would meet a broken pipe, and never learn the reason. https://www.rfc-editor.org/rfc/rfc9112#section-9.6
+"""
+
+from collections.abc import Iterator
+from time import monotonic
+
+from unpickled.server.errors import Busy
+from unpickled.server.message.answer import Answer, Environ, Whole
+from unpickled.server.observe.inflight import InFlight
+from unpickled.server.serve.slots import Slot, Slots
+
+# A body up to this length fits into the buffers between client and server; others are read in such pieces.
+_PIECE = 64 * 1024
+# At most this much is discarded, within this many seconds.
+_MOST_BYTES = 1024**3
+_MOST_SECONDS = 30.0
+
+
+class Rest:
+    """Sends an answer, then discards what is left of the request's body.
+
+    While it does, the request counts as an open stream: a client that sends nothing more loses its place as
+    a silent stream does, once the place is needed.
+
+    Args:
+        slots: The streams that are open; where none is free, nothing is discarded.
+        in_flight: Counts the requests of this process that are being answered.
+    """
+
+    def __init__(self, slots: Slots, in_flight: InFlight) -> None:
+        self._slots = slots
+        self._in_flight = in_flight
+
+    def discarded(self, answer: Whole, environ: Environ) -> Answer:
+        """The same answer; where a long body may still come, it ends when the body does."""
+        if not _comes(environ):
+            return answer
+        try:
+            slot = self._slots.enter()
+        except Busy:
+            return answer
+        self._in_flight.count += 1
+        status, headers, content = answer
+        parts = self._parts(content, slot, environ)
+        # Start the generator now, so that its `finally` frees the slot however the response ends.
+        next(parts)
+        return status, (*headers, ("Content-Length", str(len(content)))), parts
+
+    def _parts(self, content: bytes, slot: Slot, environ: Environ) -> Iterator[bytes]:
+        try:
+            yield b""
+            slot.send()
+            yield content
+            _discard(environ, slot)
+        finally:
+            self._in_flight.count -= 1
+            self._slots.leave(slot)
+
+
+def _comes(environ: Environ) -> bool:
+    """Whether the client sends a long body in any case.
+
+    One that waits for a go-ahead does not, and servers other than granian discard the rest themselves.
+    """
+    if environ.get("SERVER_SOFTWARE") != "Granian" or "HTTP_EXPECT" in environ:
+        return False
+    announced = environ.get("CONTENT_LENGTH") or ""
+    return int(announced) > _PIECE if announced.isdigit() else "HTTP_TRANSFER_ENCODING" in environ
+
+
+def _discard(environ: Environ, slot: Slot) -> None:
+    read, size, deadline = environ["wsgi.input"].read, 0, monotonic() + _MOST_SECONDS
+    while size < _MOST_BYTES and monotonic() < deadline:
+        slot.receive()
+        length = len(read(_PIECE))
+        if length < _PIECE:
+            # If the watchdog has shut the connection, this takes note of it.
+            slot.silence()
+            return
+        size += length
