@@ -12,8 +12,9 @@ import numpy as np
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
-from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import FeatureUnion, Pipeline
+
+from unpickled.export.releases import FrozenEstimator
 
 # Turns the rows of an outer estimator into the rows that an inner one takes.
 Prepare = Callable[[Any], Any]
