@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import click
-import joblib
 import pandas as pd
+from click.core import ParameterSource
 
+from unpickled.export import pickled
 from unpickled.export.data import files
 from unpickled.export.data.files import Dataset
 from unpickled.export.errors import ExportError
@@ -218,39 +219,34 @@ def convert(fitted: Path, sample: Path, target: str | None, **output: Unpack[_Ou
     table = files.load(sample)
     labels = files.labels(table, target) if target else None
     print(f"warning: {DANGER}", file=sys.stderr, flush=True)
-    pipeline = _load(fitted)
-    rows, names = _rows_for(pipeline, table.drop(columns=target or []))
-    export = export_pipeline(
-        pipeline,
-        rows,
-        labels,
-        name=name,
-        models=output["models"],
-        class_names=output["class_names"],
-        feature_names=names,
-        min_accuracy=output["min_accuracy"],
-        progress=_progress,
-    )
+    pipeline = pickled.load(fitted, _given())
+    with pickled.blamed(fitted, pipeline):
+        rows, names = _rows_for(pipeline, table.drop(columns=target or []))
+        export = export_pipeline(
+            pipeline,
+            rows,
+            labels,
+            name=name,
+            models=output["models"],
+            class_names=output["class_names"],
+            feature_names=names,
+            min_accuracy=output["min_accuracy"],
+            progress=_progress,
+        )
     _score(export.manifest.training, f"on {sample.name}")
     _report(export, output["models"])
 
 
-def _load(path: Path) -> Any:
-    try:
-        fitted = joblib.load(path)
-    except Exception as error:  # the code in the file may raise anything
-        reason = str(error) or type(error).__name__
-        raise ExportError(
-            f"{path} cannot be loaded ({reason}): save the fitted pipeline with joblib.dump, and convert it "
-            "where the code it uses is installed."
-        ) from error
-    if not hasattr(fitted, "predict"):
-        kind = type(fitted).__name__
-        raise ExportError(
-            f"{path} holds {'an' if kind[0] in 'aeiou' else 'a'} {kind}, "
-            "not a fitted classifier or pipeline: save the pipeline by itself with joblib.dump."
-        )
-    return fitted
+def _given() -> list[str]:
+    """The words of the command as it was given, so that it can be given again elsewhere."""
+    context = click.get_current_context()
+    words = [str(context.info_name)]
+    for parameter in context.command.params:
+        if context.get_parameter_source(str(parameter.name)) is not ParameterSource.DEFAULT:
+            value = context.params[str(parameter.name)]
+            text = ",".join(value) if isinstance(value, list) else str(value)
+            words += [text] if isinstance(parameter, click.Argument) else [parameter.opts[0], text]
+    return words
 
 
 def _rows_for(pipeline: Any, sample: pd.DataFrame) -> tuple[Any, list[str] | None]:
