@@ -30,6 +30,13 @@ from unpickled.server.artifact.manifest import Training
 
 DANGER = "Loading a joblib file runs the code in it: convert only files whose origin you trust."
 
+# The endings of files with a pipeline, of tables, and of both where they are compressed.
+_ENDINGS = (
+    *(".joblib", ".pkl", ".pickle", ".cloudpickle", ".dill", ".sav", ".jbl"),
+    *(".csv", ".tsv", ".parquet", ".pq"),
+    *(".gz", ".z", ".bz2", ".xz", ".lzma", ".lz4", ".zip"),
+)
+
 
 @click.group(
     cls=console.Group,
@@ -303,7 +310,11 @@ def _warn(message: Warning | str, *place: Any, **more: Any) -> None:
 
 
 def _name(path: Path) -> str:
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.name.split(".")[0]).strip("-._")
+    """A model's name made of a file's: without the endings that tell a format, as names may hold dots."""
+    stem = Path(path.name)
+    while stem.suffix.lower() in _ENDINGS:
+        stem = stem.with_suffix("")
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem.name).strip("-._")
     if not name:
         raise ExportError(f"No model name can be made of {str(path)!r}: give one with --name.")
     return name

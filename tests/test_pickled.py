@@ -178,3 +178,22 @@ def test_convert_repeats_the_words_it_was_given(tmp_path, capsys):
     assert line.startswith(f"error: {path} was saved by scikit-learn 1.6.1")
     printed = shlex.split(line[line.index("sklearn-1.6.1/bin/unpickled") :])
     assert sorted(printed[1:]) == sorted(words)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("old-1.4-lr.joblib", "old-1.4-lr"),
+        ("old-1.4-rf.joblib", "old-1.4-rf"),
+        ("churn.v2.pkl.gz", "churn.v2"),
+        ("my model.PICKLE", "my-model"),
+        ("plain", "plain"),
+    ],
+)
+def test_a_model_is_named_after_its_file(tmp_path, file, name):
+    """Only endings that tell a format are cut off a file's name."""
+    joblib.dump(FITTED, tmp_path / file)
+    (tmp_path / "rows.csv").write_text("a,b,c,d\n" + "\n".join(",".join(map(str, row)) for row in X))
+    words = ["convert", str(tmp_path / file), "--sample", str(tmp_path / "rows.csv")]
+    assert main([*words, "--models", str(tmp_path / "models")]) == 0
+    assert [folder.name for folder in (tmp_path / "models").iterdir()] == [name]
