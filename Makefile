@@ -4,7 +4,14 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 SETUP := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: serve export install test test-long lint format docs bench bench-peers report clean
+# The version of the Python in .venv; empty if it is too old, is gone, or was replaced by another one.
+HELD := $(shell $(BIN)/python -c 'import pip, sys; sys.version_info >= (3, 11) and print(*sys.version_info[:2])' 2>/dev/null)
+# The version that the command line asks for, as in make serve PYTHON=python3.13; otherwise any will do.
+ASKED := $(if $(filter command%,$(origin PYTHON)),$(shell $(PYTHON) -c 'import sys; print(*sys.version_info[:2])'),$(HELD))
+# A .venv of another Python is made anew.
+STALE := $(if $(HELD),$(if $(subst $(HELD),,$(ASKED)),.venv),.venv)
+
+.PHONY: serve export install test test-long lint format docs bench bench-peers report clean $(STALE)
 
 serve: .venv/serving export  ## train the iris model if there is none, and serve it
 	@$(BIN)/unpickled serve
@@ -48,25 +55,27 @@ clean:  ## remove what was built and installed; models stay
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Unpickled needs Python 3.11 or newer," \
+	    "and $(PYTHON) is $$($(PYTHON) --version 2>&1): name a newer one, as in make serve PYTHON=python3.13" >&2; exit 1; }
 	@echo "creating .venv"
-	@$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv --clear .venv
 
-.venv/serving: $(SETUP) | .venv
+.venv/serving: $(SETUP) $(STALE) | .venv
 	@echo "installing what training and serving need"
 	@$(PIP) -e '.[export,server]'
 	@touch $@
 
-.venv/benchmarking: $(SETUP) | .venv
+.venv/benchmarking: $(SETUP) $(STALE) | .venv
 	@echo "installing what training, serving and measuring need"
 	@$(PIP) -e '.[export,server,benchmarks]'
 	@touch $@ .venv/serving
 
-.venv/documenting: $(SETUP) | .venv
+.venv/documenting: $(SETUP) $(STALE) | .venv
 	@echo "installing what the documentation is built with"
 	@$(PIP) -e '.[export,server,docs]'
 	@touch $@ .venv/serving
 
-.venv/developing: $(SETUP) | .venv
+.venv/developing: $(SETUP) $(STALE) | .venv
 	@echo "installing everything, tests and tools included"
 	@$(PIP) -e '.[export,server,benchmarks,test]'
 	@mkdir -p .venv/checkout && ln -sfn ../.. .venv/checkout/unpickled

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import click
-import joblib
+from click.core import ParameterSource
 
-from unpickled.export import neighbors
+from unpickled.export import neighbors, pickled
 from unpickled.export.data import dataset, files, summary
 from unpickled.export.data import target as labels_of
 from unpickled.export.data.columns import Choices
@@ -31,6 +31,13 @@ from unpickled.server import console
 from unpickled.server.artifact.manifest import Training
 
 DANGER = "Loading a joblib file runs the code in it: convert only files whose origin you trust."
+
+# The endings of files with a pipeline, of tables, and of both where they are compressed.
+_ENDINGS = (
+    *(".joblib", ".pkl", ".pickle", ".cloudpickle", ".dill", ".sav", ".jbl"),
+    *(".csv", ".tsv", ".parquet", ".pq"),
+    *(".gz", ".z", ".bz2", ".xz", ".lzma", ".lz4", ".zip"),
+)
 
 
 @click.group(
@@ -245,43 +252,38 @@ def convert(file: Path, sample: Path, target: str | None, **output: Unpack[_Outp
     if target:
         labels_of.check(source, target)
     print(f"warning: {DANGER}", file=sys.stderr, flush=True)
-    pipeline = _load(file)
-    rows = Sample.of(pipeline, source, _choices(output), target)
-    print(*rows.notes, sep="\n", end="\n" if rows.notes else "", file=sys.stderr)
-    labels = labels_of.of_sample(source, target, pipeline.classes_) if target else None
-    X, names = rows.rows()
-    export = export_pipeline(
-        pipeline,
-        X,
-        labels,
-        name=name,
-        models=output["models"],
-        class_names=output["class_names"],
-        feature_names=names,
-        readings=rows.readings,
-        min_accuracy=output["min_accuracy"],
-        progress=_progress,
-    )
+    pipeline = pickled.load(file, _given())
+    with pickled.blamed(file, pipeline):
+        rows = Sample.of(pipeline, source, _choices(output), target)
+        print(*rows.notes, sep="\n", end="\n" if rows.notes else "", file=sys.stderr)
+        labels = labels_of.of_sample(source, target, pipeline.classes_) if target else None
+        X, names = rows.rows()
+        export = export_pipeline(
+            pipeline,
+            X,
+            labels,
+            name=name,
+            models=output["models"],
+            class_names=output["class_names"],
+            feature_names=names,
+            readings=rows.readings,
+            min_accuracy=output["min_accuracy"],
+            progress=_progress,
+        )
     _score(export.manifest.training, f"on {sample.name}")
     _report(export, output["models"])
 
 
-def _load(path: Path) -> Any:
-    try:
-        fitted = joblib.load(path)
-    except Exception as error:  # the code in the file may raise anything
-        reason = str(error) or type(error).__name__
-        raise ExportError(
-            f"{path} cannot be loaded ({reason}): save the fitted pipeline with joblib.dump, and convert it "
-            "where the code it uses is installed."
-        ) from error
-    if not hasattr(fitted, "predict"):
-        kind = type(fitted).__name__
-        raise ExportError(
-            f"{path} holds {'an' if kind[0] in 'aeiou' else 'a'} {kind}, "
-            "not a fitted classifier or pipeline: save the pipeline by itself with joblib.dump."
-        )
-    return fitted
+def _given() -> list[str]:
+    """The words of the command as it was given, so that it can be given again elsewhere."""
+    context = click.get_current_context()
+    words = [str(context.info_name)]
+    for parameter in context.command.params:
+        if context.get_parameter_source(str(parameter.name)) is not ParameterSource.DEFAULT:
+            value = context.params[str(parameter.name)]
+            text = ",".join(value) if isinstance(value, list) else str(value)
+            words += [text] if isinstance(parameter, click.Argument) else [parameter.opts[0], text]
+    return words
 
 
 def _describe(dataset: Dataset, training: Training) -> None:
@@ -335,7 +337,11 @@ def _warn(message: Warning | str, *place: Any, **more: Any) -> None:
 
 
 def _name(path: Path) -> str:
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.name.split(".")[0]).strip("-._")
+    """A model's name made of a file's: without the endings that tell a format, as names may hold dots."""
+    stem = Path(path.name)
+    while stem.suffix.lower() in _ENDINGS:
+        stem = stem.with_suffix("")
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem.name).strip("-._")
     if not name:
         raise ExportError(f"No model name can be made of {str(path)!r}: give one with --name.")
     return name

@@ -34,6 +34,7 @@ from threadpoolctl import threadpool_limits
 from unpickled.export.data.columns import MANY, RARE
 from unpickled.export.data.dataset import Dataset, fingerprint
 from unpickled.export.errors import DataError, QualityError, reason
+from unpickled.export.releases import ADA_BOOST, LOGISTIC_CV
 from unpickled.server.artifact.manifest import ClassReport, Curve, Metrics, Training
 from unpickled.server.quote import listed
 
@@ -56,18 +57,17 @@ CLASSIFIERS: Mapping[str, Callable[[int], Any]] = {
     "logistic_cv": lambda seed: LogisticRegressionCV(
         Cs=[0.001, 0.01, 0.1, 1, 10, 100],
         cv=3,
-        l1_ratios=(0.0,),
         scoring="neg_log_loss",
         max_iter=10_000,
-        use_legacy_attributes=False,
         random_state=seed,
+        **LOGISTIC_CV,
     ),
     "forest": lambda seed: RandomForestClassifier(100, random_state=seed),
     "extra_trees": lambda seed: ExtraTreesClassifier(100, random_state=seed),
     "decision_tree": lambda seed: DecisionTreeClassifier(random_state=seed),
     "gradient_boosting": lambda seed: GradientBoostingClassifier(random_state=seed),
     "hist_gradient_boosting": lambda seed: HistGradientBoostingClassifier(random_state=seed),
-    "adaboost": lambda seed: AdaBoostClassifier(random_state=seed),
+    "adaboost": lambda seed: AdaBoostClassifier(random_state=seed, **ADA_BOOST),
     "mlp": lambda seed: MLPClassifier(max_iter=5_000, random_state=seed),
     "svc": lambda seed: SVC(random_state=seed),
     "calibrated_svc": lambda seed: CalibratedClassifierCV(SVC(random_state=seed), cv=3),

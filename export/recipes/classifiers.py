@@ -19,6 +19,7 @@ from sklearn.svm import LinearSVC
 
 from unpickled.export.graph import ClassifierOutput, Columns, Graph
 from unpickled.export.recipes.parts import Recipe, affine, far_sigmoid, normalised, soft, two_sided, winner
+from unpickled.export.releases import coupling
 
 
 def _decisions(graph: Graph, model: Any, columns: Columns, first: float = 0.0) -> str:
@@ -33,6 +34,17 @@ def _decisions(graph: Graph, model: Any, columns: Columns, first: float = 0.0) -
 def _softmax_model(graph: Graph, model: Any, columns: Columns) -> ClassifierOutput:
     decisions = _decisions(graph, model, columns)
     return soft(graph, decisions, len(model.classes_))
+
+
+def _logistic(graph: Graph, model: LogisticRegression, columns: Columns) -> ClassifierOutput:
+    kind, classes = coupling(model), len(model.classes_)
+    if kind != "one against the rest":
+        return soft(graph, _decisions(graph, model, columns, -1.0 if kind == "two-sided" else 0.0), classes)
+    decisions = _decisions(graph, model, columns)
+    probabilities = normalised(graph, far_sigmoid(graph, decisions), classes)
+    return ClassifierOutput(
+        classes, winner=winner(graph, decisions), probabilities=probabilities, decision=decisions
+    )
 
 
 def _scores_model(graph: Graph, model: Any, columns: Columns) -> ClassifierOutput:
@@ -107,8 +119,8 @@ def _categorical(graph: Graph, model: CategoricalNB, columns: Columns) -> Classi
 
 
 RECIPES: dict[type, Recipe] = {
-    LogisticRegression: _softmax_model,
-    LogisticRegressionCV: _softmax_model,
+    LogisticRegression: _logistic,
+    LogisticRegressionCV: _logistic,
     LinearDiscriminantAnalysis: _softmax_model,
     LinearSVC: _scores_model,
     RidgeClassifier: _scores_model,

@@ -22,6 +22,7 @@ from unpickled.export.graph import ML, Array, ClassifierOutput, Column, Columns,
 from unpickled.export.recipes import transformers
 from unpickled.export.recipes.members import column
 from unpickled.export.recipes.parts import winner
+from unpickled.export.releases import is_real, real_votes
 from unpickled.export.trees import Tree, before_scaling, grown, hist_boosted
 
 # The last argument asks for scores in float64, because another classifier computes with them.
@@ -244,17 +245,24 @@ def _looked_up(graph: Graph, code: Column, tables: Array) -> Tensor:
     return Tensor(graph.add("Gather", graph.constant(tables), flat, axis=0), "float64", tables.shape[1])
 
 
+def _single_votes(tree: Tree, positions: Array, classes: int) -> Array:
+    """(nodes, classes): 1 for the class that a tree answers, and together -1 for the others."""
+    votes = np.full((len(tree.left), classes), -1.0 / (classes - 1))
+    votes[np.arange(len(votes)), positions[tree.value.argmax(axis=1)]] = 1.0
+    return votes
+
+
 def _ada_boost(graph: Graph, model: AdaBoostClassifier, columns: Columns, exact: bool) -> ClassifierOutput:
     if type(model.estimators_[0]) not in (DecisionTreeClassifier, ExtraTreeClassifier):
         raise NoGraph("only decision trees can be its estimator", "leave estimator= out or give it one")
     classes, total = len(model.classes_), float(model.estimator_weights_.sum())
     trees = []
     for estimator, weight in zip(model.estimators_, model.estimator_weights_, strict=False):
-        tree, share = grown(estimator.tree_), weight / total
-        votes = np.full((len(tree.left), classes), -share / (classes - 1))
+        tree = grown(estimator.tree_)
         # An estimator may have seen fewer classes than the ensemble.
         positions = np.searchsorted(model.classes_, estimator.classes_)
-        votes[np.arange(len(votes)), positions[tree.value.argmax(axis=1)]] = share
+        votes = real_votes(tree.value) if is_real(model) else _single_votes(tree, positions, classes)
+        votes = votes * (weight / total)
         trees.append((tree, 2.0 * votes if classes == 2 else votes))
     if classes == 2:
         return _boosted(graph, columns, trees, exact)

@@ -38,6 +38,7 @@ from sklearn.preprocessing import (
 from unpickled.export.data.missing import is_missing
 from unpickled.export.errors import NoGraph
 from unpickled.export.graph import ML, Array, Column, Columns, Dtype, Graph, Tensor
+from unpickled.export.releases import STANDARD_ROUNDS, clips
 from unpickled.server.artifact.manifest import MISSING_CATEGORY
 
 Recipe = Callable[[Graph, Any, Columns], Columns]
@@ -67,7 +68,7 @@ def _scale(graph: Graph, columns: Columns, steps: list[tuple[str, Array | None]]
 
 
 def _standard(graph: Graph, scaler: StandardScaler, columns: Columns) -> Columns:
-    dtype = _number_type(columns)
+    dtype = _number_type(columns) if STANDARD_ROUNDS else "float64"
     mean = scaler.mean_.astype(dtype) if scaler.with_mean else None
     scale = scaler.scale_.astype(dtype) if scaler.with_std else None
     return _scale(graph, columns, [("Sub", mean), ("Div", scale)])
@@ -86,7 +87,7 @@ def _min_max(graph: Graph, scaler: MinMaxScaler, columns: Columns) -> Columns:
 
 def _max_abs(graph: Graph, scaler: MaxAbsScaler, columns: Columns) -> Columns:
     scaled = _scale(graph, columns, [("Div", scaler.scale_)])
-    return _clip(graph, scaled, -1.0, 1.0) if scaler.clip else scaled
+    return _clip(graph, scaled, -1.0, 1.0) if clips(scaler) else scaled
 
 
 def _clip(graph: Graph, columns: Columns, low: float, high: float) -> Columns:
