@@ -17,8 +17,8 @@ import msgspec
 
 from unpickled import Config, create_app
 from unpickled.__main__ import unpickled
-from unpickled.export import convert
 from unpickled.export import recipes as export_recipes
+from unpickled.export import refusals as export_refusals
 from unpickled.export.recipes import foreign
 from unpickled.server import config
 from unpickled.server.artifact import manifest
@@ -129,7 +129,7 @@ def refusals() -> str:
     """The estimators that are refused by name, with the reasons."""
     return table(
         ("estimator", "reason, and what to use instead"),
-        ((f"`{name}`", "; ".join(clauses)) for name, clauses in sorted(convert.REFUSED.items())),
+        ((f"`{name}`", "; ".join(clauses)) for name, clauses in sorted(export_refusals.REFUSED.items())),
     )
 
 

@@ -35,6 +35,7 @@ from unpickled.export.graph import (
 )
 from unpickled.export.inside import Part
 from unpickled.export.recipes import classifiers, ensembles, foreign, forests, neighbors, svm, transformers
+from unpickled.export.refusals import refusal
 from unpickled.server.artifact.manifest import Feature, Input, Outputs
 from unpickled.server.quote import listed, shortened
 
@@ -219,7 +220,7 @@ class _Writer:
             with suppress(NoRecipe):
                 return _CLASSIFIERS[kind](self.graph, step, columns)
         if kind not in foreign.CLASSIFIERS:
-            raise _refusal(step, "answer")
+            raise refusal(step, "answer")
         label, *_, scores = self._foreign(step, columns)
         flat = self.graph.add("Reshape", label.name, self.graph.constant(np.array([-1], np.int64)))
         return ClassifierOutput(len(step.classes_), label=flat, probabilities=scores.name, dtype=scores.dtype)
@@ -244,7 +245,7 @@ class _Writer:
         if type(step) in transformers.RECIPES:
             return transformers.RECIPES[type(step)](self.graph, step, present(columns))
         if type(step) not in foreign.TRANSFORMERS:
-            raise _refusal(step, "compute")
+            raise refusal(step, "compute")
         return self._foreign(step, present(columns))[0].columns()
 
     def _step(self, part: Part, columns: OptionalColumns) -> OptionalColumns:
@@ -316,40 +317,3 @@ class _Writer:
 
 
 _ADVICE = "Replace it with an estimator that the documentation lists, or do its work before the pipeline."
-
-
-_THRESHOLD = "its own threshold would be lost"
-_PLATT = (
-    "its probabilities have no exact graph",
-    "leave probability off and use CalibratedClassifierCV(SVC())",
-)
-_PAIRWISE = ("it has no graph", "give its classifier all classes at once")
-_EARLIER = "do its work before the pipeline"
-_BINS = f"use a tree-based classifier, or {_EARLIER}"
-_FLOAT32 = "it has no graph in float64"
-# Estimators that users meet often and that have no graph: why not, and what to use.
-REFUSED: dict[str, tuple[str, str]] = {
-    "SVC": _PLATT,
-    "NuSVC": _PLATT,
-    "TunedThresholdClassifierCV": (
-        _THRESHOLD,
-        "export its estimator_ and compare the probabilities with best_threshold_",
-    ),
-    "FixedThresholdClassifier": (
-        _THRESHOLD,
-        "export its estimator_ and compare the probabilities with the threshold",
-    ),
-    "OneVsRestClassifier": _PAIRWISE,
-    "OneVsOneClassifier": _PAIRWISE,
-    "RadiusNeighborsClassifier": ("its graph fails where no neighbor is near", "use KNeighborsClassifier"),
-    "KBinsDiscretizer": ("it has no graph that bins alike", _BINS),
-    "SplineTransformer": ("it has no graph", _BINS),
-    "PolynomialFeatures": (_FLOAT32, f"use SVC(kernel='poly'), or {_EARLIER}"),
-    "PowerTransformer": (_FLOAT32, f"use QuantileTransformer or RobustScaler, or {_EARLIER}"),
-    "KNNImputer": (_FLOAT32, f"use SimpleImputer, or {_EARLIER}"),
-    "IterativeImputer": ("it has no graph", "use SimpleImputer"),
-}
-
-
-def _refusal(step: Any, verb: str) -> NoGraph:
-    return NoGraph(*REFUSED.get(_class_name(step), (f"no graph of it is known to {verb} as it does",)))
