@@ -7,17 +7,17 @@ float64 (``recipes/foreign.py``). All others are refused. Whether the graph is r
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import onnx
 from sklearn.base import is_classifier
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import FeatureUnion, Pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 from sklearn.utils.validation import check_is_fitted
 
 from unpickled.export import inside
@@ -34,10 +34,29 @@ from unpickled.export.graph import (
     present,
 )
 from unpickled.export.inside import Part
-from unpickled.export.recipes import classifiers, ensembles, foreign, forests, neighbors, svm, transformers
-from unpickled.export.refusals import refusal
+from unpickled.export.recipes import (
+    bins,
+    classifiers,
+    distances,
+    encoders,
+    ensembles,
+    foreign,
+    forests,
+    functions,
+    imputers,
+    kernels,
+    neighbors,
+    polynomials,
+    powers,
+    projections,
+    scalers,
+    selectors,
+    svm,
+)
+from unpickled.export.recipes.numbers import narrowed, promoted, weighted
+from unpickled.export.refusals import qualified, refusal
 from unpickled.server.artifact.manifest import Feature, Input, Outputs
-from unpickled.server.quote import listed, shortened
+from unpickled.server.quote import shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +109,7 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
     _check_classifier(pipeline)
     classes = _classes(pipeline)
     layout = Layout.of(pipeline, X, feature_names)
-    writer = _Writer(layout.narrow)
+    writer = _Writer()
     inputs, columns = _declare(writer.graph, layout)
     output = writer.classify(pipeline, columns)
     kind: Literal["probabilities", "scores"] = "scores" if output.probabilities is None else "probabilities"
@@ -104,7 +123,7 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
     model = writer.graph.model(label, (scores, output.dtype, len(classes)), kind)
     return Conversion(
         model=model,
-        features=layout.features(layout.frame(X)),
+        features=_features(writer.graph, layout, X),
         inputs=inputs,
         outputs=Outputs(label="label", scores=kind, kind=kind),
         classes=classes,
@@ -164,8 +183,18 @@ def _declare(graph: Graph, layout: Layout) -> tuple[tuple[Input, ...], OptionalC
         tensor = graph.input(name, dtypes[kind], len(features))
         inputs.append(Input(name=name, dtype=tensor.dtype, features=tuple(layout.names[i] for i in features)))
         for column, i in zip(tensor.columns(), features, strict=True):
-            columns[layout.positions[i]] = column
+            column = replace(column, feature=layout.names[i])
+            columns[layout.positions[i]] = narrowed(graph, column) if i in layout.narrow else column
     return tuple(inputs), tuple(columns)
+
+
+def _features(graph: Graph, layout: Layout, X: Rows) -> tuple[Feature, ...]:
+    """The features, with the numbers that every encoder knows which refuses others."""
+    features = layout.features(layout.frame(X))
+    return tuple(
+        msgspec.structs.replace(feature, values=tuple(sorted(graph.known.get(feature.name, ()))))
+        for feature in features
+    )
 
 
 def _label(graph: Graph, output: ClassifierOutput, classes: tuple[int | str, ...]) -> tuple[str, Dtype]:
@@ -180,15 +209,47 @@ def _label(graph: Graph, output: ClassifierOutput, classes: tuple[int | str, ...
 
 
 _CLASSIFIERS = classifiers.RECIPES | neighbors.RECIPES | svm.RECIPES
+_TRANSFORMERS = (
+    scalers.RECIPES
+    | imputers.RECIPES
+    | encoders.RECIPES
+    | selectors.RECIPES
+    | functions.RECIPES
+    | bins.RECIPES
+    | powers.RECIPES
+    | polynomials.RECIPES
+    | projections.RECIPES
+    | distances.RECIPES
+    | kernels.RECIPES
+)
+# Transformers that may differ from scikit-learn in the last digit, whatever their parameters are.
+_ROUNDING = (
+    *foreign.ROUNDING,
+    *imputers.ROUNDING,
+    *powers.ROUNDING,
+    *polynomials.ROUNDING,
+    *projections.ROUNDING,
+    *distances.ROUNDING,
+    *kernels.ROUNDING,
+)
+
+
+def _rounds(step: Any) -> bool:
+    """Whether a transformer may differ from scikit-learn in the last digit."""
+    return type(step) in _ROUNDING or scalers.rounds(step) or functions.rounds(step)
+
+
+def _jumps(step: Any) -> bool:
+    """Whether a last digit in front of a transformer may change what it returns by more than that."""
+    return bins.jumps(step) or functions.jumps(step) or polynomials.jumps(step) or scalers.jumps(step)
 
 
 class _Writer:
     """Writes the graph of a pipeline; an error names the step at which it occurred."""
 
-    def __init__(self, narrow: tuple[str, ...] = ()) -> None:
+    def __init__(self) -> None:
         self.graph = Graph()
         self.foreign: list[str] = []
-        self._narrow = narrow
         self._path: list[str] = []
         # Set once the columns may differ from scikit-learn's in the last digit: the error for trees, whose
         # answers change with that digit.
@@ -232,18 +293,18 @@ class _Writer:
             for part in inside.parts(step):
                 columns = self._step(part, columns)
             return present(columns)
-        if isinstance(step, ColumnTransformer):
-            return self._column_transformer(step, columns)
-        if isinstance(step, FeatureUnion):
-            return self._feature_union(step, columns)
-        if transformers.rounds(step) or isinstance(step, foreign.ROUNDING):
+        if isinstance(step, (ColumnTransformer, FeatureUnion)):
+            return self._side_by_side(step, columns)
+        if self._inexact and _jumps(step):
+            raise self._inexact
+        if _rounds(step):
             self._inexact = NoGraph(
-                f"{'/'.join(self._path)!r} ({_class_name(step)}) before it sums in an order no graph can "
-                "repeat, and trees notice the last digit",
+                f"{'/'.join(self._path)!r} ({_class_name(step)}) before it computes in an order, or with a "
+                "function, whose last digit no graph can repeat, and trees, bins and steps notice that digit",
                 "leave it out, or use a classifier without trees",
             )
-        if type(step) in transformers.RECIPES:
-            return transformers.RECIPES[type(step)](self.graph, step, present(columns))
+        if type(step) in _TRANSFORMERS:
+            return _TRANSFORMERS[type(step)](self.graph, step, present(columns))
         if type(step) not in foreign.TRANSFORMERS:
             raise refusal(step, "compute")
         return self._foreign(step, present(columns))[0].columns()
@@ -254,30 +315,15 @@ class _Writer:
         with self._at(part.name, part.estimator):
             return self.transform(part.estimator, columns)
 
-    def _column_transformer(self, step: ColumnTransformer, columns: OptionalColumns) -> Columns:
-        outputs: Columns = ()
-        for part in inside.parts(step):
-            outputs += present(self._step(part, part.select(columns)))
-            if self._narrow and not isinstance(part.estimator, (str, OneHotEncoder, OrdinalEncoder)):
-                # A transformer computes in the precision of its columns; the graph has one input for all.
-                self._inexact = NoGraph(
-                    f"it splits what was computed in float32, from the column(s) {listed(self._narrow)}, "
-                    "beside others in float64",
-                    "fit it on float64: X.astype('float64') for the numbers",
-                )
-        return outputs
-
-    def _feature_union(self, step: FeatureUnion, columns: OptionalColumns) -> Columns:
+    def _side_by_side(self, step: ColumnTransformer | FeatureUnion, columns: OptionalColumns) -> Columns:
+        """The outputs of all transformers, each times its weight, as columns of one array."""
         outputs: Columns = ()
         weights = step.transformer_weights or {}
         for part in inside.parts(step):
-            transformed = present(self._step(part, columns))
-            if part.name in weights:
-                weight = self.graph.constant(np.array(float(weights[part.name])))
-                product = self.graph.add("Mul", self.graph.matrix(transformed), weight)
-                transformed = Tensor(product, "float64", len(transformed)).columns()
-            outputs += transformed
-        return outputs
+            transformed = present(self._step(part, part.select(columns)))
+            weight = weights.get(part.name)
+            outputs += transformed if weight is None else weighted(self.graph, transformed, weight)
+        return promoted(self.graph, outputs)
 
     @contextmanager
     def _columns_of_its_own(self) -> Iterator[None]:
@@ -293,7 +339,8 @@ class _Writer:
         """Turn errors raised inside into a ConversionError that names this step."""
         if name:
             self._path.append(name)
-        where = f"Step {'/'.join(self._path)!r} ({_class_name(step)})" if self._path else _class_name(step)
+        kind = step if isinstance(step, str) else qualified(step)
+        where = f"Step {'/'.join(self._path)!r} ({kind})" if self._path else kind
         try:
             yield
         except ConversionError:

@@ -10,9 +10,6 @@ _PLATT = (
     "leave probability off and use CalibratedClassifierCV(SVC())",
 )
 _PAIRWISE = ("it has no graph", "give its classifier all classes at once")
-_EARLIER = "do its work before the pipeline"
-_BINS = f"use a tree-based classifier, or {_EARLIER}"
-_FLOAT32 = "it has no graph in float64"
 # Estimators that users meet often and that have no graph: why not, and what to use.
 REFUSED: dict[str, tuple[str, str]] = {
     "SVC": _PLATT,
@@ -28,12 +25,42 @@ REFUSED: dict[str, tuple[str, str]] = {
     "OneVsRestClassifier": _PAIRWISE,
     "OneVsOneClassifier": _PAIRWISE,
     "RadiusNeighborsClassifier": ("its graph fails where no neighbor is near", "use KNeighborsClassifier"),
-    "KBinsDiscretizer": ("it has no graph that bins alike", _BINS),
-    "SplineTransformer": ("it has no graph", _BINS),
-    "PolynomialFeatures": (_FLOAT32, f"use SVC(kernel='poly'), or {_EARLIER}"),
-    "PowerTransformer": (_FLOAT32, f"use QuantileTransformer or RobustScaler, or {_EARLIER}"),
-    "KNNImputer": (_FLOAT32, f"use SimpleImputer, or {_EARLIER}"),
-    "IterativeImputer": ("it has no graph", "use SimpleImputer"),
+}
+
+_SOLVES = "it solves a problem of its own for each row, which no graph does"
+_SEARCHES = "it searches among its training rows for each row"
+_TEXTS = (
+    "it takes texts or dicts, not the columns of a table",
+    "count the words before the pipeline, or use OneHotEncoder or TargetEncoder for columns of text",
+)
+_LATENT = ("it has no graph", "use LinearDiscriminantAnalysis, PCA or FactorAnalysis")
+# Transformers: why not, and which of those that convert to use.
+REFUSED |= {
+    "NMF": (_SOLVES, "use PCA or TruncatedSVD"),
+    "MiniBatchNMF": (_SOLVES, "use PCA or TruncatedSVD"),
+    "LatentDirichletAllocation": (_SOLVES, "use PCA or TruncatedSVD"),
+    "DictionaryLearning": (_SOLVES, "use SparsePCA or PCA"),
+    "MiniBatchDictionaryLearning": (_SOLVES, "use SparsePCA or PCA"),
+    "SparseCoder": (_SOLVES, "use SparsePCA or PCA"),
+    "Isomap": (_SEARCHES, "use KernelPCA or Nystroem"),
+    "LocallyLinearEmbedding": (_SEARCHES, "use KernelPCA or Nystroem"),
+    "KNeighborsTransformer": (_SEARCHES, "use KNeighborsClassifier as the last step"),
+    "RadiusNeighborsTransformer": (_SEARCHES, "use KNeighborsClassifier as the last step"),
+    "RandomTreesEmbedding": (
+        "its leaves have no graph",
+        "use a forest as the last step, or KBinsDiscretizer",
+    ),
+    "BernoulliRBM": ("it has no graph", "use Nystroem, or MLPClassifier as the last step"),
+    "CCA": _LATENT,
+    "PLSCanonical": _LATENT,
+    "PLSRegression": _LATENT,
+    "PLSSVD": _LATENT,
+    "FeatureHasher": _TEXTS,
+    "DictVectorizer": _TEXTS,
+    "HashingVectorizer": _TEXTS,
+    "CountVectorizer": _TEXTS,
+    "TfidfVectorizer": _TEXTS,
+    "TfidfTransformer": ("it has no graph", "use Normalizer(norm='max') or MaxAbsScaler"),
 }
 
 
@@ -41,3 +68,10 @@ def refusal(step: Any, verb: str) -> NoGraph:
     """The error for a fitted estimator that no recipe can convert; ``verb`` says what no graph does."""
     name = type(step).__name__
     return NoGraph(*REFUSED.get(name, (f"no graph of it is known to {verb} as it does",)))
+
+
+def qualified(step: Any) -> str:
+    """The class of an estimator, with the module that users import it from."""
+    kind = type(step)
+    public = [name for name in kind.__module__.split(".") if not name.startswith("_")]
+    return ".".join([*public, kind.__name__])

@@ -28,7 +28,7 @@ class Layout:
     categories are text with None for a missing one. ``labels`` are the names or positions of the columns in
     the user's rows, ``positions`` their positions among the ``width`` columns that the pipeline was fitted
     on, ``blanks`` the values in the user's rows that stand for a missing category. ``narrow`` are the
-    float32 columns of a table that has float64 columns too.
+    positions of the features whose columns are float32 in a data frame that has other columns too.
     """
 
     names: tuple[str, ...]
@@ -40,7 +40,7 @@ class Layout:
     dtype: Literal["float32", "float64"]
     text: tuple[str | None, ...]
     blanks: tuple[object, ...]
-    narrow: tuple[str, ...] = ()
+    narrow: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) -> "Layout":
@@ -57,14 +57,17 @@ class Layout:
         kinds = tuple(_kind(raw[label], name) for label, name in zip(labels, names, strict=True))
         floats = all(str(dtype) == "float32" for dtype in raw.dtypes)
         _check_floats(raw)
-        narrow = () if floats else tuple(str(label) for label in labels if str(raw[label].dtype) == "float32")
+        framed = fitted_names(pipeline) is not None or _has_unnamed_frame(pipeline, X)
+        # An array, which an unnamed pipeline gets, has one precision for all.
+        mixed = framed and not floats
+        narrow = tuple(i for i, label in enumerate(labels) if mixed and _is_narrow(raw[label]))
         return cls(
             names=names,
             kinds=kinds,
             labels=labels,
             positions=_positions(pipeline, labels),
             width=_width(pipeline, len(labels)),
-            framed=fitted_names(pipeline) is not None or _has_unnamed_frame(pipeline, X),
+            framed=framed,
             dtype="float32" if floats and len(labels) else "float64",
             text=tuple(_text_dtype(raw[label]) for label in labels),
             blanks=tuple(_blank(raw[label]) for label in labels),
@@ -93,6 +96,8 @@ class Layout:
 
     def rows(self, frame: pd.DataFrame) -> Rows:
         """The rows of a frame, in the kind of container that the pipeline was fitted on."""
+        if self.narrow:
+            frame = frame.astype({self.names[i]: np.float32 for i in self.narrow})
         if "category" not in self.kinds:
             return frame.set_axis(list(self.labels), axis=1) if self.framed else frame.to_numpy()
         columns = {}
@@ -239,6 +244,10 @@ def _kind(column: pd.Series, name: str) -> Kind:
     if len(text) > 1:
         raise ConversionError(f"Column {name!r} mixes text and numbers: give it as one of them.")
     return "category" if text == {True} else "number"
+
+
+def _is_narrow(column: pd.Series) -> bool:
+    return str(column.dtype) == "float32"
 
 
 def _text_dtype(column: pd.Series) -> str | None:

@@ -93,6 +93,8 @@ def _made_up(conversion: Conversion, features: Sequence[Feature], frame: pd.Data
     for feature in features:
         if feature.kind == "category":
             columns.append(_categories(feature, rng))
+        elif feature.closed:
+            columns.append(rng.choice(np.array(feature.values), 2 * DRAWS).tolist())
         else:
             columns.append(_numbers(feature, frame[feature.name].to_numpy(), rng))
     return list(zip(*columns, strict=True))

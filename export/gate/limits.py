@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from unpickled.export.gate import probes
-from unpickled.export.gate.pair import Array, Pair, has_neighbors
+from unpickled.export.gate.pair import Array, Pair
+from unpickled.export.gate.pair import reach as reach_of
 from unpickled.server.artifact.manifest import Feature
 
 # The lowest and the highest number of each feature.
@@ -27,8 +28,10 @@ Multiples = dict[str, float]
 
 # Rows between the ends that are compared, and how often the ends may be moved inwards.
 SPREAD_ROWS, DRAWS = 2_000, 100
-# In multiples of the training range: the longest reach for neighbors, and the shortest for any feature.
-NEIGHBORS_REACH, LEAST_REACH = 10.0, 0.1
+# In multiples of the training range: the shortest reach for any feature.
+LEAST_REACH = 0.1
+# The rungs of a ladder that must not reach 0, in multiples of the end of the training range.
+TOWARDS_ZERO = (1.0, 0.1, 0.001)
 # The rung of a ladder that lies ten ranges out.
 NEAR_RUNG = 3
 
@@ -62,8 +65,17 @@ def search(pair: Pair, frame: pd.DataFrame, numbers: Sequence[Feature]) -> Limit
     top = float(np.finfo(pair.conversion.layout.dtype).max)
     base = probes.filled(probes.sample(frame, 3), numbers)
     ladders = {(f.name, side): probes.ladder(f, side, top) for f in numbers for side in (-1, 1)}
+    ladders = _short_of_zero(pair, base, ladders)
     ends = _together(pair, base, ladders, _alone(pair, base, ladders))
     return _drawn_in(pair, frame, base, numbers, ends, top)
+
+
+def _short_of_zero(pair: Pair, base: pd.DataFrame, ladders: Ladders) -> Ladders:
+    """The ladders, but none leads over a zero that the pipeline refuses, as logarithms and quotients do."""
+    over = [key for key in ladders if ladders[key][0] * key[1] < 0.0]
+    verdicts = pair.verdicts(probes.each(base, [(name, 0.0) for name, _ in over]), len(base)) if over else []
+    refused = [key for key, verdict in zip(over, verdicts, strict=True) if verdict == "refused"]
+    return ladders | {key: [ladders[key][0] * share for share in TOWARDS_ZERO] for key in refused}
 
 
 def _alone(pair: Pair, base: pd.DataFrame, ladders: Ladders) -> Rungs:
@@ -107,7 +119,7 @@ def _drawn_in(
     constant may be limited to its range: every other feature may go some way beyond it.
     """
     dtype = pair.conversion.layout.dtype
-    reach = {f.name: NEIGHBORS_REACH if has_neighbors(pair.pipeline) else np.inf for f in numbers}
+    reach = dict.fromkeys((feature.name for feature in numbers), reach_of(pair.pipeline))
     least = {f.name: LEAST_REACH if f.minimum != f.maximum else 0.0 for f in numbers}
     for seed in range(DRAWS):
         low, high = _within(numbers, ends, reach, dtype)

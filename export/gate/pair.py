@@ -1,5 +1,6 @@
 """A pipeline and its graph on the same rows: comparing their answers, and describing a difference."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -7,11 +8,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+from sklearn.impute import IterativeImputer, KNNImputer
+from sklearn.kernel_approximation import RBFSampler
 from sklearn.neighbors import KNeighborsClassifier
 
 from unpickled.export.convert import Conversion
 from unpickled.export.data.layout import Rows
-from unpickled.export.inside import innermost
+from unpickled.export.inside import everything, innermost
 
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
@@ -23,10 +27,18 @@ Verdict = Literal["alike", "refused", "different"]
 TOLERANCE = 1e-5
 # Labels may differ if the pipeline's two best scores are no further apart than this.
 TIE_GAP = 1e-6
+# In multiples of the training range: the longest reach for neighbors, and for sums that rounding spoils.
+NEIGHBORS_REACH, WAVES_REACH = 10.0, 1e6
 
 _NEIGHBORS = (
     "Training rows equally far from a row are taken as its neighbors in no defined order: scale the "
     "features with StandardScaler, or try another n_neighbors or another classifier; nothing was written."
+)
+
+_DONORS = (
+    "KNNImputer takes training rows equally far from a row in no defined order, and weights='distance' "
+    "divides by distances that are rounding errors: scale the features in front of it, or use SimpleImputer "
+    "or IterativeImputer; nothing was written."
 )
 
 
@@ -125,7 +137,9 @@ class Pair:
             return (
                 f"Replace {suspects}, which skl2onnx converted, with another estimator; nothing was written."
             )
-        return _NEIGHBORS if has_neighbors(self.pipeline) else "Try another last step; nothing was written."
+        if has_neighbors(self.pipeline):
+            return _NEIGHBORS
+        return _DONORS if has_donors(self.pipeline) else "Try another last step; nothing was written."
 
 
 def answers_of(pipeline: Any, conversion: Conversion, rows: Rows) -> Answers:
@@ -141,6 +155,27 @@ def answers_of(pipeline: Any, conversion: Conversion, rows: Rows) -> Answers:
 def has_neighbors(step: Any) -> bool:
     """Whether an estimator is a KNeighborsClassifier, or one inside it computes answers."""
     return any(isinstance(leaf, KNeighborsClassifier) for leaf in innermost(step))
+
+
+def has_donors(pipeline: Any) -> bool:
+    """Whether training rows inside it give their values to rows that lack them."""
+    return any(isinstance(step, KNNImputer) for step in everything(pipeline))
+
+
+def borrows(pipeline: Any) -> bool:
+    """Whether it fills in a missing value by what the other columns of the row hold."""
+    return has_donors(pipeline) or any(isinstance(step, IterativeImputer) for step in everything(pipeline))
+
+
+def reach(pipeline: Any) -> float:
+    """How far beyond training a number may lie at most, in multiples of its range.
+
+    Further out, rounding errors decide which neighbors are nearest, or move a wave by a whole period.
+    """
+    if has_neighbors(pipeline) or has_donors(pipeline):
+        return NEIGHBORS_REACH
+    waves = any(isinstance(step, (RBFSampler, IterativeImputer)) for step in everything(pipeline))
+    return WAVES_REACH if waves else math.inf
 
 
 def labels_differ(expected: Answers, served: Answers) -> Bools:
