@@ -3,6 +3,7 @@
 import re
 import warnings
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,7 @@ from sklearn.preprocessing import (
 from sklearn.random_projection import GaussianRandomProjection, SparseRandomProjection
 from test_convert import Array, feeds, fitted, is_sentence, people, run, verify
 
+from unpickled.export import export_pipeline
 from unpickled.export.convert import convert
 from unpickled.export.errors import ConversionError, ParityError
 from unpickled.export.gate import golden
@@ -285,6 +287,18 @@ def test_what_is_missing_is_guessed_from_the_other_columns(imputer: Any) -> None
     assert report.rows["missing"] > 2000
 
 
+def test_a_row_without_any_value_is_no_golden_row_if_its_company_counts(tmp_path: Path) -> None:
+    """IterativeImputer answers a batch of empty rows otherwise than such a row among others."""
+    X, y = flowers(holes=0.15)
+    pipeline = fitted(make_pipeline(IterativeImputer(max_iter=3), LogisticRegression()), X, y)
+    export = export_pipeline(pipeline, X, name="flowers", models=tmp_path)
+    assert all(None not in row for row in export.manifest.golden.rows)
+    assert all(feature.missing for feature in export.manifest.features)
+    empty = np.full((1, 4), np.nan)
+    verify(pipeline, X, np.vstack([empty, X[:3], empty]))
+    verify(pipeline, X, np.vstack([empty, empty]))
+
+
 def test_guesses_that_ties_decide_are_refused() -> None:
     """Training rows equally far away give their numbers in no defined order."""
     X, y = flowers(holes=0.15)
@@ -454,7 +468,7 @@ def test_columns_of_two_precisions_are_exact_before_trees(columns: Any, classifi
         (NMF(2, max_iter=5), r"\(sklearn.decomposition.NMF\).*use PCA"),
         (FunctionTransformer(np.arcsin), r"np.arcsin, which has no graph; use one of NumPy's"),
         (FunctionTransformer(lambda X: X), "lambda.*before the pipeline"),
-        (FunctionTransformer(np.add, kw_args={"x2": 1}), "np.add with x2="),
+        (FunctionTransformer(np.sqrt, kw_args={"dtype": "float64"}), "np.sqrt with dtype=; leave them out"),
         (FunctionTransformer(np.clip, kw_args={"a_min": [0, 0, 0, 0.1], "a_max": 9}), "no single number"),
         (SplineTransformer(degree=1, extrapolation="linear"), "degree=2 or more"),
         (Nystroem("chi2", n_components=3), "'chi2' has no graph; use one of linear"),
