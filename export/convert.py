@@ -299,8 +299,8 @@ class _Writer:
             raise self._inexact
         if _rounds(step):
             self._inexact = NoGraph(
-                f"{'/'.join(self._path)!r} ({_class_name(step)}) before it computes in an order, or with a "
-                "function, whose last digit no graph can repeat, and trees, bins and steps notice that digit",
+                f"what {'/'.join(self._path)!r} ({_class_name(step)}) computes may differ in the last digit, "
+                "and trees, bins and steps notice that digit",
                 "leave it out, or use a classifier without trees",
             )
         if type(step) in _TRANSFORMERS:

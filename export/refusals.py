@@ -1,5 +1,6 @@
 """Estimators that are refused by name: why they have no graph, and what to use instead."""
 
+from itertools import takewhile
 from typing import Any
 
 from unpickled.export.errors import NoGraph
@@ -73,5 +74,5 @@ def refusal(step: Any, verb: str) -> NoGraph:
 def qualified(step: Any) -> str:
     """The class of an estimator, with the module that users import it from."""
     kind = type(step)
-    public = [name for name in kind.__module__.split(".") if not name.startswith("_")]
+    public = takewhile(lambda name: not name.startswith("_"), kind.__module__.split("."))
     return ".".join([*public, kind.__name__])

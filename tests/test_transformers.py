@@ -203,7 +203,7 @@ def test_trees_are_refused_behind_what_rounds(transformer: Any) -> None:
         make_pipeline(Binarizer(), LogisticRegression()),
     ):
         pipeline = fitted(make_pipeline(transformer, inner), X, y)
-        with pytest.raises(ConversionError, match=r"last digit no graph can repeat.*leave it out") as caught:
+        with pytest.raises(ConversionError, match=r"may differ in the last digit.*leave it out") as caught:
             convert(pipeline, X)
         assert is_sentence(str(caught.value))
 
