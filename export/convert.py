@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 from sklearn.base import is_classifier
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import BaggingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils.validation import check_is_fitted
@@ -267,6 +268,9 @@ class _Writer:
                     return self.classify(last.estimator, columns, exact)
         with self._at("", step):
             kind = type(step)
+            if isinstance(step, BaggingClassifier):
+                # Its members get columns of one array, whatever the precision of the table's.
+                columns = promoted(self.graph, present(columns))
             if kind in ensembles.RECIPES:
                 return ensembles.RECIPES[kind](self.graph, step, columns, partial(self.classify, exact=True))
             return self._leaf(step, present(columns), exact)

@@ -15,7 +15,7 @@ from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.decomposition import NMF, FactorAnalysis, FastICA, KernelPCA, MiniBatchSparsePCA, SparsePCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import BaggingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.feature_selection import SelectKBest
 from sklearn.impute import IterativeImputer, KNNImputer, MissingIndicator, SimpleImputer
@@ -46,6 +46,7 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 from sklearn.random_projection import GaussianRandomProjection, SparseRandomProjection
+from sklearn.tree import DecisionTreeClassifier
 from test_convert import Array, feeds, fitted, is_sentence, people, run, verify
 
 from unpickled.export import export_pipeline
@@ -500,3 +501,12 @@ def test_a_float64_number_as_weight_or_threshold_widens_the_column() -> None:
     pipeline = fitted(make_pipeline(columns, RandomForestClassifier(9, random_state=0)), table, y)
     verify(pipeline, table, table)
     judged(pipeline, table)
+
+
+def test_members_of_a_bag_get_columns_of_one_precision() -> None:
+    """Bagging makes one array of the table, so that a member's float32 columns are float64."""
+    table, y = precisions()
+    member = make_pipeline(StandardScaler(), DecisionTreeClassifier(random_state=0))
+    bag = BaggingClassifier(member, 6, max_features=0.5, random_state=0)
+    report, _ = judged(fitted(bag, table[list("abcd")], y), table[list("abcd")])
+    assert report.rows["near_threshold"] > 20
