@@ -7,17 +7,18 @@ float64 (``recipes/foreign.py``). All others are refused. Whether the graph is r
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import onnx
 from sklearn.base import is_classifier
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import BaggingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import FeatureUnion, Pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 from sklearn.utils.validation import check_is_fitted
 
 from unpickled.export import inside
@@ -36,21 +37,32 @@ from unpickled.export.graph import (
 )
 from unpickled.export.inside import Part
 from unpickled.export.recipes import (
+    bins,
     centroids,
     classifiers,
     cutoffs,
+    distances,
+    encoders,
     ensembles,
     foreign,
     forests,
+    functions,
     gaussian_process,
+    imputers,
+    kernels,
     multiclass,
     neighbors,
+    polynomials,
+    powers,
+    projections,
+    scalers,
+    selectors,
     svm,
-    transformers,
 )
+from unpickled.export.recipes.numbers import narrowed, promoted, weighted
 from unpickled.export.refusals import qualified, refusal
 from unpickled.server.artifact.manifest import Feature, Input, Outputs
-from unpickled.server.quote import listed, shortened
+from unpickled.server.quote import shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +116,7 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
     classes = _classes(pipeline)
     X = table(X)
     layout = Layout.of(pipeline, X, feature_names)
-    writer = _Writer(layout.narrow)
+    writer = _Writer()
     inputs, columns = _declare(writer.graph, layout)
     output = writer.classify(pipeline, columns)
     kind: Literal["probabilities", "scores"] = "scores" if output.probabilities is None else "probabilities"
@@ -118,7 +130,7 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
     model = writer.graph.model(label, (scores, output.dtype, len(classes)), kind)
     return Conversion(
         model=model,
-        features=layout.features(layout.frame(X)),
+        features=_features(writer.graph, layout, X),
         inputs=inputs,
         outputs=Outputs(label="label", scores=kind, kind=kind),
         classes=classes,
@@ -154,7 +166,7 @@ def trace(pipeline: Pipeline, layout: Layout) -> Trace:
 
     Raises ConversionError as ``convert`` does.
     """
-    writer = _Writer(layout.narrow)
+    writer = _Writer()
     inputs, columns = _declare(writer.graph, layout)
     for part in inside.parts(pipeline)[:-1]:
         columns = writer.step(part, columns)
@@ -221,8 +233,18 @@ def _declare(graph: Graph, layout: Layout) -> tuple[tuple[Input, ...], OptionalC
         tensor = graph.input(name, dtypes[kind], len(features))
         inputs.append(Input(name=name, dtype=tensor.dtype, features=tuple(layout.names[i] for i in features)))
         for column, i in zip(tensor.columns(), features, strict=True):
-            columns[layout.positions[i]] = column
+            column = replace(column, feature=layout.names[i])
+            columns[layout.positions[i]] = narrowed(graph, column) if i in layout.narrow else column
     return tuple(inputs), tuple(columns)
+
+
+def _features(graph: Graph, layout: Layout, X: Rows) -> tuple[Feature, ...]:
+    """The features, with the numbers that every encoder knows which refuses others."""
+    features = layout.features(layout.frame(X))
+    return tuple(
+        msgspec.structs.replace(feature, values=tuple(sorted(graph.known.get(feature.name, ()))))
+        for feature in features
+    )
 
 
 def _label(graph: Graph, output: ClassifierOutput, classes: tuple[int | str, ...]) -> tuple[str, Dtype]:
@@ -240,16 +262,48 @@ _CLASSIFIERS = (
     classifiers.RECIPES | neighbors.RECIPES | svm.RECIPES | centroids.RECIPES | gaussian_process.LATENT
 )
 _COMPOSED = ensembles.RECIPES | multiclass.RECIPES | cutoffs.RECIPES | gaussian_process.RECIPES
+_TRANSFORMERS = (
+    scalers.RECIPES
+    | imputers.RECIPES
+    | encoders.RECIPES
+    | selectors.RECIPES
+    | functions.RECIPES
+    | bins.RECIPES
+    | powers.RECIPES
+    | polynomials.RECIPES
+    | projections.RECIPES
+    | distances.RECIPES
+    | kernels.RECIPES
+)
+# Transformers that may differ from scikit-learn in the last digit, whatever their parameters are.
+_ROUNDING = (
+    *foreign.ROUNDING,
+    *imputers.ROUNDING,
+    *powers.ROUNDING,
+    *polynomials.ROUNDING,
+    *projections.ROUNDING,
+    *distances.ROUNDING,
+    *kernels.ROUNDING,
+)
+
+
+def _rounds(step: Any) -> bool:
+    """Whether a transformer may differ from scikit-learn in the last digit."""
+    return type(step) in _ROUNDING or scalers.rounds(step) or functions.rounds(step)
+
+
+def _jumps(step: Any) -> bool:
+    """Whether a last digit in front of a transformer may change what it returns by more than that."""
+    return bins.jumps(step) or functions.jumps(step) or polynomials.jumps(step) or scalers.jumps(step)
 
 
 class _Writer:
     """Writes the graph of a pipeline; an error names the step at which it occurred."""
 
-    def __init__(self, narrow: tuple[str, ...] = ()) -> None:
+    def __init__(self) -> None:
         self.graph = Graph()
         self.foreign: list[str] = []
         self.steps: list[Step] = []
-        self._narrow = narrow
         self._path: list[str] = []
         # Set once the columns may differ from scikit-learn's in the last digit: the error for trees, whose
         # answers change with that digit.
@@ -267,6 +321,9 @@ class _Writer:
                     return self.classify(last.estimator, columns, exact)
         with self._at("", step):
             kind = inside.kind(step)
+            if isinstance(step, BaggingClassifier):
+                # Its members get columns of one array, whatever the precision of the table's.
+                columns = promoted(self.graph, present(columns))
             if kind in _COMPOSED:
                 return _COMPOSED[kind](self.graph, step, columns, partial(self.classify, exact=True))
             return self._leaf(step, present(columns), exact)
@@ -293,18 +350,18 @@ class _Writer:
             for part in inside.parts(step):
                 columns = self.step(part, columns)
             return present(columns)
-        if isinstance(step, ColumnTransformer):
-            return self._column_transformer(step, columns)
-        if isinstance(step, FeatureUnion):
-            return self._feature_union(step, columns)
-        if transformers.rounds(step) or isinstance(step, foreign.ROUNDING):
+        if isinstance(step, (ColumnTransformer, FeatureUnion)):
+            return self._side_by_side(step, columns)
+        if self._inexact and _jumps(step):
+            raise self._inexact
+        if _rounds(step):
             self._inexact = NoGraph(
-                f"{'/'.join(self._path)!r} ({_class_name(step)}) before it sums in an order no graph can "
-                "repeat, and trees notice the last digit",
+                f"what {'/'.join(self._path)!r} ({_class_name(step)}) computes may differ in the last digit, "
+                "and trees, bins and steps notice that digit",
                 "leave it out, or use a classifier without trees",
             )
-        if type(step) in transformers.RECIPES:
-            return transformers.RECIPES[type(step)](self.graph, step, present(columns))
+        if type(step) in _TRANSFORMERS:
+            return _TRANSFORMERS[type(step)](self.graph, step, present(columns))
         if type(step) not in foreign.TRANSFORMERS:
             raise refusal(step, "compute")
         return self._foreign(step, present(columns))[0].columns()
@@ -318,30 +375,15 @@ class _Writer:
             self.steps.append(Step("/".join(self._path), part.estimator, transformed))
             return transformed
 
-    def _column_transformer(self, step: ColumnTransformer, columns: OptionalColumns) -> Columns:
-        outputs: Columns = ()
-        for part in inside.parts(step):
-            outputs += present(self.step(part, part.select(columns)))
-            if self._narrow and not isinstance(part.estimator, (str, OneHotEncoder, OrdinalEncoder)):
-                # A transformer computes in the precision of its columns; the graph has one input for all.
-                self._inexact = NoGraph(
-                    f"it splits what was computed in float32, from the column(s) {listed(self._narrow)}, "
-                    "beside others in float64",
-                    "fit it on float64: X.astype('float64') for the numbers",
-                )
-        return outputs
-
-    def _feature_union(self, step: FeatureUnion, columns: OptionalColumns) -> Columns:
+    def _side_by_side(self, step: ColumnTransformer | FeatureUnion, columns: OptionalColumns) -> Columns:
+        """The outputs of all transformers, each times its weight, as columns of one array."""
         outputs: Columns = ()
         weights = step.transformer_weights or {}
         for part in inside.parts(step):
-            transformed = present(self.step(part, columns))
-            if part.name in weights:
-                weight = self.graph.constant(np.array(float(weights[part.name])))
-                product = self.graph.add("Mul", self.graph.matrix(transformed), weight)
-                transformed = Tensor(product, "float64", len(transformed)).columns()
-            outputs += transformed
-        return outputs
+            transformed = present(self.step(part, part.select(columns)))
+            weight = weights.get(part.name)
+            outputs += transformed if weight is None else weighted(self.graph, transformed, weight)
+        return promoted(self.graph, outputs)
 
     @contextmanager
     def _columns_of_its_own(self) -> Iterator[None]:
@@ -357,11 +399,8 @@ class _Writer:
         """Turn errors raised inside into a ConversionError that names this step."""
         if name:
             self._path.append(name)
-        where = (
-            f"Step {'/'.join(self._path)!r} ({qualified(step)})"
-            if self._path
-            else f"The estimator {qualified(step)}"
-        )
+        kind = step if isinstance(step, str) else qualified(step)
+        where = f"Step {'/'.join(self._path)!r} ({kind})" if self._path else f"The estimator {kind}"
         try:
             yield
         except ConversionError:

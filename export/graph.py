@@ -45,10 +45,15 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a tensor. Selecting, dropping and joining columns adds no node to the graph."""
+    """One column of a tensor. Selecting, dropping and joining columns adds no node to the graph.
+
+    ``feature`` is the name of the feature whose numbers it holds unchanged, but for missing ones; None if
+    they were computed.
+    """
 
     tensor: Tensor
     index: int
+    feature: str | None = None
 
     @property
     def dtype(self) -> Dtype:
@@ -93,6 +98,8 @@ class Graph:
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.inputs: list[Tensor] = []
+        # Feature -> the numbers that every encoder knows which reads it and refuses others.
+        self.known: dict[str, frozenset[float]] = {}
         self._constants: dict[tuple[object, ...], onnx.TensorProto] = {}
         # Serialized node without outputs -> the names of its outputs.
         self._outputs: dict[bytes, tuple[str, ...]] = {}
@@ -103,6 +110,11 @@ class Graph:
         tensor = Tensor(name, dtype, width)
         self.inputs.append(tensor)
         return tensor
+
+    def know(self, feature: str, numbers: Iterable[float]) -> None:
+        """Note that an encoder refuses all numbers of a feature but these."""
+        known = frozenset(numbers)
+        self.known[feature] = self.known.get(feature, known) & known
 
     def fresh(self, stem: str) -> str:
         """A new name, which no tensor or node of the graph has."""

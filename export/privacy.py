@@ -5,12 +5,12 @@ from typing import Any
 from unpickled.export.inside import everything
 
 KEEPS_ROWS = (
-    "note: this classifier keeps training rows inside the model (support vectors / neighbours): "
+    "note: this pipeline keeps training rows inside the model (support vectors / neighbours / kernels): "
     "pass the file only to those who may see them"
 )
 
 # Attributes in which fitted estimators keep rows of their training table; their graphs hold these rows too.
-_ROWS = {"support_vectors_", "_fit_X", "X_train_"}
+_ROWS = {"support_vectors_", "_fit_X", "X_train_", "X_fit_", "component_indices_"}
 
 
 def keeps_rows(pipeline: Any) -> bool:

@@ -15,9 +15,6 @@ _GRAPH_OF_ROWS = (
     "use SelfTrainingClassifier around a classifier that converts",
 )
 _OTHER_LIBRARY = ("only estimators of scikit-learn have a graph", "use HistGradientBoostingClassifier")
-_EARLIER = "do its work before the pipeline"
-_BINS = f"use a tree-based classifier, or {_EARLIER}"
-_FLOAT32 = "it has no graph in float64"
 # Estimators that users meet often and that have no graph: why not, and what to use.
 REFUSED: dict[str, tuple[str, str]] = {
     "SVC": _PLATT,
@@ -30,13 +27,42 @@ REFUSED: dict[str, tuple[str, str]] = {
     "LGBMClassifier": _OTHER_LIBRARY,
     "CatBoostClassifier": _OTHER_LIBRARY,
     "RadiusNeighborsClassifier": ("its graph fails where no neighbor is near", "use KNeighborsClassifier"),
-    "BernoulliRBM": ("it has no graph", f"use PCA or TruncatedSVD, or {_EARLIER}"),
-    "KBinsDiscretizer": ("it has no graph that bins alike", _BINS),
-    "SplineTransformer": ("it has no graph", _BINS),
-    "PolynomialFeatures": (_FLOAT32, f"use SVC(kernel='poly'), or {_EARLIER}"),
-    "PowerTransformer": (_FLOAT32, f"use QuantileTransformer or RobustScaler, or {_EARLIER}"),
-    "KNNImputer": (_FLOAT32, f"use SimpleImputer, or {_EARLIER}"),
-    "IterativeImputer": ("it has no graph", "use SimpleImputer"),
+}
+
+_SOLVES = "it solves a problem of its own for each row, which no graph does"
+_SEARCHES = "it searches among its training rows for each row"
+_TEXTS = (
+    "it takes texts or dicts, not the columns of a table",
+    "count the words before the pipeline, or use OneHotEncoder or TargetEncoder for columns of text",
+)
+_LATENT = ("it has no graph", "use LinearDiscriminantAnalysis, PCA or FactorAnalysis")
+# Transformers: why not, and which of those that convert to use.
+REFUSED |= {
+    "NMF": (_SOLVES, "use PCA or TruncatedSVD"),
+    "MiniBatchNMF": (_SOLVES, "use PCA or TruncatedSVD"),
+    "LatentDirichletAllocation": (_SOLVES, "use PCA or TruncatedSVD"),
+    "DictionaryLearning": (_SOLVES, "use SparsePCA or PCA"),
+    "MiniBatchDictionaryLearning": (_SOLVES, "use SparsePCA or PCA"),
+    "SparseCoder": (_SOLVES, "use SparsePCA or PCA"),
+    "Isomap": (_SEARCHES, "use KernelPCA or Nystroem"),
+    "LocallyLinearEmbedding": (_SEARCHES, "use KernelPCA or Nystroem"),
+    "KNeighborsTransformer": (_SEARCHES, "use KNeighborsClassifier as the last step"),
+    "RadiusNeighborsTransformer": (_SEARCHES, "use KNeighborsClassifier as the last step"),
+    "RandomTreesEmbedding": (
+        "its leaves have no graph",
+        "use a forest as the last step, or KBinsDiscretizer",
+    ),
+    "BernoulliRBM": ("it has no graph", "use Nystroem, or MLPClassifier as the last step"),
+    "CCA": _LATENT,
+    "PLSCanonical": _LATENT,
+    "PLSRegression": _LATENT,
+    "PLSSVD": _LATENT,
+    "FeatureHasher": _TEXTS,
+    "DictVectorizer": _TEXTS,
+    "HashingVectorizer": _TEXTS,
+    "CountVectorizer": _TEXTS,
+    "TfidfVectorizer": _TEXTS,
+    "TfidfTransformer": ("it has no graph", "use Normalizer(norm='max') or MaxAbsScaler"),
 }
 
 

@@ -13,10 +13,10 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, RobustScaler, StandardScaler
 
-from unpickled.export.convert import convert
+from unpickled.export.convert import _TRANSFORMERS, convert
 from unpickled.export.errors import ParityError
 from unpickled.export.gate.parity import check
-from unpickled.export.recipes import classifiers, transformers
+from unpickled.export.recipes import classifiers
 
 RANDOM = np.random.default_rng(0)
 X = pd.DataFrame(RANDOM.normal(size=(100, 2)), columns=["a", "b"]).assign(port=["x", "y"] * 50)
@@ -39,14 +39,14 @@ def complaint(pipeline: Any, rows: Any = X) -> str:
 @pytest.fixture
 def wrong_scaler(monkeypatch):
     """A graph in which a MinMaxScaler adds half of what it should."""
-    right = transformers.RECIPES[MinMaxScaler]
+    right = _TRANSFORMERS[MinMaxScaler]
 
     def wrong(graph: Any, scaler: MinMaxScaler, columns: Any) -> Any:
         halved = MinMaxScaler()
         halved.__dict__.update(scaler.__dict__, min_=scaler.min_ / 2)
         return right(graph, halved, columns)
 
-    monkeypatch.setitem(transformers.RECIPES, MinMaxScaler, wrong)
+    monkeypatch.setitem(_TRANSFORMERS, MinMaxScaler, wrong)
 
 
 def branches(numbers: Any) -> ColumnTransformer:
@@ -93,7 +93,7 @@ def test_texts_that_differ_are_named(monkeypatch):
     def wrong(graph: Any, imputer: SimpleImputer, columns: Any) -> Any:
         return tuple(columns[::-1])
 
-    monkeypatch.setitem(transformers.RECIPES, SimpleImputer, wrong)
+    monkeypatch.setitem(_TRANSFORMERS, SimpleImputer, wrong)
     table = X.assign(other=["y", "x", "x", "y"] * 25)
     texts = make_pipeline(SimpleImputer(strategy="most_frequent"), OrdinalEncoder())
     columns = ColumnTransformer(

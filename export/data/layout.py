@@ -29,8 +29,8 @@ class Layout:
     categories are text with None for a missing one. ``labels`` are the names or positions of the columns in
     the user's rows, ``positions`` their positions among the ``width`` columns that the pipeline was fitted
     on, ``blanks`` the values in the user's rows that stand for a missing category, ``booleans`` whether they
-    hold truth values. ``narrow`` are the
-    float32 columns of a table that has float64 columns too.
+    hold truth values. ``narrow`` are the positions of the features whose columns are float32 in a data frame
+    that has other columns too.
     """
 
     names: tuple[str, ...]
@@ -43,7 +43,7 @@ class Layout:
     text: tuple[Any, ...]
     blanks: tuple[object, ...]
     booleans: tuple[bool, ...]
-    narrow: tuple[str, ...] = ()
+    narrow: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) -> "Layout":
@@ -60,15 +60,18 @@ class Layout:
         kinds = tuple(_kind(raw[label], name) for label, name in zip(labels, names, strict=True))
         floats = all(str(dtype) == "float32" for dtype in raw.dtypes)
         _check_floats(raw)
-        narrow = () if floats else tuple(str(label) for label in labels if str(raw[label].dtype) == "float32")
         blanks = _blanks(pipeline, raw, _positions(pipeline, labels))
+        framed = fitted_names(pipeline) is not None or _has_unnamed_frame(pipeline, X)
+        # An array, which an unnamed pipeline gets, has one precision for all.
+        mixed = framed and not floats
+        narrow = tuple(i for i, label in enumerate(labels) if mixed and _is_narrow(raw[label]))
         return cls(
             names=names,
             kinds=kinds,
             labels=labels,
             positions=_positions(pipeline, labels),
             width=_width(pipeline, len(labels)),
-            framed=fitted_names(pipeline) is not None or _has_unnamed_frame(pipeline, X),
+            framed=framed,
             dtype="float32" if floats and len(labels) else "float64",
             text=tuple(_text_dtype(raw[label], gap) for label, gap in zip(labels, blanks, strict=True)),
             blanks=blanks,
@@ -100,6 +103,8 @@ class Layout:
 
     def rows(self, frame: pd.DataFrame) -> Rows:
         """The rows of a frame, in the kind of container that the pipeline was fitted on."""
+        if self.narrow:
+            frame = frame.astype({self.names[i]: np.float32 for i in self.narrow})
         if "category" not in self.kinds:
             return frame.set_axis(list(self.labels), axis=1) if self.framed else frame.to_numpy()
         columns = {}
@@ -284,6 +289,10 @@ def _blanks(pipeline: Any, raw: pd.DataFrame, positions: tuple[int, ...]) -> tup
     known = {fact.position: fact.gap[0] for fact in facts(pipeline, range(width)) if fact.gap}
     columns = zip(positions, raw, strict=True)
     return tuple(known[at] if at in known else _blank(raw[label]) for at, label in columns)
+
+
+def _is_narrow(column: pd.Series) -> bool:
+    return str(column.dtype) == "float32"
 
 
 def _blank(column: pd.Series) -> object:

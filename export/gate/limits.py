@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from unpickled.export.gate import probes
-from unpickled.export.gate.pair import Array, Pair, has_neighbors
+from unpickled.export.gate.pair import Array, Pair
+from unpickled.export.gate.pair import reach as reach_of
 from unpickled.export.gate.probes import Cell
 from unpickled.export.gate.sweep import Lot, frames, in_blocks, shared, swept, tried
 from unpickled.export.progress import Counter, Say, Tick, silent
@@ -32,19 +33,22 @@ Multiples = dict[str, float]
 
 # Rows between the ends that are compared, and how often the ends may be moved inwards.
 SPREAD_ROWS, DRAWS = 2_000, 100
-# In multiples of the training range: the longest reach for neighbors, and the shortest for any feature.
-NEIGHBORS_REACH, LEAST_REACH = 10.0, 0.1
+# In multiples of the training range: the shortest reach for any feature.
+LEAST_REACH = 0.1
+# The rungs of a ladder that must not reach 0, in multiples of the end of the training range.
+TOWARDS_ZERO = (1.0, 0.1, 0.001)
 # The rung of a ladder that lies ten ranges out.
 NEAR_RUNG = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The ends of each number feature, and what came of the rows at the ends and between them."""
+    """The ends of each number feature, and what came of the rows at the ends and ``drawn`` between them."""
 
     ends: Ends
     extremes: Lot
     spread: Lot
+    drawn: pd.DataFrame
     top: float
 
     def applied(self, features: Sequence[Feature]) -> tuple[Feature, ...]:
@@ -67,9 +71,18 @@ def search(pair: Pair, frame: pd.DataFrame, numbers: Sequence[Feature], say: Say
     top = float(np.finfo(pair.conversion.layout.dtype).max)
     base = probes.filled(probes.sample(frame, 3), numbers)
     ladders = {(f.name, side): probes.ladder(f, side, top) for f in numbers for side in (-1, 1)}
+    ladders = _short_of_zero(pair, base, ladders)
     counter = Counter(say, "searching for the limits, step")
     ends = _together(pair, base, ladders, _alone(pair, base, ladders, counter))
     return _drawn_in(pair, frame, base, numbers, ends, top, say)
+
+
+def _short_of_zero(pair: Pair, base: pd.DataFrame, ladders: Ladders) -> Ladders:
+    """The ladders, but none leads over a zero that the pipeline refuses, as logarithms and quotients do."""
+    over = [key for key in ladders if ladders[key][0] * key[1] < 0.0]
+    verdicts = pair.verdicts(probes.each(base, [(name, 0.0) for name, _ in over]), len(base)) if over else []
+    refused = [key for key, verdict in zip(over, verdicts, strict=True) if verdict == "refused"]
+    return ladders | {key: [ladders[key][0] * share for share in TOWARDS_ZERO] for key in refused}
 
 
 def _alone(pair: Pair, base: pd.DataFrame, ladders: Ladders, tick: Tick) -> Rungs:
@@ -122,7 +135,7 @@ def _drawn_in(
     constant may be limited to its range: every other feature may go some way beyond it.
     """
     dtype = pair.conversion.layout.dtype
-    reach = {f.name: NEIGHBORS_REACH if has_neighbors(pair.pipeline) else np.inf for f in numbers}
+    reach = dict.fromkeys((feature.name for feature in numbers), reach_of(pair.pipeline))
     least = {f.name: LEAST_REACH if f.minimum != f.maximum else 0.0 for f in numbers}
     for seed in range(DRAWS):
         low, high = _within(numbers, ends, reach, dtype)
@@ -137,7 +150,7 @@ def _drawn_in(
         if not differing or tighter == reach:
             break
         reach = tighter
-    return Limits((low, high), at_ends, between, top)
+    return Limits((low, high), at_ends, between, rows, top)
 
 
 def _at_ends(numbers: Sequence[Feature], low: Numbers, high: Numbers, dtype: str) -> list[list[Cell]]:

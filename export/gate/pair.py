@@ -1,5 +1,6 @@
 """A pipeline and its graph on the same rows: comparing their answers, and describing a difference."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,6 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+from sklearn.impute import IterativeImputer, KNNImputer
+from sklearn.kernel_approximation import RBFSampler
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 
@@ -16,7 +20,7 @@ from unpickled.export.data.layout import Rows
 from unpickled.export.gate import refusals
 from unpickled.export.gate.margins import gap, margins, ranking
 from unpickled.export.gate.parting import Parting, parting, row_in_words
-from unpickled.export.inside import innermost
+from unpickled.export.inside import everything, innermost
 
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
@@ -30,10 +34,18 @@ TOLERANCE = 1e-5
 TIE_GAP = 1e-6
 # Fewer rows than these are asked about one by one.
 FEW = 32
+# In multiples of the training range: the longest reach for neighbors, and for sums that rounding spoils.
+NEIGHBORS_REACH, WAVES_REACH = 10.0, 1e6
 
 _NEIGHBORS = (
     "Training rows equally far from a row are taken as its neighbors in no defined order: scale the "
     "features with StandardScaler, or try another n_neighbors or another classifier; nothing was written."
+)
+
+_DONORS = (
+    "KNNImputer takes training rows equally far from a row in no defined order, and weights='distance' "
+    "divides by distances that are rounding errors: scale the features in front of it, or use SimpleImputer "
+    "or IterativeImputer; nothing was written."
 )
 
 
@@ -114,6 +126,10 @@ class Pair:
         columns = (finite, wrong, self.difference(expected, served), labels_differ(expected, served))
         return [_trial(*part) for part in zip(*(_parted(column, size) for column in columns), strict=True)]
 
+    def verdicts(self, frame: pd.DataFrame, size: int) -> list[Verdict]:
+        """The worst verdict on each ``size`` consecutive rows."""
+        return [trial.verdict for trial in self.trials(frame, size)]
+
     def _refused(self, frame: pd.DataFrame, size: int) -> list[Trial]:
         """The verdicts on rows of which the pipeline refuses at least one.
 
@@ -174,7 +190,9 @@ class Pair:
             return (
                 f"Replace {suspects}, which skl2onnx converted, with another estimator; nothing was written."
             )
-        return _NEIGHBORS if has_neighbors(self.pipeline) else "Try another last step; nothing was written."
+        if has_neighbors(self.pipeline):
+            return _NEIGHBORS
+        return _DONORS if has_donors(self.pipeline) else "Try another last step; nothing was written."
 
 
 def answers_of(pipeline: Any, conversion: Conversion, rows: Rows) -> Answers:
@@ -207,6 +225,27 @@ def _decides_by_probability(step: Any) -> bool:
 def has_neighbors(step: Any) -> bool:
     """Whether an estimator is a KNeighborsClassifier, or one inside it computes answers."""
     return any(isinstance(leaf, KNeighborsClassifier) for leaf in innermost(step))
+
+
+def has_donors(pipeline: Any) -> bool:
+    """Whether training rows inside it give their values to rows that lack them."""
+    return any(isinstance(step, KNNImputer) for step in everything(pipeline))
+
+
+def borrows(pipeline: Any) -> bool:
+    """Whether it fills in a missing value by what the other columns of the row hold."""
+    return has_donors(pipeline) or any(isinstance(step, IterativeImputer) for step in everything(pipeline))
+
+
+def reach(pipeline: Any) -> float:
+    """How far beyond training a number may lie at most, in multiples of its range.
+
+    Further out, rounding errors decide which neighbors are nearest, or move a wave by a whole period.
+    """
+    if has_neighbors(pipeline) or has_donors(pipeline):
+        return NEIGHBORS_REACH
+    waves = any(isinstance(step, (RBFSampler, IterativeImputer)) for step in everything(pipeline))
+    return WAVES_REACH if waves else math.inf
 
 
 def labels_differ(expected: Answers, served: Answers) -> Bools:

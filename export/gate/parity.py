@@ -7,6 +7,7 @@ Values that the pipeline refuses, or for which its scores are not finite, become
 server refuses them too.
 """
 
+import itertools
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from unpickled.export.gate.pair import (
     Pair,
     Run,
     Trial,
+    borrows,
     has_neighbors,
     kind_in_words,
     labels_differ,
@@ -45,6 +47,10 @@ NEAR_LIMIT = 20_000
 SINGLE_ROWS = 100
 # Rows in one comparison, and numbers in them.
 CHUNK, CHUNK_CELLS = 10_000, 1_000_000
+# Rows whose numbers of closed features are drawn from all that the encoders know.
+KNOWN_ROWS = 500
+# Rows with holes that are filled in by what the other columns hold.
+BORROWING_ROWS = 3_000
 # Rows between neighbors: TIES_COST / (cells of the table), which take seconds, within the bounds TIES_ROWS.
 TIES_COST, TIES_ROWS = 6e9, (12_000, 60_000)
 
@@ -87,19 +93,26 @@ class _Gate:
     rows: dict[str, int] = field(default_factory=dict)
     max_difference: float = 0.0
     ties: int = 0
+    # Rows between the limits of all features.
+    spread: pd.DataFrame | None = None
 
     def check(self, train: Rows, held_out: Rows | None) -> tuple[Parity, Features]:
         """Compare every kind of row in turn; return the report, and the features with their limits."""
         layout = self.pair.conversion.layout
         frame = layout.frame(train)
         self.compare("training", frame, layout.own(train))
+        features = self.known_numbers(frame, self.pair.conversion.features)
         if held_out is not None and len(held_out):
             self.compare("held_out", layout.frame(held_out), layout.own(held_out))
         self.progress("comparing rows beside the splits")
         counter = Counter(self.progress, "searching for rows beside the splits, step")
-        self.compare("near_threshold", near(self.pair.pipeline, layout, frame, NEAR_LIMIT, tick=counter))
-        self.neighbors(frame, self.pair.conversion.features)
-        features = self.limits(frame, self.pair.conversion.features)
+        closed = {feature.name for feature in features if feature.closed}
+        self.compare(
+            "near_threshold",
+            near(self.pair.pipeline, layout, frame, NEAR_LIMIT, tick=counter, closed=closed),
+        )
+        self.neighbors(frame, features)
+        features = self.limits(frame, features)
         features = self.missing(frame, features)
         features = self.categories(frame, features)
         self.one_by_one(frame)
@@ -177,6 +190,38 @@ class _Gate:
         count = int(np.clip(TIES_COST // max(frame.size, 1), *TIES_ROWS))
         self.compare("ties", probes.ties(frame, _numbers(features), count))
 
+    def known_numbers(self, frame: pd.DataFrame, features: Features) -> Features:
+        """Set ``closed`` where the pipeline refuses all numbers but those that its encoders know."""
+        base = probes.sample(frame, 3)
+        decided = tuple(self.closed(base, feature) if feature.values else feature for feature in features)
+        closed = [feature for feature in decided if feature.closed and feature.kind == "number"]
+        if closed:
+            self.compare("known_number", probes.known(probes.sample(frame, KNOWN_ROWS), closed))
+        return decided
+
+    def closed(self, base: pd.DataFrame, feature: Feature) -> Feature:
+        """The feature with those of its ``values`` that both answer alike; open if others are answered."""
+        numbers = [*feature.values, *probes.between(feature.values)]
+        rows = probes.each(base, [(feature.name, number) for number in numbers])
+        alike = [verdict == "alike" for verdict in self.pair.verdicts(rows, len(base))]
+        if all(alike):
+            return msgspec.structs.replace(feature, values=())
+        values = tuple(itertools.compress(feature.values, alike))
+        if not values:
+            raise ParityError(
+                f"{self.pair.title()} refuses every number of {feature.name!r} that its encoder knows: "
+                f"give rows that it answers; nothing was written."
+            )
+        middle = 0.0 if feature.median is None else feature.median
+        return msgspec.structs.replace(
+            feature,
+            closed=True,
+            values=values,
+            lowest=min(values),
+            highest=max(values),
+            median=min(values, key=lambda value: abs(value - middle)),
+        )
+
     def limits(self, frame: pd.DataFrame, features: Features) -> Features:
         """Set ``lowest`` and ``highest``: as far out as both answer alike, one by one and together."""
         numbers = _numbers(features)
@@ -186,6 +231,7 @@ class _Gate:
         limits = search(self.pair, frame, numbers, self.progress)
         self.settle("extremes", limits.extremes)
         self.settle("spread", limits.spread)
+        self.spread = limits.drawn
         return limits.applied(features)
 
     def missing(self, frame: pd.DataFrame, features: Features) -> Features:
@@ -203,6 +249,11 @@ class _Gate:
         if allowed:
             self.add("missing", [trial for trial in trials if trial.verdict == "alike"])
             self.compare("missing", probes.holes(base, allowed))
+        if allowed and borrows(self.pair.pipeline):
+            ties = probes.ties(frame, _numbers(features), BORROWING_ROWS)
+            self.compare("ties", probes.perforated(ties, allowed))
+            if self.spread is not None:
+                self.compare("missing", probes.perforated(self.spread, allowed))
         return tuple(decided)
 
     def categories(self, frame: pd.DataFrame, features: Features) -> Features:
@@ -243,5 +294,6 @@ class _Gate:
 
 
 def _numbers(features: Features) -> list[Feature]:
-    """The number features that have a value in some training row."""
-    return [feature for feature in features if feature.kind == "number" and feature.minimum is not None]
+    """The number features that have a value in some training row, and are not limited to a list."""
+    numbers = (feature for feature in features if feature.kind == "number" and not feature.closed)
+    return [feature for feature in numbers if feature.minimum is not None]

@@ -4,6 +4,7 @@ Every function takes and returns frames as ``Layout`` describes them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -195,6 +196,21 @@ def mixed(frame: pd.DataFrame, count: int, random: np.random.Generator) -> pd.Da
     return pd.DataFrame(columns, columns=frame.columns).astype(frame.dtypes.to_dict())
 
 
+def between(values: Sequence[float]) -> list[float]:
+    """Numbers that are not among these: one below, one above, and one between each two, a hundred at most."""
+    low, high = min(values), max(values)
+    middles = [first / 2 + second / 2 for first, second in pairwise(sorted(values))][:100]
+    strange = [low - 1.5 - abs(low), *middles, high + 1.5 + abs(high)]
+    return [number for number in strange if number not in values]
+
+
+def known(frame: pd.DataFrame, features: Iterable[Feature]) -> pd.DataFrame:
+    """The rows with numbers drawn from the ``values`` of these features, seeded."""
+    random = np.random.default_rng(0)
+    draws = {feature.name: random.choice(np.array(feature.values), len(frame)) for feature in features}
+    return with_columns(frame, {name: numbers.astype(frame[name].dtype) for name, numbers in draws.items()})
+
+
 def ties(frame: pd.DataFrame, features: Sequence[Feature], count: int) -> pd.DataFrame:
     """Seeded rows that may be equally far from several rows of ``frame``.
 
@@ -291,6 +307,16 @@ def holes(base: pd.DataFrame, features: Sequence[Feature]) -> pd.DataFrame:
     random = np.random.default_rng(0)
     sets = [list(features)] + [[f for f in features if random.random() < 0.5] for _ in range(10)]
     return copies(base, [[(f.name, blank(f)) for f in blanked] for blanked in sets])
+
+
+def perforated(rows: pd.DataFrame, features: Sequence[Feature]) -> pd.DataFrame:
+    """The rows, in each of which about a third of these features is missing; seeded."""
+    random, holed = np.random.default_rng(0), {}
+    for feature in features:
+        column = rows[feature.name].to_numpy(copy=True)
+        column[random.random(len(rows)) < 1 / 3] = blank(feature)
+        holed[feature.name] = column
+    return with_columns(rows, holed)
 
 
 def unknown(feature: Feature) -> list[Cell]:

@@ -1,7 +1,7 @@
 """Rows beside the splits of the trees in a pipeline, where a rounding error would change the answer."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -31,20 +31,27 @@ SOURCE_CELLS = 20_000_000
 
 
 def near(
-    pipeline: Any, layout: Layout, frame: pd.DataFrame, limit: int, seed: int = 0, tick: Tick = uncounted
+    pipeline: Any,
+    layout: Layout,
+    frame: pd.DataFrame,
+    limit: int,
+    seed: int = 0,
+    tick: Tick = uncounted,
+    closed: Collection[str] = (),
 ) -> pd.DataFrame:
     """At most ``limit`` rows beside splits: for each split the two numbers on either side that are nearest.
 
     A row of ``frame`` that reaches the split is moved along one feature until it lies beside the split. The
-    number is found by bisection through the pipeline's preprocessing, so it is exact for any steps that are
-    monotone in that feature.
+    number is found by bisection through the pipeline's preprocessing, from the row's own number to one beyond
+    training, so it is exact for any steps that are monotone in that feature on each side of the row. Features
+    in ``closed`` take no number but those in ``frame``, and are not moved.
     """
     random = np.random.default_rng(seed)
     base = frame.iloc[np.sort(random.permutation(len(frame))[:1000])].reset_index(drop=True)
     groups = [(_trees(leaf), _seen(leaf, prepare)) for leaf, prepare in leaves(pipeline)]
     groups = [(trees, prepare) for trees, prepare in groups if trees]
     parts = [
-        _beside(prepare, trees, layout, base, max(limit // (4 * len(groups)), 1), random, tick)
+        _beside(prepare, trees, layout, base, max(limit // (4 * len(groups)), 1), random, tick, closed)
         for trees, prepare in groups
     ]
     return pd.concat(parts, ignore_index=True) if parts else frame.iloc[:0]
@@ -82,11 +89,12 @@ def _beside(
     limit: int,
     random: np.random.Generator,
     tick: Tick,
+    closed: Collection[str],
 ) -> pd.DataFrame:
     def prepared(rows: pd.DataFrame) -> Floats:
         return _matrix(prepare(layout.rows(rows)))
 
-    source = _sources(prepared, layout, base)
+    source = _sources(prepared, layout, base, closed)
     row, column, threshold = _splits(trees, prepared(base), source, limit, random)
     if not len(row):
         return base.iloc[:0]
@@ -105,16 +113,23 @@ def _beside(
         return np.concatenate(sides)
 
     first, last = _bounds(base, feature, layout)
-    at_first = goes_left(first)
-    crossed = np.flatnonzero(at_first != goes_left(last))
-    low, high = bisect(lambda places: goes_left(places) == at_first, first, last)
+    here = _here(rows, feature, layout, first)
+    at_first, at_here, at_last = goes_left(first), goes_left(here), goes_left(last)
+    above = at_here != at_last
+    crossed = np.flatnonzero(above | (at_first != at_here))
+    at_low = np.where(above, at_here, at_first)
+    low, high = bisect(
+        lambda places: goes_left(places) == at_low, np.where(above, here, first), np.where(above, last, here)
+    )
     beside = np.stack([low, high, low - 1, high + 1])[:, crossed]
     parts = [_moved(rows.iloc[crossed], feature[crossed], position, layout) for position in beside]
     return pd.concat(parts, ignore_index=True)
 
 
-def _sources(prepared: Callable[[pd.DataFrame], Floats], layout: Layout, base: pd.DataFrame) -> Ints:
-    """For each prepared column the number feature that changes it most; -1 if none does."""
+def _sources(
+    prepared: Callable[[pd.DataFrame], Floats], layout: Layout, base: pd.DataFrame, closed: Collection[str]
+) -> Ints:
+    """For each prepared column the number feature, none of ``closed``, that changes it most; else -1."""
     count = int(np.clip(SOURCE_CELLS // max(base.shape[1] ** 2, 1), 3, 20))
     sample = base.iloc[:count].reset_index(drop=True)
     before = prepared(sample)
@@ -122,7 +137,9 @@ def _sources(prepared: Callable[[pd.DataFrame], Floats], layout: Layout, base: p
     moves = [
         (i, [(name, _far(base[name], sample[name], layout.dtype))])
         for i, (name, kind) in enumerate(zip(layout.names, layout.kinds, strict=True))
-        if kind == "number" and np.isfinite(base[name].to_numpy(dtype=np.float64)).any()
+        if kind == "number"
+        and name not in closed
+        and np.isfinite(base[name].to_numpy(dtype=np.float64)).any()
     ]
     moved = (prepared(part) for part in frames(sample, [move for _, move in moves]))
     changes = (
@@ -177,6 +194,14 @@ def _bounds(base: pd.DataFrame, feature: Ints, layout: Layout) -> tuple[Ints, In
         margin = 1.0 + np.ptp(values) + np.abs(values).max()
         low[i], high[i] = values.min() - margin, values.max() + margin
     return keys(low[feature], layout.dtype), keys(high[feature], layout.dtype)
+
+
+def _here(rows: pd.DataFrame, feature: Ints, layout: Layout, otherwise: Ints) -> Ints:
+    """The key of each row's own number, as a function that turns back may cross a split on both sides."""
+    columns = [rows[name].to_numpy() if layout.kinds[i] == "number" else None for i, name in enumerate(rows)]
+    numbers = np.array([columns[i][row] for row, i in enumerate(feature)], dtype=np.float64)
+    finite = np.isfinite(numbers)
+    return np.where(finite, keys(np.where(finite, numbers, 0.0), layout.dtype), otherwise)
 
 
 def _moved(rows: pd.DataFrame, feature: Ints, places: Ints, layout: Layout) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 from unpickled.export import categories
 from unpickled.export.errors import NoGraph
 from unpickled.export.graph import ML, Array, ClassifierOutput, Column, Columns, Dtype, Graph, Tensor
-from unpickled.export.recipes import transformers
+from unpickled.export.recipes import encoders
 from unpickled.export.recipes.members import column
 from unpickled.export.recipes.parts import winner
 from unpickled.export.releases import is_real, real_votes
@@ -224,7 +224,7 @@ def _hist_gradient_boosting(
 def _split_by_category(graph: Graph, model: HistGradientBoostingClassifier, columns: Columns) -> Columns:
     """The columns as the trees see them: codes of categories, numbers, and one column for each set."""
     of_categories, of_numbers = categories.inputs(model)
-    encode = transformers.RECIPES[OrdinalEncoder]
+    encode = encoders.RECIPES[OrdinalEncoder]
     codes = encode(graph, categories.encoder(model), tuple(columns[i] for i in of_categories))
     sets, split = categories.category_sets(model), []
     for position, code in enumerate(codes):

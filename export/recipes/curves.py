@@ -1,0 +1,102 @@
+"""Functions of one number that no operator computes in double precision, written in those that do.
+
+Each is as exact as NumPy's, but for the last digit or two, near 0 and far from it. ONNX Runtime computes
+exp, log, sin, cos and tanh of float64; the others are made of these.
+"""
+
+import math
+
+from unpickled.export.graph import Graph
+from unpickled.export.recipes.numbers import scalar
+
+
+def _beyond(graph: Graph, x: str, limit: float) -> str:
+    """bool: whether |x| is above the limit."""
+    return graph.add("Greater", graph.add("Abs", x), scalar(graph, limit))
+
+
+def log1p(graph: Graph, x: str) -> str:
+    """log(1 + x): the rounding error of 1 + x is divided out again, as x / ((1 + x) - 1) shows it."""
+    one = scalar(graph, 1.0)
+    raised = graph.add("Add", x, one)
+    log = graph.add("Log", raised)
+    ratio = graph.add("Div", x, graph.add("Sub", raised, one))
+    near = graph.add("Where", graph.add("Equal", raised, one), x, graph.add("Mul", log, ratio))
+    return graph.add("Where", _beyond(graph, x, 1.0), log, near)
+
+
+def expm1(graph: Graph, x: str) -> str:
+    """exp(x) - 1: the rounding error of exp(x) is divided out again, as x / log(exp(x)) shows it."""
+    one = scalar(graph, 1.0)
+    power = graph.add("Exp", x)
+    less = graph.add("Sub", power, one)
+    ratio = graph.add("Div", x, graph.add("Log", power))
+    near = graph.add("Where", graph.add("Equal", power, one), x, graph.add("Mul", less, ratio))
+    return graph.add("Where", _beyond(graph, x, 1.0), less, near)
+
+
+def cbrt(graph: Graph, x: str) -> str:
+    """The cube root, of negative numbers too: a power, whose last digits a step of Newton's mends."""
+    size = graph.add("Abs", x)
+    root = graph.add("Pow", size, scalar(graph, 1.0 / 3.0))
+    square = graph.add("Mul", root, root)
+    error = graph.add("Sub", graph.add("Mul", square, root), size)
+    step = graph.add("Div", error, graph.add("Mul", square, scalar(graph, 3.0)))
+    mended = graph.add("Mul", graph.add("Sign", x), graph.add("Sub", root, step))
+    ends = graph.add("Or", graph.add("IsInf", x), graph.add("Equal", x, scalar(graph, 0.0)))
+    return graph.add("Where", ends, x, mended)
+
+
+def tan(graph: Graph, x: str) -> str:
+    return graph.add("Div", graph.add("Sin", x), graph.add("Cos", x))
+
+
+def sinh(graph: Graph, x: str) -> str:
+    """Near 0 by expm1; further out by halves of the exponent, which overflow no earlier than the result."""
+    size = graph.add("Abs", x)
+    less = expm1(graph, size)
+    share = graph.add("Div", less, graph.add("Add", less, scalar(graph, 1.0)))
+    near = graph.add("Mul", graph.add("Add", less, share), scalar(graph, 0.5))
+    far = _half_exp(graph, size)
+    value = graph.add("Where", _beyond(graph, x, 22.0), far, near)
+    return graph.add("Mul", graph.add("Sign", x), value)
+
+
+def cosh(graph: Graph, x: str) -> str:
+    size = graph.add("Abs", x)
+    small = graph.add("Mul", graph.add("Exp", graph.add("Neg", size)), scalar(graph, 0.5))
+    return graph.add("Add", _half_exp(graph, size), small)
+
+
+def _half_exp(graph: Graph, x: str) -> str:
+    half = graph.add("Exp", graph.add("Mul", x, scalar(graph, 0.5)))
+    return graph.add("Mul", graph.add("Mul", half, scalar(graph, 0.5)), half)
+
+
+def arcsinh(graph: Graph, x: str) -> str:
+    one, size = scalar(graph, 1.0), graph.add("Abs", x)
+    square = graph.add("Mul", x, x)
+    root = graph.add("Sqrt", graph.add("Add", square, one))
+    near = log1p(graph, graph.add("Add", size, graph.add("Div", square, graph.add("Add", root, one))))
+    value = graph.add("Where", _beyond(graph, x, 1e8), _log_of_double(graph, size), near)
+    return graph.add("Mul", graph.add("Sign", x), value)
+
+
+def arccosh(graph: Graph, x: str) -> str:
+    less = graph.add("Sub", x, scalar(graph, 1.0))
+    product = graph.add("Mul", less, graph.add("Add", less, scalar(graph, 2.0)))
+    near = log1p(graph, graph.add("Add", less, graph.add("Sqrt", product)))
+    far = graph.add("Greater", x, scalar(graph, 1e8))
+    return graph.add("Where", far, _log_of_double(graph, x), near)
+
+
+def arctanh(graph: Graph, x: str) -> str:
+    size = graph.add("Abs", x)
+    rest = graph.add("Sub", scalar(graph, 1.0), size)
+    ratio = graph.add("Div", graph.add("Mul", size, scalar(graph, 2.0)), rest)
+    value = graph.add("Mul", log1p(graph, ratio), scalar(graph, 0.5))
+    return graph.add("Mul", graph.add("Sign", x), value)
+
+
+def _log_of_double(graph: Graph, x: str) -> str:
+    return graph.add("Add", graph.add("Log", x), scalar(graph, math.log(2.0)))
