@@ -253,7 +253,7 @@ def test_columns_declared_as_text_stay_text(tmp_path):
 
 
 def test_rare_texts_of_a_column_of_many_are_one_category(tmp_path):
-    """Of 300 texts, those in fewer than ten rows are one category, which unknown texts belong to as well."""
+    """The texts of fewer than ten rows, and unknown ones, are one category in a column of 300 texts."""
     random = np.random.default_rng(0)
     towns = np.where(random.random(2000) < 0.5, random.integers(0, 8, 2000), random.integers(8, 300, 2000))
     rows = [f"t{town},{'ab'[town % 2]}" for town in towns]

@@ -78,7 +78,7 @@ def in_blocks(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
 def tried(
     pair: Pair, rows: Iterable[pd.DataFrame], size: int, tick: Callable[[int], None] = lambda count: None
 ) -> Lot:
-    """What comes of trials of each ``size`` consecutive rows of these frames; ``tick`` counts the rows."""
+    """The outcome of trials of each ``size`` consecutive rows of these frames; ``tick`` counts the rows."""
     lot, count = Lot(), 0
     for frame in rows:
         tick(count)
