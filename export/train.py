@@ -283,7 +283,8 @@ def _fit(pipeline: Pipeline, rows: pd.DataFrame, labels: npt.NDArray[Any]) -> No
 def _log_loss(labels: npt.NDArray[Any], probabilities: npt.NDArray[Any], classes: npt.NDArray[Any]) -> float:
     """scikit-learn's log_loss, without its warning that the rows of naive Bayes sum to 1 only within 1e-7."""
     of_labels = probabilities[np.arange(len(labels)), np.searchsorted(classes, labels)]
-    return float(-np.log(np.clip(of_labels, np.finfo(probabilities.dtype).eps, 1.0)).mean())
+    # Adding 0 makes a 0 of -0.
+    return float(-np.log(np.clip(of_labels, np.finfo(probabilities.dtype).eps, 1.0)).mean()) + 0.0
 
 
 def _aligned(labels: npt.NDArray[Any], classes: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -125,7 +125,7 @@ FAULTS = {
     '{"inputs": [], "signature_name": "x"}': "'signature_name' stands beside 'inputs'",
     '{"inputs": []}': "zero rows",
     '{"instances": [{"features": [1, 2]}]}': "row 0 has 2 values",
-    '{"columns": [], "data": []}': "features 'columns', 'data' of row 0 are unknown",
+    '{"columns": [], "data": []}': "'columns' is no form of this path",
     "[[1, 2, 3, 4]]": "the body is not an object",
 }
 
@@ -268,7 +268,7 @@ SCORE_FAULTS = {
     '{"input_data": {"columns": ["a"], "data": [[1]]}}': "feature 'a' of row 0 is unknown",
     '{"Inputs": []}': "'Inputs' is not an object of one table",
     '{"Inputs": {"data": [[1, 2]]}}': "row 0 has 2 values",
-    '{"rows": []}': "feature 'rows' of row 0 is unknown",
+    '{"rows": []}': "'rows' is no form of this path",
 }
 
 

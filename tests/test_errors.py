@@ -22,7 +22,7 @@ MALFORMED = {
     "trailing": b'{"features": [5.1, 3.5, 1.4, 0.2]} x',
     "two documents": b'{"features": [1, 2, 3, 4]}{"features": [1, 2, 3, 4]}',
     "nul behind": b'{"features": [5.1, 3.5, 1.4, 0.2]}\0',
-    "byte order mark": b'\xef\xbb\xbf{"features": [5.1, 3.5, 1.4, 0.2]}',
+    "two byte order marks": 2 * b"\xef\xbb\xbf" + b'{"features": [5.1, 3.5, 1.4, 0.2]}',
     "utf-16": '{"features": [5.1, 3.5, 1.4, 0.2]}'.encode("utf-16"),
     "bad utf-8": b'{"features": [5.1, 3.5, 1.4, "\xff"]}',
     "overlong utf-8": b'{"features\xc0\x80": 1}',

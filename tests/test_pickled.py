@@ -147,7 +147,7 @@ def pickled_of(module: str) -> bytes:
     ("module", "sentence"),
     [
         ("nowhere.inside", "needs the module nowhere, which is not installed: pip install nowhere, or add"),
-        ("imblearn.pipeline", "pip install imbalanced-learn"),
+        ("category_encoders.hashing", "pip install category-encoders"),
         ("sklearn.nowhere", "which the installed scikit-learn does not have: install the version"),
         ("json", "cannot be loaded (Can't get attribute 'Thing' on"),
     ],

@@ -170,3 +170,19 @@ def test_a_list_of_numbers_takes_no_other(tmp_path, values):
         known = ", ".join(map(str, values))
         assert f"is 7, which the model was not fitted with: it knows {known}" in refused.json["error"]
     assert json.loads(client.get("/openapi.json").data)["components"]["schemas"]["rooms.1.Row"]
+
+
+FOREIGN = {
+    '{"data": [[1, 2]]}': "'data' is no form of this path (/score reads it): send {\"features\"",
+    '{"inputs": [[1, 2]]}': "(/invocations and /v2/models/<name>/infer read it)",
+    '{"rows": [[1, 2]]}': "'rows' is no form of this path: send",
+    '{"features": [{"weight": 1}]}': "'features' holds objects, but it is for arrays: send records in 'inst",
+}
+
+
+@pytest.mark.parametrize("body", FOREIGN)
+def test_the_form_of_another_server_is_told_from_this_one(client, body):
+    """A document in the form of another server is refused with the form, or the path, that is meant."""
+    answer = client.post("/predict", data=body)
+    assert answer.status_code == 400
+    assert FOREIGN[body] in answer.json["error"]

@@ -106,7 +106,7 @@ def _of_texts(name: str, texts: Texts, choices: Choices, comma: bool) -> Column:
         known = choices.categories.get(name)
         words = {} if known is None else {word: None for word in words if word not in known}
     blank = gaps.union(words)
-    counts = texts.count(blank)
+    counts = texts.count(text for text in texts.distinct if text in blank)
     reading = Reading(
         name=name,
         kind=kind,

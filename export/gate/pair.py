@@ -183,6 +183,8 @@ class Pair:
 
     def advice(self, kind: str = "", place: Parting | None = None) -> str:
         """A remedy for a difference in rows of this kind, which may be known to begin at a step."""
+        if place and place.step and "KNNImputer" in place.step:
+            return _DONORS
         if place and place.step:
             return f"Replace {place.step} with another transformer; nothing was written."
         if self.conversion.foreign and kind != "ties":

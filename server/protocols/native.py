@@ -32,6 +32,11 @@ from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 from unpickled.server.protocols.rows import REFUSALS, Reader
 from unpickled.server.quote import quoted
 
+# Members of requests to other servers -> a clause about the path that reads them, if there is one.
+_FOREIGN = dict.fromkeys(("rows", "records", "samples", "examples", "columns", "X", "x"), "")
+_FOREIGN |= dict.fromkeys(("dataframe_split", "dataframe_records"), " (/invocations reads it)")
+_FOREIGN |= dict.fromkeys(("data", "input_data", "Inputs"), " (/score reads it)")
+_FOREIGN |= {"inputs": " (/invocations and /v2/models/<name>/infer read it)"}
 _EXAMPLE = '{"features": [...]}, {"feature name": value, ...} or {"instances": [...]}'
 
 
@@ -118,16 +123,27 @@ class Native:
             return self._strict_arrays(document["features"])
         if self._is_form(document, "instances"):
             return self._predictor.predictions(self._reader.listed(document["instances"], "'instances'"))
+        self._refuse_foreign(document)
         [values] = rows = self._reader.record(document)
         prediction = self._answer_record(values)
         prediction.headers = with_ignored(prediction.headers, rows)
         return prediction
 
     def _strict_arrays(self, rows: list[Any]) -> Prediction:
+        if rows and isinstance(rows[0], Members):
+            raise InvalidInput("'features' holds objects, but it is for arrays: send records in 'instances'")
         if rows and not isinstance(rows[0], list):
             return self.answer_row(self._signature.check_row(rows, 0))
         self._predictor.check_count(len(rows))
         return self._arrays([self._signature.check_row(row, index) for index, row in enumerate(rows)])
+
+    def _refuse_foreign(self, document: Members) -> None:
+        """InvalidInput for a document in the form of another server, with the form that is read here."""
+        if any(name in self._signature.names for name in document):
+            return
+        for name in document:
+            if name in _FOREIGN and not self._signature.ignores(name):
+                raise InvalidInput(f"{name!r} is no form of this path{_FOREIGN[name]}: send {_EXAMPLE}")
 
     def _is_form(self, document: Members, name: str) -> bool:
         """Whether a document is {name: [...]}; a model may have a feature of that name."""
