@@ -138,7 +138,7 @@ CLASSIFIERS = [
 
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS, ids=lambda classifier: " ".join(repr(classifier).split()))
-@pytest.mark.parametrize(("classes", "labels"), [(2, "str"), (3, "int")])
+@pytest.mark.parametrize(("classes", "labels"), [(3, "int"), pytest.param(2, "str", marks=pytest.mark.long)])
 def test_every_classifier_answers_as_scikit_learn(classifier: Any, classes: int, labels: str) -> None:
     """The graph gives the pipeline's labels and scores, on rows far outside of training too."""
     X, answers = questions(classes, labels)
@@ -257,7 +257,7 @@ KERNELS = [
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=repr)
-@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("classes", [3, pytest.param(2, marks=pytest.mark.long)])
 def test_kernels_of_gaussian_processes_are_computed(kernel: Any, classes: int) -> None:
     """Probabilities need the spread of the latent function, the file holds training rows."""
     X, answers = questions(classes)
@@ -285,7 +285,7 @@ def people(rows: int, seed: int) -> tuple[pd.DataFrame, Array]:
     return table, np.asarray(points)
 
 
-@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("classes", [3, pytest.param(2, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     "chosen", ["from_dtype", ["job", "floor", "port"], [1, 2], [False, True, False, False, True]]
 )
@@ -330,7 +330,7 @@ SAMPLED = [
 @pytest.mark.parametrize(
     "classifier", SAMPLED, ids=lambda classifier: " ".join(repr(classifier).split())[:60]
 )
-@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("classes", [3, pytest.param(2, marks=pytest.mark.long)])
 def test_samplers_do_nothing_to_a_row_that_is_answered(classifier: Any, classes: int) -> None:
     """Pipelines and ensembles of imblearn answer as they would without their samplers."""
     X, answers = questions(classes, "str")

@@ -44,7 +44,7 @@ def paired(pipeline, X) -> Pair:
 
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: repr(name[:8]))
-@pytest.mark.parametrize("kind", ["number", "text"])
+@pytest.mark.parametrize("kind", ["number", pytest.param("text", marks=pytest.mark.long)])
 def test_any_text_names_a_column(kind, name, tmp_path):
     """A column may have any name: the export does not trip over it, and /predict takes and returns it."""
     X, y = numbers(2)

@@ -178,7 +178,7 @@ def answers(pipeline: Any, row: Array) -> bool:
 
 
 @pytest.mark.parametrize("transformer", EXACT, ids=named)
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("dtype", [np.float64, pytest.param(np.float32, marks=pytest.mark.long)])
 def test_trees_behind_it_see_the_very_numbers(transformer: Any, dtype: type) -> None:
     """Rows beside every split fall to the side where scikit-learn has them."""
     X, y = flowers()
@@ -271,9 +271,14 @@ IMPUTERS = [
     KNNImputer(),
     KNNImputer(n_neighbors=2, add_indicator=True, keep_empty_features=True),
     IterativeImputer(max_iter=3),
-    IterativeImputer(Ridge(), max_iter=2, add_indicator=True),
-    IterativeImputer(LinearRegression(), max_iter=2, min_value=0.0, max_value=6.0),
-    IterativeImputer(Lasso(0.01), max_iter=2, imputation_order="roman", n_nearest_features=2),
+    *(
+        pytest.param(imputer, marks=pytest.mark.long)
+        for imputer in (
+            IterativeImputer(Ridge(), max_iter=2, add_indicator=True),
+            IterativeImputer(LinearRegression(), max_iter=2, min_value=0.0, max_value=6.0),
+            IterativeImputer(Lasso(0.01), max_iter=2, imputation_order="roman", n_nearest_features=2),
+        )
+    ),
 ]
 
 
@@ -308,7 +313,7 @@ def test_guesses_that_ties_decide_are_refused() -> None:
         judged(pipeline, X.round())
 
 
-@pytest.mark.parametrize("features", ["missing-only", "all"])
+@pytest.mark.parametrize("features", ["missing-only", pytest.param("all", marks=pytest.mark.long)])
 def test_holes_are_indicated_before_trees(features: Any) -> None:
     """An indicator alone, and beside an imputer, is exact; text columns have holes too."""
     table, survived = people()
@@ -319,7 +324,7 @@ def test_holes_are_indicated_before_trees(features: Any) -> None:
         judged(fitted(make_pipeline(columns, classifier), table, survived), table)
 
 
-@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("classes", [3, pytest.param(2, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     "classifier", [LogisticRegression(), HistGradientBoostingClassifier(max_iter=4)], ids=named
 )
@@ -339,7 +344,14 @@ def test_targets_encode_text_and_numbers(classes: int, classifier: Any) -> None:
     assert not features["class"].closed
 
 
-@pytest.mark.parametrize("weights", [{"a": 0.3, "b": np.float64(7.0)}, {"remainder": 2, "a": 0.1}, None])
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {"a": 0.3, "b": np.float64(7.0)},
+        pytest.param({"remainder": 2, "a": 0.1}, marks=pytest.mark.long),
+        pytest.param(None, marks=pytest.mark.long),
+    ],
+)
 def test_outputs_are_multiplied_by_their_weights(weights: Any) -> None:
     """The weights of a ColumnTransformer, of its passthrough and of its remainder too, are in the graph."""
     X, y = load_iris(return_X_y=True, as_frame=True)
@@ -370,7 +382,11 @@ def months() -> tuple[pd.DataFrame, Array]:
 @pytest.mark.parametrize("encoder", [OneHotEncoder(sparse_output=False), OrdinalEncoder()], ids=named)
 @pytest.mark.parametrize(
     "classifier",
-    [LogisticRegression(), RandomForestClassifier(9), HistGradientBoostingClassifier(max_iter=4)],
+    [
+        RandomForestClassifier(9),
+        pytest.param(LogisticRegression(), marks=pytest.mark.long),
+        pytest.param(HistGradientBoostingClassifier(max_iter=4), marks=pytest.mark.long),
+    ],
     ids=named,
 )
 def test_numbers_that_an_encoder_does_not_know_are_closed_out(encoder: Any, classifier: Any) -> None:
@@ -448,7 +464,10 @@ def precisions() -> tuple[pd.DataFrame, Array]:
 )
 @pytest.mark.parametrize(
     "classifier",
-    [RandomForestClassifier(9, random_state=0), HistGradientBoostingClassifier(max_iter=4)],
+    [
+        RandomForestClassifier(9, random_state=0),
+        pytest.param(HistGradientBoostingClassifier(max_iter=4), marks=pytest.mark.long),
+    ],
     ids=named,
 )
 def test_columns_of_two_precisions_are_exact_before_trees(columns: Any, classifier: Any) -> None:
