@@ -17,6 +17,7 @@ ATTRIBUTES = {
     "_fit_method": "KNeighborsClassifier: brute computes distances by a product, the trees by differences",
     "_gamma": "SVC, NuSVC: gamma as a number",
     "_get_pos_label": "the scorer of a TunedThresholdClassifierCV: its positive label, or None",
+    "_get_tags": "any estimator, in 1.5 only: whether it takes NaN",
     "_infrequent_enabled": "OneHotEncoder, OrdinalEncoder: whether rare categories are grouped",
     "_intercept_": "SVC, NuSVC: intercepts with libsvm's signs",
     "_is_empty_feature": "IterativeImputer: whether training had no value, per column",

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import sklearn
+import sklearn.utils
 from sklearn.ensemble import AdaBoostClassifier
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.preprocessing import MaxAbsScaler
@@ -50,6 +51,7 @@ __all__ = [
     "python_for",
     "real_votes",
     "requirement",
+    "takes_nan",
 ]
 
 
@@ -108,3 +110,10 @@ def real_votes(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64
     logs = np.log(np.maximum(probabilities, np.finfo(np.float64).eps))
     votes: npt.NDArray[np.float64] = (logs.shape[1] - 1) * (logs - logs.mean(axis=1, keepdims=True))
     return votes
+
+
+def takes_nan(estimator: Any) -> bool:
+    """Whether an estimator says that it takes missing numbers."""
+    if hasattr(sklearn.utils, "get_tags"):
+        return bool(sklearn.utils.get_tags(estimator).input_tags.allow_nan)
+    return bool(estimator._get_tags()["allow_nan"])  # 1.5

@@ -16,7 +16,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from unpickled.export import ExportError, export_pipeline, neighbors
 from unpickled.export.convert import convert
-from unpickled.export.gate import probes, refusals, sweep
+from unpickled.export.gate import overflow, probes, sweep
 from unpickled.export.gate.pair import Pair, answers_of
 from unpickled.export.progress import Counter, Passing, running
 from unpickled.server.app import flask_app
@@ -87,9 +87,9 @@ def test_rows_that_overflow_are_suspected():
     X, y = numbers(3)
     forest = make_pipeline(StandardScaler(), RandomForestClassifier(3, random_state=0)).fit(X, y)
     rows = probes.each(X[:1], [("f0", 1.0), ("f0", 1e300), ("f1", np.nan), ("f2", 1e30)])
-    assert refusals.suspects(forest, rows).tolist() == [False, True, False, False]
+    assert overflow.suspects(forest, rows).tolist() == [False, True, False, False]
     linear = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
-    assert refusals.suspects(linear, rows).tolist() == [False, False, True, False]
+    assert overflow.suspects(linear, rows).tolist() == [False, False, True, False]
 
 
 @pytest.mark.parametrize("forest", [RandomForestClassifier, ExtraTreesClassifier])

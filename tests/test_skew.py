@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from routes import answers
 
-from unpickled.export import export_pipeline
+from unpickled.export import DataError, export_pipeline
 from unpickled.export.data import dataset
 from unpickled.export.data.columns import Choices
 from unpickled.export.train import train
@@ -91,7 +91,12 @@ def check(table: dict[str, Any], folder: Path, classifier: str) -> None:
     writer.writerows([table["columns"], *zip(*table["columns"].values(), strict=True)])
     content = text.getvalue().encode()
     (folder / "table.csv").write_bytes(content)
-    read = dataset.read(folder / "table.csv", "late", Choices(missing=frozenset(table["missing"])))
+    try:
+        read = dataset.read(folder / "table.csv", "late", Choices(missing=frozenset(table["missing"])))
+    except DataError as error:
+        if "There is nothing to learn" not in str(error):
+            raise
+        return
     if read.features.empty or len(read.labels) < ROWS:
         return
     fitted = train(read, "standard", classifier)

@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 
 from unpickled.export.convert import Conversion
 from unpickled.export.data.layout import Rows
-from unpickled.export.gate import refusals
+from unpickled.export.gate import overflow
 from unpickled.export.gate.margins import gap, margins, ranking
 from unpickled.export.gate.parting import Parting, parting, row_in_words
 from unpickled.export.inside import everything, innermost
@@ -136,7 +136,7 @@ class Pair:
         To ask it about each would take minutes in a wide table. So rows that numbers overflow in on their
         way to a classifier are taken as refused, once the pipeline has refused the first and the last.
         """
-        suspects = refusals.suspects(self.pipeline, self.conversion.layout.rows(frame))
+        suspects = overflow.suspects(self.pipeline, self.conversion.layout.rows(frame))
         suspected = np.array([part.any() for part in _parted(suspects, size)])
         if suspected.sum() < FEW or not self._both_refused(frame, size, np.flatnonzero(suspected)):
             return self._halves(frame, size) or [Trial("refused")]

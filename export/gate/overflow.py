@@ -11,10 +11,10 @@ import numpy.typing as npt
 from sklearn import config_context
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.tree import BaseDecisionTree
-from sklearn.utils import get_tags
 
 from unpickled.export.data.layout import Rows
 from unpickled.export.inside import leaves
+from unpickled.export.releases import takes_nan
 
 # They compute with float32 and refuse numbers beyond it.
 _NARROW = (BaseDecisionTree, RandomForestClassifier, ExtraTreesClassifier)
@@ -37,5 +37,5 @@ def suspects(pipeline: Any, rows: Rows) -> npt.NDArray[np.bool_]:
 def _refuses(leaf: Any, prepared: Any) -> npt.NDArray[np.bool_]:
     dense = prepared.toarray() if hasattr(prepared, "toarray") else prepared
     numbers = np.asarray(dense, dtype=np.float32 if isinstance(leaf, _NARROW) else np.float64)
-    taken = ~np.isinf(numbers) if get_tags(leaf).input_tags.allow_nan else np.isfinite(numbers)
+    taken = ~np.isinf(numbers) if takes_nan(leaf) else np.isfinite(numbers)
     return np.asarray(~taken.all(axis=1))
