@@ -28,7 +28,8 @@ def checkout(tmp_path) -> Path:
 
 def make(checkout: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run make; with -n it tells its commands instead."""
-    return run(["make", *words], cwd=checkout)
+    # The suite may run below make, which would tell this one to print its directory.
+    return run(["make", "--no-print-directory", *words], cwd=checkout)
 
 
 def test_an_old_python_is_refused_in_one_sentence(checkout):
