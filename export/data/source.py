@@ -1,6 +1,5 @@
 """A table as its file has it, before it is decided what its columns are."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ import pandas as pd
 
 from unpickled.export.data.texts import Texts
 from unpickled.export.errors import DataError
+from unpickled.server.artifact.manifest import repeated
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,7 @@ class Source:
 
 def nameable(names: Sequence[str], path: Path) -> list[str]:
     """The names of a file's columns, with pandas' name for each that is empty. Raises DataError."""
-    refuse_duplicates([name for name in names if name.strip()], path)
+    duplicate = repeated(name for name in names if name.strip())
+    if duplicate is not None:
+        raise DataError(f"{path} has more than one column named {duplicate!r}: rename or remove one.")
     return [name if name.strip() else f"Unnamed: {place}" for place, name in enumerate(names)]
-
-
-def refuse_duplicates(names: Sequence[str], path: Path) -> None:
-    """Raise DataError if two columns have the same name."""
-    duplicates = [name for name, count in Counter(names).items() if count > 1]
-    if duplicates:
-        raise DataError(f"{path} has more than one column named {duplicates[0]!r}: rename or remove one.")

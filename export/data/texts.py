@@ -35,8 +35,3 @@ class Texts:
     def mapped(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         """For each row the value of its text, out of one value for each distinct text."""
         return values[self.places]
-
-    def where(self, rows: npt.NDArray[np.bool_]) -> "Texts":
-        """The cells of these rows."""
-        kept, places = np.unique(self.places[rows], return_inverse=True)
-        return Texts(tuple(self.distinct[place] for place in kept), places)

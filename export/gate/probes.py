@@ -86,11 +86,6 @@ def _positions(frame: pd.DataFrame) -> dict[str, int]:
     return {name: position for position, name in enumerate(frame.columns)}
 
 
-def replaced(frame: pd.DataFrame, values: Mapping[str, object]) -> pd.DataFrame:
-    """The rows with one value in all of a column, for some columns."""
-    return copies(frame, [list(values.items())])
-
-
 def each(base: pd.DataFrame, cells: Sequence[Cell]) -> pd.DataFrame:
     """The rows once for each cell, with the cell set: len(cells) * len(base) rows."""
     return copies(base, [[cell] for cell in cells])
@@ -120,11 +115,6 @@ def _changed(
             if name in positions:
                 changed[row * size : (row + 1) * size, positions[name]] = value
     return changed
-
-
-def _typed(values: npt.NDArray[Any], like: pd.DataFrame) -> pd.DataFrame:
-    frame = pd.DataFrame(values, columns=like.columns)
-    return frame if values.dtype.kind != "O" else frame.astype(like.dtypes.to_dict())
 
 
 def stacked(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:

@@ -29,13 +29,14 @@ def promoted(graph: Graph, columns: Columns) -> Columns:
     """The columns as those of one array, which has one precision: float64 unless all are float32."""
     if all(column.dtype == "float32" for column in columns):
         return columns
-    return tuple(_wide(graph, column) if column.dtype == "float32" else column for column in columns)
+    return tuple(
+        _cast(graph, column, "float64") if column.dtype == "float32" else column for column in columns
+    )
 
 
 def narrowed(graph: Graph, column: Column) -> Column:
     """The column in float32, as the pipeline gets it."""
-    tensor = column.tensor
-    return replace(column, tensor=Tensor(graph.cast(tensor.name, "float32"), "float32", tensor.width))
+    return _cast(graph, column, "float32")
 
 
 def weighted(graph: Graph, columns: Columns, weight: float) -> Columns:
@@ -45,9 +46,9 @@ def weighted(graph: Graph, columns: Columns, weight: float) -> Columns:
     return Tensor(product, dtype, len(columns)).columns()
 
 
-def _wide(graph: Graph, column: Column) -> Column:
+def _cast(graph: Graph, column: Column, dtype: Dtype) -> Column:
     tensor = column.tensor
-    return replace(column, tensor=Tensor(graph.cast(tensor.name, "float64"), "float64", tensor.width))
+    return replace(column, tensor=Tensor(graph.cast(tensor.name, dtype), dtype, tensor.width))
 
 
 def in_place(graph: Graph, op: str, x: str, dtype: Dtype, constant: Array) -> str:

@@ -119,8 +119,9 @@ class Signature:
 
         The error names everything that is wrong, and ``row``, the row in which the names stand.
         """
+        given = set(names)
         unknown = [name for name in names if name not in self._index and not self.ignores(name)]
-        lacking = [name for name in self.names if name not in names]
+        lacking = [name for name in self.names if name not in given]
         if not unknown and not lacking:
             return
         error = InvalidInput(self._misfit(unknown, lacking, row), feature=(unknown or lacking)[0][:200])

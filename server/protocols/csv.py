@@ -33,6 +33,8 @@ _CODECS = {
     "iso-8859-1": "latin-1", "latin-1": "latin-1", "latin1": "latin-1", "windows-1252": "cp1252",
 }  # fmt: skip
 _SEPARATORS = ",;\t|"
+# As much of a table as decides about its separator, in characters: its first line is hardly longer.
+_HEAD = 1 << 20
 
 
 class Csv:
@@ -184,8 +186,10 @@ class _Table:
 
     def _separator(self, names: Collection[str]) -> str:
         """The separator by which most cells of the first line are names, or by which they are as many."""
-        fits = {separator: _fit(self._text, separator, names) for separator in _SEPARATORS}
-        return max(_SEPARATORS, key=lambda separator: fits[separator])
+        head = self._text[:_HEAD]
+        if _fit(head, ",", names)[0] == len(names):
+            return ","
+        return max(_SEPARATORS, key=lambda separator: _fit(head, separator, names))
 
 
 def _fit(text: str, separator: str, names: Collection[str]) -> tuple[int, bool]:

@@ -1,12 +1,12 @@
 """Reading rows from JSON: compiled decoders read valid bodies, rules in Python find the error in others."""
 
-from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
 import msgspec
 
+from unpickled.server.artifact.manifest import repeated
 from unpickled.server.errors import InvalidInput
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import strict
@@ -119,11 +119,11 @@ class Reader:
         if not isinstance(data, list):
             raise InvalidInput("'data' is not an array: send a list of rows")
         self._predictor.check_count(len(data))
-        for name, count in Counter(names).items():
-            if count > 1:
-                raise fault_of(name, 0, "is given twice")
+        if (name := repeated(names)) is not None:
+            raise fault_of(name, 0, "is given twice")
         self._signature.check_names(names, 0)
-        places = [names.index(name) for name in self._signature.names]
+        place_of = {name: place for place, name in enumerate(names)}
+        places = [place_of[name] for name in self._signature.names]
         rows = Table()
         for index, values in enumerate(data):
             if not isinstance(values, list) or len(values) != len(names):
