@@ -434,6 +434,37 @@ def test_shutdown_is_bounded(models, tmp_path):
         eventually(lambda: not command_line(worker))
 
 
+def test_end_reaches_the_worker(models, tmp_path):
+    """No thread but the one that waits for them can take the signals to a worker: none is ever lost."""
+    with serving(tmp_path, *DEFAULT, models=models.path) as server:
+        assert exchange(server, head() + BODY)[0] == 200
+        (worker,) = server.workers()
+        statuses = [path.read_text() for path in Path(f"/proc/{worker}/task").glob("*/status")]
+    blocked = [int(status.split("SigBlk:")[1].split()[0], 16) for status in statuses]
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+    open_to = [number for mask in blocked for number in numbers if not mask >> (number - 1) & 1]
+    # A thread inside sigwait has its signals unblocked for as long.
+    assert len(statuses) > 5
+    assert sorted(open_to) in ([], sorted(numbers))
+
+
+def test_impatient_end(models, tmp_path):
+    """SIGTERM again and again to a worker, as by a terminal, leaves requests in flight to be answered."""
+    with serving(tmp_path, *DEFAULT, "--shutdown-timeout", "600", models=models.path) as server:
+        (worker,) = server.workers()
+        with server.connect() as connection:
+            connection.sendall(head(len(BODY), "Expect: 100-continue"))
+            assert receive(connection)[0] == 100
+            server.process.terminate()
+            eventually(lambda: not server.listens())
+            for _ in range(8):
+                os.kill(worker, signal.SIGINT)
+                time.sleep(0.05)
+            connection.sendall(BODY)
+            assert receive(connection)[0] == 200
+        assert server.process.wait(PATIENCE) == 0
+
+
 def test_end_while_starting(models, tmp_path):
     """SIGTERM ends a server that is still loading its models."""
     with serving(tmp_path, "--shutdown-timeout", "600", models=models.path, wait=False) as server:

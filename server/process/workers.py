@@ -22,6 +22,7 @@ from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError
 from unpickled.server.observe.counters import Memory
 from unpickled.server.process import address, banner, stalled
+from unpickled.server.process.orders import DRAIN, SCAN, Orders
 from unpickled.server.process.start import Start
 from unpickled.server.process.watchdog import Watchdog
 from unpickled.server.service import Service
@@ -51,9 +52,6 @@ def serve(config: Config) -> int:
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# Orders of the main process to a worker.
-SCAN, DRAIN = signal.SIGHUP, signal.SIGUSR1
-_ORDERS = (SCAN, DRAIN)
 
 
 def _hold_signals() -> None:
@@ -80,17 +78,15 @@ class Loader:
         self._start = start
 
     def __call__(self) -> Any:
-        # Blocked before any thread starts, and so in all threads: one thread waits for them.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _ORDERS)
-        for number in _ORDERS:
-            signal.signal(number, signal.SIG_DFL)
+        orders = Orders()
+        orders.start()
         service = self._service()
         repository = service.repository
         if self._start.announce(repository.default or ""):
             arguments = (self._config, banner.text(repository))
             threading.Thread(target=_announce, args=arguments, daemon=True).start()
         _watch(service)
-        threading.Thread(target=_obey, args=(service,), name="orders", daemon=True).start()
+        orders.obey_for(service)
         application = app.flask_app(service)
         service.start()
         # All objects up to here live as long as the process: keep the garbage collector from visiting them.
@@ -134,15 +130,6 @@ def _watch(service: Service) -> None:
     config, slots = service.config, service.slots
     clients = stalled.clients(slots.cuts)
     Watchdog(config.listening.threads, config.limits.body_timeout, slots, service.in_flight, clients).start()
-
-
-def _obey(service: Service) -> None:
-    """Follow the signals of the main process: scan the models, or drain."""
-    while True:
-        if signal.sigwait(_ORDERS) == SCAN:
-            service.reloader.wake()
-        else:
-            service.drain()
 
 
 def _announce(config: Config, text: str) -> None:

@@ -1,0 +1,63 @@
+"""The signals that a worker follows: end, drain, scan the models."""
+
+import os
+import signal
+import threading
+
+from unpickled.server.service import Service
+
+# From the main process, or from a terminal to every process.
+_END = (signal.SIGTERM, signal.SIGINT)
+# From the main process alone.
+SCAN, DRAIN = signal.SIGHUP, signal.SIGUSR1
+
+
+class Orders:
+    """Takes the signals to this worker in a thread of its own.
+
+    All threads block these signals, so that this one gets them. Were they open to the main thread, which
+    waits for a lock, the kernel would now and then run the handler in another thread that is just being
+    made: Python then notes the signal and wakes nobody, and the worker serves on until it is killed.
+    """
+
+    def __init__(self) -> None:
+        self._service: Service | None = None
+        self._ended = False
+
+    def start(self) -> None:
+        """Follow the signals until the process ends; called before any other thread starts."""
+        numbers = (*_END, SCAN, DRAIN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+        threading.Thread(target=self._follow, args=(numbers,), name="orders", daemon=True).start()
+
+    def obey_for(self, service: Service) -> None:
+        """From now on there are models to scan, and requests to drain."""
+        self._service = service
+
+    def _follow(self, numbers: tuple[signal.Signals, ...]) -> None:
+        while True:
+            number = signal.sigwait(numbers)
+            if number in _END:
+                self._end(number)
+            elif self._service is None:
+                continue
+            elif number == SCAN:
+                self._service.reloader.wake()
+            else:
+                self._service.drain()
+
+    def _end(self, number: int) -> None:
+        """Have granian end the worker, once: its third call would wait for ever, and hold the GIL."""
+        handler = signal.getsignal(number)
+        if not callable(handler):
+            # granian has not begun to serve.
+            os._exit(0)
+        if self._ended:
+            return
+        self._ended = True
+        if self._service is not None:
+            # granian means to end each connection with its next answer, and now and then forgets one.
+            self._service.drain()
+        handler(number, None)
