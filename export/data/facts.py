@@ -12,6 +12,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from unpickled.export import inside
 from unpickled.export.data.missing import is_missing
+from unpickled.export.dates import DateParts
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Fact:
     """
 
     position: int
-    kind: Literal["number", "boolean", "category"]
+    kind: Literal["number", "boolean", "category", "date"]
     texts: frozenset[str] | None = None
     gap: tuple[object, ...] = ()
 
@@ -71,6 +72,9 @@ def _facts_of_leaf(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
     elif isinstance(step, SimpleImputer):
         for position, fill in zip(positions, step.statistics_, strict=False):
             yield Fact(position, "category" if isinstance(fill, str) else "number")
+    elif isinstance(step, DateParts):
+        for position in positions:
+            yield Fact(position, "date")
     elif _computes(step):
         for position in positions:
             yield Fact(position, "number")
