@@ -152,7 +152,7 @@ def _kind(
 
 
 def _kind_of_dates(name: str, texts: Sequence[str], choices: Choices) -> tuple[Kind, Notation | None, str]:
-    """As ``_kind``, of texts that look like dates; the remark is the reason why they cannot be read, if so."""
+    """As ``_kind``, of texts that look like dates; if they cannot be read, the remark is the reason."""
     if not choices.reads_dates(name):
         return "date", None, ""
     notation, remark = dates.notation_of(texts)

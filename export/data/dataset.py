@@ -30,10 +30,10 @@ class Dataset:
     """Rows to train on.
 
     ``features`` (rows, columns) has float64 columns, of truth values and dates too (seconds since 1970), and
-    text columns (dtype object); NaN stands for a missing value in both. ``labels`` (rows,) is int64 or text, none missing.
-    ``class_names`` are in the order of the sorted labels. ``readings`` say what each column of the file was
-    taken for, those that were left out and the target among them. ``notes`` are sentences about how the rows
-    were read.
+    text columns (dtype object); NaN stands for a missing value in both. ``labels`` (rows,) is int64 or text,
+    none missing. ``class_names`` are in the order of the sorted labels. ``readings`` say what each column of
+    the file was taken for, those that were left out and the target among them. ``notes`` are sentences about
+    how the rows were read.
     """
 
     name: str

@@ -17,7 +17,7 @@ _REMEDY = "write them with the year first, as 2024-01-31"
 
 
 def notation_of(texts: Sequence[str]) -> tuple[Notation | None, str]:
-    """The notation in which all of these texts are dates, and a remark about it; None and a reason if none is.
+    """The notation in which all of these texts are dates, and a remark; or None, and the reason why.
 
     Example:
         >>> notation_of(["31.01.2024", "1.2.2024"])[0]

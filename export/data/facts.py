@@ -72,12 +72,9 @@ def _facts_of_leaf(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
     elif isinstance(step, SimpleImputer):
         for position, fill in zip(positions, step.statistics_, strict=False):
             yield Fact(position, "category" if isinstance(fill, str) else "number")
-    elif isinstance(step, DateParts):
-        for position in positions:
-            yield Fact(position, "date")
     elif _computes(step):
-        for position in positions:
-            yield Fact(position, "number")
+        kind: Literal["date", "number"] = "date" if isinstance(step, DateParts) else "number"
+        yield from (Fact(position, kind) for position in positions)
 
 
 def _computes(step: Any) -> bool:

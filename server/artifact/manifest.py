@@ -244,6 +244,7 @@ def _faults(manifest: Manifest) -> Iterator[str]:
     if (name := repeated(feature.name for feature in manifest.features)) is not None:
         yield f"it has two features called {quoted(name)}"
     yield from _faults_of_inputs(manifest)
+    yield from _faults_of_dates(manifest)
     for feature in manifest.features:
         yield from _faults_of_feature(feature)
     if not manifest.golden.rows:
@@ -269,10 +270,15 @@ def _faults_of_inputs(manifest: Manifest) -> Iterator[str]:
             yield f"input {quoted(tensor.name)} has the column {quoted(name)}, which is no feature"
         elif (kinds[name] == "category") != (tensor.dtype == "string"):
             yield f"feature {quoted(name)} is a {kinds[name]}, but its input holds {tensor.dtype}"
+
+
+def _faults_of_dates(manifest: Manifest) -> Iterator[str]:
+    """Seconds need more digits than a float32 has."""
     dates = {feature.name for feature in manifest.features if feature.date}
-    for name, tensor in columns:
-        if name in dates and tensor.dtype != "float64":
-            yield f"feature {quoted(name)} is a date, but its input holds {tensor.dtype}"
+    for tensor in manifest.inputs:
+        for name in dates.intersection(tensor.features):
+            if tensor.dtype != "float64":
+                yield f"feature {quoted(name)} is a date, but its input holds {tensor.dtype}"
 
 
 def _faults_of_feature(feature: Feature) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Dates as text, and as the numbers that they are to a graph: whole seconds since 1970-01-01.
 
-A date without an offset from UTC counts as if it were in UTC. Fractions of a second are read and dropped: no part
-of a date that a model learns from is finer than an hour, and whole seconds are exact in a double.
+A date without an offset from UTC counts as if it were in UTC. Fractions of a second are read and dropped: no
+part of a date that a model learns from is finer than an hour, and whole seconds are exact in a double.
 """
 
 import re
@@ -32,6 +32,8 @@ _PATTERNS: dict[str, re.Pattern[str]] = {
         "month first": (_MONTH, _DATE, _YEAR),
     }.items()
 }
+# 2024-01-31 and 12:30, and the same day as text.
+_SAMPLE, _HALF_PAST = 1_706_659_200.0, 45_000.0
 _EXAMPLES = {"year first": "", "day first": "31/01/2024", "month first": "01/31/2024"}
 
 
@@ -74,19 +76,21 @@ def seconds(text: str, notation: Notation) -> float:
 def fault(text: str, notation: Notation) -> str:
     """A clause about a text that is no date in this notation: what is wrong, and what belongs there."""
     if _read(text, notation) is None:
-        return f"is text ({quoted(text)}), but a date belongs there, such as {example(notation)}"
+        return f"is text ({quoted(text)}), but a date belongs there, such as {examples(notation)}"
     state = "has no offset" if notation.offset else "has an offset"
     return f"is {quoted(text)}, which {state} from UTC, unlike in training: write it like {example(notation)}"
 
 
 def example(notation: Notation) -> str:
-    """A date as requests write it, and as the training table did if that is otherwise."""
-    time = "12:30:00" if notation.times else ""
-    offset = "Z" if notation.offset else ""
-    text = "T".join(filter(None, ("2024-01-31", time))) + offset
-    other = _EXAMPLES[notation.date or "year first"]
-    own = " ".join(filter(None, (other, time))) + offset
-    return f"{text} or, {notation.date}, {own}" if other else text
+    """A date as requests write it, in ISO 8601."""
+    return written(_SAMPLE + (_HALF_PAST if notation.times else 0.0), notation)
+
+
+def examples(notation: Notation) -> str:
+    """A date in ISO 8601, and as the training table wrote it if that is otherwise."""
+    own = _EXAMPLES[notation.date or "year first"]
+    time = example(notation).partition("T")[2]
+    return f"{example(notation)} or, {notation.date}, {f'{own} {time}'.strip()}" if own else example(notation)
 
 
 def written(seconds: float, notation: Notation) -> str:

@@ -20,7 +20,7 @@ _LARGEST = {
     "int64": 2.0**53 - 1,
 }
 # A range that holds no number: Python reads dates, which are text.
-_NO_NUMBER = Annotated[float, msgspec.Meta(ge=1.0, le=0.0)]
+_NO_NUMBER: Any = Annotated[float, msgspec.Meta(ge=1.0, le=0.0)]
 # A type that no number has: msgspec knows no list of floats, so Python checks those.
 _NOTHING = Literal["\ufdd0"]
 
@@ -43,8 +43,8 @@ class Rule:
         self.feature = feature
         self.lowest = -largest if feature.lowest is None else max(feature.lowest, -largest)
         self.highest = largest if feature.highest is None else min(feature.highest, largest)
-        self.type = self._type(_NO_NUMBER if feature.date else self._number_type())
-        self.read_type = self._type(self._number_type())
+        self.read_type = self._type()
+        self.type = (_NO_NUMBER | None if feature.missing else _NO_NUMBER) if feature.date else self.read_type
         self._values = frozenset(feature.values)
         self._words = frozenset(feature.missing_words)
 
@@ -79,9 +79,9 @@ class Rule:
         """The error for a value of this feature."""
         return fault_of(self.feature.name, row, fault)
 
-    def _type(self, number_type: Any) -> Any:
+    def _type(self) -> Any:
         feature = self.feature
-        kinds: Any = self._text_type() if feature.kind == "category" else number_type
+        kinds: Any = self._text_type() if feature.kind == "category" else self._number_type()
         if feature.boolean:
             kinds |= bool
         return kinds | None if feature.missing else kinds
@@ -114,8 +114,8 @@ class Rule:
         notation = self.feature.notation
         assert notation is not None
         if not isinstance(value, str):
-            example = dates.example(notation)
-            raise self.fault(f"is {kind(value)}, but a date belongs there, as text, such as {example}", row)
+            examples = dates.examples(notation)
+            raise self.fault(f"is {kind(value)}, but a date belongs there, as text, such as {examples}", row)
         try:
             seconds = dates.seconds(value, notation)
         except ValueError:

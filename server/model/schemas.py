@@ -94,11 +94,9 @@ def _values(manifest: Manifest, signature: Signature) -> list[Schema]:
 
 
 def _feature(feature: Feature, schema: Schema, integer: bool) -> Schema:
-    notation = feature.date
-    if notation is not None:
-        schema = _dated(notation)
-        kinds = {"anyOf": [schema, {"type": "null"}]} if feature.missing else schema
-        return {**kinds, "description": _training_values(feature)}
+    if feature.date:
+        kinds = [_dated(feature.date), {"type": "null"}] if feature.missing else [_dated(feature.date)]
+        return {**either(*kinds), "description": _training_values(feature)}
     if "anyOf" in schema:
         kinds = [_feature(feature, kind, integer) for kind in schema["anyOf"]]
         return {"anyOf": [{key: kind[key] for key in kind if key != "description"} for kind in kinds]} | {
@@ -124,9 +122,9 @@ def _dated(notation: Notation) -> Schema:
 
 def _training_dates(feature: Feature, notation: Notation) -> str:
     if feature.minimum is None or feature.maximum is None:
-        return f"date, such as {dates.example(notation)}"
+        return f"date, such as {dates.examples(notation)}"
     ends = (dates.written(end, notation) for end in (feature.minimum, feature.maximum))
-    return f"date, such as {dates.example(notation)}; in training: {' to '.join(ends)}"
+    return f"date, such as {dates.examples(notation)}; in training: {' to '.join(ends)}"
 
 
 def _training_values(feature: Feature) -> str:
