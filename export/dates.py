@@ -34,7 +34,7 @@ class Arithmetic(Generic[T]):
     minus: Callable[[T, T], T]
 
     def rest(self, x: T, divisor: float) -> T:
-        """What the floored division leaves; for whole numbers at least 0."""
+        """The rest of the floored division; for whole numbers at least 0."""
         return self.minus(x, self.scaled(self.floored(x, divisor), divisor))
 
 
