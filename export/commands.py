@@ -157,6 +157,14 @@ def _exporting(command: Callable[..., None]) -> Callable[..., None]:
     metavar="F",
     help="share of the rows that are held out, to measure on",
 )
+@click.option(
+    "--dates",
+    type=console.Choice(["leave", "expand"]),
+    default="leave",
+    show_default=True,
+    metavar="expand",
+    help="make year, month, weekday, hour and days since 1970 of dates, inside the model, or leave them out",
+)
 @_exporting
 def train(
     bundled: str | None,
@@ -166,6 +174,7 @@ def train(
     classifier: str,
     seed: int,
     held_out: float,
+    dates: str,
     **output: Unpack[_Output],
 ) -> None:
     """Fit a scaler and a classifier, and export both as one ONNX file.
@@ -182,7 +191,7 @@ def train(
     if name is None:
         name = _name(data) if data else str(bundled)
     model_folder(output["models"], name)
-    choices = _choices(output)
+    choices = replace(_choices(output), expand=dates == "expand")
     table = dataset.read(data, str(target), choices) if data else dataset.bundled(str(bundled))
     table = replace(table, class_names=titles(table.class_names, output["class_names"]))
     _progress(f"training {classifier}")

@@ -41,6 +41,7 @@ from unpickled.export.recipes import (
     centroids,
     classifiers,
     cutoffs,
+    dates,
     distances,
     encoders,
     ensembles,
@@ -269,6 +270,7 @@ _TRANSFORMERS = (
     | selectors.RECIPES
     | functions.RECIPES
     | bins.RECIPES
+    | dates.RECIPES
     | powers.RECIPES
     | polynomials.RECIPES
     | projections.RECIPES
@@ -294,7 +296,7 @@ def _rounds(step: Any) -> bool:
 
 def _jumps(step: Any) -> bool:
     """Whether a last digit in front of a transformer may change what it returns by more than that."""
-    return bins.jumps(step) or functions.jumps(step) or polynomials.jumps(step) or scalers.jumps(step)
+    return any(module.jumps(step) for module in (bins, dates, functions, polynomials, scalers))
 
 
 class _Writer:

@@ -133,11 +133,12 @@ def export_pipeline(
     with _steps_named(conversion, training):
         run = _runner(conversion)
     parity, features = check(pipeline, conversion, run, X, held_out, progress)
+    features = requests.described(features, readings)
     manifest = Manifest(
         schema=SCHEMA,
         name=name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        features=requests.described(features, readings),
+        features=features,
         inputs=conversion.inputs,
         outputs=conversion.outputs,
         classes=conversion.classes,

@@ -1,7 +1,7 @@
 """From a table, a scaler and a classifier to a fitted pipeline, measured on held-out rows."""
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -33,6 +33,7 @@ from threadpoolctl import threadpool_limits
 
 from unpickled.export.data.columns import MANY, RARE
 from unpickled.export.data.dataset import Dataset, fingerprint
+from unpickled.export.dates import DateParts
 from unpickled.export.errors import DataError, QualityError, reason
 from unpickled.export.releases import ADA_BOOST, LOGISTIC_CV
 from unpickled.server.artifact.manifest import ClassReport, Curve, Metrics, Training
@@ -101,7 +102,7 @@ def train(dataset: Dataset, scaler: str, classifier: str, seed: int = 0, held_ou
     Raises DataError where the table is too small to be split or the classifier refuses it.
     """
     fit_rows, test_rows, fit_labels, test_labels = _split(dataset, seed, held_out)
-    pipeline = build(dataset.features, scaler, classifier, seed)
+    pipeline = build(dataset.features, scaler, classifier, seed, dataset.dates)
     # On a small table, several threads mostly wait for each other: for seconds if the machine is busy.
     with threadpool_limits(1 if dataset.features.size < SMALL else None):
         _fit(pipeline, fit_rows, fit_labels)
@@ -124,15 +125,18 @@ def train(dataset: Dataset, scaler: str, classifier: str, seed: int = 0, held_ou
     return Fitted(pipeline, fit_rows, test_rows, training)
 
 
-def build(features: pd.DataFrame, scaler: str, classifier: str, seed: int) -> Pipeline:
+def build(
+    features: pd.DataFrame, scaler: str, classifier: str, seed: int, dates: Mapping[str, bool] | None = None
+) -> Pipeline:
     """The unfitted pipeline for these columns.
 
     Numbers are scaled; missing ones are replaced by the median first. Texts are one-hot encoded: a missing
     text is a category of its own, and a text that training has not seen is all zeros. In a column of many
-    texts, the rare ones and those that training has not seen are one category.
+    texts, the rare ones and those that training has not seen are one category. Columns of ``dates``, by
+    name, become their parts, with the hour where they have a time of day; these are treated as numbers are.
     """
     final = ("classifier", CLASSIFIERS[classifier](seed))
-    parts = _parts(features, SCALERS[scaler])
+    parts = _parts(features, SCALERS[scaler], dates or {})
     if len(parts) == 1:
         _, steps, _ = parts[0]
         return Pipeline([*steps, final])
@@ -242,23 +246,34 @@ def versions() -> dict[str, str]:
 
 
 def _parts(
-    features: pd.DataFrame, scaler: Callable[[], Any] | None
+    features: pd.DataFrame, scaler: Callable[[], Any] | None, dates: Mapping[str, bool]
 ) -> list[tuple[str, list[Any], list[str]]]:
     """(name, steps, columns) for each kind of column that the table has."""
     text = [name for name in features if features[name].dtype == object]
     many = [name for name in text if features[name].nunique() > MANY]
-    gaps = [name for name in features if name not in text and features[name].isna().any()]
-    complete = [name for name in features if name not in text and name not in gaps]
-    imputer = ("imputer", SimpleImputer(strategy="median"))
+    numbers = [name for name in features if name not in text and name not in dates]
     encoder = ("encoder", OneHotEncoder(handle_unknown="ignore", sparse_output=False))
     grouping = OneHotEncoder(min_frequency=RARE, handle_unknown="infrequent_if_exist", sparse_output=False)
     parts: list[tuple[str, list[Any], list[str]]] = [
-        ("numbers", [("scaler", scaler())] if scaler else [], complete),
-        ("gaps", [imputer, ("scaler", scaler())] if scaler else [imputer], gaps),
+        *_with_gaps("numbers", "gaps", [], features[numbers], scaler),
         ("texts", [encoder], [name for name in text if name not in many]),
         ("many_texts", [("encoder", grouping)], many),
     ]
+    for kind, hour in (("dates", False), ("times", True)):
+        columns = features[[name for name in features if dates.get(name) is hour]]
+        parts += _with_gaps(kind, f"{kind}_with_gaps", [("parts", DateParts(hour))], columns, scaler)
     return [part for part in parts if part[2]]
+
+
+def _with_gaps(
+    name: str, name_of_gaps: str, steps: list[Any], columns: pd.DataFrame, scaler: Callable[[], Any] | None
+) -> Iterator[tuple[str, list[Any], list[str]]]:
+    """The part of the complete columns of numbers, and that of the columns with gaps, which are filled in."""
+    for part, has_gaps in ((name, False), (name_of_gaps, True)):
+        imputer = [("imputer", SimpleImputer(strategy="median"))] if has_gaps else []
+        scaling = [("scaler", scaler())] if scaler else []
+        chosen = [column for column in columns if columns[column].isna().any() == has_gaps]
+        yield part, [*steps, *imputer, *scaling], chosen
 
 
 def _split(dataset: Dataset, seed: int, held_out: float) -> Any:

@@ -21,6 +21,7 @@ from unpickled.server import Config, create_app
 
 WORDS = ["NA", "N/A", "NaN", "null", "None", "?", "-", "n/a", "nan", "NULL", "missing", "#N/A", "nil", " na "]
 TEXTS = ["DE", "FR", "Köln", 'a "b", c', "x;y", "0", "12", "true", "no", " padded"]
+DATES = ["%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%d.%m.%Y", "%m/%d/%Y %H:%M", "%Y-%m-%dT%H:%M:%S+02:00"]
 ROWS = 80
 
 
@@ -41,13 +42,20 @@ def written(value: float, notation: str) -> str:
     return f"{sign}${whole}.{fraction}" if notation == "dollar" else f"{sign}{whole}.{fraction}%"
 
 
+def moments(random: np.random.Generator, spelling: str) -> list[str]:
+    """Dates of some years, as people write them in a table."""
+    start = np.datetime64(str(random.integers(1950, 2040)), "s")
+    drawn = start + random.integers(0, 10.0 ** random.integers(6, 10), ROWS)
+    return [moment.strftime(spelling) for moment in drawn.astype("datetime64[s]").tolist()]
+
+
 @st.composite
 def tables(draw: st.DrawFn) -> dict[str, Any]:
     """A table as cells of text, its separator, and the words that are declared to be missing."""
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     columns: dict[str, list[str]] = {"id": [str(row) for row in range(1000, 1000 + ROWS)]}
     for place in range(draw(st.integers(1, 4))):
-        kind = draw(st.sampled_from(["number", "text", "truth", "code"]))
+        kind = draw(st.sampled_from(["number", "text", "truth", "code", "date"]))
         columns[f"{kind} {place}"] = _cells(draw, kind, random)
     columns["constant"] = ["same"] * ROWS
     declared = draw(st.sampled_from([(), (), ("None",), ("DE", "null")]))
@@ -65,6 +73,8 @@ def _cells(draw: st.DrawFn, kind: str, random: np.random.Generator) -> list[str]
     if kind == "truth":
         spelling = draw(st.sampled_from([("True", "False"), ("true", "false"), ("TRUE", "FALSE")]))
         cells = [spelling[place] for place in random.integers(0, 2, ROWS)]
+    elif kind == "date":
+        cells = moments(random, draw(st.sampled_from(DATES)))
     else:
         notation = draw(st.sampled_from(["plain", "plain", "comma", "dollar", "percent"]))
         cells = [written(value, notation) for value in numbers(random).tolist()]
@@ -78,6 +88,8 @@ def values(features: pd.DataFrame, name: str, cells: list[str]) -> list[Any]:
     column = features[name]
     if column.dtype == object:
         return cells
+    if name.startswith("date"):
+        return [None if gap else cell for cell, gap in zip(cells, column.isna(), strict=True)]
     truth = all(
         cell.lower() in ("true", "false") for cell, gap in zip(cells, column.isna(), strict=True) if not gap
     )
@@ -91,8 +103,9 @@ def check(table: dict[str, Any], folder: Path, classifier: str) -> None:
     writer.writerows([table["columns"], *zip(*table["columns"].values(), strict=True)])
     content = text.getvalue().encode()
     (folder / "table.csv").write_bytes(content)
+    choices = Choices(missing=frozenset(table["missing"]), expand=True)
     try:
-        read = dataset.read(folder / "table.csv", "late", Choices(missing=frozenset(table["missing"])))
+        read = dataset.read(folder / "table.csv", "late", choices)
     except DataError as error:
         if "There is nothing to learn" not in str(error):
             raise

@@ -10,11 +10,13 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
 
+from unpickled.export.data import dates
 from unpickled.export.data.notation import notation_of
 from unpickled.export.data.texts import Texts
 from unpickled.export.errors import DataError
 from unpickled.server.artifact.manifest import Notation
 from unpickled.server.model.cells import PLAIN, TRUTH, number
+from unpickled.server.model.dates import written
 from unpickled.server.quote import quoted
 
 Kind = Literal["number", "boolean", "category", "date", "nothing", "nested"]
@@ -28,8 +30,9 @@ WORDS = frozenset(
 # A column of more texts than MANY has those of fewer rows than RARE as one category.
 MANY, RARE = 100, 10
 
-_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,2}[./-]\d{1,2}[./-]\d{4}([T ].*)?")
+_DATE = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}([Tt ].*)?|\d{1,2}[./-]\d{1,2}[./-]\d{4}([Tt ].*)?")
 _DATES = ("date", "datetime", "datetime64", "time", "timedelta", "timedelta64", "period")
+_UNREAD = "it holds dates; --dates expand makes year, month, weekday, hour and days since 1970 of them"
 _NUMBERS = ("decimal", "integer", "floating", "mixed-integer-float")
 
 
@@ -66,13 +69,18 @@ class Choices:
 
     ``missing`` are texts that stand for a missing value in every column, ``text`` the columns that hold text
     whatever it looks like, ``kinds`` what columns hold of which that is known. ``categories`` are the texts
-    that a column is known to have: none of them stands for a missing value.
+    that a column is known to have: none of them stands for a missing value. ``expand``: dates are read.
     """
 
     missing: frozenset[str] = frozenset()
     text: frozenset[str] = frozenset()
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     categories: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    expand: bool = False
+
+    def reads_dates(self, name: str) -> bool:
+        """Whether the dates of a column are read as numbers."""
+        return self.expand or self.kinds.get(name) == "date"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +88,7 @@ class Column:
     """A column and what it was taken for.
 
     ``values`` (rows,) are float64 with NaN for a gap, bool where none is missing, or text in dtype object
-    with NaN for a gap.
+    with NaN for a gap. Dates that are read are the seconds since 1970.
     """
 
     reading: Reading
@@ -136,11 +144,21 @@ def _kind(
     notation, remark = notation_of(texts, comma)
     if notation is not None:
         return "number", notation, remark
-    if known is not None:
+    if known not in (None, "date"):
         raise DataError(_not_numbers(name, texts))
-    if all(_DATE.fullmatch(text.strip()) for text in texts):
-        return "date", None, ""
+    if known == "date" or all(_DATE.fullmatch(text.strip()) for text in texts):
+        return _kind_of_dates(name, texts, choices)
     return "category", None, ""
+
+
+def _kind_of_dates(name: str, texts: Sequence[str], choices: Choices) -> tuple[Kind, Notation | None, str]:
+    """As ``_kind``, of texts that look like dates; if they cannot be read, the remark is the reason."""
+    if not choices.reads_dates(name):
+        return "date", None, ""
+    notation, remark = dates.notation_of(texts)
+    if notation is None and choices.kinds.get(name) == "date":
+        raise DataError(f"The pipeline was fitted on dates in column {name!r}, but {remark}.")
+    return "date", notation, remark
 
 
 def _not_numbers(name: str, texts: Sequence[str]) -> str:
@@ -152,7 +170,7 @@ def _not_numbers(name: str, texts: Sequence[str]) -> str:
 
 
 def _values(reading: Reading, texts: Texts, blank: set[str]) -> npt.NDArray[Any]:
-    if reading.kind in ("number", "boolean"):
+    if reading.kind in ("number", "boolean") or reading.notation is not None:
         read: Callable[[str], float] = (
             (lambda text: TRUTH[text.strip()])
             if reading.kind == "boolean"
@@ -170,6 +188,8 @@ def _of_series(series: pd.Series, choices: Choices) -> Column:
     plain, words = _without(plain, choices.missing)
     kind = _kind_of_series(plain)
     name = str(series.name)
+    if kind == "date" and choices.reads_dates(name):
+        return _of_dates(name, plain, words, choices)
     if kind == "category" and choices.kinds.get(name) in ("number", "boolean"):
         raise DataError(_not_numbers(name, [str(text) for text in plain.dropna().unique()]))
     if kind in ("number", "boolean") and (choices.kinds.get(name) == "category" or name in choices.text):
@@ -182,6 +202,17 @@ def _of_series(series: pd.Series, choices: Choices) -> Column:
         name=name, kind=kind, missing=int(plain.isna().sum()), words=words, missing_words=missing_words
     )
     return Column(reading, _typed(plain, kind))
+
+
+def _of_dates(name: str, series: pd.Series, words: Mapping[str, int], choices: Choices) -> Column:
+    """Dates of the file's own type, read as they are written in ISO 8601."""
+    texts = dates.texts_of(series)
+    if texts is None:
+        remark = "it holds times of day, durations or periods, which are no dates"
+        reading = Reading(name=name, kind="date", missing=int(series.isna().sum()), remark=remark)
+        return Column(reading, _typed(series, "date"))
+    column = _of_texts(name, texts, choices, False)
+    return replace(column, reading=replace(column.reading, words={**words, **column.reading.words}))
 
 
 def _kind_of_series(column: pd.Series) -> Kind:
@@ -238,6 +269,8 @@ def judged(column: Column, nameless: bool = False) -> Column:
     """
     role, reason = _role(column, nameless)
     reading = replace(column.reading, role=role, reason=reason)
+    if role == "date":
+        reading = replace(reading, remark="")
     distinct = column.values.nunique() if (reading.kind, role) == ("category", "feature") else 0
     if distinct > MANY:
         remark = f"{distinct:,} texts; those of fewer than {RARE} rows count as one"
@@ -252,7 +285,7 @@ def _role(column: Column, nameless: bool) -> tuple[str, str]:
     if nameless:
         return "identifier", "it has no name"
     if kind == "date":
-        return "date", "it holds dates; turn them into numbers first, such as a year, a month or days since"
+        return _role_of_dates(column.reading, filled)
     if kind == "nested":
         return "nested", "its cells hold lists, records or bytes, not numbers or text"
     distinct = filled.nunique()
@@ -264,6 +297,14 @@ def _role(column: Column, nameless: bool) -> tuple[str, str]:
     numbers = filled.to_numpy(dtype=np.float64)
     _check_finite(column.reading.name, numbers)
     return ("identifier", "it numbers the rows") if _counts_rows(numbers) else ("feature", "")
+
+
+def _role_of_dates(reading: Reading, filled: pd.Series) -> tuple[str, str]:
+    if reading.notation is None:
+        return "date", reading.remark or _UNREAD
+    if filled.nunique() == 1:
+        return "constant", f"it holds nothing but {written(filled.iloc[0], reading.notation)}"
+    return "feature", ""
 
 
 def _shown(value: object) -> str:

@@ -29,11 +29,11 @@ BUNDLED: dict[str, Callable[[], Any]] = {
 class Dataset:
     """Rows to train on.
 
-    ``features`` (rows, columns) has float64 columns, of truth values too, and text columns (dtype object);
-    NaN stands for a missing value in both. ``labels`` (rows,) is int64 or text, none missing.
-    ``class_names`` are in the order of the sorted labels. ``readings`` say what each column of the file was
-    taken for, those that were left out and the target among them. ``notes`` are sentences about how the rows
-    were read.
+    ``features`` (rows, columns) has float64 columns, of truth values and dates too (seconds since 1970), and
+    text columns (dtype object); NaN stands for a missing value in both. ``labels`` (rows,) is int64 or text,
+    none missing. ``class_names`` are in the order of the sorted labels. ``readings`` say what each column of
+    the file was taken for, those that were left out and the target among them. ``notes`` are sentences about
+    how the rows were read.
     """
 
     name: str
@@ -43,6 +43,15 @@ class Dataset:
     class_names: tuple[str, ...]
     readings: tuple[Reading, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def dates(self) -> dict[str, bool]:
+        """The columns of dates among the features, and whether they have a time of day."""
+        return {
+            reading.name: reading.notation.times
+            for reading in self.readings
+            if reading.role == "feature" and reading.notation is not None and reading.notation.date
+        }
 
 
 def bundled(name: str) -> Dataset:
@@ -71,7 +80,7 @@ def read(path: str | Path, label: str, choices: Choices | None = None) -> Datase
     """
     source, choices = files.load(path), choices or Choices()
     _check_named(source, choices.text)
-    goal = target.column(source, label, choices)
+    goal = target.column(source, label, replace(choices, expand=False))
     labelled = goal.values.notna().to_numpy()
     notes = [*source.notes, *_unlabelled(label, int((~labelled).sum()))]
     labels = target.labels(goal.values[labelled])

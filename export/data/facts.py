@@ -12,6 +12,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from unpickled.export import inside
 from unpickled.export.data.missing import is_missing
+from unpickled.export.dates import DateParts
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Fact:
     """
 
     position: int
-    kind: Literal["number", "boolean", "category"]
+    kind: Literal["number", "boolean", "category", "date"]
     texts: frozenset[str] | None = None
     gap: tuple[object, ...] = ()
 
@@ -72,8 +73,8 @@ def _facts_of_leaf(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
         for position, fill in zip(positions, step.statistics_, strict=False):
             yield Fact(position, "category" if isinstance(fill, str) else "number")
     elif _computes(step):
-        for position in positions:
-            yield Fact(position, "number")
+        kind: Literal["date", "number"] = "date" if isinstance(step, DateParts) else "number"
+        yield from (Fact(position, kind) for position in positions)
 
 
 def _computes(step: Any) -> bool:

@@ -64,7 +64,7 @@ def known(pipeline: Any, names: Sequence[str], choices: Choices) -> Choices:
     categories: dict[str, frozenset[str]] = {}
     for fact in facts(pipeline, range(len(names))):
         name = names[fact.position]
-        if kinds.get(name) != "category":
+        if kinds.get(name) not in ("category", "date"):
             kinds[name] = fact.kind
         if fact.texts is not None:
             categories[name] = categories.get(name, frozenset()) | fact.texts

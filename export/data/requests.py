@@ -1,5 +1,6 @@
 """How requests write the columns of the training table: their cells, and columns that are not read."""
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -10,10 +11,14 @@ from msgspec.structs import replace
 from unpickled.export.data.columns import Reading
 from unpickled.export.inside import fitted_names
 from unpickled.server.artifact.manifest import Feature
+from unpickled.server.model.dates import FIRST, LAST
 
 
 def described(features: Sequence[Feature], readings: Sequence[Reading]) -> tuple[Feature, ...]:
-    """The features, each with the notation and the words for a missing value of its column."""
+    """The features, each with the notation and the words for a missing value of its column.
+
+    Dates end with the year 9999, whatever the graph computes beyond.
+    """
     by_name = {reading.name: reading for reading in readings}
     return tuple(_described(feature, by_name.get(feature.name)) for feature in features)
 
@@ -33,6 +38,12 @@ def unused(
 def _described(feature: Feature, reading: Reading | None) -> Feature:
     if reading is None:
         return feature
+    if reading.notation is not None and reading.notation.date:
+        feature = replace(
+            feature,
+            lowest=max(FIRST, -math.inf if feature.lowest is None else feature.lowest),
+            highest=min(LAST, math.inf if feature.highest is None else feature.highest),
+        )
     return replace(
         feature,
         boolean=feature.boolean or reading.kind == "boolean",

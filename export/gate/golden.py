@@ -20,6 +20,7 @@ from unpickled.export.data.layout import assemble
 from unpickled.export.errors import ParityError, reason
 from unpickled.export.gate.pair import TOLERANCE, answers_of
 from unpickled.server.artifact.manifest import Feature, Golden
+from unpickled.server.model import dates
 
 ROWS = 12
 DRAWS = 240
@@ -56,9 +57,17 @@ def make(
         rows += [] if told or not _is_alike_alone(pipeline, conversion, rows[0], sparse) else [sparse]
     rows, labels, scores, _ = _answered(rows, *_answer(pipeline, conversion, rows))
     return Golden(
-        rows=tuple(rows),
+        rows=tuple(_written(features, row) for row in rows),
         labels=tuple(conversion.classes[label] for label in labels),
         scores=tuple(tuple(row) for row in scores.tolist()),
+    )
+
+
+def _written(features: Sequence[Feature], row: Row) -> Row:
+    """The row as requests have it: with dates as text."""
+    return tuple(
+        dates.written(cell, feature.date) if feature.date and isinstance(cell, float) else cell
+        for feature, cell in zip(features, row, strict=True)
     )
 
 
@@ -135,6 +144,9 @@ def _numbers(feature: Feature, column: Array, rng: np.random.Generator) -> list[
     rounded = np.round(numbers, 3 - int(np.floor(np.log10(high - low))))
     if _is_whole(column):
         rounded[:DRAWS] = np.round(numbers[:DRAWS])
+    if feature.date:
+        unit = 60.0 if feature.date.times else float(dates.DAY)
+        rounded = np.floor(numbers / unit) * unit
     return [float(number) for number in np.clip(rounded, low, high)]
 
 

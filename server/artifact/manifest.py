@@ -32,11 +32,18 @@ class Notation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``decimal`` is the decimal point, ``group`` what parts thousands, ``unit`` the signs (%, €) that may stand
     beside a number, and do not change it.
+
+    With ``date``, the cells are dates, written in this order; to the graph, each is the whole number of
+    seconds since 1970-01-01. ``times``: some had a time of day; ``offset``: each had an offset from UTC.
+    Requests send text in this order, or with the year first, with an offset just where training had one.
     """
 
     decimal: Literal[".", ","] = "."
     group: Literal["", ",", ".", "'", " "] = ""
     unit: str = ""
+    date: Literal["", "year first", "day first", "month first"] = ""
+    times: bool = False
+    offset: bool = False
 
 
 class Feature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -48,7 +55,8 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``values`` the numbers that the pipeline knows, if it knows a list of them; ``closed``: no other is
     accepted. ``boolean``: true and false are accepted as 1 and 0. ``missing_words`` are texts that stand
     for a missing value, as they did in the training table, with or without spaces around them;
-    ``notation`` is how its cells write numbers, if not as 1234.5.
+    ``notation`` is how its cells write numbers, if not as 1234.5. Numbers about a feature of dates are
+    seconds since 1970-01-01.
     """
 
     name: str
@@ -65,6 +73,11 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     boolean: bool = False
     missing_words: tuple[str, ...] = ()
     notation: Notation | None = None
+
+    @property
+    def date(self) -> Notation | None:
+        """The notation of its dates; None for a feature of anything else."""
+        return self.notation if self.notation is not None and self.notation.date else None
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,8 +103,8 @@ class Outputs(msgspec.Struct, frozen=True, kw_only=True):
 class Golden(msgspec.Struct, frozen=True, kw_only=True):
     """Made-up rows inside the training ranges, with the pipeline's own answers.
 
-    ``rows`` in feature order (None is missing), ``labels`` out of Manifest.classes, ``scores``
-    (rows, classes).
+    ``rows`` in feature order (None is missing, a date is ISO text), ``labels`` out of Manifest.classes,
+    ``scores`` (rows, classes).
     """
 
     rows: tuple[tuple[float | str | None, ...], ...]
@@ -231,6 +244,7 @@ def _faults(manifest: Manifest) -> Iterator[str]:
     if (name := repeated(feature.name for feature in manifest.features)) is not None:
         yield f"it has two features called {quoted(name)}"
     yield from _faults_of_inputs(manifest)
+    yield from _faults_of_dates(manifest)
     for feature in manifest.features:
         yield from _faults_of_feature(feature)
     if not manifest.golden.rows:
@@ -256,6 +270,15 @@ def _faults_of_inputs(manifest: Manifest) -> Iterator[str]:
             yield f"input {quoted(tensor.name)} has the column {quoted(name)}, which is no feature"
         elif (kinds[name] == "category") != (tensor.dtype == "string"):
             yield f"feature {quoted(name)} is a {kinds[name]}, but its input holds {tensor.dtype}"
+
+
+def _faults_of_dates(manifest: Manifest) -> Iterator[str]:
+    """Seconds need more digits than a float32 has."""
+    dates = {feature.name for feature in manifest.features if feature.date}
+    for tensor in manifest.inputs:
+        for name in dates.intersection(tensor.features):
+            if tensor.dtype != "float64":
+                yield f"feature {quoted(name)} is a date, but its input holds {tensor.dtype}"
 
 
 def _faults_of_feature(feature: Feature) -> Iterator[str]:

@@ -305,4 +305,5 @@ def _other_features(current: Deployment, changed: Deployment) -> str:
 
 
 def _features(deployment: Deployment) -> list[tuple[str, str]]:
-    return [(feature.name, feature.kind) for feature in deployment.main.model.manifest.features]
+    features = deployment.main.model.manifest.features
+    return [(feature.name, "date" if feature.date else feature.kind) for feature in features]

@@ -15,6 +15,7 @@ from unpickled.server.lifecycle.deployment import Deployment, percent
 from unpickled.server.lifecycle.disk import opened
 from unpickled.server.lifecycle.history import Record
 from unpickled.server.lifecycle.shelf import Shelf
+from unpickled.server.model import dates
 from unpickled.server.quote import printable, shortened
 
 # How many records of the history are printed.
@@ -197,13 +198,18 @@ def _features(deployment: Deployment) -> Sequence[Feature]:
 def _feature(feature: Feature) -> _Line:
     values = ", ".join(feature.categories) + (" (no other)" if feature.closed else "")
     if feature.minimum is not None and feature.maximum is not None:
-        values = f"{feature.minimum:g} to {feature.maximum:g}"
+        values = " to ".join(_end(feature, end) for end in (feature.minimum, feature.maximum))
     return {
         "name": feature.name,
-        "kind": feature.kind,
+        "kind": "date" if feature.date else feature.kind,
         "null": "allowed" if feature.missing else "refused",
         "in training": values or "-",
     }
+
+
+def _end(feature: Feature, end: float) -> str:
+    """An end of the training range; of a date, the day."""
+    return dates.written(end, feature.date).partition("T")[0] if feature.date else f"{end:g}"
 
 
 def _record(record: Record) -> _Line:

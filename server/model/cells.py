@@ -1,4 +1,4 @@
-"""The cells of a table as text: numbers in the notation of their column, truth values, gaps.
+"""The cells of a table as text: numbers and dates in the notation of their column, truth values, gaps.
 
 Training reads its table with these functions, and the server reads CSV with them: a cell means the same to
 both, to the last bit.
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unpickled.server.artifact.manifest import Feature, Notation
+from unpickled.server.model import dates
 from unpickled.server.model.feeds import Column
 
 TRUTH = {"true": 1.0, "True": 1.0, "TRUE": 1.0, "false": 0.0, "False": 0.0, "FALSE": 0.0}
@@ -35,13 +36,15 @@ def read_cells(feature: Feature, cells: Sequence[str]) -> Column:
     if feature.kind == "category":
         gap = "" if "" in feature.categories else None
         return [cell or gap for cell in cells]
+    if feature.date:
+        return _dates(feature, cells)
     if feature.notation is None and not feature.boolean and not feature.missing_words:
         return _plain_numbers(cells)
     return _numbers([_value(feature, cell) for cell in cells])
 
 
 def number(cell: str, notation: Notation | None = None) -> float:
-    """The number in a cell. Raises ValueError where it is none, in this notation.
+    """The number in a cell, for a date its seconds. Raises ValueError where it is none, in this notation.
 
     Example:
         >>> number("1.234,50 €", Notation(decimal=",", group=".", unit="€"))
@@ -52,6 +55,8 @@ def number(cell: str, notation: Notation | None = None) -> float:
         if not cell.isascii() or "_" in cell:
             raise ValueError(cell)
         return float(cell)
+    if notation.date:
+        return dates.seconds(cell, notation)
     match = _pattern(notation).fullmatch(cell.strip())
     if match is None:
         raise ValueError(cell)
@@ -68,6 +73,14 @@ def _plain_numbers(cells: Sequence[str]) -> Column:
         except ValueError:
             pass
     return _numbers([_number_or_text(cell, None) for cell in cells])
+
+
+def _dates(feature: Feature, cells: Sequence[str]) -> Column:
+    """The seconds of dates; the texts as they are if one of them is no date: the rule reads text only."""
+    values = [_value(feature, cell) for cell in cells]
+    if any(isinstance(value, str) for value in values):
+        return [None if value is None else cell for value, cell in zip(values, cells, strict=True)]
+    return np.array(values, dtype=np.float64)
 
 
 def _numbers(values: list[float | str | None]) -> npt.NDArray[np.float64] | list[Any]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from unpickled.server.artifact.manifest import Feature
 from unpickled.server.errors import InvalidInput
+from unpickled.server.model import dates
 from unpickled.server.model.feeds import Value
 from unpickled.server.quote import listed, quoted
 
@@ -18,6 +19,8 @@ _LARGEST = {
     "float64": float(np.finfo(np.float64).max),
     "int64": 2.0**53 - 1,
 }
+# A range that holds no number: Python reads dates, which are text.
+_NO_NUMBER: Any = Annotated[float, msgspec.Meta(ge=1.0, le=0.0)]
 # A type that no number has: msgspec knows no list of floats, so Python checks those.
 _NOTHING = Literal["\ufdd0"]
 
@@ -26,8 +29,9 @@ class Rule:
     """The values that one feature takes.
 
     ``type`` is the msgspec type of a value; ``check`` is the same rule in Python: it raises the error for a
-    value that the type refuses. Only ``check`` reads the texts that stand for a missing number, and numbers
-    of a list that are no integers: the type refuses them.
+    value that the type refuses. Only ``check`` reads dates, the texts that stand for a missing number, and
+    numbers of a list that are no integers: the type refuses them. ``read_type`` and ``check_read`` are the
+    rule for a value that is read already, in which a date is a number.
 
     Args:
         feature: The feature, out of the manifest.
@@ -39,7 +43,8 @@ class Rule:
         self.feature = feature
         self.lowest = -largest if feature.lowest is None else max(feature.lowest, -largest)
         self.highest = largest if feature.highest is None else min(feature.highest, largest)
-        self.type = self._type()
+        self.read_type = self._type()
+        self.type = (_NO_NUMBER | None if feature.missing else _NO_NUMBER) if feature.date else self.read_type
         self._values = frozenset(feature.values)
         self._words = frozenset(feature.missing_words)
 
@@ -58,7 +63,13 @@ class Rule:
             return None
         if self.feature.kind == "category":
             return self._category(value, row)
-        return self._number(value, row)
+        return self._date(value, row) if self.feature.date else self._number(value, row)
+
+    def check_read(self, value: object, row: int) -> Value:
+        """The same for a value that is read already: a date may be its seconds since 1970."""
+        if self.feature.date and isinstance(value, float) and not math.isnan(value):
+            return self._number(value, row)
+        return self.check(value, row)
 
     def is_missing(self, value: object) -> bool:
         """Whether a value is a text that stands for a missing one; spaces around it do not count."""
@@ -99,6 +110,18 @@ class Rule:
             )
         return value
 
+    def _date(self, value: object, row: int) -> float:
+        notation = self.feature.notation
+        assert notation is not None
+        if not isinstance(value, str):
+            examples = dates.examples(notation)
+            raise self.fault(f"is {kind(value)}, but a date belongs there, as text, such as {examples}", row)
+        try:
+            seconds = dates.seconds(value, notation)
+        except ValueError:
+            raise self.fault(dates.fault(value, notation), row) from None
+        return self._number(seconds, row)
+
     def _number(self, value: object, row: int) -> float:
         if isinstance(value, bool) and self.feature.boolean:
             value = float(value)
@@ -111,9 +134,15 @@ class Rule:
                 f"is {figure(value)}, which the model was not fitted with: it knows {known}", row
             )
         if not self.lowest <= value <= self.highest:
-            limits = f"{figure(self.lowest)} to {figure(self.highest)}"
-            raise self.fault(f"is {figure(value)}, outside what the model can compute with ({limits})", row)
+            limits = f"{self._figure(self.lowest)} to {self._figure(self.highest)}"
+            fault = f"is {self._figure(value)}, outside what the model can compute with ({limits})"
+            raise self.fault(fault, row)
         return value
+
+    def _figure(self, value: float) -> str:
+        notation = self.feature.date
+        is_date = notation is not None and dates.FIRST <= value <= dates.LAST
+        return dates.written(value, notation) if notation and is_date else figure(value)
 
 
 def fault_of(feature: str, row: int, fault: str) -> InvalidInput:

@@ -6,8 +6,9 @@ from typing import Any
 
 from msgspec.json import schema_components
 
-from unpickled.server.artifact.manifest import Feature, Manifest
+from unpickled.server.artifact.manifest import Feature, Manifest, Notation
 from unpickled.server.message.jsonschema import Schema, array, either, exactly, only, plain
+from unpickled.server.model import dates
 from unpickled.server.model.feeds import Row
 from unpickled.server.model.outputs import Member, Outputs, Tensor
 from unpickled.server.model.signature import Signature
@@ -15,6 +16,8 @@ from unpickled.server.model.signature import Signature
 # Most choices that a schema lists: the manifest has a longer list in full.
 _LISTED = 100
 _LARGEST = sys.float_info.max
+# A date with a time of day, but without an offset from UTC, for which JSON Schema has no format.
+_MOMENT = "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$"
 
 
 class Schemas:
@@ -91,6 +94,9 @@ def _values(manifest: Manifest, signature: Signature) -> list[Schema]:
 
 
 def _feature(feature: Feature, schema: Schema, integer: bool) -> Schema:
+    if feature.date:
+        kinds = [_dated(feature.date), {"type": "null"}] if feature.missing else [_dated(feature.date)]
+        return {**either(*kinds), "description": _training_values(feature)}
     if "anyOf" in schema:
         kinds = [_feature(feature, kind, integer) for kind in schema["anyOf"]]
         return {"anyOf": [{key: kind[key] for key in kind if key != "description"} for kind in kinds]} | {
@@ -105,7 +111,25 @@ def _feature(feature: Feature, schema: Schema, integer: bool) -> Schema:
     return {**schema, "description": _training_values(feature)}
 
 
+def _dated(notation: Notation) -> Schema:
+    """Dates in ISO 8601. JSON Schema's format of a date with a time demands an offset from UTC."""
+    if notation.offset:
+        return {"type": "string", "format": "date-time"}
+    if not notation.times:
+        return {"type": "string", "format": "date"}
+    return {"type": "string", "pattern": _MOMENT}
+
+
+def _training_dates(feature: Feature, notation: Notation) -> str:
+    if feature.minimum is None or feature.maximum is None:
+        return f"date, such as {dates.examples(notation)}"
+    ends = (dates.written(end, notation) for end in (feature.minimum, feature.maximum))
+    return f"date, such as {dates.examples(notation)}; in training: {' to '.join(ends)}"
+
+
 def _training_values(feature: Feature) -> str:
+    if feature.date:
+        return _training_dates(feature, feature.date)
     if feature.kind == "category":
         categories = ", ".join(f"'{plain(category)}'" for category in feature.categories[:_LISTED])
         return f"category; in training: {categories}"
@@ -116,6 +140,8 @@ def _training_values(feature: Feature) -> str:
 
 
 def _typical(feature: Feature) -> Any:
+    if feature.date:
+        return dates.written(feature.median or 0.0, feature.date)
     if feature.kind == "category":
         return feature.categories[0] if feature.categories else ""
     lowest = -_LARGEST if feature.lowest is None else feature.lowest

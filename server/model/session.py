@@ -181,7 +181,7 @@ def _check_golden(model: Model) -> None:
     for index, label in enumerate(labels.tolist()):
         model.outputs.check_golden(index, label, scores[index].tolist())
         if model.run_row is not None:
-            model.outputs.check_golden(index, *model.run_row(golden.rows[index]))  # type: ignore[arg-type]
+            model.outputs.check_golden(index, *model.run_row(rows[index]))  # type: ignore[arg-type]
 
 
 def _bare(session: onnxruntime.InferenceSession) -> Any:

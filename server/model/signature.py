@@ -22,7 +22,8 @@ class Signature:
     ``row`` and ``record`` are msgspec types of one row, as an array and as an object; they contain every
     rule, and msgspec checks them while it parses the JSON. ``record`` is None where the name of a feature
     cannot be a msgspec field. ``check_row`` and ``check_record`` are the same rules in Python: they raise
-    the error for a row that the types refuse.
+    the error for a row that the types refuse. ``read_row`` and ``check_read`` are for rows that are read
+    already, in which dates are numbers.
 
     A name that is no feature is ignored if it is a column of the training table that the graph does not
     read, or if ``extra`` is "ignore"; otherwise it is an error.
@@ -46,6 +47,7 @@ class Signature:
         types = [rule.type for rule in self._rules]
         self.row: Any = tuple[tuple(types)]  # type: ignore[misc]
         self.record = _record_type(self.names, types)
+        self.read_row: Any = tuple[tuple(rule.read_type for rule in self._rules)]  # type: ignore[misc]
 
     def feeds(self, rows: Sequence[Row]) -> Feeds:
         """Rows that passed the checks, as one array (rows, features) per tensor of the graph."""
@@ -88,13 +90,7 @@ class Signature:
             raise InvalidInput(
                 f"row {row} is {kind(values)}, but an array of {count} values belongs there", row=row
             )
-        if len(values) != count:
-            raise InvalidInput(
-                f"row {row} has {len(values)} values, but the model takes {count}: {listed(self.names)}",
-                row=row,
-                expected=count,
-                received=len(values),
-            )
+        self._check_width(values, row)
         return [rule.check(value, row) for rule, value in zip(self._rules, values, strict=True)]
 
     def check_record(self, members: Members, row: int) -> Row:
@@ -103,6 +99,11 @@ class Signature:
             raise fault_of(name, row, "is given twice")
         self.check_names(members, row)
         return [rule.check(members[rule.feature.name], row) for rule in self._rules]
+
+    def check_read(self, values: Row, row: int) -> Row:
+        """One row of values that another version has read; InvalidInput as ``check_row``."""
+        self._check_width(values, row)
+        return [rule.check_read(value, row) for rule, value in zip(self._rules, values, strict=True)]
 
     def ignores(self, name: str) -> bool:
         """Whether a column with this name, which is no feature, may be given and is not read."""
@@ -128,6 +129,16 @@ class Signature:
         if row is not None:
             error.details["row"] = row
         raise error
+
+    def _check_width(self, values: Row, row: int) -> None:
+        count = len(self.names)
+        if len(values) != count:
+            raise InvalidInput(
+                f"row {row} has {len(values)} values, but the model takes {count}: {listed(self.names)}",
+                row=row,
+                expected=count,
+                received=len(values),
+            )
 
     def _misfit(self, unknown: list[str], lacking: list[str], row: int | None) -> str:
         place = "" if row is None else f" of row {row}"
@@ -173,7 +184,7 @@ class Signature:
             sound[:, place] &= np.isin(values[:, place], known)
         sound |= np.isnan(values) & missing
         for row, column in np.argwhere(~sound)[:1].tolist():
-            self._rules[self._columns[tensor.name][column]].check(float(values[row, column]), row)
+            self._rules[self._columns[tensor.name][column]].check_read(float(values[row, column]), row)
 
     def _check_columns(self, columns: Mapping[str, Column]) -> None:
         self.check_names(columns)

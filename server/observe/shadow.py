@@ -145,7 +145,7 @@ class _Comparison:
         self._served = served
         self._block = block
         self._lost = lost
-        rows = list[served.model.signature.row]  # type: ignore[name-defined]
+        rows = list[served.model.signature.read_row]  # type: ignore[name-defined]
         # As a member of a struct: msgspec compiles the type of a struct once, any other at each call.
         self._rows: Any = msgspec.defstruct("Rows", [("rows", rows)], gc=False)
         self._pairs: weakref.WeakKeyDictionary[Model, _Pair] = weakref.WeakKeyDictionary()
@@ -193,7 +193,7 @@ class _Comparison:
         """The case, if the rules in Python take its row: the compiled type knows no 1.0 among integers."""
         signature = self._served.model.signature
         try:
-            return [(cases, signature.feeds([signature.check_row(list(cases[0][1]), 0)]))]
+            return [(cases, signature.feeds([signature.check_read(cases[0][1], 0)]))]
         except InvalidInput:
             return []
 

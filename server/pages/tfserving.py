@@ -174,7 +174,7 @@ def _signature(model: Model) -> SignatureDef:
         for member in model.outputs.members
     ]
     inputs = [
-        _tensor(feature.name, "DT_STRING" if feature.kind == "category" else "DT_DOUBLE")
+        _tensor(feature.name, "DT_STRING" if feature.kind == "category" or feature.date else "DT_DOUBLE")
         for feature in model.signature.features
     ]
     return SignatureDef(

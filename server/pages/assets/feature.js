@@ -1,5 +1,6 @@
 // The control of one feature.
 
+import { dateOf, isDate } from "./dates.js";
 import { element, isolated, visible } from "./element.js";
 import { asJson, figure, numberAsJson, stepBetween, stepped, textAsJson } from "./numbers.js";
 
@@ -86,7 +87,7 @@ export class Numeric extends Row {
     if (!(minimum < maximum))
       return element("span", { class: "track muted" }, minimum === undefined ? "" : "constant in training");
     const whole = [minimum, maximum, median ?? minimum].every(Number.isInteger);
-    this.step = stepBetween(minimum, maximum, whole);
+    this.step = this.stepBetween(minimum, maximum, whole);
     this.slider = element("input", {
       type: "range",
       min: minimum,
@@ -98,10 +99,11 @@ export class Numeric extends Row {
     const ends = element(
       "span",
       { class: "ends", "aria-hidden": "true" },
-      element("span", { title: "training minimum" }, figure(minimum)),
-      element("span", { title: "training maximum" }, figure(maximum)),
+      element("span", { title: "training minimum" }, this.figure(minimum)),
+      element("span", { title: "training maximum" }, this.figure(maximum)),
     );
-    const mark = element("span", { class: "median", title: `median ${figure(median ?? NaN)}` });
+    const title = median === undefined ? "" : `median ${this.figure(median)}`;
+    const mark = element("span", { class: "median", title });
     mark.style.setProperty("--at", (median - minimum) / (maximum - minimum));
     return element("span", { class: "track" }, this.slider, median === undefined ? "" : mark, ends);
   }
@@ -117,15 +119,35 @@ export class Numeric extends Row {
     if (this.missingBox) this.missingBox.checked = empty;
     this.control.placeholder = empty && this.missingBox ? "missing" : "";
     this.element.classList.toggle("empty", empty);
-    if (this.slider && Number.isFinite(Number(cell)) && !empty) this.slider.value = cell;
-    this.value = empty ? NaN : Number(cell);
+    this.value = empty ? NaN : this.number(cell);
+    if (this.slider && Number.isFinite(this.value)) this.slider.value = this.value;
     this.drawRemark();
+  }
+
+  number(cell) {
+    return Number(cell);
+  }
+
+  figure(number) {
+    return figure(number);
+  }
+
+  stepBetween(minimum, maximum, whole) {
+    return stepBetween(minimum, maximum, whole);
+  }
+
+  cellOf(number) {
+    return asJson(number);
+  }
+
+  typedCell(text) {
+    return numberAsJson(text);
   }
 
   warning() {
     const { minimum, maximum } = this.feature;
     const outside = this.value < minimum || this.value > maximum;
-    return outside ? `outside the training range, ${figure(minimum)} to ${figure(maximum)}` : "";
+    return outside ? `outside the training range, ${this.figure(minimum)} to ${this.figure(maximum)}` : "";
   }
 
   hint() {
@@ -134,7 +156,7 @@ export class Numeric extends Row {
   }
 
   typed() {
-    const cell = numberAsJson(this.control.value);
+    const cell = this.typedCell(this.control.value);
     this.follow(cell);
     this.change(cell, true);
   }
@@ -143,7 +165,7 @@ export class Numeric extends Row {
     const { minimum, maximum } = this.feature;
     const position = Number(this.slider.value);
     const atEnd = position <= minimum || position >= maximum;
-    this.accept(asJson(clamped(atEnd ? position : stepped(position, this.step), minimum, maximum)));
+    this.accept(this.cellOf(clamped(atEnd ? position : stepped(position, this.step), minimum, maximum)));
   }
 
   toggled() {
@@ -222,6 +244,7 @@ export function usual(feature) {
     return feature.categories?.length ? textAsJson(feature.categories[0]) : feature.missing ? "null" : '""';
   const { minimum, maximum, median } = feature;
   const middle = median ?? minimum ?? maximum ?? 0;
+  if (isDate(feature)) return textAsJson(dateOf(middle, feature.notation));
   if (feature.boolean) return String(middle >= 0.5);
   if (feature.closed) return asJson(nearest(feature.values, middle));
   if (!(minimum < maximum) || String(middle).length <= DIGITS) return asJson(middle);
@@ -235,6 +258,11 @@ export function random(feature) {
   const cells = choices(feature);
   if (cells?.length) return cells[Math.floor(Math.random() * cells.length)];
   if (cells || !(minimum < maximum)) return usual(feature);
+  if (isDate(feature)) {
+    const seconds = minimum + Math.random() * (maximum - minimum);
+    const unit = feature.notation.times ? 60 : 86400;
+    return textAsJson(dateOf(clamped(stepped(seconds, unit), minimum, maximum), feature.notation));
+  }
   const step = stepBetween(minimum, maximum, [minimum, maximum, median ?? minimum].every(Number.isInteger));
   // A weighted sum: the difference of the ends may overflow.
   const share = Math.random();

@@ -1,5 +1,7 @@
 // The form for one row of features.
 
+import { Dated } from "./dated.js";
+import { isDate } from "./dates.js";
 import { element, visible } from "./element.js";
 import { Choice, Numeric, choices, random, usual } from "./feature.js";
 import { Line } from "./line.js";
@@ -113,7 +115,8 @@ export class Form {
       this.changed(typing);
     };
     const feature = this.features[index];
-    const row = choices(feature) ? new Choice(feature, index, change) : new Numeric(feature, index, change);
+    const Control = choices(feature) ? Choice : isDate(feature) ? Dated : Numeric;
+    const row = new Control(feature, index, change);
     row.show(this.cells[index]);
     return row;
   }

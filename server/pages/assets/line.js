@@ -59,8 +59,9 @@ function separated(text, features) {
   const line = text.replace(/^[\r\n ]+|[\r\n ]+$/g, "");
   const parts = line.split(line.includes("\t") ? "\t" : ",");
   return counted(parts, features).map((part, index) => {
-    const { kind, missing, categories } = features[index];
+    const { kind, missing, categories, notation } = features[index];
     const value = part.trim();
+    if (notation?.date) return value === "" ? "null" : textAsJson(value);
     if (kind === "number") return numberAsJson(value);
     // As in a CSV table, an empty cell is a missing value, unless the empty text is a category.
     return value === "" && missing && !categories?.includes("") ? "null" : textAsJson(value);

@@ -3,6 +3,7 @@
 import { address, path } from "./address.js";
 import { Answer } from "./answer.js";
 import { card, className } from "./card.js";
+import { isDate } from "./dates.js";
 import { element, isolated, visible } from "./element.js";
 import { get, predict } from "./exchange.js";
 import { Form } from "./form.js";
@@ -13,6 +14,13 @@ import { body, Snippets } from "./snippets.js";
 // Milliseconds from the last key to the request, and from the first answer of a new version to its card.
 const TYPING = 90;
 const SETTLING = 1_000;
+
+// Kinds of features in words.
+const KINDS = [
+  ["numbers", (feature) => feature.kind === "number" && !isDate(feature)],
+  ["dates", isDate],
+  ["categories", ({ kind }) => kind === "category"],
+];
 
 /**
  * The form of a model, its answers and its card. `values` are cells by feature name to start with;
@@ -128,8 +136,8 @@ function expected(model, target) {
 
 function heading(model, target) {
   const { manifest } = model;
-  const kinds = new Set(manifest.features.map(({ kind }) => kind));
-  const mixed = kinds.size === 2 ? ", numbers and categories" : "";
+  const kinds = KINDS.filter(([, has]) => manifest.features.some(has)).map(([kind]) => kind);
+  const mixed = kinds.length > 1 ? `, ${kinds.slice(0, -1).join(", ")} and ${kinds.at(-1)}` : "";
   return element(
     "div",
     { class: "heading" },

@@ -9,11 +9,12 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from unpickled.server.artifact.manifest import Manifest
+from unpickled.server.artifact.manifest import Manifest, Notation
 from unpickled.server.errors import NotReady
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message.answer import Answer, Environ, document
+from unpickled.server.model import dates
 from unpickled.server.model.outputs import Outputs
 from unpickled.server.pages import health
 from unpickled.server.pages.annotations import Count, Yes
@@ -51,11 +52,12 @@ class ModelReady(Struct, frozen=True, kw_only=True):
 
 
 class Tensor(Struct, frozen=True, kw_only=True):
-    """An input or an output; a length of -1 is any number of rows."""
+    """An input or an output; a length of -1 is any number of rows. ``parameters`` describe a date."""
 
     name: str
     datatype: str
     shape: Annotated[list[Annotated[int, Meta(ge=-1)]], Meta(min_length=1)]
+    parameters: dict[str, str] | UnsetType = UNSET
 
 
 class Metadata(Struct, frozen=True, kw_only=True):
@@ -189,14 +191,23 @@ def _metadata(repository: Repository, served: Served) -> Metadata:
 
 
 def _inputs(manifest: Manifest) -> list[Tensor]:
-    """The only input of the graph; for a graph with several inputs, a tensor of each feature."""
-    if len(manifest.inputs) == 1:
+    """The only input of the graph; of a graph with several inputs or with dates, a tensor of each feature."""
+    if len(manifest.inputs) == 1 and not any(feature.date for feature in manifest.features):
         tensor = manifest.inputs[0]
         return [_tensor(tensor.name, tensors.DATATYPES[tensor.dtype], len(tensor.features))]
     dtypes = {name: tensor.dtype for tensor in manifest.inputs for name in tensor.features}
     return [
-        _tensor(feature.name, tensors.DATATYPES[dtypes[feature.name]], 1) for feature in manifest.features
+        _date(feature.name, feature.date)
+        if feature.date
+        else _tensor(feature.name, tensors.DATATYPES[dtypes[feature.name]], 1)
+        for feature in manifest.features
     ]
+
+
+def _date(name: str, notation: Notation) -> Tensor:
+    """A feature of dates, which are text; ``content_type`` is MLServer's word for that."""
+    parameters = {"content_type": "datetime", "example": dates.example(notation)}
+    return Tensor(name=name, datatype=tensors.BYTES, shape=[-1, 1], parameters=parameters)
 
 
 def _outputs(outputs: Outputs) -> list[Tensor]:

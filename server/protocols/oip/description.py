@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from itertools import permutations
 from typing import Any
 
+from unpickled.server.artifact.manifest import Feature
 from unpickled.server.message import media
 from unpickled.server.message.jsonschema import COUNT, TEXT, Schema, array, either, exactly, members
 from unpickled.server.model.outputs import Tensor
@@ -16,6 +17,7 @@ from unpickled.server.protocols.bodies import Bodies
 
 # A parameter that may be left out or sent as null.
 _CHOICE: Schema = {"type": ["boolean", "null"]}
+_DATES = " A date is text (BYTES); in a tensor of numbers, FP64 or INT64, it is seconds since 1970-01-01."
 _FLOATS = ["FP64", "FP32", "FP16"]
 
 
@@ -33,7 +35,8 @@ def describe(schemas: Schemas) -> Bodies:
     return Bodies(
         "One tensor of all features, or one tensor of each; any number of rows, as `shape` says. Tensors may "
         "follow the JSON as bytes (extension `binary_tensor_data`): with `binary_data_size` among the "
-        "parameters of each, and `Inference-Header-Content-Length` for the length of the JSON.",
+        "parameters of each, and `Inference-Header-Content-Length` for the length of the JSON."
+        + (_DATES if any(feature.date for feature in schemas.manifest.features) else ""),
         {media.JSON: bodies.with_examples(schemas.name("InferenceRequest", request), _examples(schemas))},
         {
             media.JSON: {"schema": schemas.name("InferenceResponse", _response(schemas))},
@@ -61,7 +64,7 @@ def _tensor_each(schemas: Schemas) -> list[Schema]:
         _tensor(
             [feature.name],
             {"enum": [[1], [1, 1]]},
-            ["BYTES"] if feature.kind == "category" else _FLOATS,
+            ["BYTES"] if _is_text(feature) else _FLOATS,
             exactly(schemas.values[feature.name]),
         )
         for feature in features
@@ -81,8 +84,11 @@ def _names(schemas: Schemas) -> list[str]:
 
 
 def _datatypes(schemas: Schemas) -> list[str]:
-    mixed = any(feature.kind == "category" for feature in schemas.manifest.features)
-    return ["BYTES"] if mixed else _FLOATS
+    return ["BYTES"] if any(map(_is_text, schemas.manifest.features)) else _FLOATS
+
+
+def _is_text(feature: Feature) -> bool:
+    return feature.kind == "category" or feature.date is not None
 
 
 def _selections(schemas: Schemas) -> list[Schema]:
