@@ -55,6 +55,7 @@ from unpickled.export.recipes import (
     polynomials,
     powers,
     projections,
+    quantiles,
     scalers,
     selectors,
     svm,
@@ -270,6 +271,7 @@ _TRANSFORMERS = (
     | functions.RECIPES
     | bins.RECIPES
     | powers.RECIPES
+    | quantiles.RECIPES
     | polynomials.RECIPES
     | projections.RECIPES
     | distances.RECIPES
@@ -289,7 +291,8 @@ _ROUNDING = (
 
 def _rounds(step: Any) -> bool:
     """Whether a transformer may differ from scikit-learn in the last digit."""
-    return type(step) in _ROUNDING or scalers.rounds(step) or functions.rounds(step)
+    rounds = scalers.rounds(step) or functions.rounds(step) or quantiles.rounds(step)
+    return rounds or type(step) in _ROUNDING
 
 
 def _jumps(step: Any) -> bool:

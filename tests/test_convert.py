@@ -45,7 +45,6 @@ from sklearn.preprocessing import (
     Normalizer,
     OneHotEncoder,
     OrdinalEncoder,
-    QuantileTransformer,
     RobustScaler,
     StandardScaler,
 )
@@ -311,15 +310,6 @@ def test_other_kinds_of_naive_bayes_go_through_skl2onnx(classifier: Any) -> None
     X, y = load_iris(return_X_y=True)
     conversion = verify(fitted(make_pipeline(MinMaxScaler(), classifier), X[::2], y[::2]), X, X)
     assert len(conversion.foreign) == 1
-
-
-def test_quantiles_are_exact_before_trees() -> None:
-    """The quantile transformer of skl2onnx keeps rows beside the splits on scikit-learn's side."""
-    X, y = load_iris(return_X_y=True)
-    forest = RandomForestClassifier(10, random_state=0)
-    pipeline = fitted(make_pipeline(QuantileTransformer(n_quantiles=30), forest), X, y)
-    table = convert(pipeline, X).layout
-    verify(pipeline, X, near(pipeline, table, table.frame(X), limit=1000).to_numpy())
 
 
 @pytest.mark.parametrize("passthrough", [False, True])
