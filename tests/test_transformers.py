@@ -101,6 +101,7 @@ FUNCTIONS = [
 ]
 EXACT_FUNCTIONS = [
     *(np.abs, np.fabs, np.sign, np.square, np.sqrt, np.reciprocal, np.floor, np.ceil, np.rint, np.trunc),
+    np.round,
     *(np.negative, partial(np.clip, a_min=1, a_max=5.5)),
 ]
 EXACT = [
@@ -522,7 +523,12 @@ def test_columns_of_two_precisions_are_exact_before_trees(columns: Any, classifi
         (FunctionTransformer(np.sqrt, kw_args={"dtype": "float64"}), "np.sqrt with dtype=; leave them out"),
         (FunctionTransformer(np.clip, kw_args={"a_min": [0, 0, 0, 0.1], "a_max": 9}), "no single number"),
         (SplineTransformer(degree=1, extrapolation="linear"), "degree=2 or more"),
+        (FunctionTransformer(partial(np.power, 2.0)), "np.power with arguments before the rows; use one of"),
         (Nystroem("chi2", n_components=3), "'chi2' has no graph; use one of linear"),
+        (
+            Nystroem(np.inner, n_components=3),
+            "kernel= a function of your own has no graph; use one of linear",
+        ),
         (IterativeImputer(KNeighborsRegressor(2), max_iter=2), "KNeighborsRegressor.*BayesianRidge"),
         (IterativeImputer(sample_posterior=True, max_iter=2), "at random; leave it out"),
         (KNNImputer(weights=lambda distance: distance), "leave metric and weights out"),
