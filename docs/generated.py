@@ -128,10 +128,11 @@ def _names(types: Iterable[type]) -> str:
 
 def refusals() -> str:
     """The estimators that are refused by name, with the reasons."""
-    return table(
-        ("estimator", "reason, and what to use instead"),
-        ((f"`{name}`", "; ".join(clauses)) for name, clauses in sorted(export_refusals.REFUSED.items())),
+    rows = (
+        (f"`{name}` {refusal.when}".strip(), f"{refusal.reason}; {refusal.remedy}")
+        for name, refusal in sorted(export_refusals.REFUSED.items())
     )
+    return table(("estimator", "reason, and what to use instead"), rows)
 
 
 def metrics() -> str:

@@ -56,12 +56,13 @@ from unpickled.export.recipes import (
     polynomials,
     powers,
     projections,
+    quantiles,
     scalers,
     selectors,
     svm,
 )
 from unpickled.export.recipes.numbers import narrowed, promoted, weighted
-from unpickled.export.refusals import qualified, refusal
+from unpickled.export.refusals import SEVERAL, qualified, refusal, takes_texts
 from unpickled.server.artifact.manifest import Feature, Input, Outputs
 from unpickled.server.quote import shortened
 
@@ -113,7 +114,7 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
         >>> [node.op_type for node in conversion.model.graph.node]
         ['Gemm', 'ArgMax', 'Softmax']
     """
-    _check_classifier(pipeline)
+    check_pipeline(pipeline)
     classes = _classes(pipeline)
     X = table(X)
     layout = Layout.of(pipeline, X, feature_names)
@@ -182,6 +183,12 @@ def trace(pipeline: Pipeline, layout: Layout) -> Trace:
     return Trace(writer.graph.traced(tensors), inputs, tuple(outputs))
 
 
+def check_pipeline(pipeline: Any) -> None:
+    """Raise ConversionError unless it is a fitted classifier on rows that are a table."""
+    _check_classifier(pipeline)
+    _Writer().refuse_texts(pipeline)
+
+
 def _check_classifier(pipeline: Any) -> None:
     if isinstance(pipeline, type) or not hasattr(pipeline, "get_params"):
         raise ConversionError(
@@ -203,8 +210,8 @@ def _classes(pipeline: Any) -> tuple[int | str, ...]:
     classes = getattr(pipeline, "classes_", None)
     if isinstance(classes, list) or classes is None:
         raise ConversionError(
-            f"The estimator {qualified(pipeline)} predicts several outputs at once: "
-            "export one classifier for each."
+            f"The estimator {qualified(inside.decider(pipeline)[0])} cannot be converted: {SEVERAL.reason}; "
+            f"{SEVERAL.remedy}."
         )
     if len(classes) < 2:
         raise ConversionError(f"{_class_name(pipeline)} was trained on a single class: give it two or more.")
@@ -272,6 +279,7 @@ _TRANSFORMERS = (
     | bins.RECIPES
     | dates.RECIPES
     | powers.RECIPES
+    | quantiles.RECIPES
     | polynomials.RECIPES
     | projections.RECIPES
     | distances.RECIPES
@@ -291,7 +299,8 @@ _ROUNDING = (
 
 def _rounds(step: Any) -> bool:
     """Whether a transformer may differ from scikit-learn in the last digit."""
-    return type(step) in _ROUNDING or scalers.rounds(step) or functions.rounds(step)
+    rounds = scalers.rounds(step) or functions.rounds(step) or quantiles.rounds(step)
+    return rounds or type(step) in _ROUNDING
 
 
 def _jumps(step: Any) -> bool:
@@ -310,6 +319,17 @@ class _Writer:
         # Set once the columns may differ from scikit-learn's in the last digit: the error for trees, whose
         # answers change with that digit.
         self._inexact: NoGraph | None = None
+
+    def refuse_texts(self, step: Any) -> None:
+        """Raise ConversionError for a first step that takes texts or dicts: they cannot be read as rows."""
+        step = inside.unwrapped(step)
+        if takes_texts(step):
+            raise refusal(step, "compute")
+        if isinstance(step, (Pipeline, FeatureUnion)):
+            for part in inside.parts(step):
+                if part.before is None:
+                    with self._at(part.name, part.estimator):
+                        self.refuse_texts(part.estimator)
 
     def classify(self, step: Any, columns: OptionalColumns, exact: bool = False) -> ClassifierOutput:
         """Write a classifier or a pipeline that ends in one; ``exact`` if others compute with its scores."""
@@ -372,7 +392,7 @@ class _Writer:
         """Write a transformer inside another estimator, and keep what it makes in ``steps``."""
         if isinstance(part.estimator, str) and part.estimator == "passthrough":
             return columns
-        with self._at(part.name, part.estimator):
+        with self._at(part.name, inside.unwrapped(part.estimator)):
             transformed = self.transform(part.estimator, columns)
             self.steps.append(Step("/".join(self._path), part.estimator, transformed))
             return transformed

@@ -40,5 +40,6 @@ ATTRIBUTES = {
 MODULES = {
     "sklearn.gaussian_process._gpc": "the process of two classes, and the constants of its probabilities",
     "sklearn.ensemble._hist_gradient_boosting.predictor": "TreePredictor: one tree and its array of nodes",
+    "sklearn.impute._iterative": "IterativeImputer, which is experimental where users import it",
     "sklearn.tree._tree": "Tree: a decision tree's arrays over nodes",
 }

@@ -16,7 +16,7 @@ import pandas as pd
 from google.protobuf.message import EncodeError
 from msgspec.structs import replace
 
-from unpickled.export.convert import Conversion, convert
+from unpickled.export.convert import Conversion, check_pipeline, convert
 from unpickled.export.data import requests
 from unpickled.export.data.columns import Reading
 from unpickled.export.data.memory import table
@@ -116,6 +116,7 @@ def export_pipeline(
     """
     progress = progress or _silent
     home = model_folder(models, name)
+    check_pipeline(pipeline)
     X, held_out = table(X), table(held_out)
     progress("converting")
     conversion = convert(pipeline, X, feature_names)

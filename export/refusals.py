@@ -1,75 +1,116 @@
-"""Estimators that are refused by name: why they have no graph, and what to use instead."""
+"""Estimators that are refused by name: why they have no graph, and what to use instead.
 
+Documentation and sweep over all estimators of scikit-learn follow this list.
+"""
+
+from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
 from unpickled.export.errors import NoGraph
 
-_PLATT = (
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why no graph computes as an estimator does, and what to use: clauses without a full stop.
+
+    ``when`` names the parameters or the place without which it converts.
+    """
+
+    reason: str
+    remedy: str
+    when: str = ""
+
+
+# Where the answers of estimators become columns for the next step.
+BEFORE = "before another step"
+
+SEVERAL = Refusal("it answers several questions at once", "export one classifier for each of them")
+_PLATT = Refusal(
     "its probabilities have no exact graph",
     "leave probability off and use CalibratedClassifierCV(SVC())",
+    "with `probability=True`",
 )
-_SEVERAL = ("it answers several questions at once", "export one classifier for each of them")
-_GRAPH_OF_ROWS = (
+_GRAPH_OF_ROWS = Refusal(
     "it is made for the rows it was fitted on",
     "use SelfTrainingClassifier around a classifier that converts",
 )
-_OTHER_LIBRARY = ("only estimators of scikit-learn have a graph", "use HistGradientBoostingClassifier")
-# Estimators that users meet often and that have no graph: why not, and what to use.
-REFUSED: dict[str, tuple[str, str]] = {
+_OTHER_LIBRARY = Refusal("only estimators of scikit-learn have a graph", "use HistGradientBoostingClassifier")
+# Estimators that users meet often and that have no graph.
+REFUSED: dict[str, Refusal] = {
     "SVC": _PLATT,
     "NuSVC": _PLATT,
-    "ClassifierChain": _SEVERAL,
-    "MultiOutputClassifier": _SEVERAL,
+    "ClassifierChain": SEVERAL,
+    "MultiOutputClassifier": SEVERAL,
     "LabelPropagation": _GRAPH_OF_ROWS,
     "LabelSpreading": _GRAPH_OF_ROWS,
     "XGBClassifier": _OTHER_LIBRARY,
     "LGBMClassifier": _OTHER_LIBRARY,
     "CatBoostClassifier": _OTHER_LIBRARY,
-    "RadiusNeighborsClassifier": ("its graph fails where no neighbor is near", "use KNeighborsClassifier"),
+    "RadiusNeighborsClassifier": Refusal(
+        "its graph fails where no neighbor is near", "use KNeighborsClassifier"
+    ),
 }
 
 _SOLVES = "it solves a problem of its own for each row, which no graph does"
+_COMPONENTS = Refusal(_SOLVES, "use PCA or TruncatedSVD")
+_DICTIONARY = Refusal(_SOLVES, "use SparsePCA or PCA")
 _SEARCHES = "it searches among its training rows for each row"
-_TEXTS = (
+_MANIFOLD = Refusal(_SEARCHES, "use KernelPCA or Nystroem")
+_NEIGHBORS = Refusal(_SEARCHES, "use KNeighborsClassifier as the last step")
+_TEXTS = Refusal(
     "it takes texts or dicts, not the columns of a table",
     "count the words before the pipeline, or use OneHotEncoder or TargetEncoder for columns of text",
 )
-_LATENT = ("it has no graph", "use LinearDiscriminantAnalysis, PCA or FactorAnalysis")
-# Transformers: why not, and which of those that convert to use.
+_LATENT = Refusal("it has no graph", "use LinearDiscriminantAnalysis, PCA or FactorAnalysis")
+_ANSWERS = "its answers have no graph as columns"
+_CLASSIFIERS = Refusal(_ANSWERS, "use StackingClassifier as the last step, with the next one in it", BEFORE)
+_REGRESSORS = Refusal(_ANSWERS, "use StackingClassifier with classifiers in it as the last step")
+# Transformers.
 REFUSED |= {
-    "NMF": (_SOLVES, "use PCA or TruncatedSVD"),
-    "MiniBatchNMF": (_SOLVES, "use PCA or TruncatedSVD"),
-    "LatentDirichletAllocation": (_SOLVES, "use PCA or TruncatedSVD"),
-    "DictionaryLearning": (_SOLVES, "use SparsePCA or PCA"),
-    "MiniBatchDictionaryLearning": (_SOLVES, "use SparsePCA or PCA"),
-    "SparseCoder": (_SOLVES, "use SparsePCA or PCA"),
-    "Isomap": (_SEARCHES, "use KernelPCA or Nystroem"),
-    "LocallyLinearEmbedding": (_SEARCHES, "use KernelPCA or Nystroem"),
-    "KNeighborsTransformer": (_SEARCHES, "use KNeighborsClassifier as the last step"),
-    "RadiusNeighborsTransformer": (_SEARCHES, "use KNeighborsClassifier as the last step"),
-    "RandomTreesEmbedding": (
-        "its leaves have no graph",
-        "use a forest as the last step, or KBinsDiscretizer",
+    "NMF": _COMPONENTS,
+    "MiniBatchNMF": _COMPONENTS,
+    "LatentDirichletAllocation": _COMPONENTS,
+    "DictionaryLearning": _DICTIONARY,
+    "MiniBatchDictionaryLearning": _DICTIONARY,
+    "SparseCoder": _DICTIONARY,
+    "Isomap": _MANIFOLD,
+    "LocallyLinearEmbedding": _MANIFOLD,
+    "KNeighborsTransformer": _NEIGHBORS,
+    "RadiusNeighborsTransformer": _NEIGHBORS,
+    "RandomTreesEmbedding": Refusal(
+        "its leaves have no graph", "use a forest as the last step, or KBinsDiscretizer"
     ),
-    "BernoulliRBM": ("it has no graph", "use Nystroem, or MLPClassifier as the last step"),
+    "BernoulliRBM": Refusal("it has no graph", "use Nystroem, or MLPClassifier as the last step"),
     "CCA": _LATENT,
     "PLSCanonical": _LATENT,
     "PLSRegression": _LATENT,
     "PLSSVD": _LATENT,
+    "KernelCenterer": Refusal("it takes a kernel, not the columns of a table", "use KernelPCA or Nystroem"),
+    "VotingClassifier": _CLASSIFIERS,
+    "StackingClassifier": _CLASSIFIERS,
+    "VotingRegressor": _REGRESSORS,
+    "StackingRegressor": _REGRESSORS,
     "FeatureHasher": _TEXTS,
     "DictVectorizer": _TEXTS,
     "HashingVectorizer": _TEXTS,
     "CountVectorizer": _TEXTS,
     "TfidfVectorizer": _TEXTS,
-    "TfidfTransformer": ("it has no graph", "use Normalizer(norm='max') or MaxAbsScaler"),
+    "TfidfTransformer": Refusal("it has no graph", "use Normalizer(norm='max') or MaxAbsScaler"),
 }
 
 
 def refusal(step: Any, verb: str) -> NoGraph:
     """The error for a fitted estimator that no recipe can convert; ``verb`` says what no graph does."""
-    name = type(step).__name__
-    return NoGraph(*REFUSED.get(name, (f"no graph of it is known to {verb} as it does",)))
+    known = REFUSED.get(type(step).__name__)
+    if known is None:
+        return NoGraph(f"no graph of it is known to {verb} as it does")
+    return NoGraph(known.reason, known.remedy)
+
+
+def takes_texts(step: Any) -> bool:
+    """Whether a step takes texts or dicts, which cannot be read as a table."""
+    return REFUSED.get(type(step).__name__) is _TEXTS
 
 
 def qualified(step: Any) -> str:

@@ -11,6 +11,7 @@ import pytest
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, make_column_transformer
+from sklearn.cross_decomposition import PLSRegression
 from sklearn.datasets import load_iris, make_classification
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
@@ -24,7 +25,9 @@ from sklearn.ensemble import (
     StackingClassifier,
     VotingClassifier,
 )
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sklearn.feature_selection import SelectKBest
+from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import (
     LinearRegression,
@@ -38,14 +41,13 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import BernoulliNB, ComplementNB, GaussianNB, MultinomialNB
 from sklearn.neighbors import KNeighborsClassifier, RadiusNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.pipeline import FeatureUnion, make_pipeline, make_union
 from sklearn.preprocessing import (
     MaxAbsScaler,
     MinMaxScaler,
     Normalizer,
     OneHotEncoder,
     OrdinalEncoder,
-    QuantileTransformer,
     RobustScaler,
     StandardScaler,
 )
@@ -55,6 +57,7 @@ from sklearn.tree import DecisionTreeClassifier
 from unpickled.export.convert import Conversion, convert
 from unpickled.export.errors import ConversionError
 from unpickled.export.gate.thresholds import near
+from unpickled.export.publish import export_pipeline
 from unpickled.export.trees import Tree, before_scaling
 from unpickled.server.artifact.manifest import MISSING_CATEGORY
 
@@ -313,15 +316,6 @@ def test_other_kinds_of_naive_bayes_go_through_skl2onnx(classifier: Any) -> None
     assert len(conversion.foreign) == 1
 
 
-def test_quantiles_are_exact_before_trees() -> None:
-    """The quantile transformer of skl2onnx keeps rows beside the splits on scikit-learn's side."""
-    X, y = load_iris(return_X_y=True)
-    forest = RandomForestClassifier(10, random_state=0)
-    pipeline = fitted(make_pipeline(QuantileTransformer(n_quantiles=30), forest), X, y)
-    table = convert(pipeline, X).layout
-    verify(pipeline, X, near(pipeline, table, table.frame(X), limit=1000).to_numpy())
-
-
 @pytest.mark.parametrize("passthrough", [False, True])
 def test_rows_beside_the_splits_of_a_stack_are_found(passthrough: bool) -> None:
     """The last classifier of a stack splits the answers of the others and the columns passed through."""
@@ -403,7 +397,7 @@ class Logarithm(TransformerMixin, BaseEstimator):
         (GradientBoostingClassifier(n_estimators=2, init=GaussianNB()), "leave init out"),
         (AdaBoostClassifier(GaussianNB(), n_estimators=2), "decision trees"),
         (LinearRegression(), "not a classifier"),
-        (RandomForestClassifier(2), "several outputs"),
+        (RandomForestClassifier(2), "several questions at once; export one"),
     ],
     ids=lambda value: repr(value)[:40],
 )
@@ -513,3 +507,24 @@ def test_unanimous_trees_are_certain(count):
     session = onnxruntime.InferenceSession(convert(forest, X).model.SerializeToString())
     _, scores = session.run(None, {session.get_inputs()[0].name: X[:2]})
     assert scores.tolist() == [[1.0, 0.0], [0.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [CountVectorizer(), make_pipeline(TfidfVectorizer()), make_union(HashingVectorizer())],
+)
+@pytest.mark.parametrize("container", [list, np.array, pd.Series])
+def test_a_first_step_for_texts_is_refused_by_name(words: Any, container: Any, tmp_path: Any) -> None:
+    """Rows that are texts are no table; the error is about the step that takes them, not about the rows."""
+    texts, y = container(["good film", "bad film", "nice one", "bad bad"]), [1, 0, 1, 0]
+    pipeline = make_pipeline(words, LogisticRegression()).fit(texts, y)
+    with pytest.raises(ConversionError, match=r"\(sklearn.feature_extraction.text.\w+\).*use OneHotEncoder"):
+        export_pipeline(pipeline, texts, y, name="texts", models=tmp_path)
+
+
+def test_the_estimator_inside_a_frozen_one_is_named() -> None:
+    """A refusal is about the estimator that has no graph, not about what freezes it."""
+    X, y = load_iris(return_X_y=True)
+    frozen = FrozenEstimator(PLSRegression(1).fit(X, y))
+    with pytest.raises(ConversionError, match=r"\(sklearn.cross_decomposition.PLSRegression\) cannot"):
+        convert(make_pipeline(frozen, LogisticRegression()).fit(X, y), X)

@@ -1,6 +1,8 @@
 """ONNX Runtime transforms rows as scikit-learn's transformers do, to the last bit where trees follow."""
 
 import re
+import subprocess
+import sys
 import warnings
 from functools import partial
 from pathlib import Path
@@ -10,6 +12,7 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 import pytest
+from scipy.special import ndtri
 from sklearn.cluster import Birch, BisectingKMeans, FeatureAgglomeration, KMeans, MiniBatchKMeans
 from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.datasets import load_iris
@@ -40,6 +43,7 @@ from sklearn.preprocessing import (
     OrdinalEncoder,
     PolynomialFeatures,
     PowerTransformer,
+    QuantileTransformer,
     RobustScaler,
     SplineTransformer,
     StandardScaler,
@@ -56,7 +60,7 @@ from unpickled.export.gate import golden
 from unpickled.export.gate.parity import check
 from unpickled.export.gate.thresholds import near
 from unpickled.export.graph import Graph
-from unpickled.export.recipes import curves
+from unpickled.export.recipes import curves, quantiles
 from unpickled.server.artifact.manifest import Feature, Parity
 
 
@@ -99,6 +103,7 @@ FUNCTIONS = [
 ]
 EXACT_FUNCTIONS = [
     *(np.abs, np.fabs, np.sign, np.square, np.sqrt, np.reciprocal, np.floor, np.ceil, np.rint, np.trunc),
+    np.round,
     *(np.negative, partial(np.clip, a_min=1, a_max=5.5)),
 ]
 EXACT = [
@@ -111,6 +116,8 @@ EXACT = [
     PolynomialFeatures(),
     PolynomialFeatures((2, 4), include_bias=False),
     PolynomialFeatures(3, interaction_only=True, order="F"),
+    QuantileTransformer(n_quantiles=150),
+    QuantileTransformer(n_quantiles=7),
 ]
 SMOOTH = [
     *(FunctionTransformer(function) for function in FUNCTIONS),
@@ -136,6 +143,7 @@ SMOOTH = [
     *(KMeans(4, n_init=1, random_state=0), MiniBatchKMeans(4, n_init=1, random_state=0)),
     *(BisectingKMeans(4, random_state=0), Birch(), FeatureAgglomeration(2)),
     NeighborhoodComponentsAnalysis(2, random_state=0),
+    QuantileTransformer(n_quantiles=60, output_distribution="normal"),
 ]
 
 
@@ -234,6 +242,32 @@ def test_functions_are_as_exact_as_numpys(curve: Any, function: Any, lowest: flo
     assert np.abs(values[finite] / expected[finite] - 1.0).max() < 4e-15
 
 
+def test_the_normal_quantile_is_as_exact_as_scipys() -> None:
+    """It keeps 14 digits from 1e-7 to the middle and on to 1 - 1e-7, NaN stays NaN."""
+    near_ends = 10.0 ** np.linspace(-7, np.log10(0.5), 5_000)
+    p = np.concatenate([near_ends, 1.0 - near_ends, [0.5, np.nan]])[:, None]
+    np.testing.assert_allclose(computed(curves.normal, p), ndtri(p), rtol=0.0, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("distribution", ["uniform", "normal"])
+def test_quantiles_that_repeat_and_columns_of_one_number_are_placed(distribution: Any, dtype: type) -> None:
+    """The very numbers of scikit-learn at, beside and beyond quantiles; a thousand of them take few nodes."""
+    random = np.random.default_rng(0)
+    X = np.c_[random.exponential(size=900) ** 9, random.integers(0, 3, 900), np.full(900, 7.0)].astype(dtype)
+    transformer = QuantileTransformer(n_quantiles=900, output_distribution=distribution).fit(X)
+    beside = [np.nextafter(X, end, dtype=dtype) for end in (-np.inf, np.inf)]
+    rows = np.vstack([X, *beside, -X * 10, X * 3, np.full((1, 3), np.nan)]).astype(dtype)
+    graph = Graph()
+    tensor = graph.input("x", "float64" if dtype is np.float64 else "float32", 3)
+    model = graph.traced(
+        [quantiles.RECIPES[QuantileTransformer](graph, transformer, tensor.columns())[0].tensor]
+    )
+    placed = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": rows})[0]
+    np.testing.assert_allclose(placed, transformer.transform(rows), rtol=0.0, atol=1e-14)
+    assert len(model.graph.node) < 70
+
+
 def computed(curve: Any, x: Array) -> Array:
     """The values of a curve in ONNX Runtime."""
     graph = Graph()
@@ -303,6 +337,13 @@ def test_a_row_without_any_value_is_no_golden_row_if_its_company_counts(tmp_path
     empty = np.full((1, 4), np.nan)
     verify(pipeline, X, np.vstack([empty, X[:3], empty]))
     verify(pipeline, X, np.vstack([empty, empty]))
+
+
+def test_no_experimental_estimator_is_enabled() -> None:
+    """Conversion leaves IterativeImputer for users to enable: in their process it stays out of the lists."""
+    code = "import sklearn.impute as s, unpickled.export.convert; print('IterativeImputer' in vars(s))"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout == "False\n"
 
 
 def test_guesses_that_ties_decide_are_refused() -> None:
@@ -491,7 +532,12 @@ def test_columns_of_two_precisions_are_exact_before_trees(columns: Any, classifi
         (FunctionTransformer(np.sqrt, kw_args={"dtype": "float64"}), "np.sqrt with dtype=; leave them out"),
         (FunctionTransformer(np.clip, kw_args={"a_min": [0, 0, 0, 0.1], "a_max": 9}), "no single number"),
         (SplineTransformer(degree=1, extrapolation="linear"), "degree=2 or more"),
+        (FunctionTransformer(partial(np.power, 2.0)), "np.power with arguments before the rows; use one of"),
         (Nystroem("chi2", n_components=3), "'chi2' has no graph; use one of linear"),
+        (
+            Nystroem(np.inner, n_components=3),
+            "kernel= a function of your own has no graph; use one of linear",
+        ),
         (IterativeImputer(KNeighborsRegressor(2), max_iter=2), "KNeighborsRegressor.*BayesianRidge"),
         (IterativeImputer(sample_posterior=True, max_iter=2), "at random; leave it out"),
         (KNNImputer(weights=lambda distance: distance), "leave metric and weights out"),

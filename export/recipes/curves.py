@@ -5,9 +5,18 @@ exp, log, sin, cos and tanh of float64; the others are made of these.
 """
 
 import math
+from collections.abc import Callable
 
-from unpickled.export.graph import Graph
+import numpy as np
+from scipy.special import ndtri
+
+from unpickled.export.graph import Array, Graph
 from unpickled.export.recipes.numbers import scalar
+
+# A table has a polynomial of this degree for each of these many pieces per unit.
+_DEGREE, _PIECES = 10, 8
+# The square roots of -2 log(p), for which a table has the normal quantile of p, end here: at 1.5e-8.
+_NORMAL_END = 6
 
 
 def _beyond(graph: Graph, x: str, limit: float) -> str:
@@ -100,3 +109,36 @@ def arctanh(graph: Graph, x: str) -> str:
 
 def _log_of_double(graph: Graph, x: str) -> str:
     return graph.add("Add", graph.add("Log", x), scalar(graph, math.log(2.0)))
+
+
+def normal(graph: Graph, p: str) -> str:
+    """The quantile of the normal distribution, for a probability that is neither 0 nor 1."""
+    rest = graph.add("Min", p, graph.add("Sub", scalar(graph, 1.0), p))
+    root = graph.add("Sqrt", graph.add("Mul", graph.add("Log", rest), scalar(graph, -2.0)))
+    size = pieced(graph, root, pieces(lambda root: -ndtri(np.exp(-0.5 * root**2)), _NORMAL_END))
+    return graph.add("Where", graph.add("Less", p, scalar(graph, 0.5)), graph.add("Neg", size), size)
+
+
+def pieced(graph: Graph, x: str, table: Array) -> str:
+    """The polynomials of ``pieces`` at the numbers of x, from 0 on."""
+    zero, unit = scalar(graph, 0.0), scalar(graph, 1.0)
+    places = graph.add("Mul", x, scalar(graph, float(_PIECES)))
+    known = graph.add("Where", graph.add("IsNaN", places), zero, places)
+    piece = graph.add("Min", graph.add("Floor", known), scalar(graph, len(table) - 1.0))
+    rest = graph.add("Sub", places, piece)
+    centered = graph.add("Sub", graph.add("Add", rest, rest), unit)
+    last = graph.constant(np.array([-1], np.int64))
+    powers = graph.add(
+        "Pow", graph.add("Unsqueeze", centered, last), graph.constant(np.arange(_DEGREE + 1.0))
+    )
+    chosen = graph.add("Gather", graph.constant(table), graph.cast(piece, "int64"))
+    return graph.add("ReduceSum", graph.add("Mul", powers, chosen), last, keepdims=0)
+
+
+def pieces(function: Callable[[Array], Array], end: int) -> Array:
+    """(pieces, degree + 1): a function's polynomials on the pieces from 0 to ``end``, each on [-1, 1]."""
+    chebyshev = np.polynomial.chebyshev
+    # Nodes that are closest together at the ends of [-1, 1]; none of them is 0.
+    nodes = np.cos(np.pi * (np.arange(_DEGREE + 1) + 0.5) / (_DEGREE + 1))
+    x = (np.arange(_PIECES * end)[:, None] + (nodes + 1) / 2) / _PIECES
+    return np.array([chebyshev.cheb2poly(chebyshev.chebfit(nodes, y, _DEGREE)) for y in function(x)])

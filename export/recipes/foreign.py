@@ -9,7 +9,6 @@ from sklearn.decomposition import PCA, IncrementalPCA, TruncatedSVD
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.naive_bayes import BernoulliNB, ComplementNB, MultinomialNB
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.preprocessing import QuantileTransformer
 
 from unpickled.export.errors import NoGraph
 from unpickled.export.graph import ML, OPSETS, Columns, Dtype, Graph, Tensor
@@ -22,8 +21,8 @@ CLASSIFIERS = (
     ComplementNB,
     BernoulliNB,
 )
-TRANSFORMERS = (PCA, IncrementalPCA, TruncatedSVD, QuantileTransformer)
-ROUNDING = (PCA, IncrementalPCA, TruncatedSVD)
+TRANSFORMERS = (PCA, IncrementalPCA, TruncatedSVD)
+ROUNDING = TRANSFORMERS
 
 _DTYPES: dict[int, Dtype] = {
     onnx.TensorProto.FLOAT: "float32",

@@ -56,23 +56,29 @@ def _ensemble(
 
 
 def _exact(graph: Graph, x: str, trees: Sequence[tuple[Tree, Array]]) -> str:
-    """The scores in float64: the node returns the leaf that a row reaches, whose weights are looked up."""
+    """The scores in float64: the weights of the leaves that a row reaches, looked up and added."""
     leaves = [np.flatnonzero(tree.left < 0) for tree, _ in trees]
-    ends = np.cumsum([len(leaf) for leaf in leaves])
-    starts = np.concatenate([[0], ends[:-1]])
-    owner = np.repeat(np.arange(len(trees)), [len(leaf) for leaf in leaves])
-    ranks = np.concatenate([np.arange(len(leaf)) for leaf in leaves])
-    attributes = _nodes([tree for tree, _ in trees]) | {
-        "target_treeids": owner.tolist(),
-        "target_nodeids": np.concatenate(leaves).tolist(),
-        "target_ids": owner.tolist(),
-        "target_weights_as_tensor": numpy_helper.from_array(ranks.astype(np.float64), "places"),
-    }
-    rank = graph.add("TreeEnsembleRegressor", x, domain=ML, n_targets=len(trees), **attributes)
-    index = graph.add("Add", graph.cast(rank, "int64"), graph.constant(starts.astype(np.int64)))
+    starts = np.cumsum([0, *(len(leaf) for leaf in leaves[:-1])], dtype=np.int64)
+    place = reached(graph, x, [tree for tree, _ in trees])
+    index = graph.add("Add", place, graph.constant(starts))
     leaf_weights = np.concatenate([weights[leaf] for leaf, (_, weights) in zip(leaves, trees, strict=True)])
     weights = graph.add("Gather", graph.constant(leaf_weights), index)
     return graph.add("ReduceSum", weights, graph.constant(np.array([1], np.int64)), keepdims=0)
+
+
+def reached(graph: Graph, x: str, trees: Sequence[Tree]) -> str:
+    """int64 (rows, trees): the place of the leaf that a row reaches, among the leaves of the tree."""
+    leaves = [np.flatnonzero(tree.left < 0) for tree in trees]
+    owner = np.repeat(np.arange(len(trees)), [len(leaf) for leaf in leaves])
+    places = np.concatenate([np.arange(len(leaf)) for leaf in leaves])
+    attributes = _nodes(trees) | {
+        "target_treeids": owner.tolist(),
+        "target_nodeids": np.concatenate(leaves).tolist(),
+        "target_ids": owner.tolist(),
+        "target_weights_as_tensor": numpy_helper.from_array(places.astype(np.float64), "places"),
+    }
+    rank = graph.add("TreeEnsembleRegressor", x, domain=ML, n_targets=len(trees), **attributes)
+    return graph.cast(rank, "int64")
 
 
 def _one_sided(trees: Sequence[tuple[Tree, Array]]) -> list[tuple[Tree, Array]]:

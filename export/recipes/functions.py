@@ -29,6 +29,8 @@ _EXACT: dict[Any, str] = {
     np.floor: "Floor",
     np.ceil: "Ceil",
     np.rint: "Round",
+    np.round: "Round",
+    np.around: "Round",
 }
 # On these they agree but for the last digits.
 _ROUNDING: dict[Any, Curve] = {
@@ -50,7 +52,7 @@ _ROUNDING: dict[Any, Curve] = {
     np.arctanh: curves.arctanh,
 }
 # Functions that jump: a last digit in front of them may change what comes out by a whole step.
-_STEPS = (np.sign, np.floor, np.ceil, np.rint, np.trunc)
+_STEPS = (np.sign, np.floor, np.ceil, np.rint, np.round, np.around, np.trunc)
 
 _ADVICE = (
     "use one of NumPy's, such as np.log1p, np.sqrt or np.clip, or another scikit-learn transformer, "
@@ -102,7 +104,7 @@ def _called(transformer: FunctionTransformer) -> tuple[Any, dict[str, Any]]:
     function, arguments = transformer.func, dict(transformer.kw_args or {})
     while isinstance(function, partial):
         if function.args:
-            raise NoGraph(f"it calls {_name(function.func)} with arguments before the rows", "name them")
+            raise NoGraph(f"it calls {_name(function.func)} with arguments before the rows", _ADVICE)
         arguments = {**function.keywords, **arguments}
         function = function.func
     return function, arguments

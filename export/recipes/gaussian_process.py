@@ -23,11 +23,11 @@ from sklearn.gaussian_process.kernels import (
 
 from unpickled.export.errors import NoGraph
 from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph, OptionalColumns
-from unpickled.export.recipes import members
+from unpickled.export.recipes import curves, members
 from unpickled.export.recipes.parts import Recipe, squared_distances, two_sided
 
-# erf is a polynomial of this degree on each of these many pieces per unit; it is 1 from _END on.
-_DEGREE, _PIECES, _END = 10, 8, 6
+# erf is 1 from here on.
+_END = 6
 # The kernel of each row of x with each point (rows, points), and of each row with itself (rows, 1); a number
 # stands for a kernel that is the same everywhere.
 _Kernel = tuple[str | float, str | float]
@@ -77,29 +77,9 @@ def _erf(graph: Graph, x: str) -> str:
 
     It is x times a polynomial out of a table, so that it is as exact near 0, where far rows lie.
     """
-    zero, unit = graph.constant(np.array(0.0)), graph.constant(np.array(1.0))
     length = graph.add("Min", graph.add("Abs", x), graph.constant(np.array(float(_END))))
-    places = graph.add("Mul", length, graph.constant(np.array(float(_PIECES))))
-    known = graph.add("Where", graph.add("IsNaN", places), zero, places)
-    piece = graph.add("Min", graph.add("Floor", known), graph.constant(np.array(_PIECES * _END - 1.0)))
-    rest = graph.add("Sub", places, piece)
-    centered = graph.add("Sub", graph.add("Add", rest, rest), unit)
-    last = graph.constant(np.array([-1], np.int64))
-    powers = graph.add(
-        "Pow", graph.add("Unsqueeze", centered, last), graph.constant(np.arange(_DEGREE + 1.0))
-    )
-    table = graph.add("Gather", graph.constant(_polynomials()), graph.cast(piece, "int64"))
-    slope = graph.add("ReduceSum", graph.add("Mul", powers, table), last, keepdims=0)
+    slope = curves.pieced(graph, length, curves.pieces(lambda x: erf(x) / x, _END))
     return graph.add("Mul", graph.add("Mul", graph.add("Sign", x), length), slope)
-
-
-def _polynomials() -> Array:
-    """(pieces, degree + 1): the coefficients of erf(x) / x on each piece, mapped to [-1, 1]."""
-    chebyshev = np.polynomial.chebyshev
-    # Nodes that are closest together at the ends of [-1, 1]; none of them is 0.
-    nodes = np.cos(np.pi * (np.arange(_DEGREE + 1) + 0.5) / (_DEGREE + 1))
-    x = (np.arange(_PIECES * _END)[:, None] + (nodes + 1) / 2) / _PIECES
-    return np.array([chebyshev.cheb2poly(chebyshev.chebfit(nodes, y, _DEGREE)) for y in erf(x) / x])
 
 
 def _tensor(graph: Graph, kernel: str | float) -> str:

@@ -5,8 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from sklearn.experimental import enable_iterative_imputer  # noqa: F401
-from sklearn.impute import IterativeImputer, KNNImputer, MissingIndicator, SimpleImputer
+from sklearn.impute import KNNImputer, MissingIndicator, SimpleImputer
+
+# From here, as importing it where users do would enable it for the whole process.
+from sklearn.impute._iterative import IterativeImputer
 from sklearn.linear_model import (
     ARDRegression,
     BayesianRidge,

@@ -71,7 +71,8 @@ _KERNELS: dict[str, Kernel] = {
 
 def _kernel(graph: Graph, columns: Columns, points: Array, name: Any, parameters: dict[str, Any]) -> str:
     if not isinstance(name, str) or name not in _KERNELS:
-        raise NoGraph(f"kernel={name!r} has no graph", f"use one of {', '.join(_KERNELS)}")
+        kernel = repr(name) if isinstance(name, str) else " a function of your own"
+        raise NoGraph(f"kernel={kernel} has no graph", f"use one of {', '.join(_KERNELS)}")
     gamma = parameters.get("gamma")
     return _KERNELS[name](
         graph,
