@@ -15,7 +15,7 @@ from typing import Any, TypedDict, Unpack
 import click
 from click.core import ParameterSource
 
-from unpickled.export import neighbors, pickled
+from unpickled.export import pickled, ties
 from unpickled.export.data import dataset, files, summary
 from unpickled.export.data import target as labels_of
 from unpickled.export.data.columns import Choices
@@ -197,9 +197,8 @@ def train(
     _progress(f"training {classifier}")
     with running(_progress, f"training {classifier}"):
         model = fit(table, scaler, classifier, seed, held_out)
-    note = neighbors.warning(model.pipeline, model.train)
-    if note:
-        _progress(note)
+    with running(_progress, "looking for ties between neighbors"):
+        ties.check(model, _given())
     _describe(table, model.training)
     _score(model.training, "on the held-out rows")
     export = export_pipeline(

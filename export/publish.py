@@ -132,7 +132,7 @@ def export_pipeline(
         progress(KEEPS_ROWS)
     progress("checking parity")
     with _steps_named(conversion, training):
-        run = _runner(conversion)
+        run = runner(conversion)
     parity, features = check(pipeline, conversion, run, X, held_out, progress)
     features = requests.described(features, readings)
     manifest = Manifest(
@@ -210,7 +210,7 @@ def _serialised(model: onnx.ModelProto) -> bytes:
         ) from error
 
 
-def _runner(conversion: Conversion) -> Run:
+def runner(conversion: Conversion) -> Run:
     """A function that runs the graph, which has no manifest yet, in a session like that of a server."""
     session = open_graph(_serialised(conversion.model))
     outputs = [conversion.outputs.label, conversion.outputs.scores]

@@ -179,6 +179,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         models: Folder with ``<name>/<version>/model.onnx``.
         default_model: Model that answers ``/predict``; without it, the only one there is.
         reload_seconds: Seconds between scans of the folder; 0 scans at SIGHUP only.
+        ready: Models that must be served for the server to be ready.
         listening: The address, and the processes and threads that answer there.
         limits: How much one request may hold, and how long it may stall.
         inputs: Which rows are taken.
@@ -203,6 +204,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             ge=0, le=86400, description="seconds between scans of the models folder; 0 scans at SIGHUP only"
         ),
     ] = 1.0
+    ready: Annotated[
+        Literal["all", "default", "any"],
+        Meta(
+            description="models that must be served for /readyz to be 200: all that were there at the start, "
+            "the default model, or any"
+        ),
+    ] = "all"
     listening: Listening = Listening()
     limits: Limits = Limits()
     inputs: Inputs = Inputs()

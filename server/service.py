@@ -1,7 +1,7 @@
 """The composition of one serving process, without HTTP: what the Flask application is built around."""
 
 from unpickled.server.config import Config, check
-from unpickled.server.lifecycle.repository import Repository
+from unpickled.server.lifecycle.repository import Beginning, Repository
 from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.observe.shadows import Shadows
@@ -29,13 +29,16 @@ class Service:
         >>> labels, scores = served.model.run(served.model.signature.feeds([(5.1, 3.5, 1.4, 0.2)]))
     """
 
-    def __init__(self, config: Config, memory: Memory | None = None) -> None:
+    def __init__(
+        self, config: Config, memory: Memory | None = None, beginning: Beginning | None = None
+    ) -> None:
         """Load every model; one that cannot be served does not stop the others.
 
         Args:
             config: The settings.
             memory: Shared by the processes of one server; without it this one counts for itself. To be
                 created before a fork, while a Service is built after it.
+            beginning: The start of the server, for the workers of one; without it this process is the first.
 
         Raises:
             ConfigError: A setting is wrong, or the models folder cannot be read, or lacks the default model.
@@ -44,7 +47,7 @@ class Service:
         self.config = config = check(config)
         self.memory = memory or Memory(blocks=1)
         self.block = self.memory.claim()
-        self.repository = Repository(config)
+        self.repository = Repository(config, beginning)
         self.in_flight = InFlight(self.block)
         # Streams leave the other half of the threads to requests for a single answer.
         self.slots = Slots(max(1, config.listening.threads // 2))

@@ -18,6 +18,7 @@ VALUES = {
     "models": (["elsewhere"], '"elsewhere"', "elsewhere"),
     "default_model": (["iris"], '"iris"', "iris"),
     "reload_seconds": (["0.5"], "0.5", 0.5),
+    "ready": (["any"], '"any"', "any"),
     "host": (["0.0.0.0"], '"0.0.0.0"', "0.0.0.0"),
     "port": (["9000"], "9000", 9000),
     "uds": (["/tmp/s.sock"], '"/tmp/s.sock"', "/tmp/s.sock"),

@@ -9,12 +9,11 @@ from sklearn.compose import make_column_transformer
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from unpickled.export import ExportError, export_pipeline, neighbors
+from unpickled.export import ExportError, export_pipeline
 from unpickled.export.convert import convert
 from unpickled.export.gate import overflow, probes, sweep
 from unpickled.export.gate.pair import Pair, answers_of
@@ -135,15 +134,3 @@ def test_too_little_memory_is_one_sentence(monkeypatch, tmp_path):
     with pytest.raises(ExportError, match="The memory does not suffice"):
         export_pipeline(pipeline, X, y, name="m", models=tmp_path / "models")
     assert not (tmp_path / "models").exists()
-
-
-def test_ties_between_neighbors_are_announced():
-    """Whole numbers whose nearest neighbors tie between classes get a note that says why; others get none."""
-    random = np.random.default_rng(0)
-    X = pd.DataFrame(random.integers(0, 5, (300, 3)), columns=["a", "b", "c"])
-    y = random.integers(0, 2, 300)
-    pipeline = make_pipeline(StandardScaler(), KNeighborsClassifier()).fit(X, y)
-    assert "equally far" in str(neighbors.warning(pipeline, X))
-    rows = X + random.normal(size=X.shape)
-    assert neighbors.warning(pipeline.fit(rows, y), rows) is None
-    assert neighbors.warning(make_pipeline(LogisticRegression()).fit(X, y), X) is None

@@ -15,6 +15,7 @@ from conftest import FLOWER, eventually, shelve
 from unpickled.server import Config
 from unpickled.server.app import flask_app
 from unpickled.server.config import Traffic
+from unpickled.server.errors import ConfigError
 from unpickled.server.lifecycle import history, serving
 from unpickled.server.service import Service
 
@@ -337,6 +338,155 @@ def test_a_bad_model_arrives(models, home):
     ready = app.test_client().get("/readyz")
     assert (ready.status_code, list(ready.json["refused"])) == (200, ["people"])
     assert serve(home.parent).test_client().get("/readyz").status_code == 503
+
+
+@pytest.fixture
+def broken(models, home) -> Path:
+    """models/people/ with one version, cut off, beside models/iris/."""
+    file = shelve(models, home.parent / "people", "people") / "1" / "model.onnx"
+    file.write_bytes(spoilt(file)[0])
+    return home.parent / "people"
+
+
+def ready(app) -> tuple[int, list[str]]:
+    """The status of /readyz, with which all other health checks agree, and the models that are not served."""
+    client = app.test_client()
+    answer = client.get("/readyz")
+    others = {client.get(path).status_code for path in ("/ping", "/v2/health/ready")}
+    assert others == {answer.status_code}
+    return answer.status_code, list(answer.json["refused"])
+
+
+@pytest.mark.parametrize("gone", ["people", "people/1"])
+def test_a_model_that_was_never_served_is_forgotten(broken, caplog, gone):
+    """Without its folder, or its only version, a model that was broken at the start is not waited for."""
+    caplog.set_level("INFO")
+    app = serve(broken.parent)
+    assert ready(app) == (503, ["people"])
+    assert 'unpickled_model_ready{model="people"} 0.0' in app.test_client().get("/metrics").text
+    shutil.rmtree(broken.parent / gone)
+    look(app)
+    assert ready(app) == (200, [])
+    figures = app.test_client().get("/metrics").text
+    assert not [line for line in figures.splitlines() if 'model="people"' in line and "failures" not in line]
+    assert app.test_client().get("/models/people").status_code == 404
+    assert "is forgotten" in caplog.text or "is no model" in caplog.text
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["as before", "as another name"])
+def test_a_renamed_model_is_another_one(broken, late):
+    """A broken model under a new name is one that arrives later; under its old name it is waited for."""
+    app = serve(broken.parent)
+    broken.rename(broken.with_name("persons"))
+    look(app)
+    assert ready(app) == (200, ["persons"])
+    if not late:
+        broken.with_name("persons").rename(broken)
+        look(app)
+        assert ready(app) == (503, ["people"])
+
+
+def test_a_broken_model_is_replaced(models, broken):
+    """A good version beside the broken one makes the server ready, and ends the series of the alerts."""
+    app = serve(broken.parent)
+    shelve(models, broken, "people", first=2)
+    look(app)
+    assert (ready(app), app.service.repository.deployments["people"].refused) == ((200, []), {})
+    assert 'unpickled_model_ready{model="people"} 1.0' in app.test_client().get("/metrics").text
+    shutil.rmtree(broken / "1")
+    look(app)
+    assert ready(app) == (200, [])
+
+
+def test_a_broken_version_beside_a_good_one_is_deleted(home):
+    """A refused version is named until its folder is deleted; the one before it is served all along."""
+    (home / "3").mkdir()
+    (home / "3" / "model.onnx").write_bytes(b"no model")
+    app = serve(home.parent)
+    assert (ready(app), list(card(app)["refused"])) == ((200, []), ["3"])
+    shutil.rmtree(home / "3")
+    look(app)
+    assert (ready(app), card(app)["refused"], answered_by(app)) == ((200, []), {}, "2")
+
+
+def test_the_models_folder_vanishes_and_comes_back(broken, caplog):
+    """While the models folder is away nothing is known to be deleted; once it is back, what it lacks is."""
+    app = serve(broken.parent)
+    broken.parent.rename(broken.parent.with_name("away"))
+    look(app)
+    assert (ready(app), answered_by(app, "/models/iris/predict")) == ((503, ["people"]), "2")
+    assert "what is served stays" in caplog.text
+    shutil.rmtree(broken.parent.with_name("away") / "people")
+    broken.parent.with_name("away").rename(broken.parent)
+    look(app)
+    assert (ready(app), card(app)["mistake"]) == ((200, []), None)
+
+
+@pytest.mark.parametrize(
+    ("rule", "default", "before", "after"),
+    [
+        ("all", "iris", 503, 503),
+        ("default", "iris", 200, 200),
+        ("default", "people", 503, 200),
+        ("any", "people", 200, 200),
+        ("any", None, 200, 200),
+    ],
+)
+def test_ready_is_a_setting(models, broken, rule, default, before, after):
+    """Not every server needs all of its models to be ready: the default one may do, or any."""
+    app = serve(broken.parent, ready=rule, default_model=default)
+    assert ready(app) == (before, ["people"])
+    if default == "people":
+        (broken / "1" / "model.onnx").write_bytes((models.path / "people" / "1" / "model.onnx").read_bytes())
+    look(app)
+    assert ready(app)[0] == after
+
+
+@pytest.mark.parametrize("rule", ["all", "default", "any"])
+def test_without_a_served_model_no_server_is_ready(broken, rule):
+    """Every rule asks for one served model at least: the others have nothing to answer with."""
+    shutil.rmtree(broken.parent / "iris")
+    app = serve(broken.parent, ready=rule)
+    assert ready(app) == (503, ["people"])
+    shutil.rmtree(broken)
+    look(app)
+    assert ready(app) == (503, [])
+
+
+def test_ready_by_a_default_that_is_none(models, broken, caplog):
+    """A server that waits for a default model says where there is none, at the start and later."""
+    with pytest.raises(ConfigError, match="none of iris, people is the default model: set default_model"):
+        serve(broken.parent, ready="default")
+    shutil.rmtree(broken.parent)
+    broken.parent.mkdir()
+    app = serve(broken.parent, ready="default")
+    for name in ("forest", "iris"):
+        shelve(models, broken.parent / name, name)
+    look(app)
+    assert (ready(app), "so the server is not ready: set default_model" in caplog.text) == ((503, []), True)
+
+
+def test_the_default_model_of_the_settings_is_not_forgotten(models, broken):
+    """While the model that default_model names has no folder, the server is not ready and says why."""
+    app = serve(broken.parent, default_model="people")
+    shutil.rmtree(broken)
+    look(app)
+    assert ready(app) == (503, ["people"])
+    assert "cannot be read" in app.test_client().get("/readyz").json["refused"]["people"]
+    shelve(models, broken, "people")
+    look(app)
+    assert (ready(app), app.test_client().get("/models/people").status_code) == ((200, []), 200)
+
+
+def test_a_default_that_is_forgotten_makes_room(models, broken):
+    """The only model of a server is its default; once it is forgotten, the next only model is."""
+    shutil.rmtree(broken.parent / "iris")
+    app = serve(broken.parent)
+    shutil.rmtree(broken)
+    look(app)
+    shelve(models, broken.parent / "iris", "iris")
+    look(app)
+    assert (ready(app), answered_by(app)) == ((200, []), "1")
 
 
 def test_one_model_cannot_hold_up_the_others(models, home, monkeypatch, caplog):

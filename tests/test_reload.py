@@ -249,6 +249,42 @@ def test_a_second_model_does_not_take_the_default_away(home, tmp_path, models):
         assert {server.ask("/predict", BODY.encode())[0] for _ in range(30)} == {200}
 
 
+def test_workers_agree_on_readiness(home, tmp_path, models):
+    """A worker that replaces another waits for what the server started with, and forgets what is deleted."""
+    bad = shelve(models, home.parent / "bad", "people") / "1" / "model.onnx"
+    bad.write_bytes(b"no model")
+    flags = (*WORKERS, "--default-model", "iris", "--reload-seconds", "0.2")
+    with serving(tmp_path, *flags, models=home.parent) as server:
+        assert statuses(server) == {503}
+        shutil.rmtree(home.parent / "bad")
+        eventually(lambda: statuses(server) == {200})
+        assert metrics(server).keys().isdisjoint({("unpickled_model_ready", "bad")})
+        shelve(models, home.parent / "late", "people")
+        (home.parent / "late" / "1" / "model.onnx").write_bytes(b"no model")
+        eventually(lambda: ("unpickled_model_ready", "late") in metrics(server))
+        kill_one(server)
+        eventually(lambda: settled(server, "2"))
+        assert statuses(server) == {200}
+
+
+def statuses(server: Serving) -> set[int]:
+    """The statuses of /readyz on many connections, which different workers take."""
+    return {server.ask("/readyz")[0] for _ in range(40)}
+
+
+def test_a_deleted_model_that_one_worker_has_is_not_ready(home, tmp_path, models):
+    """Where one worker serves a deleted model from memory and another has none, every scrape says so."""
+    shelve(models, home.parent / "people", "people")
+    flags = (*WORKERS, "--default-model", "iris")
+    with serving(tmp_path, *flags, models=home.parent) as server:
+        shutil.rmtree(home.parent / "people")
+        kill_one(server)
+        eventually(lambda: settled(server, "2"))
+        figures = [metrics(server)["unpickled_model_ready", "people"] for _ in range(20)]
+        assert set(figures) == {0.0}
+        assert statuses(server) == {200}
+
+
 def test_hangup_at_the_start(home, tmp_path):
     """A SIGHUP before the workers have started ends no process."""
     with serving(tmp_path, models=home.parent, wait=False) as server:

@@ -25,8 +25,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     ``versions`` are those in memory; with none the model is not served. ``traffic`` are the shares of
     plain requests by version, adding up to 1; ``shadow`` is the version that runs a share of them too.
     ``serving`` are the settings in force; ``mistake`` says why those now on disk are not followed.
-    ``refused`` has the reason for each other version that cannot be served. ``arrived_later``: the folder
-    appeared after the start.
+    ``refused`` has the reason for each other version that cannot be served.
     """
 
     name: str
@@ -35,7 +34,6 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     traffic: dict[int, float] = {}
     shadow: tuple[int, float] | None = None
     serving: Serving = Serving()
-    arrived_later: bool = False
     refused: dict[int, str] = {}
     mistake: str | None = None
 

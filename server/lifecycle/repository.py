@@ -8,6 +8,8 @@ difference: processes that have it in memory go on serving it.
 import logging
 from pathlib import Path
 
+import msgspec
+
 from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError, NotReady, UnknownModel
 from unpickled.server.lifecycle import disk
@@ -20,43 +22,68 @@ from unpickled.server.quote import listed
 logger = logging.getLogger("unpickled")
 
 
+class Beginning(msgspec.Struct, frozen=True, kw_only=True):
+    """The start of a server, as its workers remember it: one that replaces another agrees with the rest.
+
+    ``names`` are the folders that were there, ``default`` is the default model that the first worker chose;
+    without them, a process takes what it finds.
+    """
+
+    names: frozenset[str] | None = None
+    default: str | None = None
+
+
 class Repository:
     """Every model in a folder and its deployment.
 
     ``deployments`` is replaced as a whole when ``refresh`` finds that something has changed. A model that
-    cannot be served does not stop the others: its deployment says why. ``draining``: the server is about to
-    end, so it is not ready, though it still answers.
+    cannot be served does not stop the others: its deployment says why. A model that was never served is
+    forgotten once its folder or its last version is deleted, unless the setting ``default_model`` names it.
+    ``draining``: the server is about to end, so it is not ready, though it still answers.
 
     Raises:
-        ConfigError: There is no such folder, or the default model is not in it.
+        ConfigError: There is no such folder, the default model is not in it, or the setting ``ready`` asks
+            for a default model where there is none.
         ProviderError: In strict mode, the first execution provider was not obtained.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, beginning: Beginning | None = None) -> None:
         self.config = config
         self.deployments: dict[str, Deployment] = {}
         self.default: str | None = None
         self.draining = False
         self._shelves: dict[str, Shelf] = {}
         self._unreadable = ""
-        for folder in folders(config):
-            self._shelves[folder.name] = Shelf(folder, config.runtime)
+        names = _names(config)
+        beginning = beginning or Beginning()
+        self._expected = frozenset(names) if beginning.names is None else beginning.names
+        for name in names:
+            self._shelves[name] = self._shelf(name)
         self._refresh_shelves()
-        self.default = self._default()
+        self.default = self._first_default(beginning)
 
     @property
     def ready(self) -> bool:
-        """Whether every model is served, and there is one; a model that appeared later need not be.
+        """Whether the models that the setting ``ready`` asks for are served.
 
-        Never while the server is draining: balancers then send new requests elsewhere.
+        With "all", a model that appeared after the start of the server need not be: a broken one that is
+        published to many servers would take all of them out of service. Never ready while the server is
+        draining: balancers then send new requests elsewhere.
         """
-        expected = [
-            deployment
-            for deployment in self.deployments.values()
-            if deployment.versions or not deployment.arrived_later
-        ]
-        served = bool(expected) and all(deployment.versions for deployment in expected)
-        return served and not self.draining
+        served = set(self.served)
+        if self.draining or not served:
+            return False
+        if self.config.ready == "default":
+            return self.default in served
+        return self.config.ready == "any" or not self._required() - served
+
+    def _required(self) -> set[str]:
+        """The models without which not all are served."""
+        return {name for name in self.deployments if name in self._expected or self._is_named(name)}
+
+    def _is_named(self, name: str) -> bool:
+        """Whether the setting ``default_model`` names a model; a server that restarts without it ends."""
+        return name == self.config.default_model
 
     @property
     def served(self) -> list[str]:
@@ -73,11 +100,12 @@ class Repository:
 
         An unchanged folder costs a listing and a stat of each file.
         """
-        for name in self._names_on_disk():
+        names = self._names_on_disk()
+        forgotten = names is not None and self._forget_deleted(names)
+        for name in names or ():
             if name not in self._shelves:
-                folder = Path(self.config.models) / name
-                self._shelves[name] = Shelf(folder, self.config.runtime, arrived_later=True)
-        changed = self._refresh_shelves()
+                self._shelves[name] = self._shelf(name, arrived_later=True)
+        changed = self._refresh_shelves(forgotten)
         if changed:
             self._keep_default()
         return changed
@@ -121,37 +149,66 @@ class Repository:
             raise UnknownModel(f"there is no model {name!r}: this server has {self._names()}", model=name)
         return self.deployments[name]
 
-    def _refresh_shelves(self) -> bool:
+    def _shelf(self, name: str, arrived_later: bool = False) -> Shelf:
+        return Shelf(Path(self.config.models) / name, self.config.runtime, arrived_later)
+
+    def _forget_deleted(self, names: list[str]) -> bool:
+        """Forget the models that were never served and have no folder any more; whether there was one."""
+        deleted = self._shelves.keys() - set(names)
+        shelves = [self._shelves[name] for name in deleted if not self._is_named(name)]
+        forgotten = [shelf for shelf in shelves if not shelf.deployment.versions]
+        for shelf in forgotten:
+            del self._shelves[shelf.name]
+            if shelf.exists:
+                logger.info("model %s is forgotten: it was never served, and its folder is gone", shelf.name)
+        return any(shelf.exists for shelf in forgotten)
+
+    def _refresh_shelves(self, forgotten: bool = False) -> bool:
+        """Scan every folder; whether a deployment has changed, or a model was ``forgotten``."""
         changes = [shelf.refresh() for shelf in self._shelves.values()]
-        if any(changes):
-            # One assignment: a reader sees all of the old or all of the new.
+        if changed := forgotten or any(changes):
+            # One assignment: a reader sees all of the old or all of the new. Once the server has started, the
+            # model that default_model names is among them even without a folder, with the reason.
             self.deployments = {
                 name: self._shelves[name].deployment
                 for name in sorted(self._shelves)
-                if self._shelves[name].exists
+                if self._shelves[name].exists or (self.default and self._is_named(name))
             }
-        return any(changes)
+        return changed
 
-    def _names_on_disk(self) -> list[str]:
-        """Names of the folders; none, and a line in the log, while the models folder cannot be read."""
+    def _names_on_disk(self) -> list[str] | None:
+        """Names of the folders; None, and a line in the log, while the models folder cannot be read."""
         try:
             names, self._unreadable = _names(self.config), ""
         except ConfigError as error:
             if self._unreadable != str(error):
                 logger.error("%s; what is served stays", error)
-            names, self._unreadable = [], str(error)
+            self._unreadable = str(error)
+            return None
         return names
 
-    def _default(self) -> str | None:
+    def _first_default(self, beginning: Beginning) -> str | None:
+        """The default model at the start of this process."""
         name = self.config.default_model
         if name is not None and name not in self.deployments:
             raise ConfigError(f"default_model is {name!r}, but {self.config.models} has {self._names()}")
-        return name or (next(iter(self.deployments)) if len(self.deployments) == 1 else None)
+        default = name or (beginning.default if beginning.default in self.deployments else self._only())
+        if self.config.ready == "default" and default is None and self.deployments:
+            raise ConfigError(
+                f"ready is 'default', but none of {self._names()} is the default model: set default_model"
+            )
+        return default
+
+    def _only(self) -> str | None:
+        """The only model there is; None where there is none or several."""
+        return next(iter(self.deployments)) if len(self.deployments) == 1 else None
 
     def _keep_default(self) -> None:
         """Leave /predict to the default model when further models arrive: clients rely on it."""
-        if self.default is None:
-            self.default = self._default()
+        if self.default not in self.deployments:
+            self.default = self._only()
+            if self.default is None and self.config.ready == "default":
+                logger.warning("there is no default model, so the server is not ready: set default_model")
         elif self.config.default_model is None and len(self.deployments) > 1:
             logger.warning(
                 "there are several models now: /predict stays with %r, but not beyond a restart: "

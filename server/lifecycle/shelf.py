@@ -93,7 +93,7 @@ class Shelf:
                 logger.exception("model %s: scanning its folder failed", self.name)
             deployment = self._fallback("scanning its folder failed; the log says how")
             self._idle_until = 0.0
-        return replace(deployment, refused=self._refused(deployment), arrived_later=self._arrived_later)
+        return replace(deployment, refused=self._refused(deployment))
 
     def _refused(self, deployment: Deployment) -> dict[int, str]:
         """Refused versions, without those older than all that are served: only some processes tried these."""
@@ -102,8 +102,9 @@ class Shelf:
         return {number: reasons[number] for number in sorted(reasons) if number >= oldest}
 
     def _is_model(self) -> bool:
+        """Whether there is something to serve or to report; a model whose last version is deleted is none."""
         deployment = self.deployment
-        return bool(self.exists or deployment.versions or deployment.refused or deployment.mistake)
+        return bool(deployment.versions or deployment.refused or deployment.mistake)
 
     def _follow_files(self) -> Deployment:
         """The deployment that the files ask for; ServingError or ArtifactError where it cannot be served."""

@@ -160,7 +160,8 @@ def _models(
     deployments: Sequence[Deployment], kinds: Mapping[str, _Series], workers: int
 ) -> Iterator[_Described]:
     serving = _firsts(kinds["ready"])
-    names = [(deployment.name,) for deployment in deployments]
+    # The names of all workers: one may serve from memory what another, which started later, never found.
+    names = {(deployment.name,) for deployment in deployments} | serving.keys()
     ready: _Values = {name: float(serving.get(name, 0.0) >= workers) for name in names}
     yield _gauge("model_ready", "Whether every worker process serves a model.", ("model",), ready)
     yield _gauge(

@@ -189,3 +189,8 @@ def forget_outdated(block: Block, now: float) -> None:
 def set_ready(block: Block, model: str, ready: bool) -> None:
     """Publish whether this process serves a model."""
     block.series(("ready", model), 1, gauge=True)[0] = float(ready)
+
+
+def forget_ready(block: Block, model: str) -> None:
+    """End what this process has published of a model that it knows no more."""
+    block.forget(("ready", model))

@@ -1,4 +1,4 @@
-"""Health checks: whether the process answers, and whether every model is served."""
+"""Health checks: whether the process answers, and whether the models that ``ready`` asks for are served."""
 
 from msgspec import Struct
 
@@ -38,7 +38,7 @@ def pages(repository: Repository) -> list[Page]:
     def readyz(_: Environ) -> Answer:
         return document(readiness(repository), 200 if repository.ready else 503)
 
-    rules = {"/readyz": "Whether every model is loaded and has answered its golden rows"}
+    rules = {"/readyz": "Whether the models that `ready` asks for have answered their golden rows"}
     if repository.config.traffic.health_route:
         rules.setdefault(repository.config.traffic.health_route, "The same as /readyz")
     return [

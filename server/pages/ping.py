@@ -11,7 +11,7 @@ from unpickled.server.pages.page import Page
 
 
 class Ping(Struct, frozen=True, kw_only=True):
-    """Whether every model is served."""
+    """Whether the server is ready."""
 
     ready: bool
 
@@ -23,5 +23,5 @@ def pages(repository: Repository) -> list[Page]:
         return document(Ping(ready=repository.ready), 200 if repository.ready else 503)
 
     return [
-        Page("GET", "/ping", "Whether every model is served (SageMaker)", ping, Ping, statuses=(200, 503))
+        Page("GET", "/ping", "The same as /readyz, in short (SageMaker)", ping, Ping, statuses=(200, 503))
     ]

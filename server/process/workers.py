@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from unpickled.server import app
 from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError
+from unpickled.server.lifecycle.repository import Beginning, folders
 from unpickled.server.observe.counters import Memory
 from unpickled.server.process import address, banner, stalled
 from unpickled.server.process.orders import DRAIN, SCAN, Orders
@@ -76,6 +77,7 @@ class Loader:
         self._config = config
         self._memory = memory
         self._start = start
+        self._names = _names(config)
 
     def __call__(self) -> Any:
         orders = Orders()
@@ -99,7 +101,7 @@ class Loader:
         logged = ""
         while True:
             try:
-                return Service(self._settings(), self._memory)
+                return Service(self._config, self._memory, self._beginning())
             except ConfigError as error:
                 if not self._start.announced:
                     self._end_server(error)
@@ -108,12 +110,9 @@ class Loader:
                     logger.error("worker %d cannot start, and tries again: %s", os.getpid(), error)
             time.sleep(1)
 
-    def _settings(self) -> Config:
-        """The settings, with the default model that the first worker chose, if that is still there."""
-        default = self._start.default
-        if not default or self._config.default_model or not (Path(self._config.models) / default).is_dir():
-            return self._config
-        return replace(self._config, default_model=default)
+    def _beginning(self) -> Beginning:
+        """The models at the start of the server, and the default model that its first worker chose."""
+        return Beginning(names=self._names, default=self._start.default or None)
 
     def _end_server(self, error: ConfigError) -> NoReturn:
         """Stop the whole server: a worker that only ended itself would be replaced, and fail again."""
@@ -124,6 +123,13 @@ class Loader:
         os.kill(os.getppid(), signal.SIGINT)
         time.sleep(1)
         os._exit(0)
+
+
+def _names(config: Config) -> frozenset[str] | None:
+    """Names in the models folder; None where it cannot be read, which ends the first worker with a reason."""
+    with suppress(ConfigError):
+        return frozenset(folder.name for folder in folders(config))
+    return None
 
 
 def _watch(service: Service) -> None:

@@ -31,6 +31,7 @@ class Reloader:
         self._woken = threading.Event()
         self._released = False
         self._loaded: set[tuple[str, int]] = set()
+        self._names: set[str] = set()
         self._reported = 0.0
         self._count_failures()
         self._publish()
@@ -80,12 +81,14 @@ class Reloader:
         loaded = {(name, version) for name, model in deployments.items() for version in model.versions}
         for name, version in loaded ^ self._loaded:
             tally.set_loaded(block, name, version, (name, version) in loaded)
+        for name in self._names - deployments.keys():
+            tally.forget_ready(block, name)
         for name, deployment in deployments.items():
             tally.set_ready(block, name, bool(deployment.versions))
         for name, version in loaded | self._loaded:
             tally.set_used(block, name, version, now)
         tally.forget_outdated(block, now)
-        self._loaded, self._reported = loaded, now
+        self._loaded, self._names, self._reported = loaded, set(deployments), now
 
 
 def _trim() -> None:

@@ -141,7 +141,7 @@ def _server_pages(repository: Repository) -> list[Page]:
         Page(
             "GET",
             "/v2/health/ready",
-            f"Whether every model is served {_PROTOCOL}",
+            f"Whether the models that `ready` asks for are served {_PROTOCOL}",
             ready,
             ServerReady,
             errors=(503,),

@@ -1,0 +1,115 @@
+"""Ties between nearest neighbors: rows whose answer hangs on an order that only scikit-learn's search knows.
+
+Its trees count those of equally far rows that they meet first, and of these a heap drops some: on a table of
+whole numbers, half of the tied rows have other neighbors than in the order of the table. With
+algorithm="brute" the answer even hangs on how many rows are asked about at once. No graph can follow that,
+whatever the number of neighbors and their weights.
+"""
+
+import shlex
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline
+
+from unpickled.export.convert import Conversion, convert
+from unpickled.export.errors import ParityError
+from unpickled.export.gate import probes
+from unpickled.export.gate.pair import TOLERANCE
+from unpickled.export.gate.parity import TIES_COST, TIES_ROWS
+from unpickled.export.publish import runner
+from unpickled.export.train import SCALERS, Fitted, build
+
+# Neighbors that are looked at beyond those that count, and the relative distance that counts as none.
+BEYOND, EQUAL = 10, 1e-12
+# A classifier without neighbors, which has no ties.
+INSTEAD = "forest"
+
+
+def check(model: Fitted, command: Sequence[str]) -> None:
+    """Raise ParityError if ties between neighbors change answers, before the gate gets to them.
+
+    ``command`` are the words after ``unpickled`` that have trained the pipeline: the error has the command
+    that trains one without ties.
+    """
+    classifier = model.pipeline[-1]
+    if not isinstance(classifier, KNeighborsClassifier) or classifier.n_neighbors >= len(model.train):
+        return
+    conversion = convert(model.pipeline, model.train)
+    rows = _rows(conversion, model)
+    tied = rows[_tied(model.pipeline, rows)]
+    differing = _differing(conversion, model.pipeline, tied)
+    if not differing:
+        return
+    raise ParityError(
+        f"Of {len(rows):,} rows like those of the table, {len(tied):,} have training rows of different "
+        f"classes equally far away where the count of {classifier.n_neighbors} neighbors ends, as is common "
+        f"among whole numbers. scikit-learn counts those that its search meets first, and {differing:,} of "
+        f"these rows would get another answer from the graph. Nothing was written; "
+        f"{_remedy(command, next(_agreeing(model, rows), None))}."
+    )
+
+
+def _remedy(command: Sequence[str], scaler: str | None) -> str:
+    """The clause with the command that passes: with this scaler, or without neighbors where there is none."""
+    if scaler is None:
+        instead = _changed(command, "--classifier", INSTEAD)
+        return f"no scaler keeps them apart, so take a classifier without neighbors: `{instead}`"
+    return f"the scaler {scaler} keeps them apart: `{_changed(command, '--scaler', scaler)}`"
+
+
+def _rows(conversion: Conversion, model: Fitted) -> pd.DataFrame:
+    """The training and held-out rows, and those between neighbors that the gate will ask about."""
+    layout = conversion.layout
+    frame = layout.frame(model.train)
+    numbers = [feature for feature in conversion.features if feature.minimum is not None]
+    count = int(np.clip(TIES_COST // max(frame.size, 1), *TIES_ROWS))
+    parts = [frame, layout.frame(model.held_out), probes.ties(frame, numbers, count)]
+    rows: pd.DataFrame = layout.rows(pd.concat(parts, ignore_index=True))
+    return rows
+
+
+def _tied(pipeline: Pipeline, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """(rows,): whether there is a tie between classes where the neighbors that count end."""
+    model = pipeline[-1]
+    last = model.n_neighbors - 1
+    points = pipeline[:-1].transform(rows) if len(pipeline) > 1 else rows
+    distances, indices = model.kneighbors(points, min(last + 1 + BEYOND, model.n_samples_fit_))
+    edge = distances[:, last : last + 1]
+    equal = np.abs(distances - edge) <= EQUAL * edge
+    classes = model._y[indices]
+    mixed = (equal & (classes != classes[:, last : last + 1])).any(axis=1)
+    return np.asarray(mixed & equal[:, last + 1])
+
+
+def _differing(conversion: Conversion, pipeline: Pipeline, rows: pd.DataFrame) -> int:
+    """How many of these rows the graph answers in another way."""
+    if not len(rows):
+        return 0
+    feeds = conversion.layout.feeds(conversion.layout.frame(rows), conversion.inputs)
+    scores = runner(conversion)(feeds)[1]
+    return int((np.abs(scores - pipeline.predict_proba(rows)) > TOLERANCE).any(axis=1).sum())
+
+
+def _agreeing(model: Fitted, rows: pd.DataFrame) -> Iterator[str]:
+    """The scalers with which the graph answers all of these rows as the same classifier does."""
+    classifier = model.pipeline[-1]
+    labels = classifier.classes_[classifier._y]
+    for scaler in SCALERS:
+        pipeline = build(model.train, scaler, "knn", seed=0).fit(model.train, labels)
+        tied = rows[_tied(pipeline, rows)]
+        if not _differing(convert(pipeline, model.train), pipeline, tied):
+            yield scaler
+
+
+def _changed(command: Sequence[str], option: str, value: str) -> str:
+    """The command with another value of an option, as it is typed."""
+    words = list(command)
+    if option in words:
+        words[words.index(option) + 1] = value
+    else:
+        words += [option, value]
+    return shlex.join(["unpickled", *words])
