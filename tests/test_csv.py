@@ -1,6 +1,7 @@
 """Tables as CSV, in and out: the same answers as in JSON, and a place for every error."""
 
 import csv
+import gzip
 import io
 import json
 
@@ -134,7 +135,8 @@ FAULTS = {
     "\n": "the body is blank in its first line",
     HEADER: "there are zero rows",
     f"{HEADER}\n1,2,3\n": "line 2: row 0 has 3 cells, but 4 belong there",
-    f"{HEADER}\n1,2,3,4\n\n1,2,3,4\n": "line 3: row 1 has 0 cells",
+    f"{HEADER}\n1\n": "line 2: row 0 has 1 cell, but 4 belong there: quote cells that hold the separator",
+    f"{HEADER}\n1,2,3,4\n\n1,2,3,4\n": "line 3: row 1 is blank: leave that line out",
     f"{HEADER}\n,2,3,4\n": "line 2: feature 'sepal_length' of row 0 is missing",
     f",{HEADER}\n0,1,2,3,4\n": "column 1 of the header has no name",
     "," * 9_000_000: "column 1 of the header has no name",
@@ -144,7 +146,8 @@ FAULTS = {
     f'{HEADER}\n"1"x,2,3,4\n': "line 2: the body is not CSV",
     f'{HEADER}\n"1,2,3,4\n': "the body is not CSV: unexpected end of data",
     f'{HEADER}\n"{"1" * 200_000}",2,3,4\n': "field larger than field limit",
-    HEADER.encode() + b"\n\xff,2,3,4\n": "is not UTF-8",
+    HEADER.encode() + b"\n\xff,2,3,4\n": "is not UTF-8: send UTF-8, or name the charset",
+    gzip.compress(TABLE.encode()): "the body is compressed: say Content-Encoding: gzip",
 }
 
 
@@ -170,6 +173,32 @@ def test_other_charsets(client):
         assert ask(client, TABLE.encode(charset), kind=f"text/csv; charset={charset}").status_code == 200
     answer = ask(client, TABLE.encode("utf-7"), kind="text/csv; charset=utf-7")
     assert (answer.status_code, answer.json["code"]) == (415, "unsupported_media_type")
+
+
+def test_the_bytes_of_a_table_overrule_its_charset(models, client):
+    """A mark tells the encoding, Latin-1 has the letters of Windows-1252, and UTF-8 called so is refused."""
+    text, path = "age,income,city,plan\n41,2100.5,Köln,pro\n", "/models/people/predict"
+    expected = ask(client, text, path).data
+    for mark in ("utf-8-sig", "utf-16"):
+        assert ask(client, text.encode(mark), path, "text/csv; charset=latin-1").data == expected
+    for charset in ("latin-1", "windows-1252", "iso-8859-1"):
+        kind = f"text/csv; charset={charset}"
+        assert ask(client, text.encode("cp1252"), path, kind).data == expected
+        assert "its bytes are UTF-8: name that" in refused(client, text, path=path, kind=kind)["error"]
+    euro = refused(client, "age,€\n1,2\n".encode("cp1252"), path=path, kind="text/csv; charset=latin-1")
+    assert euro["feature"] == "€"
+
+
+def test_spaces_after_separators_are_no_part_of_the_cells(client):
+    """In the form ``a, b, c``, as in training, cells begin after the space; quotes too."""
+    expected = ask(client, "age,income,city,plan\n41,2100.5,Köln,pro\n", "/models/people/predict").data
+    for header in ("age, income, city, plan", '"age", "income", "city", "plan"'):
+        for row in ("41, 2100.5, Köln, pro", '41, 2100.5, "Köln", "pro"', "41,2100.5,Köln,pro"):
+            assert ask(client, f"{header}\n{row}\n", "/models/people/predict").data == expected
+    bare = ask(client, "41, 2100.5, Köln, pro\n", "/models/people/predict", "text/csv; header=absent")
+    assert bare.data == expected.partition(b"\n")[2]
+    kept = ask(client, "age,income,city,plan\n41,2100.5, Köln,pro\n", "/models/people/predict").data
+    assert kept != expected
 
 
 @pytest.mark.parametrize("separator", [";", "\t", "|"])
@@ -216,6 +245,19 @@ def test_any_bytes_are_answered(client, body, with_header):
     answer = ask(client, HEADER.encode() + b"\n" + body if with_header else body)
     assert answer.status_code in (200, 400)
     assert answer.status_code == 200 or answer.json["error"]
+
+
+def test_classes_with_line_ends_are_quoted(tmp_path):
+    """A class whose name has a line end, a quote or a comma is one cell of the answer."""
+    rows, names = np.arange(40.0)[:, None], ["a\nb", 'c"d,e', "f\rg"]
+    labels = np.array(names)[np.arange(40) * 3 // 40]
+    pipeline = make_pipeline(LogisticRegression()).fit(rows, labels)
+    export_pipeline(pipeline, rows, labels, name="lines", models=tmp_path, feature_names=["x"])
+    client = create_app(Config(models=str(tmp_path))).test_client()
+    answer = ask(client, "x\n1\n39\n")
+    cells = list(csv.reader(io.StringIO(answer.text, newline=""), strict=True))
+    assert cells[0][2:] == [f"probabilities_{name}" for name in pipeline.classes_]
+    assert [row[1] for row in cells[1:]] == pipeline.predict([[1.0], [39.0]]).tolist()
 
 
 def test_an_empty_text_that_is_a_category(tmp_path):

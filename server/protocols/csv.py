@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from unpickled.server.artifact.manifest import Feature
 from unpickled.server.errors import InvalidInput, UnsupportedMedia
 from unpickled.server.inference.prediction import Prediction, with_ignored
 from unpickled.server.inference.predictor import Predictor
@@ -27,11 +28,15 @@ from unpickled.server.model.feeds import Column, Row, Rows
 from unpickled.server.model.outputs import Labels, Scores
 from unpickled.server.quote import listed, quoted
 
-# charset -> Python's codec. Without one, UTF-8.
+# charset -> Python's codec. Without one, UTF-8. Latin-1 is read as Windows-1252, which has signs such as the
+# euro where Latin-1 has controls, as browsers do, and training.
 _CODECS = {
     "utf-8": "utf-8", "utf8": "utf-8", "us-ascii": "utf-8", "utf-16": "utf-16",
-    "iso-8859-1": "latin-1", "latin-1": "latin-1", "latin1": "latin-1", "windows-1252": "cp1252",
+    "iso-8859-1": "cp1252", "latin-1": "cp1252", "latin1": "cp1252", "windows-1252": "cp1252",
 }  # fmt: skip
+# A byte order mark -> the codec of a table that begins with it, whatever its charset is said to be.
+_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_GZIP = b"\x1f\x8b"
 _SEPARATORS = ",;\t|"
 # As much of a table as decides about its separator, in characters: its first line is hardly longer.
 _HEAD = 1 << 20
@@ -86,13 +91,18 @@ class Csv:
         """The names of the features in the order of the first line; None if that is no header."""
         if setting == "absent":
             return None
-        cells = table.first()
-        names = [cell if cell in self._features else cell.strip() for cell in cells]
+        names = self._named(table.first())
         if self._detect and setting != "present" and not set(names) & self._features.keys():
             return None
         table.skip()
         self._check_header(names, table)
         return names
+
+    def _named(self, cells: Sequence[str]) -> list[str]:
+        """The names in a header, without spaces around them where no feature or other column has both."""
+        given, features = set(cells), self._features
+        pairs = ((cell, cell.strip()) for cell in cells)
+        return [cell if cell in features or (name and name in given) else name for cell, name in pairs]
 
     def _check_header(self, names: Sequence[str], table: "_Table") -> None:
         earlier: set[str] = set()
@@ -122,17 +132,12 @@ class Csv:
 class _Table:
     """The lines of one body; InvalidInput where it is not CSV, UnsupportedMedia where it is not UTF-8."""
 
-    def __init__(self, request: bytes, parameters: Mapping[str, str], names: Collection[str]) -> None:
-        charset = parameters.get("charset", "utf-8").lower()
-        if charset not in _CODECS:
-            known = listed(list(_CODECS))
-            raise UnsupportedMedia(f"the charset of the table is {quoted(charset)}: send one of {known}")
-        try:
-            self._text = request.removeprefix(codecs.BOM_UTF8).decode(_CODECS[charset])
-        except UnicodeDecodeError as error:
-            name = _CODECS[charset].upper()
-            raise InvalidInput(f"the body is not CSV: byte {error.start} is not {name}") from None
-        self.separator = self._separator(names)
+    def __init__(
+        self, request: bytes, parameters: Mapping[str, str], features: Mapping[str, Feature]
+    ) -> None:
+        self._text = _decoded(request, parameters.get("charset", "utf-8").lower())
+        self.separator = self._separator(features)
+        self._spaced = self._is_spaced(features)
         self._skipped = 0
 
     def first(self) -> list[str]:
@@ -182,7 +187,8 @@ class _Table:
 
     def _reader(self) -> Any:
         # Not splitlines: it would also end lines inside quoted cells.
-        return csv.reader(io.StringIO(self._text, newline=""), strict=True, delimiter=self.separator)
+        text = io.StringIO(self._text, newline="")
+        return csv.reader(text, strict=True, delimiter=self.separator, skipinitialspace=self._spaced)
 
     def _separator(self, names: Collection[str]) -> str:
         """The separator by which most cells of the first line are names, or by which they are as many."""
@@ -191,14 +197,62 @@ class _Table:
             return ","
         return max(_SEPARATORS, key=lambda separator: _fit(head, separator, names))
 
+    def _is_spaced(self, features: Mapping[str, Feature]) -> bool:
+        """Whether the table is in the form ``a, b, c``: a space after a separator is no part of a cell.
+
+        Training decides that by the header. A row without one has to be of a model that knows no category
+        with a space before it.
+        """
+        cells = _first(self._text[:_HEAD], self.separator)[1:]
+        if not cells or not all(cell.startswith(" ") and cell not in features for cell in cells):
+            return False
+        spaced = _first(self._text[:_HEAD], self.separator, skipinitialspace=True)
+        return any(cell.strip() in features for cell in spaced) or not any(
+            category.startswith(" ") for feature in features.values() for category in feature.categories
+        )
+
+
+def _decoded(request: bytes, charset: str) -> str:
+    """The text of a body, in its charset or in the one that its byte order mark says."""
+    if charset not in _CODECS:
+        known = listed(list(_CODECS))
+        raise UnsupportedMedia(f"the charset of the table is {quoted(charset)}: send one of {known}")
+    codec = next((_MARKS[mark] for mark in _MARKS if request.startswith(mark)), _CODECS[charset])
+    if codec == "cp1252":
+        if not request.isascii() and _is_utf8(request):
+            raise InvalidInput(f"the charset of the table is {charset}, but its bytes are UTF-8: name that")
+        # Training replaces the five bytes that Windows-1252 leaves undefined, too.
+        return request.decode(codec, "replace")
+    try:
+        return request.decode(codec)
+    except UnicodeDecodeError as error:
+        if request.startswith(_GZIP):
+            raise InvalidInput("the body is compressed: say Content-Encoding: gzip") from None
+        place = f"byte {error.start} is not {codec.removesuffix('-sig').upper()}"
+        remedy = "send UTF-8, or name the charset, as in Content-Type: text/csv; charset=windows-1252"
+        raise InvalidInput(f"the body is not CSV: {place}: {remedy}") from None
+
+
+def _is_utf8(request: bytes) -> bool:
+    try:
+        request.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _first(text: str, separator: str, **options: Any) -> list[str]:
+    """The cells of the first line; none where they cannot be read."""
+    try:
+        return next(csv.reader(io.StringIO(text, newline=""), delimiter=separator, **options), [])
+    except csv.Error:
+        return []
+
 
 def _fit(text: str, separator: str, names: Collection[str]) -> tuple[int, bool]:
     """How many cells of the first line are among the names, and whether there is one for each."""
-    try:
-        cells = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])
-    except csv.Error:
-        return 0, False
-    return sum(cell.strip() in names for cell in cells), len(cells) == len(names)
+    cells = [cell.strip() for cell in _first(text, separator, skipinitialspace=True)]
+    return sum(cell in names for cell in cells), len(cells) == len(names)
 
 
 def headers(header: bool) -> tuple[tuple[str, str], ...]:
@@ -208,12 +262,9 @@ def headers(header: bool) -> tuple[tuple[str, str], ...]:
 
 def _uneven(rows: Sequence[Sequence[str]], width: int) -> InvalidInput:
     row, cells = next((row, cells) for row, cells in enumerate(rows) if len(cells) != width)
-    return InvalidInput(
-        f"row {row} has {len(cells)} cells, but {width} belong there",
-        row=row,
-        expected=width,
-        received=len(cells),
-    )
+    count = f"has {len(cells)} cell{'s' * (len(cells) != 1)}, but {width} belong there"
+    sentence = f"{count}: quote cells that hold the separator" if cells else "is blank: leave that line out"
+    return InvalidInput(f"row {row} {sentence}", row=row, expected=width, received=len(cells))
 
 
 def _separated(table: bytes, separator: str) -> bytes:
@@ -226,5 +277,6 @@ def _separated(table: bytes, separator: str) -> bytes:
 
 def _line(cells: Sequence[object]) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(cells)
-    return text.getvalue().encode()
+    # csv quotes the line ends in a cell only where its own line end has them.
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().encode().removesuffix(b"\r\n")
