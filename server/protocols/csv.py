@@ -37,6 +37,7 @@ _CODECS = {
 # A byte order mark -> the codec of a table that begins with it, whatever its charset is said to be.
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _GZIP = b"\x1f\x8b"
+_JSON = "; JSON is sent as Content-Type: application/json"
 _SEPARATORS = ",;\t|"
 # As much of a table as decides about its separator, in characters: its first line is hardly longer.
 _HEAD = 1 << 20
@@ -62,6 +63,7 @@ class Csv:
     def predict(self, request: bytes, environ: Environ) -> Prediction:
         """The answer to one table; InvalidInput names line, row and feature."""
         parameters = body.media_type(environ)[1]
+        _check_end(request, environ)
         table = _Table(request, parameters, self._features)
         header = self._header(table, parameters.get("header", "").lower())
         columns = self._columns(table, header or self._names)
@@ -105,6 +107,9 @@ class Csv:
         return [cell if cell in features or (name and name in given) else name for cell, name in pairs]
 
     def _check_header(self, names: Sequence[str], table: "_Table") -> None:
+        if len(names) > len(self._names) and table.is_one_line:
+            remedy = "keep the line ends (curl: --data-binary)"
+            raise InvalidInput(f"the whole table is one line, as long as a header: {remedy}", line=1)
         earlier: set[str] = set()
         for number, name in enumerate(names, start=1):
             if not name and not self._signature.ignores(name):
@@ -140,6 +145,11 @@ class _Table:
         self._spaced = self._is_spaced(features)
         self._skipped = 0
 
+    @property
+    def is_one_line(self) -> bool:
+        """Whether there is no line end in the table, and no document either."""
+        return "\n" not in self._text and "\r" not in self._text and not self._is_json()
+
     def first(self) -> list[str]:
         """The cells of the first line."""
         cells = next(self._lines(), None)
@@ -171,9 +181,14 @@ class _Table:
             pass
         return error.on_line(reader.line_num + 1)
 
+    def _is_json(self) -> bool:
+        return self._text[:_HEAD].lstrip()[:1] in ("{", "[")
+
     def _of_header(self, error: InvalidInput) -> InvalidInput:
         if not self._skipped:
             return error
+        if self._is_json():
+            return error.on_line(1, _JSON)
         remedy = "a table without a header is sent as Content-Type: text/csv; header=absent"
         return error.on_line(1, f"; the header's cells are separated by commas or semicolons, and {remedy}")
 
@@ -183,7 +198,8 @@ class _Table:
             yield from reader
         except csv.Error as error:
             line = reader.line_num
-            raise InvalidInput(f"line {line}: the body is not CSV: {error}", line=line) from None
+            remedy = _JSON if self._is_json() else ""
+            raise InvalidInput(f"line {line}: the body is not CSV: {error}{remedy}", line=line) from None
 
     def _reader(self) -> Any:
         # Not splitlines: it would also end lines inside quoted cells.
@@ -209,6 +225,19 @@ class _Table:
         spaced = _first(self._text[:_HEAD], self.separator, skipinitialspace=True)
         return any(cell.strip() in features for cell in spaced) or not any(
             category.startswith(" ") for feature in features.values() for category in feature.categories
+        )
+
+
+def _check_end(request: bytes, environ: Environ) -> None:
+    """InvalidInput if the body may have been cut inside its last number.
+
+    The HTTP server takes a chunked body that breaks off for one that ends.
+    """
+    announced = environ.get("CONTENT_LENGTH") or environ.get("HTTP_CONTENT_ENCODING")
+    if request and not announced and request.rstrip(b"\0")[-1:] not in (b"\n", b"\r"):
+        raise InvalidInput(
+            "the body has no Content-Length, and its last line no end, so that it may be cut short: end the "
+            "last line, or announce the length"
         )
 
 
