@@ -17,6 +17,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from unpickled.export import export_pipeline
+from unpickled.export.data import dataset
+from unpickled.export.train import train
 from unpickled.server import Config, create_app
 from unpickled.server.config import Limits
 
@@ -211,6 +213,23 @@ def test_a_table_is_answered_with_its_separator(client, separator):
     rows = TABLE.partition("\n")[2]
     bare = ask(client, rows.replace(",", separator), kind="text/csv; header=absent")
     assert bare.text == ask(client, rows, kind="text/csv; header=absent").text.replace(",", separator)
+
+
+def test_the_separator_of_a_row_is_the_one_that_training_knows(tmp_path):
+    """Without a header, the comma of "1,5;Bonn" is decimal; where nobody can tell, a header is asked for."""
+    rows = [f"{i % 7},{i % 2};{['Bonn', 'Trier'][i % 3 % 2]};{'ab'[i % 5 % 2]}" for i in range(80)]
+    (tmp_path / "x.csv").write_text("\n".join(["x;city;y", *rows]))
+    table = dataset.read(tmp_path / "x.csv", "y")
+    fitted = train(table, "standard", "decision_tree")
+    export_pipeline(fitted.pipeline, fitted.train, name="x", models=tmp_path, readings=table.readings)
+    client = create_app(Config(models=str(tmp_path))).test_client()
+    bare = "\n".join(row.rpartition(";")[0] for row in rows)
+    for path, kind in (("/predict", "text/csv; header=absent"), ("/invocations", "text/csv")):
+        cells = ask(client, bare, path, kind).text.replace(";", ",").splitlines()
+        probabilities = np.array([line.split(",")[2:] for line in cells], dtype=float)
+        assert np.abs(probabilities - fitted.pipeline.predict_proba(table.features)).max() < 1e-6
+        error = refused(client, "1,5;Ulm\n", path=path, kind=kind)["error"]
+        assert error.startswith("line 1: its cells may be separated by ',' or by ';': send a header row")
 
 
 def test_too_many_rows(models):
