@@ -294,3 +294,20 @@ def test_an_empty_text_that_is_a_category(tmp_path):
     answer = ask(client, 'city,age\n"",30\n', accept="application/json").get_json()
     expected = pipeline.predict_proba(pd.DataFrame({"city": [""], "age": [30.0]}))
     assert answer["probabilities"][0] == pytest.approx(expected[0].tolist(), abs=1e-9)
+
+
+def test_an_empty_cell_that_may_be_a_text_or_missing_is_refused(tmp_path):
+    """Where training had the empty text and missing ones, CSV cannot tell them apart, and JSON does."""
+    table = pd.DataFrame({"city": ["", "Bonn", None] * 40, "": [float(age) for age in range(120)]})
+    answers = [0, 1, 1] * 40
+    encoder = make_column_transformer((OneHotEncoder(), ["city"]), remainder="passthrough")
+    pipeline = make_pipeline(encoder, LogisticRegression(max_iter=2000)).fit(table, answers)
+    export_pipeline(pipeline, table, answers, name="towns", models=tmp_path)
+    client = create_app(Config(models=str(tmp_path))).test_client()
+    error = refused(client, table.to_csv(index=False))
+    assert error["error"].startswith("line 2: feature 'city' of row 0 is empty: send JSON")
+    records = client.post("/predict", json={"instances": table.to_dict("records")}).json["predictions"]
+    probabilities = [list(record["probabilities"].values()) for record in records]
+    np.testing.assert_allclose(probabilities, pipeline.predict_proba(table), rtol=0, atol=1e-7)
+    filled = table[table["city"] == "Bonn"]
+    assert len(ask(client, filled.to_csv(index=False)).text.splitlines()) == 41

@@ -48,7 +48,8 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``values`` the numbers that the pipeline knows, if it knows a list of them; ``closed``: no other is
     accepted. ``boolean``: true and false are accepted as 1 and 0. ``missing_words`` are texts that stand
     for a missing value, as they did in the training table, with or without spaces around them;
-    ``notation`` is how its cells write numbers, if not as 1234.5.
+    ``notation`` is how its cells write numbers, if not as 1234.5. ``two_blanks``: the training rows had the
+    empty text as a category and missing values too, which an empty cell of CSV does not tell apart.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     boolean: bool = False
     missing_words: tuple[str, ...] = ()
     notation: Notation | None = None
+    two_blanks: bool = False
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from unpickled.server.message.answer import OPTIONS, Environ, dumps
 from unpickled.server.model.cells import read_cells
 from unpickled.server.model.feeds import Column, Row, Rows
 from unpickled.server.model.outputs import Labels, Scores
+from unpickled.server.model.rule import fault_of
 from unpickled.server.protocols.table import Table, check_end
 from unpickled.server.quote import quoted
 
@@ -95,7 +96,7 @@ class Csv:
             raise InvalidInput(f"the whole table is one line, as long as a header: {remedy}", line=1)
         earlier: set[str] = set()
         for number, name in enumerate(names, start=1):
-            if not name and not self._signature.ignores(name):
+            if not name and name not in self._features and not self._signature.ignores(name):
                 remedy = "leave it out (pandas: to_csv(index=False))"
                 raise InvalidInput(f"column {number} of the header has no name: {remedy}", line=1)
             if name and name in earlier:
@@ -111,10 +112,14 @@ class Csv:
         rows = table.rows(self._predictor)
         if set(map(len, rows)) != {len(names)}:
             raise table.uneven(rows, len(names))
-        cells = zip(names, zip(*rows, strict=True), strict=True)
-        return {
-            name: read_cells(self._features[name], column) for name, column in cells if name in self._features
-        }
+        cells = [
+            pair for pair in zip(names, zip(*rows, strict=True), strict=True) if pair[0] in self._features
+        ]
+        for name, column in cells:
+            if self._features[name].two_blanks and "" in column:
+                fault = 'is empty: send JSON, in which "" is a text, and null a missing value'
+                raise table.located(fault_of(name, column.index(""), fault))
+        return {name: read_cells(self._features[name], column) for name, column in cells}
 
 
 def headers(header: bool) -> tuple[tuple[str, str], ...]:
