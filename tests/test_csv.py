@@ -1,6 +1,7 @@
 """Tables as CSV, in and out: the same answers as in JSON, and a place for every error."""
 
 import csv
+import gzip
 import io
 import json
 
@@ -16,6 +17,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from unpickled.export import export_pipeline
+from unpickled.export.data import dataset
+from unpickled.export.train import train
 from unpickled.server import Config, create_app
 from unpickled.server.config import Limits
 
@@ -134,17 +137,21 @@ FAULTS = {
     "\n": "the body is blank in its first line",
     HEADER: "there are zero rows",
     f"{HEADER}\n1,2,3\n": "line 2: row 0 has 3 cells, but 4 belong there",
-    f"{HEADER}\n1,2,3,4\n\n1,2,3,4\n": "line 3: row 1 has 0 cells",
+    f"{HEADER}\n1\n": "line 2: row 0 has 1 cell, but 4 belong there: quote cells that hold the separator",
+    f"{HEADER}\n1,2,3,4\n\n1,2,3,4\n": "line 3: row 1 is blank: leave that line out",
     f"{HEADER}\n,2,3,4\n": "line 2: feature 'sepal_length' of row 0 is missing",
     f",{HEADER}\n0,1,2,3,4\n": "column 1 of the header has no name",
-    "," * 9_000_000: "column 1 of the header has no name",
+    "," * 9_000_000 + "\n": "column 1 of the header has no name",
+    TABLE.replace("\r\n", ""): "the whole table is one line, as long as a header: keep the line ends",
+    '{"features": [5.1, 3.5, 1.4, 0.2], "id": 7}': "; JSON is sent as Content-Type: application/json",
     f"{HEADER},{FLOWERS[0]}\n1,2,3,4,1\n": "feature 'sepal_length' stands twice in the header",
     "sepal_length,sepal_width,petal_length\n1,2,3\n": "line 1: feature 'petal_width' is not given",
     HEADER.replace(",", "/") + "\n1/2/3/4\n": "cells are separated by commas or semicolons",
     f'{HEADER}\n"1"x,2,3,4\n': "line 2: the body is not CSV",
     f'{HEADER}\n"1,2,3,4\n': "the body is not CSV: unexpected end of data",
     f'{HEADER}\n"{"1" * 200_000}",2,3,4\n': "field larger than field limit",
-    HEADER.encode() + b"\n\xff,2,3,4\n": "is not UTF-8",
+    HEADER.encode() + b"\n\xff,2,3,4\n": "is not UTF-8: send UTF-8, or name the charset",
+    gzip.compress(TABLE.encode()): "the body is compressed: say Content-Encoding: gzip",
 }
 
 
@@ -172,6 +179,32 @@ def test_other_charsets(client):
     assert (answer.status_code, answer.json["code"]) == (415, "unsupported_media_type")
 
 
+def test_the_bytes_of_a_table_overrule_its_charset(models, client):
+    """A mark tells the encoding, Latin-1 has the letters of Windows-1252, and UTF-8 called so is refused."""
+    text, path = "age,income,city,plan\n41,2100.5,Köln,pro\n", "/models/people/predict"
+    expected = ask(client, text, path).data
+    for mark in ("utf-8-sig", "utf-16"):
+        assert ask(client, text.encode(mark), path, "text/csv; charset=latin-1").data == expected
+    for charset in ("latin-1", "windows-1252", "iso-8859-1"):
+        kind = f"text/csv; charset={charset}"
+        assert ask(client, text.encode("cp1252"), path, kind).data == expected
+        assert "its bytes are UTF-8: name that" in refused(client, text, path=path, kind=kind)["error"]
+    euro = refused(client, "age,€\n1,2\n".encode("cp1252"), path=path, kind="text/csv; charset=latin-1")
+    assert euro["feature"] == "€"
+
+
+def test_spaces_after_separators_are_no_part_of_the_cells(client):
+    """In the form ``a, b, c``, as in training, cells begin after the space; quotes too."""
+    expected = ask(client, "age,income,city,plan\n41,2100.5,Köln,pro\n", "/models/people/predict").data
+    for header in ("age, income, city, plan", '"age", "income", "city", "plan"'):
+        for row in ("41, 2100.5, Köln, pro", '41, 2100.5, "Köln", "pro"', "41,2100.5,Köln,pro"):
+            assert ask(client, f"{header}\n{row}\n", "/models/people/predict").data == expected
+    bare = ask(client, "41, 2100.5, Köln, pro\n", "/models/people/predict", "text/csv; header=absent")
+    assert bare.data == expected.partition(b"\n")[2]
+    kept = ask(client, "age,income,city,plan\n41,2100.5, Köln,pro\n", "/models/people/predict").data
+    assert kept != expected
+
+
 @pytest.mark.parametrize("separator", [";", "\t", "|"])
 def test_a_table_is_answered_with_its_separator(client, separator):
     """Semicolons, tabs and bars part cells as commas do, with a header and without."""
@@ -180,6 +213,23 @@ def test_a_table_is_answered_with_its_separator(client, separator):
     rows = TABLE.partition("\n")[2]
     bare = ask(client, rows.replace(",", separator), kind="text/csv; header=absent")
     assert bare.text == ask(client, rows, kind="text/csv; header=absent").text.replace(",", separator)
+
+
+def test_the_separator_of_a_row_is_the_one_that_training_knows(tmp_path):
+    """Without a header, the comma of "1,5;Bonn" is decimal; where nobody can tell, a header is asked for."""
+    rows = [f"{i % 7},{i % 2};{['Bonn', 'Trier'][i % 3 % 2]};{'ab'[i % 5 % 2]}" for i in range(80)]
+    (tmp_path / "x.csv").write_text("\n".join(["x;city;y", *rows]))
+    table = dataset.read(tmp_path / "x.csv", "y")
+    fitted = train(table, "standard", "decision_tree")
+    export_pipeline(fitted.pipeline, fitted.train, name="x", models=tmp_path, readings=table.readings)
+    client = create_app(Config(models=str(tmp_path))).test_client()
+    bare = "\n".join(row.rpartition(";")[0] for row in rows)
+    for path, kind in (("/predict", "text/csv; header=absent"), ("/invocations", "text/csv")):
+        cells = ask(client, bare, path, kind).text.replace(";", ",").splitlines()
+        probabilities = np.array([line.split(",")[2:] for line in cells], dtype=float)
+        assert np.abs(probabilities - fitted.pipeline.predict_proba(table.features)).max() < 1e-6
+        error = refused(client, "1,5;Ulm\n", path=path, kind=kind)["error"]
+        assert error.startswith("line 1: its cells may be separated by ',' or by ';': send a header row")
 
 
 def test_too_many_rows(models):
@@ -218,6 +268,19 @@ def test_any_bytes_are_answered(client, body, with_header):
     assert answer.status_code == 200 or answer.json["error"]
 
 
+def test_classes_with_line_ends_are_quoted(tmp_path):
+    """A class whose name has a line end, a quote or a comma is one cell of the answer."""
+    rows, names = np.arange(40.0)[:, None], ["a\nb", 'c"d,e', "f\rg"]
+    labels = np.array(names)[np.arange(40) * 3 // 40]
+    pipeline = make_pipeline(LogisticRegression()).fit(rows, labels)
+    export_pipeline(pipeline, rows, labels, name="lines", models=tmp_path, feature_names=["x"])
+    client = create_app(Config(models=str(tmp_path))).test_client()
+    answer = ask(client, "x\n1\n39\n")
+    cells = list(csv.reader(io.StringIO(answer.text, newline=""), strict=True))
+    assert cells[0][2:] == [f"probabilities_{name}" for name in pipeline.classes_]
+    assert [row[1] for row in cells[1:]] == pipeline.predict([[1.0], [39.0]]).tolist()
+
+
 def test_an_empty_text_that_is_a_category(tmp_path):
     """If the pipeline knows the empty text as a category, an empty cell is that category."""
     table = pd.DataFrame({"city": ["", "Bonn", "Trier"] * 40, "age": [float(age) for age in range(120)]})
@@ -231,3 +294,20 @@ def test_an_empty_text_that_is_a_category(tmp_path):
     answer = ask(client, 'city,age\n"",30\n', accept="application/json").get_json()
     expected = pipeline.predict_proba(pd.DataFrame({"city": [""], "age": [30.0]}))
     assert answer["probabilities"][0] == pytest.approx(expected[0].tolist(), abs=1e-9)
+
+
+def test_an_empty_cell_that_may_be_a_text_or_missing_is_refused(tmp_path):
+    """Where training had the empty text and missing ones, CSV cannot tell them apart, and JSON does."""
+    table = pd.DataFrame({"city": ["", "Bonn", None] * 40, "": [float(age) for age in range(120)]})
+    answers = [0, 1, 1] * 40
+    encoder = make_column_transformer((OneHotEncoder(), ["city"]), remainder="passthrough")
+    pipeline = make_pipeline(encoder, LogisticRegression(max_iter=2000)).fit(table, answers)
+    export_pipeline(pipeline, table, answers, name="towns", models=tmp_path)
+    client = create_app(Config(models=str(tmp_path))).test_client()
+    error = refused(client, table.to_csv(index=False))
+    assert error["error"].startswith("line 2: feature 'city' of row 0 is empty: send JSON")
+    records = client.post("/predict", json={"instances": table.to_dict("records")}).json["predictions"]
+    probabilities = [list(record["probabilities"].values()) for record in records]
+    np.testing.assert_allclose(probabilities, pipeline.predict_proba(table), rtol=0, atol=1e-7)
+    filled = table[table["city"] == "Bonn"]
+    assert len(ask(client, filled.to_csv(index=False)).text.splitlines()) == 41

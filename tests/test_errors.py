@@ -122,6 +122,22 @@ def test_invalid_input(client, body, words, details):
     assert details.items() <= document.items()
 
 
+@pytest.mark.parametrize(
+    ("body", "clause"),
+    [
+        (b"age,city\n41,Bonn\n", "it begins with 'age,city\\n41,Bonn\\n', and a table"),
+        (b"5.1,3.5,1.4,0.2", "it begins with '5.1,3.5,1.4,0.2', and a table"),
+        (b"\x1f\x8b\x08\0", "it is compressed: say Content-Encoding: gzip"),
+    ],
+)
+@pytest.mark.parametrize(
+    "path", ["/predict", "/v1/models/people:predict", "/v2/models/people/infer", "/score"]
+)
+def test_a_table_that_is_sent_as_json_is_told_its_content_type(client, path, body, clause):
+    """A client that forgot the header of a table, or of a compressed body, reads which one it is."""
+    assert clause in refused(client.post(path, data=body), 400, "malformed_json")["error"]
+
+
 def test_very_many_names(client):
     """An object with 100,000 names, one of them twice, is read in one pass."""
     pairs = ", ".join(f'"a{index}": 1' for index in range(100_000))

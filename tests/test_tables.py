@@ -128,6 +128,29 @@ def test_a_csv_that_cannot_be_trained_on_is_refused_in_a_sentence(tmp_path, rows
     ("name", "content", "sentence"),
     [
         ("x.csv", b"x,y\n\xff\x00\xfe,a\n", "no text: save the table as CSV in UTF-8"),
+        (
+            "x.csv",
+            "x,y\n1,a\n".encode("utf-16-le"),
+            "UTF-16 without a byte order mark: save it as CSV in UTF-8",
+        ),
+        ("x.csv", b"sep=;\nx;y\n1;a\n", "begins with 'sep=;', which is no row: leave that line out"),
+        ("x.csv", b"My table\nx,y\n1,a\n", "leave out what stands above the names of the columns"),
+        ("x.csv", b"x,y\n1,a,\n2,b,\n", "rows end with a separator, so end the header with one too"),
+        (
+            "x.csv",
+            b"x,y\n1,a\n   \n",
+            "row 3 has 1 cell where the header has 2 .*; complete that row, or leave",
+        ),
+        (
+            "x.csv",
+            b"x^y\n1^a\n",
+            "whose only column is 'x\\^y': separate its cells by commas, semicolons, tabs",
+        ),
+        (
+            "x.csv",
+            b'[{"x": 1, "y": "a"}]',
+            "has no rows: below the names of the columns, each row has a line",
+        ),
         ("x.parquet", b"PAR1", "cannot be read as Parquet"),
         ("x.xlsx", b"PK", "neither .csv nor .parquet"),
         ("absent.csv", None, "There is no file"),
@@ -151,6 +174,9 @@ def test_texts_keep_their_spaces(tmp_path):
         lines(tmp_path / "s.csv", "x, w, y", *(f'{i / 7}, "p,{i % 3}", {i % 2}' for i in range(40))), "y"
     )
     assert set(spaced.features["w"]) == {"p,0", "p,1", "p,2"}
+    rows = [f'{i / 7}, "p\r\n{i % 3}", {i % 2}\r\n' for i in range(40)]
+    (tmp_path / "q.csv").write_bytes("".join(['"x", "w", "y"\r\n', *rows]).encode())
+    assert set(data.read(tmp_path / "q.csv", "y").features["w"]) == {"p\r\n0", "p\r\n1", "p\r\n2"}
 
 
 def test_codes_keep_their_leading_zeros(tmp_path):
@@ -286,3 +312,23 @@ def test_the_report_lists_every_column(tmp_path):
         "c       constant          -  left out: it holds nothing but c",
         "y       target            -",
     ]
+
+
+@pytest.mark.parametrize(
+    ("classes", "sentence"),
+    [
+        ([f"{2**53}", f"{2**53 + 1}", "7"], "numbers that are not whole, or of more than 15 digits"),
+        (["a", "a\0", "b"], "A class of the target 'y' ends with a NUL character: remove it."),
+    ],
+)
+def test_classes_that_would_become_one_are_refused(tmp_path, classes, sentence):
+    """Numbers that no double tells apart, and texts that NumPy does not, are no classes."""
+    rows = [f"{i / 7},{classes[i % 3]}" for i in range(60)]
+    with pytest.raises(DataError, match=sentence):
+        data.read(lines(tmp_path / "x.csv", "x,y", *rows), "y")
+
+
+def test_a_cell_may_be_longer_than_a_block_of_the_reader(tmp_path):
+    """A text of three million letters is read."""
+    rows = [f"{i / 7},{'k' * 3_000_000 if i == 0 else 'l'},{'ab'[i % 2]}" for i in range(40)]
+    assert len(data.read(lines(tmp_path / "x.csv", "x,text,y", *rows), "y").features["text"][0]) == 3_000_000

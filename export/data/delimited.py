@@ -4,6 +4,7 @@ import codecs
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -21,8 +22,11 @@ from unpickled.server.quote import shortened
 SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-# As much of a file as decides about its separator: characters, and lines.
+# As much of a file as decides about its separator, characters and lines, and about its encoding, in bytes.
 _SAMPLE, _LINES = 1 << 18, 50
+_NULS = 1 << 10
+# Bytes that are read at once: the longest row that can be read.
+_BLOCK = 1 << 24
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -31,16 +35,28 @@ def read(path: Path) -> Source:
     text, notes = _decoded(_bytes(path), path)
     if not text.strip():
         raise DataError(f"{path} is empty: its first line must name the columns.")
+    _check_lines(text, path)
     separator = _separator(text[:_SAMPLE])
     header = _header(text, separator, path)
     spaced = len(header) > 1 and all(name.startswith(" ") for name in header[1:])
+    if spaced:
+        header = [name.strip() for name in _header(text, separator, path, skipinitialspace=True)]
     table = _spaced(text, separator, path) if spaced else _table(text, separator, len(header), path)
-    names = nameable([name.strip() for name in header] if spaced else header, path)
+    names = nameable(header, path)
     if separator != ",":
         notes.append(f"{path.name} is separated by {_SEPARATORS[separator]}.")
     columns = dict(zip(names, map(Texts.of, table.columns), strict=True))
     nameless = {name for name, given in zip(names, header, strict=True) if not given.strip()}
     return Source(path, columns, frozenset(nameless), separator != ",", tuple(notes))
+
+
+def _check_lines(text: str, path: Path) -> None:
+    """Raise DataError for a line that only Excel understands, and for one line alone."""
+    first, *more = islice(io.StringIO(text.lstrip("\r\n"), newline=None), 2)
+    if re.fullmatch(r'"?sep=.?"?', first.strip(), re.IGNORECASE):
+        raise DataError(f"{path} begins with {first.strip()!r}, which is no row: leave that line out.")
+    if not more:
+        raise DataError(f"{path} has no rows: below the names of the columns, each row has a line.")
 
 
 def _bytes(path: Path) -> bytes:
@@ -55,6 +71,9 @@ def _decoded(content: bytes, path: Path) -> tuple[str, list[str]]:
     """The text, and a note if it is not UTF-8."""
     if content.startswith(_UTF_16):
         return content.decode("utf-16", "replace"), [f"{path.name} is read as UTF-16."]
+    # UTF-16 without its mark: every second byte of plain letters is zero.
+    if content[:_NULS].count(0) * 3 > len(content[:_NULS]):
+        raise DataError(f"{path} is no text, or UTF-16 without a byte order mark: save it as CSV in UTF-8.")
     try:
         return content.decode("utf-8-sig"), []
     except UnicodeDecodeError as error:
@@ -86,12 +105,13 @@ def _widths(sample: str, separator: str) -> list[int]:
 
 def _rows(text: str, separator: str, **options: Any) -> Iterator[list[str]]:
     """The cells of each line that is not empty, by the line ends of any system."""
-    return filter(None, csv.reader(io.StringIO(text, newline=None), delimiter=separator, **options))
+    # newline="": the line ends inside quoted cells stay as they are, as the server reads them.
+    return filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=separator, **options))
 
 
-def _header(text: str, separator: str, path: Path) -> list[str]:
+def _header(text: str, separator: str, path: Path, **options: Any) -> list[str]:
     try:
-        return next(_rows(text, separator))
+        return next(_rows(text, separator, **options))
     except csv.Error as error:
         raise DataError(f"{path} cannot be read as CSV: {reason(error)}.") from error
 
@@ -106,7 +126,9 @@ def _table(text: str, separator: str, width: int, path: Path) -> pyarrow.Table:
     try:
         table = pyarrow.csv.read_csv(
             pyarrow.BufferReader(text.encode()),
-            read_options=pyarrow.csv.ReadOptions(use_threads=False, autogenerate_column_names=True),
+            read_options=pyarrow.csv.ReadOptions(
+                use_threads=False, autogenerate_column_names=True, block_size=_BLOCK
+            ),
             parse_options=pyarrow.csv.ParseOptions(
                 delimiter=separator, newlines_in_values=True, invalid_row_handler=refuse
             ),
@@ -135,9 +157,16 @@ def _spaced(text: str, separator: str, path: Path) -> pyarrow.Table:
 
 def _uneven(text: str, number: int | None, cells: int, width: int, path: Path) -> DataError:
     remedy = "quote cells that hold the separator"
-    if number == 2 and cells == width + 1:
+    if width == 1:
+        remedy = "leave out what stands above the names of the columns"
+    elif cells < width:
+        remedy = "complete that row, or leave it out if it is none"
+    elif cells == width + 1 and text.endswith(tuple(_SEPARATORS)):
+        remedy = "rows end with a separator, so end the header with one too"
+    elif number == 2 and cells == width + 1:
         remedy = "give its first column a name in the header too"
+    count = f"{cells} cell{'s' * (cells != 1)}"
     return DataError(
-        f"{path} cannot be read as CSV: row {number} has {cells} cells where the header has {width} "
+        f"{path} cannot be read as CSV: row {number} has {count} where the header has {width} "
         f"({shortened(text)!r}); {remedy}."
     )

@@ -322,7 +322,13 @@ def _tensor(columns: pd.DataFrame, dtype: str) -> Array:
 def _feature(name: str, kind: Kind, column: pd.Series, boolean: bool) -> Feature:
     if kind == "category":
         categories = sorted({value for value in column if not is_missing(value)})
-        return Feature(name=name, kind=kind, missing=False, categories=tuple(categories))
+        return Feature(
+            name=name,
+            kind=kind,
+            missing=False,
+            categories=tuple(categories),
+            two_blanks="" in categories and bool(column.isna().any()),
+        )
     values = column.to_numpy()
     values = values[np.isfinite(values)]
     if not len(values):

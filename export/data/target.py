@@ -12,7 +12,7 @@ from unpickled.export.data import columns
 from unpickled.export.data.columns import Choices, Column
 from unpickled.export.data.source import Source
 from unpickled.export.errors import DataError
-from unpickled.server.quote import hint, listed
+from unpickled.server.quote import hint, listed, quoted
 
 MIN_CLASS_ROWS = 5
 
@@ -28,6 +28,12 @@ def column(source: Source, name: str, choices: Choices) -> Column:
 
 def check(source: Source, name: str) -> None:
     """Raise DataError if the table has no such column."""
+    if name not in source.columns and len(source.columns) == 1:
+        [only] = source.columns
+        raise DataError(
+            f"There is no column {name!r} in {source.path}, whose only column is {quoted(only)}: "
+            "separate its cells by commas, semicolons, tabs or vertical bars."
+        )
     if name not in source.columns:
         raise DataError(f"There is no column {name!r}{_suggestion(name, source)}")
 
@@ -35,12 +41,16 @@ def check(source: Source, name: str) -> None:
 def labels(values: pd.Series) -> npt.NDArray[Any]:
     """Classes (rows,) as int64 or text; whole floats count as integers, true and false as 1 and 0."""
     if not columns.holds_numbers(values):
-        return np.asarray([str(label) for label in values], dtype=np.str_)
+        texts = [str(label) for label in values]
+        # NumPy's texts end before a NUL: two classes would become one.
+        if any(text.endswith("\0") for text in texts):
+            raise DataError(f"A class of the target {values.name!r} ends with a NUL character: remove it.")
+        return np.asarray(texts, dtype=np.str_)
     numbers = values.to_numpy(dtype=np.float64)
-    if not np.array_equal(numbers, np.round(numbers)) or np.abs(numbers).max() > 2**53:
+    if not np.array_equal(numbers, np.round(numbers)) or np.abs(numbers).max() >= 2**53:
         raise DataError(
-            f"The target {values.name!r} holds numbers that are not whole: this trains classifiers, "
-            "not regressions. Cut it into classes first, or name another column."
+            f"The target {values.name!r} holds numbers that are not whole, or of more than 15 digits: this "
+            "trains classifiers, not regressions. Cut it into classes first, or name another column."
         )
     whole: npt.NDArray[Any] = numbers.astype(np.int64)
     return whole

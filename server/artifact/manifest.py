@@ -56,7 +56,8 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     accepted. ``boolean``: true and false are accepted as 1 and 0. ``missing_words`` are texts that stand
     for a missing value, as they did in the training table, with or without spaces around them;
     ``notation`` is how its cells write numbers, if not as 1234.5. Numbers about a feature of dates are
-    seconds since 1970-01-01.
+    seconds since 1970-01-01. ``two_blanks``: the training rows had the empty text as a category and
+    missing values too, which an empty cell of CSV does not tell apart.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     boolean: bool = False
     missing_words: tuple[str, ...] = ()
     notation: Notation | None = None
+    two_blanks: bool = False
 
     @property
     def date(self) -> Notation | None:

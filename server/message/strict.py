@@ -9,9 +9,13 @@ from collections import Counter
 from typing import Any
 
 from unpickled.server.errors import BodyTooLarge, MalformedJSON
+from unpickled.server.quote import quoted
 
 # Most arrays and objects in a body: in Python, empty ones take thirty times their bytes.
 MOST = 1_000_000
+# Characters of a body that an error quotes.
+_BEGIN = 30
+_GZIP = b"\x1f\x8b"
 
 
 class Members(dict[str, Any]):
@@ -35,7 +39,8 @@ def parse(body: bytes) -> Any:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _malformed(f"byte {error.start} is not UTF-8", error.start) from None
+        compressed = body.startswith(_GZIP) and "it is compressed: say Content-Encoding: gzip"
+        raise _malformed(compressed or f"byte {error.start} is not UTF-8", error.start) from None
     try:
         document = json.loads(text, object_pairs_hook=_members, parse_int=float)
         if "\\u" in text:
@@ -45,9 +50,21 @@ def parse(body: bytes) -> Any:
         raise _malformed("it escapes half of a surrogate pair, which is no character", None) from None
     except json.JSONDecodeError as error:
         place = f"at line {error.lineno}, column {error.colno}"
-        raise _malformed(f"{error.msg.removesuffix(' at')} {place}", error.pos) from None
+        reason = f"{error.msg.removesuffix(' at')} {place}{_foreign(text)}"
+        raise _malformed(reason, error.pos) from None
     except RecursionError:
         raise _malformed("it is nested too deep", None) from None
+
+
+def _foreign(text: str) -> str:
+    """A clause about a body that does not begin as a document of rows does."""
+    begun = text[: _BEGIN + 1].lstrip()
+    if not begun or begun[0] in "{[":
+        return ""
+    return (
+        f"; it begins with {quoted(begun[:_BEGIN])}, and a table is sent to /predict or /invocations as "
+        "Content-Type: text/csv"
+    )
 
 
 def _malformed(reason: str, position: int | None) -> MalformedJSON:

@@ -127,7 +127,8 @@ class Rule:
             value = float(value)
         if not isinstance(value, float):
             remedy = f": send {int(value)}" if isinstance(value, bool) else ""
-            raise self.fault(f"is {kind(value)}, but a number belongs there{remedy}", row)
+            noun = "true or false" if self.feature.boolean else "a number"
+            raise self.fault(f"is {kind(value)}, but {noun} belongs there{remedy}", row)
         if self.is_list and value not in self._values:
             known = listed([figure(number) for number in self.feature.values])
             raise self.fault(

@@ -10,14 +10,11 @@ Cells are read as in training (model/cells.py): an empty one is a missing value,
 category.
 """
 
-import codecs
 import csv
 import io
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import islice
-from typing import Any
+from collections.abc import Sequence
 
-from unpickled.server.errors import InvalidInput, UnsupportedMedia
+from unpickled.server.errors import InvalidInput
 from unpickled.server.inference.prediction import Headers, Prediction, with_ignored
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import accept, body, media
@@ -25,18 +22,11 @@ from unpickled.server.message.answer import OPTIONS, Environ, dumps
 from unpickled.server.model.cells import read_cells
 from unpickled.server.model.feeds import Column, Row, Rows
 from unpickled.server.model.outputs import Labels, Scores
+from unpickled.server.model.rule import fault_of
 from unpickled.server.protocols.arrow import answer
 from unpickled.server.protocols.arrow.answer import Writer
-from unpickled.server.quote import listed, quoted
-
-# charset -> Python's codec. Without one, UTF-8.
-_CODECS = {
-    "utf-8": "utf-8", "utf8": "utf-8", "us-ascii": "utf-8", "utf-16": "utf-16",
-    "iso-8859-1": "latin-1", "latin-1": "latin-1", "latin1": "latin-1", "windows-1252": "cp1252",
-}  # fmt: skip
-_SEPARATORS = ",;\t|"
-# As much of a table as decides about its separator, in characters: its first line is hardly longer.
-_HEAD = 1 << 20
+from unpickled.server.protocols.table import Table, check_end
+from unpickled.server.quote import quoted
 
 
 class Csv:
@@ -60,7 +50,8 @@ class Csv:
     def predict(self, request: bytes, environ: Environ) -> Prediction:
         """The answer to one table; InvalidInput names line, row and feature."""
         parameters = body.media_type(environ)[1]
-        table = _Table(request, parameters, self._features)
+        check_end(request, environ)
+        table = Table(request, parameters.get("charset", "utf-8").lower(), self._features)
         header = self._header(table, parameters.get("header", "").lower())
         columns = self._columns(table, header or self._names)
         try:
@@ -88,22 +79,30 @@ class Csv:
         table = (self._head if header else b"") + b"\r\n".join(lines) + b"\r\n"
         return table if separator == "," else _separated(table, separator)
 
-    def _header(self, table: "_Table", setting: str) -> list[str] | None:
+    def _header(self, table: Table, setting: str) -> list[str] | None:
         """The names of the features in the order of the first line; None if that is no header."""
         if setting == "absent":
             return None
-        cells = table.first()
-        names = [cell if cell in self._features else cell.strip() for cell in cells]
+        names = self._named(table.first())
         if self._detect and setting != "present" and not set(names) & self._features.keys():
             return None
         table.skip()
         self._check_header(names, table)
         return names
 
-    def _check_header(self, names: Sequence[str], table: "_Table") -> None:
+    def _named(self, cells: Sequence[str]) -> list[str]:
+        """The names in a header, without spaces around them where no feature or other column has both."""
+        given, features = set(cells), self._features
+        pairs = ((cell, cell.strip()) for cell in cells)
+        return [cell if cell in features or (name and name in given) else name for cell, name in pairs]
+
+    def _check_header(self, names: Sequence[str], table: Table) -> None:
+        if len(names) > len(self._names) and table.is_one_line:
+            remedy = "keep the line ends (curl: --data-binary)"
+            raise InvalidInput(f"the whole table is one line, as long as a header: {remedy}", line=1)
         earlier: set[str] = set()
         for number, name in enumerate(names, start=1):
-            if not name and not self._signature.ignores(name):
+            if not name and name not in self._features and not self._signature.ignores(name):
                 remedy = "leave it out (pandas: to_csv(index=False))"
                 raise InvalidInput(f"column {number} of the header has no name: {remedy}", line=1)
             if name and name in earlier:
@@ -115,111 +114,23 @@ class Csv:
         except InvalidInput as error:
             raise table.located(error) from None
 
-    def _columns(self, table: "_Table", names: Sequence[str]) -> dict[str, Column]:
+    def _columns(self, table: Table, names: Sequence[str]) -> dict[str, Column]:
         rows = table.rows(self._predictor)
         if set(map(len, rows)) != {len(names)}:
-            raise table.located(_uneven(rows, len(names)))
-        cells = zip(names, zip(*rows, strict=True), strict=True)
-        return {
-            name: read_cells(self._features[name], column) for name, column in cells if name in self._features
-        }
-
-
-class _Table:
-    """The lines of one body; InvalidInput where it is not CSV, UnsupportedMedia where it is not UTF-8."""
-
-    def __init__(self, request: bytes, parameters: Mapping[str, str], names: Collection[str]) -> None:
-        charset = parameters.get("charset", "utf-8").lower()
-        if charset not in _CODECS:
-            known = listed(list(_CODECS))
-            raise UnsupportedMedia(f"the charset of the table is {quoted(charset)}: send one of {known}")
-        try:
-            self._text = request.removeprefix(codecs.BOM_UTF8).decode(_CODECS[charset])
-        except UnicodeDecodeError as error:
-            name = _CODECS[charset].upper()
-            raise InvalidInput(f"the body is not CSV: byte {error.start} is not {name}") from None
-        self.separator = self._separator(names)
-        self._skipped = 0
-
-    def first(self) -> list[str]:
-        """The cells of the first line."""
-        cells = next(self._lines(), None)
-        if not cells:
-            state = "empty" if cells is None else "blank in its first line"
-            raise InvalidInput(f"the body is {state}: send a header row with the features' names, and rows")
-        return cells
-
-    def skip(self) -> None:
-        """Leave the first line out of the rows."""
-        self._skipped = 1
-
-    def rows(self, predictor: Predictor) -> list[list[str]]:
-        """The cells of each row; TooManyRows."""
-        lines = islice(self._lines(), self._skipped, None)
-        rows = predictor.bounded(lines)
-        while rows and not rows[-1]:  # blank lines at the end
-            rows.pop()
-        predictor.check_count(len(rows))
-        return rows
-
-    def located(self, error: InvalidInput) -> InvalidInput:
-        """The error with the number of its line: that of the row that it is about, or of the header."""
-        row = error.details.get("row")
-        if not isinstance(row, int):
-            return self._of_header(error)
-        reader = self._reader()
-        for _ in islice(reader, self._skipped + row):
-            pass
-        return error.on_line(reader.line_num + 1)
-
-    def _of_header(self, error: InvalidInput) -> InvalidInput:
-        if not self._skipped:
-            return error
-        remedy = "a table without a header is sent as Content-Type: text/csv; header=absent"
-        return error.on_line(1, f"; the header's cells are separated by commas or semicolons, and {remedy}")
-
-    def _lines(self) -> Iterator[list[str]]:
-        reader = self._reader()
-        try:
-            yield from reader
-        except csv.Error as error:
-            line = reader.line_num
-            raise InvalidInput(f"line {line}: the body is not CSV: {error}", line=line) from None
-
-    def _reader(self) -> Any:
-        # Not splitlines: it would also end lines inside quoted cells.
-        return csv.reader(io.StringIO(self._text, newline=""), strict=True, delimiter=self.separator)
-
-    def _separator(self, names: Collection[str]) -> str:
-        """The separator by which most cells of the first line are names, or by which they are as many."""
-        head = self._text[:_HEAD]
-        if _fit(head, ",", names)[0] == len(names):
-            return ","
-        return max(_SEPARATORS, key=lambda separator: _fit(head, separator, names))
-
-
-def _fit(text: str, separator: str, names: Collection[str]) -> tuple[int, bool]:
-    """How many cells of the first line are among the names, and whether there is one for each."""
-    try:
-        cells = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])
-    except csv.Error:
-        return 0, False
-    return sum(cell.strip() in names for cell in cells), len(cells) == len(names)
+            raise table.uneven(rows, len(names))
+        cells = [
+            pair for pair in zip(names, zip(*rows, strict=True), strict=True) if pair[0] in self._features
+        ]
+        for name, column in cells:
+            if self._features[name].two_blanks and "" in column:
+                fault = 'is empty: send JSON, in which "" is a text, and null a missing value'
+                raise table.located(fault_of(name, column.index(""), fault))
+        return {name: read_cells(self._features[name], column) for name, column in cells}
 
 
 def headers(header: bool) -> tuple[tuple[str, str], ...]:
     """The HTTP headers of a CSV answer, with or without a header row."""
     return (("Content-Type", f"text/csv; charset=utf-8; header={'present' if header else 'absent'}"),)
-
-
-def _uneven(rows: Sequence[Sequence[str]], width: int) -> InvalidInput:
-    row, cells = next((row, cells) for row, cells in enumerate(rows) if len(cells) != width)
-    return InvalidInput(
-        f"row {row} has {len(cells)} cells, but {width} belong there",
-        row=row,
-        expected=width,
-        received=len(cells),
-    )
 
 
 def _separated(table: bytes, separator: str) -> bytes:
@@ -232,5 +143,6 @@ def _separated(table: bytes, separator: str) -> bytes:
 
 def _line(cells: Sequence[object]) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(cells)
-    return text.getvalue().encode()
+    # csv quotes the line ends in a cell only where its own line end has them.
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().encode().removesuffix(b"\r\n")
