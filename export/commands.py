@@ -326,6 +326,8 @@ def _report(export: Export, models: Path) -> None:
         f"parity: {sum(parity.rows.values()):,} rows ({kinds}), "
         f"largest difference {parity.max_difference:.1e}"
     )
+    if export.proof:
+        print(f"proof: {export.proof} are the fitted ones, compared one by one")
     print(f"wrote {export.path} ({export.size:,} bytes, sha256 {export.sha256[:12]})")
     print(f"serve it: unpickled serve --models {shlex.quote(str(models))}")
 

@@ -146,7 +146,8 @@ class Graph:
         self, op: str, inputs: Sequence[str], outputs: int, domain: str = "", **attributes: Any
     ) -> tuple[str, ...]:
         """Add a node; returns its outputs' names."""
-        node = helper.make_node(op, list(inputs), [], domain=domain, **attributes)
+        node = helper.make_node(op, list(inputs), [], domain=domain)
+        node.attribute.extend(_attribute(key, value) for key, value in sorted(attributes.items()))
         key = node.SerializeToString(deterministic=True)
         if key not in self._outputs:
             names = tuple(self.fresh(op.lower()) for _ in range(outputs))
@@ -264,6 +265,20 @@ class Graph:
             tree.attribute.append(helper.make_attribute("post_transform", _FUSED[reader.op_type]))
             tree.output[1] = reader.output[0]
             self.nodes.remove(reader)
+
+
+def _attribute(name: str, value: Any) -> onnx.AttributeProto:
+    """An attribute; an array of integers or bytes becomes its list without a look at every element."""
+    if not isinstance(value, np.ndarray):
+        return helper.make_attribute(name, value)
+    attribute = onnx.AttributeProto(name=name)
+    if value.dtype.kind == "S":
+        attribute.type = onnx.AttributeProto.STRINGS
+        attribute.strings.extend(value.tolist())
+    else:
+        attribute.type = onnx.AttributeProto.INTS
+        attribute.ints.extend(value.tolist())
+    return attribute
 
 
 def _keeps_order(op: str, constant: Array) -> bool:

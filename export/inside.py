@@ -14,6 +14,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
     AdaBoostClassifier,
     BaggingClassifier,
+    ExtraTreesClassifier,
     RandomForestClassifier,
     StackingClassifier,
     VotingClassifier,
@@ -109,6 +110,16 @@ def decider(step: Any, prepare: Prepare = lambda rows: rows) -> tuple[Any, Prepa
         return step, prepare
     last = parts(step)[-1]
     return decider(last.estimator, _chained(prepare, last.prepare))
+
+
+def decides_by_probability(step: Any) -> bool:
+    """Whether ``predict`` is, in scikit-learn, the class of the first highest ``predict_proba``.
+
+    Then it need not be called as well, which would evaluate every tree a second time.
+    """
+    while isinstance(step, Pipeline):
+        step = step.steps[-1][1]
+    return type(step) in (RandomForestClassifier, ExtraTreesClassifier)
 
 
 def columns_read(step: Any, width: int) -> set[int]:

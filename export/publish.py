@@ -24,6 +24,7 @@ from unpickled.export.errors import ConversionError, DataError, memory_reported,
 from unpickled.export.gate import golden
 from unpickled.export.gate.pair import Array, Run
 from unpickled.export.gate.parity import check
+from unpickled.export.gate.proof import Proof, prove
 from unpickled.export.privacy import KEEPS_ROWS, keeps_rows
 from unpickled.export.store import add_version, model_folder
 from unpickled.export.train import ClassNames, measure, require, steps, titles, versions
@@ -44,6 +45,8 @@ class Export:
         size: Its length in bytes.
         sha256: Its digest, in hex.
         manifest: The manifest inside it.
+        proof: How many splits and leaves of its trees were compared with the fitted ones, each of them; None
+            if it has no trees, or others than a proof can be made for.
     """
 
     path: Path
@@ -51,6 +54,7 @@ class Export:
     size: int
     sha256: str
     manifest: Manifest
+    proof: Proof | None = None
 
 
 @memory_reported()
@@ -133,7 +137,10 @@ def export_pipeline(
     progress("checking parity")
     with _steps_named(conversion, training):
         run = runner(conversion)
-    parity, features = check(pipeline, conversion, run, X, held_out, progress)
+    proof = prove(pipeline, conversion)
+    if proof:
+        progress(f"comparing {proof} with the fitted ones")
+    parity, features = check(pipeline, conversion, run, X, held_out, progress, proof)
     features = requests.described(features, readings)
     manifest = Manifest(
         schema=SCHEMA,
@@ -154,7 +161,8 @@ def export_pipeline(
         load(payload)
     progress("writing")
     path = add_version(home, payload)
-    return Export(path, int(path.parent.name), len(payload), hashlib.sha256(payload).hexdigest(), manifest)
+    digest = hashlib.sha256(payload).hexdigest()
+    return Export(path, int(path.parent.name), len(payload), digest, manifest, proof)
 
 
 def _silent(phase: str) -> None:

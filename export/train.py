@@ -35,6 +35,7 @@ from unpickled.export.data.columns import MANY, RARE
 from unpickled.export.data.dataset import Dataset, fingerprint
 from unpickled.export.dates import DateParts
 from unpickled.export.errors import DataError, QualityError, reason
+from unpickled.export.inside import decides_by_probability
 from unpickled.export.releases import ADA_BOOST, LOGISTIC_CV
 from unpickled.server.artifact.manifest import ClassReport, Curve, Metrics, Training
 from unpickled.server.quote import listed
@@ -152,10 +153,13 @@ def measure(pipeline: Any, rows: Any, labels: npt.NDArray[Any], class_names: tup
     if len(labels) != len(rows):
         raise DataError(f"{len(rows):,} rows and {len(labels):,} labels: give each row its own.")
     labels = _aligned(labels, classes)
-    predicted = pipeline.predict(rows)
+    probabilities = pipeline.predict_proba(rows) if hasattr(pipeline, "predict_proba") else None
+    if probabilities is not None and decides_by_probability(pipeline):
+        predicted = classes.take(np.argmax(probabilities, axis=1))
+    else:
+        predicted = pipeline.predict(rows)
     report = precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0.0)
-    has_probabilities = hasattr(pipeline, "predict_proba")
-    loss = _log_loss(labels, pipeline.predict_proba(rows), classes) if has_probabilities else None
+    loss = None if probabilities is None else _log_loss(labels, probabilities, classes)
     return Metrics(
         accuracy=float(accuracy_score(labels, predicted)),
         log_loss=loss,

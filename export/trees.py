@@ -1,6 +1,6 @@
 """The trees inside fitted estimators, in one form for all kinds of estimators."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -101,11 +101,31 @@ def before_scaling(tree: Tree, steps: Sequence[tuple[str, Floats]]) -> Tree:
     """
     splits = tree.splits
     features, limits = tree.feature[splits], tree.threshold[splits]
-    lowest, past_highest = np.full(len(splits), keys(-np.inf)), np.full(len(splits), keys(np.inf) + 1)
-    last, _ = bisect(lambda key: _stepped(floats(key), features, steps) <= limits, lowest, past_highest)
+
+    def holds(key: Ints) -> Bools:
+        return np.asarray(_stepped(floats(key), features, steps) <= limits)
+
+    last, _ = bisect(holds, *_around(_unstepped(limits, features, steps), holds))
     threshold = tree.threshold.copy()
     threshold[splits] = floats(last)
     return replace(tree, threshold=threshold)
+
+
+def _around(guess: Floats, holds: Callable[[Ints], Bools]) -> tuple[Ints, Ints]:
+    """Keys to bisect between: close around the guess where it is right, else from one end to the other."""
+    lowest, past_highest = keys(-np.inf), keys(np.inf) + 1
+    place = keys(np.nan_to_num(guess))
+    low, high = np.maximum(place - CLOSE, lowest), np.minimum(place + CLOSE, past_highest - 1)
+    right = holds(low) & ~holds(high)
+    return np.where(right, low, lowest), np.where(right, high, past_highest)
+
+
+def _unstepped(x: Floats, features: Ints, steps: Sequence[tuple[str, Floats]]) -> Floats:
+    """The numbers that the steps take to about x."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        for op, constant in reversed(steps):
+            x = _INVERSE[op](x, constant[features])
+    return x
 
 
 def _stepped(x: npt.NDArray[Any], features: Ints, steps: Sequence[tuple[str, Floats]]) -> Floats:
@@ -116,6 +136,9 @@ def _stepped(x: npt.NDArray[Any], features: Ints, steps: Sequence[tuple[str, Flo
 
 
 _ARITHMETIC = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.divide}
+_INVERSE = {"Add": np.subtract, "Sub": np.add, "Mul": np.divide, "Div": np.multiply}
+# How many floats lie at most between a threshold that is computed backwards and the right one, as a rule.
+CLOSE = 64
 
 
 def before_rounding(threshold: Floats) -> Floats:

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from unpickled.export.gate import probes
-from unpickled.export.gate.pair import Array, Pair
+from unpickled.export.gate.pair import Array, Pair, Verdict
 from unpickled.export.gate.pair import reach as reach_of
 from unpickled.export.gate.probes import Cell
-from unpickled.export.gate.sweep import Lot, frames, in_blocks, shared, swept, tried
+from unpickled.export.gate.sweep import NARROW, Lot, frames, in_blocks, shared, swept, tried
 from unpickled.export.progress import Counter, Say, Tick, silent
 from unpickled.server.artifact.manifest import Feature
 
@@ -86,24 +86,53 @@ def _short_of_zero(pair: Pair, base: pd.DataFrame, ladders: Ladders) -> Ladders:
 
 
 def _alone(pair: Pair, base: pd.DataFrame, ladders: Ladders, tick: Tick) -> Rungs:
-    """How many rungs of each ladder may be climbed while all other features stay within training."""
+    """How many rungs of each ladder may be climbed while all other features stay within training.
+
+    Some rungs are tried at once, twice as many each time that none is refused: a call of the pipeline costs
+    more than its few rows do. In a wide table, where many rows are, each is tried by itself.
+    """
     reach = dict.fromkeys(ladders, 0)
     climbing = list(ladders)
-    differing: set[str] = set()
-    rungs = max(map(len, ladders.values()))
-    for rung in range(1, rungs):
-        climbing = [key for key in climbing if rung < len(ladders[key])]
+    rungs, rung, count = max(map(len, ladders.values())), 1, 1
+    while rung < rungs and climbing:
         tick(rung, rungs)
-        trials = swept(pair, base, [(name, ladders[name, side][rung]) for name, side in climbing])
-        verdicts = {key: trial.verdict for key, trial in zip(climbing, trials, strict=True)}
+        stretch = range(rung, min(rung + count, rungs))
+        verdicts = _verdicts(pair, base, ladders, climbing, stretch)
+        climbed = _climbed(climbing, ladders, verdicts, stretch, reach)
+        rung += count
+        is_level = base.shape[1] <= NARROW and "refused" not in verdicts.values()
+        climbing, count = climbed, 2 * count if is_level else 1
+    return reach
+
+
+def _verdicts(
+    pair: Pair, base: pd.DataFrame, ladders: Ladders, climbing: Sequence[tuple[str, int]], stretch: range
+) -> dict[tuple[tuple[str, int], int], Verdict]:
+    """The verdict on each of these rungs of each ladder that is still climbed, as far as it has them."""
+    steps = [(key, rung) for rung in stretch for key in climbing if rung < len(ladders[key])]
+    trials = swept(pair, base, [(key[0], ladders[key][rung]) for key, rung in steps])
+    return {step: trial.verdict for step, trial in zip(steps, trials, strict=True)}
+
+
+def _climbed(
+    climbing: list[tuple[str, int]],
+    ladders: Ladders,
+    verdicts: dict[tuple[tuple[str, int], int], Verdict],
+    stretch: range,
+    reach: Rungs,
+) -> list[tuple[str, int]]:
+    """The ladders that are still climbed after these rungs; sets their ``reach``."""
+    differing: set[str] = set()
+    for rung in stretch:
+        on_rung = {key: verdicts[key, rung] for key in climbing if rung < len(ladders[key])}
         # Differences within ten ranges of training are left to _drawn_in, which tests thousands of rows.
         if rung > NEAR_RUNG:
-            differing |= {name for (name, _), verdict in verdicts.items() if verdict == "different"}
+            differing |= {name for (name, _), verdict in on_rung.items() if verdict == "different"}
         climbing = [
-            key for key, verdict in verdicts.items() if verdict != "refused" and key[0] not in differing
+            key for key, verdict in on_rung.items() if verdict != "refused" and key[0] not in differing
         ]
         reach.update(dict.fromkeys(climbing, rung))
-    return reach
+    return climbing
 
 
 def _together(pair: Pair, base: pd.DataFrame, ladders: Ladders, reach: Rungs) -> Ends:

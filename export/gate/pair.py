@@ -8,19 +8,17 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, KNNImputer
 from sklearn.kernel_approximation import RBFSampler
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import Pipeline
 
 from unpickled.export.convert import Conversion
 from unpickled.export.data.layout import Rows
 from unpickled.export.gate import overflow
 from unpickled.export.gate.margins import gap, margins, ranking
 from unpickled.export.gate.parting import Parting, parting, row_in_words
-from unpickled.export.inside import everything, innermost
+from unpickled.export.inside import decides_by_probability, everything, innermost
 
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
@@ -199,7 +197,7 @@ class Pair:
 
 def answers_of(pipeline: Any, conversion: Conversion, rows: Rows) -> Answers:
     """The pipeline's answers, with scores in the graph's shape; raises whatever the pipeline raises."""
-    if _decides_by_probability(pipeline):
+    if decides_by_probability(pipeline):
         scores = np.asarray(pipeline.predict_proba(rows), dtype=np.float64)
         labels = pipeline.classes_.take(np.argmax(scores, axis=1))
         return Answers(labels, scores, margins(pipeline, rows, scores))
@@ -212,16 +210,6 @@ def answers_of(pipeline: Any, conversion: Conversion, rows: Rows) -> Answers:
     if scores.ndim == 1:
         scores = np.stack([-scores, scores], axis=1)
     return Answers(labels, scores, margins(pipeline, rows, scores))
-
-
-def _decides_by_probability(step: Any) -> bool:
-    """Whether ``predict`` is, in scikit-learn, the class of the first highest ``predict_proba``.
-
-    Then it need not be called as well, which would evaluate every tree a second time.
-    """
-    while isinstance(step, Pipeline):
-        step = step.steps[-1][1]
-    return type(step) in (RandomForestClassifier, ExtraTreesClassifier)
 
 
 def has_neighbors(step: Any) -> bool:

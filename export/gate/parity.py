@@ -35,6 +35,7 @@ from unpickled.export.gate.pair import (
     kind_in_words,
     labels_differ,
 )
+from unpickled.export.gate.proof import Proof
 from unpickled.export.gate.sweep import Lot, swept
 from unpickled.export.gate.thresholds import near
 from unpickled.export.progress import Counter
@@ -43,7 +44,8 @@ from unpickled.server.artifact.manifest import Feature, Parity
 Features = tuple[Feature, ...]
 Progress = Callable[[str], None]
 
-NEAR_LIMIT = 20_000
+# Rows beside splits, and how many of them where every split has been proven.
+NEAR_LIMIT, PROVEN_LIMIT = 20_000, 2_000
 SINGLE_ROWS = 100
 # Rows in one comparison, and numbers in them.
 CHUNK, CHUNK_CELLS = 10_000, 1_000_000
@@ -62,6 +64,7 @@ def check(
     train: Rows,
     held_out: Rows | None = None,
     progress: Progress = lambda line: None,
+    proof: Proof | None = None,
 ) -> tuple[Parity, Features]:
     """Compare a pipeline with its graph on all rows that the server would answer.
 
@@ -72,6 +75,7 @@ def check(
         train: The rows (rows, columns) from which the features were made.
         held_out: More rows to compare.
         progress: Called with a line of text for each phase.
+        proof: That every split of the graph is a fitted one: fewer rows beside splits are drawn then.
 
     Returns:
         The report, and the features with ``missing``, ``closed``, ``lowest`` and ``highest`` decided.
@@ -83,13 +87,14 @@ def check(
     with warnings.catch_warnings(), np.errstate(all="ignore"), threadpool_limits(1):
         # The pipeline would warn of unknown categories and overflows, which are tried here on purpose.
         warnings.simplefilter("ignore")
-        return _Gate(Pair(pipeline, conversion, run), progress).check(train, held_out)
+        return _Gate(Pair(pipeline, conversion, run), progress, proof).check(train, held_out)
 
 
 @dataclass(slots=True)
 class _Gate:
     pair: Pair
     progress: Progress
+    proof: Proof | None = None
     rows: dict[str, int] = field(default_factory=dict)
     max_difference: float = 0.0
     ties: int = 0
@@ -104,13 +109,7 @@ class _Gate:
         features = self.known_numbers(frame, self.pair.conversion.features)
         if held_out is not None and len(held_out):
             self.compare("held_out", layout.frame(held_out), layout.own(held_out))
-        self.progress("comparing rows beside the splits")
-        counter = Counter(self.progress, "searching for rows beside the splits, step")
-        closed = {feature.name for feature in features if feature.closed}
-        self.compare(
-            "near_threshold",
-            near(self.pair.pipeline, layout, frame, NEAR_LIMIT, tick=counter, closed=closed),
-        )
+        self.beside_splits(frame, features)
         self.neighbors(frame, features)
         features = self.limits(frame, features)
         features = self.missing(frame, features)
@@ -181,6 +180,16 @@ class _Gate:
         for frame in lot.doubtful:
             self.compare(kind, frame)
         self.add(kind, lot.alike)
+
+    def beside_splits(self, frame: pd.DataFrame, features: Features) -> None:
+        """Compare rows beside the splits of all trees: a sample of them if each split has been proven."""
+        self.progress("comparing rows beside the splits")
+        layout, limit = self.pair.conversion.layout, NEAR_LIMIT if self.proof is None else PROVEN_LIMIT
+        counter = Counter(self.progress, "searching for rows beside the splits, step")
+        closed = {feature.name for feature in features if feature.closed}
+        self.compare(
+            "near_threshold", near(self.pair.pipeline, layout, frame, limit, tick=counter, closed=closed)
+        )
 
     def neighbors(self, frame: pd.DataFrame, features: Features) -> None:
         """Compare rows whose nearest neighbors are equally far, if the pipeline has neighbors."""

@@ -72,9 +72,9 @@ def reached(graph: Graph, x: str, trees: Sequence[Tree]) -> str:
     owner = np.repeat(np.arange(len(trees)), [len(leaf) for leaf in leaves])
     places = np.concatenate([np.arange(len(leaf)) for leaf in leaves])
     attributes = _nodes(trees) | {
-        "target_treeids": owner.tolist(),
-        "target_nodeids": np.concatenate(leaves).tolist(),
-        "target_ids": owner.tolist(),
+        "target_treeids": owner,
+        "target_nodeids": np.concatenate(leaves),
+        "target_ids": owner,
         "target_weights_as_tensor": numpy_helper.from_array(places.astype(np.float64), "places"),
     }
     rank = graph.add("TreeEnsembleRegressor", x, domain=ML, n_targets=len(trees), **attributes)
@@ -108,18 +108,18 @@ def _nodes(trees: Sequence[Tree]) -> dict[str, object]:
     is_split = joined("left") >= 0
     missing = joined("missing_left") & is_split
     attributes: dict[str, object] = {
-        "nodes_treeids": np.repeat(np.arange(len(trees)), sizes).tolist(),
-        "nodes_nodeids": np.concatenate([np.arange(size) for size in sizes]).tolist(),
-        "nodes_modes": np.where(is_split, "BRANCH_LEQ", "LEAF").tolist(),
-        "nodes_featureids": np.where(is_split, joined("feature"), 0).tolist(),
-        "nodes_truenodeids": np.where(is_split, joined("left"), 0).tolist(),
-        "nodes_falsenodeids": np.where(is_split, joined("right"), 0).tolist(),
+        "nodes_treeids": np.repeat(np.arange(len(trees)), sizes),
+        "nodes_nodeids": np.concatenate([np.arange(size) for size in sizes]),
+        "nodes_modes": np.where(is_split, b"BRANCH_LEQ", b"LEAF"),
+        "nodes_featureids": np.where(is_split, joined("feature"), 0),
+        "nodes_truenodeids": np.where(is_split, joined("left"), 0),
+        "nodes_falsenodeids": np.where(is_split, joined("right"), 0),
         "nodes_values_as_tensor": numpy_helper.from_array(
             np.where(is_split, joined("threshold"), 0.0), "splits"
         ),
     }
     if missing.any():
-        attributes["nodes_missing_value_tracks_true"] = missing.astype(int).tolist()
+        attributes["nodes_missing_value_tracks_true"] = missing.astype(int)
     return attributes
 
 
@@ -135,9 +135,9 @@ def _leaves(trees: Sequence[tuple[Tree, Array]]) -> dict[str, object]:
         class_ids.append(label)
         weights.append(values[leaf, label])
     return {
-        "class_treeids": np.concatenate(tree_ids).tolist(),
-        "class_nodeids": np.concatenate(node_ids).tolist(),
-        "class_ids": np.concatenate(class_ids).tolist(),
+        "class_treeids": np.concatenate(tree_ids),
+        "class_nodeids": np.concatenate(node_ids),
+        "class_ids": np.concatenate(class_ids),
         "class_weights_as_tensor": numpy_helper.from_array(
             np.concatenate(weights).astype(np.float64), "weights"
         ),

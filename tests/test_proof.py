@@ -1,0 +1,142 @@
+"""The trees of a graph are proven to be the fitted ones, node by node, or nothing is claimed of them."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import pytest
+from onnx import numpy_helper
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import make_classification
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+
+from unpickled.export import export_pipeline
+from unpickled.export.convert import convert
+from unpickled.export.gate.proof import prove
+
+TREES = [
+    DecisionTreeClassifier(random_state=0),
+    RandomForestClassifier(7, random_state=0),
+    ExtraTreesClassifier(8, random_state=0),
+    GradientBoostingClassifier(n_estimators=5, random_state=0),
+    HistGradientBoostingClassifier(max_iter=5),
+]
+Table = tuple[npt.NDArray[Any], npt.NDArray[Any]]
+
+
+def table(classes: int = 2) -> Table:
+    """Two hundred rows of six numbers."""
+    rows, labels = make_classification(200, 6, n_informative=5, n_redundant=0, n_classes=classes)
+    return rows, labels
+
+
+def splits(trees: Any) -> int:
+    """The number of nodes that are no leaves, counted by scikit-learn."""
+    if hasattr(trees, "_predictors"):
+        return sum(len(tree.nodes) - tree.get_n_leaf_nodes() for stage in trees._predictors for tree in stage)
+    members = np.ravel(getattr(trees, "estimators_", [trees]))
+    return sum(member.tree_.node_count - member.tree_.n_leaves for member in members)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("trees", TREES, ids=lambda trees: type(trees).__name__)
+def test_every_split_is_proven(trees: Any, classes: int) -> None:
+    """Every split counts, be the scalers folded into the thresholds, or there be none, or holes."""
+    X, y = table(classes)
+    holed = np.where(np.random.default_rng(0).random(X.shape) < 0.2, np.nan, X)
+    takes_holes = not isinstance(trees, GradientBoostingClassifier)
+    for steps, rows in (
+        ([], holed if takes_holes else X),
+        ([StandardScaler()], holed if takes_holes else X),
+        ([SimpleImputer(), RobustScaler()], holed),
+        ([MinMaxScaler(clip=True)], X),
+    ):
+        pipeline = make_pipeline(*steps, trees).fit(rows, y)
+        proof = prove(pipeline, convert(pipeline, rows))
+        assert proof is not None
+        assert proof.splits == splits(pipeline[-1]) > 0
+
+
+def attribute(node: onnx.NodeProto, name: str) -> onnx.AttributeProto:
+    """The attribute of a node with this name."""
+    return next(attribute for attribute in node.attribute if attribute.name == name)
+
+
+def nudged(node: onnx.NodeProto, name: str, place: int) -> None:
+    """Move one of the numbers of an attribute to the next float."""
+    tensor = attribute(node, name).t
+    numbers = numpy_helper.to_array(tensor).copy()
+    numbers[place] = np.nextafter(numbers[place], np.inf)
+    tensor.CopyFrom(numpy_helper.from_array(numbers, tensor.name))
+
+
+def swapped(node: onnx.NodeProto) -> None:
+    """Send the rows of the first split the other way."""
+    left, right = (attribute(node, f"nodes_{side}nodeids").ints for side in ("true", "false"))
+    left[0], right[0] = right[0], left[0]
+
+
+def counted_up(node: onnx.NodeProto, name: str) -> None:
+    """Add one to the first number of an attribute."""
+    attribute(node, name).ints[0] += 1
+
+
+MISTAKES: dict[str, Callable[[onnx.NodeProto], None]] = {
+    "threshold": lambda node: nudged(node, "nodes_values_as_tensor", 0),
+    "leaf": lambda node: nudged(node, "class_weights_as_tensor", -1),
+    "sides": swapped,
+    "feature": lambda node: counted_up(node, "nodes_featureids"),
+    "leaf of another node": lambda node: counted_up(node, "class_nodeids"),
+    "missing": lambda node: node.attribute.append(
+        onnx.helper.make_attribute(
+            "nodes_missing_value_tracks_true", [1] + [0] * (len(attribute(node, "nodes_modes").strings) - 1)
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
+@pytest.mark.parametrize("scaler", [None, StandardScaler()], ids=["plain", "scaled"])
+@pytest.mark.parametrize("trees", [TREES[0], TREES[3]], ids=["tree", "boosting"])
+def test_one_other_node_leaves_no_proof(mistake: Any, scaler: Any, trees: Any) -> None:
+    """A single split or leaf that differs in the last digit of one number is seen."""
+    X, y = table()
+    pipeline = make_pipeline(scaler, trees).fit(X, y)
+    conversion = convert(pipeline, X)
+    model = onnx.ModelProto.FromString(conversion.model.SerializeToString())
+    mistake(next(node for node in model.graph.node if node.op_type == "TreeEnsembleClassifier"))
+    assert prove(pipeline, conversion) is not None
+    assert prove(pipeline, dataclasses.replace(conversion, model=model)) is None
+
+
+def test_nothing_is_claimed_of_other_pipelines() -> None:
+    """A pipeline without trees, and one whose trees are calibrated, has no proof."""
+    X, y = table()
+    for last in (LogisticRegression(), CalibratedClassifierCV(DecisionTreeClassifier(), cv=2)):
+        pipeline = make_pipeline(StandardScaler(), last).fit(X, y)
+        assert prove(pipeline, convert(pipeline, X)) is None
+
+
+def test_proven_trees_are_asked_for_fewer_rows(tmp_path: Any) -> None:
+    """With a proof 2,000 rows beside splits are enough; the export says so, and how many splits it has."""
+    X, y = np.random.default_rng(0).normal(size=(200, 5)), np.arange(200) % 2
+    pipeline = make_pipeline(StandardScaler(), RandomForestClassifier(30, random_state=0)).fit(X, y)
+    lines: list[str] = []
+    export = export_pipeline(pipeline, X, y, name="m", models=tmp_path, progress=lines.append)
+    assert export.proof is not None
+    assert 500 < export.proof.splits == splits(pipeline[-1])
+    assert 500 < export.manifest.parity.rows["near_threshold"] <= 2000
+    assert f"comparing {export.proof} with the fitted ones" in lines
