@@ -20,6 +20,8 @@ OWNERS = {
     "werkzeug": {"server/app.py", "server/pages/files.py"},
     "granian": {"server/process/workers.py"},
     "onnxruntime": {"server/model/session.py"},
+    # It reads metadata, and writes it.
+    "flatbuffers": {"server/protocols/arrow/metadata.py", "server/protocols/arrow/answer.py"},
     "orjson": {"server/message/answer.py"},
     "flask_swagger_ui": {"server/pages/docs.py"},
     "prometheus_client": {"server/observe/exposition.py"},
@@ -216,6 +218,7 @@ def test_third_parties_are_declared():
         "click",
         "flask",
         "flask-swagger-ui",
+        "flatbuffers",
         "granian",
         "onnxruntime",
         "orjson",

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from unpickled.server.message.answer import dumps
-from unpickled.server.message.jsonschema import Schema, array, either, exactly, only, visible
+from unpickled.server.message.jsonschema import Schema, array, either, exactly, only, plain, visible
 from unpickled.server.model.schemas import Schemas
 
 # Media type -> OpenAPI's description of a body.
@@ -36,6 +36,13 @@ def table(schemas: Schemas) -> dict[str, Any]:
     csv.writer(text, lineterminator="\n").writerows([schemas.signature.names, *schemas.examples()])
     description = "a header row with the features' names, and a row of values for each row to predict"
     return {"schema": {"type": "string", "description": description}, "example": text.getvalue()}
+
+
+def stream(schemas: Schemas) -> dict[str, Any]:
+    """An Arrow stream, described in words: its bytes are no text. An empty schema stands for any bytes."""
+    names = ", ".join(map(plain, schemas.signature.names[:20]))
+    more = ", ..." if len(schemas.signature.names) > 20 else ""
+    return {"schema": {"description": f"an Arrow IPC stream whose columns are {names}{more}, uncompressed"}}
 
 
 def lines(documents: Sequence[Any]) -> dict[str, Any]:

@@ -18,13 +18,15 @@ from itertools import islice
 from typing import Any
 
 from unpickled.server.errors import InvalidInput, UnsupportedMedia
-from unpickled.server.inference.prediction import Prediction, with_ignored
+from unpickled.server.inference.prediction import Headers, Prediction, with_ignored
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import accept, body, media
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
 from unpickled.server.model.cells import read_cells
 from unpickled.server.model.feeds import Column, Row, Rows
 from unpickled.server.model.outputs import Labels, Scores
+from unpickled.server.protocols.arrow import answer
+from unpickled.server.protocols.arrow.answer import Writer
 from unpickled.server.quote import listed, quoted
 
 # charset -> Python's codec. Without one, UTF-8.
@@ -38,7 +40,7 @@ _HEAD = 1 << 20
 
 
 class Csv:
-    """Answers CSV for one model, with CSV or, where Accept asks for it, with JSON arrays.
+    """Answers CSV for one model, with CSV or, where Accept asks for it, with JSON arrays or Arrow.
 
     ``detect``: the first line is the header only if one of its cells is the name of a feature; without
     ``detect`` it always is, unless the request says that there is none.
@@ -51,6 +53,7 @@ class Csv:
         self._names = list(predictor.signature.names)
         self._features = {feature.name: feature for feature in predictor.signature.features}
         self._outputs = predictor.outputs
+        self._writer = Writer(self._outputs)
         self._head = _line(self._outputs.columns) + b"\r\n"
         self._starts = self._outputs.heads(lambda cells: _line(cells) + b"," if cells else b"")
 
@@ -67,11 +70,14 @@ class Csv:
         ignored = self._signature.ignored(header or self._names)
         rows: Sequence[Row] = Rows([columns[name] for name in self._names], ignored)
         labels = run.labels.tolist()
-        if accept.preferred(environ, (media.CSV, media.JSON)) == media.JSON:
+        fields: Headers = headers(header is not None)
+        kind = accept.preferred(environ, (media.CSV, media.JSON, media.ARROW))
+        if kind == media.JSON:
             content, fields = dumps(self._outputs.arrays(labels, run.scores), option=OPTIONS), None
+        elif kind == media.ARROW:
+            content, fields = self._writer.write(labels, run.scores), answer.HEADERS
         else:
             content = self.write(labels, run.scores, header is not None, table.separator)
-            fields = headers(header is not None)
         return Prediction(content, run.decoded, run.ran, rows, labels, run.scores, with_ignored(fields, rows))
 
     def write(self, labels: Labels, scores: Scores, header: bool, separator: str = ",") -> bytes:

@@ -26,6 +26,7 @@ from unpickled.server.model.feeds import Row
 from unpickled.server.model.outputs import refuse_not_finite
 from unpickled.server.model.schemas import Schemas
 from unpickled.server.protocols import bodies
+from unpickled.server.protocols.arrow.table import predict_stream, refuse_file
 from unpickled.server.protocols.bodies import Bodies, Content
 from unpickled.server.protocols.csv import Csv
 from unpickled.server.protocols.protocol import Paths, Protocol, Subject
@@ -200,32 +201,38 @@ def examples(schemas: Schemas) -> dict[str, Any]:
     }
 
 
-def text_requests(schemas: Schemas) -> Content:
-    """The bodies of requests that are text and no single JSON document."""
+def other_requests(schemas: Schemas) -> Content:
+    """The bodies of requests that are no single JSON document."""
     return {
         media.CSV: bodies.table(schemas),
+        media.ARROW: bodies.stream(schemas),
         media.NDJSON: bodies.lines([{"features": row} for row in schemas.examples()]),
     }
 
 
-TEXT_ANSWERS: Content = {media.CSV: {"schema": TEXT}, media.NDJSON: {"schema": TEXT}}
+OTHER_ANSWERS: Content = {
+    media.CSV: {"schema": TEXT},
+    media.ARROW: {"schema": {}},
+    media.NDJSON: {"schema": TEXT},
+}
 
 
 def _describe(schemas: Schemas) -> Bodies:
     return Bodies(
         "Arrays are answered with arrays, a record with a record, `instances` with one record each. A table "
-        "(the header names the features in any order) is answered with a table, or with arrays where "
-        "`Accept` asks for JSON. Of lines, each is a request of its own, answered as it comes, or with an "
-        "error that has its number; there may be any number of them.",
+        "(CSV, whose header names the features in any order, or an Arrow stream) is answered with a table of "
+        "its type or of the one that `Accept` asks for, or with arrays where that is JSON. Of lines, each is "
+        "a request of its own, answered as it comes, or with an error that has its number; "
+        "there may be any number of them.",
         {
             media.JSON: bodies.with_examples(
                 schemas.name("Request", either(*forms(schemas))), examples(schemas)
             ),
-            **text_requests(schemas),
+            **other_requests(schemas),
         },
         {
             media.JSON: {"schema": schemas.name("Answers", either(*answers(schemas)))},
-            **TEXT_ANSWERS,
+            **OTHER_ANSWERS,
         },
     )
 
@@ -240,6 +247,11 @@ def predict_table(subject: Subject) -> Predict:
     return Csv(subject.predictor).predict
 
 
+# The content types of tables -> the function that builds what reads them.
+TABLES = {media.CSV: predict_table, media.ARROW: predict_stream} | dict.fromkeys(
+    media.TABLE_FILES, refuse_file
+)
+
 PROTOCOL = Protocol(
     name="native",
     summary="Predict",
@@ -251,6 +263,6 @@ PROTOCOL = Protocol(
     ),
     build=predict_native,
     describe=_describe,
-    by_type={media.CSV: predict_table},
+    by_type=TABLES,
     lines=predict_native,
 )

@@ -6,6 +6,7 @@ POST /invocations reads the body by its Content-Type; it answers in that type, o
                             {"dataframe_records": [record, ...]}, {"inputs": {feature name: [values]} or rows}
                             answer {"predictions": [0, ...], "predicted_class": [...], "probabilities": [...]}
     text/csv                as protocols/csv.py; a first line that is not the features' names is a row
+    application/vnd.apache.arrow.stream     as protocols/arrow/table.py
     application/jsonlines   a row, a record or {"features": row} a line; a record a line
 
 https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html,
@@ -29,6 +30,8 @@ from unpickled.server.message.strict import Members
 from unpickled.server.model.feeds import Row
 from unpickled.server.model.schemas import Schemas
 from unpickled.server.protocols import bodies, csv, native
+from unpickled.server.protocols.arrow.answer import HEADERS
+from unpickled.server.protocols.arrow.table import Arrow
 from unpickled.server.protocols.bodies import Bodies
 from unpickled.server.protocols.csv import Csv
 from unpickled.server.protocols.forms import chosen, is_form, split
@@ -53,6 +56,7 @@ class SageMaker:
         self._reader = subject.reader
         self._predict_native = predict_native(subject)
         self._csv = Csv(subject.predictor, detect=True)
+        self._arrow = Arrow(subject.predictor)
 
     def predict(self, request: bytes, environ: Environ) -> Prediction:
         """The answer to one request; raises RequestError."""
@@ -61,12 +65,14 @@ class SageMaker:
             kind, prediction = media.JSON, self._document(request, environ)
         elif kind == media.CSV:
             prediction = self._csv.predict(request, environ)
+        elif kind == media.ARROW:
+            prediction = self._arrow.predict(request, environ)
         elif kind in media.JSON_LINES:
             prediction = self._rewritten(self._lines(request), kind)
         else:
-            kinds = ", ".join((media.JSON, media.CSV, media.JSON_LINES[0]))
+            kinds = ", ".join((media.JSON, media.CSV, media.JSON_LINES[0], media.ARROW))
             raise UnsupportedMedia(f"Content-Type {quoted(kind)} is not read here: send {kinds}")
-        preferred = accept.preferred(environ, (kind, media.JSON, media.CSV, *media.JSON_LINES))
+        preferred = accept.preferred(environ, (kind, media.JSON, media.CSV, media.ARROW, *media.JSON_LINES))
         return prediction if preferred == kind else self._rewritten(prediction, preferred)
 
     def _document(self, request: bytes, environ: Environ) -> Prediction:
@@ -126,6 +132,9 @@ class SageMaker:
         if kind == media.CSV:
             content, headers = self._csv.write(labels, scores, header=False), csv.headers(header=False)
             return replace(prediction, content=content, headers=with_ignored(headers, prediction.rows))
+        if kind == media.ARROW:
+            content = self._arrow.write(labels, scores)
+            return replace(prediction, content=content, headers=with_ignored(HEADERS, prediction.rows))
         if kind in media.JSON_LINES:
             content = b"".join(
                 dumps(record) + b"\n" for record in self._predictor.outputs.records(labels, scores)
@@ -166,11 +175,13 @@ def _describe(schemas: Schemas) -> Bodies:
         {
             media.JSON: bodies.with_examples(schemas.name("SageMakerRequest", forms), examples),
             media.CSV: bodies.table(schemas),
+            media.ARROW: bodies.stream(schemas),
             media.JSON_LINES[0]: bodies.lines(schemas.examples()),
         },
         {
             media.JSON: {"schema": schemas.name("SageMakerResponse", answer)},
             media.CSV: {"schema": TEXT},
+            media.ARROW: {"schema": {}},
             media.JSON_LINES[0]: {"schema": TEXT},
         },
     )

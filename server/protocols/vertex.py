@@ -16,7 +16,7 @@ from unpickled.server.model.schemas import Schemas
 from unpickled.server.protocols import bodies, native
 from unpickled.server.protocols.bodies import Bodies
 from unpickled.server.protocols.forms import chosen
-from unpickled.server.protocols.native import predict_native, predict_table
+from unpickled.server.protocols.native import TABLES, predict_native
 from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 
 _EXAMPLE = '{"instances": [row, ...]}'
@@ -51,11 +51,11 @@ def _describe(schemas: Schemas) -> Bodies:
         "One record is answered for each row.",
         {
             media.JSON: bodies.with_examples(schemas.name("VertexRequest", request), examples),
-            **native.text_requests(schemas),
+            **native.other_requests(schemas),
         },
         {
             media.JSON: {"schema": only({"predictions": array(schemas.answer, 1)})},
-            **native.TEXT_ANSWERS,
+            **native.OTHER_ANSWERS,
         },
     )
 
@@ -75,6 +75,6 @@ PROTOCOL = Protocol(
     paths=_paths,
     build=_build,
     describe=_describe,
-    by_type={media.CSV: predict_table},
+    by_type=TABLES,
     lines=predict_native,
 )
