@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import polars as pl
 import tritonclient.http as triton
 from flask.testing import FlaskClient
 
@@ -64,6 +65,9 @@ def _requests(
     }
     lines = "\n".join(map(json.dumps, rows)).encode()
     requests["CSV"] = ("/predict", table, "text/csv", _csv)
+    frame = pl.DataFrame({name: pl.Series(column) for name, column in cells.items()})
+    stream = frame.write_ipc_stream(None).getvalue()
+    requests["Arrow"] = ("/predict", stream, "application/vnd.apache.arrow.stream", _arrow)
     requests["CSV of SageMaker"] = ("/invocations", table, "text/csv", _csv)
     requests["lines"] = ("/predict", lines, "application/x-ndjson", _lines)
     requests["lines of SageMaker"] = ("/invocations", lines, "application/jsonlines", _lines)
@@ -96,6 +100,10 @@ def _csv(body: bytes) -> list[list[str]]:
     cells = list(csv.reader(io.StringIO(text), delimiter=separator))
     has_header = cells[0][0] == "prediction"
     return [row[2:] for row in cells[has_header:]]
+
+
+def _arrow(body: bytes) -> list[tuple[float, ...]]:
+    return pl.read_ipc_stream(body)[:, 2:].rows()
 
 
 def _tensor(body: bytes) -> np.ndarray:

@@ -124,6 +124,15 @@ def test_doubles_are_unchanged(client, bits):
     assert [column[0].as_py() for column in answers.columns[2:]] == expected["probabilities"][0]
 
 
+@pytest.mark.parametrize("number", [2**53 + 1, -(2**60) - 3, 2**63 - 1])
+def test_large_integers_are_rounded_as_in_json(client, number):
+    """An integer that no double has becomes the nearest one, as the same digits in JSON do."""
+    columns = {name: pa.array([number if name == "sepal_width" else 1]) for name in FLOWERS}
+    answers = table(ask(client, stream(pa.table(columns)), "/predict"))
+    expected = client.post("/predict", json={"features": [1, number, 1, 1]}).json
+    assert [column[0].as_py() for column in answers.columns[2:]] == expected["probabilities"][0]
+
+
 @pytest.mark.parametrize("gap", [pa.array([None], pa.float64()), pa.array([float("nan")]), pa.nulls(1)])
 def test_what_is_missing(client, gap):
     """A null, a NaN and a column of nothing but nulls mean the same as null in JSON."""

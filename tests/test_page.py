@@ -319,12 +319,12 @@ def test_the_line_for_elsewhere_does_the_same(page, language, tmp_path):
 
 
 @needs_browser
-def test_the_line_for_pandas_prints_a_frame(page, tmp_path):
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_the_line_for_a_frame_prints_a_frame(page, library, tmp_path):
     """The code for a data frame runs unchanged, and prints the class on the page in a frame."""
     page = page("people")
-    page.ask(
-        "[...document.querySelectorAll('.segments button')].find(e => e.textContent === 'pandas').click()"
-    )
+    buttons = "[...document.querySelectorAll('.segments button')]"
+    page.ask(f"{buttons}.find(e => e.textContent === {json.dumps(library)}).click()")
     completed = run(
         [sys.executable, "-c", page.ask("document.querySelector('code').textContent")], cwd=tmp_path
     )

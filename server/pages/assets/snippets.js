@@ -26,6 +26,12 @@ const LANGUAGES = {
     `answer = requests.post(\n    ${textAsJson(url)},\n    data=frame.to_csv(index=False),\n` +
     '    headers={"Content-Type": "text/csv"},\n)\n' +
     "print(pd.read_csv(io.StringIO(answer.text), keep_default_na=False))",
+  polars: (url, features, cells) =>
+    "import polars as pl\nimport requests\n\n" +
+    `frame = pl.DataFrame([${record(features, cells)}])\n` +
+    `answer = requests.post(\n    ${textAsJson(url)},\n    data=frame.write_ipc_stream(None).getvalue(),\n` +
+    '    headers={"Content-Type": "application/vnd.apache.arrow.stream"},\n)\n' +
+    "print(pl.read_ipc_stream(answer.content))",
   urllib: (url, features, cells) =>
     "import json\nimport urllib.request\n\n" +
     `row = ${literal(features, cells, "")}\nbody = json.dumps(row).encode()\n` +

@@ -1,7 +1,8 @@
 """Answers as an Arrow stream: the columns that the answer in CSV has, typed."""
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
@@ -23,9 +24,12 @@ class Writer:
 
     def __init__(self, outputs: Outputs) -> None:
         self._outputs = outputs
-        types = [_TYPES[member.type] for member in outputs.members for _ in member.entries or [member]]
-        self._width = len(types)
-        self._schema = _message(_schema(list(zip(outputs.columns, types, strict=True))))
+
+    @cached_property
+    def _schema(self) -> bytes:
+        # Written for the first stream: with very many classes it takes longer than a new version may.
+        types = [_TYPES[member.type] for member in self._outputs.members for _ in member.entries or [member]]
+        return _message(_schema(list(zip(self._outputs.columns, types, strict=True))))
 
     def write(self, labels: Labels, scores: Scores) -> bytes:
         """A stream with one row for each label."""
@@ -34,7 +38,7 @@ class Writer:
         # Each begins at a multiple of 8 bytes.
         starts = list(accumulate((len(buffer) + -len(buffer) % 8 for buffer in buffers), initial=0))
         places = [(start, len(buffer)) for start, buffer in zip(starts, buffers, strict=False)]
-        rows = _message(_records(len(labels), places, self._width, starts[-1]))
+        rows = _message(_records(len(labels), places, len(self._outputs.columns), starts[-1]))
         return b"".join((self._schema, rows, *map(_padded, buffers), _END))
 
 
@@ -62,7 +66,7 @@ def _schema(columns: Sequence[tuple[str, str]]) -> bytes:
     """The metadata of a table with these (name, type) columns: int64, float64 or utf8, never null."""
     builder = Builder()
     fields = [_write_field(builder, name, kind) for name, kind in columns]
-    vector = _vector(builder, 4, fields, lambda field: builder.PrependUOffsetTRelative(field))
+    vector = _parts(builder, fields)
     builder.StartObject(4)
     builder.PrependUOffsetTRelativeSlot(1, vector, 0)
     return _written(builder, metadata.SCHEMA, builder.EndObject(), 0)
@@ -71,13 +75,8 @@ def _schema(columns: Sequence[tuple[str, str]]) -> bytes:
 def _records(rows: int, buffers: Sequence[tuple[int, int]], columns: int, length: int) -> bytes:
     """The metadata of rows, whose buffers have these (offset, length) in ``length`` bytes."""
     builder = Builder()
-
-    def pair(numbers: tuple[int, int]) -> None:
-        builder.PrependInt64(numbers[1])
-        builder.PrependInt64(numbers[0])
-
-    places = _vector(builder, 16, buffers, pair)
-    nodes = _vector(builder, 16, [(rows, 0)] * columns, pair)
+    places = _pairs(builder, buffers)
+    nodes = _pairs(builder, [(rows, 0)] * columns)
     builder.StartObject(5)
     builder.PrependInt64Slot(0, rows, 0)
     builder.PrependUOffsetTRelativeSlot(1, nodes, 0)
@@ -87,7 +86,7 @@ def _records(rows: int, buffers: Sequence[tuple[int, int]], columns: int, length
 
 def _write_field(builder: Builder, name: str, kind: str) -> int:
     text = builder.CreateString(name)
-    children = _vector(builder, 4, (), builder.PrependUOffsetTRelative)
+    children = _parts(builder, ())
     number, part = _write_type(builder, kind)
     builder.StartObject(7)
     builder.PrependUOffsetTRelativeSlot(0, text, 0)
@@ -108,12 +107,20 @@ def _write_type(builder: Builder, kind: str) -> tuple[int, int]:
     return metadata.TYPES.index(name), builder.EndObject()
 
 
-def _vector(builder: Builder, size: int, items: Sequence[Any], write: Callable[[Any], object]) -> int:
+def _parts(builder: Builder, parts: Sequence[int]) -> int:
+    """A vector of parts that are written already."""
+    builder.StartVector(4, len(parts), 4)
     # A FlatBuffer is written from its end to its beginning.
-    builder.StartVector(size, len(items), min(size, 8))
-    for item in reversed(items):
-        write(item)
+    for part in reversed(parts):
+        builder.PrependUOffsetTRelative(part)
     return int(builder.EndVector())
+
+
+def _pairs(builder: Builder, pairs: Sequence[tuple[int, int]]) -> int:
+    """A vector of structs of two integers, written as integers; its count is that of the structs."""
+    vector = int(builder.CreateNumpyVector(np.array(pairs, "<i8").ravel()))
+    struct.pack_into("<I", builder.Bytes, builder.Head(), len(pairs))
+    return vector
 
 
 def _written(builder: Builder, kind: int, header: int, length: int) -> bytes:

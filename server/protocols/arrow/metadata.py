@@ -6,6 +6,7 @@ are read here. Their members are numbered in the order of those files.
 
 import struct
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +29,8 @@ TYPES = (
 FLOATS = ("float16", "float32", "float64")
 # More columns than tables have: each costs time to read, and may take no more than a few bytes of the body.
 _MOST_COLUMNS = 65_536
+# The longest schema that is kept, in bytes.
+_LONGEST = 1 << 17
 _FAULTS = (struct.error, TypeError, ValueError, IndexError, OverflowError)
 
 
@@ -81,7 +84,7 @@ def damaged(reason: str) -> InvalidInput:
 def read(metadata: bytes) -> Message:
     """The message that these bytes describe; InvalidInput where they contradict the format or themselves."""
     try:
-        return _message(_Part.root(metadata))
+        return _message(metadata)
     except _FAULTS:
         raise damaged("the metadata of one of its messages is damaged") from None
 
@@ -134,14 +137,15 @@ class _Part:
         return (self._table.Vector(offset), self._table.VectorLen(offset)) if offset else (0, 0)
 
 
-def _message(root: _Part) -> Message:
+def _message(metadata: bytes) -> Message:
+    root = _Part.root(metadata)
     if root.number(0, types.Int16Flags) not in _VERSIONS:
         raise damaged("it is of a version before Arrow 0.8, or of one to come")
     kind, length, header = root.number(1, types.Uint8Flags), root.number(3, types.Int64Flags), root.part(2)
     if header is None or length < 0:
         raise ValueError
     if kind == SCHEMA:
-        return Message(kind, length, fields=_fields(header))
+        return Message(kind, length, fields=(_seen if len(metadata) <= _LONGEST else _fields)(metadata))
     if kind == RECORDS:
         return Message(kind, length, batch=_batch(header))
     if kind == DICTIONARY:
@@ -152,7 +156,10 @@ def _message(root: _Part) -> Message:
     raise damaged("one of its messages is neither a schema nor rows nor a dictionary")
 
 
-def _fields(schema: _Part) -> list[Field]:
+def _fields(metadata: bytes) -> tuple[Field, ...]:
+    schema = _Part.root(metadata).part(2)
+    if schema is None:
+        raise ValueError
     if schema.number(0, types.Int16Flags):
         raise damaged("its numbers are big-endian: write it on a little-endian machine")
     fields: dict[str, Field] = {}
@@ -164,7 +171,11 @@ def _fields(schema: _Part) -> list[Field]:
                 f"column {field.name[:200]!r} stands twice in the table", feature=field.name[:200]
             )
         fields[field.name] = field
-    return list(fields.values())
+    return tuple(fields.values())
+
+
+# Clients send one schema again and again, and to read it takes longer than its rows.
+_seen = lru_cache(maxsize=16)(_fields)
 
 
 def _field(part: _Part) -> Field:
