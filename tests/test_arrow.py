@@ -308,6 +308,23 @@ def _whole(library):
     return stream(pa.Table.from_pandas(frame), 4)
 
 
+def test_parts_of_a_stream(client):
+    """A stream of nothing, of two schemas, of too many batches, or with bytes behind it is refused."""
+    whole, end = stream(person()), struct.pack("<II", 0xFFFFFFFF, 0)
+    schema = stream(person().slice(0, 0)).removesuffix(end)
+    rows = whole.removeprefix(schema).removesuffix(end)
+    assert table(ask(client, schema + rows * 3)).num_rows == 3
+    for body, sentence in {
+        b"": "it is empty",
+        end: "it is empty",
+        schema * 2 + end: "its first message, and no other, has to be a schema",
+        rows + end: "its first message, and no other, has to be a schema",
+        whole + b"more": "4 bytes follow its end",
+        schema + rows * 4200: "it has more than 4096 batches",
+    }.items():
+        assert f"the body is not an Arrow stream: {sentence}" in refused(client, body)["error"]
+
+
 def test_few_bytes_cannot_stand_for_many(client):
     """Many rows, texts or values that a small body claims to hold are refused before memory is taken."""
     texts = pa.DictionaryArray.from_arrays(pa.array(np.zeros(100_000, np.int8)), ["x" * 100_000])

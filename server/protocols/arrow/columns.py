@@ -15,7 +15,6 @@ from unpickled.server.model.feeds import Column
 from unpickled.server.protocols.arrow.metadata import (
     DICTIONARY,
     FLOATS,
-    SCHEMA,
     Batch,
     Field,
     Message,
@@ -100,12 +99,11 @@ class Decoder:
 
     def read(self, message: Message, body: memoryview) -> Iterator[tuple[str, Column]]:
         """The name and the values of each column in a message; none of a dictionary, which is kept."""
-        if message.kind == SCHEMA or message.batch is None:
-            raise damaged("it has a second schema")
-        if message.kind == DICTIONARY:
-            self._keep(message, message.batch, body)
-        elif message.batch.rows:
-            for field, part in parts(self._fields, self._names, message.batch, body):
+        batch = message.batch
+        if batch is not None and message.kind == DICTIONARY:
+            self._keep(message, batch, body)
+        elif batch is not None and batch.rows:
+            for field, part in parts(self._fields, self._names, batch, body):
                 yield field.name, self._column(field, part)
 
     def _keep(self, message: Message, batch: Batch, body: memoryview) -> None:

@@ -8,8 +8,8 @@ from unpickled.server.protocols.arrow import metadata
 from unpickled.server.protocols.arrow.metadata import Message, damaged
 
 _MARK = 0xFFFFFFFF
-# Each costs time to read, and may hold no row.
-_MOST = 10_000
+# Messages beside one dictionary for each column: each costs time to read, and may hold a single row.
+_MOST = 4_096
 # The first bytes of files that people take for streams -> what to do instead.
 _FILES = {
     b"ARROW1": "an Arrow file (Feather): write a stream (polars: write_ipc_stream; pyarrow: ipc.new_stream)",
@@ -18,15 +18,27 @@ _FILES = {
 
 
 def messages(body: bytes) -> Iterator[tuple[Message, memoryview]]:
-    """Each message, and the bytes that follow it; InvalidInput where the body is no stream of them."""
+    """A schema, then every other message, and the bytes that follow each; InvalidInput for any other body."""
     for start, kind in _FILES.items():
         if body.startswith(start):
             raise InvalidInput(f"the body is {kind}")
-    place, count = 0, 0
+    room, first = _MOST, True
+    for message, content in _messages(body):
+        if (message.kind == metadata.SCHEMA) is not first:
+            raise damaged("its first message, and no other, has to be a schema")
+        room += len(message.fields) - 1
+        if room < 0:
+            raise damaged(f"it has more than {_MOST} batches: write fewer (polars: frame.rechunk())")
+        first = False
+        yield message, content
+    if first:
+        raise damaged("it is empty")
+
+
+def _messages(body: bytes) -> Iterator[tuple[Message, memoryview]]:
+    """Messages of any kinds, up to the mark of the stream's end or to the last byte."""
+    place = 0
     while place < len(body):
-        count += 1
-        if count > _MOST:
-            raise damaged(f"it has more than {_MOST} messages: write it in fewer batches")
         content, place = _content(body, place)
         if not content:
             break

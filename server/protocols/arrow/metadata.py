@@ -28,7 +28,7 @@ TYPES = (
 )  # fmt: skip
 FLOATS = ("float16", "float32", "float64")
 # More columns than tables have: each costs time to read, and may take no more than a few bytes of the body.
-_MOST_COLUMNS = 65_536
+_MOST_COLUMNS = 16_384
 # The longest schema that is kept, in bytes.
 _LONGEST = 1 << 17
 _FAULTS = (struct.error, TypeError, ValueError, IndexError, OverflowError)

@@ -19,7 +19,7 @@ from unpickled.server.protocols import csv
 from unpickled.server.protocols.arrow.answer import HEADERS, Writer
 from unpickled.server.protocols.arrow.columns import READ, Decoder, joined, unread
 from unpickled.server.protocols.arrow.messages import messages
-from unpickled.server.protocols.arrow.metadata import RECORDS, SCHEMA, Field, Message, damaged
+from unpickled.server.protocols.arrow.metadata import RECORDS, Field, Message
 from unpickled.server.protocols.csv import Csv
 from unpickled.server.protocols.protocol import Subject
 from unpickled.server.quote import quoted
@@ -61,15 +61,13 @@ class Arrow:
 
     def _table(self, request: bytes) -> tuple[list[str], dict[str, Column]]:
         """The names of all columns, and the values of those that are features."""
-        stream = [*messages(request)]
-        if not stream or stream[0][0].kind != SCHEMA:
-            raise damaged("it does not begin with a schema")
-        fields = stream[0][0].fields
+        (schema, _), *stream = messages(request)
+        fields = schema.fields
         self._check_fields(fields)
         self._check_size(stream, len(request))
         columns: dict[str, list[Column]] = {name: [] for name in self._features}
         decoder = Decoder(fields, columns, len(request))
-        for message, content in stream[1:]:
+        for message, content in stream:
             for name, values in decoder.read(message, content):
                 columns[name].append(values)
         table = {name: self._gaps(self._features[name], joined(chunks)) for name, chunks in columns.items()}
