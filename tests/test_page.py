@@ -18,6 +18,7 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from unpickled.__main__ import main
 from unpickled.export import export_pipeline
 from unpickled.server.pages.home import prefers_html
 
@@ -62,6 +63,7 @@ def shelf(models, tmp_path_factory):
     export_pipeline(single, X[:, :1], name="one", models=home)
     export_pipeline(*hostile(), name="hostile", models=home)
     export_pipeline(*listed(), name="listed", models=home)
+    dated(home)
     return home
 
 
@@ -82,6 +84,17 @@ def listed():
     table = pd.DataFrame({"rooms": rng.choice([1, 2, 5], 200), "express": rng.random(200) < 0.5})
     columns = make_column_transformer((OneHotEncoder(), ["rooms"]), ("passthrough", ["express"]))
     return make_pipeline(columns, LogisticRegression()).fit(table, table["express"]), table
+
+
+def dated(home):
+    """Export a model of a date, which its table writes with the day first, and a number."""
+    days = pd.Timestamp("2023-01-01") + pd.to_timedelta(np.arange(90) * 86400 * 4, unit="s")
+    table = pd.DataFrame({"ordered": days.strftime("%d.%m.%Y"), "weight": np.arange(90) % 7})
+    table["late"] = np.where(days.month > 6, "yes", "no")
+    table.to_csv(home.parent / "dated.csv", index=False)
+    options = ["--target", "late", "--dates", "expand", "--classifier", "decision_tree"]
+    command = ["train", "--data", str(home.parent / "dated.csv"), *options, "--models", str(home)]
+    assert main(command) == 0
 
 
 @pytest.fixture(scope="module")
@@ -239,6 +252,24 @@ def test_what_was_wrong_with_a_text_goes_with_it(browser, page):
     page.ask("waiting[0].release()")
     page.wait("waiting.length === 2")
     assert page.text("#feature-1-remark") == page.text(".trouble") == ""
+    browser.complaints = [complaint for complaint in browser.complaints if "400" not in complaint]
+
+
+@needs_browser
+def test_a_date_is_a_text_with_a_slider(browser, page):
+    """A date is typed in ISO 8601 or as the table wrote it, or moved by days; a wrong one gets an example."""
+    page = page("dated")
+    assert page.text(".heading p").startswith("2 features, numbers and dates")
+    assert page.text(".ends").split() == ["2023-01-05", "2023-12-23"]
+    page.fill("#feature-0", "24.12.2023")
+    page.wait("document.querySelector('.winner').textContent === 'yes'")
+    assert page.text("#feature-0-remark") == "read with the day first"
+    page.ask("Object.assign(document.querySelector('.track input'), {value: 1673000000})")
+    page.ask("document.querySelector('.track input').dispatchEvent(new Event('input'))")
+    page.wait("document.querySelector('.winner').textContent === 'no'")
+    assert page.ask("document.querySelector('#feature-0').value") == "2023-01-06"
+    page.fill("#feature-0", "24.13.2023")
+    page.wait("document.querySelector('#feature-0-remark').textContent.includes('such as 2024-01-31 or')")
     browser.complaints = [complaint for complaint in browser.complaints if "400" not in complaint]
 
 

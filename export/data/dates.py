@@ -21,7 +21,7 @@ def notation_of(texts: Sequence[str]) -> tuple[Notation | None, str]:
 
     Example:
         >>> notation_of(["31.01.2024", "1.2.2024"])[0]
-        Notation(decimal='.', group='', unit='', date='day first', times=False, offset=False)
+        Notation(date='day first')
     """
     read = {order: [moment(text, order) for text in texts] for order in _ORDERS}
     orders = [order for order in _ORDERS if None not in read[order]]

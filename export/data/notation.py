@@ -18,7 +18,7 @@ def notation_of(texts: Collection[str], comma: bool = False) -> tuple[Notation |
 
     Example:
         >>> notation_of(["1.234,50", "7"])[0]
-        Notation(decimal=',', group='.', unit='')
+        Notation(decimal=',', group='.')
     """
     if numbers_in(texts, PLAIN) is not None:
         return PLAIN, ""

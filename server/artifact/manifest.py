@@ -27,7 +27,7 @@ MANIFEST_KEY = "unpickled.manifest"
 MISSING_CATEGORY = "\ufdd0"
 
 
-class Notation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Notation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """How a column of the training table writes its numbers, which CSV to the server has to follow.
 
     ``decimal`` is the decimal point, ``group`` what parts thousands, ``unit`` the signs (%, €) that may stand

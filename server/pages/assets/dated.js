@@ -24,6 +24,10 @@ export class Dated extends Numeric {
     return this.feature.notation.times ? (maximum - minimum > 86400 ? 60 : 1) : 86400;
   }
 
+  stepped(position) {
+    return this.step * Math.round(position / this.step);
+  }
+
   cellOf(seconds) {
     return textAsJson(dateOf(seconds, this.feature.notation));
   }

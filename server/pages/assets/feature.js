@@ -136,6 +136,10 @@ export class Numeric extends Row {
     return stepBetween(minimum, maximum, whole);
   }
 
+  stepped(position) {
+    return stepped(position, this.step);
+  }
+
   cellOf(number) {
     return asJson(number);
   }
@@ -165,7 +169,7 @@ export class Numeric extends Row {
     const { minimum, maximum } = this.feature;
     const position = Number(this.slider.value);
     const atEnd = position <= minimum || position >= maximum;
-    this.accept(this.cellOf(clamped(atEnd ? position : stepped(position, this.step), minimum, maximum)));
+    this.accept(this.cellOf(clamped(atEnd ? position : this.stepped(position), minimum, maximum)));
   }
 
   toggled() {
@@ -261,7 +265,7 @@ export function random(feature) {
   if (isDate(feature)) {
     const seconds = minimum + Math.random() * (maximum - minimum);
     const unit = feature.notation.times ? 60 : 86400;
-    return textAsJson(dateOf(clamped(stepped(seconds, unit), minimum, maximum), feature.notation));
+    return textAsJson(dateOf(clamped(unit * Math.round(seconds / unit), minimum, maximum), feature.notation));
   }
   const step = stepBetween(minimum, maximum, [minimum, maximum, median ?? minimum].every(Number.isInteger));
   // A weighted sum: the difference of the ends may overflow.
