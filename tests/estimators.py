@@ -1,0 +1,239 @@
+"""Every classifier and transformer that scikit-learn lists, in pipelines on real data, and their judge."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.datasets import load_breast_cancer, load_wine
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.frozen import FrozenEstimator
+from sklearn.impute import IterativeImputer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import KBinsDiscretizer, MinMaxScaler, StandardScaler
+from sklearn.utils import all_estimators
+
+from unpickled.export import export_pipeline
+from unpickled.export.gate.pair import TOLERANCE
+from unpickled.server.artifact.manifest import Feature
+from unpickled.server.errors import InvalidInput
+from unpickled.server.inference.predictor import Predictor
+from unpickled.server.model.session import load
+
+Array = npt.NDArray[Any]
+
+CLASSIFIERS: dict[str, type] = dict(all_estimators(type_filter="classifier"))
+# The experimental one, and two that are transformers by their method only.
+TRANSFORMERS: dict[str, type] = dict(all_estimators(type_filter="transformer")) | {
+    kind.__name__: kind for kind in (IterativeImputer, CountVectorizer, TfidfVectorizer)
+}
+# scikit-learn itself refuses them in front of a classifier: they transform labels or images, give one
+# number a row, or cannot transform other rows than those of the fit.
+NO_STEPS = {
+    "IsotonicRegression",
+    "LabelBinarizer",
+    "LabelEncoder",
+    "MultiLabelBinarizer",
+    "PatchExtractor",
+    "TSNE",
+}
+TWO_CLASSES = {"FixedThresholdClassifier", "TunedThresholdClassifierCV"}
+
+LINEAR, LOGISTIC = LinearRegression(), LogisticRegression(max_iter=1000)
+MEMBERS = [("logistic", LOGISTIC), ("bayes", GaussianNB())]
+_AROUND = (
+    "ClassifierChain",
+    "FixedThresholdClassifier",
+    "MultiOutputClassifier",
+    "OneVsOneClassifier",
+    "OneVsRestClassifier",
+    "OutputCodeClassifier",
+    "RFE",
+    "RFECV",
+    "SelectFromModel",
+    "SelfTrainingClassifier",
+    "SequentialFeatureSelector",
+    "TunedThresholdClassifierCV",
+)
+# What scikit-learn has no default for, or one that a small table is too small for.
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    **{name: {"estimator": LOGISTIC} for name in _AROUND},
+    **{name: {"n_components": 3} for name in ("GaussianRandomProjection", "SparseRandomProjection")},
+    **{name: {"n_components": 1} for name in ("CCA", "PLSCanonical", "PLSRegression", "PLSSVD")},
+    **{name: {"estimators": MEMBERS} for name in ("StackingClassifier", "VotingClassifier")},
+    **{
+        name: {"estimators": [("a", LinearRegression())]} for name in ("StackingRegressor", "VotingRegressor")
+    },
+    **{name: {"max_iter": 2} for name in ("DictionaryLearning", "MiniBatchDictionaryLearning")},
+    "ColumnTransformer": {"transformers": [("scaled", StandardScaler(), [0, 2])]},
+    "FeatureUnion": {"transformer_list": [("scaled", StandardScaler()), ("ranged", MinMaxScaler())]},
+    "SparseCoder": {"dictionary": np.eye(5)},
+}
+
+OF_CATEGORIES = {"OneHotEncoder", "OrdinalEncoder", "TargetEncoder"}
+OF_GAPS = {"IterativeImputer", "KNNImputer", "MissingIndicator", "SimpleImputer"}
+OF_TEXTS = {"CountVectorizer", "HashingVectorizer", "TfidfVectorizer"}
+OF_DICTS = {"DictVectorizer", "FeatureHasher"}
+OF_SEVERAL = {"ClassifierChain", "MultiOutputClassifier"}
+OF_ANSWERS = {"CCA", "PLSCanonical", "PLSRegression", "PLSSVD"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fitted pipeline, with the rows and labels of its fit, and rows that it has not seen."""
+
+    pipeline: Pipeline
+    rows: Any
+    labels: Array
+    held_out: Any
+
+
+def table(name: str) -> tuple[pd.DataFrame, Array]:
+    """Five columns of a real table, with labels of three classes or two, numbers or texts."""
+    wine = load_wine(as_frame=True)
+    order = np.random.default_rng(0).permutation(len(wine.data))
+    rows, labels = wine.data.iloc[order, :5].reset_index(drop=True), wine.target.to_numpy()[order]
+    if name == "three numbers":
+        return rows, labels * 5 - 3
+    if name == "a few rows":
+        return rows[:15], np.array(["wine", "Wein", "vin à table"])[labels[:15]]
+    cells = load_breast_cancer(as_frame=True)
+    rows = cells.data.iloc[:180, [0, 4, 5, 6]].assign(constant=2.5)
+    return rows, np.where(cells.target[:180], "benign", "malignant")
+
+
+def classifier(name: str, of: str) -> Case:
+    """A classifier behind a scaler, fitted on two thirds of a table."""
+    rows, labels = table(of)
+    scaler = StandardScaler()
+    if name == "CategoricalNB":
+        scaler = KBinsDiscretizer(3, encode="ordinal", strategy="uniform")
+    elif name in ("ComplementNB", "MultinomialNB"):
+        scaler = MinMaxScaler(clip=True)
+    if name in OF_SEVERAL:
+        labels = np.stack([labels == labels[0], labels == labels[-1]], axis=1)
+    arguments = ARGUMENTS.get(name, {})
+    if (name, of) == ("CalibratedClassifierCV", "a few rows"):
+        # One of the folds lacks a class.
+        arguments = {"ensemble": False}
+    return _fitted(make_pipeline(scaler, CLASSIFIERS[name](**arguments)), rows, labels)
+
+
+def transformer(name: str, of: str) -> Case:
+    """A transformer before a logistic regression, fitted on two thirds of a table that suits it."""
+    rows, labels = table(of)
+    step = TRANSFORMERS[name](**ARGUMENTS.get(name, {}))
+    if name in OF_ANSWERS:
+        # Its own answer to rows and labels would be two tables.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of constant columns
+            step = FrozenEstimator(step.fit(rows, labels == labels[0]))
+    return _fitted(make_pipeline(step, LOGISTIC), _suited(name, rows), labels)
+
+
+def _suited(name: str, rows: pd.DataFrame) -> Any:
+    if name in OF_CATEGORIES:
+        return _words(rows)
+    if name in OF_TEXTS:
+        return _words(rows).agg(" ".join, axis=1)
+    if name in OF_DICTS:
+        return rows.to_dict("records")
+    if name == "KernelCenterer":
+        return rows.to_numpy() @ rows.to_numpy()[: len(rows) * 2 // 3].T
+    if name not in OF_GAPS:
+        return rows
+    random = np.random.default_rng(1)
+    # With some digits more: the imputer by neighbors is refused where rows are equally far.
+    noise = rows.std() * random.normal(0.0, 0.01, rows.shape)
+    return (rows + noise).mask(random.random(rows.shape) < 0.1)
+
+
+def _words(rows: pd.DataFrame) -> pd.DataFrame:
+    words = np.array(["low", "middling", "high", "très haut"])
+    return pd.DataFrame({name: words[rows[name].rank(pct=True).mul(3.9).astype(int)] for name in rows})
+
+
+def _fitted(pipeline: Pipeline, rows: Any, labels: Array) -> Case:
+    count = len(rows) * 2 // 3 if len(rows) > 20 else len(rows)
+    held_out = rows[count:] if count < len(rows) else rows
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of few iterations, few samples, collinear columns
+        pipeline.fit(rows[:count], labels[:count])
+    return Case(pipeline, rows[:count], labels[:count], held_out)
+
+
+def wrong(case: Case, models: Path) -> int:
+    """How many of the rows that are asked for are answered wrongly by the exported model.
+
+    Raises ExportError if the pipeline is refused.
+    """
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # of unknown categories, and of numbers without a logarithm
+        export = export_pipeline(case.pipeline, case.rows, case.labels, name="model", models=models)
+        predictor = Predictor(load(export.path.read_bytes()), max_rows=1000)
+        features = export.manifest.features
+        frame, rows = _taken(predictor, pd.concat([case.held_out, _extremes(case.rows, features)]))
+        assert len(rows) > 0.8 * len(case.held_out)
+        return int(_apart(case.pipeline, predictor, frame, rows).sum())
+
+
+def _extremes(rows: pd.DataFrame, features: tuple[Feature, ...]) -> pd.DataFrame:
+    """Two rows with each feature in turn at its ends and beyond training, and with all of them there."""
+    copies = [rows[:2].assign(**{f.name: value}) for f in features for value in _ends(f)]
+    for end in range(2):
+        copies.append(rows[:2].assign(**{f.name: _ends(f)[end] for f in features}))
+    return pd.concat(copies)
+
+
+def _ends(feature: Feature) -> list[Any]:
+    if feature.kind == "category":
+        return ["unheard of", "", None]
+    low, high = feature.minimum or 0.0, feature.maximum or 0.0
+    lowest = -1e300 if feature.lowest is None else feature.lowest
+    highest = 1e300 if feature.highest is None else feature.highest
+    beyond = [low + (high - low + 1.0) * far for far in (-1e5, -3, 3, 1e5)]
+    return [lowest, highest, low, high, *beyond, np.nan]
+
+
+def _taken(predictor: Predictor, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Any]]:
+    """The rows that the server takes, for the pipeline and for the predictor."""
+    names, taken, rows = list(predictor.signature.names), [], []
+    cells = frame[names].astype(object).where(frame[names].notna(), None).to_numpy().tolist()
+    for place, row in enumerate(cells):
+        try:
+            rows.append(predictor.signature.check_row(row, 0))
+            taken.append(place)
+        except InvalidInput:
+            continue
+    return frame.iloc[taken], rows
+
+
+def _apart(pipeline: Pipeline, predictor: Predictor, frame: pd.DataFrame, rows: list[Any]) -> Array:
+    """bool (rows,): whether label or scores of each row are others, in one batch, or alone."""
+    labels, scores = pipeline.predict(frame).tolist(), _scores(pipeline, frame)
+    batch = predictor.run(rows)
+    singles = [predictor.run([row]) for row in rows]
+    alone = np.concatenate([single.scores for single in singles])
+    other = np.array([label != served for label, served in zip(labels, batch.labels, strict=True)])
+    other |= [label != single.labels[0] for label, single in zip(labels, singles, strict=True)]
+    if scores is None:
+        return other
+    size = np.maximum(1.0, np.abs(scores).max(axis=1, keepdims=True))
+    for served in (batch.scores, alone):
+        other |= ~(np.abs(served - scores) <= TOLERANCE * size).all(axis=1)
+    return other
+
+
+def _scores(pipeline: Pipeline, frame: pd.DataFrame) -> Array | None:
+    """Probabilities, or decision scores of every class; None for a classifier without either."""
+    method = next((m for m in ("predict_proba", "decision_function") if hasattr(pipeline, m)), None)
+    if method is None:
+        return None
+    scores = np.asarray(getattr(pipeline, method)(frame))
+    return scores if scores.ndim == 2 else np.stack([-scores, scores], axis=1)
