@@ -192,7 +192,8 @@ def train(
         name = _name(data) if data else str(bundled)
     model_folder(output["models"], name)
     choices = replace(_choices(output), expand=dates == "expand")
-    table = dataset.read(data, str(target), choices) if data else dataset.bundled(str(bundled))
+    with running(_progress, f"reading {data or bundled}"):
+        table = dataset.read(data, str(target), choices) if data else dataset.bundled(str(bundled))
     table = replace(table, class_names=titles(table.class_names, output["class_names"]))
     _progress(f"training {classifier}")
     with running(_progress, f"training {classifier}"):
@@ -256,11 +257,13 @@ def convert(file: Path, sample: Path, target: str | None, **output: Unpack[_Outp
     name = _name(file) if output["name"] is None else output["name"]
     model_folder(output["models"], name)
     files.check_file(file)
-    source = files.load(sample)
+    with running(_progress, f"reading {sample}"):
+        source = files.load(sample)
     if target:
         labels_of.check(source, target)
     print(f"warning: {DANGER}", file=sys.stderr, flush=True)
-    pipeline = pickled.load(file, _given())
+    with running(_progress, f"loading {file}"):
+        pipeline = pickled.load(file, _given())
     with pickled.blamed(file, pipeline):
         rows = Sample.of(pipeline, source, _choices(output), target)
         print(*rows.notes, sep="\n", end="\n" if rows.notes else "", file=sys.stderr)
@@ -333,8 +336,10 @@ def _report(export: Export, models: Path) -> None:
 
 
 def _progress(phase: str) -> None:
-    line = phase if phase.startswith("note: ") else f"{phase} ..."
+    line = phase if phase.startswith("note: ") or not phase else f"{phase} ..."
     if not sys.stderr.isatty():
+        if not phase:
+            return
         print(line, file=sys.stderr, flush=True)
         return
     # The line of a count stays without an end, so that the next line is written over it.

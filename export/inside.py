@@ -122,6 +122,16 @@ def decides_by_probability(step: Any) -> bool:
     return type(step) in (RandomForestClassifier, ExtraTreesClassifier)
 
 
+def split(step: Any, rows: Any) -> tuple[Any, Any]:
+    """The last step of a pipeline and the rows that reach it; anything else with its rows unchanged.
+
+    Whoever asks for labels and for scores prepares the rows once.
+    """
+    if type(step) is not Pipeline or len(step.steps) < 2:
+        return step, rows
+    return step.steps[-1][1], step[:-1].transform(rows)
+
+
 def columns_read(step: Any, width: int) -> set[int]:
     """Positions of the columns that ``step`` reads, out of the ``width`` columns that it was fitted on."""
     entrances = [part for part in parts(step) if part.before is None]

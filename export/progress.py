@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event, Thread
 
 Say = Callable[[str], None]
@@ -47,20 +47,30 @@ class Counter:
 
 @contextmanager
 def running(say: Say, work: str, pause: float = LONG_PAUSE) -> Iterator[None]:
-    """Say every ten seconds how long the work within the block has taken so far."""
+    """Say after two seconds, and then every ten, how long the work within the block has taken so far.
+
+    At the end an empty line takes the place of the last one.
+    """
     ended, start = Event(), time.monotonic()
 
     def tell() -> None:
-        while not ended.wait(pause):
+        wait = min(PAUSE, pause)
+        while not ended.wait(wait):
             say(Passing(f"{work}: {duration(time.monotonic() - start)} so far"))
+            wait = pause
+        if time.monotonic() - start > min(PAUSE, pause):
+            say(Passing(""))
 
     thread = Thread(target=tell, name="progress", daemon=True)
-    thread.start()
+    # Where memory is too scarce for a thread, the work goes on without a word.
+    with suppress(RuntimeError):
+        thread.start()
     try:
         yield
     finally:
         ended.set()
-        thread.join()
+        if thread.ident is not None:
+            thread.join()
 
 
 def duration(seconds: float) -> str:

@@ -26,6 +26,7 @@ from unpickled.export.gate.pair import Array, Run
 from unpickled.export.gate.parity import check
 from unpickled.export.gate.proof import Proof, prove
 from unpickled.export.privacy import KEEPS_ROWS, keeps_rows
+from unpickled.export.progress import running
 from unpickled.export.store import add_version, model_folder
 from unpickled.export.train import ClassNames, measure, require, steps, titles, versions
 from unpickled.server.artifact.manifest import MANIFEST_KEY, SCHEMA, Manifest, Training
@@ -123,13 +124,15 @@ def export_pipeline(
     check_pipeline(pipeline)
     X, held_out = table(X), table(held_out)
     progress("converting")
-    conversion = convert(pipeline, X, feature_names)
+    with running(progress, "converting"):
+        conversion = convert(pipeline, X, feature_names)
     names = titles(conversion.classes, class_names)
     samples = [rows for rows in (X, held_out) if rows is not None]
     frames = [conversion.layout.frame(rows) for rows in samples]
     for rows, frame in zip(samples, frames, strict=True):
         _check_holes(pipeline, conversion, rows, frame)
-    training = training or _measured(pipeline, conversion.layout.own(X), y, names)
+    with running(progress, "measuring"):
+        training = training or _measured(pipeline, conversion.layout.own(X), y, names)
     require(training.metrics, min_accuracy)
     training = replace(training, holds_rows=training.holds_rows or keeps_rows(pipeline))
     if training.holds_rows:
@@ -137,11 +140,14 @@ def export_pipeline(
     progress("checking parity")
     with _steps_named(conversion, training):
         run = runner(conversion)
-    proof = prove(pipeline, conversion)
+    with running(progress, "comparing the trees"):
+        proof = prove(pipeline, conversion)
     if proof:
         progress(f"comparing {proof} with the fitted ones")
     parity, features = check(pipeline, conversion, run, X, held_out, progress, proof)
     features = requests.described(features, readings)
+    with running(progress, "making golden rows"):
+        golden_rows = golden.make(pipeline, conversion, features, frames)
     manifest = Manifest(
         schema=SCHEMA,
         name=name,
@@ -151,13 +157,13 @@ def export_pipeline(
         outputs=conversion.outputs,
         classes=conversion.classes,
         class_names=names,
-        golden=golden.make(pipeline, conversion, features, frames),
+        golden=golden_rows,
         parity=parity,
         training=training,
         unused=requests.unused(pipeline, X, features, readings),
     )
     payload = _embed(conversion.model, manifest)
-    with _steps_named(conversion, training):
+    with _steps_named(conversion, training), running(progress, "loading it as a server does"):
         load(payload)
     progress("writing")
     path = add_version(home, payload)

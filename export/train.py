@@ -35,7 +35,7 @@ from unpickled.export.data.columns import MANY, RARE
 from unpickled.export.data.dataset import Dataset, fingerprint
 from unpickled.export.dates import DateParts
 from unpickled.export.errors import DataError, QualityError, reason
-from unpickled.export.inside import decides_by_probability
+from unpickled.export.inside import decides_by_probability, split
 from unpickled.export.releases import ADA_BOOST, LOGISTIC_CV
 from unpickled.server.artifact.manifest import ClassReport, Curve, Metrics, Training
 from unpickled.server.quote import listed
@@ -153,11 +153,12 @@ def measure(pipeline: Any, rows: Any, labels: npt.NDArray[Any], class_names: tup
     if len(labels) != len(rows):
         raise DataError(f"{len(rows):,} rows and {len(labels):,} labels: give each row its own.")
     labels = _aligned(labels, classes)
-    probabilities = pipeline.predict_proba(rows) if hasattr(pipeline, "predict_proba") else None
-    if probabilities is not None and decides_by_probability(pipeline):
+    last, prepared = split(pipeline, rows)
+    probabilities = last.predict_proba(prepared) if hasattr(last, "predict_proba") else None
+    if probabilities is not None and decides_by_probability(last):
         predicted = classes.take(np.argmax(probabilities, axis=1))
     else:
-        predicted = pipeline.predict(rows)
+        predicted = last.predict(prepared)
     report = precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0.0)
     loss = None if probabilities is None else _log_loss(labels, probabilities, classes)
     return Metrics(

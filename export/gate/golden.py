@@ -49,13 +49,7 @@ def make(
     fresh = (row for row in rows if not any(_holds(frame, row) for frame in frames))
     # If the data holds every row that can be made up, such a row says nothing about anybody.
     rows = list(itertools.islice(fresh, ROWS)) or rows[:1]
-    if any(feature.missing for feature in features):
-        sparse = tuple(
-            None if feature.missing else cell for feature, cell in zip(features, rows[0], strict=True)
-        )
-        told = any(_holds(frame, sparse) for frame in frames)
-        rows += [] if told or not _is_alike_alone(pipeline, conversion, rows[0], sparse) else [sparse]
-    rows, labels, scores, _ = _answered(rows, *_answer(pipeline, conversion, rows))
+    rows, labels, scores = _with_sparse(pipeline, conversion, rows, features, frames)
     return Golden(
         rows=tuple(_written(features, row) for row in rows),
         labels=tuple(conversion.classes[label] for label in labels),
@@ -98,14 +92,25 @@ def _answer(pipeline: Any, conversion: Conversion, rows: Sequence[Row]) -> tuple
     return np.searchsorted(pipeline.classes_, answers.labels), answers.scores, answers.margins
 
 
-def _is_alike_alone(pipeline: Any, conversion: Conversion, row: Row, sparse: Row) -> bool:
-    """Whether the pipeline answers a sparse row alone as it does beside another.
+def _with_sparse(
+    pipeline: Any,
+    conversion: Conversion,
+    rows: list[Row],
+    features: Sequence[Feature],
+    frames: Sequence[pd.DataFrame],
+) -> tuple[list[Row], Array, Array]:
+    """The rows and one in which all is missing that may be, with labels and scores (rows, classes).
 
-    IterativeImputer does not, if every value of a batch is missing; and a server checks row by row.
+    That row is left out if it is the user's, or answered alone otherwise than beside the others.
+    IterativeImputer does so, if every value of a batch is missing; and a server checks row by row.
     """
-    _, together, _ = _answer(pipeline, conversion, [row, sparse])
-    _, alone, _ = _answer(pipeline, conversion, [sparse])
-    return np.allclose(together[1], alone[0], rtol=0.0, atol=TOLERANCE, equal_nan=True)
+    sparse = tuple(None if feature.missing else cell for feature, cell in zip(features, rows[0], strict=True))
+    if sparse != rows[0] and not any(_holds(frame, sparse) for frame in frames):
+        together = _answer(pipeline, conversion, [*rows, sparse])
+        _, alone, _ = _answer(pipeline, conversion, [sparse])
+        if np.allclose(together[1][-1], alone[0], rtol=0.0, atol=TOLERANCE, equal_nan=True):
+            return _answered([*rows, sparse], *together)[:3]
+    return _answered(rows, *_answer(pipeline, conversion, rows))[:3]
 
 
 def _made_up(conversion: Conversion, features: Sequence[Feature], frame: pd.DataFrame) -> list[Row]:

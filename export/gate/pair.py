@@ -18,7 +18,7 @@ from unpickled.export.data.layout import Rows
 from unpickled.export.gate import overflow
 from unpickled.export.gate.margins import gap, margins, ranking
 from unpickled.export.gate.parting import Parting, parting, row_in_words
-from unpickled.export.inside import decides_by_probability, everything, innermost
+from unpickled.export.inside import decides_by_probability, everything, innermost, split
 
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
@@ -201,10 +201,11 @@ def answers_of(pipeline: Any, conversion: Conversion, rows: Rows) -> Answers:
         scores = np.asarray(pipeline.predict_proba(rows), dtype=np.float64)
         labels = pipeline.classes_.take(np.argmax(scores, axis=1))
         return Answers(labels, scores, margins(pipeline, rows, scores))
-    labels = np.asarray(pipeline.predict(rows))
+    last, prepared = split(pipeline, rows)
+    labels = np.asarray(last.predict(prepared))
     method = "predict_proba" if conversion.outputs.kind == "probabilities" else "decision_function"
-    if hasattr(pipeline, method):
-        scores = np.asarray(getattr(pipeline, method)(rows), dtype=np.float64)
+    if hasattr(last, method):
+        scores = np.asarray(getattr(last, method)(prepared), dtype=np.float64)
     else:
         scores = ranking(pipeline, rows)
     if scores.ndim == 1:

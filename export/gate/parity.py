@@ -38,7 +38,7 @@ from unpickled.export.gate.pair import (
 from unpickled.export.gate.proof import Proof
 from unpickled.export.gate.sweep import Lot, swept
 from unpickled.export.gate.thresholds import near
-from unpickled.export.progress import Counter
+from unpickled.export.progress import Counter, running
 from unpickled.server.artifact.manifest import Feature, Parity
 
 Features = tuple[Feature, ...]
@@ -248,7 +248,8 @@ class _Gate:
         self.progress("comparing missing values")
         base = probes.sample(frame, 10)
         cells = [(feature.name, probes.blank(feature)) for feature in features]
-        trials = swept(self.pair, base, cells)
+        with running(self.progress, "comparing missing values"):
+            trials = swept(self.pair, base, cells)
         decided = []
         for feature, trial in zip(features, trials, strict=True):
             if trial.verdict == "different":
@@ -272,7 +273,9 @@ class _Gate:
             cell for feature in features if feature.kind == "category" for cell in probes.unknown(feature)
         ]
         trials: dict[str, list[Trial]] = {}
-        for (name, _), trial in zip(cells, swept(self.pair, base, cells), strict=True):
+        with running(self.progress, "comparing unknown categories"):
+            swept_trials = swept(self.pair, base, cells)
+        for (name, _), trial in zip(cells, swept_trials, strict=True):
             trials.setdefault(name, []).append(trial)
         return tuple(
             feature
@@ -296,7 +299,11 @@ class _Gate:
         self.progress("comparing rows one at a time")
         sample = probes.sample(frame, SINGLE_ROWS)
         expected = self.expected("single", self.pair.conversion.layout.rows(sample))
-        singles = [self.served("single", sample.iloc[i : i + 1]) for i in range(len(sample))]
+        counter = Counter(self.progress, "comparing rows one at a time, row")
+        singles = []
+        for i in range(len(sample)):
+            counter(i, len(sample))
+            singles.append(self.served("single", sample.iloc[i : i + 1]))
         labels = np.concatenate([answers.labels for answers in singles])
         scores = np.concatenate([answers.scores for answers in singles])
         self.judge("single", sample, expected, Answers(labels, scores))
