@@ -17,10 +17,10 @@ from google.protobuf.message import EncodeError
 from msgspec.structs import replace
 
 from unpickled.export.convert import Conversion, check_pipeline, convert
-from unpickled.export.data import requests
+from unpickled.export.data import gaps, requests
 from unpickled.export.data.columns import Reading
 from unpickled.export.data.memory import table
-from unpickled.export.errors import ConversionError, DataError, memory_reported, reason
+from unpickled.export.errors import ConversionError, DataError, ParityError, memory_reported, reason
 from unpickled.export.gate import golden
 from unpickled.export.gate.pair import Array, Run
 from unpickled.export.gate.parity import check
@@ -144,7 +144,8 @@ def export_pipeline(
         proof = prove(pipeline, conversion)
     if proof:
         progress(f"comparing {proof} with the fitted ones")
-    parity, features = check(pipeline, conversion, run, X, held_out, progress, proof)
+    with _gaps_explained(pipeline, conversion, samples):
+        parity, features = check(pipeline, conversion, run, X, held_out, progress, proof)
     features = requests.described(features, readings)
     with running(progress, "making golden rows"):
         golden_rows = golden.make(pipeline, conversion, features, frames)
@@ -234,6 +235,18 @@ def runner(conversion: Conversion) -> Run:
         return labels, scores
 
     return run
+
+
+@contextmanager
+def _gaps_explained(pipeline: Any, conversion: Conversion, samples: Sequence[Any]) -> Iterator[None]:
+    """Turn a ParityError into one that says so where an imputer leaves gaps in the rows as they are."""
+    try:
+        yield
+    except ParityError as error:
+        complaints = [gaps.complaint(pipeline, conversion.layout, rows) for rows in samples]
+        for sentence in filter(None, complaints):
+            raise ParityError(sentence) from error
+        raise
 
 
 @contextmanager

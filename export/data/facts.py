@@ -71,7 +71,9 @@ def _facts_of_leaf(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
             yield _fact_of_categories(position, categories)
     elif isinstance(step, SimpleImputer):
         for position, fill in zip(positions, step.statistics_, strict=False):
-            yield Fact(position, "category" if isinstance(fill, str) else "number")
+            # Beside None, NaN would be refused: a gap in other rows stands for None as well.
+            gap = (None,) if step.missing_values is None else ()
+            yield Fact(position, "category" if isinstance(fill, str) else "number", gap=gap)
     elif _computes(step):
         kind: Literal["date", "number"] = "date" if isinstance(step, DateParts) else "number"
         yield from (Fact(position, kind) for position in positions)
