@@ -12,10 +12,15 @@ from conftest import generated
 from hypothesis import given
 from hypothesis import strategies as st
 from routes import answers
+from sklearn.compose import make_column_transformer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+from sklearn.tree import DecisionTreeClassifier
 
 from unpickled.export import DataError, export_pipeline
-from unpickled.export.data import dataset
+from unpickled.export.data import dataset, files
 from unpickled.export.data.columns import Choices
+from unpickled.export.data.fitted import Sample
 from unpickled.export.train import train
 from unpickled.server import Config, create_app
 
@@ -148,3 +153,23 @@ def test_tables_are_answered_as_the_pipeline_answers_them(tmp_path_factory, tabl
 def test_many_tables_are_answered_as_the_pipeline_answers_them(tmp_path_factory, table, classifier):
     """The same for many tables, and for trees, which notice the last digit."""
     check(table, tmp_path_factory.mktemp("table"), classifier)
+
+
+@pytest.mark.parametrize("texts", [["DE", "", "FR"], ["DE", " ", ""], ["DE", " DE", " NA ", "NA"]])
+@pytest.mark.parametrize("kept", [False, True])
+def test_blank_texts_that_a_pipeline_knows_are_categories(tmp_path, texts, kept):
+    """A sample, and requests, have the blanks and words that the fitted pipeline has as categories."""
+    rows = [f"{row},{texts[row * 7 % len(texts)]}" for row in range(80)]
+    content = "\n".join(["Unnamed: 0,city", *rows]) + "\n"
+    (tmp_path / "rows.csv").write_text(content.replace("Unnamed: 0", ""))
+    frame = pd.read_csv(io.StringIO(content), keep_default_na=not kept)
+    encoding = (OneHotEncoder(handle_unknown="ignore"), ["city"])
+    encoder = make_column_transformer(encoding, remainder="passthrough")
+    pipeline = make_pipeline(encoder, DecisionTreeClassifier(random_state=0))
+    pipeline.fit(frame, np.random.default_rng(0).integers(0, 2, 80))
+    sample = Sample.of(pipeline, files.load(tmp_path / "rows.csv"), Choices(), None)
+    export_pipeline(pipeline, sample.rows()[0], name="m", models=tmp_path, readings=sample.readings)
+    client = create_app(Config(models=str(tmp_path))).test_client()
+    answer = client.post("/predict", data=(tmp_path / "rows.csv").read_bytes(), content_type="text/csv")
+    probabilities = pd.read_csv(io.BytesIO(answer.data)).iloc[:, 2:]
+    assert np.abs(probabilities - pipeline.predict_proba(frame)).to_numpy().max() < 1e-6

@@ -103,7 +103,10 @@ def column(name: str, cells: Texts | pd.Series, choices: Choices, comma: bool = 
 
 
 def _of_texts(name: str, texts: Texts, choices: Choices, comma: bool) -> Column:
+    known = choices.categories.get(name)
     gaps = {text for text in texts.distinct if not text.strip() or text.strip() in choices.missing}
+    # A pipeline may know even a blank text as a category, unless the user says that it is missing.
+    gaps -= {text for text in known or () if text.strip() not in choices.missing}
     filled = [text for text in texts.distinct if text not in gaps]
     words = {text: None for text in filled if text.strip().lower() in WORDS}
     others = [text for text in filled if text not in words]
@@ -111,7 +114,6 @@ def _of_texts(name: str, texts: Texts, choices: Choices, comma: bool) -> Column:
     if not filled:
         kind = choices.kinds.get(name, "nothing")
     if kind == "category":
-        known = choices.categories.get(name)
         words = {} if known is None else {word: None for word in words if word not in known}
     blank = gaps.union(words)
     counts = texts.count(text for text in texts.distinct if text in blank)

@@ -72,8 +72,12 @@ class Rule:
         return self.check(value, row)
 
     def is_missing(self, value: object) -> bool:
-        """Whether a value is a text that stands for a missing one; spaces around it do not count."""
-        return isinstance(value, str) and value.strip() in self._words
+        """Whether a value is a text that stands for a missing one; spaces around it do not count.
+
+        A category is none, even if it is such a word with spaces around it.
+        """
+        is_word = isinstance(value, str) and value.strip() in self._words
+        return is_word and value not in self.feature.categories
 
     def fault(self, fault: str, row: int) -> InvalidInput:
         """The error for a value of this feature."""

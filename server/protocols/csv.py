@@ -93,8 +93,17 @@ class Csv:
     def _named(self, cells: Sequence[str]) -> list[str]:
         """The names in a header, without spaces around them where no feature or other column has both."""
         given, features = set(cells), self._features
-        pairs = ((cell, cell.strip()) for cell in cells)
-        return [cell if cell in features or (name and name in given) else name for cell, name in pairs]
+        names = []
+        for place, cell in enumerate(cells):
+            name = cell.strip()
+            # pandas' name for a column whose name is empty.
+            unnamed = f"Unnamed: {place}"
+            if cell in features or (name and name in given):
+                name = cell
+            elif not name and unnamed in features:
+                name = unnamed
+            names.append(name)
+        return names
 
     def _check_header(self, names: Sequence[str], table: Table) -> None:
         if len(names) > len(self._names) and table.is_one_line:
