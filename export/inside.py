@@ -125,7 +125,7 @@ def decides_by_probability(step: Any) -> bool:
 def split(step: Any, rows: Any) -> tuple[Any, Any]:
     """The last step of a pipeline and the rows that reach it; anything else with its rows unchanged.
 
-    Whoever asks for labels and for scores prepares the rows once.
+    A caller that asks for labels and for scores prepares the rows once so.
     """
     if type(step) is not Pipeline or len(step.steps) < 2:
         return step, rows
