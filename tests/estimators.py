@@ -64,7 +64,10 @@ _AROUND = (
 # What scikit-learn has no default for, or one that a small table is too small for.
 ARGUMENTS: dict[str, dict[str, Any]] = {
     **{name: {"estimator": LOGISTIC} for name in _AROUND},
-    **{name: {"n_components": 3} for name in ("GaussianRandomProjection", "SparseRandomProjection")},
+    **{
+        name: {"n_components": 3}
+        for name in ("FastICA", "GaussianRandomProjection", "SparseRandomProjection")
+    },
     **{name: {"n_components": 1} for name in ("CCA", "PLSCanonical", "PLSRegression", "PLSSVD")},
     **{name: {"estimators": MEMBERS} for name in ("StackingClassifier", "VotingClassifier")},
     **{
