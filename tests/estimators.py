@@ -50,6 +50,7 @@ UNSUITED = {
     ("QuadraticDiscriminantAnalysis", "a few rows"),
     ("QuadraticDiscriminantAnalysis", "two texts and a constant"),
     ("KNeighborsClassifier", "two texts and a constant"),
+    ("KNNImputer", "two texts and a constant"),
 }
 
 LINEAR, LOGISTIC = LinearRegression(), LogisticRegression(max_iter=1000)
