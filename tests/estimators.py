@@ -51,6 +51,8 @@ UNSUITED = {
     ("QuadraticDiscriminantAnalysis", "two texts and a constant"),
     ("KNeighborsClassifier", "two texts and a constant"),
     ("KNNImputer", "two texts and a constant"),
+    ("StackingRegressor", "two texts and a constant"),
+    ("VotingRegressor", "two texts and a constant"),
 }
 
 LINEAR, LOGISTIC = LinearRegression(), LogisticRegression(max_iter=1000)
