@@ -44,6 +44,16 @@ NO_STEPS = {
     "TSNE",
 }
 TWO_CLASSES = {"FixedThresholdClassifier", "TunedThresholdClassifierCV"}
+# scikit-learn cannot fit these, or takes rows equally far away in no defined order.
+UNSUITED = {
+    ("NuSVC", "a few rows"),
+    ("QuadraticDiscriminantAnalysis", "a few rows"),
+    ("QuadraticDiscriminantAnalysis", "two texts and a constant"),
+    ("KNeighborsClassifier", "two texts and a constant"),
+    ("KNNImputer", "two texts and a constant"),
+    ("StackingRegressor", "two texts and a constant"),
+    ("VotingRegressor", "two texts and a constant"),
+}
 
 LINEAR, LOGISTIC = LinearRegression(), LogisticRegression(max_iter=1000)
 MEMBERS = [("logistic", LOGISTIC), ("bayes", GaussianNB())]
@@ -64,7 +74,11 @@ _AROUND = (
 # What scikit-learn has no default for, or one that a small table is too small for.
 ARGUMENTS: dict[str, dict[str, Any]] = {
     **{name: {"estimator": LOGISTIC} for name in _AROUND},
-    **{name: {"n_components": 3} for name in ("GaussianRandomProjection", "SparseRandomProjection")},
+    "OutputCodeClassifier": {"estimator": LOGISTIC, "code_size": 4, "random_state": 0},
+    **{
+        name: {"n_components": 3}
+        for name in ("FastICA", "GaussianRandomProjection", "SparseRandomProjection")
+    },
     **{name: {"n_components": 1} for name in ("CCA", "PLSCanonical", "PLSRegression", "PLSSVD")},
     **{name: {"estimators": MEMBERS} for name in ("StackingClassifier", "VotingClassifier")},
     **{
@@ -116,6 +130,8 @@ def classifier(name: str, of: str) -> Case:
         scaler = KBinsDiscretizer(3, encode="ordinal", strategy="uniform")
     elif name in ("ComplementNB", "MultinomialNB"):
         scaler = MinMaxScaler(clip=True)
+    if name == "SelfTrainingClassifier" and labels.dtype.kind == "U":
+        labels = labels.astype(object)
     if name in OF_SEVERAL:
         labels = np.stack([labels == labels[0], labels == labels[-1]], axis=1)
     arguments = ARGUMENTS.get(name, {})
@@ -150,7 +166,7 @@ def _suited(name: str, rows: pd.DataFrame) -> Any:
         return rows
     random = np.random.default_rng(1)
     # With some digits more: the imputer by neighbors is refused where rows are equally far.
-    noise = rows.std() * random.normal(0.0, 0.01, rows.shape)
+    noise = rows.std().to_numpy() * random.normal(0.0, 0.01, rows.shape)
     return (rows + noise).mask(random.random(rows.shape) < 0.1)
 
 
