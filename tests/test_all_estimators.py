@@ -64,7 +64,7 @@ def test_every_transformer_is_right_or_refused(name: str, of: str, tmp_path: Pat
     judged(transformer(name, of), name, name in REFUSED and REFUSED[name].when in ("", BEFORE), tmp_path)
 
 
-@pytest.mark.parametrize("name", NO_STEPS)
+@pytest.mark.parametrize("name", sorted(NO_STEPS))
 def test_scikit_learn_itself_refuses_what_is_no_step(name: str) -> None:
     """The transformers that the sweep leaves out cannot be fitted in front of a classifier."""
     with pytest.raises((TypeError, ValueError)):
