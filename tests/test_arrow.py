@@ -206,11 +206,11 @@ def test_other_columns_are_ignored(models):
 @pytest.mark.parametrize(
     ("column", "sentence"),
     [
-        ([DAY], "type date, which is not read: send it as text"),
-        ([datetime.datetime(2026, 1, 1)], "type timestamp, which is not read: send it as text"),
+        ([DAY], "type date32[day], which is not read: send it as text"),
+        ([datetime.datetime(2026, 1, 1)], "type timestamp[us], which is not read: send it as text"),
         ([Decimal("41.5")], "type decimal, which is not read: cast it to float64"),
         ([b"41"], "type binary, which is not read: leave it out"),
-        (pa.array([DAY]).dictionary_encode(), "type date, which is not read: send it as text"),
+        (pa.array([DAY]).dictionary_encode(), "type date32[day], which is not read: send it as text"),
     ],
 )
 def test_types_that_are_not_read(client, column, sentence):

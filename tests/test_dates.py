@@ -11,6 +11,7 @@ import joblib
 import numpy as np
 import onnxruntime
 import pandas as pd
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from conftest import eventually
@@ -33,6 +34,8 @@ from unpickled.server import Config, create_app
 from unpickled.server.artifact.manifest import Notation
 from unpickled.server.model.dates import DAY, FIRST, LAST, example, seconds, written
 
+ARROW = "application/vnd.apache.arrow.stream"
+JSON = {"Accept": "application/json"}
 ROWS = 160
 BORDERS = [
     *("0001-01-01T00:00:00", "0001-03-01T00:00:00", "1600-02-29T23:59:59", "1900-02-28T23:59:59"),
@@ -121,6 +124,35 @@ def orders(tmp_path_factory) -> tuple[Any, Any]:
 
 
 ROW = {"ordered": "2023-10-17 10:29:13", "joined": "19.12.2022", "paid": "2023-10-17T10:29Z", "weight": 0.5}
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_typed_dates_of_arrow_are_those_of_text(orders, unit):
+    """Dates and timestamps of data frames, with gaps, answer as their text; a zone is told from none."""
+    client, _ = orders
+    zoned = pa.array(
+        [datetime(2023, 10, 17, 10, 29, 13, tzinfo=UTC)] * 2, pa.timestamp(unit, "Europe/Berlin")
+    )
+    ordered = pa.array([datetime(2023, 10, 17, 23, 59, 59), datetime(1969, 12, 31)], pa.timestamp(unit))
+    joined = pa.array([datetime(2022, 12, 19), None], pa.date32() if unit == "s" else pa.date64())
+    columns = {"ordered": ordered, "joined": joined, "paid": zoned, "weight": pa.array([0.5, 1.0])}
+    rows = [
+        ["2023-10-17T23:59:59", "2022-12-19", "2023-10-17T10:29:13Z", 0.5],
+        ["1969-12-31", None, "2023-10-17T10:29:13Z", 1.0],
+    ]
+    answer = client.post("/predict", data=stream(columns), content_type=ARROW, headers=JSON)
+    expected = client.post("/predict", json={"features": rows}).json
+    assert answer.json["probabilities"] == expected["probabilities"]
+    error = client.post("/predict", data=stream(columns | {"ordered": zoned}), content_type=ARROW).json
+    assert "which has an offset from UTC, unlike in training" in error["error"]
+
+
+def stream(columns: dict[str, Any]) -> bytes:
+    """A table as an Arrow stream."""
+    table, sink = pa.table(columns), io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
 
 
 @pytest.mark.parametrize("offset", [0.0, DAY - 1.0, 3_600.0 * 11, 0.25])

@@ -29,10 +29,14 @@ _VIEWS = frozenset({"utf8 view", "binary view"})
 # Type -> its number of buffers. Types that are not listed have columns within, and are not read.
 _BUFFERS = dict.fromkeys(NUMBERS, 2) | {"null": 0, "bool": 2, "utf8": 3, "large utf8": 3, "binary": 3}
 _BUFFERS |= {"large binary": 3, "utf8 view": 2, "binary view": 2, "fixed-size binary": 2, "decimal": 2}
-_BUFFERS |= dict.fromkeys(("date", "time", "timestamp", "interval", "duration"), 2)
+# Dates -> their integers, what these count from 1970 on, and the end of their text in ISO 8601.
+DATES = {"date32[day]": ("int32", "D", ""), "date64[ms]": ("int64", "ms", "")}
+DATES |= {f"timestamp[{unit}]": ("int64", unit, "") for unit in ("s", "ms", "us", "ns")}
+DATES |= {f"timestamp[{unit}, with time zone]": ("int64", unit, "Z") for unit in ("s", "ms", "us", "ns")}
+_BUFFERS |= dict.fromkeys((*DATES, "time", "interval", "duration"), 2)
 READ = NUMBERS | {"null", "bool", "utf8", "large utf8", "utf8 view"}
 _REMEDIES = {"decimal": "cast it to float64", "duration": "cast it to a number"}
-_REMEDIES |= dict.fromkeys(("date", "time", "timestamp"), "send it as text, as the training table has it")
+_REMEDIES |= dict.fromkeys((*DATES, "time"), "send it as text, as the training table has it")
 # A view: length, and the text of up to 12 bytes; or its first 4, the number of its buffer, and its place.
 _SHORT = 12
 _VIEW = np.dtype([("length", "<i4"), ("start", "V4"), ("buffer", "<i4"), ("offset", "<i4")])
@@ -138,6 +142,8 @@ class Decoder:
             return _without(part, _bits(part.name, part.buffers[0], part.length).tolist())
         if kind == "null":
             return [None] * part.length
+        if kind in DATES:
+            return _without(part, _dates(part, *DATES[kind]))
         return self._texts(part, _views(part) if kind in _VIEWS else _runs(part, _OFFSETS[kind]))
 
     def _texts(self, part: Part, cells: Iterator[memoryview | None]) -> list[Any]:
@@ -214,6 +220,13 @@ def _numbers(part: Part, kind: str) -> npt.NDArray[np.float64]:
     if part.nulls is not None:
         values[part.nulls] = np.nan
     return values
+
+
+def _dates(part: Part, integers: str, unit: str, end: str) -> list[str]:
+    """The dates in ISO 8601, to the second at most: what is finer is dropped, as from text."""
+    coarse = "D" if integers == "int32" else "s"
+    moments = _fixed(part, integers).astype(np.int64).astype(f"M8[{unit}]").astype(f"M8[{coarse}]")
+    return [f"{moment}{end}" for moment in np.datetime_as_string(moments).tolist()]
 
 
 def _without(part: Part, values: list[Any]) -> list[Any]:

@@ -27,6 +27,7 @@ TYPES = (
     "large list view",
 )  # fmt: skip
 FLOATS = ("float16", "float32", "float64")
+_UNITS = ("s", "ms", "us", "ns")
 # More columns than tables have: each costs time to read, and may take no more than a few bytes of the body.
 _MOST_COLUMNS = 16_384
 # The longest schema that is kept, in bytes.
@@ -194,6 +195,11 @@ def _type(number: int, part: _Part | None) -> str:
         return _integer(part)
     if part is not None and name == "float":
         return FLOATS[part.number(0, types.Int16Flags)]
+    if part is not None and name == "date":
+        return ("date32[day]", "date64[ms]")[part.number(0, types.Int16Flags, default=1)]
+    if part is not None and name == "timestamp":
+        zone = ", with time zone" if part.text(1) else ""
+        return f"timestamp[{_UNITS[part.number(0, types.Int16Flags)]}{zone}]"
     return name
 
 

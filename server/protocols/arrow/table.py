@@ -17,7 +17,7 @@ from unpickled.server.model.feeds import Column, Rows
 from unpickled.server.model.outputs import Labels, Scores
 from unpickled.server.protocols import csv
 from unpickled.server.protocols.arrow.answer import HEADERS, Writer
-from unpickled.server.protocols.arrow.columns import READ, Decoder, joined, unread
+from unpickled.server.protocols.arrow.columns import DATES, READ, Decoder, joined, unread
 from unpickled.server.protocols.arrow.messages import messages
 from unpickled.server.protocols.arrow.metadata import RECORDS, Field, Message
 from unpickled.server.protocols.csv import Csv
@@ -78,7 +78,7 @@ class Arrow:
             if field.name.startswith(_INDEX) and not self._known(field.name):
                 remedy = "leave it out (pa.Table.from_pandas(frame, preserve_index=False))"
                 raise InvalidInput(f"column {quoted(field.name)} is the index of a frame: {remedy}")
-            if field.name in self._features and field.type not in READ:
+            if field.name in self._features and not _is_read(self._features[field.name], field.type):
                 raise unread(field)
         self._signature.check_names([field.name for field in fields])
 
@@ -103,6 +103,11 @@ class Arrow:
         if feature.kind == "category" or not words or not isinstance(column, list):
             return column
         return [None if isinstance(value, str) and value.strip() in words else value for value in column]
+
+
+def _is_read(feature: Feature, kind: str) -> bool:
+    """Whether a feature takes this type; typed dates for features of dates alone: text has many spellings."""
+    return kind in READ or (feature.date is not None and kind in DATES)
 
 
 def predict_stream(subject: Subject) -> Predict:
