@@ -50,9 +50,7 @@ def _requests(
         "MLflow records": ("/invocations", {"dataframe_records": rows}, _arrays),
         "MLflow inputs": ("/invocations", {"inputs": cells}, _arrays),
         "Azure": ("/score", {"data": rows, "method": "predict_proba"}, _json),
-        "Azure split": ("/score", {"input_data": split, "method": "predict_proba"}, _json)
-        if False
-        else (
+        "Azure inputs": (
             "/score",
             {"Inputs": {"data": rows}, "GlobalParameters": {"method": "predict_proba"}},
             lambda body: _json(body)["Results"],

@@ -5,7 +5,7 @@ import os
 import msgspec
 import pytest
 
-from unpickled.server.artifact.manifest import Feature
+from unpickled.server.artifact.manifest import Feature, Notation
 from unpickled.server.errors import ServingError
 from unpickled.server.lifecycle import serving
 from unpickled.server.lifecycle.serving import Serving, Shadowing
@@ -28,9 +28,10 @@ share = 0.5
 """
 
 
-def features(*names: str, kind: str = "number") -> list[Feature]:
-    """Features of one kind with these names."""
-    return [Feature(name=name, kind=kind, missing=False) for name in names]
+def features(*names: str, kind: str = "number", date: str = "") -> list[Feature]:
+    """Features of one kind with these names; dates written in that order if there is one."""
+    notation = Notation(date=date) if date else None
+    return [Feature(name=name, kind=kind, missing=False, notation=notation) for name in names]
 
 
 def test_every_part_is_read():
@@ -198,6 +199,7 @@ def test_the_same_features():
         (features("a", "c", "d"), "version 4 lacks 'b' and adds 'c', 'd'"),
         (features("b", "a"), r"version 4 takes them in another order \(b, a\)"),
         (features("a") + features("b", kind="category"), "version 4 has another kind of 'b'"),
+        (features("a") + features("b", date="year first"), "version 4 has another kind of 'b'"),
         (features("a", "b", *"cdefghijk"), "version 4 adds 'c', 'd', 'e', 'f', 'g' and 4 more"),
     ],
 )

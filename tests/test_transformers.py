@@ -341,7 +341,7 @@ def test_a_row_without_any_value_is_no_golden_row_if_its_company_counts(tmp_path
 
 def test_no_experimental_estimator_is_enabled() -> None:
     """Conversion leaves IterativeImputer for users to enable: in their process it stays out of the lists."""
-    code = "import sklearn.impute as s, unpickled.export.convert; print('IterativeImputer' in vars(s))"
+    code = "import sklearn.impute as s, unpickled.export.publish; print('IterativeImputer' in vars(s))"
     completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert completed.stdout == "False\n"
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.experimental import enable_iterative_imputer  # noqa: F401
-from sklearn.impute import IterativeImputer, KNNImputer
+from sklearn.impute import KNNImputer
+from sklearn.impute._iterative import IterativeImputer
 from sklearn.kernel_approximation import RBFSampler
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -36,8 +36,9 @@ FEW = 32
 NEIGHBORS_REACH, WAVES_REACH = 10.0, 1e6
 
 _NEIGHBORS = (
-    "Training rows equally far from a row are taken as its neighbors in no defined order: scale the "
-    "features with StandardScaler, or try another n_neighbors or another classifier; nothing was written."
+    "Training rows equally far from a row are taken as its neighbors in no defined order. Another scaler in "
+    "front may tell them apart (unpickled train tries those it has); else take a classifier without "
+    "neighbors, such as RandomForestClassifier; nothing was written."
 )
 
 _DONORS = (

@@ -225,7 +225,7 @@ def _check_version(serving: Serving, place: str, word: int | str) -> None:
 
 def _difference(features: Sequence[Feature], changed: Sequence[Feature]) -> str:
     """A clause that says how the ``changed`` features differ; empty where they do not."""
-    old, new = ({feature.name: feature.kind for feature in part} for part in (features, changed))
+    old, new = ({feature.name: _kind(feature) for feature in part} for part in (features, changed))
     changes = [
         ("lacks", [name for name in old if name not in new]),
         ("adds", [name for name in new if name not in old]),
@@ -235,6 +235,11 @@ def _difference(features: Sequence[Feature], changed: Sequence[Feature]) -> str:
     if not clauses and list(old) != list(new):
         clauses = [f"takes them in another order ({listed(new, _MOST_NAMES, _key)})"]
     return " and ".join(clauses)
+
+
+def _kind(feature: Feature) -> str:
+    """What requests send for a feature: a date is text, though a number to the graph."""
+    return "date" if feature.date else feature.kind
 
 
 def _message(error: Exception) -> str:
