@@ -136,7 +136,7 @@ SCARCE = """
 import resource, sys
 import numpy as np
 from sklearn.linear_model import LogisticRegression
-from unpickled.export import export_pipeline
+from unpickled.export import ExportError, export_pipeline
 X = np.random.default_rng(0).normal(size=(60, 3))
 pipeline = LogisticRegression().fit(X, X[:, 0] > 0)
 export_pipeline(pipeline, X, name="small", models=sys.argv[1])
