@@ -126,7 +126,7 @@ def orders(tmp_path_factory) -> tuple[Any, Any]:
 ROW = {"ordered": "2023-10-17 10:29:13", "joined": "19.12.2022", "paid": "2023-10-17T10:29Z", "weight": 0.5}
 
 
-@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("unit", ["s", "ns"])
 def test_typed_dates_of_arrow_are_those_of_text(orders, unit):
     """Dates and timestamps of data frames, with gaps, answer as their text; a zone is told from none."""
     client, _ = orders
@@ -155,7 +155,9 @@ def stream(columns: dict[str, Any]) -> bytes:
     return sink.getvalue()
 
 
-@pytest.mark.parametrize("offset", [0.0, DAY - 1.0, 3_600.0 * 11, 0.25])
+@pytest.mark.parametrize(
+    "offset", [DAY - 1.0, *(pytest.param(offset, marks=pytest.mark.long) for offset in (0.0, 39_600.0, 0.25))]
+)
 def test_every_day_of_ten_thousand_years_is_taken_apart_alike(offset):
     """NumPy, the graph and the calendar of NumPy's own dates agree on every day from year 1 to 9999."""
     days = np.arange(FIRST // DAY, LAST // DAY + 1)
@@ -247,7 +249,7 @@ def test_dates_that_mean_two_things_are_left_out_with_the_reason(texts, reason, 
     assert reason in table.readings[0].reason
 
 
-@pytest.mark.parametrize("classifier", ["decision_tree", "logistic"])
+@pytest.mark.parametrize("classifier", ["decision_tree", pytest.param("logistic", marks=pytest.mark.long)])
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_dates_are_answered_by_every_route_as_the_pipeline_answers_them(tmp_path, spelling, classifier):
     """A table of dates in each spelling, with gaps: no row of any route is off."""

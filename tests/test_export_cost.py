@@ -46,24 +46,24 @@ def paired(pipeline, X) -> Pair:
     return Pair(pipeline, conversion, run)
 
 
-@pytest.mark.parametrize("name", NAMES, ids=lambda name: repr(name[:8]))
-@pytest.mark.parametrize("kind", ["number", pytest.param("text", marks=pytest.mark.long)])
-def test_any_text_names_a_column(kind, name, tmp_path):
+@pytest.mark.parametrize("kind", ["number", "text"])
+def test_any_text_names_a_column(kind, tmp_path):
     """A column may have any name: the export does not trip over it, and /predict takes and returns it."""
-    X, y = numbers(2)
-    X = X.assign(text=np.where(X.f1 > 0, "up", "down")).astype({"text": object})
-    X = X.rename(columns={"f0" if kind == "number" else "text": name})
-    texts = [column for column in X if X[column].dtype == object]
-    encoder = OneHotEncoder(handle_unknown="ignore")
-    encoder = make_column_transformer((encoder, texts), remainder="passthrough")
-    pipeline = make_pipeline(encoder, DecisionTreeClassifier(random_state=0)).fit(X, y)
+    X, y = numbers(len(NAMES))
+    X.columns = NAMES
+    if kind == "text":
+        X = X.gt(0).replace({True: "up", False: "down"}).astype(object)
+    encoder = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), list(X.columns)))
+    steps = (encoder,) if kind == "text" else ()
+    pipeline = make_pipeline(*steps, DecisionTreeClassifier(random_state=0)).fit(X, y)
     export_pipeline(pipeline, X, y, name="m", models=tmp_path)
-    record = {column: X[column].iloc[0] for column in X}
+    record = X.iloc[0].to_dict()
     client = flask_app(Service(Config(models=str(tmp_path), default_model="m"))).test_client()
     answer = client.post("/predict", json=record)
     assert answer.status_code == 200, answer.text
-    refused = client.post("/predict", json={**record, name: []})
-    assert refused.status_code in (400, 422)
+    for name in NAMES:
+        refused = client.post("/predict", json={**record, name: []})
+        assert refused.status_code == 400, name
 
 
 def test_cells_of_a_wide_table_share_copies():

@@ -17,7 +17,11 @@ from unpickled.export.convert import convert
 
 FREQUENT = {"strategy": "most_frequent"}
 CONSTANT = {"strategy": "constant", "fill_value": "none"}
-STRATEGIES = pytest.mark.parametrize("strategy", [FREQUENT, CONSTANT], ids=lambda it: it["strategy"])
+STRATEGIES = pytest.mark.parametrize(
+    "strategy",
+    [FREQUENT, pytest.param(CONSTANT, marks=pytest.mark.long)],
+    ids=["most_frequent", "constant"],
+)
 
 
 def customers(*gaps: object) -> tuple[pd.DataFrame, Any]:

@@ -57,7 +57,7 @@ def pipeline() -> Pipeline:
     return make_pipeline(columns, LogisticRegression())
 
 
-@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize("gaps", [pytest.param(False, marks=pytest.mark.long), True])
 @pytest.mark.parametrize("form", FORMS)
 def test_tables_of_every_kind_make_the_same_model(tmp_path, form, gaps):
     """A fitted pipeline is exported with its rows in any kind of table; boolean columns stay boolean."""

@@ -238,7 +238,7 @@ def _difference(features: Sequence[Feature], changed: Sequence[Feature]) -> str:
 
 
 def _kind(feature: Feature) -> str:
-    """What requests send for a feature: a date is text, though a number to the graph."""
+    """The kind of value that requests send: a date is text, though a number to the graph."""
     return "date" if feature.date else feature.kind
 
 
