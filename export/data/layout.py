@@ -234,6 +234,14 @@ def _distinct(names: Sequence[str], count: int) -> Sequence[str]:
 _FLOATS = {"float32", "float64", "Float32", "Float64", "float[pyarrow]", "double[pyarrow]"}
 
 
+# What pandas calls the dates in a column of dtype object, and the remedy for all dates.
+_DATES = ("datetime", "datetime64", "date")
+_SECONDS = (
+    "fit the pipeline on its seconds since 1970, with unpickled.export.dates.DateParts as the first step for "
+    "them; they are (pd.to_datetime(dates, utc=True) - pd.Timestamp(0, tz='UTC')) / pd.Timedelta(seconds=1)"
+)
+
+
 def _check_floats(raw: pd.DataFrame) -> None:
     unsupported = sorted({str(dtype) for dtype in raw.dtypes if dtype.kind == "f"} - _FLOATS)
     if unsupported:
@@ -253,6 +261,8 @@ def _kind(column: pd.Series, name: str) -> Kind:
         return "number"
     if isinstance(dtype, pd.StringDtype) or _is_arrow_text(dtype):
         return "category"
+    if dtype.kind == "M" or pd.api.types.infer_dtype(column, skipna=True) in _DATES:
+        raise ConversionError(f"Column {name!r} is of type {dtype}, a date: {_SECONDS}.")
     if dtype.kind != "O":
         raise ConversionError(f"Column {name!r} is of type {dtype}: give it as numbers or as text.")
     text = {isinstance(value, str) for value in column if not is_missing(value)}
@@ -309,7 +319,13 @@ def _number_column(column: pd.Series, dtype: str) -> Array:
 
 
 def _text_column(column: pd.Series) -> pd.Series:
-    return pd.Series([None if is_missing(value) else str(value) for value in column], dtype=object)
+    texts = [None if is_missing(value) else str(value) for value in column]
+    if MISSING_CATEGORY in texts:
+        raise ConversionError(
+            f"Column {str(column.name)!r} holds the text U+FDD0, which stands for a missing text in every "
+            "graph: write another text in its place and fit the pipeline again."
+        )
+    return pd.Series(texts, dtype=object)
 
 
 def _tensor(columns: pd.DataFrame, dtype: str) -> Array:
