@@ -143,13 +143,13 @@ def _numbers(feature: Feature, column: Array, rng: np.random.Generator) -> list[
     low, high = feature.minimum or 0.0, feature.maximum or 0.0
     if low == high:
         return [low] * (2 * DRAWS)
-    unit = _unit(low, high)
-    first, last = low / unit, high / unit
-    middle = first if feature.median is None else feature.median / unit
+    scale = _scale(low, high)
+    first, last = low / scale, high / scale
+    middle = first if feature.median is None else feature.median / scale
     uniform, triangular = rng.uniform(first, last, DRAWS), rng.triangular(first, middle, last, DRAWS)
     numbers = np.column_stack([uniform, triangular]).ravel()
-    rounded = np.clip(_rounded(numbers, last - first), first, last) * unit
-    numbers *= unit
+    rounded = np.clip(_rounded(numbers, last - first), first, last) * scale
+    numbers *= scale
     if _is_whole(column):
         rounded[:DRAWS] = np.round(numbers[:DRAWS])
     if feature.date:
@@ -158,7 +158,7 @@ def _numbers(feature: Feature, column: Array, rng: np.random.Generator) -> list[
     return [float(number) for number in np.clip(rounded, low, high)]
 
 
-def _unit(low: float, high: float) -> float:
+def _scale(low: float, high: float) -> float:
     """A power of two, in which numbers are drawn: numpy squares a range, which must not overflow."""
     return 1.0 if max(-low, high) < 2.0**500 else 2.0**600
 
