@@ -242,7 +242,7 @@ def _distinct(names: Sequence[str], count: int) -> Sequence[str]:
 _FLOATS = {"float32", "float64", "Float32", "Float64", "float[pyarrow]", "double[pyarrow]"}
 
 
-# What pandas calls the dates in a column of dtype object, and the remedy for all dates.
+# The names that pandas has for dates in a column of dtype object, and the remedy for all dates.
 _DATES = ("datetime", "datetime64", "date")
 _SECONDS = (
     "fit the pipeline on its seconds since 1970, with unpickled.export.dates.DateParts as the first step for "
