@@ -451,6 +451,7 @@ def test_wrong_rows_are_refused() -> None:
     pipeline = fitted(make_pipeline(encoder, GaussianNB()), table, survived)
     numbers = fitted(GaussianNB(), np.eye(4), np.array([0, 1, 0, 1]))
     dated = table.assign(sex=pd.to_datetime("2020-01-01"))
+    unwritable = table.assign(sex=MISSING_CATEGORY)
     mixed = table.assign(sex=pd.Series([1, "male"] * 60, dtype=object))
     for step, rows, sentence in (
         (GaussianNB(), np.eye(4), "not fitted"),
@@ -458,12 +459,28 @@ def test_wrong_rows_are_refused() -> None:
         (numbers, np.eye(3), "3 columns, but the pipeline was fitted on 4"),
         (numbers, np.eye(4)[:0], "empty"),
         (pipeline, table.drop(columns="sex"), "lack the column.*sex"),
-        (pipeline, dated, "'sex' is of type datetime"),
+        (pipeline, dated, "'sex' is of type datetime.*a date: .*DateParts as the first step"),
+        (pipeline, unwritable, "'sex' holds the text U.FDD0, which stands for a missing text"),
         (pipeline, mixed, "'sex' mixes text and numbers"),
     ):
         with pytest.raises(ConversionError, match=sentence) as caught:
             convert(step, rows)
         assert is_sentence(str(caught.value))
+
+
+@pytest.mark.parametrize(
+    "encoder", [OneHotEncoder(), OrdinalEncoder(), SimpleImputer(strategy="constant", fill_value="\ufdd0")]
+)
+def test_the_text_of_a_missing_category_is_none(encoder: Any) -> None:
+    """A category U+FDD0 is refused by its name: no other last step would help."""
+    table = pd.DataFrame({"sex": ["male", MISSING_CATEGORY, "female"] * 20})
+    y = np.arange(60) % 3 > 1
+    behind = OneHotEncoder() if isinstance(encoder, SimpleImputer) else StandardScaler(with_mean=False)
+    pipeline = fitted(make_pipeline(encoder, behind, LogisticRegression()), table, y)
+    with pytest.raises(ConversionError, match=r"U.FDD0, which stands for a missing text in every") as caught:
+        convert(pipeline, table)
+    assert is_sentence(str(caught.value))
+    assert "last step" not in str(caught.value)
 
 
 @pytest.mark.parametrize("scaler", [StandardScaler(), RobustScaler(), MinMaxScaler((-3, 5)), MaxAbsScaler()])

@@ -19,10 +19,10 @@ from routes import answers
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from unpickled.__main__ import main
-from unpickled.export import DataError, export_pipeline
+from unpickled.export import ConversionError, DataError, export_pipeline
 from unpickled.export.commands import export as commands
 from unpickled.export.data import dataset, dates
 from unpickled.export.data.columns import Choices
@@ -415,6 +415,34 @@ def test_a_saved_pipeline_with_date_parts_converts_with_a_sample_of_dates(tmp_pa
     CliRunner().invoke(commands, command, catch_exceptions=False)
     answer = client_of(tmp_path / "models").post("/predict", json={"when": when[0].isoformat()})
     assert list(answer.json["probabilities"].values()) == pytest.approx(pipeline.predict_proba(rows[:1])[0])
+
+
+@pytest.mark.parametrize(
+    "dated",
+    [
+        pd.Series,
+        lambda when: pd.Series(when).dt.tz_localize("UTC"),
+        lambda when: pd.Series(when, dtype=object),
+    ],
+)
+def test_a_frame_with_dates_is_refused_with_a_remedy_that_works(tmp_path, dated):
+    """Columns of dates are refused with an expression of their seconds, and DateParts, which convert."""
+    when = moments(ROWS)
+    dates, late = dated(when), np.array([each.hour > 15 for each in when])
+    frame = pd.DataFrame({"when": dates})
+    coded = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression()).fit(frame, late)
+    with pytest.raises(
+        ConversionError, match=r"'when'.* a date: .*seconds since 1970, with .*DateParts"
+    ) as caught:
+        export_pipeline(coded, frame, name="coded", models=tmp_path)
+    expression = str(caught.value).partition("they are ")[2].removesuffix(".")
+    seconds = pd.DataFrame({"when": eval(expression, {"pd": pd, "dates": dates})})
+    pipeline = make_pipeline(DateParts(hour=True), StandardScaler(), LogisticRegression()).fit(seconds, late)
+    export_pipeline(pipeline, seconds, name="parts", models=tmp_path)
+    answer = client_of(tmp_path).post("/predict", json={"when": seconds["when"][0]})
+    assert list(answer.json["probabilities"].values()) == pytest.approx(
+        pipeline.predict_proba(seconds[:1])[0]
+    )
 
 
 def test_a_sample_without_dates_is_refused_where_the_pipeline_takes_them(tmp_path):

@@ -71,6 +71,30 @@ def test_train_tells_what_it_did_and_what_to_do_next(tmp_path):
     assert "warning" not in completed.stderr.lower()
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "classifier"),
+    [
+        (-1e308, 1e308, "decision_tree"),
+        (-1.7e308, 1e200, "hist_gradient_boosting"),
+        (0.0, 5e-324, "decision_tree"),
+    ],
+)
+def test_the_widest_and_the_narrowest_ranges_have_golden_rows(tmp_path, low, high, classifier):
+    """A column whose range is infinite, or the least there is, trains like any other."""
+    numbers = [low, high, low / 2 + high / 2, low / 3] * 10
+    y = ["n" if number == low else "y" for number in numbers]
+    table = pd.DataFrame({"x": numbers, "z": np.arange(40) % 7 / 2, "y": y})
+    table.to_csv(tmp_path / "wide.csv", index=False)
+    command = [str(BIN / "unpickled"), "train", "--data", str(tmp_path / "wide.csv"), "--target", "y"]
+    options = ["--scaler", "minmax" if low < -1e308 else "standard", "--classifier", classifier]
+    completed = run([*command, *options, "--models", str(tmp_path)])
+    assert completed.returncode == 0, completed.stderr
+    golden = load((tmp_path / "wide" / "1" / "model.onnx").read_bytes()).manifest.golden
+    drawn = {row[0] for row in golden.rows} - {None}
+    assert all(low <= number <= high for number in drawn)
+    assert len(drawn) > 5 or high < 1e-300
+
+
 @pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "digits"])
 def test_every_bundled_set_trains_and_exports(tmp_path, name):
     """The manifest has metrics, a training curve and the seed of its data set."""

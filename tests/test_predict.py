@@ -5,12 +5,18 @@ import json
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import FLOWER, FLOWERS, PERSON, SPECIES, alike
 from handmade import NODES, embed, graph, store
 from msgspec.structs import replace
 from onnx import helper
+from sklearn.compose import make_column_transformer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+from sklearn.tree import DecisionTreeClassifier
 
+from unpickled.export import export_pipeline
 from unpickled.server import Config, create_app
 from unpickled.server.artifact.manifest import Feature, Golden, Input
 from unpickled.server.inference.predictor import Predictor
@@ -205,6 +211,21 @@ def test_features_and_instances_as_names(tmp_path):
         post(client, {"instances": [[1, 2], {"instances": 1, "features": 2}]})["predictions"][1]["prediction"]
         == 1
     )
+
+
+def test_a_list_of_fractions_takes_no_text(tmp_path):
+    """Where only certain fractions are known, every text is refused in every form, U+FDD0 among them."""
+    rows = pd.DataFrame({"dose": [0.5, 1.5, 2.5] * 20, "age": np.arange(60.0)})
+    columns = make_column_transformer((OneHotEncoder(), ["dose"]), remainder="passthrough")
+    pipeline = make_pipeline(columns, DecisionTreeClassifier(max_depth=3)).fit(rows, rows["dose"] < 1)
+    export_pipeline(pipeline, rows, name="doses", models=tmp_path)
+    client = create_app(Config.of(models=str(tmp_path), reload_seconds=0)).test_client()
+    for text, number in itertools.product(["\ufdd0", "x"], [1, 0.5]):
+        row, record = [text, number], {"dose": text, "age": number}
+        for document in ({"features": row}, {"features": [row, row]}, record, {"instances": [row, record]}):
+            answer = client.post("/predict", json=document)
+            assert (answer.status_code, answer.json["feature"]) == (400, "dose")
+    assert post(client, {"dose": 0.5, "age": 1})["prediction"] == 1
 
 
 def two_columns():

@@ -255,6 +255,26 @@ def test_a_table_of_semicolons_and_decimal_commas_is_read(tmp_path):
     assert data.read(commas, "y").features["z"][5] == 3000.0
 
 
+@pytest.mark.parametrize(
+    ("cells", "remark"),
+    [
+        (("950", "1.234"), "written like 1.234, read as 1.234"),
+        (("950", "1,234"), "written like 1,234, read as 1.234"),
+        (("5 €", "1,234 €"), "written like 1,234 €, read as 1.234"),
+        (("950", "1.5"), ""),
+        (("5", "7"), ""),
+    ],
+)
+def test_a_number_with_two_readings_is_shown(tmp_path, cells, remark):
+    """Between semicolons 1.234 may be thousands: the report says how it was read, with a cell that is it."""
+    rows = [f"{cells[i % 2]};{i / 8};{'ab'[i % 3 > 1]}" for i in range(40)]
+    table = data.read(lines(tmp_path / "x.csv", "x;z;y", *rows), "y")
+    assert table.readings[0].remark == remark
+    assert summary.lines(table.readings)[1].endswith(remark or "-")
+    commas = [f"{('950', '1.234')[i % 2]},{'ab'[i % 3 > 1]}" for i in range(40)]
+    assert data.read(lines(tmp_path / "c.csv", "x,y", *commas), "y").readings[0].remark == ""
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
 def test_files_of_spreadsheets_are_read_in_their_encoding(tmp_path, encoding):
     """A byte order mark, UTF-16 and Latin-1 lose no letter."""

@@ -13,6 +13,7 @@ import onnxruntime
 import pandas as pd
 import pytest
 from scipy.special import ndtri
+from sklearn.base import clone
 from sklearn.cluster import Birch, BisectingKMeans, FeatureAgglomeration, KMeans, MiniBatchKMeans
 from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.datasets import load_iris
@@ -61,6 +62,7 @@ from unpickled.export.gate.parity import check
 from unpickled.export.gate.thresholds import near
 from unpickled.export.graph import Graph
 from unpickled.export.recipes import curves, quantiles
+from unpickled.server import Config, create_app
 from unpickled.server.artifact.manifest import Feature, Parity
 
 
@@ -461,6 +463,48 @@ def test_golden_rows_hold_known_numbers_only() -> None:
     rows = golden.make(pipeline, conversion, features, [conversion.layout.frame(table)]).rows
     assert features[0].values == tuple(map(float, range(20)))
     assert {row[0] for row in rows} <= set(features[0].values)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "kinds", "gap", "framed"),
+    [
+        (OneHotEncoder(), (True, False), None, True),
+        (OneHotEncoder(handle_unknown="ignore"), (True, False), np.nan, True),
+        (OneHotEncoder(), (3, 5), None, False),
+        (OrdinalEncoder(), (3, 5), np.nan, True),
+        (TargetEncoder(), (True, False), None, False),
+    ],
+)
+def test_objects_that_are_no_texts_are_categories(
+    encoder: Any, kinds: Any, gap: Any, framed: bool, tmp_path: Path
+) -> None:
+    """Truth values and numbers among None or NaN, in dtype object, reach an encoder in front of trees."""
+    random = np.random.default_rng(0)
+    cells = np.array([*kinds, gap], dtype=object)[random.integers(0, 3, 90)]
+    frame = pd.DataFrame({"c": pd.Series(cells, dtype=object), "n": random.normal(size=90)})
+    X = frame if framed else frame.to_numpy(dtype=object)
+    trees = DecisionTreeClassifier(max_depth=3, random_state=0)
+    columns = ColumnTransformer([("c", encoder, [0])], remainder="passthrough")
+    pipeline = fitted(make_pipeline(columns, trees), X, (cells == kinds[0]) + (frame["n"] > 0).to_numpy())
+    export_pipeline(pipeline, X, name="m", models=tmp_path)
+    client = create_app(Config.of(models=str(tmp_path), reload_seconds=0)).test_client()
+    rows = [[None if pd.isna(cell) else cell, number] for cell, number in frame.to_numpy()]
+    scores = client.post("/predict", json={"features": rows}).json["probabilities"]
+    np.testing.assert_allclose(scores, pipeline.predict_proba(X), atol=1e-6)
+
+
+@pytest.mark.parametrize("encoder", [OneHotEncoder(handle_unknown="ignore"), OrdinalEncoder()], ids=named)
+@pytest.mark.parametrize("step", [1, 2])
+def test_integers_that_doubles_do_not_tell_apart_are_no_categories(encoder: Any, step: int) -> None:
+    """Integers from 2**53 up are refused by their reason, and the remedy, a column of text, converts."""
+    numbers = pd.DataFrame({"card": 2**53 + step * (np.arange(60) % 4)})
+    y = np.arange(60) % 4 > 1
+    pipeline = fitted(make_pipeline(encoder, LogisticRegression()), numbers, y)
+    sentence = r"knows the integer 9007199254740992.*doubles.*; fit it on the column as text\."
+    with pytest.raises(ConversionError, match=sentence):
+        convert(pipeline, numbers)
+    texts = numbers.astype(str)
+    judged(fitted(make_pipeline(clone(encoder), LogisticRegression()), texts, y), texts)
 
 
 def test_numbers_of_another_step_are_no_list() -> None:

@@ -1,11 +1,12 @@
 """The facts that a fitted pipeline knows about its columns: what they hold, and which texts."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -20,13 +21,15 @@ class Fact:
     """A fact about the column at a position of the rows that a pipeline was fitted on.
 
     ``texts`` are its categories if it has a list of them. ``gap`` is the value among them that stands for a
-    missing one, in a tuple of its own; the tuple is empty if there is none.
+    missing one, in a tuple of its own; the tuple is empty if there is none. ``boxed``: its categories are
+    numbers or truth values in dtype object, which scikit-learn finds among objects only.
     """
 
     position: int
     kind: Literal["number", "boolean", "category", "date"]
     texts: frozenset[str] | None = None
     gap: tuple[object, ...] = ()
+    boxed: bool = False
 
 
 def facts(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
@@ -86,12 +89,13 @@ def _computes(step: Any) -> bool:
     return hasattr(step, "n_features_in_") and getattr(step, "is_categorical_", None) is None
 
 
-def _fact_of_categories(position: int, categories: Iterable[Any]) -> Fact:
+def _fact_of_categories(position: int, categories: npt.NDArray[Any]) -> Fact:
     present = [category for category in categories if not is_missing(category)]
     gaps = [category for category in categories if is_missing(category)]
     gap = tuple(None if value is None else math.nan for value in gaps[:1])
     if any(isinstance(category, str) for category in present):
         return Fact(position, "category", frozenset(str(category) for category in present), gap)
+    boxed = np.asarray(categories).dtype == object
     if present and all(isinstance(category, (bool, np.bool_)) for category in present):
-        return Fact(position, "boolean", gap=gap)
-    return Fact(position, "number", gap=gap)
+        return Fact(position, "boolean", gap=gap, boxed=boxed)
+    return Fact(position, "number", gap=gap, boxed=boxed)

@@ -30,7 +30,7 @@ class Layout:
     the user's rows, ``positions`` their positions among the ``width`` columns that the pipeline was fitted
     on, ``blanks`` the values in the user's rows that stand for a missing category, ``booleans`` whether they
     hold truth values. ``narrow`` are the positions of the features whose columns are float32 in a data frame
-    that has other columns too.
+    that has other columns too, ``boxed`` those of numbers that the pipeline knows as Python objects.
     """
 
     names: tuple[str, ...]
@@ -44,6 +44,7 @@ class Layout:
     blanks: tuple[object, ...]
     booleans: tuple[bool, ...]
     narrow: tuple[int, ...] = ()
+    boxed: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) -> "Layout":
@@ -60,7 +61,8 @@ class Layout:
         kinds = tuple(_kind(raw[label], name) for label, name in zip(labels, names, strict=True))
         floats = all(str(dtype) == "float32" for dtype in raw.dtypes)
         _check_floats(raw)
-        blanks = _blanks(pipeline, raw, _positions(pipeline, labels))
+        positions = _positions(pipeline, labels)
+        blanks = _blanks(pipeline, raw, positions)
         framed = fitted_names(pipeline) is not None or _has_unnamed_frame(pipeline, X)
         # An array, which an unnamed pipeline gets, has one precision for all.
         mixed = framed and not floats
@@ -69,7 +71,7 @@ class Layout:
             names=names,
             kinds=kinds,
             labels=labels,
-            positions=_positions(pipeline, labels),
+            positions=positions,
             width=_width(pipeline, len(labels)),
             framed=framed,
             dtype="float32" if floats and len(labels) else "float64",
@@ -77,6 +79,7 @@ class Layout:
             blanks=blanks,
             booleans=tuple(holds_truth(raw[label]) for label in labels),
             narrow=narrow,
+            boxed=_boxed(pipeline, positions, kinds),
         )
 
     def frame(self, X: Rows) -> pd.DataFrame:
@@ -105,24 +108,30 @@ class Layout:
         """The rows of a frame, in the kind of container that the pipeline was fitted on."""
         if self.narrow:
             frame = frame.astype({self.names[i]: np.float32 for i in self.narrow})
-        if "category" not in self.kinds:
+        objects = self._objects()
+        if not objects:
             return frame.set_axis(list(self.labels), axis=1) if self.framed else frame.to_numpy()
         columns = {}
-        for name, label, kind, text, blank in zip(
-            self.names, self.labels, self.kinds, self.text, self.blanks, strict=True
+        for i, (name, label, text, blank) in enumerate(
+            zip(self.names, self.labels, self.text, self.blanks, strict=True)
         ):
             column = frame[name]
-            if kind == "category":
+            if i in objects:
                 filled = np.array([blank if is_missing(v) else v for v in column], dtype=object)
                 column = pd.Series(filled, dtype=text)
-            columns[label] = column.to_numpy() if kind == "number" else column
+            columns[label] = column if i in objects else column.to_numpy()
         rows = pd.DataFrame(
             columns, columns=pd.Index(list(self.labels), dtype=object), index=range(len(frame))
         )
         if self.framed:
             rows.columns = pd.Index(list(self.labels))
             return rows
-        return rows.to_numpy(dtype=object if "category" in self.kinds else self.dtype)
+        return rows.to_numpy(dtype=object)
+
+    def _objects(self) -> frozenset[int]:
+        """The positions of the features whose columns hold Python objects in the pipeline's rows."""
+        texts = (i for i, kind in enumerate(self.kinds) if kind == "category")
+        return frozenset((*texts, *self.boxed))
 
     def own(self, X: Rows) -> Rows:
         """The user's rows with unchanged values, in the kind of container that the pipeline was fitted on."""
@@ -134,8 +143,7 @@ class Layout:
         """Whether missing categories in a frame are the very values that the pipeline was fitted on."""
         if not self.framed:
             return True
-        columns = zip(self.labels, self.kinds, self.blanks, strict=True)
-        gaps = ((X[label], type(blank)) for label, kind, blank in columns if kind == "category")
+        gaps = [(X[self.labels[i]], type(self.blanks[i])) for i in self._objects()]
         return all(type(gap) is known for column, known in gaps for gap in column[column.isna()])
 
     def feeds(self, frame: pd.DataFrame, inputs: Sequence[Input]) -> dict[str, Array]:
@@ -234,6 +242,14 @@ def _distinct(names: Sequence[str], count: int) -> Sequence[str]:
 _FLOATS = {"float32", "float64", "Float32", "Float64", "float[pyarrow]", "double[pyarrow]"}
 
 
+# The names that pandas has for dates in a column of dtype object, and the remedy for all dates.
+_DATES = ("datetime", "datetime64", "date")
+_SECONDS = (
+    "fit the pipeline on its seconds since 1970, with unpickled.export.dates.DateParts as the first step for "
+    "them; they are (pd.to_datetime(dates, utc=True) - pd.Timestamp(0, tz='UTC')) / pd.Timedelta(seconds=1)"
+)
+
+
 def _check_floats(raw: pd.DataFrame) -> None:
     unsupported = sorted({str(dtype) for dtype in raw.dtypes if dtype.kind == "f"} - _FLOATS)
     if unsupported:
@@ -253,6 +269,8 @@ def _kind(column: pd.Series, name: str) -> Kind:
         return "number"
     if isinstance(dtype, pd.StringDtype) or _is_arrow_text(dtype):
         return "category"
+    if dtype.kind == "M" or pd.api.types.infer_dtype(column, skipna=True) in _DATES:
+        raise ConversionError(f"Column {name!r} is of type {dtype}, a date: {_SECONDS}.")
     if dtype.kind != "O":
         raise ConversionError(f"Column {name!r} is of type {dtype}: give it as numbers or as text.")
     text = {isinstance(value, str) for value in column if not is_missing(value)}
@@ -291,6 +309,13 @@ def _blanks(pipeline: Any, raw: pd.DataFrame, positions: tuple[int, ...]) -> tup
     return tuple(known[at] if at in known else _blank(raw[label]) for at, label in columns)
 
 
+def _boxed(pipeline: Any, positions: tuple[int, ...], kinds: tuple[Kind, ...]) -> tuple[int, ...]:
+    """The features of numbers whose categories the pipeline knows as Python objects."""
+    width = max(positions, default=-1) + 1
+    known = {fact.position for fact in facts(pipeline, range(width)) if fact.boxed}
+    return tuple(i for i, at in enumerate(positions) if kinds[i] == "number" and at in known)
+
+
 def _is_narrow(column: pd.Series) -> bool:
     return str(column.dtype) == "float32"
 
@@ -309,7 +334,13 @@ def _number_column(column: pd.Series, dtype: str) -> Array:
 
 
 def _text_column(column: pd.Series) -> pd.Series:
-    return pd.Series([None if is_missing(value) else str(value) for value in column], dtype=object)
+    texts = [None if is_missing(value) else str(value) for value in column]
+    if MISSING_CATEGORY in texts:
+        raise ConversionError(
+            f"Column {str(column.name)!r} holds the text U+FDD0, which stands for a missing text in every "
+            "graph: write another text in its place and fit the pipeline again."
+        )
+    return pd.Series(texts, dtype=object)
 
 
 def _tensor(columns: pd.DataFrame, dtype: str) -> Array:

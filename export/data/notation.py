@@ -8,30 +8,36 @@ from unpickled.server.model.cells import PLAIN, UNITS, number
 # (decimal, group), the likelier ones first; with a decimal point, then with a decimal comma.
 _POINT = ((".", ""), (".", ","), (".", "'"), (".", " "))
 _COMMA = ((",", ""), (",", "."), (",", " "), (",", "'"))
+# The notation in which a number that is plain, 1.234, may be another one.
+_POINTS = Notation(decimal=",", group=".")
 
 
 def notation_of(texts: Collection[str], comma: bool = False) -> tuple[Notation | None, str]:
     """The notation in which all of these texts are numbers, and a remark about it; None if there is none.
 
     Where two notations read the texts as other numbers, thousands commas are likelier than decimal commas,
-    unless ``comma`` says that the table has decimal commas; the remark then names the choice.
+    unless ``comma`` says that the table may have decimal commas; the remark then names the choice. Where it
+    may have some, even 1.234 has two readings; a decimal point is the likelier one.
 
     Example:
         >>> notation_of(["1.234,50", "7"])[0]
         Notation(decimal=',', group='.')
     """
-    if numbers_in(texts, PLAIN) is not None:
+    is_plain = numbers_in(texts, PLAIN) is not None
+    if is_plain and not comma:
         return PLAIN, ""
-    readings = {notation: numbers_in(texts, notation) for notation in _candidates(texts, comma)}
+    candidates = (PLAIN, _POINTS) if is_plain else _candidates(texts, comma)
+    readings = {notation: numbers_in(texts, notation) for notation in candidates}
     likely = {notation: numbers for notation, numbers in readings.items() if numbers is not None}
     if not likely:
         return None, ""
-    notation, numbers = next(iter(likely.items()))
-    example = next(text.strip() for text in texts if not _is_plain(text))
-    remark = f"written like {example}"
-    if any(other != numbers for other in likely.values()):
-        remark += f", read as {number(example, notation):g}"
-    return notation, remark
+    notation = next(iter(likely))
+    pairs = zip(texts, zip(*likely.values(), strict=True), strict=True)
+    doubtful = next((text.strip() for text, numbers in pairs if len(set(numbers)) > 1), None)
+    if doubtful is not None:
+        return notation, f"written like {doubtful}, read as {number(doubtful, notation):g}"
+    example = next((text.strip() for text in texts if not _is_plain(text)), None)
+    return notation, "" if example is None else f"written like {example}"
 
 
 def numbers_in(texts: Collection[str], notation: Notation) -> list[float] | None:

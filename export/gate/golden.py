@@ -143,16 +143,29 @@ def _numbers(feature: Feature, column: Array, rng: np.random.Generator) -> list[
     low, high = feature.minimum or 0.0, feature.maximum or 0.0
     if low == high:
         return [low] * (2 * DRAWS)
-    middle = low if feature.median is None else feature.median
-    uniform, triangular = rng.uniform(low, high, DRAWS), rng.triangular(low, middle, high, DRAWS)
+    scale = _scale(low, high)
+    first, last = low / scale, high / scale
+    middle = first if feature.median is None else feature.median / scale
+    uniform, triangular = rng.uniform(first, last, DRAWS), rng.triangular(first, middle, last, DRAWS)
     numbers = np.column_stack([uniform, triangular]).ravel()
-    rounded = np.round(numbers, 3 - int(np.floor(np.log10(high - low))))
+    rounded = np.clip(_rounded(numbers, last - first), first, last) * scale
+    numbers *= scale
     if _is_whole(column):
         rounded[:DRAWS] = np.round(numbers[:DRAWS])
     if feature.date:
         unit = 60.0 if feature.date.times else float(dates.DAY)
         rounded = np.floor(numbers / unit) * unit
     return [float(number) for number in np.clip(rounded, low, high)]
+
+
+def _scale(low: float, high: float) -> float:
+    """A power of two, in which numbers are drawn: numpy squares a range, which must not overflow."""
+    return 1.0 if max(-low, high) < 2.0**500 else 2.0**600
+
+
+def _rounded(numbers: Array, width: float) -> Array:
+    """The numbers, rounded to 1/1000 of the width; no more than 308 decimals, as 10**309 is infinite."""
+    return np.round(numbers, min(3 - int(np.floor(np.log10(width))), 308))
 
 
 def _turns(labels: Array, margins: Array) -> list[int]:

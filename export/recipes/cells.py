@@ -22,6 +22,11 @@ def text_of(value: object) -> str:
         return MISSING_CATEGORY
     if not isinstance(value, str):
         raise NoGraph(f"it meets {value!r} in a text column", "give the column text only")
+    if value == MISSING_CATEGORY:
+        raise NoGraph(
+            "it meets the text U+FDD0, which stands for a missing text in every graph",
+            "write another text in its place, in the training rows too, and fit it again",
+        )
     return value
 
 

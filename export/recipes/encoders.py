@@ -1,7 +1,7 @@
 """Recipes for encoders of categories, which are texts or numbers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,12 +60,24 @@ def _hits(graph: Graph, columns: Columns, pairs: list[tuple[int, object]], text:
             absent = graph.constant(np.array(-np.inf))
             x = graph.add("Where", graph.add("IsNaN", x), absent, x)
             categories = np.where(np.isnan(categories), -np.inf, categories)
+        _check_integers(category for _, category in pairs)
     if len(set(zip((i for i, _ in pairs), categories.tolist(), strict=True))) != len(pairs):
         raise NoGraph("None and NaN are two categories of one column", "use one of them for missing")
     repeat = np.array([sources.index(i) for i, _ in pairs], np.int64)
     return graph.add(
         "Equal", graph.add("Gather", x, graph.constant(repeat), axis=1), graph.constant(categories)
     )
+
+
+def _check_integers(categories: Iterable[object]) -> None:
+    """Refuse integers that doubles, which the numbers of requests are, do not tell from their neighbors."""
+    for category in categories:
+        if isinstance(category, int | np.integer) and abs(int(category)) >= 2**53:
+            raise NoGraph(
+                f"it knows the integer {category}, and requests have doubles, which take integers from 2**53 "
+                "up for their neighbors",
+                "fit it on the column as text",
+            )
 
 
 def _codes(graph: Graph, x: str, texts: list[str]) -> str:

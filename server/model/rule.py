@@ -19,10 +19,9 @@ _LARGEST = {
     "float64": float(np.finfo(np.float64).max),
     "int64": 2.0**53 - 1,
 }
-# A range that holds no number: Python reads dates, which are text.
+# A range that holds no number, a type of no value at all: Python reads dates, which are text, and lists of
+# floats, which msgspec does not know.
 _NO_NUMBER: Any = Annotated[float, msgspec.Meta(ge=1.0, le=0.0)]
-# A type that no number has: msgspec knows no list of floats, so Python checks those.
-_NOTHING = Literal["\ufdd0"]
 
 
 class Rule:
@@ -97,7 +96,7 @@ class Rule:
         if not self.is_list:
             return Annotated[float, msgspec.Meta(ge=self.lowest, le=self.highest)]
         whole = all(value.is_integer() and abs(value) < 2**53 for value in self.feature.values)
-        return Literal[tuple(map(int, self.feature.values))] if whole else _NOTHING
+        return Literal[tuple(map(int, self.feature.values))] if whole else _NO_NUMBER
 
     def _check_absent(self, state: str, row: int) -> None:
         if not self.feature.missing:
