@@ -277,7 +277,7 @@ def test_a_date_is_a_text_with_a_slider(browser, page):
 @needs_browser
 @pytest.mark.parametrize("width", [1280, 700, 390])
 def test_a_date_with_its_time_is_seen_whole(browser, page, width):
-    """On a phone too, a field has room for a date with its time, and the ends of its slider do not overlap."""
+    """On a phone too, a field has room for a date with its time, and its slider for both of its ends."""
     page = page("dated")
     browser.size(width, mobile=width < 500)
     page.fill("#feature-0", "2023-12-24T12:30:00")

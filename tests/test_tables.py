@@ -274,8 +274,13 @@ def test_columns_declared_as_text_stay_text(tmp_path):
     assert data.read(path, "y").features["zip"].dtype == float
     text = data.read(path, "y", Choices(text=frozenset({"zip"}))).features["zip"]
     assert set(text) == {"80331", "80332", "80333"}
-    with pytest.raises(DataError, match="no column 'zap' to read as text"):
-        data.read(path, "y", Choices(text=frozenset({"zap"})))
+    for name, remedy in (
+        ("zap", "did you mean 'zip'"),
+        ("ZIP", "did you mean 'zip'"),
+        ("q", "it has zip, x, y"),
+    ):
+        with pytest.raises(DataError, match=f"no column '{name}' to read as text in .*: {remedy}"):
+            data.read(path, "y", Choices(text=frozenset({name})))
 
 
 def test_rare_texts_of_a_column_of_many_are_one_category(tmp_path):

@@ -51,7 +51,7 @@ def _is_plain(reading: Reading) -> bool:
 
 
 def _rank(reading: Reading) -> int:
-    """The place of a column among those that a reader should see: first what is surprising, last plain numbers."""
+    """The place of a column among those that a reader should see: what is surprising comes first."""
     if reading.remark or reading.reason or reading.words or reading.role != "feature":
         return 0
     return 2 if _is_plain(reading) else 1
