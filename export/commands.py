@@ -115,6 +115,16 @@ def _exporting(command: Callable[..., None]) -> Callable[..., None]:
     return exporting
 
 
+class _Bundled(console.Choice):
+    """One of scikit-learn's data sets; a file's name in its place is met with the options that take it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self.choices and Path(value).suffix.lower() in _ENDINGS:
+            given = shlex.quote(str(value))
+            self.fail(f"a table of your own is given as --data {given} --target COLUMN.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @export.command(
     epilog=console.examples(
         "unpickled train iris",
@@ -122,7 +132,7 @@ def _exporting(command: Callable[..., None]) -> Callable[..., None]:
         "unpickled train --data customers.csv --target churned --min-accuracy 0.9",
     )
 )
-@click.argument("bundled", required=False, type=console.Choice(list(dataset.BUNDLED)), metavar="[DATASET]")
+@click.argument("bundled", required=False, type=_Bundled(list(dataset.BUNDLED)), metavar="[DATASET]")
 @click.option("--data", type=_FILE, metavar="FILE", help="your own table, .csv or .parquet")
 @click.option("--target", metavar="COLUMN", help="column of classes in --data")
 @click.option(

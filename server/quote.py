@@ -57,8 +57,11 @@ def hint(word: str, choices: Iterable[str], spell: Callable[[str], str] = str) -
         >>> hint("iriss", ["wine", "iris"])
         "did you mean 'iris'? "
     """
+    names = list(choices)
     # Imported here, as only mistakes need it: it would slow the start of every command.
     from difflib import get_close_matches
 
-    closest = get_close_matches(word, list(choices), n=1)
+    # To difflib, zip and ZIP have nothing in common.
+    alike = [name for name in names if name.casefold() == word.casefold()]
+    closest = alike or get_close_matches(word, names, n=1)
     return f"did you mean {spell(closest[0])!r}? " if closest else ""

@@ -232,6 +232,20 @@ def test_the_separator_of_a_row_is_the_one_that_training_knows(tmp_path):
         assert error.startswith("line 1: its cells may be separated by ',' or by ';': send a header row")
 
 
+def test_a_number_with_another_decimal_sign_is_refused_with_an_example(tmp_path):
+    """With decimal commas in training, "1.234" may be either number: the refusal says how to write it."""
+    rows = [f"{i},{i % 9};{'ab'[i % 2]}" for i in range(40)]
+    (tmp_path / "x.csv").write_text("\n".join(["x;y", *rows]))
+    table = dataset.read(tmp_path / "x.csv", "y")
+    fitted = train(table, "standard", "decision_tree")
+    export_pipeline(fitted.pipeline, fitted.train, name="x", models=tmp_path, readings=table.readings)
+    client = create_app(Config(models=str(tmp_path))).test_client()
+    remedy = "but a number belongs there: CSV has it as in training, such as 1234,5, and JSON as 1234.5"
+    assert refused(client, "x\n1.234\n")["error"].endswith(f"is text ('1.234'), {remedy}")
+    assert client.post("/predict", json={"features": ["1,5"]}).json["error"].endswith(f"('1,5'), {remedy}")
+    assert ask(client, 'x\n"1234,5"\n').status_code == 200
+
+
 def test_too_many_rows(models):
     """The limit of rows holds for tables, whatever their number of lines."""
     app = create_app(Config(models=str(models.path), default_model="iris", limits=Limits(max_rows=3)))

@@ -249,6 +249,13 @@ def test_wrong_usage_exits_with_2(arguments, capsys):
     assert not arguments or f"(help: unpickled {arguments[0]} --help)" in lines[-1]
 
 
+def test_a_table_in_place_of_a_data_set_is_met_with_the_options_for_it(capsys):
+    """The usual mistake, ``train rows.csv``, gets the words that would work."""
+    assert main(["train", "my rows.csv"]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "a table of your own is given as --data 'my rows.csv' --target COLUMN. (help: " in error
+
+
 def test_a_model_that_keeps_training_rows_is_noted(tmp_path, capsys):
     """A note on stderr says that a model holds training rows."""
     assert main(["train", "iris", "--classifier", "svc", "--models", str(tmp_path)]) == 0

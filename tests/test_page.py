@@ -270,7 +270,20 @@ def test_a_date_is_a_text_with_a_slider(browser, page):
     assert page.ask("document.querySelector('#feature-0').value") == "2023-01-06"
     page.fill("#feature-0", "24.13.2023")
     page.wait("document.querySelector('#feature-0-remark').textContent.includes('such as 2024-01-31 or')")
+    assert "read with" not in page.text("#feature-0-remark")
     browser.complaints = [complaint for complaint in browser.complaints if "400" not in complaint]
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [1280, 700, 390])
+def test_a_date_with_its_time_is_seen_whole(browser, page, width):
+    """On a phone too, a field has room for a date with its time, and its slider for both of its ends."""
+    page = page("dated")
+    browser.size(width, mobile=width < 500)
+    page.fill("#feature-0", "2023-12-24T12:30:00")
+    assert page.ask("(e => e.scrollWidth <= e.clientWidth)(document.querySelector('#feature-0'))")
+    page.ask("document.querySelectorAll('.ends > span').forEach(e => e.textContent = '2023-12-24T12:30:00')")
+    assert page.ask("(e => e.scrollWidth <= e.clientWidth)(document.querySelector('.ends'))")
 
 
 @needs_browser

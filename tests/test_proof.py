@@ -25,7 +25,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from unpickled.export import export_pipeline
 from unpickled.export.convert import convert
-from unpickled.export.gate.proof import prove
+from unpickled.export.gate.proof import Proof, prove
 
 TREES = [
     DecisionTreeClassifier(random_state=0),
@@ -120,6 +120,12 @@ def test_one_other_node_leaves_no_proof(mistake: Any, scaler: Any, trees: Any) -
     mistake(next(node for node in model.graph.node if node.op_type == "TreeEnsembleClassifier"))
     assert prove(pipeline, conversion) is not None
     assert prove(pipeline, dataclasses.replace(conversion, model=model)) is None
+
+
+def test_a_proof_counts_in_english() -> None:
+    """One split is a split, and one leaf a leaf."""
+    assert str(Proof(trees=1, splits=1, leaves=2)) == "1 split and 2 leaves of 1 tree"
+    assert str(Proof(trees=2, splits=0, leaves=1)) == "0 splits and 1 leaf of 2 trees"
 
 
 def test_nothing_is_claimed_of_other_pipelines() -> None:

@@ -294,8 +294,13 @@ def test_columns_declared_as_text_stay_text(tmp_path):
     assert data.read(path, "y").features["zip"].dtype == float
     text = data.read(path, "y", Choices(text=frozenset({"zip"}))).features["zip"]
     assert set(text) == {"80331", "80332", "80333"}
-    with pytest.raises(DataError, match="no column 'zap' to read as text"):
-        data.read(path, "y", Choices(text=frozenset({"zap"})))
+    for name, remedy in (
+        ("zap", "did you mean 'zip'"),
+        ("ZIP", "did you mean 'zip'"),
+        ("q", "it has zip, x, y"),
+    ):
+        with pytest.raises(DataError, match=f"no column '{name}' to read as text in .*: {remedy}"):
+            data.read(path, "y", Choices(text=frozenset({name})))
 
 
 def test_rare_texts_of_a_column_of_many_are_one_category(tmp_path):
@@ -332,6 +337,18 @@ def test_the_report_lists_every_column(tmp_path):
         "c       constant          -  left out: it holds nothing but c",
         "y       target            -",
     ]
+
+
+def test_the_report_of_a_wide_table_shows_what_is_left_out(tmp_path):
+    """Of a hundred columns, those that are left out have lines before those that have gaps."""
+    header = [f"x{column}" for column in range(98)]
+    rows = [[f"{(row + 1) * (column + 3) % 11 / 7:.3f}" for column in range(98)] for row in range(20)]
+    cells = [",".join([*row, "c", "ab"[place % 2]]) for place, row in enumerate([*rows, [""] * 98])]
+    table = data.read(lines(tmp_path / "x.csv", ",".join([*header, "c", "y"]), *cells), "y")
+    report = summary.lines(table.readings)
+    assert "left out: it holds nothing but c" in report[-3]
+    assert [line.split()[0] for line in report[-3:]] == ["c", "y", "and"]
+    assert len(report) == summary.MOST + 2
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from unpickled.export.data import columns, files, target
 from unpickled.export.data.columns import Choices, Column, Reading
 from unpickled.export.data.source import Source
 from unpickled.export.errors import DataError
+from unpickled.server.quote import hint, listed
 
 BUNDLED: dict[str, Callable[[], Any]] = {
     "iris": load_iris,
@@ -133,7 +134,11 @@ def _numeric(values: pd.Series) -> pd.Series:
 def _check_named(source: Source, text: Iterable[str]) -> None:
     for name in text:
         if name not in source.columns:
-            raise DataError(f"There is no column {name!r} to read as text in {source.path}.")
+            question = hint(name, source.columns).strip()
+            raise DataError(
+                f"There is no column {name!r} to read as text in {source.path}"
+                + (f": {question}" if question else f": it has {listed(source.columns)}.")
+            )
 
 
 def _unlabelled(label: str, count: int) -> list[str]:

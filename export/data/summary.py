@@ -17,7 +17,8 @@ def lines(readings: Sequence[Reading]) -> list[str]:
         return []
     listed = list(readings)
     if len(listed) > MOST:
-        listed = [reading for reading in readings if not _is_plain(reading)][:MOST]
+        foremost = {reading.name for reading in sorted(readings, key=_rank)[:MOST]}
+        listed = [reading for reading in readings if reading.name in foremost and not _is_plain(reading)]
     rows = [("column", "taken for", "missing", ""), *map(_row, listed)]
     widths = [max(len(row[place]) for row in rows) for place in range(3)]
     table = [
@@ -47,6 +48,13 @@ def _more(reading: Reading) -> str:
 def _is_plain(reading: Reading) -> bool:
     """Whether a reader learns nothing from the line of a column."""
     return _taken_for(reading) == "number" and not reading.missing and not reading.remark
+
+
+def _rank(reading: Reading) -> int:
+    """The place of a column among those that a reader should see: what is surprising comes first."""
+    if reading.remark or reading.reason or reading.words or reading.role != "feature":
+        return 0
+    return 2 if _is_plain(reading) else 1
 
 
 def _others(readings: Sequence[Reading], listed: Iterable[Reading]) -> list[str]:

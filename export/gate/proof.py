@@ -49,8 +49,9 @@ class Proof:
     leaves: int
 
     def __str__(self) -> str:
-        plural = "" if self.trees == 1 else "s"
-        return f"{self.splits:,} splits and {self.leaves:,} leaves of {self.trees:,} tree{plural}"
+        splits = f"{self.splits:,} split{'' if self.splits == 1 else 's'}"
+        leaves = f"{self.leaves:,} lea{'f' if self.leaves == 1 else 'ves'}"
+        return f"{splits} and {leaves} of {self.trees:,} tree{'' if self.trees == 1 else 's'}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -129,9 +129,8 @@ class Rule:
         if isinstance(value, bool) and self.feature.boolean:
             value = float(value)
         if not isinstance(value, float):
-            remedy = f": send {int(value)}" if isinstance(value, bool) else ""
             noun = "true or false" if self.feature.boolean else "a number"
-            raise self.fault(f"is {kind(value)}, but {noun} belongs there{remedy}", row)
+            raise self.fault(f"is {kind(value)}, but {noun} belongs there{self._remedy(value)}", row)
         if self.is_list and value not in self._values:
             known = listed([figure(number) for number in self.feature.values])
             raise self.fault(
@@ -142,6 +141,16 @@ class Rule:
             fault = f"is {self._figure(value)}, outside what the model can compute with ({limits})"
             raise self.fault(fault, row)
         return value
+
+    def _remedy(self, value: object) -> str:
+        """A clause that says how to send a number in place of this value; empty where that is plain."""
+        if isinstance(value, bool):
+            return f": send {int(value)}"
+        notation = self.feature.notation
+        if not isinstance(value, str) or notation is None or notation.decimal == ".":
+            return ""
+        # CSV and the other forms have no common way, and all of them end here.
+        return f": CSV has it as in training, such as 1{notation.group}234,5, and JSON as 1234.5"
 
     def _figure(self, value: float) -> str:
         notation = self.feature.date

@@ -39,6 +39,7 @@ export class Dated extends Numeric {
   hint() {
     const order = this.feature.notation.date;
     const other = Number.isNaN(this.value) && this.control.value !== "" && order !== "year first";
-    return other ? `read with the ${order}` : "";
+    // The server's sentence about a text that is no date names the order already.
+    return other && !this.sentence ? `read with the ${order}` : "";
   }
 }
