@@ -47,6 +47,7 @@ SPELLINGS = {
     "space": "%Y-%m-%d %H:%M",
     "fraction": "%Y-%m-%d %H:%M:%S.%f",
     "slashes": "%Y/%m/%d %H:%M:%S",
+    "dots": "%Y.%m.%d %H:%M",
     "day first": "%d.%m.%Y",
     "day first, time": "%d/%m/%Y %H:%M",
     "month first": "%m/%d/%Y",

@@ -1,6 +1,7 @@
 """The notation in which a column of text writes its dates."""
 
 import datetime
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,13 @@ from unpickled.server.quote import quoted
 
 _ORDERS: tuple[Order, ...] = ("year first", "day first", "month first")
 _REMEDY = "write them with the year first, as 2024-01-31"
+# More than what is read as a date: a column of dates with a mistake in one is named as such.
+_LIKENESS = re.compile(r"(\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{4})([Tt ].*)?")
+
+
+def is_date_like(text: str) -> bool:
+    """Whether a text has the form of a date, even if no calendar has that day."""
+    return _LIKENESS.fullmatch(text.strip()) is not None
 
 
 def notation_of(texts: Sequence[str]) -> tuple[Notation | None, str]:
