@@ -147,7 +147,7 @@ def _kind(
         return "number", notation, remark
     if known not in (None, "date"):
         raise DataError(_not_numbers(name, texts))
-    if known == "date" or all(map(dates.is_date_like, texts)):
+    if known == "date" or dates.are_meant(texts):
         return _kind_of_dates(name, texts, choices)
     return "category", None, ""
 
@@ -230,7 +230,7 @@ def _kind_of_series(column: pd.Series) -> Kind:
     if inferred in _DATES:
         return "date"
     if inferred == "string":
-        return "date" if all(map(dates.is_date_like, filled.unique())) else "category"
+        return "date" if dates.are_meant(filled.unique()) else "category"
     raise DataError(f"Column {column.name!r} holds {inferred} values: make it all numbers or all text.")
 
 

@@ -2,7 +2,7 @@
 
 import datetime
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
@@ -19,9 +19,13 @@ _REMEDY = "write them with the year first, as 2024-01-31"
 _LIKENESS = re.compile(r"(\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{4})([Tt ].*)?")
 
 
-def is_date_like(text: str) -> bool:
-    """Whether a text has the form of a date, even if no calendar has that day."""
-    return _LIKENESS.fullmatch(text.strip()) is not None
+def are_meant(texts: Collection[str]) -> bool:
+    """Whether these different texts have the form of dates, all of them or all but a few of many.
+
+    A column with a mistake in few cells is then named with that cell, rather than taken for text.
+    """
+    others = sum(not _LIKENESS.fullmatch(text.strip()) for text in texts)
+    return others == 0 or (len(texts) > 20 and others <= max(3, len(texts) // 10))
 
 
 def notation_of(texts: Sequence[str]) -> tuple[Notation | None, str]:
@@ -71,8 +75,11 @@ def _text(cell: object) -> str | None:
 def _unread(texts: Sequence[str], read: dict[Order, list[Moment | None]]) -> str:
     """The reason why no order reads all: a text that the best order does not read."""
     best = min(_ORDERS, key=lambda order: read[order].count(None))
-    text = quoted(texts[read[best].index(None)].strip())
-    return f"not all of its cells are dates that are written alike, such as {text}: {_REMEDY}"
+    text = texts[read[best].index(None)].strip()
+    remedy = (
+        _REMEDY if _LIKENESS.fullmatch(text) else f"say --missing {quoted(text)} if that is what it means"
+    )
+    return f"not all of its cells are dates that are written alike, such as {quoted(text)}: {remedy}"
 
 
 def _remark(text: str, order: Order, times: bool) -> str:
