@@ -50,6 +50,7 @@ SPELLINGS = {
     "space": "%Y-%m-%d %H:%M",
     "fraction": "%Y-%m-%d %H:%M:%S.%f",
     "slashes": "%Y/%m/%d %H:%M:%S",
+    "dots": "%Y.%m.%d %H:%M",
     "day first": "%d.%m.%Y",
     "day first, time": "%d/%m/%Y %H:%M",
     "month first": "%m/%d/%Y",
@@ -247,6 +248,21 @@ def test_dates_that_mean_two_things_are_left_out_with_the_reason(texts, reason, 
     table = dataset.read(tmp_path / "orders.csv", "late", Choices(expand=True))
     assert list(table.features) == ["weight"]
     assert reason in table.readings[0].reason
+
+
+def test_a_text_among_dates_is_named_with_what_to_say(tmp_path):
+    """A column of dates with a few other texts is no text: it is left out, and read once they are missing."""
+    when = [f"2024-01-{day:02}" for day in range(1, 30)] + ["soon"]
+    orders = {"when": when, "weight": [str(n % 7) for n in range(30)], "late": ["yes", "no"] * 15}
+    written_table(tmp_path / "orders.csv", orders)
+    pd.DataFrame(orders).to_parquet(tmp_path / "orders.parquet")
+    for file in ("orders.csv", "orders.parquet"):
+        refused, taken = (
+            dataset.read(tmp_path / file, "late", Choices(missing=missing, expand=True)).readings[0]
+            for missing in (frozenset(), frozenset({"soon"}))
+        )
+        assert (refused.role, taken.role) == ("date", "feature")
+        assert refused.reason.endswith("such as 'soon': say --missing 'soon' if that is what it means")
 
 
 @pytest.mark.parametrize("classifier", ["decision_tree", pytest.param("logistic", marks=pytest.mark.long)])

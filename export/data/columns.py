@@ -30,7 +30,6 @@ WORDS = frozenset(
 # A column of more texts than MANY has those of fewer rows than RARE as one category.
 MANY, RARE = 100, 10
 
-_DATE = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}([Tt ].*)?|\d{1,2}[./-]\d{1,2}[./-]\d{4}([Tt ].*)?")
 _DATES = ("date", "datetime", "datetime64", "time", "timedelta", "timedelta64", "period")
 _UNREAD = "it holds dates; --dates expand makes year, month, weekday, hour and days since 1970 of them"
 _NUMBERS = ("decimal", "integer", "floating", "mixed-integer-float")
@@ -148,7 +147,7 @@ def _kind(
         return "number", notation, remark
     if known not in (None, "date"):
         raise DataError(_not_numbers(name, texts))
-    if known == "date" or all(_DATE.fullmatch(text.strip()) for text in texts):
+    if known == "date" or dates.are_meant(texts):
         return _kind_of_dates(name, texts, choices)
     return "category", None, ""
 
@@ -231,7 +230,7 @@ def _kind_of_series(column: pd.Series) -> Kind:
     if inferred in _DATES:
         return "date"
     if inferred == "string":
-        return "date" if all(_DATE.fullmatch(text.strip()) for text in filled.unique()) else "category"
+        return "date" if dates.are_meant(filled.unique()) else "category"
     raise DataError(f"Column {column.name!r} holds {inferred} values: make it all numbers or all text.")
 
 

@@ -1,7 +1,8 @@
 """The notation in which a column of text writes its dates."""
 
 import datetime
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,17 @@ from unpickled.server.quote import quoted
 
 _ORDERS: tuple[Order, ...] = ("year first", "day first", "month first")
 _REMEDY = "write them with the year first, as 2024-01-31"
+# More than what is read as a date: a column of dates with a mistake in one is named as such.
+_LIKENESS = re.compile(r"(\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{4})([Tt ].*)?")
+
+
+def are_meant(texts: Collection[str]) -> bool:
+    """Whether these different texts have the form of dates, all of them or all but a few of many.
+
+    A column with a mistake in few cells is then named with that cell, rather than taken for text.
+    """
+    others = sum(not _LIKENESS.fullmatch(text.strip()) for text in texts)
+    return others == 0 or (len(texts) > 20 and others <= max(3, len(texts) // 10))
 
 
 def notation_of(texts: Sequence[str]) -> tuple[Notation | None, str]:
@@ -63,8 +75,11 @@ def _text(cell: object) -> str | None:
 def _unread(texts: Sequence[str], read: dict[Order, list[Moment | None]]) -> str:
     """The reason why no order reads all: a text that the best order does not read."""
     best = min(_ORDERS, key=lambda order: read[order].count(None))
-    text = quoted(texts[read[best].index(None)].strip())
-    return f"not all of its cells are dates that are written alike, such as {text}: {_REMEDY}"
+    text = texts[read[best].index(None)].strip()
+    remedy = (
+        _REMEDY if _LIKENESS.fullmatch(text) else f"say --missing {quoted(text)} if that is what it means"
+    )
+    return f"not all of its cells are dates that are written alike, such as {quoted(text)}: {remedy}"
 
 
 def _remark(text: str, order: Order, times: bool) -> str:
