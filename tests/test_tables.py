@@ -10,6 +10,7 @@ from unpickled.export.data import summary
 from unpickled.export.data.columns import Choices
 from unpickled.export.errors import DataError
 from unpickled.export.train import train
+from unpickled.server.artifact.manifest import Notation
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -339,8 +340,17 @@ def test_the_report_lists_every_column(tmp_path):
     ]
 
 
+def test_a_group_behind_a_lone_nought_is_a_fraction(tmp_path):
+    """0,125 is an eighth, not 125, though the table has commas between its cells."""
+    rows = "".join(f'"{("0,125", "0,250", "1,500")[i % 3]}",{"ab"[i % 3 > 1]}\n' for i in range(60))
+    (tmp_path / "t.csv").write_text(f"x,y\n{rows}")
+    table = data.read(tmp_path / "t.csv", "y")
+    assert sorted(set(table.features["x"])) == [0.125, 0.25, 1.5]
+    assert table.readings[0].notation == Notation(decimal=",")
+
+
 def test_the_report_of_a_wide_table_shows_what_is_left_out(tmp_path):
-    """Of a hundred columns, those that are left out have lines before those that have gaps."""
+    """The report of a hundred columns gives those that are left out lines before those that have gaps."""
     header = [f"x{column}" for column in range(98)]
     rows = [[f"{(row + 1) * (column + 3) % 11 / 7:.3f}" for column in range(98)] for row in range(20)]
     cells = [",".join([*row, "c", "ab"[place % 2]]) for place, row in enumerate([*rows, [""] * 98])]

@@ -111,7 +111,8 @@ def _number_or_text(cell: str, notation: Notation | None) -> float | str | None:
 @lru_cache(maxsize=256)
 def _pattern(notation: Notation) -> re.Pattern[str]:
     group, point = re.escape(_GROUPS[notation.group]), re.escape(notation.decimal)
-    whole = rf"[0-9]{{1,3}}(?:[{group}][0-9]{{3}})+|[0-9]+" if group else "[0-9]+"
+    # A group behind a lone 0 is none: 0,125 is an eighth.
+    whole = rf"[1-9][0-9]{{0,2}}(?:[{group}][0-9]{{3}})+|[0-9]+" if group else "[0-9]+"
     digits = rf"(?P<digits>(?:(?:{whole})(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][-+]?[0-9]+)?)"
     unit = rf"[{re.escape(notation.unit)}]?" if notation.unit else ""
     space = "[ \u00a0\u202f]?"
