@@ -320,7 +320,7 @@ def test_the_report_lists_every_column(tmp_path):
 
 
 def test_the_report_of_a_wide_table_shows_what_is_left_out(tmp_path):
-    """Of a hundred columns, those that are left out have lines before those that have gaps."""
+    """A hundred columns have too few lines: those that are left out come before those that have gaps."""
     header = [f"x{column}" for column in range(98)]
     rows = [[f"{(row + 1) * (column + 3) % 11 / 7:.3f}" for column in range(98)] for row in range(20)]
     cells = [",".join([*row, "c", "ab"[place % 2]]) for place, row in enumerate([*rows, [""] * 98])]
