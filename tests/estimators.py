@@ -88,6 +88,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "ColumnTransformer": {"transformers": [("scaled", StandardScaler(), [0, 2])]},
     "FeatureUnion": {"transformer_list": [("scaled", StandardScaler()), ("ranged", MinMaxScaler())]},
     "SparseCoder": {"dictionary": np.eye(5)},
+    # Of a million columns each by default.
+    **{name: {"n_features": 16} for name in ("FeatureHasher", "HashingVectorizer")},
 }
 
 OF_CATEGORIES = {"OneHotEncoder", "OrdinalEncoder", "TargetEncoder"}
@@ -138,7 +140,10 @@ def classifier(name: str, of: str) -> Case:
     if (name, of) == ("CalibratedClassifierCV", "a few rows"):
         # One of the folds lacks a class.
         arguments = {"ensemble": False}
-    return _fitted(make_pipeline(scaler, CLASSIFIERS[name](**arguments)), rows, labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what a release is to lose
+        step = CLASSIFIERS[name](**arguments)
+    return _fitted(make_pipeline(scaler, step), rows, labels)
 
 
 def transformer(name: str, of: str) -> Case:
