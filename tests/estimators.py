@@ -71,7 +71,7 @@ _AROUND = (
     "SequentialFeatureSelector",
     "TunedThresholdClassifierCV",
 )
-# What scikit-learn has no default for, or one that a small table is too small for.
+# Arguments that have no default, or one that a small table is too small for.
 ARGUMENTS: dict[str, dict[str, Any]] = {
     **{name: {"estimator": LOGISTIC} for name in _AROUND},
     "OutputCodeClassifier": {"estimator": LOGISTIC, "code_size": 4, "random_state": 0},
