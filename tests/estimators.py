@@ -88,7 +88,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "ColumnTransformer": {"transformers": [("scaled", StandardScaler(), [0, 2])]},
     "FeatureUnion": {"transformer_list": [("scaled", StandardScaler()), ("ranged", MinMaxScaler())]},
     "SparseCoder": {"dictionary": np.eye(5)},
-    # Of a million columns each by default.
+    # They make a million columns each by default.
     **{name: {"n_features": 16} for name in ("FeatureHasher", "HashingVectorizer")},
 }
 

@@ -340,6 +340,22 @@ def test_the_report_lists_every_column(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("template", ["{}.01.24", "Jan {}, 2024", "{}.234,50 EUR", "{} kg", "{}k"])
+def test_numbers_that_are_not_read_are_named_with_what_is(tmp_path, template):
+    """Dates and amounts in a notation that is not read are left out with the ones that are; names without."""
+    columns = {
+        "x": [template.format(n) for n in range(40)],
+        "who": [f"name {chr(97 + n % 26)}{chr(97 + n // 2)}" for n in range(40)],
+        "n": [n % 7 for n in range(40)],
+        "y": ["ab"[n % 2] for n in range(40)],
+    }
+    pd.DataFrame(columns).to_csv(tmp_path / "t.csv", index=False)
+    x, who, *_ = data.read(tmp_path / "t.csv", "y").readings
+    assert (x.role, who.role) == ("identifier", "identifier")
+    assert x.reason.endswith("; numbers and dates are read where they are written like 1234.5 and 2024-01-31")
+    assert who.reason.endswith("so it identifies rows")
+
+
 def test_a_group_behind_a_lone_nought_is_a_fraction(tmp_path):
     """0,125 is an eighth, not 125, though the table has commas between its cells."""
     rows = "".join(f'"{("0,125", "0,250", "1,500")[i % 3]}",{"ab"[i % 3 > 1]}\n' for i in range(60))

@@ -294,7 +294,7 @@ def _role(column: Column, nameless: bool) -> tuple[str, str]:
         return "constant", f"it holds nothing but {_shown(filled.iloc[0]):.40}"
     if kind == "category":
         _check_text(filled)
-        return _role_of_text(distinct, len(filled))
+        return _role_of_text(filled, distinct)
     numbers = filled.to_numpy(dtype=np.float64)
     _check_finite(column.reading.name, numbers)
     return ("identifier", "it numbers the rows") if _counts_rows(numbers) else ("feature", "")
@@ -312,11 +312,15 @@ def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _role_of_text(distinct: int, rows: int) -> tuple[str, str]:
-    if distinct > 20 and distinct * 2 > rows:
-        reason = f"its texts hardly repeat ({distinct:,} different in {rows:,} rows), so it identifies rows"
-        return "identifier", reason
-    return "feature", ""
+def _role_of_text(texts: pd.Series, distinct: int) -> tuple[str, str]:
+    if distinct <= 20 or distinct * 2 <= len(texts):
+        return "feature", ""
+    reason = f"its texts hardly repeat ({distinct:,} different in {len(texts):,} rows), so it identifies rows"
+    # Digits beside a unit, a month's name or a mark that is not read.
+    digits = texts.str.count("[0-9]") / texts.str.len()
+    if (digits >= 0.25).mean() > 0.9:
+        reason += "; numbers and dates are read where they are written like 1234.5 and 2024-01-31"
+    return "identifier", reason
 
 
 def _check_finite(name: str, numbers: npt.NDArray[np.float64]) -> None:
