@@ -89,6 +89,8 @@ def test_one_row_takes_truth_values(client, pipeline):
     assert list(record["probabilities"].values()) == pytest.approx(expected.tolist(), abs=1e-12)
     refused = client.post("/predict", json=PARCEL | {"pieces": True})
     assert refused.json["error"].endswith("is true, but a number belongs there: send 1")
+    quoted = client.post("/predict", json=PARCEL | {"express": "true"}).json["error"]
+    assert quoted.endswith("is text ('true'), but true or false belongs there: leave out the quotes")
 
 
 EXTRA = PARCEL | {"order_id": 7, "note": "call first"}

@@ -54,6 +54,7 @@ _ROUNDING: dict[Any, Curve] = {
 # Functions that jump: a last digit in front of them may change what comes out by a whole step.
 _STEPS = (np.sign, np.floor, np.ceil, np.rint, np.round, np.around, np.trunc)
 
+_WITHOUT = "leave them out, or apply it before the pipeline"
 _ADVICE = (
     "use one of NumPy's, such as np.log1p, np.sqrt or np.clip, or another scikit-learn transformer, "
     "or apply it before the pipeline"
@@ -80,7 +81,7 @@ def _values(graph: Graph, function: Any, arguments: Mapping[str, Any], columns: 
     if function is np.clip:
         return _clip(graph, columns, arguments)
     if arguments:
-        raise NoGraph(f"no graph is known of {_name(function)} with {_listed(arguments)}", "leave them out")
+        raise NoGraph(f"no graph is known of {_name(function)} with {_listed(arguments)}", _WITHOUT)
     if function in _ROUNDING:
         # ONNX Runtime's functions of float32 are worse than NumPy's.
         return rounded(graph, _ROUNDING[function](graph, graph.matrix(columns)), columns)

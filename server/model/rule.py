@@ -146,6 +146,8 @@ class Rule:
         """A clause that says how to send a number in place of this value; empty where that is plain."""
         if isinstance(value, bool):
             return f": send {int(value)}"
+        if self.feature.boolean and isinstance(value, str) and value.strip().lower() in {"true", "false"}:
+            return ": leave out the quotes"
         notation = self.feature.notation
         if not isinstance(value, str) or notation is None or notation.decimal == ".":
             return ""
