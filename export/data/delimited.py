@@ -17,11 +17,11 @@ import pyarrow.csv
 from unpickled.export.data.source import Source, nameable
 from unpickled.export.data.texts import Texts
 from unpickled.export.errors import DataError, reason
+from unpickled.server.model.cells import SEPARATORS
 from unpickled.server.quote import shortened
 
 SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
 
-_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 # As much of a file as decides about its separator, characters and lines, and about its encoding, in bytes.
 _SAMPLE, _LINES = 1 << 18, 50
 _NULS = 1 << 10
@@ -44,7 +44,7 @@ def read(path: Path) -> Source:
     table = _spaced(text, separator, path) if spaced else _table(text, separator, len(header), path)
     names = nameable(header, path)
     if separator != ",":
-        notes.append(f"{path.name} is separated by {_SEPARATORS[separator]}.")
+        notes.append(f"{path.name} is separated by {SEPARATORS[separator]}.")
     columns = dict(zip(names, map(Texts.of, table.columns), strict=True))
     nameless = {name for name, given in zip(names, header, strict=True) if not given.strip()}
     return Source(path, columns, frozenset(nameless), separator != ",", tuple(notes))
@@ -87,11 +87,11 @@ def _decoded(content: bytes, path: Path) -> tuple[str, list[str]]:
 
 def _separator(sample: str) -> str:
     """The separator by which all of the first lines have as many cells as the header, and more than one."""
-    widths = {separator: _widths(sample, separator) for separator in _SEPARATORS}
+    widths = {separator: _widths(sample, separator) for separator in SEPARATORS}
     for separator, counts in widths.items():
         if counts and counts[0] > 1 and len(set(counts)) == 1:
             return separator
-    return max(_SEPARATORS, key=lambda separator: widths[separator][:1])
+    return max(SEPARATORS, key=lambda separator: widths[separator][:1])
 
 
 def _widths(sample: str, separator: str) -> list[int]:
@@ -161,7 +161,7 @@ def _uneven(text: str, number: int | None, cells: int, width: int, path: Path) -
         remedy = "leave out what stands above the names of the columns"
     elif cells < width:
         remedy = "complete that row, or leave it out if it is none"
-    elif cells == width + 1 and text.endswith(tuple(_SEPARATORS)):
+    elif cells == width + 1 and text.endswith(tuple(SEPARATORS)):
         remedy = "rows end with a separator, so end the header with one too"
     elif number == 2 and cells == width + 1:
         remedy = "give its first column a name in the header too"

@@ -16,6 +16,8 @@ from unpickled.server.artifact.manifest import Feature, Notation
 from unpickled.server.model import dates
 from unpickled.server.model.feeds import Column
 
+# Between the cells of a row, and what people call them.
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 TRUTH = {"true": 1.0, "True": 1.0, "TRUE": 1.0, "false": 0.0, "False": 0.0, "FALSE": 0.0}
 # Signs of percent and of currencies, which may stand on either side of a number.
 UNITS = "%$€£¥₹"

@@ -11,7 +11,7 @@ from unpickled.server.artifact.manifest import Feature
 from unpickled.server.errors import InvalidInput, UnsupportedMedia
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message.answer import Environ
-from unpickled.server.model.cells import read_cells
+from unpickled.server.model.cells import SEPARATORS, read_cells
 from unpickled.server.quote import listed, quoted
 
 # charset -> Python's codec. Without one, UTF-8. Latin-1 is read as Windows-1252, which has signs such as the
@@ -24,7 +24,6 @@ _CODECS = {
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _GZIP = b"\x1f\x8b"
 _JSON = "; JSON is sent as Content-Type: application/json"
-_SEPARATORS = ",;\t|"
 # As much of a table as decides about its separator, in characters: its first line is hardly longer.
 _HEAD = 1 << 20
 
@@ -114,7 +113,7 @@ class Table:
         head = self._text[:_HEAD]
         if _names(head, ",", features) == len(features):
             return ","
-        separator = max(_SEPARATORS, key=lambda separator: _names(head, separator, features))
+        separator = max(SEPARATORS, key=lambda separator: _names(head, separator, features))
         return separator if _names(head, separator, features) else self._separator_of_row(features)
 
     def _separator_of_row(self, features: Mapping[str, Feature]) -> str:
@@ -123,7 +122,7 @@ class Table:
         Where "1,5;DE" may be 1 and an unknown "5;DE", or 1.5 and an unknown "DE", that is an error.
         """
         readings: dict[tuple[str, ...], str] = {}
-        for separator in _SEPARATORS:
+        for separator in SEPARATORS:
             cells = _first(self._text[:_HEAD], separator)
             if len(cells) == len(features):
                 readings.setdefault(tuple(cells), separator)
