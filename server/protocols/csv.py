@@ -61,15 +61,19 @@ class Csv:
         ignored = self._signature.ignored(header or self._names)
         rows: Sequence[Row] = Rows([columns[name] for name in self._names], ignored)
         labels = run.labels.tolist()
-        fields: Headers = headers(header is not None)
         kind = accept.preferred(environ, (media.CSV, media.JSON, media.ARROW))
-        if kind == media.JSON:
-            content, fields = dumps(self._outputs.arrays(labels, run.scores), option=OPTIONS), None
-        elif kind == media.ARROW:
-            content, fields = self._writer.write(labels, run.scores), answer.HEADERS
-        else:
-            content = self.write(labels, run.scores, header is not None, table.separator)
+        content, fields = self.written(kind, labels, run.scores, header is not None, table.separator)
         return Prediction(content, run.decoded, run.ran, rows, labels, run.scores, with_ignored(fields, rows))
+
+    def written(
+        self, kind: str, labels: Labels, scores: Scores, header: bool, separator: str = ","
+    ) -> tuple[bytes, Headers]:
+        """The answer in one of the media types of a table, or as JSON arrays, and its HTTP headers."""
+        if kind == media.JSON:
+            return dumps(self._outputs.arrays(labels, scores), option=OPTIONS), None
+        if kind == media.ARROW:
+            return self._writer.write(labels, scores), answer.HEADERS
+        return self.write(labels, scores, header, separator), _headers(header)
 
     def write(self, labels: Labels, scores: Scores, header: bool, separator: str = ",") -> bytes:
         """One line per row: the cells that depend on its label, then its scores."""
@@ -137,7 +141,7 @@ class Csv:
         return {name: read_cells(self._features[name], column) for name, column in cells}
 
 
-def headers(header: bool) -> tuple[tuple[str, str], ...]:
+def _headers(header: bool) -> tuple[tuple[str, str], ...]:
     """The HTTP headers of a CSV answer, with or without a header row."""
     return (("Content-Type", f"text/csv; charset=utf-8; header={'present' if header else 'absent'}"),)
 

@@ -29,8 +29,7 @@ from unpickled.server.message.jsonschema import TEXT, Schema, array, either, onl
 from unpickled.server.message.strict import Members
 from unpickled.server.model.feeds import Row
 from unpickled.server.model.schemas import Schemas
-from unpickled.server.protocols import bodies, csv, native
-from unpickled.server.protocols.arrow.answer import HEADERS
+from unpickled.server.protocols import bodies, native
 from unpickled.server.protocols.arrow.table import Arrow
 from unpickled.server.protocols.bodies import Bodies
 from unpickled.server.protocols.csv import Csv
@@ -129,12 +128,9 @@ class SageMaker:
         """The prediction with its answer in another media type; CSV has no header, as with Amazon's own."""
         labels = list(prediction.labels)
         scores = np.asarray(prediction.scores, dtype=np.float64)
-        if kind == media.CSV:
-            content, headers = self._csv.write(labels, scores, header=False), csv.headers(header=False)
+        if kind in (media.CSV, media.ARROW):
+            content, headers = self._csv.written(kind, labels, scores, header=False)
             return replace(prediction, content=content, headers=with_ignored(headers, prediction.rows))
-        if kind == media.ARROW:
-            content = self._arrow.write(labels, scores)
-            return replace(prediction, content=content, headers=with_ignored(HEADERS, prediction.rows))
         if kind in media.JSON_LINES:
             content = b"".join(
                 dumps(record) + b"\n" for record in self._predictor.outputs.records(labels, scores)

@@ -9,14 +9,11 @@ from collections.abc import Sequence
 
 from unpickled.server.artifact.manifest import Feature
 from unpickled.server.errors import BodyTooLarge, InvalidInput, UnsupportedMedia
-from unpickled.server.inference.prediction import Headers, Predict, Prediction, with_ignored
+from unpickled.server.inference.prediction import Predict, Prediction, with_ignored
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import accept, body, media
-from unpickled.server.message.answer import OPTIONS, Environ, dumps
+from unpickled.server.message.answer import Environ
 from unpickled.server.model.feeds import Column, Rows
-from unpickled.server.model.outputs import Labels, Scores
-from unpickled.server.protocols import csv
-from unpickled.server.protocols.arrow.answer import HEADERS, Writer
 from unpickled.server.protocols.arrow.columns import DATES, READ, Decoder, joined, unread
 from unpickled.server.protocols.arrow.messages import messages
 from unpickled.server.protocols.arrow.metadata import RECORDS, Field, Message
@@ -37,7 +34,6 @@ class Arrow:
         self._predictor = predictor
         self._signature = predictor.signature
         self._features = {feature.name: feature for feature in predictor.signature.features}
-        self.write = Writer(predictor.outputs).write
         self._csv = Csv(predictor)
 
     def predict(self, request: bytes, environ: Environ) -> Prediction:
@@ -47,17 +43,10 @@ class Arrow:
         rows = Rows([columns[name] for name in self._features], self._signature.ignored(names))
         labels = run.labels.tolist()
         kind = accept.preferred(environ, (media.ARROW, media.JSON, media.CSV))
-        content, headers = self._written(kind, labels, run.scores)
+        content, headers = self._csv.written(kind, labels, run.scores, header=True)
         return Prediction(
             content, run.decoded, run.ran, rows, labels, run.scores, with_ignored(headers, rows)
         )
-
-    def _written(self, kind: str, labels: Labels, scores: Scores) -> tuple[bytes, Headers]:
-        if kind == media.ARROW:
-            return self.write(labels, scores), HEADERS
-        if kind == media.CSV:
-            return self._csv.write(labels, scores, header=True), csv.headers(header=True)
-        return dumps(self._predictor.outputs.arrays(labels, scores), option=OPTIONS), None
 
     def _table(self, request: bytes) -> tuple[list[str], dict[str, Column]]:
         """The names of all columns, and the values of those that are features."""
