@@ -17,9 +17,8 @@ from sklearn.pipeline import Pipeline
 
 from unpickled.export.convert import Conversion, convert
 from unpickled.export.errors import ParityError
-from unpickled.export.gate import probes
 from unpickled.export.gate.pair import TOLERANCE
-from unpickled.export.gate.parity import TIES_COST, TIES_ROWS
+from unpickled.export.gate.parity import between_neighbors
 from unpickled.export.publish import runner
 from unpickled.export.train import SCALERS, Fitted, build
 
@@ -65,9 +64,7 @@ def _rows(conversion: Conversion, model: Fitted) -> pd.DataFrame:
     """The training and held-out rows, and those between neighbors that the gate will ask about."""
     layout = conversion.layout
     frame = layout.frame(model.train)
-    numbers = [feature for feature in conversion.features if feature.minimum is not None]
-    count = int(np.clip(TIES_COST // max(frame.size, 1), *TIES_ROWS))
-    parts = [frame, layout.frame(model.held_out), probes.ties(frame, numbers, count)]
+    parts = [frame, layout.frame(model.held_out), between_neighbors(frame, conversion.features)]
     rows: pd.DataFrame = layout.rows(pd.concat(parts, ignore_index=True))
     return rows
 

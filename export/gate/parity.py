@@ -196,8 +196,7 @@ class _Gate:
         if not has_neighbors(self.pair.pipeline):
             return
         self.progress("comparing rows between neighbors")
-        count = int(np.clip(TIES_COST // max(frame.size, 1), *TIES_ROWS))
-        self.compare("ties", probes.ties(frame, _numbers(features), count))
+        self.compare("ties", between_neighbors(frame, features))
 
     def known_numbers(self, frame: pd.DataFrame, features: Features) -> Features:
         """Set ``closed`` where the pipeline refuses all numbers but those that its encoders know."""
@@ -307,6 +306,12 @@ class _Gate:
         labels = np.concatenate([answers.labels for answers in singles])
         scores = np.concatenate([answers.scores for answers in singles])
         self.judge("single", sample, expected, Answers(labels, scores))
+
+
+def between_neighbors(frame: pd.DataFrame, features: Features) -> pd.DataFrame:
+    """The rows whose nearest neighbors may be equally far, as many as take seconds."""
+    count = int(np.clip(TIES_COST // max(frame.size, 1), *TIES_ROWS))
+    return probes.ties(frame, _numbers(features), count)
 
 
 def _numbers(features: Features) -> list[Feature]:
