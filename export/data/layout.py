@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from unpickled.export.data.facts import facts
+from unpickled.export.data.facts import Fact, facts
 from unpickled.export.data.missing import is_missing
 from unpickled.export.errors import ConversionError
 from unpickled.export.inside import columns_read, fitted_names
@@ -62,7 +62,8 @@ class Layout:
         floats = all(str(dtype) == "float32" for dtype in raw.dtypes)
         _check_floats(raw)
         positions = _positions(pipeline, labels)
-        blanks = _blanks(pipeline, raw, positions)
+        known = tuple(facts(pipeline, range(max(positions, default=-1) + 1)))
+        blanks = _blanks(known, raw, positions)
         framed = fitted_names(pipeline) is not None or _has_unnamed_frame(pipeline, X)
         # An array, which an unnamed pipeline gets, has one precision for all.
         mixed = framed and not floats
@@ -79,7 +80,7 @@ class Layout:
             blanks=blanks,
             booleans=tuple(holds_truth(raw[label]) for label in labels),
             narrow=narrow,
-            boxed=_boxed(pipeline, positions, kinds),
+            boxed=_boxed(known, positions, kinds),
         )
 
     def frame(self, X: Rows) -> pd.DataFrame:
@@ -301,19 +302,17 @@ def _text_dtype(column: pd.Series, blank: object) -> Any:
     return dtype if type(dtype.na_value) is type(blank) else object
 
 
-def _blanks(pipeline: Any, raw: pd.DataFrame, positions: tuple[int, ...]) -> tuple[object, ...]:
+def _blanks(known: Sequence[Fact], raw: pd.DataFrame, positions: tuple[int, ...]) -> tuple[object, ...]:
     """The value that stands for a missing category, per column: that of the fit, or that of these rows."""
-    width = max(positions, default=-1) + 1
-    known = {fact.position: fact.gap[0] for fact in facts(pipeline, range(width)) if fact.gap}
+    gaps = {fact.position: fact.gap[0] for fact in known if fact.gap}
     columns = zip(positions, raw, strict=True)
-    return tuple(known[at] if at in known else _blank(raw[label]) for at, label in columns)
+    return tuple(gaps[at] if at in gaps else _blank(raw[label]) for at, label in columns)
 
 
-def _boxed(pipeline: Any, positions: tuple[int, ...], kinds: tuple[Kind, ...]) -> tuple[int, ...]:
+def _boxed(known: Sequence[Fact], positions: tuple[int, ...], kinds: tuple[Kind, ...]) -> tuple[int, ...]:
     """The features of numbers whose categories the pipeline knows as Python objects."""
-    width = max(positions, default=-1) + 1
-    known = {fact.position for fact in facts(pipeline, range(width)) if fact.boxed}
-    return tuple(i for i, at in enumerate(positions) if kinds[i] == "number" and at in known)
+    boxed = {fact.position for fact in known if fact.boxed}
+    return tuple(i for i, at in enumerate(positions) if kinds[i] == "number" and at in boxed)
 
 
 def _is_narrow(column: pd.Series) -> bool:
