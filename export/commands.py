@@ -209,7 +209,7 @@ def train(
     with running(_progress, f"training {classifier}"):
         model = fit(table, scaler, classifier, seed, held_out)
     with running(_progress, "looking for ties between neighbors"):
-        ties.check(model, _given())
+        ties.check(model, _given(), table.dates)
     _describe(table, model.training)
     _score(model.training, "on the held-out rows")
     export = export_pipeline(

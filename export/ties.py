@@ -7,7 +7,7 @@ whatever the number of neighbors and their weights.
 """
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -28,11 +28,11 @@ BEYOND, EQUAL = 10, 1e-12
 INSTEAD = "forest"
 
 
-def check(model: Fitted, command: Sequence[str]) -> None:
+def check(model: Fitted, command: Sequence[str], dates: Mapping[str, bool] | None = None) -> None:
     """Raise ParityError if ties between neighbors change answers, before the gate gets to them.
 
     ``command`` are the words after ``unpickled`` that have trained the pipeline: the error has the command
-    that trains one without ties.
+    that trains one without ties. ``dates`` are the columns of dates, as ``train.build`` takes them.
     """
     classifier = model.pipeline[-1]
     if not isinstance(classifier, KNeighborsClassifier) or classifier.n_neighbors >= len(model.train):
@@ -48,7 +48,7 @@ def check(model: Fitted, command: Sequence[str]) -> None:
         f"classes equally far away where the count of {classifier.n_neighbors} neighbors ends, as is common "
         f"among whole numbers. scikit-learn counts those that its search meets first, and {differing:,} of "
         f"these rows would get another answer from the graph. Nothing was written; "
-        f"{_remedy(command, next(_agreeing(model, rows), None))}."
+        f"{_remedy(command, next(_agreeing(model, rows, dates or {}), None))}."
     )
 
 
@@ -91,12 +91,12 @@ def _differing(conversion: Conversion, pipeline: Pipeline, rows: pd.DataFrame) -
     return int((np.abs(scores - pipeline.predict_proba(rows)) > TOLERANCE).any(axis=1).sum())
 
 
-def _agreeing(model: Fitted, rows: pd.DataFrame) -> Iterator[str]:
+def _agreeing(model: Fitted, rows: pd.DataFrame, dates: Mapping[str, bool]) -> Iterator[str]:
     """The scalers with which the graph answers all of these rows as the same classifier does."""
     classifier = model.pipeline[-1]
     labels = classifier.classes_[classifier._y]
     for scaler in SCALERS:
-        pipeline = build(model.train, scaler, "knn", seed=0).fit(model.train, labels)
+        pipeline = build(model.train, scaler, "knn", 0, dates).fit(model.train, labels)
         tied = rows[_tied(pipeline, rows)]
         if not _differing(convert(pipeline, model.train), pipeline, tied):
             yield scaler

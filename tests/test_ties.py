@@ -52,6 +52,19 @@ def test_ties_that_a_scaler_ends_are_refused_with_it(tmp_path, capsys):
     assert written(tmp_path / "models" / "iris").training.pipeline[-1] == "KNeighborsClassifier()"
 
 
+def test_ties_beside_dates_are_refused_with_a_command_that_passes(tmp_path, capsys):
+    """The scalers that are offered are tried on the parts of the dates, as the offered training has them."""
+    path = whole_numbers(tmp_path / "prices.csv")
+    table = pd.read_csv(path)
+    table["sold"] = [f"2024-{1 + row % 3:02}-{1 + row % 4:02}" for row in range(len(table))]
+    table.to_csv(path, index=False)
+    words = ("--data", str(path), "--target", "dear", "--dates", "expand")
+    status, said = trained(capsys, tmp_path / "models", *words)
+    assert (status, "equally far away" in said) == (1, True)
+    assert main(shlex.split(re.search("`unpickled (.*)`", said)[1])) == 0
+    assert [feature.name for feature in written(tmp_path / "models" / "prices").features][-1] == "sold"
+
+
 def written(home: Path) -> Manifest:
     """The manifest of the first version of a model."""
     return load((home / "1" / "model.onnx").read_bytes()).manifest
