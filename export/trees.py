@@ -1,7 +1,7 @@
 """The trees inside fitted estimators, in one form for all kinds of estimators."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,8 @@ class Tree:
     """A tree as arrays over its nodes; node 0 is the root, and ``left`` is -1 at a leaf.
 
     A row goes left if its float64 x is ``<= threshold``, or if x is NaN and ``missing_left`` is true.
-    ``value`` is (nodes, outputs).
+    ``sets`` has the splits of categories: the codes that go left, for a node that has no threshold; every
+    other number goes right. ``value`` is (nodes, outputs).
     """
 
     left: Ints
@@ -31,6 +32,7 @@ class Tree:
     threshold: Floats
     missing_left: Bools
     value: Floats
+    sets: Mapping[int, Ints] = field(default_factory=dict)
 
     @property
     def splits(self) -> Ints:
@@ -46,7 +48,11 @@ class Tree:
             inner = self.left[node] >= 0
             index, node = index[inner], node[inner]
             x = rows[index, self.feature[node]]
-            left = np.where(np.isnan(x), self.missing_left[node], x <= self.threshold[node])
+            below = x <= self.threshold[node]
+            for split, codes in self.sets.items():
+                here = node == split
+                below[here] = np.isin(x[here], codes)
+            left = np.where(np.isnan(x), self.missing_left[node], below)
             node = np.where(left, self.left[node], self.right[node])
         return visitor
 
