@@ -79,6 +79,22 @@ def categories(model: Any) -> list[list[Any]]:
     return list(model.booster_.pandas_categorical or ())
 
 
+def places(model: Any) -> dict[int, Sequence[Any]]:
+    """Position -> categories of the columns of pandas' dtype category, as far as the model tells.
+
+    It lists those whose categories have no order: where there are others, nothing tells them apart.
+    """
+    known = categories(model)
+    line = model.booster_.model_to_string(num_iteration=1).partition("[categorical_feature: ")[2]
+    positions = [int(word) for word in line.partition("]")[0].split(",") if word]
+    return dict(zip(positions, known, strict=True)) if len(positions) == len(known) else {}
+
+
+def spelled(label: object) -> str:
+    """The name by which LightGBM knows a column."""
+    return str(label).replace(" ", "_")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Sight:
     """How the trees of a model see the columns of the rows.
