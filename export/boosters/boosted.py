@@ -1,0 +1,21 @@
+"""The model inside a fitted estimator of a boosting library, in one form for all libraries."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from unpickled.export.trees import Floats, Tree
+
+# How the raw scores become answers.
+Link = Literal["identity", "logistic", "softmax", "exp", "sign"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Boosted:
+    """Trees whose leaves are added up, in the order in which the library adds them.
+
+    Each tree's ``value`` is (nodes, outputs); ``base`` (outputs,) is what the sum starts with.
+    """
+
+    trees: list[Tree]
+    base: Floats
+    link: Link
