@@ -6,6 +6,7 @@ and the leaves are added to the base score one by one. Everything here is a floa
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -57,17 +58,16 @@ def boosted(estimator: Any) -> Boosted:
     booster = learner["gradient_booster"]
     if booster["name"] == "gblinear":
         raise NoGraph("booster='gblinear' has no graph", "use LogisticRegression or Ridge")
-    drops = booster.get("weight_drop")
     model = booster.get("gbtree", booster)["model"]
     if any(tree["tree_param"]["size_leaf_vector"] not in ("0", "1") for tree in model["trees"]):
         raise NoGraph(
             "multi_strategy='multi_output_tree' has no graph", "leave it out: then each tree has one output"
         )
     base = _base(learner, link)
-    trees = [
-        _tree(tree, output, len(base), 1.0 if drops is None else drops[index])
-        for index, (tree, output) in enumerate(zip(*_used(learner, model), strict=True))
-    ]
+    trees = [_tree(tree, output, len(base)) for tree, output in zip(*_used(learner, model), strict=True)]
+    if "weight_drop" in booster:
+        weights = booster["weight_drop"][: len(trees)]
+        trees = [_weighted(tree, base, weight) for tree, weight in zip(trees, weights, strict=True)]
     return Boosted(trees, base, link)
 
 
@@ -83,13 +83,17 @@ def _learner(estimator: Any) -> Any:
 
 def _link(estimator: Any, objective: str) -> Link:
     if callable(estimator.objective):
-        raise NoGraph("an objective of your own has no graph", "use one of XGBoost's, such as reg:squarederror")
+        raise NoGraph(
+            "an objective of your own has no graph", "use one of XGBoost's, such as reg:squarederror"
+        )
     known = [name for name in _LINKS if not is_classifier(estimator) or name in _OF_CLASSES]
     several = getattr(estimator, "n_classes_", 2) > 2
     if objective not in known or (is_classifier(estimator) and several != (_LINKS[objective] == "softmax")):
         raise NoGraph(
             f"objective={objective!r} has no graph",
-            "use 'binary:logistic' or 'multi:softprob'" if is_classifier(estimator) else "use 'reg:squarederror'",
+            "use 'binary:logistic' or 'multi:softprob'"
+            if is_classifier(estimator)
+            else "use 'reg:squarederror'",
         )
     return _LINKS[objective]
 
@@ -116,12 +120,12 @@ def _used(learner: Mapping[str, Any], model: Mapping[str, Any]) -> tuple[list[An
     return model["trees"][:count], model["tree_info"][:count]
 
 
-def _tree(tree: Mapping[str, Any], output: int, outputs: int, weight: float) -> Tree:
+def _tree(tree: Mapping[str, Any], output: int, outputs: int) -> Tree:
     left, right = (np.array(tree[side], np.int64) for side in ("left_children", "right_children"))
     leaf = left < 0
     condition = np.array(tree["split_conditions"], np.float32)
     value = np.zeros((len(left), outputs))
-    value[leaf, output] = condition[leaf] * np.float32(weight)
+    value[leaf, output] = condition[leaf]
     missing_left = np.array(tree["default_left"], bool)
     sets = _sets(tree)
     swapped = np.array(list(sets), np.int64)
@@ -137,6 +141,14 @@ def _tree(tree: Mapping[str, Any], output: int, outputs: int, weight: float) -> 
         value=value,
         sets=sets,
     )
+
+
+def _weighted(tree: Tree, base: Floats, weight: float) -> Tree:
+    """A tree of dart: XGBoost adds the base score to its leaves and subtracts it again before it weighs them."""
+    start = base.astype(np.float32)
+    leaves = np.float32(weight) * ((tree.value.astype(np.float32) + start) - start)
+    own = tree.value.any(axis=0)
+    return replace(tree, value=np.where(own, leaves, np.float32(0)).astype(np.float64))
 
 
 def _limits(splits: npt.NDArray[np.float32]) -> Floats:
