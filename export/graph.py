@@ -100,6 +100,8 @@ class Graph:
         self.inputs: list[Tensor] = []
         # Feature -> the numbers that every encoder knows which reads it and refuses others.
         self.known: dict[str, frozenset[float]] = {}
+        # The features that the pipeline gets as pandas' categories.
+        self.native: set[str] = set()
         self._constants: dict[tuple[object, ...], onnx.TensorProto] = {}
         # Serialized node without outputs -> the names of its outputs.
         self._outputs: dict[bytes, tuple[str, ...]] = {}

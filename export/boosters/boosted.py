@@ -6,16 +6,19 @@ from typing import Literal
 from unpickled.export.trees import Floats, Tree
 
 # How the raw scores become answers.
-Link = Literal["identity", "logistic", "softmax", "exp", "sign"]
+Link = Literal["identity", "logistic", "softmax", "exp", "sign", "square", "softplus"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Boosted:
     """Trees whose leaves are added up, in the order in which the library adds them.
 
-    Each tree's ``value`` is (nodes, outputs); ``base`` (outputs,) is what the sum starts with.
+    Each tree's ``value`` is (nodes, outputs); ``base`` (outputs,) is what the sum starts with. The link takes
+    the sum divided by ``divisor`` and times ``slope``.
     """
 
     trees: list[Tree]
     base: Floats
     link: Link
+    divisor: float = 1.0
+    slope: float = 1.0
