@@ -40,6 +40,7 @@ from unpickled.export.graph import (
 from unpickled.export.inside import Part
 from unpickled.export.recipes import (
     bins,
+    boosters,
     centroids,
     classifiers,
     cutoffs,
@@ -65,7 +66,7 @@ from unpickled.export.recipes import (
     svm,
 )
 from unpickled.export.recipes.numbers import narrowed, promoted, weighted
-from unpickled.export.refusals import SEVERAL, qualified, refusal, takes_texts
+from unpickled.export.refusals import REFUSED, SEVERAL, qualified, refusal, takes_texts
 from unpickled.server.artifact.manifest import Feature, Input, Outputs
 from unpickled.server.quote import shortened
 
@@ -222,6 +223,7 @@ def _check_fitted(pipeline: Any) -> None:
             "give a fitted one."
         )
     if not (is_classifier(pipeline) or is_regressor(pipeline)):
+        _refuse_by_name(pipeline)
         raise ConversionError(
             f"{_class_name(pipeline)} is neither a classifier nor a regressor: only pipelines that end in "
             "one can be exported."
@@ -230,6 +232,16 @@ def _check_fitted(pipeline: Any) -> None:
         check_is_fitted(pipeline)
     except NotFittedError:
         raise ConversionError(f"{_class_name(pipeline)} is not fitted: call fit(X, y) first.") from None
+
+
+def _refuse_by_name(pipeline: Any) -> None:
+    """Raise ConversionError if the last step predicts, and its refusal is known by name."""
+    last = inside.decider(pipeline)[0] if inside.parts(pipeline) else pipeline
+    refused = REFUSED.get(_class_name(last))
+    if refused and hasattr(last, "predict"):
+        raise ConversionError(
+            f"The estimator {qualified(last)} cannot be converted: {refused.reason}; {refused.remedy}."
+        )
 
 
 def _classes(pipeline: Any) -> tuple[int | str, ...]:
@@ -380,6 +392,10 @@ class _Writer:
             if self._inexact:
                 raise self._inexact
             return forests.RECIPES[kind](self.graph, step, columns, exact)
+        if boosters.is_classifier(step):
+            if self._inexact:
+                raise self._inexact
+            return boosters.classify(self.graph, step, columns)
         if kind in _CLASSIFIERS:
             with suppress(NoRecipe):
                 return _CLASSIFIERS[kind](self.graph, step, columns)
@@ -396,6 +412,10 @@ class _Writer:
             return self._last(step, columns, self.regress)
         with self._at("", step):
             kind = inside.kind(step)
+            if boosters.is_regressor(step):
+                if self._inexact:
+                    raise self._inexact
+                return boosters.regress(self.graph, step, present(columns))
             if kind not in _REGRESSORS:
                 raise refusal(step, "predict")
             return _REGRESSORS[kind](self.graph, step, present(columns))

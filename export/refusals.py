@@ -45,7 +45,9 @@ REFUSED: dict[str, Refusal] = {
     "LabelPropagation": _GRAPH_OF_ROWS,
     "LabelSpreading": _GRAPH_OF_ROWS,
     "XGBClassifier": _OTHER_LIBRARY,
-    "LGBMClassifier": _OTHER_LIBRARY,
+    "LGBMRanker": Refusal(
+        "its scores only order the rows of one query", "use LGBMClassifier or LGBMRegressor"
+    ),
     "CatBoostClassifier": _OTHER_LIBRARY,
     "RadiusNeighborsClassifier": Refusal(
         "its graph fails where no neighbor is near", "use KNeighborsClassifier"
