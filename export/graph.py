@@ -123,6 +123,8 @@ class Graph:
         self.known: dict[str, frozenset[float]] = {}
         # The features that the pipeline gets as pandas' categories.
         self.native: set[str] = set()
+        # The ids of estimators that get a sparse matrix, and take what it leaves out for missing.
+        self.sparse: set[int] = set()
         self._constants: dict[tuple[object, ...], onnx.TensorProto] = {}
         # Serialized node without outputs -> the names of its outputs.
         self._outputs: dict[bytes, tuple[str, ...]] = {}

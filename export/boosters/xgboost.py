@@ -45,15 +45,16 @@ _USUAL = {True: "'binary:logistic' or 'multi:softprob'", False: "'reg:squarederr
 
 def is_classifier(step: Any) -> bool:
     """Whether it is a classifier of XGBoost."""
-    return _is_xgboost(step) and type(step).__name__ in CLASSIFIERS
+    return is_xgboost(step) and type(step).__name__ in CLASSIFIERS
 
 
 def is_regressor(step: Any) -> bool:
     """Whether it is a regressor of XGBoost."""
-    return _is_xgboost(step) and type(step).__name__ in REGRESSORS
+    return is_xgboost(step) and type(step).__name__ in REGRESSORS
 
 
-def _is_xgboost(step: Any) -> bool:
+def is_xgboost(step: Any) -> bool:
+    """Whether it is an estimator of XGBoost, which is never imported here."""
     return type(step).__module__.startswith("xgboost.")
 
 
