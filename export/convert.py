@@ -272,7 +272,7 @@ def _class_name(step: Any) -> str:
 def _declare(graph: Graph, layout: Layout) -> tuple[tuple[Input, ...], OptionalColumns]:
     """Declare one input for all numbers and one for all categories; columns that nothing reads are None."""
     columns: list[Column | None] = [None] * layout.width
-    graph.native.update(layout.names[i] for i in layout.native)
+    graph.native.update({layout.names[i]: tuple(dtype.categories) for i, dtype in layout.native.items()})
     inputs = []
     dtypes: dict[str, Dtype] = {"number": layout.dtype, "category": "string"}
     for kind, name in (("number", "numbers"), ("category", "categories")):
