@@ -127,6 +127,7 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
     layout = Layout.of(pipeline, X, feature_names)
     writer = _Writer()
     inputs, columns = _declare(writer.graph, layout)
+    writer.graph.sparse.update(boosters.sparse(pipeline, layout.rows(layout.frame(X).iloc[:1])))
     if classes:
         graph_outputs, outputs = _classified(writer, pipeline, columns, classes)
     else:
@@ -271,7 +272,7 @@ def _class_name(step: Any) -> str:
 def _declare(graph: Graph, layout: Layout) -> tuple[tuple[Input, ...], OptionalColumns]:
     """Declare one input for all numbers and one for all categories; columns that nothing reads are None."""
     columns: list[Column | None] = [None] * layout.width
-    graph.native.update(layout.names[i] for i in layout.native)
+    graph.native.update({layout.names[i]: tuple(dtype.categories) for i, dtype in layout.native.items()})
     inputs = []
     dtypes: dict[str, Dtype] = {"number": layout.dtype, "category": "string"}
     for kind, name in (("number", "numbers"), ("category", "categories")):
@@ -395,7 +396,7 @@ class _Writer:
         if boosters.is_classifier(step):
             if self._inexact:
                 raise self._inexact
-            return boosters.classify(self.graph, step, columns)
+            return boosters.classify(self.graph, step, columns, exact)
         if kind in _CLASSIFIERS:
             with suppress(NoRecipe):
                 return _CLASSIFIERS[kind](self.graph, step, columns)

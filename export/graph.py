@@ -121,8 +121,10 @@ class Graph:
         self.inputs: list[Tensor] = []
         # Feature -> the numbers that every encoder knows which reads it and refuses others.
         self.known: dict[str, frozenset[float]] = {}
-        # The features that the pipeline gets as pandas' categories.
-        self.native: set[str] = set()
+        # Feature that the pipeline gets as pandas' categories -> these categories.
+        self.native: dict[str, tuple[Any, ...]] = {}
+        # The ids of estimators that get a sparse matrix, and take what it leaves out for missing.
+        self.sparse: set[int] = set()
         self._constants: dict[tuple[object, ...], onnx.TensorProto] = {}
         # Serialized node without outputs -> the names of its outputs.
         self._outputs: dict[bytes, tuple[str, ...]] = {}

@@ -44,10 +44,10 @@ REFUSED: dict[str, Refusal] = {
     "MultiOutputClassifier": SEVERAL,
     "LabelPropagation": _GRAPH_OF_ROWS,
     "LabelSpreading": _GRAPH_OF_ROWS,
-    "XGBClassifier": _OTHER_LIBRARY,
     "LGBMRanker": Refusal(
         "its scores only order the rows of one query", "use LGBMClassifier or LGBMRegressor"
     ),
+    "XGBRanker": Refusal("its scores only order the rows of one query", "use XGBClassifier or XGBRegressor"),
     "CatBoostClassifier": _OTHER_LIBRARY,
     "RadiusNeighborsClassifier": Refusal(
         "its graph fails where no neighbor is near", "use KNeighborsClassifier"

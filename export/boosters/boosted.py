@@ -6,7 +6,7 @@ from typing import Literal
 from unpickled.export.trees import Floats, Tree
 
 # How the raw scores become answers.
-Link = Literal["identity", "logistic", "softmax", "exp", "square", "softplus"]
+Link = Literal["identity", "logistic", "softmax", "exp", "sign", "square", "softplus"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
