@@ -1,1 +1,1 @@
-"""Boosted trees of other libraries, read from each library's own dump: none of them is imported here."""
+"""Readers of the models of other boosting libraries, none of which is imported."""

@@ -55,7 +55,7 @@ def boosted(model: Any, texts: Collection[str] = ()) -> Boosted:
         trees = [_grown(tree, splits) for tree in dump["trees"]]
     if scale != 1:
         raise NoGraph(f"its sums are scaled by {scale}", "leave set_scale_and_bias(1, ...) at a scale of 1")
-    return Boosted(trees, np.array(bias, np.float64), _link(model, dump), splits.categories)
+    return Boosted(trees, np.array(bias, np.float64), _link(model, dump), splits.texts)
 
 
 def _check_columns(model: Any) -> None:

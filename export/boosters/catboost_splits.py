@@ -17,7 +17,7 @@ _LAST = float(np.nextafter((2.0 - 2.0**-24) * 2.0**127, 0.0))
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Splits:
-    """The splits by their index in the dump; ``sets`` and ``categories`` as in Tree and Boosted.
+    """The splits by their index in the dump; ``sets`` and ``texts`` as in Tree and Boosted.
 
     ``swapped``: the rows that go left here are those that CatBoost sends to the right.
     """
@@ -27,7 +27,7 @@ class Splits:
     missing_left: Bools
     swapped: Bools
     sets: Mapping[int, Ints]
-    categories: Mapping[int, tuple[str, ...]]
+    texts: Mapping[int, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def read(info: Mapping[str, Any], tables: Mapping[str, Any]) -> Splits:
     """
     hashes = {item["value"]: _signed(item["hash"]) for item in info.get("cat_features_hash", ())}
     numbers, sides = _numbers(info), [*_one_hot(info), *_counted(info, tables)]
-    categories = {
+    texts = {
         column: _texts(column, frozenset().union(*(s.right for s in sides if s.column == column)), hashes)
         for column in sorted({side.column for side in sides})
     }
@@ -57,10 +57,10 @@ def read(info: Mapping[str, Any], tables: Mapping[str, Any]) -> Splits:
         missing_left=np.concatenate([numbers[2], np.zeros(count, bool)]),
         swapped=np.array([False] * start + [not side.others_right for side in sides], bool),
         sets={
-            index: _unlike_others(side, [hashes[text] for text in categories[side.column]])
+            index: _unlike_others(side, [hashes[text] for text in texts[side.column]])
             for index, side in enumerate(sides, start)
         },
-        categories=categories,
+        texts=texts,
     )
 
 
