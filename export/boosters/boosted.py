@@ -1,7 +1,6 @@
 """The model inside a fitted estimator of a boosting library, in one form for all libraries."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from unpickled.export.trees import Floats, Tree
@@ -14,12 +13,10 @@ Link = Literal["identity", "logistic", "softmax", "exp", "sigmoids"]
 class Boosted:
     """Trees whose leaves are added up, in the order in which the library adds them.
 
-    Each tree's ``value`` is (nodes, outputs); ``base`` (outputs,) is what the sum starts with, or for CatBoost
-    what it adds last. ``texts`` has the categories that the trees know, for each column of them: the trees see
-    the code 0 for the first text, 1 for the second, and -1 for any other.
+    Each tree's ``value`` is (nodes, outputs); ``base`` (outputs,) is what the sum starts with; CatBoost adds it
+    last.
     """
 
     trees: list[Tree]
     base: Floats
     link: Link
-    texts: Mapping[int, tuple[str, ...]] = field(default_factory=dict)

@@ -39,23 +39,40 @@ def kind(step: Any) -> str:
     return type(step).__name__ if type(step).__module__.split(".")[0] == "catboost" else ""
 
 
-def boosted(model: Any, texts: Collection[str] = ()) -> Boosted:
+def boosted(model: Any) -> Boosted:
     """The trees of a fitted CatBoostClassifier or CatBoostRegressor.
 
-    ``texts`` are the categories that it may know: all that it was trained on must be among them. Raises
-    NoGraph for a model that no graph computes.
+    They split columns of text by the hashes of texts. Raises NoGraph for a model that no graph computes.
     """
     _check_columns(model)
-    dump = _dump(model, texts)
+    dump = _dump(model)
     splits = catboost_splits.read(dump["features_info"], dump.get("ctr_data", {}))
     scale, bias = dump["scale_and_bias"]
+    if scale != 1:
+        raise NoGraph(f"its sums are scaled by {scale}", "call set_scale_and_bias with a scale of 1")
     if "oblivious_trees" in dump:
         trees = [_symmetric(tree, splits, len(bias)) for tree in dump["oblivious_trees"]]
     else:
         trees = [_grown(tree, splits) for tree in dump["trees"]]
-    if scale != 1:
-        raise NoGraph(f"its sums are scaled by {scale}", "leave set_scale_and_bias(1, ...) at a scale of 1")
-    return Boosted(trees, np.array(bias, np.float64), _link(model, dump), splits.texts)
+    return Boosted(trees, np.array(bias, np.float64), _link(model, dump))
+
+
+def hashes(model: Any, texts: Collection[str]) -> dict[str, int]:
+    """The hash of each text, as the model's library computes it; the model has columns of text."""
+    pool = np.zeros((len(texts), model.n_features_in_), object)
+    pool[:, model.get_cat_feature_indices()] = np.array(sorted(texts), object)[:, None]
+    listed = _dump(model, pool)["features_info"]["cat_features_hash"] if len(texts) else ()
+    return {item["value"]: catboost_splits.signed(item["hash"]) for item in listed}
+
+
+def seen(model: Any, rows: Any) -> Floats:
+    """(rows, columns): the numbers that the trees see: those of the rows, and hashes for texts."""
+    of_texts = model.get_cat_feature_indices()
+    cells = np.array(rows, object if len(of_texts) else np.float64)
+    if len(of_texts):
+        known = hashes(model, set(cells[:, of_texts].ravel().tolist()))
+        cells[:, of_texts] = np.vectorize(known.__getitem__, otypes=[object])(cells[:, of_texts])
+    return cells.astype(np.float64)
 
 
 def _check_columns(model: Any) -> None:
@@ -65,14 +82,11 @@ def _check_columns(model: Any) -> None:
         raise NoGraph("its embedding_features have no graph", "give their numbers as columns")
 
 
-def _dump(model: Any, texts: Collection[str]) -> dict[str, Any]:
-    """The model's JSON, with the hashes of these texts."""
-    of_categories = model.get_cat_feature_indices()
-    pool = np.zeros((len(texts), model.n_features_in_), object)
-    pool[:, of_categories] = np.array(sorted(texts), object)[:, None]
+def _dump(model: Any, pool: Any = None) -> dict[str, Any]:
+    """The model's JSON, with the hashes of the texts in these rows."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "model.json")
-        model.save_model(str(path), format="json", pool=pool if pool.size and len(of_categories) else None)
+        model.save_model(str(path), format="json", pool=pool)
         dump: dict[str, Any] = json.loads(path.read_bytes())
     return dump
 

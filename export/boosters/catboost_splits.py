@@ -1,13 +1,12 @@
 """The splits of a CatBoost model, each listed once in its dump: which numbers and categories go where."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from unpickled.export.boosters import catboost_counters as counters
-from unpickled.export.errors import NoGraph
 from unpickled.export.trees import Bools, Floats, Ints, before_rounding
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -17,7 +16,7 @@ _LAST = float(np.nextafter((2.0 - 2.0**-24) * 2.0**127, 0.0))
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Splits:
-    """The splits by their index in the dump; ``sets`` and ``texts`` as in Tree and Boosted.
+    """The splits by their index in the dump; ``sets`` as in Tree, of hashes.
 
     ``swapped``: the rows that go left here are those that CatBoost sends to the right.
     """
@@ -27,7 +26,6 @@ class Splits:
     missing_left: Bools
     swapped: Bools
     sets: Mapping[int, Ints]
-    texts: Mapping[int, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,30 +36,32 @@ class _Sides:
     right: Mapping[int, bool]
     others_right: bool
 
+    @property
+    def apart(self) -> Ints:
+        """The hashes of the categories that do not go where all others go."""
+        return np.array([key for key, right in self.right.items() if right != self.others_right], np.int64)
+
 
 def read(info: Mapping[str, Any], tables: Mapping[str, Any]) -> Splits:
     """The splits of a dump's ``features_info`` and ``ctr_data``: of numbers, of categories, of counters.
 
-    Raises NoGraph for counters of several columns, and for categories whose text is not known.
+    Raises NoGraph for counters of several columns.
     """
-    hashes = {item["value"]: _signed(item["hash"]) for item in info.get("cat_features_hash", ())}
-    numbers, sides = _numbers(info), [*_one_hot(info), *_counted(info, tables)]
-    texts = {
-        column: _texts(column, frozenset().union(*(s.right for s in sides if s.column == column)), hashes)
-        for column in sorted({side.column for side in sides})
-    }
-    start, count = len(numbers[0]), len(sides)
+    feature, threshold, missing_left = _numbers(info)
+    sides, start = [*_one_hot(info), *_counted(info, tables)], len(feature)
+    others = np.zeros(len(sides))
     return Splits(
-        feature=np.concatenate([numbers[0], np.array([side.column for side in sides], np.int64)]),
-        threshold=np.concatenate([numbers[1], np.zeros(count)]),
-        missing_left=np.concatenate([numbers[2], np.zeros(count, bool)]),
+        feature=np.concatenate([feature, np.array([side.column for side in sides], np.int64)]),
+        threshold=np.concatenate([threshold, others]),
+        missing_left=np.concatenate([missing_left, others > 0.0]),
         swapped=np.array([False] * start + [not side.others_right for side in sides], bool),
-        sets={
-            index: _unlike_others(side, [hashes[text] for text in texts[side.column]])
-            for index, side in enumerate(sides, start)
-        },
-        texts=texts,
+        sets={index: side.apart for index, side in enumerate(sides, start)},
     )
+
+
+def signed(number: int) -> int:
+    """A hash of 32 bits, which the dump writes with and without a sign, with one."""
+    return number - 2**32 if number >= 2**31 else number
 
 
 def _numbers(info: Mapping[str, Any]) -> tuple[Ints, Floats, Bools]:
@@ -81,7 +81,7 @@ def _one_hot(info: Mapping[str, Any]) -> Iterator[_Sides]:
     """The splits that send a single category to the right."""
     for item in info.get("categorical_features", ()):
         for value in item.get("values", ()):
-            yield _Sides(item["flat_feature_index"], {_signed(value): True}, False)
+            yield _Sides(item["flat_feature_index"], {signed(value): True}, False)
 
 
 def _counted(info: Mapping[str, Any], tables: Mapping[str, Any]) -> Iterator[_Sides]:
@@ -91,27 +91,5 @@ def _counted(info: Mapping[str, Any], tables: Mapping[str, Any]) -> Iterator[_Si
         column = columns[counters.position(item)]
         values, other = counters.values(item, tables[item["identifier"]])
         for border in item["borders"]:
-            right = {_signed(key): bool(value > border) for key, value in values.items()}
+            right = {signed(key): bool(value > border) for key, value in values.items()}
             yield _Sides(column, right, bool(other > border))
-
-
-def _signed(number: int) -> int:
-    """A hash of 32 bits, which the dump writes with and without a sign, with one."""
-    return number - 2**32 if number >= 2**31 else number
-
-
-def _texts(column: int, known: frozenset[int], hashes: Mapping[str, int]) -> tuple[str, ...]:
-    """The texts of these hashes, in order; NoGraph if the text of one is not known."""
-    texts = sorted(text for text, key in hashes.items() if key in known)
-    if len({hashes[text] for text in texts}) < len(known):
-        raise NoGraph(
-            f"its column {column} was trained on categories that the rows given lack",
-            "give all of the training rows",
-        )
-    return tuple(texts)
-
-
-def _unlike_others(side: _Sides, keys: Sequence[int]) -> Ints:
-    """The codes of the categories that do not go where unknown ones go."""
-    right = np.array([side.right.get(key, side.others_right) for key in keys], bool)
-    return np.flatnonzero(right != side.others_right).astype(np.int64)
