@@ -38,6 +38,7 @@ from unpickled.export.graph import (
 from unpickled.export.inside import Part
 from unpickled.export.recipes import (
     bins,
+    boosters,
     centroids,
     classifiers,
     cutoffs,
@@ -119,6 +120,7 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
     X = table(X)
     layout = Layout.of(pipeline, X, feature_names)
     writer = _Writer()
+    writer.graph.texts.update(_texts(layout, X))
     inputs, columns = _declare(writer.graph, layout)
     output = writer.classify(pipeline, columns)
     kind: Literal["probabilities", "scores"] = "scores" if output.probabilities is None else "probabilities"
@@ -246,6 +248,14 @@ def _declare(graph: Graph, layout: Layout) -> tuple[tuple[Input, ...], OptionalC
     return tuple(inputs), tuple(columns)
 
 
+def _texts(layout: Layout, X: Rows) -> set[str]:
+    """All texts in these rows."""
+    kinds = zip(layout.names, layout.kinds, strict=True)
+    names = [name for name, kind in kinds if kind == "category"]
+    frame = layout.frame(X) if names else {}
+    return {text for name in names for text in frame[name].dropna().unique()}
+
+
 def _features(graph: Graph, layout: Layout, X: Rows) -> tuple[Feature, ...]:
     """The features, with the numbers that every encoder knows which refuses others."""
     features = layout.features(layout.frame(X))
@@ -356,6 +366,10 @@ class _Writer:
             if self._inexact:
                 raise self._inexact
             return forests.RECIPES[kind](self.graph, step, columns, exact)
+        if boosters.is_classifier(step):
+            if self._inexact:
+                raise self._inexact
+            return boosters.classify(self.graph, step, columns)
         if kind in _CLASSIFIERS:
             with suppress(NoRecipe):
                 return _CLASSIFIERS[kind](self.graph, step, columns)

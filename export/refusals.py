@@ -46,7 +46,9 @@ REFUSED: dict[str, Refusal] = {
     "LabelSpreading": _GRAPH_OF_ROWS,
     "XGBClassifier": _OTHER_LIBRARY,
     "LGBMClassifier": _OTHER_LIBRARY,
-    "CatBoostClassifier": _OTHER_LIBRARY,
+    "CatBoostRanker": Refusal(
+        "its scores only order the rows of one group", "use CatBoostClassifier or CatBoostRegressor"
+    ),
     "RadiusNeighborsClassifier": Refusal(
         "its graph fails where no neighbor is near", "use KNeighborsClassifier"
     ),

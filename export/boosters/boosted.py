@@ -13,8 +13,8 @@ Link = Literal["identity", "logistic", "softmax", "exp", "sigmoids"]
 class Boosted:
     """Trees whose leaves are added up, in the order in which the library adds them.
 
-    Each tree's ``value`` is (nodes, outputs); ``base`` (outputs,) is what the sum starts with; CatBoost adds it
-    last.
+    Each tree's ``value`` is (nodes, outputs); ``base`` (outputs,) is what the sum starts with; CatBoost adds
+    it last.
     """
 
     trees: list[Tree]

@@ -34,8 +34,22 @@ _REGRESSIONS = (
 )
 
 
-def kind(step: Any) -> str:
-    """The name of its class if it is one of CatBoost, which is never imported here; else ""."""
+def is_classifier(step: Any) -> bool:
+    """Whether it is a CatBoostClassifier, which no module imports."""
+    return _kind(step) == "CatBoostClassifier"
+
+
+def is_regressor(step: Any) -> bool:
+    """Whether it is a CatBoostRegressor."""
+    return _kind(step) == "CatBoostRegressor"
+
+
+def is_model(step: Any) -> bool:
+    """Whether it is one of the two."""
+    return is_classifier(step) or is_regressor(step)
+
+
+def _kind(step: Any) -> str:
     return type(step).__name__ if type(step).__module__.split(".")[0] == "catboost" else ""
 
 
@@ -70,8 +84,8 @@ def seen(model: Any, rows: Any) -> Floats:
     of_texts = model.get_cat_feature_indices()
     cells = np.array(rows, object if len(of_texts) else np.float64)
     if len(of_texts):
-        known = hashes(model, set(cells[:, of_texts].ravel().tolist()))
-        cells[:, of_texts] = np.vectorize(known.__getitem__, otypes=[object])(cells[:, of_texts])
+        known = hashes(model, set(map(str, cells[:, of_texts].ravel())))
+        cells[:, of_texts] = np.vectorize(lambda cell: known[str(cell)], otypes=[object])(cells[:, of_texts])
     return cells.astype(np.float64)
 
 
@@ -93,7 +107,7 @@ def _dump(model: Any, pool: Any = None) -> dict[str, Any]:
 
 def _link(model: Any, dump: dict[str, Any]) -> Link:
     loss = dump["model_info"]["params"]["loss_function"]["type"]
-    if kind(model) == "CatBoostClassifier":
+    if is_classifier(model):
         if loss not in _PROBABILITIES:
             raise NoGraph(f"the loss {loss!r} has no graph", f"use one of {', '.join(_PROBABILITIES)}")
         return _PROBABILITIES[loss]

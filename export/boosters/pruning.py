@@ -8,14 +8,17 @@ from unpickled.export.trees import Bools, Ints, Tree
 def pruned(tree: Tree, unreachable: Bools) -> Tree:
     """The tree without the leaves that no row reaches, and without splits whose sides answer alike.
 
-    ``unreachable`` says of each node whether it is a leaf that no row reaches. The answers do not change.
+    ``unreachable`` says of each node whether it is a leaf that no row reaches; an empty set sends no row to
+    the left. The answers do not change.
     """
     left, right = tree.left.copy(), tree.right.copy()
     # The node that takes each node's place, -1 if no row reaches it.
     standing = np.where(unreachable, -1, np.arange(len(left)))
+    empty = np.zeros(len(left), bool)
+    empty[[node for node, codes in tree.sets.items() if not len(codes)]] = True
     for level in _levels(tree.left, tree.right, 0)[::-1]:
         nodes = level[tree.left[level] >= 0]
-        below, above = standing[left[nodes]], standing[right[nodes]]
+        below, above = np.where(empty[nodes], -1, standing[left[nodes]]), standing[right[nodes]]
         single = (below < 0) | (above < 0) | _alike(tree, below, above)
         standing[nodes] = np.where(single, np.where(below < 0, above, below), nodes)
         left[nodes], right[nodes] = below, above

@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from unpickled.export import inside
+from unpickled.export.boosters import catboost
 from unpickled.export.data.missing import is_missing
 from unpickled.export.dates import DateParts
 
@@ -77,6 +78,10 @@ def _facts_of_leaf(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
             # Beside None, NaN would be refused: a gap in other rows stands for None as well.
             gap = (None,) if step.missing_values is None else ()
             yield Fact(position, "category" if isinstance(fill, str) else "number", gap=gap)
+    elif catboost.is_model(step):
+        texts = set(step.get_cat_feature_indices())
+        for place, position in enumerate(positions):
+            yield Fact(position, "category" if place in texts else "number")
     elif _computes(step):
         kind: Literal["date", "number"] = "date" if isinstance(step, DateParts) else "number"
         yield from (Fact(position, kind) for position in positions)

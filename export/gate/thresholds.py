@@ -16,6 +16,7 @@ from sklearn.ensemble import (
 from sklearn.tree import BaseDecisionTree
 
 from unpickled.export import categories
+from unpickled.export.boosters import catboost
 from unpickled.export.data.layout import Layout
 from unpickled.export.gate.probes import with_cells
 from unpickled.export.gate.sweep import frames, in_blocks
@@ -61,6 +62,8 @@ def _seen(step: Any, prepare: Prepare) -> Prepare:
     """The function that prepares the columns which the trees of this classifier see."""
     if isinstance(step, HistGradientBoostingClassifier) and categories.is_native(step):
         return lambda rows: categories.columns(step, prepare(rows))
+    if catboost.is_model(step):
+        return lambda rows: catboost.seen(step, prepare(rows))
     return prepare
 
 
@@ -73,6 +76,8 @@ def _trees(step: Any) -> list[Tree]:
         return [grown(estimator.tree_) for estimator in step.estimators_.ravel()]
     if isinstance(step, HistGradientBoostingClassifier):
         return [tree for stage in hist_boosted(step) for tree in stage]
+    if catboost.is_model(step):
+        return catboost.boosted(step).trees
     return []
 
 
