@@ -1,6 +1,6 @@
 """The ONNX graph while it is written: its nodes, its constants, and the columns of its tensors."""
 
-from collections.abc import Iterable, MutableSequence, Sequence
+from collections.abc import Iterable, MutableSequence, Sequence, Set
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
@@ -91,6 +91,28 @@ class ClassifierOutput:
     dtype: Dtype = "float64"
 
 
+@dataclass(frozen=True, slots=True)
+class RegressorOutput:
+    """The predictions of a regressor: a float64 tensor (rows, targets)."""
+
+    prediction: str
+    targets: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """An output of the finished graph: ``tensor`` under ``name``; (rows,) if ``width`` is None."""
+
+    name: str
+    tensor: str
+    dtype: Dtype
+    width: int | None = None
+
+    @property
+    def shape(self) -> list[str | int]:
+        return ["rows"] if self.width is None else ["rows", self.width]
+
+
 class Graph:
     """Nodes in the order in which they were added; equal nodes on equal inputs are added once."""
 
@@ -99,6 +121,10 @@ class Graph:
         self.inputs: list[Tensor] = []
         # Feature -> the numbers that every encoder knows which reads it and refuses others.
         self.known: dict[str, frozenset[float]] = {}
+        # The features that the pipeline gets as pandas' categories.
+        self.native: set[str] = set()
+        # The ids of estimators that get a sparse matrix, and take what it leaves out for missing.
+        self.sparse: set[int] = set()
         # The texts that cells may hold: those of the rows given, and those that steps fill in.
         self.texts: set[str] = set()
         self._constants: dict[tuple[object, ...], onnx.TensorProto] = {}
@@ -205,16 +231,12 @@ class Graph:
             name = node.input[0]
         return name, steps[::-1]
 
-    def model(
-        self, label: tuple[str, Dtype], scores: tuple[str, Dtype, int], scores_name: str
-    ) -> onnx.ModelProto:
-        """The finished model, with a label output (rows,) and scores (rows, classes), and no unused node."""
-        self._name_output(label[0], "label")
-        self._name_output(scores[0], scores_name)
-        self._drop_unused({"label", scores_name})
-        return self._model(
-            [_value("label", label[1], ["rows"]), _value(scores_name, scores[1], ["rows", scores[2]])]
-        )
+    def model(self, outputs: Sequence[Output]) -> onnx.ModelProto:
+        """The finished model with these outputs, and no unused node."""
+        for output in outputs:
+            self._name_output(output.tensor, output.name, {other.name for other in outputs})
+        self._drop_unused({output.name for output in outputs})
+        return self._model([_value(output.name, output.dtype, output.shape) for output in outputs])
 
     def traced(self, tensors: Sequence[Tensor]) -> onnx.ModelProto:
         """A model whose outputs are these tensors, called ``step_0`` and so on."""
@@ -240,9 +262,9 @@ class Graph:
         onnx.checker.check_model(model, full_check=False)
         return model
 
-    def _name_output(self, old: str, new: str) -> None:
+    def _name_output(self, old: str, new: str, taken: Set[str]) -> None:
         outputs = {name for node in self.nodes for name in node.output}
-        if old not in outputs or old in ("label", "scores", "probabilities"):
+        if old not in outputs or old in taken:
             self.nodes.append(helper.make_node("Identity", [old], [new], name=new))
             return
         for node in self.nodes:

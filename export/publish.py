@@ -1,5 +1,6 @@
 """From a fitted pipeline to a checked model file on disk."""
 
+import dataclasses
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -22,12 +23,13 @@ from unpickled.export.data.columns import Reading
 from unpickled.export.data.memory import table
 from unpickled.export.errors import ConversionError, DataError, ParityError, memory_reported, reason
 from unpickled.export.gate import golden
-from unpickled.export.gate.pair import Array, Run
+from unpickled.export.gate.pair import Array, Run, predictions
 from unpickled.export.gate.parity import check
 from unpickled.export.gate.proof import Proof, prove
 from unpickled.export.privacy import KEEPS_ROWS, keeps_rows
 from unpickled.export.progress import running
 from unpickled.export.store import add_version, model_folder
+from unpickled.export.tasks import regression
 from unpickled.export.train import ClassNames, measure, require, steps, titles, versions
 from unpickled.server.artifact.manifest import MANIFEST_KEY, SCHEMA, Manifest, Training
 from unpickled.server.errors import ArtifactError
@@ -132,7 +134,8 @@ def export_pipeline(
     for rows, frame in zip(samples, frames, strict=True):
         _check_holes(pipeline, conversion, rows, frame)
     with running(progress, "measuring"):
-        training = training or _measured(pipeline, conversion.layout.own(X), y, names)
+        conversion = _named(conversion, pipeline, X, y, training)
+        training = training or _measured(pipeline, conversion, X, y, names)
     require(training.metrics, min_accuracy)
     training = replace(training, holds_rows=training.holds_rows or keeps_rows(pipeline))
     if training.holds_rows:
@@ -176,10 +179,35 @@ def _silent(phase: str) -> None:
     """Show no progress."""
 
 
-def _measured(pipeline: Any, rows: Any, y: Any, class_names: tuple[str, ...]) -> Training:
-    """The Training of a pipeline trained elsewhere: steps and versions, and quality if there are labels."""
-    metrics = None if y is None else measure(pipeline, rows, np.ravel(y), class_names)
-    return Training(pipeline=steps(pipeline), metrics=metrics, versions=versions())
+def _measured(
+    pipeline: Any, conversion: Conversion, X: Any, y: Any, class_names: tuple[str, ...]
+) -> Training:
+    """The Training of a pipeline trained elsewhere: steps, versions, and quality if y is given."""
+    training = Training(pipeline=steps(pipeline), versions=versions())
+    if y is None:
+        return training
+    rows, targets = conversion.layout.own(X), conversion.outputs.targets
+    if targets:
+        return replace(training, errors=regression.measure(pipeline, rows, y, targets))
+    return replace(training, metrics=measure(pipeline, rows, np.ravel(y), class_names))
+
+
+def _named(conversion: Conversion, pipeline: Any, X: Any, y: Any, training: Training | None) -> Conversion:
+    """The conversion with what the manifest says of a regressor's targets; a classifier's unchanged."""
+    if conversion.outputs.kind != "prediction":
+        return conversion
+    predicted = predictions(pipeline.predict(conversion.layout.own(X))).scores
+    named = [training.target] if training and training.target else _columns(y)
+    targets = tuple(named) if len(named) == predicted.shape[1] else conversion.outputs.targets
+    outputs = replace(conversion.outputs, targets=targets, deciles=regression.deciles(predicted))
+    return dataclasses.replace(conversion, outputs=outputs)
+
+
+def _columns(y: Any) -> list[str]:
+    """The names of the columns of y; none if it has no names."""
+    if isinstance(y, pd.Series):
+        return [] if y.name is None else [str(y.name)]
+    return [str(name) for name in y.columns] if isinstance(y, pd.DataFrame) else []
 
 
 def _check_holes(pipeline: Any, conversion: Conversion, rows: Any, frame: pd.DataFrame) -> None:
@@ -228,13 +256,17 @@ def _serialised(model: onnx.ModelProto) -> bytes:
 def runner(conversion: Conversion) -> Run:
     """A function that runs the graph, which has no manifest yet, in a session like that of a server."""
     session = open_graph(_serialised(conversion.model))
-    outputs = [conversion.outputs.label, conversion.outputs.scores]
+    label, scores_name = conversion.outputs.label, conversion.outputs.scores
 
-    def run(feeds: Feeds) -> tuple[Array, Array]:
-        labels, scores = session.run(outputs, feeds)
+    def classify(feeds: Feeds) -> tuple[Array, Array]:
+        labels, scores = session.run([label, scores_name], feeds)
         return labels, scores
 
-    return run
+    def regress(feeds: Feeds) -> tuple[Array, Array]:
+        [numbers] = session.run([scores_name], feeds)
+        return np.zeros(len(numbers), np.int64), numbers
+
+    return classify if label else regress
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from unpickled.server.artifact.manifest import (
     Parity,
     Training,
 )
-from unpickled.server.model.outputs import Classification
+from unpickled.server.model.classification import Classification
 
 # For a number x above 0, the label is 1 with probability 0.75; for any other, it is 0 with probability 0.75.
 NODES = [

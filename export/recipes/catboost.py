@@ -10,7 +10,7 @@ import numpy as np
 from unpickled.export.boosters import catboost
 from unpickled.export.boosters.boosted import Boosted
 from unpickled.export.errors import NoGraph
-from unpickled.export.graph import ClassifierOutput, Columns, Graph
+from unpickled.export.graph import ClassifierOutput, Columns, Graph, RegressorOutput
 from unpickled.export.recipes import encoders
 from unpickled.export.recipes.ensemble import ensemble
 from unpickled.export.recipes.members import above, column
@@ -31,11 +31,12 @@ def classifier(graph: Graph, model: Any, columns: Columns) -> ClassifierOutput:
     )
 
 
-def regressor(graph: Graph, model: Any, columns: Columns) -> str:
-    """The predictions (rows, targets), in float64."""
+def regressor(graph: Graph, model: Any, columns: Columns) -> RegressorOutput:
+    """The predictions: the sums, or their exponential."""
     boosted, raw = _sums(graph, model, columns)
     scores = _biased(graph, boosted, raw)
-    return graph.add("Exp", scores) if boosted.link == "exp" else scores
+    prediction = graph.add("Exp", scores) if boosted.link == "exp" else scores
+    return RegressorOutput(prediction, len(boosted.base))
 
 
 def _two_classes(graph: Graph, model: Any, boosted: Boosted, raw: str) -> ClassifierOutput:

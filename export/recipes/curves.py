@@ -141,4 +141,9 @@ def pieces(function: Callable[[Array], Array], end: int) -> Array:
     # Nodes that are closest together at the ends of [-1, 1]; none of them is 0.
     nodes = np.cos(np.pi * (np.arange(_DEGREE + 1) + 0.5) / (_DEGREE + 1))
     x = (np.arange(_PIECES * end)[:, None] + (nodes + 1) / 2) / _PIECES
-    return np.array([chebyshev.cheb2poly(chebyshev.chebfit(nodes, y, _DEGREE)) for y in function(x)])
+    table = np.zeros((len(x), _DEGREE + 1))
+    for line, y in zip(table, function(x), strict=True):
+        # NumPy leaves out the highest powers where their coefficients are 0.
+        polynomial = chebyshev.cheb2poly(chebyshev.chebfit(nodes, y, _DEGREE))
+        line[: len(polynomial)] = polynomial
+    return table

@@ -11,7 +11,7 @@ from unpickled.export import inside
 from unpickled.export.errors import NoGraph
 from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph, OptionalColumns, Tensor, present
 from unpickled.export.inside import innermost
-from unpickled.export.recipes import forests
+from unpickled.export.recipes import boosters, forests
 from unpickled.export.recipes.members import Classify, Recipe, decision, index, probabilities, response
 from unpickled.export.recipes.parts import far_sigmoid, normalised, winner
 
@@ -136,7 +136,7 @@ def _stacking(
     graph: Graph, model: StackingClassifier, columns: OptionalColumns, classify: Classify
 ) -> ClassifierOutput:
     *members, final = inside.parts(model)
-    tree_leaves = [leaf for leaf in innermost(final.estimator) if inside.kind(leaf) in forests.RECIPES]
+    tree_leaves = [leaf for leaf in innermost(final.estimator) if _splits(leaf)]
     other_leaves = [
         leaf
         for member in members
@@ -157,6 +157,11 @@ def _stacking(
         output = classify(member.estimator, columns)
         responses += response(graph, member.estimator, output, prefer)
     return classify(final.estimator, responses + present(columns) if model.passthrough else responses)
+
+
+def _splits(leaf: Any) -> bool:
+    """Whether a classifier has trees, which notice the last digit of a number."""
+    return inside.kind(leaf) in forests.RECIPES or boosters.is_classifier(leaf)
 
 
 def _bagging(
