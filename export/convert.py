@@ -126,6 +126,7 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
     X = table(X)
     layout = Layout.of(pipeline, X, feature_names)
     writer = _Writer()
+    writer.graph.texts.update(_texts(layout, X))
     inputs, columns = _declare(writer.graph, layout)
     writer.graph.sparse.update(boosters.sparse(pipeline, layout.rows(layout.frame(X).iloc[:1])))
     if classes:
@@ -285,6 +286,14 @@ def _declare(graph: Graph, layout: Layout) -> tuple[tuple[Input, ...], OptionalC
             column = replace(column, feature=layout.names[i])
             columns[layout.positions[i]] = narrowed(graph, column) if i in layout.narrow else column
     return tuple(inputs), tuple(columns)
+
+
+def _texts(layout: Layout, X: Rows) -> set[str]:
+    """All texts in these rows."""
+    kinds = zip(layout.names, layout.kinds, strict=True)
+    names = [name for name, kind in kinds if kind == "category"]
+    frame = layout.frame(X) if names else {}
+    return {text for name in names for text in frame[name].dropna().unique()}
 
 
 def _features(graph: Graph, layout: Layout, X: Rows) -> tuple[Feature, ...]:
