@@ -16,7 +16,7 @@ from sklearn.ensemble import (
 from sklearn.tree import BaseDecisionTree
 
 from unpickled.export import categories
-from unpickled.export.boosters import lightgbm
+from unpickled.export.boosters import catboost, lightgbm, xgboost
 from unpickled.export.data.layout import Layout
 from unpickled.export.gate.probes import with_cells
 from unpickled.export.gate.sweep import frames, in_blocks
@@ -65,6 +65,11 @@ def _seen(step: Any, prepare: Prepare) -> Prepare:
     if lightgbm.is_lightgbm(step):
         sight = lightgbm.Sight.of(step, _trees(step))
         return lambda rows: sight.columns(prepare(rows))
+    if xgboost.is_xgboost(step):
+        view = xgboost.Sight.of(step)
+        return lambda rows: view.columns(prepare(rows))
+    if catboost.is_model(step):
+        return lambda rows: catboost.seen(step, prepare(rows))
     return prepare
 
 
@@ -79,6 +84,10 @@ def _trees(step: Any) -> list[Tree]:
         return [tree for stage in hist_boosted(step) for tree in stage]
     if lightgbm.is_lightgbm(step):
         return lightgbm.boosted(step).trees
+    if xgboost.is_xgboost(step):
+        return xgboost.boosted(step).trees
+    if catboost.is_model(step):
+        return catboost.boosted(step).trees
     return []
 
 
