@@ -95,7 +95,7 @@ def _isotonic(graph: Graph, model: IsotonicRegression, x: str) -> str:
     if len(knots) == 1:
         zero = graph.add("Mul", x, graph.constant(np.array(0.0)))
         return graph.add("Add", zero, graph.constant(values))
-    low, high = (graph.constant(np.array(bound)) for bound in (model.X_min_, model.X_max_))
+    low, high = (graph.constant(np.array(bound, np.float64)) for bound in (model.X_min_, model.X_max_))
     x = graph.add("Clip", x, low, high)
     passed = graph.cast(graph.add("Greater", x, graph.constant(knots[1:-1])), "int64")
     axis = graph.constant(np.array([1], np.int64))
