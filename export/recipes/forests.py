@@ -79,8 +79,9 @@ def _boosted(
 def _logistic(graph: Graph, score: str, factor: float, last_wins: bool = False) -> ClassifierOutput:
     """The answers for a score (rows, 1) of the second of two classes, times a factor."""
     scores = graph.add("Mul", score, graph.constant(np.array([[-factor, factor]])))
-    last = {"select_last_index": 1} if last_wins else {}
-    chosen = graph.add("ArgMax", scores, axis=1, keepdims=0, **last)
+    chosen = winner(graph, scores)
+    if last_wins:
+        chosen = graph.add("ArgMax", scores, axis=1, keepdims=0, select_last_index=1)
     return ClassifierOutput(2, winner=chosen, probabilities=graph.add("Sigmoid", scores), decision=scores)
 
 
@@ -145,7 +146,7 @@ def _single_votes(tree: Tree, positions: Array, classes: int) -> Array:
 
 
 def _several(graph: Graph, scores: str, classes: int, total: float, factor: float) -> ClassifierOutput:
-    """The answers of AdaBoost for three or more classes: softmax does not see what all scores have in common."""
+    """AdaBoost's answers for three or more classes. Softmax does not see a number that all scores share."""
     shared = graph.add("Mul", scores, graph.constant(np.array(factor / total / (classes - 1))))
     decision = graph.add("Mul", scores, graph.constant(np.array(factor / total)))
     if factor != 1.0:

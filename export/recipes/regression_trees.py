@@ -59,7 +59,7 @@ def _ada_boost(graph: Graph, model: AdaBoostRegressor, columns: Columns) -> str:
 
 
 def _weighted_median(graph: Graph, answers: str, weights: Array) -> str:
-    """(rows, 1): the first of each row's answers (rows, trees), in order, that reaches half of the weights."""
+    """(rows, 1): the first of a row's answers (rows, trees), in order, that reaches half of the weights."""
     count = graph.constant(np.array([len(weights)], np.int64))
     ordered, order = graph.add_many("TopK", (answers, count), 2, axis=1, largest=0, sorted=1)
     axis, last = _ints(graph, 1), _ints(graph, len(weights) - 1)
