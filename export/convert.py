@@ -16,8 +16,10 @@ import numpy as np
 import onnx
 from sklearn.base import is_classifier, is_regressor
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import BaggingClassifier
+from sklearn.ensemble import AdaBoostRegressor, BaggingClassifier, BaggingRegressor
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import RANSACRegressor
+from sklearn.multioutput import RegressorChain
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils.validation import check_is_fitted
 
@@ -43,6 +45,7 @@ from unpickled.export.recipes import (
     boosters,
     centroids,
     classifiers,
+    compositions,
     cutoffs,
     dates,
     distances,
@@ -53,13 +56,16 @@ from unpickled.export.recipes import (
     functions,
     gaussian_process,
     imputers,
+    isotonic,
     kernels,
     multiclass,
     neighbors,
+    networks,
     polynomials,
     powers,
     projections,
     quantiles,
+    regression_trees,
     regressors,
     scalers,
     selectors,
@@ -126,6 +132,7 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
     X = table(X)
     layout = Layout.of(pipeline, X, feature_names)
     writer = _Writer()
+    writer.graph.texts.update(_texts(layout, X))
     inputs, columns = _declare(writer.graph, layout)
     writer.graph.sparse.update(boosters.sparse(pipeline, layout.rows(layout.frame(X).iloc[:1])))
     if classes:
@@ -287,6 +294,14 @@ def _declare(graph: Graph, layout: Layout) -> tuple[tuple[Input, ...], OptionalC
     return tuple(inputs), tuple(columns)
 
 
+def _texts(layout: Layout, X: Rows) -> set[str]:
+    """All texts in these rows."""
+    kinds = zip(layout.names, layout.kinds, strict=True)
+    names = [name for name, kind in kinds if kind == "category"]
+    frame = layout.frame(X) if names else {}
+    return {text for name in names for text in frame[name].dropna().unique()}
+
+
 def _features(graph: Graph, layout: Layout, X: Rows) -> tuple[Feature, ...]:
     """The features, with the numbers that every encoder knows which refuses others."""
     features = layout.features(layout.frame(X))
@@ -308,10 +323,25 @@ def _label(graph: Graph, output: ClassifierOutput, classes: tuple[int | str, ...
 
 
 _CLASSIFIERS = (
-    classifiers.RECIPES | neighbors.RECIPES | svm.RECIPES | centroids.RECIPES | gaussian_process.LATENT
+    classifiers.RECIPES
+    | networks.RECIPES
+    | neighbors.RECIPES
+    | svm.RECIPES
+    | centroids.RECIPES
+    | gaussian_process.LATENT
 )
 _COMPOSED = ensembles.RECIPES | multiclass.RECIPES | cutoffs.RECIPES | gaussian_process.RECIPES
-_REGRESSORS = regressors.RECIPES
+_REGRESSORS = (
+    regressors.RECIPES
+    | networks.REGRESSORS
+    | neighbors.REGRESSORS
+    | svm.REGRESSORS
+    | kernels.REGRESSORS
+    | gaussian_process.REGRESSORS
+    | isotonic.REGRESSORS
+)
+# They turn a table into one array before its rows reach the estimators inside.
+_ARRAYS = (BaggingClassifier, AdaBoostRegressor, BaggingRegressor, RANSACRegressor, RegressorChain)
 _TRANSFORMERS = (
     scalers.RECIPES
     | imputers.RECIPES
@@ -380,8 +410,7 @@ class _Writer:
             return self._last(step, columns, partial(self.classify, exact=exact))
         with self._at("", step):
             kind = inside.kind(step)
-            if isinstance(step, BaggingClassifier):
-                # Its members get columns of one array, whatever the precision of the table's.
+            if isinstance(step, _ARRAYS):
                 columns = promoted(self.graph, present(columns))
             if kind in _COMPOSED:
                 return _COMPOSED[kind](self.graph, step, columns, partial(self.classify, exact=True))
@@ -412,14 +441,26 @@ class _Writer:
         if isinstance(step, Pipeline):
             return self._last(step, columns, self.regress)
         with self._at("", step):
-            kind = inside.kind(step)
-            if boosters.is_regressor(step):
-                if self._inexact:
-                    raise self._inexact
-                return boosters.regress(self.graph, step, present(columns))
-            if kind not in _REGRESSORS:
-                raise refusal(step, "predict")
-            return _REGRESSORS[kind](self.graph, step, present(columns))
+            if isinstance(step, _ARRAYS):
+                columns = promoted(self.graph, present(columns))
+            if inside.parts(step) and type(step) in compositions.RECIPES:
+                return compositions.RECIPES[type(step)](self.graph, step, columns, self.regress)
+            return self._number(step, present(columns))
+
+    def _number(self, step: Any, columns: Columns) -> RegressorOutput:
+        """Write a regressor without others inside."""
+        kind = inside.kind(step)
+        splits = kind in regression_trees.REGRESSORS or boosters.is_regressor(step)
+        if splits and self._inexact:
+            raise self._inexact
+        if boosters.is_regressor(step):
+            return boosters.regress(self.graph, step, columns)
+        if kind in regression_trees.REGRESSORS:
+            prediction = regression_trees.REGRESSORS[kind](self.graph, step, columns)
+            return RegressorOutput(prediction, getattr(step, "n_outputs_", 1))
+        if kind not in _REGRESSORS:
+            raise refusal(step, "predict")
+        return _REGRESSORS[kind](self.graph, step, columns)
 
     def _last(
         self, step: Pipeline, columns: OptionalColumns, write: Callable[[Any, OptionalColumns], Answers]
@@ -447,7 +488,7 @@ class _Writer:
             self._inexact = NoGraph(
                 f"what {'/'.join(self._path)!r} ({_class_name(step)}) computes may differ in the last digit, "
                 "and trees, bins and steps notice that digit",
-                "leave it out, or use a classifier without trees",
+                "leave it out, or use an estimator without trees at the end",
             )
         if type(step) in _TRANSFORMERS:
             return _TRANSFORMERS[type(step)](self.graph, step, present(columns))

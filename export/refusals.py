@@ -35,7 +35,6 @@ _GRAPH_OF_ROWS = Refusal(
     "it is made for the rows it was fitted on",
     "use SelfTrainingClassifier around a classifier that converts",
 )
-_OTHER_LIBRARY = Refusal("only estimators of scikit-learn have a graph", "use HistGradientBoostingClassifier")
 # Estimators that users meet often and that have no graph.
 REFUSED: dict[str, Refusal] = {
     "SVC": _PLATT,
@@ -48,7 +47,12 @@ REFUSED: dict[str, Refusal] = {
         "its scores only order the rows of one query", "use LGBMClassifier or LGBMRegressor"
     ),
     "XGBRanker": Refusal("its scores only order the rows of one query", "use XGBClassifier or XGBRegressor"),
-    "CatBoostClassifier": _OTHER_LIBRARY,
+    "CatBoost": Refusal(
+        "it does not say whether it classifies", "use CatBoostClassifier or CatBoostRegressor"
+    ),
+    "CatBoostRanker": Refusal(
+        "its scores only order the rows of one group", "use CatBoostClassifier or CatBoostRegressor"
+    ),
     "RadiusNeighborsClassifier": Refusal(
         "its graph fails where no neighbor is near", "use KNeighborsClassifier"
     ),

@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from unpickled.export import inside
-from unpickled.export.boosters import frames
+from unpickled.export.boosters import catboost, frames
 from unpickled.export.data.missing import is_missing
 from unpickled.export.dates import DateParts
 
@@ -82,6 +82,8 @@ def _facts_of_leaf(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
             yield Fact(position, "category" if isinstance(fill, str) else "number", gap=gap)
     elif frames.known(step):
         yield from _facts_of_categories(step, positions)
+    elif catboost.is_model(step):
+        yield from _facts_of_catboost(step, positions)
     elif _computes(step):
         kind: Literal["date", "number"] = "date" if isinstance(step, DateParts) else "number"
         yield from (Fact(position, kind) for position in positions)
@@ -97,6 +99,12 @@ def _facts_of_categories(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
         else:
             fact = _fact_of_categories(position, np.array(categories, dtype=object))
             yield replace(fact, boxed=False, native=tuple(categories))
+
+
+def _facts_of_catboost(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
+    texts = set(step.get_cat_feature_indices())
+    for place, position in enumerate(positions):
+        yield Fact(position, "category" if place in texts else "number")
 
 
 def _computes(step: Any) -> bool:

@@ -16,7 +16,7 @@ from sklearn.ensemble import (
 from sklearn.tree import BaseDecisionTree
 
 from unpickled.export import categories
-from unpickled.export.boosters import lightgbm, xgboost
+from unpickled.export.boosters import catboost, lightgbm, xgboost
 from unpickled.export.data.layout import Layout
 from unpickled.export.gate.probes import with_cells
 from unpickled.export.gate.sweep import frames, in_blocks
@@ -68,6 +68,8 @@ def _seen(step: Any, prepare: Prepare) -> Prepare:
     if xgboost.is_xgboost(step):
         view = xgboost.Sight.of(step)
         return lambda rows: view.columns(prepare(rows))
+    if catboost.is_model(step):
+        return lambda rows: catboost.seen(step, prepare(rows))
     return prepare
 
 
@@ -84,6 +86,8 @@ def _trees(step: Any) -> list[Tree]:
         return lightgbm.boosted(step).trees
     if xgboost.is_xgboost(step):
         return xgboost.boosted(step).trees
+    if catboost.is_model(step):
+        return catboost.boosted(step).trees
     return []
 
 

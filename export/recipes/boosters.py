@@ -2,21 +2,24 @@
 
 from typing import Any
 
+from unpickled.export.boosters import catboost as catboost_models
 from unpickled.export.boosters import lightgbm as lightgbm_models
 from unpickled.export.boosters import xgboost as xgboost_models
 from unpickled.export.graph import ClassifierOutput, Columns, Graph, RegressorOutput
 from unpickled.export.inside import leaves
-from unpickled.export.recipes import lightgbm, xgboost
+from unpickled.export.recipes import catboost, lightgbm, xgboost
+
+_LIBRARIES = (catboost_models, lightgbm_models, xgboost_models)
 
 
 def is_classifier(step: Any) -> bool:
     """Whether it is a classifier of such a library with a recipe."""
-    return lightgbm_models.is_classifier(step) or xgboost_models.is_classifier(step)
+    return any(library.is_classifier(step) for library in _LIBRARIES)
 
 
 def is_regressor(step: Any) -> bool:
     """Whether it is a regressor of such a library with a recipe."""
-    return lightgbm_models.is_regressor(step) or xgboost_models.is_regressor(step)
+    return any(library.is_regressor(step) for library in _LIBRARIES)
 
 
 def sparse(pipeline: Any, rows: Any) -> set[int]:
@@ -29,6 +32,8 @@ def classify(graph: Graph, step: Any, columns: Columns, exact: bool) -> Classifi
     """Write such a classifier; ``exact`` if others compute with its scores."""
     if xgboost_models.is_classifier(step):
         return xgboost.classifier(graph, step, columns, exact)
+    if catboost_models.is_classifier(step):
+        return catboost.classifier(graph, step, columns)
     return lightgbm.classifier(graph, step, columns)
 
 
@@ -36,4 +41,6 @@ def regress(graph: Graph, step: Any, columns: Columns) -> RegressorOutput:
     """Write such a regressor."""
     if xgboost_models.is_regressor(step):
         return xgboost.regressor(graph, step, columns)
+    if catboost_models.is_regressor(step):
+        return catboost.regressor(graph, step, columns)
     return lightgbm.regressor(graph, step, columns)
