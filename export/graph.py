@@ -121,6 +121,12 @@ class Graph:
         self.inputs: list[Tensor] = []
         # Feature -> the numbers that every encoder knows which reads it and refuses others.
         self.known: dict[str, frozenset[float]] = {}
+        # Feature that the pipeline gets as pandas' categories -> these categories.
+        self.native: dict[str, tuple[Any, ...]] = {}
+        # The ids of estimators that get a sparse matrix, and take what it leaves out for missing.
+        self.sparse: set[int] = set()
+        # The texts that cells may hold: those of the rows given, and those that steps fill in.
+        self.texts: set[str] = set()
         self._constants: dict[tuple[object, ...], onnx.TensorProto] = {}
         # Serialized node without outputs -> the names of its outputs.
         self._outputs: dict[bytes, tuple[str, ...]] = {}
@@ -147,6 +153,7 @@ class Graph:
         array = np.asarray(value)
         if array.dtype.kind in "OU":
             array = array.astype(object)
+            self.texts.update(array.ravel().tolist())
             key: tuple[object, ...] = ("string", array.shape, tuple(array.ravel().tolist()))
         else:
             array = np.ascontiguousarray(array).reshape(array.shape)
