@@ -135,10 +135,10 @@ def _ada_boost(graph: Graph, model: AdaBoostClassifier, columns: Columns, exact:
 
 
 def _single_votes(tree: Tree, positions: Array, classes: int) -> Array:
-    """(nodes, classes): 1 for the class that a tree answers; of two classes, -1 for the other one.
+    """(nodes, classes): 1 for the class that a tree answers; -1 for the other one, if there are two.
 
-    Of more classes the others are against it with -1 / (classes - 1): this takes the same from the sums of
-    all classes and 1 / (classes - 1) more for each vote, and is left for the factor of ``_several``.
+    In scikit-learn a vote counts against every other class, with -1 / (classes - 1). This is a number that
+    all sums share, and a factor: both are left to ``_several``, so that a leaf adds to one sum only.
     """
     votes = np.full((len(tree.left), classes), -1.0 if classes == 2 else 0.0)
     votes[np.arange(len(votes)), positions[tree.value.argmax(axis=1)]] = 1.0
