@@ -12,6 +12,7 @@ one row is a head, which depends on the label alone, and the text of its scores.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -81,6 +82,7 @@ class Outputs(ABC):
     text: writes the scores of one row in JSON, for the last member; null stands for NaN and infinity.
     methods: each method of the pipeline that the model can answer for, and the member with its result.
     counted: the names of the series in which rows are counted.
+    measured: the name of each score whose values are counted, and the bounds between which they are.
     title, names: a heading, and the names below it that describe the answers to a person.
     """
 
@@ -89,6 +91,7 @@ class Outputs(ABC):
     text: Callable[[Sequence[float]], bytes]
     methods: Mapping[str, str]
     counted: tuple[str, ...]
+    measured: Mapping[str, tuple[float, ...]] = MappingProxyType({})
     title: str
     names: tuple[str, ...]
 

@@ -4,6 +4,7 @@ All rows have the label 0: they are counted in one series, and the heads of thei
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,8 @@ class Regression(Outputs):
     def __init__(self, manifest: Manifest) -> None:
         refuse_contradictions(_faults(manifest))
         self.names = self.targets = manifest.outputs.targets
+        deciles = manifest.outputs.deciles or ((),) * len(self.targets)
+        self.measured = dict(zip(self.targets, deciles, strict=True))
         self._golden, self._tolerance = manifest.golden, manifest.parity.tolerance
         self._several = len(self.targets) > 1
         entries = self.targets if self._several else ()
@@ -144,8 +147,12 @@ def _faults(manifest: Manifest) -> Iterator[str]:
         yield "it has no targets"
     if (name := repeated(targets)) is not None:
         yield f"it has two targets called {quoted(name)}"
-    if len(manifest.outputs.deciles) not in (0, len(targets)):
-        yield f"{len(targets)} targets have deciles of {len(manifest.outputs.deciles)}"
+    deciles = manifest.outputs.deciles
+    if len(deciles) not in (0, len(targets)):
+        yield f"{len(targets)} targets have deciles of {len(deciles)}"
+    for target, bounds in zip(targets, deciles, strict=False):
+        if any(after <= before for before, after in pairwise(bounds)):
+            yield f"the deciles of target {quoted(target)} do not ascend"
     yield from _faults_of_golden(manifest.golden, len(targets))
 
 
