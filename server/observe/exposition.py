@@ -103,6 +103,7 @@ def _metrics(
     yield from _models(deployments, kinds, len(workers))
     yield from _plans(deployments)
     yield from _comparisons(kinds[shadow.PAIR])
+    yield from _differences(kinds[shadow.NUMBERS])
     yield from _losses(kinds[shadow.LOST])
     yield from _observer_failures(kinds["observer_failures"])
 
@@ -224,9 +225,10 @@ def _comparisons(pairs: _Series) -> Iterator[_Described]:
     distances: dict[tuple[str, ...], Histogram] = {}
     for key, numbers in pairs:
         rows[*key, "same"], rows[*key, "different"] = numbers[shadow.SAME], numbers[shadow.DIFFERENT]
-        # No distance is above 1, the last bound: nothing is in the bucket behind it.
-        counts = [*numbers[shadow.BUCKETS :], 0.0, numbers[shadow.DISTANCE]]
-        distances[key] = shadow.BOUNDS, counts
+        if len(numbers) == shadow.SIZE:
+            # No distance is above 1, the last bound: nothing is in the bucket behind it.
+            counts = [*numbers[shadow.BUCKETS :], 0.0, numbers[shadow.DISTANCE]]
+            distances[key] = shadow.BOUNDS, counts
     names = ("model", "version", "shadow", "class")
     yield _counter("shadow_rows", "Rows that a shadow answered too.", (*names, "agreement"), rows)
     yield _histogram(
@@ -234,6 +236,28 @@ def _comparisons(pairs: _Series) -> Iterator[_Described]:
         "Total variation distance between a shadow's probabilities and those answered.",
         names,
         distances,
+    )
+
+
+def _differences(pairs: _Series) -> Iterator[_Described]:
+    absolute: dict[tuple[str, ...], Histogram] = {}
+    relative: dict[tuple[str, ...], Histogram] = {}
+    for (model, version, shadow_version, target, *bounds), numbers in pairs:
+        key, end = (model, version, shadow_version, target), len(bounds) + 2
+        absolute[key] = tuple(map(float, bounds)), numbers[:end]
+        relative[key] = shadow.RELATIVE, numbers[end:]
+    names = (*_VERSION_LABELS, "shadow", "target")
+    yield _histogram(
+        "shadow_absolute_difference",
+        "Difference between a shadow's number and the one answered, in the unit of the target.",
+        names,
+        absolute,
+    )
+    yield _histogram(
+        "shadow_relative_difference",
+        "The same, relative to max(1, |number answered|).",
+        names,
+        relative,
     )
 
 
