@@ -6,13 +6,12 @@ import { amount } from "./numbers.js";
 /** The table of one target: a line for each share of the rows, with its bias drawn. */
 export function residuals({ residuals: lines }) {
   const widest = Math.max(...lines.map(({ bias, mae }) => Math.max(Math.abs(bias), mae))) || 1;
-  const heads = ["predicted", "rows", "MAE", "bias", ""].map((head) =>
-    head ? element("th", { scope: "col" }, head) : element("td"),
-  );
+  const heads = ["predicted", "rows", "MAE"].map((head) => element("th", { scope: "col" }, head));
+  heads.push(element("th", { scope: "col", class: "drawn" }, element("span", {}, "bias")));
   return element(
     "figure",
     { class: "residuals" },
-    element("figcaption", {}, "Errors by prediction; the bias is positive where predictions are too high"),
+    element("figcaption", {}, "Errors by prediction. The bias is positive where predictions are too high, and drawn beside the MAE."),
     scrolling(
       "Errors by prediction",
       element(
@@ -31,13 +30,18 @@ export function residuals({ residuals: lines }) {
 
 function line({ lowest, highest, rows, bias, mae }, widest) {
   const range = lowest === highest ? amount(lowest, 4) : `${amount(lowest, 4)} to ${amount(highest, 4)}`;
-  const [count, error, signed] = [rows.toLocaleString("en"), amount(mae, 4), amount(bias, 3, true)];
   return element(
     "tr",
     {},
     element("th", { scope: "row" }, range),
-    [count, error, signed].map((text) => element("td", {}, text)),
-    element("td", { class: "drawn", "aria-hidden": "true" }, drawn(bias / widest, mae / widest)),
+    element("td", {}, rows.toLocaleString("en")),
+    element("td", {}, amount(mae, 4)),
+    element(
+      "td",
+      { class: "drawn" },
+      element("span", {}, amount(bias, 3, true)),
+      drawn(bias / widest, mae / widest),
+    ),
   );
 }
 
@@ -47,5 +51,5 @@ function drawn(bias, mae) {
   lane.style.setProperty("width", `${100 * mae}%`);
   fill.style.setProperty("left", `${50 + 50 * Math.min(bias, 0)}%`);
   fill.style.setProperty("width", `${50 * Math.abs(bias)}%`);
-  return element("span", { class: "bias" }, lane, fill);
+  return element("span", { class: "bias", "aria-hidden": "true" }, lane, fill);
 }
