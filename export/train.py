@@ -158,7 +158,7 @@ def measure(pipeline: Any, rows: Any, labels: npt.NDArray[Any], class_names: tup
     if probabilities is not None and decides_by_probability(last):
         predicted = classes.take(np.argmax(probabilities, axis=1))
     else:
-        predicted = last.predict(prepared)
+        predicted = np.ravel(last.predict(prepared))
     report = precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0.0)
     loss = None if probabilities is None else _log_loss(labels, probabilities, classes)
     return Metrics(
