@@ -16,8 +16,10 @@ import numpy as np
 import onnx
 from sklearn.base import is_classifier, is_regressor
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import BaggingClassifier
+from sklearn.ensemble import AdaBoostRegressor, BaggingClassifier, BaggingRegressor
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import RANSACRegressor
+from sklearn.multioutput import RegressorChain
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils.validation import check_is_fitted
 
@@ -40,8 +42,10 @@ from unpickled.export.graph import (
 from unpickled.export.inside import Part
 from unpickled.export.recipes import (
     bins,
+    boosters,
     centroids,
     classifiers,
+    compositions,
     cutoffs,
     dates,
     distances,
@@ -52,20 +56,23 @@ from unpickled.export.recipes import (
     functions,
     gaussian_process,
     imputers,
+    isotonic,
     kernels,
     multiclass,
     neighbors,
+    networks,
     polynomials,
     powers,
     projections,
     quantiles,
+    regression_trees,
     regressors,
     scalers,
     selectors,
     svm,
 )
 from unpickled.export.recipes.numbers import narrowed, promoted, weighted
-from unpickled.export.refusals import SEVERAL, qualified, refusal, takes_texts
+from unpickled.export.refusals import REFUSED, SEVERAL, qualified, refusal, takes_texts
 from unpickled.server.artifact.manifest import Feature, Input, Outputs
 from unpickled.server.quote import shortened
 
@@ -125,7 +132,9 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
     X = table(X)
     layout = Layout.of(pipeline, X, feature_names)
     writer = _Writer()
+    writer.graph.texts.update(_texts(layout, X))
     inputs, columns = _declare(writer.graph, layout)
+    writer.graph.sparse.update(boosters.sparse(pipeline, layout.rows(layout.frame(X).iloc[:1])))
     if classes:
         graph_outputs, outputs = _classified(writer, pipeline, columns, classes)
     else:
@@ -222,6 +231,7 @@ def _check_fitted(pipeline: Any) -> None:
             "give a fitted one."
         )
     if not (is_classifier(pipeline) or is_regressor(pipeline)):
+        _refuse_by_name(pipeline)
         raise ConversionError(
             f"{_class_name(pipeline)} is neither a classifier nor a regressor: only pipelines that end in "
             "one can be exported."
@@ -230,6 +240,16 @@ def _check_fitted(pipeline: Any) -> None:
         check_is_fitted(pipeline)
     except NotFittedError:
         raise ConversionError(f"{_class_name(pipeline)} is not fitted: call fit(X, y) first.") from None
+
+
+def _refuse_by_name(pipeline: Any) -> None:
+    """Raise ConversionError if the last step predicts, and its refusal is known by name."""
+    last = inside.decider(pipeline)[0] if inside.parts(pipeline) else pipeline
+    refused = REFUSED.get(_class_name(last))
+    if refused and hasattr(last, "predict"):
+        raise ConversionError(
+            f"The estimator {qualified(last)} cannot be converted: {refused.reason}; {refused.remedy}."
+        )
 
 
 def _classes(pipeline: Any) -> tuple[int | str, ...]:
@@ -259,6 +279,7 @@ def _class_name(step: Any) -> str:
 def _declare(graph: Graph, layout: Layout) -> tuple[tuple[Input, ...], OptionalColumns]:
     """Declare one input for all numbers and one for all categories; columns that nothing reads are None."""
     columns: list[Column | None] = [None] * layout.width
+    graph.native.update({layout.names[i]: tuple(dtype.categories) for i, dtype in layout.native.items()})
     inputs = []
     dtypes: dict[str, Dtype] = {"number": layout.dtype, "category": "string"}
     for kind, name in (("number", "numbers"), ("category", "categories")):
@@ -271,6 +292,14 @@ def _declare(graph: Graph, layout: Layout) -> tuple[tuple[Input, ...], OptionalC
             column = replace(column, feature=layout.names[i])
             columns[layout.positions[i]] = narrowed(graph, column) if i in layout.narrow else column
     return tuple(inputs), tuple(columns)
+
+
+def _texts(layout: Layout, X: Rows) -> set[str]:
+    """All texts in these rows."""
+    kinds = zip(layout.names, layout.kinds, strict=True)
+    names = [name for name, kind in kinds if kind == "category"]
+    frame = layout.frame(X) if names else {}
+    return {text for name in names for text in frame[name].dropna().unique()}
 
 
 def _features(graph: Graph, layout: Layout, X: Rows) -> tuple[Feature, ...]:
@@ -294,10 +323,25 @@ def _label(graph: Graph, output: ClassifierOutput, classes: tuple[int | str, ...
 
 
 _CLASSIFIERS = (
-    classifiers.RECIPES | neighbors.RECIPES | svm.RECIPES | centroids.RECIPES | gaussian_process.LATENT
+    classifiers.RECIPES
+    | networks.RECIPES
+    | neighbors.RECIPES
+    | svm.RECIPES
+    | centroids.RECIPES
+    | gaussian_process.LATENT
 )
 _COMPOSED = ensembles.RECIPES | multiclass.RECIPES | cutoffs.RECIPES | gaussian_process.RECIPES
-_REGRESSORS = regressors.RECIPES
+_REGRESSORS = (
+    regressors.RECIPES
+    | networks.REGRESSORS
+    | neighbors.REGRESSORS
+    | svm.REGRESSORS
+    | kernels.REGRESSORS
+    | gaussian_process.REGRESSORS
+    | isotonic.REGRESSORS
+)
+# They turn a table into one array before its rows reach the estimators inside.
+_ARRAYS = (BaggingClassifier, AdaBoostRegressor, BaggingRegressor, RANSACRegressor, RegressorChain)
 _TRANSFORMERS = (
     scalers.RECIPES
     | imputers.RECIPES
@@ -366,8 +410,7 @@ class _Writer:
             return self._last(step, columns, partial(self.classify, exact=exact))
         with self._at("", step):
             kind = inside.kind(step)
-            if isinstance(step, BaggingClassifier):
-                # Its members get columns of one array, whatever the precision of the table's.
+            if isinstance(step, _ARRAYS):
                 columns = promoted(self.graph, present(columns))
             if kind in _COMPOSED:
                 return _COMPOSED[kind](self.graph, step, columns, partial(self.classify, exact=True))
@@ -379,6 +422,10 @@ class _Writer:
             if self._inexact:
                 raise self._inexact
             return forests.RECIPES[kind](self.graph, step, columns, exact)
+        if boosters.is_classifier(step):
+            if self._inexact:
+                raise self._inexact
+            return boosters.classify(self.graph, step, columns, exact)
         if kind in _CLASSIFIERS:
             with suppress(NoRecipe):
                 return _CLASSIFIERS[kind](self.graph, step, columns)
@@ -394,10 +441,26 @@ class _Writer:
         if isinstance(step, Pipeline):
             return self._last(step, columns, self.regress)
         with self._at("", step):
-            kind = inside.kind(step)
-            if kind not in _REGRESSORS:
-                raise refusal(step, "predict")
-            return _REGRESSORS[kind](self.graph, step, present(columns))
+            if isinstance(step, _ARRAYS):
+                columns = promoted(self.graph, present(columns))
+            if inside.parts(step) and type(step) in compositions.RECIPES:
+                return compositions.RECIPES[type(step)](self.graph, step, columns, self.regress)
+            return self._number(step, present(columns))
+
+    def _number(self, step: Any, columns: Columns) -> RegressorOutput:
+        """Write a regressor without others inside."""
+        kind = inside.kind(step)
+        splits = kind in regression_trees.REGRESSORS or boosters.is_regressor(step)
+        if splits and self._inexact:
+            raise self._inexact
+        if boosters.is_regressor(step):
+            return boosters.regress(self.graph, step, columns)
+        if kind in regression_trees.REGRESSORS:
+            prediction = regression_trees.REGRESSORS[kind](self.graph, step, columns)
+            return RegressorOutput(prediction, getattr(step, "n_outputs_", 1))
+        if kind not in _REGRESSORS:
+            raise refusal(step, "predict")
+        return _REGRESSORS[kind](self.graph, step, columns)
 
     def _last(
         self, step: Pipeline, columns: OptionalColumns, write: Callable[[Any, OptionalColumns], Answers]
@@ -425,7 +488,7 @@ class _Writer:
             self._inexact = NoGraph(
                 f"what {'/'.join(self._path)!r} ({_class_name(step)}) computes may differ in the last digit, "
                 "and trees, bins and steps notice that digit",
-                "leave it out, or use a classifier without trees",
+                "leave it out, or use an estimator without trees at the end",
             )
         if type(step) in _TRANSFORMERS:
             return _TRANSFORMERS[type(step)](self.graph, step, present(columns))

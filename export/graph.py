@@ -15,9 +15,8 @@ Array = npt.NDArray[Any]
 
 OPSETS = {"": 21, "ai.onnx.ml": 3}
 ML = "ai.onnx.ml"
-
-# Functions that a tree ensemble node can apply to its scores itself.
-_FUSED = {"Softmax": "SOFTMAX", "Sigmoid": "LOGISTIC"}
+# The versions of a graph with a TreeEnsemble. There is no TreeEnsembleClassifier in them.
+TREE_OPSETS = {**OPSETS, ML: 5}
 
 # Operators with which a scaler changes each column independently of the others.
 _SHIFTS = ("Add", "Sub", "Mul", "Div")
@@ -122,6 +121,12 @@ class Graph:
         self.inputs: list[Tensor] = []
         # Feature -> the numbers that every encoder knows which reads it and refuses others.
         self.known: dict[str, frozenset[float]] = {}
+        # Feature that the pipeline gets as pandas' categories -> these categories.
+        self.native: dict[str, tuple[Any, ...]] = {}
+        # The ids of estimators that get a sparse matrix, and take what it leaves out for missing.
+        self.sparse: set[int] = set()
+        # The texts that cells may hold: those of the rows given, and those that steps fill in.
+        self.texts: set[str] = set()
         self._constants: dict[tuple[object, ...], onnx.TensorProto] = {}
         # Serialized node without outputs -> the names of its outputs.
         self._outputs: dict[bytes, tuple[str, ...]] = {}
@@ -148,6 +153,7 @@ class Graph:
         array = np.asarray(value)
         if array.dtype.kind in "OU":
             array = array.astype(object)
+            self.texts.update(array.ravel().tolist())
             key: tuple[object, ...] = ("string", array.shape, tuple(array.ravel().tolist()))
         else:
             array = np.ascontiguousarray(array).reshape(array.shape)
@@ -178,6 +184,10 @@ class Graph:
             self.nodes.append(node)
             self._outputs[key] = names
         return self._outputs[key]
+
+    def has(self, op: str) -> bool:
+        """Whether a node of this operator has been added."""
+        return any(node.op_type == op for node in self.nodes)
 
     def cast(self, name: str, dtype: Dtype) -> str:
         """Add a Cast node; returns the name of its output."""
@@ -246,7 +256,8 @@ class Graph:
             list(outputs),
             initializer=[tensor for tensor in self._constants.values() if tensor.name in inputs],
         )
-        opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
+        versions = TREE_OPSETS if self.has("TreeEnsemble") else OPSETS
+        opsets = [helper.make_opsetid(domain, version) for domain, version in versions.items()]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=10, producer_name="unpickled")
         onnx.checker.check_model(model, full_check=False)
         return model
@@ -267,22 +278,6 @@ class Graph:
                 needed.update(node.input)
                 nodes.append(node)
         self.nodes = nodes[::-1]
-        self._fuse()
-
-    def _fuse(self) -> None:
-        """Move a function into the tree ensemble whose scores only it reads: this saves one node."""
-        trees = {n.output[1]: n for n in self.nodes if n.op_type == "TreeEnsembleClassifier"}
-        readers: dict[str, list[onnx.NodeProto]] = {}
-        for node in self.nodes:
-            for name in node.input:
-                readers.setdefault(name, []).append(node)
-        for name, tree in trees.items():
-            (reader, *more_readers) = readers.get(name, [tree])
-            if more_readers or reader.op_type not in _FUSED:
-                continue
-            tree.attribute.append(helper.make_attribute("post_transform", _FUSED[reader.op_type]))
-            tree.output[1] = reader.output[0]
-            self.nodes.remove(reader)
 
 
 def _attribute(name: str, value: Any) -> onnx.AttributeProto:

@@ -35,7 +35,6 @@ _GRAPH_OF_ROWS = Refusal(
     "it is made for the rows it was fitted on",
     "use SelfTrainingClassifier around a classifier that converts",
 )
-_OTHER_LIBRARY = Refusal("only estimators of scikit-learn have a graph", "use HistGradientBoostingClassifier")
 # Estimators that users meet often and that have no graph.
 REFUSED: dict[str, Refusal] = {
     "SVC": _PLATT,
@@ -44,9 +43,16 @@ REFUSED: dict[str, Refusal] = {
     "MultiOutputClassifier": SEVERAL,
     "LabelPropagation": _GRAPH_OF_ROWS,
     "LabelSpreading": _GRAPH_OF_ROWS,
-    "XGBClassifier": _OTHER_LIBRARY,
-    "LGBMClassifier": _OTHER_LIBRARY,
-    "CatBoostClassifier": _OTHER_LIBRARY,
+    "LGBMRanker": Refusal(
+        "its scores only order the rows of one query", "use LGBMClassifier or LGBMRegressor"
+    ),
+    "XGBRanker": Refusal("its scores only order the rows of one query", "use XGBClassifier or XGBRegressor"),
+    "CatBoost": Refusal(
+        "it does not say whether it classifies", "use CatBoostClassifier or CatBoostRegressor"
+    ),
+    "CatBoostRanker": Refusal(
+        "its scores only order the rows of one group", "use CatBoostClassifier or CatBoostRegressor"
+    ),
     "RadiusNeighborsClassifier": Refusal(
         "its graph fails where no neighbor is near", "use KNeighborsClassifier"
     ),

@@ -65,7 +65,8 @@ def grown(tree: GrownTree) -> Tree:
         feature=np.maximum(tree.feature, 0).astype(np.int64),
         threshold=before_rounding(tree.threshold),
         missing_left=tree.missing_go_to_left.astype(bool),
-        value=tree.value[:, 0, :].astype(np.float64),
+        # (nodes, outputs, classes), one of the last two being 1.
+        value=tree.value.reshape(tree.node_count, -1).astype(np.float64),
     )
 
 

@@ -215,7 +215,7 @@ def answers_of(pipeline: Any, conversion: Conversion, rows: Rows) -> Answers:
         labels = pipeline.classes_.take(np.argmax(scores, axis=1))
         return Answers(labels, scores, margins(pipeline, rows, scores))
     last, prepared = split(pipeline, rows)
-    labels = np.asarray(last.predict(prepared))
+    labels = np.ravel(last.predict(prepared))
     method = "predict_proba" if conversion.outputs.kind == "probabilities" else "decision_function"
     if hasattr(last, method):
         scores = np.asarray(getattr(last, method)(prepared), dtype=np.float64)

@@ -1,21 +1,44 @@
-"""The recipe for nearest neighbors: distances to all training rows, computed as in scikit-learn."""
+"""Recipes for nearest neighbors: distances to all training rows, computed as in scikit-learn."""
 
 import numpy as np
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from unpickled.export.errors import NoGraph, NoRecipe
-from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph
+from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph, RegressorOutput
+from unpickled.export.recipes import regressors
 from unpickled.export.recipes.parts import Recipe, normalised, squared_distances, winner
 
 # Distances are computed feature by feature up to this many features, and numbers in all.
 _DIRECT = (32, 100_000)
 
 
-def _neighbors(graph: Graph, model: KNeighborsClassifier, columns: Columns) -> ClassifierOutput:
-    if callable(model.weights):
-        raise NoGraph("weights= a function of your own has no graph", "use 'uniform' or 'distance'")
+def _classifier(graph: Graph, model: KNeighborsClassifier, columns: Columns) -> ClassifierOutput:
     if model.effective_metric_ != "euclidean":
         raise NoRecipe("distances other than the euclidean take a loop")
+    classes = len(model.classes_)
+    total, _ = _totals(graph, model, columns, np.eye(classes)[model._y])
+    return ClassifierOutput(
+        classes, winner=winner(graph, total), probabilities=normalised(graph, total, classes)
+    )
+
+
+def _regressor(graph: Graph, model: KNeighborsRegressor, columns: Columns) -> RegressorOutput:
+    if model.effective_metric_ != "euclidean":
+        raise NoGraph(f"metric={model.effective_metric_!r} has no graph", "leave metric= and p= out")
+    targets = np.asarray(model._y, np.float64).reshape(len(model._y), -1)
+    total, weight = _totals(graph, model, columns, targets)
+    return RegressorOutput(graph.add("Div", total, weight), targets.shape[1])
+
+
+def _totals(
+    graph: Graph, model: KNeighborsClassifier | KNeighborsRegressor, columns: Columns, answers: Array
+) -> tuple[str, str]:
+    """The sum (rows, width) of the neighbors' answers, each times its weight, and the sum of the weights.
+
+    ``answers`` are those of all training rows.
+    """
+    if callable(model.weights):
+        raise NoGraph("weights= a function of your own has no graph", "use 'uniform' or 'distance'")
     points = np.asarray(model._fit_X, np.float64)
     x = graph.matrix(columns)
     direct = model._fit_method != "brute" and points.shape[1] <= _DIRECT[0] and points.size <= _DIRECT[1]
@@ -27,19 +50,13 @@ def _neighbors(graph: Graph, model: KNeighborsClassifier, columns: Columns) -> C
     distances = squared_distances(graph, x, points) if direct else _expanded(graph, x, points)
     k = graph.constant(np.array([model.n_neighbors], np.int64))
     nearest = graph.add_many("TopK", (distances, k), 2, axis=1, largest=0, sorted=1)[1]
-    votes = graph.add("Gather", graph.constant(np.eye(len(model.classes_))[model._y]), nearest, axis=0)
-    if model.weights == "distance":
-        weights = _closeness(graph, x, points, nearest)
-        total = graph.add(
-            "Squeeze", graph.add("MatMul", weights, votes), graph.constant(np.array([1], np.int64))
-        )
-    else:
-        total = graph.add("ReduceSum", votes, graph.constant(np.array([1], np.int64)), keepdims=0)
-    return ClassifierOutput(
-        len(model.classes_),
-        winner=winner(graph, total),
-        probabilities=normalised(graph, total, len(model.classes_)),
-    )
+    votes, axis = graph.add("Gather", graph.constant(answers), nearest, axis=0), np.array([1], np.int64)
+    if model.weights != "distance":
+        count = graph.constant(np.array(float(model.n_neighbors)))
+        return graph.add("ReduceSum", votes, graph.constant(axis), keepdims=0), count
+    weights = _closeness(graph, x, points, nearest)
+    total = graph.add("Squeeze", graph.add("MatMul", weights, votes), graph.constant(axis))
+    return total, graph.add("ReduceSum", weights, graph.constant(np.array([2], np.int64)), keepdims=0)
 
 
 def _expanded(graph: Graph, x: str, points: Array) -> str:
@@ -62,4 +79,5 @@ def _closeness(graph: Graph, x: str, points: Array, nearest: str) -> str:
     return graph.add("Unsqueeze", weights, graph.constant(np.array([1], np.int64)))
 
 
-RECIPES: dict[type, Recipe] = {KNeighborsClassifier: _neighbors}
+RECIPES: dict[type, Recipe] = {KNeighborsClassifier: _classifier}
+REGRESSORS: dict[type, regressors.Recipe] = {KNeighborsRegressor: _regressor}

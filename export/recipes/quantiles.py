@@ -8,7 +8,7 @@ from sklearn.preprocessing import QuantileTransformer
 from unpickled.export.errors import NoGraph
 from unpickled.export.graph import Array, Columns, Dtype, Graph
 from unpickled.export.recipes import curves
-from unpickled.export.recipes.forests import reached
+from unpickled.export.recipes.ensemble import reached
 from unpickled.export.recipes.numbers import Recipe, clipped, number_type, rounded, scalar
 from unpickled.export.trees import Tree
 

@@ -49,7 +49,7 @@ class Classification(Outputs):
         )
         self.tensors = (
             Tensor(outputs.label, "string" if text else "int64"),
-            Tensor(outputs.scores, "float64", self.names),
+            Tensor(outputs.scores, "float64", self.names, ranked=True),
         )
         self.methods = {"predict": "prediction"}
         if self.kind == "probabilities":

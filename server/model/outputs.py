@@ -54,11 +54,15 @@ class Member(NamedTuple):
 
 
 class Tensor(NamedTuple):
-    """One output of the graph: (rows,), or (rows, len(entries)) where there are entries."""
+    """One output of the graph: (rows,), or (rows, len(entries)) where there are entries.
+
+    ``ranked``: the entries are classes, the best of which a request may ask for.
+    """
 
     name: str
     dtype: Literal["int64", "float64", "string"]
     entries: tuple[str, ...] = ()
+    ranked: bool = False
 
 
 class Buffers(NamedTuple):

@@ -1,0 +1,160 @@
+"""XGBoost: its trees, read from the fitted estimator, and the graphs of them."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+from sklearn.base import clone
+from xgboost import XGBClassifier, XGBRegressor, XGBRFClassifier, XGBRFRegressor
+
+from unpickled.export.boosters import xgboost as reader
+from unpickled.export.errors import NoGraph
+
+SMALL = {"n_estimators": 20, "max_depth": 4, "n_jobs": 1, "random_state": 0}
+RANDOM = np.random.default_rng(0)
+ROWS = np.column_stack(
+    [RANDOM.normal(size=(600, 3)), RANDOM.integers(0, 12, 600), RANDOM.integers(0, 3, 600)]
+)
+ROWS[RANDOM.random(ROWS.shape) < 0.05] = np.nan
+FILLED = np.nan_to_num(ROWS)
+YES = (FILLED[:, 0] + np.isin(FILLED[:, 3], [1, 4, 7, 9]) > 0.4).astype(int)
+KINDS = np.digitize(FILLED[:, 0] + FILLED[:, 1], [-1, 0, 1])
+POSITIVE = np.exp(FILLED[:, 0]) + FILLED[:, 4]
+
+
+def squares(truth, answers):
+    """An objective of the user's own."""
+    return answers - truth, np.ones(len(truth))
+
+
+def beside(model, rows):
+    """Rows beside splits: for each split the nearest float64 and float32 on both sides of it."""
+    cells = []
+    for tree in reader.boosted(model).trees:
+        for split in set(tree.splits.tolist()) - set(tree.sets):
+            limit = tree.threshold[split]
+            near = np.float32(limit) + np.spacing(np.float32(limit)) * np.arange(-1, 3, dtype=np.float32)
+            ends = [limit, np.nextafter(limit, np.inf), *near]
+            cells += [(tree.feature[split], number) for number in ends]
+    chosen = np.random.default_rng(1).permutation(len(cells))[:1500]
+    moved = rows[np.arange(len(chosen)) % len(rows)].copy()
+    for row, index in enumerate(chosen):
+        moved[row, cells[index][0]] = cells[index][1]
+    return np.vstack([rows, moved, np.where(rows == 0.0, -0.0, rows)])
+
+
+def reached(tree, rows):
+    """For each row the leaf that it reaches."""
+    node = np.zeros(len(rows), dtype=int)
+    while (inner := np.flatnonzero(tree.left[node] >= 0)).size:
+        at, x = node[inner], rows[inner, tree.feature[node[inner]]]
+        left = x <= tree.threshold[at]
+        for split, codes in tree.sets.items():
+            left[at == split] = np.isin(x[at == split], codes)
+        left[np.isnan(x)] = tree.missing_left[at][np.isnan(x)]
+        node[inner] = np.where(left, tree.left[at], tree.right[at])
+    return node
+
+
+def assert_exact(model, rows):
+    """Each row reaches the leaves that XGBoost finds, and added in float32 they are its raw scores."""
+    model_read, seen = reader.boosted(model), reader.Sight.of(model).columns(rows)
+    places = [reached(tree, seen) for tree in model_read.trees]
+    np.testing.assert_array_equal(np.stack(places, axis=1), model.apply(rows).reshape(len(rows), -1))
+    sums = np.tile(model_read.base.astype(np.float32), (len(rows), 1))
+    for tree, place in zip(model_read.trees, places, strict=True):
+        sums += tree.value[place].astype(np.float32)
+    scores = model.predict(rows, output_margin=True).reshape(sums.shape)
+    np.testing.assert_allclose(sums, scores, rtol=1e-6, atol=1e-6)
+    assert np.mean(sums == scores) > 0.99  # all, but where logf rounds the base score's last digit otherwise
+
+
+MODELS = {
+    "binary": (XGBClassifier(**SMALL), YES),
+    "classes": (XGBClassifier(**SMALL), KINDS),
+    "softmax": (XGBClassifier(objective="multi:softmax", **SMALL), KINDS),
+    "base_score": (XGBClassifier(base_score=0.3, **SMALL), YES),
+    "scale_pos_weight": (XGBClassifier(scale_pos_weight=3, **SMALL), YES),
+    "hinge": (XGBClassifier(objective="binary:hinge", **SMALL), YES),
+    "exact": (XGBClassifier(tree_method="exact", **SMALL), YES),
+    "lossguide": (XGBClassifier(grow_policy="lossguide", max_leaves=9, **SMALL), KINDS),
+    "parallel trees": (XGBClassifier(num_parallel_tree=3, **SMALL), KINDS),
+    "forest": (XGBRFClassifier(**SMALL), KINDS),
+    "forest of numbers": (XGBRFRegressor(**SMALL), POSITIVE),
+    "dart": (XGBClassifier(booster="dart", rate_drop=0.5, **SMALL), KINDS),
+    "dart of numbers": (XGBRegressor(booster="dart", rate_drop=0.5, **SMALL), POSITIVE),
+    "squares": (XGBRegressor(**SMALL), 1e6 * POSITIVE),
+    "gamma": (XGBRegressor(objective="reg:gamma", base_score=2, **SMALL), POSITIVE),
+    "counts": (XGBRegressor(objective="count:poisson", **SMALL), np.round(POSITIVE)),
+    "tweedie": (XGBRegressor(objective="reg:tweedie", **SMALL), POSITIVE),
+    "probability": (XGBRegressor(objective="reg:logistic", **SMALL), YES),
+    "quantiles": (XGBRegressor(objective="reg:quantileerror", quantile_alpha=[0.1, 0.9], **SMALL), POSITIVE),
+    "targets": (XGBRegressor(**SMALL), np.column_stack([POSITIVE, FILLED[:, 0]])),
+    "missing": (XGBClassifier(missing=0, **SMALL), YES),
+    "missing fraction": (XGBClassifier(missing=2.1, **SMALL), YES),
+    "codes": (XGBClassifier(enable_categorical=True, feature_types=list("qqqcc"), **SMALL), YES),
+    "sets": (
+        XGBClassifier(enable_categorical=True, feature_types=list("qqqcc"), max_cat_to_onehot=1, **SMALL),
+        YES,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_every_row_reaches_the_leaves_of_xgboost(name):
+    """Beside splits, for missing numbers and codes that no split knows, in every kind of model."""
+    estimator, target = MODELS[name]
+    model = clone(estimator).fit(ROWS, target)
+    rows = beside(model, ROWS)
+    rows[::7, 3] = np.resize([12.0, 3.7, -0.5, -1.0, 2.99999999999, 1e9, 31.0, 64.0, 2.1], len(rows[::7]))
+    assert_exact(model, rows)
+
+
+@pytest.mark.parametrize("booster", ["dart", "gbtree"])
+@pytest.mark.parametrize("target", [YES, KINDS], ids=["binary", "classes"])
+def test_a_fit_that_stops_early_ends_at_the_best_iteration(booster, target):
+    """The trees after the best one are those that predict leaves out, too."""
+    model = XGBClassifier(
+        booster=booster, n_estimators=200, learning_rate=0.9, early_stopping_rounds=2, n_jobs=1
+    )
+    model.fit(ROWS[:300], target[:300], eval_set=[(ROWS[300:], target[300:])], verbose=False)
+    trees = reader.boosted(model).trees
+    assert len(trees) == (model.best_iteration + 1) * (1 if target is YES else 4)
+    assert len(trees) < len(model.get_booster().get_dump())
+    assert_exact(model, ROWS)
+
+
+REFUSED = {
+    "linear": (XGBRegressor(booster="gblinear", n_jobs=1), "use LogisticRegression or Ridge"),
+    "leaves of several": (XGBRegressor(multi_strategy="multi_output_tree", **SMALL), "leave it out"),
+    "logits": (XGBClassifier(objective="binary:logitraw", **SMALL), "use 'binary:logistic'"),
+    "survival": (XGBRegressor(objective="survival:cox", **SMALL), "use 'reg:squarederror'"),
+    "own": (XGBRegressor(objective=squares, **SMALL), "use one of XGBoost's"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_a_model_without_a_graph_is_refused_with_a_remedy(name):
+    """Its objective, its booster or the shape of its leaves is named, and what to use."""
+    estimator, remedy = REFUSED[name]
+    target = np.column_stack([POSITIVE, FILLED[:, 0]]) if name == "leaves of several" else YES
+    with pytest.raises(NoGraph) as caught:
+        reader.boosted(clone(estimator).fit(ROWS, target))
+    assert remedy in caught.value.remedy
+
+
+def test_a_category_that_counts_as_missing_is_refused():
+    """With missing=0, XGBoost would take the first category for a missing one."""
+    model = XGBClassifier(missing=0, enable_categorical=True, feature_types=list("qqqcc"), **SMALL)
+    with pytest.raises(NoGraph, match="counts a category as missing"):
+        reader.Sight.of(model.fit(ROWS, YES))
+
+
+def test_zeros_that_a_sparse_matrix_leaves_out_are_missing():
+    """So XGBoost takes them, and so do its trees here; a zero that the matrix holds is a number."""
+    rows = csr_matrix(np.where(FILLED > 1, 0.0, FILLED))
+    rows.data[:50] = 0.0
+    model = XGBClassifier(**SMALL).fit(rows, YES)
+    seen = reader.Sight.of(model).columns(rows)
+    assert np.isnan(seen).any()
+    assert (seen == 0.0).sum() == 50
+    np.testing.assert_array_equal(model.predict_proba(rows), model.predict_proba(seen))
