@@ -49,9 +49,9 @@ class Tree:
             index, node = index[inner], node[inner]
             x = rows[index, self.feature[node]]
             below = x <= self.threshold[node]
-            for split, codes in self.sets.items():
+            for split, members in self.sets.items():
                 here = node == split
-                below[here] = np.isin(x[here], codes)
+                below[here] = np.isin(x[here], members)
             left = np.where(np.isnan(x), self.missing_left[node], below)
             node = np.where(left, self.left[node], self.right[node])
         return visitor
