@@ -219,7 +219,8 @@ def _base(learner: Mapping[str, Any], link: Link) -> Floats:
 
 
 def _rounded(numbers: npt.NDArray[Any]) -> Floats:
-    return numbers.astype(np.float32).astype(np.float64)
+    with np.errstate(over="ignore"):
+        return numbers.astype(np.float32).astype(np.float64)
 
 
 def _used(learner: Mapping[str, Any], model: Mapping[str, Any]) -> tuple[list[Any], list[int]]:
