@@ -310,7 +310,7 @@ def test_trees_over_answers_that_round_are_refused() -> None:
     """A stack whose last classifier has trees notices the last digit of what stands before it."""
     X, y = load_iris(return_X_y=True)
     stack = StackingClassifier([("a", LogisticRegression())], LGBMClassifier(**SMALL))
-    with pytest.raises(ConversionError, match="LGBMClassifier splits the scores of a LogisticRegression"):
+    with pytest.raises(ConversionError, match="LGBMClassifier splits the answers of a LogisticRegression"):
         convert(make_pipeline(StandardScaler(), stack).fit(X, y), X)
 
 
