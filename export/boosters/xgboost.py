@@ -147,7 +147,7 @@ def listed(known: list[Any], labels: Sequence[Any]) -> list[Any]:
     return [label[part] for part in known]
 
 
-def are_whole(known: list[Any]) -> bool:
+def are_whole(known: Sequence[Any]) -> bool:
     """Whether these are the categories of the fit, and not parts of their texts."""
     return all(not isinstance(category, str) or category.isascii() for category in known)
 
