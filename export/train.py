@@ -1,6 +1,7 @@
 """From a table, a scaler and an estimator to a fitted pipeline, measured on held-out rows."""
 
 import platform
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -120,9 +121,10 @@ def versions(pipeline: Any) -> dict[str, str]:
     """The versions of Python and of the libraries that fitted and converted the pipeline."""
     last = pipeline[-1] if isinstance(pipeline, Pipeline) else pipeline
     library = type(last).__module__.partition(".")[0]
-    boosting = (library,) if library in LIBRARIES else ()
-    libraries = ("scikit-learn", "skl2onnx", "onnx", "numpy", *boosting)
-    return {"python": platform.python_version()} | {name: version(name) for name in libraries}
+    # The package may have another name: xgboost-cpu.
+    boosting = {library: sys.modules[library].__version__} if library in LIBRARIES else {}
+    libraries = {name: version(name) for name in ("scikit-learn", "skl2onnx", "onnx", "numpy")}
+    return {"python": platform.python_version()} | libraries | boosting
 
 
 def _parts(
