@@ -27,7 +27,6 @@ _PROBABILITIES: dict[str, Link] = {
     "MultiClass": "softmax",
     "MultiClassOneVsAll": "sigmoids",
 }
-_PREDICTIONS: dict[str, Link] = {"RawFormulaVal": "identity", "Exponent": "exp"}
 _REGRESSIONS = (
     *("Expectile", "Huber", "LogCosh", "LogLinQuantile", "Lq", "MAE", "MAPE", "MultiQuantile", "MultiRMSE"),
     *("Poisson", "Quantile", "RMSE", "RMSPE", "Tweedie"),
@@ -111,11 +110,12 @@ def _link(model: Any, dump: dict[str, Any]) -> Link:
         if loss not in _PROBABILITIES:
             raise NoGraph(f"the loss {loss!r} has no graph", f"use one of {', '.join(_PROBABILITIES)}")
         return _PROBABILITIES[loss]
-    # What predict answers depends on the parameters that the estimator was made with.
-    link = _PREDICTIONS.get(model._get_default_prediction_type())
-    if loss not in _REGRESSIONS or link is None:
+    if loss not in _REGRESSIONS:
         raise NoGraph(f"the loss {loss!r} has no graph", f"use one of {', '.join(_REGRESSIONS)}")
-    return link
+    # The answers depend on the parameters that the estimator was made with: one that was loaded has none.
+    parameters = model.get_params()
+    asked = parameters.get("objective", parameters.get("loss_function"))
+    return "exp" if isinstance(asked, str) and asked.startswith(("Poisson", "Tweedie")) else "identity"
 
 
 def _symmetric(tree: dict[str, Any], splits: Splits, outputs: int) -> Tree:
