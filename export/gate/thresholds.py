@@ -88,7 +88,8 @@ def _seen(step: Any, prepare: Prepare) -> Prepare:
         view = xgboost.Sight.of(step)
         return lambda rows: view.columns(prepare(rows))
     if catboost.is_model(step):
-        return lambda rows: catboost.seen(step, prepare(rows))
+        eyes = catboost.Sight.of(step)
+        return lambda rows: eyes.columns(prepare(rows))
     return prepare
 
 
