@@ -76,6 +76,7 @@ from unpickled.export.refusals import REFUSED, SEVERAL, qualified, refusal, take
 from unpickled.server.artifact.manifest import Feature, Input, Outputs
 from unpickled.server.quote import shortened
 
+Operators = Literal["fastest", "standard"]
 Answers = TypeVar("Answers", ClassifierOutput, RegressorOutput)
 
 
@@ -104,13 +105,20 @@ class Conversion:
     foreign: tuple[str, ...] = ()
 
 
-def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) -> Conversion:
+def convert(
+    pipeline: Any,
+    X: Rows,
+    feature_names: Sequence[str] | None = None,
+    operators: Operators = "fastest",
+) -> Conversion:
     """Turn a fitted classifier, regressor or pipeline into a graph; the two are not compared here.
 
     Args:
         pipeline: A fitted scikit-learn classifier or regressor, or a pipeline that ends in one.
         X: Representative rows (rows, columns), best the training rows: an ndarray or a DataFrame.
         feature_names: Names of the columns of an ndarray; by default ``feature_0`` and so on.
+        operators: With "standard", those of ``ai.onnx`` alone, which any execution provider may run; else
+            those that are fastest on a CPU.
 
     Returns:
         The graph, and how to feed it.
@@ -131,7 +139,7 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
     classes = () if is_regressor(pipeline) else _classes(pipeline)
     X = table(X)
     layout = Layout.of(pipeline, X, feature_names)
-    writer = _Writer()
+    writer = _Writer(operators)
     writer.graph.texts.update(_texts(layout, X))
     inputs, columns = _declare(writer.graph, layout)
     writer.graph.sparse.update(boosters.sparse(pipeline, layout.rows(layout.frame(X).iloc[:1])))
@@ -383,8 +391,8 @@ def _jumps(step: Any) -> bool:
 class _Writer:
     """Writes the graph of a pipeline; an error names the step at which it occurred."""
 
-    def __init__(self) -> None:
-        self.graph = Graph()
+    def __init__(self, operators: Operators = "fastest") -> None:
+        self.graph = Graph(standard=operators == "standard")
         self.foreign: list[str] = []
         self.steps: list[Step] = []
         self._path: list[str] = []
@@ -547,6 +555,8 @@ class _Writer:
     def _foreign(self, step: Any, columns: Columns) -> list[Tensor]:
         """Let skl2onnx write one estimator; returns its outputs."""
         outputs = foreign.write(self.graph, step, columns)
+        if self.graph.standard and any(node.domain for node in self.graph.nodes):
+            raise NoGraph("it needs operators of ai.onnx.ml", "leave out --operators standard")
         self.foreign.append(
             f"{'/'.join(self._path)} ({_class_name(step)})" if self._path else _class_name(step)
         )

@@ -114,9 +114,14 @@ class Output:
 
 
 class Graph:
-    """Nodes in the order in which they were added; equal nodes on equal inputs are added once."""
+    """Nodes in the order in which they were added; equal nodes on equal inputs are added once.
 
-    def __init__(self) -> None:
+    A ``standard`` graph gets operators of ``ai.onnx`` alone, which any execution provider may run. Others
+    have those of ``ai.onnx.ml`` too, which are faster on a CPU and have no kernels anywhere else.
+    """
+
+    def __init__(self, standard: bool = False) -> None:
+        self.standard = standard
         self.nodes: list[onnx.NodeProto] = []
         self.inputs: list[Tensor] = []
         # Feature -> the numbers that every encoder knows which reads it and refuses others.

@@ -46,7 +46,7 @@ def _votes(graph: Graph, columns: Columns, trees: Sequence[Tree], exact: bool) -
         second = [replace(tree, value=tree.value[:, 1:]) for tree in trees]
         share = ensemble(graph, columns, second, mean=True)
         scores = affine(graph, share, np.array([[-1.0, 1.0]]), np.array([1.0, 0.0]))
-    elif shared and not exact and not graph.has("TreeEnsemble"):
+    elif shared and not exact and not graph.standard and not graph.has("TreeEnsemble"):
         return _single(graph, columns, trees)
     else:
         scores = ensemble(graph, columns, trees, mean=True)
@@ -135,10 +135,10 @@ def _ada_boost(graph: Graph, model: AdaBoostClassifier, columns: Columns, exact:
 
 
 def _single_votes(tree: Tree, positions: Array, classes: int) -> Array:
-    """(nodes, classes): 1 for the class that a tree answers; of two classes, -1 for the other one.
+    """(nodes, classes): 1 for the class that a tree answers; -1 for the other one, if there are two.
 
-    Of more classes the others are against it with -1 / (classes - 1): this takes the same from the sums of
-    all classes and 1 / (classes - 1) more for each vote, and is left for the factor of ``_several``.
+    In scikit-learn a vote counts against every other class, with -1 / (classes - 1). This is a number that
+    all sums share, and a factor: both are left to ``_several``, so that a leaf adds to one sum only.
     """
     votes = np.full((len(tree.left), classes), -1.0 if classes == 2 else 0.0)
     votes[np.arange(len(votes)), positions[tree.value.argmax(axis=1)]] = 1.0

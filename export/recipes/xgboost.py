@@ -113,9 +113,7 @@ def _without(graph: Graph, x: Tensor, number: float) -> Tensor:
     """The numbers with NaN for one of them."""
     dtype = np.float32 if x.dtype == "float32" else np.float64
     gone, gap = (graph.constant(np.array(value, dtype)) for value in (number, np.nan))
-    return Tensor(
-        graph.add("Where", graph.add("Equal", x.name, gone), gap, x.name), x.dtype, x.width
-    ).columns()
+    return replace(x, name=graph.add("Where", graph.add("Equal", x.name, gone), gap, x.name))
 
 
 def _whole(graph: Graph, x: Tensor, codes: list[int]) -> Columns:
