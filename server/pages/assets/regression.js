@@ -108,7 +108,7 @@ function figures({ r2, mae, rmse, baseline }) {
 }
 
 function perTarget(errors) {
-  const rows = errors.map(({ target, r2, mae, rmse, baseline, rows }) =>
+  const rows = errors.map(({ target, r2, mae, rmse, baseline }) =>
     element(
       "tr",
       {},
@@ -117,10 +117,9 @@ function perTarget(errors) {
       [mae, rmse, baseline].map((value) =>
         element("td", {}, typeof value === "number" ? amount(value, 4) : "–"),
       ),
-      element("td", {}, rows.toLocaleString("en")),
     ),
   );
-  const heads = ["target", "R²", "MAE", "RMSE", "MAE of the median", "rows"].map((head) =>
+  const heads = ["target", "R²", "MAE", "RMSE", "MAE of the median"].map((head) =>
     element("th", { scope: "col" }, head),
   );
   return scrolling(
