@@ -5,19 +5,21 @@ arithmetic. A few others, which skl2onnx is known to convert correctly, are conv
 float64 (``recipes/foreign.py``). All others are refused. Whether the graph is right is decided by ``gate/``.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
 import onnx
-from sklearn.base import is_classifier
+from sklearn.base import is_classifier, is_regressor
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import BaggingClassifier
+from sklearn.ensemble import AdaBoostRegressor, BaggingClassifier, BaggingRegressor
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import RANSACRegressor
+from sklearn.multioutput import RegressorChain
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils.validation import check_is_fitted
 
@@ -32,14 +34,18 @@ from unpickled.export.graph import (
     Dtype,
     Graph,
     OptionalColumns,
+    Output,
+    RegressorOutput,
     Tensor,
     present,
 )
 from unpickled.export.inside import Part
 from unpickled.export.recipes import (
     bins,
+    boosters,
     centroids,
     classifiers,
+    compositions,
     cutoffs,
     dates,
     distances,
@@ -50,21 +56,28 @@ from unpickled.export.recipes import (
     functions,
     gaussian_process,
     imputers,
+    isotonic,
     kernels,
     multiclass,
     neighbors,
+    networks,
     polynomials,
     powers,
     projections,
     quantiles,
+    regression_trees,
+    regressors,
     scalers,
     selectors,
     svm,
 )
 from unpickled.export.recipes.numbers import narrowed, promoted, weighted
-from unpickled.export.refusals import SEVERAL, qualified, refusal, takes_texts
+from unpickled.export.refusals import REFUSED, SEVERAL, qualified, refusal, takes_texts
 from unpickled.server.artifact.manifest import Feature, Input, Outputs
 from unpickled.server.quote import shortened
+
+Operators = Literal["fastest", "standard"]
+Answers = TypeVar("Answers", ClassifierOutput, RegressorOutput)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +85,13 @@ class Conversion:
     """A graph, and how to feed it.
 
     Attributes:
-        model: The graph, with two outputs, a label (rows,) and scores (rows, classes); it has no manifest.
+        model: The graph; it has no manifest. Its outputs are a label (rows,) and scores (rows, classes), or
+            for a regressor the predictions (rows, targets).
         features: The columns of a request, in the order of the rows. The gate decides later which of them
             may be missing, and how far their values may lie outside of training.
         inputs: The tensors that the graph takes, and the features in each.
-        outputs: The names of its two outputs, and the kind of its scores.
-        classes: The pipeline's labels in the order of the scores' columns.
+        outputs: The names of its outputs, and the kind of its scores.
+        classes: The pipeline's labels in the order of the scores' columns; none of a regressor.
         layout: The translation between rows, frames and tensors.
         foreign: The steps that skl2onnx converted.
     """
@@ -91,20 +105,27 @@ class Conversion:
     foreign: tuple[str, ...] = ()
 
 
-def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) -> Conversion:
-    """Turn a fitted classifier or pipeline into a graph; the two are not compared here.
+def convert(
+    pipeline: Any,
+    X: Rows,
+    feature_names: Sequence[str] | None = None,
+    operators: Operators = "fastest",
+) -> Conversion:
+    """Turn a fitted classifier, regressor or pipeline into a graph; the two are not compared here.
 
     Args:
-        pipeline: A fitted scikit-learn classifier, or a pipeline that ends in one.
+        pipeline: A fitted scikit-learn classifier or regressor, or a pipeline that ends in one.
         X: Representative rows (rows, columns), best the training rows: an ndarray or a DataFrame.
         feature_names: Names of the columns of an ndarray; by default ``feature_0`` and so on.
+        operators: With "standard", those of ``ai.onnx`` alone, which any execution provider may run; else
+            those that are fastest on a CPU.
 
     Returns:
         The graph, and how to feed it.
 
     Raises:
-        ConversionError: A step has no graph, or the rows do not fit the pipeline, or the pipeline is not a
-            fitted classifier.
+        ConversionError: A step has no graph, or the rows do not fit the pipeline, or the pipeline is neither
+            a fitted classifier nor a fitted regressor.
 
     Example:
         >>> from sklearn.datasets import load_iris
@@ -115,11 +136,32 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
         ['Gemm', 'ArgMax', 'Softmax']
     """
     check_pipeline(pipeline)
-    classes = _classes(pipeline)
+    classes = () if is_regressor(pipeline) else _classes(pipeline)
     X = table(X)
     layout = Layout.of(pipeline, X, feature_names)
-    writer = _Writer()
+    writer = _Writer(operators)
+    writer.graph.texts.update(_texts(layout, X))
     inputs, columns = _declare(writer.graph, layout)
+    writer.graph.sparse.update(boosters.sparse(pipeline, layout.rows(layout.frame(X).iloc[:1])))
+    if classes:
+        graph_outputs, outputs = _classified(writer, pipeline, columns, classes)
+    else:
+        graph_outputs, outputs = _predicted(writer, pipeline, columns)
+    return Conversion(
+        model=writer.graph.model(graph_outputs),
+        features=_features(writer.graph, layout, X),
+        inputs=inputs,
+        outputs=outputs,
+        classes=classes,
+        layout=layout,
+        foreign=tuple(writer.foreign),
+    )
+
+
+def _classified(
+    writer: "_Writer", pipeline: Any, columns: OptionalColumns, classes: tuple[int | str, ...]
+) -> tuple[list[Output], Outputs]:
+    """The outputs of a classifier's graph, and what the manifest says of them."""
     output = writer.classify(pipeline, columns)
     kind: Literal["probabilities", "scores"] = "scores" if output.probabilities is None else "probabilities"
     scores = output.probabilities or output.decision or output.ranking
@@ -128,17 +170,18 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
             f"{_class_name(pipeline)} gives neither probabilities nor scores: "
             "use a classifier with one of them."
         )
-    label = _label(writer.graph, output, classes)
-    model = writer.graph.model(label, (scores, output.dtype, len(classes)), kind)
-    return Conversion(
-        model=model,
-        features=_features(writer.graph, layout, X),
-        inputs=inputs,
-        outputs=Outputs(label="label", scores=kind, kind=kind),
-        classes=classes,
-        layout=layout,
-        foreign=tuple(writer.foreign),
-    )
+    label, dtype = _label(writer.graph, output, classes)
+    graph_outputs = [Output("label", label, dtype), Output(kind, scores, output.dtype, len(classes))]
+    return graph_outputs, Outputs(label="label", scores=kind, kind=kind)
+
+
+def _predicted(writer: "_Writer", pipeline: Any, columns: OptionalColumns) -> tuple[list[Output], Outputs]:
+    """The output of a regressor's graph, and what the manifest says of it."""
+    output = writer.regress(pipeline, columns)
+    numbered = tuple(f"target_{index}" for index in range(output.targets))
+    targets = ("prediction",) if output.targets == 1 else numbered
+    outputs = Outputs(scores="prediction", kind="prediction", targets=targets)
+    return [Output("prediction", output.prediction, "float64", output.targets)], outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,25 +227,37 @@ def trace(pipeline: Pipeline, layout: Layout) -> Trace:
 
 
 def check_pipeline(pipeline: Any) -> None:
-    """Raise ConversionError unless it is a fitted classifier on rows that are a table."""
-    _check_classifier(pipeline)
+    """Raise ConversionError unless it is a fitted classifier or regressor on rows that are a table."""
+    _check_fitted(pipeline)
     _Writer().refuse_texts(pipeline)
 
 
-def _check_classifier(pipeline: Any) -> None:
+def _check_fitted(pipeline: Any) -> None:
     if isinstance(pipeline, type) or not hasattr(pipeline, "get_params"):
         raise ConversionError(
-            f"The pipeline is not a scikit-learn classifier, but {shortened(repr(pipeline))}: "
+            f"The pipeline is not a scikit-learn classifier or regressor, but {shortened(repr(pipeline))}: "
             "give a fitted one."
         )
-    if not is_classifier(pipeline):
+    if not (is_classifier(pipeline) or is_regressor(pipeline)):
+        _refuse_by_name(pipeline)
         raise ConversionError(
-            f"{_class_name(pipeline)} is not a classifier: only pipelines that end in one can be exported."
+            f"{_class_name(pipeline)} is neither a classifier nor a regressor: only pipelines that end in "
+            "one can be exported."
         )
     try:
         check_is_fitted(pipeline)
     except NotFittedError:
         raise ConversionError(f"{_class_name(pipeline)} is not fitted: call fit(X, y) first.") from None
+
+
+def _refuse_by_name(pipeline: Any) -> None:
+    """Raise ConversionError if the last step predicts, and its refusal is known by name."""
+    last = inside.decider(pipeline)[0] if inside.parts(pipeline) else pipeline
+    refused = REFUSED.get(_class_name(last))
+    if refused and hasattr(last, "predict"):
+        raise ConversionError(
+            f"The estimator {qualified(last)} cannot be converted: {refused.reason}; {refused.remedy}."
+        )
 
 
 def _classes(pipeline: Any) -> tuple[int | str, ...]:
@@ -232,6 +287,7 @@ def _class_name(step: Any) -> str:
 def _declare(graph: Graph, layout: Layout) -> tuple[tuple[Input, ...], OptionalColumns]:
     """Declare one input for all numbers and one for all categories; columns that nothing reads are None."""
     columns: list[Column | None] = [None] * layout.width
+    graph.native.update({layout.names[i]: tuple(dtype.categories) for i, dtype in layout.native.items()})
     inputs = []
     dtypes: dict[str, Dtype] = {"number": layout.dtype, "category": "string"}
     for kind, name in (("number", "numbers"), ("category", "categories")):
@@ -244,6 +300,14 @@ def _declare(graph: Graph, layout: Layout) -> tuple[tuple[Input, ...], OptionalC
             column = replace(column, feature=layout.names[i])
             columns[layout.positions[i]] = narrowed(graph, column) if i in layout.narrow else column
     return tuple(inputs), tuple(columns)
+
+
+def _texts(layout: Layout, X: Rows) -> dict[str, set[str]]:
+    """The texts of each feature in these rows."""
+    kinds = zip(layout.names, layout.kinds, strict=True)
+    names = [name for name, kind in kinds if kind == "category"]
+    frame = layout.frame(X) if names else {}
+    return {name: set(frame[name].dropna().unique()) for name in names}
 
 
 def _features(graph: Graph, layout: Layout, X: Rows) -> tuple[Feature, ...]:
@@ -267,9 +331,25 @@ def _label(graph: Graph, output: ClassifierOutput, classes: tuple[int | str, ...
 
 
 _CLASSIFIERS = (
-    classifiers.RECIPES | neighbors.RECIPES | svm.RECIPES | centroids.RECIPES | gaussian_process.LATENT
+    classifiers.RECIPES
+    | networks.RECIPES
+    | neighbors.RECIPES
+    | svm.RECIPES
+    | centroids.RECIPES
+    | gaussian_process.LATENT
 )
 _COMPOSED = ensembles.RECIPES | multiclass.RECIPES | cutoffs.RECIPES | gaussian_process.RECIPES
+_REGRESSORS = (
+    regressors.RECIPES
+    | networks.REGRESSORS
+    | neighbors.REGRESSORS
+    | svm.REGRESSORS
+    | kernels.REGRESSORS
+    | gaussian_process.REGRESSORS
+    | isotonic.REGRESSORS
+)
+# They turn a table into one array before its rows reach the estimators inside.
+_ARRAYS = (BaggingClassifier, AdaBoostRegressor, BaggingRegressor, RANSACRegressor, RegressorChain)
 _TRANSFORMERS = (
     scalers.RECIPES
     | imputers.RECIPES
@@ -311,8 +391,8 @@ def _jumps(step: Any) -> bool:
 class _Writer:
     """Writes the graph of a pipeline; an error names the step at which it occurred."""
 
-    def __init__(self) -> None:
-        self.graph = Graph()
+    def __init__(self, operators: Operators = "fastest") -> None:
+        self.graph = Graph(standard=operators == "standard")
         self.foreign: list[str] = []
         self.steps: list[Step] = []
         self._path: list[str] = []
@@ -335,16 +415,10 @@ class _Writer:
         """Write a classifier or a pipeline that ends in one; ``exact`` if others compute with its scores."""
         step = inside.unwrapped(step)
         if isinstance(step, Pipeline):
-            *earlier, last = inside.parts(step)
-            with self._columns_of_its_own():
-                for part in earlier:
-                    columns = self.step(part, columns)
-                with self._at(last.name, last.estimator):
-                    return self.classify(last.estimator, columns, exact)
+            return self._last(step, columns, partial(self.classify, exact=exact))
         with self._at("", step):
             kind = inside.kind(step)
-            if isinstance(step, BaggingClassifier):
-                # Its members get columns of one array, whatever the precision of the table's.
+            if isinstance(step, _ARRAYS):
                 columns = promoted(self.graph, present(columns))
             if kind in _COMPOSED:
                 return _COMPOSED[kind](self.graph, step, columns, partial(self.classify, exact=True))
@@ -356,6 +430,10 @@ class _Writer:
             if self._inexact:
                 raise self._inexact
             return forests.RECIPES[kind](self.graph, step, columns, exact)
+        if boosters.is_classifier(step):
+            if self._inexact:
+                raise self._inexact
+            return boosters.classify(self.graph, step, columns, exact)
         if kind in _CLASSIFIERS:
             with suppress(NoRecipe):
                 return _CLASSIFIERS[kind](self.graph, step, columns)
@@ -364,6 +442,44 @@ class _Writer:
         label, *_, scores = self._foreign(step, columns)
         flat = self.graph.add("Reshape", label.name, self.graph.constant(np.array([-1], np.int64)))
         return ClassifierOutput(len(step.classes_), label=flat, probabilities=scores.name, dtype=scores.dtype)
+
+    def regress(self, step: Any, columns: OptionalColumns) -> RegressorOutput:
+        """Write a regressor or a pipeline that ends in one."""
+        step = inside.unwrapped(step)
+        if isinstance(step, Pipeline):
+            return self._last(step, columns, self.regress)
+        with self._at("", step):
+            if isinstance(step, _ARRAYS):
+                columns = promoted(self.graph, present(columns))
+            if inside.parts(step) and type(step) in compositions.RECIPES:
+                return compositions.RECIPES[type(step)](self.graph, step, columns, self.regress)
+            return self._number(step, present(columns))
+
+    def _number(self, step: Any, columns: Columns) -> RegressorOutput:
+        """Write a regressor without others inside."""
+        kind = inside.kind(step)
+        splits = kind in regression_trees.REGRESSORS or boosters.is_regressor(step)
+        if splits and self._inexact:
+            raise self._inexact
+        if boosters.is_regressor(step):
+            return boosters.regress(self.graph, step, columns)
+        if kind in regression_trees.REGRESSORS:
+            prediction = regression_trees.REGRESSORS[kind](self.graph, step, columns)
+            return RegressorOutput(prediction, getattr(step, "n_outputs_", 1))
+        if kind not in _REGRESSORS:
+            raise refusal(step, "predict")
+        return _REGRESSORS[kind](self.graph, step, columns)
+
+    def _last(
+        self, step: Pipeline, columns: OptionalColumns, write: Callable[[Any, OptionalColumns], Answers]
+    ) -> Answers:
+        """Write the steps of a pipeline, the last one, which answers, with ``write``."""
+        *earlier, last = inside.parts(step)
+        with self._columns_of_its_own():
+            for part in earlier:
+                columns = self.step(part, columns)
+            with self._at(last.name, last.estimator):
+                return write(last.estimator, columns)
 
     def transform(self, step: Any, columns: OptionalColumns) -> Columns:
         """Write a transformer; returns its output columns."""
@@ -380,7 +496,7 @@ class _Writer:
             self._inexact = NoGraph(
                 f"what {'/'.join(self._path)!r} ({_class_name(step)}) computes may differ in the last digit, "
                 "and trees, bins and steps notice that digit",
-                "leave it out, or use a classifier without trees",
+                "leave it out, or use an estimator without trees at the end",
             )
         if type(step) in _TRANSFORMERS:
             return _TRANSFORMERS[type(step)](self.graph, step, present(columns))
@@ -439,6 +555,8 @@ class _Writer:
     def _foreign(self, step: Any, columns: Columns) -> list[Tensor]:
         """Let skl2onnx write one estimator; returns its outputs."""
         outputs = foreign.write(self.graph, step, columns)
+        if self.graph.standard and any(node.domain for node in self.graph.nodes):
+            raise NoGraph("it needs operators of ai.onnx.ml", "leave out --operators standard")
         self.foreign.append(
             f"{'/'.join(self._path)} ({_class_name(step)})" if self._path else _class_name(step)
         )

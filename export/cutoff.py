@@ -21,6 +21,8 @@ class Cutoff:
 
 def cutoff(step: Any) -> Cutoff | None:
     """The threshold of a fitted classifier; None if it gives the label of the best score."""
+    if hasattr(step, "get_probability_threshold"):
+        return _of_catboost(step)
     if isinstance(step, TunedThresholdClassifierCV):
         pos_label, threshold = step._curve_scorer._get_pos_label(), step.best_threshold_
     elif isinstance(step, FixedThresholdClassifier):
@@ -34,3 +36,9 @@ def cutoff(step: Any) -> Cutoff | None:
         threshold = 0.5 if method == "predict_proba" else 0.0
     positive = 1 if pos_label is None else int(np.flatnonzero(step.classes_ == pos_label)[0])
     return Cutoff(method, positive, float(threshold))
+
+
+def _of_catboost(step: Any) -> Cutoff | None:
+    """The threshold of a CatBoostClassifier of two classes, if it was moved; it has to be exceeded."""
+    threshold = float(step.get_probability_threshold())
+    return None if threshold == 0.5 or len(step.classes_) != 2 else Cutoff("predict_proba", 1, threshold)

@@ -1,6 +1,6 @@
 """The ONNX graph while it is written: its nodes, its constants, and the columns of its tensors."""
 
-from collections.abc import Iterable, MutableSequence, Sequence
+from collections.abc import Iterable, MutableSequence, Sequence, Set
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
@@ -91,14 +91,48 @@ class ClassifierOutput:
     dtype: Dtype = "float64"
 
 
-class Graph:
-    """Nodes in the order in which they were added; equal nodes on equal inputs are added once."""
+@dataclass(frozen=True, slots=True)
+class RegressorOutput:
+    """The predictions of a regressor: a float64 tensor (rows, targets)."""
 
-    def __init__(self) -> None:
+    prediction: str
+    targets: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """An output of the finished graph: ``tensor`` under ``name``; (rows,) if ``width`` is None."""
+
+    name: str
+    tensor: str
+    dtype: Dtype
+    width: int | None = None
+
+    @property
+    def shape(self) -> list[str | int]:
+        return ["rows"] if self.width is None else ["rows", self.width]
+
+
+class Graph:
+    """Nodes in the order in which they were added; equal nodes on equal inputs are added once.
+
+    A ``standard`` graph gets operators of ``ai.onnx`` alone, which any execution provider may run. Others
+    have those of ``ai.onnx.ml`` too, which are faster on a CPU and have no kernels anywhere else.
+    """
+
+    def __init__(self, standard: bool = False) -> None:
+        self.standard = standard
         self.nodes: list[onnx.NodeProto] = []
         self.inputs: list[Tensor] = []
         # Feature -> the numbers that every encoder knows which reads it and refuses others.
         self.known: dict[str, frozenset[float]] = {}
+        # Feature that the pipeline gets as pandas' categories -> these categories.
+        self.native: dict[str, tuple[Any, ...]] = {}
+        # The ids of estimators that get a sparse matrix, and take what it leaves out for missing.
+        self.sparse: set[int] = set()
+        # The texts of each feature in the rows given, and those that steps fill in.
+        self.texts: dict[str, set[str]] = {}
+        self.filled: set[str] = set()
         self._constants: dict[tuple[object, ...], onnx.TensorProto] = {}
         # Serialized node without outputs -> the names of its outputs.
         self._outputs: dict[bytes, tuple[str, ...]] = {}
@@ -125,6 +159,7 @@ class Graph:
         array = np.asarray(value)
         if array.dtype.kind in "OU":
             array = array.astype(object)
+            self.filled.update(array.ravel().tolist())
             key: tuple[object, ...] = ("string", array.shape, tuple(array.ravel().tolist()))
         else:
             array = np.ascontiguousarray(array).reshape(array.shape)
@@ -202,16 +237,12 @@ class Graph:
             name = node.input[0]
         return name, steps[::-1]
 
-    def model(
-        self, label: tuple[str, Dtype], scores: tuple[str, Dtype, int], scores_name: str
-    ) -> onnx.ModelProto:
-        """The finished model, with a label output (rows,) and scores (rows, classes), and no unused node."""
-        self._name_output(label[0], "label")
-        self._name_output(scores[0], scores_name)
-        self._drop_unused({"label", scores_name})
-        return self._model(
-            [_value("label", label[1], ["rows"]), _value(scores_name, scores[1], ["rows", scores[2]])]
-        )
+    def model(self, outputs: Sequence[Output]) -> onnx.ModelProto:
+        """The finished model with these outputs, and no unused node."""
+        for output in outputs:
+            self._name_output(output.tensor, output.name, {other.name for other in outputs})
+        self._drop_unused({output.name for output in outputs})
+        return self._model([_value(output.name, output.dtype, output.shape) for output in outputs])
 
     def traced(self, tensors: Sequence[Tensor]) -> onnx.ModelProto:
         """A model whose outputs are these tensors, called ``step_0`` and so on."""
@@ -237,9 +268,9 @@ class Graph:
         onnx.checker.check_model(model, full_check=False)
         return model
 
-    def _name_output(self, old: str, new: str) -> None:
+    def _name_output(self, old: str, new: str, taken: Set[str]) -> None:
         outputs = {name for node in self.nodes for name in node.output}
-        if old not in outputs or old in ("label", "scores", "probabilities"):
+        if old not in outputs or old in taken:
             self.nodes.append(helper.make_node("Identity", [old], [new], name=new))
             return
         for node in self.nodes:

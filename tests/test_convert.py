@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.datasets import load_iris, make_classification
@@ -30,7 +31,6 @@ from sklearn.feature_selection import SelectKBest
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import (
-    LinearRegression,
     LogisticRegression,
     LogisticRegressionCV,
     Perceptron,
@@ -396,7 +396,7 @@ class Logarithm(TransformerMixin, BaseEstimator):
         (KNeighborsClassifier(weights=lambda distance: distance), "'uniform' or 'distance'"),
         (GradientBoostingClassifier(n_estimators=2, init=GaussianNB()), "leave init out"),
         (AdaBoostClassifier(GaussianNB(), n_estimators=2), "decision trees"),
-        (LinearRegression(), "not a classifier"),
+        (KMeans(n_clusters=2, random_state=0), "neither a classifier nor a regressor"),
         (RandomForestClassifier(2), "several questions at once; export one"),
     ],
     ids=lambda value: repr(value)[:40],

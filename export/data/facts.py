@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from unpickled.export import inside
+from unpickled.export.boosters import catboost, frames
 from unpickled.export.data.missing import is_missing
 from unpickled.export.dates import DateParts
 
@@ -22,7 +23,8 @@ class Fact:
 
     ``texts`` are its categories if it has a list of them. ``gap`` is the value among them that stands for a
     missing one, in a tuple of its own; the tuple is empty if there is none. ``boxed``: its categories are
-    numbers or truth values in dtype object, which scikit-learn finds among objects only.
+    numbers or truth values in dtype object, which scikit-learn finds among objects only. ``native`` are the
+    categories of pandas' dtype that a model knows of the column.
     """
 
     position: int
@@ -30,6 +32,7 @@ class Fact:
     texts: frozenset[str] | None = None
     gap: tuple[object, ...] = ()
     boxed: bool = False
+    native: tuple[Any, ...] = ()
 
 
 def facts(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
@@ -77,9 +80,31 @@ def _facts_of_leaf(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
             # Beside None, NaN would be refused: a gap in other rows stands for None as well.
             gap = (None,) if step.missing_values is None else ()
             yield Fact(position, "category" if isinstance(fill, str) else "number", gap=gap)
+    elif frames.known(step):
+        yield from _facts_of_categories(step, positions)
+    elif catboost.is_model(step):
+        yield from _facts_of_catboost(step, positions)
     elif _computes(step):
         kind: Literal["date", "number"] = "date" if isinstance(step, DateParts) else "number"
         yield from (Fact(position, kind) for position in positions)
+
+
+def _facts_of_categories(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
+    """The facts of a model with columns of categories; none if it does not tell which they are."""
+    places = frames.places(step)
+    for place, position in enumerate(positions if places else ()):
+        categories = places.get(place)
+        if categories is None:
+            yield Fact(position, "number")
+        else:
+            fact = _fact_of_categories(position, np.array(categories, dtype=object))
+            yield replace(fact, boxed=False, native=tuple(categories))
+
+
+def _facts_of_catboost(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
+    texts = set(step.get_cat_feature_indices())
+    for place, position in enumerate(positions):
+        yield Fact(position, "category" if place in texts else "number")
 
 
 def _computes(step: Any) -> bool:

@@ -1,17 +1,19 @@
 """The layout of the rows that a pipeline takes: its columns, their kinds, and the container of the rows."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from unpickled.export.boosters import frames
 from unpickled.export.data.facts import Fact, facts
+from unpickled.export.data.labels import fitted_labels
 from unpickled.export.data.missing import is_missing
 from unpickled.export.errors import ConversionError
-from unpickled.export.inside import columns_read, fitted_names
+from unpickled.export.inside import columns_read, everything, fitted_names
 from unpickled.server.artifact.manifest import MISSING_CATEGORY, Feature, Input
 from unpickled.server.quote import listed
 
@@ -31,6 +33,7 @@ class Layout:
     on, ``blanks`` the values in the user's rows that stand for a missing category, ``booleans`` whether they
     hold truth values. ``narrow`` are the positions of the features whose columns are float32 in a data frame
     that has other columns too, ``boxed`` those of numbers that the pipeline knows as Python objects.
+    ``native`` has the pandas dtype of each feature that a model takes as a column of categories.
     """
 
     names: tuple[str, ...]
@@ -45,6 +48,7 @@ class Layout:
     booleans: tuple[bool, ...]
     narrow: tuple[int, ...] = ()
     boxed: tuple[int, ...] = ()
+    native: Mapping[int, pd.CategoricalDtype] = field(default_factory=dict)
 
     @classmethod
     def of(cls, pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) -> "Layout":
@@ -61,7 +65,7 @@ class Layout:
         kinds = tuple(_kind(raw[label], name) for label, name in zip(labels, names, strict=True))
         floats = all(str(dtype) == "float32" for dtype in raw.dtypes)
         _check_floats(raw)
-        positions = _positions(pipeline, labels)
+        positions = _positions(pipeline, raw)
         known = tuple(facts(pipeline, range(max(positions, default=-1) + 1)))
         blanks = _blanks(known, raw, positions)
         framed = fitted_names(pipeline) is not None or _has_unnamed_frame(pipeline, X)
@@ -81,6 +85,7 @@ class Layout:
             booleans=tuple(holds_truth(raw[label]) for label in labels),
             narrow=narrow,
             boxed=_boxed(known, positions, kinds),
+            native=_native(pipeline, known, raw, positions),
         )
 
     def frame(self, X: Rows) -> pd.DataFrame:
@@ -117,7 +122,9 @@ class Layout:
             zip(self.names, self.labels, self.text, self.blanks, strict=True)
         ):
             column = frame[name]
-            if i in objects:
+            if i in self.native:
+                column = _categorical(column, self.native[i])
+            elif i in objects:
                 filled = np.array([blank if is_missing(v) else v for v in column], dtype=object)
                 column = pd.Series(filled, dtype=text)
             columns[label] = column if i in objects else column.to_numpy()
@@ -132,11 +139,11 @@ class Layout:
     def _objects(self) -> frozenset[int]:
         """The positions of the features whose columns hold Python objects in the pipeline's rows."""
         texts = (i for i, kind in enumerate(self.kinds) if kind == "category")
-        return frozenset((*texts, *self.boxed))
+        return frozenset((*texts, *self.boxed, *self.native))
 
     def own(self, X: Rows) -> Rows:
         """The user's rows with unchanged values, in the kind of container that the pipeline was fitted on."""
-        if self.framed == isinstance(X, pd.DataFrame) and self._has_its_blanks(X):
+        if self.framed == isinstance(X, pd.DataFrame) and self._has_its_blanks(X) and self._is_native(X):
             return X[list(self.labels)] if self.framed else X
         return self.rows(self.frame(X))
 
@@ -146,6 +153,10 @@ class Layout:
             return True
         gaps = [(X[self.labels[i]], type(self.blanks[i])) for i in self._objects()]
         return all(type(gap) is known for column, known in gaps for gap in column[column.isna()])
+
+    def _is_native(self, X: Rows) -> bool:
+        """Whether the columns of categories in a frame have their dtypes."""
+        return all(X[self.labels[i]].dtype == dtype for i, dtype in self.native.items())
 
     def feeds(self, frame: pd.DataFrame, inputs: Sequence[Input]) -> dict[str, Array]:
         """The graph's input tensors for the rows of a frame."""
@@ -188,7 +199,7 @@ def _raw(pipeline: Any, X: Rows) -> pd.DataFrame:
 
 def _labels_read(pipeline: Any, raw: pd.DataFrame) -> list[Hashable]:
     """Labels of the columns that the pipeline reads, in the order in which it was fitted on them."""
-    fitted = fitted_names(pipeline)
+    fitted = fitted_labels(pipeline, raw.columns)
     if fitted is None:
         expected = getattr(pipeline, "n_features_in_", raw.shape[1])
         if raw.shape[1] != expected:
@@ -211,12 +222,12 @@ def _width(pipeline: Any, features: int) -> int:
     return int(getattr(pipeline, "n_features_in_", features)) if names is None else len(names)
 
 
-def _positions(pipeline: Any, labels: tuple[Hashable, ...]) -> tuple[int, ...]:
-    fitted = fitted_names(pipeline)
+def _positions(pipeline: Any, raw: pd.DataFrame) -> tuple[int, ...]:
+    fitted = fitted_labels(pipeline, raw.columns)
     if fitted is None:
-        return tuple(range(len(labels)))
+        return tuple(range(raw.shape[1]))
     positions = {name: i for i, name in enumerate(fitted)}
-    return tuple(positions[label] for label in labels)
+    return tuple(positions[label] for label in raw.columns)
 
 
 def _has_unnamed_frame(pipeline: Any, X: Rows) -> bool:
@@ -313,6 +324,32 @@ def _boxed(known: Sequence[Fact], positions: tuple[int, ...], kinds: tuple[Kind,
     """The features of numbers whose categories the pipeline knows as Python objects."""
     boxed = {fact.position for fact in known if fact.boxed}
     return tuple(i for i, at in enumerate(positions) if kinds[i] == "number" and at in boxed)
+
+
+def _native(
+    pipeline: Any, known: Sequence[Fact], raw: pd.DataFrame, positions: tuple[int, ...]
+) -> dict[int, pd.CategoricalDtype]:
+    """The dtype of each column that a model takes as categories: that of these rows, or that of the fit."""
+    if not any(map(frames.known, everything(pipeline))):
+        return {}
+    fitted = {fact.position: pd.CategoricalDtype(fact.native) for fact in known if fact.native}
+    dtypes = {i: raw[label].dtype for i, label in enumerate(raw)}
+    of_rows = {i: dtype for i, dtype in dtypes.items() if isinstance(dtype, pd.CategoricalDtype)}
+    return of_rows or {i: fitted[at] for i, at in enumerate(positions) if at in fitted}
+
+
+def _categorical(column: pd.Series, dtype: pd.CategoricalDtype) -> pd.Categorical:
+    """A column of a frame as pandas' categories, with those that the dtype lacks behind its own.
+
+    So LightGBM sees that they are not its own, which it takes for missing ones, and XGBoost refuses them.
+    """
+    known = dtype.categories
+    index = known if column.dtype.kind == "O" else pd.Index(known.astype(np.float64))
+    lacking = column[(index.get_indexer(column) < 0) & column.notna()].unique()
+    if len(lacking):
+        index, known = (pd.Index([*values, *lacking]) for values in (index, known))
+    extended = pd.CategoricalDtype(known, dtype.ordered)
+    return pd.Categorical.from_codes(index.get_indexer(column), dtype=extended)
 
 
 def _is_narrow(column: pd.Series) -> bool:

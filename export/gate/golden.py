@@ -52,7 +52,7 @@ def make(
     rows, labels, scores = _with_sparse(pipeline, conversion, rows, features, frames)
     return Golden(
         rows=tuple(_written(features, row) for row in rows),
-        labels=tuple(conversion.classes[label] for label in labels),
+        labels=tuple(conversion.classes[label] for label in labels) if conversion.classes else (),
         scores=tuple(tuple(row) for row in scores.tolist()),
     )
 
@@ -74,7 +74,7 @@ def _answered(
 
 
 def _answer(pipeline: Any, conversion: Conversion, rows: Sequence[Row]) -> tuple[Array, Array, Array]:
-    """The pipeline's labels, as indices of its classes, its scores (rows, classes) and its margins."""
+    """The pipeline's labels, as indices of its classes if it has any, its scores and its margins."""
     cells = dict(zip(conversion.layout.names, zip(*rows, strict=True), strict=True))
     X = conversion.layout.rows(assemble(conversion.layout, cells))
     try:
@@ -89,7 +89,9 @@ def _answer(pipeline: Any, conversion: Conversion, rows: Sequence[Row]) -> tuple
             f"({reason(error)}): a server could not check its copy with them; nothing was written."
         ) from error
     assert answers.margins is not None
-    return np.searchsorted(pipeline.classes_, answers.labels), answers.scores, answers.margins
+    labels = answers.labels
+    indices = np.searchsorted(pipeline.classes_, labels) if conversion.classes else labels
+    return indices, answers.scores, answers.margins
 
 
 def _with_sparse(
@@ -108,7 +110,7 @@ def _with_sparse(
     if sparse != rows[0] and not any(_holds(frame, sparse) for frame in frames):
         together = _answer(pipeline, conversion, [*rows, sparse])
         _, alone, _ = _answer(pipeline, conversion, [sparse])
-        if np.allclose(together[1][-1], alone[0], rtol=0.0, atol=TOLERANCE, equal_nan=True):
+        if np.allclose(together[1][-1], alone[0], rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
             return _answered([*rows, sparse], *together)[:3]
     return _answered(rows, *_answer(pipeline, conversion, rows))[:3]
 

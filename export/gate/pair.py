@@ -11,7 +11,7 @@ import pandas as pd
 from sklearn.impute import KNNImputer
 from sklearn.impute._iterative import IterativeImputer
 from sklearn.kernel_approximation import RBFSampler
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from unpickled.export.convert import Conversion
 from unpickled.export.data.layout import Rows
@@ -26,7 +26,7 @@ Run = Callable[[dict[str, Array]], tuple[Array, Array]]
 # Both answer alike; the pipeline refuses the rows or its scores are not finite; the answers differ.
 Verdict = Literal["alike", "refused", "different"]
 
-# Largest difference of scores: absolute for probabilities; for decision scores relative to max(1, |score|).
+# Largest difference of scores: absolute for probabilities; for all others relative to max(1, |score|).
 TOLERANCE = 1e-5
 # Labels may differ if the pipeline's label is no further from another one than this (gate/margins.py).
 TIE_GAP = 1e-6
@@ -50,7 +50,7 @@ _DONORS = (
 
 @dataclass(slots=True)
 class Answers:
-    """Answers to rows: ``labels`` (rows,) and ``scores``, float64 (rows, classes).
+    """Answers to rows: ``labels`` (rows,) and ``scores``, float64 (rows, classes) or (rows, targets).
 
     ``margins`` (rows,) say how far each label is from another one; only those of the pipeline count.
     """
@@ -89,10 +89,12 @@ class Pair:
 
     def difference(self, expected: Answers, served: Answers) -> Array:
         """(rows,): the largest difference between the scores of each row, as TOLERANCE measures it."""
-        apart = _apart(expected.scores, served.scores).max(axis=1)
-        if self.conversion.outputs.kind == "scores":
-            apart = apart / np.maximum(1.0, np.abs(np.nan_to_num(expected.scores)).max(axis=1))
-        return np.asarray(apart)
+        apart, size = _apart(expected.scores, served.scores), np.abs(np.nan_to_num(expected.scores))
+        if self.conversion.outputs.kind == "prediction":
+            apart = apart / np.maximum(1.0, size)
+        elif self.conversion.outputs.kind == "scores":
+            apart = apart / np.maximum(1.0, size.max(axis=1, keepdims=True))
+        return np.asarray(apart.max(axis=1))
 
     def wrong(self, expected: Answers, served: Answers) -> Bools:
         """(rows,): whether the scores are too far apart, or the labels differ without a tie."""
@@ -164,14 +166,22 @@ class Pair:
         worst = int(np.argmax(np.where(wrong, difference, -1.0)))
         labels = int((wrong & labels_differ(expected, served)).sum())
         place = parting(self.pipeline, self.conversion.layout, frame[wrong])
+        kind = self.conversion.outputs.kind
+        in_label = "" if kind == "prediction" else f", {labels} of them in the label"
         return (
-            f"{head}, {labels} of them in the label, the {self.conversion.outputs.kind} by up to "
+            f"{head}{in_label}, the {kind} by up to "
             f"{difference[wrong].max():.3g} (allowed: {TOLERANCE:g}). "
             f"For example {row_in_words(frame, worst)}: "
-            f"the pipeline says {_answer_in_words(expected, worst)}, "
-            f"the graph {_answer_in_words(served, worst)}. "
+            f"the pipeline says {self._answer_in_words(expected, worst)}, "
+            f"the graph {self._answer_in_words(served, worst)}. "
             f"{place.sentence + ' ' if place else ''}{self.advice(kind, place)}"
         )
+
+    def _answer_in_words(self, answers: Answers, row: int) -> str:
+        if self.conversion.outputs.kind == "prediction":
+            return ", ".join(f"{number:.17g}" for number in answers.scores[row])
+        scores = ", ".join(f"{score:.6g}" for score in answers.scores[row])
+        return f"{answers.labels[row]!s} ({scores})"
 
     def title(self) -> str:
         """The pipeline in words: its steps, or its class if it has none."""
@@ -198,12 +208,14 @@ class Pair:
 
 def answers_of(pipeline: Any, conversion: Conversion, rows: Rows) -> Answers:
     """The pipeline's answers, with scores in the graph's shape; raises whatever the pipeline raises."""
+    if conversion.outputs.kind == "prediction":
+        return predictions(pipeline.predict(rows))
     if decides_by_probability(pipeline):
         scores = np.asarray(pipeline.predict_proba(rows), dtype=np.float64)
         labels = pipeline.classes_.take(np.argmax(scores, axis=1))
         return Answers(labels, scores, margins(pipeline, rows, scores))
     last, prepared = split(pipeline, rows)
-    labels = np.asarray(last.predict(prepared))
+    labels = np.ravel(last.predict(prepared))
     method = "predict_proba" if conversion.outputs.kind == "probabilities" else "decision_function"
     if hasattr(last, method):
         scores = np.asarray(getattr(last, method)(prepared), dtype=np.float64)
@@ -214,9 +226,16 @@ def answers_of(pipeline: Any, conversion: Conversion, rows: Rows) -> Answers:
     return Answers(labels, scores, margins(pipeline, rows, scores))
 
 
+def predictions(numbers: Array) -> Answers:
+    """A regressor's answers, (rows,) or (rows, targets): numbers have no labels that could differ."""
+    rows = len(numbers)
+    scores = np.asarray(numbers, dtype=np.float64).reshape(rows, -1)
+    return Answers(np.zeros(rows, np.int64), scores, np.full(rows, np.inf))
+
+
 def has_neighbors(step: Any) -> bool:
-    """Whether an estimator is a KNeighborsClassifier, or one inside it computes answers."""
-    return any(isinstance(leaf, KNeighborsClassifier) for leaf in innermost(step))
+    """Whether an estimator answers by the nearest training rows, or one inside it that computes answers."""
+    return any(isinstance(leaf, (KNeighborsClassifier, KNeighborsRegressor)) for leaf in innermost(step))
 
 
 def has_donors(pipeline: Any) -> bool:
@@ -277,8 +296,3 @@ def _apart(expected: Array, served: Array) -> Array:
     apart[np.isnan(expected) | np.isnan(served)] = np.inf
     apart[(expected == served) | (np.isnan(expected) & np.isnan(served))] = 0.0
     return np.asarray(apart)
-
-
-def _answer_in_words(answers: Answers, row: int) -> str:
-    scores = ", ".join(f"{score:.6g}" for score in answers.scores[row])
-    return f"{answers.labels[row]!s} ({scores})"

@@ -21,6 +21,7 @@ from sklearn.ensemble import (
 from sklearn.tree import BaseDecisionTree
 
 from unpickled.export import categories
+from unpickled.export.boosters import catboost, lightgbm, xgboost
 from unpickled.export.data.layout import Layout
 from unpickled.export.gate.memberships import across
 from unpickled.export.gate.probes import with_cells
@@ -80,6 +81,15 @@ def _seen(step: Any, prepare: Prepare) -> Prepare:
     """The function that prepares the columns which the trees of this classifier see."""
     if isinstance(step, _HISTOGRAMS) and categories.is_native(step):
         return lambda rows: categories.columns(step, prepare(rows))
+    if lightgbm.is_lightgbm(step):
+        sight = lightgbm.Sight.of(step, _trees(step))
+        return lambda rows: sight.columns(prepare(rows))
+    if xgboost.is_xgboost(step):
+        view = xgboost.Sight.of(step)
+        return lambda rows: view.columns(prepare(rows))
+    if catboost.is_model(step):
+        eyes = catboost.Sight.of(step)
+        return lambda rows: eyes.columns(prepare(rows))
     return prepare
 
 
@@ -92,6 +102,12 @@ def _trees(step: Any) -> list[Tree]:
         return [grown(estimator.tree_) for estimator in step.estimators_.ravel()]
     if isinstance(step, _HISTOGRAMS):
         return [tree for stage in hist_boosted(step) for tree in stage]
+    if lightgbm.is_lightgbm(step):
+        return lightgbm.boosted(step).trees
+    if xgboost.is_xgboost(step):
+        return xgboost.boosted(step).trees
+    if catboost.is_model(step):
+        return catboost.boosted(step).trees
     return []
 
 
@@ -190,13 +206,12 @@ def _splits(
     columns: list[Ints] = []
     thresholds: list[Floats] = []
     for tree in trees:
-        nodes = tree.splits
-        visitor = tree.visitors(rows)[nodes]
-        useful = (visitor >= 0) & (source[tree.feature[nodes]] >= 0) & np.isfinite(tree.threshold[nodes])
-        useful &= ~np.isin(nodes, list(tree.sets))
+        nodes, threshold = _limits(tree)
+        visitor, feature = tree.visitors(rows)[nodes], tree.feature[nodes]
+        useful = (visitor >= 0) & (source[feature] >= 0) & np.isfinite(threshold)
         visitors.append(visitor[useful])
-        columns.append(tree.feature[nodes][useful])
-        thresholds.append(tree.threshold[nodes][useful])
+        columns.append(feature[useful])
+        thresholds.append(threshold[useful])
     row, column, threshold = np.concatenate(visitors), np.concatenate(columns), np.concatenate(thresholds)
     order = random.permutation(len(row))
     turn = np.empty(len(row), dtype=np.int64)
@@ -205,6 +220,15 @@ def _splits(
         turn[position] = last_turn[index] = last_turn.get(index, -1) + 1
     chosen = order[np.argsort(turn, kind="stable")[:limit]]
     return row[chosen], column[chosen], threshold[chosen]
+
+
+def _limits(tree: Tree) -> tuple[Ints, Floats]:
+    """The nodes with thresholds, and the thresholds; a set has one before and one at each of its codes."""
+    nodes = np.setdiff1d(tree.splits, list(tree.sets))
+    sets = [(node, code - before) for node in tree.sets for code in tree.sets[node] for before in (1.0, 0.0)]
+    of_sets = np.array(sets, np.float64).reshape(-1, 2)
+    threshold = np.concatenate([tree.threshold[nodes], of_sets[:, 1]])
+    return np.concatenate([nodes, of_sets[:, 0].astype(np.int64)]), threshold
 
 
 def _bounds(base: pd.DataFrame, feature: Ints, layout: Layout) -> tuple[Ints, Ints]:

@@ -1,7 +1,7 @@
 """Recipes for encoders of categories, which are texts or numbers."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,6 +82,12 @@ def _check_integers(categories: Iterable[object]) -> None:
 
 def _codes(graph: Graph, x: str, texts: list[str]) -> str:
     """int64: the position of each text in ``texts``, -1 for a text that is not there."""
+    if graph.standard:
+        last = graph.constant(np.array([-1], np.int64))
+        equal = graph.add("Equal", graph.add("Unsqueeze", x, last), graph.constant(texts))
+        numbers = graph.constant(np.arange(1, len(texts) + 1))
+        places = graph.add("Mul", graph.cast(equal, "int64"), numbers)
+        return graph.add("Add", graph.add("ReduceSum", places, last, keepdims=0), last)
     return graph.add(
         "LabelEncoder",
         x,
@@ -224,6 +230,14 @@ def _target(graph: Graph, encoder: TargetEncoder, columns: Columns) -> Columns:
             tensor = Tensor(_looked_up(graph, ranks, tables), "float64", len(positions))
             encoded.update(zip([(i, k) for i in positions], tensor.columns(), strict=True))
     return tuple(encoded[i, k] for i in range(len(columns)) for k in range(len(means)))
+
+
+def coded(graph: Graph, columns: Columns, codes: Sequence[Mapping[str, float]], unknown: float) -> Columns:
+    """For each of these columns of text, the codes of its texts; ``unknown`` for texts without one."""
+    texts = sorted({text for of_column in codes for text in of_column}) or [""]
+    ranks = _codes(graph, graph.matrix(columns, "string"), texts)
+    tables = [np.array([unknown, *(of_column.get(text, unknown) for text in texts)]) for of_column in codes]
+    return Tensor(_looked_up(graph, ranks, tables), "float64", len(columns)).columns()
 
 
 RECIPES: dict[type, Recipe] = {OneHotEncoder: _one_hot, OrdinalEncoder: _ordinal, TargetEncoder: _target}

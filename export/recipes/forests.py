@@ -46,7 +46,7 @@ def _votes(graph: Graph, columns: Columns, trees: Sequence[Tree], exact: bool) -
         second = [replace(tree, value=tree.value[:, 1:]) for tree in trees]
         share = ensemble(graph, columns, second, mean=True)
         scores = affine(graph, share, np.array([[-1.0, 1.0]]), np.array([1.0, 0.0]))
-    elif shared and not exact and not graph.has("TreeEnsemble"):
+    elif shared and not exact and not graph.standard and not graph.has("TreeEnsemble"):
         return _single(graph, columns, trees)
     else:
         scores = ensemble(graph, columns, trees, mean=True)

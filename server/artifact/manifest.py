@@ -90,28 +90,34 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[str, ...]
 
 
-class Outputs(msgspec.Struct, frozen=True, kw_only=True):
-    """The graph's two outputs: ``label`` (rows,) and ``scores`` (rows, classes).
+class Outputs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The graph's outputs: of a classifier ``label`` (rows,) and ``scores`` (rows, classes).
 
     ``kind`` says what the second one holds: probabilities, or for classifiers that have none, decision
     scores (of two classes: [-score, score]), shares of votes or negative distances.
+
+    A regressor has ``scores`` only, of the kind "prediction": (rows, targets), the predicted numbers.
+    ``targets`` are their names, and ``deciles`` the inner deciles of each target's predictions for the
+    training rows, in ascending order, equal ones once.
     """
 
-    label: str
     scores: str
-    kind: Literal["probabilities", "scores"]
+    kind: Literal["probabilities", "scores", "prediction"]
+    label: str = ""
+    targets: tuple[str, ...] = ()
+    deciles: tuple[tuple[float, ...], ...] = ()
 
 
-class Golden(msgspec.Struct, frozen=True, kw_only=True):
+class Golden(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Made-up rows inside the training ranges, with the pipeline's own answers.
 
-    ``rows`` in feature order (None is missing, a date is ISO text), ``labels`` out of Manifest.classes,
-    ``scores`` (rows, classes).
+    ``rows`` in feature order (None is missing, a date is ISO text), ``labels`` out of Manifest.classes (none
+    for a regressor), ``scores`` (rows, classes) or (rows, targets).
     """
 
     rows: tuple[tuple[float | str | None, ...], ...]
-    labels: tuple[int | str, ...]
     scores: tuple[tuple[float, ...], ...]
+    labels: tuple[int | str, ...] = ()
 
 
 class Parity(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,8 +125,8 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
 
     ``rows`` counts the compared rows by kind ("training", "held_out", "near_threshold", ...).
     ``max_difference`` is the largest |artifact - pipeline| over all scores, where these are not
-    probabilities relative to max(1, |score|); ``ties`` counts labels
-    that differed where the pipeline's top two scores lie within ``tie_gap``.
+    probabilities relative to max(1, |score|); ``ties`` counts labels that differed where the pipeline's top
+    two scores lie within ``tie_gap``.
     """
 
     rows: dict[str, int]
@@ -149,6 +155,35 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     confusion: tuple[tuple[int, ...], ...]
 
 
+class ResidualReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the table of residuals: held-out rows whose prediction lies in [lowest, highest].
+
+    ``bias`` is the mean of prediction - truth, ``mae`` that of its absolute value.
+    """
+
+    lowest: float
+    highest: float
+    rows: int
+    bias: float
+    mae: float
+
+
+class Errors(msgspec.Struct, frozen=True, kw_only=True):
+    """Quality of the predictions of one target on the held-out rows.
+
+    ``mae`` and ``rmse`` are in the target's unit; ``r2`` is None where all true values are equal.
+    ``baseline`` is the mean absolute error of a model that answers every row with the median of these rows.
+    """
+
+    target: str
+    rows: int
+    mae: float
+    rmse: float
+    r2: float | None
+    residuals: tuple[ResidualReport, ...]
+    baseline: float | None = None
+
+
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
     """Training loss, one value per epoch or boosting stage."""
 
@@ -159,7 +194,8 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
 class Training(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where the pipeline came from. ``fingerprint`` is the sha256 of the training table.
 
-    ``holds_rows``: the graph itself keeps rows of that table (support vectors, neighbours).
+    ``holds_rows``: the graph itself keeps rows of that table (support vectors, neighbours). A classifier has
+    ``metrics``, a regressor ``errors``, one for each target.
     """
 
     pipeline: tuple[str, ...]
@@ -170,6 +206,7 @@ class Training(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     held_out: int | None = None
     seed: int | None = None
     metrics: Metrics | None = None
+    errors: tuple[Errors, ...] = ()
     curve: Curve | None = None
     versions: dict[str, str] = {}
     holds_rows: bool = False
@@ -180,8 +217,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``features`` are in the order of an array request; ``inputs`` part them into tensors.
     ``classes`` are the pipeline's labels in the order of the scores' columns, ``class_names`` what
-    people call them. ``created`` is ISO 8601, UTC. ``unused`` are columns of the training table that the
-    graph does not read, its target among them: requests may have them.
+    people call them; a regressor has none. ``created`` is ISO 8601, UTC. ``unused`` are columns of the
+    training table that the graph does not read, its target among them: requests may have them.
     """
 
     schema: int
@@ -190,11 +227,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     features: tuple[Feature, ...]
     inputs: tuple[Input, ...]
     outputs: Outputs
-    classes: tuple[int | str, ...]
-    class_names: tuple[str, ...]
     golden: Golden
     parity: Parity
     training: Training
+    classes: tuple[int | str, ...] = ()
+    class_names: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
 
 

@@ -17,7 +17,7 @@ from unpickled.server.artifact.manifest import Manifest, read
 from unpickled.server.config import Provider, Runtime
 from unpickled.server.errors import ArtifactError, InferenceFailed, ProviderError, RequestError
 from unpickled.server.model.feeds import PACKING, Feeds
-from unpickled.server.model.outputs import outputs_of
+from unpickled.server.model.kinds import outputs_of
 from unpickled.server.model.placement import CPU, Placement, placed
 from unpickled.server.model.row import RunRow, row_runner
 from unpickled.server.model.signature import Signature

@@ -1,0 +1,129 @@
+"""Recipes for XGBoost: its trees in float32, in which it compares and adds."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from sklearn.preprocessing import OrdinalEncoder
+
+from unpickled.export.boosters import xgboost
+from unpickled.export.boosters.boosted import Boosted
+from unpickled.export.boosters.xgboost import Sight, listed
+from unpickled.export.errors import NoGraph
+from unpickled.export.graph import ClassifierOutput, Columns, Graph, RegressorOutput, Tensor
+from unpickled.export.recipes import encoders
+from unpickled.export.recipes.ensemble import ensemble
+from unpickled.export.recipes.numbers import number_type
+from unpickled.export.recipes.parts import winner
+from unpickled.export.trees import Tree
+
+# The largest raw score that XGBoost's logistic function, in float32, takes to 0.5 and not above it.
+EVEN = np.float32(8.94069671630859375e-08)
+
+
+def classifier(graph: Graph, model: Any, columns: Columns, exact: bool) -> ClassifierOutput:
+    """The probabilities as XGBoost computes them; in float64 if ``exact``, as others compute with them."""
+    boosted, raw = _raw(graph, model, columns)
+    if boosted.link == "softmax":
+        probabilities = graph.add("Softmax", raw, axis=1)
+        # For multi:softmax XGBoost compares the raw scores, for multi:softprob the probabilities.
+        decisive = raw if model.objective == "multi:softmax" else probabilities
+    else:
+        even = EVEN if boosted.link == "logistic" else np.float32(0)
+        decisive = _beside(graph, raw, even)
+        probabilities = graph.add("Softmax" if boosted.link == "logistic" else "Hardmax", decisive, axis=1)
+    return ClassifierOutput(
+        len(model.classes_),
+        winner=winner(graph, decisive),
+        probabilities=graph.cast(probabilities, "float64") if exact else probabilities,
+        dtype="float64" if exact else "float32",
+    )
+
+
+def regressor(graph: Graph, model: Any, columns: Columns) -> RegressorOutput:
+    """The raw scores through the link, in float64."""
+    boosted, raw = _raw(graph, model, columns)
+    prediction = graph.cast(raw, "float64")
+    if boosted.link != "identity":
+        prediction = graph.add({"exp": "Exp", "logistic": "Sigmoid"}[boosted.link], prediction)
+    return RegressorOutput(prediction, len(boosted.base))
+
+
+def _raw(graph: Graph, model: Any, columns: Columns) -> tuple[Boosted, str]:
+    """The model, and the sums (rows, outputs) of base score and leaves, in float32."""
+    boosted = xgboost.boosted(model)
+    seen = _seen(graph, model, columns)
+    trees = [_narrowed(tree) for tree in boosted.trees]
+    return boosted, ensemble(graph, seen, trees, boosted.base, dtype="float32")
+
+
+def _beside(graph: Graph, raw: str, even: np.float32) -> str:
+    """[even, raw] for raw (rows, 1), so that the second class wins with a higher raw score only."""
+    pick, start = np.array([[0.0, 1.0]], np.float32), np.array([even, 0.0], np.float32)
+    return graph.add("Gemm", raw, graph.constant(pick), graph.constant(start))
+
+
+def _narrowed(tree: Tree) -> Tree:
+    """The tree with float32 thresholds that split float32 numbers alike: those next below its own."""
+    below = tree.threshold.astype(np.float32)
+    below = np.where(below > tree.threshold, np.nextafter(below, np.float32(-np.inf)), below)
+    return replace(tree, threshold=below.astype(np.float64))
+
+
+def _seen(graph: Graph, model: Any, columns: Columns) -> Columns:
+    """The columns as the trees see them."""
+    sight = Sight.of(model)
+    if not sight.categories and any(columns[i].dtype == "string" for i in sight.codes):
+        raise NoGraph(
+            "before XGBoost 3.1 a model does not keep the categories of the fit",
+            "fit it with a newer XGBoost",
+        )
+    native = [i for i, column in enumerate(columns) if column.feature in graph.native]
+    if native != sorted(sight.categories):
+        raise NoGraph(
+            f"it was fitted on {len(sight.categories)} columns of dtype category, and the rows have "
+            f"{len(native)}",
+            "give a data frame in which the columns have the dtypes of the fit",
+        )
+    if native:
+        columns = _encoded(graph, sight, columns)
+    x = Tensor(graph.matrix(columns, dtype := number_type(columns)), dtype, len(columns))
+    if id(model) in graph.sparse:
+        x = _without(graph, x, 0.0)
+    if dtype == "float64":
+        x = Tensor(graph.cast(x.name, "float32"), "float32", x.width)
+    if not np.isnan(sight.missing):
+        x = _without(graph, x, sight.missing)
+    codes = [i for i in sight.codes if i not in sight.categories]
+    return _whole(graph, x, codes) if codes else x.columns()
+
+
+def _encoded(graph: Graph, sight: Sight, columns: Columns) -> Columns:
+    """The columns, with the places of their categories; NaN for a missing one."""
+    positions = sorted(sight.categories)
+    labels = [graph.native[str(columns[i].feature)] for i in positions]
+    lists = [
+        np.array(listed(sight.categories[i], label), dtype=object)
+        for i, label in zip(positions, labels, strict=True)
+    ]
+    # Like XGBoost, it refuses what is no category.
+    encoder = OrdinalEncoder(categories=lists)
+    encoder.fit(np.array([[known[0] for known in lists]], dtype=object))
+    codes = encoders.RECIPES[OrdinalEncoder](graph, encoder, tuple(columns[i] for i in positions))
+    coded = dict(zip(positions, codes, strict=True))
+    return tuple(coded.get(i, column) for i, column in enumerate(columns))
+
+
+def _without(graph: Graph, x: Tensor, number: float) -> Tensor:
+    """The numbers with NaN for one of them."""
+    dtype = np.float32 if x.dtype == "float32" else np.float64
+    gone, gap = (graph.constant(np.array(value, dtype)) for value in (number, np.nan))
+    return replace(x, name=graph.add("Where", graph.add("Equal", x.name, gone), gap, x.name))
+
+
+def _whole(graph: Graph, x: Tensor, codes: list[int]) -> Columns:
+    """The numbers, of these columns without the digits behind the point."""
+    columns = x.columns()
+    floor = graph.add("Floor", graph.matrix(tuple(columns[i] for i in codes), "float32"))
+    whole = dict(zip(codes, Tensor(floor, "float32", len(codes)).columns(), strict=True))
+    return tuple(whole.get(i, column) for i, column in enumerate(columns))
