@@ -21,7 +21,7 @@ from unpickled.export.data.columns import MANY, RARE
 from unpickled.export.data.dataset import Dataset, fingerprint
 from unpickled.export.dates import DateParts
 from unpickled.export.errors import DataError, reason
-from unpickled.export.tasks.boosters import LIBRARIES
+from unpickled.export.tasks.boosters import LIBRARIES, alone
 from unpickled.export.tasks.registry import TASKS
 from unpickled.export.tasks.task import Task
 from unpickled.server.artifact.manifest import Curve, Training
@@ -62,7 +62,10 @@ def train(dataset: Dataset, scaler: str, estimator: str, seed: int = 0, held_out
     )
     pipeline = build(dataset.features, scaler, (task.step, task.estimators[estimator](seed)), dataset.dates)
     # On a small table, several threads mostly wait for each other: for seconds if the machine is busy.
-    with threadpool_limits(1 if dataset.features.size < SMALL else None):
+    is_small = dataset.features.size < SMALL
+    if is_small:
+        alone(pipeline[-1])
+    with threadpool_limits(1 if is_small else None):
         _fit(pipeline, fit_rows, fit_labels)
     training = Training(
         pipeline=steps(pipeline),

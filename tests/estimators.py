@@ -1,4 +1,4 @@
-"""Every classifier and transformer that scikit-learn lists, in pipelines on real data, and their judge."""
+"""Every estimator of scikit-learn that answers or transforms, in pipelines on real data, and their judge."""
 
 import warnings
 from dataclasses import dataclass
@@ -29,6 +29,7 @@ from unpickled.server.model.session import load
 Array = npt.NDArray[Any]
 
 CLASSIFIERS: dict[str, type] = dict(all_estimators(type_filter="classifier"))
+REGRESSORS: dict[str, type] = dict(all_estimators(type_filter="regressor"))
 # The experimental one, and two that are transformers by their method only.
 TRANSFORMERS: dict[str, type] = dict(all_estimators(type_filter="transformer")) | {
     kind.__name__: kind for kind in (IterativeImputer, CountVectorizer, TfidfVectorizer)
@@ -55,6 +56,9 @@ UNSUITED = {
     ("VotingRegressor", "two texts and a constant"),
 }
 
+# Regressors that take rows equally far away in no defined order.
+TIED = {("KNeighborsRegressor", "two texts and a constant")}
+
 LINEAR, LOGISTIC = LinearRegression(), LogisticRegression(max_iter=1000)
 MEMBERS = [("logistic", LOGISTIC), ("bayes", GaussianNB())]
 _AROUND = (
@@ -74,6 +78,7 @@ _AROUND = (
 # Parameters that have no default in scikit-learn, or one that a small table is too small for.
 ARGUMENTS: dict[str, dict[str, Any]] = {
     **{name: {"estimator": LOGISTIC} for name in _AROUND},
+    **{name: {"estimator": LINEAR} for name in ("MultiOutputRegressor", "RegressorChain")},
     "OutputCodeClassifier": {"estimator": LOGISTIC, "code_size": 4, "random_state": 0},
     **{
         name: {"n_components": 3}
@@ -97,6 +102,14 @@ OF_GAPS = {"IterativeImputer", "KNNImputer", "MissingIndicator", "SimpleImputer"
 OF_TEXTS = {"CountVectorizer", "HashingVectorizer", "TfidfVectorizer"}
 OF_DICTS = {"DictVectorizer", "FeatureHasher"}
 OF_SEVERAL = {"ClassifierChain", "MultiOutputClassifier"}
+OF_TARGETS = {
+    "MultiOutputRegressor",
+    "MultiTaskElasticNet",
+    "MultiTaskElasticNetCV",
+    "MultiTaskLasso",
+    "MultiTaskLassoCV",
+    "RegressorChain",
+}
 OF_ANSWERS = {"CCA", "PLSCanonical", "PLSRegression", "PLSSVD"}
 
 
@@ -144,6 +157,19 @@ def classifier(name: str, of: str) -> Case:
         warnings.simplefilter("ignore")  # of what a release is to lose
         step = CLASSIFIERS[name](**arguments)
     return _fitted(make_pipeline(scaler, step), rows, labels)
+
+
+def regressor(name: str, of: str) -> Case:
+    """A regressor behind a scaler, fitted on two thirds of a table, whose last columns it predicts."""
+    rows, _ = table(of)
+    numbers = rows.iloc[:, 2:4].to_numpy() + 0.5
+    columns = rows.iloc[:, :1] if name == "IsotonicRegression" else rows.drop(columns=rows.columns[2:4])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what a release is to lose
+        step = REGRESSORS[name](**ARGUMENTS.get(name, {}))
+    return _fitted(
+        make_pipeline(StandardScaler(), step), columns, numbers if name in OF_TARGETS else numbers[:, 0]
+    )
 
 
 def transformer(name: str, of: str) -> Case:
@@ -201,7 +227,8 @@ def wrong(case: Case, models: Path) -> int:
         features = export.manifest.features
         frame, rows = _taken(predictor, pd.concat([case.held_out, _extremes(case.rows, features)]))
         assert len(rows) > 0.8 * len(case.held_out)
-        return int(_apart(case.pipeline, predictor, frame, rows).sum())
+        apart = _apart if export.manifest.classes else _far
+        return int(apart(case.pipeline, predictor, frame, rows).sum())
 
 
 def _extremes(rows: pd.DataFrame, features: tuple[Feature, ...]) -> pd.DataFrame:
@@ -248,6 +275,16 @@ def _apart(pipeline: Pipeline, predictor: Predictor, frame: pd.DataFrame, rows: 
     size = np.maximum(1.0, np.abs(scores).max(axis=1, keepdims=True))
     for served in (batch.scores, alone):
         other |= ~(np.abs(served - scores) <= TOLERANCE * size).all(axis=1)
+    return other
+
+
+def _far(pipeline: Pipeline, predictor: Predictor, frame: pd.DataFrame, rows: list[Any]) -> Array:
+    """bool (rows,): whether the predictions for each row are others, in one batch, or alone."""
+    expected = np.asarray(pipeline.predict(frame), np.float64).reshape(len(rows), -1)
+    alone = np.concatenate([predictor.run([row]).scores for row in rows])
+    size, other = np.maximum(1.0, np.abs(expected)), np.zeros(len(rows), np.bool_)
+    for served in (predictor.run(rows).scores, alone):
+        other |= ~(np.abs(served - expected) <= TOLERANCE * size).all(axis=1)
     return other
 
 

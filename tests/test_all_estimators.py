@@ -9,11 +9,14 @@ from conftest import ROOT
 from estimators import (
     CLASSIFIERS,
     NO_STEPS,
+    REGRESSORS,
+    TIED,
     TRANSFORMERS,
     TWO_CLASSES,
     UNSUITED,
     Case,
     classifier,
+    regressor,
     transformer,
     wrong,
 )
@@ -26,7 +29,7 @@ sys.path.insert(0, str(ROOT / "docs"))
 from generated import recipes
 
 TABLES = ("three numbers", "two texts and a constant", "a few rows")
-KNOWN = CLASSIFIERS | TRANSFORMERS
+KNOWN = CLASSIFIERS | REGRESSORS | TRANSFORMERS
 # Composed estimators, which are part of the export itself.
 COMPOSED = {"ColumnTransformer", "FeatureUnion", "SelfTrainingClassifier"}
 
@@ -52,6 +55,16 @@ def test_every_classifier_is_right_or_refused(name: str, of: str, tmp_path: Path
         return
     is_refused = name in REFUSED and not REFUSED[name].when
     judged(classifier(name, of), name, is_refused, tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("of", TABLES)
+@pytest.mark.parametrize("name", REGRESSORS)
+def test_every_regressor_is_right_or_refused(name: str, of: str, tmp_path: Path) -> None:
+    """Behind a scaler: held-out rows, extremes, one row alone; of one target or two."""
+    if (name, of) in TIED:
+        return
+    judged(regressor(name, of), name, name in REFUSED and not REFUSED[name].when, tmp_path)
 
 
 @pytest.mark.long
@@ -81,7 +94,7 @@ def test_probabilities_of_support_vectors_are_refused(name: str, tmp_path: Path)
 
 
 def test_the_documentation_lists_every_estimator_once() -> None:
-    """Each classifier and transformer has a recipe or a refusal; those with both convert but for one case."""
+    """Every estimator has a recipe or a refusal; those with both convert but for one case."""
     converting = set(re.findall(r"`(\w+)`", recipes())) | COMPOSED
     sometimes = {name for name, refusal in REFUSED.items() if refusal.when}
     assert KNOWN.keys() - NO_STEPS == (converting | REFUSED.keys()) & (KNOWN.keys() - NO_STEPS)

@@ -23,7 +23,7 @@ from sklearn.gaussian_process.kernels import (
 from unpickled.export.errors import NoGraph
 from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph, OptionalColumns, RegressorOutput
 from unpickled.export.recipes import curves, members, regressors
-from unpickled.export.recipes.parts import Recipe, squared_distances, two_sided
+from unpickled.export.recipes.parts import Recipe, affine, squared_distances, two_sided
 
 # The kernel of each row of x with each point (rows, points), and of each row with itself (rows, 1); a number
 # stands for a kernel that is the same everywhere.
@@ -45,9 +45,9 @@ def _latent(
     """The second class wins if the latent mean is above 0; its probability depends on the spread too."""
     row, itself = _with_training_rows(graph, model, columns)
     residual = np.asarray(model.y_train_ - model.pi_, np.float64)[:, None]
-    mean = graph.add("MatMul", row, graph.constant(residual))
+    mean = _product(graph, row, residual)
     solved = solve_triangular(model.L_, np.diag(model.W_sr_), lower=True)
-    explained = graph.add("MatMul", row, graph.constant(np.ascontiguousarray(solved.T)))
+    explained = _product(graph, row, np.ascontiguousarray(solved.T))
     axis = graph.constant(np.array([1], np.int64))
     reduction = graph.add("ReduceSum", graph.add("Mul", explained, explained), axis, keepdims=1)
     spread = graph.add("Sub", _tensor(graph, itself), reduction)
@@ -56,17 +56,19 @@ def _latent(
     return ClassifierOutput(2, winner=chosen, probabilities=probability)
 
 
+def _product(graph: Graph, row: str, weights: Array) -> str:
+    """A product of matrices that stays apart from a constant of the kernel.
+
+    ONNX Runtime would round such a constant to float32 and give it to MatMul.
+    """
+    return affine(graph, row, weights, np.zeros(weights.shape[1]))
+
+
 def _regressor(graph: Graph, model: GaussianProcessRegressor, columns: Columns) -> RegressorOutput:
     """The mean of the process, in the units of the targets, which it may have normalised."""
     row, _ = _with_training_rows(graph, model, columns)
     weights = np.asarray(model.alpha_, np.float64).reshape(len(model.X_train_), -1)
-    mean = graph.add("MatMul", row, graph.constant(weights))
-    spread, center = (np.asarray(n, np.float64).ravel() for n in (model._y_train_std, model._y_train_mean))
-    if (spread != 1.0).any():
-        mean = graph.add("Mul", mean, graph.constant(spread))
-    if center.any():
-        mean = graph.add("Add", mean, graph.constant(center))
-    return RegressorOutput(mean, weights.shape[1])
+    return regressors.weighted_sums(graph, row, (weights * model._y_train_std).T, model._y_train_mean)
 
 
 def _with_training_rows(graph: Graph, model: Any, columns: Columns) -> tuple[str, str | float]:

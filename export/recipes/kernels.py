@@ -98,8 +98,7 @@ def _nystroem(graph: Graph, sampler: Nystroem, columns: Columns) -> Columns:
 def _ridge(graph: Graph, model: KernelRidge, columns: Columns) -> RegressorOutput:
     parameters = {"gamma": model.gamma, "degree": model.degree, "coef0": model.coef0}
     kernel = _kernel(graph, columns, model.X_fit_, model.kernel, parameters)
-    weights = np.asarray(model.dual_coef_, np.float64).reshape(len(model.X_fit_), -1)
-    return RegressorOutput(graph.add("MatMul", kernel, graph.constant(weights)), weights.shape[1])
+    return regressors.weighted_sums(graph, kernel, np.asarray(model.dual_coef_).T, 0.0)
 
 
 def _kernel_pca(graph: Graph, analysis: KernelPCA, columns: Columns) -> Columns:
