@@ -26,7 +26,7 @@ from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message.body import read
 from unpickled.server.model.feeds import PACKING
 from unpickled.server.model.session import Model
-from unpickled.server.observe.tally import Tally
+from unpickled.server.observe.values import tally_of
 from unpickled.server.protocols.native import Native
 from unpickled.server.protocols.rows import Reader
 from unpickled.server.serve.fastpath import FastPath
@@ -40,7 +40,7 @@ MEANING = {
     "array": "numbers to the graph's input",
     "run": "the graph",
     "encode": "labels and scores to JSON",
-    "count": "metrics: status, times, rows, classes",
+    "count": "metrics: status, times, rows, classes or numbers",
     "rest": "finding the model, headers, calls between",
 }
 # So few rows stay in the cache of the processor, as those of a real request do.
@@ -147,14 +147,15 @@ def _environ(path: str, body: bytes) -> dict[str, Any]:
 
 def _predictions(model: Model) -> list[Prediction]:
     """Predictions of one row, to be counted."""
-    labels = model.manifest.golden.labels
-    return [Prediction(b"", 0.0, 0.0, (), (label,), ()) for label in labels]
+    labels, scores = model.run(model.signature.feeds(_rows(model)))
+    answers = zip(labels.tolist(), map(tuple, scores.tolist()), strict=True)
+    return [Prediction(b"", 0.0, 0.0, (), (label,), (row,)) for label, row in answers]
 
 
 def _count(service: Service, served: Served) -> Call:
     """Count one row, given its prediction."""
     route, outputs = "/models/<name>/predict", served.model.outputs
-    answered = Tally(service.block, served.name, served.version, route, outputs).answered
+    answered = tally_of(service.block, served.name, served.version, route, outputs).answered
     now = time.perf_counter()
     return lambda prediction: answered(now, now, prediction)
 

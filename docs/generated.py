@@ -116,7 +116,11 @@ def recipes() -> str:
     """The estimators with a recipe of their own, by the file of the recipe; then those of skl2onnx."""
     names = [module.name for module in pkgutil.iter_modules(export_recipes.__path__)]
     modules = {name: importlib.import_module(f"{export_recipes.__name__}.{name}") for name in names}
-    rows = [(name, _names(module.RECIPES)) for name, module in modules.items() if hasattr(module, "RECIPES")]
+    tables = {
+        name: [*getattr(module, "RECIPES", ()), *getattr(module, "REGRESSORS", ())]
+        for name, module in modules.items()
+    }
+    rows = [(name, _names(kinds)) for name, kinds in tables.items() if kinds]
     rows.append(("by skl2onnx", _names((*foreign.CLASSIFIERS, *foreign.TRANSFORMERS))))
     return table(("recipes", "estimators"), rows)
 

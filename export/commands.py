@@ -7,13 +7,14 @@ import shlex
 import sys
 import textwrap
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import click
 from click.core import ParameterSource
+from sklearn.base import is_regressor
 
 from unpickled.export import pickled, ties
 from unpickled.export.data import dataset, files, summary
@@ -21,11 +22,14 @@ from unpickled.export.data import target as labels_of
 from unpickled.export.data.columns import Choices
 from unpickled.export.data.dataset import Dataset
 from unpickled.export.data.fitted import Sample
-from unpickled.export.errors import ExportError, memory_reported
+from unpickled.export.data.source import Source
+from unpickled.export.errors import DataError, ExportError, memory_reported
 from unpickled.export.progress import Passing, running
 from unpickled.export.publish import Export, export_pipeline
 from unpickled.export.store import model_folder
-from unpickled.export.train import CLASSIFIERS, SCALERS, titles
+from unpickled.export.tasks.registry import TASKS
+from unpickled.export.tasks.task import Demands, Task
+from unpickled.export.train import SCALERS
 from unpickled.export.train import train as fit
 from unpickled.server import console
 from unpickled.server.artifact.manifest import Training
@@ -74,6 +78,7 @@ class _Output(TypedDict):
     name: str | None
     class_names: list[str] | None
     min_accuracy: float | None
+    max_error: float | None
 
 
 _FILE = click.Path(path_type=Path)
@@ -101,6 +106,12 @@ def _exporting(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--min-accuracy", type=_Share(0, 1), metavar="F", help="refuse to write a model of lower accuracy"
     )
+    @click.option(
+        "--max-error",
+        type=_Share(0),
+        metavar="F",
+        help="refuse to write a model of larger mean absolute error",
+    )
     @functools.wraps(command)
     def exporting(**options: Any) -> None:
         with warnings.catch_warnings():
@@ -116,7 +127,7 @@ def _exporting(command: Callable[..., None]) -> Callable[..., None]:
 
 
 class _Bundled(console.Choice):
-    """One of scikit-learn's data sets; a file's name in its place is met with the options that take it."""
+    """A data set that needs no file; a file's name in its place is met with the options that take it."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if value not in self.choices and Path(value).suffix.lower() in _ENDINGS:
@@ -125,16 +136,33 @@ class _Bundled(console.Choice):
         return super().convert(value, param, ctx)
 
 
+def _estimators(task: Task) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The option that takes an estimator of this task."""
+    return click.option(
+        f"--{task.step}",
+        type=console.Choice(list(task.estimators)),
+        metavar=task.step.upper(),
+        help=f"one of {', '.join(task.estimators)}  [default: {task.default}]",
+    )
+
+
 @export.command(
     epilog=console.examples(
         "unpickled train iris",
         "unpickled train wine --classifier forest --seed 7 --name wine-forest",
         "unpickled train --data customers.csv --target churned --min-accuracy 0.9",
+        "unpickled train --data houses.csv --target price --max-error 50",
     )
 )
 @click.argument("bundled", required=False, type=_Bundled(list(dataset.BUNDLED)), metavar="[DATASET]")
 @click.option("--data", type=_FILE, metavar="FILE", help="your own table, .csv or .parquet")
-@click.option("--target", metavar="COLUMN", help="column of classes in --data")
+@click.option("--target", metavar="COLUMN", help="column to predict in --data")
+@click.option(
+    "--task",
+    type=console.Choice(list(TASKS)),
+    metavar="TASK",
+    help=f"one of {', '.join(TASKS)}  [default: the target decides]",
+)
 @click.option(
     "--scaler",
     type=console.Choice(list(SCALERS)),
@@ -143,21 +171,15 @@ class _Bundled(console.Choice):
     metavar="SCALER",
     help=f"one of {', '.join(SCALERS)}",
 )
-@click.option(
-    "--classifier",
-    type=console.Choice(list(CLASSIFIERS)),
-    default="logistic",
-    show_default=True,
-    metavar="CLASSIFIER",
-    help=f"one of {', '.join(CLASSIFIERS)}",
-)
+@_estimators(TASKS["classification"])
+@_estimators(TASKS["regression"])
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**32 - 1),
     default=0,
     show_default=True,
     metavar="N",
-    help="seed of the split and of the classifier",
+    help="seed of the split and of the estimator",
 )
 @click.option(
     "--held-out",
@@ -180,17 +202,19 @@ def train(
     bundled: str | None,
     data: Path | None,
     target: str | None,
+    task: labels_of.Task | None,
     scaler: str,
-    classifier: str,
+    classifier: str | None,
+    regressor: str | None,
     seed: int,
     held_out: float,
     dates: str,
     **output: Unpack[_Output],
 ) -> None:
-    """Fit a scaler and a classifier, and export both as one ONNX file.
+    """Fit a scaler and a classifier or regressor, and export both as one ONNX file.
 
-    DATASET is one of scikit-learn's: iris, wine, breast_cancer, digits. --data and --target name a table
-    of your own instead.
+    DATASET is one of scikit-learn's: iris, wine, breast_cancer, digits, diabetes; or houses, which are made
+    up. --data and --target name a table of your own instead.
     """
     misuse = _misuse(bundled, data, target)
     if misuse:
@@ -203,11 +227,14 @@ def train(
     model_folder(output["models"], name)
     choices = replace(_choices(output), expand=dates == "expand")
     with running(_progress, f"reading {data or bundled}"):
-        table = dataset.read(data, str(target), choices) if data else dataset.bundled(str(bundled))
-    table = replace(table, class_names=titles(table.class_names, output["class_names"]))
-    _progress(f"training {classifier}")
-    with running(_progress, f"training {classifier}"):
-        model = fit(table, scaler, classifier, seed, held_out)
+        table = dataset.read(data, str(target), choices, task) if data else _bundled(str(bundled), task)
+    kind = TASKS[table.task]
+    estimator = _estimator(kind, table.target, {"classifier": classifier, "regressor": regressor})
+    kind.admit(_demands(output))
+    table = replace(table, class_names=kind.titles(table.class_names, output["class_names"]))
+    _progress(f"training {estimator}")
+    with running(_progress, f"training {estimator}"):
+        model = fit(table, scaler, estimator, seed, held_out)
     with running(_progress, "looking for ties between neighbors"):
         ties.check(model, _given(), table.dates)
     _describe(table, model.training)
@@ -217,14 +244,38 @@ def train(
         model.train,
         name=name,
         models=output["models"],
-        class_names=table.class_names,
+        class_names=table.class_names or None,
         held_out=model.held_out,
         training=model.training,
         readings=table.readings,
         min_accuracy=output["min_accuracy"],
+        max_error=output["max_error"],
         progress=_progress,
     )
     _report(export, output["models"])
+
+
+def _bundled(name: str, task: labels_of.Task | None) -> Dataset:
+    """A bundled data set, whose task is its own. Raises DataError for another one."""
+    table = dataset.bundled(name)
+    if task not in (None, table.task):
+        raise DataError(f"{name} is a data set for {table.task}: leave --task out, or take another one.")
+    return table
+
+
+def _estimator(task: Task, target: str, given: Mapping[str, str | None]) -> str:
+    """The name of the estimator to train, out of those given by step. Raises DataError for another task's."""
+    for other in TASKS.values():
+        if other is not task and given[other.step] is not None:
+            raise DataError(
+                f"--{other.step} is for {other.name}, but the task of {target!r} is {task.name}: give "
+                f"--{task.step} instead, or --task {other.name}."
+            )
+    return given[task.step] or task.default
+
+
+def _demands(output: _Output) -> Demands:
+    return Demands(output["min_accuracy"], output["max_error"])
 
 
 def _choices(output: _Output) -> Choices:
@@ -259,7 +310,9 @@ def _misuse(bundled: str | None, data: Path | None, target: str | None) -> str |
     help="rows like those it was fitted on, .csv or .parquet",
 )
 @click.option(
-    "--target", metavar="COLUMN", help="column of classes in --sample, to measure the pipeline with"
+    "--target",
+    metavar="COLUMN,...",
+    help="column of classes or numbers in --sample, to measure the pipeline with",
 )
 @_exporting
 def convert(file: Path, sample: Path, target: str | None, **output: Unpack[_Output]) -> None:
@@ -269,30 +322,39 @@ def convert(file: Path, sample: Path, target: str | None, **output: Unpack[_Outp
     files.check_file(file)
     with running(_progress, f"reading {sample}"):
         source = files.load(sample)
-    if target:
-        labels_of.check(source, target)
+    targets = labels_of.named(source, target) if target else []
     print(f"warning: {DANGER}", file=sys.stderr, flush=True)
     with running(_progress, f"loading {file}"):
         pipeline = pickled.load(file, _given())
     with pickled.blamed(file, pipeline):
-        rows = Sample.of(pipeline, source, _choices(output), target)
+        rows = Sample.of(pipeline, source, _choices(output), targets)
         print(*rows.notes, sep="\n", end="\n" if rows.notes else "", file=sys.stderr)
-        labels = labels_of.of_sample(source, target, pipeline.classes_) if target else None
+        truth = _truth(pipeline, source, targets) if targets else None
         X, names = rows.rows()
         export = export_pipeline(
             pipeline,
             X,
-            labels,
+            truth,
             name=name,
             models=output["models"],
             class_names=output["class_names"],
             feature_names=names,
             readings=rows.readings,
             min_accuracy=output["min_accuracy"],
+            max_error=output["max_error"],
             progress=_progress,
         )
     _score(export.manifest.training, f"on {sample.name}")
     _report(export, output["models"])
+
+
+def _truth(pipeline: Any, source: Source, targets: Sequence[str]) -> Any:
+    """The labels, or the numbers of each target, that the pipeline is measured with. Raises DataError."""
+    if is_regressor(pipeline):
+        return labels_of.numbers_of_sample(source, targets)
+    if len(targets) > 1:
+        raise DataError(f"A classifier has one target, and --target names {len(targets)}: name one.")
+    return labels_of.of_sample(source, targets[0], pipeline.classes_)
 
 
 def _given() -> list[str]:
@@ -309,8 +371,9 @@ def _given() -> list[str]:
 
 def _describe(dataset: Dataset, training: Training) -> None:
     rows, features = dataset.features.shape
+    target = TASKS[dataset.task].described(dataset.labels, dataset.class_names)
     print(
-        f"{dataset.name}: {rows:,} rows, {features:,} features, {len(dataset.class_names):,} classes; "
+        f"{dataset.name}: {rows:,} rows, {features:,} features, {target}; "
         f"trained on {training.rows:,} rows, {training.held_out:,} held out (seed {training.seed})"
     )
     for line in (*dataset.notes, *summary.lines(dataset.readings)):
@@ -319,17 +382,10 @@ def _describe(dataset: Dataset, training: Training) -> None:
 
 def _score(training: Training, rows: str) -> None:
     print(*(textwrap.shorten(step, 110, placeholder=" ...") for step in training.pipeline), sep="\n")
-    metrics = training.metrics
-    if metrics is None:
-        return
-    loss = "" if metrics.log_loss is None else f"   log loss {metrics.log_loss:.4f}"
-    print(f"\naccuracy {metrics.accuracy:.4f}{loss}   ({rows})\n")
-    width = max(len("class"), *(len(report.name) for report in metrics.classes))
-    print(f"{'class':<{width}}  precision  recall     f1    rows")
-    for report in metrics.classes:
-        figures = f"{report.precision:>9.3f}  {report.recall:>6.3f}  {report.f1:>5.3f}  {report.support:>6,}"
-        print(f"{report.name:<{width}}  {figures}")
-    print(flush=True)
+    for task in TASKS.values():
+        report = task.report(training, rows)
+        if report:
+            print("", *report, "", sep="\n", flush=True)
 
 
 def _report(export: Export, models: Path) -> None:

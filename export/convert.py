@@ -16,8 +16,10 @@ import numpy as np
 import onnx
 from sklearn.base import is_classifier, is_regressor
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import BaggingClassifier
+from sklearn.ensemble import AdaBoostRegressor, BaggingClassifier, BaggingRegressor
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import RANSACRegressor
+from sklearn.multioutput import RegressorChain
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils.validation import check_is_fitted
 
@@ -43,6 +45,7 @@ from unpickled.export.recipes import (
     boosters,
     centroids,
     classifiers,
+    compositions,
     cutoffs,
     dates,
     distances,
@@ -53,13 +56,16 @@ from unpickled.export.recipes import (
     functions,
     gaussian_process,
     imputers,
+    isotonic,
     kernels,
     multiclass,
     neighbors,
+    networks,
     polynomials,
     powers,
     projections,
     quantiles,
+    regression_trees,
     regressors,
     scalers,
     selectors,
@@ -70,6 +76,7 @@ from unpickled.export.refusals import REFUSED, SEVERAL, qualified, refusal, take
 from unpickled.server.artifact.manifest import Feature, Input, Outputs
 from unpickled.server.quote import shortened
 
+Operators = Literal["fastest", "standard"]
 Answers = TypeVar("Answers", ClassifierOutput, RegressorOutput)
 
 
@@ -98,13 +105,20 @@ class Conversion:
     foreign: tuple[str, ...] = ()
 
 
-def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) -> Conversion:
+def convert(
+    pipeline: Any,
+    X: Rows,
+    feature_names: Sequence[str] | None = None,
+    operators: Operators = "fastest",
+) -> Conversion:
     """Turn a fitted classifier, regressor or pipeline into a graph; the two are not compared here.
 
     Args:
         pipeline: A fitted scikit-learn classifier or regressor, or a pipeline that ends in one.
         X: Representative rows (rows, columns), best the training rows: an ndarray or a DataFrame.
         feature_names: Names of the columns of an ndarray; by default ``feature_0`` and so on.
+        operators: With "standard", those of ``ai.onnx`` alone, which any execution provider may run; else
+            those that are fastest on a CPU.
 
     Returns:
         The graph, and how to feed it.
@@ -125,7 +139,7 @@ def convert(pipeline: Any, X: Rows, feature_names: Sequence[str] | None = None) 
     classes = () if is_regressor(pipeline) else _classes(pipeline)
     X = table(X)
     layout = Layout.of(pipeline, X, feature_names)
-    writer = _Writer()
+    writer = _Writer(operators)
     writer.graph.texts.update(_texts(layout, X))
     inputs, columns = _declare(writer.graph, layout)
     writer.graph.sparse.update(boosters.sparse(pipeline, layout.rows(layout.frame(X).iloc[:1])))
@@ -273,7 +287,7 @@ def _class_name(step: Any) -> str:
 def _declare(graph: Graph, layout: Layout) -> tuple[tuple[Input, ...], OptionalColumns]:
     """Declare one input for all numbers and one for all categories; columns that nothing reads are None."""
     columns: list[Column | None] = [None] * layout.width
-    graph.native.update(layout.names[i] for i in layout.native)
+    graph.native.update({layout.names[i]: tuple(dtype.categories) for i, dtype in layout.native.items()})
     inputs = []
     dtypes: dict[str, Dtype] = {"number": layout.dtype, "category": "string"}
     for kind, name in (("number", "numbers"), ("category", "categories")):
@@ -317,10 +331,25 @@ def _label(graph: Graph, output: ClassifierOutput, classes: tuple[int | str, ...
 
 
 _CLASSIFIERS = (
-    classifiers.RECIPES | neighbors.RECIPES | svm.RECIPES | centroids.RECIPES | gaussian_process.LATENT
+    classifiers.RECIPES
+    | networks.RECIPES
+    | neighbors.RECIPES
+    | svm.RECIPES
+    | centroids.RECIPES
+    | gaussian_process.LATENT
 )
 _COMPOSED = ensembles.RECIPES | multiclass.RECIPES | cutoffs.RECIPES | gaussian_process.RECIPES
-_REGRESSORS = regressors.RECIPES
+_REGRESSORS = (
+    regressors.RECIPES
+    | networks.REGRESSORS
+    | neighbors.REGRESSORS
+    | svm.REGRESSORS
+    | kernels.REGRESSORS
+    | gaussian_process.REGRESSORS
+    | isotonic.REGRESSORS
+)
+# They turn a table into one array before its rows reach the estimators inside.
+_ARRAYS = (BaggingClassifier, AdaBoostRegressor, BaggingRegressor, RANSACRegressor, RegressorChain)
 _TRANSFORMERS = (
     scalers.RECIPES
     | imputers.RECIPES
@@ -362,8 +391,8 @@ def _jumps(step: Any) -> bool:
 class _Writer:
     """Writes the graph of a pipeline; an error names the step at which it occurred."""
 
-    def __init__(self) -> None:
-        self.graph = Graph()
+    def __init__(self, operators: Operators = "fastest") -> None:
+        self.graph = Graph(standard=operators == "standard")
         self.foreign: list[str] = []
         self.steps: list[Step] = []
         self._path: list[str] = []
@@ -389,8 +418,7 @@ class _Writer:
             return self._last(step, columns, partial(self.classify, exact=exact))
         with self._at("", step):
             kind = inside.kind(step)
-            if isinstance(step, BaggingClassifier):
-                # Its members get columns of one array, whatever the precision of the table's.
+            if isinstance(step, _ARRAYS):
                 columns = promoted(self.graph, present(columns))
             if kind in _COMPOSED:
                 return _COMPOSED[kind](self.graph, step, columns, partial(self.classify, exact=True))
@@ -421,14 +449,26 @@ class _Writer:
         if isinstance(step, Pipeline):
             return self._last(step, columns, self.regress)
         with self._at("", step):
-            kind = inside.kind(step)
-            if boosters.is_regressor(step):
-                if self._inexact:
-                    raise self._inexact
-                return boosters.regress(self.graph, step, present(columns))
-            if kind not in _REGRESSORS:
-                raise refusal(step, "predict")
-            return _REGRESSORS[kind](self.graph, step, present(columns))
+            if isinstance(step, _ARRAYS):
+                columns = promoted(self.graph, present(columns))
+            if inside.parts(step) and type(step) in compositions.RECIPES:
+                return compositions.RECIPES[type(step)](self.graph, step, columns, self.regress)
+            return self._number(step, present(columns))
+
+    def _number(self, step: Any, columns: Columns) -> RegressorOutput:
+        """Write a regressor without others inside."""
+        kind = inside.kind(step)
+        splits = kind in regression_trees.REGRESSORS or boosters.is_regressor(step)
+        if splits and self._inexact:
+            raise self._inexact
+        if boosters.is_regressor(step):
+            return boosters.regress(self.graph, step, columns)
+        if kind in regression_trees.REGRESSORS:
+            prediction = regression_trees.REGRESSORS[kind](self.graph, step, columns)
+            return RegressorOutput(prediction, getattr(step, "n_outputs_", 1))
+        if kind not in _REGRESSORS:
+            raise refusal(step, "predict")
+        return _REGRESSORS[kind](self.graph, step, columns)
 
     def _last(
         self, step: Pipeline, columns: OptionalColumns, write: Callable[[Any, OptionalColumns], Answers]
@@ -456,7 +496,7 @@ class _Writer:
             self._inexact = NoGraph(
                 f"what {'/'.join(self._path)!r} ({_class_name(step)}) computes may differ in the last digit, "
                 "and trees, bins and steps notice that digit",
-                "leave it out, or use a classifier without trees",
+                "leave it out, or use an estimator without trees at the end",
             )
         if type(step) in _TRANSFORMERS:
             return _TRANSFORMERS[type(step)](self.graph, step, present(columns))
@@ -515,6 +555,8 @@ class _Writer:
     def _foreign(self, step: Any, columns: Columns) -> list[Tensor]:
         """Let skl2onnx write one estimator; returns its outputs."""
         outputs = foreign.write(self.graph, step, columns)
+        if self.graph.standard and any(node.domain for node in self.graph.nodes):
+            raise NoGraph("it needs operators of ai.onnx.ml", "leave out --operators standard")
         self.foreign.append(
             f"{'/'.join(self._path)} ({_class_name(step)})" if self._path else _class_name(step)
         )

@@ -114,15 +114,20 @@ class Output:
 
 
 class Graph:
-    """Nodes in the order in which they were added; equal nodes on equal inputs are added once."""
+    """Nodes in the order in which they were added; equal nodes on equal inputs are added once.
 
-    def __init__(self) -> None:
+    A ``standard`` graph gets operators of ``ai.onnx`` alone, which any execution provider may run. Others
+    have those of ``ai.onnx.ml`` too, which are faster on a CPU and have no kernels anywhere else.
+    """
+
+    def __init__(self, standard: bool = False) -> None:
+        self.standard = standard
         self.nodes: list[onnx.NodeProto] = []
         self.inputs: list[Tensor] = []
         # Feature -> the numbers that every encoder knows which reads it and refuses others.
         self.known: dict[str, frozenset[float]] = {}
-        # The features that the pipeline gets as pandas' categories.
-        self.native: set[str] = set()
+        # Feature that the pipeline gets as pandas' categories -> these categories.
+        self.native: dict[str, tuple[Any, ...]] = {}
         # The ids of estimators that get a sparse matrix, and take what it leaves out for missing.
         self.sparse: set[int] = set()
         # The texts of each feature in the rows given, and those that steps fill in.

@@ -10,20 +10,27 @@ from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.compose import ColumnTransformer
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.ensemble import (
     AdaBoostClassifier,
+    AdaBoostRegressor,
     BaggingClassifier,
+    BaggingRegressor,
     ExtraTreesClassifier,
     RandomForestClassifier,
     StackingClassifier,
+    StackingRegressor,
     VotingClassifier,
+    VotingRegressor,
 )
 from sklearn.gaussian_process import GaussianProcessClassifier
+from sklearn.linear_model import RANSACRegressor
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
+from sklearn.multioutput import MultiOutputRegressor, RegressorChain
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.semi_supervised import SelfTrainingClassifier
+from sklearn.tree import DecisionTreeRegressor, ExtraTreeRegressor
 
 from unpickled.export.releases import FrozenEstimator
 
@@ -53,7 +60,10 @@ class Part:
     def prepare(self, rows: Any) -> Any:
         """The rows that this part takes, made from rows of the outer estimator."""
         prepared = rows if self.before is None else self.before.transform(rows)
-        return prepared if self.columns is None else np.asarray(prepared)[:, self.columns]
+        if self.columns is None:
+            return prepared
+        dense = not hasattr(prepared, "tocsr")
+        return (np.asarray(prepared) if dense else prepared.tocsr())[:, self.columns]
 
     def select(self, columns: tuple[Column, ...]) -> tuple[Column, ...]:
         """Those of the outer estimator's columns that this part takes."""
@@ -163,7 +173,8 @@ def _needs_every_column(step: Any) -> bool:
     """Whether it needs all columns: some check their number, a stack may pass them all on."""
     if isinstance(step, OutputCodeClassifier):
         return not all(hasattr(member, "classes_") for member in step.estimators_)
-    return isinstance(step, _COUNTING) or (isinstance(step, StackingClassifier) and step.passthrough)
+    stacks = isinstance(step, (StackingClassifier, StackingRegressor))
+    return isinstance(step, _COUNTING) or (stacks and step.passthrough)
 
 
 def _chained(first: Prepare, second: Prepare) -> Prepare:
@@ -210,24 +221,54 @@ def _calibrated(step: CalibratedClassifierCV) -> Iterator[Part]:
         yield Part(member.estimator)
 
 
-def _bagging(step: BaggingClassifier) -> Iterator[Part]:
+def _bagging(step: BaggingClassifier | BaggingRegressor) -> Iterator[Part]:
     for estimator, positions in zip(step.estimators_, step.estimators_features_, strict=True):
         yield Part(estimator, columns=positions)
 
 
-def _voting(step: VotingClassifier) -> Iterator[Part]:
+def _all(step: Any) -> Iterator[Part]:
     for estimator in step.estimators_:
         yield Part(estimator)
 
 
-def _stacking(step: StackingClassifier) -> Iterator[Part]:
-    """The classifiers, then the last one, which takes their answers."""
-    yield from _voting(step)
+def _stacking(step: StackingClassifier | StackingRegressor) -> Iterator[Part]:
+    """The members, then the last one, which takes their answers."""
+    yield from _all(step)
     yield Part(step.final_estimator_, before=step)
 
 
 def _single(step: Any) -> Iterator[Part]:
     yield Part(step.estimator_)
+
+
+def _ada_boost(step: AdaBoostRegressor) -> Iterator[Part]:
+    """The members. Trees are no parts: together they are one estimator, as those of a forest are."""
+    if type(step.estimators_[0]) not in (DecisionTreeRegressor, ExtraTreeRegressor):
+        yield from _all(step)
+
+
+def _transformed_target(step: TransformedTargetRegressor) -> Iterator[Part]:
+    yield Part(step.regressor_)
+
+
+@dataclass(frozen=True, slots=True)
+class _Links:
+    """The first regressors of a chain, whose predictions become more columns of the rows."""
+
+    regressors: Sequence[Any]
+
+    def transform(self, rows: Any) -> Any:
+        """The rows with these columns."""
+        rows = np.asarray(rows)
+        for regressor in self.regressors:
+            rows = np.hstack([rows, np.asarray(regressor.predict(rows)).reshape(-1, 1)])
+        return rows
+
+
+def _chain(step: RegressorChain) -> Iterator[Part]:
+    """Each regressor takes the rows, and the predictions of those before it."""
+    for place, estimator in enumerate(step.estimators_):
+        yield Part(estimator, before=_Links(step.estimators_[:place]) if place else None)
 
 
 def _questions(step: Any) -> Iterator[Part]:
@@ -250,7 +291,15 @@ _BALANCED: dict[str, type] = {
 }
 
 # They compare the number of columns with that of the fit.
-_COUNTING = (BaggingClassifier, OneVsOneClassifier, SelfTrainingClassifier)
+_COUNTING = (
+    AdaBoostRegressor,
+    BaggingClassifier,
+    BaggingRegressor,
+    OneVsOneClassifier,
+    RANSACRegressor,
+    RegressorChain,
+    SelfTrainingClassifier,
+)
 
 _COMPOSED: dict[type, Callable[[Any], Iterator[Part]]] = {
     FrozenEstimator: _frozen,
@@ -259,7 +308,7 @@ _COMPOSED: dict[type, Callable[[Any], Iterator[Part]]] = {
     FeatureUnion: _feature_union,
     CalibratedClassifierCV: _calibrated,
     BaggingClassifier: _bagging,
-    VotingClassifier: _voting,
+    VotingClassifier: _all,
     StackingClassifier: _stacking,
     SelfTrainingClassifier: _single,
     FixedThresholdClassifier: _single,
@@ -268,4 +317,12 @@ _COMPOSED: dict[type, Callable[[Any], Iterator[Part]]] = {
     OneVsOneClassifier: _questions,
     OutputCodeClassifier: _questions,
     GaussianProcessClassifier: _gaussian_process,
+    AdaBoostRegressor: _ada_boost,
+    BaggingRegressor: _bagging,
+    VotingRegressor: _all,
+    StackingRegressor: _stacking,
+    MultiOutputRegressor: _all,
+    RegressorChain: _chain,
+    RANSACRegressor: _single,
+    TransformedTargetRegressor: _transformed_target,
 }

@@ -13,9 +13,9 @@ ATTRIBUTES = {
     "_default_to_infrequent_mappings": "OneHotEncoder, OrdinalEncoder: group of each category, per column",
     "_drop_idx_after_grouping": "OneHotEncoder: the dropped group, per column",
     "_dual_coef_": "SVC, NuSVC: dual coefficients with libsvm's signs",
-    "_fit_X": "KNeighborsClassifier, KNNImputer: the training rows",
-    "_fit_method": "KNeighborsClassifier: brute computes distances by a product, the trees by differences",
-    "_gamma": "SVC, NuSVC: gamma as a number",
+    "_fit_X": "KNNImputer, KNeighborsClassifier, KNeighborsRegressor: the training rows",
+    "_fit_method": "KNeighborsClassifier and -Regressor: brute computes products, the trees differences",
+    "_gamma": "SVC, NuSVC, SVR, NuSVR: gamma as a number",
     "_get_pos_label": "the scorer of a TunedThresholdClassifierCV: its positive label, or None",
     "_get_tags": "any estimator, in 1.5 only: whether it takes NaN",
     "_infrequent_enabled": "OneHotEncoder, OrdinalEncoder: whether rare categories are grouped",
@@ -33,8 +33,11 @@ ATTRIBUTES = {
     "_scaler": "PowerTransformer: the StandardScaler behind the curves",
     "_transformer_to_input_indices": "ColumnTransformer: positions of the columns of each transformer",
     "_valid_mask": "KNNImputer: whether training had a value, per column",
-    "_weights_not_none": "VotingClassifier: weights of the classifiers that were not dropped",
-    "_y": "KNeighborsClassifier: the class of each training row",
+    "_weights_not_none": "VotingClassifier, VotingRegressor: weights of the members that were not dropped",
+    "_x_mean": "PLSRegression, PLSCanonical, CCA: means of the columns",
+    "_y": "KNeighborsClassifier, KNeighborsRegressor: the class or the targets of each training row",
+    "_y_train_mean": "GaussianProcessRegressor: mean of each target, if they were normalised",
+    "_y_train_std": "GaussianProcessRegressor: spread of each target, if they were normalised",
 }
 
 MODULES = {

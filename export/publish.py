@@ -16,6 +16,7 @@ import onnx
 import pandas as pd
 from google.protobuf.message import EncodeError
 from msgspec.structs import replace
+from sklearn.base import is_regressor
 
 from unpickled.export.convert import Conversion, check_pipeline, convert
 from unpickled.export.data import gaps, requests
@@ -30,7 +31,9 @@ from unpickled.export.privacy import KEEPS_ROWS, keeps_rows
 from unpickled.export.progress import running
 from unpickled.export.store import add_version, model_folder
 from unpickled.export.tasks import regression
-from unpickled.export.train import ClassNames, measure, require, steps, titles, versions
+from unpickled.export.tasks.registry import TASKS
+from unpickled.export.tasks.task import ClassNames, Demands, Task
+from unpickled.export.train import steps, versions
 from unpickled.server.artifact.manifest import MANIFEST_KEY, SCHEMA, Manifest, Training
 from unpickled.server.errors import ArtifactError
 from unpickled.server.model.feeds import Feeds
@@ -74,6 +77,7 @@ def export_pipeline(
     training: Training | None = None,
     readings: Sequence[Reading] = (),
     min_accuracy: float | None = None,
+    max_error: float | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Export:
     """Prove that a fitted pipeline and its graph agree, then write the graph as a new version of a model.
@@ -83,11 +87,12 @@ def export_pipeline(
     the server's own loader has loaded its bytes.
 
     Args:
-        pipeline: A fitted scikit-learn classifier, or a pipeline that ends in one.
+        pipeline: A fitted scikit-learn classifier or regressor, or a pipeline that ends in one.
         X: Rows (rows, columns) as the pipeline was fitted on, usually the training rows: ranges and
             categories of the features are taken from them. An array, a frame of pandas or polars, a pyarrow
             table, or a list of records.
-        y: Their labels (rows,). With them quality is measured on X and kept in the manifest.
+        y: Their labels (rows,), or numbers (rows,) or (rows, targets). With them quality is measured on X and
+            kept in the manifest; the names of a frame's columns are those of the targets.
         name: The model's name, part of its URL.
         models: The folder of all models.
         class_names: Names of the classes, in the order of ``pipeline.classes_`` or as ``{label: name}``; by
@@ -96,7 +101,8 @@ def export_pipeline(
         held_out: More rows for the comparison, such as those the pipeline was tested on.
         training: The origin and the quality of the pipeline, if they are known; y is then not used.
         readings: For a table out of a file, what its columns were taken for: requests are read likewise.
-        min_accuracy: The lowest accuracy, from 0 to 1, at which the model is written.
+        min_accuracy: The lowest accuracy, from 0 to 1, at which a classifier is written.
+        max_error: The largest mean absolute error at which a regressor is written, of its worst target.
         progress: Called with a line of text for each phase of the work, and with a warning if the graph
             keeps training rows (support vectors, neighbours).
 
@@ -108,7 +114,7 @@ def export_pipeline(
         DataError: An argument does not fit the others.
         ConversionError: A step of the pipeline has no graph; the message names it and a remedy.
         ParityError: The graph does not answer as the pipeline does.
-        QualityError: The accuracy is below ``min_accuracy``.
+        QualityError: The accuracy is below ``min_accuracy``, or an error is above ``max_error``.
 
     Example:
         >>> from sklearn.datasets import load_iris
@@ -124,19 +130,21 @@ def export_pipeline(
     progress = progress or _silent
     home = model_folder(models, name)
     check_pipeline(pipeline)
+    task, demands = TASKS[_task(pipeline)], Demands(min_accuracy, max_error)
+    task.admit(demands)
     X, held_out = table(X), table(held_out)
     progress("converting")
     with running(progress, "converting"):
         conversion = convert(pipeline, X, feature_names)
-    names = titles(conversion.classes, class_names)
+    names = task.titles(conversion.classes, class_names)
     samples = [rows for rows in (X, held_out) if rows is not None]
     frames = [conversion.layout.frame(rows) for rows in samples]
     for rows, frame in zip(samples, frames, strict=True):
         _check_holes(pipeline, conversion, rows, frame)
     with running(progress, "measuring"):
         conversion = _named(conversion, pipeline, X, y, training)
-        training = training or _measured(pipeline, conversion, X, y, names)
-    require(training.metrics, min_accuracy)
+        training = training or _measured(task, pipeline, conversion, X, y, names)
+    task.require(training, demands)
     training = replace(training, holds_rows=training.holds_rows or keeps_rows(pipeline))
     if training.holds_rows:
         progress(KEEPS_ROWS)
@@ -179,17 +187,20 @@ def _silent(phase: str) -> None:
     """Show no progress."""
 
 
+def _task(pipeline: Any) -> str:
+    """The name of the task that a pipeline was fitted for."""
+    return "regression" if is_regressor(pipeline) else "classification"
+
+
 def _measured(
-    pipeline: Any, conversion: Conversion, X: Any, y: Any, class_names: tuple[str, ...]
+    task: Task, pipeline: Any, conversion: Conversion, X: Any, y: Any, class_names: tuple[str, ...]
 ) -> Training:
     """The Training of a pipeline trained elsewhere: steps, versions, and quality if y is given."""
-    training = Training(pipeline=steps(pipeline), versions=versions())
+    training = Training(pipeline=steps(pipeline), versions=versions(pipeline))
     if y is None:
         return training
-    rows, targets = conversion.layout.own(X), conversion.outputs.targets
-    if targets:
-        return replace(training, errors=regression.measure(pipeline, rows, y, targets))
-    return replace(training, metrics=measure(pipeline, rows, np.ravel(y), class_names))
+    names = class_names or conversion.outputs.targets
+    return task.measured(training, pipeline, conversion.layout.own(X), y, names)
 
 
 def _named(conversion: Conversion, pipeline: Any, X: Any, y: Any, training: Training | None) -> Conversion:

@@ -3,7 +3,7 @@
 Documentation and sweep over all estimators of scikit-learn follow this list.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
 
@@ -56,6 +56,9 @@ REFUSED: dict[str, Refusal] = {
     "RadiusNeighborsClassifier": Refusal(
         "its graph fails where no neighbor is near", "use KNeighborsClassifier"
     ),
+    "RadiusNeighborsRegressor": Refusal(
+        "its graph fails where no neighbor is near", "use KNeighborsRegressor"
+    ),
 }
 
 _SOLVES = "it solves a problem of its own for each row, which no graph does"
@@ -69,9 +72,14 @@ _TEXTS = Refusal(
     "count the words before the pipeline, or use OneHotEncoder or TargetEncoder for columns of text",
 )
 _LATENT = Refusal("it has no graph", "use LinearDiscriminantAnalysis, PCA or FactorAnalysis")
+_SCORES = replace(_LATENT, reason="its scores have no graph as columns", when=BEFORE)
 _ANSWERS = "its answers have no graph as columns"
 _CLASSIFIERS = Refusal(_ANSWERS, "use StackingClassifier as the last step, with the next one in it", BEFORE)
-_REGRESSORS = Refusal(_ANSWERS, "use StackingClassifier with classifiers in it as the last step")
+_REGRESSORS = Refusal(
+    _ANSWERS,
+    "use StackingRegressor, or StackingClassifier with classifiers in it, as the last step",
+    BEFORE,
+)
 # Transformers.
 REFUSED |= {
     "NMF": _COMPONENTS,
@@ -88,9 +96,9 @@ REFUSED |= {
         "its leaves have no graph", "use a forest as the last step, or KBinsDiscretizer"
     ),
     "BernoulliRBM": Refusal("it has no graph", "use Nystroem, or MLPClassifier as the last step"),
-    "CCA": _LATENT,
-    "PLSCanonical": _LATENT,
-    "PLSRegression": _LATENT,
+    "CCA": _SCORES,
+    "PLSCanonical": _SCORES,
+    "PLSRegression": _SCORES,
     "PLSSVD": _LATENT,
     "KernelCenterer": Refusal("it takes a kernel, not the columns of a table", "use KernelPCA or Nystroem"),
     "VotingClassifier": _CLASSIFIERS,

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.base import clone, is_classifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline
 
 from unpickled.export.convert import Conversion, convert
@@ -24,7 +25,7 @@ from unpickled.export.train import SCALERS, Fitted, build
 
 # Neighbors that are looked at beyond those that count, and the relative distance that counts as none.
 BEYOND, EQUAL = 10, 1e-12
-# A classifier without neighbors, which has no ties.
+# An estimator of both tasks without neighbors, which has no ties.
 INSTEAD = "forest"
 
 
@@ -34,8 +35,9 @@ def check(model: Fitted, command: Sequence[str], dates: Mapping[str, bool] | Non
     ``command`` are the words after ``unpickled`` that have trained the pipeline: the error has the command
     that trains one without ties. ``dates`` are the columns of dates, as ``train.build`` takes them.
     """
-    classifier = model.pipeline[-1]
-    if not isinstance(classifier, KNeighborsClassifier) or classifier.n_neighbors >= len(model.train):
+    step, neighbors = model.pipeline.steps[-1]
+    known = isinstance(neighbors, (KNeighborsClassifier, KNeighborsRegressor))
+    if not known or neighbors.n_neighbors >= len(model.train):
         return
     conversion = convert(model.pipeline, model.train)
     rows = _rows(conversion, model)
@@ -44,19 +46,19 @@ def check(model: Fitted, command: Sequence[str], dates: Mapping[str, bool] | Non
     if not differing:
         return
     raise ParityError(
-        f"Of {len(rows):,} rows like those of the table, {len(tied):,} have training rows of different "
-        f"classes equally far away where the count of {classifier.n_neighbors} neighbors ends, as is common "
+        f"Of {len(rows):,} rows like those of the table, {len(tied):,} have training rows with different "
+        f"answers equally far away where the count of {neighbors.n_neighbors} neighbors ends, as is common "
         f"among whole numbers. scikit-learn counts those that its search meets first, and {differing:,} of "
         f"these rows would get another answer from the graph. Nothing was written; "
-        f"{_remedy(command, next(_agreeing(model, rows, dates or {}), None))}."
+        f"{_remedy(command, step, next(_agreeing(model, rows, dates or {}), None))}."
     )
 
 
-def _remedy(command: Sequence[str], scaler: str | None) -> str:
+def _remedy(command: Sequence[str], step: str, scaler: str | None) -> str:
     """The clause with the command that passes: with this scaler, or without neighbors where there is none."""
     if scaler is None:
-        instead = _changed(command, "--classifier", INSTEAD)
-        return f"no scaler keeps them apart, so take a classifier without neighbors: `{instead}`"
+        instead = _changed(command, f"--{step}", INSTEAD)
+        return f"no scaler keeps them apart, so take a {step} without neighbors: `{instead}`"
     return f"the scaler {scaler} keeps them apart: `{_changed(command, '--scaler', scaler)}`"
 
 
@@ -70,15 +72,15 @@ def _rows(conversion: Conversion, model: Fitted) -> pd.DataFrame:
 
 
 def _tied(pipeline: Pipeline, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    """(rows,): whether there is a tie between classes where the neighbors that count end."""
+    """(rows,): whether there is a tie between unlike rows where the neighbors that count end."""
     model = pipeline[-1]
     last = model.n_neighbors - 1
     points = pipeline[:-1].transform(rows) if len(pipeline) > 1 else rows
     distances, indices = model.kneighbors(points, min(last + 1 + BEYOND, model.n_samples_fit_))
     edge = distances[:, last : last + 1]
     equal = np.abs(distances - edge) <= EQUAL * edge
-    classes = model._y[indices]
-    mixed = (equal & (classes != classes[:, last : last + 1])).any(axis=1)
+    answers = model._y[indices]
+    mixed = (equal & (answers != answers[:, last : last + 1])).any(axis=1)
     return np.asarray(mixed & equal[:, last + 1])
 
 
@@ -88,15 +90,20 @@ def _differing(conversion: Conversion, pipeline: Pipeline, rows: pd.DataFrame) -
         return 0
     feeds = conversion.layout.feeds(conversion.layout.frame(rows), conversion.inputs)
     scores = runner(conversion)(feeds)[1]
-    return int((np.abs(scores - pipeline.predict_proba(rows)) > TOLERANCE).any(axis=1).sum())
+    if is_classifier(pipeline):
+        expected, tolerance = pipeline.predict_proba(rows), np.float64(TOLERANCE)
+    else:
+        expected = pipeline.predict(rows).reshape(scores.shape)
+        tolerance = TOLERANCE * np.maximum(1.0, np.abs(expected))
+    return int((np.abs(scores - expected) > tolerance).any(axis=1).sum())
 
 
 def _agreeing(model: Fitted, rows: pd.DataFrame, dates: Mapping[str, bool]) -> Iterator[str]:
-    """The scalers with which the graph answers all of these rows as the same classifier does."""
-    classifier = model.pipeline[-1]
-    labels = classifier.classes_[classifier._y]
+    """The scalers with which the graph answers all of these rows as the same estimator does."""
+    step, neighbors = model.pipeline.steps[-1]
+    truth = neighbors.classes_[neighbors._y] if is_classifier(neighbors) else neighbors._y
     for scaler in SCALERS:
-        pipeline = build(model.train, scaler, "knn", 0, dates).fit(model.train, labels)
+        pipeline = build(model.train, scaler, (step, clone(neighbors)), dates).fit(model.train, truth)
         tied = rows[_tied(pipeline, rows)]
         if not _differing(convert(pipeline, model.train), pipeline, tied):
             yield scaler

@@ -57,7 +57,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from unpickled.export.convert import Conversion, convert
 from unpickled.export.errors import ConversionError, ParityError
-from unpickled.export.gate.pair import Answers, Run, answers_of
+from unpickled.export.gate.pair import TIE_GAP, Answers, Run, answers_of
 from unpickled.export.gate.parity import check
 from unpickled.export.privacy import keeps_rows
 from unpickled.export.publish import export_pipeline
@@ -89,13 +89,18 @@ def fitted(step: Any, X: Any, y: Any) -> Any:
         return step.fit(X, y)
 
 
-def verify(pipeline: Any, X: Any, rows: Any, tolerance: float = 1e-6) -> Conversion:
-    """The conversion, which passes the gate and gives the very labels on all ``rows`` and on one alone."""
+def verify(pipeline: Any, X: Any, rows: Any, tolerance: float = 1e-6, ties: bool = False) -> Conversion:
+    """The conversion, which passes the gate and gives the labels of all ``rows``, and of one alone.
+
+    With ``ties``, other labels may stand where two are equally near.
+    """
     conversion = convert(pipeline, X)
     check(pipeline, conversion, runner(conversion), X, rows)
     for part in (rows, rows[:1]):
         expected, answers = answers_of(pipeline, conversion, part), served(conversion, part)
-        assert answers.labels.tolist() == expected.labels.tolist()
+        assert expected.margins is not None
+        decided = (expected.margins > TIE_GAP) | (not ties)
+        assert answers.labels[decided].tolist() == expected.labels[decided].tolist()
         np.testing.assert_allclose(answers.scores, expected.scores, rtol=tolerance, atol=tolerance)
     return conversion
 
@@ -143,7 +148,8 @@ def test_every_classifier_answers_as_scikit_learn(classifier: Any, classes: int,
     """The graph gives the pipeline's labels and scores, on rows far outside of training too."""
     X, answers = questions(classes, labels)
     pipeline = fitted(make_pipeline(StandardScaler(), clone(classifier)), X[:100], answers[:100])
-    conversion = verify(pipeline, X[:100], X)
+    # Which of two codes that are equally near is taken depends on the processor, in scikit-learn too.
+    conversion = verify(pipeline, X[:100], X, ties=isinstance(classifier, OutputCodeClassifier))
     assert list(conversion.classes) == pipeline.classes_.tolist()
 
 

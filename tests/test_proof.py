@@ -76,17 +76,19 @@ def attribute(node: onnx.NodeProto, name: str) -> onnx.AttributeProto:
 
 
 def nudged(node: onnx.NodeProto, name: str, place: int) -> None:
-    """Move one of the numbers of an attribute to the next float."""
+    """Move one of the numbers of an attribute to the next one of its type."""
     tensor = attribute(node, name).t
     numbers = numpy_helper.to_array(tensor).copy()
-    numbers[place] = np.nextafter(numbers[place], np.inf)
+    whole = numbers.dtype.kind == "u"
+    numbers[place] = numbers[place] + 1 if whole else np.nextafter(numbers[place], np.inf)
     tensor.CopyFrom(numpy_helper.from_array(numbers, tensor.name))
 
 
 def swapped(node: onnx.NodeProto) -> None:
     """Send the rows of the first split the other way."""
-    left, right = (attribute(node, f"nodes_{side}nodeids").ints for side in ("true", "false"))
-    left[0], right[0] = right[0], left[0]
+    for what in ("nodeids", "leafs"):
+        left, right = (attribute(node, f"nodes_{side}{what}").ints for side in ("true", "false"))
+        left[0], right[0] = right[0], left[0]
 
 
 def counted_up(node: onnx.NodeProto, name: str) -> None:
@@ -95,14 +97,16 @@ def counted_up(node: onnx.NodeProto, name: str) -> None:
 
 
 MISTAKES: dict[str, Callable[[onnx.NodeProto], None]] = {
-    "threshold": lambda node: nudged(node, "nodes_values_as_tensor", 0),
-    "leaf": lambda node: nudged(node, "class_weights_as_tensor", -1),
+    "threshold": lambda node: nudged(node, "nodes_splits", 0),
+    "leaf": lambda node: nudged(node, "leaf_weights", -1),
     "sides": swapped,
     "feature": lambda node: counted_up(node, "nodes_featureids"),
-    "leaf of another node": lambda node: counted_up(node, "class_nodeids"),
+    "leaf of another output": lambda node: counted_up(node, "leaf_targetids"),
+    "other root": lambda node: counted_up(node, "tree_roots"),
+    "other mode": lambda node: nudged(node, "nodes_modes", 0),
     "missing": lambda node: node.attribute.append(
         onnx.helper.make_attribute(
-            "nodes_missing_value_tracks_true", [1] + [0] * (len(attribute(node, "nodes_modes").strings) - 1)
+            "nodes_missing_value_tracks_true", [1] + [0] * (len(attribute(node, "nodes_featureids").ints) - 1)
         )
     ),
 }
@@ -117,7 +121,7 @@ def test_one_other_node_leaves_no_proof(mistake: Any, scaler: Any, trees: Any) -
     pipeline = make_pipeline(scaler, trees).fit(X, y)
     conversion = convert(pipeline, X)
     model = onnx.ModelProto.FromString(conversion.model.SerializeToString())
-    mistake(next(node for node in model.graph.node if node.op_type == "TreeEnsembleClassifier"))
+    mistake(next(node for node in model.graph.node if node.op_type == "TreeEnsemble"))
     assert prove(pipeline, conversion) is not None
     assert prove(pipeline, dataclasses.replace(conversion, model=model)) is None
 

@@ -103,8 +103,6 @@ GOOD = [f"{i / 7},{'ab'[i % 2]}" for i in range(40)]
         (["x,y", "1,", "2,"], "is empty in every row"),
         (["x,y", *(row.replace("b", "a") for row in GOOD)], "one class only, a"),
         (["x,y", *GOOD, "1,c"], "Class c of 'y' has 1 row, and at least 5 are needed"),
-        (["x,y", *(f"{i / 7},{i / 3}" for i in range(40))], "not regressions"),
-        (["x,y", *(f"{i / 7},{i}" for i in range(40))], "a number to predict, not a class"),
         (["x,y", *(f"{i / 7},name {i}" for i in range(40))], "an identifier, not a class"),
         (["x,y", *GOOD, "inf,a"], "infinite number in 1 of 41 rows"),
         (["x,y", *GOOD, "1e999,a"], "infinite number in 1 of 41 rows"),
@@ -380,7 +378,7 @@ def test_the_report_of_a_wide_table_shows_what_is_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("classes", "sentence"),
     [
-        ([f"{2**53}", f"{2**53 + 1}", "7"], "numbers that are not whole, or of more than 15 digits"),
+        ([f"{2**53}", f"{2**53 + 1}", "7"], "numbers of more than 15 digits, .* say --text y if they"),
         (["a", "a\0", "b"], "A class of the target 'y' ends with a NUL character: remove it."),
     ],
 )

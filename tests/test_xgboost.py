@@ -1,12 +1,23 @@
 """XGBoost: its trees, read from the fitted estimator, and the graphs of them."""
 
+import json
+
 import numpy as np
+import onnxruntime
+import pandas as pd
 import pytest
+from conftest import serving
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
-from xgboost import XGBClassifier, XGBRegressor, XGBRFClassifier, XGBRFRegressor
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from xgboost import XGBClassifier, XGBRanker, XGBRegressor, XGBRFClassifier, XGBRFRegressor
 
+from unpickled.export import ConversionError, export_pipeline
 from unpickled.export.boosters import xgboost as reader
+from unpickled.export.convert import convert
 from unpickled.export.errors import NoGraph
 
 SMALL = {"n_estimators": 20, "max_depth": 4, "n_jobs": 1, "random_state": 0}
@@ -24,6 +35,14 @@ POSITIVE = np.exp(FILLED[:, 0]) + FILLED[:, 4]
 def squares(truth, answers):
     """An objective of the user's own."""
     return answers - truth, np.ones(len(truth))
+
+
+def run(conversion, feeds):
+    """The outputs of the graph, in one thread as a server runs it."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(conversion.model.SerializeToString(), options)
+    return session.run(None, feeds)
 
 
 def beside(model, rows):
@@ -123,6 +142,76 @@ def test_a_fit_that_stops_early_ends_at_the_best_iteration(booster, target):
     assert_exact(model, ROWS)
 
 
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_the_graph_answers_as_xgboost(name):
+    """Beside splits the labels are equal, and the answers as close as float32 numbers can be."""
+    estimator, target = MODELS[name]
+    model = clone(estimator).fit(ROWS, target)
+    rows = beside(model, ROWS)
+    *labels, answers = run(convert(model, ROWS), {"numbers": rows})
+    if labels:
+        np.testing.assert_array_equal(labels[0], model.predict(rows))
+        np.testing.assert_allclose(answers, model.predict_proba(rows), rtol=0, atol=2e-7)
+    else:
+        predicted = model.predict(rows)
+        np.testing.assert_allclose(answers.reshape(predicted.shape), predicted, rtol=2e-7)
+
+
+def test_a_score_that_xgboost_rounds_to_one_half_is_no_second_class():
+    """In float32, the logistic function takes scores up to 8.9e-8 to 0.5, and predict asks for more."""
+    model = XGBClassifier(n_estimators=1, learning_rate=4e-8, base_score=0.5, n_jobs=1).fit(ROWS, YES)
+    scores = model.predict(ROWS, output_margin=True)
+    assert scores.max() > 0
+    labels, _ = run(convert(model, ROWS), {"numbers": ROWS})
+    np.testing.assert_array_equal(labels, model.predict(ROWS))
+    assert not labels.any()
+
+
+@pytest.mark.parametrize("load", [load_breast_cancer, load_digits, load_iris, load_wine])
+def test_a_scaled_table_passes_the_gate(load, tmp_path):
+    """No row beside a split is answered otherwise than by the pipeline."""
+    X, y = load(return_X_y=True)
+    model = XGBClassifier(n_estimators=10, n_jobs=1)
+    exported = export_pipeline(
+        make_pipeline(StandardScaler(), model).fit(X, y), X, y, name="m", models=tmp_path
+    )
+    assert exported.manifest.parity.rows["near_threshold"] >= 200
+    assert exported.manifest.parity.max_difference <= 1e-6
+
+
+def customers(rows):
+    """Customers with numbers, texts of several alphabets and codes as pandas' categories, all with gaps."""
+    random = np.random.default_rng(3)
+    table = pd.DataFrame({"age": random.integers(18, 80, rows).astype(float)})
+    table["city"] = pd.Categorical(random.choice(["Bonn", "Köln", "Trier", "Łódź", ""], rows))
+    table["zone"] = pd.Categorical(random.integers(0, 40, rows) * 5)
+    known = table["city"].isin(["Köln", "Trier"]) ^ (table["zone"].astype(int) % 3 == 0)
+    stays = (table["age"] + 20 * known + random.normal(0, 5, rows) > 55).astype(int)
+    for name in table:
+        table.loc[random.random(rows) < 0.05, name] = np.nan
+    return table, stays
+
+
+def test_categories_are_answered_and_unseen_ones_refused(tmp_path):
+    """A server knows the categories of the fit; for any other, XGBoost has no answer, and neither has it."""
+    table, stays = customers(600)
+    model = XGBClassifier(enable_categorical=True, max_cat_to_onehot=1, **SMALL).fit(table, stays)
+    exported = export_pipeline(model, table, stays, name="stays", models=tmp_path / "models")
+    features = {feature.name: feature for feature in exported.manifest.features}
+    assert all(features[name].closed and features[name].missing for name in ("city", "zone"))
+    row = {"age": 50.0, "city": "Łódź", "zone": 115}
+    typed = pd.DataFrame([row]).astype(table.dtypes)
+    with serving(tmp_path, "--default-model", "stays", models=tmp_path / "models") as server:
+        status, answer = server.ask("/predict", json.dumps(row).encode())
+        unseen = [server.ask("/predict", json.dumps(row | other).encode()) for other in OTHERS]
+    assert answer["probabilities"]["1"] == pytest.approx(model.predict_proba(typed)[0, 1], abs=2e-7)
+    assert (status, [refused for refused, _ in unseen]) == (200, [400, 400])
+
+
+# Categories that no customer has.
+OTHERS: list[dict[str, object]] = [{"city": "Ulm"}, {"zone": 116}]
+
+
 REFUSED = {
     "linear": (XGBRegressor(booster="gblinear", n_jobs=1), "use LogisticRegression or Ridge"),
     "leaves of several": (XGBRegressor(multi_strategy="multi_output_tree", **SMALL), "leave it out"),
@@ -158,3 +247,23 @@ def test_zeros_that_a_sparse_matrix_leaves_out_are_missing():
     assert np.isnan(seen).any()
     assert (seen == 0.0).sum() == 50
     np.testing.assert_array_equal(model.predict_proba(rows), model.predict_proba(seen))
+
+
+def test_a_table_that_becomes_sparse_passes_the_gate(tmp_path):
+    """Zeros of a scaled number or of a category are missing to XGBoost if few numbers are none."""
+    table, stays = customers(400)
+    table = table.drop(columns="zone").assign(city=table["city"].astype(object), size=np.arange(400.0) % 5)
+    columns = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore"), ["city", "size"]), (StandardScaler(), ["age"])
+    )
+    pipeline = make_pipeline(columns, XGBClassifier(**SMALL)).fit(table, stays)
+    assert columns.sparse_output_
+    exported = export_pipeline(pipeline, table, stays, name="stays", models=tmp_path)
+    assert exported.manifest.parity.max_difference <= 1e-6
+
+
+def test_a_ranker_is_refused_by_name():
+    """Its scores have no meaning but in one query; the remedy names the estimators that do have one."""
+    ranker = XGBRanker(n_estimators=2, n_jobs=1).fit(ROWS, YES, qid=np.arange(len(ROWS)) // 20)
+    with pytest.raises(ConversionError, match="use XGBClassifier or XGBRegressor"):
+        convert(ranker, ROWS)

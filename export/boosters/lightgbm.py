@@ -41,7 +41,7 @@ _LINKS: dict[str, Link] = {
     "tweedie": "exp",
 }
 
-# A section of the text: what stands left and right of the first "=" in each line.
+# A section of the text: the words left and right of the first "=" in each line.
 Section = Mapping[str, str]
 
 
@@ -154,7 +154,7 @@ def _codes(rows: pd.DataFrame, categories: Sequence[Sequence[Any]]) -> Floats:
 
 
 def _read(model: Any) -> tuple[Section, list[Section]]:
-    """What the model's text says of the whole, and of each tree."""
+    """The lines of the model's text about the whole, and those about each tree."""
     text = model.booster_.model_to_string().partition("\nend of trees")[0]
     head, *trees = text.split("\nTree=")
     return _section(head), [_section(tree) for tree in trees]

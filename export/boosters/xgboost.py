@@ -106,10 +106,50 @@ class Sight:
 
     def columns(self, rows: Any) -> Floats:
         """(rows, columns): what the trees see of rows as the estimator takes them."""
-        seen = _places(rows, self.categories) if isinstance(rows, pd.DataFrame) else _dense(rows)
+        seen = self._places(rows) if isinstance(rows, pd.DataFrame) else _dense(rows)
         seen[_rounded(seen) == self.missing] = np.nan
         seen[:, self.codes] = np.floor(_rounded(seen[:, self.codes]))
         return seen
+
+    def _places(self, rows: pd.DataFrame) -> Floats:
+        """The rows as numbers, with the place of each category."""
+        seen = []
+        for position, (_, column) in enumerate(rows.items()):
+            if position in self.categories:
+                known = listed(self.categories[position], column.cat.categories)
+                code = pd.Index(known).get_indexer(column)
+                seen.append(np.where(code < 0, np.nan, code))
+            else:
+                seen.append(column.to_numpy(np.float64, na_value=np.nan))
+        return np.column_stack(seen)
+
+
+def listed(known: list[Any], labels: Sequence[Any]) -> list[Any]:
+    """The categories of a column in the model's order; ``labels`` are those of the rows' pandas dtype.
+
+    XGBoost 3.2 counts characters where it should count bytes, so that behind a letter like ä it keeps parts
+    of the texts. The parts tell which of the labels are meant, as XGBoost cuts up those of new rows alike.
+    Raises NoGraph if they do not.
+    """
+    if are_whole(known):
+        return known
+    labels = list(labels)
+    joined = "".join(labels).encode()
+    ends = np.cumsum([0, *map(len, labels)]).tolist()
+    parts = [joined[start:end].decode(errors="surrogateescape") for start, end in pairwise(ends)]
+    if len(set(parts)) != len(parts) or set(parts) != set(known):
+        raise NoGraph(
+            "XGBoost keeps parts only of categories with letters beyond ASCII, and they are not those of "
+            "the rows",
+            "give the data frame that it was fitted on",
+        )
+    label = dict(zip(parts, labels, strict=True))
+    return [label[part] for part in known]
+
+
+def are_whole(known: Sequence[Any]) -> bool:
+    """Whether these are the categories of the fit, and not parts of their texts."""
+    return all(not isinstance(category, str) or category.isascii() for category in known)
 
 
 def categories(estimator: Any) -> dict[int, list[Any]]:
@@ -122,7 +162,7 @@ def categories(estimator: Any) -> dict[int, list[Any]]:
 
 def _categories(learner: Mapping[str, Any]) -> dict[int, list[Any]]:
     known = _model(learner).get("cats", {}).get("enc", [])
-    return {position: found for position, found in enumerate(map(_listed, known)) if found}
+    return {position: found for position, found in enumerate(map(_decoded, known)) if found}
 
 
 def _dense(rows: Any) -> Floats:
@@ -135,25 +175,13 @@ def _dense(rows: Any) -> Floats:
     return dense
 
 
-def _places(rows: pd.DataFrame, known: Mapping[int, list[Any]]) -> Floats:
-    """The rows as numbers, with the place of each category."""
-    seen = []
-    for position, (_, column) in enumerate(rows.items()):
-        if position in known:
-            code = pd.Index(known[position]).get_indexer(column)
-            seen.append(np.where(code < 0, np.nan, code))
-        else:
-            seen.append(column.to_numpy(np.float64, na_value=np.nan))
-    return np.column_stack(seen)
-
-
-def _listed(encoding: Mapping[str, list[int]]) -> list[Any]:
+def _decoded(encoding: Mapping[str, list[int]]) -> list[Any]:
     """The categories of a column: numbers, or the bytes of all texts with the place where each ends."""
     if "type" in encoding:
         return encoding["values"]
     joined = np.array(encoding["values"], np.int8).tobytes()
     ends = encoding["offsets"]
-    return [joined[start:end].decode() for start, end in pairwise(ends)]
+    return [joined[start:end].decode(errors="surrogateescape") for start, end in pairwise(ends)]
 
 
 def _model(learner: Mapping[str, Any]) -> Any:
@@ -191,7 +219,8 @@ def _base(learner: Mapping[str, Any], link: Link) -> Floats:
 
 
 def _rounded(numbers: npt.NDArray[Any]) -> Floats:
-    return numbers.astype(np.float32).astype(np.float64)
+    with np.errstate(over="ignore"):
+        return numbers.astype(np.float32).astype(np.float64)
 
 
 def _used(learner: Mapping[str, Any], model: Mapping[str, Any]) -> tuple[list[Any], list[int]]:

@@ -293,10 +293,10 @@ def _role(column: Column, nameless: bool) -> tuple[str, str]:
     if distinct == 1:
         return "constant", f"it holds nothing but {_shown(filled.iloc[0]):.40}"
     if kind == "category":
-        _check_text(filled)
+        check_text(filled)
         return _role_of_text(filled, distinct)
     numbers = filled.to_numpy(dtype=np.float64)
-    _check_finite(column.reading.name, numbers)
+    check_finite(column.reading.name, numbers)
     return ("identifier", "it numbers the rows") if _counts_rows(numbers) else ("feature", "")
 
 
@@ -323,7 +323,7 @@ def _role_of_text(texts: pd.Series, distinct: int) -> tuple[str, str]:
     return "identifier", reason
 
 
-def _check_finite(name: str, numbers: npt.NDArray[np.float64]) -> None:
+def check_finite(name: str, numbers: npt.NDArray[np.float64]) -> None:
     infinite = int(np.isinf(numbers).sum())
     if infinite:
         raise DataError(
@@ -338,7 +338,7 @@ def _counts_rows(numbers: npt.NDArray[np.float64]) -> bool:
     return bool(len(numbers) >= 20 and distinct_integers and np.ptp(numbers) < 1.1 * len(numbers))
 
 
-def _check_text(column: pd.Series) -> None:
+def check_text(column: pd.Series) -> None:
     """Raise DataError for numbers with a few texts among them that are no words for a missing value.
 
     Read as text, every number would be a category of its own.

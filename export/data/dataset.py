@@ -10,20 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
 
-from unpickled.export.data import columns, files, target
+from unpickled.export.data import columns, files, houses, target
 from unpickled.export.data.columns import Choices, Column, Reading
 from unpickled.export.data.source import Source
+from unpickled.export.data.target import Task
 from unpickled.export.errors import DataError
 from unpickled.server.quote import hint, listed
-
-BUNDLED: dict[str, Callable[[], Any]] = {
-    "iris": load_iris,
-    "wine": load_wine,
-    "breast_cancer": load_breast_cancer,
-    "digits": load_digits,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +26,8 @@ class Dataset:
 
     ``features`` (rows, columns) has float64 columns, of truth values and dates too (seconds since 1970), and
     text columns (dtype object); NaN stands for a missing value in both. ``labels`` (rows,) is int64 or text,
-    none missing. ``class_names`` are in the order of the sorted labels. ``readings`` say what each column of
+    or for a regression the float64 numbers to predict; none is missing. ``class_names`` are in the order of
+    the sorted labels; a regression has none. ``readings`` say what each column of
     the file was taken for, those that were left out and the target among them. ``notes`` are sentences about
     how the rows were read.
     """
@@ -44,6 +39,7 @@ class Dataset:
     class_names: tuple[str, ...]
     readings: tuple[Reading, ...] = ()
     notes: tuple[str, ...] = ()
+    task: Task = "classification"
 
     @property
     def dates(self) -> dict[str, bool]:
@@ -56,25 +52,22 @@ class Dataset:
 
 
 def bundled(name: str) -> Dataset:
-    """One of scikit-learn's data sets, with simplified feature names and labels 0, 1, 2 ..."""
-    bunch = BUNDLED[name]()
-    names = [_plain(feature) for feature in bunch.feature_names]
-    features = pd.DataFrame(np.asarray(bunch.data, dtype=np.float64), columns=names)
-    classes = tuple(str(label) for label in bunch.target_names)
-    return Dataset(name, features, bunch.target.astype(np.int64), "target", classes)
+    """A data set that needs no file: one of scikit-learn's, or ``houses``, which are made up."""
+    return BUNDLED[name](name)
 
 
-def read(path: str | Path, label: str, choices: Choices | None = None) -> Dataset:
+def read(path: str | Path, label: str, choices: Choices | None = None, task: Task | None = None) -> Dataset:
     """A CSV or Parquet file as a table to train on.
 
     Args:
         path: The file.
-        label: The column of classes.
+        label: The column to predict.
         choices: The user's words about its columns.
+        task: What is predicted, classes or numbers; None decides by the column.
 
     Returns:
         The table without the columns from which nothing can be learned, and without the rows that have no
-        class; its readings and notes say which.
+        class or number; its readings and notes say which.
 
     Raises:
         DataError: The table cannot be trained on; the sentence names the column and the remedy.
@@ -82,10 +75,10 @@ def read(path: str | Path, label: str, choices: Choices | None = None) -> Datase
     source, choices = files.load(path), choices or Choices()
     _check_named(source, choices.text)
     goal = target.column(source, label, replace(choices, expand=False))
+    task, reason = target.task_of(goal, task)
     labelled = goal.values.notna().to_numpy()
-    notes = [*source.notes, *_unlabelled(label, int((~labelled).sum()))]
-    labels = target.labels(goal.values[labelled])
-    target.check_classes(labels, label)
+    notes = [*source.notes, *filter(None, [reason]), *_unlabelled(label, int((~labelled).sum()))]
+    labels, class_names = _truth(goal, labelled, task)
     judged = [
         columns.judged(_labelled(name, source, labelled, choices), name in source.nameless)
         for name in source.columns
@@ -100,9 +93,10 @@ def read(path: str | Path, label: str, choices: Choices | None = None) -> Datase
         features=pd.DataFrame({column.reading.name: _numeric(column.values) for column in kept}),
         labels=labels,
         target=label,
-        class_names=target.names(goal, labelled),
+        class_names=class_names,
         readings=_in_order(source, [*judged, goal]),
         notes=tuple(notes),
+        task=task,
     )
 
 
@@ -117,6 +111,18 @@ def fingerprint(features: pd.DataFrame, labels: npt.NDArray[Any]) -> str:
             numbers = values.to_numpy(dtype=np.float64) + 0.0  # -0.0 becomes 0.0
             digest.update(np.where(np.isnan(numbers), np.nan, numbers).astype("<f8").tobytes())
     return digest.hexdigest()
+
+
+def _truth(
+    goal: Column, labelled: npt.NDArray[np.bool_], task: Task
+) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+    """The labels and the names of their classes, or the numbers to predict. Raises DataError."""
+    values = goal.values[labelled]
+    if task == "regression":
+        return target.numbers(values), ()
+    labels = target.labels(values)
+    target.check_classes(labels, goal.reading.name)
+    return labels, target.names(goal, labelled)
 
 
 def _labelled(name: str, source: Source, rows: npt.NDArray[np.bool_], choices: Choices) -> Column:
@@ -158,3 +164,43 @@ def _framed(texts: Iterable[str]) -> bytes:
 def _plain(name: str) -> str:
     """``sepal length (cm)`` -> ``sepal_length``."""
     return re.sub(r"\W+", "_", re.sub(r"\(.*?\)", "", name)).strip("_").lower()
+
+
+def _classes(load: Callable[[], Any]) -> Callable[[str], Dataset]:
+    """A loader of scikit-learn's, with simplified feature names and labels 0, 1, 2 ..."""
+
+    def bundle(name: str) -> Dataset:
+        bunch = load()
+        classes = tuple(str(label) for label in bunch.target_names)
+        return Dataset(name, _features(bunch), bunch.target.astype(np.int64), "target", classes)
+
+    return bundle
+
+
+def _diabetes(name: str) -> Dataset:
+    """The progression of diabetes in a year, from measurements in their own units."""
+    bunch = load_diabetes(scaled=False)
+    numbers = bunch.target.astype(np.float64)
+    return Dataset(name, _features(bunch), numbers, "progression", (), task="regression")
+
+
+def _houses(name: str) -> Dataset:
+    table = houses.table()
+    numbers = table.pop(houses.TARGET).to_numpy(dtype=np.float64)
+    note = f"{name} are made up by a formula with chance in it: no house is real."
+    return Dataset(name, table, numbers, houses.TARGET, (), notes=(note,), task="regression")
+
+
+def _features(bunch: Any) -> pd.DataFrame:
+    names = [_plain(feature) for feature in bunch.feature_names]
+    return pd.DataFrame(np.asarray(bunch.data, dtype=np.float64), columns=names)
+
+
+BUNDLED: dict[str, Callable[[str], Dataset]] = {
+    "iris": _classes(load_iris),
+    "wine": _classes(load_wine),
+    "breast_cancer": _classes(load_breast_cancer),
+    "digits": _classes(load_digits),
+    "diabetes": _diabetes,
+    "houses": _houses,
+}

@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from unpickled.export import inside
-from unpickled.export.boosters import catboost, lightgbm
+from unpickled.export.boosters import catboost, frames
 from unpickled.export.data.missing import is_missing
 from unpickled.export.dates import DateParts
 
@@ -24,7 +24,7 @@ class Fact:
     ``texts`` are its categories if it has a list of them. ``gap`` is the value among them that stands for a
     missing one, in a tuple of its own; the tuple is empty if there is none. ``boxed``: its categories are
     numbers or truth values in dtype object, which scikit-learn finds among objects only. ``native`` are the
-    categories that LightGBM knows of the column.
+    categories of pandas' dtype that a model knows of the column.
     """
 
     position: int
@@ -80,8 +80,8 @@ def _facts_of_leaf(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
             # Beside None, NaN would be refused: a gap in other rows stands for None as well.
             gap = (None,) if step.missing_values is None else ()
             yield Fact(position, "category" if isinstance(fill, str) else "number", gap=gap)
-    elif lightgbm.is_lightgbm(step) and lightgbm.categories(step):
-        yield from _facts_of_lightgbm(step, positions)
+    elif frames.known(step):
+        yield from _facts_of_categories(step, positions)
     elif catboost.is_model(step):
         yield from _facts_of_catboost(step, positions)
     elif _computes(step):
@@ -89,9 +89,9 @@ def _facts_of_leaf(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
         yield from (Fact(position, kind) for position in positions)
 
 
-def _facts_of_lightgbm(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
+def _facts_of_categories(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
     """The facts of a model with columns of categories; none if it does not tell which they are."""
-    places = lightgbm.places(step)
+    places = frames.places(step)
     for place, position in enumerate(positions if places else ()):
         categories = places.get(place)
         if categories is None:

@@ -31,10 +31,10 @@ class Sample:
     notes: tuple[str, ...]
 
     @classmethod
-    def of(cls, pipeline: Any, source: Source, choices: Choices, target: str | None) -> "Sample":
-        """The sample in a file; ``target`` is the column of classes. Raises DataError."""
+    def of(cls, pipeline: Any, source: Source, choices: Choices, targets: Sequence[str] = ()) -> "Sample":
+        """The sample in a file; ``targets`` are the columns that are predicted. Raises DataError."""
         fitted = fitted_labels(pipeline, source.columns)
-        names = [str(name) for name in fitted or source.columns if fitted or name != target]
+        names = [str(name) for name in fitted or source.columns if fitted or name not in targets]
         choices = known(pipeline, names, choices)
         read = tuple(
             columns.column(name, source.columns[name], choices, source.comma)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from unpickled.export.boosters import lightgbm
+from unpickled.export.boosters import frames
 from unpickled.export.data.facts import Fact, facts
 from unpickled.export.data.labels import fitted_labels
 from unpickled.export.data.missing import is_missing
@@ -33,7 +33,7 @@ class Layout:
     on, ``blanks`` the values in the user's rows that stand for a missing category, ``booleans`` whether they
     hold truth values. ``narrow`` are the positions of the features whose columns are float32 in a data frame
     that has other columns too, ``boxed`` those of numbers that the pipeline knows as Python objects.
-    ``native`` has the pandas dtype of each feature that LightGBM takes as a column of categories.
+    ``native`` has the pandas dtype of each feature that a model takes as a column of categories.
     """
 
     names: tuple[str, ...]
@@ -329,9 +329,8 @@ def _boxed(known: Sequence[Fact], positions: tuple[int, ...], kinds: tuple[Kind,
 def _native(
     pipeline: Any, known: Sequence[Fact], raw: pd.DataFrame, positions: tuple[int, ...]
 ) -> dict[int, pd.CategoricalDtype]:
-    """The dtype of each column that LightGBM takes as categories: that of these rows, or that of the fit."""
-    models = filter(lightgbm.is_lightgbm, everything(pipeline))
-    if not any(map(lightgbm.categories, models)):
+    """The dtype of each column that a model takes as categories: that of these rows, or that of the fit."""
+    if not any(map(frames.known, everything(pipeline))):
         return {}
     fitted = {fact.position: pd.CategoricalDtype(fact.native) for fact in known if fact.native}
     dtypes = {i: raw[label].dtype for i, label in enumerate(raw)}
@@ -340,10 +339,17 @@ def _native(
 
 
 def _categorical(column: pd.Series, dtype: pd.CategoricalDtype) -> pd.Categorical:
-    """A column of a frame as pandas' categories; a value that is none of them is missing."""
+    """A column of a frame as pandas' categories, with those that the dtype lacks behind its own.
+
+    So LightGBM sees that they are not its own, which it takes for missing ones, and XGBoost refuses them.
+    """
     known = dtype.categories
     index = known if column.dtype.kind == "O" else pd.Index(known.astype(np.float64))
-    return pd.Categorical.from_codes(index.get_indexer(column), dtype=dtype)
+    lacking = column[(index.get_indexer(column) < 0) & column.notna()].unique()
+    if len(lacking):
+        index, known = (pd.Index([*values, *lacking]) for values in (index, known))
+    extended = pd.CategoricalDtype(known, dtype.ordered)
+    return pd.Categorical.from_codes(index.get_indexer(column), dtype=extended)
 
 
 def _is_narrow(column: pd.Series) -> bool:

@@ -1,7 +1,8 @@
-"""The target of a table: the column of classes, as labels."""
+"""The target of a table: the column to predict, as labels or as numbers."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +15,17 @@ from unpickled.export.data.source import Source
 from unpickled.export.errors import DataError
 from unpickled.server.quote import hint, listed, quoted
 
-MIN_CLASS_ROWS = 5
+Task = Literal["classification", "regression"]
+
+MIN_CLASS_ROWS, MIN_ROWS = 5, 10
+# Whole numbers are classes where there are no more of them than that.
+MOST_CLASSES = 20
+# The square of a larger number may be infinite, and with it the error.
+LARGEST = 1e150
 
 
 def column(source: Source, name: str, choices: Choices) -> Column:
-    """The column of classes. Raises DataError if there is none, or if it is empty."""
+    """The column to predict. Raises DataError if there is none, or if it is empty."""
     check(source, name)
     target = columns.column(name, source.columns[name], choices, source.comma)
     if target.values.isna().all():
@@ -38,6 +45,29 @@ def check(source: Source, name: str) -> None:
         raise DataError(f"There is no column {name!r}{_suggestion(name, source)}")
 
 
+def task_of(target: Column, task: Task | None) -> tuple[Task, str]:
+    """The ``task`` that the user has named, or the one that the target asks for with a note that says why.
+
+    Raises DataError where the target suits no task, or not the one that was named.
+    """
+    name, values = target.reading.name, target.values.dropna()
+    _check_kind(target)
+    if not columns.holds_numbers(values) or target.reading.kind == "boolean":
+        if task == "regression":
+            raise DataError(_no_numbers(target))
+        return "classification", ""
+    numbers = values.to_numpy(dtype=np.float64)
+    columns.check_finite(name, numbers)
+    if task is not None:
+        return task, ""
+    distinct = len(np.unique(numbers))
+    if _is_whole(numbers) and distinct <= MOST_CLASSES and distinct * MIN_CLASS_ROWS <= len(numbers):
+        counted = f"{quoted(name)} has {distinct:,} different whole numbers"
+        return "classification", f"{counted}: a class is predicted (--task regression for a number)."
+    counted = f"{quoted(name)} has {distinct:,} different numbers"
+    return "regression", f"{counted}: a number is predicted (--task classification for classes)."
+
+
 def labels(values: pd.Series) -> npt.NDArray[Any]:
     """Classes (rows,) as int64 or text; whole floats count as integers, true and false as 1 and 0."""
     if not columns.holds_numbers(values):
@@ -47,13 +77,38 @@ def labels(values: pd.Series) -> npt.NDArray[Any]:
             raise DataError(f"A class of the target {values.name!r} ends with a NUL character: remove it.")
         return np.asarray(texts, dtype=np.str_)
     numbers = values.to_numpy(dtype=np.float64)
-    if not np.array_equal(numbers, np.round(numbers)) or np.abs(numbers).max() >= 2**53:
+    if not _is_whole(numbers):
         raise DataError(
-            f"The target {values.name!r} holds numbers that are not whole, or of more than 15 digits: this "
-            "trains classifiers, not regressions. Cut it into classes first, or name another column."
+            f"The target {values.name!r} holds numbers that are not whole, which are no classes: say --task "
+            "regression to predict a number, cut it into classes first, or name another column."
+        )
+    if np.abs(numbers).max() >= 2**53:
+        raise DataError(
+            f"The target {values.name!r} holds numbers of more than 15 digits, which would not all stay "
+            f"apart: say --text {values.name} if they are codes, or name another column."
         )
     whole: npt.NDArray[Any] = numbers.astype(np.int64)
     return whole
+
+
+def numbers(values: pd.Series) -> npt.NDArray[np.float64]:
+    """Numbers to predict (rows,). Raises DataError if nothing can be learned of them."""
+    found: npt.NDArray[np.float64] = values.to_numpy(dtype=np.float64)
+    if len(found) < MIN_ROWS:
+        raise DataError(
+            f"The target {values.name!r} has a number in {rows(len(found))}, and at least {MIN_ROWS} are "
+            "needed: add rows."
+        )
+    if (found == found[0]).all():
+        raise DataError(
+            f"The target {values.name!r} holds nothing but {found[0]:g}: there is nothing to predict."
+        )
+    if np.abs(found).max() > LARGEST:
+        raise DataError(
+            f"The target {values.name!r} holds numbers up to {np.abs(found).max():g}, whose squares are "
+            "infinite: give it in a larger unit, or correct them."
+        )
+    return found
 
 
 def names(target: Column, labelled: npt.NDArray[np.bool_]) -> tuple[str, ...]:
@@ -71,14 +126,18 @@ def check_classes(labels: npt.NDArray[Any], target: str) -> None:
         raise DataError(
             f"The target {target!r} has one class only, {classes[0]}: there is nothing to tell apart."
         )
-    if len(classes) > 20 and len(labels) < 10 * len(classes):
-        kind = "an identifier" if labels.dtype.kind == "U" else "a number to predict"
+    if len(classes) > MOST_CLASSES and len(labels) < 10 * len(classes):
+        text = labels.dtype.kind == "U"
+        kind = "an identifier" if text else "a number to predict"
+        remedy = "Name another column" if text else "Say --task regression, name another column"
         raise DataError(
             f"The target {target!r} has {len(classes):,} different values in {len(labels):,} rows: that is "
-            f"{kind}, not a class. Name another column, or group its values into classes first."
+            f"{kind}, not a class. {remedy}, or group its values into classes first."
         )
     if counts.min() < MIN_CLASS_ROWS:
-        raise DataError(_scarce(target, str(classes[counts.argmin()]), int(counts.min())))
+        scarce = _scarce(target, str(classes[counts.argmin()]), int(counts.min()))
+        number = "" if labels.dtype.kind == "U" else " If it is a number to predict, say --task regression."
+        raise DataError(f"{scarce}{number}")
 
 
 def of_sample(source: Source, name: str, classes: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -97,6 +156,29 @@ def of_sample(source: Source, name: str, classes: npt.NDArray[Any]) -> npt.NDArr
     return labels(values)
 
 
+def numbers_of_sample(source: Source, names: Sequence[str]) -> pd.DataFrame:
+    """The true numbers of a sample, a column for each target. Raises DataError if one is missing or none."""
+    found = {}
+    for name in names:
+        target = column(source, name, Choices(kinds={name: "number"}))
+        _check_kind(target)
+        if not columns.holds_numbers(target.values):
+            raise DataError(f"The target {name!r} holds no numbers, but the pipeline predicts some.")
+        if target.values.isna().any():
+            raise DataError(f"{name!r} is missing in some rows: leave those rows out of the sample.")
+        found[name] = target.values.astype(np.float64)
+        columns.check_finite(name, found[name].to_numpy())
+    return pd.DataFrame(found)
+
+
+def named(source: Source, text: str) -> list[str]:
+    """The columns that a text names, separated by commas; one column whose name holds commas, if there is."""
+    names = [text] if text in source.columns else [name.strip() for name in text.split(",")]
+    for name in names:
+        check(source, name)
+    return names
+
+
 def rows(count: int) -> str:
     """A number of rows in words."""
     return f"{count:,} row" if count == 1 else f"{count:,} rows"
@@ -109,6 +191,37 @@ def _scarce(target: str, label: str, count: int) -> str:
         f"Class {label} of {target!r} has {rows(count)}, and at least {MIN_CLASS_ROWS} are needed: add rows "
         f"of it, merge it with another class, or remove it{advice}."
     )
+
+
+def _check_kind(target: Column) -> None:
+    """Raise DataError for a target of dates or records, and for numbers with a few texts among them."""
+    name, kind = target.reading.name, target.reading.kind
+    if kind == "date":
+        raise DataError(
+            f"The target {name!r} holds dates, which no model here predicts: name another column, or put "
+            "numbers or classes in their place, such as the days since a day, or the names of months."
+        )
+    if kind == "nested":
+        raise DataError(
+            f"The cells of the target {name!r} hold lists, records or bytes: name a column of classes or "
+            "numbers."
+        )
+    texts = target.values.dropna() if kind == "category" else target.values[:0]
+    if texts.nunique() > MOST_CLASSES:
+        columns.check_text(texts)
+
+
+def _no_numbers(target: Column) -> str:
+    cells = target.values.dropna()
+    example = str(cells.iloc[0]).lower() if target.reading.kind == "boolean" else cells.iloc[0]
+    return (
+        f"The target {target.reading.name!r} holds {quoted(str(example))}, which is no number: name a column "
+        "of numbers, or say --task classification to tell classes apart."
+    )
+
+
+def _is_whole(numbers: npt.NDArray[np.float64]) -> bool:
+    return bool(np.array_equal(numbers, np.round(numbers)))
 
 
 def _suggestion(name: str, source: Source) -> str:

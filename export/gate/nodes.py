@@ -13,48 +13,80 @@ import onnx
 from onnx import numpy_helper
 from sklearn.ensemble import (
     ExtraTreesClassifier,
+    ExtraTreesRegressor,
     GradientBoostingClassifier,
+    GradientBoostingRegressor,
     HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
     RandomForestClassifier,
+    RandomForestRegressor,
 )
-from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
+from sklearn.tree import (
+    DecisionTreeClassifier,
+    DecisionTreeRegressor,
+    ExtraTreeClassifier,
+    ExtraTreeRegressor,
+)
 
 Array = npt.NDArray[Any]
 
-_FORESTS = (DecisionTreeClassifier, ExtraTreeClassifier, RandomForestClassifier, ExtraTreesClassifier)
+HISTOGRAMS = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
+_BOOSTED = (GradientBoostingClassifier, GradientBoostingRegressor)
+_FORESTS = (
+    DecisionTreeClassifier,
+    DecisionTreeRegressor,
+    ExtraTreeClassifier,
+    ExtraTreeRegressor,
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+# The value of nodes_modes for a split at a threshold.
+_LEQ = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Nodes:
-    """The nodes of all trees, one after the other; ``sizes`` (trees,) counts them.
+    """The splits of all trees, one after the other, and the leaves of all trees.
 
-    ``left`` and ``right`` are places in the node's own tree, 0 at a leaf like ``feature``, ``threshold`` and
-    ``missing_left``. ``weights`` (nodes, columns) is 0 at a split.
+    ``left`` and ``right`` are places among the leaves where ``left_leaf`` and ``right_leaf`` are true, else
+    among the splits. ``roots`` (trees,) are places among the splits: a tree of one leaf has a split with this
+    leaf on both sides. ``values`` is (leaves, outputs).
     """
 
-    sizes: Array
-    leaf: Array
-    left: Array
-    right: Array
+    roots: Array
     feature: Array
     threshold: Array
     missing_left: Array
-    weights: Array
+    left: Array
+    right: Array
+    left_leaf: Array
+    right_leaf: Array
+    values: Array
+
+    @property
+    def divides(self) -> Array:
+        """(splits,): whether a split has two sides."""
+        alike = (self.left == self.right) & self.left_leaf & self.right_leaf
+        return np.asarray(~alike)
 
 
-def fitted(estimator: Any) -> Nodes | None:
-    """The nodes of an estimator with what its leaves add to the scores; None for trees of other kinds."""
+def fitted(estimator: Any, outputs: int) -> Nodes | None:
+    """The nodes of an estimator whose leaves add to so many outputs; None for trees of other kinds.
+
+    One output of a forest of two classes is the second one.
+    """
     if type(estimator) in _FORESTS:
-        members = getattr(estimator, "estimators_", [estimator])
-        trees = [member.tree_ for member in members]
-        votes = np.concatenate([tree.value[:, 0, :] for tree in trees])
-        return _grown(trees, votes if votes.shape[1] > 2 else (votes[:, 1:] - votes[:, :1]) / 2)
-    if type(estimator) is GradientBoostingClassifier:
+        trees = [member.tree_ for member in getattr(estimator, "estimators_", [estimator])]
+        votes = np.concatenate([tree.value.reshape(tree.node_count, -1) for tree in trees])
+        return _grown(trees, votes[:, 1:] if votes.shape[1] == 2 and outputs == 1 else votes)
+    if type(estimator) in _BOOSTED:
         base = estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_), np.float32)).ravel()
         trees = [member.tree_ for member in estimator.estimators_.ravel()]
         values = [estimator.learning_rate * tree.value[:, 0, 0] for tree in trees]
         return _grown(trees, _by_output(values, np.asarray(base, np.float64)))
-    if type(estimator) is HistGradientBoostingClassifier:
+    if type(estimator) in HISTOGRAMS:
         return _hist_boosted(estimator)
     return None
 
@@ -70,24 +102,23 @@ def _by_output(values: list[Array], base: Array) -> Array:
     return np.concatenate(blocks)
 
 
-def _grown(trees: list[Any], weights: Array) -> Nodes:
+def _grown(trees: list[Any], values: Array) -> Nodes:
     def joined(name: str) -> Array:
         return np.concatenate([getattr(tree, name) for tree in trees])
 
-    leaf = joined("children_left") == -1
-    return _cleared(
+    return _numbered(
         sizes=np.array([tree.node_count for tree in trees]),
-        leaf=leaf,
+        leaf=joined("children_left") == -1,
         left=joined("children_left"),
         right=joined("children_right"),
         feature=joined("feature"),
         threshold=joined("threshold"),
         missing_left=joined("missing_go_to_left"),
-        weights=weights,
+        values=values,
     )
 
 
-def _hist_boosted(estimator: HistGradientBoostingClassifier) -> Nodes | None:
+def _hist_boosted(estimator: Any) -> Nodes | None:
     """The nodes of histogram gradient boosting; None if some split asks for a category."""
     trees = [predictor.nodes for stage in estimator._predictors for predictor in stage]
     nodes = np.concatenate(trees)
@@ -95,7 +126,7 @@ def _hist_boosted(estimator: HistGradientBoostingClassifier) -> Nodes | None:
     if (nodes["is_categorical"].astype(bool) & ~leaf).any():
         return None
     base = np.asarray(estimator._baseline_prediction, np.float64).ravel()
-    return _cleared(
+    return _numbered(
         sizes=np.array([len(tree) for tree in trees]),
         leaf=leaf,
         left=nodes["left"],
@@ -103,24 +134,98 @@ def _hist_boosted(estimator: HistGradientBoostingClassifier) -> Nodes | None:
         feature=nodes["feature_idx"],
         threshold=nodes["num_threshold"],
         missing_left=nodes["missing_go_to_left"],
-        weights=_by_output([tree["value"] for tree in trees], base),
+        values=_by_output([tree["value"] for tree in trees], base),
     )
 
 
-def _cleared(sizes: Array, leaf: Array, weights: Array, **of_splits: Array) -> Nodes:
-    """These nodes, with zeros at the leaves for what only splits have, and for splits no weights."""
-    columns = {
-        name: np.where(leaf, 0, column.astype(np.float64 if name == "threshold" else np.int64))
-        for name, column in of_splits.items()
-    }
-    return Nodes(sizes=sizes, leaf=leaf, weights=np.where(leaf[:, None], weights, 0.0), **columns)
+def _numbered(
+    sizes: Array,
+    leaf: Array,
+    left: Array,
+    right: Array,
+    feature: Array,
+    threshold: Array,
+    missing_left: Array,
+    values: Array,
+) -> Nodes:
+    """Nodes whose children are places in their own tree, which has this size."""
+    starts = np.concatenate([[0], np.cumsum(sizes[:-1])]).astype(np.int64)
+    start = np.repeat(starts, sizes)
+    # A tree of one leaf has a split too, with this leaf on both sides.
+    alone = leaf & (np.repeat(sizes, sizes) == 1)
+    split = ~leaf | alone
+    itself = np.arange(len(leaf))
+    left, right = (np.where(alone, itself, start + side)[split] for side in (left, right))
+    place = np.where(leaf, np.cumsum(leaf), np.cumsum(split)) - 1
+
+    def of_splits(column: Array, dtype: Any) -> Array:
+        return np.asarray(np.where(alone, 0, column)[split].astype(dtype))
+
+    return Nodes(
+        roots=(np.cumsum(split) - 1)[starts],
+        feature=of_splits(feature, np.int64),
+        threshold=of_splits(threshold, np.float64),
+        missing_left=of_splits(missing_left, bool),
+        left=place[left],
+        right=place[right],
+        left_leaf=leaf[left],
+        right_leaf=leaf[right],
+        values=values[leaf],
+    )
 
 
-def written(ensemble: onnx.NodeProto, trees: int, outputs: int) -> Nodes | None:
-    """The nodes of so many trees of the graph; None if they are not written in the order of their places.
+def written(model: onnx.ModelProto) -> Nodes | None:
+    """The nodes of the graph's only trees; None if there are no such, or more, or none that can be read."""
+    ensembles = [node for node in model.graph.node if node.op_type.startswith("TreeEnsemble")]
+    if len(ensembles) != 1:
+        return None
+    read = {"TreeEnsemble": _summed, "TreeEnsembleClassifier": _classified}.get(ensembles[0].op_type)
+    return read(model, ensembles[0]) if read else None
 
-    One tree more is allowed, which adds nothing: for two classes ONNX Runtime needs a negative weight.
-    """
+
+def _summed(model: onnx.ModelProto, ensemble: onnx.NodeProto) -> Nodes | None:
+    attributes = {attribute.name: attribute for attribute in ensemble.attribute}
+    outputs, splits = attributes["n_targets"].i, _ints(attributes, "nodes_featureids")
+    output, weight = _ints(attributes, "leaf_targetids"), _tensor(attributes, "leaf_weights")
+    if (_tensor(attributes, "nodes_modes") != _LEQ).any() or (output >= outputs).any():
+        return None
+    values = _looked_up(model, ensemble.output[0], output, weight)
+    if values is None:
+        values = np.zeros((len(weight), outputs))
+        values[np.arange(len(weight)), output] = weight
+    missing = _ints(attributes, "nodes_missing_value_tracks_true")
+    return Nodes(
+        roots=_ints(attributes, "tree_roots"),
+        feature=splits,
+        threshold=_tensor(attributes, "nodes_splits"),
+        missing_left=missing.astype(bool) if len(missing) else np.zeros(len(splits), bool),
+        left=_ints(attributes, "nodes_truenodeids"),
+        right=_ints(attributes, "nodes_falsenodeids"),
+        left_leaf=_ints(attributes, "nodes_trueleafs").astype(bool),
+        right_leaf=_ints(attributes, "nodes_falseleafs").astype(bool),
+        values=values,
+    )
+
+
+def _looked_up(model: onnx.ModelProto, places: str, tree: Array, place: Array) -> Array | None:
+    """(leaves, outputs): the leaves' lines in a table, if the trees answer places to look up there."""
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    tables: list[Array] = []
+    for op, constant in (("Cast", None), ("Add", 1), ("Gather", 0)):
+        reader = [node for node in model.graph.node if places in node.input]
+        if len(reader) != 1 or reader[0].op_type != op:
+            return None
+        if constant is not None:
+            if reader[0].input[constant] not in constants:
+                return None
+            tables.append(numpy_helper.to_array(constants[reader[0].input[constant]]))
+        places = reader[0].output[0]
+    starts, table = tables
+    return np.asarray(table[starts[tree] + place.astype(np.int64)])
+
+
+def _classified(model: onnx.ModelProto, ensemble: onnx.NodeProto) -> Nodes | None:
+    """The nodes of the older operator; None if they are not written in the order of their places."""
     attributes = {attribute.name: attribute for attribute in ensemble.attribute}
     tree, node = (_ints(attributes, f"nodes_{name}") for name in ("treeids", "nodeids"))
     sizes = np.bincount(tree)
@@ -132,52 +237,39 @@ def written(ensemble: onnx.NodeProto, trees: int, outputs: int) -> Nodes | None:
     orderly = np.array_equal(node, np.arange(len(node)) - starts[tree])
     if not orderly or not (leaf | (modes == b"BRANCH_LEQ")).all():
         return None
-    weights = _weights(attributes, starts, leaf, outputs)
-    if weights is None or not _adds_nothing(attributes, starts, weights, trees):
-        return None
-    end = int(starts[trees])
+    values = _weights(attributes, starts, leaf)
     missing = _ints(attributes, "nodes_missing_value_tracks_true")
-    return _cleared(
-        sizes=sizes[:trees],
-        leaf=leaf[:end],
-        left=_ints(attributes, "nodes_truenodeids")[:end],
-        right=_ints(attributes, "nodes_falsenodeids")[:end],
-        feature=_ints(attributes, "nodes_featureids")[:end],
-        threshold=numpy_helper.to_array(attributes["nodes_values_as_tensor"].t)[:end],
-        missing_left=missing[:end] if len(missing) else np.zeros(end, np.int64),
-        weights=weights[:end],
+    return (
+        None
+        if values is None
+        else _numbered(
+            sizes=sizes,
+            leaf=leaf,
+            left=_ints(attributes, "nodes_truenodeids"),
+            right=_ints(attributes, "nodes_falsenodeids"),
+            feature=_ints(attributes, "nodes_featureids"),
+            threshold=_tensor(attributes, "nodes_values_as_tensor"),
+            missing_left=missing if len(missing) else np.zeros(len(leaf), np.int64),
+            values=values,
+        )
     )
 
 
-def _weights(
-    attributes: dict[str, onnx.AttributeProto], starts: Array, leaf: Array, outputs: int
-) -> Array | None:
+def _weights(attributes: dict[str, onnx.AttributeProto], starts: Array, leaf: Array) -> Array | None:
     """(nodes, outputs): the sum of each leaf's weights; None if there are weights of anything else."""
     place = starts[_ints(attributes, "class_treeids")] + _ints(attributes, "class_nodeids")
-    output = _ints(attributes, "class_ids")
-    if not leaf[place].all() or not set(np.unique(output)) <= set(range(outputs)):
+    if not leaf[place].all():
         return None
-    weights = np.zeros((len(leaf), outputs))
-    np.add.at(weights, (place, output), numpy_helper.to_array(attributes["class_weights_as_tensor"].t))
+    output = _ints(attributes, "class_ids")
+    weights = np.zeros((len(leaf), len(attributes["classlabels_int64s"].ints)))
+    np.add.at(weights, (place, output), _tensor(attributes, "class_weights_as_tensor"))
     return weights
-
-
-def _adds_nothing(
-    attributes: dict[str, onnx.AttributeProto], starts: Array, weights: Array, trees: int
-) -> bool:
-    """Whether there are no more trees than these but one whose rows all reach a leaf without weight."""
-    if len(starts) == trees + 1:
-        return True
-    if len(starts) != trees + 2:
-        return False
-    root, end = int(starts[trees]), int(starts[trees + 1])
-    threshold = numpy_helper.to_array(attributes["nodes_values_as_tensor"].t)[root]
-    missing = _ints(attributes, "nodes_missing_value_tracks_true")
-    right = root + int(_ints(attributes, "nodes_falsenodeids")[root])
-    to_the_right = threshold == -np.inf and not (len(missing) and missing[root])
-    return bool(end - root == 3 and right == root + 2 and to_the_right and not weights[right].any())
 
 
 def _ints(attributes: dict[str, onnx.AttributeProto], name: str) -> Array:
     """The whole numbers of an attribute; none if the node lacks it."""
     return np.array(attributes[name].ints if name in attributes else [], dtype=np.int64)
+
+
+def _tensor(attributes: dict[str, onnx.AttributeProto], name: str) -> Array:
+    return np.asarray(numpy_helper.to_array(attributes[name].t))

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
@@ -29,7 +28,7 @@ Array = npt.NDArray[Any]
 CELLS = 2_000_000
 # Each takes a column at a time, and keeps the order of its numbers.
 _ORDERLY = (StandardScaler, MinMaxScaler, RobustScaler, MaxAbsScaler)
-_FIELDS = ("sizes", "leaf", "left", "right", "feature", "missing_left")
+_FIELDS = ("roots", "feature", "missing_left", "left", "right", "left_leaf", "right_leaf", "values")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,34 +47,29 @@ class Proof:
 
 def prove(pipeline: Any, conversion: Conversion) -> Proof | None:
     """The proof for a pipeline that ends in trees; None if its graph cannot be compared node by node."""
-    estimators = list(inside.leaves(pipeline))
-    ensembles = [node for node in conversion.model.graph.node if node.op_type.startswith("TreeEnsemble")]
-    if len(estimators) != 1 or [node.op_type for node in ensembles] != ["TreeEnsembleClassifier"]:
+    estimators, written = list(inside.leaves(pipeline)), nodes.written(conversion.model)
+    if len(estimators) != 1 or written is None:
         return None
     [(estimator, prepare)] = estimators
-    fitted = nodes.fitted(estimator)
-    if fitted is None:
+    fitted = nodes.fitted(estimator, written.values.shape[1])
+    if fitted is None or not _are_equal(written, fitted):
         return None
-    written = nodes.written(ensembles[0], len(fitted.sizes), fitted.weights.shape[1])
-    if written is None or not _are_equal(written, fitted):
-        return None
-    holds = _round if isinstance(estimator, HistGradientBoostingClassifier) else _round_to_single
+    holds = _round if isinstance(estimator, nodes.HISTOGRAMS) else _round_to_single
     if not _divides(written, fitted, holds) and not (
         _is_orderly(pipeline, conversion) and _divides_before(written, fitted, conversion, prepare, holds)
     ):
         return None
-    return Proof(len(fitted.sizes), int((~fitted.leaf).sum()), int(fitted.leaf.sum()))
+    return Proof(len(fitted.roots), int(fitted.divides.sum()), len(fitted.values))
 
 
 def _are_equal(written: Nodes, fitted: Nodes) -> bool:
     """Whether the two are the same trees but for the thresholds of their splits."""
-    same = all(np.array_equal(getattr(written, name), getattr(fitted, name)) for name in _FIELDS)
-    return same and np.array_equal(written.weights, fitted.weights)
+    return all(np.array_equal(getattr(written, name), getattr(fitted, name)) for name in _FIELDS)
 
 
 def _divides(written: Nodes, fitted: Nodes, rounded: Callable[[Array], Array]) -> bool:
     """Whether each threshold of the graph is the last number that takes the fitted tree's way to the left."""
-    split = ~fitted.leaf
+    split = fitted.divides
     last, limit = written.threshold[split], fitted.threshold[split]
     # A split with an infinite limit parts the missing values from all numbers.
     right = (rounded(np.nextafter(last, np.inf)) > limit) | (np.isposinf(last) & np.isposinf(limit))
@@ -93,7 +87,7 @@ def _divides_before(
 
     Scalers keep the order of a column's numbers, so the two numbers beside a threshold stand for all others.
     """
-    split = ~fitted.leaf & ~(np.isposinf(written.threshold) & np.isposinf(fitted.threshold))
+    split = fitted.divides & ~(np.isposinf(written.threshold) & np.isposinf(fitted.threshold))
     feature, last, limit = fitted.feature[split], written.threshold[split], fitted.threshold[split]
     if not (np.isfinite(last).all() and np.isfinite(np.nextafter(last, np.inf)).all()):
         return False

@@ -8,10 +8,15 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import (
     AdaBoostClassifier,
+    AdaBoostRegressor,
     ExtraTreesClassifier,
+    ExtraTreesRegressor,
     GradientBoostingClassifier,
+    GradientBoostingRegressor,
     HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
     RandomForestClassifier,
+    RandomForestRegressor,
 )
 from sklearn.tree import BaseDecisionTree
 
@@ -25,6 +30,15 @@ from unpickled.export.ordered import bisect, floats, keys
 from unpickled.export.progress import Tick, uncounted
 from unpickled.export.trees import Bools, Floats, Ints, Tree, grown, hist_boosted
 
+_HISTOGRAMS = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
+_OF_TREES = (
+    AdaBoostClassifier,
+    AdaBoostRegressor,
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
 # How often bisection between two numbers halves their distance.
 BISECTION = 66
 # Numbers in the rows that show which column moves which.
@@ -60,7 +74,7 @@ def near(
 
 def _seen(step: Any, prepare: Prepare) -> Prepare:
     """The function that prepares the columns which the trees of this classifier see."""
-    if isinstance(step, HistGradientBoostingClassifier) and categories.is_native(step):
+    if isinstance(step, _HISTOGRAMS) and categories.is_native(step):
         return lambda rows: categories.columns(step, prepare(rows))
     if lightgbm.is_lightgbm(step):
         sight = lightgbm.Sight.of(step, _trees(step))
@@ -77,11 +91,11 @@ def _seen(step: Any, prepare: Prepare) -> Prepare:
 def _trees(step: Any) -> list[Tree]:
     if isinstance(step, BaseDecisionTree):
         return [grown(step.tree_)]
-    if isinstance(step, (RandomForestClassifier, ExtraTreesClassifier, AdaBoostClassifier)):
+    if isinstance(step, _OF_TREES):
         return [tree for estimator in step.estimators_ for tree in _trees(estimator)]
-    if isinstance(step, GradientBoostingClassifier):
+    if isinstance(step, (GradientBoostingClassifier, GradientBoostingRegressor)):
         return [grown(estimator.tree_) for estimator in step.estimators_.ravel()]
-    if isinstance(step, HistGradientBoostingClassifier):
+    if isinstance(step, _HISTOGRAMS):
         return [tree for stage in hist_boosted(step) for tree in stage]
     if lightgbm.is_lightgbm(step):
         return lightgbm.boosted(step).trees

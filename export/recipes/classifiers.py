@@ -1,4 +1,4 @@
-"""Recipes for linear classifiers, neural networks and naive Bayes, in float64 as in scikit-learn."""
+"""Recipes for linear classifiers and naive Bayes, in float64 as in scikit-learn."""
 
 from typing import Any
 
@@ -14,7 +14,6 @@ from sklearn.linear_model import (
     SGDClassifier,
 )
 from sklearn.naive_bayes import CategoricalNB, GaussianNB
-from sklearn.neural_network import MLPClassifier
 from sklearn.svm import LinearSVC
 
 from unpickled.export.graph import ClassifierOutput, Columns, Graph
@@ -74,18 +73,6 @@ def _huber(graph: Graph, decisions: str) -> str:
     return graph.add("Div", graph.add("Add", clipped, high), graph.constant(np.array(2.0)))
 
 
-def _mlp(graph: Graph, model: MLPClassifier, columns: Columns) -> ClassifierOutput:
-    activation = {"identity": None, "relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid"}[model.activation]
-    x = graph.matrix(columns)
-    for weights, bias in zip(model.coefs_[:-1], model.intercepts_[:-1], strict=True):
-        x = affine(graph, x, weights.astype(np.float64), bias.astype(np.float64))
-        x = graph.add(activation, x) if activation else x
-    weights, bias = model.coefs_[-1].astype(np.float64), model.intercepts_[-1].astype(np.float64)
-    if len(bias) == 1:
-        weights, bias = np.hstack([np.zeros_like(weights), weights]), np.append(0.0, bias)
-    return soft(graph, affine(graph, x, weights, bias), len(model.classes_))
-
-
 def _gaussian(graph: Graph, model: GaussianNB, columns: Columns) -> ClassifierOutput:
     spread = graph.constant(np.array([-1, 1, len(columns)], np.int64))
     x = graph.add("Reshape", graph.matrix(columns), spread)
@@ -128,7 +115,6 @@ RECIPES: dict[type, Recipe] = {
     Perceptron: _scores_model,
     PassiveAggressiveClassifier: _scores_model,
     SGDClassifier: _sgd,
-    MLPClassifier: _mlp,
     GaussianNB: _gaussian,
     CategoricalNB: _categorical,
 }

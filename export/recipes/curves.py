@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy.special import ndtri
+from scipy import special
 
 from unpickled.export.graph import Array, Graph
 from unpickled.export.recipes.numbers import scalar
@@ -17,6 +17,8 @@ from unpickled.export.recipes.numbers import scalar
 _DEGREE, _PIECES = 10, 8
 # The square roots of -2 log(p), for which a table has the normal quantile of p, end here: at 1.5e-8.
 _NORMAL_END = 6
+# The error function is 1 from here on.
+_ERROR_END = 6
 
 
 def _beyond(graph: Graph, x: str, limit: float) -> str:
@@ -115,8 +117,29 @@ def normal(graph: Graph, p: str) -> str:
     """The quantile of the normal distribution, for a probability that is neither 0 nor 1."""
     rest = graph.add("Min", p, graph.add("Sub", scalar(graph, 1.0), p))
     root = graph.add("Sqrt", graph.add("Mul", graph.add("Log", rest), scalar(graph, -2.0)))
-    size = pieced(graph, root, pieces(lambda root: -ndtri(np.exp(-0.5 * root**2)), _NORMAL_END))
+    size = pieced(graph, root, pieces(lambda root: -special.ndtri(np.exp(-0.5 * root**2)), _NORMAL_END))
     return graph.add("Where", graph.add("Less", p, scalar(graph, 0.5)), graph.add("Neg", size), size)
+
+
+def erf(graph: Graph, x: str) -> str:
+    """The error function in float64, which ONNX Runtime has in float32 only.
+
+    It is x times a polynomial out of a table, so that it is as exact near 0.
+    """
+    length = graph.add("Min", graph.add("Abs", x), scalar(graph, float(_ERROR_END)))
+    slope = pieced(graph, length, pieces(lambda x: special.erf(x) / x, _ERROR_END))
+    return graph.add("Mul", graph.add("Mul", graph.add("Sign", x), length), slope)
+
+
+def between(graph: Graph, x: str, knots: Array, values: Array) -> str:
+    """The line between the two knots around each number of x (rows, 1), which lies within the knots."""
+    passed = graph.cast(graph.add("Greater", x, graph.constant(knots[1:-1])), "int64")
+    piece = graph.add("ReduceSum", passed, graph.constant(np.array([1], np.int64)), keepdims=1)
+    start, level, slope = (
+        graph.add("Gather", graph.constant(values_of_pieces), piece)
+        for values_of_pieces in (knots[:-1], values[:-1], np.diff(values) / np.diff(knots))
+    )
+    return graph.add("Add", graph.add("Mul", slope, graph.add("Sub", x, start)), level)
 
 
 def pieced(graph: Graph, x: str, table: Array) -> str:

@@ -82,6 +82,12 @@ def _check_integers(categories: Iterable[object]) -> None:
 
 def _codes(graph: Graph, x: str, texts: list[str]) -> str:
     """int64: the position of each text in ``texts``, -1 for a text that is not there."""
+    if graph.standard:
+        last = graph.constant(np.array([-1], np.int64))
+        equal = graph.add("Equal", graph.add("Unsqueeze", x, last), graph.constant(texts))
+        numbers = graph.constant(np.arange(1, len(texts) + 1))
+        places = graph.add("Mul", graph.cast(equal, "int64"), numbers)
+        return graph.add("Add", graph.add("ReduceSum", places, last, keepdims=0), last)
     return graph.add(
         "LabelEncoder",
         x,

@@ -7,6 +7,7 @@ import numpy as np
 from onnx import numpy_helper
 
 from unpickled.export.graph import ML, Array, Columns, Dtype, Graph
+from unpickled.export.recipes import walk
 from unpickled.export.trees import Tree, before_scaling
 
 # Values of the operator's attributes.
@@ -129,6 +130,8 @@ class _Leaves:
 def _node(
     graph: Graph, x: str, trees: Sequence[Tree], dtype: Dtype, leaves: _Leaves, aggregate: int = _SUM
 ) -> str:
+    if graph.standard:
+        return _walked(graph, x, trees, dtype, leaves, aggregate)
     attributes: dict[str, object] = {
         **_Splits(trees).attributes(dtype),
         "leaf_targetids": leaves.output,
@@ -137,6 +140,22 @@ def _node(
         "aggregate_function": aggregate,
     }
     return graph.add("TreeEnsemble", x, domain=ML, **attributes)
+
+
+def _walked(
+    graph: Graph, x: str, trees: Sequence[Tree], dtype: Dtype, leaves: _Leaves, aggregate: int
+) -> str:
+    """The same in operators of ``ai.onnx`` alone."""
+    reached = walk.leaf(graph, x, trees, dtype)
+    owner = np.repeat(np.arange(len(trees)), [int((tree.left < 0).sum()) for tree in trees])
+    if leaves.outputs == len(trees) and np.array_equal(leaves.output, owner):
+        return graph.add("Gather", graph.constant(leaves.weight.astype(dtype)), reached)
+    lines = np.zeros((len(leaves.weight), leaves.outputs))
+    lines[np.arange(len(lines)), leaves.output] = leaves.weight
+    values = graph.add("Gather", graph.constant(lines.astype(dtype)), reached)
+    total = graph.add("ReduceSum", values, graph.constant(np.array([1], np.int64)), keepdims=0)
+    count = graph.constant(np.array(len(trees), dtype))
+    return graph.add("Div", total, count) if aggregate == _AVERAGE else total
 
 
 class _Splits:

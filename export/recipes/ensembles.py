@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from sklearn.base import is_regressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
 from sklearn.isotonic import IsotonicRegression
@@ -11,12 +12,15 @@ from unpickled.export import inside
 from unpickled.export.errors import NoGraph
 from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph, OptionalColumns, Tensor, present
 from unpickled.export.inside import innermost
-from unpickled.export.recipes import boosters, forests
+from unpickled.export.recipes import boosters, forests, isotonic, regression_trees
 from unpickled.export.recipes.members import Classify, Recipe, decision, index, probabilities, response
 from unpickled.export.recipes.parts import far_sigmoid, normalised, winner
 
+_TREES = forests.RECIPES.keys() | regression_trees.REGRESSORS.keys()
 
-def _mean(graph: Graph, parts: list[str], weights: list[float]) -> str:
+
+def mean(graph: Graph, parts: list[str], weights: list[float]) -> str:
+    """The mean of these tensors of one shape, each counted as often as its weight says."""
     if len(parts) == 1:
         return parts[0]
     if len(set(weights)) > 1:
@@ -54,7 +58,7 @@ def _calibrated(
             parts.append(_tempered(graph, member, output))
         else:
             parts.append(_calibrate(graph, member.calibrators, response(graph, member.estimator, output)))
-    return _by_probability(graph, _mean(graph, parts, [1.0] * len(parts)), classes)
+    return _by_probability(graph, mean(graph, parts, [1.0] * len(parts)), classes)
 
 
 def _tempered(graph: Graph, member: Any, output: ClassifierOutput) -> str:
@@ -75,7 +79,7 @@ def _calibrate(graph: Graph, calibrators: list[Any], response: Columns) -> str:
     """Probabilities (rows, classes), from one calibrator per column of the response."""
     if all(isinstance(calibrator, IsotonicRegression) for calibrator in calibrators):
         columns = zip(calibrators, response, strict=True)
-        scores = [_isotonic(graph, calibrator, graph.matrix((column,))) for calibrator, column in columns]
+        scores = [isotonic.line(graph, calibrator, graph.matrix((column,))) for calibrator, column in columns]
         joined = scores[0] if len(scores) == 1 else graph.add("Concat", *scores, axis=1)
     else:
         slope, offset = (np.array([getattr(c, name) for c in calibrators]) for name in ("a_", "b_"))
@@ -88,25 +92,6 @@ def _calibrate(graph: Graph, calibrators: list[Any], response: Columns) -> str:
     )
 
 
-def _isotonic(graph: Graph, model: IsotonicRegression, x: str) -> str:
-    """(rows, 1): the line between the two thresholds around x (rows, 1), which is clipped to their range."""
-    knots = np.asarray(model.X_thresholds_, np.float64)
-    values = np.asarray(model.y_thresholds_, np.float64)
-    if len(knots) == 1:
-        zero = graph.add("Mul", x, graph.constant(np.array(0.0)))
-        return graph.add("Add", zero, graph.constant(values))
-    low, high = (graph.constant(np.array(bound)) for bound in (model.X_min_, model.X_max_))
-    x = graph.add("Clip", x, low, high)
-    passed = graph.cast(graph.add("Greater", x, graph.constant(knots[1:-1])), "int64")
-    axis = graph.constant(np.array([1], np.int64))
-    piece = graph.add("ReduceSum", passed, axis, keepdims=1)
-    start, level, slope = (
-        graph.add("Gather", graph.constant(values_of_pieces), piece)
-        for values_of_pieces in (knots[:-1], values[:-1], np.diff(values) / np.diff(knots))
-    )
-    return graph.add("Add", graph.add("Mul", slope, graph.add("Sub", x, start)), level)
-
-
 def _voting(
     graph: Graph, model: VotingClassifier, columns: OptionalColumns, classify: Classify
 ) -> ClassifierOutput:
@@ -115,7 +100,7 @@ def _voting(
     if model.voting == "hard":
         return _hard(graph, outputs, weights, len(model.classes_))
     scores = [probabilities(graph, output) for _, output in outputs]
-    return _by_probability(graph, _mean(graph, scores, weights), len(model.classes_))
+    return _by_probability(graph, mean(graph, scores, weights), len(model.classes_))
 
 
 def _hard(
@@ -132,23 +117,29 @@ def _hard(
     return ClassifierOutput(classes, winner=winner(graph, total), ranking=shares)
 
 
+def _splits(leaf: Any) -> bool:
+    """Whether an estimator has trees, which notice the last digit of a number."""
+    return inside.kind(leaf) in _TREES or boosters.is_classifier(leaf) or boosters.is_regressor(leaf)
+
+
+def refuse_trees_behind(members: list[Any], final: Any) -> None:
+    """Raise NoGraph if trees split the answers of members whose last digit may not be the graph's."""
+    tree_leaves = [leaf for leaf in innermost(final) if _splits(leaf)]
+    other_leaves = [leaf for m in members for leaf in innermost(m) if inside.kind(leaf) not in _TREES]
+    if tree_leaves and other_leaves:
+        instead = "Ridge()" if is_regressor(final) else "LogisticRegression()"
+        raise NoGraph(
+            f"its {type(tree_leaves[0]).__name__} splits the answers of a "
+            f"{type(other_leaves[0]).__name__}, whose last digit is not the graph's",
+            f"use an estimator without trees there, such as {instead}",
+        )
+
+
 def _stacking(
     graph: Graph, model: StackingClassifier, columns: OptionalColumns, classify: Classify
 ) -> ClassifierOutput:
     *members, final = inside.parts(model)
-    tree_leaves = [leaf for leaf in innermost(final.estimator) if _splits(leaf)]
-    other_leaves = [
-        leaf
-        for member in members
-        for leaf in innermost(member.estimator)
-        if inside.kind(leaf) not in forests.RECIPES
-    ]
-    if tree_leaves and other_leaves:
-        raise NoGraph(
-            f"its final {type(tree_leaves[0]).__name__} splits the scores of a "
-            f"{type(other_leaves[0]).__name__}, whose last digit is not the graph's",
-            "use a final_estimator without trees, such as LogisticRegression()",
-        )
+    refuse_trees_behind([member.estimator for member in members], final.estimator)
     responses: Columns = ()
     for member, method in zip(members, model.stack_method_, strict=True):
         if method == "predict":
@@ -159,11 +150,6 @@ def _stacking(
     return classify(final.estimator, responses + present(columns) if model.passthrough else responses)
 
 
-def _splits(leaf: Any) -> bool:
-    """Whether a classifier has trees, which notice the last digit of a number."""
-    return inside.kind(leaf) in forests.RECIPES or boosters.is_classifier(leaf)
-
-
 def _bagging(
     graph: Graph, model: BaggingClassifier, columns: OptionalColumns, classify: Classify
 ) -> ClassifierOutput:
@@ -172,7 +158,7 @@ def _bagging(
         output = classify(part.estimator, part.select(columns))
         positions = np.asarray(part.estimator.classes_, int)
         scores.append(_spread(graph, probabilities(graph, output), positions, classes))
-    return _by_probability(graph, _mean(graph, scores, [1.0] * len(scores)), classes)
+    return _by_probability(graph, mean(graph, scores, [1.0] * len(scores)), classes)
 
 
 RECIPES: dict[type, Recipe] = {

@@ -46,7 +46,7 @@ def _votes(graph: Graph, columns: Columns, trees: Sequence[Tree], exact: bool) -
         second = [replace(tree, value=tree.value[:, 1:]) for tree in trees]
         share = ensemble(graph, columns, second, mean=True)
         scores = affine(graph, share, np.array([[-1.0, 1.0]]), np.array([1.0, 0.0]))
-    elif shared and not exact and not graph.has("TreeEnsemble"):
+    elif shared and not exact and not graph.standard and not graph.has("TreeEnsemble"):
         return _single(graph, columns, trees)
     else:
         scores = ensemble(graph, columns, trees, mean=True)
@@ -79,8 +79,9 @@ def _boosted(
 def _logistic(graph: Graph, score: str, factor: float, last_wins: bool = False) -> ClassifierOutput:
     """The answers for a score (rows, 1) of the second of two classes, times a factor."""
     scores = graph.add("Mul", score, graph.constant(np.array([[-factor, factor]])))
-    last = {"select_last_index": 1} if last_wins else {}
-    chosen = graph.add("ArgMax", scores, axis=1, keepdims=0, **last)
+    chosen = winner(graph, scores)
+    if last_wins:
+        chosen = graph.add("ArgMax", scores, axis=1, keepdims=0, select_last_index=1)
     return ClassifierOutput(2, winner=chosen, probabilities=graph.add("Sigmoid", scores), decision=scores)
 
 
@@ -134,10 +135,10 @@ def _ada_boost(graph: Graph, model: AdaBoostClassifier, columns: Columns, exact:
 
 
 def _single_votes(tree: Tree, positions: Array, classes: int) -> Array:
-    """(nodes, classes): 1 for the class that a tree answers; of two classes, -1 for the other one.
+    """(nodes, classes): 1 for the class that a tree answers; -1 for the other one, if there are two.
 
-    Of more classes the others are against it with -1 / (classes - 1): this takes the same from the sums of
-    all classes and 1 / (classes - 1) more for each vote, and is left for the factor of ``_several``.
+    In scikit-learn a vote counts against every other class, with -1 / (classes - 1). This is a number that
+    all sums share, and a factor: both are left to ``_several``, so that a leaf adds to one sum only.
     """
     votes = np.full((len(tree.left), classes), -1.0 if classes == 2 else 0.0)
     votes[np.arange(len(votes)), positions[tree.value.argmax(axis=1)]] = 1.0
@@ -145,7 +146,7 @@ def _single_votes(tree: Tree, positions: Array, classes: int) -> Array:
 
 
 def _several(graph: Graph, scores: str, classes: int, total: float, factor: float) -> ClassifierOutput:
-    """The answers of AdaBoost for three or more classes: softmax does not see what all scores have in common."""
+    """AdaBoost's answers for three or more classes. Softmax does not see a number that all scores share."""
     shared = graph.add("Mul", scores, graph.constant(np.array(factor / total / (classes - 1))))
     decision = graph.add("Mul", scores, graph.constant(np.array(factor / total)))
     if factor != 1.0:

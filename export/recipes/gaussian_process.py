@@ -1,4 +1,4 @@
-"""Recipes for Gaussian processes: kernels with all training rows, the latent function's mean and spread."""
+"""Recipes for Gaussian processes: kernels with all training rows, the mean of a process and its spread."""
 
 import math
 from collections.abc import Callable
@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import solve_triangular
-from scipy.special import erf
-from sklearn.gaussian_process import GaussianProcessClassifier
+from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
 from sklearn.gaussian_process._gpc import COEFS, LAMBDAS, _BinaryGaussianProcessClassifierLaplace
 from sklearn.gaussian_process.kernels import (
     RBF,
@@ -22,12 +21,10 @@ from sklearn.gaussian_process.kernels import (
 )
 
 from unpickled.export.errors import NoGraph
-from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph, OptionalColumns
-from unpickled.export.recipes import curves, members
+from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph, OptionalColumns, RegressorOutput
+from unpickled.export.recipes import curves, members, regressors
 from unpickled.export.recipes.parts import Recipe, squared_distances, two_sided
 
-# erf is 1 from here on.
-_END = 6
 # The kernel of each row of x with each point (rows, points), and of each row with itself (rows, 1); a number
 # stands for a kernel that is the same everywhere.
 _Kernel = tuple[str | float, str | float]
@@ -46,10 +43,7 @@ def _latent(
     graph: Graph, model: _BinaryGaussianProcessClassifierLaplace, columns: Columns
 ) -> ClassifierOutput:
     """The second class wins if the latent mean is above 0; its probability depends on the spread too."""
-    points = np.asarray(model.X_train_, np.float64)
-    row, itself = _kernel(graph, model.kernel_, graph.matrix(columns), points)
-    if isinstance(row, float):
-        raise NoGraph("its kernel does not look at the rows", "add RBF() or another kernel to it")
+    row, itself = _with_training_rows(graph, model, columns)
     residual = np.asarray(model.y_train_ - model.pi_, np.float64)[:, None]
     mean = graph.add("MatMul", row, graph.constant(residual))
     solved = solve_triangular(model.L_, np.diag(model.W_sr_), lower=True)
@@ -62,24 +56,36 @@ def _latent(
     return ClassifierOutput(2, winner=chosen, probabilities=probability)
 
 
+def _regressor(graph: Graph, model: GaussianProcessRegressor, columns: Columns) -> RegressorOutput:
+    """The mean of the process, in the units of the targets, which it may have normalised."""
+    row, _ = _with_training_rows(graph, model, columns)
+    weights = np.asarray(model.alpha_, np.float64).reshape(len(model.X_train_), -1)
+    mean = graph.add("MatMul", row, graph.constant(weights))
+    spread, center = (np.asarray(n, np.float64).ravel() for n in (model._y_train_std, model._y_train_mean))
+    if (spread != 1.0).any():
+        mean = graph.add("Mul", mean, graph.constant(spread))
+    if center.any():
+        mean = graph.add("Add", mean, graph.constant(center))
+    return RegressorOutput(mean, weights.shape[1])
+
+
+def _with_training_rows(graph: Graph, model: Any, columns: Columns) -> tuple[str, str | float]:
+    """The kernel of each row with each training row (rows, training rows), and with itself (rows, 1)."""
+    points = np.asarray(model.X_train_, np.float64)
+    row, itself = _kernel(graph, model.kernel_, graph.matrix(columns), points)
+    if isinstance(row, float):
+        raise NoGraph("its kernel does not look at the rows", "add RBF() or another kernel to it")
+    return row, itself
+
+
 def _likely(graph: Graph, mean: str, spread: str) -> str:
     """(rows, 1): the logistic function of a normal variable on average, by scikit-learn's five functions."""
     slopes, shares = LAMBDAS.ravel().astype(np.float64), COEFS.ravel().astype(np.float64)
     wider = graph.add("Mul", spread, graph.constant(2.0 * slopes**2))
     root = graph.add("Sqrt", graph.add("Add", wider, graph.constant(np.array(1.0))))
     scaled = graph.add("Div", graph.add("Mul", mean, graph.constant(slopes)), root)
-    total = graph.add("MatMul", _erf(graph, scaled), graph.constant(0.5 * shares[:, None]))
+    total = graph.add("MatMul", curves.erf(graph, scaled), graph.constant(0.5 * shares[:, None]))
     return graph.add("Add", total, graph.constant(np.array(0.5 * shares.sum())))
-
-
-def _erf(graph: Graph, x: str) -> str:
-    """The error function in float64, which ONNX Runtime has in float32 only.
-
-    It is x times a polynomial out of a table, so that it is as exact near 0, where far rows lie.
-    """
-    length = graph.add("Min", graph.add("Abs", x), graph.constant(np.array(float(_END))))
-    slope = curves.pieced(graph, length, curves.pieces(lambda x: erf(x) / x, _END))
-    return graph.add("Mul", graph.add("Mul", graph.add("Sign", x), length), slope)
 
 
 def _tensor(graph: Graph, kernel: str | float) -> str:
@@ -188,3 +194,4 @@ _KERNELS: dict[type, _Write] = {
 # The process of two classes, which scikit-learn keeps inside the one that users see.
 LATENT: dict[type, Recipe] = {_BinaryGaussianProcessClassifierLaplace: _latent}
 RECIPES: dict[type, members.Recipe] = {GaussianProcessClassifier: _process}
+REGRESSORS: dict[type, regressors.Recipe] = {GaussianProcessRegressor: _regressor}

@@ -13,9 +13,11 @@ from sklearn.kernel_approximation import (
     RBFSampler,
     SkewedChi2Sampler,
 )
+from sklearn.kernel_ridge import KernelRidge
 
 from unpickled.export.errors import NoGraph
-from unpickled.export.graph import Array, Columns, Graph, Tensor
+from unpickled.export.graph import Array, Columns, Graph, RegressorOutput, Tensor
+from unpickled.export.recipes import regressors
 from unpickled.export.recipes.distances import differences, squared
 from unpickled.export.recipes.numbers import Recipe, rounded, scalar, total
 
@@ -91,6 +93,13 @@ def _nystroem(graph: Graph, sampler: Nystroem, columns: Columns) -> Columns:
     kernel = _kernel(graph, columns, sampler.components_, sampler.kernel, parameters)
     weights = np.ascontiguousarray(np.asarray(sampler.normalization_, np.float64).T)
     return rounded(graph, graph.add("MatMul", kernel, graph.constant(weights)), columns, weights.shape[1])
+
+
+def _ridge(graph: Graph, model: KernelRidge, columns: Columns) -> RegressorOutput:
+    parameters = {"gamma": model.gamma, "degree": model.degree, "coef0": model.coef0}
+    kernel = _kernel(graph, columns, model.X_fit_, model.kernel, parameters)
+    weights = np.asarray(model.dual_coef_, np.float64).reshape(len(model.X_fit_), -1)
+    return RegressorOutput(graph.add("MatMul", kernel, graph.constant(weights)), weights.shape[1])
 
 
 def _kernel_pca(graph: Graph, analysis: KernelPCA, columns: Columns) -> Columns:
@@ -180,3 +189,4 @@ RECIPES: dict[type, Recipe] = {
     PolynomialCountSketch: _sketch,
 }
 ROUNDING = tuple(RECIPES)
+REGRESSORS: dict[type, regressors.Recipe] = {KernelRidge: _ridge}

@@ -1,4 +1,4 @@
-"""The columns that histogram gradient boosting sees: its native categories become codes, then sides of sets."""
+"""The columns that histogram gradient boosting sees: its native categories become codes and sides of sets."""
 
 from typing import Any
 

@@ -101,10 +101,14 @@ def pair_votes(graph: Graph, second: str, margins: str, classes: int) -> tuple[s
 
 def squared_distances(graph: Graph, x: str, points: Array) -> str:
     """(rows, points): squared distances, summed feature by feature as scikit-learn's trees do."""
+    return by_feature(graph, x, points, lambda away: graph.add("Mul", away, away))
+
+
+def by_feature(graph: Graph, x: str, points: Array, part: Callable[[str], str], join: str = "Add") -> str:
+    """(rows, points): ``part`` of each row's differences from each point, joined feature by feature."""
     total = ""
     for index, coordinates in enumerate(points.T):
         value = graph.add("Gather", x, graph.constant(np.array([index], np.int64)), axis=1)
-        away = graph.add("Sub", value, graph.constant(coordinates[None, :]))
-        square = graph.add("Mul", away, away)
-        total = graph.add("Add", total, square) if total else square
+        measured = part(graph.add("Sub", value, graph.constant(coordinates[None, :])))
+        total = graph.add(join, total, measured) if total else measured
     return total

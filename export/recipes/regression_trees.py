@@ -23,8 +23,6 @@ from unpickled.export.trees import grown, hist_boosted
 # (graph, fitted regressor, columns) -> the name of a tensor (rows, outputs), float64.
 Recipe = Callable[[Graph, Any, Columns], str]
 
-_SINGLE = (DecisionTreeRegressor, ExtraTreeRegressor)
-
 
 def _tree(graph: Graph, model: DecisionTreeRegressor, columns: Columns) -> str:
     return ensemble(graph, columns, [grown(model.tree_)])
@@ -51,15 +49,13 @@ def _hist_gradient_boosting(graph: Graph, model: HistGradientBoostingRegressor, 
 
 def _ada_boost(graph: Graph, model: AdaBoostRegressor, columns: Columns) -> str:
     """The median of what the trees answer, each counted as often as its weight says."""
-    if type(model.estimators_[0]) not in _SINGLE:
-        raise NoGraph("only decision trees can be its estimator", "leave estimator= out or give it one")
     trees = [grown(tree.tree_) for tree in model.estimators_]
     weights = np.asarray(model.estimator_weights_[: len(trees)], np.float64)
-    return _weighted_median(graph, by_tree(graph, columns, trees), weights)
+    return weighted_median(graph, by_tree(graph, columns, trees), weights)
 
 
-def _weighted_median(graph: Graph, answers: str, weights: Array) -> str:
-    """(rows, 1): the first of each row's answers (rows, trees), in order, that reaches half of the weights."""
+def weighted_median(graph: Graph, answers: str, weights: Array) -> str:
+    """(rows, 1): the first of a row's answers (rows, trees), in order, that reaches half of the weights."""
     count = graph.constant(np.array([len(weights)], np.int64))
     ordered, order = graph.add_many("TopK", (answers, count), 2, axis=1, largest=0, sorted=1)
     axis, last = _ints(graph, 1), _ints(graph, len(weights) - 1)

@@ -1,10 +1,11 @@
-"""The recipe for kernel support vector machines."""
+"""Recipes for kernel support vector machines."""
 
 import numpy as np
-from sklearn.svm import SVC, NuSVC
+from sklearn.svm import SVC, SVR, NuSVC, NuSVR
 
 from unpickled.export.errors import NoGraph, NoRecipe
-from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph
+from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph, RegressorOutput
+from unpickled.export.recipes import regressors
 from unpickled.export.recipes.parts import Recipe, affine, pair_votes, winner
 
 
@@ -25,7 +26,14 @@ def _svc(graph: Graph, model: SVC | NuSVC, columns: Columns) -> ClassifierOutput
     return _many_class_svc(graph, affine(graph, kernel, weights, offset), classes)
 
 
-def _kernel(graph: Graph, model: SVC | NuSVC, x: str) -> str:
+def _svr(graph: Graph, model: SVR | NuSVR, columns: Columns) -> RegressorOutput:
+    if not len(model.support_):
+        return regressors.constant(graph, columns, model.intercept_)
+    kernel = _kernel(graph, model, graph.matrix(columns))
+    return regressors.weighted_sums(graph, kernel, model.dual_coef_, model.intercept_)
+
+
+def _kernel(graph: Graph, model: SVC | NuSVC | SVR | NuSVR, x: str) -> str:
     """(rows, support vectors): the kernel of each row with each support vector."""
     points = np.asarray(model.support_vectors_, np.float64)
     gamma = model._gamma
@@ -73,3 +81,4 @@ def _many_class_svc(graph: Graph, pairs: str, classes: int) -> ClassifierOutput:
 
 
 RECIPES: dict[type, Recipe] = {SVC: _svc, NuSVC: _svc}
+REGRESSORS: dict[type, regressors.Recipe] = {SVR: _svr, NuSVR: _svr}

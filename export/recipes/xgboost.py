@@ -8,11 +8,12 @@ from sklearn.preprocessing import OrdinalEncoder
 
 from unpickled.export.boosters import xgboost
 from unpickled.export.boosters.boosted import Boosted
-from unpickled.export.boosters.xgboost import Sight
+from unpickled.export.boosters.xgboost import Sight, listed
 from unpickled.export.errors import NoGraph
 from unpickled.export.graph import ClassifierOutput, Columns, Graph, RegressorOutput, Tensor
 from unpickled.export.recipes import encoders
 from unpickled.export.recipes.ensemble import ensemble
+from unpickled.export.recipes.numbers import number_type
 from unpickled.export.recipes.parts import winner
 from unpickled.export.trees import Tree
 
@@ -72,6 +73,11 @@ def _narrowed(tree: Tree) -> Tree:
 def _seen(graph: Graph, model: Any, columns: Columns) -> Columns:
     """The columns as the trees see them."""
     sight = Sight.of(model)
+    if not sight.categories and any(columns[i].dtype == "string" for i in sight.codes):
+        raise NoGraph(
+            "before XGBoost 3.1 a model does not keep the categories of the fit",
+            "fit it with a newer XGBoost",
+        )
     native = [i for i, column in enumerate(columns) if column.feature in graph.native]
     if native != sorted(sight.categories):
         raise NoGraph(
@@ -81,11 +87,13 @@ def _seen(graph: Graph, model: Any, columns: Columns) -> Columns:
         )
     if native:
         columns = _encoded(graph, sight, columns)
+    x = Tensor(graph.matrix(columns, dtype := number_type(columns)), dtype, len(columns))
     if id(model) in graph.sparse:
-        columns = _without(graph, Tensor(graph.matrix(columns), "float64", len(columns)), 0.0)
-    x = Tensor(graph.matrix(columns, "float32"), "float32", len(columns))
+        x = _without(graph, x, 0.0)
+    if dtype == "float64":
+        x = Tensor(graph.cast(x.name, "float32"), "float32", x.width)
     if not np.isnan(sight.missing):
-        return _without(graph, x, sight.missing)
+        x = _without(graph, x, sight.missing)
     codes = [i for i in sight.codes if i not in sight.categories]
     return _whole(graph, x, codes) if codes else x.columns()
 
@@ -93,21 +101,24 @@ def _seen(graph: Graph, model: Any, columns: Columns) -> Columns:
 def _encoded(graph: Graph, sight: Sight, columns: Columns) -> Columns:
     """The columns, with the places of their categories; NaN for a missing one."""
     positions = sorted(sight.categories)
-    lists = [np.array(sight.categories[i], dtype=object) for i in positions]
-    encoder = OrdinalEncoder(categories=lists, handle_unknown="use_encoded_value", unknown_value=np.nan)
+    labels = [graph.native[str(columns[i].feature)] for i in positions]
+    lists = [
+        np.array(listed(sight.categories[i], label), dtype=object)
+        for i, label in zip(positions, labels, strict=True)
+    ]
+    # Like XGBoost, it refuses what is no category.
+    encoder = OrdinalEncoder(categories=lists)
     encoder.fit(np.array([[known[0] for known in lists]], dtype=object))
     codes = encoders.RECIPES[OrdinalEncoder](graph, encoder, tuple(columns[i] for i in positions))
     coded = dict(zip(positions, codes, strict=True))
     return tuple(coded.get(i, column) for i, column in enumerate(columns))
 
 
-def _without(graph: Graph, x: Tensor, number: float) -> Columns:
+def _without(graph: Graph, x: Tensor, number: float) -> Tensor:
     """The numbers with NaN for one of them."""
     dtype = np.float32 if x.dtype == "float32" else np.float64
     gone, gap = (graph.constant(np.array(value, dtype)) for value in (number, np.nan))
-    return Tensor(
-        graph.add("Where", graph.add("Equal", x.name, gone), gap, x.name), x.dtype, x.width
-    ).columns()
+    return replace(x, name=graph.add("Where", graph.add("Equal", x.name, gone), gap, x.name))
 
 
 def _whole(graph: Graph, x: Tensor, codes: list[int]) -> Columns:

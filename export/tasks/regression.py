@@ -1,14 +1,46 @@
 """Regression: pipelines that predict a number for each of their targets."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import (
+    AdaBoostRegressor,
+    ExtraTreesRegressor,
+    GradientBoostingRegressor,
+    HistGradientBoostingRegressor,
+    RandomForestRegressor,
+)
+from sklearn.linear_model import (
+    ElasticNet,
+    GammaRegressor,
+    HuberRegressor,
+    Lasso,
+    LassoCV,
+    LinearRegression,
+    PoissonRegressor,
+    Ridge,
+    RidgeCV,
+    TweedieRegressor,
+)
 from sklearn.metrics import r2_score
+from sklearn.model_selection import train_test_split
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.neural_network import MLPRegressor
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVR, LinearSVR
+from sklearn.tree import DecisionTreeRegressor
 
-from unpickled.export.errors import DataError
-from unpickled.server.artifact.manifest import Errors, ResidualReport
+from unpickled.export.errors import DataError, QualityError
+from unpickled.export.inside import split
+from unpickled.export.tasks.boosters import boosters
+from unpickled.export.tasks.task import ClassNames, Demands, Task
+from unpickled.server.artifact.manifest import Curve, Errors, ResidualReport, Training
+from unpickled.server.quote import quoted, shortened
 
 Floats = npt.NDArray[np.float64]
 
@@ -18,9 +50,40 @@ LINES = 5
 LEAST_ROWS = 10
 
 
+def _scaled(regressor: Any) -> Any:
+    """A regressor that learns a target of any unit as well as one between -1 and 1."""
+    return TransformedTargetRegressor(regressor, transformer=StandardScaler())
+
+
+# Each takes the seed. Iteration limits are high enough to converge on unscaled columns too.
+REGRESSORS: Mapping[str, Callable[[int], Any]] = {
+    "linear": lambda seed: LinearRegression(),
+    "ridge": lambda seed: Ridge(),
+    "ridge_cv": lambda seed: RidgeCV(alphas=[0.001, 0.01, 0.1, 1, 10, 100, 1000]),
+    "lasso": lambda seed: Lasso(max_iter=100_000, random_state=seed),
+    "lasso_cv": lambda seed: LassoCV(cv=3, max_iter=100_000, random_state=seed),
+    "elastic_net": lambda seed: ElasticNet(max_iter=100_000, random_state=seed),
+    "huber": lambda seed: HuberRegressor(max_iter=10_000),
+    "forest": lambda seed: RandomForestRegressor(100, random_state=seed),
+    "extra_trees": lambda seed: ExtraTreesRegressor(100, random_state=seed),
+    "decision_tree": lambda seed: DecisionTreeRegressor(random_state=seed),
+    "gradient_boosting": lambda seed: GradientBoostingRegressor(random_state=seed),
+    "hist_gradient_boosting": lambda seed: HistGradientBoostingRegressor(random_state=seed),
+    "adaboost": lambda seed: AdaBoostRegressor(random_state=seed),
+    "mlp": lambda seed: _scaled(MLPRegressor(max_iter=5_000, random_state=seed)),
+    "svr": lambda seed: _scaled(SVR()),
+    "linear_svr": lambda seed: _scaled(LinearSVR(max_iter=1_000_000, random_state=seed)),
+    "knn": lambda seed: KNeighborsRegressor(),
+    "poisson": lambda seed: PoissonRegressor(max_iter=10_000),
+    "gamma": lambda seed: GammaRegressor(max_iter=10_000),
+    "tweedie": lambda seed: TweedieRegressor(power=1.5, max_iter=10_000),
+    **boosters({"lightgbm": "LGBMRegressor", "xgboost": "XGBRegressor", "catboost": "CatBoostRegressor"}),
+}
+
+
 def measure(pipeline: Any, rows: Any, numbers: npt.ArrayLike, targets: Sequence[str]) -> tuple[Errors, ...]:
     """Quality of ``pipeline`` on ``rows`` (rows, columns) with their true ``numbers``, for each target."""
-    truth = np.asarray(numbers, np.float64)
+    truth = _numbers(numbers)
     if len(truth) != len(rows):
         raise DataError(f"{len(rows):,} rows and {len(truth):,} numbers to predict: give each row its own.")
     predicted = np.asarray(pipeline.predict(rows), np.float64).reshape(len(truth), -1)
@@ -41,6 +104,47 @@ def deciles(predicted: Floats) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(np.unique(column).tolist()) for column in inner.T)
 
 
+def require(errors: Sequence[Errors], max_error: float | None) -> None:
+    """Raise QualityError if a target's mean absolute error is above ``max_error``; None demands nothing."""
+    if max_error is None:
+        return
+    if not errors:
+        raise DataError(
+            "A largest error needs true numbers to measure it with: give y, or on the command line --target."
+        )
+    worst = max(errors, key=lambda each: each.mae)
+    if worst.mae > max_error:
+        raise QualityError(
+            f"The mean absolute error of {quoted(worst.target)}, {worst.mae:.6g}, is above the "
+            f"{max_error:g} asked for, so nothing was written: try another regressor or scaler, more rows, "
+            "or allow a larger one."
+        )
+
+
+def curve(pipeline: Any, rows: Any, numbers: npt.NDArray[Any]) -> Curve | None:
+    """The training loss of regressors that are fitted in epochs or stages: of stages, the squared error."""
+    model = getattr(pipeline[-1], "regressor_", pipeline[-1])
+    if isinstance(model, MLPRegressor):
+        return Curve(unit="epoch", loss=tuple(float(loss) for loss in model.loss_curve_))
+    if isinstance(model, (GradientBoostingRegressor, HistGradientBoostingRegressor)):
+        stages = model.staged_predict(split(pipeline, rows)[1])
+        return Curve(unit="stage", loss=tuple(float(np.mean((stage - numbers) ** 2)) for stage in stages))
+    return None
+
+
+def _numbers(values: npt.ArrayLike) -> Floats:
+    """True numbers as floats, all of them finite; DataError says which one is not."""
+    try:
+        numbers = np.asarray(values, np.float64)
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"The numbers to predict are none ({error}): give y as numbers, as the pipeline predicts them."
+        ) from error
+    if not np.isfinite(numbers).all():
+        raise DataError("A number to predict is missing or infinite: leave its row out.")
+    return numbers
+
+
 def _errors(target: str, truth: Floats, predicted: Floats) -> Errors:
     residuals = predicted - truth
     varies = len(truth) > 1 and bool((truth != truth[0]).any())
@@ -51,6 +155,7 @@ def _errors(target: str, truth: Floats, predicted: Floats) -> Errors:
         rmse=float(np.sqrt((residuals**2).mean())),
         r2=float(r2_score(truth, predicted)) if varies else None,
         residuals=tuple(_lines(predicted, residuals)),
+        baseline=float(np.abs(truth - np.median(truth)).mean()),
     )
 
 
@@ -69,3 +174,86 @@ def _line(predicted: Floats, residuals: Floats) -> ResidualReport:
         bias=float(residuals.mean()),
         mae=float(np.abs(residuals).mean()),
     )
+
+
+def _split(rows: Any, numbers: npt.NDArray[Any], seed: int, held_out: float) -> Any:
+    try:
+        return train_test_split(rows, numbers, test_size=held_out, random_state=seed)
+    except ValueError as error:
+        raise DataError(
+            f"{len(numbers)} rows cannot be split with {held_out:g} of them held out: give more rows, or "
+            "another fraction between 0 and 1."
+        ) from error
+
+
+def _titles(classes: Sequence[int | str], class_names: ClassNames | None) -> tuple[str, ...]:
+    if class_names is not None:
+        raise DataError("A regressor predicts numbers and has no classes to name: leave the names out.")
+    return ()
+
+
+def _measured(training: Training, pipeline: Any, rows: Any, numbers: Any, targets: Sequence[str]) -> Training:
+    return replace(training, errors=measure(pipeline, rows, numbers, targets))
+
+
+def _admit(demands: Demands) -> None:
+    if demands.min_accuracy is not None:
+        raise DataError(
+            "A regressor predicts numbers, which have no accuracy: give --max-error, the largest mean "
+            "absolute error, instead of --min-accuracy (in Python max_error, min_accuracy)."
+        )
+
+
+def _require(training: Training, demands: Demands) -> None:
+    require(training.errors, demands.max_error)
+
+
+def _described(numbers: npt.NDArray[Any], class_names: Sequence[str]) -> str:
+    return f"numbers from {numbers.min():,g} to {numbers.max():,g}"
+
+
+def _report(training: Training, rows: str) -> list[str]:
+    blocks = [_block(errors, rows, len(training.errors) > 1) for errors in training.errors]
+    return [line for place, block in enumerate(blocks) for line in (["", *block] if place else block)]
+
+
+def _block(errors: Errors, rows: str, named: bool) -> list[str]:
+    """The lines about one target, with its name where there are several."""
+    shown = _digits(errors)
+    name = f"{shortened(errors.target, 30)}: " if named else ""
+    figures = f"MAE {shown(errors.mae)}   RMSE {shown(errors.rmse)}"
+    r2 = "" if errors.r2 is None else f"   R2 {errors.r2:.4f}"
+    median = "" if errors.baseline is None else f"; always the median: MAE {shown(errors.baseline)}"
+    table = [("predicted", "to", "rows", "bias", "MAE")]
+    for line in errors.residuals:
+        numbers = (shown(line.lowest), shown(line.highest), f"{line.rows:,}")
+        table.append((*numbers, shown(line.bias, "+"), shown(line.mae)))
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    cells = ("  ".join(map(str.rjust, row, widths)) for row in table)
+    return [f"{name}{figures}{r2}   ({rows}{median})", "", *cells]
+
+
+def _digits(errors: Errors) -> Callable[..., str]:
+    """How to write numbers about this target: with the decimals that its error is worth."""
+    size = errors.mae or errors.rmse or errors.baseline or 1.0
+    decimals = 3 - math.floor(math.log10(size))
+    largest = max(max(abs(line.lowest), abs(line.highest)) for line in errors.residuals)
+    if decimals > 9 or largest >= 1e15:
+        return lambda number, sign="": f"{number:{sign}.5g}"
+    return lambda number, sign="": f"{number:{sign},.{max(decimals, 0)}f}"
+
+
+REGRESSION = Task(
+    name="regression",
+    step="regressor",
+    default="ridge",
+    estimators=REGRESSORS,
+    split=_split,
+    titles=_titles,
+    measured=_measured,
+    curve=curve,
+    admit=_admit,
+    require=_require,
+    described=_described,
+    report=_report,
+)

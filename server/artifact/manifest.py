@@ -172,6 +172,7 @@ class Errors(msgspec.Struct, frozen=True, kw_only=True):
     """Quality of the predictions of one target on the held-out rows.
 
     ``mae`` and ``rmse`` are in the target's unit; ``r2`` is None where all true values are equal.
+    ``baseline`` is the mean absolute error of a model that answers every row with the median of these rows.
     """
 
     target: str
@@ -180,6 +181,7 @@ class Errors(msgspec.Struct, frozen=True, kw_only=True):
     rmse: float
     r2: float | None
     residuals: tuple[ResidualReport, ...]
+    baseline: float | None = None
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):

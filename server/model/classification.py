@@ -15,6 +15,7 @@ from unpickled.server.model.outputs import (
     Buffers,
     Comparison,
     Counts,
+    Differences,
     Labels,
     Member,
     Outputs,
@@ -49,7 +50,7 @@ class Classification(Outputs):
         )
         self.tensors = (
             Tensor(outputs.label, "string" if text else "int64"),
-            Tensor(outputs.scores, "float64", self.names),
+            Tensor(outputs.scores, "float64", self.names, ranked=True),
         )
         self.methods = {"predict": "prediction"}
         if self.kind == "probabilities":
@@ -154,18 +155,18 @@ class Classification(Outputs):
 
         def compare(
             labels: Labels, scores: Scores, other_labels: Labels, other_scores: Scores
-        ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64] | None]:
+        ) -> Differences:
             pairs = zip(labels, other_labels, strict=True)
             equal = np.array([label == other_label for label, other_label in pairs], np.bool_)
             if not measured:
-                return equal, None
+                return Differences(equal)
             differences = np.zeros((len(labels), len(union)))
             differences[:, :width] = np.asarray(scores).reshape(len(labels), width)
             differences[:, columns] -= np.asarray(other_scores)
             # Probabilities in float32 may add up to a little more than 1.
-            return equal, (np.abs(differences).sum(axis=1) / 2).clip(max=1.0)
+            return Differences(equal, (np.abs(differences).sum(axis=1) / 2).clip(max=1.0))
 
-        return compare
+        return Comparison(compare)
 
 
 def _faults(manifest: Manifest) -> Iterator[str]:

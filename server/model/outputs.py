@@ -12,6 +12,7 @@ one row is a head, which depends on the label alone, and the text of its scores.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -24,11 +25,35 @@ Label = int | str | float
 Labels = Sequence[Any] | npt.NDArray[Any]
 # (rows, width)
 Scores = Sequence[Sequence[float] | npt.NDArray[np.float64]] | npt.NDArray[np.float64]
-# Labels and scores of two models for the same rows -> whether the two labels of each row are equal, and the
-# distance between the two answers to each row, 0 to 1; None where no distance is defined between the models.
-Comparison = Callable[
-    [Labels, Scores, Labels, Scores], tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64] | None]
-]
+
+
+class Differences(NamedTuple):
+    """How the answers of two models to the same rows differ.
+
+    Attributes:
+        agree: Whether the two answers to each row are the same (rows,).
+        distances: The distance between the two, 0 to 1 (rows,); None where none is defined.
+        absolute: The differences of their numbers (rows, targets); None where they are not comparable.
+        relative: The same, relative to the size of the numbers.
+    """
+
+    agree: npt.NDArray[np.bool_]
+    distances: npt.NDArray[np.float64] | None = None
+    absolute: npt.NDArray[np.float64] | None = None
+    relative: npt.NDArray[np.float64] | None = None
+
+
+class Comparison(NamedTuple):
+    """Compares the answers of two models.
+
+    Attributes:
+        compare: Labels and scores of two models for the same rows -> their differences.
+        targets: The targets whose numbers are compared, and bounds for their absolute differences; none of
+            models that have no numbers in common.
+    """
+
+    compare: Callable[[Labels, Scores, Labels, Scores], Differences]
+    targets: Mapping[str, tuple[float, ...]] = MappingProxyType({})
 
 
 class Counts(Protocol):
@@ -54,11 +79,15 @@ class Member(NamedTuple):
 
 
 class Tensor(NamedTuple):
-    """One output of the graph: (rows,), or (rows, len(entries)) where there are entries."""
+    """One output of the graph: (rows,), or (rows, len(entries)) where there are entries.
+
+    ``ranked``: the entries are classes, the best of which a request may ask for.
+    """
 
     name: str
     dtype: Literal["int64", "float64", "string"]
     entries: tuple[str, ...] = ()
+    ranked: bool = False
 
 
 class Buffers(NamedTuple):
@@ -77,6 +106,7 @@ class Outputs(ABC):
     text: writes the scores of one row in JSON, for the last member; null stands for NaN and infinity.
     methods: each method of the pipeline that the model can answer for, and the member with its result.
     counted: the names of the series in which rows are counted.
+    measured: the name of each score whose values are counted, and the bounds between which they are.
     title, names: a heading, and the names below it that describe the answers to a person.
     """
 
@@ -85,6 +115,7 @@ class Outputs(ABC):
     text: Callable[[Sequence[float]], bytes]
     methods: Mapping[str, str]
     counted: tuple[str, ...]
+    measured: Mapping[str, tuple[float, ...]] = MappingProxyType({})
     title: str
     names: tuple[str, ...]
 

@@ -4,6 +4,8 @@ All rows have the label 0: they are counted in one series, and the heads of thei
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from unpickled.server.model.outputs import (
     Buffers,
     Comparison,
     Counts,
+    Differences,
     Labels,
     Member,
     Outputs,
@@ -27,6 +30,8 @@ from unpickled.server.quote import quoted
 
 # Two predictions are equal that differ by less, relative to max(1, |prediction|).
 EQUAL = 1e-6
+# Bounds for the differences between two models, as shares of the range between the outer deciles.
+SHARES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 
 class Regression(Outputs):
@@ -41,6 +46,8 @@ class Regression(Outputs):
     def __init__(self, manifest: Manifest) -> None:
         refuse_contradictions(_faults(manifest))
         self.names = self.targets = manifest.outputs.targets
+        deciles = manifest.outputs.deciles or ((),) * len(self.targets)
+        self.measured = dict(zip(self.targets, deciles, strict=True))
         self._golden, self._tolerance = manifest.golden, manifest.parity.tolerance
         self._several = len(self.targets) > 1
         entries = self.targets if self._several else ()
@@ -111,21 +118,29 @@ class Regression(Outputs):
         counts[places[0]] += len(labels)
 
     def comparison(self, other: Outputs) -> Comparison:
-        """The distance is |difference| / max(1, |prediction|), the largest of all targets, at most 1."""
-        measured = isinstance(other, Regression) and other.targets == self.targets
+        """Two answers agree that are equal in all targets; nothing is equal to an answer of another kind."""
+        if not isinstance(other, Regression) or other.targets != self.targets:
+            return Comparison(lambda labels, *_: Differences(np.zeros(len(labels), np.bool_)))
 
         def compare(
             labels: Labels, scores: Scores, other_labels: Labels, other_scores: Scores
-        ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64] | None]:
-            if not measured:
-                return np.zeros(len(labels), np.bool_), None
+        ) -> Differences:
             ours, theirs = (
-                np.asarray(numbers).reshape(len(labels), -1) for numbers in (scores, other_scores)
+                np.asarray(numbers, np.float64).reshape(len(labels), -1) for numbers in (scores, other_scores)
             )
-            distances = (np.abs(ours - theirs) / np.maximum(1.0, np.abs(ours))).max(axis=1)
-            return distances <= EQUAL, distances.clip(max=1.0)
+            absolute = np.abs(ours - theirs)
+            relative = absolute / np.maximum(1.0, np.abs(ours))
+            agree = relative.max(axis=1) <= EQUAL
+            return Differences(agree, absolute=absolute, relative=relative)
 
-        return compare
+        return Comparison(compare, {name: _shares(deciles) for name, deciles in self.measured.items()})
+
+
+def _shares(deciles: Sequence[float]) -> tuple[float, ...]:
+    """Bounds for absolute differences, in the unit of a target; none where its usual range is unknown."""
+    span = deciles[-1] - deciles[0] if deciles else 0.0
+    bounds = [float(f"{share * span:.3g}") for share in SHARES]
+    return tuple(dict.fromkeys(bounds)) if 0.0 < span < inf else ()
 
 
 def _single(scores: Sequence[float]) -> bytes:
@@ -144,8 +159,12 @@ def _faults(manifest: Manifest) -> Iterator[str]:
         yield "it has no targets"
     if (name := repeated(targets)) is not None:
         yield f"it has two targets called {quoted(name)}"
-    if len(manifest.outputs.deciles) not in (0, len(targets)):
-        yield f"{len(targets)} targets have deciles of {len(manifest.outputs.deciles)}"
+    deciles = manifest.outputs.deciles
+    if len(deciles) not in (0, len(targets)):
+        yield f"{len(targets)} targets have deciles of {len(deciles)}"
+    for target, bounds in zip(targets, deciles, strict=False):
+        if any(after <= before for before, after in pairwise(bounds)):
+            yield f"the deciles of target {quoted(target)} do not ascend"
     yield from _faults_of_golden(manifest.golden, len(targets))
 
 

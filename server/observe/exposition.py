@@ -18,6 +18,7 @@ from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.observe import shadow
 from unpickled.server.observe.counters import Key, Memory
 from unpickled.server.observe.tally import BUCKETS, OF_VERSIONS, PHASES, Answered, Failed, outdated
+from unpickled.server.observe.values import PREDICTED, Histogram, histograms
 from unpickled.server.quote import shortened
 
 # The values of a metric's labels, in the order of the labels -> the value of the metric.
@@ -97,10 +98,12 @@ def _metrics(
     """Every metric; ``kinds`` are the series by kind, ``workers`` the process ids by block."""
     yield from _requests(kinds["answered"], kinds["failed"], kinds["other"])
     yield from _predictions(kinds["answered"])
+    yield _values(kinds[PREDICTED])
     yield from _processes(workers, kinds["in_flight"])
     yield from _models(deployments, kinds, len(workers))
     yield from _plans(deployments)
     yield from _comparisons(kinds[shadow.PAIR])
+    yield from _differences(kinds[shadow.NUMBERS])
     yield from _losses(kinds[shadow.LOST])
     yield from _observer_failures(kinds["observer_failures"])
 
@@ -123,9 +126,8 @@ def _requests(answered: _Series, failed: _Series, other: _Series) -> Iterator[_D
     yield _histogram(
         "request_duration_seconds",
         "Time from the first look at a request to its whole answer.",
-        ("model", "version"),
-        BUCKETS,
-        durations,
+        _VERSION_LABELS,
+        {key: (BUCKETS, numbers) for key, numbers in durations.items()},
     )
 
 
@@ -145,6 +147,15 @@ def _predictions(answered: _Series) -> Iterator[_Described]:
     )
     yield _counter("rows", "Rows predicted.", _VERSION_LABELS, rows)
     yield _counter("predictions", "Rows predicted, by their class.", (*_VERSION_LABELS, "class"), classes)
+
+
+def _values(predicted: _Series) -> _Described:
+    return _histogram(
+        "predicted_value",
+        "Numbers that regressors predicted, between the deciles of their predictions in training.",
+        (*_VERSION_LABELS, "target"),
+        histograms(predicted),
+    )
 
 
 def _processes(workers: Mapping[int, int], in_flight: _Series) -> Iterator[_Described]:
@@ -211,19 +222,42 @@ def _plans(deployments: Sequence[Deployment]) -> Iterator[_Described]:
 
 def _comparisons(pairs: _Series) -> Iterator[_Described]:
     rows: dict[tuple[str, ...], float] = {}
-    distances: dict[tuple[str, ...], list[float]] = {}
+    distances: dict[tuple[str, ...], Histogram] = {}
     for key, numbers in pairs:
         rows[*key, "same"], rows[*key, "different"] = numbers[shadow.SAME], numbers[shadow.DIFFERENT]
-        # No distance is above 1, the last bound: nothing is in the bucket behind it.
-        distances[key] = [*numbers[shadow.BUCKETS :], 0.0, numbers[shadow.DISTANCE]]
+        if len(numbers) == shadow.SIZE:
+            # No distance is above 1, the last bound: nothing is in the bucket behind it.
+            counts = [*numbers[shadow.BUCKETS :], 0.0, numbers[shadow.DISTANCE]]
+            distances[key] = shadow.BOUNDS, counts
     names = ("model", "version", "shadow", "class")
     yield _counter("shadow_rows", "Rows that a shadow answered too.", (*names, "agreement"), rows)
     yield _histogram(
         "shadow_distance",
         "Total variation distance between a shadow's probabilities and those answered.",
         names,
-        shadow.BOUNDS,
         distances,
+    )
+
+
+def _differences(pairs: _Series) -> Iterator[_Described]:
+    absolute: dict[tuple[str, ...], Histogram] = {}
+    relative: dict[tuple[str, ...], Histogram] = {}
+    for (model, version, shadow_version, target, *bounds), numbers in pairs:
+        key, end = (model, version, shadow_version, target), len(bounds) + 2
+        absolute[key] = tuple(map(float, bounds)), numbers[:end]
+        relative[key] = shadow.RELATIVE, numbers[end:]
+    names = (*_VERSION_LABELS, "shadow", "target")
+    yield _histogram(
+        "shadow_absolute_difference",
+        "Difference between a shadow's number and the one answered, in the unit of the target.",
+        names,
+        absolute,
+    )
+    yield _histogram(
+        "shadow_relative_difference",
+        "The same, relative to max(1, |number answered|).",
+        names,
+        relative,
     )
 
 
@@ -255,16 +289,16 @@ def _gauge(name: str, meaning: str, labels: tuple[str, ...], values: _Values) ->
 
 
 def _histogram(
-    name: str,
-    meaning: str,
-    labels: tuple[str, ...],
-    bounds: Sequence[float],
-    series: Mapping[tuple[str, ...], list[float]],
+    name: str, meaning: str, labels: tuple[str, ...], series: Mapping[tuple[str, ...], Histogram]
 ) -> _Described:
-    """A series has the count of each bucket, the one above the last bound too, then the sum of all values."""
+    """A histogram whose series may have bounds of their own.
+
+    Where the lowest bound is negative, the library leaves ``_sum`` and ``_count`` out: a sum that may fall is
+    no counter.
+    """
     metric = HistogramMetricFamily(f"unpickled_{name}", meaning, labels=labels)
-    limits = [*map(str, bounds), "+Inf"]
-    for label_values, (*counts, total) in sorted(series.items()):
+    for label_values, (bounds, (*counts, total)) in sorted(series.items()):
+        limits = [*map(str, bounds), "+Inf"]
         buckets = list(zip(limits, accumulate(counts), strict=True))
         metric.add_metric(_encodable(label_values), buckets, total)
     return Family(metric.name, "histogram", labels, meaning), metric

@@ -27,12 +27,19 @@ logger = logging.getLogger("unpickled")
 Offer = tuple[Served, Sequence[Row], Labels, Scores]
 Case = tuple[Served, Row, Label, Sequence[float] | npt.NDArray[np.float64]]
 
-# (PAIR, model, version that answered, shadow, name of the class it answered)
+# (PAIR, model, version that answered, shadow, name of the class it answered); of a pair that is compared by
+# numbers, only SAME and DIFFERENT.
 PAIR = "shadow"
 SAME, DIFFERENT, DISTANCE, BUCKETS = range(4)
 # Histogram bucket bounds; no distance is above 1.
 BOUNDS = (1e-6, 1e-4, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 SIZE = BUCKETS + len(BOUNDS)
+
+# (NUMBERS, model, version that answered, shadow, target, *bounds of its absolute differences)
+# Two histograms, of absolute and of relative differences: the counts of the buckets, one above the last bound
+# too, and the sum.
+NUMBERS = "shadow_numbers"
+RELATIVE = (1e-9, 1e-6, 1e-4, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 10.0)
 
 # (LOST, model, shadow)
 LOST = "shadow_lost"
@@ -51,8 +58,9 @@ class Shadow:
 
     It takes ``share`` of the requests. A request that would make more than ``most_rows`` rows wait is
     dropped and counted, unless no other waits. The block's series count, per class answered, the rows to
-    which both versions give the same label and another one, and the distances between the two answers;
-    and they count the requests dropped and the rows that the shadow refuses or fails on.
+    which both versions give the same label and another one, and the distances between the two answers, or
+    for numbers the differences in each target; and they count the requests dropped and the rows that the
+    shadow refuses or fails on.
     """
 
     name = "shadow"
@@ -215,22 +223,48 @@ class _Pair:
     def __init__(self, primary: Served, shadow: Served, block: Block) -> None:
         outputs = primary.model.outputs
         self._places = outputs.places(0)
-        self._compare = outputs.comparison(shadow.model.outputs)
-        key = (PAIR, primary.name, str(primary.version), str(shadow.version))
-        self._series = [block.series((*key, name), SIZE) for name in outputs.counted]
+        self._compare, targets = outputs.comparison(shadow.model.outputs)
+        key = (primary.name, str(primary.version), str(shadow.version))
+        self._size = DISTANCE if targets else SIZE
+        self._series = [block.series((PAIR, *key, name), self._size) for name in outputs.counted]
+        self._targets = [
+            (
+                block.series((NUMBERS, *key, target, *map(str, bounds)), _room(bounds) + _room(RELATIVE)),
+                bounds,
+            )
+            for target, bounds in targets.items()
+        ]
 
     def count(self, cases: Sequence[Case], labels: Sequence[Label], scores: npt.NDArray[np.float64]) -> None:
         places = np.array([self._places[case[2]] for case in cases], np.intp)
         answered = [case[2] for case in cases], [case[3] for case in cases]
-        agree, distances = self._compare(*answered, labels, scores)
-        counts = np.zeros((len(cases), SIZE))
+        differences = self._compare(*answered, labels, scores)
+        counts = np.zeros((len(cases), self._size))
         row = np.arange(len(cases))
-        counts[row, np.where(agree, SAME, DIFFERENT)] = 1
-        if distances is not None:
-            counts[:, DISTANCE] = distances
-            counts[row, BUCKETS + np.searchsorted(BOUNDS, distances)] = 1
+        counts[row, np.where(differences.agree, SAME, DIFFERENT)] = 1
+        if differences.distances is not None:
+            counts[:, DISTANCE] = differences.distances
+            counts[row, BUCKETS + np.searchsorted(BOUNDS, differences.distances)] = 1
         for place in np.unique(places).tolist():
             _add(self._series[place], counts[places == place].sum(axis=0).tolist())
+        if differences.absolute is not None and differences.relative is not None:
+            self._count_numbers(differences.absolute, differences.relative)
+
+    def _count_numbers(self, absolute: npt.NDArray[np.float64], relative: npt.NDArray[np.float64]) -> None:
+        columns = zip(self._targets, absolute.T, relative.T, strict=True)
+        for (series, bounds), absolute_column, relative_column in columns:
+            _add(series, [*_histogram(absolute_column, bounds), *_histogram(relative_column, RELATIVE)])
+
+
+def _room(bounds: Sequence[float]) -> int:
+    """How many numbers a histogram with these bounds takes."""
+    return len(bounds) + 2
+
+
+def _histogram(values: npt.NDArray[np.float64], bounds: Sequence[float]) -> list[float]:
+    """The counts of the buckets, the one above the last bound too, and the sum of all values."""
+    counts = np.bincount(np.searchsorted(bounds, values), minlength=len(bounds) + 1)
+    return [*counts.tolist(), float(values.sum())]
 
 
 def _add(series: Numbers, counts: Sequence[float]) -> None:

@@ -4,6 +4,7 @@ The key of a series begins with its kind:
 
     ("answered", model, version, route, *class names)   BUCKETS + 1, PHASES, rows of each class
     ("failed", model, version, route, status)           BUCKETS + 1, seconds
+    ("predicted", ...)                                  numbers of a regressor: see values.py
     ("other", route, status)                            requests that no version answered
     ("load_failures", model, version)
     ("observer_failures", model, version, observer)
@@ -29,7 +30,9 @@ BUCKETS = (50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-
 PHASES = ("read", "decode", "run", "encode")
 
 # Kinds of series that end some time after their version, which the second and third part of the key name.
-OF_VERSIONS = {"answered", "last", "failed", "shadow", "shadow_lost", "observer_failures"}
+OF_VERSIONS = {
+    "answered", "last", "failed", "predicted", "shadow", "shadow_numbers", "shadow_lost", "observer_failures",
+}  # fmt: skip
 # How long an unloaded version stays in /metrics, in seconds. Workers free their own series later still: if
 # one freed first, the sum would fall and Prometheus would see a counter reset.
 _EXPOSED, _KEPT = 3600.0, 7200.0

@@ -7,9 +7,9 @@
     {"Inputs": {"input1": rows}}                    the designer                      {"Results": {
                                                                   "WebServiceOutput0": [record, ...]}}
 
-Labels are the classes, not their names. Rows are arrays, records, or {feature name: [values, ...]}. The
-method "predict_proba", which may stand beside "data" too, answers the scores of each row, not its label.
-Everything else is the native protocol.
+Labels are the classes, not their names; a regressor answers its numbers in their place. Rows are arrays,
+records, or {feature name: [values, ...]}. The method "predict_proba", which may stand beside "data" too,
+answers the scores of each row, not its label. Everything else is the native protocol.
 
 https://learn.microsoft.com/en-us/azure/machine-learning/how-to-deploy-mlflow-models-online-endpoints,
 https://learn.microsoft.com/en-us/azure/machine-learning/how-to-deploy-online-endpoints,
@@ -89,12 +89,13 @@ class Azure:
 
     def _answers(self, rows: Sequence[Row], method: object) -> Prediction:
         """The answer with the list that this method of the pipeline would return."""
-        methods = list(self._predictor.outputs.methods)
-        if method not in methods:
-            raise InvalidInput(f"'method' is {quoted(method)}, but it may be {' or '.join(methods)}")
+        outputs = self._predictor.outputs
+        if not isinstance(method, str) or method not in outputs.methods:
+            known = " or ".join(outputs.methods)
+            raise InvalidInput(f"'method' is {quoted(method)}, but it may be {known}")
         run = self._predictor.run(rows)
-        content = dumps(run.labels) if method == "predict" else dumps(run.scores, option=OPTIONS)
-        return run.prediction(content, rows)
+        arrays = outputs.arrays(run.labels, run.scores)
+        return run.prediction(dumps(arrays[outputs.methods[method]], option=OPTIONS), rows)
 
 
 def _describe(schemas: Schemas) -> Bodies:
@@ -108,8 +109,8 @@ def _describe(schemas: Schemas) -> Bodies:
         "Inputs": {"Inputs": {"data": [schemas.named_values(row) for row in rows]}},
     }
     return Bodies(
-        "`data` and `input_data` are answered with the labels alone, or with what `method` names; columns "
-        "may be in any order and of any one length.",
+        "`data` and `input_data` are answered with the predictions alone, or with what `method` names; "
+        "columns may be in any order and of any one length.",
         {
             media.JSON: bodies.with_examples(
                 schemas.name("AzureRequest", forms), native.examples(schemas) | examples

@@ -7,12 +7,15 @@
     {"inputs": [[5.1, 3.5, 1.4, 0.2], ...]}                    "predicted_class": ["setosa", "setosa"],
                                                                "probabilities": [[...], ...]}}
 
+A model with one output, which is a regressor, answers without its name, as TensorFlow Serving does:
+{"predictions": [3.2, ...]} and {"outputs": [3.2, ...]}.
+
 https://www.tensorflow.org/tfx/serving/api_rest and
 https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protocol. A model has one signature
 here: ``signature_name`` may be anything.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from unpickled.server.inference.prediction import Predict, Prediction
 from unpickled.server.message import media
@@ -36,6 +39,7 @@ class TFServing:
     def __init__(self, subject: Subject) -> None:
         self._predictor = subject.predictor
         self._reader = subject.reader
+        self._only = _only_member([member.name for member in self._predictor.outputs.members])
 
     def predict(self, request: bytes, _: Environ) -> Prediction:
         """The answer to one request; raises RequestError."""
@@ -53,13 +57,24 @@ class TFServing:
 
     def _predictions(self, rows: Sequence[Row]) -> Prediction:
         run = self._predictor.run(rows)
-        items = self._predictor.outputs.items(run.labels, run.scores)
-        return run.prediction(dumps({"predictions": items}), rows)
+        outputs = self._predictor.outputs
+        values = (
+            outputs.arrays(run.labels, run.scores)[self._only]
+            if self._only
+            else outputs.items(run.labels, run.scores)
+        )
+        return run.prediction(dumps({"predictions": values}, option=OPTIONS), rows)
 
     def _outputs(self, rows: Sequence[Row]) -> Prediction:
         run = self._predictor.run(rows)
-        content = dumps({"outputs": self._predictor.outputs.arrays(run.labels, run.scores)}, option=OPTIONS)
-        return run.prediction(content, rows)
+        arrays = self._predictor.outputs.arrays(run.labels, run.scores)
+        values = arrays[self._only] if self._only else arrays
+        return run.prediction(dumps({"outputs": values}, option=OPTIONS), rows)
+
+
+def _only_member(members: Collection[str]) -> str | None:
+    """The name of the only member of an answer; None where there are several."""
+    return next(iter(members)) if len(members) == 1 else None
 
 
 def _describe(schemas: Schemas) -> Bodies:
@@ -72,7 +87,10 @@ def _describe(schemas: Schemas) -> Bodies:
     first, *more = schemas.examples()
     columns = {name: [value] for name, value in schemas.named_values(first).items()}
     examples = {"rows": {"instances": [first, *more]}, "columns": {"inputs": columns}}
-    answer = either(only({"predictions": array(only(schemas.members), 1)}), only({"outputs": schemas.arrays}))
+    member = _only_member(schemas.members)
+    values = array(only(schemas.members) if member is None else schemas.members[member], 1)
+    outputs = schemas.arrays if member is None else values
+    answer = either(only({"predictions": values}), only({"outputs": outputs}))
     return Bodies(
         "Rows in `instances` are answered one by one; `inputs`, which may be columns of any one length, "
         "as columns.",

@@ -13,7 +13,7 @@ from unpickled.server.message.answer import CLOSE, Target
 from unpickled.server.observe.counters import Block
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.observe.recorder import Headers, Observer, Recorder, Watch
-from unpickled.server.observe.tally import Tally
+from unpickled.server.observe.values import tally_of
 from unpickled.server.protocols.protocol import Build, Paths, Protocol, Subject
 from unpickled.server.protocols.registry import routes
 from unpickled.server.protocols.rows import Reader
@@ -142,7 +142,7 @@ class Routes:
     ) -> Endpoint:
         functions, in_flight = self._functions[id(served)][1], self._in_flight
         limit = self._config.limits.max_body_bytes
-        tally = Tally(self._block, served.name, served.version, rule, served.model.outputs)
+        tally = tally_of(self._block, served.name, served.version, rule, served.model.outputs)
         recorder = Recorder(served, tally, observers, self._more)
         by_type: dict[str, Target] = {
             media_type: Endpoint(recorder, functions[build], limit, in_flight, self.rest)

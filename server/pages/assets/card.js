@@ -38,10 +38,11 @@ function facts(...pairs) {
   );
 }
 
-function quality({ metrics, held_out: heldOut }, outputs) {
-  if (!metrics)
+function quality({ held_out: heldOut }, outputs) {
+  const measured = outputs.quality();
+  if (!measured)
     return section("Quality", element("p", { class: "muted" }, "No metrics were measured at the export."));
-  const { rows, figures, tables } = outputs.quality(metrics);
+  const { rows, figures, tables } = measured;
   return section(
     "Quality",
     element(
@@ -49,11 +50,13 @@ function quality({ metrics, held_out: heldOut }, outputs) {
       { class: "muted" },
       `Measured on ${plural(rows, "row")}${heldOut ? " held out from training" : ""}`,
     ),
-    element(
-      "div",
-      { class: "figures" },
-      figures.map(([name, value]) => big(value, name)),
-    ),
+    figures.length
+      ? element(
+          "div",
+          { class: "figures" },
+          figures.map(([name, value]) => big(value, name)),
+        )
+      : "",
     element("div", { class: "beside" }, tables),
   );
 }
@@ -130,7 +133,7 @@ function parity({ parity: report, golden }, outputs) {
       `Before the file was written, the graph answered ${plural(total, "row")} as the pipeline does.`,
     ),
     facts(
-      ["largest difference", figure(report.max_difference, 2)],
+      ["largest difference", outputs.difference(report)],
       ["tolerance", figure(report.tolerance)],
       ["ties", outputs.ties(report)],
       ["golden rows", `${golden.rows.length}, checked again at each load`],

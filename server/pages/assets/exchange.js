@@ -36,6 +36,11 @@ export async function predict(url, body) {
   }
 }
 
+/** An array of features is answered by an array of one element, a record by the element itself. */
+export function first(value) {
+  return Array.isArray(value) ? value[0] : value;
+}
+
 /** Server-Timing as {name: milliseconds}. */
 function spans(response) {
   const parts = (response.headers.get("Server-Timing") ?? "").matchAll(/([\w-]+);dur=([\d.]+)/g);

@@ -12,6 +12,19 @@ export function figure(value, digits = 4) {
   return String(Number(value.toPrecision(digits)));
 }
 
+/** A predicted amount to be read: 152.133, 1,234.57, 453,210,118, 3.2e-7; `signed` ones begin with + or −. */
+export function amount(value, digits = 6, signed = false) {
+  const size = Math.abs(value);
+  const sign = signed === true && value > 0 ? "+" : "";
+  if (size !== 0 && (size < 1e-4 || size >= 1e15))
+    return `${sign}${Number(value.toPrecision(digits)).toExponential().replace("e+", "e")}`;
+  const whole = size < 1 ? 0 : Math.floor(Math.log10(size)) + 1;
+  // Leading zeros of a fraction are no digits of it.
+  const zeros = size === 0 || size >= 1 ? 0 : -Math.floor(Math.log10(size)) - 1;
+  const maximumFractionDigits = Math.max(digits - whole, 0) + zeros;
+  return `${sign}${value.toLocaleString("en", { maximumFractionDigits })}`;
+}
+
 /** A share of 1, with enough digits to tell it from 0% and 100%: 98.2%, 99.996%, 3.4e-5%. */
 export function percent(share) {
   const value = 100 * share;

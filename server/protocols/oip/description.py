@@ -101,7 +101,7 @@ def _selections(schemas: Schemas) -> list[Schema]:
 
 def _output(tensor: Tensor) -> Schema:
     parameters = {"binary_data": _CHOICE}
-    if tensor.entries:
+    if tensor.ranked:
         parameters["classification"] = {"type": ["integer", "null"], "minimum": 1}
     return members({"name": {"const": tensor.name}, "parameters": _parameters(parameters)}, ["name"])
 

@@ -82,15 +82,15 @@ class Writer:
     def _selection(self, output: RequestedOutput, binary: bool) -> Selection:
         parameters, place = output.parameters or {}, self._places[output.name]
         tensors.refuse_shared_memory(output.name, parameters)
-        best, entries = parameters.get("classification"), self._tensors[place].entries
+        best, tensor = parameters.get("classification"), self._tensors[place]
         if best is None:
             best = 0.0
-        elif not entries:
-            scores = " and ".join(repr(tensor.name) for tensor in self._tensors if tensor.entries)
+        elif not tensor.ranked:
+            scores = " and ".join(repr(tensor.name) for tensor in self._tensors if tensor.ranked)
             raise InvalidInput(f"classification is of {scores or 'classes'}, not of {output.name!r}")
         elif not isinstance(best, float) or not best.is_integer() or best < 1:
             raise InvalidInput("classification is not a whole number from 1 on")
-        return Selection(place, _flag(parameters, "binary_data", binary), int(min(best, len(entries))))
+        return Selection(place, _flag(parameters, "binary_data", binary), int(min(best, len(tensor.entries))))
 
     def _values(self, selection: Selection, array: Array) -> tuple[str, list[int], Any]:
         """The datatype, the shape and the flat values of an output."""

@@ -1,0 +1,165 @@
+"""The inverse of transformers, for regressors that were fitted on transformed targets.
+
+Each repeats the arithmetic of ``inverse_transform`` on the tensor (rows, targets) that a regressor predicts.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    PowerTransformer,
+    QuantileTransformer,
+    RobustScaler,
+    StandardScaler,
+)
+
+from unpickled.export import inside
+from unpickled.export.errors import NoGraph
+from unpickled.export.graph import Array, Graph, Tensor
+from unpickled.export.recipes import curves, functions
+from unpickled.export.recipes.numbers import scalar
+from unpickled.export.refusals import qualified
+
+# (graph, fitted transformer, tensor, number of targets) -> the name of a tensor of the same shape.
+Inverse = Callable[[Graph, Any, str, int], str]
+
+# Powers nearer to 0, or to 2, than this stand for the logarithm.
+_NO_POWER = float(np.spacing(1.0))
+# Probabilities this near to an end are taken as the end, if the distribution is normal.
+_NEAR = 1e-7
+
+
+def inverted(graph: Graph, transformer: Any, x: str, targets: int) -> str:
+    """The tensor (rows, targets) before the transformer; NoGraph if no graph inverts it."""
+    transformer = inside.unwrapped(transformer)
+    if type(transformer) not in _INVERSES:
+        known = ", ".join(sorted(kind.__name__ for kind in _INVERSES if kind is not Pipeline))
+        raise NoGraph(
+            f"no graph is known of the inverse of its transformer {qualified(transformer)}",
+            f"use one of {known}",
+        )
+    return _INVERSES[type(transformer)](graph, transformer, x, targets)
+
+
+def _pipeline(graph: Graph, pipeline: Pipeline, x: str, targets: int) -> str:
+    for part in reversed(inside.parts(pipeline)):
+        x = inverted(graph, part.estimator, x, targets)
+    return x
+
+
+def _function(graph: Graph, transformer: FunctionTransformer, x: str, targets: int) -> str:
+    back = FunctionTransformer(transformer.inverse_func, kw_args=transformer.inv_kw_args)
+    columns = functions.RECIPES[FunctionTransformer](graph, back, Tensor(x, "float64", targets).columns())
+    return graph.matrix(columns)
+
+
+def _calculated(graph: Graph, x: str, steps: Mapping[str, Array | None]) -> str:
+    """The tensor after these operations, each with a constant; None leaves one out."""
+    for op, constant in steps.items():
+        if constant is not None:
+            x = graph.add(op, x, graph.constant(np.asarray(constant, np.float64)))
+    return x
+
+
+def _standard(graph: Graph, scaler: StandardScaler, x: str, targets: int) -> str:
+    scale = scaler.scale_ if scaler.with_std else None
+    return _calculated(graph, x, {"Mul": scale, "Add": scaler.mean_ if scaler.with_mean else None})
+
+
+def _robust(graph: Graph, scaler: RobustScaler, x: str, targets: int) -> str:
+    scale = scaler.scale_ if scaler.with_scaling else None
+    return _calculated(graph, x, {"Mul": scale, "Add": scaler.center_ if scaler.with_centering else None})
+
+
+def _min_max(graph: Graph, scaler: MinMaxScaler, x: str, targets: int) -> str:
+    return _calculated(graph, x, {"Sub": scaler.min_, "Div": scaler.scale_})
+
+
+def _max_abs(graph: Graph, scaler: MaxAbsScaler, x: str, targets: int) -> str:
+    return _calculated(graph, x, {"Mul": scaler.scale_})
+
+
+def _power(graph: Graph, transformer: PowerTransformer, x: str, targets: int) -> str:
+    if transformer.standardize:
+        x = _standard(graph, transformer._scaler, x, targets)
+    curve = _yeo_johnson if transformer.method == "yeo-johnson" else _box_cox
+    return _by_target(graph, x, [partial(curve, graph, power=float(p)) for p in transformer.lambdas_])
+
+
+def _by_target(graph: Graph, x: str, curves_of: Sequence[Callable[[str], str]]) -> str:
+    """Each column of x after a function of its own."""
+    columns = Tensor(x, "float64", len(curves_of)).columns()
+    changed = [curve(graph.matrix((column,))) for curve, column in zip(curves_of, columns, strict=True)]
+    return changed[0] if len(changed) == 1 else graph.add("Concat", *changed, axis=1)
+
+
+def _yeo_johnson(graph: Graph, x: str, power: float) -> str:
+    above = _raised(graph, x, power)
+    below = graph.add("Neg", _raised(graph, graph.add("Neg", x), 2.0 - power))
+    return graph.add("Where", graph.add("Less", x, scalar(graph, 0.0)), below, above)
+
+
+def _raised(graph: Graph, x: str, power: float) -> str:
+    """(power * x + 1) to the power of 1 / power, less 1; exp(x) - 1 where the power is 0."""
+    one = scalar(graph, 1.0)
+    if abs(power) < _NO_POWER:
+        return graph.add("Sub", graph.add("Exp", x), one)
+    base = graph.add("Add", graph.add("Mul", x, scalar(graph, power)), one)
+    return graph.add("Sub", graph.add("Pow", base, scalar(graph, 1.0 / power)), one)
+
+
+def _box_cox(graph: Graph, x: str, power: float) -> str:
+    if power == 0.0:
+        return graph.add("Exp", x)
+    log = curves.log1p(graph, graph.add("Mul", x, scalar(graph, power)))
+    return graph.add("Exp", graph.add("Div", log, scalar(graph, power)))
+
+
+def _quantiles(graph: Graph, transformer: QuantileTransformer, x: str, targets: int) -> str:
+    write = partial(_placed, graph, references=transformer.references_)
+    if transformer.output_distribution == "normal":
+        x, write = _probability(graph, x), partial(write, is_normal=True)
+    return _by_target(graph, x, [partial(write, values=values) for values in transformer.quantiles_.T])
+
+
+def _placed(graph: Graph, p: str, references: Array, values: Array, is_normal: bool = False) -> str:
+    """The quantile of each probability, on the line between those that are known."""
+    inner = graph.add("Clip", p, scalar(graph, 0.0), scalar(graph, 1.0))
+    if len(values) == 1:
+        return graph.add("Add", graph.add("Mul", inner, scalar(graph, 0.0)), graph.constant(values))
+    between = curves.between(graph, inner, references, values.astype(np.float64))
+    return _ends(graph, p, between, values) if is_normal else between
+
+
+def _probability(graph: Graph, x: str) -> str:
+    """The share of a normal distribution below x."""
+    wide = graph.add("Mul", x, scalar(graph, math.sqrt(0.5)))
+    raised = graph.add("Add", curves.erf(graph, wide), scalar(graph, 1.0))
+    return graph.add("Mul", raised, scalar(graph, 0.5))
+
+
+def _ends(graph: Graph, p: str, between: str, values: Array) -> str:
+    """The lowest and the highest value for probabilities about 0 and about 1."""
+    low, high = (scalar(graph, float(values[end])) for end in (0, -1))
+    at_low = graph.add("Less", graph.add("Sub", p, scalar(graph, _NEAR)), scalar(graph, 0.0))
+    at_high = graph.add("Greater", graph.add("Add", p, scalar(graph, _NEAR)), scalar(graph, 1.0))
+    return graph.add("Where", at_low, low, graph.add("Where", at_high, high, between))
+
+
+_INVERSES: dict[type, Inverse] = {
+    FunctionTransformer: _function,
+    MaxAbsScaler: _max_abs,
+    MinMaxScaler: _min_max,
+    Pipeline: _pipeline,
+    PowerTransformer: _power,
+    QuantileTransformer: _quantiles,
+    RobustScaler: _robust,
+    StandardScaler: _standard,
+}

@@ -1,0 +1,123 @@
+// The answers of a regressor.
+
+import { element, folded, isolated, scrolling, visible } from "./element.js";
+import { first } from "./exchange.js";
+import { amount, figure, plural } from "./numbers.js";
+import { residuals } from "./residuals.js";
+import { Single, Targets } from "./targets.js";
+
+// A headline that screen readers say, and the text of a golden row, name no more targets.
+const NAMED = 10;
+const BRIEF = 3;
+
+/** A number for each target. */
+export class Regression {
+  constructor(manifest) {
+    this.manifest = manifest;
+    this.targets = manifest.outputs.targets;
+    this.deciles = manifest.outputs.deciles ?? [];
+    this.several = this.targets.length > 1;
+    this.tensors = [manifest.outputs.scores];
+    this.size = plural(this.targets.length, "target");
+    this.shape = JSON.stringify([this.targets, this.deciles]);
+    this.errors = manifest.training.errors ?? [];
+  }
+
+  get summary() {
+    const { errors } = this;
+    if (!errors.length) return this.size;
+    // The mean over all targets is what the pipeline's own score() returns.
+    const r2 = errors.reduce((sum, error) => sum + (error.r2 ?? NaN), 0) / errors.length;
+    if (!Number.isNaN(r2)) return `${this.several ? "mean " : ""}R² ${r2.toFixed(2)}`;
+    return this.several ? this.size : `MAE ${figure(errors[0].mae, 3)}`;
+  }
+
+  picture() {
+    if (this.several) return new Targets(this.targets, this.deciles, `All ${this.size}`);
+    return new Single(this.deciles[0] ?? []);
+  }
+
+  read({ prediction }) {
+    const numbers = this.several ? this.row(prediction) : [first(prediction)];
+    if (numbers.length !== this.targets.length || !numbers.every(Number.isFinite)) return null;
+    const texts = numbers.map((number) => amount(number));
+    const shared = { numbers, texts, headline: this.named(texts, NAMED) };
+    if (this.several) return { ...shared, remark: "", listed: true, brief: [this.named(texts, BRIEF), ""] };
+    const [name] = this.targets;
+    const remark = name === "prediction" ? "" : name;
+    return { ...shared, exact: String(numbers[0]), remark, brief: [name, texts[0]] };
+  }
+
+  /** The numbers of all targets, out of a list of rows or a record. */
+  row(prediction) {
+    const row = first(prediction);
+    return Array.isArray(row) ? row : this.targets.map((name) => row?.[name]);
+  }
+
+  /** The numbers with the names of their targets, at most so many; the only number without. */
+  named(texts, most) {
+    if (!this.several) return texts[0];
+    const parts = texts.slice(0, most).map((text, index) => `${visible(this.targets[index])} ${text}`);
+    return [...parts, ...(texts.length > most ? ["…"] : [])].join(", ");
+  }
+
+  golden(row) {
+    return this.named(this.manifest.golden.scores[row].map((number) => amount(number)), BRIEF);
+  }
+
+  compare({ numbers }, row) {
+    const { golden, parity } = this.manifest;
+    const expected = golden.scores[row];
+    const differences = numbers.map((number, index) => Math.abs(number - expected[index]));
+    const equal = differences.every(
+      (difference, index) => difference <= parity.tolerance * Math.max(1, Math.abs(expected[index])),
+    );
+    return { equal, difference: Math.max(...differences) };
+  }
+
+  quality() {
+    const { errors } = this;
+    if (!errors.length) return null;
+    if (!this.several) {
+      const [error] = errors;
+      return { rows: error.rows, figures: figures(error), tables: [residuals(error)] };
+    }
+    const folds = errors.map((error) => folded(`Residuals of ${visible(error.target)}`, residuals(error)));
+    return { rows: errors[0].rows, figures: [], tables: [perTarget(errors), ...folds] };
+  }
+
+  difference({ max_difference: difference }) {
+    return `${figure(difference, 2)}, relative to max(1, |prediction|)`;
+  }
+
+  ties() {
+    return null;
+  }
+}
+
+function figures({ r2, mae, rmse }) {
+  const errors = [
+    ["mean absolute error", amount(mae, 4)],
+    ["root mean squared error", amount(rmse, 4)],
+  ];
+  return typeof r2 === "number" ? [["R²", r2.toFixed(3)], ...errors] : errors;
+}
+
+function perTarget(errors) {
+  const rows = errors.map(({ target, r2, mae, rmse, rows }) =>
+    element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, isolated(target, { title: visible(target) })),
+      [typeof r2 === "number" ? r2.toFixed(3) : "–", amount(mae, 4), amount(rmse, 4)].map((text) =>
+        element("td", {}, text),
+      ),
+      element("td", {}, rows.toLocaleString("en")),
+    ),
+  );
+  const heads = ["target", "R²", "MAE", "RMSE", "rows"].map((head) => element("th", { scope: "col" }, head));
+  return scrolling(
+    "Per target",
+    element("table", {}, element("thead", {}, element("tr", {}, heads)), element("tbody", {}, rows)),
+  );
+}
