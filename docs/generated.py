@@ -19,7 +19,7 @@ from unpickled import Config, create_app
 from unpickled.__main__ import unpickled
 from unpickled.export import recipes as export_recipes
 from unpickled.export import refusals as export_refusals
-from unpickled.export.recipes import foreign
+from unpickled.export.recipes import boosters, foreign
 from unpickled.server import config
 from unpickled.server.artifact import manifest
 from unpickled.server.errors import RequestError, UnpickledError
@@ -121,6 +121,7 @@ def recipes() -> str:
         for name, module in modules.items()
     }
     rows = [(name, _names(kinds)) for name, kinds in tables.items() if kinds]
+    rows.append(("of other libraries", ", ".join(f"`{name}`" for name in boosters.NAMES)))
     rows.append(("by skl2onnx", _names((*foreign.CLASSIFIERS, *foreign.TRANSFORMERS))))
     return table(("recipes", "estimators"), rows)
 

@@ -1,8 +1,6 @@
 """The native categories of histogram gradient boosting: which of them a split sends to the left.
 
-A split of a category column holds a set of categories. For the graph each distinct set becomes a column of
-its own: 0 for a category of the set, 1 for any other, NaN for a missing or unknown one. The tree splits it
-at 0.5.
+The trees see the codes of categories in columns before those of the numbers; NaN is a missing or unknown one.
 """
 
 from typing import Any
@@ -10,8 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-# (the column among those that the trees see, the set as bits).
-CategorySet = tuple[int, bytes]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -21,24 +17,10 @@ def is_native(model: Any) -> bool:
     return model.is_categorical_ is not None and bool(np.any(model.is_categorical_))
 
 
-def category_sets(model: Any) -> list[CategorySet]:
-    """The distinct sets of all trees, in the order of the columns that they become."""
-    sets: dict[CategorySet, None] = {}
-    for predictor in (predictor for stage in model._predictors for predictor in stage):
-        for node in predictor.nodes[predictor.nodes["is_categorical"].astype(bool)]:
-            sets[set_of(predictor, node)] = None
-    return sorted(sets)
-
-
-def set_of(predictor: Any, node: Any) -> CategorySet:
-    """The set of a split, a node of the tree ``predictor``."""
-    return int(node["feature_idx"]), predictor.raw_left_cat_bitsets[node["bitset_idx"]].tobytes()
-
-
-def sides(bits: bytes) -> Floats:
-    """(257,): NaN for a missing category, then for each code 0.0 if the set holds it, else 1.0."""
-    left = np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little").astype(np.float64)
-    return np.concatenate([[np.nan], 1.0 - left])
+def codes(predictor: Any, node: Any) -> Ints:
+    """The codes of the categories that a split, a node of the tree ``predictor``, sends to the left."""
+    bits = predictor.raw_left_cat_bitsets[node["bitset_idx"]].view(np.uint8)
+    return np.flatnonzero(np.unpackbits(bits, bitorder="little"))
 
 
 def inputs(model: Any) -> tuple[Ints, Ints]:
@@ -53,9 +35,5 @@ def encoder(model: Any) -> Any:
 
 
 def columns(model: Any, rows: Any) -> Floats:
-    """(rows, columns): the columns that the trees see, then one for each set."""
-    seen = np.asarray(model._preprocessor.transform(rows), np.float64)
-    sets = category_sets(model)
-    places = [np.where(np.isnan(seen[:, i]), -1, seen[:, i]).astype(int) + 1 for i, _ in sets]
-    split = [sides(bits)[place] for place, (_, bits) in zip(places, sets, strict=True)]
-    return np.column_stack([seen, *split])
+    """(rows, columns): the columns that the trees see."""
+    return np.asarray(model._preprocessor.transform(rows), np.float64)

@@ -302,12 +302,12 @@ def _declare(graph: Graph, layout: Layout) -> tuple[tuple[Input, ...], OptionalC
     return tuple(inputs), tuple(columns)
 
 
-def _texts(layout: Layout, X: Rows) -> set[str]:
-    """All texts in these rows."""
+def _texts(layout: Layout, X: Rows) -> dict[str, set[str]]:
+    """The texts of each feature in these rows."""
     kinds = zip(layout.names, layout.kinds, strict=True)
     names = [name for name, kind in kinds if kind == "category"]
     frame = layout.frame(X) if names else {}
-    return {text for name in names for text in frame[name].dropna().unique()}
+    return {name: set(frame[name].dropna().unique()) for name in names}
 
 
 def _features(graph: Graph, layout: Layout, X: Rows) -> tuple[Feature, ...]:

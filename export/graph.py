@@ -130,8 +130,9 @@ class Graph:
         self.native: dict[str, tuple[Any, ...]] = {}
         # The ids of estimators that get a sparse matrix, and take what it leaves out for missing.
         self.sparse: set[int] = set()
-        # The texts that cells may hold: those of the rows given, and those that steps fill in.
-        self.texts: set[str] = set()
+        # The texts of each feature in the rows given, and those that steps fill in.
+        self.texts: dict[str, set[str]] = {}
+        self.filled: set[str] = set()
         self._constants: dict[tuple[object, ...], onnx.TensorProto] = {}
         # Serialized node without outputs -> the names of its outputs.
         self._outputs: dict[bytes, tuple[str, ...]] = {}
@@ -158,7 +159,7 @@ class Graph:
         array = np.asarray(value)
         if array.dtype.kind in "OU":
             array = array.astype(object)
-            self.texts.update(array.ravel().tolist())
+            self.filled.update(array.ravel().tolist())
             key: tuple[object, ...] = ("string", array.shape, tuple(array.ravel().tolist()))
         else:
             array = np.ascontiguousarray(array).reshape(array.shape)

@@ -60,7 +60,10 @@ class Part:
     def prepare(self, rows: Any) -> Any:
         """The rows that this part takes, made from rows of the outer estimator."""
         prepared = rows if self.before is None else self.before.transform(rows)
-        return prepared if self.columns is None else np.asarray(prepared)[:, self.columns]
+        if self.columns is None:
+            return prepared
+        dense = not hasattr(prepared, "tocsr")
+        return (np.asarray(prepared) if dense else prepared.tocsr())[:, self.columns]
 
     def select(self, columns: tuple[Column, ...]) -> tuple[Column, ...]:
         """Those of the outer estimator's columns that this part takes."""

@@ -1,6 +1,7 @@
 """From a table, a scaler and an estimator to a fitted pipeline, measured on held-out rows."""
 
 import platform
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,7 +21,7 @@ from unpickled.export.data.columns import MANY, RARE
 from unpickled.export.data.dataset import Dataset, fingerprint
 from unpickled.export.dates import DateParts
 from unpickled.export.errors import DataError, reason
-from unpickled.export.tasks.boosters import LIBRARIES
+from unpickled.export.tasks.boosters import LIBRARIES, alone
 from unpickled.export.tasks.registry import TASKS
 from unpickled.export.tasks.task import Task
 from unpickled.server.artifact.manifest import Curve, Training
@@ -61,7 +62,10 @@ def train(dataset: Dataset, scaler: str, estimator: str, seed: int = 0, held_out
     )
     pipeline = build(dataset.features, scaler, (task.step, task.estimators[estimator](seed)), dataset.dates)
     # On a small table, several threads mostly wait for each other: for seconds if the machine is busy.
-    with threadpool_limits(1 if dataset.features.size < SMALL else None):
+    is_small = dataset.features.size < SMALL
+    if is_small:
+        alone(pipeline[-1])
+    with threadpool_limits(1 if is_small else None):
         _fit(pipeline, fit_rows, fit_labels)
     training = Training(
         pipeline=steps(pipeline),
@@ -120,9 +124,10 @@ def versions(pipeline: Any) -> dict[str, str]:
     """The versions of Python and of the libraries that fitted and converted the pipeline."""
     last = pipeline[-1] if isinstance(pipeline, Pipeline) else pipeline
     library = type(last).__module__.partition(".")[0]
-    boosting = (library,) if library in LIBRARIES else ()
-    libraries = ("scikit-learn", "skl2onnx", "onnx", "numpy", *boosting)
-    return {"python": platform.python_version()} | {name: version(name) for name in libraries}
+    # The package may have another name: xgboost-cpu.
+    boosting = {library: sys.modules[library].__version__} if library in LIBRARIES else {}
+    libraries = {name: version(name) for name in ("scikit-learn", "skl2onnx", "onnx", "numpy")}
+    return {"python": platform.python_version()} | libraries | boosting
 
 
 def _parts(

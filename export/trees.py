@@ -9,7 +9,7 @@ import numpy.typing as npt
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 from sklearn.tree._tree import Tree as GrownTree
 
-from unpickled.export.categories import CategorySet, category_sets, is_native, set_of
+from unpickled.export.categories import codes
 from unpickled.export.ordered import bisect, floats, keys
 
 Floats = npt.NDArray[np.float64]
@@ -49,9 +49,9 @@ class Tree:
             index, node = index[inner], node[inner]
             x = rows[index, self.feature[node]]
             below = x <= self.threshold[node]
-            for split, codes in self.sets.items():
+            for split, members in self.sets.items():
                 here = node == split
-                below[here] = np.isin(x[here], codes)
+                below[here] = np.isin(x[here], members)
             left = np.where(np.isnan(x), self.missing_left[node], below)
             node = np.where(left, self.left[node], self.right[node])
         return visitor
@@ -70,33 +70,25 @@ def grown(tree: GrownTree) -> Tree:
     )
 
 
-def boosted(predictor: TreePredictor, places: Mapping[CategorySet, int]) -> Tree:
-    """A tree of histogram gradient boosting. It compares x without rounding.
-
-    A split of categories becomes one of the column that ``places`` has for its set.
-    """
+def boosted(predictor: TreePredictor) -> Tree:
+    """A tree of histogram gradient boosting. It compares x without rounding, and codes with sets."""
     nodes = predictor.nodes
     leaf = nodes["is_leaf"].astype(bool)
-    feature = np.where(leaf, 0, nodes["feature_idx"].astype(np.int64))
-    threshold = np.where(leaf, 0.0, nodes["num_threshold"])
-    for index in np.flatnonzero(nodes["is_categorical"].astype(bool) & ~leaf):
-        feature[index], threshold[index] = places[set_of(predictor, nodes[index])], 0.5
+    of_set = nodes["is_categorical"].astype(bool) & ~leaf
     return Tree(
         left=np.where(leaf, -1, nodes["left"].astype(np.int64)),
         right=np.where(leaf, -1, nodes["right"].astype(np.int64)),
-        feature=feature,
-        threshold=threshold,
+        feature=np.where(leaf, 0, nodes["feature_idx"].astype(np.int64)),
+        threshold=np.where(leaf | of_set, 0.0, nodes["num_threshold"]),
         missing_left=nodes["missing_go_to_left"].astype(bool),
         value=nodes["value"].astype(np.float64)[:, None],
+        sets={int(index): codes(predictor, nodes[index]) for index in np.flatnonzero(of_set)},
     )
 
 
 def hist_boosted(model: Any) -> list[list[Tree]]:
-    """The trees of each stage of histogram gradient boosting, over its columns and those of its sets."""
-    width = model.n_features_in_
-    sets = category_sets(model) if is_native(model) else []
-    places = {chosen: width + index for index, chosen in enumerate(sets)}
-    return [[boosted(predictor, places) for predictor in stage] for stage in model._predictors]
+    """The trees of each stage of histogram gradient boosting."""
+    return [[boosted(predictor) for predictor in stage] for stage in model._predictors]
 
 
 def before_scaling(tree: Tree, steps: Sequence[tuple[str, Floats]]) -> Tree:

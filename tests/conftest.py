@@ -24,11 +24,11 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, settings
-from sklearn.compose import make_column_transformer
+from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
@@ -76,11 +76,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     iris = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
     forest = make_pipeline(StandardScaler(), RandomForestClassifier(5, random_state=0)).fit(X, y)
     table, answers = people()
-    encoder = make_column_transformer(
-        (make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), ["age", "income"]),
-        (OneHotEncoder(handle_unknown="ignore"), ["city", "plan"]),
-    )
-    mixed = make_pipeline(encoder, LogisticRegression()).fit(table, answers)
+    mixed = make_pipeline(mixed_columns(), LogisticRegression()).fit(table, answers)
     export_pipeline(iris, X, y, name="iris", models=path, feature_names=FLOWERS, class_names=SPECIES)
     export_pipeline(forest, X, y, name="forest", models=path, feature_names=FLOWERS)
     export_pipeline(mixed, table, answers, name="people", models=path)
@@ -88,6 +84,25 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
         path,
         pipelines={"iris": iris, "forest": forest, "people": mixed},
         rows={"iris": X, "forest": X, "people": table},
+    )
+
+
+@pytest.fixture(scope="session")
+def regressors(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """area (one number), areas (two of them), spending (one, of rows with categories and gaps)."""
+    path = tmp_path_factory.mktemp("regressors")
+    X, (table, _) = load_iris(return_X_y=True)[0], people()
+    areas = pd.DataFrame({"sepal": X[:, 0] * X[:, 1], "petal": X[:, 2] * X[:, 3]})
+    one = make_pipeline(StandardScaler(), Ridge()).fit(X, areas["sepal"])
+    two = make_pipeline(StandardScaler(), Ridge()).fit(X, areas)
+    mixed = make_pipeline(mixed_columns(), Ridge()).fit(table, table["income"] * 0.3)
+    export_pipeline(one, X, areas["sepal"], name="area", models=path, feature_names=FLOWERS)
+    export_pipeline(two, X, areas, name="areas", models=path, feature_names=FLOWERS)
+    export_pipeline(mixed, table, table["income"] * 0.3, name="spending", models=path)
+    return Models(
+        path,
+        pipelines={"area": one, "areas": two, "spending": mixed},
+        rows={"area": X, "areas": X, "spending": table},
     )
 
 
@@ -136,6 +151,14 @@ def people() -> tuple[pd.DataFrame, np.ndarray]:
     stays = np.where(age + 10 * (table["plan"] == "pro") + rng.normal(0, 9, 200) > 50, "stays", "leaves")
     table.loc[rng.random(200) < 0.1, "age"] = np.nan
     return table, stays
+
+
+def mixed_columns() -> ColumnTransformer:
+    """Prepares the numbers, with gaps, and the categories of people()."""
+    return make_column_transformer(
+        (make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), ["age", "income"]),
+        (OneHotEncoder(handle_unknown="ignore"), ["city", "plan"]),
+    )
 
 
 @pytest.fixture(scope="session")

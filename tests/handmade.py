@@ -88,3 +88,23 @@ def store(models: Path, name: str, content: bytes, version: int = 1) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
+
+
+# The answer to a number x is 2 x.
+DOUBLED = [helper.make_node("Mul", ["X", "two"], ["prediction"])]
+NUMBERS = replace(
+    MANIFEST,
+    outputs=Outputs(scores="prediction", kind="prediction", targets=("price",), deciles=((-2.0, 0.0, 2.0),)),
+    classes=(),
+    class_names=(),
+    golden=Golden(rows=((1.0,), (3.0,)), scores=((2.0,), (6.0,))),
+)
+
+
+def regressor(nodes: list[Any] = DOUBLED, **changes: Any) -> bytes:
+    """The bytes of a model file that answers numbers; ``changes`` are fields of the manifest."""
+    file = graph(nodes, two=[[2.0]])
+    prediction = helper.make_tensor_value_info("prediction", TensorProto.DOUBLE, [None, None])
+    del file.graph.output[:]
+    file.graph.output.append(prediction)
+    return embed(file, NUMBERS, **changes)

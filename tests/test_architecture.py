@@ -129,13 +129,19 @@ def test_what_a_model_says_has_one_owner():
 
 
 def test_what_the_page_knows_of_an_answer_has_one_owner():
-    """Only outputs.js reads classes and scores; the page's other modules ask it."""
+    """Only the two kinds of answers behind outputs.js read classes, scores and errors; others ask them."""
     words = {"class_names", "classes", "predicted_class", "probabilities", "accuracy", "log_loss"}
+    words |= {"deciles", "mae", "rmse"}
     modules = {file.name: file.read_text("utf-8") for file in ASSETS.glob("*.js")}
-    mentioned = {name: words.intersection(re.findall(r"\w+", text)) for name, text in modules.items()}
-    assert mentioned.pop("outputs.js") == words
-    # The chart of a confusion matrix says what its rows and columns are.
+    code = {name: re.sub(r"^ *(?://|/?\*).*", "", text, flags=re.M) for name, text in modules.items()}
+    mentioned = {name: words.intersection(re.findall(r"\w+", text)) for name, text in code.items()}
+    kinds = mentioned.pop("classification.js"), mentioned.pop("regression.js")
+    assert kinds[0] | kinds[1] == words
+    assert not kinds[0] & kinds[1]
+    # The chart of a confusion matrix says what its rows and columns are, as the others do.
     assert mentioned.pop("charts.js") == {"classes"}
+    assert mentioned.pop("strip.js") == mentioned.pop("targets.js") == {"deciles"}
+    assert mentioned.pop("residuals.js") == {"mae"}
     assert not any(mentioned.values()), mentioned
 
 

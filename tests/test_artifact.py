@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from conftest import FLOWER, serving
-from handmade import MANIFEST, NODES, embed, graph, store
+from handmade import MANIFEST, NODES, NUMBERS, embed, graph, regressor, store
 from msgspec.structs import replace
 from onnx import TensorProto, helper
 
@@ -103,6 +103,16 @@ def golden(**changes) -> bytes:
     return edited(golden=replace(GOLDEN, **changes))
 
 
+def numbers(**changes) -> bytes:
+    """The sound regressor with changed outputs."""
+    return regressor(outputs=replace(NUMBERS.outputs, **changes))
+
+
+def predicted(**changes) -> bytes:
+    """The sound regressor with changed golden rows."""
+    return regressor(golden=replace(NUMBERS.golden, **changes))
+
+
 WHOLE = embed(graph())
 # Name -> content of the file, pattern of the reason for its refusal.
 REFUSED = {
@@ -175,13 +185,34 @@ REFUSED = {
         edited(classes=("0", "1"), golden=replace(GOLDEN, labels=("0", "1"))),
         "its graph makes",
     ),
+    "no targets": (numbers(targets=(), deciles=()), "it has no targets"),
+    "target twice": (numbers(targets=("a", "a"), deciles=()), "two targets called 'a'"),
+    "deciles of no target": (numbers(deciles=((1.0,), (2.0,))), "1 targets have deciles of 2"),
+    "deciles in disorder": (numbers(deciles=((1.0, 1.0),)), "deciles of target 'price' do not ascend"),
+    "golden numbers too few": (predicted(scores=((2.0,),)), "2 golden rows have 1 rows of predictions"),
+    "golden numbers too long": (predicted(scores=((2.0, 1.0), (6.0,))), "row 0 has 2 predictions for 1"),
+    "golden number wrong": (predicted(scores=((2.0,), (6.001,))), r"answers golden row 1 with \[6.0\]"),
+    "golden number of no number": (predicted(rows=((None,), (3.0,))), "golden"),
+    "two targets told": (
+        regressor(
+            outputs=replace(NUMBERS.outputs, targets=("a", "b"), deciles=()),
+            golden=replace(NUMBERS.golden, scores=((2.0, 2.0), (6.0, 6.0))),
+        ),
+        "fails on its golden rows.*numbers of shape",
+    ),
+    "classifier told": (
+        regressor(outputs=MANIFEST.outputs, classes=(0, 1), class_names=("a", "b"), golden=GOLDEN),
+        "its graph makes",
+    ),
+    "numbers told": (embed(graph(), NUMBERS), "its graph makes"),
     "opset of the future": (embed(graph(opset=999)), "ONNX Runtime cannot load"),
 }  # fmt: skip
 
 
-def test_the_handmade_file_is_sound():
-    """The file that the refused ones are made from is served."""
+def test_the_handmade_files_are_sound():
+    """The files that the refused ones are made from are served."""
     assert model.load(WHOLE).manifest == MANIFEST
+    assert model.load(regressor()).manifest == NUMBERS
 
 
 @pytest.mark.parametrize(("content", "reason"), REFUSED.values(), ids=REFUSED)

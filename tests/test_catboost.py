@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from unpickled.export import ExportError, export_pipeline
 from unpickled.export.boosters import catboost as reader
 from unpickled.export.convert import convert
+from unpickled.export.recipes import catboost_columns
 
 SMALL = {
     "iterations": 20,
@@ -39,6 +40,7 @@ SCORE = NUMBERS["a"] + NUMBERS["b"].isna() + (NUMBERS["c"] > 0) + TABLE["plan"].
 YES = np.where(SCORE + (TABLE["city"] == "Ulm") > 1.2, "yes", "no")
 KINDS = np.digitize(SCORE, [0.0, 1.0, 2.0])
 TWO = np.column_stack([SCORE, NUMBERS["c"] * 1e30])
+CROSSED = (TABLE["city"] == "Ulm") ^ TABLE["plan"].isin(list("sux")) ^ (TABLE["a"] > 0)
 TEXTS = ["city", "plan"]
 ONE_HOT = {"cat_features": TEXTS, "one_hot_max_size": 255, **SMALL}
 COUNTED = {"cat_features": TEXTS, "max_ctr_complexity": 1, **SMALL}
@@ -63,7 +65,7 @@ def beside(model, table):
 
 def summed(model, rows):
     """The sums of the leaves that the trees have for these rows, in order, and the bias last."""
-    boosted, seen = reader.boosted(model), reader.seen(model, rows)
+    boosted, seen = reader.boosted(model), reader.Sight.of(model).columns(rows)
     sums = np.zeros((len(rows), len(boosted.base)))
     for tree in boosted.trees:
         node = np.zeros(len(rows), dtype=int)
@@ -78,6 +80,7 @@ def summed(model, rows):
     return sums + boosted.base
 
 
+COMBINED = CatBoostClassifier(**COUNTED | {"max_ctr_complexity": 4, "iterations": 60})
 NUMERIC = {
     "binary": (CatBoostClassifier(**SMALL), YES),
     "classes": (CatBoostClassifier(**SMALL), KINDS),
@@ -94,6 +97,8 @@ TEXTUAL = {
     "counted": (CatBoostClassifier(**COUNTED), YES),
     "counted classes": (CatBoostClassifier(simple_ctr=["Borders", "Counter"], **COUNTED), KINDS),
     "counted by bucket": (CatBoostClassifier(simple_ctr=["Buckets"], **COUNTED), KINDS),
+    "combined": (COMBINED, CROSSED),
+    "combined above": (COMBINED.copy().set_params(nan_mode="Max", one_hot_max_size=5), CROSSED),
     "counted by mean": (CatBoostRegressor(simple_ctr=["BinarizedTargetMeanValue"], **COUNTED), SCORE),
 }
 
@@ -182,6 +187,7 @@ def test_a_classifier_behind_a_scaler_is_proven(load, tmp_path):
 
 
 CLASSIFIERS = {
+    "combined": (COMBINED, CROSSED),
     "one-hot": (CatBoostClassifier(**ONE_HOT), YES),
     "counted": (CatBoostClassifier(**COUNTED), YES),
     "each class": (CatBoostClassifier(loss_function="MultiClassOneVsAll", **ONE_HOT), KINDS),
@@ -233,20 +239,10 @@ def test_columns_in_another_order_are_found_by_name():
 INTEGERS = TABLE.assign(plan=RANDOM.integers(0, 5, COUNT))
 WORDS = NUMBERS.assign(words=RANDOM.choice(["a red car", "a blue car", "the red house"], COUNT))
 REFUSED = {
-    "combinations": (
-        CatBoostRegressor(**COUNTED | {"max_ctr_complexity": 4, "iterations": 60}),
-        TABLE,
-        "max_ctr_complexity=1",
-    ),
     "integers": (CatBoostClassifier(**ONE_HOT), INTEGERS, r"as X\[column\]\.astype\(str\)"),
     "several labels": (CatBoostClassifier(loss_function="MultiLogloss", **SMALL), NUMBERS, "use one of"),
     "text": (CatBoostClassifier(text_features=["words"], **SMALL), WORDS, "count them before the pipeline"),
     "uncertainty": (CatBoostRegressor(loss_function="RMSEWithUncertainty", **SMALL), NUMBERS, "use one of"),
-}
-
-TARGETS = {
-    "several labels": np.column_stack([KINDS > 0, KINDS > 1]),
-    "combinations": (TABLE["city"] == "Ulm") ^ TABLE["plan"].isin(list("sux")),
 }
 
 
@@ -254,10 +250,17 @@ TARGETS = {
 def test_a_model_without_a_graph_is_refused_with_a_remedy(name):
     """Its columns or its loss are named, and what to use."""
     estimator, table, remedy = REFUSED[name]
-    target = TARGETS.get(name, KINDS > 1)
+    target = np.column_stack([KINDS > 0, KINDS > 1]) if name == "several labels" else KINDS > 1
     model = estimator.copy().fit(table, target.astype(int))
     with pytest.raises(ExportError, match=remedy):
         convert(model, table)
+
+
+def test_a_table_of_too_many_combinations_is_refused(monkeypatch):
+    """Every combination of the categories that a counter counts has a number of its own in the graph."""
+    monkeypatch.setattr(catboost_columns, "CELLS", 100)
+    with pytest.raises(ExportError, match="fit it with max_ctr_complexity=1"):
+        convert(COMBINED.copy().fit(TABLE, CROSSED), TABLE)
 
 
 def test_categories_that_the_rows_lack_are_refused():

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
-from conftest import BIN, PATIENCE, ROOT, run, started
+from conftest import BIN, PATIENCE, ROOT, run, shelve, started
 
 from unpickled.__main__ import main
 from unpickled.server.commands import revision
@@ -480,6 +480,24 @@ def test_list(iris, invoke):
     ]
     assert "0.9733" in table[1]
     assert max(map(len, table)) <= 100
+
+
+def test_regressors(regressors, iris, invoke):
+    """A version that answers numbers is a canary, promoted, rolled back, and listed with its error."""
+    area = shelve(regressors, iris.parent / "area", "area", "area")
+    commands = ["canary area 1 --weight 0.25", "promote area 1", "rollback area", "rollback area"]
+    assert [invoke(command)[0] for command in commands] == [0, 0, 0, 0]
+    assert [traffic for _, traffic in records(area)] == [
+        {"2": 1.0}, {"1": 0.25, "2": 0.75}, {"1": 1.0}, {"1": 0.25, "2": 0.75}, {"2": 1.0},
+    ]  # fmt: skip
+    table = invoke("list")[1].splitlines()
+    assert table[0].split()[4:7] == ["accuracy", "mae", "parity"]
+    newest = json.loads(invoke("show area --json")[1])["versions"][0]
+    error = newest["errors"]["sepal"]["mae"]
+    assert [row.split()[4:6] for row in table[1:]][:2] == [["-", f"{error:.4g}"]] * 2
+    shutil.rmtree(iris)
+    shutil.rmtree(iris.parent / "people")
+    assert invoke("list")[1].split()[4:6] == ["mae", "parity"]
 
 
 def test_list_of_what_is_no_file(iris, invoke):

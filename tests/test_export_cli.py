@@ -10,7 +10,7 @@ import pytest
 import sklearn
 from conftest import BIN, run
 from sklearn.datasets import load_iris
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -237,6 +237,8 @@ def test_convert_refuses_in_one_line(iris, tmp_path, capsys, monkeypatch, argume
         ["train", "iris", "--seed", "-1"],
         ["train", "iris", "--min-accuracy", "2"],
         ["train", "iris", "--min-accuracy", "nan"],
+        ["train", "diabetes", "--max-error", "-1"],
+        ["train", "diabetes", "--task", "ranking"],
         ["convert", "fitted.joblib"],
     ],
 )
@@ -289,3 +291,112 @@ def test_a_file_of_another_version_is_warned_of_in_one_line(iris, tmp_path):
     assert warned.startswith("warning: ")
     assert "Trying to unpickle" not in completed.stderr
     assert "sklearn/" not in completed.stderr
+
+
+def prices(folder: Path) -> Path:
+    """A table with a whole number of rooms, a text, and two prices in euros, one of them missing."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"area": rng.integers(30, 200, 120), "rooms": rng.integers(1, 5, 120)})
+    frame["place"] = rng.choice(["city", "coast"], 120)
+    cents = (frame.area * 2_345 + frame.rooms * 10_000 + rng.normal(0, 9_000, 120)).round(2)
+    frame["price"] = [f"{number:,.2f} €" for number in cents]
+    frame.loc[3, "price"] = ""
+    frame["rent"] = (cents / 250).round(1)
+    frame.to_csv(folder / "prices.csv", index=False)
+    return folder / "prices.csv"
+
+
+def test_train_predicts_a_number_and_says_why(tmp_path, capsys):
+    """A target of different numbers is predicted: the reason, the errors and the residuals are printed."""
+    command = ["train", "--data", str(prices(tmp_path)), "--target", "price"]
+    assert main([*command, "--models", str(tmp_path / "models")]) == 0
+    output = capsys.readouterr().out
+    assert "prices.csv: 119 rows, 4 features, numbers from " in output
+    assert "'price' has 119 different numbers: a number is predicted (--task classification for" in output
+    assert "1 row without 'price' dropped." in output
+    (errors,) = load(
+        (tmp_path / "models" / "prices" / "1" / "model.onnx").read_bytes()
+    ).manifest.training.errors
+    assert f"R2 {errors.r2:.4f}   (on the held-out rows; always the median: MAE " in output
+    assert "predicted" in output
+    assert (errors.target, errors.rows, errors.mae < errors.baseline / 2) == ("price", 24, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--target price --classifier forest", "--classifier is for classification, but the task of 'price'"),
+        ("--target rooms --regressor ridge", "give --classifier instead, or --task regression"),
+        ("--target price --min-accuracy 0.5", "which have no accuracy: give --max-error"),
+        ("--target place --max-error 5", "which are no distance apart: give --min-accuracy"),
+        ("--target price --class-names a,b", "predicts numbers and has no classes to name"),
+        ("--target place --task regression", "holds 'c"),
+        ("--target price --max-error 10", "is above the 10 asked for, so nothing was written"),
+    ],
+)
+def test_words_of_the_other_task_are_refused(tmp_path, capsys, words, sentence):
+    """An option that does not suit the task, or an error that is too large, ends with the remedy."""
+    command = ["train", "--data", str(prices(tmp_path)), *words.split()]
+    assert main([*command, "--models", str(tmp_path / "models")]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert sentence in error
+    assert not (tmp_path / "models").exists()
+
+
+def test_few_whole_numbers_are_predicted_where_the_user_says_so(tmp_path, capsys):
+    """With --task regression, a number of rooms is predicted, by the regressor that was named."""
+    command = ["train", "--data", str(prices(tmp_path)), "--target", "rooms", "--task", "regression"]
+    assert main([*command, "--regressor", "linear", "--max-error", "2", "--models", str(tmp_path)]) == 0
+    assert "LinearRegression()" in capsys.readouterr().out
+    manifest = load((tmp_path / "prices" / "1" / "model.onnx").read_bytes()).manifest
+    assert (manifest.outputs.targets, manifest.training.target) == (("rooms",), "rooms")
+
+
+@pytest.mark.parametrize("name", ["diabetes", "houses"])
+def test_every_bundled_set_of_numbers_trains_and_exports(tmp_path, name):
+    """A bundled regression has errors in its manifest, and no other task."""
+    assert main(["train", name, "--models", str(tmp_path)]) == 0
+    training = load((tmp_path / name / "1" / "model.onnx").read_bytes()).manifest.training
+    assert training.metrics is None
+    assert training.errors[0].mae < training.errors[0].baseline
+    assert main(["train", name, "--task", "classification", "--models", str(tmp_path)]) == 1
+
+
+@pytest.mark.parametrize("targets", ["price", "price,rent"])
+def test_convert_measures_numbers(tmp_path, capsys, targets):
+    """The numbers of each target are read as in training, and the worst of them decides."""
+    frame = pd.read_csv(prices(tmp_path)).drop(index=3)
+    frame.to_csv(tmp_path / "sample.csv", index=False)
+    frame["price"] = [float(text.strip(" €").replace(",", "")) for text in frame.price]
+    named = targets.split(",") if "," in targets else targets
+    joblib.dump(LinearRegression().fit(frame[["area", "rooms"]], frame[named]), tmp_path / "fitted")
+    command = ["convert", str(tmp_path / "fitted"), "--sample", str(tmp_path / "sample.csv")]
+    command += ["--target", targets, "--models", str(tmp_path / "models")]
+    assert main(command) == 0
+    assert "R2 0.99" in capsys.readouterr().out
+    manifest = load((tmp_path / "models" / "fitted" / "1" / "model.onnx").read_bytes()).manifest
+    assert [errors.target for errors in manifest.training.errors] == targets.split(",")
+    assert main([*command, "--max-error", "100"]) == 1
+    assert "The mean absolute error of 'price', " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--target place", "Column 'place' holds text such as 'c"),
+        ("--target price", "'price' is missing in some rows: leave those rows out"),
+        ("--target rent,prize", "There is no column 'prize'"),
+        ("--target rent,rooms", "have 2 numbers to predict each, the pipeline predicts 1"),
+        ("--max-error 5", "needs true numbers to measure it with: give y, or on the command line --target"),
+        ("--target rent --min-accuracy 1", "which have no accuracy: give --max-error"),
+    ],
+)
+def test_convert_refuses_other_targets(tmp_path, capsys, words, sentence):
+    """A target of a regressor's sample that holds no numbers, or not as many, is refused."""
+    frame = pd.read_csv(prices(tmp_path))
+    joblib.dump(LinearRegression().fit(frame[["area", "rooms"]], frame.rent), tmp_path / "fitted")
+    command = ["convert", str(tmp_path / "fitted"), "--sample", str(tmp_path / "prices.csv")]
+    assert main([*command, *words.split(), "--models", str(tmp_path / "models")]) == 1
+    assert sentence in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "models").exists()

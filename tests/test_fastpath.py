@@ -18,6 +18,7 @@ from unpickled.server.errors import RequestError
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.protocols.native import Native
 from unpickled.server.protocols.rows import Reader
+from unpickled.server.service import Service
 
 RECORD = dict(zip(FLOWERS, FLOWER, strict=True))
 PATHS = ["/predict", "/models/iris/predict", "/models/people/predict", "/models/forest/versions/1/predict"]
@@ -127,6 +128,14 @@ def ways(models):
     return create_app(Config(**config)), create_app(Config(**config, traffic=Traffic(fast_path=False)))
 
 
+@pytest.fixture(scope="module")
+def numbers(regressors):
+    """The service of the regressors, and its application with the fast path and without."""
+    config = {"models": str(regressors.path), "limits": Limits(max_rows=5, max_body_bytes=300_000)}
+    apps = create_app(Config(**config)), create_app(Config(**config, traffic=Traffic(fast_path=False)))
+    return Service(Config(**config)), apps
+
+
 def call(app, path, body, method="POST", **environ):
     """Status, headers and body of a bare WSGI call."""
     heads = []
@@ -158,6 +167,17 @@ def test_the_corpus(ways, path):
     """Every body of the other tests, good or bad, is answered alike at every kind of path."""
     statuses = [same_answer(ways, path, body)[0][:3] for body in BODIES]
     assert {"200", "400"} <= set(statuses)
+
+
+@pytest.mark.parametrize("name", ["area", "areas", "spending"])
+def test_the_corpus_of_regressors(numbers, name):
+    """Models that answer numbers answer every body alike by both ways, and by decoders and strict reading."""
+    service, ways = numbers
+    statuses = [same_answer(ways, f"/models/{name}/predict", body)[0][:3] for body in BODIES]
+    assert {"200", "400"} <= set(statuses)
+    for body in BODIES:
+        fast, strict = answers(service, name, body)
+        assert fast == strict
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,14 @@ def answered_by(app, path: str = "/predict", **headers: str) -> str:
     return answer.headers["Model-Version"]
 
 
+@pytest.fixture(params=["classes", "numbers"])
+def either(request, tmp_path) -> Path:
+    """models/iris/ with two versions that answer classes, or two that answer numbers."""
+    name = {"classes": "models", "numbers": "regressors"}[request.param]
+    names = {"classes": ("iris", "forest"), "numbers": ("area", "areas")}[request.param]
+    return shelve(request.getfixturevalue(name), tmp_path / "models" / "iris", *names)
+
+
 def card(app) -> dict:
     """The document of the model."""
     return app.test_client().get("/models/iris").json
@@ -108,10 +116,10 @@ def test_which_versions_are_loaded(models, home, load, loaded):
     assert answered_by(app) == "3"
 
 
-def test_labels(home):
+def test_labels(either):
     """A label answers as its version does; `stable` is the version of plain requests."""
-    write(home, "[labels]\nstable = 1\ncandidate = 2")
-    app = serve(home.parent)
+    write(either, "[labels]\nstable = 1\ncandidate = 2")
+    app = serve(either.parent)
     assert [
         answered_by(app, f"/models/iris/labels/{label}/predict") for label in ("stable", "candidate")
     ] == [
@@ -537,16 +545,16 @@ def test_history_cannot_be_written(home, caplog):
     assert caplog.text.count("history.jsonl cannot be written") == 1
 
 
-def test_split_by_weight(home):
+def test_split_by_weight(either):
     """Traffic is split by weight; requests with the same key are answered by the same version."""
-    write(home, "[traffic]\n1 = 0.5\n2 = 0.5")
+    write(either, "[traffic]\n1 = 0.5\n2 = 0.5")
     traffic = Traffic(key_header="X-User")
-    app = serve(home.parent, traffic=traffic)
+    app = serve(either.parent, traffic=traffic)
     assert {answered_by(app) for _ in range(60)} == {"1", "2"}
     keyed = {user: answered_by(app, **{"X-User": user}) for user in map(str, range(40))}
     assert set(keyed.values()) == {"1", "2"}
     assert keyed == {
-        user: answered_by(serve(home.parent, traffic=traffic), **{"X-User": user}) for user in keyed
+        user: answered_by(serve(either.parent, traffic=traffic), **{"X-User": user}) for user in keyed
     }
 
 

@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 from time import perf_counter
 
+import numpy as np
+import pandas as pd
 import pytest
 from conftest import FLOWER, eventually, shelve
-from handmade import classes
+from handmade import classes, regressor, store
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
@@ -125,6 +127,38 @@ def test_rows_and_classes(server, models, rows):
     } == counts
 
 
+@pytest.mark.parametrize("name", ["area", "areas", "spending"])
+@pytest.mark.parametrize("count", [1, 3, 60])
+def test_predicted_values(regressors, name, count):
+    """Each number counts in the buckets whose bounds it does not exceed, however many a request has."""
+    server = Server(regressors.path)
+    rows = pd.DataFrame(regressors.rows[name]).dropna()[-count:]
+    rows = rows if name == "spending" else rows.to_numpy()
+    numbers = regressors.pipelines[name].predict(rows).reshape(count, -1)
+    assert server.predict(np.asarray(rows).tolist(), f"/models/{name}/predict") == 200
+    outputs = server.service.repository.find(name).model.manifest.outputs
+    for target, deciles, column in zip(outputs.targets, outputs.deciles, numbers.T, strict=True):
+        labels = {"model": name, "version": "1", "target": target}
+        for bound in deciles:
+            below = server.figure("predicted_value_bucket", **labels, le=str(bound))
+            assert below == (column <= bound).sum()
+        assert server.figure("predicted_value_bucket", **labels, le="+Inf") == count
+        total = column.sum() if deciles[0] >= 0 else 0.0
+        assert server.figure("predicted_value_sum", **labels) == pytest.approx(total)
+    assert server.figure("rows_total", model=name) == count
+
+
+def test_values_below_zero(tmp_path):
+    """Values that may be negative have no sum, which could fall; both formats are sound."""
+    store(tmp_path, "double", regressor())
+    server = Server(tmp_path)
+    assert [server.predict([value]) for value in (-1.5, 0.0, 9.0)] == [200] * 3
+    families = {family.name: family for family in parse_openmetrics(server.text(OPENMETRICS))}
+    samples = {sample.labels["le"]: sample.value for sample in families["unpickled_predicted_value"].samples}
+    assert samples == {"-2.0": 1, "0.0": 2, "2.0": 2, "+Inf": 3}
+    assert server.figures("predicted_value_count") == server.figures("predicted_value_sum") == []
+
+
 def test_formats(server):
     """A client gets OpenMetrics if it asks for it, else Prometheus' text, with the same figures."""
     server.predict(FLOWER)
@@ -146,9 +180,12 @@ def test_a_format_that_is_none(server):
 
 
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed: it comes with Prometheus")
-def test_promtool_has_no_complaint(server):
+def test_promtool_has_no_complaint(home):
     """promtool accepts names, units and order."""
-    server.predict(FLOWER)
+    store(home.parent, "double", regressor())
+    server = Server(home.parent)
+    server.predict(FLOWER, "/models/iris/predict")
+    server.predict([-1.0], "/models/double/predict")
     completed = subprocess.run(
         [str(PROMTOOL), "check", "metrics"], input=server.text(), capture_output=True, text=True, check=False
     )

@@ -14,7 +14,7 @@ from browser import CHROMIUM, browsing
 from conftest import FLOWER, FLOWERS, PERSON, ROOT, SPECIES, eventually, people, run, serving, shelve
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
-from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
@@ -64,7 +64,20 @@ def shelf(models, tmp_path_factory):
     export_pipeline(*hostile(), name="hostile", models=home)
     export_pipeline(*listed(), name="listed", models=home)
     dated(home)
+    for rows in (200, 90):
+        export_pipeline(*measured(rows, "size"), name=f"size{rows}", models=home)
+        export_pipeline(*measured(rows, "size", "a width"), name=f"sizes{rows}", models=home)
     return home
+
+
+def measured(rows, *targets):
+    """A regressor of these targets, its rows, and their true numbers, in thousands and in thousandths."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"length": rng.normal(0, 1, rows).round(3), "age": rng.integers(0, 9, rows)})
+    truth = pd.DataFrame({"size": 12_000 * table["length"] - table["age"], "a width": table["length"] / 1000})
+    truth = truth[[*targets]] * rng.normal(1, 0.1, (rows, 1))
+    numbers = truth["size"] if len(targets) == 1 else truth
+    return make_pipeline(StandardScaler(), LinearRegression()).fit(table, numbers), table, numbers
 
 
 def hostile():
@@ -129,6 +142,15 @@ def scores(page):
     """Class -> its score on the page, to the last digit."""
     rows = "[...document.querySelectorAll('.bars li')]"
     return dict(page.ask(f"{rows}.map(row => [row.children[0].textContent, +row.children[2].title])"))
+
+
+def answered(page, server, name):
+    """The prediction of the API for the row on the page."""
+    line = page.ask("document.querySelector('code').textContent")
+    body = line.partition("-d ")[2].strip("'").encode()
+    status, document = server.ask(f"/models/{name}/predict", body)
+    assert status == 200
+    return document["prediction"]
 
 
 def get(server, path, **headers):
@@ -363,17 +385,21 @@ def test_the_line_for_elsewhere_does_the_same(page, language, tmp_path):
 
 
 @needs_browser
+@pytest.mark.parametrize("name", ["people", "size200"])
 @pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_the_line_for_a_frame_prints_a_frame(page, library, tmp_path):
-    """The code for a data frame runs unchanged, and prints the class on the page in a frame."""
-    page = page("people")
+def test_the_line_for_a_frame_prints_a_frame(page, name, library, tmp_path):
+    """The code for a data frame runs unchanged, and prints the class or the number on the page in a frame."""
+    page = page(name)
     buttons = "[...document.querySelectorAll('.segments button')]"
     page.ask(f"{buttons}.find(e => e.textContent === {json.dumps(library)}).click()")
     completed = run(
         [sys.executable, "-c", page.ask("document.querySelector('code').textContent")], cwd=tmp_path
     )
     assert completed.returncode == 0, completed.stderr
-    assert page.ask("document.querySelector('.winner').textContent") in completed.stdout
+    headline = page.ask(
+        "document.querySelector('.winner').title.slice(0, 6) || document.querySelector('.winner').textContent"
+    )
+    assert headline in completed.stdout
 
 
 @needs_browser
@@ -472,6 +498,131 @@ def test_golden_rows_are_compared_with_the_pipeline(page):
 
 
 @needs_browser
+@pytest.mark.parametrize("length", ["0.1", "-0.75", "1e-9"])
+def test_a_regressor_answers_with_its_number(page, server, length):
+    """The headline is the API's number, to the last digit in its title, beside the name of its target."""
+    page = page("size200")
+    page.fill("#feature-0", length)
+    page.wait(f"document.querySelector('code').textContent.includes({json.dumps(length)})")
+    page.wait(CURRENT)
+    number = answered(page, server, "size200")
+    assert float(page.ask("document.querySelector('.winner').title")) == number
+    assert float(page.text(".winner").replace(",", "")) == pytest.approx(number, abs=0.5, rel=1e-5)
+    assert page.text(".headline .muted") == "size"
+    assert page.text("#models [aria-current] .muted").startswith("R² 0.9")
+
+
+@needs_browser
+def test_a_number_has_a_place_among_those_of_training(page, shelf):
+    """The mark lies where the number lies among the deciles, an arrow at the end stands for one outside."""
+    page = page("size200")
+    deciles = page.ask("fetch('models/size200').then(r => r.json()).then(d => d.manifest.outputs.deciles[0])")
+    lower = sum(decile < float(page.ask("document.querySelector('.winner').title")) for decile in deciles)
+    assert page.text(".words").startswith(f"Higher than {10 * lower} to {10 * lower + 10}% of")
+    places = "[...document.querySelectorAll('.part')].map(e => e.getBoundingClientRect().left)"
+    mark = page.ask("(b => b.left + b.width / 2)(document.querySelector('.mark').getBoundingClientRect())")
+    assert sum(left <= mark for left in page.ask(places)) == lower + 1
+    for length, side in (("-99", "below"), ("99", "above")):
+        page.fill("#feature-0", length)
+        page.wait(f"document.querySelector('.mark.{side}')")
+        assert page.text(".words").startswith(f"Far {side} the")
+
+
+@needs_browser
+def test_a_number_moves_nothing_below_it(page):
+    """The answer is as high for a number outside of the training distribution as for one inside."""
+    page = page("size200")
+    height = "document.querySelector('.answer').offsetHeight"
+    page.size(390, 844, mobile=True)
+    before = page.ask(height)
+    page.fill("#feature-0", "99")
+    page.wait("document.querySelector('.mark.above')")
+    assert page.ask(height) == before
+
+
+@needs_browser
+def test_several_targets_have_a_number_each(page, server):
+    """Each target has its name, the API's number and a strip; screen readers hear where it lies."""
+    page = page("sizes200")
+    rows = "[...document.querySelectorAll('.targets li')]"
+    shown = dict(page.ask(f"{rows}.map(e => [e.children[0].textContent, +e.children[1].title])"))
+    assert shown == answered(page, server, "sizes200")
+    assert set(shown) == {"size", "a width"}
+    assert page.ask("document.querySelectorAll('.targets .strip .mark').length") == 2
+    assert "of the predictions for the training rows" in page.ask(f"{rows}[1].children[2].textContent")
+    assert page.text("#models [aria-current] .muted").startswith("mean R² 0.9")
+
+
+@needs_browser
+@pytest.mark.parametrize("name", ["size90", "sizes90"])
+def test_a_number_of_few_rows_stands_alone(page, server, name):
+    """Without deciles there is no strip and no word about the training distribution."""
+    page = page(name)
+    number = page.ask("document.querySelector(':is(.winner, .targets .value)[title]').title")
+    answer = answered(page, server, name)
+    assert float(number or page.ask("document.querySelector('.value').title")) in (
+        [answer] if name == "size90" else answer.values()
+    )
+    assert page.ask("document.querySelectorAll('.strip, .mark').length") == 0
+    assert "training rows" not in page.text(".answer")
+
+
+@needs_browser
+@pytest.mark.parametrize("name", ["size200", "sizes200"])
+def test_a_card_has_the_errors_of_each_target(page, name):
+    """The card has R2, both errors and a table of residuals for each target, and no row about ties."""
+    page = page(name)
+    page.ask("document.querySelectorAll('details').forEach(e => e.open = true)")
+    errors = page.ask(f"fetch('models/{name}').then(r => r.json()).then(d => d.manifest.training.errors)")
+    text = page.text(".card")
+    for error in errors:
+        assert f"{error['r2']:.3f}" in text
+        assert all(f"{line['rows']}" in text for line in error["residuals"])
+    tables = "[...document.querySelectorAll('.residuals')].map(e => e.querySelectorAll('tbody tr').length)"
+    assert page.ask(tables) == [len(error["residuals"]) for error in errors]
+    signs = page.ask("[...document.querySelectorAll('td.drawn')].map(e => e.innerText[0] === '+')")
+    assert signs == [line["bias"] > 0 for error in errors for line in error["residuals"]]
+    assert "relative to max(1, |prediction|)" in text
+    assert "ties" not in text
+
+
+@needs_browser
+@pytest.mark.parametrize("name", ["size200", "sizes200"])
+def test_golden_numbers_are_compared_with_the_pipeline(page, name):
+    """A number beside the pipeline's by more than the tolerance, in proportion to its size, is wrong."""
+    page = page(name)
+    page.choose(".tools select", "0")
+    page.wait("document.querySelector('.proof').textContent.startsWith('✓')")
+    compared = """(async (outputs, at, share) => {
+      const { manifest } = await (await fetch(at)).json();
+      const wrong = manifest.golden.scores[0].map(y => y + share * Math.max(1, Math.abs(y)));
+      return (await import(outputs)).outputsOf(manifest).compare({ numbers: wrong }, 0).equal;
+    })"""
+    for share, equal in ((0.9e-5, True), (-0.9e-5, True), (1.1e-5, False)):
+        assert page.ask(f"{compared}('./assets/outputs.js', 'models/{name}', {share})") is equal
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0"),
+        (152.1334841, "152.133"),
+        (1234.5678, "1,234.57"),
+        (-1234567.8, "-1,234,568"),
+        (12345678901, "12,345,678,901"),
+        (0.000123456789, "0.000123457"),
+        (-3.25e-7, "-3.25e-7"),
+        (1.5e300, "1.5e300"),
+    ],
+)
+def test_amounts_are_read_with_six_digits(page, number, text):
+    """An amount has six digits, or all of its whole part, in groups of three."""
+    page = page("size90")
+    assert page.ask(f"import('./assets/numbers.js').then(m => m.amount({number!r}))") == text
+
+
+@needs_browser
 def test_the_card_tells_all(page):
     """The card has data, quality, parity, the provider of each node, and the file."""
     page = page("people")
@@ -558,7 +709,7 @@ def test_a_refused_model_says_why(page, browser, server):
 
 @needs_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["people", "hostile", "many"])
+@pytest.mark.parametrize("name", ["people", "hostile", "many", "size200", "sizes200"])
 def test_it_fits_a_phone(page, name, scheme, tmp_path):
     """No element is wider than 360 pixels, whatever the names."""
     page = page(name)
@@ -571,13 +722,15 @@ def test_it_fits_a_phone(page, name, scheme, tmp_path):
 
 
 @needs_browser
-def test_everything_has_a_name(page):
+@pytest.mark.parametrize("name", ["people", "sizes200"])
+def test_everything_has_a_name(page, name):
     """Each control that the keyboard reaches has an accessible name."""
-    page = page("people")
+    page = page(name)
+    page.ask("document.querySelectorAll('details').forEach(e => e.open = true)")
     nodes = page.call("Accessibility.getFullAXTree")["nodes"]
     kinds = {"button", "textbox", "combobox", "slider", "checkbox", "link", "searchbox"}
     controls = [node for node in nodes if node.get("role", {}).get("value") in kinds]
-    assert len(controls) > 15
+    assert len(controls) > 12
     assert [node for node in controls if not node["name"]["value"]] == []
 
 

@@ -20,7 +20,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
 from sklearn.feature_selection import SelectFromModel
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -428,6 +428,27 @@ def test_a_pipeline_below_the_asked_accuracy_is_not_written(pipeline, tmp_path):
             pipeline, X, (Y + 1) % 3, name="m", models=tmp_path, feature_names=NAMES, min_accuracy=0.5
         )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("numbers", "options", "sentence"),
+    [
+        (X[:, :2], {"max_error": 1e-9}, "of 'worse', .* is above the 1e-09 asked for"),
+        (X[:, :2], {"min_accuracy": 0.5}, "which have no accuracy: give --max-error, .*in Python max_error"),
+        (X[:, :2], {"class_names": ["a", "b"]}, "has no classes to name"),
+        (X[:, :1], {}, "have 1 numbers to predict each, the pipeline predicts 2"),
+        (X[1:, :2], {}, "rows and .* numbers to predict: give each row its own"),
+        (np.where(X[:, :2] > 3, X[:, :2], np.nan), {}, "is missing or infinite: leave its row out"),
+        (np.full((len(X), 2), "much"), {}, "The numbers to predict are none .* give y as numbers"),
+    ],
+)
+def test_numbers_that_do_not_fit_are_refused(tmp_path, numbers, options, sentence):
+    """True numbers of another form, and demands that a regressor does not meet, leave no file."""
+    model = LinearRegression().fit(X, np.c_[X[:, 0], X[:, 1] + np.arange(len(X)) % 2])
+    y = pd.DataFrame(numbers, columns=["better", "worse"][: numbers.shape[1]])
+    with pytest.raises(ExportError, match=sentence):
+        export_pipeline(model, X, y, name="m", models=tmp_path / "m", feature_names=NAMES, **options)
+    assert not (tmp_path / "m").exists()
 
 
 def test_each_phase_is_reported(pipeline, tmp_path):

@@ -28,13 +28,16 @@ from unpickled.server.observe.shadow import (
     DISTANCE,
     DROPPED,
     LOST,
+    NUMBERS,
     PAIR,
     REFUSED,
+    RELATIVE,
     SAME,
     SIZE,
     Shadow,
 )
 
+SIGN = handmade.embed(handmade.graph())
 SCORES = replace(handmade.MANIFEST.outputs, kind="scores")
 # The logarithm of a negative number is NaN.
 LOGARITHM = [
@@ -226,6 +229,57 @@ def test_no_probabilities(block, kinds):
         offer(shadow, primary, *ask(primary, [[-1.0], [1.0]]))
         eventually(lambda: compared(block, primary, candidate) == 2)
     assert counts(block, primary, candidate)[:, DISTANCE:].sum() == 0
+
+
+def numbers_of(factor, version, **outputs):
+    """A version that answers ``factor`` times a number."""
+    nodes = [helper.make_node("Sum", ["X"] * factor, ["prediction"])]
+    scores = tuple((factor * row[0],) for row in handmade.NUMBERS.golden.rows)
+    golden = replace(handmade.NUMBERS.golden, scores=scores)
+    changed = replace(handmade.NUMBERS.outputs, **outputs)
+    return served(handmade.regressor(nodes, golden=golden, outputs=changed), version)
+
+
+def test_numbers(block):
+    """Numbers are compared by the absolute difference, in shares of the usual range, and by the relative."""
+    primary, candidate = numbers_of(2, 1), numbers_of(3, 2)
+    rows = [[0.0], [1e-8], [0.03], [0.5], [-40.0]]
+    with shadowing(candidate, block) as shadow:
+        offer(shadow, primary, *ask(primary, rows))
+        key = ("iris", "1", "2")
+        rows_compared = block.series((PAIR, *key, ""), DISTANCE)
+        eventually(lambda: sum(rows_compared) == 5)
+    assert [*rows_compared] == [2, 3]
+    # The deciles are -2, 0 and 2: the bounds are shares of 4.
+    bounds = [0.004, 0.012, 0.04, 0.12, 0.4, 1.2, 4.0]
+    size = len(bounds) + 2
+    counted = [*block.series((NUMBERS, *key, "price", *map(str, bounds)), size + len(RELATIVE) + 2)]
+    assert counted[:size] == [2, 0, 1, 0, 0, 1, 0, 1, pytest.approx(40.53)]
+    # |difference| / max(1, |answer|): 0, 1e-8, 0.03, 0.5 and 0.5.
+    assert [sum(counted[size : size + place]) for place in (1, 2, 7, 8, 11)] == [1, 2, 2, 3, 5]
+    assert counted[-1] == pytest.approx(1.03)
+
+
+@pytest.mark.parametrize("other", ["classes", "targets"])
+def test_no_common_numbers(block, other):
+    """A shadow of another kind, or with other targets, agrees in no row, and no distance is counted."""
+    primary = numbers_of(2, 1)
+    candidate = numbers_of(2, 2, targets=("cost",)) if other == "targets" else served(SIGN, 2)
+    with shadowing(candidate, block) as shadow:
+        offer(shadow, primary, *ask(primary, [[-1.0], [1.0]]))
+        series = block.series((PAIR, "iris", "1", "2", ""), SIZE)
+        eventually(lambda: series[DIFFERENT] == 2)
+    assert sum(series) == 2
+    assert NUMBERS not in [kind for kind, *_ in [*block.keys()]]
+
+
+def test_numbers_in_place_of_classes(block):
+    """A regressor behind a classifier agrees in no row."""
+    primary, candidate = served(SIGN, 1), numbers_of(2, 2)
+    with shadowing(candidate, block) as shadow:
+        offer(shadow, primary, *ask(primary, [[-1.0], [0.0], [1.0]]))
+        eventually(lambda: compared(block, primary, candidate) == 3)
+    assert counts(block, primary, candidate)[:, DIFFERENT].sum() == 3
 
 
 def test_too_much(iris, forest, block):

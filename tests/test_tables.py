@@ -393,3 +393,67 @@ def test_a_cell_may_be_longer_than_a_block_of_the_reader(tmp_path):
     """A text of three million letters is read."""
     rows = [f"{i / 7},{'k' * 3_000_000 if i == 0 else 'l'},{'ab'[i % 2]}" for i in range(40)]
     assert len(data.read(lines(tmp_path / "x.csv", "x,text,y", *rows), "y").features["text"][0]) == 3_000_000
+
+
+def targeted(path, cells, **more):
+    """A table of 60 rows whose target has these cells in turn."""
+    rows = [f"{i / 7};{cells[i % len(cells)]}" for i in range(60)]
+    return data.read(lines(path / "x.csv", "x;y", *rows), "y", **more)
+
+
+@pytest.mark.parametrize(
+    ("cells", "task", "note"),
+    [
+        (["a", "b"], "classification", ""),
+        (["true", "false"], "classification", ""),
+        (["1", "2", "7"], "classification", "'y' has 3 different whole numbers: a class is predicted"),
+        ([*map(str, range(13))], "regression", "'y' has 13 different numbers: a number is predicted"),
+        (["1.5", "2"], "regression", "'y' has 2 different numbers: a number is predicted"),
+        (["1.204,50 €", "7 €", "NA"], "regression", "'y' has 2 different numbers"),
+        (["007", "008"], "classification", ""),
+    ],
+)
+def test_the_target_decides_about_the_task_and_says_so(tmp_path, cells, task, note):
+    """Texts, truth values and few whole numbers are classes; other numbers are predicted."""
+    table = targeted(tmp_path, cells)
+    assert table.task == task
+    assert bool(table.class_names) == (task == "classification")
+    assert any(note in line for line in table.notes)
+    assert (table.labels.dtype == np.float64) == (task == "regression")
+
+
+def test_numbers_of_a_target_are_read_as_those_of_features_are(tmp_path):
+    """Thousands separators, decimal commas, units and words for a missing number are read in a target."""
+    table = targeted(tmp_path, ["1.204,50 €", "7 €", "NA"])
+    assert sorted(set(table.labels.tolist())) == [7.0, 1204.5]
+    assert table.notes[-1] == "20 rows without 'y' dropped."
+
+
+@pytest.mark.parametrize(("task", "labels"), [("classification", np.int64), ("regression", np.float64)])
+def test_the_user_decides_otherwise(tmp_path, task, labels):
+    """Few whole numbers are what the user says, and no note explains a choice."""
+    table = targeted(tmp_path, ["1", "2", "3"], task=task)
+    assert (table.task, table.labels.dtype) == (task, labels)
+    assert not any("different" in note for note in table.notes)
+
+
+@pytest.mark.parametrize(
+    ("cells", "task", "sentence"),
+    [
+        (["a", "b"], "regression", "holds 'a', which is no number: name a column of numbers, or say --task"),
+        (["true", "false"], "regression", "holds 'true', which is no number"),
+        (["1.5", "2"], "classification", "not whole, which are no classes: say --task regression"),
+        ([*map(str, range(50))], "classification", "a number to predict, not a class. Say --task regression"),
+        ([*["1", "2"] * 10, "3"], None, "Class 3 of 'y' has 2 rows, .* number to predict, say --task regr"),
+        (["2024-01-31", "2024-02-29"], None, "holds dates, which no model here predicts: name another"),
+        (["1.5", "2", "inf"], None, "'y' holds an infinite number in 20 of 60 rows"),
+        (["1.5"], "regression", "holds nothing but 1.5: there is nothing to predict"),
+        (["1.5", *[""] * 20, "2"], None, "has a number in 5 rows, and at least 10 are needed"),
+        (["1e200", "1.5"], None, "numbers up to 1e\\+200, whose squares are infinite"),
+        ([*(f"{i}.5" for i in range(29)), "sold"], None, "also text such as 'sold': leave cells without"),
+    ],
+)
+def test_a_target_that_suits_no_task_is_refused(tmp_path, cells, task, sentence):
+    """The error about a target says what it holds, and what would do."""
+    with pytest.raises(DataError, match=sentence):
+        targeted(tmp_path, cells, task=task)

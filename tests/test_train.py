@@ -1,15 +1,26 @@
 """From a table to a fitted, measured pipeline: quality, curves and refusals."""
 
+import dataclasses
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import accuracy_score, log_loss, precision_recall_fscore_support
+from sklearn.metrics import (
+    accuracy_score,
+    log_loss,
+    mean_absolute_error,
+    precision_recall_fscore_support,
+    r2_score,
+    root_mean_squared_error,
+)
 from tables import customers, lines, write
 
 from unpickled.export.data import dataset as data
 from unpickled.export.errors import DataError, QualityError
 from unpickled.export.tasks.boosters import LIBRARIES
 from unpickled.export.tasks.classification import CLASSIFIERS, measure, require
+from unpickled.export.tasks.regression import REGRESSION, REGRESSORS
 from unpickled.export.train import SCALERS, build, train
 
 
@@ -146,3 +157,83 @@ def test_labels_of_a_sample_are_matched_to_the_pipelines_own(labels, ok):
         return
     with pytest.raises(DataError, match="The label 3 is none of the pipeline's classes"):
         measure(fitted.pipeline, rows, np.array(labels), ("a", "b", "c"))
+
+
+@pytest.mark.parametrize("regressor", sorted(REGRESSORS.keys() - LIBRARIES - {"mlp", "decision_tree"}))
+def test_every_regressor_learns_houses_without_a_warning(regressor):
+    """Each regressor converges on the made-up houses, and errs less than half as much as the median."""
+    table = data.bundled("houses")
+    few = dataclasses.replace(table, features=table.features[:600], labels=table.labels[:600])
+    (errors,) = train(few, "standard", regressor).training.errors
+    assert errors.target == "price"
+    assert errors.mae < errors.baseline * (0.9 if regressor in ("elastic_net", "gamma") else 0.7)
+
+
+def test_errors_are_scikit_learns_on_rows_the_pipeline_never_saw():
+    """MAE, RMSE and R2 are scikit-learn's, for held-out rows; the residuals describe each row once."""
+    table = data.bundled("diabetes")
+    fitted = train(table, "standard", "ridge", seed=1, held_out=0.25)
+    truth, predicted = table.labels[fitted.held_out.index], fitted.pipeline.predict(fitted.held_out)
+    (errors,) = fitted.training.errors
+    assert errors.mae == pytest.approx(mean_absolute_error(truth, predicted))
+    assert errors.rmse == pytest.approx(root_mean_squared_error(truth, predicted))
+    assert errors.r2 == r2_score(truth, predicted)
+    assert errors.baseline == pytest.approx(np.abs(truth - np.median(truth)).mean())
+    assert sum(line.rows for line in errors.residuals) == len(truth) == fitted.training.held_out
+    assert fitted.training.metrics is None
+
+
+@pytest.mark.parametrize(
+    ("regressor", "unit"),
+    [("mlp", "epoch"), ("gradient_boosting", "stage"), ("hist_gradient_boosting", "stage")],
+)
+def test_the_training_curve_of_a_regressor(regressor, unit):
+    """The curve of a regressor has a loss for each epoch or stage, and falls."""
+    curve = train(data.bundled("diabetes"), "standard", regressor).training.curve
+    assert curve.unit == unit
+    assert len(curve.loss) >= 50
+    assert curve.loss[-1] < curve.loss[0] / 2
+
+
+@pytest.mark.parametrize("regressor", ["svr", "linear_svr"])
+def test_the_unit_of_the_target_does_not_matter(regressor):
+    """A target in millionths is learned as well as one in thousands."""
+    table = data.bundled("diabetes")
+    tiny = dataclasses.replace(table, labels=table.labels * 1e-9)
+    errors, less = (train(each, "standard", regressor).training.errors[0] for each in (table, tiny))
+    assert less.mae == pytest.approx(errors.mae * 1e-9, rel=1e-3)
+
+
+def test_a_gamma_regressor_says_that_it_takes_positive_numbers_only(tmp_path):
+    """A target that the regressor cannot learn is an error with its reason."""
+    path = lines(tmp_path / "x.csv", "x,y", *(f"{i / 7},{i / 3 - 5}" for i in range(40)))
+    with pytest.raises(DataError, match=r"GammaRegressor cannot be fitted: .*range of the loss"):
+        train(data.read(path, "y"), "standard", "gamma")
+
+
+def test_a_library_that_is_not_installed_is_named_with_its_extra(monkeypatch):
+    """A booster without its library is an error that says what to install."""
+    monkeypatch.setitem(sys.modules, "xgboost", None)
+    with pytest.raises(DataError, match=r"XGBRegressor .* not installed: pip install 'unpickled\[xgboost\]'"):
+        train(data.bundled("diabetes"), "standard", "xgboost")
+
+
+def test_made_up_houses_are_the_same_everywhere():
+    """The houses hang on nothing but the code: their fingerprint is this one, with gaps in three columns."""
+    table = data.bundled("houses")
+    assert data.fingerprint(table.features, table.labels)[:16] == "9a0c0cebcfef85e4"
+    gaps = table.features.columns[table.features.isna().any()]
+    assert [*gaps] == ["built", "income", "place"]
+    assert "made up" in table.notes[0]
+
+
+@pytest.mark.parametrize("size", [1e-12, 0.02, 41.5, 5e9, 1e20])
+def test_residuals_are_written_with_the_decimals_that_the_error_is_worth(size):
+    """Errors of any size are shown with four digits or more, and columns stand under their names."""
+    table = data.bundled("diabetes")
+    grown = dataclasses.replace(table, labels=table.labels * size)
+    training = train(grown, "standard", "linear").training
+    first, _, head, *rows = REGRESSION.report(training, "here")
+    mae = float(first.split()[1].replace(",", ""))
+    assert mae == pytest.approx(training.errors[0].mae, rel=1e-3)
+    assert len({len(line) for line in [head, *rows]}) == 1

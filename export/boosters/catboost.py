@@ -7,6 +7,7 @@ hash: the JSON says which text has which hash, but only for texts that it is giv
 
 import json
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from itertools import permutations
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +17,8 @@ import numpy as np
 
 from unpickled.export.boosters import catboost_splits
 from unpickled.export.boosters.boosted import Boosted, Link
+from unpickled.export.boosters.catboost_borders import signed
+from unpickled.export.boosters.catboost_counters import Counter
 from unpickled.export.boosters.catboost_splits import Splits
 from unpickled.export.boosters.pruning import pruned
 from unpickled.export.errors import NoGraph
@@ -27,7 +30,6 @@ _PROBABILITIES: dict[str, Link] = {
     "MultiClass": "softmax",
     "MultiClassOneVsAll": "sigmoids",
 }
-_PREDICTIONS: dict[str, Link] = {"RawFormulaVal": "identity", "Exponent": "exp"}
 _REGRESSIONS = (
     *("Expectile", "Huber", "LogCosh", "LogLinQuantile", "Lq", "MAE", "MAPE", "MultiQuantile", "MultiRMSE"),
     *("Poisson", "Quantile", "RMSE", "RMSPE", "Tweedie"),
@@ -53,14 +55,27 @@ def _kind(step: Any) -> str:
     return type(step).__name__ if type(step).__module__.split(".")[0] == "catboost" else ""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Read:
+    """A model, and its counters: their columns follow those of the rows."""
+
+    boosted: Boosted
+    counters: tuple[Counter, ...]
+
+
 def boosted(model: Any) -> Boosted:
-    """The trees of a fitted CatBoostClassifier or CatBoostRegressor.
+    """The trees of a fitted CatBoostClassifier or CatBoostRegressor, as ``read`` reads them."""
+    return read(model).boosted
+
+
+def read(model: Any) -> Read:
+    """The trees and counters of a fitted CatBoostClassifier or CatBoostRegressor.
 
     They split columns of text by the hashes of texts. Raises NoGraph for a model that no graph computes.
     """
     _check_columns(model)
     dump = _dump(model)
-    splits = catboost_splits.read(dump["features_info"], dump.get("ctr_data", {}))
+    splits = catboost_splits.read(dump, model.n_features_in_)
     scale, bias = dump["scale_and_bias"]
     if scale != 1:
         raise NoGraph(f"its sums are scaled by {scale}", "call set_scale_and_bias with a scale of 1")
@@ -68,7 +83,7 @@ def boosted(model: Any) -> Boosted:
         trees = [_symmetric(tree, splits, len(bias)) for tree in dump["oblivious_trees"]]
     else:
         trees = [_grown(tree, splits) for tree in dump["trees"]]
-    return Boosted(trees, np.array(bias, np.float64), _link(model, dump))
+    return Read(Boosted(trees, np.array(bias, np.float64), _link(model, dump)), splits.counters)
 
 
 def hashes(model: Any, texts: Collection[str]) -> dict[str, int]:
@@ -76,17 +91,38 @@ def hashes(model: Any, texts: Collection[str]) -> dict[str, int]:
     pool = np.zeros((len(texts), model.n_features_in_), object)
     pool[:, model.get_cat_feature_indices()] = np.array(sorted(texts), object)[:, None]
     listed = _dump(model, pool)["features_info"]["cat_features_hash"] if len(texts) else ()
-    return {item["value"]: catboost_splits.signed(item["hash"]) for item in listed}
+    return {item["value"]: signed(item["hash"]) for item in listed}
 
 
-def seen(model: Any, rows: Any) -> Floats:
-    """(rows, columns): the numbers that the trees see: those of the rows, and hashes for texts."""
-    of_texts = model.get_cat_feature_indices()
-    cells = np.array(rows, object if len(of_texts) else np.float64)
-    if len(of_texts):
-        known = hashes(model, set(map(str, cells[:, of_texts].ravel())))
-        cells[:, of_texts] = np.vectorize(lambda cell: known[str(cell)], otypes=[object])(cells[:, of_texts])
-    return cells.astype(np.float64)
+@dataclass(frozen=True, slots=True, eq=False)
+class Sight:
+    """How the trees of a model see rows: numbers, hashes for texts, and then the numbers of counters."""
+
+    model: Any
+    places: tuple[int, ...]
+    counters: tuple[Counter, ...]
+    hashes: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model: Any) -> "Sight":
+        """The sight of a fitted model."""
+        return cls(model, tuple(model.get_cat_feature_indices()), read(model).counters)
+
+    def columns(self, rows: Any) -> Floats:
+        """(rows, columns): the numbers that the trees see."""
+        if not self.places:
+            return np.asarray(rows, np.float64)
+        cells = np.array(rows, object)
+        for place in self.places:
+            cells[:, place] = self._hashed(list(map(str, cells[:, place])))
+        seen = cells.astype(np.float64)
+        return np.column_stack([seen, *(counter.column(seen) for counter in self.counters)])
+
+    def _hashed(self, texts: list[str]) -> list[int]:
+        unknown = set(texts) - self.hashes.keys()
+        if unknown:
+            self.hashes.update(hashes(self.model, unknown))
+        return [self.hashes[text] for text in texts]
 
 
 def _check_columns(model: Any) -> None:
@@ -111,11 +147,12 @@ def _link(model: Any, dump: dict[str, Any]) -> Link:
         if loss not in _PROBABILITIES:
             raise NoGraph(f"the loss {loss!r} has no graph", f"use one of {', '.join(_PROBABILITIES)}")
         return _PROBABILITIES[loss]
-    # What predict answers depends on the parameters that the estimator was made with.
-    link = _PREDICTIONS.get(model._get_default_prediction_type())
-    if loss not in _REGRESSIONS or link is None:
+    if loss not in _REGRESSIONS:
         raise NoGraph(f"the loss {loss!r} has no graph", f"use one of {', '.join(_REGRESSIONS)}")
-    return link
+    # The answers depend on the parameters that the estimator was made with: one that was loaded has none.
+    parameters = model.get_params()
+    asked = parameters.get("objective", parameters.get("loss_function"))
+    return "exp" if isinstance(asked, str) and asked.startswith(("Poisson", "Tweedie")) else "identity"
 
 
 def _symmetric(tree: dict[str, Any], splits: Splits, outputs: int) -> Tree:

@@ -1,43 +1,126 @@
-"""The counters of a CatBoost model: the number that stands for a category, from its counts in training."""
+"""The counters of a CatBoost model: the number that stands for a category, from its counts in training.
 
-from collections.abc import Mapping
+A counter may count the combinations of several categories, and of answers to questions about other columns.
+Its numbers are a column of their own for the trees.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from unpickled.export.boosters.catboost_borders import ends, signed
 from unpickled.export.errors import NoGraph
+from unpickled.export.trees import Bools, Floats, Ints
 
 _COUNTS = ("Counter", "FeatureFreq")
 _CLASSES = ("Borders", "Buckets")
 
-# The key of a category is its hash, as 64 bits with a sign, times this number twice, modulo 2**64.
-_FACTOR = 0x4906BA494954CB65
-_BACK = pow(_FACTOR, -2, 2**64)
+# Keys are hashes of 64 bits, made with this factor; that of no combination marks cells without one.
+_FACTOR = np.uint64(0x4906BA494954CB65)
 _UNUSED = 2**64 - 1
 
 
-def position(counter: Mapping[str, Any]) -> int:
-    """The position among the category columns of the one that is counted; NoGraph for several columns."""
-    elements = counter["elements"]
-    if [element["combination_element"] for element in elements] != ["cat_feature_value"]:
-        raise NoGraph("it counts the combinations of several columns", "fit it with max_ctr_complexity=1")
-    return int(elements[0]["cat_feature_index"])
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Whether a column is above a threshold; or, with ``value``, whether it holds the category of a hash."""
+
+    column: int
+    threshold: float = 0.0
+    missing_above: bool = False
+    value: int | None = None
+
+    def answers(self, x: Floats) -> Bools:
+        """The answers for the numbers or hashes of the column."""
+        if self.value is not None:
+            return np.asarray(x == self.value)
+        return np.asarray(~(x <= self.threshold) if self.missing_above else x > self.threshold)
 
 
-def values(counter: Mapping[str, Any], table: Mapping[str, Any]) -> tuple[dict[int, np.float32], np.float32]:
-    """The number of each category, by the 32 bits of its hash, and that of all other categories."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Counter:
+    """The number of each combination that training had, in order of their keys, and of any other one.
+
+    A combination is the categories of ``columns`` and the answers to ``questions``.
+    """
+
+    columns: tuple[int, ...]
+    questions: tuple[Question, ...]
+    keys: np.ndarray[Any, np.dtype[np.uint64]]
+    numbers: Floats
+    other: float
+
+    def looked_up(self, keys: np.ndarray[Any, np.dtype[np.uint64]]) -> Floats:
+        """The number for each key."""
+        place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        return np.where(self.keys[place] == keys, self.numbers[place], self.other)
+
+    def column(self, seen: Floats) -> Floats:
+        """(rows,): the numbers for rows (rows, columns) of numbers and hashes."""
+        categories = [seen[:, place].astype(np.int64) for place in self.columns]
+        asked = [question.answers(seen[:, question.column]) for question in self.questions]
+        return self.looked_up(key(*categories, *(answers.astype(np.int64) for answers in asked)))
+
+
+def key(*parts: Ints) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """The keys of combinations, from the hashes of the categories and then the answers, 0 or 1."""
+    combined = np.zeros(1, np.uint64)
+    with np.errstate(over="ignore"):
+        for part in parts:
+            combined = _FACTOR * (combined + _FACTOR * part.astype(np.uint64))
+    return combined
+
+
+def read(info: Mapping[str, Any], tables: Mapping[str, Any]) -> Iterator[tuple[Counter, list[float]]]:
+    """The counters of a dump's ``features_info`` and ``ctr_data``, each with the borders that split it."""
+    for item in info.get("ctrs", ()):
+        columns = tuple(_columns(info, item["elements"]))
+        questions = tuple(_questions(info, item["elements"]))
+        keys, numbers, other = _numbers(item, tables[item["identifier"]])
+        yield Counter(columns, questions, keys, numbers, other), item["borders"]
+
+
+def _columns(info: Mapping[str, Any], elements: list[dict[str, Any]]) -> Iterator[int]:
+    for element in elements:
+        if element["combination_element"] == "cat_feature_value":
+            yield _place(info["categorical_features"], element["cat_feature_index"])
+
+
+def _questions(info: Mapping[str, Any], elements: list[dict[str, Any]]) -> Iterator[Question]:
+    """The questions of a combination: those about numbers come first."""
+    for element in elements:
+        if element["combination_element"] == "float_feature":
+            feature = info["float_features"][element["float_feature_index"]]
+            above = feature["nan_value_treatment"] == "AsTrue"
+            [threshold] = ends(np.array([element["border"]]))
+            yield Question(feature["flat_feature_index"], float(threshold), above)
+    for element in elements:
+        if element["combination_element"] == "cat_feature_exact_value":
+            place = _place(info["categorical_features"], element["cat_feature_index"])
+            yield Question(place, value=signed(element["value"]))
+
+
+def _place(features: list[dict[str, Any]], index: int) -> int:
+    return int(features[index]["flat_feature_index"])
+
+
+def _numbers(
+    counter: Mapping[str, Any], table: Mapping[str, Any]
+) -> tuple[np.ndarray[Any, np.dtype[np.uint64]], Floats, float]:
+    """The keys in order, the number of each, and the number of all other keys."""
     kind, stride, cells = counter["ctr_type"], table["hash_stride"], table["hash_map"]
     if kind not in (*_COUNTS, *_CLASSES, "BinarizedTargetMeanValue"):
         raise NoGraph(f"the counter {kind!r} has no graph", "fit it with simple_ctr=['Borders']")
     lines = (cells[start : start + stride] for start in range(0, len(cells), stride))
-    counts = {int(key): [float(count) for count in line] for key, *line in lines}
+    counts = {int(cell): [float(count) for count in line] for cell, *line in lines}
     counts.pop(_UNUSED, None)
     total = float(table["counter_denominator"])
-    shares = {
-        key * _BACK % 2**32: _number(counter, *_share(kind, counter["target_border_idx"], line, total))
-        for key, line in counts.items()
-    }
-    return shares, _number(counter, 0.0, total if kind in _COUNTS else 0.0)
+    keys = sorted(counts)
+    shares = (_share(kind, counter["target_border_idx"], counts[cell], total) for cell in keys)
+    numbers = np.array([_number(counter, *share) for share in shares], np.float64)
+    other = _number(counter, 0.0, total if kind in _COUNTS else 0.0)
+    return np.array(keys, np.uint64), numbers, other
 
 
 def _share(kind: str, border: int, line: list[float], total: float) -> tuple[float, float]:
@@ -49,9 +132,9 @@ def _share(kind: str, border: int, line: list[float], total: float) -> tuple[flo
     return (line[border] if kind == "Buckets" else sum(line[border + 1 :])), sum(line)
 
 
-def _number(counter: Mapping[str, Any], count: float, total: float) -> np.float32:
+def _number(counter: Mapping[str, Any], count: float, total: float) -> float:
     """The share with its prior, shifted and scaled, in float32 as CatBoost computes."""
     single = np.float32
     above = single(count) + single(counter["prior_numerator"])
     share = above / (single(total) + single(counter["prior_denomerator"]))
-    return single((share + single(counter["shift"])) * single(counter["scale"]))
+    return float((share + single(counter["shift"])) * single(counter["scale"]))

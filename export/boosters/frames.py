@@ -14,10 +14,11 @@ def known(step: Any) -> bool:
 
 
 def places(step: Any) -> dict[int, Sequence[Any]]:
-    """Position -> categories of these columns of such a model, as far as it tells."""
+    """Position -> categories of these columns of such a model; empty if it does not tell all of them."""
     if lightgbm.is_lightgbm(step):
         return lightgbm.places(step)
-    return {at: known for at, known in xgboost.categories(step).items() if xgboost.are_whole(known)}
+    found: dict[int, Sequence[Any]] = {**xgboost.categories(step)}
+    return found if all(map(xgboost.are_whole, found.values())) else {}
 
 
 def spelling(step: Any) -> Callable[[Hashable], str] | None:

@@ -147,7 +147,7 @@ def listed(known: list[Any], labels: Sequence[Any]) -> list[Any]:
     return [label[part] for part in known]
 
 
-def are_whole(known: list[Any]) -> bool:
+def are_whole(known: Sequence[Any]) -> bool:
     """Whether these are the categories of the fit, and not parts of their texts."""
     return all(not isinstance(category, str) or category.isascii() for category in known)
 
@@ -219,7 +219,8 @@ def _base(learner: Mapping[str, Any], link: Link) -> Floats:
 
 
 def _rounded(numbers: npt.NDArray[Any]) -> Floats:
-    return numbers.astype(np.float32).astype(np.float64)
+    with np.errstate(over="ignore"):
+        return numbers.astype(np.float32).astype(np.float64)
 
 
 def _used(learner: Mapping[str, Any], model: Mapping[str, Any]) -> tuple[list[Any], list[int]]:

@@ -23,6 +23,7 @@ from sklearn.tree import BaseDecisionTree
 from unpickled.export import categories
 from unpickled.export.boosters import catboost, lightgbm, xgboost
 from unpickled.export.data.layout import Layout
+from unpickled.export.gate.memberships import across
 from unpickled.export.gate.probes import with_cells
 from unpickled.export.gate.sweep import frames, in_blocks
 from unpickled.export.inside import Prepare, leaves
@@ -59,16 +60,20 @@ def near(
     A row of ``frame`` that reaches the split is moved along one feature until it lies beside the split. The
     number is found by bisection through the pipeline's preprocessing, from the row's own number to one beyond
     training, so it is exact for any steps that are monotone in that feature on each side of the row. Features
-    in ``closed`` take no number but those in ``frame``, and are not moved.
+    in ``closed`` take no number but those in ``frame``, and are not moved. A row that reaches a set of
+    categories gets one of another row that takes the other side.
     """
     random = np.random.default_rng(seed)
     base = frame.iloc[np.sort(random.permutation(len(frame))[:1000])].reset_index(drop=True)
     groups = [(_trees(leaf), _seen(leaf, prepare)) for leaf, prepare in leaves(pipeline)]
     groups = [(trees, prepare) for trees, prepare in groups if trees]
-    parts = [
-        _beside(prepare, trees, layout, base, max(limit // (4 * len(groups)), 1), random, tick, closed)
-        for trees, prepare in groups
-    ]
+    parts = []
+    for trees, prepare in groups:
+        # A threshold has four rows beside it, a set of categories one.
+        count = max(limit // len(groups) // (5 if any(tree.sets for tree in trees) else 4), 1)
+        parts.append(_beside(prepare, trees, layout, base, count, random, tick, closed))
+        parts.append(across(_prepared(prepare, layout), trees, layout, base, count, random))
+    parts = [part for part in parts if len(part)]
     return pd.concat(parts, ignore_index=True) if parts else frame.iloc[:0]
 
 
@@ -83,7 +88,8 @@ def _seen(step: Any, prepare: Prepare) -> Prepare:
         view = xgboost.Sight.of(step)
         return lambda rows: view.columns(prepare(rows))
     if catboost.is_model(step):
-        return lambda rows: catboost.seen(step, prepare(rows))
+        eyes = catboost.Sight.of(step)
+        return lambda rows: eyes.columns(prepare(rows))
     return prepare
 
 
@@ -105,6 +111,10 @@ def _trees(step: Any) -> list[Tree]:
     return []
 
 
+def _prepared(prepare: Prepare, layout: Layout) -> Callable[[pd.DataFrame], Floats]:
+    return lambda rows: _matrix(prepare(layout.rows(rows)))
+
+
 def _matrix(rows: Any) -> Floats:
     dense = rows.toarray() if hasattr(rows, "toarray") else rows
     return np.asarray(dense, dtype=np.float64)
@@ -120,9 +130,7 @@ def _beside(
     tick: Tick,
     closed: Collection[str],
 ) -> pd.DataFrame:
-    def prepared(rows: pd.DataFrame) -> Floats:
-        return _matrix(prepare(layout.rows(rows)))
-
+    prepared = _prepared(prepare, layout)
     source = _sources(prepared, layout, base, closed)
     row, column, threshold = _splits(trees, prepared(base), source, limit, random)
     if not len(row):

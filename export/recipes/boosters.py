@@ -10,6 +10,17 @@ from unpickled.export.inside import leaves
 from unpickled.export.recipes import catboost, lightgbm, xgboost
 
 _LIBRARIES = (catboost_models, lightgbm_models, xgboost_models)
+# The classes with a recipe, for the documentation.
+NAMES = (
+    "CatBoostClassifier",
+    "CatBoostRegressor",
+    "LGBMClassifier",
+    "LGBMRegressor",
+    "XGBClassifier",
+    "XGBRFClassifier",
+    "XGBRFRegressor",
+    "XGBRegressor",
+)
 
 
 def is_classifier(step: Any) -> bool:

@@ -1,8 +1,6 @@
-"""Recipes for CatBoost: its trees on numbers and on codes of categories, its bias last, and its links."""
+"""Recipes for CatBoost: its trees on the columns as it sees them, its bias last, and its links."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +9,10 @@ from unpickled.export.boosters import catboost
 from unpickled.export.boosters.boosted import Boosted
 from unpickled.export.errors import NoGraph
 from unpickled.export.graph import ClassifierOutput, Columns, Graph, RegressorOutput
-from unpickled.export.recipes import encoders
+from unpickled.export.recipes import catboost_columns
 from unpickled.export.recipes.ensemble import ensemble
 from unpickled.export.recipes.members import above, column
 from unpickled.export.recipes.parts import winner
-from unpickled.export.trees import Tree
 
 
 def classifier(graph: Graph, model: Any, columns: Columns) -> ClassifierOutput:
@@ -65,70 +62,6 @@ def _biased(graph: Graph, boosted: Boosted, raw: str) -> str:
 
 def _sums(graph: Graph, model: Any, columns: Columns) -> tuple[Boosted, str]:
     """The model, and the sums (rows, outputs) of the leaves that a row reaches."""
-    boosted = catboost.boosted(model)
-    trees, seen = _coded(graph, model, boosted.trees, columns)
-    return boosted, ensemble(graph, seen, trees)
-
-
-def _coded(
-    graph: Graph, model: Any, trees: Sequence[Tree], columns: Columns
-) -> tuple[Sequence[Tree], Columns]:
-    """The trees on codes instead of hashes, 1, 2, ... in each column of text, and the columns with codes."""
-    places = list(model.get_cat_feature_indices())
-    _check_kinds(columns, places)
-    if not places:
-        return trees, columns
-    hashes = catboost.hashes(model, graph.texts)
-    known = {place: _hashes(trees, place) for place in places}
-    for place in places:
-        _check_known(columns, place, known[place] - set(hashes.values()))
-    codes = {place: {key: code for code, key in enumerate(sorted(known[place]), 1)} for place in places}
-    texts = [
-        {text: float(codes[place][key]) for text, key in hashes.items() if key in codes[place]}
-        for place in places
-    ]
-    coded = encoders.coded(graph, tuple(columns[place] for place in places), texts, 0.0)
-    at = dict(zip(places, coded, strict=True))
-    renumbered = [replace(tree, sets=_renumbered(tree, codes)) for tree in trees]
-    return renumbered, tuple(at.get(place, column) for place, column in enumerate(columns))
-
-
-def _hashes(trees: Sequence[Tree], place: int) -> set[int]:
-    """All hashes by which the trees split a column."""
-    return {
-        int(key)
-        for tree in trees
-        for node, keys in tree.sets.items()
-        if tree.feature[node] == place
-        for key in keys
-    }
-
-
-def _renumbered(tree: Tree, codes: dict[int, dict[int, int]]) -> dict[int, Any]:
-    return {
-        node: np.array(sorted(codes[int(tree.feature[node])][int(key)] for key in keys), np.int64)
-        for node, keys in tree.sets.items()
-    }
-
-
-def _check_kinds(columns: Columns, places: Sequence[int]) -> None:
-    """Refuse text where the model takes numbers, and numbers where it takes categories."""
-    for place, column_ in enumerate(columns):
-        name = repr(column_.feature) if column_.feature else str(place)
-        if column_.dtype == "string" and place not in places:
-            raise NoGraph(f"its column {name} holds text", "name the column in cat_features")
-        if column_.dtype != "string" and place in places:
-            raise NoGraph(
-                f"its column {name} of categories holds numbers",
-                "give it as text, as X[column].astype(str): CatBoost takes 1 and '1' for one category",
-            )
-
-
-def _check_known(columns: Columns, place: int, unknown: set[int]) -> None:
-    if unknown:
-        name = repr(columns[place].feature) if columns[place].feature else str(place)
-        raise NoGraph(
-            f"it was trained on {len(unknown)} categories of its column {name} that the rows given lack, and "
-            "it keeps no list of them",
-            "give all of the training rows",
-        )
+    read = catboost.read(model)
+    trees, seen = catboost_columns.seen(graph, model, read, columns)
+    return read.boosted, ensemble(graph, seen, trees)

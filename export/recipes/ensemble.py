@@ -13,8 +13,8 @@ from unpickled.export.trees import Tree, before_scaling
 # Values of the operator's attributes.
 _LEQ, _MEMBER = 0, 6
 _AVERAGE, _SUM = 0, 1
-# No category has this code: a set that is written as this one alone is empty.
-_NOTHING = -np.inf
+# No category has this code: a set of it alone is empty. ONNX Runtime takes none without a member.
+_NOTHING = np.iinfo(np.int32).min
 
 
 def ensemble(

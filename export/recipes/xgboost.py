@@ -73,6 +73,11 @@ def _narrowed(tree: Tree) -> Tree:
 def _seen(graph: Graph, model: Any, columns: Columns) -> Columns:
     """The columns as the trees see them."""
     sight = Sight.of(model)
+    if not sight.categories and any(columns[i].dtype == "string" for i in sight.codes):
+        raise NoGraph(
+            "before XGBoost 3.1 a model does not keep the categories of the fit",
+            "fit it with a newer XGBoost",
+        )
     native = [i for i, column in enumerate(columns) if column.feature in graph.native]
     if native != sorted(sight.categories):
         raise NoGraph(

@@ -33,3 +33,9 @@ def _factory(library: str, name: str) -> Callable[[int], Any]:
         return getattr(module, name)(random_state=seed, **quiet)
 
     return make
+
+
+def alone(model: Any) -> None:
+    """Let LightGBM work in one thread: it asks for all of them, whatever limit threadpoolctl has set."""
+    if type(model).__module__.startswith("lightgbm."):
+        model.set_params(n_jobs=1)

@@ -1,7 +1,7 @@
 """Models and their versions as the models commands print them: plain text, or JSON values."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,8 @@ RECENT = 10
 _LONGEST = 37
 
 _Line = dict[str, str]
+# Name of a column -> the text in it, of a row.
+_Quality = dict[str, Callable[[Mapping[str, Any]], str]]
 
 
 class _File(NamedTuple):
@@ -37,7 +39,9 @@ class _File(NamedTuple):
 def listing(shelves: Sequence[Shelf]) -> str:
     """All models with their versions, one a line."""
     models = [(shelf, versions(shelf)) for shelf in shelves]
-    lines = table([{"model": row["model"], **_version(row)} for _, rows in models for row in rows])
+    every = [row for _, rows in models for row in rows]
+    quality = _quality(every)
+    lines = table([{"model": row["model"], **_version(row, quality)} for row in every])
     return "\n".join([*lines, *(line for shelf, rows in models for line in _remarks(shelf, rows))])
 
 
@@ -45,7 +49,10 @@ def page(shelf: Shelf) -> str:
     """One model on a page."""
     deployment, rows = shelf.deployment, versions(shelf)
     sections = {
-        "versions, newest first": [*table([_version(row) for row in rows]), *_remarks(shelf, rows)],
+        "versions, newest first": [
+            *table([_version(row, _quality(rows)) for row in rows]),
+            *_remarks(shelf, rows),
+        ],
         f"{serving.FILE}, as it is followed": [f"{key}: {value}" for key, value in _settings(deployment)],
         "features": table([_feature(feature) for feature in _features(deployment)]),
         f"history, newest first (UTC, at most {RECENT})": table(
@@ -112,7 +119,7 @@ def _row(shelf: Shelf, number: int) -> dict[str, Any]:
     deployment = shelf.deployment
     file = _file(shelf, number)
     training = file.manifest.training if file.manifest else None
-    metrics = training.metrics if training else None
+    metrics, errors = (training.metrics, training.errors) if training else (None, ())
     shadow, share = deployment.shadow or (None, 0.0)
     return {
         "model": shelf.name,
@@ -124,6 +131,7 @@ def _row(shelf: Shelf, number: int) -> dict[str, Any]:
         "retired": number in deployment.serving.retired,
         "refused": shelf.versions.refused.get(number, file.reason),
         "accuracy": metrics.accuracy if metrics else None,
+        "errors": {each.target: {"mae": each.mae, "rmse": each.rmse, "r2": each.r2} for each in errors},
         "parity": file.manifest.parity.max_difference if file.manifest else None,
         "size": file.size,
         "exported": file.manifest.created if file.manifest else None,
@@ -150,12 +158,32 @@ def _read(path: Path) -> _File:
         return _File(None, len(data), str(error))
 
 
-def _version(row: Mapping[str, Any]) -> _Line:
+def _quality(rows: Sequence[Mapping[str, Any]]) -> _Quality:
+    """The columns of quality: accuracy, or the error of versions that predict numbers; both if both occur."""
+    numbers = any(row["errors"] for row in rows)
+    labels = not numbers or any(row["accuracy"] is not None for row in rows)
+    columns: _Quality = {"accuracy": _accuracy} if labels else {}
+    return columns | {"mae": _errors} if numbers else columns
+
+
+def _accuracy(row: Mapping[str, Any]) -> str:
+    return _or_dash("{:.4f}", row["accuracy"])
+
+
+def _errors(row: Mapping[str, Any]) -> str:
+    """The mean absolute error of the only target, or of each by its name."""
+    errors = {target: f"{each['mae']:.4g}" for target, each in row["errors"].items()}
+    if len(errors) == 1:
+        return next(iter(errors.values()))
+    return ", ".join(f"{target} {error}" for target, error in errors.items()) or "-"
+
+
+def _version(row: Mapping[str, Any], quality: _Quality) -> _Line:
     return {
         "version": str(row["version"]),
         "labels": ", ".join(row["labels"]) or "-",
         "traffic": _traffic(row),
-        "accuracy": _or_dash("{:.4f}", row["accuracy"]),
+        **{name: write(row) for name, write in quality.items()},
         "parity": _or_dash("{:.1e}", row["parity"]),
         "size": "-" if row["size"] is None else _bytes(row["size"]),
         "exported": _or_dash("{:.10}", row["exported"]),

@@ -21,6 +21,7 @@ from unpickled.server.model.outputs import (
     Outputs,
     Scores,
     Tensor,
+    incomparable,
 )
 from unpickled.server.quote import quoted
 
@@ -148,10 +149,11 @@ class Classification(Outputs):
 
     def comparison(self, other: Outputs) -> Comparison:
         """The distance is the total variation: half the sum of |difference| over the classes of both."""
-        measured = isinstance(other, Classification) and self.kind == other.kind == "probabilities"
-        other_classes = other.classes if isinstance(other, Classification) else ()
-        union = {label: column for column, label in enumerate(dict.fromkeys((*self.classes, *other_classes)))}
-        width, columns = len(self.classes), [union[label] for label in other_classes]
+        if not isinstance(other, Classification):
+            return Comparison(incomparable)
+        measured = self.kind == other.kind == "probabilities"
+        union = {label: column for column, label in enumerate(dict.fromkeys((*self.classes, *other.classes)))}
+        width, columns = len(self.classes), [union[label] for label in other.classes]
 
         def compare(
             labels: Labels, scores: Scores, other_labels: Labels, other_scores: Scores

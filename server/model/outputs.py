@@ -185,6 +185,11 @@ class Outputs(ABC):
         """Compares answers of this model with those of another."""
 
 
+def incomparable(labels: Labels, *_: Any) -> Differences:
+    """The Comparison.compare of models of different kinds: their answers agree in no row."""
+    return Differences(np.zeros(len(labels), np.bool_))
+
+
 def refuse_not_finite(scores: Scores) -> None:
     """Raise InferenceFailed if any score is NaN or infinite."""
     wrong = np.flatnonzero(~np.isfinite(np.asarray(scores)).all(axis=1))

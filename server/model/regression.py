@@ -25,6 +25,7 @@ from unpickled.server.model.outputs import (
     Outputs,
     Scores,
     Tensor,
+    incomparable,
 )
 from unpickled.server.quote import quoted
 
@@ -120,7 +121,7 @@ class Regression(Outputs):
     def comparison(self, other: Outputs) -> Comparison:
         """Two answers agree that are equal in all targets; nothing is equal to an answer of another kind."""
         if not isinstance(other, Regression) or other.targets != self.targets:
-            return Comparison(lambda labels, *_: Differences(np.zeros(len(labels), np.bool_)))
+            return Comparison(incomparable)
 
         def compare(
             labels: Labels, scores: Scores, other_labels: Labels, other_scores: Scores

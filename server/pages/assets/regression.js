@@ -95,27 +95,33 @@ export class Regression {
   }
 }
 
-function figures({ r2, mae, rmse }) {
-  const errors = [
-    ["mean absolute error", amount(mae, 4)],
-    ["root mean squared error", amount(rmse, 4)],
-  ];
-  return typeof r2 === "number" ? [["R²", r2.toFixed(3)], ...errors] : errors;
+/** [name, text] of each measure; files of an earlier release lack the error of the median. */
+function figures({ r2, mae, rmse, baseline }) {
+  return [
+    ["R²", r2, (value) => value.toFixed(3)],
+    ["mean absolute error", mae],
+    ["root mean squared error", rmse],
+    ["mean absolute error of the median alone", baseline],
+  ]
+    .filter(([, value]) => typeof value === "number")
+    .map(([name, value, written = (number) => amount(number, 4)]) => [name, written(value)]);
 }
 
 function perTarget(errors) {
-  const rows = errors.map(({ target, r2, mae, rmse, rows }) =>
+  const rows = errors.map(({ target, r2, mae, rmse, baseline }) =>
     element(
       "tr",
       {},
       element("th", { scope: "row" }, isolated(target, { title: visible(target) })),
-      [typeof r2 === "number" ? r2.toFixed(3) : "–", amount(mae, 4), amount(rmse, 4)].map((text) =>
-        element("td", {}, text),
+      element("td", {}, typeof r2 === "number" ? r2.toFixed(3) : "–"),
+      [mae, rmse, baseline].map((value) =>
+        element("td", {}, typeof value === "number" ? amount(value, 4) : "–"),
       ),
-      element("td", {}, rows.toLocaleString("en")),
     ),
   );
-  const heads = ["target", "R²", "MAE", "RMSE", "rows"].map((head) => element("th", { scope: "col" }, head));
+  const heads = ["target", "R²", "MAE", "RMSE", "MAE of the median"].map((head) =>
+    element("th", { scope: "col" }, head),
+  );
   return scrolling(
     "Per target",
     element("table", {}, element("thead", {}, element("tr", {}, heads)), element("tbody", {}, rows)),
