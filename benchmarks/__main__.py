@@ -109,7 +109,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         )
     server_core, generator_core = machine.cores(pinned=not options.unpinned)
     default = [name for name, entry in SERVERS.items() if options.peers or entry.group != "peer"]
-    models = tuple(name for name in RECIPES if name in (options.models or RECIPES))
+    models = _models(options.models)
     return Plan(
         models=models,
         servers=tuple(name for name in SERVERS if name in (options.servers or default)),
@@ -124,6 +124,17 @@ def _plan(options: argparse.Namespace) -> Plan:
         server_core=server_core,
         generator_core=generator_core,
     )
+
+
+def _models(named: Sequence[str] | None) -> tuple[str, ...]:
+    """The models to measure: those named, or all whose libraries are installed."""
+    missing = {name: recipe.library for name, recipe in RECIPES.items() if recipe.is_missing}
+    for name, library in missing.items():
+        if named and name in named:
+            raise BenchmarkError(f"{library} is missing: pip install '.[{library}]', or leave {name} out")
+        if not named:
+            print(f"{name} is left out: {library} is not installed", file=sys.stderr)
+    return tuple(name for name in RECIPES if name in (named or RECIPES.keys() - missing))
 
 
 def _document(plan: Plan, options: argparse.Namespace) -> Run:

@@ -145,6 +145,8 @@ class Commit(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Model(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A model of the run; a regressor has 0 classes."""
+
     title: str
     estimator: str
     features: int

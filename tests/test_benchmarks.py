@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,14 +27,19 @@ from conftest import (
     started,
 )
 
+from benchmarks import __main__ as suite
 from benchmarks import formats, stages
 from benchmarks.errors import BenchmarkError
 from benchmarks.measuring import generators, pipelines
 from benchmarks.measuring.generators import Target
+from benchmarks.measuring.pipelines import RECIPES
 from benchmarks.measuring.turn import Plan, Turn
 from benchmarks.results import FLOOR, UNPICKLED, read_all
 from benchmarks.servers import environments, process
 from benchmarks.servers.catalogue import BASELINES, PEERS, SERVERS, Entry
+from benchmarks.traffic.checks import Expected, check_expected, judge
+from benchmarks.traffic.contracts import CONTRACTS, WrongAnswer
+from benchmarks.traffic.subject import sampled
 
 if importlib.util.find_spec("locust") is None:
     pytest.skip("needs Locust", allow_module_level=True)
@@ -169,6 +175,11 @@ def below(pid: int) -> list[int]:
     return [descendant for child in map(int, children.split()) for descendant in (child, *below(child))]
 
 
+@pytest.fixture(scope="module")
+def diabetes(tmp_path_factory):
+    return pipelines.fit("diabetes", tmp_path_factory.mktemp("diabetes"))
+
+
 def turn(fitted, entry: Entry) -> Turn:
     """The turn of one server in a short run."""
     plan = Plan(("iris",), ("one",), 1, 1, 4, (100,), ("iris",), (1, 50), "locust", None, None)
@@ -181,6 +192,7 @@ def serving(fitted, folder: Path, program: str):
     command = [f"{BIN}/gunicorn", "--chdir", str(folder), "--threads", "4"]
     command += ["--bind", f"127.0.0.1:{port}", program]
     variables = {**os.environ, "PIPELINE": str(fitted.pickle), "PYTHONPATH": str(BASELINES)}
+    variables["MODEL"] = str(fitted.onnx)
     return process.running(command, variables, None, port, folder / "log")
 
 
@@ -205,6 +217,58 @@ def test_the_check_catches_a_wrong_server(fitted, tutorial, tmp_path):
         with pytest.raises(BenchmarkError, match="from row 0 is wrong: the label"):
             judged.check(running)
     judged.check(tutorial)
+
+
+@pytest.mark.parametrize("program", ["tutorial", "flask_onnx"])
+def test_the_check_takes_a_regressors_numbers(diabetes, tmp_path, program):
+    """The baselines answer a regressor's numbers, each of which is compared with scikit-learn's."""
+    judged = turn(diabetes, SERVERS["tutorial"])
+    with serving(diabetes, tmp_path, f"{program}:app") as running:
+        process.wait(running, judged.path, judged.first_body)
+        judged.check(running)
+        diabetes.labels[7] += 0.01
+        with pytest.raises(BenchmarkError, match="from row 7 is wrong: a number is not scikit-learn's"):
+            judged.check(running)
+        diabetes.labels[7] -= 0.01
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        ({"prediction": [151.52]}, "a number is not scikit-learn's (row 0: 151.52, scikit-learn 151.5)"),
+        ({"prediction": [151]}, "no list 'probabilities'"),
+        ({"prediction": [151.5, 2.0]}, "2 predictions for 1 rows"),
+        ({"prediction": [151.5], "probabilities": [[1.0]]}, "the answer is not one of a regressor"),
+        ({"prediction": ["151.5"]}, "no list 'probabilities'"),
+    ],
+)
+def test_a_number_is_judged(answer, sentence):
+    """The answer of a regressor is right within 1e-5, and any other form is wrong."""
+    content = json.dumps(answer).encode()
+    expected = Expected([151.5], [])
+    judge(CONTRACTS["native"], b'{"prediction": [151.5]}', 1, [], expected)
+    with pytest.raises(WrongAnswer) as caught:
+        judge(CONTRACTS["native"], content, 1, [], expected)
+    assert sentence in str(caught.value)
+
+
+def test_locust_checks_a_regressor(diabetes, tmp_path):
+    """The sample of a regressor has numbers for Locust to compare, and rows by name have them too."""
+    subject = sampled(diabetes.sample)
+    assert subject.answers(4095, 2).labels == diabetes.labels[4095:4097]
+    content = json.dumps({"prediction": diabetes.labels[0]}).encode()
+    predictions = CONTRACTS["native"].read_record(content)
+    check_expected(predictions, subject.answers(0, 1))
+    assert predictions.labels == diabetes.labels[:1]
+
+
+def test_a_model_whose_library_is_missing_is_left_out(monkeypatch, capsys):
+    """Without LightGBM its model is left out with a sentence, and an error if it was named."""
+    monkeypatch.setitem(pipelines.RECIPES, "lightgbm", replace(RECIPES["lightgbm"], library="absent"))
+    assert "lightgbm" not in suite._models(None)
+    assert capsys.readouterr().err == "lightgbm is left out: absent is not installed\n"
+    with pytest.raises(BenchmarkError, match=r"absent is missing: pip install '\.\[absent\]', or leave"):
+        suite._models(["iris", "lightgbm"])
 
 
 def test_a_server_that_does_not_start(tmp_path):

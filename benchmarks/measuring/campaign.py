@@ -70,7 +70,8 @@ class Campaign:
         self._say(f"{name}: fitting and exporting")
         fitted = pipelines.fit(name, self._work / name)
         self._run.models[name] = _described(fitted)
-        peers = name in self._plan.headline
+        # The programs of the peers answer with classes.
+        peers = name in self._plan.headline and bool(fitted.classes)
         planned = [server for server in servers if peers or SERVERS[server].group != "peer"]
         ready = [server for server in planned if self._prepared(server, fitted)]
         for repeat in range(self._plan.repeats):

@@ -47,6 +47,7 @@ def compute(fitted: Fitted, sizes: list[int]) -> dict[tuple[str, int], float]:
     session = onnxruntime.InferenceSession(fitted.onnx.read_bytes(), options, ["CPUExecutionProvider"])
     tensor = session.get_inputs()[0].name
     pipeline = pickle.loads(fitted.pickle.read_bytes())
+    answer = pipeline.predict_proba if fitted.classes else pipeline.predict
     rows = np.array(fitted.rows)
 
     def run(batch: Floats) -> object:
@@ -57,7 +58,7 @@ def compute(fitted: Fitted, sizes: list[int]) -> dict[tuple[str, int], float]:
         for size in sizes:
             batches = [rows[start : start + size] for start in range(0, len(rows) - size + 1, size)]
             times["onnxruntime", size] = _microseconds(run, batches)
-            times["scikit-learn", size] = _microseconds(pipeline.predict_proba, batches)
+            times["scikit-learn", size] = _microseconds(answer, batches)
     return times
 
 

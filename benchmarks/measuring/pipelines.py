@@ -1,6 +1,7 @@
 """The fitted pipelines of a run: as pickles, as ONNX files, and with scikit-learn's own answers."""
 
 import csv
+import importlib.util
 import json
 import pickle
 import subprocess
@@ -24,12 +25,21 @@ SAMPLE_ROWS = 10_000
 
 @dataclass(frozen=True)
 class Recipe:
-    """A pipeline to fit: ``data`` is a data set of scikit-learn, ``decimals`` those of its numbers."""
+    """A pipeline to fit: ``data`` is a data set of scikit-learn, ``decimals`` those of its numbers.
+
+    ``make`` makes the unfitted estimator, a classifier or a regressor, of ``library``.
+    """
 
     data: str
     estimator: str
     decimals: int
-    classifier: Callable[[], Any]
+    make: Callable[[], Any]
+    library: str = "sklearn"
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether its library is not installed."""
+        return importlib.util.find_spec(self.library) is None
 
 
 def logistic() -> Any:
@@ -56,17 +66,36 @@ def _mlp() -> Any:
     return MLPClassifier(max_iter=1000, random_state=0)
 
 
+def _ridge() -> Any:
+    from sklearn.linear_model import Ridge
+
+    return Ridge()
+
+
+def _lightgbm() -> Any:
+    from lightgbm import LGBMClassifier
+
+    # One thread, as one row is no work for more.
+    return LGBMClassifier(n_jobs=1, random_state=0, verbosity=-1)
+
+
 RECIPES = {
     "iris": Recipe("iris", "logistic regression", 1, logistic),
     "forest": Recipe("breast_cancer", "random forest of 100 trees", 4, _forest),
     "boosting": Recipe("breast_cancer", "hist gradient boosting", 4, _boosting),
     "mlp": Recipe("digits", "multi-layer perceptron", 0, _mlp),
+    "diabetes": Recipe("diabetes", "ridge regression", 4, _ridge),
+    "lightgbm": Recipe("breast_cancer", "LightGBM", 4, _lightgbm, "lightgbm"),
 }
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """One pipeline on disk. ``models`` is the folder that Unpickled serves; ``sample`` is for Locust."""
+    """One pipeline on disk. ``models`` is the folder that Unpickled serves; ``sample`` is for Locust.
+
+    ``labels`` are scikit-learn's own answers to ``rows``: of a regressor, which has no ``classes`` and no
+    ``probabilities`` (rows x classes), the predicted numbers.
+    """
 
     name: str
     recipe: Recipe
@@ -76,8 +105,8 @@ class Fitted:
     features: list[str]
     classes: list[int]
     rows: Rows
-    labels: list[int]
-    probabilities: Floats
+    labels: list[Any]
+    probabilities: list[list[float]]
 
     @property
     def onnx(self) -> Path:
@@ -91,18 +120,19 @@ class Fitted:
 def fit(name: str, folder: Path, recipe: Recipe | None = None) -> Fitted:
     """Fit a recipe (that of RECIPES by default), save it in ``folder``, and export it as a user would."""
     from sklearn import datasets
+    from sklearn.base import is_classifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     recipe = recipe or RECIPES[name]
     data = getattr(datasets, f"load_{recipe.data}")()
-    pipeline = make_pipeline(StandardScaler(), recipe.classifier()).fit(data.data, data.target)
+    pipeline = make_pipeline(StandardScaler(), recipe.make()).fit(data.data, data.target)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "pipeline.pickle").write_bytes(pickle.dumps(pipeline))
     features = [str(feature).split(" (")[0].replace(" ", "_") for feature in data.feature_names]
     _export(folder, features, data.data)
     rows = _made_up(data.data, recipe.decimals)
-    probabilities = pipeline.predict_proba(rows)
+    classes = pipeline.classes_.tolist() if is_classifier(pipeline) else []
     fitted = Fitted(
         name,
         recipe,
@@ -110,10 +140,10 @@ def fit(name: str, folder: Path, recipe: Recipe | None = None) -> Fitted:
         folder / "models",
         folder / "sample.json",
         features,
-        pipeline.classes_.tolist(),
+        classes,
         rows.tolist(),
         pipeline.predict(rows).tolist(),
-        probabilities,
+        pipeline.predict_proba(rows).tolist() if classes else [],
     )
     _write_sample(fitted)
     return fitted
@@ -145,6 +175,6 @@ def _write_sample(fitted: Fitted) -> None:
         "classes": fitted.classes,
         "rows": fitted.rows,
         "labels": fitted.labels,
-        "probabilities": fitted.probabilities.tolist(),
+        "probabilities": fitted.probabilities,
     }
     fitted.sample.write_text(json.dumps(document), "utf-8")

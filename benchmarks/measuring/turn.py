@@ -90,7 +90,7 @@ class Turn:
         status, content = running.post(self.path, self._contract.request(fitted.rows[first:last]))
         if status != 200:
             raise BenchmarkError(f"it answers {status} to {last - first} rows: {content[:200]!r}")
-        expected = Expected(fitted.labels[first:last], fitted.probabilities[first:last].tolist())
+        expected = Expected(fitted.labels[first:last], fitted.probabilities[first:last])
         try:
             judge(self._contract, content, last - first, fitted.classes, expected)
         except WrongAnswer as error:

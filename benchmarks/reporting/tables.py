@@ -245,7 +245,7 @@ def stages(figures: Figures) -> list[Table]:
 def files(run: Run) -> list[Table]:
     """Bytes of the pickle and of the ONNX file of each model."""
     lines = [
-        row(model.title, str(model.features), str(model.classes), units.size(model.pickle_bytes),
+        row(model.title, str(model.features), str(model.classes or "-"), units.size(model.pickle_bytes),
             units.size(model.onnx_bytes), units.times(model.onnx_bytes / model.pickle_bytes))
         for model in run.models.values()
     ]  # fmt: skip

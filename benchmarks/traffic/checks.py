@@ -7,8 +7,9 @@ from typing import Any
 
 from benchmarks.traffic.contracts import Contract, Predictions, WrongAnswer
 
-# The export promises that probabilities are this close to scikit-learn's, and that labels are equal
-# where the two highest probabilities are further apart than the gap.
+# The export promises that probabilities are this close to scikit-learn's, as are a regressor's numbers
+# relative to max(1, |number|), and that labels are equal where the two highest probabilities are further
+# apart than the gap.
 TOLERANCE = 1e-5
 TIE_GAP = 1e-6
 # Tree ensembles answer in single precision, class by class.
@@ -17,7 +18,10 @@ SUM_TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Expected:
-    """scikit-learn's own answers: one label per row; probabilities, rows x classes."""
+    """scikit-learn's own answers: one label per row; probabilities, rows x classes.
+
+    A regressor has no probabilities, and its labels are numbers.
+    """
 
     labels: Sequence[Any]
     probabilities: Sequence[Sequence[float]]
@@ -83,7 +87,10 @@ def _check_label(row: int, label: object, shares: Sequence[float], classes: Sequ
 
 def check_expected(predictions: Predictions, expected: Expected) -> None:
     """Check that predictions are scikit-learn's own; WrongAnswer names the first row that is not."""
-    if expected.probabilities and not predictions.probabilities:
+    if not expected.probabilities:
+        _check_numbers(predictions, expected.labels)
+        return
+    if not predictions.probabilities:
         raise WrongAnswer("the answer has no probabilities")
     for row, shares in enumerate(predictions.probabilities):
         _check_probabilities(row, shares, expected.probabilities[row])
@@ -92,6 +99,16 @@ def check_expected(predictions: Predictions, expected: Expected) -> None:
         if label != label_expected and not _tied(expected.probabilities[row]):
             raise WrongAnswer(
                 "the label is not scikit-learn's", f"row {row}: {label!r}, scikit-learn {label_expected!r}"
+            )
+
+
+def _check_numbers(predictions: Predictions, expected: Sequence[float]) -> None:
+    if predictions.labels is None or predictions.probabilities:
+        raise WrongAnswer("the answer is not one of a regressor")
+    for row, (number, target) in enumerate(zip(predictions.labels, expected, strict=True)):
+        if not abs(number - target) <= TOLERANCE * max(1.0, abs(target)):
+            raise WrongAnswer(
+                "a number is not scikit-learn's", f"row {row}: {number:g}, scikit-learn {target:g}"
             )
 
 

@@ -21,8 +21,8 @@ class WrongAnswer(Exception):
 class Predictions:
     """The labels of an answer, one per row, and its probabilities.
 
-    ``labels``: None where the contract has none. ``probabilities``: rows x classes, empty where the
-    classifier has scores only.
+    ``labels``: None where the contract has none; of a regressor, the numbers. ``probabilities``: rows x
+    classes, empty where the model is a regressor or has scores only.
     """
 
     labels: list[Any] | None
@@ -58,16 +58,25 @@ def _native_request(rows: Rows) -> bytes:
 
 def _read_native(content: bytes) -> Predictions:
     answer = _object(content)
-    probabilities = [] if "scores" in answer else answer.get("probabilities")
-    return Predictions(_list(answer.get("prediction"), "prediction"), _list(probabilities, "probabilities"))
+    labels = _list(answer.get("prediction"), "prediction")
+    if "scores" in answer or _are_numbers(answer, labels):
+        return Predictions(labels, [])
+    return Predictions(labels, _list(answer.get("probabilities"), "probabilities"))
 
 
 def _read_native_record(content: bytes) -> Predictions:
     answer = _object(content)
+    if _are_numbers(answer, [answer.get("prediction")]):
+        return Predictions([answer["prediction"]], [])
     probabilities = answer.get("scores", answer.get("probabilities"))
     if "prediction" not in answer or not isinstance(probabilities, dict):
         raise WrongAnswer("the answer has no prediction and probabilities by class", _excerpt(content))
     return Predictions([answer["prediction"]], [] if "scores" in answer else [list(probabilities.values())])
+
+
+def _are_numbers(answer: Mapping[str, Any], predictions: Sequence[Any]) -> bool:
+    """Whether these are the numbers of a regressor, with nothing beside them: labels are no floats."""
+    return "probabilities" not in answer and all(isinstance(number, float) for number in predictions)
 
 
 def _v2_request(rows: Rows) -> bytes:

@@ -15,7 +15,7 @@ ROWS = 4096
 
 @dataclass(frozen=True)
 class Subject:
-    """A model. ``classes``: None where they are unknown. ``expected``: None without a sample."""
+    """A model. ``classes``: None where they are unknown or none. ``expected``: None without a sample."""
 
     names: list[str]
     classes: list[Any] | None
@@ -32,7 +32,7 @@ class Subject:
             return None
         indices = [index % len(self.rows) for index in range(start, start + size)]
         labels, probabilities = self.expected.labels, self.expected.probabilities
-        return Expected([labels[i] for i in indices], [probabilities[i] for i in indices])
+        return Expected([labels[i] for i in indices], [probabilities[i] for i in indices if probabilities])
 
 
 def sampled(path: Path) -> Subject:
@@ -42,7 +42,8 @@ def sampled(path: Path) -> Subject:
         rows = document["rows"]
         expected = Expected(document["labels"], document["probabilities"])
         subject = Subject(list(document["features"]), list(document["classes"]), rows, expected)
-        sound = rows and len(rows) == len(expected.labels) == len(expected.probabilities)
+        answered = {len(expected.labels), len(expected.probabilities or expected.labels)}
+        sound = rows and answered == {len(rows)}
     except (KeyError, TypeError):
         sound = False
     if not sound:

@@ -4,6 +4,7 @@ MODEL=model.onnx gunicorn --threads 4 --chdir benchmarks/servers/baselines flask
 """
 
 import os
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -19,8 +20,20 @@ name = session.get_inputs()[0].name
 dtype = {"tensor(double)": np.float64, "tensor(float)": np.float32}[session.get_inputs()[0].type]
 
 
+def classes(rows: Any) -> dict[str, Any]:
+    labels, probabilities = session.run(None, {name: rows})
+    return {"prediction": labels.tolist(), "probabilities": probabilities.tolist()}
+
+
+def numbers(rows: Any) -> dict[str, Any]:
+    [predictions] = session.run(None, {name: rows})
+    return {"prediction": predictions[:, 0].tolist()}
+
+
+# A regressor has no output beside its numbers.
+answer = numbers if len(session.get_outputs()) == 1 else classes
+
+
 @app.post("/predict")
 def predict() -> ResponseReturnValue:
-    rows = np.atleast_2d(np.asarray(request.get_json()["features"], dtype))
-    labels, probabilities = session.run(None, {name: rows})
-    return jsonify(prediction=labels.tolist(), probabilities=probabilities.tolist())
+    return jsonify(answer(np.atleast_2d(np.asarray(request.get_json()["features"], dtype))))

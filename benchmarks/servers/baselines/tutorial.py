@@ -5,10 +5,12 @@ PIPELINE=pipeline.pickle gunicorn --threads 4 --chdir benchmarks/servers/baselin
 
 import os
 import pickle
+from typing import Any
 
 import numpy as np
 from flask import Flask, jsonify, request
 from flask.typing import ResponseReturnValue
+from sklearn.base import is_regressor
 
 app = Flask(__name__)
 
@@ -16,9 +18,19 @@ with open(os.environ["PIPELINE"], "rb") as file:
     pipeline = pickle.load(file)
 
 
-@app.post("/predict")
-def predict() -> ResponseReturnValue:
-    rows = np.atleast_2d(request.get_json()["features"])
+def classes(rows: Any) -> dict[str, Any]:
     probabilities = pipeline.predict_proba(rows)
     labels = pipeline.classes_[probabilities.argmax(axis=1)]
-    return jsonify(prediction=labels.tolist(), probabilities=probabilities.tolist())
+    return {"prediction": labels.tolist(), "probabilities": probabilities.tolist()}
+
+
+def numbers(rows: Any) -> dict[str, Any]:
+    return {"prediction": pipeline.predict(rows).tolist()}
+
+
+answer = numbers if is_regressor(pipeline) else classes
+
+
+@app.post("/predict")
+def predict() -> ResponseReturnValue:
+    return jsonify(answer(np.atleast_2d(request.get_json()["features"])))
