@@ -20,7 +20,7 @@ from sklearn.preprocessing import KBinsDiscretizer, MinMaxScaler, StandardScaler
 from sklearn.utils import all_estimators
 
 from unpickled.export import export_pipeline
-from unpickled.export.gate.pair import TOLERANCE
+from unpickled.export.gate.exactness import TOLERANCE
 from unpickled.server.artifact.manifest import Feature
 from unpickled.server.errors import InvalidInput
 from unpickled.server.inference.predictor import Predictor
