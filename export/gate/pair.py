@@ -36,8 +36,8 @@ NEIGHBORS_REACH, WAVES_REACH = 10.0, 1e6
 
 _NEIGHBORS = (
     "Training rows equally far from a row are taken as its neighbors in no defined order. Another scaler in "
-    "front may tell them apart (unpickled train tries those it has); else take a classifier without "
-    "neighbors, such as RandomForestClassifier; nothing was written."
+    "front may tell them apart (unpickled train tries those it has); else take an estimator without "
+    "neighbors, such as a random forest; nothing was written."
 )
 
 _DONORS = (

@@ -6,7 +6,7 @@ from sklearn.svm import SVC, SVR, NuSVC, NuSVR
 from unpickled.export.errors import NoGraph, NoRecipe
 from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph, RegressorOutput
 from unpickled.export.recipes import regressors
-from unpickled.export.recipes.parts import Recipe, affine, pair_votes, winner
+from unpickled.export.recipes.parts import Recipe, affine, pair_votes, product, winner
 
 
 def _svc(graph: Graph, model: SVC | NuSVC, columns: Columns) -> ClassifierOutput:
@@ -41,7 +41,7 @@ def _kernel(graph: Graph, model: SVC | NuSVC | SVR | NuSVR, x: str) -> str:
         center = points.mean(axis=0)
         return _rbf(graph, graph.add("Sub", x, graph.constant(center)), points - center, gamma)
     if model.kernel == "linear":
-        return graph.add("MatMul", x, graph.constant(points.T))
+        return product(graph, x, points.T)
     if model.kernel not in ("poly", "sigmoid"):
         raise NoGraph(f"kernel {model.kernel!r} has no graph", "use linear, rbf, poly or sigmoid")
     products = affine(graph, x, gamma * points.T, np.full(len(points), float(model.coef0)))
