@@ -10,13 +10,14 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack, get_args
 
 import click
 from click.core import ParameterSource
 from sklearn.base import is_regressor
 
 from unpickled.export import pickled, ties
+from unpickled.export.convert import Operators
 from unpickled.export.data import dataset, files, summary
 from unpickled.export.data import target as labels_of
 from unpickled.export.data.columns import Choices
@@ -79,6 +80,7 @@ class _Output(TypedDict):
     class_names: list[str] | None
     min_accuracy: float | None
     max_error: float | None
+    operators: Operators
 
 
 _FILE = click.Path(path_type=Path)
@@ -111,6 +113,14 @@ def _exporting(command: Callable[..., None]) -> Callable[..., None]:
         type=_Share(0),
         metavar="F",
         help="refuse to write a model of larger mean absolute error",
+    )
+    @click.option(
+        "--operators",
+        type=console.Choice(list(get_args(Operators))),
+        default="fastest",
+        show_default=True,
+        metavar="standard",
+        help="those of ai.onnx alone, which any execution provider may run, or the fastest on a CPU",
     )
     @functools.wraps(command)
     def exporting(**options: Any) -> None:
@@ -250,6 +260,7 @@ def train(
         readings=table.readings,
         min_accuracy=output["min_accuracy"],
         max_error=output["max_error"],
+        operators=output["operators"],
         progress=_progress,
     )
     _report(export, output["models"])
@@ -342,6 +353,7 @@ def convert(file: Path, sample: Path, target: str | None, **output: Unpack[_Outp
             readings=rows.readings,
             min_accuracy=output["min_accuracy"],
             max_error=output["max_error"],
+            operators=output["operators"],
             progress=_progress,
         )
     _score(export.manifest.training, f"on {sample.name}")

@@ -18,7 +18,7 @@ from google.protobuf.message import EncodeError
 from msgspec.structs import replace
 from sklearn.base import is_regressor
 
-from unpickled.export.convert import Conversion, check_pipeline, convert
+from unpickled.export.convert import Conversion, Operators, check_pipeline, convert
 from unpickled.export.data import gaps, requests
 from unpickled.export.data.columns import Reading
 from unpickled.export.data.memory import table
@@ -78,6 +78,7 @@ def export_pipeline(
     readings: Sequence[Reading] = (),
     min_accuracy: float | None = None,
     max_error: float | None = None,
+    operators: Operators = "fastest",
     progress: Callable[[str], None] | None = None,
 ) -> Export:
     """Prove that a fitted pipeline and its graph agree, then write the graph as a new version of a model.
@@ -103,6 +104,8 @@ def export_pipeline(
         readings: For a table out of a file, what its columns were taken for: requests are read likewise.
         min_accuracy: The lowest accuracy, from 0 to 1, at which a classifier is written.
         max_error: The largest mean absolute error at which a regressor is written, of its worst target.
+        operators: "standard": those of ``ai.onnx`` alone, which any execution provider may run; "fastest":
+            those that are fastest on a CPU.
         progress: Called with a line of text for each phase of the work, and with a warning if the graph
             keeps training rows (support vectors, neighbours).
 
@@ -135,7 +138,7 @@ def export_pipeline(
     X, held_out = table(X), table(held_out)
     progress("converting")
     with running(progress, "converting"):
-        conversion = convert(pipeline, X, feature_names)
+        conversion = convert(pipeline, X, feature_names, operators)
     names = task.titles(conversion.classes, class_names)
     samples = [rows for rows in (X, held_out) if rows is not None]
     frames = [conversion.layout.frame(rows) for rows in samples]

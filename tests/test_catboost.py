@@ -207,6 +207,16 @@ def test_a_classifier_takes_categories_as_they_are(name, tmp_path):
     assert not any(feature.closed for feature in manifest.features)
 
 
+@pytest.mark.parametrize("loss", ["MultiQuantile:alpha=0.2,0.8", "Poisson", "RMSE"])
+def test_a_regressor_takes_categories_as_they_are(loss, tmp_path):
+    """The gate finds no difference that counts beside its splits and for unknown categories."""
+    model = CatBoostRegressor(loss_function=loss, **COUNTED).fit(TABLE, KINDS)
+    parity = export_pipeline(model, TABLE, name="model", models=tmp_path).manifest.parity
+    assert parity.rows["near_threshold"] > 200
+    assert parity.rows["unknown_category"] > 0
+    assert parity.max_difference < 1e-14
+
+
 def test_a_step_in_front_may_fill_in_a_category(tmp_path):
     """The text that stands for a missing one need not be in the rows."""
     table = TABLE.astype({"city": object})
@@ -241,6 +251,18 @@ WORDS = NUMBERS.assign(words=RANDOM.choice(["a red car", "a blue car", "the red 
 REFUSED = {
     "integers": (CatBoostClassifier(**ONE_HOT), INTEGERS, r"as X\[column\]\.astype\(str\)"),
     "several labels": (CatBoostClassifier(loss_function="MultiLogloss", **SMALL), NUMBERS, "use one of"),
+    "divisions": (
+        CatBoostRegressor(
+            **COUNTED, simple_ctr=["Borders:TargetBorderCount=1", "Borders:TargetBorderCount=3"]
+        ),
+        TABLE,
+        "one TargetBorderCount",
+    ),
+    "several targets": (
+        CatBoostRegressor(loss_function="MultiRMSE", **COUNTED | {"iterations": 60}),
+        TABLE,
+        "a model for each target",
+    ),
     "text": (CatBoostClassifier(text_features=["words"], **SMALL), WORDS, "count them before the pipeline"),
     "uncertainty": (CatBoostRegressor(loss_function="RMSEWithUncertainty", **SMALL), NUMBERS, "use one of"),
 }
@@ -250,7 +272,7 @@ REFUSED = {
 def test_a_model_without_a_graph_is_refused_with_a_remedy(name):
     """Its columns or its loss are named, and what to use."""
     estimator, table, remedy = REFUSED[name]
-    target = np.column_stack([KINDS > 0, KINDS > 1]) if name == "several labels" else KINDS > 1
+    target = np.column_stack([KINDS > 1, CROSSED]) if "several" in name else KINDS > 1
     model = estimator.copy().fit(table, target.astype(int))
     with pytest.raises(ExportError, match=remedy):
         convert(model, table)

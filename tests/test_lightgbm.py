@@ -3,8 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy.typing as npt
 import onnxruntime
 import pandas as pd
 import pytest
-from conftest import serving
+from conftest import Serving, serving
 from lightgbm import LGBMClassifier, LGBMRanker, LGBMRegressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
@@ -340,19 +339,32 @@ def test_rows_without_dtypes_get_the_categories_of_the_fit() -> None:
         convert(model, table.assign(floor=table["floor"].astype(int)))
 
 
-def test_a_served_request_is_answered_as_the_model_answers(tmp_path: Path) -> None:
-    """Categories, gaps and names with spaces arrive over HTTP, for classes and for numbers."""
+@pytest.fixture(scope="module")
+def answering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Serving, Any, Any]]:
+    """A server of a classifier and a regressor of native categories, and the two models."""
+    folder = tmp_path_factory.mktemp("served")
     table, y = customers()
-    model = Pipeline([("model", LGBMClassifier(**CATEGORIES))]).fit(table, y)
-    export_pipeline(model, table, y, name="stays", models=tmp_path / "models")
-    row = {"monthly income": None, "city": "Rom", "floor": 9, "tier": "high", "member": True}
-    with serving(tmp_path, models=tmp_path / "models") as server:
-        status, answer = server.ask("/models/stays/predict", json.dumps(row).encode())
+    stays = Pipeline([("model", LGBMClassifier(**CATEGORIES))]).fit(table, y)
+    spends = LGBMRegressor(**CATEGORIES, objective="poisson").fit(table, 1.0 * (y == "stays"))
+    export_pipeline(stays, table, y, name="stays", models=folder / "models")
+    export_pipeline(spends, table, 1.0 * (y == "stays"), name="spends", models=folder / "models")
+    with serving(folder, models=folder / "models") as server:
+        yield server, stays, spends
+
+
+@pytest.mark.parametrize("city", ["Bonn", "Rom", None])
+def test_served_requests_are_answered_as_the_models_answer(answering: Any, city: str | None) -> None:
+    """Known and unknown categories, gaps and names with spaces arrive over HTTP."""
+    server, stays, spends = answering
+    row = {"monthly income": None, "city": city, "floor": 9, "tier": "high", "member": True}
     typed = pd.DataFrame({name: pd.Categorical([value]) for name, value in row.items()})
     typed["monthly income"] = np.nan
-    [[_, stays]] = model.predict_proba(typed)
+    status, answer = server.ask("/models/stays/predict", json.dumps(row).encode())
     assert status == 200
-    assert answer["probabilities"]["stays"] == pytest.approx(stays, abs=1e-14)
+    assert list(answer["probabilities"].values()) == pytest.approx(stays.predict_proba(typed)[0], abs=1e-14)
+    status, answer = server.ask("/models/spends/predict", json.dumps(row).encode())
+    assert status == 200
+    assert answer["prediction"] == pytest.approx(spends.predict(typed)[0], rel=1e-14)
 
 
 def test_exports_and_servers_do_not_import_the_library() -> None:

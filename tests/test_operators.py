@@ -1,8 +1,10 @@
 """Graphs of standard operators alone, for any execution provider."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 from sklearn.compose import make_column_transformer
@@ -21,10 +23,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
+from unpickled.__main__ import main
 from unpickled.export.convert import Conversion, convert
 from unpickled.export.errors import ConversionError
 from unpickled.export.gate.parity import check
 from unpickled.export.publish import runner
+from unpickled.server.model.session import load
 
 MODELS = [
     DecisionTreeClassifier(max_depth=1, random_state=0),
@@ -78,3 +82,13 @@ def test_what_needs_other_operators_says_so() -> None:
     assert standard(linear, X).model.graph == convert(linear, X).model.graph
     with pytest.raises(ConversionError, match="leave out --operators standard"):
         convert(QuadraticDiscriminantAnalysis().fit(X, y), X, operators="standard")
+
+
+def test_the_command_line_asks_for_standard_operators(tmp_path: Path) -> None:
+    """The file holds such a graph, and the server's loader takes it."""
+    arguments = ["train", "wine", "--classifier", "decision_tree", "--operators", "standard"]
+    assert main([*arguments, "--models", str(tmp_path)]) == 0
+    data = (tmp_path / "wine" / "1" / "model.onnx").read_bytes()
+    graph = onnx.load_model_from_string(data).graph
+    assert {node.domain for node in graph.node} == {""}
+    assert load(data).manifest.classes == (0, 1, 2)

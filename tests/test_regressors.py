@@ -357,6 +357,44 @@ def test_trees_behind_rounding_columns_are_refused(last: Any) -> None:
         convert(pipeline, X)
 
 
+NOTES = pd.DataFrame(questions()[0], columns=list("abcd")).assign(note=["some text", "more of it"] * 75)
+SCALED = make_column_transformer((StandardScaler(), ["a", "b"]))
+TRANSPARENT = [
+    VotingRegressor([("a", make_pipeline(SCALED, Ridge()))]),
+    StackingRegressor([("a", make_pipeline(SCALED, Ridge()))], cv=2),
+    TransformedTargetRegressor(make_pipeline(SCALED, Ridge())),
+    MultiOutputRegressor(make_pipeline(SCALED, Ridge())),
+    GridSearchCV(make_pipeline(SCALED, Ridge()), {}, cv=2),
+]
+
+
+@pytest.mark.parametrize("outer", TRANSPARENT, ids=named)
+def test_columns_that_no_regressor_inside_reads_are_no_features(outer: Any) -> None:
+    """A regressor around a pipeline takes the columns that the pipeline takes."""
+    model = outer.fit(NOTES, questions(targets=2 * isinstance(outer, MultiOutputRegressor))[1])
+    conversion = convert(model, NOTES)
+    assert [feature.name for feature in conversion.features] == ["a", "b"]
+    expected = answers_of(model, conversion, conversion.layout.own(NOTES)).scores
+    np.testing.assert_allclose(served(conversion, NOTES), expected, rtol=1e-9, atol=1e-9)
+
+
+PLACED = make_column_transformer((StandardScaler(), [0, 2]))
+COUNTING = [
+    BaggingRegressor(make_pipeline(PLACED, Ridge()), 3),
+    AdaBoostRegressor(make_pipeline(PLACED, Ridge()), n_estimators=3),
+    RANSACRegressor(make_pipeline(PLACED, Ridge()), min_samples=50),
+    RegressorChain(make_pipeline(PLACED, Ridge())),
+]
+
+
+@pytest.mark.parametrize("outer", COUNTING, ids=named)
+def test_regressors_that_count_their_columns_take_them_all(outer: Any) -> None:
+    """They refuse rows without a column that those inside drop."""
+    X, y = questions(targets=2 * isinstance(outer, RegressorChain))
+    conversion = verify(fitted(outer, X[:100], y[:100]), X[:100], X)
+    assert len(conversion.features) == 4
+
+
 REFUSALS = [
     (StackingRegressor([("a", LINEAR)], TREE, cv=2), "splits the answers of a LinearReg.*such as Ridge"),
     (RegressorChain(VotingRegressor([("a", LINEAR), ("b", TREE)])), "splits the answers of a LinearReg"),

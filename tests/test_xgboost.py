@@ -9,8 +9,10 @@ import pytest
 from conftest import serving
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from sklearn.ensemble import BaggingClassifier, VotingClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from xgboost import XGBClassifier, XGBRanker, XGBRegressor, XGBRFClassifier, XGBRFRegressor
@@ -157,6 +159,17 @@ def test_the_graph_answers_as_xgboost(name):
         np.testing.assert_allclose(answers.reshape(predicted.shape), predicted, rtol=2e-7)
 
 
+@pytest.mark.parametrize("target", [YES, KINDS], ids=["binary", "classes"])
+def test_others_compute_with_the_very_probabilities_of_xgboost(target):
+    """In a vote of one, hardly a number differs, and none by more than its last digit."""
+    vote = VotingClassifier([("model", XGBClassifier(**SMALL))], voting="soft").fit(ROWS, target)
+    labels, answers = run(convert(vote, ROWS), {"numbers": ROWS})
+    probabilities = vote.predict_proba(ROWS)
+    np.testing.assert_array_equal(labels, vote.predict(ROWS))
+    np.testing.assert_allclose(answers, probabilities, rtol=2e-7, atol=0)
+    assert np.mean(answers == probabilities) > 0.99
+
+
 def test_a_score_that_xgboost_rounds_to_one_half_is_no_second_class():
     """In float32, the logistic function takes scores up to 8.9e-8 to 0.5, and predict asks for more."""
     model = XGBClassifier(n_estimators=1, learning_rate=4e-8, base_score=0.5, n_jobs=1).fit(ROWS, YES)
@@ -249,14 +262,22 @@ def test_zeros_that_a_sparse_matrix_leaves_out_are_missing():
     np.testing.assert_array_equal(model.predict_proba(rows), model.predict_proba(seen))
 
 
-def test_a_table_that_becomes_sparse_passes_the_gate(tmp_path):
+AROUND = {
+    "alone": XGBClassifier(**SMALL),
+    "bagging": BaggingClassifier(XGBClassifier(**SMALL), 2, random_state=0),
+    "isotonic": CalibratedClassifierCV(XGBClassifier(**SMALL), method="isotonic", cv=2),
+}
+
+
+@pytest.mark.parametrize("name", sorted(AROUND))
+def test_a_table_that_becomes_sparse_passes_the_gate(name, tmp_path):
     """Zeros of a scaled number or of a category are missing to XGBoost if few numbers are none."""
     table, stays = customers(400)
     table = table.drop(columns="zone").assign(city=table["city"].astype(object), size=np.arange(400.0) % 5)
     columns = make_column_transformer(
         (OneHotEncoder(handle_unknown="ignore"), ["city", "size"]), (StandardScaler(), ["age"])
     )
-    pipeline = make_pipeline(columns, XGBClassifier(**SMALL)).fit(table, stays)
+    pipeline = make_pipeline(columns, AROUND[name]).fit(table, stays)
     assert columns.sparse_output_
     exported = export_pipeline(pipeline, table, stays, name="stays", models=tmp_path)
     assert exported.manifest.parity.max_difference <= 1e-6

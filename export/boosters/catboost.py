@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from unpickled.export.boosters import catboost_splits
+from unpickled.export.boosters import catboost_counters, catboost_splits
 from unpickled.export.boosters.boosted import Boosted, Link
 from unpickled.export.boosters.catboost_borders import signed
 from unpickled.export.boosters.catboost_counters import Counter
@@ -75,6 +75,7 @@ def read(model: Any) -> Read:
     """
     _check_columns(model)
     dump = _dump(model)
+    catboost_counters.check(dump)
     splits = catboost_splits.read(dump, model.n_features_in_)
     scale, bias = dump["scale_and_bias"]
     if scale != 1:

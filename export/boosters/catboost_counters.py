@@ -4,6 +4,7 @@ A counter may count the combinations of several categories, and of answers to qu
 Its numbers are a column of their own for the trees.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -70,6 +71,23 @@ def key(*parts: Ints) -> np.ndarray[Any, np.dtype[np.uint64]]:
         for part in parts:
             combined = _FACTOR * (combined + _FACTOR * part.astype(np.uint64))
     return combined
+
+
+def check(dump: Mapping[str, Any]) -> None:
+    """Refuse counters of several targets or of several divisions of one: the dump has one of them only."""
+    items, options = dump["features_info"].get("ctrs", ()), dump["model_info"]["params"]
+    features = options["cat_feature_params"]
+    listed = [*features["simple_ctrs"], *itertools.chain(*features["per_feature_ctrs"].values())]
+    if any(len(item["elements"]) > 1 for item in items):
+        listed += features["combinations_ctrs"]
+    divisions = {str(item["target_binarization"]) for item in listed if "target_binarization" in item}
+    if items and options["loss_function"]["type"] == "MultiRMSE":
+        raise NoGraph("it counts categories for several targets", "fit a model for each target")
+    if items and len(divisions) > 1:
+        raise NoGraph(
+            "it counts categories with several divisions of the target",
+            "give all counters one TargetBorderCount",
+        )
 
 
 def read(info: Mapping[str, Any], tables: Mapping[str, Any]) -> Iterator[tuple[Counter, list[float]]]:

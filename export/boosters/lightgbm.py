@@ -166,7 +166,7 @@ def _section(text: str) -> Section:
 
 def _check(model: Any, trees: list[Section]) -> None:
     """Raise NoGraph for trees that are not added up as they are."""
-    if any(tree["is_linear"] != "0" for tree in trees):
+    if any(tree.get("is_linear", "0") != "0" for tree in trees):
         raise NoGraph("linear_tree=True has no graph", "leave it out: then each leaf is a number")
     if _is_on(model.get_params().get("pred_early_stop")):
         raise NoGraph("pred_early_stop=True leaves out trees row by row, which no graph does", "leave it out")

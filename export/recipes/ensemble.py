@@ -13,8 +13,9 @@ from unpickled.export.trees import Tree, before_scaling
 # Values of the operator's attributes.
 _LEQ, _MEMBER = 0, 6
 _AVERAGE, _SUM = 0, 1
-# No category has this code: a set of it alone is empty. ONNX Runtime takes none without a member.
-_NOTHING = np.iinfo(np.int32).min
+# No category has this code: a set of it alone is empty. ONNX Runtime takes no set without a member, and
+# reads members and numbers as int32, of which the very lowest is that of too large a number.
+_NOTHING = np.iinfo(np.int32).min + 1
 
 
 def ensemble(
@@ -26,6 +27,8 @@ def ensemble(
     dtype: Dtype = "float64",
 ) -> str:
     """The sums (rows, outputs) of the leaf values that a row reaches, added in the order of the trees.
+
+    ONNX Runtime adds in this order with one thread; several threads may change the last digit.
 
     Args:
         graph: The graph that gets the nodes.

@@ -13,7 +13,7 @@ from unpickled.export.errors import NoGraph
 from unpickled.export.graph import ClassifierOutput, Columns, Graph, RegressorOutput, Tensor
 from unpickled.export.recipes import encoders
 from unpickled.export.recipes.ensemble import ensemble
-from unpickled.export.recipes.numbers import number_type
+from unpickled.export.recipes.numbers import number_type, scalar, total
 from unpickled.export.recipes.parts import winner
 from unpickled.export.trees import Tree
 
@@ -22,16 +22,18 @@ EVEN = np.float32(8.94069671630859375e-08)
 
 
 def classifier(graph: Graph, model: Any, columns: Columns, exact: bool) -> ClassifierOutput:
-    """The probabilities as XGBoost computes them; in float64 if ``exact``, as others compute with them."""
+    """The probabilities in float32; if ``exact``, in XGBoost's own steps and then in float64."""
     boosted, raw = _raw(graph, model, columns)
-    if boosted.link == "softmax":
-        probabilities = graph.add("Softmax", raw, axis=1)
-        # For multi:softmax XGBoost compares the raw scores, for multi:softprob the probabilities.
-        decisive = raw if model.objective == "multi:softmax" else probabilities
+    several = boosted.link == "softmax"
+    even = EVEN if boosted.link == "logistic" else np.float32(0)
+    decisive = raw if several else _beside(graph, raw, even)
+    if exact and boosted.link != "sign":
+        probabilities = _softmax(graph, raw) if several else _logistic(graph, raw)
     else:
-        even = EVEN if boosted.link == "logistic" else np.float32(0)
-        decisive = _beside(graph, raw, even)
-        probabilities = graph.add("Softmax" if boosted.link == "logistic" else "Hardmax", decisive, axis=1)
+        probabilities = graph.add("Hardmax" if boosted.link == "sign" else "Softmax", decisive, axis=1)
+    # For multi:softprob XGBoost compares the probabilities, of which more are equal than of raw scores.
+    if several and model.objective != "multi:softmax":
+        decisive = probabilities
     return ClassifierOutput(
         len(model.classes_),
         winner=winner(graph, decisive),
@@ -61,6 +63,25 @@ def _beside(graph: Graph, raw: str, even: np.float32) -> str:
     """[even, raw] for raw (rows, 1), so that the second class wins with a higher raw score only."""
     pick, start = np.array([[0.0, 1.0]], np.float32), np.array([even, 0.0], np.float32)
     return graph.add("Gemm", raw, graph.constant(pick), graph.constant(start))
+
+
+def _logistic(graph: Graph, raw: str) -> str:
+    """[1 - p, p] for raw (rows, 1), in XGBoost's own steps."""
+    one = scalar(graph, 1.0, "float32")
+    second = graph.add("Div", one, graph.add("Add", _exp(graph, graph.add("Neg", raw)), one))
+    return graph.add("Concat", graph.add("Sub", one, second), second, axis=1)
+
+
+def _softmax(graph: Graph, raw: str) -> str:
+    """The probabilities of several classes, in XGBoost's own steps: it adds in double precision."""
+    highest = graph.add("ReduceMax", raw, graph.constant(np.array([1], np.int64)), keepdims=1)
+    shares = _exp(graph, graph.add("Sub", raw, highest))
+    return graph.add("Div", shares, graph.cast(total(graph, graph.cast(shares, "float64"), 1), "float32"))
+
+
+def _exp(graph: Graph, x: str) -> str:
+    """The function of the C library, whose float32 answers are those of doubles, rounded; ours are not."""
+    return graph.cast(graph.add("Exp", graph.cast(x, "float64")), "float32")
 
 
 def _narrowed(tree: Tree) -> Tree:
