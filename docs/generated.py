@@ -14,12 +14,13 @@ from typing import Any, get_args, get_type_hints
 
 import click
 import msgspec
+from sklearn.base import RegressorMixin
 
 from unpickled import Config, create_app
 from unpickled.__main__ import unpickled
 from unpickled.export import recipes as export_recipes
 from unpickled.export import refusals as export_refusals
-from unpickled.export.recipes import boosters, foreign
+from unpickled.export.recipes import foreign
 from unpickled.server import config
 from unpickled.server.artifact import manifest
 from unpickled.server.errors import RequestError, UnpickledError
@@ -113,22 +114,36 @@ def _first(documented: type) -> str:
 
 
 def recipes() -> str:
-    """The estimators with a recipe of their own, by the file of the recipe; then those of skl2onnx."""
-    names = [module.name for module in pkgutil.iter_modules(export_recipes.__path__)]
-    modules = {name: importlib.import_module(f"{export_recipes.__name__}.{name}") for name in names}
-    tables = {
-        name: [*getattr(module, "RECIPES", ()), *getattr(module, "REGRESSORS", ())]
-        for name, module in modules.items()
-    }
-    rows = [(name, _names(kinds)) for name, kinds in tables.items() if kinds]
-    rows.append(("of other libraries", ", ".join(f"`{name}`" for name in boosters.NAMES)))
+    """The classifiers and transformers with a recipe, by the file of the recipe; then those of skl2onnx."""
+    rows = list(_recipes(predicts=False))
     rows.append(("by skl2onnx", _names((*foreign.CLASSIFIERS, *foreign.TRANSFORMERS))))
     return table(("recipes", "estimators"), rows)
 
 
+def regressors() -> str:
+    """The regressors with a recipe, by the file of the recipe."""
+    return table(("recipes", "regressors"), _recipes(predicts=True))
+
+
+def _recipes(predicts: bool) -> Iterator[tuple[str, str]]:
+    """The file of each recipe, and the estimators in it that predict numbers, or all others."""
+    names = [module.name for module in pkgutil.iter_modules(export_recipes.__path__)]
+    for name in names:
+        module = importlib.import_module(f"{export_recipes.__name__}.{name}")
+        kinds = (*getattr(module, "RECIPES", ()), *getattr(module, "REGRESSORS", ()))
+        words = {kind.__name__ for kind in kinds if issubclass(kind, RegressorMixin) is predicts}
+        # Classes of libraries that no module imports stand there by their names.
+        words |= {word for word in getattr(module, "NAMES", ()) if word.endswith("Regressor") is predicts}
+        if any(not word.startswith("_") for word in words):
+            yield name, _listed(words)
+
+
 def _names(types: Iterable[type]) -> str:
-    names = sorted({kind.__name__ for kind in types if not kind.__name__.startswith("_")})
-    return ", ".join(f"`{name}`" for name in names)
+    return _listed({kind.__name__ for kind in types})
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names) if not name.startswith("_"))
 
 
 def refusals() -> str:
@@ -184,5 +199,16 @@ def _type(kind: Any) -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     part.__name__: part
-    for part in (settings, commands, routes, answers, exceptions, recipes, refusals, metrics, fields)
+    for part in (
+        settings,
+        commands,
+        routes,
+        answers,
+        exceptions,
+        recipes,
+        regressors,
+        refusals,
+        metrics,
+        fields,
+    )
 }
