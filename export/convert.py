@@ -72,6 +72,7 @@ from unpickled.export.recipes import (
     svm,
 )
 from unpickled.export.recipes.numbers import narrowed, promoted, weighted
+from unpickled.export.recipes.splitting import splits
 from unpickled.export.refusals import REFUSED, SEVERAL, qualified, refusal, takes_texts
 from unpickled.server.artifact.manifest import Feature, Input, Outputs
 from unpickled.server.quote import shortened
@@ -425,15 +426,13 @@ class _Writer:
             return self._leaf(step, present(columns), exact)
 
     def _leaf(self, step: Any, columns: Columns, exact: bool) -> ClassifierOutput:
+        if splits(step) and self._inexact:
+            raise self._inexact
         kind = inside.kind(step)
         if kind in forests.RECIPES:
-            if self._inexact:
-                raise self._inexact
             return forests.RECIPES[kind](self.graph, step, columns, exact)
-        if boosters.is_classifier(step):
-            if self._inexact:
-                raise self._inexact
-            return boosters.classify(self.graph, step, columns, exact)
+        if (boosted := boosters.classify(self.graph, step, columns, exact)) is not None:
+            return boosted
         if kind in _CLASSIFIERS:
             with suppress(NoRecipe):
                 return _CLASSIFIERS[kind](self.graph, step, columns)
@@ -457,12 +456,11 @@ class _Writer:
 
     def _number(self, step: Any, columns: Columns) -> RegressorOutput:
         """Write a regressor without others inside."""
-        kind = inside.kind(step)
-        splits = kind in regression_trees.REGRESSORS or boosters.is_regressor(step)
-        if splits and self._inexact:
+        if splits(step) and self._inexact:
             raise self._inexact
-        if boosters.is_regressor(step):
-            return boosters.regress(self.graph, step, columns)
+        if (boosted := boosters.regress(self.graph, step, columns)) is not None:
+            return boosted
+        kind = inside.kind(step)
         if kind in regression_trees.REGRESSORS:
             prediction = regression_trees.REGRESSORS[kind](self.graph, step, columns)
             return RegressorOutput(prediction, getattr(step, "n_outputs_", 1))

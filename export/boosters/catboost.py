@@ -20,6 +20,7 @@ from unpickled.export.boosters.boosted import Boosted, Link
 from unpickled.export.boosters.catboost_borders import signed
 from unpickled.export.boosters.catboost_counters import Counter
 from unpickled.export.boosters.catboost_splits import Splits
+from unpickled.export.boosters.library import Library
 from unpickled.export.boosters.pruning import pruned
 from unpickled.export.errors import NoGraph
 from unpickled.export.trees import Bools, Floats, Ints, Tree
@@ -34,25 +35,6 @@ _REGRESSIONS = (
     *("Expectile", "Huber", "LogCosh", "LogLinQuantile", "Lq", "MAE", "MAPE", "MultiQuantile", "MultiRMSE"),
     *("Poisson", "Quantile", "RMSE", "RMSPE", "Tweedie"),
 )
-
-
-def is_classifier(step: Any) -> bool:
-    """Whether it is a CatBoostClassifier, which no module imports."""
-    return _kind(step) == "CatBoostClassifier"
-
-
-def is_regressor(step: Any) -> bool:
-    """Whether it is a CatBoostRegressor."""
-    return _kind(step) == "CatBoostRegressor"
-
-
-def is_model(step: Any) -> bool:
-    """Whether it is one of the two."""
-    return is_classifier(step) or is_regressor(step)
-
-
-def _kind(step: Any) -> str:
-    return type(step).__name__ if type(step).__module__.split(".")[0] == "catboost" else ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,7 +126,7 @@ def _dump(model: Any, pool: Any = None) -> dict[str, Any]:
 
 def _link(model: Any, dump: dict[str, Any]) -> Link:
     loss = dump["model_info"]["params"]["loss_function"]["type"]
-    if is_classifier(model):
+    if CATBOOST.classifies(model):
         if loss not in _PROBABILITIES:
             raise NoGraph(f"the loss {loss!r} has no graph", f"use one of {', '.join(_PROBABILITIES)}")
         return _PROBABILITIES[loss]
@@ -210,3 +192,13 @@ def _tree(left: Ints, right: Ints, asked: Ints, value: Floats, splits: Splits) -
         value=value,
         sets={node: splits.sets[index] for node, index in enumerate(asked.tolist()) if index in splits.sets},
     )
+
+
+CATBOOST = Library(
+    name="catboost",
+    classifiers=("CatBoostClassifier",),
+    regressors=("CatBoostRegressor",),
+    boosted=boosted,
+    sight=Sight.of,
+    texts=lambda model: list(model.get_cat_feature_indices()),
+)

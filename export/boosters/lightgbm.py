@@ -13,10 +13,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from unpickled.export.boosters.boosted import Boosted, Link
+from unpickled.export.boosters.library import Library
 from unpickled.export.errors import NoGraph
 from unpickled.export.trees import Bools, Floats, Ints, Tree
 
-CLASSIFIER, REGRESSOR, RANKER = "LGBMClassifier", "LGBMRegressor", "LGBMRanker"
 # 1e-35 as a float32, in float64.
 ZERO = float(np.float32(1e-35))
 
@@ -43,21 +43,6 @@ _LINKS: dict[str, Link] = {
 
 # A section of the text: the words left and right of the first "=" in each line.
 Section = Mapping[str, str]
-
-
-def is_lightgbm(step: Any) -> bool:
-    """Whether it is an estimator of LightGBM, which is never imported here."""
-    return type(step).__module__ == "lightgbm.sklearn"
-
-
-def is_classifier(step: Any) -> bool:
-    """Whether it is LightGBM's classifier."""
-    return is_lightgbm(step) and type(step).__name__ == CLASSIFIER
-
-
-def is_regressor(step: Any) -> bool:
-    """Whether it is LightGBM's regressor."""
-    return is_lightgbm(step) and type(step).__name__ == REGRESSOR
 
 
 def boosted(model: Any) -> Boosted:
@@ -181,7 +166,7 @@ def _link(model: Any, objective: str) -> tuple[Link, float]:
     name, *words = objective.split(" ")
     settings = dict(word.partition(":")[::2] for word in words)
     if not name:
-        if type(model).__name__ != REGRESSOR:
+        if LIGHTGBM.classifies(model):
             raise NoGraph(
                 "with an objective of your own its answers are no probabilities",
                 "use one of LightGBM's, such as 'binary' or 'multiclass'",
@@ -260,3 +245,15 @@ def _sets(section: Section, place: Floats, of_sets: Bools) -> Iterator[tuple[int
         start, end = bounds[int(place[node]) : int(place[node]) + 2]
         bits = np.unpackbits(words[start:end].view(np.uint8), bitorder="little")
         yield node, np.flatnonzero(bits)
+
+
+LIGHTGBM = Library(
+    name="lightgbm",
+    classifiers=("LGBMClassifier",),
+    regressors=("LGBMRegressor",),
+    boosted=boosted,
+    sight=lambda model: Sight.of(model, boosted(model).trees),
+    categories=places,
+    knows_dtypes=lambda model: bool(categories(model)),
+    spelled=spelled,
+)

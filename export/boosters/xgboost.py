@@ -16,11 +16,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from unpickled.export.boosters.boosted import Boosted, Link
+from unpickled.export.boosters.library import Library
 from unpickled.export.errors import NoGraph
 from unpickled.export.trees import Floats, Ints, Tree, before_rounding
-
-CLASSIFIERS = ("XGBClassifier", "XGBRFClassifier")
-REGRESSORS = ("XGBRegressor", "XGBRFRegressor")
 
 _LINKS: dict[str, Link] = {
     "binary:logistic": "logistic",
@@ -41,21 +39,6 @@ _OF_CLASSES = ("binary:logistic", "binary:hinge", "reg:logistic", "multi:softpro
 
 # The objectives that a remedy names, by whether the estimator is a classifier.
 _USUAL = {True: "'binary:logistic' or 'multi:softprob'", False: "'reg:squarederror'"}
-
-
-def is_classifier(step: Any) -> bool:
-    """Whether it is a classifier of XGBoost."""
-    return is_xgboost(step) and type(step).__name__ in CLASSIFIERS
-
-
-def is_regressor(step: Any) -> bool:
-    """Whether it is a regressor of XGBoost."""
-    return is_xgboost(step) and type(step).__name__ in REGRESSORS
-
-
-def is_xgboost(step: Any) -> bool:
-    """Whether it is an estimator of XGBoost, which is never imported here."""
-    return type(step).__module__.startswith("xgboost.")
 
 
 def boosted(estimator: Any) -> Boosted:
@@ -160,6 +143,12 @@ def categories(estimator: Any) -> dict[int, list[Any]]:
     return _categories(_learner(estimator))
 
 
+def places(estimator: Any) -> dict[int, list[Any]]:
+    """The same; empty if XGBoost has parts only of the texts of some column."""
+    known = categories(estimator)
+    return known if all(map(are_whole, known.values())) else {}
+
+
 def _categories(learner: Mapping[str, Any]) -> dict[int, list[Any]]:
     known = _model(learner).get("cats", {}).get("enc", [])
     return {position: found for position, found in enumerate(map(_decoded, known)) if found}
@@ -195,7 +184,7 @@ def _learner(estimator: Any) -> Any:
 
 
 def _link(estimator: Any, objective: str) -> Link:
-    of_classes = is_classifier(estimator)
+    of_classes = XGBOOST.classifies(estimator)
     if callable(estimator.objective):
         raise NoGraph(
             "an objective of your own has no graph", "use one of XGBoost's, such as reg:squarederror"
@@ -272,3 +261,17 @@ def _sets(tree: Mapping[str, Sequence[int]]) -> dict[int, Ints]:
     )
     codes = np.array(tree["categories"], np.int64)
     return {node: codes[start : start + size] for node, start, size in segments}
+
+
+XGBOOST = Library(
+    name="xgboost",
+    classifiers=("XGBClassifier", "XGBRFClassifier"),
+    regressors=("XGBRegressor", "XGBRFRegressor"),
+    boosted=boosted,
+    sight=Sight.of,
+    categories=places,
+    knows_dtypes=lambda estimator: bool(categories(estimator)),
+    spelled=str,
+    takes_gaps=True,
+    single=True,
+)

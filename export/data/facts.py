@@ -1,7 +1,7 @@
 """The facts that a fitted pipeline knows about its columns: what they hold, and which texts."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from unpickled.export import inside
-from unpickled.export.boosters import catboost, frames
+from unpickled.export.boosters.registry import library
 from unpickled.export.data.missing import is_missing
 from unpickled.export.dates import DateParts
 
@@ -72,6 +72,7 @@ def _keeps_columns(step: Any) -> bool:
 
 
 def _facts_of_leaf(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
+    booster = library(step)
     if hasattr(step, "categories_"):
         for position, categories in zip(positions, step.categories_, strict=False):
             yield _fact_of_categories(position, categories)
@@ -80,20 +81,19 @@ def _facts_of_leaf(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
             # Beside None, NaN would be refused: a gap in other rows stands for None as well.
             gap = (None,) if step.missing_values is None else ()
             yield Fact(position, "category" if isinstance(fill, str) else "number", gap=gap)
-    elif frames.known(step):
-        yield from _facts_of_categories(step, positions)
-    elif catboost.is_model(step):
-        yield from _facts_of_catboost(step, positions)
+    elif booster is not None and booster.knows_dtypes(step):
+        yield from _facts_of_categories(booster.categories(step), positions)
+    elif booster is not None and booster.texts is not None:
+        yield from _facts_of_texts(booster.texts(step), positions)
     elif _computes(step):
         kind: Literal["date", "number"] = "date" if isinstance(step, DateParts) else "number"
         yield from (Fact(position, kind) for position in positions)
 
 
-def _facts_of_categories(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
+def _facts_of_categories(known: Mapping[int, Sequence[Any]], positions: Sequence[int]) -> Iterator[Fact]:
     """The facts of a model with columns of categories; none if it does not tell which they are."""
-    places = frames.places(step)
-    for place, position in enumerate(positions if places else ()):
-        categories = places.get(place)
+    for place, position in enumerate(positions if known else ()):
+        categories = known.get(place)
         if categories is None:
             yield Fact(position, "number")
         else:
@@ -101,8 +101,8 @@ def _facts_of_categories(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
             yield replace(fact, boxed=False, native=tuple(categories))
 
 
-def _facts_of_catboost(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
-    texts = set(step.get_cat_feature_indices())
+def _facts_of_texts(texts: Sequence[int], positions: Sequence[int]) -> Iterator[Fact]:
+    """The facts of a model that takes the columns at these places as text."""
     for place, position in enumerate(positions):
         yield Fact(position, "category" if place in texts else "number")
 

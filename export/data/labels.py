@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Iterable
 from typing import Any
 
-from unpickled.export.boosters import frames
+from unpickled.export.boosters.registry import library
 from unpickled.export.inside import everything, fitted_names
 
 
@@ -14,7 +14,8 @@ def fitted_labels(pipeline: Any, columns: Iterable[Hashable]) -> list[Any] | Non
     they would call so.
     """
     names, columns = fitted_names(pipeline), list(columns)
-    spelling = next(filter(None, map(frames.spelling, everything(pipeline))), None)
+    libraries = filter(None, map(library, everything(pipeline)))
+    spelling = next((each.spelled for each in libraries if each.spelled is not None), None)
     if names is None or spelling is None:
         return names
     spelled = {spelling(label): label for label in columns}

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from unpickled.export.boosters import frames
+from unpickled.export.boosters.registry import knows_dtypes
 from unpickled.export.data.facts import Fact, facts
 from unpickled.export.data.labels import fitted_labels
 from unpickled.export.data.missing import is_missing
@@ -330,7 +330,7 @@ def _native(
     pipeline: Any, known: Sequence[Fact], raw: pd.DataFrame, positions: tuple[int, ...]
 ) -> dict[int, pd.CategoricalDtype]:
     """The dtype of each column that a model takes as categories: that of these rows, or that of the fit."""
-    if not any(map(frames.known, everything(pipeline))):
+    if not any(map(knows_dtypes, everything(pipeline))):
         return {}
     fitted = {fact.position: pd.CategoricalDtype(fact.native) for fact in known if fact.native}
     dtypes = {i: raw[label].dtype for i, label in enumerate(raw)}

@@ -9,15 +9,15 @@ from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClas
 from sklearn.pipeline import Pipeline
 
 from unpickled.export import inside
-from unpickled.export.boosters import catboost, lightgbm, xgboost
+from unpickled.export.boosters.registry import library
 from unpickled.export.convert import Conversion
-from unpickled.export.recipes import forests, regression_trees
+from unpickled.export.recipes.splitting import splits
 
 # Largest difference: absolute for probabilities, for all others relative to max(1, |score|).
 TOLERANCE = 1e-5
 # The same for trees in double precision: the graph adds the very numbers that the library adds.
 TREES_TOLERANCE = 1e-12
-# XGBoost adds float32 numbers.
+# The same for a library that adds float32 numbers, as XGBoost does.
 SINGLE_TREES_TOLERANCE = 1e-6
 
 # Their scores are those of their members, or means of these.
@@ -33,11 +33,11 @@ _AROUND = (
 def tolerance(pipeline: Any, conversion: Conversion) -> float:
     """The largest difference allowed: a small one where trees alone answer."""
     answering = list(_answering(pipeline))
-    if not all(map(_is_of_trees, answering)):
+    if not all(map(splits, answering)):
         return TOLERANCE
-    if any(map(xgboost.is_xgboost, answering)):
+    if any(map(_is_single, answering)):
         return SINGLE_TREES_TOLERANCE
-    return TOLERANCE if _is_single(conversion) else TREES_TOLERANCE
+    return TOLERANCE if _narrows(conversion) else TREES_TOLERANCE
 
 
 def _answering(step: Any) -> Iterator[Any]:
@@ -51,13 +51,12 @@ def _answering(step: Any) -> Iterator[Any]:
             yield from _answering(part.estimator)
 
 
-def _is_of_trees(step: Any) -> bool:
-    of_scikit_learn = inside.kind(step) in forests.RECIPES.keys() | regression_trees.REGRESSORS.keys()
-    boosted = lightgbm.is_lightgbm(step) or xgboost.is_xgboost(step) or catboost.is_model(step)
-    return of_scikit_learn or boosted
+def _is_single(step: Any) -> bool:
+    booster = library(step)
+    return booster is not None and booster.single
 
 
-def _is_single(conversion: Conversion) -> bool:
+def _narrows(conversion: Conversion) -> bool:
     """Whether a float32 leaves the graph."""
     outputs = conversion.model.graph.output
     return any(output.type.tensor_type.elem_type == TensorProto.FLOAT for output in outputs)

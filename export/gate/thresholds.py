@@ -6,40 +6,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.ensemble import (
-    AdaBoostClassifier,
-    AdaBoostRegressor,
-    ExtraTreesClassifier,
-    ExtraTreesRegressor,
-    GradientBoostingClassifier,
-    GradientBoostingRegressor,
-    HistGradientBoostingClassifier,
-    HistGradientBoostingRegressor,
-    RandomForestClassifier,
-    RandomForestRegressor,
-)
-from sklearn.tree import BaseDecisionTree
 
-from unpickled.export import categories
-from unpickled.export.boosters import catboost, lightgbm, xgboost
 from unpickled.export.data.layout import Layout
 from unpickled.export.gate.memberships import across
 from unpickled.export.gate.probes import with_cells
 from unpickled.export.gate.sweep import frames, in_blocks
+from unpickled.export.gate.trees import seen
+from unpickled.export.gate.trees import trees as trees_of
 from unpickled.export.inside import Prepare, leaves
 from unpickled.export.ordered import bisect, floats, keys
 from unpickled.export.progress import Tick, uncounted
-from unpickled.export.trees import Bools, Floats, Ints, Tree, grown, hist_boosted
+from unpickled.export.trees import Bools, Floats, Ints, Tree
 
-_HISTOGRAMS = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
-_OF_TREES = (
-    AdaBoostClassifier,
-    AdaBoostRegressor,
-    ExtraTreesClassifier,
-    ExtraTreesRegressor,
-    RandomForestClassifier,
-    RandomForestRegressor,
-)
 # How often bisection between two numbers halves their distance.
 BISECTION = 66
 # Numbers in the rows that show which column moves which.
@@ -65,8 +43,8 @@ def near(
     """
     random = np.random.default_rng(seed)
     base = frame.iloc[np.sort(random.permutation(len(frame))[:1000])].reset_index(drop=True)
-    groups = [(_trees(leaf), _seen(leaf, prepare)) for leaf, prepare in leaves(pipeline)]
-    groups = [(trees, prepare) for trees, prepare in groups if trees]
+    fitted = [(trees_of(leaf), leaf, prepare) for leaf, prepare in leaves(pipeline)]
+    groups = [(trees, seen(leaf, prepare)) for trees, leaf, prepare in fitted if trees]
     parts = []
     for trees, prepare in groups:
         # A threshold has four rows beside it, a set of categories one.
@@ -75,40 +53,6 @@ def near(
         parts.append(across(_prepared(prepare, layout), trees, layout, base, count, random))
     parts = [part for part in parts if len(part)]
     return pd.concat(parts, ignore_index=True) if parts else frame.iloc[:0]
-
-
-def _seen(step: Any, prepare: Prepare) -> Prepare:
-    """The function that prepares the columns which the trees of this classifier see."""
-    if isinstance(step, _HISTOGRAMS) and categories.is_native(step):
-        return lambda rows: categories.columns(step, prepare(rows))
-    if lightgbm.is_lightgbm(step):
-        sight = lightgbm.Sight.of(step, _trees(step))
-        return lambda rows: sight.columns(prepare(rows))
-    if xgboost.is_xgboost(step):
-        view = xgboost.Sight.of(step)
-        return lambda rows: view.columns(prepare(rows))
-    if catboost.is_model(step):
-        eyes = catboost.Sight.of(step)
-        return lambda rows: eyes.columns(prepare(rows))
-    return prepare
-
-
-def _trees(step: Any) -> list[Tree]:
-    if isinstance(step, BaseDecisionTree):
-        return [grown(step.tree_)]
-    if isinstance(step, _OF_TREES):
-        return [tree for estimator in step.estimators_ for tree in _trees(estimator)]
-    if isinstance(step, (GradientBoostingClassifier, GradientBoostingRegressor)):
-        return [grown(estimator.tree_) for estimator in step.estimators_.ravel()]
-    if isinstance(step, _HISTOGRAMS):
-        return [tree for stage in hist_boosted(step) for tree in stage]
-    if lightgbm.is_lightgbm(step):
-        return lightgbm.boosted(step).trees
-    if xgboost.is_xgboost(step):
-        return xgboost.boosted(step).trees
-    if catboost.is_model(step):
-        return catboost.boosted(step).trees
-    return []
 
 
 def _prepared(prepare: Prepare, layout: Layout) -> Callable[[pd.DataFrame], Floats]:

@@ -15,8 +15,8 @@ from unpickled.export.recipes.members import above, column
 from unpickled.export.recipes.parts import winner
 
 
-def classifier(graph: Graph, model: Any, columns: Columns) -> ClassifierOutput:
-    """The probabilities in float64; the winner is the first class with the highest sum, as in CatBoost."""
+def classifier(graph: Graph, model: Any, columns: Columns, exact: bool) -> ClassifierOutput:
+    """The probabilities in float64 in any case; the winner has the highest sum, the first of equal ones."""
     boosted, raw = _sums(graph, model, columns)
     if boosted.link == "logistic":
         return _two_classes(graph, model, boosted, raw)

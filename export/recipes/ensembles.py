@@ -12,11 +12,10 @@ from unpickled.export import inside
 from unpickled.export.errors import NoGraph
 from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph, OptionalColumns, Tensor, present
 from unpickled.export.inside import innermost
-from unpickled.export.recipes import boosters, forests, isotonic, regression_trees
+from unpickled.export.recipes import isotonic
 from unpickled.export.recipes.members import Classify, Recipe, decision, index, probabilities, response
 from unpickled.export.recipes.parts import far_sigmoid, normalised, winner
-
-_TREES = forests.RECIPES.keys() | regression_trees.REGRESSORS.keys()
+from unpickled.export.recipes.splitting import TREES, splits
 
 
 def mean(graph: Graph, parts: list[str], weights: list[float]) -> str:
@@ -117,15 +116,10 @@ def _hard(
     return ClassifierOutput(classes, winner=winner(graph, total), ranking=shares)
 
 
-def _splits(leaf: Any) -> bool:
-    """Whether an estimator has trees, which notice the last digit of a number."""
-    return inside.kind(leaf) in _TREES or boosters.is_classifier(leaf) or boosters.is_regressor(leaf)
-
-
 def refuse_trees_behind(members: list[Any], final: Any) -> None:
     """Raise NoGraph if trees split the answers of members whose last digit may not be the graph's."""
-    tree_leaves = [leaf for leaf in innermost(final) if _splits(leaf)]
-    other_leaves = [leaf for m in members for leaf in innermost(m) if inside.kind(leaf) not in _TREES]
+    tree_leaves = [leaf for leaf in innermost(final) if splits(leaf)]
+    other_leaves = [leaf for m in members for leaf in innermost(m) if inside.kind(leaf) not in TREES]
     if tree_leaves and other_leaves:
         instead = "Ridge()" if is_regressor(final) else "LogisticRegression()"
         raise NoGraph(

@@ -17,8 +17,8 @@ from unpickled.export.recipes.parts import winner
 from unpickled.export.trees import Tree
 
 
-def classifier(graph: Graph, model: Any, columns: Columns) -> ClassifierOutput:
-    """The probabilities in float64, and as the winner the first of the highest, as in LightGBM."""
+def classifier(graph: Graph, model: Any, columns: Columns, exact: bool) -> ClassifierOutput:
+    """The probabilities in float64 in any case; the winner is the first of the highest, as in LightGBM."""
     boosted, raw = _raw(graph, model, columns)
     classes, outputs = len(model.classes_), len(boosted.base)
     answers = _answers(graph, boosted, raw)
