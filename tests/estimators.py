@@ -1,6 +1,7 @@
 """Every estimator of scikit-learn that answers or transforms, in pipelines on real data, and their judge."""
 
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from flask.testing import FlaskClient
 from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
@@ -21,10 +23,11 @@ from sklearn.utils import all_estimators
 
 from unpickled.export import export_pipeline
 from unpickled.export.gate.exactness import TOLERANCE
+from unpickled.server import Config, create_app
 from unpickled.server.artifact.manifest import Feature
 from unpickled.server.errors import InvalidInput
-from unpickled.server.inference.predictor import Predictor
 from unpickled.server.model.session import load
+from unpickled.server.model.signature import Signature
 
 Array = npt.NDArray[Any]
 
@@ -216,19 +219,44 @@ def _fitted(pipeline: Pipeline, rows: Any, labels: Array) -> Case:
 
 
 def wrong(case: Case, models: Path) -> int:
-    """How many of the rows that are asked for are answered wrongly by the exported model.
+    """How many of the rows that are asked for over HTTP are answered wrongly by the exported model.
 
     Raises ExportError if the pipeline is refused.
     """
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # of unknown categories, and of numbers without a logarithm
         export = export_pipeline(case.pipeline, case.rows, case.labels, name="model", models=models)
-        predictor = Predictor(load(export.path.read_bytes()), max_rows=1000)
         features = export.manifest.features
-        frame, rows = _taken(predictor, pd.concat([case.held_out, _extremes(case.rows, features)]))
+        signature = load(export.path.read_bytes()).signature
+        frame, rows = _taken(signature, pd.concat([case.held_out, _extremes(case.rows, features)]))
         assert len(rows) > 0.8 * len(case.held_out)
+        client = create_app(Config(models=str(models))).test_client()
+        answers = [asked(client, rows), *(asked(client, [row]) for row in rows)]
         apart = _apart if export.manifest.classes else _far
-        return int(apart(case.pipeline, predictor, frame, rows).sum())
+        return int(apart(case.pipeline, frame, answers[0], _joined(answers[1:])).sum())
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The answers to a request: the predictions, and (rows, classes or targets) scores or numbers."""
+
+    predictions: list[Any]
+    scores: Array
+
+
+def asked(client: FlaskClient, rows: list[Any]) -> Answered:
+    """The answers to a request for these rows, which the server takes."""
+    answer = client.post("/predict", json={"features": rows})
+    assert answer.status_code == 200, answer.text
+    predictions = answer.json["prediction"]
+    scores = answer.json.get("probabilities", answer.json.get("scores", predictions))
+    return Answered(predictions, np.array(scores, np.float64).reshape(len(rows), -1))
+
+
+def _joined(answers: list[Answered]) -> Answered:
+    """The answers to single rows, as if they were those to one request."""
+    predictions = [prediction for answer in answers for prediction in answer.predictions]
+    return Answered(predictions, np.concatenate([answer.scores for answer in answers]))
 
 
 def _extremes(rows: pd.DataFrame, features: tuple[Feature, ...]) -> pd.DataFrame:
@@ -249,42 +277,35 @@ def _ends(feature: Feature) -> list[Any]:
     return [lowest, highest, low, high, *beyond, np.nan]
 
 
-def _taken(predictor: Predictor, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Any]]:
-    """The rows that the server takes, for the pipeline and for the predictor."""
-    names, taken, rows = list(predictor.signature.names), [], []
+def _taken(signature: Signature, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Any]]:
+    """The rows that the server takes, for the pipeline and for requests."""
+    names, taken = list(signature.names), []
     cells = frame[names].astype(object).where(frame[names].notna(), None).to_numpy().tolist()
     for place, row in enumerate(cells):
-        try:
-            rows.append(predictor.signature.check_row(row, 0))
+        with suppress(InvalidInput):
+            signature.check_row(row, 0)
             taken.append(place)
-        except InvalidInput:
-            continue
-    return frame.iloc[taken], rows
+    return frame.iloc[taken], [cells[place] for place in taken]
 
 
-def _apart(pipeline: Pipeline, predictor: Predictor, frame: pd.DataFrame, rows: list[Any]) -> Array:
+def _apart(pipeline: Pipeline, frame: pd.DataFrame, batch: Answered, alone: Answered) -> Array:
     """bool (rows,): whether label or scores of each row are others, in one batch, or alone."""
     labels, scores = pipeline.predict(frame).tolist(), _scores(pipeline, frame)
-    batch = predictor.run(rows)
-    singles = [predictor.run([row]) for row in rows]
-    alone = np.concatenate([single.scores for single in singles])
-    other = np.array([label != served for label, served in zip(labels, batch.labels, strict=True)])
-    other |= [label != single.labels[0] for label, single in zip(labels, singles, strict=True)]
-    if scores is None:
-        return other
-    size = np.maximum(1.0, np.abs(scores).max(axis=1, keepdims=True))
-    for served in (batch.scores, alone):
-        other |= ~(np.abs(served - scores) <= TOLERANCE * size).all(axis=1)
+    other = np.zeros(len(labels), np.bool_)
+    for answer in (batch, alone):
+        other |= [label != served for label, served in zip(labels, answer.predictions, strict=True)]
+        if scores is not None:
+            size = np.maximum(1.0, np.abs(scores).max(axis=1, keepdims=True))
+            other |= ~(np.abs(answer.scores - scores) <= TOLERANCE * size).all(axis=1)
     return other
 
 
-def _far(pipeline: Pipeline, predictor: Predictor, frame: pd.DataFrame, rows: list[Any]) -> Array:
+def _far(pipeline: Pipeline, frame: pd.DataFrame, batch: Answered, alone: Answered) -> Array:
     """bool (rows,): whether the predictions for each row are others, in one batch, or alone."""
-    expected = np.asarray(pipeline.predict(frame), np.float64).reshape(len(rows), -1)
-    alone = np.concatenate([predictor.run([row]).scores for row in rows])
-    size, other = np.maximum(1.0, np.abs(expected)), np.zeros(len(rows), np.bool_)
-    for served in (predictor.run(rows).scores, alone):
-        other |= ~(np.abs(served - expected) <= TOLERANCE * size).all(axis=1)
+    expected = np.asarray(pipeline.predict(frame), np.float64).reshape(len(frame), -1)
+    size, other = np.maximum(1.0, np.abs(expected)), np.zeros(len(frame), np.bool_)
+    for answer in (batch, alone):
+        other |= ~(np.abs(answer.scores - expected) <= TOLERANCE * size).all(axis=1)
     return other
 
 

@@ -1,0 +1,152 @@
+"""LightGBM, XGBoost and CatBoost over HTTP: the answers of the pipeline, beside splits too."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+from catboost import CatBoostClassifier, CatBoostRegressor
+from estimators import asked
+from lightgbm import LGBMClassifier, LGBMRegressor
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from xgboost import XGBClassifier, XGBRegressor
+
+from unpickled.export import export_pipeline
+from unpickled.export.boosters.registry import LIBRARIES
+from unpickled.export.convert import convert
+from unpickled.export.data import dataset
+from unpickled.export.gate.thresholds import near
+from unpickled.server import Config, create_app
+
+Array = npt.NDArray[Any]
+
+QUIET: dict[str, dict[str, Any]] = {
+    "catboost": {"thread_count": 1, "verbose": False, "allow_writing_files": False},
+    "lightgbm": {"n_jobs": 1, "verbosity": -1},
+    "xgboost": {"n_jobs": 1},
+}
+CLASSIFIERS = {"catboost": CatBoostClassifier, "lightgbm": LGBMClassifier, "xgboost": XGBClassifier}
+REGRESSORS = {"catboost": CatBoostRegressor, "lightgbm": LGBMRegressor, "xgboost": XGBRegressor}
+# How each library is told which columns are native categories.
+NATIVE: dict[str, dict[str, Any]] = {
+    "catboost": {"cat_features": ["city", "zone"]},
+    "lightgbm": {},
+    "xgboost": {"enable_categorical": True},
+}
+BUNDLED = ["breast_cancer", "diabetes", "digits", "iris", "wine"]
+# Rows beside splits that are asked for.
+ROWS = 1200
+
+
+def boosting(library: str, of_numbers: bool, trees: int = 30, **parameters: Any) -> Any:
+    """An unfitted model of a library."""
+    kind = (REGRESSORS if of_numbers else CLASSIFIERS)[library]
+    return kind(n_estimators=trees, random_state=0, **QUIET[library], **parameters)
+
+
+def customers(rows: int, native: bool, texts: bool) -> tuple[pd.DataFrame, Array]:
+    """Customers with gaps among their numbers, two columns of categories, and what each spends."""
+    random = np.random.default_rng(5)
+    table = pd.DataFrame({"age": random.integers(18, 90, rows) * 1.0, "income": random.lognormal(8, 1, rows)})
+    table["city"] = random.choice(["Bonn", "Köln", "Trier", "Łódź", "Ulm"], rows)
+    table["zone"] = [f"zone {number}" for number in random.integers(0, 30, rows)]
+    chosen = table["zone"].isin(["zone 1", "zone 4", "zone 9", "zone 16"]) ^ (table["city"] == "Köln")
+    spent = table["income"] * (1.0 + chosen) + 40.0 * table["age"] + random.normal(0.0, 200.0, rows)
+    table.loc[random.random(rows) < 0.1, "age"] = np.nan
+    if not texts:
+        table.loc[random.random(rows) < 0.1, ["city", "zone"]] = None
+    kind = "category" if native and not texts else object
+    return table.astype({"city": kind, "zone": kind}), spent.to_numpy()
+
+
+def served(pipeline: Any, X: Any, y: Array, models: Path, count: int = ROWS) -> tuple[int, int]:
+    """The number of rows beside splits that are asked for, and how many are answered otherwise."""
+    export = export_pipeline(pipeline, X, y, name="model", models=models)
+    layout = convert(pipeline, X).layout
+    rows = near(pipeline, layout, layout.frame(X), 3 * count)[:count]
+    cells = rows.astype(object).where(rows.notna(), None)[[f.name for f in export.manifest.features]]
+    client = create_app(Config(models=str(models))).test_client()
+    batches = [cells.to_numpy().tolist()[start : start + 400] for start in range(0, len(cells), 400)]
+    answers = [asked(client, batch) for batch in batches]
+    taken = layout.rows(rows)
+    predicted = np.asarray(pipeline.predict(taken)).reshape(len(rows), -1)
+    of_classes = bool(export.manifest.classes)
+    expected = np.asarray(pipeline.predict_proba(taken)) if of_classes else predicted
+    scores = np.concatenate([answer.scores for answer in answers])
+    off = (np.abs(scores - expected) > 1e-6 * np.maximum(1.0, np.abs(expected))).any(axis=1)
+    if of_classes:
+        labels = [label for answer in answers for label in answer.predictions]
+        off |= np.array(labels) != predicted[:, 0]
+    return len(rows), int(off.sum())
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", BUNDLED)
+@pytest.mark.parametrize("library", sorted(QUIET))
+def test_bundled_sets_have_no_row_off(library: str, name: str, tmp_path: Path) -> None:
+    """Behind a scaler: of all rows beside splits that are asked for, each gets the pipeline's answer."""
+    table = dataset.bundled(name)
+    model = boosting(library, of_numbers=table.task == "regression")
+    pipeline = make_pipeline(StandardScaler(), model).fit(table.features, table.labels)
+    count, off = served(pipeline, table.features, table.labels, tmp_path)
+    assert count > 100
+    assert off == 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("of_numbers", [False, True], ids=["classes", "numbers"])
+@pytest.mark.parametrize("native", [False, True], ids=["encoded", "native"])
+@pytest.mark.parametrize("library", sorted(QUIET))
+def test_a_table_of_everything_has_no_row_off(
+    library: str, native: bool, of_numbers: bool, tmp_path: Path
+) -> None:
+    """Of 1,200 rows beside splits, with text, gaps and native categories, each gets its answer."""
+    table, spent = customers(3000, native, texts=native and library == "catboost")
+    truth = spent if of_numbers else np.digitize(spent, np.quantile(spent, [0.3, 0.7]))
+    numbers = make_pipeline(SimpleImputer(add_indicator=True), StandardScaler())
+    columns = make_column_transformer(
+        (numbers, ["age", "income"]), (OneHotEncoder(handle_unknown="ignore"), ["city", "zone"])
+    )
+    model = boosting(library, of_numbers, **(NATIVE[library] if native else {}))
+    pipeline = model if native else make_pipeline(columns, model)
+    assert served(pipeline.fit(table, truth), table, truth, tmp_path) == (ROWS, 0)
+
+
+@pytest.mark.parametrize(
+    "of_numbers", [False, pytest.param(True, marks=pytest.mark.long)], ids=["classes", "numbers"]
+)
+@pytest.mark.parametrize("library", sorted(QUIET))
+def test_unseen_and_missing_categories_over_http(library: str, of_numbers: bool, tmp_path: Path) -> None:
+    """They are answered as the library answers them, and refused where it refuses them."""
+    texts = library == "catboost"
+    table, spent = customers(200, native=True, texts=texts)
+    truth = spent if of_numbers else (spent > np.median(spent)).astype(int)
+    model = boosting(library, of_numbers, trees=3, **NATIVE[library]).fit(table, truth)
+    features = export_pipeline(model, table, truth, name="m", models=tmp_path).manifest.features
+    assert [feature.closed for feature in features] == [False, False] + 2 * [library == "xgboost"]
+    assert [feature.missing for feature in features] == [True, True] + 2 * [not texts]
+    client = create_app(Config(models=str(tmp_path))).test_client()
+    row = {"age": None, "income": 3000.0, "city": None, "zone": "zone 99"}
+    row |= {"city": "Ulm"} if texts else {}
+    row |= {"zone": "zone 4"} if library == "xgboost" else {}
+    typed = pd.DataFrame([row]).astype({"age": float})
+    for name in () if texts else ("city", "zone"):
+        known = sorted({*table[name].dropna(), row[name]} - {None})
+        typed[name] = typed[name].astype(pd.CategoricalDtype(known))
+    expected = model.predict(typed) if of_numbers else model.predict_proba(typed)
+    answer = asked(client, [list(row.values())])
+    np.testing.assert_allclose(answer.scores.ravel(), np.ravel(expected), rtol=1e-6)
+    other = json.dumps({"features": [40.0, 3000.0, None if texts else "Rom", "zone 4"]})
+    refused = client.post("/predict", data=other, content_type="application/json")
+    assert refused.status_code == (200 if library == "lightgbm" else 400)
+
+
+def test_every_library_is_tested_here() -> None:
+    """One that is added to the registry belongs into these tables."""
+    assert {library.name for library in LIBRARIES} == QUIET.keys()
