@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+from estimators import asked
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.cross_decomposition import PLSRegression
@@ -76,6 +77,7 @@ from unpickled.export.gate.pair import answers_of
 from unpickled.export.gate.parity import check
 from unpickled.export.privacy import keeps_rows
 from unpickled.export.publish import export_pipeline, runner
+from unpickled.server import Config, create_app
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.model.session import load
 
@@ -332,12 +334,14 @@ FAMILIES = [
 
 @pytest.mark.parametrize("regressor", FAMILIES, ids=named)
 def test_a_regressor_of_each_family_is_served(regressor: Any, tmp_path) -> None:
-    """The server's own loader runs the file, one row at a time."""
+    """Over HTTP its answers are the pipeline's, in one request and to a row alone."""
     X, y = questions()
     pipeline = fitted(make_pipeline(StandardScaler(), clone(regressor)), X[:100], y[:100])
-    model = load(export_pipeline(pipeline, X[:100], y[:100], name="m", models=tmp_path).path.read_bytes())
-    answers = [model.run_row(list(row))[1][0] for row in X[:20]]
-    np.testing.assert_allclose(answers, pipeline.predict(X[:20]), rtol=1e-9, atol=1e-9)
+    export_pipeline(pipeline, X[:100], y[:100], name="m", models=tmp_path)
+    client, rows = create_app(Config(models=str(tmp_path))).test_client(), X[:20].tolist()
+    for answered in (asked(client, rows), asked(client, rows[:1])):
+        expected = pipeline.predict(rows[: len(answered.predictions)])
+        np.testing.assert_allclose(answered.predictions, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_a_regressor_that_selects_columns_is_no_last_step() -> None:

@@ -151,7 +151,7 @@ def places(estimator: Any) -> dict[int, list[Any]]:
 
 def _categories(learner: Mapping[str, Any]) -> dict[int, list[Any]]:
     known = _model(learner).get("cats", {}).get("enc", [])
-    return {position: found for position, found in enumerate(map(_decoded, known)) if found}
+    return {position: labels for position, labels in enumerate(map(_decoded, known)) if labels}
 
 
 def _dense(rows: Any) -> Floats:
