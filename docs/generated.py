@@ -148,11 +148,23 @@ def _listed(names: Iterable[str]) -> str:
 
 def refusals() -> str:
     """The estimators that are refused by name, with the reasons."""
-    rows = (
-        (f"`{name}` {refusal.when}".strip(), f"{refusal.reason}; {refusal.remedy}")
-        for name, refusal in sorted(export_refusals.REFUSED.items())
+    return _refused(export_refusals.REFUSED)
+
+
+def rankers() -> str:
+    """Those among them that are of LightGBM, XGBoost or CatBoost."""
+    return _refused(name for name in export_refusals.REFUSED if name.startswith(("LGBM", "XGB", "CatBoost")))
+
+
+def _refused(names: Iterable[str]) -> str:
+    refusals = ((name, export_refusals.REFUSED[name]) for name in sorted(names))
+    return table(
+        ("estimator", "reason, and what to use instead"),
+        (
+            (f"`{name}` {refusal.when}".strip(), f"{refusal.reason}; {refusal.remedy}")
+            for name, refusal in refusals
+        ),
     )
-    return table(("estimator", "reason, and what to use instead"), rows)
 
 
 def metrics() -> str:
@@ -208,6 +220,7 @@ PARTS: dict[str, Callable[[], str]] = {
         recipes,
         regressors,
         refusals,
+        rankers,
         metrics,
         fields,
     )
