@@ -24,6 +24,7 @@ from unpickled.export.data.columns import Choices
 from unpickled.export.data.dataset import Dataset
 from unpickled.export.data.fitted import Sample
 from unpickled.export.data.source import Source
+from unpickled.export.detectors import classes
 from unpickled.export.errors import DataError, ExportError, memory_reported
 from unpickled.export.progress import Passing, running
 from unpickled.export.publish import Export, export_pipeline
@@ -366,7 +367,7 @@ def _truth(pipeline: Any, source: Source, targets: Sequence[str]) -> Any:
         return labels_of.numbers_of_sample(source, targets)
     if len(targets) > 1:
         raise DataError(f"A classifier has one target, and --target names {len(targets)}: name one.")
-    return labels_of.of_sample(source, targets[0], pipeline.classes_)
+    return labels_of.of_sample(source, targets[0], classes(pipeline))
 
 
 def _given() -> list[str]:
