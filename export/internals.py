@@ -17,7 +17,7 @@ ATTRIBUTES = {
     "_drop_idx_after_grouping": "OneHotEncoder: the dropped group, per column",
     "_dual_coef_": "SVC, NuSVC: dual coefficients with libsvm's signs",
     "_fit_X": "KNNImputer, LocalOutlierFactor, KNeighborsClassifier, KNeighborsRegressor: the training rows",
-    "_fit_method": "LocalOutlierFactor, KNeighborsClassifier and -Regressor: brute computes products, the trees differences",
+    "_fit_method": "LocalOutlierFactor, KNeighbors...: brute computes products, the trees differences",
     "_gamma": "SVC, NuSVC, SVR, NuSVR, OneClassSVM: gamma as a number",
     "_get_pos_label": "the scorer of a TunedThresholdClassifierCV: its positive label, or None",
     "_get_tags": "any estimator, in 1.5 only: whether it takes NaN",

@@ -20,7 +20,7 @@ from unpickled.export.recipes.parts import Recipe, product
 from unpickled.export.recipes.regressors import weighted_sums
 from unpickled.export.trees import isolating
 
-# What LocalOutlierFactor adds to a mean distance, so that it is not 0.
+# LocalOutlierFactor adds it to a mean distance, which may be 0.
 _LEAST = 1e-10
 
 
