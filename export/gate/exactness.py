@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline
 from unpickled.export import inside
 from unpickled.export.boosters import catboost, lightgbm, xgboost
 from unpickled.export.convert import Conversion
-from unpickled.export.recipes import forests, regression_trees
+from unpickled.export.recipes import forests, outliers, regression_trees
 
 # Largest difference: absolute for probabilities, for all others relative to max(1, |score|).
 TOLERANCE = 1e-5
@@ -52,7 +52,8 @@ def _answering(step: Any) -> Iterator[Any]:
 
 
 def _is_of_trees(step: Any) -> bool:
-    of_scikit_learn = inside.kind(step) in forests.RECIPES.keys() | regression_trees.REGRESSORS.keys()
+    recipes = (forests.RECIPES, outliers.FORESTS, regression_trees.REGRESSORS)
+    of_scikit_learn = any(inside.kind(step) in kinds for kinds in recipes)
     boosted = lightgbm.is_lightgbm(step) or xgboost.is_xgboost(step) or catboost.is_model(step)
     return of_scikit_learn or boosted
 
