@@ -171,7 +171,7 @@ def _faults(manifest: Manifest) -> Iterator[str]:
 
 
 def _faults_of_kind(manifest: Manifest) -> Iterator[str]:
-    """What only a classifier's manifest says, and quality that is not that of the targets."""
+    """Members of a classifier's manifest, and quality that is not that of the targets."""
     if manifest.classes or manifest.class_names:
         yield "it predicts numbers, and has classes"
     if manifest.outputs.label:
