@@ -110,7 +110,9 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
             "NAME:option=value,option=value",
         ),
     ] = (Provider(name="CPUExecutionProvider"),)
-    strict: Annotated[bool, Meta(description="refuse to start without the first execution provider")] = False
+    strict: Annotated[
+        bool, Meta(description="refuse to start if the first execution provider runs no node of a model")
+    ] = False
     intra_op_threads: Annotated[
         int,
         Meta(

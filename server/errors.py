@@ -2,7 +2,7 @@
 
 UnpickledError
 ├── ConfigError          a setting is wrong: the server does not start
-│   └── ProviderError    strict mode, and the first execution provider was not obtained
+│   └── ProviderError    strict mode, and the first execution provider runs no node
 ├── ArtifactError        a model file is refused: the versions in service stay
 ├── ServingError         a serving.toml is not followed, or a command fails: the versions in service stay
 ├── ExportError          a pipeline is not exported: export/errors.py
@@ -39,7 +39,7 @@ class ConfigError(UnpickledError):
 
 
 class ProviderError(ConfigError):
-    """Strict mode, and the first execution provider was not obtained."""
+    """Strict mode, and the first execution provider was not obtained or runs none of a model's nodes."""
 
 
 class ArtifactError(UnpickledError):

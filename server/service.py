@@ -42,7 +42,7 @@ class Service:
 
         Raises:
             ConfigError: A setting is wrong, or the models folder cannot be read, or lacks the default model.
-            ProviderError: In strict mode, the first execution provider was not obtained.
+            ProviderError: In strict mode, the first execution provider runs no node.
         """
         self.config = config = check(config)
         self.memory = memory or Memory(blocks=1)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from onnx import TensorProto
-from sklearn.ensemble import BaggingClassifier, VotingClassifier
+from sklearn.ensemble import AdaBoostRegressor, BaggingClassifier, VotingClassifier
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.pipeline import Pipeline
 
@@ -20,9 +20,10 @@ TREES_TOLERANCE = 1e-12
 # The same for a library that adds float32 numbers, as XGBoost does.
 SINGLE_TREES_TOLERANCE = 1e-6
 
-# Their scores are those of their members, or means of these.
+# Their scores are those of their members, or means or medians of these.
 _AROUND = (
     Pipeline,
+    AdaBoostRegressor,
     BaggingClassifier,
     VotingClassifier,
     FixedThresholdClassifier,
@@ -41,12 +42,13 @@ def tolerance(pipeline: Any, conversion: Conversion) -> float:
 
 
 def _answering(step: Any) -> Iterator[Any]:
-    """The estimators whose scores are those of ``step``, or have these as their mean."""
+    """The estimators whose scores are those of ``step``, or have these as their mean or median."""
     step = inside.unwrapped(step)
-    if not isinstance(step, _AROUND):
+    parts = list(inside.parts(step)) if isinstance(step, _AROUND) else []
+    if not parts:
         yield step
         return
-    for part in inside.parts(step):
+    for part in parts:
         if part.answers:
             yield from _answering(part.estimator)
 

@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from unpickled.export.convert import Conversion
 from unpickled.export.data.layout import assemble
+from unpickled.export.detectors import classes
 from unpickled.export.errors import ParityError, reason
 from unpickled.export.gate.exactness import tolerance
 from unpickled.export.gate.pair import answers_of
@@ -91,7 +92,7 @@ def _answer(pipeline: Any, conversion: Conversion, rows: Sequence[Row]) -> tuple
         ) from error
     assert answers.margins is not None
     labels = answers.labels
-    indices = np.searchsorted(pipeline.classes_, labels) if conversion.classes else labels
+    indices = np.searchsorted(classes(pipeline), labels) if conversion.classes else labels
     return indices, answers.scores, answers.margins
 
 

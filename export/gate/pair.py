@@ -11,7 +11,7 @@ import pandas as pd
 from sklearn.impute import KNNImputer
 from sklearn.impute._iterative import IterativeImputer
 from sklearn.kernel_approximation import RBFSampler
-from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, LocalOutlierFactor
 
 from unpickled.export.convert import Conversion
 from unpickled.export.data.layout import Rows
@@ -34,10 +34,12 @@ FEW = 32
 # In multiples of the training range: the longest reach for neighbors, and for sums that rounding spoils.
 NEIGHBORS_REACH, WAVES_REACH = 10.0, 1e6
 
+_BY_NEIGHBORS = (KNeighborsClassifier, KNeighborsRegressor, LocalOutlierFactor)
+
 _NEIGHBORS = (
     "Training rows equally far from a row are taken as its neighbors in no defined order. Another scaler in "
     "front may tell them apart (unpickled train tries those it has); else take an estimator without "
-    "neighbors, such as a random forest; nothing was written."
+    "neighbors, such as a forest; nothing was written."
 )
 
 _DONORS = (
@@ -241,7 +243,7 @@ def predictions(numbers: Array) -> Answers:
 
 def has_neighbors(step: Any) -> bool:
     """Whether an estimator answers by the nearest training rows, or one inside it that computes answers."""
-    return any(isinstance(leaf, (KNeighborsClassifier, KNeighborsRegressor)) for leaf in innermost(step))
+    return any(isinstance(leaf, _BY_NEIGHBORS) for leaf in innermost(step))
 
 
 def has_donors(pipeline: Any) -> bool:

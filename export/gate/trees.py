@@ -11,6 +11,7 @@ from sklearn.ensemble import (
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
+    IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
 )
@@ -19,7 +20,7 @@ from sklearn.tree import BaseDecisionTree
 from unpickled.export import categories
 from unpickled.export.boosters.registry import library
 from unpickled.export.inside import Prepare
-from unpickled.export.trees import Tree, grown, hist_boosted
+from unpickled.export.trees import Tree, grown, hist_boosted, isolating
 
 _HISTOGRAMS = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
 _BOOSTED = (GradientBoostingClassifier, GradientBoostingRegressor)
@@ -39,6 +40,8 @@ def trees(step: Any) -> list[Tree]:
         return [grown(step.tree_)]
     if isinstance(step, _FORESTS):
         return [tree for estimator in step.estimators_ for tree in trees(estimator)]
+    if isinstance(step, IsolationForest):
+        return isolating(step)
     if isinstance(step, _BOOSTED):
         return [grown(estimator.tree_) for estimator in step.estimators_.ravel()]
     if isinstance(step, _HISTOGRAMS):

@@ -4,10 +4,10 @@ from typing import Any
 
 from unpickled.export import inside
 from unpickled.export.boosters.registry import library
-from unpickled.export.recipes import forests, regression_trees
+from unpickled.export.recipes import forests, outliers, regression_trees
 
 # The classes of scikit-learn that do.
-TREES = forests.RECIPES.keys() | regression_trees.REGRESSORS.keys()
+TREES = forests.RECIPES.keys() | outliers.FORESTS.keys() | regression_trees.REGRESSORS.keys()
 
 
 def splits(step: Any) -> bool:

@@ -44,7 +44,7 @@ class Repository:
     Raises:
         ConfigError: There is no such folder, the default model is not in it, or the setting ``ready`` asks
             for a default model where there is none.
-        ProviderError: In strict mode, the first execution provider was not obtained.
+        ProviderError: In strict mode, the first execution provider runs no node.
     """
 
     def __init__(self, config: Config, beginning: Beginning | None = None) -> None:

@@ -14,7 +14,7 @@ LISTED = 50
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a graph runs. ``nodes`` counts its nodes per provider; ``notes`` say what was not obtained.
+    """Where a graph runs. ``nodes`` counts its nodes per provider; ``notes`` say what is amiss.
 
     ``graph`` has the first 50 nodes of each, as "Gemm gemm_7", after ONNX Runtime's optimizations.
     """
@@ -42,6 +42,21 @@ def placed(session: Any, providers: Sequence[Provider], notes: Sequence[str]) ->
     )
 
 
+def refusal(placement: Placement) -> str | None:
+    """Why strict mode refuses this placement: the first provider runs no node; None where it runs one."""
+    first = placement.requested[0]
+    if first == CPU or placement.nodes.get(first):
+        return None
+    return next(note for note in placement.notes if note.startswith(f"{first} ")).removesuffix(".")
+
+
+def elsewhere(placement: Placement) -> str:
+    """The end of a sentence that says how many nodes other providers than the CPU's run; empty if none."""
+    total = sum(placement.nodes.values())
+    others = ((name, count) for name, count in placement.nodes.items() if count and name != CPU)
+    return "".join(f"; {name} runs {count} of its {total} nodes" for name, count in others)
+
+
 def _node(node: Any) -> str:
     try:
         return f"{node.op_type} {node.name}".rstrip()
@@ -52,16 +67,24 @@ def _node(node: Any) -> str:
 def _notes(
     providers: Sequence[Provider], obtained: Sequence[str], counts: dict[str, int], notes: Sequence[str]
 ) -> list[str]:
-    sentences = []
-    for name in (provider.name for provider in providers):
-        if name in obtained and counts[name] == 0 and name != CPU:
-            sentences.append(
-                f"{name} was obtained but runs none of the graph's nodes: the operators of classic models "
-                "(ai.onnx.ml) run on the CPU."
-            )
-        elif name not in obtained and not any(note.startswith(name) for note in notes):
-            sentences.append(
-                f"{name} was not obtained although this onnxruntime has it: its libraries or its device are "
-                "missing (for CUDA: a driver, CUDA and cuDNN that fit this onnxruntime-gpu)."
-            )
-    return sentences
+    explained = {note.partition(" ")[0] for note in notes}
+    names = [provider.name for provider in providers if provider.name not in (CPU, *explained)]
+    return [_note(name, counts.get(name, 0), sum(counts.values()), name in obtained) for name in names]
+
+
+def _note(name: str, count: int, total: int, obtained: bool) -> str:
+    if not obtained:
+        return (
+            f"{name} was not obtained although this onnxruntime has it: its libraries or its device are "
+            "missing (for CUDA: a driver, CUDA and cuDNN that fit this onnxruntime-gpu), or it refuses its "
+            "options."
+        )
+    if count == 0:
+        return (
+            f"{name} was obtained but runs none of the graph's nodes: it has no kernels for these operators "
+            "with these types (few providers have any for ai.onnx.ml, some have none for float64)."
+        )
+    return (
+        f"{name} runs {count} of the graph's {total} nodes: the export compared the answers on the CPU, "
+        "and here only those to the golden rows are compared."
+    )

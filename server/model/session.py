@@ -18,12 +18,15 @@ from unpickled.server.config import Provider, Runtime
 from unpickled.server.errors import ArtifactError, InferenceFailed, ProviderError, RequestError
 from unpickled.server.model.feeds import PACKING, Feeds
 from unpickled.server.model.kinds import outputs_of
-from unpickled.server.model.placement import CPU, Placement, placed
+from unpickled.server.model.placement import CPU, Placement, elsewhere, placed, refusal
 from unpickled.server.model.row import RunRow, row_runner
 from unpickled.server.model.signature import Signature
 from unpickled.server.quote import hint
 
 _Arrays = Mapping[str, npt.NDArray[Any]]
+
+# Optimizations that change digits: this one rounds a factor beside a product of matrices to float32.
+_INEXACT = ["MatMulScaleFusion"]
 
 _TENSOR_TYPES = {
     "tensor(float)": "float32",
@@ -93,7 +96,7 @@ def load(data: bytes, runtime: Runtime | None = None) -> Model:
     Raises:
         ArtifactError: The file is unsafe or damaged, or it answers its golden rows otherwise than the
             pipeline did.
-        ProviderError: A provider does not exist, or in strict mode the first one was not obtained.
+        ProviderError: A provider does not exist, or in strict mode the first one runs none of the nodes.
 
     Example:
         >>> from pathlib import Path
@@ -107,10 +110,13 @@ def load(data: bytes, runtime: Runtime | None = None) -> Model:
     session, notes = _session(data, runtime)
     _check_tensors(manifest, session)
     placement = placed(session, runtime.provider, notes)
-    if runtime.strict and placement.requested[0] not in placement.obtained:
-        raise ProviderError(" ".join(placement.notes) or f"{placement.requested[0]} was not obtained")
+    if runtime.strict and (reason := refusal(placement)):
+        raise ProviderError(reason)
     model = Model(manifest, session, placement)
-    _check_golden(model)
+    try:
+        _check_golden(model)
+    except ArtifactError as error:
+        raise ArtifactError(f"{error}{elsewhere(placement)}") from error.__cause__
     return model
 
 
@@ -122,7 +128,10 @@ def _session(data: bytes, runtime: Runtime) -> tuple[onnxruntime.InferenceSessio
         chosen.append(Provider(name=CPU))
     providers = [(provider.name, dict(provider.options)) for provider in chosen]
     try:
-        return onnxruntime.InferenceSession(data, _session_options(runtime), providers=providers), notes
+        session = onnxruntime.InferenceSession(
+            data, _session_options(runtime), providers=providers, disabled_optimizers=_INEXACT
+        )
+        return session, notes
     except Exception as error:  # as above
         raise ArtifactError(f"ONNX Runtime cannot load it: {error}") from error
 
