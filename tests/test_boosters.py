@@ -69,7 +69,7 @@ def served(pipeline: Any, X: Any, y: Array, models: Path, count: int = ROWS) -> 
     """The number of rows beside splits that are asked for, and how many are answered otherwise."""
     export = export_pipeline(pipeline, X, y, name="model", models=models)
     layout = convert(pipeline, X).layout
-    rows = near(pipeline, layout, layout.frame(X), 3 * count)[:count]
+    rows = near(pipeline, layout, layout.frame(X), 5 * count)[:count]
     cells = rows.astype(object).where(rows.notna(), None)[[f.name for f in export.manifest.features]]
     client = create_app(Config(models=str(models))).test_client()
     batches = [cells.to_numpy().tolist()[start : start + 400] for start in range(0, len(cells), 400)]

@@ -389,7 +389,7 @@ class Logarithm(TransformerMixin, BaseEstimator):
         (make_pipeline(PCA(2), HistGradientBoostingClassifier(max_iter=2)), "'pca'.*without trees"),
         (
             StackingClassifier([("a", LinearSVC())], final_estimator=DecisionTreeClassifier(), cv=2),
-            r"final_estimator without trees, such as LogisticRegression\(\)",
+            r"an estimator without trees there, such as LogisticRegression\(\)",
         ),
         (SVC(decision_function_shape="ovo"), "decision_function_shape='ovr'"),
         (RadiusNeighborsClassifier(9.0), "KNeighborsClassifier"),
