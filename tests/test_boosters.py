@@ -113,7 +113,7 @@ def test_a_table_of_everything_has_no_row_off(
     columns = make_column_transformer(
         (numbers, ["age", "income"]), (OneHotEncoder(handle_unknown="ignore"), ["city", "zone"])
     )
-    model = boosting(library, of_numbers, **(NATIVE[library] if native else {}))
+    model = boosting(library, of_numbers, trees=60, **(NATIVE[library] if native else {}))
     pipeline = model if native else make_pipeline(columns, model)
     assert served(pipeline.fit(table, truth), table, truth, tmp_path) == (ROWS, 0)
 
