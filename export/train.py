@@ -161,8 +161,17 @@ def _with_gaps(
         yield part, [*steps, *imputer, *scaling], chosen
 
 
+# Remedies for a fit that fails: for a loss of positive numbers, and for all others.
+_POSITIVE = "It predicts no negative numbers, gamma no 0 either: name another --regressor, such as ridge."
+_OTHER = "Name another estimator, or correct the table."
+
+
 def _fit(pipeline: Pipeline, rows: pd.DataFrame, labels: npt.NDArray[Any]) -> None:
     try:
         pipeline.fit(rows, labels)
-    except ValueError as error:
-        raise DataError(f"{type(pipeline[-1]).__name__} cannot be fitted: {reason(error)}.") from error
+    except MemoryError:
+        raise
+    except Exception as error:
+        # XGBoost, LightGBM and CatBoost have exceptions of their own.
+        fault = f"{type(pipeline[-1]).__name__} cannot be fitted: {reason(error)}."
+        raise DataError(f"{fault} {_POSITIVE if 'range of the loss' in fault else _OTHER}") from error

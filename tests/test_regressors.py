@@ -1,6 +1,7 @@
 """Regressors: every family answers the pipeline's own numbers, on rows far outside of training too."""
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,7 @@ from sklearn.svm import SVR, LinearSVR, NuSVR
 from sklearn.tree import DecisionTreeRegressor
 
 from unpickled.export.convert import Conversion, convert
-from unpickled.export.errors import ConversionError, ParityError
+from unpickled.export.errors import ConversionError, DataError, ParityError
 from unpickled.export.gate.pair import answers_of
 from unpickled.export.gate.parity import check
 from unpickled.export.privacy import keeps_rows
@@ -460,3 +461,13 @@ def test_neighbors_in_no_defined_order_are_caught() -> None:
     conversion = convert(model, X)
     with pytest.raises(ParityError, match="equally far from a row"):
         check(model, conversion, runner(conversion), X)
+
+
+def test_a_prediction_that_cannot_be_measured_is_refused(tmp_path: Path) -> None:
+    """The inverse of a target's transformation may overflow: the error says for how many rows."""
+    X = np.append(np.linspace(-1.0, 1.0, 120), 1e5)[:, None]
+    y = np.sinh(np.clip(X[:, 0], -1.0, 1.0))
+    steps = TransformedTargetRegressor(LinearRegression(), func=np.arcsinh, inverse_func=np.sinh)
+    pipeline = make_pipeline(steps).fit(X[:-1], y[:-1])
+    with np.errstate(over="ignore"), pytest.raises(DataError, match="for 1 of 121 rows, the first of them"):
+        export_pipeline(pipeline, X, y, name="model", models=tmp_path)

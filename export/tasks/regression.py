@@ -93,6 +93,7 @@ def measure(pipeline: Any, rows: Any, numbers: npt.ArrayLike, targets: Sequence[
             f"The rows have {truth.shape[1]} numbers to predict each, the pipeline predicts "
             f"{predicted.shape[1]}: give as many."
         )
+    _refuse_infinite(predicted)
     return tuple(_errors(name, truth[:, place], predicted[:, place]) for place, name in enumerate(targets))
 
 
@@ -143,6 +144,17 @@ def _numbers(values: npt.ArrayLike) -> Floats:
     if not np.isfinite(numbers).all():
         raise DataError("A number to predict is missing or infinite: leave its row out.")
     return numbers
+
+
+def _refuse_infinite(predicted: Floats) -> None:
+    """Raise DataError unless every prediction (rows, targets) is a number."""
+    rows = np.flatnonzero(~np.isfinite(predicted).all(axis=1))
+    if len(rows):
+        raise DataError(
+            f"The pipeline predicts NaN or infinity for {len(rows):,} of {len(predicted):,} rows, the first "
+            f"of them row {rows[0]}: leave them out, or fit it so that it predicts numbers, such as without an "
+            "inverse_func that overflows."
+        )
 
 
 def _errors(target: str, truth: Floats, predicted: Floats) -> Errors:
