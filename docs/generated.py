@@ -16,12 +16,13 @@ import click
 import msgspec
 from kernels import left
 from kinds import graphs
+from sklearn.base import ClassifierMixin, OutlierMixin, RegressorMixin
 
 from unpickled import Config, create_app
 from unpickled.__main__ import unpickled
 from unpickled.export import recipes as export_recipes
 from unpickled.export import refusals as export_refusals
-from unpickled.export.recipes import boosters, foreign
+from unpickled.export.recipes import foreign
 from unpickled.server import config
 from unpickled.server.artifact import manifest
 from unpickled.server.errors import RequestError, UnpickledError
@@ -115,31 +116,84 @@ def _first(documented: type) -> str:
 
 
 def recipes() -> str:
-    """The estimators with a recipe of their own, by the file of the recipe; then those of skl2onnx."""
-    names = [module.name for module in pkgutil.iter_modules(export_recipes.__path__)]
-    modules = {name: importlib.import_module(f"{export_recipes.__name__}.{name}") for name in names}
-    tables = {
-        name: [*getattr(module, "RECIPES", ()), *getattr(module, "REGRESSORS", ())]
-        for name, module in modules.items()
-    }
-    rows = [(name, _names(kinds)) for name, kinds in tables.items() if kinds]
-    rows.append(("of other libraries", ", ".join(f"`{name}`" for name in boosters.NAMES)))
+    """The classifiers and transformers with a recipe, by the file of the recipe; then those of skl2onnx."""
+    rows = list(_recipes(_is_neither))
     rows.append(("by skl2onnx", _names((*foreign.CLASSIFIERS, *foreign.TRANSFORMERS))))
     return table(("recipes", "estimators"), rows)
 
 
+def regressors() -> str:
+    """The regressors with a recipe, by the file of the recipe."""
+    return table(("recipes", "regressors"), _recipes(_is_regressor))
+
+
+def outliers() -> str:
+    """The outlier detectors with a recipe, and where a score of exactly 0 falls."""
+    names = [name for _, words in _recipes(_is_detector) for name in re.findall(r"`(\w+)`", words)]
+    strict = {"OneClassSVM": "outlier"}
+    rows = ((f"`{name}`", strict.get(name, "inlier")) for name in sorted(names))
+    return table(("outlier detector", "a score of exactly 0"), rows)
+
+
+def _is_regressor(kind: type) -> bool:
+    return issubclass(kind, RegressorMixin)
+
+
+def _is_detector(kind: type) -> bool:
+    return issubclass(kind, OutlierMixin)
+
+
+def _is_neither(kind: type) -> bool:
+    return not _is_regressor(kind) and not _is_detector(kind)
+
+
+def _recipes(belongs: Callable[[type], bool]) -> Iterator[tuple[str, str]]:
+    """The file of each recipe, and the estimators in it that belong to one table."""
+    names = [module.name for module in pkgutil.iter_modules(export_recipes.__path__)]
+    for name in names:
+        module = importlib.import_module(f"{export_recipes.__name__}.{name}")
+        tables = ("RECIPES", "REGRESSORS", "FORESTS")
+        kinds = [kind for name in tables for kind in getattr(module, name, ())]
+        words = {kind.__name__ for kind in kinds if belongs(kind)}
+        # Classes of libraries that no module imports stand there by their names.
+        words |= {
+            word for word in getattr(module, "NAMES", ()) if belongs(_BOOSTED[word.endswith("Regressor")])
+        }
+        if any(not word.startswith("_") for word in words):
+            yield name, _listed(words)
+
+
+# Classes of libraries that are not imported here count as these do: classifiers, and regressors.
+_BOOSTED = (ClassifierMixin, RegressorMixin)
+
+
 def _names(types: Iterable[type]) -> str:
-    names = sorted({kind.__name__ for kind in types if not kind.__name__.startswith("_")})
-    return ", ".join(f"`{name}`" for name in names)
+    return _listed({kind.__name__ for kind in types})
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names) if not name.startswith("_"))
 
 
 def refusals() -> str:
     """The estimators that are refused by name, with the reasons."""
-    rows = (
-        (f"`{name}` {refusal.when}".strip(), f"{refusal.reason}; {refusal.remedy}")
-        for name, refusal in sorted(export_refusals.REFUSED.items())
+    return _refused(export_refusals.REFUSED)
+
+
+def rankers() -> str:
+    """Those among them that are of LightGBM, XGBoost or CatBoost."""
+    return _refused(name for name in export_refusals.REFUSED if name.startswith(("LGBM", "XGB", "CatBoost")))
+
+
+def _refused(names: Iterable[str]) -> str:
+    refusals = ((name, export_refusals.REFUSED[name]) for name in sorted(names))
+    return table(
+        ("estimator", "reason, and what to use instead"),
+        (
+            (f"`{name}` {refusal.when}".strip(), f"{refusal.reason}; {refusal.remedy}")
+            for name, refusal in refusals
+        ),
     )
-    return table(("estimator", "reason, and what to use instead"), rows)
 
 
 def metrics() -> str:
@@ -200,5 +254,19 @@ def _kernels(kind: str, operators: str, model: Any) -> tuple[str, ...]:
 
 PARTS: dict[str, Callable[[], str]] = {
     part.__name__: part
-    for part in (settings, commands, routes, answers, exceptions, recipes, refusals, metrics, fields, kernels)
+    for part in (
+        settings,
+        commands,
+        routes,
+        answers,
+        exceptions,
+        recipes,
+        regressors,
+        outliers,
+        refusals,
+        rankers,
+        metrics,
+        fields,
+        kernels,
+    )
 }

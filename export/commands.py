@@ -16,7 +16,7 @@ import click
 from click.core import ParameterSource
 from sklearn.base import is_regressor
 
-from unpickled.export import pickled, ties
+from unpickled.export import detectors, pickled, ties
 from unpickled.export.convert import Operators
 from unpickled.export.data import dataset, files, summary
 from unpickled.export.data import target as labels_of
@@ -146,11 +146,25 @@ class _Bundled(console.Choice):
         return super().convert(value, param, ctx)
 
 
+class _Estimator(console.Choice):
+    """The estimator of a task; an outlier detector in its place is met with the command that exports it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if detectors.is_named(str(value)):
+            self.fail(
+                f"{value} is fitted without a target, and train fits to one: fit it in Python, save it with "
+                "joblib.dump, and export it with unpickled convert.",
+                param,
+                ctx,
+            )
+        return super().convert(value, param, ctx)
+
+
 def _estimators(task: Task) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The option that takes an estimator of this task."""
     return click.option(
         f"--{task.step}",
-        type=console.Choice(list(task.estimators)),
+        type=_Estimator(list(task.estimators)),
         metavar=task.step.upper(),
         help=f"one of {', '.join(task.estimators)}  [default: {task.default}]",
     )
@@ -366,7 +380,7 @@ def _truth(pipeline: Any, source: Source, targets: Sequence[str]) -> Any:
         return labels_of.numbers_of_sample(source, targets)
     if len(targets) > 1:
         raise DataError(f"A classifier has one target, and --target names {len(targets)}: name one.")
-    return labels_of.of_sample(source, targets[0], pipeline.classes_)
+    return labels_of.of_sample(source, targets[0], detectors.classes(pipeline))
 
 
 def _given() -> list[str]:

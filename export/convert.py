@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 import numpy as np
 import onnx
-from sklearn.base import is_classifier, is_regressor
+from sklearn.base import is_classifier, is_outlier_detector, is_regressor
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import AdaBoostRegressor, BaggingClassifier, BaggingRegressor
 from sklearn.exceptions import NotFittedError
@@ -23,7 +23,7 @@ from sklearn.multioutput import RegressorChain
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from unpickled.export import inside
+from unpickled.export import detectors, inside
 from unpickled.export.data.layout import Layout, Rows
 from unpickled.export.data.memory import table
 from unpickled.export.errors import ConversionError, NoGraph, NoRecipe, reason
@@ -61,6 +61,7 @@ from unpickled.export.recipes import (
     multiclass,
     neighbors,
     networks,
+    outliers,
     polynomials,
     powers,
     projections,
@@ -111,10 +112,11 @@ def convert(
     feature_names: Sequence[str] | None = None,
     operators: Operators = "fastest",
 ) -> Conversion:
-    """Turn a fitted classifier, regressor or pipeline into a graph; the two are not compared here.
+    """Turn a fitted estimator that answers, or a pipeline, into a graph; the two are not compared here.
 
     Args:
-        pipeline: A fitted scikit-learn classifier or regressor, or a pipeline that ends in one.
+        pipeline: A fitted classifier, regressor or outlier detector of scikit-learn, or a pipeline that ends
+            in one.
         X: Representative rows (rows, columns), best the training rows: an ndarray or a DataFrame.
         feature_names: Names of the columns of an ndarray; by default ``feature_0`` and so on.
         operators: With "standard", those of ``ai.onnx`` alone, which any execution provider may run; else
@@ -124,8 +126,8 @@ def convert(
         The graph, and how to feed it.
 
     Raises:
-        ConversionError: A step has no graph, or the rows do not fit the pipeline, or the pipeline is neither
-            a fitted classifier nor a fitted regressor.
+        ConversionError: A step has no graph, or the rows do not fit the pipeline, or the pipeline does
+            not end in a fitted classifier, regressor or outlier detector.
 
     Example:
         >>> from sklearn.datasets import load_iris
@@ -227,7 +229,7 @@ def trace(pipeline: Pipeline, layout: Layout) -> Trace:
 
 
 def check_pipeline(pipeline: Any) -> None:
-    """Raise ConversionError unless it is a fitted classifier or regressor on rows that are a table."""
+    """Raise ConversionError unless it is fitted, answers, and takes rows that are a table."""
     _check_fitted(pipeline)
     _Writer().refuse_texts(pipeline)
 
@@ -238,11 +240,11 @@ def _check_fitted(pipeline: Any) -> None:
             f"The pipeline is not a scikit-learn classifier or regressor, but {shortened(repr(pipeline))}: "
             "give a fitted one."
         )
-    if not (is_classifier(pipeline) or is_regressor(pipeline)):
+    if not any(answers(pipeline) for answers in (is_classifier, is_regressor, is_outlier_detector)):
         _refuse_by_name(pipeline)
         raise ConversionError(
-            f"{_class_name(pipeline)} is neither a classifier nor a regressor: only pipelines that end in "
-            "one can be exported."
+            f"{_class_name(pipeline)} is neither a classifier nor a regressor nor an outlier detector: only "
+            "pipelines that end in one can be exported."
         )
     try:
         check_is_fitted(pipeline)
@@ -262,7 +264,7 @@ def _refuse_by_name(pipeline: Any) -> None:
 
 def _classes(pipeline: Any) -> tuple[int | str, ...]:
     """The labels as values for JSON: booleans and whole floats become the integers that they equal."""
-    classes = getattr(pipeline, "classes_", None)
+    classes = detectors.classes(pipeline)
     if isinstance(classes, list) or classes is None:
         raise ConversionError(
             f"The estimator {qualified(inside.decider(pipeline)[0])} cannot be converted: {SEVERAL.reason}; "
@@ -337,7 +339,9 @@ _CLASSIFIERS = (
     | svm.RECIPES
     | centroids.RECIPES
     | gaussian_process.LATENT
+    | outliers.RECIPES
 )
+_FORESTS = forests.RECIPES | outliers.FORESTS
 _COMPOSED = ensembles.RECIPES | multiclass.RECIPES | cutoffs.RECIPES | gaussian_process.RECIPES
 _REGRESSORS = (
     regressors.RECIPES
@@ -426,10 +430,10 @@ class _Writer:
 
     def _leaf(self, step: Any, columns: Columns, exact: bool) -> ClassifierOutput:
         kind = inside.kind(step)
-        if kind in forests.RECIPES:
+        if kind in _FORESTS:
             if self._inexact:
                 raise self._inexact
-            return forests.RECIPES[kind](self.graph, step, columns, exact)
+            return _FORESTS[kind](self.graph, step, columns, exact)
         if boosters.is_classifier(step):
             if self._inexact:
                 raise self._inexact

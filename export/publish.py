@@ -16,7 +16,7 @@ import onnx
 import pandas as pd
 from google.protobuf.message import EncodeError
 from msgspec.structs import replace
-from sklearn.base import is_regressor
+from sklearn.base import is_outlier_detector, is_regressor
 
 from unpickled.export.convert import Conversion, Operators, check_pipeline, convert
 from unpickled.export.data import gaps, requests
@@ -31,6 +31,7 @@ from unpickled.export.privacy import KEEPS_ROWS, keeps_rows
 from unpickled.export.progress import running
 from unpickled.export.store import add_version, model_folder
 from unpickled.export.tasks import regression
+from unpickled.export.tasks.outliers import OUTLIERS
 from unpickled.export.tasks.registry import TASKS
 from unpickled.export.tasks.task import ClassNames, Demands, Task
 from unpickled.export.train import steps, versions
@@ -88,16 +89,18 @@ def export_pipeline(
     the server's own loader has loaded its bytes.
 
     Args:
-        pipeline: A fitted scikit-learn classifier or regressor, or a pipeline that ends in one.
+        pipeline: A fitted classifier, regressor or outlier detector of scikit-learn, or a pipeline that ends
+            in one.
         X: Rows (rows, columns) as the pipeline was fitted on, usually the training rows: ranges and
             categories of the features are taken from them. An array, a frame of pandas or polars, a pyarrow
             table, or a list of records.
         y: Their labels (rows,), or numbers (rows,) or (rows, targets). With them quality is measured on X and
-            kept in the manifest; the names of a frame's columns are those of the targets.
+            kept in the manifest; the names of a frame's columns are those of the targets. Those of an outlier
+            detector are -1 (outlier) and 1.
         name: The model's name, part of its URL.
         models: The folder of all models.
         class_names: Names of the classes, in the order of ``pipeline.classes_`` or as ``{label: name}``; by
-            default the labels.
+            default the labels, or of an outlier detector "outlier" and "inlier".
         feature_names: Names of the columns where X is an array; by default ``feature_0`` and so on.
         held_out: More rows for the comparison, such as those the pipeline was tested on.
         training: The origin and the quality of the pipeline, if they are known; y is then not used.
@@ -133,7 +136,7 @@ def export_pipeline(
     progress = progress or _silent
     home = model_folder(models, name)
     check_pipeline(pipeline)
-    task, demands = TASKS[_task(pipeline)], Demands(min_accuracy, max_error)
+    task, demands = _task(pipeline), Demands(min_accuracy, max_error)
     task.admit(demands)
     X, held_out = table(X), table(held_out)
     progress("converting")
@@ -190,9 +193,11 @@ def _silent(phase: str) -> None:
     """Show no progress."""
 
 
-def _task(pipeline: Any) -> str:
-    """The name of the task that a pipeline was fitted for."""
-    return "regression" if is_regressor(pipeline) else "classification"
+def _task(pipeline: Any) -> Task:
+    """The task that a pipeline was fitted for."""
+    if is_outlier_detector(pipeline):
+        return OUTLIERS
+    return TASKS["regression" if is_regressor(pipeline) else "classification"]
 
 
 def _measured(

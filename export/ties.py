@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 
 from unpickled.export.convert import Conversion, convert
 from unpickled.export.errors import ParityError
-from unpickled.export.gate.pair import TOLERANCE
+from unpickled.export.gate.exactness import TOLERANCE
 from unpickled.export.gate.parity import between_neighbors
 from unpickled.export.publish import runner
 from unpickled.export.train import SCALERS, Fitted, build

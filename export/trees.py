@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.ensemble import IsolationForest
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 from sklearn.tree._tree import Tree as GrownTree
 
@@ -68,6 +69,25 @@ def grown(tree: GrownTree) -> Tree:
         # (nodes, outputs, classes), one of the last two being 1.
         value=tree.value.reshape(tree.node_count, -1).astype(np.float64),
     )
+
+
+def isolating(forest: IsolationForest) -> list[Tree]:
+    """The trees of an isolation forest; a leaf's value is its depth and what its own rows would add to it."""
+    of_all = forest._max_features == forest.n_features_in_
+    return [
+        replace(
+            fitted := grown(tree.tree_),
+            feature=fitted.feature if of_all else features[fitted.feature],
+            value=(depth + average - 1.0)[:, None],
+        )
+        for tree, features, depth, average in zip(
+            forest.estimators_,
+            forest.estimators_features_,
+            forest._decision_path_lengths,
+            forest._average_path_length_per_tree,
+            strict=True,
+        )
+    ]
 
 
 def boosted(predictor: TreePredictor) -> Tree:

@@ -20,7 +20,7 @@ from sklearn.preprocessing import KBinsDiscretizer, MinMaxScaler, StandardScaler
 from sklearn.utils import all_estimators
 
 from unpickled.export import export_pipeline
-from unpickled.export.gate.pair import TOLERANCE
+from unpickled.export.gate.exactness import TOLERANCE
 from unpickled.server.artifact.manifest import Feature
 from unpickled.server.errors import InvalidInput
 from unpickled.server.inference.predictor import Predictor
@@ -57,7 +57,7 @@ UNSUITED = {
 }
 
 # Regressors that take rows equally far away in no defined order.
-TIED = {("KNeighborsRegressor", "two texts and a constant")}
+TIED = {("KNeighborsRegressor", of) for of in ("three numbers", "two texts and a constant")}
 
 LINEAR, LOGISTIC = LinearRegression(), LogisticRegression(max_iter=1000)
 MEMBERS = [("logistic", LOGISTIC), ("bayes", GaussianNB())]

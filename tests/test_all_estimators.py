@@ -26,7 +26,7 @@ from unpickled.export.refusals import BEFORE, REFUSED
 
 sys.path.insert(0, str(ROOT / "docs"))
 
-from generated import recipes
+from generated import recipes, regressors
 
 TABLES = ("three numbers", "two texts and a constant", "a few rows")
 KNOWN = CLASSIFIERS | REGRESSORS | TRANSFORMERS
@@ -99,7 +99,7 @@ def test_probabilities_of_support_vectors_are_refused(name: str, tmp_path: Path)
 
 def test_the_documentation_lists_every_estimator_once() -> None:
     """Every estimator has a recipe or a refusal; those with both convert but for one case."""
-    converting = set(re.findall(r"`(\w+)`", recipes())) | COMPOSED
+    converting = set(re.findall(r"`(\w+)`", recipes() + regressors())) | COMPOSED
     sometimes = {name for name, refusal in REFUSED.items() if refusal.when}
     assert KNOWN.keys() - NO_STEPS == (converting | REFUSED.keys()) & (KNOWN.keys() - NO_STEPS)
     assert converting & REFUSED.keys() == sometimes
@@ -107,7 +107,7 @@ def test_the_documentation_lists_every_estimator_once() -> None:
 
 def test_every_alternative_converts() -> None:
     """The estimators that refusals advise are among those with a recipe."""
-    converting = set(re.findall(r"`(\w+)`", recipes())) | COMPOSED | BOOSTERS
+    converting = set(re.findall(r"`(\w+)`", recipes() + regressors())) | COMPOSED | BOOSTERS
     for name, refusal in REFUSED.items():
         advised = re.findall(r"\b(?:[A-Z]\w*[a-z]\w*|PCA|SVC)\b", refusal.remedy)
         assert set(advised) <= converting, name

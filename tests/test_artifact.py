@@ -14,12 +14,13 @@ from onnx import TensorProto, helper
 
 from unpickled.server import Config, create_app
 from unpickled.server.artifact import manifest as artifact
-from unpickled.server.artifact.manifest import Feature, Golden, Outputs
+from unpickled.server.artifact.manifest import Errors, Feature, Golden, Metrics, Outputs
 from unpickled.server.errors import ArtifactError
 from unpickled.server.model import session as model
 
 FEATURE, GOLDEN, TENSOR = MANIFEST.features[0], MANIFEST.golden, MANIFEST.inputs[0]
 CATEGORY = Feature(name="x", kind="category", missing=False, categories=("a", "b"))
+ACCURACY = Metrics(accuracy=1.0, log_loss=None, classes=(), confusion=())
 TEXTS = replace(MANIFEST.inputs[0], dtype="string")
 
 
@@ -187,8 +188,24 @@ REFUSED = {
     ),
     "no targets": (numbers(targets=(), deciles=()), "it has no targets"),
     "target twice": (numbers(targets=("a", "a"), deciles=()), "two targets called 'a'"),
-    "deciles of no target": (numbers(deciles=((1.0,), (2.0,))), "1 targets have deciles of 2"),
+    "deciles of no target": (numbers(deciles=((1.0,), (2.0,))), "targets is 1, and it has deciles of 2"),
     "deciles in disorder": (numbers(deciles=((1.0, 1.0),)), "deciles of target 'price' do not ascend"),
+    "number with classes": (regressor(classes=(0, 1), class_names=("a", "b")), "numbers, and has classes"),
+    "number with a label": (numbers(label="label"), "numbers, and has an output with labels"),
+    "golden number with labels": (predicted(labels=(0, 1)), "its golden rows have labels"),
+    "accuracy of numbers": (
+        regressor(training=replace(NUMBERS.training, metrics=ACCURACY)),
+        "the accuracy of a classifier",
+    ),
+    "errors of no target": (
+        regressor(
+            training=replace(
+                NUMBERS.training,
+                errors=(Errors(target="cost", rows=1, mae=0.0, rmse=0.0, r2=None, residuals=()),),
+            )
+        ),
+        "errors of 'cost', which are not its targets",
+    ),
     "golden numbers too few": (predicted(scores=((2.0,),)), "2 golden rows have 1 rows of predictions"),
     "golden numbers too long": (predicted(scores=((2.0, 1.0), (6.0,))), "row 0 has 2 predictions for 1"),
     "golden number wrong": (predicted(scores=((2.0,), (6.001,))), r"answers golden row 1 with \[6.0\]"),

@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 from catboost import CatBoost, CatBoostClassifier, CatBoostRanker, CatBoostRegressor
 from conftest import run, serving
+from scipy import sparse
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from unpickled.export import ExportError, export_pipeline
 from unpickled.export.boosters import catboost as reader
@@ -229,6 +230,17 @@ def test_a_step_in_front_may_fill_in_a_category(tmp_path):
     assert all(feature.missing for feature in features)
 
 
+def test_a_sparse_matrix_is_taken_from_the_step_in_front(tmp_path):
+    """One-hot columns that scikit-learn hands on as a sparse matrix are the same numbers to CatBoost."""
+    encode = make_column_transformer((OneHotEncoder(), TEXTS), remainder="passthrough", sparse_threshold=1.0)
+    table = TABLE.drop(columns=["b", "c"])
+    pipeline = make_pipeline(encode, CatBoostRegressor(**SMALL)).fit(table, SCORE)
+    assert sparse.issparse(pipeline[0].transform(table))
+    parity = export_pipeline(pipeline, table, name="model", models=tmp_path).manifest.parity
+    assert parity.max_difference <= 1e-12
+    assert parity.rows["near_threshold"] > 100
+
+
 def test_a_moved_threshold_decides_the_label(tmp_path):
     """The probabilities stay, and the label is the second one where its probability exceeds 0.3."""
     model = CatBoostClassifier(**SMALL).fit(NUMBERS, YES)
@@ -275,6 +287,14 @@ def test_a_model_without_a_graph_is_refused_with_a_remedy(name):
     target = np.column_stack([KINDS > 1, CROSSED]) if "several" in name else KINDS > 1
     model = estimator.copy().fit(table, target.astype(int))
     with pytest.raises(ExportError, match=remedy):
+        convert(model, table)
+
+
+def test_a_border_at_infinity_is_refused():
+    """CatBoost rounds -1e300 to infinity and splits there, for which its JSON has no number."""
+    table = NUMBERS[["a"]].where(NUMBERS["a"] > 0, -1e300)
+    model = CatBoostRegressor(**SMALL).fit(table, NUMBERS["a"] > 0)
+    with pytest.raises(ExportError, match="scale such columns in front of it"):
         convert(model, table)
 
 

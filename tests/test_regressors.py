@@ -357,6 +357,22 @@ def test_trees_behind_rounding_columns_are_refused(last: Any) -> None:
         convert(pipeline, X)
 
 
+@pytest.mark.parametrize(
+    "regressor",
+    [
+        SVR(kernel="linear"),
+        KernelRidge(),
+        GaussianProcessRegressor(3.3 * RBF() + DotProduct(), alpha=0.5, optimizer=None),
+    ],
+    ids=named,
+)
+def test_a_single_column_is_not_rounded(regressor: Any) -> None:
+    """A scale that is one number stays in double precision in front of a product of matrices."""
+    X, y = questions()
+    pipeline = make_pipeline(StandardScaler(), regressor).fit(X[:100, :1], y[:100])
+    verify(pipeline, X[:100, :1], X[:, :1], tolerance=1e-12)
+
+
 NOTES = pd.DataFrame(questions()[0], columns=list("abcd")).assign(note=["some text", "more of it"] * 75)
 SCALED = make_column_transformer((StandardScaler(), ["a", "b"]))
 TRANSPARENT = [
@@ -416,7 +432,12 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("regressor", "sentence"), REFUSALS, ids=named)
+def kind(value: Any) -> str:
+    """A name that is the same in every process: the text of a function has its address in it."""
+    return value if isinstance(value, str) else type(value).__name__
+
+
+@pytest.mark.parametrize(("regressor", "sentence"), REFUSALS, ids=kind)
 def test_others_are_refused_with_a_remedy(regressor: Any, sentence: str) -> None:
     """A refusal says where the class comes from, why it has no graph, and what to use."""
     X, y = questions(targets=2 if isinstance(regressor, RegressorChain) else 0)

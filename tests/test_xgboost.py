@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
-from sklearn.ensemble import BaggingClassifier, VotingClassifier
+from sklearn.ensemble import AdaBoostRegressor, BaggingClassifier, VotingClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from xgboost import XGBClassifier, XGBRanker, XGBRegressor, XGBRFClassifier, XGBRFRegressor
@@ -281,6 +281,14 @@ def test_a_table_that_becomes_sparse_passes_the_gate(name, tmp_path):
     assert columns.sparse_output_
     exported = export_pipeline(pipeline, table, stays, name="stays", models=tmp_path)
     assert exported.manifest.parity.max_difference <= 1e-6
+
+
+def test_the_median_of_boosted_trees_passes_the_gate(tmp_path):
+    """AdaBoost answers with a member's number, which XGBoost adds up in float32."""
+    members = AdaBoostRegressor(XGBRegressor(**SMALL), n_estimators=3, random_state=0)
+    pipeline = make_pipeline(StandardScaler(), members).fit(FILLED, 20 * POSITIVE)
+    parity = export_pipeline(pipeline, FILLED, name="model", models=tmp_path).manifest.parity
+    assert parity.max_difference <= parity.tolerance == 1e-6
 
 
 def test_a_ranker_is_refused_by_name():

@@ -112,7 +112,7 @@ class Sight:
     def columns(self, rows: Any) -> Floats:
         """(rows, columns): the numbers that the trees see."""
         if not self.places:
-            return np.asarray(rows, np.float64)
+            return np.asarray(rows.toarray() if hasattr(rows, "toarray") else rows, np.float64)
         cells = np.array(rows, object)
         for place in self.places:
             cells[:, place] = self._hashed(list(map(str, cells[:, place])))
@@ -137,7 +137,15 @@ def _dump(model: Any, pool: Any = None) -> dict[str, Any]:
     """The model's JSON, with the hashes of the texts in these rows."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "model.json")
-        model.save_model(str(path), format="json", pool=pool)
+        try:
+            model.save_model(str(path), format="json", pool=pool)
+        except Exception as error:
+            if "invalid float value" not in str(error):
+                raise
+            raise NoGraph(
+                "one of its borders is infinite, as CatBoost rounds numbers beyond 3.4e38 to infinity",
+                "scale such columns in front of it, as with StandardScaler",
+            ) from error
         dump: dict[str, Any] = json.loads(path.read_bytes())
     return dump
 

@@ -190,7 +190,7 @@ def _model(learner: Mapping[str, Any]) -> Any:
 
 
 def _learner(estimator: Any) -> Any:
-    """What the model's JSON says. Its numbers have as many digits as a float32 needs."""
+    """The contents of the model's JSON. Its numbers have as many digits as a float32 needs."""
     return json.loads(bytes(estimator.get_booster().save_raw("json")))["learner"]
 
 
@@ -208,7 +208,7 @@ def _link(estimator: Any, objective: str) -> Link:
 
 
 def _base(learner: Mapping[str, Any], link: Link) -> Floats:
-    """What the sum of each output starts with; the file has it as an answer, not as a raw score."""
+    """The start of the sum of each output; the file has it as an answer, not as a raw score."""
     sizes = learner["learner_model_param"]
     written = json.loads(sizes["base_score"])
     outputs = max(int(sizes["num_class"]), int(sizes["num_target"]), 1)

@@ -63,7 +63,7 @@ def read(path: str | Path, label: str, choices: Choices | None = None, task: Tas
         path: The file.
         label: The column to predict.
         choices: The user's words about its columns.
-        task: What is predicted, classes or numbers; None decides by the column.
+        task: The kind of answer, classes or numbers; None decides by the column.
 
     Returns:
         The table without the columns from which nothing can be learned, and without the rows that have no

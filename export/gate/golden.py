@@ -17,8 +17,10 @@ from threadpoolctl import threadpool_limits
 
 from unpickled.export.convert import Conversion
 from unpickled.export.data.layout import assemble
+from unpickled.export.detectors import classes
 from unpickled.export.errors import ParityError, reason
-from unpickled.export.gate.pair import TOLERANCE, answers_of
+from unpickled.export.gate.exactness import tolerance
+from unpickled.export.gate.pair import answers_of
 from unpickled.server.artifact.manifest import Feature, Golden
 from unpickled.server.model import dates
 
@@ -90,7 +92,7 @@ def _answer(pipeline: Any, conversion: Conversion, rows: Sequence[Row]) -> tuple
         ) from error
     assert answers.margins is not None
     labels = answers.labels
-    indices = np.searchsorted(pipeline.classes_, labels) if conversion.classes else labels
+    indices = np.searchsorted(classes(pipeline), labels) if conversion.classes else labels
     return indices, answers.scores, answers.margins
 
 
@@ -110,7 +112,8 @@ def _with_sparse(
     if sparse != rows[0] and not any(_holds(frame, sparse) for frame in frames):
         together = _answer(pipeline, conversion, [*rows, sparse])
         _, alone, _ = _answer(pipeline, conversion, [sparse])
-        if np.allclose(together[1][-1], alone[0], rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
+        allowed = tolerance(pipeline, conversion)
+        if np.allclose(together[1][-1], alone[0], rtol=allowed, atol=allowed, equal_nan=True):
             return _answered([*rows, sparse], *together)[:3]
     return _answered(rows, *_answer(pipeline, conversion, rows))[:3]
 

@@ -4,7 +4,7 @@ The fitted ones are read from scikit-learn's own arrays, not from the form that 
 so that a mistake in that form is seen as well.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from sklearn.ensemble import (
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
+    IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
 )
@@ -81,6 +82,8 @@ def fitted(estimator: Any, outputs: int) -> Nodes | None:
         trees = [member.tree_ for member in getattr(estimator, "estimators_", [estimator])]
         votes = np.concatenate([tree.value.reshape(tree.node_count, -1) for tree in trees])
         return _grown(trees, votes[:, 1:] if votes.shape[1] == 2 and outputs == 1 else votes)
+    if type(estimator) is IsolationForest:
+        return _isolating(estimator)
     if type(estimator) in _BOOSTED:
         base = estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_), np.float32)).ravel()
         trees = [member.tree_ for member in estimator.estimators_.ravel()]
@@ -89,6 +92,19 @@ def fitted(estimator: Any, outputs: int) -> Nodes | None:
     if type(estimator) in HISTOGRAMS:
         return _hist_boosted(estimator)
     return None
+
+
+def _isolating(forest: IsolationForest) -> Nodes:
+    """The nodes of an isolation forest, whose leaves add the expected length of a way."""
+    trees = [member.tree_ for member in forest.estimators_]
+    ways = zip(forest._decision_path_lengths, forest._average_path_length_per_tree, strict=True)
+    nodes = _grown(trees, np.concatenate([depth + average - 1.0 for depth, average in ways])[:, None])
+    if forest._max_features == forest.n_features_in_:
+        return nodes
+    # Each tree counts the columns of its own choice.
+    columns = np.stack(forest.estimators_features_)
+    owner = np.searchsorted(nodes.roots, np.arange(len(nodes.feature)), side="right") - 1
+    return replace(nodes, feature=np.where(nodes.divides, columns[owner, nodes.feature], 0))
 
 
 def _by_output(values: list[Array], base: Array) -> Array:

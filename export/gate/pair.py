@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -11,11 +11,12 @@ import pandas as pd
 from sklearn.impute import KNNImputer
 from sklearn.impute._iterative import IterativeImputer
 from sklearn.kernel_approximation import RBFSampler
-from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, LocalOutlierFactor
 
 from unpickled.export.convert import Conversion
 from unpickled.export.data.layout import Rows
 from unpickled.export.gate import overflow
+from unpickled.export.gate.exactness import tolerance
 from unpickled.export.gate.margins import gap, margins, ranking
 from unpickled.export.gate.parting import Parting, parting, row_in_words
 from unpickled.export.inside import decides_by_probability, everything, innermost, split
@@ -26,8 +27,6 @@ Run = Callable[[dict[str, Array]], tuple[Array, Array]]
 # Both answer alike; the pipeline refuses the rows or its scores are not finite; the answers differ.
 Verdict = Literal["alike", "refused", "different"]
 
-# Largest difference of scores: absolute for probabilities; for all others relative to max(1, |score|).
-TOLERANCE = 1e-5
 # Labels may differ if the pipeline's label is no further from another one than this (gate/margins.py).
 TIE_GAP = 1e-6
 # Fewer rows than these are asked about one by one.
@@ -35,10 +34,12 @@ FEW = 32
 # In multiples of the training range: the longest reach for neighbors, and for sums that rounding spoils.
 NEIGHBORS_REACH, WAVES_REACH = 10.0, 1e6
 
+_BY_NEIGHBORS = (KNeighborsClassifier, KNeighborsRegressor, LocalOutlierFactor)
+
 _NEIGHBORS = (
     "Training rows equally far from a row are taken as its neighbors in no defined order. Another scaler in "
-    "front may tell them apart (unpickled train tries those it has); else take a classifier without "
-    "neighbors, such as RandomForestClassifier; nothing was written."
+    "front may tell them apart (unpickled train tries those it has); else take an estimator without "
+    "neighbors, such as a forest; nothing was written."
 )
 
 _DONORS = (
@@ -72,11 +73,18 @@ class Trial:
 
 @dataclass(slots=True)
 class Pair:
-    """A pipeline and its graph; ``run`` runs the graph on feeds and returns (labels, scores)."""
+    """A pipeline and its graph; ``run`` runs the graph on feeds and returns (labels, scores).
+
+    ``tolerance`` is the largest difference allowed between their scores (gate/exactness.py).
+    """
 
     pipeline: Any
     conversion: Conversion
     run: Run
+    tolerance: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tolerance = tolerance(self.pipeline, self.conversion)
 
     def expected(self, rows: Rows) -> Answers:
         """The pipeline's answers; raises whatever it raises."""
@@ -88,7 +96,7 @@ class Pair:
         return Answers(np.asarray(labels), np.asarray(scores, dtype=np.float64))
 
     def difference(self, expected: Answers, served: Answers) -> Array:
-        """(rows,): the largest difference between the scores of each row, as TOLERANCE measures it."""
+        """(rows,): the largest difference between the scores of each row, as ``tolerance`` measures it."""
         apart, size = _apart(expected.scores, served.scores), np.abs(np.nan_to_num(expected.scores))
         if self.conversion.outputs.kind == "prediction":
             apart = apart / np.maximum(1.0, size)
@@ -102,7 +110,7 @@ class Pair:
             return np.ones(len(expected.labels), dtype=bool)
         apart = gap(expected.scores) if expected.margins is None else expected.margins
         wrong_label = labels_differ(expected, served) & (apart > TIE_GAP)
-        return np.asarray(wrong_label | (self.difference(expected, served) > TOLERANCE))
+        return np.asarray(wrong_label | (self.difference(expected, served) > self.tolerance))
 
     def trials(self, frame: pd.DataFrame, size: int) -> list[Trial]:
         """The worst verdict on each ``size`` consecutive rows, with the differences between the answers."""
@@ -170,7 +178,7 @@ class Pair:
         in_label = "" if kind == "prediction" else f", {labels} of them in the label"
         return (
             f"{head}{in_label}, the {kind} by up to "
-            f"{difference[wrong].max():.3g} (allowed: {TOLERANCE:g}). "
+            f"{difference[wrong].max():.3g} (allowed: {self.tolerance:g}). "
             f"For example {row_in_words(frame, worst)}: "
             f"the pipeline says {self._answer_in_words(expected, worst)}, "
             f"the graph {self._answer_in_words(served, worst)}. "
@@ -235,7 +243,7 @@ def predictions(numbers: Array) -> Answers:
 
 def has_neighbors(step: Any) -> bool:
     """Whether an estimator answers by the nearest training rows, or one inside it that computes answers."""
-    return any(isinstance(leaf, (KNeighborsClassifier, KNeighborsRegressor)) for leaf in innermost(step))
+    return any(isinstance(leaf, _BY_NEIGHBORS) for leaf in innermost(step))
 
 
 def has_donors(pipeline: Any) -> bool:

@@ -25,7 +25,6 @@ from unpickled.export.gate import probes
 from unpickled.export.gate.limits import search
 from unpickled.export.gate.pair import (
     TIE_GAP,
-    TOLERANCE,
     Answers,
     Pair,
     Run,
@@ -118,7 +117,7 @@ class _Gate:
         report = Parity(
             rows=self.rows,
             max_difference=self.max_difference,
-            tolerance=TOLERANCE,
+            tolerance=self.pair.tolerance,
             tie_gap=TIE_GAP,
             ties=self.ties,
         )

@@ -15,6 +15,7 @@ from sklearn.ensemble import (
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
+    IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
 )
@@ -29,7 +30,7 @@ from unpickled.export.gate.sweep import frames, in_blocks
 from unpickled.export.inside import Prepare, leaves
 from unpickled.export.ordered import bisect, floats, keys
 from unpickled.export.progress import Tick, uncounted
-from unpickled.export.trees import Bools, Floats, Ints, Tree, grown, hist_boosted
+from unpickled.export.trees import Bools, Floats, Ints, Tree, grown, hist_boosted, isolating
 
 _HISTOGRAMS = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
 _OF_TREES = (
@@ -98,10 +99,16 @@ def _trees(step: Any) -> list[Tree]:
         return [grown(step.tree_)]
     if isinstance(step, _OF_TREES):
         return [tree for estimator in step.estimators_ for tree in _trees(estimator)]
+    if isinstance(step, IsolationForest):
+        return isolating(step)
     if isinstance(step, (GradientBoostingClassifier, GradientBoostingRegressor)):
         return [grown(estimator.tree_) for estimator in step.estimators_.ravel()]
     if isinstance(step, _HISTOGRAMS):
         return [tree for stage in hist_boosted(step) for tree in stage]
+    return _of_libraries(step)
+
+
+def _of_libraries(step: Any) -> list[Tree]:
     if lightgbm.is_lightgbm(step):
         return lightgbm.boosted(step).trees
     if xgboost.is_xgboost(step):

@@ -111,7 +111,10 @@ def _looked_up(graph: Graph, x: str, trees: Sequence[Tree], dtype: Dtype) -> str
     place = graph.add("Add", reached(graph, x, trees, dtype), graph.constant(starts))
     lines = np.concatenate([tree.value[leaf] for tree, leaf in zip(trees, leaves, strict=True)])
     values = graph.add("Gather", graph.constant(lines.astype(dtype)), place)
-    return graph.add("ReduceSum", values, graph.constant(np.array([1], np.int64)), keepdims=0)
+    axis = graph.constant(np.array([1], np.int64))
+    if len(trees) == 1:
+        return graph.add("Squeeze", values, axis)
+    return graph.add("ReduceSum", values, axis, keepdims=0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

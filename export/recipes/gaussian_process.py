@@ -23,7 +23,7 @@ from sklearn.gaussian_process.kernels import (
 from unpickled.export.errors import NoGraph
 from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph, OptionalColumns, RegressorOutput
 from unpickled.export.recipes import curves, members, regressors
-from unpickled.export.recipes.parts import Recipe, affine, squared_distances, two_sided
+from unpickled.export.recipes.parts import Recipe, product, squared_distances, two_sided
 
 # The kernel of each row of x with each point (rows, points), and of each row with itself (rows, 1); a number
 # stands for a kernel that is the same everywhere.
@@ -45,23 +45,15 @@ def _latent(
     """The second class wins if the latent mean is above 0; its probability depends on the spread too."""
     row, itself = _with_training_rows(graph, model, columns)
     residual = np.asarray(model.y_train_ - model.pi_, np.float64)[:, None]
-    mean = _product(graph, row, residual)
+    mean = product(graph, row, residual)
     solved = solve_triangular(model.L_, np.diag(model.W_sr_), lower=True)
-    explained = _product(graph, row, np.ascontiguousarray(solved.T))
+    explained = product(graph, row, solved.T)
     axis = graph.constant(np.array([1], np.int64))
     reduction = graph.add("ReduceSum", graph.add("Mul", explained, explained), axis, keepdims=1)
     spread = graph.add("Sub", _tensor(graph, itself), reduction)
     probability = two_sided(graph, graph.add("Concat", mean, _likely(graph, mean, spread), axis=1))
     chosen = members.above(graph, members.column(graph, mean, 0), 0.0)
     return ClassifierOutput(2, winner=chosen, probabilities=probability)
-
-
-def _product(graph: Graph, row: str, weights: Array) -> str:
-    """A product of matrices that stays apart from a constant of the kernel.
-
-    ONNX Runtime would round such a constant to float32 and give it to MatMul.
-    """
-    return affine(graph, row, weights, np.zeros(weights.shape[1]))
 
 
 def _regressor(graph: Graph, model: GaussianProcessRegressor, columns: Columns) -> RegressorOutput:
@@ -137,7 +129,7 @@ def _white(graph: Graph, kernel: WhiteKernel, x: str, points: Array) -> _Kernel:
 
 def _dot(graph: Graph, kernel: DotProduct, x: str, points: Array) -> _Kernel:
     offset = graph.constant(np.array(float(kernel.sigma_0) ** 2))
-    row = graph.add("MatMul", x, graph.constant(np.ascontiguousarray(points.T)))
+    row = product(graph, x, points.T)
     axis = graph.constant(np.array([1], np.int64))
     itself = graph.add("ReduceSum", graph.add("Mul", x, x), axis, keepdims=1)
     return graph.add("Add", row, offset), graph.add("Add", itself, offset)

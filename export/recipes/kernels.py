@@ -20,6 +20,7 @@ from unpickled.export.graph import Array, Columns, Graph, RegressorOutput, Tenso
 from unpickled.export.recipes import regressors
 from unpickled.export.recipes.distances import differences, squared
 from unpickled.export.recipes.numbers import Recipe, rounded, scalar, total
+from unpickled.export.recipes.parts import product
 
 # (graph, rows, points, gamma, coef0, degree) -> float64 (rows, points).
 Kernel = Callable[[Graph, str, Array, float, float, float], str]
@@ -31,7 +32,7 @@ def _products(graph: Graph, x: str, points: Array, gamma: float, coef0: float) -
 
 
 def _linear(graph: Graph, x: str, points: Array, gamma: float, coef0: float, degree: float) -> str:
-    return graph.add("MatMul", x, graph.constant(np.ascontiguousarray(points.T)))
+    return product(graph, x, points.T)
 
 
 def _polynomial(graph: Graph, x: str, points: Array, gamma: float, coef0: float, degree: float) -> str:

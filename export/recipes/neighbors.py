@@ -4,7 +4,7 @@ from functools import partial
 from typing import TypeAlias
 
 import numpy as np
-from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, LocalOutlierFactor
 
 from unpickled.export.errors import NoGraph, NoRecipe
 from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph, RegressorOutput
@@ -14,7 +14,7 @@ from unpickled.export.recipes.parts import Recipe, by_feature, normalised, squar
 # Distances are computed feature by feature up to this many features, and numbers in all.
 _DIRECT = (32, 100_000)
 
-_Neighbors: TypeAlias = KNeighborsClassifier | KNeighborsRegressor
+_Neighbors: TypeAlias = KNeighborsClassifier | KNeighborsRegressor | LocalOutlierFactor
 
 
 def _classifier(graph: Graph, model: KNeighborsClassifier, columns: Columns) -> ClassifierOutput:
@@ -28,9 +28,6 @@ def _classifier(graph: Graph, model: KNeighborsClassifier, columns: Columns) -> 
 
 
 def _regressor(graph: Graph, model: KNeighborsRegressor, columns: Columns) -> RegressorOutput:
-    if model.effective_metric_ not in _METRICS:
-        known = ", ".join(map(repr, _METRICS))
-        raise NoGraph(f"metric={model.effective_metric_!r} has no graph", f"use one of {known}")
     targets = np.asarray(model._y, np.float64).reshape(len(model._y), -1)
     total, weight = _totals(graph, model, columns, targets)
     return RegressorOutput(graph.add("Div", total, weight), targets.shape[1])
@@ -43,7 +40,7 @@ def _totals(graph: Graph, model: _Neighbors, columns: Columns, answers: Array) -
     """
     if callable(model.weights):
         raise NoGraph("weights= a function of your own has no graph", "use 'uniform' or 'distance'")
-    nearest, distances = _nearest(graph, model, graph.matrix(columns))
+    nearest, distances = nearest_rows(graph, model, graph.matrix(columns), model.n_neighbors)
     votes, axis = graph.add("Gather", graph.constant(answers), nearest, axis=0), np.array([1], np.int64)
     if model.weights != "distance":
         count = graph.constant(np.array(float(model.n_neighbors)))
@@ -53,10 +50,13 @@ def _totals(graph: Graph, model: _Neighbors, columns: Columns, answers: Array) -
     return total, graph.add("ReduceSum", weights, graph.constant(np.array([2], np.int64)), keepdims=0)
 
 
-def _nearest(graph: Graph, model: _Neighbors, x: str) -> tuple[str, str]:
-    """(rows, neighbors): the places of the nearest training rows, and how far they are."""
+def nearest_rows(graph: Graph, model: _Neighbors, x: str, count: int) -> tuple[str, str]:
+    """(rows, count): the places of the nearest training rows, and how far they are."""
     points, metric = np.asarray(model._fit_X, np.float64), model.effective_metric_
-    k = graph.constant(np.array([model.n_neighbors], np.int64))
+    if metric not in _METRICS:
+        known = ", ".join(map(repr, _METRICS))
+        raise NoGraph(f"metric={metric!r} has no graph", f"use one of {known}")
+    k = graph.constant(np.array([count], np.int64))
     if metric != "euclidean":
         exponent = graph.constant(np.array(float(model.effective_metric_params_.get("p", 1.0))))
         apart = by_feature(graph, x, points, partial(_METRICS[metric], graph, exponent), _JOINS[metric])

@@ -20,6 +20,14 @@ def affine(graph: Graph, x: str, weights: Array, bias: Array) -> str:
     return graph.add("Gemm", x, graph.constant(weights), graph.constant(np.ascontiguousarray(bias)))
 
 
+def product(graph: Graph, x: str, weights: Array) -> str:
+    """A product of matrices that stays apart from a number which x was multiplied or divided by.
+
+    ONNX Runtime gives such a number to a MatMul behind it, rounded to float32, but to no Gemm.
+    """
+    return affine(graph, x, np.ascontiguousarray(weights), np.zeros(weights.shape[1]))
+
+
 def soft(graph: Graph, decisions: str, classes: int) -> ClassifierOutput:
     """Softmax of the decisions as probabilities; for [0, d] that is the logistic function of d."""
     return ClassifierOutput(

@@ -1,12 +1,12 @@
 """Recipes for kernel support vector machines."""
 
 import numpy as np
-from sklearn.svm import SVC, SVR, NuSVC, NuSVR
+from sklearn.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
 
 from unpickled.export.errors import NoGraph, NoRecipe
 from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph, RegressorOutput
 from unpickled.export.recipes import regressors
-from unpickled.export.recipes.parts import Recipe, affine, pair_votes, winner
+from unpickled.export.recipes.parts import Recipe, affine, pair_votes, product, winner
 
 
 def _svc(graph: Graph, model: SVC | NuSVC, columns: Columns) -> ClassifierOutput:
@@ -17,23 +17,23 @@ def _svc(graph: Graph, model: SVC | NuSVC, columns: Columns) -> ClassifierOutput
         raise NoGraph(
             "its decision_function gives one score per pair of classes", "set decision_function_shape='ovr'"
         )
-    kernel = _kernel(graph, model, graph.matrix(columns))
+    products = kernel(graph, model, graph.matrix(columns))
     weights, offset = _pair_weights(model), np.asarray(model._intercept_, np.float64)
     if classes == 2:
         # libsvm's decision is the score of the first class, scikit-learn's that of the second.
-        decision = affine(graph, kernel, weights * [1.0, -1.0], offset * [1.0, -1.0])
+        decision = affine(graph, products, weights * [1.0, -1.0], offset * [1.0, -1.0])
         return ClassifierOutput(2, winner=winner(graph, decision), decision=decision)
-    return _many_class_svc(graph, affine(graph, kernel, weights, offset), classes)
+    return _many_class_svc(graph, affine(graph, products, weights, offset), classes)
 
 
 def _svr(graph: Graph, model: SVR | NuSVR, columns: Columns) -> RegressorOutput:
     if not len(model.support_):
         return regressors.constant(graph, columns, model.intercept_)
-    kernel = _kernel(graph, model, graph.matrix(columns))
-    return regressors.weighted_sums(graph, kernel, model.dual_coef_, model.intercept_)
+    products = kernel(graph, model, graph.matrix(columns))
+    return regressors.weighted_sums(graph, products, model.dual_coef_, model.intercept_)
 
 
-def _kernel(graph: Graph, model: SVC | NuSVC | SVR | NuSVR, x: str) -> str:
+def kernel(graph: Graph, model: SVC | NuSVC | SVR | NuSVR | OneClassSVM, x: str) -> str:
     """(rows, support vectors): the kernel of each row with each support vector."""
     points = np.asarray(model.support_vectors_, np.float64)
     gamma = model._gamma
@@ -41,7 +41,7 @@ def _kernel(graph: Graph, model: SVC | NuSVC | SVR | NuSVR, x: str) -> str:
         center = points.mean(axis=0)
         return _rbf(graph, graph.add("Sub", x, graph.constant(center)), points - center, gamma)
     if model.kernel == "linear":
-        return graph.add("MatMul", x, graph.constant(points.T))
+        return product(graph, x, points.T)
     if model.kernel not in ("poly", "sigmoid"):
         raise NoGraph(f"kernel {model.kernel!r} has no graph", "use linear, rbf, poly or sigmoid")
     products = affine(graph, x, gamma * points.T, np.full(len(points), float(model.coef0)))

@@ -23,6 +23,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
+from unpickled.export import detectors
 from unpickled.export.errors import DataError, QualityError
 from unpickled.export.inside import decides_by_probability, split
 from unpickled.export.releases import ADA_BOOST, LOGISTIC_CV
@@ -64,7 +65,7 @@ CLASSIFIERS: Mapping[str, Callable[[int], Any]] = {
 
 def measure(pipeline: Any, rows: Any, labels: npt.NDArray[Any], class_names: Sequence[str]) -> Metrics:
     """Quality of ``pipeline`` on ``rows`` (rows, columns) and their ``labels`` (rows,)."""
-    classes = pipeline.classes_
+    classes = detectors.classes(pipeline)
     if len(labels) != len(rows):
         raise DataError(f"{len(rows):,} rows and {len(labels):,} labels: give each row its own.")
     labels = _aligned(labels, classes)

@@ -27,7 +27,7 @@ from unpickled.server.model.outputs import (
     Tensor,
     incomparable,
 )
-from unpickled.server.quote import quoted
+from unpickled.server.quote import listed, quoted
 
 # Two predictions are equal that differ by less, relative to max(1, |prediction|).
 EQUAL = 1e-6
@@ -160,13 +160,29 @@ def _faults(manifest: Manifest) -> Iterator[str]:
         yield "it has no targets"
     if (name := repeated(targets)) is not None:
         yield f"it has two targets called {quoted(name)}"
+    yield from _faults_of_kind(manifest)
     deciles = manifest.outputs.deciles
     if len(deciles) not in (0, len(targets)):
-        yield f"{len(targets)} targets have deciles of {len(deciles)}"
+        yield f"its number of targets is {len(targets)}, and it has deciles of {len(deciles)}"
     for target, bounds in zip(targets, deciles, strict=False):
         if any(after <= before for before, after in pairwise(bounds)):
             yield f"the deciles of target {quoted(target)} do not ascend"
     yield from _faults_of_golden(manifest.golden, len(targets))
+
+
+def _faults_of_kind(manifest: Manifest) -> Iterator[str]:
+    """Members of a classifier's manifest, and quality that is not that of the targets."""
+    if manifest.classes or manifest.class_names:
+        yield "it predicts numbers, and has classes"
+    if manifest.outputs.label:
+        yield "it predicts numbers, and has an output with labels"
+    if manifest.golden.labels:
+        yield "it predicts numbers, and its golden rows have labels"
+    if manifest.training.metrics is not None:
+        yield "it predicts numbers, and has the accuracy of a classifier"
+    measured = tuple(errors.target for errors in manifest.training.errors)
+    if measured not in ((), manifest.outputs.targets):
+        yield f"it has the errors of {listed(measured, 5, quoted)}, which are not its targets"
 
 
 def _faults_of_golden(golden: Golden, targets: int) -> Iterator[str]:

@@ -25,6 +25,9 @@ from unpickled.server.quote import hint
 
 _Arrays = Mapping[str, npt.NDArray[Any]]
 
+# Optimizations that change digits: this one rounds a factor beside a product of matrices to float32.
+_INEXACT = ["MatMulScaleFusion"]
+
 _TENSOR_TYPES = {
     "tensor(float)": "float32",
     "tensor(double)": "float64",
@@ -125,7 +128,10 @@ def _session(data: bytes, runtime: Runtime) -> tuple[onnxruntime.InferenceSessio
         chosen.append(Provider(name=CPU))
     providers = [(provider.name, dict(provider.options)) for provider in chosen]
     try:
-        return onnxruntime.InferenceSession(data, _session_options(runtime), providers=providers), notes
+        session = onnxruntime.InferenceSession(
+            data, _session_options(runtime), providers=providers, disabled_optimizers=_INEXACT
+        )
+        return session, notes
     except Exception as error:  # as above
         raise ArtifactError(f"ONNX Runtime cannot load it: {error}") from error
 

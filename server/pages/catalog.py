@@ -82,7 +82,7 @@ def pages(repository: Repository) -> list[Page]:
         return document(_card(served, repository.deployment(name)))
 
     rules = {
-        "/models/<name>": "A model's card: features, classes, metrics, parity, providers, labels, traffic",
+        "/models/<name>": "A model's card: features, classes or targets, quality, parity, providers, labels, traffic",
         "/models/<name>/versions/<version>": "The card of a version",
         "/models/<name>/labels/<label>": "The card of the version that a label stands for",
     }
