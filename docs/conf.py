@@ -54,5 +54,6 @@ def setup(app: Sphinx) -> None:
 
 
 def _read_again(app: Sphinx, env: BuildEnvironment, names: list[str]) -> None:
-    """Read the reference pages in each build, for Sphinx does not watch the code that they show."""
-    names.extend(name for name in env.found_docs if name.startswith("reference/") and name not in names)
+    """Read pages with generated parts in each build, for Sphinx does not watch the code that they show."""
+    generated = (name for name in env.found_docs if "{generated}" in env.doc2path(name).read_text("utf-8"))
+    names.extend(name for name in generated if name not in names)

@@ -14,6 +14,8 @@ from typing import Any, get_args, get_type_hints
 
 import click
 import msgspec
+from kernels import left
+from kinds import graphs
 from sklearn.base import ClassifierMixin, OutlierMixin, RegressorMixin
 
 from unpickled import Config, create_app
@@ -236,6 +238,20 @@ def _type(kind: Any) -> str:
     return re.sub(r"\b(?:typing|[a-z_.]+manifest)\.", "", text)
 
 
+def kernels() -> str:
+    """How many nodes of each kind of graph have a CUDA kernel, and the operators of the others."""
+    return table(
+        ("graph", "`--operators`", "nodes", "with a CUDA kernel", "without one"),
+        (_kernels(kind, operators, model) for kind, operators, model in graphs()),
+    )
+
+
+def _kernels(kind: str, operators: str, model: Any) -> tuple[str, ...]:
+    without, count = left(model), len(model.graph.node)
+    names = ", ".join(f"`{name}`" for name in dict.fromkeys(without))
+    return kind, operators, str(count), str(count - len(without)), names
+
+
 PARTS: dict[str, Callable[[], str]] = {
     part.__name__: part
     for part in (
@@ -251,5 +267,6 @@ PARTS: dict[str, Callable[[], str]] = {
         rankers,
         metrics,
         fields,
+        kernels,
     )
 }

@@ -7,10 +7,12 @@ import re
 import shutil
 import sys
 
+import handmade
 import joblib
 import pytest
 from conftest import ROOT
 from documents import PAGES, SUBJECTLESS, blocks, checkout, fits, reading, runs
+from onnx import helper
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
@@ -21,6 +23,8 @@ from unpickled.server.commands.serve import serve
 sys.path.insert(0, str(ROOT / "docs"))
 
 from generated import PARTS
+from kernels import left
+from kinds import graphs
 
 RUN = [page for page in PAGES if page.name != "README.md" and any(map(runs, blocks(page)))]
 # Modules with examples in their docstrings.
@@ -143,3 +147,32 @@ def test_sentences_beside_the_pages(text):
     """No sentence of a help text, an alert or a panel begins with such a word either."""
     prose = re.sub(r"\n\s*(?:# )?", " ", text).replace('"', ". ")
     assert SUBJECTLESS.findall(prose) == []
+
+
+def test_kernels_are_counted_by_type():
+    """CUDA has Where for numbers alone, and nothing for trees; names of operators are no proof."""
+    assert left(handmade.graph()) == []
+    texts = [helper.make_node("Where", ["positive", "yes", "no"], ["text"])]
+    file = handmade.graph([*handmade.NODES, *texts], yes=[["yes"]], no=[["no"]])
+    assert left(file) == ["Where"]
+    assert [operators for _, operators, model in graphs() if operators == "standard" and left(model)] == []
+    trees = [
+        set(left(model)) for kind, operators, model in graphs() if "forest" in kind and operators == "fastest"
+    ]
+    assert trees == [{"TreeEnsemble"}, {"TreeEnsembleClassifier"}, {"TreeEnsemble"}]
+
+
+def test_the_page_is_right_about_kernels():
+    """The table shows the kinds that the page calls wholly on CUDA without an operator that is left."""
+    rows = [line.split(" | ") for line in PARTS["kernels"]().splitlines()[2:]]
+    whole = [row[0].strip("| ") for row in rows if row[1] == "fastest" and row[2] == row[3]]
+    assert whole == [
+        "logistic regression",
+        "multi-layer perceptron",
+        "`SVC`",
+        "`GaussianNB`",
+        "k nearest neighbors",
+        "the same, weighted by distance",
+        "ridge regression",
+        "`SVR`",
+    ]
