@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from flask.testing import FlaskClient
+from sklearn.base import OutlierMixin
 from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
@@ -33,6 +34,7 @@ Array = npt.NDArray[Any]
 
 CLASSIFIERS: dict[str, type] = dict(all_estimators(type_filter="classifier"))
 REGRESSORS: dict[str, type] = dict(all_estimators(type_filter="regressor"))
+OUTLIERS: dict[str, type] = {name: kind for name, kind in all_estimators() if issubclass(kind, OutlierMixin)}
 # The experimental one, and two that are transformers by their method only.
 TRANSFORMERS: dict[str, type] = dict(all_estimators(type_filter="transformer")) | {
     kind.__name__: kind for kind in (IterativeImputer, CountVectorizer, TfidfVectorizer)
@@ -55,6 +57,7 @@ UNSUITED = {
     ("QuadraticDiscriminantAnalysis", "two texts and a constant"),
     ("KNeighborsClassifier", "two texts and a constant"),
     ("KNNImputer", "two texts and a constant"),
+    ("LocalOutlierFactor", "two texts and a constant"),
     ("StackingRegressor", "two texts and a constant"),
     ("VotingRegressor", "two texts and a constant"),
 }
@@ -80,6 +83,7 @@ _AROUND = (
 )
 # Parameters that have no default in scikit-learn, or one that a small table is too small for.
 ARGUMENTS: dict[str, dict[str, Any]] = {
+    "LocalOutlierFactor": {"novelty": True},
     **{name: {"estimator": LOGISTIC} for name in _AROUND},
     **{name: {"estimator": LINEAR} for name in ("MultiOutputRegressor", "RegressorChain")},
     "OutputCodeClassifier": {"estimator": LOGISTIC, "code_size": 4, "random_state": 0},
@@ -173,6 +177,13 @@ def regressor(name: str, of: str) -> Case:
     return _fitted(
         make_pipeline(StandardScaler(), step), columns, numbers if name in OF_TARGETS else numbers[:, 0]
     )
+
+
+def outlier(name: str, of: str) -> Case:
+    """An outlier detector behind a scaler, fitted on two thirds of a table, and labels of -1 and 1."""
+    rows, labels = table(of)
+    step = OUTLIERS[name](**ARGUMENTS.get(name, {}))
+    return _fitted(make_pipeline(StandardScaler(), step), rows, np.where(labels == labels[0], 1, -1))
 
 
 def transformer(name: str, of: str) -> Case:

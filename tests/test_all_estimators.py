@@ -9,6 +9,7 @@ from conftest import ROOT
 from estimators import (
     CLASSIFIERS,
     NO_STEPS,
+    OUTLIERS,
     REGRESSORS,
     TIED,
     TRANSFORMERS,
@@ -16,6 +17,7 @@ from estimators import (
     UNSUITED,
     Case,
     classifier,
+    outlier,
     regressor,
     transformer,
     wrong,
@@ -26,10 +28,10 @@ from unpickled.export.refusals import BEFORE, REFUSED
 
 sys.path.insert(0, str(ROOT / "docs"))
 
-from generated import recipes, regressors
+from generated import outliers, recipes, regressors
 
 TABLES = ("three numbers", "two texts and a constant", "a few rows")
-KNOWN = CLASSIFIERS | REGRESSORS | TRANSFORMERS
+KNOWN = CLASSIFIERS | REGRESSORS | OUTLIERS | TRANSFORMERS
 # Estimators of other libraries, each of which has a recipe for all of its own.
 BOOSTERS = {
     f"{library}{kind}" for library in ("CatBoost", "LGBM", "XGB") for kind in ("Classifier", "Regressor")
@@ -72,6 +74,16 @@ def test_every_regressor_is_right_or_refused(name: str, of: str, tmp_path: Path)
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("of", TABLES)
+@pytest.mark.parametrize("name", OUTLIERS)
+def test_every_outlier_detector_is_right(name: str, of: str, tmp_path: Path) -> None:
+    """Behind a scaler: held-out rows, extremes, one row alone."""
+    if (name, of) in UNSUITED:
+        return
+    assert wrong(outlier(name, of), tmp_path) == 0
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("of", TABLES[:2])
 @pytest.mark.parametrize("name", sorted(TRANSFORMERS.keys() - NO_STEPS))
 def test_every_transformer_is_right_or_refused(name: str, of: str, tmp_path: Path) -> None:
@@ -99,7 +111,7 @@ def test_probabilities_of_support_vectors_are_refused(name: str, tmp_path: Path)
 
 def test_the_documentation_lists_every_estimator_once() -> None:
     """Every estimator has a recipe or a refusal; those with both convert but for one case."""
-    converting = set(re.findall(r"`(\w+)`", recipes() + regressors())) | COMPOSED
+    converting = set(re.findall(r"`(\w+)`", recipes() + regressors() + outliers())) | COMPOSED
     sometimes = {name for name, refusal in REFUSED.items() if refusal.when}
     assert KNOWN.keys() - NO_STEPS == (converting | REFUSED.keys()) & (KNOWN.keys() - NO_STEPS)
     assert converting & REFUSED.keys() == sometimes
@@ -107,7 +119,7 @@ def test_the_documentation_lists_every_estimator_once() -> None:
 
 def test_every_alternative_converts() -> None:
     """The estimators that refusals advise are among those with a recipe."""
-    converting = set(re.findall(r"`(\w+)`", recipes() + regressors())) | COMPOSED | BOOSTERS
+    converting = set(re.findall(r"`(\w+)`", recipes() + regressors() + outliers())) | COMPOSED | BOOSTERS
     for name, refusal in REFUSED.items():
         advised = re.findall(r"\b(?:[A-Z]\w*[a-z]\w*|PCA|SVC)\b", refusal.remedy)
         assert set(advised) <= converting, name
