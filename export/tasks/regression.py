@@ -152,8 +152,8 @@ def _refuse_infinite(predicted: Floats) -> None:
     if len(rows):
         raise DataError(
             f"The pipeline predicts NaN or infinity for {len(rows):,} of {len(predicted):,} rows, the first "
-            f"of them row {rows[0]}: leave them out, or fit it so that it predicts numbers, such as without an "
-            "inverse_func that overflows."
+            f"of them row {rows[0]}: leave them out, or fit it so that it predicts numbers, such as without "
+            "an inverse_func that overflows."
         )
 
 
