@@ -214,7 +214,7 @@ def test_a_search_around_a_detector_converts() -> None:
         ([OneClassSVM(kernel=lambda a, b: a @ b.T)], "has no graph; use linear, rbf"),
         ([PCA(2), IsolationForest(**FOREST)], "'pca'.*without trees"),
     ],
-    ids=str,
+    ids=["not novelty", "metric", "kernel", "rounding"],
 )
 def test_a_refusal_names_the_remedy(steps: list[Any], sentence: str) -> None:
     """A detector without a graph is refused by its name."""
