@@ -106,7 +106,7 @@ def test_bundled_sets_have_no_row_off(library: str, name: str, tmp_path: Path) -
 def test_a_table_of_everything_has_no_row_off(
     library: str, native: bool, of_numbers: bool, tmp_path: Path
 ) -> None:
-    """Of 1,200 rows beside splits, with text, gaps and native categories, each gets its answer."""
+    """Each of 1,200 rows beside splits, with text, gaps and native categories, gets its answer."""
     table, spent = customers(3000, native, texts=native and library == "catboost")
     truth = spent if of_numbers else np.digitize(spent, np.quantile(spent, [0.3, 0.7]))
     numbers = make_pipeline(SimpleImputer(add_indicator=True), StandardScaler())

@@ -56,7 +56,10 @@ def test_trees_are_right_in_standard_operators(model: Any) -> None:
     standard(make_pipeline(StandardScaler(), model).fit(X, y), X)
 
 
-@pytest.mark.parametrize("kind", [HistGradientBoostingClassifier, HistGradientBoostingRegressor])
+@pytest.mark.parametrize(
+    "kind",
+    [HistGradientBoostingClassifier, pytest.param(HistGradientBoostingRegressor, marks=pytest.mark.long)],
+)
 def test_categories_and_gaps_are_right_in_standard_operators(kind: Any) -> None:
     """Known, unknown and missing texts, native categories among them, and missing numbers."""
     random = np.random.default_rng(0)

@@ -60,7 +60,7 @@ from unpickled.export.errors import ConversionError, ParityError
 from unpickled.export.gate import golden
 from unpickled.export.gate.parity import check
 from unpickled.export.gate.thresholds import near
-from unpickled.export.graph import Graph
+from unpickled.export.graph import Graph, Output
 from unpickled.export.recipes import curves, quantiles
 from unpickled.server import Config, create_app
 from unpickled.server.artifact.manifest import Feature, Parity
@@ -274,7 +274,7 @@ def computed(curve: Any, x: Array) -> Array:
     """The values of a curve in ONNX Runtime."""
     graph = Graph()
     value = curve(graph, graph.input("x", "float64", 1).name)
-    model = graph.model((graph.cast(value, "int64"), "int64"), (value, "float64", 1), "scores")
+    model = graph.model([Output("scores", value, "float64", 1)])
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     answer: Array = session.run(["scores"], {"x": x})[0]
     return answer

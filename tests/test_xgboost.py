@@ -269,7 +269,9 @@ AROUND = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(AROUND))
+@pytest.mark.parametrize(
+    "name", ["alone", *(pytest.param(name, marks=pytest.mark.long) for name in ("bagging", "isotonic"))]
+)
 def test_a_table_that_becomes_sparse_passes_the_gate(name, tmp_path):
     """Zeros of a scaled number or of a category are missing to XGBoost if few numbers are none."""
     table, stays = customers(400)
