@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from catboost import CatBoost, CatBoostClassifier, CatBoostRanker, CatBoostRegressor
 from conftest import serving
+from leaves import reached
 from scipy import sparse
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
@@ -68,15 +69,7 @@ def summed(model, rows):
     boosted, seen = reader.boosted(model), reader.Sight.of(model).columns(rows)
     sums = np.zeros((len(rows), len(boosted.base)))
     for tree in boosted.trees:
-        node = np.zeros(len(rows), dtype=int)
-        while (inner := np.flatnonzero(tree.left[node] >= 0)).size:
-            at, x = node[inner], seen[inner, tree.feature[node[inner]]]
-            left = x <= tree.threshold[at]
-            for split, codes in tree.sets.items():
-                left[at == split] = np.isin(x[at == split], codes)
-            left[np.isnan(x)] = tree.missing_left[at][np.isnan(x)]
-            node[inner] = np.where(left, tree.left[at], tree.right[at])
-        sums += tree.value[node]
+        sums += tree.value[reached(tree, seen)]
     return sums + boosted.base
 
 

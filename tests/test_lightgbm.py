@@ -12,6 +12,7 @@ import onnxruntime
 import pandas as pd
 import pytest
 from conftest import Serving, serving
+from leaves import reached
 from lightgbm import LGBMClassifier, LGBMRanker, LGBMRegressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
@@ -73,11 +74,8 @@ def beside(trees: list[Tree], X: Array, count: int = 1500) -> Array:
 
 def leaves(trees: list[Tree], rows: Array) -> Array:
     """(rows, trees): LightGBM's number of the leaf that each row reaches."""
-    reached = np.full((len(rows), len(trees)), -1)
-    for row, x in enumerate(rows):
-        for place, tree in enumerate(trees):
-            reached[row, place] = np.flatnonzero(tree.visitors(x[None]) >= 0)[-1] - len(tree.splits)
-    return reached
+    # The splits of a tree come before its leaves.
+    return np.stack([reached(tree, rows) - len(tree.splits) for tree in trees], axis=1)
 
 
 def answers(conversion: Conversion, rows: Any) -> list[Array]:

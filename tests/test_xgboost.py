@@ -7,6 +7,7 @@ import onnxruntime
 import pandas as pd
 import pytest
 from conftest import serving
+from leaves import reached
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -61,19 +62,6 @@ def beside(model, rows):
     for row, index in enumerate(chosen):
         moved[row, cells[index][0]] = cells[index][1]
     return np.vstack([rows, moved, np.where(rows == 0.0, -0.0, rows)])
-
-
-def reached(tree, rows):
-    """For each row the leaf that it reaches."""
-    node = np.zeros(len(rows), dtype=int)
-    while (inner := np.flatnonzero(tree.left[node] >= 0)).size:
-        at, x = node[inner], rows[inner, tree.feature[node[inner]]]
-        left = x <= tree.threshold[at]
-        for split, codes in tree.sets.items():
-            left[at == split] = np.isin(x[at == split], codes)
-        left[np.isnan(x)] = tree.missing_left[at][np.isnan(x)]
-        node[inner] = np.where(left, tree.left[at], tree.right[at])
-    return node
 
 
 def assert_exact(model, rows):
