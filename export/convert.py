@@ -346,6 +346,7 @@ _FORESTS = forests.RECIPES | outliers.FORESTS
 _COMPOSED = ensembles.RECIPES | multiclass.RECIPES | cutoffs.RECIPES | gaussian_process.RECIPES
 _REGRESSORS = (
     regressors.RECIPES
+    | regression_trees.REGRESSORS
     | networks.REGRESSORS
     | neighbors.REGRESSORS
     | svm.REGRESSORS
@@ -465,9 +466,6 @@ class _Writer:
         if (boosted := boosters.regress(self.graph, step, columns)) is not None:
             return boosted
         kind = inside.kind(step)
-        if kind in regression_trees.REGRESSORS:
-            prediction = regression_trees.REGRESSORS[kind](self.graph, step, columns)
-            return RegressorOutput(prediction, getattr(step, "n_outputs_", 1))
         if kind not in _REGRESSORS:
             raise refusal(step, "predict")
         return _REGRESSORS[kind](self.graph, step, columns)
