@@ -16,7 +16,6 @@ from sklearn.ensemble import (
     AdaBoostRegressor,
     BaggingClassifier,
     BaggingRegressor,
-    ExtraTreesClassifier,
     RandomForestClassifier,
     StackingClassifier,
     StackingRegressor,
@@ -30,9 +29,9 @@ from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCo
 from sklearn.multioutput import MultiOutputRegressor, RegressorChain
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.semi_supervised import SelfTrainingClassifier
-from sklearn.tree import DecisionTreeRegressor, ExtraTreeRegressor
 
 from unpickled.export.releases import FrozenEstimator
+from unpickled.export.tree_classes import FOREST_CLASSIFIERS, TREE_REGRESSORS
 
 # Turns the rows of an outer estimator into the rows that an inner one takes.
 Prepare = Callable[[Any], Any]
@@ -129,7 +128,7 @@ def decides_by_probability(step: Any) -> bool:
     """
     while isinstance(step, Pipeline):
         step = step.steps[-1][1]
-    return type(step) in (RandomForestClassifier, ExtraTreesClassifier)
+    return type(step) in FOREST_CLASSIFIERS
 
 
 def split(step: Any, rows: Any) -> tuple[Any, Any]:
@@ -243,7 +242,7 @@ def _single(step: Any) -> Iterator[Part]:
 
 def _ada_boost(step: AdaBoostRegressor) -> Iterator[Part]:
     """The members. Trees are no parts: together they are one estimator, as those of a forest are."""
-    if type(step.estimators_[0]) not in (DecisionTreeRegressor, ExtraTreeRegressor):
+    if type(step.estimators_[0]) not in TREE_REGRESSORS:
         yield from _all(step)
 
 

@@ -3,12 +3,11 @@
 import numpy as np
 from sklearn.ensemble import (
     AdaBoostRegressor,
-    ExtraTreesRegressor,
     GradientBoostingRegressor,
     HistGradientBoostingRegressor,
     RandomForestRegressor,
 )
-from sklearn.tree import DecisionTreeRegressor, ExtraTreeRegressor
+from sklearn.tree import DecisionTreeRegressor
 
 from unpickled.export.errors import NoGraph
 from unpickled.export.graph import Array, Columns, Graph, RegressorOutput
@@ -16,6 +15,7 @@ from unpickled.export.recipes import native
 from unpickled.export.recipes.ensemble import by_tree, ensemble
 from unpickled.export.recipes.forests import staged
 from unpickled.export.recipes.regressors import Recipe
+from unpickled.export.tree_classes import FOREST_REGRESSORS, TREE_REGRESSORS
 from unpickled.export.trees import grown, hist_boosted
 
 
@@ -69,10 +69,8 @@ def _ints(graph: Graph, *numbers: int) -> str:
 
 
 REGRESSORS: dict[type, Recipe] = {
-    DecisionTreeRegressor: _tree,
-    ExtraTreeRegressor: _tree,
-    RandomForestRegressor: _forest,
-    ExtraTreesRegressor: _forest,
+    **dict.fromkeys(TREE_REGRESSORS, _tree),
+    **dict.fromkeys(FOREST_REGRESSORS, _forest),
     GradientBoostingRegressor: _gradient_boosting,
     HistGradientBoostingRegressor: _hist_gradient_boosting,
     AdaBoostRegressor: _ada_boost,
