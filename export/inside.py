@@ -151,23 +151,6 @@ def columns_read(step: Any, width: int) -> set[int]:
     return set().union(*(columns_read(part.estimator, width) for part in entrances))
 
 
-def fitted_names(step: Any) -> list[Any] | None:
-    """The names of the columns that an estimator was fitted on, in order; None if they had no names."""
-    names = getattr(step, "feature_names_in_", None)
-    if names is None and type(step).__module__.startswith("catboost."):
-        names = _names_of_catboost(step)
-    if names is not None:
-        return list(names)
-    entrances = [part.estimator for part in parts(step) if part.before is None and part.columns is None]
-    return next((names for names in map(fitted_names, entrances) if names is not None), None)
-
-
-def _names_of_catboost(step: Any) -> list[str] | None:
-    """CatBoost's own list of names. It calls the columns of an array "0", "1" and so on."""
-    names = list(step.feature_names_ or ())
-    return None if names == [str(place) for place in range(len(names))] else names
-
-
 def _needs_every_column(step: Any) -> bool:
     """Whether it needs all columns: some check their number, a stack may pass them all on."""
     if isinstance(step, OutputCodeClassifier):

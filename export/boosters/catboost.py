@@ -77,6 +77,20 @@ def hashes(model: Any, texts: Collection[str]) -> dict[str, int]:
     return {item["value"]: signed(item["hash"]) for item in listed}
 
 
+def column_names(model: Any) -> list[str] | None:
+    """The names of the columns of the fit. CatBoost calls those of an array "0", "1" and so on."""
+    known = list(model.feature_names_ or ())
+    return None if known == [str(place) for place in range(len(known))] else known
+
+
+def threshold(model: Any) -> float | None:
+    """The threshold of a classifier of two classes, if it was moved."""
+    if not CATBOOST.classifies(model) or len(model.classes_) != 2:
+        return None
+    moved = float(model.get_probability_threshold())
+    return None if moved == 0.5 else moved
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Sight:
     """How the trees of a model see rows: numbers, hashes for texts, and then the numbers of counters."""
@@ -209,4 +223,6 @@ CATBOOST = Library(
     boosted=boosted,
     sight=Sight.of,
     texts=lambda model: list(model.get_cat_feature_indices()),
+    column_names=column_names,
+    threshold=threshold,
 )
