@@ -24,7 +24,8 @@ from unpickled.export.data.columns import Reading
 from unpickled.export.data.memory import table
 from unpickled.export.errors import ConversionError, DataError, ParityError, memory_reported, reason
 from unpickled.export.gate import golden
-from unpickled.export.gate.pair import Array, Run, predictions
+from unpickled.export.gate.answers import Array, predictions
+from unpickled.export.gate.pair import Run
 from unpickled.export.gate.parity import check
 from unpickled.export.gate.proof import Proof, prove
 from unpickled.export.privacy import KEEPS_ROWS, keeps_rows
@@ -213,7 +214,7 @@ def _measured(
 
 def _named(conversion: Conversion, pipeline: Any, X: Any, y: Any, training: Training | None) -> Conversion:
     """The conversion with what the manifest says of a regressor's targets; a classifier's unchanged."""
-    if conversion.outputs.kind != "prediction":
+    if conversion.classes:
         return conversion
     predicted = predictions(pipeline.predict(conversion.layout.own(X))).scores
     named = [training.target] if training and training.target else _columns(y)

@@ -37,7 +37,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from unpickled.export.convert import Conversion, convert
 from unpickled.export.errors import ParityError
-from unpickled.export.gate.pair import has_neighbors
+from unpickled.export.gate.neighbors import has_neighbors
 from unpickled.export.gate.parity import check
 from unpickled.export.gate.thresholds import near
 
