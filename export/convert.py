@@ -24,6 +24,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from unpickled.export import detectors, inside
+from unpickled.export.boosters.reading import read_once
 from unpickled.export.data.layout import Layout, Rows
 from unpickled.export.data.memory import table
 from unpickled.export.errors import ConversionError, NoGraph, NoRecipe, reason
@@ -107,6 +108,7 @@ class Conversion:
     foreign: tuple[str, ...] = ()
 
 
+@read_once()
 def convert(
     pipeline: Any,
     X: Rows,

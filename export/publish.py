@@ -18,6 +18,7 @@ from google.protobuf.message import EncodeError
 from msgspec.structs import replace
 from sklearn.base import is_outlier_detector, is_regressor
 
+from unpickled.export.boosters.reading import read_once
 from unpickled.export.convert import Conversion, Operators, check_pipeline, convert
 from unpickled.export.data import gaps, requests
 from unpickled.export.data.columns import Reading
@@ -66,6 +67,7 @@ class Export:
 
 
 @memory_reported()
+@read_once()
 def export_pipeline(
     pipeline: Any,
     X: Any,
