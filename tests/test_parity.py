@@ -266,6 +266,15 @@ def test_neighbors_equally_far_are_caught(weights: str) -> None:
         checked(pipeline, X)
 
 
+def test_ties_are_not_taken_for_a_fault_of_skl2onnx() -> None:
+    """A distance that skl2onnx converts gets the advice about ties too."""
+    random = np.random.default_rng(1)
+    X = random.integers(0, 1_000_000, (40, 2)).astype(float)
+    pipeline = make_pipeline(KNeighborsClassifier(3, metric="cityblock")).fit(X, random.integers(0, 2, 40))
+    with pytest.raises(ParityError, match=r"tied rows differ.*no defined order\. Another scaler"):
+        checked(pipeline, X)
+
+
 def test_neighbors_without_ties_pass_and_stay_near() -> None:
     """If all training rows vote, ties do not matter; rows may lie ten training ranges away."""
     X, y = load_iris(return_X_y=True)

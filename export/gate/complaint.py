@@ -41,7 +41,7 @@ def complaint(pair: Pair, kind: str, frame: pd.DataFrame, expected: Answers, ser
         f"For example {row_in_words(frame, worst)}: "
         f"the pipeline says {pair.kind.in_words(expected, worst)}, "
         f"the graph {pair.kind.in_words(served, worst)}. "
-        f"{place.sentence + ' ' if place else ''}{advice(pair, pair.kind.noun, place)}"
+        f"{place.sentence + ' ' if place else ''}{advice(pair, kind, place)}"
     )
 
 
