@@ -24,6 +24,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from unpickled.export import detectors, inside
+from unpickled.export.boosters.reading import read_once
 from unpickled.export.data.layout import Layout, Rows
 from unpickled.export.data.memory import table
 from unpickled.export.errors import ConversionError, NoGraph, NoRecipe, reason
@@ -107,6 +108,7 @@ class Conversion:
     foreign: tuple[str, ...] = ()
 
 
+@read_once()
 def convert(
     pipeline: Any,
     X: Rows,
@@ -346,6 +348,7 @@ _FORESTS = forests.RECIPES | outliers.FORESTS
 _COMPOSED = ensembles.RECIPES | multiclass.RECIPES | cutoffs.RECIPES | gaussian_process.RECIPES
 _REGRESSORS = (
     regressors.RECIPES
+    | regression_trees.REGRESSORS
     | networks.REGRESSORS
     | neighbors.REGRESSORS
     | svm.REGRESSORS
@@ -465,9 +468,6 @@ class _Writer:
         if (boosted := boosters.regress(self.graph, step, columns)) is not None:
             return boosted
         kind = inside.kind(step)
-        if kind in regression_trees.REGRESSORS:
-            prediction = regression_trees.REGRESSORS[kind](self.graph, step, columns)
-            return RegressorOutput(prediction, getattr(step, "n_outputs_", 1))
         if kind not in _REGRESSORS:
             raise refusal(step, "predict")
         return _REGRESSORS[kind](self.graph, step, columns)

@@ -6,12 +6,15 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 
+from unpickled.export.boosters.registry import library
+
 
 @dataclass(frozen=True, slots=True)
 class Cutoff:
     """Label ``positive``, the index of a class, is given where its score is ``threshold`` or more.
 
-    ``method`` names the scores: probabilities, or decision scores, whose sign is that of the second class.
+    The threshold of a boosting library has to be exceeded. ``method`` names the scores: probabilities, or
+    decision scores, whose sign is that of the second class.
     """
 
     method: Literal["predict_proba", "decision_function"]
@@ -21,8 +24,10 @@ class Cutoff:
 
 def cutoff(step: Any) -> Cutoff | None:
     """The threshold of a fitted classifier; None if it gives the label of the best score."""
-    if hasattr(step, "get_probability_threshold"):
-        return _of_catboost(step)
+    own = library(step)
+    if own is not None:
+        exceeded = own.threshold(step)
+        return None if exceeded is None else Cutoff("predict_proba", 1, exceeded)
     if isinstance(step, TunedThresholdClassifierCV):
         pos_label, threshold = step._curve_scorer._get_pos_label(), step.best_threshold_
     elif isinstance(step, FixedThresholdClassifier):
@@ -36,9 +41,3 @@ def cutoff(step: Any) -> Cutoff | None:
         threshold = 0.5 if method == "predict_proba" else 0.0
     positive = 1 if pos_label is None else int(np.flatnonzero(step.classes_ == pos_label)[0])
     return Cutoff(method, positive, float(threshold))
-
-
-def _of_catboost(step: Any) -> Cutoff | None:
-    """The threshold of a CatBoostClassifier of two classes, if it was moved; it has to be exceeded."""
-    threshold = float(step.get_probability_threshold())
-    return None if threshold == 0.5 or len(step.classes_) != 2 else Cutoff("predict_proba", 1, threshold)

@@ -16,7 +16,6 @@ from sklearn.ensemble import (
     AdaBoostRegressor,
     BaggingClassifier,
     BaggingRegressor,
-    ExtraTreesClassifier,
     RandomForestClassifier,
     StackingClassifier,
     StackingRegressor,
@@ -30,9 +29,9 @@ from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCo
 from sklearn.multioutput import MultiOutputRegressor, RegressorChain
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.semi_supervised import SelfTrainingClassifier
-from sklearn.tree import DecisionTreeRegressor, ExtraTreeRegressor
 
 from unpickled.export.releases import FrozenEstimator
+from unpickled.export.tree_classes import FOREST_CLASSIFIERS, TREE_REGRESSORS
 
 # Turns the rows of an outer estimator into the rows that an inner one takes.
 Prepare = Callable[[Any], Any]
@@ -129,7 +128,7 @@ def decides_by_probability(step: Any) -> bool:
     """
     while isinstance(step, Pipeline):
         step = step.steps[-1][1]
-    return type(step) in (RandomForestClassifier, ExtraTreesClassifier)
+    return type(step) in FOREST_CLASSIFIERS
 
 
 def split(step: Any, rows: Any) -> tuple[Any, Any]:
@@ -150,23 +149,6 @@ def columns_read(step: Any, width: int) -> set[int]:
     if not entrances or _needs_every_column(step):
         return set(range(width))
     return set().union(*(columns_read(part.estimator, width) for part in entrances))
-
-
-def fitted_names(step: Any) -> list[Any] | None:
-    """The names of the columns that an estimator was fitted on, in order; None if they had no names."""
-    names = getattr(step, "feature_names_in_", None)
-    if names is None and type(step).__module__.startswith("catboost."):
-        names = _names_of_catboost(step)
-    if names is not None:
-        return list(names)
-    entrances = [part.estimator for part in parts(step) if part.before is None and part.columns is None]
-    return next((names for names in map(fitted_names, entrances) if names is not None), None)
-
-
-def _names_of_catboost(step: Any) -> list[str] | None:
-    """CatBoost's own list of names. It calls the columns of an array "0", "1" and so on."""
-    names = list(step.feature_names_ or ())
-    return None if names == [str(place) for place in range(len(names))] else names
 
 
 def _needs_every_column(step: Any) -> bool:
@@ -243,7 +225,7 @@ def _single(step: Any) -> Iterator[Part]:
 
 def _ada_boost(step: AdaBoostRegressor) -> Iterator[Part]:
     """The members. Trees are no parts: together they are one estimator, as those of a forest are."""
-    if type(step.estimators_[0]) not in (DecisionTreeRegressor, ExtraTreeRegressor):
+    if type(step.estimators_[0]) not in TREE_REGRESSORS:
         yield from _all(step)
 
 

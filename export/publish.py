@@ -18,13 +18,15 @@ from google.protobuf.message import EncodeError
 from msgspec.structs import replace
 from sklearn.base import is_outlier_detector, is_regressor
 
+from unpickled.export.boosters.reading import read_once
 from unpickled.export.convert import Conversion, Operators, check_pipeline, convert
 from unpickled.export.data import gaps, requests
 from unpickled.export.data.columns import Reading
 from unpickled.export.data.memory import table
 from unpickled.export.errors import ConversionError, DataError, ParityError, memory_reported, reason
 from unpickled.export.gate import golden
-from unpickled.export.gate.pair import Array, Run, predictions
+from unpickled.export.gate.answers import Array, predictions
+from unpickled.export.gate.pair import Run
 from unpickled.export.gate.parity import check
 from unpickled.export.gate.proof import Proof, prove
 from unpickled.export.privacy import KEEPS_ROWS, keeps_rows
@@ -65,6 +67,7 @@ class Export:
 
 
 @memory_reported()
+@read_once()
 def export_pipeline(
     pipeline: Any,
     X: Any,
@@ -213,7 +216,7 @@ def _measured(
 
 def _named(conversion: Conversion, pipeline: Any, X: Any, y: Any, training: Training | None) -> Conversion:
     """The conversion with what the manifest says of a regressor's targets; a classifier's unchanged."""
-    if conversion.outputs.kind != "prediction":
+    if conversion.classes:
         return conversion
     predicted = predictions(pipeline.predict(conversion.layout.own(X))).scores
     named = [training.target] if training and training.target else _columns(y)

@@ -12,12 +12,14 @@ from catboost import CatBoostClassifier, CatBoostRegressor
 from estimators import asked
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_iris
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from xgboost import XGBClassifier, XGBRegressor
 
 from unpickled.export import export_pipeline
+from unpickled.export.boosters.reading import once, read_once
 from unpickled.export.boosters.registry import LIBRARIES
 from unpickled.export.convert import convert
 from unpickled.export.data import dataset
@@ -145,6 +147,31 @@ def test_unseen_and_missing_categories_over_http(library: str, of_numbers: bool,
     other = json.dumps({"features": [40.0, 3000.0, None if texts else "Rom", "zone 4"]})
     refused = client.post("/predict", data=other, content_type="application/json")
     assert refused.status_code == (200 if library == "lightgbm" else 400)
+
+
+def test_a_model_is_read_once_in_an_export() -> None:
+    """A reading of a model is kept to the end of the outermost export; then the model is read again."""
+    models: list[Any] = [object(), object()]
+    readings: list[Any] = []
+    count = once(lambda model: readings.append(model) or len(readings))
+    with read_once():
+        assert [count(models[0]), count(models[1]), count(models[0])] == [1, 2, 1]
+        with read_once():
+            assert count(models[1]) == 2
+        assert count(models[1]) == 2
+    assert [count(models[0]), count(models[0])] == [3, 4]
+
+
+@pytest.mark.parametrize("library", sorted(QUIET))
+def test_a_model_that_is_fitted_again_is_read_again(library: str) -> None:
+    """Its second graph is that of its second fit."""
+    X, y = load_iris(return_X_y=True)
+    model = boosting(library, False, trees=3).fit(X, y)
+    first = convert(model, X).model
+    assert convert(model, X).model == first
+    second = convert(model.fit(X, 2 - y), X)
+    assert second.model != first
+    assert second.model == convert(boosting(library, False, trees=3).fit(X, 2 - y), X).model
 
 
 def test_every_library_is_tested_here() -> None:

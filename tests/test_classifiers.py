@@ -57,7 +57,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 from unpickled.export.convert import Conversion, convert
 from unpickled.export.errors import ConversionError, ParityError
-from unpickled.export.gate.pair import TIE_GAP, Answers, Run, answers_of
+from unpickled.export.gate.answers import Answers, answers_of
+from unpickled.export.gate.pair import TIE_GAP, Run
 from unpickled.export.gate.parity import check
 from unpickled.export.privacy import keeps_rows
 from unpickled.export.publish import export_pipeline

@@ -20,7 +20,8 @@ from sklearn.tree import DecisionTreeClassifier
 from unpickled.export import export_pipeline
 from unpickled.export.convert import convert
 from unpickled.export.gate import overflow, probes, sweep
-from unpickled.export.gate.pair import Pair, answers_of
+from unpickled.export.gate.answers import answers_of
+from unpickled.export.gate.pair import Pair
 from unpickled.export.progress import Counter, Passing, running
 from unpickled.server.app import flask_app
 from unpickled.server.config import Config

@@ -24,7 +24,7 @@ from sklearn.utils import all_estimators
 
 from unpickled.export import ConversionError, inside
 from unpickled.export.convert import convert
-from unpickled.export.gate.pair import answers_of
+from unpickled.export.gate.answers import answers_of
 
 X = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), columns=["a", "b"])
 X = X.assign(note=["free text", "more of it", "none"] * 20)[["note", "a", "b"]]

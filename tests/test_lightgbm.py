@@ -99,7 +99,7 @@ def test_every_row_takes_the_librarys_leaf(way: str) -> None:
     model = LGBMClassifier(**SMALL, **WAYS[way]).fit(X, y)
     boosted = lightgbm.boosted(model)
     rows = beside(boosted.trees, X, 300)
-    seen = Sight.of(model, boosted.trees).columns(rows)
+    seen = Sight.of(model).columns(rows)
     assert (leaves(boosted.trees, seen) == model.predict(rows, pred_leaf=True)).all()
 
 

@@ -23,7 +23,7 @@ from sklearn.svm import OneClassSVM
 from unpickled.__main__ import main
 from unpickled.export import ConversionError, DataError, QualityError, export_pipeline
 from unpickled.export.convert import convert
-from unpickled.export.gate.pair import answers_of
+from unpickled.export.gate.answers import answers_of
 from unpickled.export.gate.thresholds import near
 from unpickled.export.publish import Export, runner
 from unpickled.server import Config, create_app

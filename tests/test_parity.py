@@ -37,7 +37,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from unpickled.export.convert import Conversion, convert
 from unpickled.export.errors import ParityError
-from unpickled.export.gate.pair import has_neighbors
+from unpickled.export.gate.neighbors import has_neighbors
 from unpickled.export.gate.parity import check
 from unpickled.export.gate.thresholds import near
 
@@ -263,6 +263,15 @@ def test_neighbors_equally_far_are_caught(weights: str) -> None:
     X = np.c_[random.integers(0, 50, 300), random.integers(0, 30, 300)].astype(float)
     pipeline = make_pipeline(KNeighborsClassifier(weights=weights)).fit(X, random.integers(0, 2, 300))
     with pytest.raises(ParityError, match=r"no defined order\. Another scaler .*such as a forest"):
+        checked(pipeline, X)
+
+
+def test_ties_are_not_taken_for_a_fault_of_skl2onnx() -> None:
+    """A distance that skl2onnx converts gets the advice about ties too."""
+    random = np.random.default_rng(1)
+    X = random.integers(0, 1_000_000, (40, 2)).astype(float)
+    pipeline = make_pipeline(KNeighborsClassifier(3, metric="cityblock")).fit(X, random.integers(0, 2, 40))
+    with pytest.raises(ParityError, match=r"tied rows differ.*no defined order\. Another scaler"):
         checked(pipeline, X)
 
 

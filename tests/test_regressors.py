@@ -74,7 +74,7 @@ from sklearn.tree import DecisionTreeRegressor
 
 from unpickled.export.convert import Conversion, convert
 from unpickled.export.errors import ConversionError, DataError, ParityError
-from unpickled.export.gate.pair import answers_of
+from unpickled.export.gate.answers import answers_of
 from unpickled.export.gate.parity import check
 from unpickled.export.privacy import keeps_rows
 from unpickled.export.publish import export_pipeline, runner

@@ -180,7 +180,8 @@ def test_regressors_give_the_very_sums(regressor: Any, gaps: bool) -> None:
     regressor = clone(regressor).fit(X, y)
     graph = Graph()
     columns = graph.input("x", "float64", 6).columns()
-    numbers = ran(graph, REGRESSORS[type(regressor)](graph, regressor, columns), X)
+    output = REGRESSORS[type(regressor)](graph, regressor, columns)
+    numbers = ran(graph, output.prediction, X)
     allowed = 1e-15 if getattr(regressor, "loss", "") in ("gamma", "poisson") else 0.0
     np.testing.assert_allclose(numbers[:, 0], regressor.predict(X), rtol=allowed, atol=0)
     assert numbers.shape == (300, 1)
@@ -193,8 +194,10 @@ def test_several_numbers_at_once_are_the_very_sums(regressor: Any) -> None:
     regressor = clone(regressor).fit(X, X[:, 1:4])
     graph = Graph()
     columns = graph.input("x", "float64", 6).columns()
-    numbers = ran(graph, REGRESSORS[type(regressor)](graph, regressor, columns), X)
+    output = REGRESSORS[type(regressor)](graph, regressor, columns)
+    numbers = ran(graph, output.prediction, X)
     assert np.array_equal(numbers, regressor.predict(X))
+    assert output.targets == 3
 
 
 def test_boosting_from_another_regressor_is_refused() -> None:

@@ -7,7 +7,7 @@ hash: the JSON says which text has which hash, but only for texts that it is giv
 
 import json
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +22,7 @@ from unpickled.export.boosters.catboost_counters import Counter
 from unpickled.export.boosters.catboost_splits import Splits
 from unpickled.export.boosters.library import Library
 from unpickled.export.boosters.pruning import pruned
+from unpickled.export.boosters.reading import once
 from unpickled.export.errors import NoGraph
 from unpickled.export.trees import Bools, Floats, Ints, Tree
 
@@ -50,6 +51,7 @@ def boosted(model: Any) -> Boosted:
     return read(model).boosted
 
 
+@once
 def read(model: Any) -> Read:
     """The trees and counters of a fitted CatBoostClassifier or CatBoostRegressor.
 
@@ -69,12 +71,39 @@ def read(model: Any) -> Read:
     return Read(Boosted(trees, np.array(bias, np.float64), _link(model, dump)), splits.counters)
 
 
-def hashes(model: Any, texts: Collection[str]) -> dict[str, int]:
-    """The hash of each text, as the model's library computes it; the model has columns of text."""
-    pool = np.zeros((len(texts), model.n_features_in_), object)
-    pool[:, model.get_cat_feature_indices()] = np.array(sorted(texts), object)[:, None]
-    listed = _dump(model, pool)["features_info"]["cat_features_hash"] if len(texts) else ()
-    return {item["value"]: signed(item["hash"]) for item in listed}
+@once
+def _known(model: Any) -> dict[str, int]:
+    """The hashes of the texts that the model was asked about so far."""
+    return {}
+
+
+def hashes(model: Any, texts: Collection[str], known: dict[str, int] | None = None) -> dict[str, int]:
+    """The hash of each text, as the model's library computes it; the model has columns of text.
+
+    Those that are not ``known`` are added there, which takes as long as writing the model.
+    """
+    known = _known(model) if known is None else known
+    asked = sorted(set(texts) - known.keys())
+    if asked:
+        pool = np.zeros((len(asked), model.n_features_in_), object)
+        pool[:, model.get_cat_feature_indices()] = np.array(asked, object)[:, None]
+        listed = _dump(model, pool)["features_info"]["cat_features_hash"]
+        known.update({item["value"]: signed(item["hash"]) for item in listed})
+    return known
+
+
+def column_names(model: Any) -> list[str] | None:
+    """The names of the columns of the fit. CatBoost calls those of an array "0", "1" and so on."""
+    known = list(model.feature_names_ or ())
+    return None if known == [str(place) for place in range(len(known))] else known
+
+
+def threshold(model: Any) -> float | None:
+    """The threshold of a classifier of two classes, if it was moved."""
+    if not CATBOOST.classifies(model) or len(model.classes_) != 2:
+        return None
+    moved = float(model.get_probability_threshold())
+    return None if moved == 0.5 else moved
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,12 +113,12 @@ class Sight:
     model: Any
     places: tuple[int, ...]
     counters: tuple[Counter, ...]
-    hashes: dict[str, int] = field(default_factory=dict)
+    hashes: dict[str, int]
 
     @classmethod
     def of(cls, model: Any) -> "Sight":
         """The sight of a fitted model."""
-        return cls(model, tuple(model.get_cat_feature_indices()), read(model).counters)
+        return cls(model, tuple(model.get_cat_feature_indices()), read(model).counters, _known(model))
 
     def columns(self, rows: Any) -> Floats:
         """(rows, columns): the numbers that the trees see."""
@@ -102,10 +131,8 @@ class Sight:
         return np.column_stack([seen, *(counter.column(seen) for counter in self.counters)])
 
     def _hashed(self, texts: list[str]) -> list[int]:
-        unknown = set(texts) - self.hashes.keys()
-        if unknown:
-            self.hashes.update(hashes(self.model, unknown))
-        return [self.hashes[text] for text in texts]
+        known = hashes(self.model, texts, self.hashes)
+        return [known[text] for text in texts]
 
 
 def _check_columns(model: Any) -> None:
@@ -209,4 +236,6 @@ CATBOOST = Library(
     boosted=boosted,
     sight=Sight.of,
     texts=lambda model: list(model.get_cat_feature_indices()),
+    column_names=column_names,
+    threshold=threshold,
 )

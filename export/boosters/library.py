@@ -29,6 +29,10 @@ class Library:
             fit; empty if the model does not tell all of them.
         knows_dtypes: (model) -> whether it knows columns of that dtype.
         texts: (model) -> positions of the columns that it takes as text; None if it does not tell.
+        column_names: (model) -> the names of the columns of the fit, if it keeps them elsewhere than
+            scikit-learn does; None if they had no names.
+        threshold: (model) -> the probability that the second class has to exceed to be the label; None if
+            the label is the class of the best score.
         spelled: (label) -> the name by which it knows the column; None if it keeps labels as they are.
         takes_gaps: Whether it takes a zero that a sparse matrix leaves out for a missing value.
         single: Whether it adds float32 numbers.
@@ -42,6 +46,8 @@ class Library:
     categories: Callable[[Any], Mapping[int, Sequence[Any]]] = lambda model: {}
     knows_dtypes: Callable[[Any], bool] = lambda model: False
     texts: Callable[[Any], Sequence[int]] | None = None
+    column_names: Callable[[Any], Sequence[str] | None] = lambda model: None
+    threshold: Callable[[Any], float | None] = lambda model: None
     spelled: Callable[[Hashable], str] | None = None
     takes_gaps: bool = False
     single: bool = False

@@ -14,6 +14,7 @@ import pandas as pd
 
 from unpickled.export.boosters.boosted import Boosted, Link
 from unpickled.export.boosters.library import Library
+from unpickled.export.boosters.reading import once
 from unpickled.export.errors import NoGraph
 from unpickled.export.trees import Bools, Floats, Ints, Tree
 
@@ -45,18 +46,41 @@ _LINKS: dict[str, Link] = {
 Section = Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Read:
+    """A model, and how its splits take the missing values of each column that they split by thresholds."""
+
+    boosted: Boosted
+    missing: Mapping[int, set[int]]
+
+
 def boosted(model: Any) -> Boosted:
     """The trees that ``predict`` adds up: all, or those up to the best iteration if the fit stopped early.
 
     Raises NoGraph for a model that no graph computes.
     """
-    head, sections = _read(model)
+    return read(model).boosted
+
+
+@once
+def read(model: Any) -> Read:
+    """The trees, and what else ``Sight`` has to know about them. Raises NoGraph as ``boosted`` does."""
+    head, sections = _sections(model)
     _check(model, sections)
     outputs = int(head["num_tree_per_iteration"])
     trees = [_tree(section, index % outputs, outputs) for index, section in enumerate(sections)]
     link, slope = _link(model, head.get("objective", ""))
     divisor = len(trees) / outputs if "average_output" in head else 1.0
-    return Boosted(trees, np.zeros(outputs), link, divisor, slope)
+    return Read(Boosted(trees, np.zeros(outputs), link, divisor, slope), _missing(sections, trees))
+
+
+def _missing(sections: Sequence[Section], trees: Sequence[Tree]) -> dict[int, set[int]]:
+    missing: dict[int, set[int]] = {}
+    for section, tree in zip(sections, trees, strict=True):
+        way = _numbers(section, "decision_type", np.int64)
+        for node in set(range(len(way))) - set(tree.sets):
+            missing.setdefault(int(tree.feature[node]), set()).add(int(way[node] >> 2))
+    return missing
 
 
 def categories(model: Any) -> list[list[Any]]:
@@ -95,14 +119,9 @@ class Sight:
     categories: Sequence[Sequence[Any]]
 
     @classmethod
-    def of(cls, model: Any, trees: Sequence[Tree]) -> "Sight":
-        """The sight of a fitted model, whose trees these are. Raises NoGraph if its trees disagree."""
-        _, sections = _read(model)
-        missing: dict[int, set[int]] = {}
-        for section, tree in zip(sections, trees, strict=True):
-            way = _numbers(section, "decision_type", np.int64)
-            for node in set(range(len(way))) - set(tree.sets):
-                missing.setdefault(int(tree.feature[node]), set()).add(int(way[node] >> 2))
+    def of(cls, model: Any) -> "Sight":
+        """The sight of a fitted model. Raises NoGraph if its trees disagree, or no graph computes it."""
+        trees, missing = read(model).boosted.trees, read(model).missing
         codes = {int(tree.feature[node]) for tree in trees for node in tree.sets}
         if codes & set(missing) or any({_ZEROS, _NANS} <= kinds for kinds in missing.values()):
             raise NoGraph(
@@ -138,7 +157,7 @@ def _codes(rows: pd.DataFrame, categories: Sequence[Sequence[Any]]) -> Floats:
     return np.column_stack(columns)
 
 
-def _read(model: Any) -> tuple[Section, list[Section]]:
+def _sections(model: Any) -> tuple[Section, list[Section]]:
     """The lines of the model's text about the whole, and those about each tree."""
     text = model.booster_.model_to_string().partition("\nend of trees")[0]
     head, *trees = text.split("\nTree=")
@@ -252,7 +271,7 @@ LIGHTGBM = Library(
     classifiers=("LGBMClassifier",),
     regressors=("LGBMRegressor",),
     boosted=boosted,
-    sight=lambda model: Sight.of(model, boosted(model).trees),
+    sight=Sight.of,
     categories=places,
     knows_dtypes=lambda model: bool(categories(model)),
     spelled=spelled,

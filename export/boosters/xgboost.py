@@ -17,6 +17,7 @@ import pandas as pd
 
 from unpickled.export.boosters.boosted import Boosted, Link
 from unpickled.export.boosters.library import Library
+from unpickled.export.boosters.reading import once
 from unpickled.export.errors import NoGraph
 from unpickled.export.trees import Floats, Ints, Tree, before_rounding
 
@@ -34,6 +35,18 @@ _LINKS: dict[str, Link] = {
     "reg:gamma": "exp",
     "reg:tweedie": "exp",
     "count:poisson": "exp",
+}
+# The lists of a tree that are read.
+_DTYPES: dict[str, type] = {
+    "left_children": np.int64,
+    "right_children": np.int64,
+    "split_indices": np.int64,
+    "split_conditions": np.float32,
+    "default_left": np.bool_,
+    "categories_nodes": np.int64,
+    "categories_segments": np.int64,
+    "categories_sizes": np.int64,
+    "categories": np.int64,
 }
 _OF_CLASSES = ("binary:logistic", "binary:hinge", "reg:logistic", "multi:softprob", "multi:softmax")
 
@@ -178,9 +191,16 @@ def _model(learner: Mapping[str, Any]) -> Any:
     return booster.get("gbtree", booster)["model"]
 
 
+@once
 def _learner(estimator: Any) -> Any:
-    """The contents of the model's JSON. Its numbers have as many digits as a float32 needs."""
-    return json.loads(bytes(estimator.get_booster().save_raw("json")))["learner"]
+    """The contents of the model's JSON, with arrays for the lists of a tree.
+
+    Its numbers have as many digits as a float32 needs.
+    """
+    learner = json.loads(bytes(estimator.get_booster().save_raw("json")))["learner"]
+    for tree in _model(learner).get("trees", ()):
+        tree.update({name: np.array(tree[name], dtype) for name, dtype in _DTYPES.items() if name in tree})
+    return learner
 
 
 def _link(estimator: Any, objective: str) -> Link:
@@ -220,12 +240,12 @@ def _used(learner: Mapping[str, Any], model: Mapping[str, Any]) -> tuple[list[An
 
 
 def _tree(tree: Mapping[str, Any], output: int, outputs: int) -> Tree:
-    left, right = (np.array(tree[side], np.int64) for side in ("left_children", "right_children"))
+    left, right = tree["left_children"].copy(), tree["right_children"].copy()
     leaf = left < 0
-    condition = np.array(tree["split_conditions"], np.float32)
+    condition = tree["split_conditions"]
     value = np.zeros((len(left), outputs))
     value[leaf, output] = condition[leaf]
-    missing_left = np.array(tree["default_left"], bool)
+    missing_left = tree["default_left"].copy()
     sets = _sets(tree)
     swapped = np.array(list(sets), np.int64)
     # XGBoost sends the set to the right, and every other code with the missing ones or to the left.
@@ -234,7 +254,7 @@ def _tree(tree: Mapping[str, Any], output: int, outputs: int) -> Tree:
     return Tree(
         left=left,
         right=right,
-        feature=np.where(leaf, 0, np.array(tree["split_indices"], np.int64)),
+        feature=np.where(leaf, 0, tree["split_indices"]),
         threshold=np.where(leaf, 0.0, _limits(condition)),
         missing_left=missing_left,
         value=value,
@@ -255,12 +275,10 @@ def _limits(splits: npt.NDArray[np.float32]) -> Floats:
     return before_rounding(np.nextafter(splits, np.float32(-np.inf)).astype(np.float64))
 
 
-def _sets(tree: Mapping[str, Sequence[int]]) -> dict[int, Ints]:
-    segments = zip(
-        tree["categories_nodes"], tree["categories_segments"], tree["categories_sizes"], strict=True
-    )
-    codes = np.array(tree["categories"], np.int64)
-    return {node: codes[start : start + size] for node, start, size in segments}
+def _sets(tree: Mapping[str, Ints]) -> dict[int, Ints]:
+    places = (tree[f"categories_{name}"].tolist() for name in ("nodes", "segments", "sizes"))
+    codes = tree["categories"]
+    return {node: codes[start : start + size] for node, start, size in zip(*places, strict=True)}
 
 
 XGBOOST = Library(

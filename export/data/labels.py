@@ -4,7 +4,18 @@ from collections.abc import Hashable, Iterable
 from typing import Any
 
 from unpickled.export.boosters.registry import library
-from unpickled.export.inside import everything, fitted_names
+from unpickled.export.inside import everything, parts
+
+
+def fitted_names(step: Any) -> list[Any] | None:
+    """The names of the columns that an estimator was fitted on, in order; None if they had no names."""
+    names, own = getattr(step, "feature_names_in_", None), library(step)
+    if names is None and own is not None:
+        names = own.column_names(step)
+    if names is not None:
+        return list(names)
+    entrances = [part.estimator for part in parts(step) if part.before is None and part.columns is None]
+    return next((names for names in map(fitted_names, entrances) if names is not None), None)
 
 
 def fitted_labels(pipeline: Any, columns: Iterable[Hashable]) -> list[Any] | None:

@@ -10,10 +10,10 @@ import pandas as pd
 
 from unpickled.export.boosters.registry import knows_dtypes
 from unpickled.export.data.facts import Fact, facts
-from unpickled.export.data.labels import fitted_labels
+from unpickled.export.data.labels import fitted_labels, fitted_names
 from unpickled.export.data.missing import is_missing
 from unpickled.export.errors import ConversionError
-from unpickled.export.inside import columns_read, everything, fitted_names
+from unpickled.export.inside import columns_read, everything
 from unpickled.server.artifact.manifest import MISSING_CATEGORY, Feature, Input
 from unpickled.server.quote import listed
 

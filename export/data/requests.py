@@ -9,7 +9,7 @@ import pandas as pd
 from msgspec.structs import replace
 
 from unpickled.export.data.columns import Reading
-from unpickled.export.inside import fitted_names
+from unpickled.export.data.labels import fitted_names
 from unpickled.server.artifact.manifest import Feature
 from unpickled.server.model.dates import FIRST, LAST
 

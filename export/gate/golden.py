@@ -19,8 +19,8 @@ from unpickled.export.convert import Conversion
 from unpickled.export.data.layout import assemble
 from unpickled.export.detectors import classes
 from unpickled.export.errors import ParityError, reason
+from unpickled.export.gate.answers import answers_of
 from unpickled.export.gate.exactness import tolerance
-from unpickled.export.gate.pair import answers_of
 from unpickled.server.artifact.manifest import Feature, Golden
 from unpickled.server.model import dates
 

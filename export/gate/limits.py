@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from unpickled.export.gate import probes
-from unpickled.export.gate.pair import Array, Pair, Verdict
-from unpickled.export.gate.pair import reach as reach_of
+from unpickled.export.gate.answers import Array
+from unpickled.export.gate.neighbors import reach as reach_of
+from unpickled.export.gate.pair import Pair, Verdict
 from unpickled.export.gate.probes import Cell
 from unpickled.export.gate.sweep import NARROW, Lot, frames, in_blocks, shared, swept, tried
 from unpickled.export.progress import Counter, Say, Tick, silent

@@ -11,38 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
-from sklearn.ensemble import (
-    ExtraTreesClassifier,
-    ExtraTreesRegressor,
-    GradientBoostingClassifier,
-    GradientBoostingRegressor,
-    HistGradientBoostingClassifier,
-    HistGradientBoostingRegressor,
-    IsolationForest,
-    RandomForestClassifier,
-    RandomForestRegressor,
-)
-from sklearn.tree import (
-    DecisionTreeClassifier,
-    DecisionTreeRegressor,
-    ExtraTreeClassifier,
-    ExtraTreeRegressor,
-)
+from sklearn.ensemble import IsolationForest
+
+from unpickled.export.tree_classes import FORESTS, GRADIENT_BOOSTINGS, HISTOGRAMS, TREES
 
 Array = npt.NDArray[Any]
 
-HISTOGRAMS = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
-_BOOSTED = (GradientBoostingClassifier, GradientBoostingRegressor)
-_FORESTS = (
-    DecisionTreeClassifier,
-    DecisionTreeRegressor,
-    ExtraTreeClassifier,
-    ExtraTreeRegressor,
-    ExtraTreesClassifier,
-    ExtraTreesRegressor,
-    RandomForestClassifier,
-    RandomForestRegressor,
-)
 # The value of nodes_modes for a split at a threshold.
 _LEQ = 0
 
@@ -78,13 +52,13 @@ def fitted(estimator: Any, outputs: int) -> Nodes | None:
 
     One output of a forest of two classes is the second one.
     """
-    if type(estimator) in _FORESTS:
+    if type(estimator) in (*TREES, *FORESTS):
         trees = [member.tree_ for member in getattr(estimator, "estimators_", [estimator])]
         votes = np.concatenate([tree.value.reshape(tree.node_count, -1) for tree in trees])
         return _grown(trees, votes[:, 1:] if votes.shape[1] == 2 and outputs == 1 else votes)
     if type(estimator) is IsolationForest:
         return _isolating(estimator)
-    if type(estimator) in _BOOSTED:
+    if type(estimator) in GRADIENT_BOOSTINGS:
         base = estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_), np.float32)).ravel()
         trees = [member.tree_ for member in estimator.estimators_.ravel()]
         values = [estimator.learning_rate * tree.value[:, 0, 0] for tree in trees]

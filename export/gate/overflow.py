@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn import config_context
-from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
-from sklearn.tree import BaseDecisionTree
 
 from unpickled.export.data.layout import Rows
 from unpickled.export.inside import leaves
 from unpickled.export.releases import takes_nan
+from unpickled.export.tree_classes import FOREST_CLASSIFIERS, TREES
 
 # They compute with float32 and refuse numbers beyond it.
-_NARROW = (BaseDecisionTree, RandomForestClassifier, ExtraTreesClassifier)
+_NARROW = (*TREES, *FOREST_CLASSIFIERS)
 
 
 def suspects(pipeline: Any, rows: Rows) -> npt.NDArray[np.bool_]:

@@ -22,18 +22,11 @@ from unpickled.export.convert import Conversion
 from unpickled.export.data.layout import Rows
 from unpickled.export.errors import ParityError, reason
 from unpickled.export.gate import probes
+from unpickled.export.gate.answers import Answers, labels_differ
+from unpickled.export.gate.complaint import advice, complaint, kind_in_words, title
 from unpickled.export.gate.limits import search
-from unpickled.export.gate.pair import (
-    TIE_GAP,
-    Answers,
-    Pair,
-    Run,
-    Trial,
-    borrows,
-    has_neighbors,
-    kind_in_words,
-    labels_differ,
-)
+from unpickled.export.gate.neighbors import borrows, has_neighbors
+from unpickled.export.gate.pair import TIE_GAP, Pair, Run, Trial
 from unpickled.export.gate.proof import Proof
 from unpickled.export.gate.sweep import Lot, swept
 from unpickled.export.gate.thresholds import near
@@ -144,7 +137,7 @@ class _Gate:
             raise
         except Exception as error:
             raise ParityError(
-                f"{self.pair.title()} refuses {len(rows)} {kind_in_words(kind)} rows it should accept "
+                f"{title(self.pair)} refuses {len(rows)} {kind_in_words(kind)} rows it should accept "
                 f"({reason(error)}); nothing was written."
             ) from error
 
@@ -156,14 +149,14 @@ class _Gate:
             raise
         except Exception as error:
             raise ParityError(
-                f"The graph of {self.pair.title()} fails on {len(frame)} {kind_in_words(kind)} rows "
-                f"({reason(error)}). {self.pair.advice()}"
+                f"The graph of {title(self.pair)} fails on {len(frame)} {kind_in_words(kind)} rows "
+                f"({reason(error)}). {advice(self.pair)}"
             ) from error
 
     def judge(self, kind: str, frame: pd.DataFrame, expected: Answers, served: Answers) -> None:
         """Add these rows to the report, or raise ParityError if their answers differ."""
         if self.pair.wrong(expected, served).any():
-            raise ParityError(self.pair.complaint(kind, frame, expected, served))
+            raise ParityError(complaint(self.pair, kind, frame, expected, served))
         self.rows[kind] = self.rows.get(kind, 0) + len(frame)
         self.ties += int(labels_differ(expected, served).sum())
         self.max_difference = max(self.max_difference, float(self.pair.difference(expected, served).max()))
@@ -216,7 +209,7 @@ class _Gate:
         values = tuple(itertools.compress(feature.values, alike))
         if not values:
             raise ParityError(
-                f"{self.pair.title()} refuses every number of {feature.name!r} that its encoder knows: "
+                f"{title(self.pair)} refuses every number of {feature.name!r} that its encoder knows: "
                 f"give rows that it answers; nothing was written."
             )
         middle = 0.0 if feature.median is None else feature.median

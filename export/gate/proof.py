@@ -21,6 +21,7 @@ from unpickled.export import inside
 from unpickled.export.convert import Conversion
 from unpickled.export.gate import nodes
 from unpickled.export.gate.nodes import Nodes
+from unpickled.export.tree_classes import HISTOGRAMS
 
 Array = npt.NDArray[Any]
 
@@ -54,7 +55,7 @@ def prove(pipeline: Any, conversion: Conversion) -> Proof | None:
     fitted = nodes.fitted(estimator, written.values.shape[1])
     if fitted is None or not _are_equal(written, fitted):
         return None
-    holds = _round if isinstance(estimator, nodes.HISTOGRAMS) else _round_to_single
+    holds = _round if isinstance(estimator, HISTOGRAMS) else _round_to_single
     if not _divides(written, fitted, holds) and not (
         _is_orderly(pipeline, conversion) and _divides_before(written, fitted, conversion, prepare, holds)
     ):

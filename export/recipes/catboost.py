@@ -40,8 +40,8 @@ def _two_classes(graph: Graph, model: Any, boosted: Boosted, raw: str) -> Classi
     """The logistic functions of -s and s; the second class wins above a threshold, as a rule where s > 0."""
     bias = boosted.base * [-1.0, 1.0]
     scores = graph.add("Gemm", raw, graph.constant(np.array([[-1.0, 1.0]])), graph.constant(bias))
-    threshold = model.get_probability_threshold()
-    if threshold == 0.5:
+    threshold = catboost.threshold(model)
+    if threshold is None:
         won = winner(graph, scores)
     else:
         won = above(graph, column(graph, scores, 1), _logit(threshold))

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 from sklearn.ensemble import (
     AdaBoostClassifier,
-    ExtraTreesClassifier,
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
 )
-from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
+from sklearn.tree import DecisionTreeClassifier
 
 from unpickled.export.errors import NoGraph
 from unpickled.export.graph import Array, ClassifierOutput, Columns, Graph
@@ -24,6 +23,7 @@ from unpickled.export.recipes import native, shared_leaves
 from unpickled.export.recipes.ensemble import are_shared, ensemble, unscaled
 from unpickled.export.recipes.parts import affine, winner
 from unpickled.export.releases import is_real, real_votes
+from unpickled.export.tree_classes import FOREST_CLASSIFIERS, TREE_CLASSIFIERS
 from unpickled.export.trees import Tree, grown, hist_boosted
 
 # The last argument asks for probabilities in float64, because another classifier computes with them.
@@ -118,7 +118,7 @@ def staged(stages: Sequence[Sequence[Tree]], rate: float) -> list[Tree]:
 
 
 def _ada_boost(graph: Graph, model: AdaBoostClassifier, columns: Columns, exact: bool) -> ClassifierOutput:
-    if type(model.estimators_[0]) not in (DecisionTreeClassifier, ExtraTreeClassifier):
+    if type(model.estimators_[0]) not in TREE_CLASSIFIERS:
         raise NoGraph("only decision trees can be its estimator", "leave estimator= out or give it one")
     classes, total = len(model.classes_), float(model.estimator_weights_.sum())
     trees = []
@@ -158,10 +158,8 @@ def _several(graph: Graph, scores: str, classes: int, total: float, factor: floa
 
 
 RECIPES: dict[type, Recipe] = {
-    DecisionTreeClassifier: _tree,
-    ExtraTreeClassifier: _tree,
-    RandomForestClassifier: _forest,
-    ExtraTreesClassifier: _forest,
+    **dict.fromkeys(TREE_CLASSIFIERS, _tree),
+    **dict.fromkeys(FOREST_CLASSIFIERS, _forest),
     GradientBoostingClassifier: _gradient_boosting,
     HistGradientBoostingClassifier: _hist_gradient_boosting,
     AdaBoostClassifier: _ada_boost,

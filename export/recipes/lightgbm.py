@@ -45,7 +45,7 @@ def regressor(graph: Graph, model: Any, columns: Columns) -> RegressorOutput:
 def _raw(graph: Graph, model: Any, columns: Columns) -> tuple[Boosted, str]:
     """The model, and the sums (rows, outputs) of the leaves that a row reaches."""
     boosted = lightgbm.boosted(model)
-    seen = _seen(graph, Sight.of(model, boosted.trees), columns)
+    seen = _seen(graph, Sight.of(model), columns)
     return boosted, ensemble(graph, *_grouped(seen, boosted.trees), boosted.base)
 
 

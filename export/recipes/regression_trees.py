@@ -1,57 +1,55 @@
 """Recipes for trees, forests and boosting that answer numbers, exact in double precision."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 from sklearn.ensemble import (
     AdaBoostRegressor,
-    ExtraTreesRegressor,
     GradientBoostingRegressor,
     HistGradientBoostingRegressor,
     RandomForestRegressor,
 )
-from sklearn.tree import DecisionTreeRegressor, ExtraTreeRegressor
+from sklearn.tree import DecisionTreeRegressor
 
 from unpickled.export.errors import NoGraph
-from unpickled.export.graph import Array, Columns, Graph
+from unpickled.export.graph import Array, Columns, Graph, RegressorOutput
 from unpickled.export.recipes import native
 from unpickled.export.recipes.ensemble import by_tree, ensemble
 from unpickled.export.recipes.forests import staged
+from unpickled.export.recipes.regressors import Recipe
+from unpickled.export.tree_classes import FOREST_REGRESSORS, TREE_REGRESSORS
 from unpickled.export.trees import grown, hist_boosted
 
-# (graph, fitted regressor, columns) -> the name of a tensor (rows, outputs), float64.
-Recipe = Callable[[Graph, Any, Columns], str]
+
+def _tree(graph: Graph, model: DecisionTreeRegressor, columns: Columns) -> RegressorOutput:
+    return RegressorOutput(ensemble(graph, columns, [grown(model.tree_)]), model.n_outputs_)
 
 
-def _tree(graph: Graph, model: DecisionTreeRegressor, columns: Columns) -> str:
-    return ensemble(graph, columns, [grown(model.tree_)])
+def _forest(graph: Graph, model: RandomForestRegressor, columns: Columns) -> RegressorOutput:
+    trees = [grown(tree.tree_) for tree in model.estimators_]
+    return RegressorOutput(ensemble(graph, columns, trees, mean=True), model.n_outputs_)
 
 
-def _forest(graph: Graph, model: RandomForestRegressor, columns: Columns) -> str:
-    return ensemble(graph, columns, [grown(tree.tree_) for tree in model.estimators_], mean=True)
-
-
-def _gradient_boosting(graph: Graph, model: GradientBoostingRegressor, columns: Columns) -> str:
+def _gradient_boosting(graph: Graph, model: GradientBoostingRegressor, columns: Columns) -> RegressorOutput:
     if model.init is not None and model.init != "zero":
         raise NoGraph("init= an estimator of your own has no graph", "leave init out")
     base = model._raw_predict_init(np.zeros((1, model.n_features_in_), np.float32)).ravel()
     stages = [[grown(tree.tree_) for tree in stage] for stage in model.estimators_]
-    return ensemble(graph, columns, staged(stages, model.learning_rate), base)
+    return RegressorOutput(ensemble(graph, columns, staged(stages, model.learning_rate), base))
 
 
-def _hist_gradient_boosting(graph: Graph, model: HistGradientBoostingRegressor, columns: Columns) -> str:
+def _hist_gradient_boosting(
+    graph: Graph, model: HistGradientBoostingRegressor, columns: Columns
+) -> RegressorOutput:
     base = np.asarray(model._baseline_prediction, np.float64).ravel()
     columns = native.columns(graph, model, columns)
     scores = ensemble(graph, columns, staged(hist_boosted(model), 1.0), base)
-    return graph.add("Exp", scores) if model.loss in ("gamma", "poisson") else scores
+    return RegressorOutput(graph.add("Exp", scores) if model.loss in ("gamma", "poisson") else scores)
 
 
-def _ada_boost(graph: Graph, model: AdaBoostRegressor, columns: Columns) -> str:
+def _ada_boost(graph: Graph, model: AdaBoostRegressor, columns: Columns) -> RegressorOutput:
     """The median of what the trees answer, each counted as often as its weight says."""
     trees = [grown(tree.tree_) for tree in model.estimators_]
     weights = np.asarray(model.estimator_weights_[: len(trees)], np.float64)
-    return weighted_median(graph, by_tree(graph, columns, trees), weights)
+    return RegressorOutput(weighted_median(graph, by_tree(graph, columns, trees), weights))
 
 
 def weighted_median(graph: Graph, answers: str, weights: Array) -> str:
@@ -71,10 +69,8 @@ def _ints(graph: Graph, *numbers: int) -> str:
 
 
 REGRESSORS: dict[type, Recipe] = {
-    DecisionTreeRegressor: _tree,
-    ExtraTreeRegressor: _tree,
-    RandomForestRegressor: _forest,
-    ExtraTreesRegressor: _forest,
+    **dict.fromkeys(TREE_REGRESSORS, _tree),
+    **dict.fromkeys(FOREST_REGRESSORS, _forest),
     GradientBoostingRegressor: _gradient_boosting,
     HistGradientBoostingRegressor: _hist_gradient_boosting,
     AdaBoostRegressor: _ada_boost,
