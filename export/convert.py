@@ -147,6 +147,7 @@ def convert(
     writer = _Writer(operators)
     writer.graph.texts.update(_texts(layout, X))
     inputs, columns = _declare(writer.graph, layout)
+    boosters.check_integers(pipeline, lambda: layout.own(X))
     writer.graph.sparse.update(boosters.sparse(pipeline, layout.rows(layout.frame(X).iloc[:1])))
     if classes:
         graph_outputs, outputs = _classified(writer, pipeline, columns, classes)

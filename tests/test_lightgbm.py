@@ -17,7 +17,9 @@ from lightgbm import LGBMClassifier, LGBMRanker, LGBMRegressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from sklearn.ensemble import HistGradientBoostingRegressor as HGB
 from sklearn.ensemble import StackingClassifier, VotingClassifier
+from sklearn.feature_selection import VarianceThreshold
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
@@ -335,6 +337,36 @@ def test_rows_without_dtypes_get_the_categories_of_the_fit() -> None:
     assert kinds == {"monthly income": "number", "city": "category", "floor": "number"}
     with pytest.raises(ConversionError, match="2 columns of dtype category, and the rows have 1"):
         convert(model, table.assign(floor=table["floor"].astype(int)))
+
+
+@pytest.mark.parametrize("steps", [(), (VarianceThreshold(),)], ids=["alone", "behind a step"])
+@pytest.mark.parametrize("dtype", ["float64", "int32", "int64"])
+def test_integers_that_the_library_rounds_are_refused(steps: tuple[Any, ...], dtype: str) -> None:
+    """An array of integers is rounded to float32 by LightGBM, where the numbers of a request are not."""
+    X = np.random.default_rng(0).integers(1_600_000_000, 1_600_200_000, (300, 2)).astype(dtype)
+    pipeline = make_pipeline(*steps, LGBMRegressor(**SMALL)).fit(X, X[:, 0] % 1000)
+    if dtype == "float64":
+        assert convert(pipeline, X).classes == ()
+        return
+    with pytest.raises(ConversionError, match=r"gets an array of integers.*fit the pipeline on X.astype"):
+        convert(pipeline, X)
+
+
+@pytest.mark.parametrize("model", [LGBMRegressor(**CATEGORIES), HGB(categorical_features="from_dtype")])
+def test_categories_of_float32_are_rounded_before_they_are_known(model: Any) -> None:
+    """A request has 0.1 for a category that is the float32 nearest to it."""
+    random = np.random.default_rng(0)
+    dtype = pd.CategoricalDtype(np.array([0.1, 0.2, 0.3], np.float32))
+    codes = random.integers(0, 3, 300)
+    X = pd.DataFrame(
+        {"size": random.normal(size=300), "grade": pd.Categorical.from_codes(codes, dtype=dtype)}
+    )
+    model.fit(X, X["size"] + np.array([5.0, -5.0, 0.0])[codes])
+    conversion = convert(model, X)
+    session = onnxruntime.InferenceSession(conversion.model.SerializeToString())
+    (served,) = session.run(None, {"numbers": np.array([[0.0, 0.1], [0.0, 0.2]])})
+    asked = pd.DataFrame({"size": [0.0, 0.0], "grade": pd.Categorical.from_codes([0, 1], dtype=dtype)})
+    assert np.abs(np.ravel(served) - model.predict(asked)).max() <= 1e-12
 
 
 @pytest.fixture(scope="module")

@@ -275,4 +275,5 @@ LIGHTGBM = Library(
     categories=places,
     knows_dtypes=lambda model: bool(categories(model)),
     spelled=spelled,
+    rounds_integers=True,
 )

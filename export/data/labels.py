@@ -18,6 +18,16 @@ def fitted_names(step: Any) -> list[Any] | None:
     return next((names for names in map(fitted_names, entrances) if names is not None), None)
 
 
+def fitted_width(step: Any) -> int | None:
+    """The number of columns that an estimator was fitted on; None if it does not tell."""
+    own = library(step)
+    width = getattr(step, "n_features_in_", None) or (own.width(step) if own else None)
+    if width:
+        return int(width)
+    entrances = [part.estimator for part in parts(step) if part.before is None and part.columns is None]
+    return next(filter(None, map(fitted_width, entrances)), None)
+
+
 def fitted_labels(pipeline: Any, columns: Iterable[Hashable]) -> list[Any] | None:
     """The labels of the columns that it was fitted on, in order; None if they had no names.
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from unpickled.export.boosters.registry import knows_dtypes
 from unpickled.export.data.facts import Fact, facts
-from unpickled.export.data.labels import fitted_labels, fitted_names
+from unpickled.export.data.labels import fitted_labels, fitted_names, fitted_width
 from unpickled.export.data.missing import is_missing
 from unpickled.export.errors import ConversionError
 from unpickled.export.inside import columns_read, everything
@@ -201,8 +201,8 @@ def _labels_read(pipeline: Any, raw: pd.DataFrame) -> list[Hashable]:
     """Labels of the columns that the pipeline reads, in the order in which it was fitted on them."""
     fitted = fitted_labels(pipeline, raw.columns)
     if fitted is None:
-        expected = getattr(pipeline, "n_features_in_", raw.shape[1])
-        if raw.shape[1] != expected:
+        expected = fitted_width(pipeline)
+        if expected is not None and raw.shape[1] != expected:
             raise ConversionError(
                 f"The rows have {raw.shape[1]} columns, but the pipeline was fitted on {expected}."
             )
@@ -219,7 +219,7 @@ def _labels_read(pipeline: Any, raw: pd.DataFrame) -> list[Hashable]:
 def _width(pipeline: Any, features: int) -> int:
     """How many columns the pipeline was fitted on."""
     names = fitted_names(pipeline)
-    return int(getattr(pipeline, "n_features_in_", features)) if names is None else len(names)
+    return (fitted_width(pipeline) or features) if names is None else len(names)
 
 
 def _positions(pipeline: Any, raw: pd.DataFrame) -> tuple[int, ...]:
@@ -353,7 +353,9 @@ def _categorical(column: pd.Series, dtype: pd.CategoricalDtype) -> pd.Categorica
 
 
 def _is_narrow(column: pd.Series) -> bool:
-    return str(column.dtype) == "float32"
+    """Whether it holds float32 numbers, or its categories are such numbers."""
+    dtype = column.dtype
+    return str(dtype.categories.dtype if isinstance(dtype, pd.CategoricalDtype) else dtype) == "float32"
 
 
 def _blank(column: pd.Series) -> object:
