@@ -20,6 +20,7 @@ from unpickled.export.gate.exactness import tolerance
 from unpickled.export.gate.margins import gap, margins, ranking
 from unpickled.export.gate.parting import Parting, parting, row_in_words
 from unpickled.export.inside import decides_by_probability, everything, innermost, split
+from unpickled.server.model.sizes import sizes
 
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
@@ -99,7 +100,7 @@ class Pair:
         """(rows,): the largest difference between the scores of each row, as ``tolerance`` measures it."""
         apart, size = _apart(expected.scores, served.scores), np.abs(np.nan_to_num(expected.scores))
         if self.conversion.outputs.kind == "prediction":
-            apart = apart / np.maximum(1.0, size)
+            apart = apart / sizes(np.nan_to_num(expected.scores), self.conversion.outputs.spans)
         elif self.conversion.outputs.kind == "scores":
             apart = apart / np.maximum(1.0, size.max(axis=1, keepdims=True))
         return np.asarray(apart.max(axis=1))
