@@ -76,7 +76,7 @@ MODELS = {
 @pytest.mark.parametrize(("center", "width"), [*SPANS[:2], *SPANS[-2:], (1e9, 1e-3), (-1e15, 1.0)])
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 def test_right_answers_pass_at_any_size(center: float, width: float, model: Any, tmp_path: Path) -> None:
-    """What rounding does to tiny targets and beside large offsets is let pass, and loads on a server."""
+    """Rounding of tiny targets, and beside large offsets, is let pass by the gate and by a server."""
     X, y = questions(center, width)
     pipeline = make_pipeline(StandardScaler(), model).fit(X, y)
     export = export_pipeline(pipeline, X, y, name="m", models=tmp_path)
