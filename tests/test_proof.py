@@ -150,3 +150,4 @@ def test_proven_trees_are_asked_for_fewer_rows(tmp_path: Any) -> None:
     assert 500 < export.proof.splits == splits(pipeline[-1])
     assert 500 < export.manifest.parity.rows["near_threshold"] <= 2000
     assert f"comparing {export.proof} with the fitted ones" in lines
+    assert "comparing rows beside the splits" in lines
