@@ -7,10 +7,11 @@ from xml.etree import ElementTree
 
 import pytest
 from conftest import ROOT
+from msgspec import structs
 
 from benchmarks import units
 from benchmarks.errors import BenchmarkError
-from benchmarks.reporting import charts, formats, markdown, readme, report, scrutiny
+from benchmarks.reporting import apart, charts, formats, markdown, readme, report, scrutiny
 from benchmarks.reporting.crossovers import batch_crossover, compute_crossover
 from benchmarks.reporting.figures import REQUESTS, Figures
 from benchmarks.reporting.losses import losses
@@ -72,6 +73,14 @@ def a_run(hour: int = 0, kind: str = "all", speed: dict[str, float] = SPEED, fin
     run.add(Stages(**key, stages=stages, total_us=4.4, floor_cpu_us=11.4, server_cpu_us=17.7))
     if finished:
         run.finish()
+    return run
+
+
+def with_another_model(hour: int) -> Run:
+    """A run of the baselines with a second model, measured as the first was."""
+    run = a_run(hour, "baselines")
+    run.models = {**run.models, "second": structs.replace(MODEL, title="another model")}
+    run.records += [structs.replace(record, model="second") for record in run.records]
     return run
 
 
@@ -224,6 +233,21 @@ def test_the_run_that_is_reported():
     narrow.servers, once.options = {"unpickled": SERVERS["unpickled"]}, {"repeats": 1}
     assert reported([once, narrow, new, old]) is new
     assert reported([]) is None
+
+
+def test_models_that_the_reported_run_leaves_out():
+    """Each is shown from the newest complete run that has it, by itself, and named in README's block."""
+    run, older, newer = a_run(0), with_another_model(1), with_another_model(2)
+    broken = with_another_model(3)
+    broken.complete = False
+    (part,) = apart.remaining([broken, newer, older, run], run)
+    assert (part.started, list(part.models)) == (newer.started, ["second"])
+    assert {record.model for record in part.records} == {"second"}
+    shown = report.text([newer, run], run, {}).partition("## Models measured apart")[2]
+    assert f"{newer.started:%Y-%m-%d %H:%M} UTC" in shown
+    assert ("**another model" in shown, "**a model" in shown) == (True, False)
+    assert "in other runs: another model, 50x." in readme.block([newer, run], "results")
+    assert apart.remaining([newer, run], newer) == []
 
 
 def test_targets_are_met_or_not():

@@ -15,7 +15,9 @@ from benchmarks.measuring import generators
 from benchmarks.results import Commit, Machine
 
 ROOT = Path(__file__).parent.parent.parent
-MEASURED = ("unpickled", "flask", "granian", "gunicorn", "onnxruntime", "scikit-learn", "numpy", "locust")
+MEASURED = (
+    "unpickled", "flask", "granian", "gunicorn", "onnxruntime", "scikit-learn", "lightgbm", "numpy", "locust",
+)  # fmt: skip
 
 
 def cores(pinned: bool) -> tuple[int | None, int | None]:

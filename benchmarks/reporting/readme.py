@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.reporting import charts, markdown
+from benchmarks.reporting import apart, charts, markdown
 from benchmarks.reporting.figures import REQUESTS, TREE, Figures
 from benchmarks.reporting.repeats import reported
 from benchmarks.reporting.tables import Cell, Table, load, percentile_pair, ratio, row
@@ -28,8 +28,9 @@ def block(runs: Sequence[Run], folder: str) -> str:
         return NONE
     figures = Figures(run)
     chart = f"![{charts.ALT['throughput']}]({folder}/throughput.svg)\n\n" if figures.models() else ""
+    lines = [markdown.escaped(line) for line in (method(run), others(runs, run)) if line]
     report = f"[All figures, and where others are better]({folder}/report.md)."
-    return f"{chart}{markdown.table(headline(figures))}\n\n{markdown.escaped(method(run))}\n{report}"
+    return "\n".join([f"{chart}{markdown.table(headline(figures))}\n", *lines, report])
 
 
 def method(run: Run) -> str:
@@ -39,6 +40,18 @@ def method(run: Run) -> str:
         f"{'' if run.complete else 'Interrupted. '}{run.machine.processor}, Python {python}; {load(run)}, "
         f"one row per request; medians of {repeats} repetitions; fixed rate: half of the tutorial's."
     )
+
+
+def others(runs: Sequence[Run], run: Run) -> str:
+    """The models measured apart, in one line: how many times the tutorial's requests/s Unpickled answers."""
+    parts = [Figures(part) for part in apart.remaining(runs, run)]
+    times = [
+        f"{figures.model(model)}, {ratio(figures, model, TUTORIAL)}"
+        for figures in parts
+        for model in figures.models()
+        if TUTORIAL in figures.servers(model)
+    ]
+    return f"Requests/s over the tutorial's in other runs: {'; '.join(times)}." if times else ""
 
 
 def headline(figures: Figures) -> Table:

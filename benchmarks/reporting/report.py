@@ -7,9 +7,9 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from benchmarks import units
 from benchmarks.errors import BenchmarkError
-from benchmarks.reporting import charts, markdown, readme, scrutiny, tables
+from benchmarks.reporting import apart, charts, markdown, readme, scrutiny, tables
+from benchmarks.reporting.facts import facts
 from benchmarks.reporting.figures import Figures
 from benchmarks.reporting.repeats import reported
 from benchmarks.reporting.tables import Section, Table, row
@@ -21,15 +21,10 @@ RESULTS = HERE.parent / "results"
 README = ROOT / "README.md"
 TITLE = "Unpickled, measured"
 METHOD = (
-    "Before it is timed, every server but the floor must answer as scikit-learn does, with equal labels and "
-    "probabilities within 1e-5; the servers then take turns, and a figure is the median of the repetitions."
+    "Before it is timed, every server but the floor must answer as scikit-learn does, with equal labels, and "
+    "probabilities or numbers within 1e-5; the servers then take turns, and a figure is the median of the "
+    "repetitions."
 )
-# How much of the answers a generator checks while it measures.
-CHECKED = "every answer compared with scikit-learn's"
-CHECKS = {
-    "wrk": "status of every answer checked",
-    "h2load": "status of every answer checked; one body repeated",
-}
 
 
 def write(results: Path = RESULTS, readme_file: Path | None = README) -> list[Path]:
@@ -80,32 +75,9 @@ def sections(runs: Sequence[Run], run: Run) -> list[Section]:
         Section("How it was measured", [facts(run)], text=METHOD),
         *tables.sections(Figures(run)),
         *scrutiny.sections(runs, run),
+        apart.section(runs, run),
     ]
     return [section for section in parts if section.tables]
-
-
-def facts(run: Run) -> Table:
-    """The machine, the versions and the options."""
-    machine, commit, saturation = run.machine, run.commit, run.generators.get("saturation", "")
-    pinned = min(machine.server_core, machine.generator_core) >= 0
-    cores = f"server on {machine.server_core}, generator on {machine.generator_core}"
-    state = "" if run.complete else "; interrupted, not everything was measured"
-    options = {name: str(value).strip("[]").replace("'", "") for name, value in run.options.items()}
-    rows = [
-        row("machine", f"{machine.processor}, {machine.cores} cores, {units.memory(machine.memory_mb)}"),
-        row("system", machine.system),
-        row("cores", cores if pinned else "not pinned"),
-        row("saturation", f"{tables.load(run)}, one row per request; {CHECKS.get(saturation, CHECKED)}"),
-        row("fixed rates", f"{run.generators.get('latency', 'locust')}; {CHECKED}"),
-        row("versions", scrutiny.joined(run.versions)),
-        row("options", "; ".join(f"{name}: {value}" for name, value in options.items())),
-        row(
-            "commit",
-            commit.id[:12] + ("" if commit.clean else ", with uncommitted changes") if commit else "",
-        ),
-        row("measured", f"{run.started:%Y-%m-%d %H:%M} UTC{state}"),
-    ]
-    return Table(["", ""], rows, words=2)
 
 
 def text(runs: Sequence[Run], run: Run, svgs: dict[str, str]) -> str:

@@ -56,6 +56,11 @@ def _pipeline(graph: Graph, pipeline: Pipeline, x: str, targets: int) -> str:
 
 def _function(graph: Graph, transformer: FunctionTransformer, x: str, targets: int) -> str:
     back = FunctionTransformer(transformer.inverse_func, kw_args=transformer.inv_kw_args)
+    if functions.jumps(back):
+        raise NoGraph(
+            "its inverse_func jumps: the last digit of a prediction may move the answer by a whole step",
+            "leave inverse_func out; a client may round the answer",
+        )
     columns = functions.RECIPES[FunctionTransformer](graph, back, Tensor(x, "float64", targets).columns())
     return graph.matrix(columns)
 
