@@ -29,6 +29,7 @@ from unpickled.export.gate.answers import Array, predictions
 from unpickled.export.gate.pair import Run
 from unpickled.export.gate.parity import check
 from unpickled.export.gate.proof import Proof, prove
+from unpickled.export.gate.spans import spans
 from unpickled.export.privacy import KEEPS_ROWS, keeps_rows
 from unpickled.export.progress import running
 from unpickled.export.store import add_version, model_folder
@@ -221,7 +222,12 @@ def _named(conversion: Conversion, pipeline: Any, X: Any, y: Any, training: Trai
     predicted = predictions(pipeline.predict(conversion.layout.own(X))).scores
     named = [training.target] if training and training.target else _columns(y)
     targets = tuple(named) if len(named) == predicted.shape[1] else conversion.outputs.targets
-    outputs = replace(conversion.outputs, targets=targets, deciles=regression.deciles(predicted))
+    outputs = replace(
+        conversion.outputs,
+        targets=targets,
+        deciles=regression.deciles(predicted),
+        spans=spans(pipeline, conversion, predicted),
+    )
     return dataclasses.replace(conversion, outputs=outputs)
 
 

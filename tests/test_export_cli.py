@@ -68,6 +68,8 @@ def test_train_tells_what_it_did_and_what_to_do_next(tmp_path):
     assert f"wrote {path}" in completed.stdout
     assert load(path.read_bytes()).manifest.class_names == ("setosa", "versicolor", "virginica")
     assert "training logistic" in completed.stderr
+    assert "comparing missing values" in completed.stderr
+    assert "splits" not in completed.stderr
     assert "warning" not in completed.stderr.lower()
 
 

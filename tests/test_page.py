@@ -7,6 +7,7 @@ import signal
 import sys
 from urllib.request import Request, urlopen
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,6 +21,9 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from unpickled.__main__ import main
 from unpickled.export import export_pipeline
+from unpickled.export.tasks.regression import REGRESSION
+from unpickled.server.artifact.manifest import Errors, Training
+from unpickled.server.model.sizes import sizes
 from unpickled.server.pages.home import prefers_html
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
@@ -580,10 +584,25 @@ def test_a_card_has_the_errors_of_each_target(page, name):
         assert all(f"{line['rows']}" in text for line in error["residuals"])
     tables = "[...document.querySelectorAll('.residuals')].map(e => e.querySelectorAll('tbody tr').length)"
     assert page.ask(tables) == [len(error["residuals"]) for error in errors]
-    signs = page.ask("[...document.querySelectorAll('td.drawn')].map(e => e.innerText[0] === '+')")
-    assert signs == [line["bias"] > 0 for error in errors for line in error["residuals"]]
     assert "relative to max(1, |prediction|)" in text
     assert "ties" not in text
+
+
+@needs_browser
+@pytest.mark.parametrize("name", ["size200", "sizes200"])
+def test_residuals_are_written_as_train_prints_them(page, name):
+    """The page shows the very numbers of the table that train prints, none of them as -0.00."""
+    page = page(name)
+    page.ask("document.querySelectorAll('details').forEach(e => e.open = true)")
+    errors = page.ask(f"fetch('models/{name}').then(r => r.json()).then(d => d.manifest.training.errors)")
+    training = Training(pipeline=(), errors=msgspec.convert(errors, tuple[Errors, ...]))
+    lines = [line.split() for line in REGRESSION.report(training, "")]
+    printed = [line for line in lines if len(line) == 5 and line[0] != "predicted"]
+    rows = page.ask("[...document.querySelectorAll('.residuals tbody tr')].map(row => row.innerText)")
+    expected = [[low, "to", high, rows, mae, bias] for low, high, rows, bias, mae in printed]
+    assert [row.split() for row in rows] == expected
+    fixed = "import('./assets/numbers.js').then(m => [-5e-4, 5e-4, 5.5, -1234].map(x => m.fixed(x, 2, true)))"
+    assert page.ask(fixed) == ["0.00", "0.00", "+5.50", "-1,234.00"]
 
 
 @needs_browser
@@ -593,13 +612,15 @@ def test_golden_numbers_are_compared_with_the_pipeline(page, name):
     page = page(name)
     page.choose(".tools select", "0")
     page.wait("document.querySelector('.proof').textContent.startsWith('✓')")
-    compared = """(async (outputs, at, share) => {
+    manifest = page.ask(f"fetch('models/{name}').then(r => r.json()).then(d => d.manifest)")
+    golden, spans = np.array(manifest["golden"]["scores"][0]), manifest["outputs"]["spans"]
+    compared = """(async (outputs, at, numbers) => {
       const { manifest } = await (await fetch(at)).json();
-      const wrong = manifest.golden.scores[0].map(y => y + share * Math.max(1, Math.abs(y)));
-      return (await import(outputs)).outputsOf(manifest).compare({ numbers: wrong }, 0).equal;
+      return (await import(outputs)).outputsOf(manifest).compare({ numbers }, 0).equal;
     })"""
     for share, equal in ((0.9e-5, True), (-0.9e-5, True), (1.1e-5, False)):
-        assert page.ask(f"{compared}('./assets/outputs.js', 'models/{name}', {share})") is equal
+        numbers = (golden + share * sizes(golden, spans)).tolist()
+        assert page.ask(f"{compared}('./assets/outputs.js', 'models/{name}', {numbers})") is equal
 
 
 @needs_browser

@@ -22,6 +22,7 @@ from unpickled.export.tasks.boosters import LIBRARIES
 from unpickled.export.tasks.classification import CLASSIFIERS, measure, require
 from unpickled.export.tasks.regression import REGRESSION, REGRESSORS
 from unpickled.export.train import SCALERS, build, train
+from unpickled.server.artifact.manifest import Errors, ResidualReport, Training
 
 
 @pytest.mark.parametrize(
@@ -225,6 +226,16 @@ def test_made_up_houses_are_the_same_everywhere():
     gaps = table.features.columns[table.features.isna().any()]
     assert [*gaps] == ["built", "income", "place"]
     assert "made up" in table.notes[0]
+
+
+def test_a_number_that_is_rounded_to_0_has_no_sign():
+    """A bias of -0.0005 beside errors of 22 is printed as 0.00, and not as -0.00 or +0.00."""
+    lines = [
+        ResidualReport(lowest=0.0, highest=9.0, rows=9, bias=bias, mae=22.0) for bias in (-5e-4, 5e-4, -3)
+    ]
+    errors = Errors(target="y", rows=27, mae=22.0, rmse=30.0, r2=None, residuals=tuple(lines))
+    _, _, _, *rows = REGRESSION.report(Training(pipeline=(), errors=(errors,)), "here")
+    assert [row.split()[3] for row in rows] == ["0.00", "0.00", "-3.00"]
 
 
 @pytest.mark.parametrize("size", [1e-12, 0.02, 41.5, 5e9, 1e20])

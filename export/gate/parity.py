@@ -30,7 +30,9 @@ from unpickled.export.gate.pair import TIE_GAP, Pair, Run, Trial
 from unpickled.export.gate.proof import Proof
 from unpickled.export.gate.sweep import Lot, swept
 from unpickled.export.gate.thresholds import near
+from unpickled.export.inside import innermost
 from unpickled.export.progress import Counter, running
+from unpickled.export.recipes.splitting import splits
 from unpickled.server.artifact.manifest import Feature, Parity
 
 Features = tuple[Feature, ...]
@@ -175,6 +177,8 @@ class _Gate:
 
     def beside_splits(self, frame: pd.DataFrame, features: Features) -> None:
         """Compare rows beside the splits of all trees: a sample of them if each split has been proven."""
+        if not any(map(splits, innermost(self.pair.pipeline))):
+            return
         self.progress("comparing rows beside the splits")
         layout, limit = self.pair.conversion.layout, NEAR_LIMIT if self.proof is None else PROVEN_LIMIT
         counter = Counter(self.progress, "searching for rows beside the splits, step")

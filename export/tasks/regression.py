@@ -252,7 +252,13 @@ def _digits(errors: Errors) -> Callable[..., str]:
     largest = max(max(abs(line.lowest), abs(line.highest)) for line in errors.residuals)
     if decimals > 9 or largest >= 1e15:
         return lambda number, sign="": f"{number:{sign}.5g}"
-    return lambda number, sign="": f"{number:{sign},.{max(decimals, 0)}f}"
+    return lambda number, sign="": _fixed(number, sign, max(decimals, 0))
+
+
+def _fixed(number: float, sign: str, decimals: int) -> str:
+    """The number with so many decimals; 0 has no sign, and so has no number that is rounded to it."""
+    rounded = round(number, decimals) or 0.0
+    return f"{rounded:{sign if rounded else ''},.{decimals}f}"
 
 
 REGRESSION = Task(

@@ -98,7 +98,8 @@ class Outputs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     A regressor has ``scores`` only, of the kind "prediction": (rows, targets), the predicted numbers.
     ``targets`` are their names, and ``deciles`` the inner deciles of each target's predictions for the
-    training rows, in ascending order, equal ones once.
+    training rows, in ascending order, equal ones once. ``spans`` are the center and the width of each
+    target's usual predictions, which decide how far two numbers may lie apart (model/sizes.py).
     """
 
     scores: str
@@ -106,6 +107,7 @@ class Outputs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     label: str = ""
     targets: tuple[str, ...] = ()
     deciles: tuple[tuple[float, ...], ...] = ()
+    spans: tuple[tuple[float, float], ...] = ()
 
 
 class Golden(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -125,8 +127,8 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
 
     ``rows`` counts the compared rows by kind ("training", "held_out", "near_threshold", ...).
     ``max_difference`` is the largest |artifact - pipeline| over all scores, where these are not
-    probabilities relative to max(1, |score|); ``ties`` counts labels that differed where the pipeline's top
-    two scores lie within ``tie_gap``.
+    probabilities relative to max(1, |score|), of predicted numbers to their sizes (model/sizes.py);
+    ``ties`` counts labels that differed where the pipeline's top two scores lie within ``tie_gap``.
     """
 
     rows: dict[str, int]

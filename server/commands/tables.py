@@ -16,7 +16,7 @@ from unpickled.server.lifecycle.disk import opened
 from unpickled.server.lifecycle.history import Record
 from unpickled.server.lifecycle.shelf import Shelf
 from unpickled.server.model import dates
-from unpickled.server.quote import printable, shortened
+from unpickled.server.quote import listed, printable, shortened
 
 # How many records of the history are printed.
 RECENT = 10
@@ -172,10 +172,17 @@ def _accuracy(row: Mapping[str, Any]) -> str:
 
 def _errors(row: Mapping[str, Any]) -> str:
     """The mean absolute error of the only target, or of each by its name."""
-    errors = {target: f"{each['mae']:.4g}" for target, each in row["errors"].items()}
+    errors = {target: _figure(each["mae"]) for target, each in row["errors"].items()}
     if len(errors) == 1:
         return next(iter(errors.values()))
-    return ", ".join(f"{target} {error}" for target, error in errors.items()) or "-"
+    return listed([f"{shortened(target, 12)} {error}" for target, error in errors.items()], 2) or "-"
+
+
+def _figure(number: float) -> str:
+    """A number above 0 with three digits, or with all digits of its whole part up to a million."""
+    if 1e3 <= number < 999_999.5:
+        return f"{number:,.0f}"
+    return f"{number:.3g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
 
 
 def _version(row: Mapping[str, Any], quality: _Quality) -> _Line:

@@ -1,10 +1,12 @@
 // How far predictions lie from the truth, from the lowest predictions to the highest.
 
 import { element, scrolling } from "./element.js";
-import { amount } from "./numbers.js";
 
-/** The table of one target: a line for each share of the rows, with its bias drawn. */
-export function residuals({ residuals: lines }) {
+/**
+ * The table of one target: a line for each share of the rows, with its bias drawn. write(number, signed) is
+ * how its numbers are written.
+ */
+export function residuals({ residuals: lines }, write) {
   const widest = Math.max(...lines.map(({ bias, mae }) => Math.max(Math.abs(bias), mae))) || 1;
   const heads = ["predicted", "rows", "MAE"].map((head) => element("th", { scope: "col" }, head));
   heads.push(element("th", { scope: "col", class: "drawn" }, element("span", {}, "bias")));
@@ -21,25 +23,25 @@ export function residuals({ residuals: lines }) {
         element(
           "tbody",
           {},
-          lines.map((part) => line(part, widest)),
+          lines.map((part) => line(part, widest, write)),
         ),
       ),
     ),
   );
 }
 
-function line({ lowest, highest, rows, bias, mae }, widest) {
-  const range = lowest === highest ? amount(lowest, 4) : `${amount(lowest, 4)} to ${amount(highest, 4)}`;
+function line({ lowest, highest, rows, bias, mae }, widest, write) {
+  const range = lowest === highest ? write(lowest) : `${write(lowest)} to ${write(highest)}`;
   return element(
     "tr",
     {},
     element("th", { scope: "row" }, range),
     element("td", {}, rows.toLocaleString("en")),
-    element("td", {}, amount(mae, 4)),
+    element("td", {}, write(mae)),
     element(
       "td",
       { class: "drawn" },
-      element("span", {}, amount(bias, 3, true)),
+      element("span", {}, write(bias, true)),
       drawn(bias / widest, mae / widest),
     ),
   );
