@@ -196,7 +196,7 @@ def test_codes_are_cut_as_the_library_cuts_them(way: str) -> None:
     conversion = convert(model, X)
     _, scores = answers(conversion, rows)
     assert np.abs(scores - model.predict_proba(rows)).max() < 1e-14
-    edges = near(model, conversion.layout, conversion.layout.frame(X), 2000)["feature_0"]
+    edges = near(model, conversion.layout, conversion.layout.frame(X), 2000).iloc[:, 0]
     assert {1.0, 3.0, np.nextafter(3, 0), np.nextafter(301, 0)} <= set(edges)
 
 
