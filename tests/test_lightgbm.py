@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -197,7 +198,7 @@ def test_codes_are_cut_as_the_library_cuts_them(way: str) -> None:
     conversion = convert(model, X)
     _, scores = answers(conversion, rows)
     assert np.abs(scores - model.predict_proba(rows)).max() < 1e-14
-    edges = near(model, conversion.layout, conversion.layout.frame(X), 2000)["feature_0"]
+    edges = near(model, conversion.layout, conversion.layout.frame(X), 2000).iloc[:, 0]
     assert {1.0, 3.0, np.nextafter(3, 0), np.nextafter(301, 0)} <= set(edges)
 
 
@@ -253,7 +254,10 @@ def test_the_best_iteration_is_exported() -> None:
     """After early stopping predict() leaves the last trees out, and so does the graph."""
     X, y = load_breast_cancer(return_X_y=True)
     model = LGBMClassifier(**SMALL | {"n_estimators": 200}, learning_rate=0.5, early_stopping_round=3)
-    model.fit(X[::2], y[::2], eval_X=X[1::2], eval_y=y[1::2])
+    others = {"eval_X": X[1::2], "eval_y": y[1::2]}  # their names since 4.7
+    if "eval_X" not in signature(model.fit).parameters:
+        others = {"eval_set": [(X[1::2], y[1::2])]}
+    model.fit(X[::2], y[::2], **others)
     assert len(lightgbm.boosted(model).trees) == model.best_iteration_ < 200
     _, scores = answers(convert(model, X), X)
     assert np.abs(scores - model.predict_proba(X)).max() < 1e-14

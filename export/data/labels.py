@@ -9,9 +9,8 @@ from unpickled.export.inside import everything, parts
 
 def fitted_names(step: Any) -> list[Any] | None:
     """The names of the columns that an estimator was fitted on, in order; None if they had no names."""
-    names, own = getattr(step, "feature_names_in_", None), library(step)
-    if names is None and own is not None:
-        names = own.column_names(step)
+    own = library(step)
+    names = own.column_names(step) if own else getattr(step, "feature_names_in_", None)
     if names is not None:
         return list(names)
     entrances = [part.estimator for part in parts(step) if part.before is None and part.columns is None]
