@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 import pandas as pd
 import pytest
 from imblearn.ensemble import (
@@ -19,6 +18,7 @@ from imblearn.ensemble import (
 from imblearn.over_sampling import SMOTE, RandomOverSampler
 from imblearn.pipeline import make_pipeline as make_sampled
 from imblearn.under_sampling import RandomUnderSampler
+from sessions import opened
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
@@ -68,7 +68,7 @@ Array = npt.NDArray[Any]
 
 def runner(conversion: Conversion) -> Run:
     """A function that runs the graph."""
-    session = onnxruntime.InferenceSession(conversion.model.SerializeToString())
+    session = opened(conversion.model)
 
     def run(feeds: dict[str, Array]) -> tuple[Array, Array]:
         labels, scores = session.run(None, feeds)

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 import pandas as pd
 import pytest
 from conftest import Serving, serving
 from leaves import reached
 from lightgbm import LGBMClassifier, LGBMRanker, LGBMRegressor
+from sessions import opened
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
@@ -80,7 +80,7 @@ def leaves(trees: list[Tree], rows: Array) -> Array:
 
 def answers(conversion: Conversion, rows: Any) -> list[Array]:
     """The outputs of the graph."""
-    session = onnxruntime.InferenceSession(conversion.model.SerializeToString())
+    session = opened(conversion.model)
     frame = conversion.layout.frame(rows)
     outputs: list[Array] = session.run(None, conversion.layout.feeds(frame, conversion.inputs))
     return outputs
@@ -88,7 +88,7 @@ def answers(conversion: Conversion, rows: Any) -> list[Array]:
 
 def runner(conversion: Conversion) -> Callable[[dict[str, Array]], tuple[Array, Array]]:
     """A function that runs the graph."""
-    session = onnxruntime.InferenceSession(conversion.model.SerializeToString())
+    session = opened(conversion.model)
     return lambda feeds: tuple(session.run(None, feeds))
 
 

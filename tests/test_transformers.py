@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pandas as pd
 import pytest
 from scipy.special import ndtri
+from sessions import opened
 from sklearn.base import clone
 from sklearn.cluster import Birch, BisectingKMeans, FeatureAgglomeration, KMeans, MiniBatchKMeans
 from sklearn.compose import ColumnTransformer, make_column_transformer
@@ -61,6 +61,7 @@ from unpickled.export.gate import golden
 from unpickled.export.gate.parity import check
 from unpickled.export.gate.thresholds import near
 from unpickled.export.graph import Graph, Output
+from unpickled.export.publish import runner
 from unpickled.export.recipes import curves, quantiles
 from unpickled.server import Config, create_app
 from unpickled.server.artifact.manifest import Feature, Parity
@@ -69,7 +70,7 @@ from unpickled.server.artifact.manifest import Feature, Parity
 def judged(pipeline: Any, X: Any) -> tuple[Parity, dict[str, Feature]]:
     """The gate's report about a pipeline and its graph, and the features by name."""
     conversion = convert(pipeline, X)
-    report, features = check(pipeline, conversion, partial(run, conversion), X)
+    report, features = check(pipeline, conversion, runner(conversion), X)
     return report, {feature.name: feature for feature in features}
 
 
@@ -265,7 +266,7 @@ def test_quantiles_that_repeat_and_columns_of_one_number_are_placed(distribution
     model = graph.traced(
         [quantiles.RECIPES[QuantileTransformer](graph, transformer, tensor.columns())[0].tensor]
     )
-    placed = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": rows})[0]
+    placed = opened(model).run(None, {"x": rows})[0]
     np.testing.assert_allclose(placed, transformer.transform(rows), rtol=0.0, atol=1e-14)
     assert len(model.graph.node) < 70
 
@@ -275,7 +276,7 @@ def computed(curve: Any, x: Array) -> Array:
     graph = Graph()
     value = curve(graph, graph.input("x", "float64", 1).name)
     model = graph.model([Output("scores", value, "float64", 1)])
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = opened(model)
     answer: Array = session.run(["scores"], {"x": x})[0]
     return answer
 
@@ -459,7 +460,7 @@ def test_golden_rows_hold_known_numbers_only() -> None:
         make_pipeline(make_column_transformer((encoder, ["month"])), LogisticRegression()), table, season
     )
     conversion = convert(pipeline, table)
-    _, features = check(pipeline, conversion, partial(run, conversion), table)
+    _, features = check(pipeline, conversion, runner(conversion), table)
     rows = golden.make(pipeline, conversion, features, [conversion.layout.frame(table)]).rows
     assert features[0].values == tuple(map(float, range(20)))
     assert {row[0] for row in rows} <= set(features[0].values)
