@@ -40,6 +40,7 @@ def sources(package: str) -> dict[str, ast.Module]:
     return {file.relative_to(ROOT).as_posix(): ast.parse(file.read_text("utf-8")) for file in files}
 
 
+@functools.cache
 def imports(tree: ast.AST) -> set[str]:
     """Full names of what a module imports, wherever in it."""
     names = set()

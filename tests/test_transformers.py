@@ -1,8 +1,6 @@
 """ONNX Runtime transforms rows as scikit-learn's transformers do, to the last bit where trees follow."""
 
 import re
-import subprocess
-import sys
 import warnings
 from functools import partial
 from pathlib import Path
@@ -340,13 +338,6 @@ def test_a_row_without_any_value_is_no_golden_row_if_its_company_counts(tmp_path
     empty = np.full((1, 4), np.nan)
     verify(pipeline, X, np.vstack([empty, X[:3], empty]))
     verify(pipeline, X, np.vstack([empty, empty]))
-
-
-def test_no_experimental_estimator_is_enabled() -> None:
-    """Conversion leaves IterativeImputer for users to enable: in their process it stays out of the lists."""
-    code = "import sklearn.impute as s, unpickled.export.publish; print('IterativeImputer' in vars(s))"
-    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert completed.stdout == "False\n"
 
 
 def test_guesses_that_ties_decide_are_refused() -> None:
