@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pandas as pd
 import pytest
 from catboost import CatBoost, CatBoostClassifier, CatBoostRanker, CatBoostRegressor
 from conftest import serving
 from leaves import reached
 from scipy import sparse
+from sessions import opened
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.impute import SimpleImputer
@@ -154,7 +154,7 @@ REGRESSIONS = {
 def answers(pipeline, rows):
     """The outputs of the pipeline's graph for these rows."""
     conversion = convert(pipeline, rows)
-    session = onnxruntime.InferenceSession(conversion.model.SerializeToString())
+    session = opened(conversion.model)
     return session.run(None, conversion.layout.feeds(conversion.layout.frame(rows), conversion.inputs))
 
 

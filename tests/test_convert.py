@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 import pandas as pd
 import pytest
+from sessions import opened
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans
@@ -66,9 +66,7 @@ Array = npt.NDArray[Any]
 
 def run(conversion: Conversion, inputs: dict[str, Array]) -> tuple[Array, Array]:
     """Labels and scores of a graph in ONNX Runtime, without the server."""
-    session = onnxruntime.InferenceSession(
-        conversion.model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+    session = opened(conversion.model)
     outputs = conversion.outputs
     labels, scores = session.run([outputs.label, outputs.scores], inputs)
     return labels, scores
@@ -521,7 +519,7 @@ def test_unanimous_trees_are_certain(count):
     """Where all trees agree the probabilities are exactly 1 and 0, whatever the number of trees."""
     X, y = np.array([[0.0], [1.0]] * 20), np.array([0, 1] * 20)
     forest = RandomForestClassifier(count, random_state=0).fit(X, y)
-    session = onnxruntime.InferenceSession(convert(forest, X).model.SerializeToString())
+    session = opened(convert(forest, X).model)
     _, scores = session.run(None, {session.get_inputs()[0].name: X[:2]})
     assert scores.tolist() == [[1.0, 0.0], [0.0, 1.0]]
 

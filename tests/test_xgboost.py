@@ -3,13 +3,13 @@
 import json
 
 import numpy as np
-import onnxruntime
 import pandas as pd
 import pytest
 import xgboost
 from conftest import serving
 from leaves import reached
 from scipy.sparse import csr_matrix
+from sessions import opened
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
@@ -44,10 +44,7 @@ def squares(truth, answers):
 
 def run(conversion, feeds):
     """The outputs of the graph, in one thread as a server runs it."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(conversion.model.SerializeToString(), options)
-    return session.run(None, feeds)
+    return opened(conversion.model).run(None, feeds)
 
 
 def beside(model, rows):

@@ -267,7 +267,7 @@ def _sets(section: Section, place: Floats, of_sets: Bools) -> Iterator[tuple[int
 
 
 def column_names(model: Any) -> list[str] | None:
-    """The names of the columns of the fit. Before 4.7, LightGBM calls those of an array "Column_0" and so on."""
+    """The names of the columns of the fit. LightGBM 4.6 calls those of an array "Column_0" and so on."""
     known = getattr(model, "feature_names_in_", None)
     if known is None or list(known) == [f"Column_{place}" for place in range(len(known))]:
         return None
