@@ -161,7 +161,7 @@ def test_labels_of_a_sample_are_matched_to_the_pipelines_own(labels, ok):
 
 @pytest.mark.parametrize("regressor", sorted(REGRESSORS.keys() - LIBRARIES - {"mlp", "decision_tree"}))
 def test_every_regressor_learns_houses_without_a_warning(regressor):
-    """Each regressor converges on the made-up houses, and errs less than half as much as the median."""
+    """Each regressor converges on the made-up houses, and errs clearly less than the median does."""
     table = data.bundled("houses")
     few = dataclasses.replace(table, features=table.features[:600], labels=table.labels[:600])
     (errors,) = train(few, "standard", regressor).training.errors

@@ -18,7 +18,7 @@ from unpickled.server.quote import hint, listed, quoted
 Task = Literal["classification", "regression"]
 
 MIN_CLASS_ROWS, MIN_ROWS = 5, 10
-# Whole numbers are classes where there are no more of them than that.
+# Whole numbers are classes where no more of them differ than that, with MIN_CLASS_ROWS rows each on average.
 MOST_CLASSES = 20
 # The square of a larger number may be infinite, and with it the error.
 LARGEST = 1e150
