@@ -26,6 +26,11 @@ class Refusal:
 BEFORE = "before another step"
 
 SEVERAL = Refusal("it answers several questions at once", "export one classifier for each of them")
+# The remedy for rows without the pandas dtypes of the fit.
+DTYPES = (
+    "give a data frame in which the columns have the dtypes of the fit, to export_pipeline in Python; if all "
+    "of their categories are text, it may be saved as Parquet for unpickled convert"
+)
 _PLATT = Refusal(
     "its probabilities have no exact graph",
     "leave probability off and use CalibratedClassifierCV(SVC())",

@@ -14,6 +14,7 @@ from unpickled.export.graph import ClassifierOutput, Columns, Graph, RegressorOu
 from unpickled.export.recipes import encoders
 from unpickled.export.recipes.ensemble import ensemble
 from unpickled.export.recipes.parts import winner
+from unpickled.export.refusals import DTYPES
 from unpickled.export.trees import Tree
 
 
@@ -111,7 +112,7 @@ def _encoded(graph: Graph, sight: Sight, columns: Columns, native: list[int]) ->
         raise NoGraph(
             f"it was fitted on {len(sight.categories)} columns of dtype category, and the rows have "
             f"{len(native)}",
-            "give a data frame in which the columns have the dtypes of the fit",
+            DTYPES,
         )
     lists = [np.array(categories, dtype=object) for categories in sight.categories]
     encoder = OrdinalEncoder(categories=lists, handle_unknown="use_encoded_value", unknown_value=np.nan)

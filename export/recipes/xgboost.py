@@ -15,6 +15,7 @@ from unpickled.export.recipes import encoders
 from unpickled.export.recipes.ensemble import ensemble
 from unpickled.export.recipes.numbers import number_type, scalar, total
 from unpickled.export.recipes.parts import winner
+from unpickled.export.refusals import DTYPES
 from unpickled.export.trees import Tree
 
 # The largest raw score that XGBoost's logistic function, in float32, takes to 0.5 and not above it.
@@ -104,7 +105,7 @@ def _seen(graph: Graph, model: Any, columns: Columns) -> Columns:
         raise NoGraph(
             f"it was fitted on {len(sight.categories)} columns of dtype category, and the rows have "
             f"{len(native)}",
-            "give a data frame in which the columns have the dtypes of the fit",
+            DTYPES,
         )
     if native:
         columns = _encoded(graph, sight, columns)
