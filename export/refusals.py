@@ -121,10 +121,10 @@ REFUSED |= {
 
 def refusal(step: Any, verb: str) -> NoGraph:
     """The error for a fitted estimator that no recipe can convert; ``verb`` says what no graph does."""
-    known = REFUSED.get(type(step).__name__)
-    if known is None:
+    refused = REFUSED.get(type(step).__name__)
+    if refused is None:
         return NoGraph(f"no graph of it is known to {verb} as it does")
-    return NoGraph(known.reason, known.remedy)
+    return NoGraph(refused.reason, refused.remedy)
 
 
 def takes_texts(step: Any) -> bool:

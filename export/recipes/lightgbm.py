@@ -80,11 +80,11 @@ def _answers(graph: Graph, boosted: Boosted, x: str) -> str:
 
 def _log_of_one_more(graph: Graph, x: str) -> str:
     """log(1 + x), exact for small x too: log(w) * x / (w - 1) with w = 1 + x, and x where w is 1."""
-    one = graph.constant(np.array(1.0))
-    more = graph.add("Add", x, one)
-    share = graph.add("Div", x, graph.add("Sub", more, one))
+    unit = graph.constant(np.array(1.0))
+    more = graph.add("Add", x, unit)
+    share = graph.add("Div", x, graph.add("Sub", more, unit))
     return graph.add(
-        "Where", graph.add("Equal", more, one), x, graph.add("Mul", graph.add("Log", more), share)
+        "Where", graph.add("Equal", more, unit), x, graph.add("Mul", graph.add("Log", more), share)
     )
 
 

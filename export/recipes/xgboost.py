@@ -68,9 +68,9 @@ def _beside(graph: Graph, raw: str, even: np.float32) -> str:
 
 def _logistic(graph: Graph, raw: str) -> str:
     """[1 - p, p] for raw (rows, 1), in XGBoost's own steps."""
-    one = scalar(graph, 1.0, "float32")
-    second = graph.add("Div", one, graph.add("Add", _exp(graph, graph.add("Neg", raw)), one))
-    return graph.add("Concat", graph.add("Sub", one, second), second, axis=1)
+    unit = scalar(graph, 1.0, "float32")
+    second = graph.add("Div", unit, graph.add("Add", _exp(graph, graph.add("Neg", raw)), unit))
+    return graph.add("Concat", graph.add("Sub", unit, second), second, axis=1)
 
 
 def _softmax(graph: Graph, raw: str) -> str:
