@@ -368,7 +368,7 @@ def test_every_bundled_set_of_numbers_trains_and_exports(tmp_path, name):
 @pytest.mark.parametrize("name", ["diabetes", "houses"])
 @pytest.mark.parametrize("regressor", sorted(REGRESSORS))
 def test_every_regressor_passes_the_gate(tmp_path, regressor, name):
-    """What train fits by a name on a bundled set, it exports."""
+    """A regressor that train fits by its name on a bundled set is exported."""
     assert main(["train", name, "--regressor", regressor, "--models", str(tmp_path)]) == 0
 
 

@@ -165,7 +165,7 @@ def _measured(
 
 
 def no_distance(subject: str) -> Callable[[Demands], None]:
-    """What refuses a largest error; ``subject`` begins the sentence: whatever answers with classes."""
+    """A function that refuses a largest error; ``subject`` begins its sentence."""
 
     def admit(demands: Demands) -> None:
         if demands.max_error is not None:
