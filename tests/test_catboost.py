@@ -254,6 +254,11 @@ INTEGERS = TABLE.assign(plan=RANDOM.integers(0, 5, COUNT))
 WORDS = NUMBERS.assign(words=RANDOM.choice(["a red car", "a blue car", "the red house"], COUNT))
 REFUSED = {
     "integers": (CatBoostClassifier(**ONE_HOT), INTEGERS, r"as X\[column\]\.astype\(str\)"),
+    "embedding": (
+        CatBoostClassifier(embedding_features=["vector"], **SMALL),
+        NUMBERS.assign(vector=[[size, size + 1.0] for size in SCORE]),
+        "Column 'vector' holds a value of type list, .* make columns of numbers",
+    ),
     "several labels": (CatBoostClassifier(loss_function="MultiLogloss", **SMALL), NUMBERS, "use one of"),
     "divisions": (
         CatBoostRegressor(

@@ -467,6 +467,31 @@ def test_wrong_rows_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("column", "sentence"),
+    [
+        (
+            [None, *[[0.5, 1.5]] * 5],
+            "holds a value of type list, .*: make columns of numbers or of text from",
+        ),
+        ([*np.zeros((6, 2))], "holds a value of type ndarray, which is neither a number nor a text"),
+        ([{"a": 1}] * 6, "holds a value of type dict, which is neither a number nor a text"),
+        (pd.cut(np.arange(6), 2), "holds a value of type Interval, which is neither a number nor a text"),
+        ([0.5, 1j, 2.0] * 2, "holds complex numbers: give their parts as columns"),
+        ([10**400, *range(5)], "holds a number that is too large for float64"),
+    ],
+    ids=["list", "array", "dict", "interval", "complex", "large"],
+)
+def test_a_column_of_other_objects_is_named_with_a_remedy(column: Any, sentence: str) -> None:
+    """Lists, records and the like in a column are refused by its name."""
+    values = column if isinstance(column, pd.Categorical) else pd.Series(column, dtype=object)
+    table = pd.DataFrame({"age": np.arange(6.0), "vector": values})
+    pipeline = LogisticRegression().fit(table.assign(vector=0.0), np.arange(6) % 2)
+    with pytest.raises(ConversionError, match=f"Column 'vector' {sentence}") as caught:
+        convert(pipeline, table)
+    assert is_sentence(str(caught.value))
+
+
+@pytest.mark.parametrize(
     "encoder", [OneHotEncoder(), OrdinalEncoder(), SimpleImputer(strategy="constant", fill_value="\ufdd0")]
 )
 def test_the_text_of_a_missing_category_is_none(encoder: Any) -> None:

@@ -2,6 +2,7 @@
 
 import json
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from xgboost import XGBClassifier, XGBRanker, XGBRegressor, XGBRFClassifier, XGBRFRegressor
 
+from unpickled.__main__ import main
 from unpickled.export import ConversionError, export_pipeline
 from unpickled.export.boosters import xgboost as reader
 from unpickled.export.convert import convert
@@ -297,3 +299,17 @@ def test_a_ranker_is_refused_by_name():
     ranker = XGBRanker(n_estimators=2, n_jobs=1).fit(ROWS, YES, qid=np.arange(len(ROWS)) // 20)
     with pytest.raises(ConversionError, match="use XGBClassifier or XGBRegressor"):
         convert(ranker, ROWS)
+
+
+def test_convert_takes_categories_of_parquet(tmp_path, capsys):
+    """XGBoost does not tell its categories beyond ASCII: the error says which table to give."""
+    table, stays = customers(200)
+    table = table[["age", "city"]]
+    joblib.dump(XGBClassifier(enable_categorical=True, **SMALL).fit(table, stays), tmp_path / "fitted")
+    table.to_csv(tmp_path / "rows.csv", index=False)
+    table.to_parquet(tmp_path / "rows.parquet")
+    command = ["convert", str(tmp_path / "fitted"), "--models", str(tmp_path / "models"), "--sample"]
+    assert main([*command, str(tmp_path / "rows.csv")]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "to export_pipeline in Python; if all of their categories are text, it may be saved as Pa" in error
+    assert main([*command, str(tmp_path / "rows.parquet")]) == 0

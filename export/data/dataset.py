@@ -15,7 +15,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, loa
 from unpickled.export.data import columns, files, houses, target
 from unpickled.export.data.columns import Choices, Column, Reading
 from unpickled.export.data.source import Source
-from unpickled.export.data.target import Task
+from unpickled.export.data.target import TaskName
 from unpickled.export.errors import DataError
 from unpickled.server.quote import hint, listed
 
@@ -39,7 +39,7 @@ class Dataset:
     class_names: tuple[str, ...]
     readings: tuple[Reading, ...] = ()
     notes: tuple[str, ...] = ()
-    task: Task = "classification"
+    task: TaskName = "classification"
 
     @property
     def dates(self) -> dict[str, bool]:
@@ -56,7 +56,9 @@ def bundled(name: str) -> Dataset:
     return BUNDLED[name](name)
 
 
-def read(path: str | Path, label: str, choices: Choices | None = None, task: Task | None = None) -> Dataset:
+def read(
+    path: str | Path, label: str, choices: Choices | None = None, task: TaskName | None = None
+) -> Dataset:
     """A CSV or Parquet file as a table to train on.
 
     Args:
@@ -114,7 +116,7 @@ def fingerprint(features: pd.DataFrame, labels: npt.NDArray[Any]) -> str:
 
 
 def _truth(
-    goal: Column, labelled: npt.NDArray[np.bool_], task: Task
+    goal: Column, labelled: npt.NDArray[np.bool_], task: TaskName
 ) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """The labels and the names of their classes, or the numbers to predict. Raises DataError."""
     values = goal.values[labelled]

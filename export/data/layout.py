@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Literal
 
 import numpy as np
@@ -271,13 +272,17 @@ def _check_floats(raw: pd.DataFrame) -> None:
         )
 
 
+_NUMBERS = (int, float, Decimal, np.number, np.bool_)
+_COMPLEX = "Column {!r} holds complex numbers: give their parts as columns."
+
+
 def _kind(column: pd.Series, name: str) -> Kind:
     dtype = column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
         return _kind(pd.Series(dtype.categories), name)
     if pd.api.types.is_bool_dtype(dtype) or pd.api.types.is_numeric_dtype(dtype):
         if pd.api.types.is_complex_dtype(dtype):
-            raise ConversionError(f"Column {name!r} holds complex numbers: give their parts as columns.")
+            raise ConversionError(_COMPLEX.format(name))
         return "number"
     if isinstance(dtype, pd.StringDtype) or _is_arrow_text(dtype):
         return "category"
@@ -285,10 +290,34 @@ def _kind(column: pd.Series, name: str) -> Kind:
         raise ConversionError(f"Column {name!r} is of type {dtype}, a date: {_SECONDS}.")
     if dtype.kind != "O":
         raise ConversionError(f"Column {name!r} is of type {dtype}: give it as numbers or as text.")
+    return _kind_of_objects(column, name)
+
+
+def _kind_of_objects(column: pd.Series, name: str) -> Kind:
     text = {isinstance(value, str) for value in column if not is_missing(value)}
     if len(text) > 1:
         raise ConversionError(f"Column {name!r} mixes text and numbers: give it as one of them.")
-    return "category" if text == {True} else "number"
+    if text == {True}:
+        return "category"
+    _check_numbers(column, name)
+    return "number"
+
+
+def _check_numbers(column: pd.Series, name: str) -> None:
+    """Raise ConversionError if one of the objects in a column is no number, such as a list."""
+    try:
+        numbers = pd.to_numeric(column)
+    except OverflowError:
+        raise ConversionError(f"Column {name!r} holds a number that is too large for float64.") from None
+    except (TypeError, ValueError):
+        others = {type(value).__name__ for value in column if not isinstance(value, _NUMBERS)}
+        strange = min(others - {"NoneType", "NAType"}, default="object")
+        raise ConversionError(
+            f"Column {name!r} holds a value of type {strange}, which is neither a number nor a text: make "
+            "columns of numbers or of text from it, and fit the pipeline on these."
+        ) from None
+    if numbers.dtype.kind == "c":
+        raise ConversionError(_COMPLEX.format(name))
 
 
 def _is_arrow_text(dtype: object) -> bool:

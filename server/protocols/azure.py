@@ -91,8 +91,8 @@ class Azure:
         """The answer with the list that this method of the pipeline would return."""
         outputs = self._predictor.outputs
         if not isinstance(method, str) or method not in outputs.methods:
-            known = " or ".join(outputs.methods)
-            raise InvalidInput(f"'method' is {quoted(method)}, but it may be {known}")
+            choices = " or ".join(outputs.methods)
+            raise InvalidInput(f"'method' is {quoted(method)}, but it may be {choices}")
         run = self._predictor.run(rows)
         arrays = outputs.arrays(run.labels, run.scores)
         return run.prediction(dumps(arrays[outputs.methods[method]], option=OPTIONS), rows)
