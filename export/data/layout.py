@@ -15,7 +15,7 @@ from unpickled.export.data.missing import is_missing
 from unpickled.export.errors import ConversionError
 from unpickled.export.inside import columns_read, everything, fitted_names
 from unpickled.server.artifact.manifest import MISSING_CATEGORY, Feature, Input
-from unpickled.server.quote import listed
+from unpickled.server.quote import counted, listed
 
 Kind = Literal["number", "category"]
 # An ndarray or a DataFrame, as pipelines take them.
@@ -204,7 +204,7 @@ def _labels_read(pipeline: Any, raw: pd.DataFrame) -> list[Hashable]:
         expected = getattr(pipeline, "n_features_in_", raw.shape[1])
         if raw.shape[1] != expected:
             raise ConversionError(
-                f"The rows have {raw.shape[1]} columns, but the pipeline was fitted on {expected}."
+                f"The rows have {counted(raw.shape[1], 'column')}, but the pipeline was fitted on {expected}."
             )
         return list(raw.columns)
     needed = {fitted[position] for position in columns_read(pipeline, len(fitted))}
