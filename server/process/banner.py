@@ -98,7 +98,7 @@ def _host(host: str) -> str:
 
 def _curl(listening: Listening, served: Served, default: str | None) -> str:
     path = "/predict" if served.name == default else f"/models/{served.name}/predict"
-    data = shlex.quote(dumps({"features": served.model.manifest.golden.rows[0]}).decode())
+    data = shlex.quote(dumps({"features": served.model.manifest.examples(1)[0]}).decode())
     if listening.uds:
         return f"curl --unix-socket {shlex.quote(listening.uds)} http://localhost{path} -d {data}"
     return f"curl http://{_host(listening.host)}:{listening.port}{path} -d {data}"
