@@ -35,6 +35,7 @@ from unpickled.export.train import SCALERS
 from unpickled.export.train import train as fit
 from unpickled.server import console
 from unpickled.server.artifact.manifest import Training
+from unpickled.server.quote import counted
 
 DANGER = "Loading a joblib file runs the code in it: convert only files whose origin you trust."
 
@@ -400,7 +401,7 @@ def _describe(dataset: Dataset, training: Training) -> None:
     rows, features = dataset.features.shape
     target = TASKS[dataset.task].described(dataset.labels, dataset.class_names)
     print(
-        f"{dataset.name}: {rows:,} rows, {features:,} features, {target}; "
+        f"{dataset.name}: {counted(rows, 'row')}, {counted(features, 'feature')}, {target}; "
         f"trained on {training.rows:,} rows, {training.held_out:,} held out (seed {training.seed})"
     )
     for line in (*dataset.notes, *summary.lines(dataset.readings)):

@@ -16,7 +16,7 @@ from unpickled.export.data.missing import is_missing
 from unpickled.export.errors import ConversionError
 from unpickled.export.inside import columns_read, everything
 from unpickled.server.artifact.manifest import MISSING_CATEGORY, Feature, Input
-from unpickled.server.quote import listed
+from unpickled.server.quote import counted, listed
 
 Kind = Literal["number", "category"]
 # An ndarray or a DataFrame, as pipelines take them.
@@ -205,7 +205,7 @@ def _labels_read(pipeline: Any, raw: pd.DataFrame) -> list[Hashable]:
         expected = fitted_width(pipeline)
         if expected is not None and raw.shape[1] != expected:
             raise ConversionError(
-                f"The rows have {raw.shape[1]} columns, but the pipeline was fitted on {expected}."
+                f"The rows have {counted(raw.shape[1], 'column')}, but the pipeline was fitted on {expected}."
             )
         return list(raw.columns)
     needed = {fitted[position] for position in columns_read(pipeline, len(fitted))}

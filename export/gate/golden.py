@@ -150,6 +150,8 @@ def _numbers(feature: Feature, column: Array, rng: np.random.Generator) -> list[
     low, high = feature.minimum or 0.0, feature.maximum or 0.0
     if low == high:
         return [low] * (2 * DRAWS)
+    if feature.boolean:
+        return [float(bit) for bit in rng.integers(0, 2, 2 * DRAWS)]
     scale = _scale(low, high)
     first, last = low / scale, high / scale
     middle = first if feature.median is None else feature.median / scale

@@ -16,6 +16,7 @@ from unpickled.export.recipes.ensemble import ensemble
 from unpickled.export.recipes.parts import winner
 from unpickled.export.refusals import DTYPES
 from unpickled.export.trees import Tree
+from unpickled.server.quote import counted
 
 
 def classifier(graph: Graph, model: Any, columns: Columns, exact: bool) -> ClassifierOutput:
@@ -110,8 +111,8 @@ def _encoded(graph: Graph, sight: Sight, columns: Columns, native: list[int]) ->
     """The columns, with the places of their categories where LightGBM has them; NaN for unknown ones."""
     if len(native) != len(sight.categories):
         raise NoGraph(
-            f"it was fitted on {len(sight.categories)} columns of dtype category, and the rows have "
-            f"{len(native)}",
+            f"it was fitted on {counted(len(sight.categories), 'column')} of dtype category, and the rows "
+            f"have {len(native)}",
             DTYPES,
         )
     lists = [np.array(categories, dtype=object) for categories in sight.categories]

@@ -17,6 +17,7 @@ from unpickled.export.recipes.numbers import number_type, scalar, total
 from unpickled.export.recipes.parts import winner
 from unpickled.export.refusals import DTYPES
 from unpickled.export.trees import Tree
+from unpickled.server.quote import counted
 
 # The largest raw score that XGBoost's logistic function, in float32, takes to 0.5 and not above it.
 EVEN = np.float32(8.94069671630859375e-08)
@@ -103,8 +104,8 @@ def _seen(graph: Graph, model: Any, columns: Columns) -> Columns:
     native = [i for i, column in enumerate(columns) if column.feature in graph.native]
     if native != sorted(sight.categories):
         raise NoGraph(
-            f"it was fitted on {len(sight.categories)} columns of dtype category, and the rows have "
-            f"{len(native)}",
+            f"it was fitted on {counted(len(sight.categories), 'column')} of dtype category, and the rows "
+            f"have {len(native)}",
             DTYPES,
         )
     if native:

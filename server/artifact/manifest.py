@@ -14,7 +14,7 @@ import msgspec
 
 from unpickled.server.artifact import onnxfile
 from unpickled.server.errors import ArtifactError
-from unpickled.server.quote import quoted
+from unpickled.server.quote import counted, quoted
 
 # models/<name>/<version>/model.onnx. A name needs no escape in a path or a header.
 FILE = "model.onnx"
@@ -75,6 +75,10 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     missing_words: tuple[str, ...] = ()
     notation: Notation | None = None
     two_blanks: bool = False
+
+    def example(self, cell: float | str | None) -> float | str | None:
+        """A value as requests for people show it: of a boolean feature, True or False."""
+        return cell >= 0.5 if self.boolean and isinstance(cell, float) else cell
 
     @property
     def date(self) -> Notation | None:
@@ -236,6 +240,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     class_names: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
 
+    def examples(self, count: int) -> list[list[float | str | None]]:
+        """The first golden rows as requests for people show them, at most ``count``."""
+        return [
+            [feature.example(cell) for feature, cell in zip(self.features, row, strict=True)]
+            for row in self.golden.rows[:count]
+        ]
+
 
 def read(data: bytes) -> Manifest:
     """The manifest inside a model file, once the file is known to be safe to load.
@@ -292,7 +303,8 @@ def _faults(manifest: Manifest) -> Iterator[str]:
         yield "it has no golden rows"
     for index, row in enumerate(manifest.golden.rows):
         if len(row) != len(manifest.features):
-            yield f"golden row {index} has {len(row)} values for {len(manifest.features)} features"
+            values, features = counted(len(row), "value"), counted(len(manifest.features), "feature")
+            yield f"golden row {index} has {values} for {features}"
 
 
 def _faults_of_inputs(manifest: Manifest) -> Iterator[str]:

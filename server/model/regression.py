@@ -42,7 +42,6 @@ class Regression(Outputs):
     Raises ArtifactError where the manifest contradicts itself or the golden rows.
     """
 
-    title = "targets"
     counted = ("",)
 
     def __init__(self, manifest: Manifest) -> None:
@@ -53,6 +52,7 @@ class Regression(Outputs):
         self._golden, self._tolerance = manifest.golden, manifest.parity.tolerance
         self._spans = manifest.outputs.spans
         self._several = len(self.targets) > 1
+        self.title = "targets" if self._several else "target"
         entries = self.targets if self._several else ()
         self.members = (Member("prediction", "Prediction", "number", entries=entries, each="target"),)
         self.tensors = (Tensor(manifest.outputs.scores, "float64", entries),)

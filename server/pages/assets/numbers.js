@@ -62,6 +62,11 @@ export function plural(count, noun, nouns = `${noun}s`) {
   return `${count.toLocaleString("en")} ${count === 1 ? noun : nouns}`;
 }
 
+/** "1", "1 and 2", "1, 2 and 3". */
+export function enumerated(items) {
+  return [items.slice(0, -1).join(", "), ...items.slice(-1)].filter((part) => part !== "").join(" and ");
+}
+
 const NUMBER = /^([+-]?)0*(\d+|(?=\.\d))(?:\.(\d*))?([eE][+-]?\d+)?$/;
 
 /**

@@ -6,7 +6,7 @@ import { amount, figure, fixed, plural } from "./numbers.js";
 import { residuals } from "./residuals.js";
 import { Single, Targets } from "./targets.js";
 
-// A headline that screen readers say, and the text of a golden row, name no more targets.
+// A headline that screen readers say, and the brief texts in lists, name no more targets.
 const NAMED = 10;
 const BRIEF = 3;
 
@@ -23,13 +23,13 @@ export class Regression {
     this.errors = manifest.training.errors ?? [];
   }
 
+  get measured() {
+    return this.errors.length > 0;
+  }
+
   get summary() {
     const { errors } = this;
-    if (!errors.length) return this.size;
-    // The mean over all targets is what the pipeline's own score() returns.
-    const r2 = errors.reduce((sum, error) => sum + (error.r2 ?? NaN), 0) / errors.length;
-    if (!Number.isNaN(r2)) return `${this.several ? "mean " : ""}R² ${r2.toFixed(2)}`;
-    return this.several ? this.size : `MAE ${figure(errors[0].mae, 3)}`;
+    return this.measured ? `MAE ${this.named(errors.map(({ mae }) => figure(mae, 3)), BRIEF)}` : this.size;
   }
 
   picture() {
