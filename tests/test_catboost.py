@@ -243,6 +243,19 @@ def test_a_moved_threshold_decides_the_label(tmp_path):
     np.testing.assert_allclose(scores, model.predict_proba(NUMBERS), atol=1e-15)
 
 
+@pytest.mark.parametrize("class_names", [["no", "maybe", "yes"], [2, 0, 1]], ids=["texts", "numbers"])
+def test_classes_stand_in_any_order(class_names, tmp_path):
+    """CatBoost keeps the order of class_names, which need not be sorted; metrics and golden rows follow it."""
+    X, y = load_iris(return_X_y=True)
+    labels = np.array(class_names)[y]
+    model = CatBoostClassifier(class_names=class_names, **SMALL).fit(X, labels)
+    manifest = export_pipeline(model, X, labels, name="order", models=tmp_path).manifest
+    assert manifest.classes == tuple(class_names)
+    true = model.predict_proba(X)[np.arange(len(y)), y]
+    assert manifest.training.metrics.log_loss == pytest.approx(-np.log(true).mean())
+    assert manifest.training.metrics.accuracy == np.mean(model.predict(X).ravel() == labels)
+
+
 def test_columns_in_another_order_are_found_by_name():
     """CatBoost puts the columns of a frame in the order of the fit, and so does the graph."""
     model = CatBoostClassifier(**ONE_HOT).fit(TABLE, YES)

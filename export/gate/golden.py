@@ -21,6 +21,7 @@ from unpickled.export.detectors import classes
 from unpickled.export.errors import ParityError, reason
 from unpickled.export.gate.answers import answers_of
 from unpickled.export.gate.exactness import tolerance
+from unpickled.export.places import places
 from unpickled.server.artifact.manifest import Feature, Golden
 from unpickled.server.model import dates
 from unpickled.server.model.sizes import sizes
@@ -93,7 +94,7 @@ def _answer(pipeline: Any, conversion: Conversion, rows: Sequence[Row]) -> tuple
         ) from error
     assert answers.margins is not None
     labels = answers.labels
-    indices = np.searchsorted(classes(pipeline), labels) if conversion.classes else labels
+    indices = places(classes(pipeline), labels) if conversion.classes else labels
     return indices, answers.scores, answers.margins
 
 

@@ -26,6 +26,7 @@ from sklearn.tree import DecisionTreeClassifier
 from unpickled.export import detectors
 from unpickled.export.errors import DataError, QualityError
 from unpickled.export.inside import decides_by_probability, split
+from unpickled.export.places import places
 from unpickled.export.releases import ADA_BOOST, LOGISTIC_CV
 from unpickled.export.tasks.boosters import boosters
 from unpickled.export.tasks.task import ClassNames, Demands, Task
@@ -205,7 +206,7 @@ def _report(training: Training, rows: str) -> list[str]:
 
 def _log_loss(labels: npt.NDArray[Any], probabilities: npt.NDArray[Any], classes: npt.NDArray[Any]) -> float:
     """scikit-learn's log_loss, without its warning that the rows of naive Bayes sum to 1 only within 1e-7."""
-    of_labels = probabilities[np.arange(len(labels)), np.searchsorted(classes, labels)]
+    of_labels = probabilities[np.arange(len(labels)), places(classes, labels)]
     # Adding 0 makes a 0 of -0.
     return float(-np.log(np.clip(of_labels, np.finfo(probabilities.dtype).eps, 1.0)).mean()) + 0.0
 
@@ -218,8 +219,7 @@ def _aligned(labels: npt.NDArray[Any], classes: npt.NDArray[Any]) -> npt.NDArray
     if len(unknown):
         names = [str(label) for label in classes]
         raise DataError(f"The label {unknown[0]} is none of the pipeline's classes: {listed(names, 10)}.")
-    order = np.argsort(class_values)
-    aligned: npt.NDArray[Any] = classes[order[np.searchsorted(class_values, label_values, sorter=order)]]
+    aligned: npt.NDArray[Any] = classes[places(class_values, label_values)]
     return aligned
 
 
