@@ -253,7 +253,7 @@ def train(
     with running(_progress, f"reading {data or bundled}"):
         table = dataset.read(data, str(target), choices, task) if data else _bundled(str(bundled), task)
     kind = TASKS[table.task]
-    estimator = _estimator(kind, table.target, {"classifier": classifier, "regressor": regressor})
+    estimator = _estimator(kind, table, {"classifier": classifier, "regressor": regressor})
     kind.admit(_demands(output))
     table = replace(table, class_names=kind.titles(table.class_names, output["class_names"]))
     _progress(f"training {estimator}")
@@ -288,13 +288,14 @@ def _bundled(name: str, task: labels_of.Task | None) -> Dataset:
     return table
 
 
-def _estimator(task: Task, target: str, given: Mapping[str, str | None]) -> str:
+def _estimator(task: Task, table: Dataset, given: Mapping[str, str | None]) -> str:
     """The name of the estimator to train, out of those given by step. Raises DataError for another task's."""
     for other in TASKS.values():
         if other is not task and given[other.step] is not None:
+            otherwise = f", or --task {other.name}" if table.alternative == other.name else ""
             raise DataError(
-                f"--{other.step} is for {other.name}, but the task of {target!r} is {task.name}: give "
-                f"--{task.step} instead, or --task {other.name}."
+                f"--{other.step} is for {other.name}, but the task of {table.target!r} is {task.name}: give "
+                f"--{task.step} instead{otherwise}."
             )
     return given[task.step] or task.default
 
