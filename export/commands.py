@@ -53,16 +53,28 @@ def export() -> None:
     """Write a fitted pipeline as an ONNX file."""
 
 
-class _Share(click.FloatRange):
+class _Number(click.FloatRange):
     """A float in a range. NaN is refused, as it is in no range: comparisons alone would let it pass."""
 
-    name = "share"
+    name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number: float = super().convert(value, param, ctx)
         if math.isnan(number):
             self.fail(f"{value} is not a number.", param, ctx)
         return number
+
+
+class _Share(_Number):
+    """A part of a whole."""
+
+    name = "share"
+
+
+class _Whole(click.IntRange):
+    """An integer in a range."""
+
+    name = "whole number"
 
 
 def _names(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str] | None:
@@ -110,7 +122,7 @@ def _exporting(command: Callable[..., None]) -> Callable[..., None]:
     )
     @click.option(
         "--max-error",
-        type=_Share(0),
+        type=_Number(0),
         metavar="F",
         help="refuse to write a model of larger mean absolute error",
     )
@@ -199,7 +211,7 @@ def _estimators(task: Task) -> Callable[[Callable[..., None]], Callable[..., Non
 @_estimators(TASKS["regression"])
 @click.option(
     "--seed",
-    type=click.IntRange(0, 2**32 - 1),
+    type=_Whole(0, 2**32 - 1),
     default=0,
     show_default=True,
     metavar="N",

@@ -238,6 +238,7 @@ def test_convert_refuses_in_one_line(iris, tmp_path, capsys, monkeypatch, argume
         ["train", "iris", "--min-accuracy", "2"],
         ["train", "iris", "--min-accuracy", "nan"],
         ["train", "diabetes", "--max-error", "-1"],
+        ["train", "diabetes", "--max-error", "low"],
         ["train", "diabetes", "--task", "ranking"],
         ["convert", "fitted.joblib"],
     ],
