@@ -354,6 +354,15 @@ def test_numbers_that_are_not_read_are_named_with_what_is(tmp_path, template):
     assert who.reason.endswith("so it identifies rows")
 
 
+@pytest.mark.parametrize("template", ["ID{:05}", "ord-2024-{}", "0{:04}", "{:032x}"])
+def test_codes_are_not_told_how_numbers_are_written(tmp_path, template):
+    """Identifiers behind constant letters, with leading zeros or in hexadecimal are no failed numbers."""
+    rows = [f"{template.format(n * 997)},{n % 7},{'ab'[n % 2]}" for n in range(40)]
+    code, *_ = data.read(lines(tmp_path / "t.csv", "code,n,y", *rows), "y").readings
+    assert code.role == "identifier"
+    assert code.reason.endswith("so it identifies rows")
+
+
 def test_a_group_behind_a_lone_nought_is_a_fraction(tmp_path):
     """0,125 is an eighth, not 125, though the table has commas between its cells."""
     rows = "".join(f'"{("0,125", "0,250", "1,500")[i % 3]}",{"ab"[i % 3 > 1]}\n' for i in range(60))
