@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from sklearn.base import is_regressor
 
 from unpickled.export import detectors, pickled, ties
-from unpickled.export.convert import Operators
+from unpickled.export.convert import Operators, check_pipeline
 from unpickled.export.data import dataset, files, summary
 from unpickled.export.data import target as labels_of
 from unpickled.export.data.columns import Choices
@@ -26,7 +26,7 @@ from unpickled.export.data.fitted import Sample
 from unpickled.export.data.source import Source
 from unpickled.export.errors import DataError, ExportError, memory_reported
 from unpickled.export.progress import Passing, running
-from unpickled.export.publish import Export, export_pipeline
+from unpickled.export.publish import Export, export_pipeline, task_of
 from unpickled.export.store import model_folder
 from unpickled.export.tasks.registry import TASKS
 from unpickled.export.tasks.task import Demands, Task
@@ -313,7 +313,7 @@ def _estimator(task: Task, table: Dataset, given: Mapping[str, str | None]) -> s
 
 
 def _demands(output: _Output) -> Demands:
-    return Demands(output["min_accuracy"], output["max_error"])
+    return Demands(output["min_accuracy"], output["max_error"], on_command_line=True)
 
 
 def _choices(output: _Output) -> Choices:
@@ -365,6 +365,9 @@ def convert(file: Path, sample: Path, target: str | None, **output: Unpack[_Outp
     with running(_progress, f"loading {file}"):
         pipeline = pickled.load(file, _given())
     with pickled.blamed(file, pipeline):
+        check_pipeline(pipeline)
+        task_of(pipeline).admit(_demands(output))
+        _check_measured(output, targets)
         rows = Sample.of(pipeline, source, _choices(output), targets)
         print(*rows.notes, sep="\n", end="\n" if rows.notes else "", file=sys.stderr)
         truth = _truth(pipeline, source, targets) if targets else None
@@ -385,6 +388,15 @@ def convert(file: Path, sample: Path, target: str | None, **output: Unpack[_Outp
         )
     _score(export.manifest.training, f"on {sample.name}")
     _report(export, output["models"])
+
+
+def _check_measured(output: _Output, targets: Sequence[str]) -> None:
+    """Raise DataError if a quality is demanded that nothing measures."""
+    option = "--max-error" if output["min_accuracy"] is None else "--min-accuracy"
+    if not targets and (output["min_accuracy"], output["max_error"]) != (None, None):
+        raise DataError(
+            f"{option} needs true answers to measure the pipeline with: name their column with --target."
+        )
 
 
 def _truth(pipeline: Any, source: Source, targets: Sequence[str]) -> Any:

@@ -201,7 +201,7 @@ def test_convert_without_a_target_measures_nothing(iris, tmp_path, capsys):
         (["frame", "--sample", "other.csv"], "The rows lack the column(s) sepal length (cm)"),
         (["frame", "--sample", "iris.csv", "--name", ""], "'' cannot name a model"),
         (["array", "--sample", "short.csv"], "4"),
-        (["frame", "--sample", "iris.csv", "--min-accuracy", "0.5"], "needs labels"),
+        (["frame", "--sample", "iris.csv", "--min-accuracy", "0.5"], "--min-accuracy needs true answers"),
         (["frame", "--sample", "iris.csv", "--name", "a/b"], "cannot name a model"),
         (["number", "--sample", "iris.csv"], "holds an int, not a fitted classifier"),
         (["dict", "--sample", "iris.csv"], "holds a dict, not a fitted classifier or pipeline: save"),
@@ -328,8 +328,14 @@ def test_train_predicts_a_number_and_says_why(tmp_path, capsys):
     [
         ("--target price --classifier forest", "of 'price' is regression: give --regressor instead."),
         ("--target rooms --regressor ridge", "give --classifier instead, or --task regression"),
-        ("--target price --min-accuracy 0.5", "which have no accuracy: give --max-error"),
-        ("--target place --max-error 5", "which are no distance apart: give --min-accuracy"),
+        (
+            "--target price --min-accuracy 0.5",
+            "have no accuracy: give --max-error, the largest mean absolute error, instead of --min-accuracy.",
+        ),
+        (
+            "--target place --max-error 5",
+            "which are no distance apart: give --min-accuracy instead of --max-error.",
+        ),
         ("--target price --class-names a,b", "predicts numbers and has no classes to name"),
         ("--target place --regressor ridge", "of 'place' is classification: give --classifier instead."),
         ("--target place --task regression", "or say --task classification to tell classes apart"),
@@ -390,8 +396,8 @@ def test_convert_measures_numbers(tmp_path, capsys, targets):
         ("--target price", "'price' is missing in some rows: leave those rows out"),
         ("--target rent,prize", "There is no column 'prize'"),
         ("--target rent,rooms", "have 2 numbers to predict each, the pipeline predicts 1"),
-        ("--max-error 5", "needs true numbers to measure it with: give y, or on the command line --target"),
-        ("--target rent --min-accuracy 1", "which have no accuracy: give --max-error"),
+        ("--max-error 5", "--max-error needs true answers to measure the pipeline with: name their column"),
+        ("--target rent --min-accuracy 1", "absolute error, instead of --min-accuracy."),
     ],
 )
 def test_convert_refuses_other_targets(tmp_path, capsys, words, sentence):

@@ -93,9 +93,7 @@ def require(metrics: Metrics | None, min_accuracy: float | None) -> None:
     if min_accuracy is None:
         return
     if metrics is None:
-        raise DataError(
-            "A least accuracy needs labels to measure it with: give y, or on the command line --target."
-        )
+        raise DataError("A least accuracy needs labels to measure it with: give y.")
     if metrics.accuracy < min_accuracy:
         raise QualityError(
             f"Accuracy {metrics.accuracy:.4f} is below the {min_accuracy:g} asked for, so nothing was "
@@ -167,8 +165,8 @@ def _measured(
 def _admit(demands: Demands) -> None:
     if demands.max_error is not None:
         raise DataError(
-            "A classifier answers with classes, which are no distance apart: give --min-accuracy instead of "
-            "--max-error (in Python min_accuracy, max_error)."
+            "A classifier answers with classes, which are no distance apart: give "
+            f"{demands.spelled('min_accuracy')} instead of {demands.spelled('max_error')}."
         )
 
 
