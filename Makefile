@@ -21,6 +21,12 @@ export: .venv/serving  ## train and export the iris model, if there is none
 
 install: .venv/developing  ## everything, tests and tools included
 
+# The tests share the processors: several threads of a library would only wait for each other. What Python has
+# compiled is kept for the hundreds of processes that the tests start.
+test test-long: export OMP_NUM_THREADS = 1
+test test-long: export OPENBLAS_NUM_THREADS = 1
+test test-long: export PYTHONDONTWRITEBYTECODE =
+
 test: .venv/developing  ## run the tests, but for the long ones
 	@$(BIN)/python -m pytest -n 3 --dist loadfile
 

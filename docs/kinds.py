@@ -7,28 +7,33 @@ from typing import Any
 import numpy as np
 import onnx
 import pandas as pd
+from catboost import CatBoostClassifier
 from lightgbm import LGBMClassifier
 from sklearn.compose import make_column_transformer
+from sklearn.covariance import EllipticEnvelope
 from sklearn.datasets import load_iris
 from sklearn.ensemble import (
     AdaBoostClassifier,
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
+    IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
     StackingClassifier,
     VotingClassifier,
 )
+from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.naive_bayes import GaussianNB
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.neural_network import MLPClassifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, LocalOutlierFactor
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from sklearn.svm import SVC, SVR
+from sklearn.svm import SVC, SVR, OneClassSVM
 from sklearn.tree import DecisionTreeClassifier
+from xgboost import XGBClassifier
 
 from unpickled.export.convert import convert
 
@@ -44,6 +49,15 @@ _PAIR = [
     ("linear", LogisticRegression(max_iter=500)),
     ("tree", DecisionTreeClassifier(max_depth=3, random_state=0)),
 ]
+_CATBOOST: dict[str, Any] = {
+    "iterations": 3,
+    "depth": 3,
+    "verbose": False,
+    "allow_writing_files": False,
+    "thread_count": 1,
+}
+_COUNTED = CatBoostClassifier(cat_features=["city"], one_hot_max_size=1, **_CATBOOST)
+_PERCEPTRON = MLPRegressor(hidden_layer_sizes=(8,), tol=1.0, random_state=0)
 _FOREST = RandomForestClassifier(5, max_depth=4, random_state=0)
 
 _NUMBERS: dict[str, tuple[Any, Any]] = {
@@ -53,8 +67,15 @@ _NUMBERS: dict[str, tuple[Any, Any]] = {
     "`GaussianNB`": (GaussianNB(), _SPECIES),
     "k nearest neighbors": (KNeighborsClassifier(3), _SPECIES),
     "the same, weighted by distance": (KNeighborsClassifier(3, weights="distance"), _SPECIES),
+    "Gaussian process": (GaussianProcessClassifier(), _VIRGINICA),
     "ridge regression": (Ridge(), _WIDTHS),
+    "multi-layer perceptron, regression": (_PERCEPTRON, _WIDTHS),
     "`SVR`": (SVR(), _WIDTHS),
+    "k nearest neighbors, regression": (KNeighborsRegressor(3), _WIDTHS),
+    "Gaussian process, regression": (GaussianProcessRegressor(alpha=0.1), _WIDTHS),
+    "`EllipticEnvelope`": (EllipticEnvelope(random_state=0), _SPECIES),
+    "`OneClassSVM`": (OneClassSVM(), _SPECIES),
+    "`LocalOutlierFactor`": (LocalOutlierFactor(5, novelty=True), _SPECIES),
 }
 _TREES: dict[str, tuple[Any, Any]] = {
     "decision tree": (DecisionTreeClassifier(max_depth=4, random_state=0), _SPECIES),
@@ -66,6 +87,9 @@ _TREES: dict[str, tuple[Any, Any]] = {
     "voting of logistic regression and tree": (VotingClassifier(_PAIR, voting="soft"), _SPECIES),
     "stacking of the same": (StackingClassifier(_PAIR, cv=2), _SPECIES),
     "LightGBM": (LGBMClassifier(n_estimators=3, verbose=-1, n_jobs=1), _SPECIES),
+    "XGBoost": (XGBClassifier(n_estimators=3, n_jobs=1), _SPECIES),
+    "CatBoost": (CatBoostClassifier(**_CATBOOST), _SPECIES),
+    "isolation forest": (IsolationForest(n_estimators=5, random_state=0), _SPECIES),
     "forest, regression": (RandomForestRegressor(5, max_depth=4, random_state=0), _WIDTHS),
     "histogram gradient boosting, regression": (HistGradientBoostingRegressor(max_iter=3), _WIDTHS),
 }
@@ -80,6 +104,10 @@ def graphs() -> tuple[tuple[str, str, onnx.ModelProto], ...]:
 def _graphs() -> Iterator[tuple[str, str, onnx.ModelProto]]:
     text = make_pipeline(_PREPARED, LogisticRegression(max_iter=500)).fit(_CITIES, _SPECIES)
     yield "table with text, logistic regression", "fastest", convert(text, _CITIES).model
+    counted = _COUNTED.fit(_CITIES, _SPECIES)
+    for operators in ("fastest", "standard"):
+        conversion = convert(counted, _CITIES, operators=operators)
+        yield "CatBoost that counts categories", operators, conversion.model
     for name, (last, answers) in (_NUMBERS | _TREES).items():
         pipeline = make_pipeline(StandardScaler(), last).fit(_FLOWERS, answers)
         yield name, "fastest", convert(pipeline, _FLOWERS).model

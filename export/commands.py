@@ -19,11 +19,12 @@ from sklearn.base import is_regressor
 from unpickled.export import detectors, pickled, ties
 from unpickled.export.convert import Operators, check_pipeline
 from unpickled.export.data import dataset, files, summary
-from unpickled.export.data import target as labels_of
+from unpickled.export.data import target as truth_of
 from unpickled.export.data.columns import Choices
 from unpickled.export.data.dataset import Dataset
 from unpickled.export.data.fitted import Sample
 from unpickled.export.data.source import Source
+from unpickled.export.data.target import TaskName
 from unpickled.export.errors import DataError, ExportError, memory_reported
 from unpickled.export.progress import Passing, running
 from unpickled.export.publish import Export, export_pipeline, task_of
@@ -34,6 +35,7 @@ from unpickled.export.train import SCALERS
 from unpickled.export.train import train as fit
 from unpickled.server import console
 from unpickled.server.artifact.manifest import Training
+from unpickled.server.quote import counted
 
 DANGER = "Loading a joblib file runs the code in it: convert only files whose origin you trust."
 
@@ -238,7 +240,7 @@ def train(
     bundled: str | None,
     data: Path | None,
     target: str | None,
-    task: labels_of.Task | None,
+    task: TaskName | None,
     scaler: str,
     classifier: str | None,
     regressor: str | None,
@@ -292,7 +294,7 @@ def train(
     _report(export, output["models"])
 
 
-def _bundled(name: str, task: labels_of.Task | None) -> Dataset:
+def _bundled(name: str, task: TaskName | None) -> Dataset:
     """A bundled data set, whose task is its own. Raises DataError for another one."""
     table = dataset.bundled(name)
     if task not in (None, table.task):
@@ -360,7 +362,7 @@ def convert(file: Path, sample: Path, target: str | None, **output: Unpack[_Outp
     files.check_file(file)
     with running(_progress, f"reading {sample}"):
         source = files.load(sample)
-    targets = labels_of.named(source, target) if target else []
+    targets = truth_of.named(source, target) if target else []
     print(f"warning: {DANGER}", file=sys.stderr, flush=True)
     with running(_progress, f"loading {file}"):
         pipeline = pickled.load(file, _given())
@@ -402,10 +404,10 @@ def _check_measured(output: _Output, targets: Sequence[str]) -> None:
 def _truth(pipeline: Any, source: Source, targets: Sequence[str]) -> Any:
     """The labels, or the numbers of each target, that the pipeline is measured with. Raises DataError."""
     if is_regressor(pipeline):
-        return labels_of.numbers_of_sample(source, targets)
+        return truth_of.numbers_of_sample(source, targets)
     if len(targets) > 1:
         raise DataError(f"A classifier has one target, and --target names {len(targets)}: name one.")
-    return labels_of.of_sample(source, targets[0], detectors.classes(pipeline))
+    return truth_of.of_sample(source, targets[0], detectors.classes(pipeline))
 
 
 def _given() -> list[str]:
@@ -424,7 +426,7 @@ def _describe(dataset: Dataset, training: Training) -> None:
     rows, features = dataset.features.shape
     target = TASKS[dataset.task].described(dataset.labels, dataset.class_names)
     print(
-        f"{dataset.name}: {rows:,} rows, {features:,} features, {target}; "
+        f"{dataset.name}: {counted(rows, 'row')}, {counted(features, 'feature')}, {target}; "
         f"trained on {training.rows:,} rows, {training.held_out:,} held out (seed {training.seed})"
     )
     for line in (*dataset.notes, *summary.lines(dataset.readings)):

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 import numpy as np
 import onnx
-from sklearn.base import is_classifier, is_outlier_detector, is_regressor
+from sklearn.base import is_regressor
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import AdaBoostRegressor, BaggingClassifier, BaggingRegressor
 from sklearn.exceptions import NotFittedError
@@ -23,8 +23,9 @@ from sklearn.multioutput import RegressorChain
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from unpickled.export import detectors, inside
+from unpickled.export import detectors, inside, releases
 from unpickled.export.boosters.reading import read_once
+from unpickled.export.boosters.registry import library
 from unpickled.export.data.layout import Layout, Rows
 from unpickled.export.data.memory import table
 from unpickled.export.errors import ConversionError, NoGraph, NoRecipe, reason
@@ -147,6 +148,7 @@ def convert(
     writer = _Writer(operators)
     writer.graph.texts.update(_texts(layout, X))
     inputs, columns = _declare(writer.graph, layout)
+    boosters.check_integers(pipeline, lambda: layout.own(X))
     writer.graph.sparse.update(boosters.sparse(pipeline, layout.rows(layout.frame(X).iloc[:1])))
     if classes:
         graph_outputs, outputs = _classified(writer, pipeline, columns, classes)
@@ -244,7 +246,7 @@ def _check_fitted(pipeline: Any) -> None:
             f"The pipeline is not a scikit-learn classifier or regressor, but {shortened(repr(pipeline))}: "
             "give a fitted one."
         )
-    if not any(answers(pipeline) for answers in (is_classifier, is_regressor, is_outlier_detector)):
+    if not releases.answers(pipeline):
         _refuse_by_name(pipeline)
         raise ConversionError(
             f"{_class_name(pipeline)} is neither a classifier nor a regressor nor an outlier detector: only "
@@ -257,8 +259,18 @@ def _check_fitted(pipeline: Any) -> None:
 
 
 def _refuse_by_name(pipeline: Any) -> None:
-    """Raise ConversionError if the last step predicts, and its refusal is known by name."""
+    """Raise ConversionError if the last step predicts, and its refusal is known by name.
+
+    An old release of a boosting library does not say what its models answer in the way of scikit-learn's.
+    """
     last = inside.decider(pipeline)[0] if inside.parts(pipeline) else pipeline
+    booster = library(last)
+    if booster is not None:
+        raise ConversionError(
+            f"scikit-learn {releases.INSTALLED} cannot tell what {qualified(last)} answers: this release of "
+            f"{booster.name} was made for an older one. Install a newer one and fit it again: "
+            f"pip install 'unpickled[{booster.name}]'."
+        )
     refused = REFUSED.get(_class_name(last))
     if refused and hasattr(last, "predict"):
         raise ConversionError(

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from unpickled.server.model.dates import FIRST, LAST
+from unpickled.server.quote import counted
 
 PARTS = ("year", "month", "weekday", "hour", "days")
 
@@ -120,7 +121,9 @@ class DateParts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "n_features_in_")
         seconds = _numbers(X)
         if seconds.shape[1] != self.n_features_in_:
-            raise ValueError(f"X has {seconds.shape[1]} columns, but {self.n_features_in_} were fitted")
+            raise ValueError(
+                f"X has {counted(seconds.shape[1], 'column')}, but {self.n_features_in_} were fitted"
+            )
         by_name = parts(np.clip(seconds, FIRST, LAST), NUMPY)
         return np.hstack([by_name[name] for name in self.parts])
 

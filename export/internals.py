@@ -7,7 +7,7 @@ when the meaning of one changes; this list tells beforehand where to look. A tes
 # The meaning of each is the same in every release that is supported.
 ATTRIBUTES = {
     "_average_path_length_per_tree": "IsolationForest: what the rows of each node add to its depth, per tree",
-    "_baseline_prediction": "HistGradientBoostingClassifier: the sum of the trees starts here",
+    "_baseline_prediction": "HistGradientBoosting...: the sum of the trees starts here",
     "_curve_scorer": "TunedThresholdClassifierCV: the scorer, which knows the positive label",
     "_decision_function": "NearestCentroid: what it compares if its classes have priors",
     "_decision_path_lengths": "IsolationForest: the depth of each node, per tree",
@@ -33,8 +33,8 @@ ATTRIBUTES = {
     "_missing_indices": "OrdinalEncoder: position of the missing category, per column",
     "_n_features_outs": "OneHotEncoder: number of output columns, per column",
     "_n_support": "SVC, NuSVC: number of support vectors of each class",
-    "_predictors": "HistGradientBoostingClassifier: the trees of each stage",
-    "_preprocessor": "HistGradientBoostingClassifier: encodes native categories, which it puts first",
+    "_predictors": "HistGradientBoosting...: the trees of each stage",
+    "_preprocessor": "HistGradientBoosting...: encodes native categories, which it puts first",
     "_raw_predict_init": "GradientBoostingClassifier: the sum of the trees starts here",
     "_scaler": "PowerTransformer: the StandardScaler behind the curves",
     "_transformer_to_input_indices": "ColumnTransformer: positions of the columns of each transformer",

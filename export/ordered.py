@@ -27,14 +27,21 @@ def floats(keys: Ints, dtype: str = "float64") -> Floats:
     return np.where(keys < 0, -magnitude, magnitude)
 
 
-def bisect(holds: Callable[[Ints], Bools], low: Ints, high: Ints) -> tuple[Ints, Ints]:
+def bisect(holds: Callable[[Ints], Bools], low: Ints, high: Ints, depth: int = 1) -> tuple[Ints, Ints]:
     """Neighbouring keys (last, next) at each index: ``holds`` is true for the first and false for the second.
 
-    It is assumed to be true at ``low`` and false at ``high``; it is not called for these two.
+    It is assumed to be true at ``low`` and false at ``high``. It is called with one key for each index. With
+    a greater ``depth`` it is called a ``depth``-th as often, with keys (2**depth - 1, indices).
     """
+    at = np.arange(len(low))
     while np.any(low + 1 < high):
-        # Not low + (high - low) // 2: the difference may not fit in 64 bits.
-        middle = (low >> 1) + (high >> 1) + (low & high & 1)
-        true = holds(middle)
-        low, high = np.where(true, middle, low), np.where(true, high, middle)
+        ends = np.stack([low, high])
+        for _ in range(depth):
+            # Not low + (high - low) // 2: the difference may not fit in 64 bits.
+            middle = (ends[:-1] >> 1) + (ends[1:] >> 1) + (ends[:-1] & ends[1:] & 1)
+            ends = np.insert(ends, np.arange(1, len(ends)), middle, axis=0)
+        within = ends[1:-1]
+        true = holds(within[0] if depth == 1 else within).reshape(within.shape)
+        first = np.where(true.all(axis=0), len(within), true.argmin(axis=0))
+        low, high = ends[first, at], ends[first + 1, at]
     return low, high

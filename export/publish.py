@@ -29,6 +29,7 @@ from unpickled.export.gate.answers import Array, predictions
 from unpickled.export.gate.pair import Run
 from unpickled.export.gate.parity import check
 from unpickled.export.gate.proof import Proof, prove
+from unpickled.export.gate.spans import spans
 from unpickled.export.privacy import KEEPS_ROWS, keeps_rows
 from unpickled.export.progress import running
 from unpickled.export.store import add_version, model_folder
@@ -37,7 +38,7 @@ from unpickled.export.tasks.outliers import OUTLIERS
 from unpickled.export.tasks.registry import TASKS
 from unpickled.export.tasks.task import ClassNames, Demands, Task
 from unpickled.export.train import steps, versions
-from unpickled.server.artifact.manifest import MANIFEST_KEY, SCHEMA, Manifest, Training
+from unpickled.server.artifact.manifest import MANIFEST_KEY, SCHEMA, Manifest, Training, repeated
 from unpickled.server.errors import ArtifactError
 from unpickled.server.model.feeds import Feeds
 from unpickled.server.model.session import load, open_graph
@@ -219,17 +220,25 @@ def _named(conversion: Conversion, pipeline: Any, X: Any, y: Any, training: Trai
     if conversion.classes:
         return conversion
     predicted = predictions(pipeline.predict(conversion.layout.own(X))).scores
-    named = [training.target] if training and training.target else _columns(y)
-    targets = tuple(named) if len(named) == predicted.shape[1] else conversion.outputs.targets
-    outputs = replace(conversion.outputs, targets=targets, deciles=regression.deciles(predicted))
+    names = [training.target] if training and training.target else _columns(y)
+    targets = tuple(names) if len(names) == predicted.shape[1] else conversion.outputs.targets
+    outputs = replace(
+        conversion.outputs,
+        targets=targets,
+        deciles=regression.deciles(predicted),
+        spans=spans(pipeline, conversion, predicted),
+    )
     return dataclasses.replace(conversion, outputs=outputs)
 
 
 def _columns(y: Any) -> list[str]:
-    """The names of the columns of y; none if it has no names."""
+    """The names of the columns of y; none if it has no names. Raises DataError if two have the same."""
     if isinstance(y, pd.Series):
         return [] if y.name is None else [str(y.name)]
-    return [str(name) for name in y.columns] if isinstance(y, pd.DataFrame) else []
+    names = [str(name) for name in y.columns] if isinstance(y, pd.DataFrame) else []
+    if (name := repeated(names)) is not None:
+        raise DataError(f"Two columns of y are called {quoted(name)}: give each target a name of its own.")
+    return names
 
 
 def _check_holes(pipeline: Any, conversion: Conversion, rows: Any, frame: pd.DataFrame) -> None:

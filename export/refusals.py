@@ -26,6 +26,11 @@ class Refusal:
 BEFORE = "before another step"
 
 SEVERAL = Refusal("it answers several questions at once", "export one classifier for each of them")
+# The remedy for rows without the pandas dtypes of the fit.
+DTYPES = (
+    "give a data frame in which the columns have the dtypes of the fit, to export_pipeline in Python; if all "
+    "of their categories are text, it may be saved as Parquet for unpickled convert"
+)
 _PLATT = Refusal(
     "its probabilities have no exact graph",
     "leave probability off and use CalibratedClassifierCV(SVC())",
@@ -121,10 +126,10 @@ REFUSED |= {
 
 def refusal(step: Any, verb: str) -> NoGraph:
     """The error for a fitted estimator that no recipe can convert; ``verb`` says what no graph does."""
-    known = REFUSED.get(type(step).__name__)
-    if known is None:
+    refused = REFUSED.get(type(step).__name__)
+    if refused is None:
         return NoGraph(f"no graph of it is known to {verb} as it does")
-    return NoGraph(known.reason, known.remedy)
+    return NoGraph(refused.reason, refused.remedy)
 
 
 def takes_texts(step: Any) -> bool:

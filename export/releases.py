@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import sklearn
 import sklearn.utils
+from sklearn.base import is_classifier, is_outlier_detector, is_regressor
 from sklearn.ensemble import AdaBoostClassifier
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.preprocessing import MaxAbsScaler
@@ -44,6 +45,7 @@ __all__ = [
     "STANDARD_ROUNDS",
     "SUPPORTED",
     "FrozenEstimator",
+    "answers",
     "clips",
     "coupling",
     "is_real",
@@ -117,3 +119,14 @@ def takes_nan(estimator: Any) -> bool:
     if hasattr(sklearn.utils, "get_tags"):
         return bool(sklearn.utils.get_tags(estimator).input_tags.allow_nan)
     return bool(estimator._get_tags()["allow_nan"])  # 1.5
+
+
+def answers(estimator: Any) -> bool:
+    """Whether it says that it classifies, predicts numbers or detects outliers, as this release asks for it.
+
+    Since 1.6 that are tags, without which an estimator of another library is nothing of these, or fails.
+    """
+    try:
+        return any(kind(estimator) for kind in (is_classifier, is_regressor, is_outlier_detector))
+    except AttributeError:
+        return False

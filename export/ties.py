@@ -36,8 +36,8 @@ def check(model: Fitted, command: Sequence[str], dates: Mapping[str, bool] | Non
     that trains one without ties. ``dates`` are the columns of dates, as ``train.build`` takes them.
     """
     step, neighbors = model.pipeline.steps[-1]
-    known = isinstance(neighbors, (KNeighborsClassifier, KNeighborsRegressor))
-    if not known or neighbors.n_neighbors >= len(model.train):
+    has_neighbors = isinstance(neighbors, (KNeighborsClassifier, KNeighborsRegressor))
+    if not has_neighbors or neighbors.n_neighbors >= len(model.train):
         return
     conversion = convert(model.pipeline, model.train)
     rows = _rows(conversion, model)

@@ -17,11 +17,13 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, OneHotEncoder, RobustScaler, StandardScaler
 from threadpoolctl import threadpool_limits
 
+from unpickled.export.boosters.registry import library
 from unpickled.export.data.columns import MANY, RARE
 from unpickled.export.data.dataset import Dataset, fingerprint
 from unpickled.export.dates import DateParts
 from unpickled.export.errors import DataError, reason
-from unpickled.export.tasks.boosters import LIBRARIES, alone
+from unpickled.export.inside import everything
+from unpickled.export.tasks.boosters import alone
 from unpickled.export.tasks.registry import TASKS
 from unpickled.export.tasks.task import Task
 from unpickled.server.artifact.manifest import Curve, Training
@@ -122,10 +124,9 @@ def steps(pipeline: Any) -> tuple[str, ...]:
 
 def versions(pipeline: Any) -> dict[str, str]:
     """The versions of Python and of the libraries that fitted and converted the pipeline."""
-    last = pipeline[-1] if isinstance(pipeline, Pipeline) else pipeline
-    library = type(last).__module__.partition(".")[0]
+    boosters = {own.name for own in map(library, everything(pipeline)) if own is not None}
     # The package may have another name: xgboost-cpu.
-    boosting = {library: sys.modules[library].__version__} if library in LIBRARIES else {}
+    boosting = {name: sys.modules[name].__version__ for name in sorted(boosters)}
     libraries = {name: version(name) for name in ("scikit-learn", "skl2onnx", "onnx", "numpy")}
     return {"python": platform.python_version()} | libraries | boosting
 

@@ -1,4 +1,4 @@
-"""Foreign text in the server's own sentences: short, on one line, and recognizable as a quotation."""
+"""Foreign text and counts in sentences: text is short, on one line, and recognizable as a quotation."""
 
 from collections.abc import Callable, Collection, Iterable
 from itertools import islice
@@ -48,6 +48,16 @@ def listed(names: Collection[str], most: int = _MOST, write: Callable[[str], str
     """
     text = ", ".join(map(write, islice(names, most)))
     return text if len(names) <= most else f"{text} and {len(names) - most} more"
+
+
+def counted(count: int, noun: str, nouns: str = "") -> str:
+    """The count with its noun; ``nouns`` is the plural, where it is not the noun with an s.
+
+    Example:
+        >>> counted(1, "node"), counted(1200, "class", "classes")
+        ('1 node', '1,200 classes')
+    """
+    return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"
 
 
 def hint(word: str, choices: Iterable[str], spell: Callable[[str], str] = str) -> str:

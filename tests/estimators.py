@@ -40,7 +40,8 @@ TRANSFORMERS: dict[str, type] = dict(all_estimators(type_filter="transformer")) 
     kind.__name__: kind for kind in (IterativeImputer, CountVectorizer, TfidfVectorizer)
 }
 # scikit-learn itself refuses them in front of a classifier: they transform labels or images, give one
-# number a row, or cannot transform other rows than those of the fit.
+# number a row, as IsotonicRegression does, or cannot transform other rows than those of the fit. It is a
+# regressor too, and tested as one.
 NO_STEPS = {
     "IsotonicRegression",
     "LabelBinarizer",

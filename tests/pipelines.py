@@ -1,7 +1,8 @@
 """One small pipeline of every kind that the export writes in its own way, on this release of scikit-learn.
 
-Run as a program in any environment with unpickled[export], it exports all of them and prints the largest
-difference of each between graph and pipeline. It saves one in a folder too, with rows for it.
+Run as a program in any environment with unpickled[export], it exports all of them, loads each file as a
+server does, and prints the largest difference of each between file and pipeline. It saves one in a folder
+too, with rows for it.
 """
 
 import inspect
@@ -19,27 +20,70 @@ import pandas as pd
 import sklearn
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.compose import make_column_transformer
+from sklearn.compose import TransformedTargetRegressor, make_column_transformer
+from sklearn.covariance import EllipticEnvelope
+from sklearn.cross_decomposition import PLSRegression
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
 from sklearn.ensemble import (
     AdaBoostClassifier,
+    AdaBoostRegressor,
     BaggingClassifier,
+    BaggingRegressor,
     ExtraTreesClassifier,
+    ExtraTreesRegressor,
     GradientBoostingClassifier,
+    GradientBoostingRegressor,
     HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    IsolationForest,
     RandomForestClassifier,
+    RandomForestRegressor,
     StackingClassifier,
+    StackingRegressor,
     VotingClassifier,
+    VotingRegressor,
 )
 from sklearn.feature_selection import SelectKBest
+from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, RidgeClassifier, SGDClassifier
-from sklearn.model_selection import GridSearchCV
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import (
+    BayesianRidge,
+    ElasticNet,
+    GammaRegressor,
+    HuberRegressor,
+    LassoLarsIC,
+    LinearRegression,
+    LogisticRegression,
+    LogisticRegressionCV,
+    PoissonRegressor,
+    QuantileRegressor,
+    RANSACRegressor,
+    Ridge,
+    RidgeClassifier,
+    RidgeCV,
+    SGDClassifier,
+    SGDOneClassSVM,
+    SGDRegressor,
+    TweedieRegressor,
+)
+from sklearn.model_selection import (
+    FixedThresholdClassifier,
+    GridSearchCV,
+    TunedThresholdClassifierCV,
+)
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
+from sklearn.multioutput import MultiOutputRegressor, RegressorChain
 from sklearn.naive_bayes import BernoulliNB, GaussianNB
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.neural_network import MLPClassifier
+from sklearn.neighbors import (
+    KNeighborsClassifier,
+    KNeighborsRegressor,
+    LocalOutlierFactor,
+    NearestCentroid,
+)
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import (
     MaxAbsScaler,
@@ -51,14 +95,18 @@ from sklearn.preprocessing import (
     RobustScaler,
     StandardScaler,
 )
-from sklearn.svm import SVC, LinearSVC, NuSVC
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR, NuSVC, NuSVR, OneClassSVM
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from unpickled.export import export_pipeline
+from unpickled.server.model.session import load
 
 FLOWERS, SPECIES = load_iris(return_X_y=True)
 VIRGINICA = SPECIES == 2
-# An unfitted pipeline, rows and labels.
+# Rows of four numbers, and what follows from them, above 0.
+NUMBERS = np.random.default_rng(4).normal(size=(120, 4)) * [1.0, 5.0, 0.2, 30.0]
+AMOUNTS = np.exp(NUMBERS[:, 0] / 2 - NUMBERS[:, 1] / 20 + NUMBERS[:, 2]) + 1.0
+# An unfitted pipeline, rows, and labels, numbers, or nothing for an outlier detector.
 Kind = tuple[Any, Any, Any]
 
 CLASSIFIERS = [
@@ -86,6 +134,67 @@ CLASSIFIERS = [
     VotingClassifier([("a", LogisticRegression()), ("b", GaussianNB())], voting="soft"),
     StackingClassifier([("a", LinearSVC()), ("b", GaussianNB())], cv=2, passthrough=True),
     GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0]}, cv=2),
+    GaussianProcessClassifier(random_state=0),
+    NearestCentroid(),
+    OneVsRestClassifier(LogisticRegression()),
+    OneVsOneClassifier(LinearSVC()),
+]
+OF_TWO = [
+    FixedThresholdClassifier(LogisticRegression(), threshold=0.3),
+    TunedThresholdClassifierCV(LogisticRegression(), cv=2),
+]
+STUMP = DecisionTreeRegressor(max_depth=2, random_state=0)
+MEMBERS = [("a", LinearRegression()), ("b", STUMP)]
+REGRESSORS = [
+    LinearRegression(),
+    Ridge(),
+    RidgeCV(),
+    ElasticNet(),
+    LassoLarsIC(),
+    BayesianRidge(),
+    HuberRegressor(),
+    QuantileRegressor(alpha=0.0),
+    RANSACRegressor(random_state=0),
+    SGDRegressor(random_state=0),
+    PoissonRegressor(),
+    GammaRegressor(),
+    TweedieRegressor(power=1.5),
+    PLSRegression(2),
+    KernelRidge(kernel="rbf"),
+    LinearSVR(),
+    SVR(C=100.0),
+    NuSVR(C=100.0, kernel="poly"),
+    KNeighborsRegressor(3, weights="distance"),
+    MLPRegressor(hidden_layer_sizes=(4,), max_iter=50, random_state=0),
+    GaussianProcessRegressor(alpha=0.1, normalize_y=True, random_state=0),
+    DecisionTreeRegressor(random_state=0),
+    RandomForestRegressor(5, random_state=0),
+    ExtraTreesRegressor(5, random_state=0),
+    AdaBoostRegressor(n_estimators=4, random_state=0),
+    BaggingRegressor(n_estimators=3, random_state=0),
+    VotingRegressor(MEMBERS, weights=[1, 3]),
+    StackingRegressor(MEMBERS, cv=2, passthrough=True),
+    GridSearchCV(Ridge(), {"alpha": [0.1, 1.0]}, cv=2),
+    TransformedTargetRegressor(Ridge(), func=np.log, inverse_func=np.exp),
+]
+# Those with a target of their own for each column of numbers.
+OF_SEVERAL = [
+    LinearRegression(),
+    RandomForestRegressor(5, random_state=0),
+    MultiOutputRegressor(SVR()),
+    RegressorChain(Ridge()),
+    TransformedTargetRegressor(Ridge(), transformer=QuantileTransformer(n_quantiles=20)),
+]
+LOSSES: dict[type, tuple[str, ...]] = {
+    GradientBoostingRegressor: ("squared_error", "absolute_error", "huber", "quantile"),
+    HistGradientBoostingRegressor: ("squared_error", "absolute_error", "gamma", "poisson", "quantile"),
+}
+DETECTORS = [
+    IsolationForest(n_estimators=10, random_state=0),
+    OneClassSVM(nu=0.1),
+    SGDOneClassSVM(nu=0.2, random_state=0),
+    EllipticEnvelope(random_state=0),
+    LocalOutlierFactor(novelty=True),
 ]
 TRANSFORMERS = [
     MinMaxScaler(clip=True),
@@ -107,6 +216,11 @@ ENCODERS = [
 
 def kinds() -> dict[str, Kind]:
     """Name -> a pipeline that this release of scikit-learn can fit."""
+    return classifications() | dict([*_regressions(), *_detections(), *_categories()])
+
+
+def classifications() -> dict[str, Kind]:
+    """Those among them that tell classes by numbers or encoded text."""
     return dict([*_numbers(), *_narrow(), *_tables(), *_of_some_releases()])
 
 
@@ -116,6 +230,8 @@ def _numbers() -> Iterator[tuple[str, Kind]]:
         name = type(classifier).__name__
         yield name, (make_pipeline(StandardScaler(), classifier), FLOWERS, SPECIES)
         yield f"{name} of two", (make_pipeline(StandardScaler(), clone(classifier)), FLOWERS, VIRGINICA)
+    for classifier in OF_TWO:
+        yield type(classifier).__name__, (make_pipeline(StandardScaler(), classifier), FLOWERS, VIRGINICA)
     for transformer in TRANSFORMERS:
         name = type(transformer).__name__
         yield name, (make_pipeline(transformer, LogisticRegression()), FLOWERS, SPECIES)
@@ -150,6 +266,44 @@ def _people() -> pd.DataFrame:
     return table.assign(age=table["age"].where(table["age"] > 25))
 
 
+def _regressions() -> Iterator[tuple[str, Kind]]:
+    """Every regressor of one number, those of two, and boosting with each loss."""
+    for regressor in REGRESSORS:
+        yield type(regressor).__name__, (make_pipeline(StandardScaler(), regressor), NUMBERS, AMOUNTS)
+    for regressor in OF_SEVERAL:
+        targets = np.stack([AMOUNTS, NUMBERS[:, 3]], axis=1)
+        name = f"{type(regressor).__name__} of two"
+        yield name, (make_pipeline(StandardScaler(), clone(regressor)), NUMBERS[:, :3], targets)
+    for kind, losses in LOSSES.items():
+        for loss in losses:
+            of_bins = kind is HistGradientBoostingRegressor
+            length = {"max_iter": 4} if of_bins else {"n_estimators": 4}
+            quantile = {"quantile": 0.3} if of_bins and loss == "quantile" else {}
+            boosting = kind(loss=loss, random_state=0, **length, **quantile)
+            yield f"{kind.__name__} with {loss}", (make_pipeline(boosting), NUMBERS, AMOUNTS)
+
+
+def _detections() -> Iterator[tuple[str, Kind]]:
+    """Every outlier detector, fitted without labels."""
+    for detector in DETECTORS:
+        yield type(detector).__name__, (make_pipeline(StandardScaler(), detector), NUMBERS, None)
+
+
+def _categories() -> Iterator[tuple[str, Kind]]:
+    """Boosting with native categories: of the dtypes of a frame, and at a position of an array."""
+    table = _people().astype({"city": "category", "plan": "category"})
+    spent = table["income"] * (1.0 + (table["city"] == "Trier")) + table["age"].fillna(20.0)
+    codes = np.column_stack([table["income"], table["city"].cat.codes])
+    for kind, answers in (
+        (HistGradientBoostingClassifier, np.where(spent > spent.median(), "stays", "leaves")),
+        (HistGradientBoostingRegressor, spent.to_numpy()),
+    ):
+        typed = kind(categorical_features="from_dtype", max_iter=8, random_state=0)
+        yield f"{kind.__name__} of categories", (make_pipeline(typed), table, answers)
+        placed = kind(categorical_features=[1], max_iter=8, random_state=0)
+        yield f"{kind.__name__} of codes", (make_pipeline(placed), codes, answers)
+
+
 def _of_some_releases() -> Iterator[tuple[str, Kind]]:
     """Pipelines that some of the releases cannot fit, or have no name for."""
     fitted = make_pipeline(StandardScaler(), LinearSVC()).fit(FLOWERS, SPECIES)
@@ -173,14 +327,34 @@ def _of_some_releases() -> Iterator[tuple[str, Kind]]:
 
 
 def difference(kind: Kind, folder: Path) -> float:
-    """The largest difference between the graph and the pipeline that is fitted here."""
+    """The largest difference between the file and the pipeline fitted here: the gate's or ``served``'s."""
     pipeline, rows, labels = kind
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of few iterations, and of defaults that will change
         pipeline.fit(rows, labels)
-        return export_pipeline(
-            pipeline, rows, labels, name="kind", models=folder
-        ).manifest.parity.max_difference
+        export = export_pipeline(pipeline, rows, labels, name="kind", models=folder)
+        return max(export.manifest.parity.max_difference, served(pipeline, rows, export.path))
+
+
+def served(pipeline: Any, rows: Any, path: Path) -> float:
+    """The largest difference between the answers of a file, as a server loads it, and those of the pipeline.
+
+    That of numbers and decision scores is relative to them where they are above 1. It is infinite if a label
+    is another one.
+    """
+    model, frame = load(path.read_bytes()), pd.DataFrame(rows)
+    cells = frame.astype(object).where(frame.notna(), None)
+    labels, scores = model.run(model.signature.feeds(list(cells.itertuples(index=False, name=None))))
+    if model.manifest.classes and list(labels) != list(pipeline.predict(rows)):
+        return float("inf")
+    methods = ("predict_proba", "decision_function") if model.manifest.classes else ("predict",)
+    answer = next((getattr(pipeline, method) for method in methods if hasattr(pipeline, method)), None)
+    if answer is None:  # NearestCentroid in 1.5
+        return 0.0
+    expected = np.asarray(answer(rows), np.float64).reshape(len(frame), -1)
+    if expected.shape[1] < scores.shape[1]:
+        expected = np.hstack([-expected, expected])
+    return float((np.abs(scores - expected) / np.maximum(1.0, np.abs(expected))).max())
 
 
 def _tried(kind: Kind, export: Callable[[Kind, Path], float], folder: Path) -> float | str:

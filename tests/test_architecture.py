@@ -1,6 +1,7 @@
 """The rules for imports, owners and names, checked in the sources."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -32,12 +33,14 @@ OWNERS = {
 PROSE = ("server", "export", "benchmarks", "tests", "docs", "examples")
 
 
+@functools.cache
 def sources(package: str) -> dict[str, ast.Module]:
     """Path from the root -> syntax tree."""
     files = sorted((ROOT / package).rglob("*.py"))
     return {file.relative_to(ROOT).as_posix(): ast.parse(file.read_text("utf-8")) for file in files}
 
 
+@functools.cache
 def imports(tree: ast.AST) -> set[str]:
     """Full names of what a module imports, wherever in it."""
     names = set()
@@ -59,7 +62,6 @@ def roots(tree: ast.AST) -> set[str]:
     return {name.partition(".")[0] for name in imports(tree)}
 
 
-SERVER, EXPORT, BENCHMARKS = sources("server"), sources("export"), sources("benchmarks")
 ASSETS = ROOT / "server" / "pages" / "assets"
 
 
@@ -67,8 +69,10 @@ def test_imports_point_down():
     """Each folder of the server is a floor, in the order of pyproject.toml, and imports from those below."""
     completed = subprocess.run([BIN / "lint-imports", "--no-cache"], cwd=ROOT, capture_output=True, text=True)
     assert completed.returncode == 0, completed.stdout
-    assert imports(SERVER["server/errors.py"]) <= {"collections.abc.Mapping", "typing.ClassVar"}
-    packages = {path: imports(tree) for path, tree in SERVER.items() if path.endswith("__init__.py")}
+    assert imports(sources("server")["server/errors.py"]) <= {"collections.abc.Mapping", "typing.ClassVar"}
+    packages = {
+        path: imports(tree) for path, tree in sources("server").items() if path.endswith("__init__.py")
+    }
     del packages["server/__init__.py"]
     assert not any(packages.values())
 
@@ -76,7 +80,7 @@ def test_imports_point_down():
 @pytest.mark.parametrize("library", OWNERS)
 def test_one_owner_per_library(library):
     """Each library is imported by one file, so that another library changes one file."""
-    users = {path for path, tree in (SERVER | EXPORT).items() if library in roots(tree)}
+    users = {path for path, tree in (sources("server") | sources("export")).items() if library in roots(tree)}
     assert (
         users - {path for path in users if path.startswith("export/") and library == "onnxruntime"}
         <= OWNERS[library]
@@ -85,8 +89,10 @@ def test_one_owner_per_library(library):
 
 def test_json_is_read_in_few_places():
     """The sources that read JSON are few: decoders, the manifest, the history and one strict reader."""
-    readers = {path for path, tree in SERVER.items() if "json" in roots(tree)}
-    compiled = {path for path, tree in SERVER.items() for node in ast.walk(tree) if is_msgspec_json(node)}
+    readers = {path for path, tree in sources("server").items() if "json" in roots(tree)}
+    compiled = {
+        path for path, tree in sources("server").items() for node in ast.walk(tree) if is_msgspec_json(node)
+    }
     assert readers == {"server/message/strict.py"}
     assert compiled == {
         "server/artifact/manifest.py",
@@ -114,7 +120,7 @@ def test_the_server_stands_alone():
         "pickle",
         "cloudpickle",
     }
-    for path, tree in SERVER.items():
+    for path, tree in sources("server").items():
         assert not roots(tree) & foreign, path
         assert not any(name.startswith("unpickled.export") for name in imports(tree)), path
 
@@ -122,7 +128,7 @@ def test_the_server_stands_alone():
 def test_what_a_model_says_has_one_owner():
     """Only the artifact's floor and model/outputs.py read classes; the others ask Outputs."""
     manifest = {f"manifest.{name}" for name in ("classes", "class_names", "outputs")}
-    for path, tree in SERVER.items():
+    for path, tree in sources("server").items():
         reads = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
         reads = [name for name in reads if name.endswith((*manifest, ".class_names", "outputs.kind"))]
         assert not reads or path.startswith(("server/artifact/", "server/model/")), (path, reads)
@@ -147,14 +153,14 @@ def test_what_the_page_knows_of_an_answer_has_one_owner():
 
 def test_the_export_knows_no_http():
     """The export imports no library that the server answers requests with."""
-    for path, tree in EXPORT.items():
+    for path, tree in sources("export").items():
         assert not roots(tree) & {"flask", "granian", "orjson", "benchmarks"}, path
 
 
 def test_private_names_of_scikit_learn_are_listed():
     """export/internals.py lists exactly the private names of scikit-learn that the export reads."""
     attributes, modules = set(), set()
-    for tree in EXPORT.values():
+    for tree in sources("export").values():
         modules |= {m for m in imported(tree) if m.startswith("sklearn.") and "._" in m}
         attributes |= {
             node.attr
@@ -168,7 +174,7 @@ def test_private_names_of_scikit_learn_are_listed():
 
 def test_benchmarks_import_neither():
     """Benchmarks speak HTTP to processes; only the stages of a request are measured inside the server."""
-    for path, tree in BENCHMARKS.items():
+    for path, tree in sources("benchmarks").items():
         allowed = {"unpickled.server"} if path == "benchmarks/stages.py" else set()
         modules = {".".join(name.split(".")[:2]) for name in imports(tree) if name.startswith("unpickled.")}
         assert modules <= allowed, path
@@ -176,7 +182,9 @@ def test_benchmarks_import_neither():
 
 def test_settings_have_one_reader():
     """Only the entry points read the environment."""
-    readers = {path for path, tree in SERVER.items() for node in ast.walk(tree) if is_environ(node)}
+    readers = {
+        path for path, tree in sources("server").items() for node in ast.walk(tree) if is_environ(node)
+    }
     # session.py disables the telemetry of ONNX Runtime before it imports it.
     assert readers <= {"server/__main__.py", "server/app.py", "server/model/session.py"}
 
@@ -236,7 +244,7 @@ def test_third_parties_are_declared():
     allowed = (
         {name.replace("-", "_") for name in declared} | {"unpickled", "werkzeug"} | sys.stdlib_module_names
     )
-    for path, tree in SERVER.items():
+    for path, tree in sources("server").items():
         assert roots(tree) <= allowed, path
     text = Path(ROOT / "setup.cfg").read_text("utf-8")
     assert all(f"    {name} >=" in text for name in declared)

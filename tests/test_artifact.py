@@ -190,6 +190,8 @@ REFUSED = {
     "target twice": (numbers(targets=("a", "a"), deciles=()), "two targets called 'a'"),
     "deciles of no target": (numbers(deciles=((1.0,), (2.0,))), "targets is 1, and it has deciles of 2"),
     "deciles in disorder": (numbers(deciles=((1.0, 1.0),)), "deciles of target 'price' do not ascend"),
+    "spans of no target": (numbers(spans=((0.0, 1.0),) * 2), "targets is 1, and it has spans of 2"),
+    "span of nothing": (numbers(spans=((1.0, 0.0),)), "the span of target 'price' is 0.0"),
     "number with classes": (regressor(classes=(0, 1), class_names=("a", "b")), "numbers, and has classes"),
     "number with a label": (numbers(label="label"), "numbers, and has an output with labels"),
     "golden number with labels": (predicted(labels=(0, 1)), "its golden rows have labels"),

@@ -13,7 +13,10 @@ from estimators import asked
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
+from sklearn.ensemble import VotingRegressor
 from sklearn.impute import SimpleImputer
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from xgboost import XGBClassifier, XGBRegressor
@@ -24,6 +27,7 @@ from unpickled.export.boosters.registry import LIBRARIES
 from unpickled.export.convert import convert
 from unpickled.export.data import dataset
 from unpickled.export.gate.thresholds import near
+from unpickled.export.train import versions
 from unpickled.server import Config, create_app
 
 Array = npt.NDArray[Any]
@@ -177,3 +181,15 @@ def test_a_model_that_is_fitted_again_is_read_again(library: str) -> None:
 def test_every_library_is_tested_here() -> None:
     """One that is added to the registry belongs into these tables."""
     assert {library.name for library in LIBRARIES} == QUIET.keys()
+
+
+@pytest.mark.parametrize("library", sorted(QUIET))
+def test_the_version_of_each_library_is_kept_wherever_it_stands(library: str) -> None:
+    """A library inside an ensemble in a search is named too, and one that took no part is not."""
+    table = dataset.bundled("diabetes")
+    vote = VotingRegressor([("ridge", Ridge()), ("trees", boosting(library, of_numbers=True, trees=2))])
+    search = GridSearchCV(vote, {"ridge__alpha": [1.0]}, cv=2)
+    pipeline = make_pipeline(StandardScaler(), search).fit(table.features.to_numpy(), table.labels)
+    kept = versions(pipeline)
+    assert kept.keys() & QUIET.keys() == {library}
+    assert kept[library].split(".")[0].isdigit()

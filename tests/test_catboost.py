@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pandas as pd
 import pytest
 from catboost import CatBoost, CatBoostClassifier, CatBoostRanker, CatBoostRegressor
 from conftest import serving
 from leaves import reached
 from scipy import sparse
+from sessions import opened
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.impute import SimpleImputer
@@ -154,7 +154,7 @@ REGRESSIONS = {
 def answers(pipeline, rows):
     """The outputs of the pipeline's graph for these rows."""
     conversion = convert(pipeline, rows)
-    session = onnxruntime.InferenceSession(conversion.model.SerializeToString())
+    session = opened(conversion.model)
     return session.run(None, conversion.layout.feeds(conversion.layout.frame(rows), conversion.inputs))
 
 
@@ -254,6 +254,11 @@ INTEGERS = TABLE.assign(plan=RANDOM.integers(0, 5, COUNT))
 WORDS = NUMBERS.assign(words=RANDOM.choice(["a red car", "a blue car", "the red house"], COUNT))
 REFUSED = {
     "integers": (CatBoostClassifier(**ONE_HOT), INTEGERS, r"as X\[column\]\.astype\(str\)"),
+    "embedding": (
+        CatBoostClassifier(embedding_features=["vector"], **SMALL),
+        NUMBERS.assign(vector=[[size, size + 1.0] for size in SCORE]),
+        "Column 'vector' holds a value of type list, .* make columns of numbers",
+    ),
     "several labels": (CatBoostClassifier(loss_function="MultiLogloss", **SMALL), NUMBERS, "use one of"),
     "divisions": (
         CatBoostRegressor(

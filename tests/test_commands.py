@@ -16,7 +16,7 @@ import pytest
 from conftest import BIN, PATIENCE, ROOT, run, shelve, started
 
 from unpickled.__main__ import main
-from unpickled.server.commands import revision
+from unpickled.server.commands import revision, tables
 from unpickled.server.lifecycle import history, serving
 from unpickled.server.lifecycle.serving import Serving, Shadowing
 
@@ -476,9 +476,10 @@ def test_list(iris, invoke):
         ["iris", "2", "stable", "100%"],
         ["iris", "1", "-", "retired"],
         ["people", "1", "-", "refused"],
+        ["*", "measured", "on", "rows"],
         ["people:", "version", "1", "is"],
     ]
-    assert "0.9733" in table[1]
+    assert "0.9733* " in table[1]
     assert max(map(len, table)) <= 100
 
 
@@ -494,10 +495,28 @@ def test_regressors(regressors, iris, invoke):
     assert table[0].split()[4:7] == ["accuracy", "mae", "parity"]
     newest = json.loads(invoke("show area --json")[1])["versions"][0]
     error = newest["errors"]["sepal"]["mae"]
-    assert [row.split()[4:6] for row in table[1:]][:2] == [["-", f"{error:.4g}"]] * 2
+    assert [row.split()[4:6] for row in table[1:]][:2] == [["-", f"{error:.3g}*"]] * 2
     shutil.rmtree(iris)
     shutil.rmtree(iris.parent / "people")
     assert invoke("list")[1].split()[4:6] == ["mae", "parity"]
+
+
+@pytest.mark.parametrize(
+    ("errors", "text"),
+    [
+        ([41.23456], "41.2"),
+        ([5236.78], "5,237"),
+        ([123456.7], "123,457"),
+        ([12345678.9], "1.23e7"),
+        ([5.236e-10], "5.24e-10"),
+        ([0.0], "0"),
+        ([0.5, 1e100, 3.0], "target 0 0.5, target 1 1e100 and 1 more"),
+    ],
+)
+def test_an_error_takes_little_room(errors, text):
+    """The list has three digits of an error, and the errors of two targets at most."""
+    quality = {f"target {place}": {"mae": error} for place, error in enumerate(errors)}
+    assert tables._errors({"errors": quality}) == text
 
 
 def test_list_of_what_is_no_file(iris, invoke):

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 import pandas as pd
 import pytest
+from sessions import opened
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans
@@ -66,9 +66,7 @@ Array = npt.NDArray[Any]
 
 def run(conversion: Conversion, inputs: dict[str, Array]) -> tuple[Array, Array]:
     """Labels and scores of a graph in ONNX Runtime, without the server."""
-    session = onnxruntime.InferenceSession(
-        conversion.model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+    session = opened(conversion.model)
     outputs = conversion.outputs
     labels, scores = session.run([outputs.label, outputs.scores], inputs)
     return labels, scores
@@ -469,6 +467,31 @@ def test_wrong_rows_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("column", "sentence"),
+    [
+        (
+            [None, *[[0.5, 1.5]] * 5],
+            "holds a value of type list, .*: make columns of numbers or of text from",
+        ),
+        ([*np.zeros((6, 2))], "holds a value of type ndarray, which is neither a number nor a text"),
+        ([{"a": 1}] * 6, "holds a value of type dict, which is neither a number nor a text"),
+        (pd.cut(np.arange(6), 2), "holds a value of type Interval, which is neither a number nor a text"),
+        ([0.5, 1j, 2.0] * 2, "holds complex numbers: give their parts as columns"),
+        ([10**400, *range(5)], "holds a number that is too large for float64"),
+    ],
+    ids=["list", "array", "dict", "interval", "complex", "large"],
+)
+def test_a_column_of_other_objects_is_named_with_a_remedy(column: Any, sentence: str) -> None:
+    """Lists, records and the like in a column are refused by its name."""
+    values = column if isinstance(column, pd.Categorical) else pd.Series(column, dtype=object)
+    table = pd.DataFrame({"age": np.arange(6.0), "vector": values})
+    pipeline = LogisticRegression().fit(table.assign(vector=0.0), np.arange(6) % 2)
+    with pytest.raises(ConversionError, match=f"Column 'vector' {sentence}") as caught:
+        convert(pipeline, table)
+    assert is_sentence(str(caught.value))
+
+
+@pytest.mark.parametrize(
     "encoder", [OneHotEncoder(), OrdinalEncoder(), SimpleImputer(strategy="constant", fill_value="\ufdd0")]
 )
 def test_the_text_of_a_missing_category_is_none(encoder: Any) -> None:
@@ -521,7 +544,7 @@ def test_unanimous_trees_are_certain(count):
     """Where all trees agree the probabilities are exactly 1 and 0, whatever the number of trees."""
     X, y = np.array([[0.0], [1.0]] * 20), np.array([0, 1] * 20)
     forest = RandomForestClassifier(count, random_state=0).fit(X, y)
-    session = onnxruntime.InferenceSession(convert(forest, X).model.SerializeToString())
+    session = opened(convert(forest, X).model)
     _, scores = session.run(None, {session.get_inputs()[0].name: X[:2]})
     assert scores.tolist() == [[1.0, 0.0], [0.0, 1.0]]
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import joblib
 import numpy as np
-import onnxruntime
 import pandas as pd
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from conftest import eventually
 from routes import answers
+from sessions import opened
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -102,7 +102,7 @@ def in_graph(numbers: np.ndarray) -> np.ndarray:
     columns = graph.input("x", "float64", 1).columns()
     parts = RECIPES[DateParts](graph, DateParts(hour=True), columns)
     model = graph.traced([Tensor(graph.matrix(parts, "float64"), "float64", len(parts))])
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = opened(model)
     return session.run(None, {"x": numbers[:, None]})[0]
 
 

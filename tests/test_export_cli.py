@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from unpickled.__main__ import main
 from unpickled.export.privacy import KEEPS_ROWS
+from unpickled.export.tasks.regression import REGRESSORS
 from unpickled.server.model.session import load
 
 
@@ -68,6 +69,8 @@ def test_train_tells_what_it_did_and_what_to_do_next(tmp_path):
     assert f"wrote {path}" in completed.stdout
     assert load(path.read_bytes()).manifest.class_names == ("setosa", "versicolor", "virginica")
     assert "training logistic" in completed.stderr
+    assert "comparing missing values" in completed.stderr
+    assert "splits" not in completed.stderr
     assert "warning" not in completed.stderr.lower()
 
 
@@ -369,6 +372,14 @@ def test_every_bundled_set_of_numbers_trains_and_exports(tmp_path, name):
     assert training.metrics is None
     assert training.errors[0].mae < training.errors[0].baseline
     assert main(["train", name, "--task", "classification", "--models", str(tmp_path)]) == 1
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["diabetes", "houses"])
+@pytest.mark.parametrize("regressor", sorted(REGRESSORS))
+def test_every_regressor_passes_the_gate(tmp_path, regressor, name):
+    """A regressor that train fits by its name on a bundled set is exported."""
+    assert main(["train", name, "--regressor", regressor, "--models", str(tmp_path)]) == 0
 
 
 @pytest.mark.parametrize("targets", ["price", "price,rent"])

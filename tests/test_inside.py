@@ -5,9 +5,9 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pandas as pd
 import pytest
+from sessions import opened
 from sklearn.base import RegressorMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
@@ -97,7 +97,7 @@ def verify(outer: Any, rows: Any) -> None:
     """The contract is that of the bare pipeline, and the graph answers as ``outer`` does."""
     conversion, bare = convert(outer, rows), convert(pipeline(rows), rows)
     assert (conversion.features, conversion.inputs) == (bare.features, bare.inputs)
-    session = onnxruntime.InferenceSession(conversion.model.SerializeToString())
+    session = opened(conversion.model)
     layout = conversion.layout
     labels, scores = session.run(None, layout.feeds(layout.frame(rows), conversion.inputs))
     expected = answers_of(outer, conversion, layout.own(rows))

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import FLOWER, eventually, shelve
-from handmade import classes, regressor, store
+from handmade import NUMBERS, classes, regressor, store
+from msgspec.structs import replace
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
@@ -157,6 +158,18 @@ def test_values_below_zero(tmp_path):
     samples = {sample.labels["le"]: sample.value for sample in families["unpickled_predicted_value"].samples}
     assert samples == {"-2.0": 1, "0.0": 2, "2.0": 2, "+Inf": 3}
     assert server.figures("predicted_value_count") == server.figures("predicted_value_sum") == []
+
+
+def test_a_number_far_out_does_not_spoil_the_sum(tmp_path):
+    """The sum takes a number such as 1e300 for one a thousand times further out than the deciles."""
+    outputs = replace(NUMBERS.outputs, deciles=((1.0, 3.0),))
+    store(tmp_path, "double", regressor(outputs=outputs))
+    server = Server(tmp_path)
+    assert [server.predict([value]) for value in (1.0, 1e299, 0.5)] == [200] * 3
+    assert server.predict([[1e300], [2.0], [5e307], [5e307]]) == 200
+    assert server.figure("predicted_value_sum") == 2.0 + 1.0 + 4.0 + 4 * 3003.0
+    assert server.figure("predicted_value_bucket", le="3.0") == 2
+    assert server.figure("predicted_value_count") == 7
 
 
 def test_formats(server):

@@ -241,6 +241,16 @@ def test_versions_whose_tensors_differ(models):
     assert common.golden.rows == first.golden.rows
 
 
+def test_truth_values_that_only_some_versions_take(models):
+    """A feature takes true and false on the paths of several versions only if it does in each of them."""
+    client = create_app(Config(models=str(models.path))).test_client()
+    first = msgspec.convert(client.get("/models/iris").json["manifest"], Manifest)
+    features = tuple(structs.replace(feature, boolean=True) for feature in first.features)
+    second = structs.replace(first, features=features)
+    for versions, boolean in (([first, second], False), ([second, first], False), ([second] * 2, True)):
+        assert {feature.boolean for feature in shared(versions).features} == {boolean}
+
+
 @pytest.mark.long
 def test_the_server_does_as_it_says(split, tmp_path):
     """Requests that the document allows, and ones that it forbids, are answered as it says."""

@@ -40,9 +40,10 @@ def test_both_zeros_have_one_key(dtype):
     assert not np.signbit(floats(keys(zeros, dtype), dtype)).any()
 
 
+@pytest.mark.parametrize("depth", [1, 3])
 @pytest.mark.parametrize("limit", [-np.inf, -1e300, -0.0, 0.0, 5e-324, 0.1, 1e300])
-def test_bisection_ends_at_the_last_float_that_fits(limit):
+def test_bisection_ends_at_the_last_float_that_fits(limit, depth):
     """Bisection ends with the keys of two neighbours, one on each side of the limit."""
-    low, high = bisect(lambda k: floats(k) <= limit, keys([-np.inf]), keys([np.inf]) + 1)
+    low, high = bisect(lambda k: floats(k) <= limit, keys([-np.inf]), keys([np.inf]) + 1, depth)
     assert (floats(low) == limit).all()
     assert floats(high) == np.nextafter(limit, np.inf)

@@ -170,6 +170,8 @@ def test_labels_measure_a_detector(tmp_path: Path) -> None:
     assert [report.name for report in metrics.classes] == ["outlier", "inlier"]
     with pytest.raises(QualityError, match="Accuracy"):
         exported(DETECTORS["forest"], tmp_path, y=y, min_accuracy=0.99)
+    with pytest.raises(DataError, match="detector answers with outlier or inlier, which are no distance"):
+        exported(DETECTORS["forest"], tmp_path, y=y, max_error=1.0)
     with pytest.raises(DataError, match="The label 0 is none of the pipeline's classes: -1, 1"):
         exported(DETECTORS["forest"], tmp_path, y=np.maximum(y, 0))
 

@@ -2,11 +2,13 @@
 
 import ast
 import json
+import re
 import shutil
 import signal
 import sys
 from urllib.request import Request, urlopen
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,6 +22,9 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from unpickled.__main__ import main
 from unpickled.export import export_pipeline
+from unpickled.export.tasks.regression import REGRESSION
+from unpickled.server.artifact.manifest import Errors, Training
+from unpickled.server.model.sizes import sizes
 from unpickled.server.pages.home import prefers_html
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
@@ -112,7 +117,7 @@ def dated(home):
 
 @pytest.fixture(scope="module")
 def server(shelf, tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("server"), models=shelf) as server:
+    with serving(tmp_path_factory.mktemp("server"), "--default-model", "size90", models=shelf) as server:
         yield server
 
 
@@ -509,7 +514,7 @@ def test_a_regressor_answers_with_its_number(page, server, length):
     assert float(page.ask("document.querySelector('.winner').title")) == number
     assert float(page.text(".winner").replace(",", "")) == pytest.approx(number, abs=0.5, rel=1e-5)
     assert page.text(".headline .muted") == "size"
-    assert page.text("#models [aria-current] .muted").startswith("R² 0.9")
+    assert re.fullmatch(r"MAE \d+\*", page.text("#models [aria-current] .muted"))
 
 
 @needs_browser
@@ -550,7 +555,66 @@ def test_several_targets_have_a_number_each(page, server):
     assert set(shown) == {"size", "a width"}
     assert page.ask("document.querySelectorAll('.targets .strip .mark').length") == 2
     assert "of the predictions for the training rows" in page.ask(f"{rows}[1].children[2].textContent")
-    assert page.text("#models [aria-current] .muted").startswith("mean R² 0.9")
+    assert re.fullmatch(r"MAE size \d+, a width \S+e-5\*", page.text("#models [aria-current] .muted"))
+
+
+@needs_browser
+def test_quality_on_given_rows_is_marked(page):
+    """Figures of rows that may be those of training have a mark in the list, and the card says so."""
+    page = page("size200")
+    summaries = "Object.fromEntries([...document.querySelectorAll('#models a')].map(e => [...e.children]"
+    shown = page.ask(
+        f"{summaries}.map(child => child.textContent)).map(([name, ...rest]) => [name, rest.at(-1)]))"
+    )
+    marked = {name: text.endswith("*") for name, text in shown.items()}
+    assert (marked["size90"], marked["iris"], marked["dated"], marked["many"]) == (True, True, False, False)
+    assert page.text("#models .legend").startswith("* measured on rows that the export was given")
+    assert "200 rows that the export was given; training rows flatter" in page.text(".card")
+
+
+@needs_browser
+def test_the_default_model_comes_first(page, browser, server):
+    """Without a name in the address, the page shows the default model, which the list marks."""
+    page("iris")
+    browser.open(f"{server.url}/")
+    browser.wait("document.querySelector('.winner')?.textContent")
+    assert browser.text("h1") == "size90"
+    marked = "[...document.querySelectorAll('#models .default')].map(e => e.closest('a').textContent)"
+    (entry,) = browser.ask(marked)
+    assert entry.startswith("size90default")
+
+
+@needs_browser
+def test_names_in_the_list_are_whole(page):
+    """A figure beside a name in the list goes below it where both do not fit on one line."""
+    page = page("sizes200")
+    names = "[...document.querySelectorAll('#models .name')]"
+    assert len(page.ask(f"[...new Set({names}.map(name => name.offsetHeight))]")) == 1
+    assert page.ask(
+        "document.querySelector('#models').scrollWidth <= document.querySelector('#models').clientWidth"
+    )
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    ("bias", "baseline", "bars"),
+    [(3e-12, 10.0, 0), (3e-12, None, 0), (3e-12, 1e-4, 2), (0.1, 10.0, 2)],
+    ids=["rounding", "unknown spread", "tiny spread", "bias"],
+)
+def test_rounding_is_not_drawn(page, bias, baseline, bars):
+    """A bias that is nothing beside the spread of the target has no bar; no number breaks at its sign."""
+    part = {"lowest": -5.0, "highest": 5.0, "rows": 9, "bias": bias, "mae": bias}
+    error = json.dumps({"baseline": baseline, "residuals": [part, part | {"bias": -bias}]})
+    drawn = page("size90").ask(
+        f"""import('./assets/residuals.js').then(({{ residuals }}) => {{
+          const figure = residuals({error});
+          document.querySelector('.beside').append(figure);
+          const heights = [...figure.querySelectorAll('tbody tr')].map(row => row.offsetHeight);
+          return [figure.querySelectorAll('.fill').length, Math.max(...heights)];
+        }})"""
+    )
+    assert drawn[0] == bars
+    assert drawn[1] < 45
 
 
 @needs_browser
@@ -580,10 +644,25 @@ def test_a_card_has_the_errors_of_each_target(page, name):
         assert all(f"{line['rows']}" in text for line in error["residuals"])
     tables = "[...document.querySelectorAll('.residuals')].map(e => e.querySelectorAll('tbody tr').length)"
     assert page.ask(tables) == [len(error["residuals"]) for error in errors]
-    signs = page.ask("[...document.querySelectorAll('td.drawn')].map(e => e.innerText[0] === '+')")
-    assert signs == [line["bias"] > 0 for error in errors for line in error["residuals"]]
     assert "relative to max(1, |prediction|)" in text
     assert "ties" not in text
+
+
+@needs_browser
+@pytest.mark.parametrize("name", ["size200", "sizes200"])
+def test_residuals_are_written_as_train_prints_them(page, name):
+    """The page shows the very numbers of the table that train prints, none of them as -0.00."""
+    page = page(name)
+    page.ask("document.querySelectorAll('details').forEach(e => e.open = true)")
+    errors = page.ask(f"fetch('models/{name}').then(r => r.json()).then(d => d.manifest.training.errors)")
+    training = Training(pipeline=(), errors=msgspec.convert(errors, tuple[Errors, ...]))
+    lines = [line.split() for line in REGRESSION.report(training, "")]
+    printed = [line for line in lines if len(line) == 5 and line[0] != "predicted"]
+    rows = page.ask("[...document.querySelectorAll('.residuals tbody tr')].map(row => row.innerText)")
+    expected = [[low, "to", high, rows, mae, bias] for low, high, rows, bias, mae in printed]
+    assert [row.split() for row in rows] == expected
+    fixed = "import('./assets/numbers.js').then(m => [-5e-4, 5e-4, 5.5, -1234].map(x => m.fixed(x, 2, true)))"
+    assert page.ask(fixed) == ["0.00", "0.00", "+5.50", "-1,234.00"]
 
 
 @needs_browser
@@ -593,13 +672,15 @@ def test_golden_numbers_are_compared_with_the_pipeline(page, name):
     page = page(name)
     page.choose(".tools select", "0")
     page.wait("document.querySelector('.proof').textContent.startsWith('✓')")
-    compared = """(async (outputs, at, share) => {
+    manifest = page.ask(f"fetch('models/{name}').then(r => r.json()).then(d => d.manifest)")
+    golden, spans = np.array(manifest["golden"]["scores"][0]), manifest["outputs"]["spans"]
+    compared = """(async (outputs, at, numbers) => {
       const { manifest } = await (await fetch(at)).json();
-      const wrong = manifest.golden.scores[0].map(y => y + share * Math.max(1, Math.abs(y)));
-      return (await import(outputs)).outputsOf(manifest).compare({ numbers: wrong }, 0).equal;
+      return (await import(outputs)).outputsOf(manifest).compare({ numbers }, 0).equal;
     })"""
     for share, equal in ((0.9e-5, True), (-0.9e-5, True), (1.1e-5, False)):
-        assert page.ask(f"{compared}('./assets/outputs.js', 'models/{name}', {share})") is equal
+        numbers = (golden + share * sizes(golden, spans)).tolist()
+        assert page.ask(f"{compared}('./assets/outputs.js', 'models/{name}', {numbers})") is equal
 
 
 @needs_browser
@@ -642,6 +723,7 @@ def test_versions_can_be_asked_apart(page, at):
     page.wait("document.querySelector('.timing')?.textContent.includes('version 1')")
     assert "LogisticRegression" in page.text(".heading")
     assert f"/models/both/{at}/predict" in page.text("code")
+    assert "versions\n1 and 2\n" in page.text(".card")
 
 
 @needs_browser

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 import pandas as pd
 import pytest
+from sessions import opened
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_iris
@@ -52,7 +52,7 @@ Run = Callable[[dict[str, Array]], tuple[Array, Array]]
 
 def runner(model: onnx.ModelProto, dtype: type = np.float64) -> Run:
     """A function that runs a graph with the feeds of a graph of the export."""
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = opened(model)
     names = [item.name for item in session.get_inputs()]
 
     def run(feeds: dict[str, Array]) -> tuple[Array, Array]:

@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pandas as pd
 import pytest
+from sessions import opened
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -26,7 +26,7 @@ Y = (X["a"] > X["b"]).to_numpy()
 def complaint(pipeline: Any, rows: Any = X) -> str:
     """The error of the gate for the pipeline's graph."""
     conversion = convert(pipeline.fit(rows, Y), rows)
-    session = onnxruntime.InferenceSession(conversion.model.SerializeToString())
+    session = opened(conversion.model)
 
     def run(feeds: Any) -> Any:
         return tuple(session.run(None, feeds))

@@ -12,6 +12,7 @@ from onnx import numpy_helper
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import make_classification
 from sklearn.ensemble import (
+    AdaBoostClassifier,
     ExtraTreesClassifier,
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
@@ -33,6 +34,7 @@ TREES = [
     ExtraTreesClassifier(8, random_state=0),
     GradientBoostingClassifier(n_estimators=5, random_state=0),
     HistGradientBoostingClassifier(max_iter=5),
+    AdaBoostClassifier(DecisionTreeClassifier(max_depth=2), n_estimators=5, random_state=0),
 ]
 Table = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
@@ -57,7 +59,7 @@ def test_every_split_is_proven(trees: Any, classes: int) -> None:
     """Every split counts, be the scalers folded into the thresholds, or there be none, or holes."""
     X, y = table(classes)
     holed = np.where(np.random.default_rng(0).random(X.shape) < 0.2, np.nan, X)
-    takes_holes = not isinstance(trees, GradientBoostingClassifier)
+    takes_holes = not isinstance(trees, (AdaBoostClassifier, GradientBoostingClassifier))
     for steps, rows in (
         ([], holed if takes_holes else X),
         ([StandardScaler()], holed if takes_holes else X),
@@ -126,6 +128,39 @@ def test_one_other_node_leaves_no_proof(mistake: Any, scaler: Any, trees: Any) -
     assert prove(pipeline, dataclasses.replace(conversion, model=model)) is None
 
 
+def home() -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Two columns of categories, one of numbers, with gaps, and labels that hang on sets of them."""
+    random = np.random.default_rng(0)
+    X = np.stack([random.integers(0, 60, 400), random.integers(0, 5, 400), random.normal(size=400)], axis=1)
+    y = np.isin(X[:, 0] % 7, (1, 3, 4)) ^ (X[:, 1] > 2) ^ (X[:, 2] > 0.5)
+    X[random.random(X.shape) < 0.05] = np.nan
+    return X, y
+
+
+@pytest.mark.parametrize("mistake", ["none", "another code", "a code less", "the next set", "threshold"])
+def test_sets_of_categories_are_proven(mistake: str) -> None:
+    """The codes that go left are those in scikit-learn's own bits, all of them and no other."""
+    X, y = home()
+    model = HistGradientBoostingClassifier(max_iter=5, categorical_features=[0, 1]).fit(X, y)
+    conversion = convert(model, X)
+    graph = onnx.ModelProto.FromString(conversion.model.SerializeToString())
+    node = next(node for node in graph.graph.node if node.op_type == "TreeEnsemble")
+    tensor = attribute(node, "membership_values").t
+    members = numpy_helper.to_array(tensor).copy()
+    wrong = {
+        "another code": np.append(members[0] + 100, members[1:]),
+        "a code less": members[1:],
+        "the next set": np.append(members[1:], members[:1]),
+    }.get(mistake, members)
+    tensor.CopyFrom(numpy_helper.from_array(wrong, tensor.name))
+    if mistake == "threshold":
+        at_threshold = numpy_helper.to_array(attribute(node, "nodes_modes").t) == 0
+        nudged(node, "nodes_splits", int(np.flatnonzero(at_threshold)[0]))
+    proof = prove(model, dataclasses.replace(conversion, model=graph))
+    assert (proof is None) == (mistake != "none")
+    assert proof is None or proof.splits == splits(model)
+
+
 def test_a_proof_counts_in_english() -> None:
     """One split is a split, and one leaf a leaf."""
     assert str(Proof(trees=1, splits=1, leaves=2)) == "1 split and 2 leaves of 1 tree"
@@ -150,3 +185,4 @@ def test_proven_trees_are_asked_for_fewer_rows(tmp_path: Any) -> None:
     assert 500 < export.proof.splits == splits(pipeline[-1])
     assert 500 < export.manifest.parity.rows["near_threshold"] <= 2000
     assert f"comparing {export.proof} with the fitted ones" in lines
+    assert "comparing rows beside the splits" in lines

@@ -455,6 +455,16 @@ def test_numbers_that_do_not_fit_are_refused(tmp_path, numbers, options, sentenc
     assert not (tmp_path / "m").exists()
 
 
+@pytest.mark.parametrize("names", [["a", "a"], [1, "1"]])
+def test_targets_of_one_name_are_refused(tmp_path, names):
+    """Two columns of y with the same name, or with names of the same letters, ask for other names."""
+    y = pd.DataFrame(X[:, :2], columns=names)
+    model = LinearRegression().fit(X, X[:, :2])
+    with pytest.raises(DataError, match=f"columns of y are called '{names[0]}': give each target a name"):
+        export_pipeline(model, X, y, name="m", models=tmp_path / "m", feature_names=NAMES)
+    assert not (tmp_path / "m").exists()
+
+
 def test_each_phase_is_reported(pipeline, tmp_path):
     """An export reports its phases to the caller."""
     phases = []

@@ -1,6 +1,7 @@
 """Rows as people send them: truth values, columns that are not read, names misspelt, lists of numbers."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -91,6 +92,38 @@ def test_one_row_takes_truth_values(client, pipeline):
     assert refused.json["error"].endswith("is true, but a number belongs there: send 1")
     quoted = client.post("/predict", json=PARCEL | {"express": "true"}).json["error"]
     assert quoted.endswith("is text ('true'), but true or false belongs there: leave out the quotes")
+
+
+def test_examples_have_truth_values(client):
+    """Each example in the OpenAPI document has true or false for a column that was boolean, and is taken."""
+    paths = client.get("/openapi.json").json["paths"]
+    bodies = [
+        (path, item["post"]["requestBody"]["content"]) for path, item in paths.items() if "post" in item
+    ]
+    examples = [
+        (path, example["value"])
+        for path, content in bodies
+        for example in content.get("application/json", {}).get("examples", {}).values()
+    ]
+    assert {path for path, _ in examples} >= {
+        "/predict",
+        "/score",
+        "/invocations",
+        "/v2/models/parcels/infer",
+    }
+    for path, document in examples:
+        assert re.search("true|false", json.dumps(document))
+        assert post(client, document, path).status_code == 200, path
+    table = dict(bodies)["/predict"]["text/csv"]["example"]
+    assert re.search(",(true|false)\n", table)
+    assert client.post("/predict", data=table, content_type="text/csv").status_code == 200
+
+
+def test_golden_rows_have_truth_values(client):
+    """A golden row has nothing but 1 and 0 for a column that was boolean."""
+    manifest = client.get("/models/parcels").json["manifest"]
+    place = [feature["name"] for feature in manifest["features"]].index("express")
+    assert {row[place] for row in manifest["golden"]["rows"]} == {0, 1}
 
 
 EXTRA = PARCEL | {"order_id": 7, "note": "call first"}

@@ -260,6 +260,29 @@ def test_numbers(block):
     assert counted[-1] == pytest.approx(1.03)
 
 
+def test_a_difference_far_out_does_not_spoil_the_sum(block):
+    """The sums take a difference of 1e300 as a thousand times their last bound."""
+    primary, candidate = numbers_of(2, 1), numbers_of(3, 2)
+    with shadowing(candidate, block) as shadow:
+        offer(shadow, primary, *ask(primary, [[1e300], [1.0]]))
+        rows_compared = block.series((PAIR, "iris", "1", "2", ""), DISTANCE)
+        eventually(lambda: sum(rows_compared) == 2)
+    [key] = [key for key in [*block.keys()] if key[0] == NUMBERS]
+    counted = [*block.series(key, 9 + len(RELATIVE) + 2)]
+    assert counted[8] == 4000.0 + 1.0
+
+
+@pytest.mark.parametrize(("spans", "same"), [((), 3), (((0.0, 1e-3),), 2), (((0.0, 1e-9),), 1)])
+def test_numbers_that_vary_little_are_the_same_if_they_differ_by_less(block, spans, same):
+    """Rows agree up to a millionth of the number's size, which is that of its target's span."""
+    primary, candidate = numbers_of(2, 1, spans=spans), numbers_of(3, 2)
+    with shadowing(candidate, block) as shadow:
+        offer(shadow, primary, *ask(primary, [[0.0], [1e-7], [1e-10]]))
+        rows_compared = block.series((PAIR, "iris", "1", "2", ""), DISTANCE)
+        eventually(lambda: sum(rows_compared) == 3)
+    assert rows_compared[SAME] == same
+
+
 @pytest.mark.parametrize("other", ["classes", "targets"])
 def test_no_common_numbers(block, other):
     """A shadow of another kind, or with other targets, agrees in no row, and no distance is counted."""

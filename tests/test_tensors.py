@@ -124,7 +124,7 @@ def test_columns_become_the_same_feeds_as_rows(signatures):
     [
         ({"city": None}, "feature 'city' is not given"),
         ({"street": ["x"]}, "feature 'street' is unknown to the model"),
-        ({"age": [1.0, 2.0]}, "feature 'income' has 1 values where another has 2"),
+        ({"age": [1.0, 2.0]}, "feature 'income' has 1 value where another has 2"),
         ({"age": ["41"]}, "feature 'age' of row 0 is text ('41'), but a number belongs there"),
         ({"age": np.array([np.inf])}, "feature 'age' of row 0 is inf, outside"),
         ({"city": np.array([5.0])}, "feature 'city' of row 0 is a number (5)"),

@@ -7,11 +7,13 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 from onnx import helper
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 from sklearn.datasets import make_classification
 from sklearn.ensemble import (
     AdaBoostClassifier,
     AdaBoostRegressor,
+    BaggingClassifier,
+    BaggingRegressor,
     ExtraTreesClassifier,
     ExtraTreesRegressor,
     GradientBoostingClassifier,
@@ -20,9 +22,13 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
+    StackingClassifier,
+    StackingRegressor,
     VotingClassifier,
+    VotingRegressor,
 )
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.multioutput import MultiOutputRegressor, RegressorChain
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
 from sklearn.tree import (
@@ -34,9 +40,11 @@ from sklearn.tree import (
 
 from unpickled.export.convert import Conversion, convert
 from unpickled.export.errors import NoGraph
-from unpickled.export.gate.exactness import TOLERANCE, TREES_TOLERANCE, tolerance
+from unpickled.export.gate.exactness import STACKED_TOLERANCE, TOLERANCE, TREES_TOLERANCE, tolerance
+from unpickled.export.gate.pair import Pair
 from unpickled.export.gate.thresholds import near
 from unpickled.export.graph import Graph, _value
+from unpickled.export.publish import runner
 from unpickled.export.recipes.ensemble import ensemble
 from unpickled.export.recipes.regression_trees import REGRESSORS
 from unpickled.export.trees import Tree
@@ -126,6 +134,44 @@ def test_only_trees_have_the_small_tolerance() -> None:
     vote = VotingClassifier([("a", clone(CLASSIFIERS[0])), ("b", LogisticRegression())], voting="soft")
     vote.fit(StandardScaler().fit_transform(X), y)
     assert tolerance(vote, convert(vote, X)) == TOLERANCE
+
+
+FOREST = RandomForestRegressor(7, random_state=0)
+STUMPS = AdaBoostRegressor(STUMP, n_estimators=6, random_state=0)
+MEMBERS = [("a", FOREST), ("b", make_pipeline(StandardScaler(), DecisionTreeRegressor(random_state=0)))]
+VOTES = [("a", CLASSIFIERS[2]), ("b", CLASSIFIERS[6])]
+COMPOSED = [
+    (VotingRegressor(MEMBERS), TREES_TOLERANCE),
+    (VotingRegressor(MEMBERS, weights=[0.3, 1.7]), TREES_TOLERANCE),
+    (BaggingRegressor(DecisionTreeRegressor(), 5, max_features=0.6, random_state=0), TREES_TOLERANCE),
+    (BaggingRegressor(STUMPS, 3, random_state=0), TREES_TOLERANCE),
+    (MultiOutputRegressor(FOREST), TREES_TOLERANCE),
+    (RegressorChain(FOREST), TREES_TOLERANCE),
+    (StackingRegressor(MEMBERS, cv=3), STACKED_TOLERANCE),
+    (StackingRegressor(MEMBERS, LinearRegression(), cv=3), STACKED_TOLERANCE),
+    (StackingRegressor(MEMBERS, cv=3, passthrough=True), TOLERANCE),
+    (StackingRegressor([*MEMBERS, ("c", Ridge())], cv=3), TOLERANCE),
+    (VotingRegressor([*MEMBERS, ("c", Ridge())]), TOLERANCE),
+    (BaggingClassifier(CLASSIFIERS[6], 3, random_state=0), TREES_TOLERANCE),
+    (VotingClassifier(VOTES, voting="soft", weights=[1.0, 2.0]), TREES_TOLERANCE),
+    (StackingClassifier(VOTES, cv=3), STACKED_TOLERANCE),
+]
+
+
+@pytest.mark.parametrize(("model", "allowed"), COMPOSED, ids=lambda part: " ".join(repr(part).split()))
+def test_compositions_of_trees_are_nearly_as_exact(model: Any, allowed: float) -> None:
+    """Means of trees are as exact as trees; a product of matrices behind them rounds a little more."""
+    X, y = table()
+    X = StandardScaler().fit_transform(X)
+    several = isinstance(model, (MultiOutputRegressor, RegressorChain))
+    classifies = is_classifier(model)
+    model = clone(model).fit(X, y if classifies else X[:, 1:4] if several else np.exp(X[:, 3]))
+    conversion = convert(model, X)
+    assert tolerance(model, conversion) == allowed
+    rows = near(model, conversion.layout, conversion.layout.frame(X), 1000).to_numpy()
+    pair = Pair(model, conversion, runner(conversion))
+    frame = conversion.layout.frame(rows)
+    assert pair.difference(pair.expected(rows), pair.served(frame)).max() <= min(allowed, 1e-9) / 100
 
 
 def test_equal_votes_are_ties() -> None:

@@ -60,7 +60,7 @@ def read(model: Any) -> Read:
     _check_columns(model)
     dump = _dump(model)
     catboost_counters.check(dump)
-    splits = catboost_splits.read(dump, model.n_features_in_)
+    splits = catboost_splits.read(dump, width(model))
     scale, bias = dump["scale_and_bias"]
     if scale != 1:
         raise NoGraph(f"its sums are scaled by {scale}", "call set_scale_and_bias with a scale of 1")
@@ -85,7 +85,7 @@ def hashes(model: Any, texts: Collection[str], known: dict[str, int] | None = No
     known = _known(model) if known is None else known
     asked = sorted(set(texts) - known.keys())
     if asked:
-        pool = np.zeros((len(asked), model.n_features_in_), object)
+        pool = np.zeros((len(asked), width(model)), object)
         pool[:, model.get_cat_feature_indices()] = np.array(asked, object)[:, None]
         listed = _dump(model, pool)["features_info"]["cat_features_hash"]
         known.update({item["value"]: signed(item["hash"]) for item in listed})
@@ -96,6 +96,11 @@ def column_names(model: Any) -> list[str] | None:
     """The names of the columns of the fit. CatBoost calls those of an array "0", "1" and so on."""
     known = list(model.feature_names_ or ())
     return None if known == [str(place) for place in range(len(known))] else known
+
+
+def width(model: Any) -> int:
+    """The number of columns of the fit; ``n_features_in_`` is 0 in a copy, and in a model that was loaded."""
+    return len(model.feature_names_ or ())
 
 
 def threshold(model: Any) -> float | None:
@@ -237,5 +242,6 @@ CATBOOST = Library(
     sight=Sight.of,
     texts=lambda model: list(model.get_cat_feature_indices()),
     column_names=column_names,
+    width=width,
     threshold=threshold,
 )

@@ -29,13 +29,14 @@ class Library:
             fit; empty if the model does not tell all of them.
         knows_dtypes: (model) -> whether it knows columns of that dtype.
         texts: (model) -> positions of the columns that it takes as text; None if it does not tell.
-        column_names: (model) -> the names of the columns of the fit, if it keeps them elsewhere than
-            scikit-learn does; None if they had no names.
+        column_names: (model) -> the names of the columns of the fit; None if they had no names.
+        width: (model) -> the number of columns of the fit, if scikit-learn's ``n_features_in_`` may lack it.
         threshold: (model) -> the probability that the second class has to exceed to be the label; None if
             the label is the class of the best score.
         spelled: (label) -> the name by which it knows the column; None if it keeps labels as they are.
         takes_gaps: Whether it takes a zero that a sparse matrix leaves out for a missing value.
         single: Whether it adds float32 numbers.
+        rounds_integers: Whether it rounds whole numbers to float32 that come in an array of integers.
     """
 
     name: str
@@ -46,11 +47,15 @@ class Library:
     categories: Callable[[Any], Mapping[int, Sequence[Any]]] = lambda model: {}
     knows_dtypes: Callable[[Any], bool] = lambda model: False
     texts: Callable[[Any], Sequence[int]] | None = None
-    column_names: Callable[[Any], Sequence[str] | None] = lambda model: None
+    column_names: Callable[[Any], Sequence[str] | None] = lambda model: getattr(
+        model, "feature_names_in_", None
+    )
+    width: Callable[[Any], int | None] = lambda model: None
     threshold: Callable[[Any], float | None] = lambda model: None
     spelled: Callable[[Hashable], str] | None = None
     takes_gaps: bool = False
     single: bool = False
+    rounds_integers: bool = False
 
     def classifies(self, step: Any) -> bool:
         """Whether it is a classifier of this library."""

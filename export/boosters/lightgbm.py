@@ -266,6 +266,14 @@ def _sets(section: Section, place: Floats, of_sets: Bools) -> Iterator[tuple[int
         yield node, np.flatnonzero(bits)
 
 
+def column_names(model: Any) -> list[str] | None:
+    """The names of the columns of the fit. LightGBM 4.6 calls those of an array "Column_0" and so on."""
+    known = getattr(model, "feature_names_in_", None)
+    if known is None or list(known) == [f"Column_{place}" for place in range(len(known))]:
+        return None
+    return list(known)
+
+
 LIGHTGBM = Library(
     name="lightgbm",
     classifiers=("LGBMClassifier",),
@@ -275,4 +283,6 @@ LIGHTGBM = Library(
     categories=places,
     knows_dtypes=lambda model: bool(categories(model)),
     spelled=spelled,
+    column_names=column_names,
+    rounds_integers=True,
 )

@@ -98,6 +98,12 @@ class Sight:
                 f"with categories, missing={estimator.missing} counts a category as missing",
                 "leave missing= out and give NaN for a missing value",
             )
+        # Without types of its own, a fit has codes of columns of pandas' dtype category alone.
+        if codes and estimator.feature_types is None and "cats" not in _model(learner):
+            raise NoGraph(
+                "before XGBoost 3.1 a model does not keep the categories of the fit",
+                "fit it with a newer XGBoost",
+            )
         return cls(missing, codes, _categories(learner))
 
     def columns(self, rows: Any) -> Floats:

@@ -15,7 +15,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, loa
 from unpickled.export.data import columns, files, houses, target
 from unpickled.export.data.columns import Choices, Column, Reading
 from unpickled.export.data.source import Source
-from unpickled.export.data.target import Task
+from unpickled.export.data.target import TaskName
 from unpickled.export.errors import DataError
 from unpickled.server.quote import hint, listed
 
@@ -39,8 +39,8 @@ class Dataset:
     class_names: tuple[str, ...]
     readings: tuple[Reading, ...] = ()
     notes: tuple[str, ...] = ()
-    task: Task = "classification"
-    alternative: Task | None = None
+    task: TaskName = "classification"
+    alternative: TaskName | None = None
 
     @property
     def dates(self) -> dict[str, bool]:
@@ -57,7 +57,9 @@ def bundled(name: str) -> Dataset:
     return BUNDLED[name](name)
 
 
-def read(path: str | Path, label: str, choices: Choices | None = None, task: Task | None = None) -> Dataset:
+def read(
+    path: str | Path, label: str, choices: Choices | None = None, task: TaskName | None = None
+) -> Dataset:
     """A CSV or Parquet file as a table to train on.
 
     Args:
@@ -117,7 +119,7 @@ def fingerprint(features: pd.DataFrame, labels: npt.NDArray[Any]) -> str:
 
 
 def _truth(
-    goal: Column, labelled: npt.NDArray[np.bool_], task: Task, alternative: Task | None
+    goal: Column, labelled: npt.NDArray[np.bool_], task: TaskName, alternative: TaskName | None
 ) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """The labels and the names of their classes, or the numbers to predict. Raises DataError."""
     values = goal.values[labelled]

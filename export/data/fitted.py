@@ -6,11 +6,13 @@ from typing import Any
 
 import pandas as pd
 
+from unpickled.export.boosters.registry import knows_dtypes
 from unpickled.export.data import columns
 from unpickled.export.data.columns import Choices, Column, Kind, Reading
 from unpickled.export.data.facts import facts
 from unpickled.export.data.labels import fitted_labels
 from unpickled.export.data.source import Source
+from unpickled.export.inside import everything
 from unpickled.server.quote import quoted
 
 
@@ -41,6 +43,8 @@ class Sample:
             for name in names
             if name in source.columns
         )
+        if any(map(knows_dtypes, everything(pipeline))):
+            read = tuple(_native(column, source) for column in read)
         others = tuple(name for name in source.columns if name not in names)
         notes = (_strange(column, choices) for column in read)
         return cls(read, others, len(source), fitted is not None, tuple(note for note in notes if note))
@@ -69,6 +73,13 @@ def known(pipeline: Any, names: Sequence[str], choices: Choices) -> Choices:
         if fact.texts is not None:
             categories[name] = categories.get(name, frozenset()) | fact.texts
     return replace(choices, kinds=kinds, categories=categories)
+
+
+def _native(column: Column, source: Source) -> Column:
+    """The column with its categories, as the file has them: Parquet keeps those that are text."""
+    dtype = getattr(source.columns[column.reading.name], "dtype", None)
+    is_native = isinstance(dtype, pd.CategoricalDtype)
+    return replace(column, values=column.values.astype(dtype)) if is_native else column
 
 
 def _strange(column: Column, choices: Choices) -> str:

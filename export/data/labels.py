@@ -9,13 +9,22 @@ from unpickled.export.inside import everything, parts
 
 def fitted_names(step: Any) -> list[Any] | None:
     """The names of the columns that an estimator was fitted on, in order; None if they had no names."""
-    names, own = getattr(step, "feature_names_in_", None), library(step)
-    if names is None and own is not None:
-        names = own.column_names(step)
+    own = library(step)
+    names = own.column_names(step) if own else getattr(step, "feature_names_in_", None)
     if names is not None:
         return list(names)
     entrances = [part.estimator for part in parts(step) if part.before is None and part.columns is None]
     return next((names for names in map(fitted_names, entrances) if names is not None), None)
+
+
+def fitted_width(step: Any) -> int | None:
+    """The number of columns that an estimator was fitted on; None if it does not tell."""
+    own = library(step)
+    width = getattr(step, "n_features_in_", None) or (own.width(step) if own else None)
+    if width:
+        return int(width)
+    entrances = [part.estimator for part in parts(step) if part.before is None and part.columns is None]
+    return next(filter(None, map(fitted_width, entrances)), None)
 
 
 def fitted_labels(pipeline: Any, columns: Iterable[Hashable]) -> list[Any] | None:

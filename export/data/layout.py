@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Literal
 
 import numpy as np
@@ -10,12 +11,12 @@ import pandas as pd
 
 from unpickled.export.boosters.registry import knows_dtypes
 from unpickled.export.data.facts import Fact, facts
-from unpickled.export.data.labels import fitted_labels, fitted_names
+from unpickled.export.data.labels import fitted_labels, fitted_names, fitted_width
 from unpickled.export.data.missing import is_missing
 from unpickled.export.errors import ConversionError
 from unpickled.export.inside import columns_read, everything
 from unpickled.server.artifact.manifest import MISSING_CATEGORY, Feature, Input
-from unpickled.server.quote import listed
+from unpickled.server.quote import counted, listed
 
 Kind = Literal["number", "category"]
 # An ndarray or a DataFrame, as pipelines take them.
@@ -201,10 +202,10 @@ def _labels_read(pipeline: Any, raw: pd.DataFrame) -> list[Hashable]:
     """Labels of the columns that the pipeline reads, in the order in which it was fitted on them."""
     fitted = fitted_labels(pipeline, raw.columns)
     if fitted is None:
-        expected = getattr(pipeline, "n_features_in_", raw.shape[1])
-        if raw.shape[1] != expected:
+        expected = fitted_width(pipeline)
+        if expected is not None and raw.shape[1] != expected:
             raise ConversionError(
-                f"The rows have {raw.shape[1]} columns, but the pipeline was fitted on {expected}."
+                f"The rows have {counted(raw.shape[1], 'column')}, but the pipeline was fitted on {expected}."
             )
         return list(raw.columns)
     needed = {fitted[position] for position in columns_read(pipeline, len(fitted))}
@@ -219,7 +220,7 @@ def _labels_read(pipeline: Any, raw: pd.DataFrame) -> list[Hashable]:
 def _width(pipeline: Any, features: int) -> int:
     """How many columns the pipeline was fitted on."""
     names = fitted_names(pipeline)
-    return int(getattr(pipeline, "n_features_in_", features)) if names is None else len(names)
+    return (fitted_width(pipeline) or features) if names is None else len(names)
 
 
 def _positions(pipeline: Any, raw: pd.DataFrame) -> tuple[int, ...]:
@@ -271,13 +272,17 @@ def _check_floats(raw: pd.DataFrame) -> None:
         )
 
 
+_NUMBERS = (int, float, Decimal, np.number, np.bool_)
+_COMPLEX = "Column {!r} holds complex numbers: give their parts as columns."
+
+
 def _kind(column: pd.Series, name: str) -> Kind:
     dtype = column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
         return _kind(pd.Series(dtype.categories), name)
     if pd.api.types.is_bool_dtype(dtype) or pd.api.types.is_numeric_dtype(dtype):
         if pd.api.types.is_complex_dtype(dtype):
-            raise ConversionError(f"Column {name!r} holds complex numbers: give their parts as columns.")
+            raise ConversionError(_COMPLEX.format(name))
         return "number"
     if isinstance(dtype, pd.StringDtype) or _is_arrow_text(dtype):
         return "category"
@@ -285,10 +290,34 @@ def _kind(column: pd.Series, name: str) -> Kind:
         raise ConversionError(f"Column {name!r} is of type {dtype}, a date: {_SECONDS}.")
     if dtype.kind != "O":
         raise ConversionError(f"Column {name!r} is of type {dtype}: give it as numbers or as text.")
+    return _kind_of_objects(column, name)
+
+
+def _kind_of_objects(column: pd.Series, name: str) -> Kind:
     text = {isinstance(value, str) for value in column if not is_missing(value)}
     if len(text) > 1:
         raise ConversionError(f"Column {name!r} mixes text and numbers: give it as one of them.")
-    return "category" if text == {True} else "number"
+    if text == {True}:
+        return "category"
+    _check_numbers(column, name)
+    return "number"
+
+
+def _check_numbers(column: pd.Series, name: str) -> None:
+    """Raise ConversionError if one of the objects in a column is no number, such as a list."""
+    try:
+        numbers = pd.to_numeric(column)
+    except OverflowError:
+        raise ConversionError(f"Column {name!r} holds a number that is too large for float64.") from None
+    except (TypeError, ValueError):
+        others = {type(value).__name__ for value in column if not isinstance(value, _NUMBERS)}
+        strange = min(others - {"NoneType", "NAType"}, default="object")
+        raise ConversionError(
+            f"Column {name!r} holds a value of type {strange}, which is neither a number nor a text: make "
+            "columns of numbers or of text from it, and fit the pipeline on these."
+        ) from None
+    if numbers.dtype.kind == "c":
+        raise ConversionError(_COMPLEX.format(name))
 
 
 def _is_arrow_text(dtype: object) -> bool:
@@ -353,7 +382,9 @@ def _categorical(column: pd.Series, dtype: pd.CategoricalDtype) -> pd.Categorica
 
 
 def _is_narrow(column: pd.Series) -> bool:
-    return str(column.dtype) == "float32"
+    """Whether it holds float32 numbers, or its categories are such numbers."""
+    dtype = column.dtype
+    return str(dtype.categories.dtype if isinstance(dtype, pd.CategoricalDtype) else dtype) == "float32"
 
 
 def _blank(column: pd.Series) -> object:

@@ -15,10 +15,10 @@ from unpickled.export.data.source import Source
 from unpickled.export.errors import DataError
 from unpickled.server.quote import hint, listed, quoted
 
-Task = Literal["classification", "regression"]
+TaskName = Literal["classification", "regression"]
 
 MIN_CLASS_ROWS, MIN_ROWS = 5, 10
-# Whole numbers are classes where there are no more of them than that.
+# Whole numbers are classes where no more of them differ than that, with MIN_CLASS_ROWS rows each on average.
 MOST_CLASSES = 20
 # The square of a larger number may be infinite, and with it the error.
 LARGEST = 1e150
@@ -45,7 +45,7 @@ def check(source: Source, name: str) -> None:
         raise DataError(f"There is no column {name!r}{_suggestion(name, source)}")
 
 
-def task_of(target: Column, task: Task | None) -> tuple[Task, str]:
+def task_of(target: Column, task: TaskName | None) -> tuple[TaskName, str]:
     """The ``task`` that the user has named, or the one that the target asks for with a note that says why.
 
     Raises DataError where the target suits no task, or not the one that was named.
@@ -71,11 +71,11 @@ def task_of(target: Column, task: Task | None) -> tuple[Task, str]:
     )
 
 
-def alternative(target: Column, task: Task) -> Task | None:
+def alternative(target: Column, task: TaskName) -> TaskName | None:
     """The other task than this one, if the target would do for it too."""
     values = target.values.dropna()
     is_number = columns.holds_numbers(values) and target.reading.kind != "boolean"
-    other: Task = "regression" if task == "classification" else "classification"
+    other: TaskName = "regression" if task == "classification" else "classification"
     if other == "regression" and not is_number:
         return None
     try:
@@ -113,22 +113,22 @@ def labels(values: pd.Series) -> npt.NDArray[Any]:
 
 def numbers(values: pd.Series) -> npt.NDArray[np.float64]:
     """Numbers to predict (rows,). Raises DataError if nothing can be learned of them."""
-    found: npt.NDArray[np.float64] = values.to_numpy(dtype=np.float64)
-    if len(found) < MIN_ROWS:
+    truth: npt.NDArray[np.float64] = values.to_numpy(dtype=np.float64)
+    if len(truth) < MIN_ROWS:
         raise DataError(
-            f"The target {values.name!r} has a number in {rows(len(found))}, and at least {MIN_ROWS} are "
+            f"The target {values.name!r} has a number in {rows(len(truth))}, and at least {MIN_ROWS} are "
             "needed: add rows."
         )
-    if (found == found[0]).all():
+    if (truth == truth[0]).all():
         raise DataError(
-            f"The target {values.name!r} holds nothing but {found[0]:g}: there is nothing to predict."
+            f"The target {values.name!r} holds nothing but {truth[0]:g}: there is nothing to predict."
         )
-    if np.abs(found).max() > LARGEST:
+    if np.abs(truth).max() > LARGEST:
         raise DataError(
-            f"The target {values.name!r} holds numbers up to {np.abs(found).max():g}, whose squares are "
+            f"The target {values.name!r} holds numbers up to {np.abs(truth).max():g}, whose squares are "
             "infinite: give it in a larger unit, or correct them."
         )
-    return found
+    return truth
 
 
 def names(target: Column, labelled: npt.NDArray[np.bool_]) -> tuple[str, ...]:
@@ -139,7 +139,7 @@ def names(target: Column, labelled: npt.NDArray[np.bool_]) -> tuple[str, ...]:
     return tuple(str(label) for label in distinct)
 
 
-def check_classes(labels: npt.NDArray[Any], target: str, otherwise: Task | None) -> None:
+def check_classes(labels: npt.NDArray[Any], target: str, otherwise: TaskName | None) -> None:
     """Raise DataError if there are too few or too many classes, or one with too few rows.
 
     ``otherwise`` is the alternative that the error offers.
@@ -171,8 +171,8 @@ def of_sample(source: Source, name: str, classes: npt.NDArray[Any]) -> npt.NDArr
     if types.is_numeric_dtype(classes.dtype) or types.is_bool_dtype(classes.dtype):
         choices = Choices()
     else:
-        known = frozenset(str(label) for label in classes)
-        choices = Choices(text=frozenset({name}), categories={name: known})
+        texts = frozenset(str(label) for label in classes)
+        choices = Choices(text=frozenset({name}), categories={name: texts})
     values = column(source, name, choices).values
     if values.isna().any():
         raise DataError(f"{name!r} is missing in some rows: leave those rows out of the sample.")
@@ -186,7 +186,7 @@ def of_sample(source: Source, name: str, classes: npt.NDArray[Any]) -> npt.NDArr
 
 def numbers_of_sample(source: Source, names: Sequence[str]) -> pd.DataFrame:
     """The true numbers of a sample, a column for each target. Raises DataError if one is missing or none."""
-    found = {}
+    truth = {}
     for name in names:
         target = column(source, name, Choices(kinds={name: "number"}))
         _check_kind(target)
@@ -194,9 +194,9 @@ def numbers_of_sample(source: Source, names: Sequence[str]) -> pd.DataFrame:
             raise DataError(f"The target {name!r} holds no numbers, but the pipeline predicts some.")
         if target.values.isna().any():
             raise DataError(f"{name!r} is missing in some rows: leave those rows out of the sample.")
-        found[name] = target.values.astype(np.float64)
-        columns.check_finite(name, found[name].to_numpy())
-    return pd.DataFrame(found)
+        truth[name] = target.values.astype(np.float64)
+        columns.check_finite(name, truth[name].to_numpy())
+    return pd.DataFrame(truth)
 
 
 def named(source: Source, text: str) -> list[str]:

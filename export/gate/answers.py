@@ -19,6 +19,7 @@ from unpickled.export.data.layout import Rows
 from unpickled.export.gate.margins import margins, ranking
 from unpickled.export.inside import decides_by_probability, split
 from unpickled.server.artifact.manifest import Outputs
+from unpickled.server.model.sizes import sizes
 
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
@@ -75,7 +76,7 @@ def kind_of(outputs: Outputs) -> AnswerKind:
     """The kind of answers that a graph with these outputs gives."""
     match outputs.kind:
         case "prediction":
-            return AnswerKind(_predicted, _of_each, outputs.kind, labelled=False)
+            return AnswerKind(_predicted, partial(sizes, spans=outputs.spans), outputs.kind, labelled=False)
         case "scores":
             return AnswerKind(partial(_classified, method="decision_function"), _of_row, outputs.kind)
         case "probabilities":
@@ -119,11 +120,6 @@ def _classified(pipeline: Any, rows: Rows, method: str) -> Answers:
     if scores.ndim == 1:
         scores = np.stack([-scores, scores], axis=1)
     return Answers(labels, scores, margins(pipeline, rows, scores))
-
-
-def _of_each(scores: Array) -> Array:
-    """Each number is measured by itself."""
-    return np.asarray(np.maximum(1.0, np.abs(scores)))
 
 
 def _of_row(scores: Array) -> Array:

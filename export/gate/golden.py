@@ -23,6 +23,7 @@ from unpickled.export.gate.answers import answers_of
 from unpickled.export.gate.exactness import tolerance
 from unpickled.server.artifact.manifest import Feature, Golden
 from unpickled.server.model import dates
+from unpickled.server.model.sizes import sizes
 
 ROWS = 12
 DRAWS = 240
@@ -112,8 +113,9 @@ def _with_sparse(
     if sparse != rows[0] and not any(_holds(frame, sparse) for frame in frames):
         together = _answer(pipeline, conversion, [*rows, sparse])
         _, alone, _ = _answer(pipeline, conversion, [sparse])
+        beside, size = together[1][-1], sizes(together[1][-1], conversion.outputs.spans)
         allowed = tolerance(pipeline, conversion)
-        if np.allclose(together[1][-1], alone[0], rtol=allowed, atol=allowed, equal_nan=True):
+        if np.allclose(beside / size, alone[0] / size, rtol=0.0, atol=allowed, equal_nan=True):
             return _answered([*rows, sparse], *together)[:3]
     return _answered(rows, *_answer(pipeline, conversion, rows))[:3]
 
@@ -148,6 +150,8 @@ def _numbers(feature: Feature, column: Array, rng: np.random.Generator) -> list[
     low, high = feature.minimum or 0.0, feature.maximum or 0.0
     if low == high:
         return [low] * (2 * DRAWS)
+    if feature.boolean:
+        return [float(bit) for bit in rng.integers(0, 2, 2 * DRAWS)]
     scale = _scale(low, high)
     first, last = low / scale, high / scale
     middle = first if feature.median is None else feature.median / scale

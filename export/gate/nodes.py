@@ -4,21 +4,22 @@ The fitted ones are read from scikit-learn's own arrays, not from the form that 
 so that a mistake in that form is seen as well.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
-from sklearn.ensemble import IsolationForest
+from sklearn.ensemble import AdaBoostClassifier, IsolationForest
 
 from unpickled.export.tree_classes import FORESTS, GRADIENT_BOOSTINGS, HISTOGRAMS, TREES
 
 Array = npt.NDArray[Any]
 
-# The value of nodes_modes for a split at a threshold.
-_LEQ = 0
+# The values of nodes_modes for a split at a threshold, and for one that asks for a set of categories.
+_LEQ, _MEMBER = 0, 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +28,8 @@ class Nodes:
 
     ``left`` and ``right`` are places among the leaves where ``left_leaf`` and ``right_leaf`` are true, else
     among the splits. ``roots`` (trees,) are places among the splits: a tree of one leaf has a split with this
-    leaf on both sides. ``values`` is (leaves, outputs).
+    leaf on both sides. ``values`` is (leaves, outputs). ``sets`` has the codes of the categories that go
+    left, for the place of each split that asks for them; such a split has no threshold.
     """
 
     roots: Array
@@ -39,12 +41,20 @@ class Nodes:
     left_leaf: Array
     right_leaf: Array
     values: Array
+    sets: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def divides(self) -> Array:
         """(splits,): whether a split has two sides."""
         alike = (self.left == self.right) & self.left_leaf & self.right_leaf
         return np.asarray(~alike)
+
+    @property
+    def has_threshold(self) -> Array:
+        """(splits,): whether a split has two sides, parted by a threshold."""
+        divides = self.divides.copy()
+        divides[list(self.sets)] = False
+        return divides
 
 
 def fitted(estimator: Any, outputs: int) -> Nodes | None:
@@ -58,6 +68,8 @@ def fitted(estimator: Any, outputs: int) -> Nodes | None:
         return _grown(trees, votes[:, 1:] if votes.shape[1] == 2 and outputs == 1 else votes)
     if type(estimator) is IsolationForest:
         return _isolating(estimator)
+    if type(estimator) is AdaBoostClassifier:
+        return _ada_boosted(estimator)
     if type(estimator) in GRADIENT_BOOSTINGS:
         base = estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_), np.float32)).ravel()
         trees = [member.tree_ for member in estimator.estimators_.ravel()]
@@ -66,6 +78,26 @@ def fitted(estimator: Any, outputs: int) -> Nodes | None:
     if type(estimator) in HISTOGRAMS:
         return _hist_boosted(estimator)
     return None
+
+
+def _ada_boosted(model: AdaBoostClassifier) -> Nodes | None:
+    """The nodes of AdaBoost, whose leaves add the tree's weight to the class that the tree answers.
+
+    With two classes there is one sum, from which the weight is taken for the first one. None for trees of
+    other kinds.
+    """
+    members, classes = model.estimators_, len(model.classes_)
+    if (
+        not all(type(member) in (*TREES, *FORESTS) for member in members)
+        or getattr(model, "algorithm", "") == "SAMME.R"
+    ):
+        return None
+    blocks = []
+    for member, weight in zip(members, model.estimator_weights_, strict=False):
+        answers = member.classes_.take(member.tree_.value[:, 0, :].argmax(axis=1))
+        votes = (answers[:, None] == model.classes_).astype(np.float64)
+        blocks.append(weight * (2.0 * votes[:, 1:] - 1.0 if classes == 2 else votes))
+    return _grown([member.tree_ for member in members], np.concatenate(blocks))
 
 
 def _isolating(forest: IsolationForest) -> Nodes:
@@ -108,16 +140,14 @@ def _grown(trees: list[Any], values: Array) -> Nodes:
     )
 
 
-def _hist_boosted(estimator: Any) -> Nodes | None:
-    """The nodes of histogram gradient boosting; None if some split asks for a category."""
-    trees = [predictor.nodes for stage in estimator._predictors for predictor in stage]
-    nodes = np.concatenate(trees)
-    leaf = nodes["is_leaf"].astype(bool)
-    if (nodes["is_categorical"].astype(bool) & ~leaf).any():
-        return None
-    base = np.asarray(estimator._baseline_prediction, np.float64).ravel()
-    return _numbered(
-        sizes=np.array([len(tree) for tree in trees]),
+def _hist_boosted(estimator: Any) -> Nodes:
+    """The nodes of histogram gradient boosting."""
+    predictors = [predictor for stage in estimator._predictors for predictor in stage]
+    trees = [predictor.nodes for predictor in predictors]
+    sizes, nodes = np.array([len(tree) for tree in trees]), np.concatenate(trees)
+    leaf, base = nodes["is_leaf"].astype(bool), np.asarray(estimator._baseline_prediction, np.float64).ravel()
+    fitted = _numbered(
+        sizes=sizes,
         leaf=leaf,
         left=nodes["left"],
         right=nodes["right"],
@@ -125,6 +155,21 @@ def _hist_boosted(estimator: Any) -> Nodes | None:
         threshold=nodes["num_threshold"],
         missing_left=nodes["missing_go_to_left"],
         values=_by_output([tree["value"] for tree in trees], base),
+    )
+    # A tree of one leaf has a split too.
+    place = np.cumsum(~leaf | (np.repeat(sizes, sizes) == 1)) - 1
+    owner = np.repeat(np.arange(len(trees)), sizes)
+    sets = {
+        int(place[node]): _bits(predictors[owner[node]].raw_left_cat_bitsets[nodes["bitset_idx"][node]])
+        for node in np.flatnonzero(nodes["is_categorical"].astype(bool) & ~leaf)
+    }
+    return replace(fitted, sets=sets)
+
+
+def _bits(words: Array) -> tuple[int, ...]:
+    """The places of the bits that are set in these words of 32 bits."""
+    return tuple(
+        32 * place + bit for place, word in enumerate(words.tolist()) for bit in range(32) if word >> bit & 1
     )
 
 
@@ -177,7 +222,8 @@ def _summed(model: onnx.ModelProto, ensemble: onnx.NodeProto) -> Nodes | None:
     attributes = {attribute.name: attribute for attribute in ensemble.attribute}
     outputs, splits = attributes["n_targets"].i, _ints(attributes, "nodes_featureids")
     output, weight = _ints(attributes, "leaf_targetids"), _tensor(attributes, "leaf_weights")
-    if (_tensor(attributes, "nodes_modes") != _LEQ).any() or (output >= outputs).any():
+    modes = _tensor(attributes, "nodes_modes")
+    if not np.isin(modes, (_LEQ, _MEMBER)).all() or (output >= outputs).any():
         return None
     values = _looked_up(model, ensemble.output[0], output, weight)
     if values is None:
@@ -194,7 +240,17 @@ def _summed(model: onnx.ModelProto, ensemble: onnx.NodeProto) -> Nodes | None:
         left_leaf=_ints(attributes, "nodes_trueleafs").astype(bool),
         right_leaf=_ints(attributes, "nodes_falseleafs").astype(bool),
         values=values,
+        sets=dict(zip(np.flatnonzero(modes == _MEMBER).tolist(), _members(attributes), strict=True)),
     )
+
+
+def _members(attributes: dict[str, onnx.AttributeProto]) -> list[tuple[int, ...]]:
+    """The sets of categories, each of which ends with NaN. No category has a negative code."""
+    if "membership_values" not in attributes:
+        return []
+    numbers = _tensor(attributes, "membership_values")
+    sets = np.split(numbers, np.flatnonzero(np.isnan(numbers)) + 1)[:-1]
+    return [tuple(int(number) for number in members[:-1] if number >= 0) for members in sets]
 
 
 def _looked_up(model: onnx.ModelProto, places: str, tree: Array, place: Array) -> Array | None:

@@ -58,7 +58,15 @@ class Pair:
 
     def served(self, frame: pd.DataFrame) -> Answers:
         """The graph's answers."""
-        labels, scores = self.run(self.conversion.layout.feeds(frame, self.conversion.inputs))
+        return self.answered(self.feeds(frame))
+
+    def feeds(self, frame: pd.DataFrame) -> dict[str, Array]:
+        """The graph's input tensors for the rows of a frame."""
+        return self.conversion.layout.feeds(frame, self.conversion.inputs)
+
+    def answered(self, feeds: dict[str, Array]) -> Answers:
+        """The graph's answers to these tensors."""
+        labels, scores = self.run(feeds)
         return Answers(np.asarray(labels), np.asarray(scores, dtype=np.float64))
 
     def difference(self, expected: Answers, served: Answers) -> Array:
@@ -93,8 +101,9 @@ class Pair:
         finite: Bools = np.asarray(np.isfinite(expected.scores).all(axis=1))
         if not expected.resembles(served):
             return [Trial(_verdict(part, np.ones(len(part), dtype=bool))) for part in _parted(finite, size)]
-        columns = (finite, wrong, self.difference(expected, served), labels_differ(expected, served))
-        return [_trial(*part) for part in zip(*(_parted(column, size) for column in columns), strict=True)]
+        return _trials(
+            size, finite, wrong, self.difference(expected, served), labels_differ(expected, served)
+        )
 
     def verdicts(self, frame: pd.DataFrame, size: int) -> list[Verdict]:
         """The worst verdict on each ``size`` consecutive rows."""
@@ -104,14 +113,20 @@ class Pair:
         """The verdicts on rows of which the pipeline refuses at least one.
 
         To ask it about each would take minutes in a wide table. So rows that numbers overflow in on their
-        way to a classifier are taken as refused, once the pipeline has refused the first and the last.
+        way to a classifier are taken as refused, once the pipeline has refused the first and the last. A few
+        are asked about one by one, apart from the others, which are then answered at once.
         """
+        if len(frame) <= size:
+            return [Trial("refused")]
         suspects = overflow.suspects(self.pipeline, self.conversion.layout.rows(frame))
         suspected = np.array([part.any() for part in _parted(suspects, size)])
-        if suspected.sum() < FEW or not self._both_refused(frame, size, np.flatnonzero(suspected)):
-            return self._halves(frame, size) or [Trial("refused")]
-        others = iter(self.trials(frame[~np.repeat(suspected, size)], size))
-        return [Trial("refused") if suspect else next(others) for suspect in suspected.tolist()]
+        count = int(suspected.sum())
+        if not count or (count >= FEW and not self._both_refused(frame, size, np.flatnonzero(suspected))):
+            return self._halves(frame, size)
+        parts = [frame.iloc[at * size : (at + 1) * size] for at in np.flatnonzero(suspected)]
+        alone = [self.trials(part, size)[0] if count < FEW else Trial("refused") for part in parts]
+        of_each = {True: iter(alone), False: iter(self.trials(frame[~np.repeat(suspected, size)], size))}
+        return [next(of_each[suspect]) for suspect in suspected.tolist()]
 
     def _both_refused(self, frame: pd.DataFrame, size: int, suspected: Array) -> bool:
         ends = (frame.iloc[index * size : (index + 1) * size] for index in (suspected[0], suspected[-1]))
@@ -128,8 +143,21 @@ def _parted(column: Array, size: int) -> list[Array]:
     return [column[start : start + size] for start in range(0, len(column), size)]
 
 
-def _trial(finite: Bools, wrong: Bools, difference: Array, other_label: Bools) -> Trial:
-    return Trial(_verdict(finite, wrong), len(finite), float(difference.max()), int(other_label.sum()))
+def _trials(size: int, finite: Bools, wrong: Bools, difference: Array, other_label: Bools) -> list[Trial]:
+    """The trial of each ``size`` rows."""
+    starts = np.arange(0, len(finite), size)
+    parts = zip(
+        np.logical_and.reduceat(finite, starts).tolist(),
+        np.logical_or.reduceat(wrong, starts).tolist(),
+        np.diff(starts, append=len(finite)).tolist(),
+        np.maximum.reduceat(difference, starts).tolist(),
+        np.add.reduceat(other_label.astype(np.int64), starts).tolist(),
+        strict=True,
+    )
+    return [
+        Trial("refused" if not whole else "different" if differ else "alike", rows, worst, ties)
+        for whole, differ, rows, worst, ties in parts
+    ]
 
 
 def _verdict(finite: Bools, wrong: Bools) -> Verdict:

@@ -22,7 +22,7 @@ from unpickled.export.convert import Conversion
 from unpickled.export.data.layout import Rows
 from unpickled.export.errors import ParityError, reason
 from unpickled.export.gate import probes
-from unpickled.export.gate.answers import Answers, labels_differ
+from unpickled.export.gate.answers import Answers, Array, labels_differ
 from unpickled.export.gate.complaint import advice, complaint, kind_in_words, title
 from unpickled.export.gate.limits import search
 from unpickled.export.gate.neighbors import borrows, has_neighbors
@@ -30,7 +30,9 @@ from unpickled.export.gate.pair import TIE_GAP, Pair, Run, Trial
 from unpickled.export.gate.proof import Proof
 from unpickled.export.gate.sweep import Lot, swept
 from unpickled.export.gate.thresholds import near
+from unpickled.export.inside import innermost
 from unpickled.export.progress import Counter, running
+from unpickled.export.recipes.splitting import splits
 from unpickled.server.artifact.manifest import Feature, Parity
 
 Features = tuple[Feature, ...]
@@ -141,10 +143,10 @@ class _Gate:
                 f"({reason(error)}); nothing was written."
             ) from error
 
-    def served(self, kind: str, frame: pd.DataFrame) -> Answers:
-        """The graph's answers to rows that it must accept."""
+    def served(self, kind: str, frame: pd.DataFrame, feeds: dict[str, Array] | None = None) -> Answers:
+        """The graph's answers to rows that it must accept; ``feeds`` are their tensors, if there are some."""
         try:
-            return self.pair.served(frame)
+            return self.pair.answered(self.pair.feeds(frame) if feeds is None else feeds)
         except MemoryError:
             raise
         except Exception as error:
@@ -175,6 +177,8 @@ class _Gate:
 
     def beside_splits(self, frame: pd.DataFrame, features: Features) -> None:
         """Compare rows beside the splits of all trees: a sample of them if each split has been proven."""
+        if not any(map(splits, innermost(self.pair.pipeline))):
+            return
         self.progress("comparing rows beside the splits")
         layout, limit = self.pair.conversion.layout, NEAR_LIMIT if self.proof is None else PROVEN_LIMIT
         counter = Counter(self.progress, "searching for rows beside the splits, step")
@@ -291,10 +295,13 @@ class _Gate:
         sample = probes.sample(frame, SINGLE_ROWS)
         expected = self.expected("single", self.pair.conversion.layout.rows(sample))
         counter = Counter(self.progress, "comparing rows one at a time, row")
+        # To make them of frames of one row takes ten times as long as the graph does.
+        feeds = self.pair.feeds(sample)
         singles = []
         for i in range(len(sample)):
             counter(i, len(sample))
-            singles.append(self.served("single", sample.iloc[i : i + 1]))
+            row = {name: tensor[i : i + 1] for name, tensor in feeds.items()}
+            singles.append(self.served("single", sample[i : i + 1], row))
         labels = np.concatenate([answers.labels for answers in singles])
         scores = np.concatenate([answers.scores for answers in singles])
         self.judge("single", sample, expected, Answers(labels, scores))

@@ -65,12 +65,13 @@ def prove(pipeline: Any, conversion: Conversion) -> Proof | None:
 
 def _are_equal(written: Nodes, fitted: Nodes) -> bool:
     """Whether the two are the same trees but for the thresholds of their splits."""
-    return all(np.array_equal(getattr(written, name), getattr(fitted, name)) for name in _FIELDS)
+    same = all(np.array_equal(getattr(written, name), getattr(fitted, name)) for name in _FIELDS)
+    return same and written.sets == fitted.sets
 
 
 def _divides(written: Nodes, fitted: Nodes, rounded: Callable[[Array], Array]) -> bool:
     """Whether each threshold of the graph is the last number that takes the fitted tree's way to the left."""
-    split = fitted.divides
+    split = fitted.has_threshold
     last, limit = written.threshold[split], fitted.threshold[split]
     # A split with an infinite limit parts the missing values from all numbers.
     right = (rounded(np.nextafter(last, np.inf)) > limit) | (np.isposinf(last) & np.isposinf(limit))
@@ -88,7 +89,7 @@ def _divides_before(
 
     Scalers keep the order of a column's numbers, so the two numbers beside a threshold stand for all others.
     """
-    split = fitted.divides & ~(np.isposinf(written.threshold) & np.isposinf(fitted.threshold))
+    split = fitted.has_threshold & ~(np.isposinf(written.threshold) & np.isposinf(fitted.threshold))
     feature, last, limit = fitted.feature[split], written.threshold[split], fitted.threshold[split]
     if not (np.isfinite(last).all() and np.isfinite(np.nextafter(last, np.inf)).all()):
         return False

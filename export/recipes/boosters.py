@@ -3,10 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from unpickled.export.boosters.registry import LIBRARIES, library
+from unpickled.export.errors import ConversionError
 from unpickled.export.graph import ClassifierOutput, Columns, Graph, RegressorOutput
 from unpickled.export.inside import leaves
 from unpickled.export.recipes import catboost, lightgbm, xgboost
+from unpickled.export.refusals import qualified
 
 # The classes with a recipe, for the documentation.
 NAMES = sorted(name for each in LIBRARIES for name in (*each.classifiers, *each.regressors))
@@ -36,6 +40,27 @@ def _takes_gaps(step: Any) -> bool:
     return own is not None and own.takes_gaps
 
 
+def check_integers(pipeline: Any, own_rows: Callable[[], Any]) -> None:
+    """Raise ConversionError if a model inside rounds whole numbers of the user's own rows to float32.
+
+    A request's numbers are float64, which the model would not round.
+    """
+    models = [(step, prepare) for step, prepare in leaves(pipeline) if _rounds_integers(step)]
+    rows = own_rows() if models else None
+    for step, prepare in models:
+        if _lose_digits(prepare(rows)):
+            raise ConversionError(
+                f"{qualified(step)} gets an array of integers, which it rounds to float32, and some are so "
+                "large that this changes them: fit the pipeline on X.astype(float), and export it with these "
+                "rows."
+            )
+
+
+def _rounds_integers(step: Any) -> bool:
+    own = library(step)
+    return own is not None and own.rounds_integers
+
+
 def classify(graph: Graph, step: Any, columns: Columns, exact: bool) -> ClassifierOutput | None:
     """Write a classifier of a boosting library; None for any other. ``exact`` if others compute with it."""
     own = library(step)
@@ -46,3 +71,10 @@ def regress(graph: Graph, step: Any, columns: Columns) -> RegressorOutput | None
     """Write a regressor of a boosting library; None for any other."""
     own = library(step)
     return _REGRESSORS[own.name](graph, step, columns) if own and own.predicts(step) else None
+
+
+def _lose_digits(rows: Any) -> bool:
+    """Whether they are an array of integers of which float32 cannot hold some."""
+    if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "iu":
+        return False
+    return bool((rows.astype(np.float32) != rows).any())

@@ -28,21 +28,21 @@ def _beyond(graph: Graph, x: str, limit: float) -> str:
 
 def log1p(graph: Graph, x: str) -> str:
     """log(1 + x): the rounding error of 1 + x is divided out again, as x / ((1 + x) - 1) shows it."""
-    one = scalar(graph, 1.0)
-    raised = graph.add("Add", x, one)
+    unit = scalar(graph, 1.0)
+    raised = graph.add("Add", x, unit)
     log = graph.add("Log", raised)
-    ratio = graph.add("Div", x, graph.add("Sub", raised, one))
-    near = graph.add("Where", graph.add("Equal", raised, one), x, graph.add("Mul", log, ratio))
+    ratio = graph.add("Div", x, graph.add("Sub", raised, unit))
+    near = graph.add("Where", graph.add("Equal", raised, unit), x, graph.add("Mul", log, ratio))
     return graph.add("Where", _beyond(graph, x, 1.0), log, near)
 
 
 def expm1(graph: Graph, x: str) -> str:
     """exp(x) - 1: the rounding error of exp(x) is divided out again, as x / log(exp(x)) shows it."""
-    one = scalar(graph, 1.0)
+    unit = scalar(graph, 1.0)
     power = graph.add("Exp", x)
-    less = graph.add("Sub", power, one)
+    less = graph.add("Sub", power, unit)
     ratio = graph.add("Div", x, graph.add("Log", power))
-    near = graph.add("Where", graph.add("Equal", power, one), x, graph.add("Mul", less, ratio))
+    near = graph.add("Where", graph.add("Equal", power, unit), x, graph.add("Mul", less, ratio))
     return graph.add("Where", _beyond(graph, x, 1.0), less, near)
 
 
@@ -85,10 +85,10 @@ def _half_exp(graph: Graph, x: str) -> str:
 
 
 def arcsinh(graph: Graph, x: str) -> str:
-    one, size = scalar(graph, 1.0), graph.add("Abs", x)
+    unit, size = scalar(graph, 1.0), graph.add("Abs", x)
     square = graph.add("Mul", x, x)
-    root = graph.add("Sqrt", graph.add("Add", square, one))
-    near = log1p(graph, graph.add("Add", size, graph.add("Div", square, graph.add("Add", root, one))))
+    root = graph.add("Sqrt", graph.add("Add", square, unit))
+    near = log1p(graph, graph.add("Add", size, graph.add("Div", square, graph.add("Add", root, unit))))
     value = graph.add("Where", _beyond(graph, x, 1e8), _log_of_double(graph, size), near)
     return graph.add("Mul", graph.add("Sign", x), value)
 

@@ -172,8 +172,8 @@ def _ranks(graph: Graph, columns: Columns, encoder: Any, positions: list[int], t
     weights = np.zeros((len(pairs), len(positions)))
     ranks = [rank for i in positions for rank in range(len(encoder.categories_[i]))]
     weights[np.arange(len(pairs)), [k for k, _ in pairs]] = np.array(ranks) + 1
-    found = graph.cast(graph.add("MatMul", hits, graph.constant(weights)), "int64")
-    return graph.add("Sub", found, graph.constant(np.array(1, np.int64)))
+    places = graph.cast(graph.add("MatMul", hits, graph.constant(weights)), "int64")
+    return graph.add("Sub", places, graph.constant(np.array(1, np.int64)))
 
 
 def _texts(encoder: Any, positions: list[int], text: bool) -> list[str]:

@@ -1,7 +1,8 @@
 """Recipes for trees, forests and boosting that answer classes, exact beside every split.
 
-Their probabilities are those of scikit-learn in double precision. The exception are forests of three or more
-classes whose leaves hold rows of several: where nothing computes with their probabilities, these are float32.
+Their probabilities are those of scikit-learn in double precision. The exception are single trees and forests
+of three or more classes whose leaves hold rows of several: where nothing computes with their probabilities,
+these are float32.
 """
 
 from collections.abc import Callable, Sequence

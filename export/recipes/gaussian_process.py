@@ -88,8 +88,8 @@ def _tensor(graph: Graph, kernel: str | float) -> str:
 
 def _kernel(graph: Graph, kernel: Any, x: str, points: Array) -> _Kernel:
     if type(kernel) not in _KERNELS:
-        known = ", ".join(sorted(kind.__name__ for kind in _KERNELS))
-        raise NoGraph(f"its kernel {type(kernel).__name__} has no graph", f"use one of {known}")
+        kinds = ", ".join(sorted(kind.__name__ for kind in _KERNELS))
+        raise NoGraph(f"its kernel {type(kernel).__name__} has no graph", f"use one of {kinds}")
     return _KERNELS[type(kernel)](graph, kernel, x, points)
 
 

@@ -40,10 +40,10 @@ def inverted(graph: Graph, transformer: Any, x: str, targets: int) -> str:
     """The tensor (rows, targets) before the transformer; NoGraph if no graph inverts it."""
     transformer = inside.unwrapped(transformer)
     if type(transformer) not in _INVERSES:
-        known = ", ".join(sorted(kind.__name__ for kind in _INVERSES if kind is not Pipeline))
+        kinds = ", ".join(sorted(kind.__name__ for kind in _INVERSES if kind is not Pipeline))
         raise NoGraph(
             f"no graph is known of the inverse of its transformer {qualified(transformer)}",
-            f"use one of {known}",
+            f"use one of {kinds}",
         )
     return _INVERSES[type(transformer)](graph, transformer, x, targets)
 
@@ -113,11 +113,11 @@ def _yeo_johnson(graph: Graph, x: str, power: float) -> str:
 
 def _raised(graph: Graph, x: str, power: float) -> str:
     """(power * x + 1) to the power of 1 / power, less 1; exp(x) - 1 where the power is 0."""
-    one = scalar(graph, 1.0)
+    unit = scalar(graph, 1.0)
     if abs(power) < _NO_POWER:
-        return graph.add("Sub", graph.add("Exp", x), one)
-    base = graph.add("Add", graph.add("Mul", x, scalar(graph, power)), one)
-    return graph.add("Sub", graph.add("Pow", base, scalar(graph, 1.0 / power)), one)
+        return graph.add("Sub", graph.add("Exp", x), unit)
+    base = graph.add("Add", graph.add("Mul", x, scalar(graph, power)), unit)
+    return graph.add("Sub", graph.add("Pow", base, scalar(graph, 1.0 / power)), unit)
 
 
 def _box_cox(graph: Graph, x: str, power: float) -> str:

@@ -14,7 +14,9 @@ from unpickled.export.graph import ClassifierOutput, Columns, Graph, RegressorOu
 from unpickled.export.recipes import encoders
 from unpickled.export.recipes.ensemble import ensemble
 from unpickled.export.recipes.parts import winner
+from unpickled.export.refusals import DTYPES
 from unpickled.export.trees import Tree
+from unpickled.server.quote import counted
 
 
 def classifier(graph: Graph, model: Any, columns: Columns, exact: bool) -> ClassifierOutput:
@@ -79,11 +81,11 @@ def _answers(graph: Graph, boosted: Boosted, x: str) -> str:
 
 def _log_of_one_more(graph: Graph, x: str) -> str:
     """log(1 + x), exact for small x too: log(w) * x / (w - 1) with w = 1 + x, and x where w is 1."""
-    one = graph.constant(np.array(1.0))
-    more = graph.add("Add", x, one)
-    share = graph.add("Div", x, graph.add("Sub", more, one))
+    unit = graph.constant(np.array(1.0))
+    more = graph.add("Add", x, unit)
+    share = graph.add("Div", x, graph.add("Sub", more, unit))
     return graph.add(
-        "Where", graph.add("Equal", more, one), x, graph.add("Mul", graph.add("Log", more), share)
+        "Where", graph.add("Equal", more, unit), x, graph.add("Mul", graph.add("Log", more), share)
     )
 
 
@@ -109,9 +111,9 @@ def _encoded(graph: Graph, sight: Sight, columns: Columns, native: list[int]) ->
     """The columns, with the places of their categories where LightGBM has them; NaN for unknown ones."""
     if len(native) != len(sight.categories):
         raise NoGraph(
-            f"it was fitted on {len(sight.categories)} columns of dtype category, and the rows have "
-            f"{len(native)}",
-            "give a data frame in which the columns have the dtypes of the fit",
+            f"it was fitted on {counted(len(sight.categories), 'column')} of dtype category, and the rows "
+            f"have {len(native)}",
+            DTYPES,
         )
     lists = [np.array(categories, dtype=object) for categories in sight.categories]
     encoder = OrdinalEncoder(categories=lists, handle_unknown="use_encoded_value", unknown_value=np.nan)

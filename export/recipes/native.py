@@ -9,11 +9,11 @@ from unpickled.export.graph import Columns, Graph
 from unpickled.export.recipes import encoders
 
 
-def columns(graph: Graph, model: Any, columns: Columns) -> Columns:
-    """The columns as the trees see them: the codes of the categories, then the numbers."""
+def columns(graph: Graph, model: Any, raw: Columns) -> Columns:
+    """The ``raw`` columns as the trees see them: the codes of the categories, then the numbers."""
     if not categories.is_native(model):
-        return columns
+        return raw
     of_categories, of_numbers = categories.inputs(model)
     encode = encoders.RECIPES[OrdinalEncoder]
-    codes = encode(graph, categories.encoder(model), tuple(columns[i] for i in of_categories))
-    return codes + tuple(columns[i] for i in of_numbers)
+    codes = encode(graph, categories.encoder(model), tuple(raw[i] for i in of_categories))
+    return codes + tuple(raw[i] for i in of_numbers)

@@ -54,8 +54,8 @@ def nearest_rows(graph: Graph, model: _Neighbors, x: str, count: int) -> tuple[s
     """(rows, count): the places of the nearest training rows, and how far they are."""
     points, metric = np.asarray(model._fit_X, np.float64), model.effective_metric_
     if metric not in _METRICS:
-        known = ", ".join(map(repr, _METRICS))
-        raise NoGraph(f"metric={metric!r} has no graph", f"use one of {known}")
+        metrics = ", ".join(map(repr, _METRICS))
+        raise NoGraph(f"metric={metric!r} has no graph", f"use one of {metrics}")
     k = graph.constant(np.array([count], np.int64))
     if metric != "euclidean":
         exponent = graph.constant(np.array(float(model.effective_metric_params_.get("p", 1.0))))

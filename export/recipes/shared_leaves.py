@@ -1,7 +1,8 @@
 """The node for forests whose leaves several of three or more classes share: ``TreeEnsembleClassifier``.
 
 TreeEnsemble has one weight for each leaf. With a table of the leaves beside it, such a forest would be exact
-in double precision, but take up to twice as long as in this operator, whose scores are float32.
+in double precision, but take 1.1 to 3.9 times as long for 1,000 rows as in this operator, whose scores are
+float32.
 """
 
 from collections.abc import Sequence

@@ -15,7 +15,9 @@ from unpickled.export.recipes import encoders
 from unpickled.export.recipes.ensemble import ensemble
 from unpickled.export.recipes.numbers import number_type, scalar, total
 from unpickled.export.recipes.parts import winner
+from unpickled.export.refusals import DTYPES
 from unpickled.export.trees import Tree
+from unpickled.server.quote import counted
 
 # The largest raw score that XGBoost's logistic function, in float32, takes to 0.5 and not above it.
 EVEN = np.float32(8.94069671630859375e-08)
@@ -67,9 +69,9 @@ def _beside(graph: Graph, raw: str, even: np.float32) -> str:
 
 def _logistic(graph: Graph, raw: str) -> str:
     """[1 - p, p] for raw (rows, 1), in XGBoost's own steps."""
-    one = scalar(graph, 1.0, "float32")
-    second = graph.add("Div", one, graph.add("Add", _exp(graph, graph.add("Neg", raw)), one))
-    return graph.add("Concat", graph.add("Sub", one, second), second, axis=1)
+    unit = scalar(graph, 1.0, "float32")
+    second = graph.add("Div", unit, graph.add("Add", _exp(graph, graph.add("Neg", raw)), unit))
+    return graph.add("Concat", graph.add("Sub", unit, second), second, axis=1)
 
 
 def _softmax(graph: Graph, raw: str) -> str:
@@ -102,9 +104,9 @@ def _seen(graph: Graph, model: Any, columns: Columns) -> Columns:
     native = [i for i, column in enumerate(columns) if column.feature in graph.native]
     if native != sorted(sight.categories):
         raise NoGraph(
-            f"it was fitted on {len(sight.categories)} columns of dtype category, and the rows have "
-            f"{len(native)}",
-            "give a data frame in which the columns have the dtypes of the fit",
+            f"it was fitted on {counted(len(sight.categories), 'column')} of dtype category, and the rows "
+            f"have {len(native)}",
+            DTYPES,
         )
     if native:
         columns = _encoded(graph, sight, columns)

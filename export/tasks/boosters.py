@@ -12,7 +12,6 @@ _QUIET: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "xgboost": ("XGBoost", {"verbosity": 0}),
     "catboost": ("CatBoost", {"verbose": False, "allow_writing_files": False}),
 }
-LIBRARIES = tuple(_QUIET)
 
 
 def boosters(classes: Mapping[str, str]) -> dict[str, Callable[[int], Any]]:

@@ -162,12 +162,17 @@ def _measured(
     return replace(training, metrics=measure(pipeline, rows, np.ravel(labels), class_names))
 
 
-def _admit(demands: Demands) -> None:
-    if demands.max_error is not None:
-        raise DataError(
-            "A classifier answers with classes, which are no distance apart: give "
-            f"{demands.spelled('min_accuracy')} instead of {demands.spelled('max_error')}."
-        )
+def no_distance(subject: str) -> Callable[[Demands], None]:
+    """A function that refuses a largest error; ``subject`` begins its sentence."""
+
+    def admit(demands: Demands) -> None:
+        if demands.max_error is not None:
+            raise DataError(
+                f"{subject}, which are no distance apart: give {demands.spelled('min_accuracy')} instead of "
+                f"{demands.spelled('max_error')}."
+            )
+
+    return admit
 
 
 def _require(training: Training, demands: Demands) -> None:
@@ -225,7 +230,7 @@ CLASSIFICATION = Task(
     titles=titles,
     measured=_measured,
     curve=curve,
-    admit=_admit,
+    admit=no_distance("A classifier answers with classes"),
     require=_require,
     described=_described,
     report=_report,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from unpickled.export import detectors
-from unpickled.export.tasks.classification import CLASSIFICATION
+from unpickled.export.tasks.classification import CLASSIFICATION, no_distance
 from unpickled.export.tasks.task import ClassNames
 
 
@@ -13,4 +13,12 @@ def _titles(classes: Sequence[int | str], class_names: ClassNames | None) -> tup
 
 
 # It is measured as classification is. No training has it: a table's target would have no part in the fit.
-OUTLIERS = replace(CLASSIFICATION, name="outliers", step="detector", titles=_titles, estimators={})
+OUTLIERS = replace(
+    CLASSIFICATION,
+    name="outliers",
+    step="detector",
+    default="",
+    estimators={},
+    titles=_titles,
+    admit=no_distance("An outlier detector answers with outlier or inlier"),
+)

@@ -10,21 +10,31 @@ from msgspec.structs import replace
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import (
     AdaBoostRegressor,
+    BaggingRegressor,
     ExtraTreesRegressor,
     GradientBoostingRegressor,
     HistGradientBoostingRegressor,
     RandomForestRegressor,
+    StackingRegressor,
+    VotingRegressor,
 )
 from sklearn.linear_model import (
+    ARDRegression,
+    BayesianRidge,
     ElasticNet,
     GammaRegressor,
     HuberRegressor,
+    Lars,
     Lasso,
     LassoCV,
     LinearRegression,
     PoissonRegressor,
+    QuantileRegressor,
+    RANSACRegressor,
     Ridge,
     RidgeCV,
+    SGDRegressor,
+    TheilSenRegressor,
     TweedieRegressor,
 )
 from sklearn.metrics import r2_score
@@ -32,7 +42,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.neural_network import MLPRegressor
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVR, LinearSVR
+from sklearn.svm import SVR, LinearSVR, NuSVR
 from sklearn.tree import DecisionTreeRegressor
 
 from unpickled.export.errors import DataError, QualityError
@@ -55,7 +65,16 @@ def _scaled(regressor: Any) -> Any:
     return TransformedTargetRegressor(regressor, transformer=StandardScaler())
 
 
-# Each takes the seed. Iteration limits are high enough to converge on unscaled columns too.
+def _pair(seed: int) -> list[tuple[str, Any]]:
+    """The members of an ensemble: one draws a line through all rows, the other parts them."""
+    return [
+        ("ridge", Ridge()),
+        ("gradient_boosting", GradientBoostingRegressor(random_state=seed)),
+    ]
+
+
+# Each takes the seed. Iteration limits are high enough to converge on unscaled columns too; those of
+# sgd do not.
 REGRESSORS: Mapping[str, Callable[[int], Any]] = {
     "linear": lambda seed: LinearRegression(),
     "ridge": lambda seed: Ridge(),
@@ -63,15 +82,26 @@ REGRESSORS: Mapping[str, Callable[[int], Any]] = {
     "lasso": lambda seed: Lasso(max_iter=100_000, random_state=seed),
     "lasso_cv": lambda seed: LassoCV(cv=3, max_iter=100_000, random_state=seed),
     "elastic_net": lambda seed: ElasticNet(max_iter=100_000, random_state=seed),
+    "lars": lambda seed: Lars(random_state=seed),
+    "bayesian_ridge": lambda seed: BayesianRidge(),
+    "ard": lambda seed: ARDRegression(),
     "huber": lambda seed: HuberRegressor(max_iter=10_000),
+    "theil_sen": lambda seed: TheilSenRegressor(random_state=seed),
+    "ransac": lambda seed: RANSACRegressor(random_state=seed),
+    "quantile": lambda seed: QuantileRegressor(alpha=0.0),
+    "sgd": lambda seed: _scaled(SGDRegressor(random_state=seed)),
     "forest": lambda seed: RandomForestRegressor(100, random_state=seed),
     "extra_trees": lambda seed: ExtraTreesRegressor(100, random_state=seed),
     "decision_tree": lambda seed: DecisionTreeRegressor(random_state=seed),
     "gradient_boosting": lambda seed: GradientBoostingRegressor(random_state=seed),
     "hist_gradient_boosting": lambda seed: HistGradientBoostingRegressor(random_state=seed),
     "adaboost": lambda seed: AdaBoostRegressor(random_state=seed),
+    "bagging": lambda seed: BaggingRegressor(random_state=seed),
+    "voting": lambda seed: VotingRegressor(_pair(seed)),
+    "stacking": lambda seed: StackingRegressor(_pair(seed)),
     "mlp": lambda seed: _scaled(MLPRegressor(max_iter=5_000, random_state=seed)),
     "svr": lambda seed: _scaled(SVR()),
+    "nu_svr": lambda seed: _scaled(NuSVR()),
     "linear_svr": lambda seed: _scaled(LinearSVR(max_iter=1_000_000, random_state=seed)),
     "knn": lambda seed: KNeighborsRegressor(),
     "poisson": lambda seed: PoissonRegressor(max_iter=10_000),
@@ -250,7 +280,13 @@ def _digits(errors: Errors) -> Callable[..., str]:
     largest = max(max(abs(line.lowest), abs(line.highest)) for line in errors.residuals)
     if decimals > 9 or largest >= 1e15:
         return lambda number, sign="": f"{number:{sign}.5g}"
-    return lambda number, sign="": f"{number:{sign},.{max(decimals, 0)}f}"
+    return lambda number, sign="": _fixed(number, sign, max(decimals, 0))
+
+
+def _fixed(number: float, sign: str, decimals: int) -> str:
+    """The number with so many decimals; 0 has no sign, and so has no number that is rounded to it."""
+    rounded = round(number, decimals) or 0.0
+    return f"{rounded:{sign if rounded else ''},.{decimals}f}"
 
 
 REGRESSION = Task(

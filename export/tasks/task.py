@@ -32,8 +32,8 @@ class Task:
     Attributes:
         name: Its name, as ``--task`` takes it.
         step: The noun for its estimators, which names the last step of a pipeline and an option.
-        default: The estimator that is trained if the user names none.
-        estimators: By name, functions from a seed to an unfitted estimator.
+        default: The estimator that is trained if the user names none; empty if the task is not trained.
+        estimators: By name, functions from a seed to an unfitted estimator; none if the task is not trained.
         split: (rows, truth, seed, share held out) -> rows and truth to fit on, rows and truth held out, in
             the order of scikit-learn's train_test_split. Raises DataError.
         titles: (classes, the user's names) -> the names of the classes. Raises DataError.

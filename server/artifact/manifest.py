@@ -14,7 +14,7 @@ import msgspec
 
 from unpickled.server.artifact import onnxfile
 from unpickled.server.errors import ArtifactError
-from unpickled.server.quote import quoted
+from unpickled.server.quote import counted, quoted
 
 # models/<name>/<version>/model.onnx. A name needs no escape in a path or a header.
 FILE = "model.onnx"
@@ -76,6 +76,10 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     notation: Notation | None = None
     two_blanks: bool = False
 
+    def example(self, cell: float | str | None) -> float | str | None:
+        """A value as requests for people show it: of a boolean feature, True or False."""
+        return cell >= 0.5 if self.boolean and isinstance(cell, float) else cell
+
     @property
     def date(self) -> Notation | None:
         """The notation of its dates; None for a feature of anything else."""
@@ -98,7 +102,8 @@ class Outputs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     A regressor has ``scores`` only, of the kind "prediction": (rows, targets), the predicted numbers.
     ``targets`` are their names, and ``deciles`` the inner deciles of each target's predictions for the
-    training rows, in ascending order, equal ones once.
+    training rows, in ascending order, equal ones once. ``spans`` are the center and the width of each
+    target's usual predictions, which decide how far two numbers may lie apart (model/sizes.py).
     """
 
     scores: str
@@ -106,6 +111,7 @@ class Outputs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     label: str = ""
     targets: tuple[str, ...] = ()
     deciles: tuple[tuple[float, ...], ...] = ()
+    spans: tuple[tuple[float, float], ...] = ()
 
 
 class Golden(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -125,8 +131,8 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
 
     ``rows`` counts the compared rows by kind ("training", "held_out", "near_threshold", ...).
     ``max_difference`` is the largest |artifact - pipeline| over all scores, where these are not
-    probabilities relative to max(1, |score|); ``ties`` counts labels that differed where the pipeline's top
-    two scores lie within ``tie_gap``.
+    probabilities relative to max(1, |score|), of predicted numbers to their sizes (model/sizes.py);
+    ``ties`` counts labels that differed where the pipeline's top two scores lie within ``tie_gap``.
     """
 
     rows: dict[str, int]
@@ -234,6 +240,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     class_names: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
 
+    def examples(self, count: int) -> list[list[float | str | None]]:
+        """The first golden rows as requests for people show them, at most ``count``."""
+        return [
+            [feature.example(cell) for feature, cell in zip(self.features, row, strict=True)]
+            for row in self.golden.rows[:count]
+        ]
+
 
 def read(data: bytes) -> Manifest:
     """The manifest inside a model file, once the file is known to be safe to load.
@@ -290,7 +303,8 @@ def _faults(manifest: Manifest) -> Iterator[str]:
         yield "it has no golden rows"
     for index, row in enumerate(manifest.golden.rows):
         if len(row) != len(manifest.features):
-            yield f"golden row {index} has {len(row)} values for {len(manifest.features)} features"
+            values, features = counted(len(row), "value"), counted(len(manifest.features), "feature")
+            yield f"golden row {index} has {values} for {features}"
 
 
 def _faults_of_inputs(manifest: Manifest) -> Iterator[str]:

@@ -16,10 +16,13 @@ from unpickled.server.lifecycle.disk import opened
 from unpickled.server.lifecycle.history import Record
 from unpickled.server.lifecycle.shelf import Shelf
 from unpickled.server.model import dates
-from unpickled.server.quote import printable, shortened
+from unpickled.server.quote import listed, printable, shortened
 
 # How many records of the history are printed.
 RECENT = 10
+# Quality has this mark where it was not measured on held-out rows, and the table this line.
+_GIVEN = "*"
+_LEGEND = f"{_GIVEN} measured on rows that the export was given; training rows flatter a model"
 # Longest cell, in characters; three dots may follow it.
 _LONGEST = 37
 
@@ -42,7 +45,8 @@ def listing(shelves: Sequence[Shelf]) -> str:
     every = [row for _, rows in models for row in rows]
     quality = _quality(every)
     lines = table([{"model": row["model"], **_version(row, quality)} for row in every])
-    return "\n".join([*lines, *(line for shelf, rows in models for line in _remarks(shelf, rows))])
+    remarks = (line for shelf, rows in models for line in _remarks(shelf, rows))
+    return "\n".join([*lines, *_legend(every), *remarks])
 
 
 def page(shelf: Shelf) -> str:
@@ -51,6 +55,7 @@ def page(shelf: Shelf) -> str:
     sections = {
         "versions, newest first": [
             *table([_version(row, _quality(rows)) for row in rows]),
+            *_legend(rows),
             *_remarks(shelf, rows),
         ],
         f"{serving.FILE}, as it is followed": [f"{key}: {value}" for key, value in _settings(deployment)],
@@ -132,6 +137,7 @@ def _row(shelf: Shelf, number: int) -> dict[str, Any]:
         "refused": shelf.versions.refused.get(number, file.reason),
         "accuracy": metrics.accuracy if metrics else None,
         "errors": {each.target: {"mae": each.mae, "rmse": each.rmse, "r2": each.r2} for each in errors},
+        "held_out": training.held_out if training else None,
         "parity": file.manifest.parity.max_difference if file.manifest else None,
         "size": file.size,
         "exported": file.manifest.created if file.manifest else None,
@@ -167,15 +173,32 @@ def _quality(rows: Sequence[Mapping[str, Any]]) -> _Quality:
 
 
 def _accuracy(row: Mapping[str, Any]) -> str:
-    return _or_dash("{:.4f}", row["accuracy"])
+    return "-" if row["accuracy"] is None else f"{row['accuracy']:.4f}{_mark(row)}"
 
 
 def _errors(row: Mapping[str, Any]) -> str:
     """The mean absolute error of the only target, or of each by its name."""
-    errors = {target: f"{each['mae']:.4g}" for target, each in row["errors"].items()}
+    errors = {target: f"{_figure(each['mae'])}{_mark(row)}" for target, each in row["errors"].items()}
     if len(errors) == 1:
         return next(iter(errors.values()))
-    return ", ".join(f"{target} {error}" for target, error in errors.items()) or "-"
+    return listed([f"{shortened(target, 12)} {error}" for target, error in errors.items()], 2) or "-"
+
+
+def _figure(number: float) -> str:
+    """A number above 0 with three digits, or with all digits of its whole part up to a million."""
+    if 1e3 <= number < 999_999.5:
+        return f"{number:,.0f}"
+    return f"{number:.3g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
+
+
+def _mark(row: Mapping[str, Any]) -> str:
+    return "" if row["held_out"] else _GIVEN
+
+
+def _legend(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line that explains the mark; none where no row has it."""
+    measured = [row for row in rows if row["errors"] or row["accuracy"] is not None]
+    return [_LEGEND] if any(map(_mark, measured)) else []
 
 
 def _version(row: Mapping[str, Any], quality: _Quality) -> _Line:

@@ -36,7 +36,10 @@ class Prediction(msgspec.Struct, gc=False):
 
 
 class Run(msgspec.Struct, Generic[LabelsOf], gc=False):
-    """One run of the graph: labels (rows,), scores (rows, classes), and the times of Prediction."""
+    """One run of the graph: labels (rows,), scores (rows, classes) or (rows, targets).
+
+    The times are those of Prediction.
+    """
 
     labels: LabelsOf
     scores: npt.NDArray[np.float64]

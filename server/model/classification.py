@@ -23,7 +23,7 @@ from unpickled.server.model.outputs import (
     Tensor,
     incomparable,
 )
-from unpickled.server.quote import quoted
+from unpickled.server.quote import counted, quoted
 
 # From this many rows on, Counter() is faster than one dict look-up per row.
 _MANY = 40
@@ -61,7 +61,7 @@ class Classification(Outputs):
         self._ordered = self.classes == tuple(range(len(self.classes)))
 
     def summary(self, quote: Callable[[str], str]) -> str:
-        return f"{len(self.names)} classes: {', '.join(map(quote, self.names[:20]))}"
+        return f"{counted(len(self.names), 'class', 'classes')}: {', '.join(map(quote, self.names[:20]))}"
 
     def check_graph(self, types: Mapping[str, str]) -> None:
         labels, scores = self.tensors

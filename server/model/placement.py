@@ -7,6 +7,7 @@ import msgspec
 
 from unpickled.server.config import Provider
 from unpickled.server.errors import ArtifactError
+from unpickled.server.quote import counted
 
 CPU = "CPUExecutionProvider"
 # Most nodes of a provider that are listed.
@@ -54,7 +55,7 @@ def elsewhere(placement: Placement) -> str:
     """The end of a sentence that says how many nodes other providers than the CPU's run; empty if none."""
     total = sum(placement.nodes.values())
     others = ((name, count) for name, count in placement.nodes.items() if count and name != CPU)
-    return "".join(f"; {name} runs {count} of its {total} nodes" for name, count in others)
+    return "".join(f"; {name} runs {count} of its {counted(total, 'node')}" for name, count in others)
 
 
 def _node(node: Any) -> str:
@@ -85,6 +86,6 @@ def _note(name: str, count: int, total: int, obtained: bool) -> str:
             "with these types (few providers have any for ai.onnx.ml, some have none for float64)."
         )
     return (
-        f"{name} runs {count} of the graph's {total} nodes: the export compared the answers on the CPU, "
-        "and here only those to the golden rows are compared."
+        f"{name} runs {count} of the graph's {counted(total, 'node')}: the export compared the answers on "
+        "the CPU, and here only those to the golden rows are compared."
     )

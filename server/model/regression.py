@@ -27,9 +27,10 @@ from unpickled.server.model.outputs import (
     Tensor,
     incomparable,
 )
+from unpickled.server.model.sizes import sizes
 from unpickled.server.quote import listed, quoted
 
-# Two predictions are equal that differ by less, relative to max(1, |prediction|).
+# Two predictions are equal that differ by less, relative to their size.
 EQUAL = 1e-6
 # Bounds for the differences between two models, as shares of the range between the outer deciles.
 SHARES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -41,7 +42,6 @@ class Regression(Outputs):
     Raises ArtifactError where the manifest contradicts itself or the golden rows.
     """
 
-    title = "targets"
     counted = ("",)
 
     def __init__(self, manifest: Manifest) -> None:
@@ -50,7 +50,9 @@ class Regression(Outputs):
         deciles = manifest.outputs.deciles or ((),) * len(self.targets)
         self.measured = dict(zip(self.targets, deciles, strict=True))
         self._golden, self._tolerance = manifest.golden, manifest.parity.tolerance
+        self._spans = manifest.outputs.spans
         self._several = len(self.targets) > 1
+        self.title = "targets" if self._several else "target"
         entries = self.targets if self._several else ()
         self.members = (Member("prediction", "Prediction", "number", entries=entries, each="target"),)
         self.tensors = (Tensor(manifest.outputs.scores, "float64", entries),)
@@ -82,8 +84,8 @@ class Regression(Outputs):
 
     def check_golden(self, index: int, label: Any, scores: Sequence[float]) -> None:
         expected = self._golden.scores[index]
-        apart = np.abs(np.subtract(scores, expected)) / np.maximum(1.0, np.abs(expected))
-        if not (apart <= self._tolerance).all():
+        allowed = self._tolerance * sizes(np.array(expected), self._spans)
+        if not (np.abs(np.subtract(scores, expected)) <= allowed).all():
             raise ArtifactError(
                 f"it answers golden row {index} with {list(scores)}, the pipeline answered {list(expected)}: "
                 "the file or this onnxruntime computes something else"
@@ -131,7 +133,7 @@ class Regression(Outputs):
             )
             absolute = np.abs(ours - theirs)
             relative = absolute / np.maximum(1.0, np.abs(ours))
-            agree = relative.max(axis=1) <= EQUAL
+            agree = (absolute / sizes(ours, self._spans)).max(axis=1) <= EQUAL
             return Differences(agree, absolute=absolute, relative=relative)
 
         return Comparison(compare, {name: _shares(deciles) for name, deciles in self.measured.items()})
@@ -167,6 +169,7 @@ def _faults(manifest: Manifest) -> Iterator[str]:
     for target, bounds in zip(targets, deciles, strict=False):
         if any(after <= before for before, after in pairwise(bounds)):
             yield f"the deciles of target {quoted(target)} do not ascend"
+    yield from _faults_of_spans(targets, manifest.outputs.spans)
     yield from _faults_of_golden(manifest.golden, len(targets))
 
 
@@ -183,6 +186,14 @@ def _faults_of_kind(manifest: Manifest) -> Iterator[str]:
     measured = tuple(errors.target for errors in manifest.training.errors)
     if measured not in ((), manifest.outputs.targets):
         yield f"it has the errors of {listed(measured, 5, quoted)}, which are not its targets"
+
+
+def _faults_of_spans(targets: Sequence[str], spans: Sequence[tuple[float, float]]) -> Iterator[str]:
+    if len(spans) not in (0, len(targets)):
+        yield f"its number of targets is {len(targets)}, and it has spans of {len(spans)}"
+    for target, (_, width) in zip(targets, spans, strict=False):
+        if width <= 0.0:
+            yield f"the span of target {quoted(target)} is {width}"
 
 
 def _faults_of_golden(golden: Golden, targets: int) -> Iterator[str]:

@@ -75,8 +75,8 @@ class Schemas:
 
     def examples(self, count: int = 2) -> list[Row]:
         """Rows inside the training ranges."""
-        golden = self.manifest.golden.rows[:count]
-        return list(golden) or [[_typical(feature) for feature in self.manifest.features]]
+        typical = [feature.example(_typical(feature)) for feature in self.manifest.features]
+        return [*self.manifest.examples(count)] or [typical]
 
     def named_values(self, row: Row) -> dict[str, Any]:
         """A row as a record."""

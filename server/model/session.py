@@ -57,7 +57,10 @@ class Model:
         self.run_row = self._row_runner(session)
 
     def run(self, feeds: Feeds) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
-        """Labels (rows,) and scores (rows, classes); InferenceFailed when the graph fails."""
+        """Labels (rows,), and scores (rows, classes) or (rows, targets).
+
+        Raises InferenceFailed when the graph fails.
+        """
         try:
             arrays = self._run(self._tensors, feeds, None)
         except Exception as error:  # ONNX Runtime's own exceptions share no base

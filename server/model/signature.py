@@ -13,7 +13,7 @@ from unpickled.server.message.strict import Members
 from unpickled.server.model import feeds
 from unpickled.server.model.feeds import Column, Feeds, Row, Value
 from unpickled.server.model.rule import Rule, fault_of, kind
-from unpickled.server.quote import hint, listed, quoted
+from unpickled.server.quote import counted, hint, listed, quoted
 
 
 class Signature:
@@ -88,7 +88,8 @@ class Signature:
         count = len(self.names)
         if not isinstance(values, list):
             raise InvalidInput(
-                f"row {row} is {kind(values)}, but an array of {count} values belongs there", row=row
+                f"row {row} is {kind(values)}, but an array of {counted(count, 'value')} belongs there",
+                row=row,
             )
         self._check_width(values, row)
         return [rule.check(value, row) for rule, value in zip(self._rules, values, strict=True)]
@@ -134,7 +135,8 @@ class Signature:
         count = len(self.names)
         if len(values) != count:
             raise InvalidInput(
-                f"row {row} has {len(values)} values, but the model takes {count}: {listed(self.names)}",
+                f"row {row} has {counted(len(values), 'value')}, but the model takes {count}: "
+                f"{listed(self.names)}",
                 row=row,
                 expected=count,
                 received=len(values),
@@ -191,7 +193,8 @@ class Signature:
         count = max(len(columns[name]) for name in self.names)
         for name in self.names:
             if len(columns[name]) != count:
-                sentence = f"feature {quoted(name)} has {len(columns[name])} values where another has {count}"
+                values = counted(len(columns[name]), "value")
+                sentence = f"feature {quoted(name)} has {values} where another has {count}"
                 raise InvalidInput(f"{sentence}: send one per row of each", feature=name[:200])
 
     def _array(self, tensor: Input, rows: Sequence[Row]) -> npt.NDArray[Any]:

@@ -37,8 +37,8 @@ class Observer(Protocol):
         Args:
             served: The version that answered.
             prediction: The answer, which the observer must not change. ``rows`` may be views that keep the
-                request's body in memory; ``labels`` (rows,) and ``scores`` (rows, classes) may share the
-                memory of the answer.
+                request's body in memory; ``labels`` (rows,) and ``scores``, (rows, classes) or (rows,
+                targets), may share the memory of the answer.
         """
 
     def close(self) -> None:

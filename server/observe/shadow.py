@@ -20,6 +20,7 @@ from unpickled.server.model.feeds import Feeds, Row
 from unpickled.server.model.outputs import Label, Labels, Scores
 from unpickled.server.model.session import Model
 from unpickled.server.observe.counters import Block, Numbers
+from unpickled.server.observe.values import FAR
 
 logger = logging.getLogger("unpickled")
 
@@ -262,9 +263,13 @@ def _room(bounds: Sequence[float]) -> int:
 
 
 def _histogram(values: npt.NDArray[np.float64], bounds: Sequence[float]) -> list[float]:
-    """The counts of the buckets, the one above the last bound too, and the sum of all values."""
+    """The counts of the buckets, the one above the last bound too, and the sum of all values.
+
+    A value further out than FAR times the last bound is added up as if it were there.
+    """
     counts = np.bincount(np.searchsorted(bounds, values), minlength=len(bounds) + 1)
-    return [*counts.tolist(), float(values.sum())]
+    most = FAR * bounds[-1] if bounds else np.inf
+    return [*counts.tolist(), float(np.minimum(values, most).sum())]
 
 
 def _add(series: Numbers, counts: Sequence[float]) -> None:

@@ -51,9 +51,10 @@ class Unserved(Struct, frozen=True, kw_only=True):
 
 
 class Models(Struct, frozen=True, kw_only=True):
-    """Every model in the models folder."""
+    """Every model in the models folder; ``default_model`` answers the paths that name none."""
 
     models: list[Model | Unserved]
+    default_model: str | None
 
 
 class Names(Struct, frozen=True, kw_only=True):
@@ -75,7 +76,8 @@ def pages(repository: Repository) -> list[Page]:
     """GET /models, and the cards of a model, of a version and of a label."""
 
     def models(_: Environ) -> Answer:
-        return document(Models(models=[_entry(deployment) for deployment in repository.deployments.values()]))
+        entries = [_entry(deployment) for deployment in repository.deployments.values()]
+        return document(Models(models=entries, default_model=repository.default))
 
     def model(_: Environ, name: str, version: str | None = None, label: str | None = None) -> Answer:
         served = repository.find(name, version, label)

@@ -9,7 +9,7 @@ from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message.answer import dumps
-from unpickled.server.quote import listed
+from unpickled.server.quote import counted, listed
 
 # Names of features, or of classes, that a line lists.
 _MOST_NAMES = 8
@@ -51,11 +51,11 @@ def _model(deployment: Deployment, default: str | None) -> list[str]:
     served = deployment.main
     manifest = served.model.manifest
     outputs, placement = served.model.outputs, served.model.placement
-    nodes = ", ".join(f"{name} ({count} nodes)" for name, count in placement.nodes.items())
+    nodes = ", ".join(f"{name} ({counted(count, 'node')})" for name, count in placement.nodes.items())
     features = [feature.name for feature in manifest.features]
     lines = [
         f"  {served.name} version {served.version}{'  (default)' if served.name == default else ''}",
-        f"    features   {listed(features, _MOST_NAMES)}",
+        f"    {'features' if len(features) > 1 else 'feature':<10} {listed(features, _MOST_NAMES)}",
         f"    {outputs.title:<10} {listed(outputs.names, _MOST_NAMES)}",
         f"    providers  requested {', '.join(placement.requested)}; obtained {nodes}",
     ]
@@ -69,7 +69,7 @@ def _service(deployment: Deployment) -> list[str]:
     if len(deployment.versions) > 1 or deployment.labels:
         labels = {number: label for label, number in deployment.labels.items()}
         numbers = [f"{n} ({labels[n]})" if n in labels else str(n) for n in deployment.versions]
-        lines.append(f"    versions   {', '.join(numbers)}")
+        lines.append(f"    {'versions' if len(numbers) > 1 else 'version':<10} {', '.join(numbers)}")
     if len(deployment.traffic) > 1:
         shares = [f"{share:.4g} to version {number}" for number, share in deployment.traffic.items()]
         lines.append(f"    traffic    {', '.join(shares)}")
@@ -82,8 +82,8 @@ def _service(deployment: Deployment) -> list[str]:
 
 def _capacity(listening: Listening) -> str:
     available = cpus()
-    workers = "1 worker" if listening.workers == 1 else f"{listening.workers} workers"
-    shape = f"{workers} x {listening.threads} threads on {available} CPU{'s' if available > 1 else ''}"
+    workers, threads = counted(listening.workers, "worker"), counted(listening.threads, "thread")
+    shape = f"{workers} x {threads} on {counted(available, 'CPU')}"
     return shape if listening.workers >= available else f"{shape}; --workers {available} uses them all"
 
 
@@ -98,7 +98,7 @@ def _host(host: str) -> str:
 
 def _curl(listening: Listening, served: Served, default: str | None) -> str:
     path = "/predict" if served.name == default else f"/models/{served.name}/predict"
-    data = shlex.quote(dumps({"features": served.model.manifest.golden.rows[0]}).decode())
+    data = shlex.quote(dumps({"features": served.model.manifest.examples(1)[0]}).decode())
     if listening.uds:
         return f"curl --unix-socket {shlex.quote(listening.uds)} http://localhost{path} -d {data}"
     return f"curl http://{_host(listening.host)}:{listening.port}{path} -d {data}"

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from unpickled.server.message.answer import dumps
 from unpickled.server.message.jsonschema import Schema, array, either, exactly, only, plain, visible
+from unpickled.server.model.feeds import Value
 from unpickled.server.model.schemas import Schemas
 
 # Media type -> OpenAPI's description of a body.
@@ -33,9 +34,14 @@ def with_examples(schema: Schema, examples: Mapping[str, Any]) -> dict[str, Any]
 def table(schemas: Schemas) -> dict[str, Any]:
     """A CSV body, described in words: JSON Schema cannot describe a table."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([schemas.signature.names, *schemas.examples()])
+    rows = [[_cell(value) for value in row] for row in schemas.examples()]
+    csv.writer(text, lineterminator="\n").writerows([schemas.signature.names, *rows])
     description = "a header row with the features' names, and a row of values for each row to predict"
     return {"schema": {"type": "string", "description": description}, "example": text.getvalue()}
+
+
+def _cell(value: Value) -> Value:
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def stream(schemas: Schemas) -> dict[str, Any]:

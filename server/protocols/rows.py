@@ -13,7 +13,7 @@ from unpickled.server.message import strict
 from unpickled.server.message.strict import Members
 from unpickled.server.model.feeds import Row, Table
 from unpickled.server.model.rule import fault_of
-from unpickled.server.quote import quoted
+from unpickled.server.quote import counted, quoted
 
 # Exceptions of msgspec for a body that it refuses; strict.parse then finds the error.
 REFUSALS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -102,7 +102,7 @@ class Reader:
         for name, length in lengths.items():
             if length != count:
                 raise InvalidInput(
-                    f"feature {quoted(name)} has {length} values where another has {count}: "
+                    f"feature {quoted(name)} has {counted(length, 'value')} where another has {count}: "
                     "send one per row of each",
                     feature=name[:200],
                 )
@@ -128,7 +128,8 @@ class Reader:
         for index, values in enumerate(data):
             if not isinstance(values, list) or len(values) != len(names):
                 raise InvalidInput(
-                    f"row {index} is not an array of {len(names)} values, one for each of 'columns'",
+                    f"row {index} is not an array of {counted(len(names), 'value')}, "
+                    "one for each of 'columns'",
                     row=index,
                 )
             rows.append(self._signature.check_row([values[place] for place in places], index))

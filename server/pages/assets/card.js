@@ -2,11 +2,12 @@
 
 import { curve } from "./charts.js";
 import { element, folded, isolated, section, visible } from "./element.js";
-import { duration, figure, percent, plural, size } from "./numbers.js";
+import { duration, enumerated, figure, percent, plural, size } from "./numbers.js";
 import { outputsOf } from "./outputs.js";
 
 // Longer steps are folded.
 const CHARACTERS = 80;
+const GIVEN = "that the export was given; training rows flatter a model";
 
 /** The sections of a card, from the document of GET /models/<name>. */
 export function card(model) {
@@ -48,7 +49,7 @@ function quality({ held_out: heldOut }, outputs) {
     element(
       "p",
       { class: "muted" },
-      `Measured on ${plural(rows, "row")}${heldOut ? " held out from training" : ""}`,
+      `Measured on ${plural(rows, "row")} ${heldOut ? "held out from training" : GIVEN}`,
     ),
     figures.length
       ? element(
@@ -209,7 +210,7 @@ function service(model) {
   return section(
     "In service",
     facts(
-      ["versions", model.versions.join(", ")],
+      [model.versions.length === 1 ? "version" : "versions", enumerated(model.versions)],
       ["labels", labels],
       ["traffic", shares],
       ["shadow", shadow],

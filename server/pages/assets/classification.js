@@ -21,6 +21,10 @@ export class Classification {
     this.shape = JSON.stringify([this.kind, this.names]);
   }
 
+  get measured() {
+    return Boolean(this.manifest.training.metrics);
+  }
+
   get summary() {
     const { metrics } = this.manifest.training;
     return metrics ? percent(metrics.accuracy) : this.size;

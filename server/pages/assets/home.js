@@ -10,14 +10,16 @@ import { View } from "./view.js";
 const main = document.getElementById("model");
 const list = document.getElementById("models");
 let models = null;
+let standard = null;
 let view = null;
+const GIVEN = "* measured on rows that the export was given; training rows flatter a model";
 // Counts changes of address, so that a response to an earlier one is dropped.
 let turn = 0;
 
 async function load() {
   const catalog = await fetched("models", ++turn);
   if (!catalog) return;
-  ({ models } = catalog);
+  ({ models, default_model: standard } = catalog);
   await show();
 }
 
@@ -48,9 +50,10 @@ async function show() {
   }
 }
 
-/** The first model that is served, or the first of all. */
+/** The default model; if it is not served the first that is, or the first of all. */
 function first() {
-  return models.find(({ ready }) => ready) ?? models[0];
+  const served = models.filter(({ ready }) => ready);
+  return served.find(({ name }) => name === standard) ?? served[0] ?? models[0];
 }
 
 function missing(name) {
@@ -95,16 +98,30 @@ function drawList(current) {
         "a",
         { href: address(model.name), "aria-current": model === current ? "page" : null },
         isolated(model.name, { class: "name" }),
+        models.length > 1 && model.name === standard ? element("span", { class: "default" }, "default") : "",
         summary(model),
       ),
     ),
   );
-  list.replaceChildren(element("h2", {}, plural(models.length, "model")), element("ul", {}, entries));
+  list.replaceChildren(
+    element("h2", {}, plural(models.length, "model")),
+    element("ul", {}, entries),
+    models.some(isFlattered) ? element("p", { class: "muted legend" }, GIVEN) : "",
+  );
   list.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 }
 
-function summary({ ready, manifest }) {
-  return element("span", { class: ready ? "muted" : "bad" }, ready ? outputsOf(manifest).summary : "refused");
+function summary(model) {
+  if (!model.ready) return element("span", { class: "bad" }, "refused");
+  const text = outputsOf(model.manifest).summary;
+  return isFlattered(model)
+    ? element("span", { class: "muted", title: GIVEN }, `${text}*`)
+    : element("span", { class: "muted" }, text);
+}
+
+/** Whether a model was measured on rows that may be those of its training. */
+function isFlattered({ ready, manifest }) {
+  return ready && outputsOf(manifest).measured && !manifest.training.held_out;
 }
 
 addEventListener("hashchange", show);

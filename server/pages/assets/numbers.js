@@ -25,6 +25,13 @@ export function amount(value, digits = 6, signed = false) {
   return `${sign}${value.toLocaleString("en", { maximumFractionDigits })}`;
 }
 
+/** A number with so many decimals: 1,234.50; `signed` ones begin with + or −, and 0 has no sign. */
+export function fixed(value, decimals, signed = false) {
+  const rounded = Number(value.toFixed(decimals)) || 0;
+  const digits = { minimumFractionDigits: decimals, maximumFractionDigits: decimals };
+  return `${signed && rounded > 0 ? "+" : ""}${rounded.toLocaleString("en", digits)}`;
+}
+
 /** A share of 1, with enough digits to tell it from 0% and 100%: 98.2%, 99.996%, 3.4e-5%. */
 export function percent(share) {
   const value = 100 * share;
@@ -53,6 +60,11 @@ export function size(bytes) {
 
 export function plural(count, noun, nouns = `${noun}s`) {
   return `${count.toLocaleString("en")} ${count === 1 ? noun : nouns}`;
+}
+
+/** "1", "1 and 2", "1, 2 and 3". */
+export function enumerated(items) {
+  return [items.slice(0, -1).join(", "), ...items.slice(-1)].filter((part) => part !== "").join(" and ");
 }
 
 const NUMBER = /^([+-]?)0*(\d+|(?=\.\d))(?:\.(\d*))?([eE][+-]?\d+)?$/;

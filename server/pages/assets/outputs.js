@@ -1,7 +1,9 @@
 // What a model answers with: a class for each kind of model, with the same members. Nothing else of the page
 // knows classes or targets. A model of another kind is another such class, and one line in outputsOf().
 //
-// size, summary     what the page says of the answers beside the model's name, and in the list of models
+// size, summary     what the page says of the answers beside the model's name, and in the list of models:
+//                   there the figure that `unpickled models list` has
+// measured          whether the summary is a figure of quality
 // tensors           the names of the graph's outputs
 // shape             equal for two versions whose answers have the same picture
 // picture()         a new picture: its element, and show(answer)

@@ -2,11 +2,11 @@
 
 import { element, folded, isolated, scrolling, visible } from "./element.js";
 import { first } from "./exchange.js";
-import { amount, figure, plural } from "./numbers.js";
+import { amount, figure, fixed, plural } from "./numbers.js";
 import { residuals } from "./residuals.js";
 import { Single, Targets } from "./targets.js";
 
-// A headline that screen readers say, and the text of a golden row, name no more targets.
+// A headline that screen readers say, and the brief texts in lists, name no more targets.
 const NAMED = 10;
 const BRIEF = 3;
 
@@ -23,13 +23,13 @@ export class Regression {
     this.errors = manifest.training.errors ?? [];
   }
 
+  get measured() {
+    return this.errors.length > 0;
+  }
+
   get summary() {
     const { errors } = this;
-    if (!errors.length) return this.size;
-    // The mean over all targets is what the pipeline's own score() returns.
-    const r2 = errors.reduce((sum, error) => sum + (error.r2 ?? NaN), 0) / errors.length;
-    if (!Number.isNaN(r2)) return `${this.several ? "mean " : ""}R² ${r2.toFixed(2)}`;
-    return this.several ? this.size : `MAE ${figure(errors[0].mae, 3)}`;
+    return this.measured ? `MAE ${this.named(errors.map(({ mae }) => figure(mae, 3)), BRIEF)}` : this.size;
   }
 
   picture() {
@@ -70,9 +70,16 @@ export class Regression {
     const expected = golden.scores[row];
     const differences = numbers.map((number, index) => Math.abs(number - expected[index]));
     const equal = differences.every(
-      (difference, index) => difference <= parity.tolerance * Math.max(1, Math.abs(expected[index])),
+      (difference, index) => difference <= parity.tolerance * this.sizeOf(expected[index], index),
     );
     return { equal, difference: Math.max(...differences) };
+  }
+
+  /** The size of a target's number, by which a difference from it is measured; see model/sizes.py. */
+  sizeOf(number, index) {
+    const largest = Math.max(1, Math.abs(number));
+    const [center, width] = this.manifest.outputs.spans?.[index] ?? [0, largest];
+    return Math.min(largest, Math.max(width, Math.abs(number - center)));
   }
 
   quality() {
@@ -80,14 +87,15 @@ export class Regression {
     if (!errors.length) return null;
     if (!this.several) {
       const [error] = errors;
-      return { rows: error.rows, figures: figures(error), tables: [residuals(error)] };
+      return { rows: error.rows, figures: figures(error), tables: [table(error)] };
     }
-    const folds = errors.map((error) => folded(`Residuals of ${visible(error.target)}`, residuals(error)));
+    const folds = errors.map((error) => folded(`Residuals of ${visible(error.target)}`, table(error)));
     return { rows: errors[0].rows, figures: [], tables: [perTarget(errors), ...folds] };
   }
 
   difference({ max_difference: difference }) {
-    return `${figure(difference, 2)}, relative to max(1, |prediction|)`;
+    const relative = "relative to max(1, |prediction|), or to less where predictions vary less";
+    return `${figure(difference, 2)}, ${relative}`;
   }
 
   ties() {
@@ -105,6 +113,17 @@ function figures({ r2, mae, rmse, baseline }) {
   ]
     .filter(([, value]) => typeof value === "number")
     .map(([name, value, written = (number) => amount(number, 4)]) => [name, written(value)]);
+}
+
+/** The residuals of a target with the decimals that its error is worth, as `unpickled train` prints them. */
+function table(error) {
+  const size = error.mae || error.rmse || error.baseline || 1;
+  const decimals = 3 - Math.floor(Math.log10(size));
+  const largest = Math.max(...error.residuals.flatMap(({ lowest, highest }) => [lowest, highest].map(Math.abs)));
+  const isFixed = decimals <= 9 && largest < 1e15;
+  return residuals(error, (number, signed) =>
+    isFixed ? fixed(number, Math.max(decimals, 0), signed) : amount(number, 5, signed),
+  );
 }
 
 function perTarget(errors) {

@@ -23,12 +23,14 @@ from unpickled.server.pages.page import Page
 from unpickled.server.protocols import registry
 from unpickled.server.protocols.bodies import Bodies, Content
 from unpickled.server.protocols.protocol import Paths, Protocol
+from unpickled.server.quote import counted
 from unpickled.server.serve import routes
 
 _ABOUT = """\
-Predictions of scikit-learn pipelines: ONNX graphs, each proven to compute what its pipeline computes.
+Predictions of models that were fitted with scikit-learn, LightGBM, XGBoost or CatBoost. Each is
+an ONNX graph, proven to compute what the fitted model computes.
 
-A value outside the range that a schema gives is refused, as the model could not answer as the pipeline does.
+A value outside the range that a schema gives is refused, as the graph could not answer as its model does.
 Every error is `{"error": sentence, "code": word}`. Bodies may come in gzip or deflate (`Content-Encoding`).\
 """
 _SPLIT = (
@@ -114,7 +116,8 @@ class _Model:
         """The heading of its operations."""
         model = self._deployment.main.model
         count = len(model.manifest.features)
-        description = f"{count} feature{'s' if count > 1 else ''} to {model.outputs.summary(plain)}"
+        standing = "the default model: " if self._default else ""
+        description = f"{standing}{counted(count, 'feature')} to {model.outputs.summary(plain)}"
         return {"name": self._deployment.name, "description": description}
 
     def components(self) -> dict[str, Schema]:
@@ -190,7 +193,13 @@ def _rules(manifest: Manifest) -> tuple[object, ...]:
     """Everything that decides whether a request is taken or refused."""
     features = manifest.features
     return manifest.inputs, [
-        (feature.missing, feature.lowest, feature.highest, feature.closed and feature.categories)
+        (
+            feature.missing,
+            feature.lowest,
+            feature.highest,
+            feature.closed and feature.categories,
+            feature.boolean,
+        )
         for feature in features
     ]
 

@@ -23,7 +23,9 @@ def ref(name: str) -> Schema:
 
 
 # Written by hand: msgspec cannot describe a union of Structs without tags.
-_MODELS = members({"models": array(either(ref("Model"), ref("Unserved")))})
+_MODELS = members(
+    {"models": array(either(ref("Model"), ref("Unserved"))), "default_model": either(TEXT, {"type": "null"})}
+)
 # Members that an error may have beside its sentence and its code.
 _DETAILS: dict[str, Schema] = {
     "line": {"type": "integer", "minimum": 1, "description": "the line that is wrong, counted from 1"},

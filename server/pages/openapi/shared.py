@@ -42,6 +42,7 @@ def _narrowed(variants: Sequence[Feature]) -> Feature:
         lowest=lowest,
         highest=highest,
         closed=bool(closed),
+        boolean=all(feature.boolean for feature in variants),
         categories=tuple(name for name in categories if all(name in allowed for allowed in closed)),
     )
 

@@ -29,7 +29,7 @@ from unpickled.server.protocols.oip.request import Request, header_length, read
 from unpickled.server.protocols.oip.tensors import BYTES, DATATYPES, DTYPES, Tensor
 from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 from unpickled.server.protocols.rows import REFUSALS
-from unpickled.server.quote import listed, quoted
+from unpickled.server.quote import counted, listed, quoted
 
 # Names that clients use for a tensor of all features when they have not read the metadata.
 _ANY_NAME = ("input-0", "input")
@@ -126,8 +126,8 @@ class Inference:
             columns[tensor.name] = values if is_matrix or isinstance(values, list) else values.reshape(-1)
         if start != len(request):
             raise InvalidInput(
-                f"{len(request) - start} bytes are left after the last tensor: the JSON and each tensor's "
-                "binary_data_size have to make up the body"
+                f"the body goes on for {counted(len(request) - start, 'byte')} after the last tensor: the "
+                "JSON and each tensor's binary_data_size have to make up the body"
             )
         return columns
 
@@ -178,8 +178,8 @@ class Inference:
         size = DTYPES[datatype].itemsize * self._width
         if len(request) % size:
             raise InvalidInput(
-                f"a body without JSON holds rows of {self._width} {datatype}, {size} bytes each: this one "
-                f"has {len(request)}"
+                f"a body without JSON holds rows of {self._width} {datatype}, {counted(size, 'byte')} each: "
+                f"this one has {len(request)}"
             )
         shape = [len(request) // size, self._width]
         matrix = Tensor(tensor.name, shape, datatype, None, {"binary_data_size": float(len(request))})

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from unpickled.server.errors import InvalidInput
 from unpickled.server.model.feeds import Column
-from unpickled.server.quote import quoted
+from unpickled.server.quote import counted, quoted
 
 # Datatype -> NumPy's dtype of its bytes. BYTES stands for text: each is 4 bytes of length, then UTF-8.
 DTYPES = {
@@ -67,8 +67,8 @@ def from_bytes(tensor: Tensor, request: bytes, start: int, size: int) -> Column:
     remaining = len(request) - start
     if size > remaining:
         raise InvalidInput(
-            f"tensor {quoted(tensor.name)} has binary_data_size {size}, but {remaining} bytes are left for "
-            "it: they follow the JSON, whose length is the header Inference-Header-Content-Length"
+            f"tensor {quoted(tensor.name)} has binary_data_size {size}, but {counted(remaining, 'byte')} "
+            "left for it after the JSON, whose length is the header Inference-Header-Content-Length"
         )
     count = _count(tensor)
     if tensor.datatype == BYTES:
@@ -76,8 +76,8 @@ def from_bytes(tensor: Tensor, request: bytes, start: int, size: int) -> Column:
     dtype = DTYPES[tensor.datatype]
     if count * dtype.itemsize != size:
         raise InvalidInput(
-            f"tensor {quoted(tensor.name)} has binary_data_size {size}, but {count} values of "
-            f"{tensor.datatype} are {count * dtype.itemsize} bytes"
+            f"tensor {quoted(tensor.name)} has binary_data_size {size}, but {counted(count, 'value')} "
+            f"of {tensor.datatype} make {counted(count * dtype.itemsize, 'byte')}"
         )
     values = np.frombuffer(request, dtype, count, start).reshape(tensor.shape)
     if tensor.datatype == "BOOL" and values.max() > 1:
@@ -124,19 +124,19 @@ def _flat(tensor: Tensor) -> list[Any]:
         for index, row in enumerate(data):
             if not isinstance(row, list) or len(row) != width:
                 raise InvalidInput(
-                    f"row {index} of tensor {quoted(tensor.name)} is not an array of {width} values, as its "
-                    "shape says",
+                    f"row {index} of tensor {quoted(tensor.name)} is not an array of "
+                    f"{counted(width, 'value')}, as its shape says",
                     row=index,
                 )
         if len(data) != rows:
             raise InvalidInput(
-                f"tensor {quoted(tensor.name)} has {len(data)} rows, but its shape says {rows}"
+                f"tensor {quoted(tensor.name)} has {counted(len(data), 'row')}, but its shape says {rows}"
             )
         return [*chain.from_iterable(data)]
     if len(data) != _count(tensor):
         raise InvalidInput(
-            f"tensor {quoted(tensor.name)} has {len(data)} values, but its shape {tensor.shape} makes "
-            f"{_count(tensor)}"
+            f"tensor {quoted(tensor.name)} has {counted(len(data), 'value')}, but its shape "
+            f"{tensor.shape} makes {_count(tensor)}"
         )
     return data
 
