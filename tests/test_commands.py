@@ -516,7 +516,7 @@ def test_regressors(regressors, iris, invoke):
 def test_an_error_takes_little_room(errors, text):
     """The list has three digits of an error, and the errors of two targets at most."""
     quality = {f"target {place}": {"mae": error} for place, error in enumerate(errors)}
-    assert tables._errors({"errors": quality}) == text
+    assert tables._errors({"errors": quality, "held_out": True}) == text
 
 
 def test_list_of_what_is_no_file(iris, invoke):

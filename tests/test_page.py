@@ -607,7 +607,7 @@ def test_rounding_is_not_drawn(page, bias, baseline, bars):
     error = json.dumps({"baseline": baseline, "residuals": [part, part | {"bias": -bias}]})
     drawn = page("size90").ask(
         f"""import('./assets/residuals.js').then(({{ residuals }}) => {{
-          const figure = residuals({error});
+          const figure = residuals({error}, number => String(number));
           document.querySelector('.beside').append(figure);
           const heights = [...figure.querySelectorAll('tbody tr')].map(row => row.offsetHeight);
           return [figure.querySelectorAll('.fill').length, Math.max(...heights)];

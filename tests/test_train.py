@@ -215,7 +215,7 @@ def test_a_gamma_regressor_says_that_it_takes_positive_numbers_only(tmp_path):
 
 
 def test_every_boosting_library_is_trained_by_its_name():
-    """Whatever is exported can be trained: each library of the registry has a name in both tasks."""
+    """Models that are exported can be trained: each library of the registry has a name in both tasks."""
     assert CLASSIFIERS.keys() & REGRESSORS.keys() >= BOOSTERS
 
 
