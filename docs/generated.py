@@ -182,7 +182,8 @@ def refusals() -> str:
 
 def rankers() -> str:
     """Those among them that are of LightGBM, XGBoost or CatBoost."""
-    return _refused(name for name in export_refusals.REFUSED if name.startswith(("LGBM", "XGB", "CatBoost")))
+    beginnings = ("LGBM", "XGB", "CatBoost", "Booster")
+    return _refused(name for name in export_refusals.REFUSED if name.startswith(beginnings))
 
 
 def _refused(names: Iterable[str]) -> str:

@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from sklearn.base import is_regressor
 
 from unpickled.export import detectors, pickled, ties
-from unpickled.export.convert import Operators
+from unpickled.export.convert import Operators, check_pipeline
 from unpickled.export.data import dataset, files, summary
 from unpickled.export.data import target as truth_of
 from unpickled.export.data.columns import Choices
@@ -27,7 +27,7 @@ from unpickled.export.data.source import Source
 from unpickled.export.data.target import TaskName
 from unpickled.export.errors import DataError, ExportError, memory_reported
 from unpickled.export.progress import Passing, running
-from unpickled.export.publish import Export, export_pipeline
+from unpickled.export.publish import Export, export_pipeline, task_of
 from unpickled.export.store import model_folder
 from unpickled.export.tasks.registry import TASKS
 from unpickled.export.tasks.task import Demands, Task
@@ -55,16 +55,28 @@ def export() -> None:
     """Write a fitted pipeline as an ONNX file."""
 
 
-class _Share(click.FloatRange):
+class _Number(click.FloatRange):
     """A float in a range. NaN is refused, as it is in no range: comparisons alone would let it pass."""
 
-    name = "share"
+    name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number: float = super().convert(value, param, ctx)
         if math.isnan(number):
             self.fail(f"{value} is not a number.", param, ctx)
         return number
+
+
+class _Share(_Number):
+    """A part of a whole."""
+
+    name = "share"
+
+
+class _Whole(click.IntRange):
+    """An integer in a range."""
+
+    name = "whole number"
 
 
 def _names(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str] | None:
@@ -112,7 +124,7 @@ def _exporting(command: Callable[..., None]) -> Callable[..., None]:
     )
     @click.option(
         "--max-error",
-        type=_Share(0),
+        type=_Number(0),
         metavar="F",
         help="refuse to write a model of larger mean absolute error",
     )
@@ -201,7 +213,7 @@ def _estimators(task: Task) -> Callable[[Callable[..., None]], Callable[..., Non
 @_estimators(TASKS["regression"])
 @click.option(
     "--seed",
-    type=click.IntRange(0, 2**32 - 1),
+    type=_Whole(0, 2**32 - 1),
     default=0,
     show_default=True,
     metavar="N",
@@ -255,7 +267,7 @@ def train(
     with running(_progress, f"reading {data or bundled}"):
         table = dataset.read(data, str(target), choices, task) if data else _bundled(str(bundled), task)
     kind = TASKS[table.task]
-    estimator = _estimator(kind, table.target, {"classifier": classifier, "regressor": regressor})
+    estimator = _estimator(kind, table, {"classifier": classifier, "regressor": regressor})
     kind.admit(_demands(output))
     table = replace(table, class_names=kind.titles(table.class_names, output["class_names"]))
     _progress(f"training {estimator}")
@@ -290,19 +302,20 @@ def _bundled(name: str, task: TaskName | None) -> Dataset:
     return table
 
 
-def _estimator(task: Task, target: str, given: Mapping[str, str | None]) -> str:
+def _estimator(task: Task, table: Dataset, given: Mapping[str, str | None]) -> str:
     """The name of the estimator to train, out of those given by step. Raises DataError for another task's."""
     for other in TASKS.values():
         if other is not task and given[other.step] is not None:
+            otherwise = f", or --task {other.name}" if table.alternative == other.name else ""
             raise DataError(
-                f"--{other.step} is for {other.name}, but the task of {target!r} is {task.name}: give "
-                f"--{task.step} instead, or --task {other.name}."
+                f"--{other.step} is for {other.name}, but the task of {table.target!r} is {task.name}: give "
+                f"--{task.step} instead{otherwise}."
             )
     return given[task.step] or task.default
 
 
 def _demands(output: _Output) -> Demands:
-    return Demands(output["min_accuracy"], output["max_error"])
+    return Demands(output["min_accuracy"], output["max_error"], on_command_line=True)
 
 
 def _choices(output: _Output) -> Choices:
@@ -354,6 +367,9 @@ def convert(file: Path, sample: Path, target: str | None, **output: Unpack[_Outp
     with running(_progress, f"loading {file}"):
         pipeline = pickled.load(file, _given())
     with pickled.blamed(file, pipeline):
+        check_pipeline(pipeline)
+        task_of(pipeline).admit(_demands(output))
+        _check_measured(output, targets)
         rows = Sample.of(pipeline, source, _choices(output), targets)
         print(*rows.notes, sep="\n", end="\n" if rows.notes else "", file=sys.stderr)
         truth = _truth(pipeline, source, targets) if targets else None
@@ -374,6 +390,15 @@ def convert(file: Path, sample: Path, target: str | None, **output: Unpack[_Outp
         )
     _score(export.manifest.training, f"on {sample.name}")
     _report(export, output["models"])
+
+
+def _check_measured(output: _Output, targets: Sequence[str]) -> None:
+    """Raise DataError if a quality is demanded that nothing measures."""
+    option = "--max-error" if output["min_accuracy"] is None else "--min-accuracy"
+    if not targets and (output["min_accuracy"], output["max_error"]) != (None, None):
+        raise DataError(
+            f"{option} needs true answers to measure the pipeline with: name their column with --target."
+        )
 
 
 def _truth(pipeline: Any, source: Source, targets: Sequence[str]) -> Any:

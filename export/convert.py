@@ -241,6 +241,7 @@ def check_pipeline(pipeline: Any) -> None:
 
 def _check_fitted(pipeline: Any) -> None:
     if isinstance(pipeline, type) or not hasattr(pipeline, "get_params"):
+        _refuse_by_name(pipeline)
         raise ConversionError(
             f"The pipeline is not a scikit-learn classifier or regressor, but {shortened(repr(pipeline))}: "
             "give a fitted one."

@@ -140,7 +140,7 @@ def export_pipeline(
     progress = progress or _silent
     home = model_folder(models, name)
     check_pipeline(pipeline)
-    task, demands = _task(pipeline), Demands(min_accuracy, max_error)
+    task, demands = task_of(pipeline), Demands(min_accuracy, max_error)
     task.admit(demands)
     X, held_out = table(X), table(held_out)
     progress("converting")
@@ -197,7 +197,7 @@ def _silent(phase: str) -> None:
     """Show no progress."""
 
 
-def _task(pipeline: Any) -> Task:
+def task_of(pipeline: Any) -> Task:
     """The task that a pipeline was fitted for."""
     if is_outlier_detector(pipeline):
         return OUTLIERS

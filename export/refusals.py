@@ -52,6 +52,11 @@ REFUSED: dict[str, Refusal] = {
         "its scores only order the rows of one query", "use LGBMClassifier or LGBMRegressor"
     ),
     "XGBRanker": Refusal("its scores only order the rows of one query", "use XGBClassifier or XGBRegressor"),
+    "Booster": Refusal(
+        "it does not say what it answers",
+        "fit LGBMClassifier or LGBMRegressor, XGBClassifier or XGBRegressor in place of lightgbm.train or "
+        "xgboost.train",
+    ),
     "CatBoost": Refusal(
         "it does not say whether it classifies", "use CatBoostClassifier or CatBoostRegressor"
     ),

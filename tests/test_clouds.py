@@ -264,7 +264,7 @@ def test_features_called_as_forms(tmp_path, name):
 SCORE_FAULTS = {
     '{"data": 5}': "'data' is not an array",
     '{"data": [[1, 2, 3, 4]], "input_data": []}': "'data', 'input_data' stands in the body",
-    '{"data": [[1, 2, 3, 4]], "method": "explain"}': "it may be predict or predict_proba",
+    '{"data": [[1, 2, 3, 4]], "method": "explain"}': "but this model answers 'predict' or 'predict_proba'",
     '{"input_data": {"columns": ["a"], "data": [[1]]}}': "feature 'a' of row 0 is unknown",
     '{"Inputs": []}': "'Inputs' is not an object of one table",
     '{"Inputs": {"data": [[1, 2]]}}': "row 0 has 2 values",

@@ -42,11 +42,10 @@ NOT_RUN = [(page, block) for page in PAGES for block in blocks(page) if block.re
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory):
-    """A folder with what pages expect: the iris model, a table of customers, a joblib file and its rows."""
+    """A folder with what pages expect: the iris model, a joblib file and its rows."""
     folder = checkout(tmp_path_factory.mktemp("pages") / "prepared")
     with contextlib.chdir(folder):
         assert main(["train", "iris"]) == 0
-    shutil.copy(ROOT / "examples" / "customers.csv", folder)
     X, y = load_iris(return_X_y=True, as_frame=True)
     X.to_csv(folder / "rows.csv", index=False)
     joblib.dump(LogisticRegression(max_iter=1000).fit(X, y), folder / "fitted.joblib")

@@ -204,7 +204,7 @@ def test_convert_without_a_target_measures_nothing(iris, tmp_path, capsys):
         (["frame", "--sample", "other.csv"], "The rows lack the column(s) sepal length (cm)"),
         (["frame", "--sample", "iris.csv", "--name", ""], "'' cannot name a model"),
         (["array", "--sample", "short.csv"], "4"),
-        (["frame", "--sample", "iris.csv", "--min-accuracy", "0.5"], "needs labels"),
+        (["frame", "--sample", "iris.csv", "--min-accuracy", "0.5"], "--min-accuracy needs true answers"),
         (["frame", "--sample", "iris.csv", "--name", "a/b"], "cannot name a model"),
         (["number", "--sample", "iris.csv"], "holds an int, not a fitted classifier"),
         (["dict", "--sample", "iris.csv"], "holds a dict, not a fitted classifier or pipeline: save"),
@@ -241,6 +241,7 @@ def test_convert_refuses_in_one_line(iris, tmp_path, capsys, monkeypatch, argume
         ["train", "iris", "--min-accuracy", "2"],
         ["train", "iris", "--min-accuracy", "nan"],
         ["train", "diabetes", "--max-error", "-1"],
+        ["train", "diabetes", "--max-error", "low"],
         ["train", "diabetes", "--task", "ranking"],
         ["convert", "fitted.joblib"],
     ],
@@ -315,7 +316,7 @@ def test_train_predicts_a_number_and_says_why(tmp_path, capsys):
     assert main([*command, "--models", str(tmp_path / "models")]) == 0
     output = capsys.readouterr().out
     assert "prices.csv: 119 rows, 4 features, numbers from " in output
-    assert "'price' has 119 different numbers: a number is predicted (--task classification for" in output
+    assert "'price' has 119 different numbers: a number is predicted.\n" in output
     assert "1 row without 'price' dropped." in output
     (errors,) = load(
         (tmp_path / "models" / "prices" / "1" / "model.onnx").read_bytes()
@@ -328,12 +329,19 @@ def test_train_predicts_a_number_and_says_why(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("--target price --classifier forest", "--classifier is for classification, but the task of 'price'"),
+        ("--target price --classifier forest", "of 'price' is regression: give --regressor instead."),
         ("--target rooms --regressor ridge", "give --classifier instead, or --task regression"),
-        ("--target price --min-accuracy 0.5", "which have no accuracy: give --max-error"),
-        ("--target place --max-error 5", "which are no distance apart: give --min-accuracy"),
+        (
+            "--target price --min-accuracy 0.5",
+            "have no accuracy: give --max-error, the largest mean absolute error, instead of --min-accuracy.",
+        ),
+        (
+            "--target place --max-error 5",
+            "which are no distance apart: give --min-accuracy instead of --max-error.",
+        ),
         ("--target price --class-names a,b", "predicts numbers and has no classes to name"),
-        ("--target place --task regression", "holds 'c"),
+        ("--target place --regressor ridge", "of 'place' is classification: give --classifier instead."),
+        ("--target place --task regression", "or say --task classification to tell classes apart"),
         ("--target price --max-error 10", "is above the 10 asked for, so nothing was written"),
     ],
 )
@@ -399,8 +407,8 @@ def test_convert_measures_numbers(tmp_path, capsys, targets):
         ("--target price", "'price' is missing in some rows: leave those rows out"),
         ("--target rent,prize", "There is no column 'prize'"),
         ("--target rent,rooms", "have 2 numbers to predict each, the pipeline predicts 1"),
-        ("--max-error 5", "needs true numbers to measure it with: give y, or on the command line --target"),
-        ("--target rent --min-accuracy 1", "which have no accuracy: give --max-error"),
+        ("--max-error 5", "--max-error needs true answers to measure the pipeline with: name their column"),
+        ("--target rent --min-accuracy 1", "absolute error, instead of --min-accuracy."),
     ],
 )
 def test_convert_refuses_other_targets(tmp_path, capsys, words, sentence):
@@ -411,3 +419,13 @@ def test_convert_refuses_other_targets(tmp_path, capsys, words, sentence):
     assert main([*command, *words.split(), "--models", str(tmp_path / "models")]) == 1
     assert sentence in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "models").exists()
+
+
+def test_convert_refuses_fractions_where_the_pipeline_has_classes(tmp_path, capsys):
+    """The error offers nothing that only a training can do."""
+    frame = pd.read_csv(prices(tmp_path))
+    joblib.dump(LogisticRegression().fit(frame[["area"]], frame.rooms), tmp_path / "fitted")
+    command = ["convert", str(tmp_path / "fitted"), "--sample", str(tmp_path / "prices.csv")]
+    assert main([*command, "--target", "rent", "--models", str(tmp_path / "models")]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.endswith("not whole, but the pipeline answers with classes: name the column of these.")

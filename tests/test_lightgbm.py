@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from conftest import Serving, serving
 from leaves import reached
-from lightgbm import LGBMClassifier, LGBMRanker, LGBMRegressor
+from lightgbm import Dataset, LGBMClassifier, LGBMRanker, LGBMRegressor, train
 from sessions import opened
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
@@ -305,6 +305,14 @@ def test_other_models_are_refused_by_name(model: Any, sentence: str) -> None:
     pipeline.fit(X, y, **groups)
     with pytest.raises(ConversionError, match=f"(?s){type(model).__name__}.*{sentence}"):
         convert(pipeline, X)
+
+
+def test_the_booster_of_lightgbm_train_is_refused_with_the_classes_to_fit() -> None:
+    """It is fitted, but does not say whether its number is a class's."""
+    X, y = load_breast_cancer(return_X_y=True)
+    booster = train({"objective": "binary", "verbosity": -1}, Dataset(X, y), 2)
+    with pytest.raises(ConversionError, match=r"basic\.Booster .* what it answers; fit LGBMClassifier"):
+        convert(booster, X)
 
 
 def test_trees_over_answers_that_round_are_refused() -> None:

@@ -84,6 +84,13 @@ def test_forms(regressors, clients, name, form):
     assert leaves(answer.json) == pytest.approx(leaves(json.loads(text)), rel=1e-12)
 
 
+def test_azure_is_told_that_there_are_no_probabilities(clients):
+    """A method that no regressor has is refused with the one that it has."""
+    answer = clients["area"].post("/score", json={"data": [FLOWER], "method": "predict_proba"})
+    assert answer.status_code == 400
+    assert answer.json["error"].endswith("this model answers 'predict' only: it has no probabilities")
+
+
 def shape(document):
     """A document with None for each number in it."""
     if isinstance(document, dict):

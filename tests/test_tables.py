@@ -354,6 +354,15 @@ def test_numbers_that_are_not_read_are_named_with_what_is(tmp_path, template):
     assert who.reason.endswith("so it identifies rows")
 
 
+@pytest.mark.parametrize("template", ["ID{:05}", "ord-2024-{}", "0{:04}", "{:032x}"])
+def test_codes_are_not_told_how_numbers_are_written(tmp_path, template):
+    """Identifiers behind constant letters, with leading zeros or in hexadecimal are no failed numbers."""
+    rows = [f"{template.format(n * 997)},{n % 7},{'ab'[n % 2]}" for n in range(40)]
+    code, *_ = data.read(lines(tmp_path / "t.csv", "code,n,y", *rows), "y").readings
+    assert code.role == "identifier"
+    assert code.reason.endswith("so it identifies rows")
+
+
 def test_a_group_behind_a_lone_nought_is_a_fraction(tmp_path):
     """0,125 is an eighth, not 125, though the table has commas between its cells."""
     rows = "".join(f'"{("0,125", "0,250", "1,500")[i % 3]}",{"ab"[i % 3 > 1]}\n' for i in range(60))
@@ -438,6 +447,25 @@ def test_the_user_decides_otherwise(tmp_path, task, labels):
 
 
 @pytest.mark.parametrize(
+    ("cells", "alternative", "words"),
+    [
+        (["1", "2"], "regression", "(--task regression for a number)."),
+        ([*map(str, range(22))], "classification", "(--task classification for classes)."),
+        ([*map(str, range(40))], None, "a number is predicted."),
+        (["1.5", "2"], None, "a number is predicted."),
+    ],
+)
+def test_the_other_task_is_offered_where_the_target_would_do_for_it(tmp_path, cells, alternative, words):
+    """A note names --task only where a training with it would begin."""
+    rows = [f"{i / 7};{cells[i % len(cells)]}" for i in range(300)]
+    table = data.read(lines(tmp_path / "x.csv", "x;y", *rows), "y")
+    assert (table.alternative, table.notes[-1].endswith(words)) == (alternative, True)
+    if alternative:
+        other = data.read(tmp_path / "x.csv", "y", task=alternative)
+        assert (other.task, other.alternative) == (alternative, table.task)
+
+
+@pytest.mark.parametrize(
     ("cells", "task", "sentence"),
     [
         (["a", "b"], "regression", "holds 'a', which is no number: name a column of numbers, or say --task"),
@@ -445,6 +473,8 @@ def test_the_user_decides_otherwise(tmp_path, task, labels):
         (["1.5", "2"], "classification", "not whole, which are no classes: say --task regression"),
         ([*map(str, range(50))], "classification", "a number to predict, not a class. Say --task regression"),
         ([*["1", "2"] * 10, "3"], None, "Class 3 of 'y' has 2 rows, .* number to predict, say --task regr"),
+        ([*["true"] * 20, "false"], None, "Class 0 of 'y' has 2 rows, .* or remove it\\.$"),
+        ([*map(chr, range(97, 122))], "regression", "which is no number: name a column of numbers\\.$"),
         (["2024-01-31", "2024-02-29"], None, "holds dates, which no model here predicts: name another"),
         (["1.5", "2", "inf"], None, "'y' holds an infinite number in 20 of 60 rows"),
         (["1.5"], "regression", "holds nothing but 1.5: there is nothing to predict"),

@@ -18,7 +18,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wi
 from sklearn.ensemble import AdaBoostRegressor, BaggingClassifier, VotingClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from xgboost import XGBClassifier, XGBRanker, XGBRegressor, XGBRFClassifier, XGBRFRegressor
+from xgboost import DMatrix, XGBClassifier, XGBRanker, XGBRegressor, XGBRFClassifier, XGBRFRegressor, train
 
 from unpickled.__main__ import main
 from unpickled.export import ConversionError, export_pipeline
@@ -243,6 +243,13 @@ def test_a_model_without_a_graph_is_refused_with_a_remedy(name):
     with pytest.raises(NoGraph) as caught:
         reader.boosted(clone(estimator).fit(ROWS, target))
     assert remedy in caught.value.remedy
+
+
+def test_the_booster_of_xgboost_train_is_refused_with_the_classes_to_fit():
+    """It is fitted, but does not say whether its number is a class's."""
+    booster = train({}, DMatrix(ROWS, YES), 2)
+    with pytest.raises(ConversionError, match=r"core\.Booster .* what it answers; .* XGBClassifier or"):
+        convert(booster, ROWS)
 
 
 def test_a_category_that_counts_as_missing_is_refused():

@@ -318,9 +318,20 @@ def _role_of_text(texts: pd.Series, distinct: int) -> tuple[str, str]:
     reason = f"its texts hardly repeat ({distinct:,} different in {len(texts):,} rows), so it identifies rows"
     # Digits beside a unit, a month's name or a mark that is not read.
     digits = texts.str.count("[0-9]") / texts.str.len()
-    if (digits >= 0.25).mean() > 0.9:
+    if (digits >= 0.25).mean() > 0.9 and not _are_codes(texts):
         reason += "; numbers and dates are read where they are written like 1234.5 and 2024-01-31"
     return "identifier", reason
+
+
+# Digits alone, hexadecimal ones, and those right behind letters.
+_CODE = r"[0-9]+|[0-9a-fA-F-]{16,}|(?P<prefix>[A-Za-z]+)[-_#/]?[0-9][\w/-]*"
+
+
+def _are_codes(texts: pd.Series) -> bool:
+    """Whether these are codes that are no numbers, such as 02408 or, all with the same letters, ID00001."""
+    stripped = texts.str.strip()
+    prefixes = stripped.str.extract(f"^(?:{_CODE})$", expand=True)["prefix"]
+    return bool(stripped.str.fullmatch(_CODE).all() and prefixes.nunique() <= 1)
 
 
 def check_finite(name: str, numbers: npt.NDArray[np.float64]) -> None:

@@ -29,7 +29,7 @@ class Dataset:
     or for a regression the float64 numbers to predict; none is missing. ``class_names`` are in the order of
     the sorted labels; a regression has none. ``readings`` say what each column of
     the file was taken for, those that were left out and the target among them. ``notes`` are sentences about
-    how the rows were read.
+    how the rows were read. ``alternative`` is the other task that the target would do for, if there is one.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Dataset:
     readings: tuple[Reading, ...] = ()
     notes: tuple[str, ...] = ()
     task: TaskName = "classification"
+    alternative: TaskName | None = None
 
     @property
     def dates(self) -> dict[str, bool]:
@@ -80,7 +81,8 @@ def read(
     task, reason = target.task_of(goal, task)
     labelled = goal.values.notna().to_numpy()
     notes = [*source.notes, *filter(None, [reason]), *_unlabelled(label, int((~labelled).sum()))]
-    labels, class_names = _truth(goal, labelled, task)
+    alternative = target.alternative(goal, task)
+    labels, class_names = _truth(goal, labelled, task, alternative)
     judged = [
         columns.judged(_labelled(name, source, labelled, choices), name in source.nameless)
         for name in source.columns
@@ -99,6 +101,7 @@ def read(
         readings=_in_order(source, [*judged, goal]),
         notes=tuple(notes),
         task=task,
+        alternative=alternative,
     )
 
 
@@ -116,14 +119,14 @@ def fingerprint(features: pd.DataFrame, labels: npt.NDArray[Any]) -> str:
 
 
 def _truth(
-    goal: Column, labelled: npt.NDArray[np.bool_], task: TaskName
+    goal: Column, labelled: npt.NDArray[np.bool_], task: TaskName, alternative: TaskName | None
 ) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """The labels and the names of their classes, or the numbers to predict. Raises DataError."""
     values = goal.values[labelled]
     if task == "regression":
         return target.numbers(values), ()
     labels = target.labels(values)
-    target.check_classes(labels, goal.reading.name)
+    target.check_classes(labels, goal.reading.name, alternative)
     return labels, target.names(goal, labelled)
 
 

@@ -64,8 +64,28 @@ def task_of(target: Column, task: TaskName | None) -> tuple[TaskName, str]:
     if _is_whole(numbers) and distinct <= MOST_CLASSES and distinct * MIN_CLASS_ROWS <= len(numbers):
         counted = f"{quoted(name)} has {distinct:,} different whole numbers"
         return "classification", f"{counted}: a class is predicted (--task regression for a number)."
-    counted = f"{quoted(name)} has {distinct:,} different numbers"
-    return "regression", f"{counted}: a number is predicted (--task classification for classes)."
+    otherwise = " (--task classification for classes)" if alternative(target, "regression") else ""
+    return (
+        "regression",
+        f"{quoted(name)} has {distinct:,} different numbers: a number is predicted{otherwise}.",
+    )
+
+
+def alternative(target: Column, task: TaskName) -> TaskName | None:
+    """The other task than this one, if the target would do for it too."""
+    values = target.values.dropna()
+    is_number = columns.holds_numbers(values) and target.reading.kind != "boolean"
+    other: TaskName = "regression" if task == "classification" else "classification"
+    if other == "regression" and not is_number:
+        return None
+    try:
+        if other == "regression":
+            numbers(values)
+        else:
+            check_classes(labels(values), target.reading.name, None)
+    except DataError:
+        return None
+    return other
 
 
 def labels(values: pd.Series) -> npt.NDArray[Any]:
@@ -119,8 +139,11 @@ def names(target: Column, labelled: npt.NDArray[np.bool_]) -> tuple[str, ...]:
     return tuple(str(label) for label in distinct)
 
 
-def check_classes(labels: npt.NDArray[Any], target: str) -> None:
-    """Raise DataError if there are too few or too many classes, or one with too few rows."""
+def check_classes(labels: npt.NDArray[Any], target: str, otherwise: TaskName | None) -> None:
+    """Raise DataError if there are too few or too many classes, or one with too few rows.
+
+    ``otherwise`` is the alternative that the error offers.
+    """
     classes, counts = np.unique(labels, return_counts=True)
     if len(classes) < 2:
         raise DataError(
@@ -129,14 +152,14 @@ def check_classes(labels: npt.NDArray[Any], target: str) -> None:
     if len(classes) > MOST_CLASSES and len(labels) < 10 * len(classes):
         text = labels.dtype.kind == "U"
         kind = "an identifier" if text else "a number to predict"
-        remedy = "Name another column" if text else "Say --task regression, name another column"
+        remedy = f"Say --task {otherwise}, name another column" if otherwise else "Name another column"
         raise DataError(
             f"The target {target!r} has {len(classes):,} different values in {len(labels):,} rows: that is "
             f"{kind}, not a class. {remedy}, or group its values into classes first."
         )
     if counts.min() < MIN_CLASS_ROWS:
         scarce = _scarce(target, str(classes[counts.argmin()]), int(counts.min()))
-        number = "" if labels.dtype.kind == "U" else " If it is a number to predict, say --task regression."
+        number = f" If it is a number to predict, say --task {otherwise}." if otherwise else ""
         raise DataError(f"{scarce}{number}")
 
 
@@ -153,6 +176,11 @@ def of_sample(source: Source, name: str, classes: npt.NDArray[Any]) -> npt.NDArr
     values = column(source, name, choices).values
     if values.isna().any():
         raise DataError(f"{name!r} is missing in some rows: leave those rows out of the sample.")
+    if columns.holds_numbers(values) and not _is_whole(values.to_numpy(dtype=np.float64)):
+        raise DataError(
+            f"The target {name!r} holds numbers that are not whole, but the pipeline answers with classes: "
+            "name the column of these."
+        )
     return labels(values)
 
 
@@ -214,9 +242,10 @@ def _check_kind(target: Column) -> None:
 def _no_numbers(target: Column) -> str:
     cells = target.values.dropna()
     example = str(cells.iloc[0]).lower() if target.reading.kind == "boolean" else cells.iloc[0]
+    otherwise = ", or say --task classification to tell classes apart"
     return (
         f"The target {target.reading.name!r} holds {quoted(str(example))}, which is no number: name a column "
-        "of numbers, or say --task classification to tell classes apart."
+        f"of numbers{otherwise if alternative(target, 'regression') else ''}."
     )
 
 

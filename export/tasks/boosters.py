@@ -27,7 +27,7 @@ def _factory(library: str, name: str) -> Callable[[int], Any]:
             module = import_module(library)
         except ModuleNotFoundError as error:
             raise DataError(
-                f"{name} is a class of {title}, which is not installed: pip install 'unpickled[{library}]'."
+                f"{name} is a class of {title}, which is not installed: pip install {library}."
             ) from error
         return getattr(module, name)(random_state=seed, **quiet)
 

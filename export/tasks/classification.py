@@ -94,9 +94,7 @@ def require(metrics: Metrics | None, min_accuracy: float | None) -> None:
     if min_accuracy is None:
         return
     if metrics is None:
-        raise DataError(
-            "A least accuracy needs labels to measure it with: give y, or on the command line --target."
-        )
+        raise DataError("A least accuracy needs labels to measure it with: give y.")
     if metrics.accuracy < min_accuracy:
         raise QualityError(
             f"Accuracy {metrics.accuracy:.4f} is below the {min_accuracy:g} asked for, so nothing was "
@@ -171,8 +169,8 @@ def no_distance(subject: str) -> Callable[[Demands], None]:
     def admit(demands: Demands) -> None:
         if demands.max_error is not None:
             raise DataError(
-                f"{subject}, which are no distance apart: give --min-accuracy instead of --max-error (in "
-                "Python min_accuracy, max_error)."
+                f"{subject}, which are no distance apart: give {demands.spelled('min_accuracy')} instead of "
+                f"{demands.spelled('max_error')}."
             )
 
     return admit

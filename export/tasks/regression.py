@@ -140,9 +140,7 @@ def require(errors: Sequence[Errors], max_error: float | None) -> None:
     if max_error is None:
         return
     if not errors:
-        raise DataError(
-            "A largest error needs true numbers to measure it with: give y, or on the command line --target."
-        )
+        raise DataError("A largest error needs true numbers to measure it with: give y.")
     worst = max(errors, key=lambda each: each.mae)
     if worst.mae > max_error:
         raise QualityError(
@@ -241,8 +239,8 @@ def _measured(training: Training, pipeline: Any, rows: Any, numbers: Any, target
 def _admit(demands: Demands) -> None:
     if demands.min_accuracy is not None:
         raise DataError(
-            "A regressor predicts numbers, which have no accuracy: give --max-error, the largest mean "
-            "absolute error, instead of --min-accuracy (in Python max_error, min_accuracy)."
+            f"A regressor predicts numbers, which have no accuracy: give {demands.spelled('max_error')}, the "
+            f"largest mean absolute error, instead of {demands.spelled('min_accuracy')}."
         )
 
 

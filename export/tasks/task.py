@@ -14,10 +14,15 @@ ClassNames = Sequence[str] | Mapping[Any, str]
 
 @dataclass(frozen=True, slots=True)
 class Demands:
-    """The least quality at which a model is written; None demands nothing."""
+    """The least quality at which a model is written, and where it was demanded; None demands nothing."""
 
     min_accuracy: float | None = None
     max_error: float | None = None
+    on_command_line: bool = False
+
+    def spelled(self, name: str) -> str:
+        """The name of a demand as the caller has given it: as an option or as an argument."""
+        return f"--{name.replace('_', '-')}" if self.on_command_line else name
 
 
 @dataclass(frozen=True, slots=True)

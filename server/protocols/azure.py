@@ -16,7 +16,7 @@ https://learn.microsoft.com/en-us/azure/machine-learning/how-to-deploy-online-en
 https://learn.microsoft.com/en-us/azure/machine-learning/how-to-deploy-automl-endpoint.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from unpickled.server.errors import InvalidInput
 from unpickled.server.inference.prediction import Predict, Prediction
@@ -91,11 +91,18 @@ class Azure:
         """The answer with the list that this method of the pipeline would return."""
         outputs = self._predictor.outputs
         if not isinstance(method, str) or method not in outputs.methods:
-            choices = " or ".join(outputs.methods)
-            raise InvalidInput(f"'method' is {quoted(method)}, but it may be {choices}")
+            raise InvalidInput(
+                f"'method' is {quoted(method)}, but this model answers {_answered(outputs.methods)}"
+            )
         run = self._predictor.run(rows)
         arrays = outputs.arrays(run.labels, run.scores)
         return run.prediction(dumps(arrays[outputs.methods[method]], option=OPTIONS), rows)
+
+
+def _answered(methods: Collection[str]) -> str:
+    """The methods that a model answers, in words."""
+    words = " or ".join(f"'{method}'" for method in methods)
+    return words if "predict_proba" in methods else f"{words} only: it has no probabilities"
 
 
 def _describe(schemas: Schemas) -> Bodies:
