@@ -245,7 +245,7 @@ def test_a_moved_threshold_decides_the_label(tmp_path):
 
 @pytest.mark.parametrize("class_names", [["no", "maybe", "yes"], [2, 0, 1]], ids=["texts", "numbers"])
 def test_classes_stand_in_any_order(class_names, tmp_path):
-    """CatBoost keeps the order of class_names, which need not be sorted; metrics and golden rows follow it."""
+    """CatBoost keeps the order of class_names, sorted or not; metrics and golden rows follow it."""
     X, y = load_iris(return_X_y=True)
     labels = np.array(class_names)[y]
     model = CatBoostClassifier(class_names=class_names, **SMALL).fit(X, labels)
