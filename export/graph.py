@@ -93,10 +93,14 @@ class ClassifierOutput:
 
 @dataclass(frozen=True, slots=True)
 class RegressorOutput:
-    """The predictions of a regressor: a float64 tensor (rows, targets)."""
+    """The predictions of a regressor: a float64 tensor (rows, targets).
+
+    ``single`` says that the library predicts float32 numbers, so that others compute with them in float32.
+    """
 
     prediction: str
     targets: int = 1
+    single: bool = False
 
 
 @dataclass(frozen=True, slots=True)

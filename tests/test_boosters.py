@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from xgboost import XGBClassifier, XGBRegressor
 
-from unpickled.export import export_pipeline
+from unpickled.export import ConversionError, export_pipeline
 from unpickled.export.boosters.reading import once, read_once
 from unpickled.export.boosters.registry import LIBRARIES
 from unpickled.export.convert import convert
@@ -122,6 +122,20 @@ def test_a_table_of_everything_has_no_row_off(
     model = boosting(library, of_numbers, trees=60, **(NATIVE[library] if native else {}))
     pipeline = model if native else make_pipeline(columns, model)
     assert served(pipeline.fit(table, truth), table, truth, tmp_path) == (ROWS, 0)
+
+
+@pytest.mark.parametrize(
+    ("categories", "sentence"),
+    [([None], "has no category: fit"), ([2**53, 2**53 + 1], "one number in float64.*as text")],
+    ids=["empty", "large"],
+)
+def test_categories_without_a_meaning_are_refused_by_column(categories: list[Any], sentence: str) -> None:
+    """There has to be a category, and two of them have to be two numbers in a request."""
+    zones = pd.Categorical(categories * (100 // len(categories)))
+    table = pd.DataFrame({"age": np.arange(100.0), "zone": zones})
+    model = boosting("lightgbm", True, trees=3).fit(table, table["age"])
+    with pytest.raises(ConversionError, match=f"Column 'zone' .*{sentence}"):
+        convert(model, table)
 
 
 @pytest.mark.parametrize(

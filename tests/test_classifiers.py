@@ -1,6 +1,7 @@
 """Classifiers whose label is not simply their best probability: votes, thresholds, distances, kernels."""
 
 import warnings
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -309,6 +310,18 @@ def test_native_categories_take_scikit_learns_way(chosen: Any, classes: int) -> 
     assert parity.rows["near_threshold"] > 100
     assert [feature.missing for feature in features] == [True] * 5
     assert not any(feature.closed for feature in features)
+
+
+@pytest.mark.parametrize("known", [[1, 2], [Decimal("0.5"), Decimal(3)]], ids=["int", "decimal"])
+def test_native_categories_may_be_numbers_of_python(known: list[Any]) -> None:
+    """Histogram gradient boosting finds numbers in dtype object among objects only."""
+    zones = pd.Series(np.random.default_rng(0).choice(np.array(known, object), 200), dtype=object)
+    table = pd.DataFrame({"age": np.arange(200.0), "zone": pd.Categorical(zones)})
+    model = HistGradientBoostingClassifier(max_iter=3, categorical_features="from_dtype")
+    model.fit(table, (zones == known[0]) ^ (table["age"] > 120))
+    conversion = convert(model, table)
+    parity, _ = check(model, conversion, runner(conversion), table)
+    assert parity.max_difference <= 1e-12
 
 
 def test_native_categories_are_right_inside_other_classifiers() -> None:

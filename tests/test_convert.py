@@ -476,10 +476,11 @@ def test_wrong_rows_are_refused() -> None:
         ([*np.zeros((6, 2))], "holds a value of type ndarray, which is neither a number nor a text"),
         ([{"a": 1}] * 6, "holds a value of type dict, which is neither a number nor a text"),
         (pd.cut(np.arange(6), 2), "holds a value of type Interval, which is neither a number nor a text"),
+        (pd.Categorical(pd.period_range("2020", periods=6, freq="M")), "is of type period.* as numbers or"),
         ([0.5, 1j, 2.0] * 2, "holds complex numbers: give their parts as columns"),
         ([10**400, *range(5)], "holds a number that is too large for float64"),
     ],
-    ids=["list", "array", "dict", "interval", "complex", "large"],
+    ids=["list", "array", "dict", "interval", "period", "complex", "large"],
 )
 def test_a_column_of_other_objects_is_named_with_a_remedy(column: Any, sentence: str) -> None:
     """Lists, records and the like in a column are refused by its name."""

@@ -266,6 +266,16 @@ def test_neighbors_equally_far_are_caught(weights: str) -> None:
         checked(pipeline, X)
 
 
+def test_votes_of_members_that_tie_are_caught() -> None:
+    """A member whose classes are equally likely but for rounding gives its vote to either of them."""
+    random = np.random.default_rng(0)
+    X, y = random.integers(0, 3, (200, 2)).astype(float), random.integers(0, 2, 200)
+    X, y = np.concatenate([X, X[:, ::-1]]), np.concatenate([y, 1 - y])
+    votes = VotingClassifier([("tree", DecisionTreeClassifier()), ("bayes", GaussianNB())]).fit(X, y)
+    with pytest.raises(ParityError, match=r"equally likely, .*: use voting='soft'"):
+        checked(votes, X)
+
+
 def test_ties_are_not_taken_for_a_fault_of_skl2onnx() -> None:
     """A distance that skl2onnx converts gets the advice about ties too."""
     random = np.random.default_rng(1)

@@ -13,11 +13,19 @@ from scipy.sparse import csr_matrix
 from sessions import opened
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.compose import make_column_transformer
+from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.ensemble import AdaBoostRegressor, BaggingClassifier, VotingClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import (
+    MaxAbsScaler,
+    MinMaxScaler,
+    OneHotEncoder,
+    PowerTransformer,
+    QuantileTransformer,
+    RobustScaler,
+    StandardScaler,
+)
 from xgboost import DMatrix, XGBClassifier, XGBRanker, XGBRegressor, XGBRFClassifier, XGBRFRegressor, train
 
 from unpickled.__main__ import main
@@ -209,6 +217,7 @@ def test_categories_are_answered_and_unseen_ones_refused(tmp_path):
         unseen = [server.ask("/predict", json.dumps(row | other).encode()) for other in OTHERS]
     assert answer["probabilities"]["1"] == pytest.approx(model.predict_proba(typed)[0, 1], abs=2e-7)
     assert (status, [refused for refused, _ in unseen]) == (200, [400, 400])
+    assert "it knows '', 'Bonn', " in unseen[0][1]["error"]
 
 
 @pytest.mark.skipif(KEEPS, reason="XGBoost keeps categories since 3.1")
@@ -299,6 +308,32 @@ def test_the_median_of_boosted_trees_passes_the_gate(tmp_path):
     pipeline = make_pipeline(StandardScaler(), members).fit(FILLED, 20 * POSITIVE)
     parity = export_pipeline(pipeline, FILLED, name="model", models=tmp_path).manifest.parity
     assert parity.max_difference <= parity.tolerance == 1e-6
+
+
+def test_standard_operators_add_in_the_order_of_xgboost():
+    """Float32 sums depend on their order: those of many trees are XGBoost's to the last bit."""
+    model = XGBRegressor(**SMALL | {"n_estimators": 200}).fit(ROWS, 20 * POSITIVE)
+    conversion = convert(model, ROWS, operators="standard")
+    answers = run(conversion, conversion.layout.feeds(conversion.layout.frame(ROWS), conversion.inputs))
+    np.testing.assert_array_equal(answers[-1].ravel(), model.predict(ROWS))
+
+
+TURNS = {
+    "curve": PowerTransformer(),
+    "fractions": RobustScaler(),
+    "quantiles": QuantileTransformer(n_quantiles=50, output_distribution="normal"),
+    "steps": make_pipeline(MinMaxScaler(), StandardScaler(), MaxAbsScaler()),
+}
+
+
+@pytest.mark.parametrize("name", sorted(TURNS))
+def test_targets_are_turned_back_in_float32(name):
+    """scikit-learn computes with XGBoost's float32 predictions in float32, and so does the graph."""
+    targets = np.column_stack([np.exp(-3 * FILLED[:, 0]), FILLED[:, 1]])
+    model = TransformedTargetRegressor(XGBRegressor(**SMALL), transformer=TURNS[name]).fit(ROWS, targets)
+    conversion = convert(model, ROWS)
+    answers = run(conversion, conversion.layout.feeds(conversion.layout.frame(ROWS), conversion.inputs))
+    np.testing.assert_array_equal(answers[-1], model.predict(ROWS))
 
 
 def test_a_ranker_is_refused_by_name():

@@ -13,6 +13,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from unpickled.export import inside
 from unpickled.export.boosters.registry import library
+from unpickled.export.categories import encoder, inputs, is_native
 from unpickled.export.data.missing import is_missing
 from unpickled.export.dates import DateParts
 
@@ -85,7 +86,15 @@ def _facts_of_leaf(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
         yield from _facts_of_categories(booster.categories(step), positions)
     elif booster is not None and booster.texts is not None:
         yield from _facts_of_texts(booster.texts(step), positions)
-    elif _computes(step):
+    elif getattr(step, "is_categorical_", None) is not None:
+        yield from _facts_of_histograms(step, positions)
+    else:
+        yield from _facts_of_numbers(step, positions)
+
+
+def _facts_of_numbers(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
+    """The facts of an estimator without a list of categories, which takes numbers only if it computes."""
+    if _computes(step):
         kind: Literal["date", "number"] = "date" if isinstance(step, DateParts) else "number"
         yield from (Fact(position, kind) for position in positions)
 
@@ -99,6 +108,19 @@ def _facts_of_categories(known: Mapping[int, Sequence[Any]], positions: Sequence
         else:
             fact = _fact_of_categories(position, np.array(categories, dtype=object))
             yield replace(fact, boxed=False, native=tuple(categories))
+
+
+def _facts_of_histograms(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
+    """The facts of histogram gradient boosting about native categories that are Python's numbers.
+
+    Of other columns the rows tell all.
+    """
+    if not is_native(step):
+        return
+    of_categories, _ = inputs(step)
+    for place, known in zip(of_categories, encoder(step).categories_, strict=True):
+        if place < len(positions) and (fact := _fact_of_categories(positions[place], known)).boxed:
+            yield fact
 
 
 def _facts_of_texts(texts: Sequence[int], positions: Sequence[int]) -> Iterator[Fact]:

@@ -288,7 +288,7 @@ def _kind(column: pd.Series, name: str) -> Kind:
         return "category"
     if dtype.kind == "M" or pd.api.types.infer_dtype(column, skipna=True) in _DATES:
         raise ConversionError(f"Column {name!r} is of type {dtype}, a date: {_SECONDS}.")
-    if dtype.kind != "O":
+    if dtype.kind != "O" or isinstance(dtype, pd.PeriodDtype):
         raise ConversionError(f"Column {name!r} is of type {dtype}: give it as numbers or as text.")
     return _kind_of_objects(column, name)
 
@@ -364,7 +364,22 @@ def _native(
     fitted = {fact.position: pd.CategoricalDtype(fact.native) for fact in known if fact.native}
     dtypes = {i: raw[label].dtype for i, label in enumerate(raw)}
     of_rows = {i: dtype for i, dtype in dtypes.items() if isinstance(dtype, pd.CategoricalDtype)}
-    return of_rows or {i: fitted[at] for i, at in enumerate(positions) if at in fitted}
+    native = of_rows or {i: fitted[at] for i, at in enumerate(positions) if at in fitted}
+    for i, dtype in native.items():
+        _check_categories(dtype, str(raw.columns[i]))
+    return native
+
+
+def _check_categories(dtype: pd.CategoricalDtype, name: str) -> None:
+    """Raise ConversionError if there are none, or two that the doubles of requests do not tell apart."""
+    known = dtype.categories
+    if not len(known):
+        raise ConversionError(f"Column {name!r} has no category: fit the pipeline without it.")
+    if _kind(pd.Series(known), name) == "number" and not pd.Index(known.astype(np.float64)).is_unique:
+        raise ConversionError(
+            f"Column {name!r} has categories that are one number in float64, as 2**53 and 2**53 + 1 are, and "
+            "requests have float64: fit the pipeline on the column as text."
+        )
 
 
 def _categorical(column: pd.Series, dtype: pd.CategoricalDtype) -> pd.Categorical:

@@ -1,12 +1,16 @@
 """A difference between a pipeline and its graph in words, for the person who trained the pipeline."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
+from sklearn.ensemble import VotingClassifier
 
 from unpickled.export.gate.answers import Answers, labels_differ
 from unpickled.export.gate.neighbors import has_donors, has_neighbors
 from unpickled.export.gate.pair import Pair
 from unpickled.export.gate.parting import Parting, parting, row_in_words
+from unpickled.export.inside import everything
 
 _NEIGHBORS = (
     "Training rows equally far from a row are taken as its neighbors in no defined order. Another scaler in "
@@ -18,6 +22,11 @@ _DONORS = (
     "KNNImputer takes training rows equally far from a row in no defined order, and weights='distance' "
     "divides by distances that are rounding errors: scale the features in front of it, or use SimpleImputer "
     "or IterativeImputer; nothing was written."
+)
+
+_VOTES = (
+    "A member of VotingClassifier(voting='hard') may find two classes equally likely, so that the last digit "
+    "decides which gets its vote: use voting='soft'; nothing was written."
 )
 
 
@@ -64,7 +73,13 @@ def advice(pair: Pair, kind: str = "", place: Parting | None = None) -> str:
         return f"Replace {suspects}, which skl2onnx converted, with another estimator; nothing was written."
     if has_neighbors(pair.pipeline):
         return _NEIGHBORS
-    return _DONORS if has_donors(pair.pipeline) else "Try another last step; nothing was written."
+    if has_donors(pair.pipeline):
+        return _DONORS
+    return _VOTES if _has_hard_votes(pair.pipeline) else "Try another last step; nothing was written."
+
+
+def _has_hard_votes(pipeline: Any) -> bool:
+    return any(isinstance(step, VotingClassifier) and step.voting == "hard" for step in everything(pipeline))
 
 
 def kind_in_words(kind: str) -> str:

@@ -105,10 +105,11 @@ def _with_sparse(
     features: Sequence[Feature],
     frames: Sequence[pd.DataFrame],
 ) -> tuple[list[Row], Array, Array]:
-    """The rows and one in which all is missing that may be, with labels and scores (rows, classes).
+    """The rows and one in which all is missing that may be, with labels and scores.
 
-    That row is left out if it is the user's, or answered alone otherwise than beside the others.
-    IterativeImputer does so, if every value of a batch is missing; and a server checks row by row.
+    The scores are (rows, classes), a regressor's (rows, targets). That row is left out if it is the user's,
+    or answered alone otherwise than beside the others. IterativeImputer does so, if every value of a batch is
+    missing; and a server checks row by row.
     """
     sparse = tuple(None if feature.missing else cell for feature, cell in zip(features, rows[0], strict=True))
     if sparse != rows[0] and not any(_holds(frame, sparse) for frame in frames):

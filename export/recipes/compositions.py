@@ -30,7 +30,8 @@ def _joined(graph: Graph, outputs: list[RegressorOutput]) -> RegressorOutput:
     """The targets of all, side by side."""
     names = [output.prediction for output in outputs]
     joined = names[0] if len(names) == 1 else graph.add("Concat", *names, axis=1)
-    return RegressorOutput(joined, sum(output.targets for output in outputs))
+    targets, single = sum(output.targets for output in outputs), all(output.single for output in outputs)
+    return RegressorOutput(joined, targets, single)
 
 
 def _columns(output: RegressorOutput) -> Columns:
@@ -102,8 +103,11 @@ def _transformed_target(
     graph: Graph, model: TransformedTargetRegressor, columns: OptionalColumns, regress: Regress
 ) -> RegressorOutput:
     output = regress(model.regressor_, columns)
-    prediction = inverses.inverted(graph, model.transformer_, output.prediction, output.targets)
-    return RegressorOutput(prediction, output.targets)
+    x = Tensor(output.prediction, "float64", output.targets)
+    if output.single:
+        x = Tensor(graph.cast(x.name, "float32"), "float32", x.width)
+    turned = inverses.inverted(graph, model.transformer_, x)
+    return RegressorOutput(graph.matrix(turned.columns()), turned.width, turned.dtype == "float32")
 
 
 RECIPES: dict[type, Recipe] = {

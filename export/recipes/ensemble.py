@@ -111,10 +111,21 @@ def _looked_up(graph: Graph, x: str, trees: Sequence[Tree], dtype: Dtype) -> str
     place = graph.add("Add", reached(graph, x, trees, dtype), graph.constant(starts))
     lines = np.concatenate([tree.value[leaf] for tree, leaf in zip(trees, leaves, strict=True)])
     values = graph.add("Gather", graph.constant(lines.astype(dtype)), place)
-    axis = graph.constant(np.array([1], np.int64))
     if len(trees) == 1:
-        return graph.add("Squeeze", values, axis)
-    return graph.add("ReduceSum", values, axis, keepdims=0)
+        return graph.add("Squeeze", values, graph.constant(np.array([1], np.int64)))
+    return _added(graph, values, dtype)
+
+
+def _added(graph: Graph, values: str, dtype: Dtype) -> str:
+    """(rows, outputs): the sums over the trees of values (rows, trees, outputs).
+
+    ReduceSum adds in an order of its own, which doubles hardly show. Float32 numbers do: CumSum adds them one
+    after the other, as XGBoost does, but writes every sum on the way.
+    """
+    if dtype == "float64":
+        return graph.add("ReduceSum", values, graph.constant(np.array([1], np.int64)), keepdims=0)
+    sums = graph.add("CumSum", values, graph.constant(np.array(1, np.int64)))
+    return graph.add("Gather", sums, graph.constant(np.array(-1, np.int64)), axis=1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,7 +170,7 @@ def _walked(
     lines = np.zeros((len(leaves.weight), leaves.outputs))
     lines[np.arange(len(lines)), leaves.output] = leaves.weight
     values = graph.add("Gather", graph.constant(lines.astype(dtype)), reached)
-    total = graph.add("ReduceSum", values, graph.constant(np.array([1], np.int64)), keepdims=0)
+    total = _added(graph, values, dtype)
     count = graph.constant(np.array(len(trees), dtype))
     return graph.add("Div", total, count) if aggregate == _AVERAGE else total
 

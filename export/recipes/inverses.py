@@ -1,10 +1,12 @@
 """The inverse of transformers, for regressors that were fitted on transformed targets.
 
-Each repeats the arithmetic of ``inverse_transform`` on the tensor (rows, targets) that a regressor predicts.
+Each repeats the arithmetic of ``inverse_transform`` on the tensor (rows, targets) that a regressor predicts,
+in the precision of its numbers: scikit-learn turns XGBoost's, which are float32, back in float32.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,11 +26,12 @@ from unpickled.export import inside
 from unpickled.export.errors import NoGraph
 from unpickled.export.graph import Array, Graph, Tensor
 from unpickled.export.recipes import curves, functions
-from unpickled.export.recipes.numbers import scalar
+from unpickled.export.recipes.numbers import in_place, number_type, scalar
 from unpickled.export.refusals import qualified
+from unpickled.export.releases import STANDARD_ROUNDS
 
-# (graph, fitted transformer, tensor, number of targets) -> the name of a tensor of the same shape.
-Inverse = Callable[[Graph, Any, str, int], str]
+# (graph, fitted transformer, predictions) -> a tensor of the same shape.
+Inverse = Callable[[Graph, Any, Tensor], Tensor]
 
 # Powers nearer to 0, or to 2, than this stand for the logarithm.
 _NO_POWER = float(np.spacing(1.0))
@@ -36,7 +39,7 @@ _NO_POWER = float(np.spacing(1.0))
 _NEAR = 1e-7
 
 
-def inverted(graph: Graph, transformer: Any, x: str, targets: int) -> str:
+def inverted(graph: Graph, transformer: Any, x: Tensor) -> Tensor:
     """The tensor (rows, targets) before the transformer; NoGraph if no graph inverts it."""
     transformer = inside.unwrapped(transformer)
     if type(transformer) not in _INVERSES:
@@ -45,64 +48,69 @@ def inverted(graph: Graph, transformer: Any, x: str, targets: int) -> str:
             f"no graph is known of the inverse of its transformer {qualified(transformer)}",
             f"use one of {kinds}",
         )
-    return _INVERSES[type(transformer)](graph, transformer, x, targets)
+    return _INVERSES[type(transformer)](graph, transformer, x)
 
 
-def _pipeline(graph: Graph, pipeline: Pipeline, x: str, targets: int) -> str:
+def _pipeline(graph: Graph, pipeline: Pipeline, x: Tensor) -> Tensor:
     for part in reversed(inside.parts(pipeline)):
-        x = inverted(graph, part.estimator, x, targets)
+        x = inverted(graph, part.estimator, x)
     return x
 
 
-def _function(graph: Graph, transformer: FunctionTransformer, x: str, targets: int) -> str:
+def _function(graph: Graph, transformer: FunctionTransformer, x: Tensor) -> Tensor:
     back = FunctionTransformer(transformer.inverse_func, kw_args=transformer.inv_kw_args)
     if functions.jumps(back):
         raise NoGraph(
             "its inverse_func jumps: the last digit of a prediction may move the answer by a whole step",
             "leave inverse_func out; a client may round the answer",
         )
-    columns = functions.RECIPES[FunctionTransformer](graph, back, Tensor(x, "float64", targets).columns())
-    return graph.matrix(columns)
+    columns = functions.RECIPES[FunctionTransformer](graph, back, x.columns())
+    dtype = number_type(columns)
+    return Tensor(graph.matrix(columns, dtype), dtype, x.width)
 
 
-def _calculated(graph: Graph, x: str, steps: Mapping[str, Array | None]) -> str:
+def _calculated(graph: Graph, x: Tensor, steps: Mapping[str, Array | None]) -> Tensor:
     """The tensor after these operations, each with a constant; None leaves one out."""
+    name = x.name
     for op, constant in steps.items():
         if constant is not None:
-            x = graph.add(op, x, graph.constant(np.asarray(constant, np.float64)))
-    return x
+            name = in_place(graph, op, name, x.dtype, np.asarray(constant))
+    return replace(x, name=name)
 
 
-def _standard(graph: Graph, scaler: StandardScaler, x: str, targets: int) -> str:
-    scale = scaler.scale_ if scaler.with_std else None
-    return _calculated(graph, x, {"Mul": scale, "Add": scaler.mean_ if scaler.with_mean else None})
+def _standard(graph: Graph, scaler: StandardScaler, x: Tensor) -> Tensor:
+    dtype = x.dtype if STANDARD_ROUNDS else "float64"
+    scale = scaler.scale_.astype(dtype) if scaler.with_std else None
+    mean = scaler.mean_.astype(dtype) if scaler.with_mean else None
+    return _calculated(graph, x, {"Mul": scale, "Add": mean})
 
 
-def _robust(graph: Graph, scaler: RobustScaler, x: str, targets: int) -> str:
+def _robust(graph: Graph, scaler: RobustScaler, x: Tensor) -> Tensor:
     scale = scaler.scale_ if scaler.with_scaling else None
     return _calculated(graph, x, {"Mul": scale, "Add": scaler.center_ if scaler.with_centering else None})
 
 
-def _min_max(graph: Graph, scaler: MinMaxScaler, x: str, targets: int) -> str:
+def _min_max(graph: Graph, scaler: MinMaxScaler, x: Tensor) -> Tensor:
     return _calculated(graph, x, {"Sub": scaler.min_, "Div": scaler.scale_})
 
 
-def _max_abs(graph: Graph, scaler: MaxAbsScaler, x: str, targets: int) -> str:
+def _max_abs(graph: Graph, scaler: MaxAbsScaler, x: Tensor) -> Tensor:
     return _calculated(graph, x, {"Mul": scaler.scale_})
 
 
-def _power(graph: Graph, transformer: PowerTransformer, x: str, targets: int) -> str:
+def _power(graph: Graph, transformer: PowerTransformer, x: Tensor) -> Tensor:
     if transformer.standardize:
-        x = _standard(graph, transformer._scaler, x, targets)
+        x = _standard(graph, transformer._scaler, x)
     curve = _yeo_johnson if transformer.method == "yeo-johnson" else _box_cox
     return _by_target(graph, x, [partial(curve, graph, power=float(p)) for p in transformer.lambdas_])
 
 
-def _by_target(graph: Graph, x: str, curves_of: Sequence[Callable[[str], str]]) -> str:
-    """Each column of x after a function of its own."""
-    columns = Tensor(x, "float64", len(curves_of)).columns()
-    changed = [curve(graph.matrix((column,))) for curve, column in zip(curves_of, columns, strict=True)]
-    return changed[0] if len(changed) == 1 else graph.add("Concat", *changed, axis=1)
+def _by_target(graph: Graph, x: Tensor, curves_of: Sequence[Callable[[str], str]]) -> Tensor:
+    """Each column of x after a function of its own, in double precision, and then in that of x."""
+    columns = zip(curves_of, x.columns(), strict=True)
+    changed = [curve(graph.matrix((column,))) for curve, column in columns]
+    joined = changed[0] if len(changed) == 1 else graph.add("Concat", *changed, axis=1)
+    return replace(x, name=joined if x.dtype == "float64" else graph.cast(joined, x.dtype))
 
 
 def _yeo_johnson(graph: Graph, x: str, power: float) -> str:
@@ -127,14 +135,18 @@ def _box_cox(graph: Graph, x: str, power: float) -> str:
     return graph.add("Exp", graph.add("Div", log, scalar(graph, power)))
 
 
-def _quantiles(graph: Graph, transformer: QuantileTransformer, x: str, targets: int) -> str:
-    write = partial(_placed, graph, references=transformer.references_)
-    if transformer.output_distribution == "normal":
-        x, write = _probability(graph, x), partial(write, is_normal=True)
-    return _by_target(graph, x, [partial(write, values=values) for values in transformer.quantiles_.T])
+def _quantiles(graph: Graph, transformer: QuantileTransformer, x: Tensor) -> Tensor:
+    is_normal = transformer.output_distribution == "normal"
+    write = partial(_quantile, graph, transformer.references_, is_normal)
+    return _by_target(graph, x, [partial(write, values) for values in transformer.quantiles_.T])
 
 
-def _placed(graph: Graph, p: str, references: Array, values: Array, is_normal: bool = False) -> str:
+def _quantile(graph: Graph, references: Array, is_normal: bool, values: Array, x: str) -> str:
+    p = _probability(graph, x) if is_normal else x
+    return _placed(graph, p, references, values, is_normal)
+
+
+def _placed(graph: Graph, p: str, references: Array, values: Array, is_normal: bool) -> str:
     """The quantile of each probability, on the line between those that are known."""
     inner = graph.add("Clip", p, scalar(graph, 0.0), scalar(graph, 1.0))
     if len(values) == 1:

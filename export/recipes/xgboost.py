@@ -50,7 +50,7 @@ def regressor(graph: Graph, model: Any, columns: Columns) -> RegressorOutput:
     prediction = graph.cast(raw, "float64")
     if boosted.link != "identity":
         prediction = graph.add({"exp": "Exp", "logistic": "Sigmoid"}[boosted.link], prediction)
-    return RegressorOutput(prediction, len(boosted.base))
+    return RegressorOutput(prediction, len(boosted.base), single=True)
 
 
 def _raw(graph: Graph, model: Any, columns: Columns) -> tuple[Boosted, str]:

@@ -107,7 +107,7 @@ class Rule:
         if not isinstance(value, str):
             raise self.fault(f"is {kind(value)}, but a category (text) belongs there", row)
         if feature.closed and value not in feature.categories:
-            known = listed(feature.categories)
+            known = listed(feature.categories, write=quoted)
             raise self.fault(
                 f"is {quoted(value)}, which the model was not fitted with: it knows {known}", row
             )
