@@ -23,7 +23,9 @@ from sklearn.preprocessing import KBinsDiscretizer, MinMaxScaler, StandardScaler
 from sklearn.utils import all_estimators
 
 from unpickled.export import export_pipeline
+from unpickled.export.convert import convert
 from unpickled.export.gate.exactness import TOLERANCE
+from unpickled.export.gate.thresholds import near
 from unpickled.server import Config, create_app
 from unpickled.server.artifact.manifest import Feature
 from unpickled.server.errors import InvalidInput
@@ -240,8 +242,10 @@ def wrong(case: Case, models: Path) -> int:
         export = export_pipeline(case.pipeline, case.rows, case.labels, name="model", models=models)
         features = export.manifest.features
         signature = load(export.path.read_bytes()).signature
-        frame, rows = _taken(signature, pd.concat([case.held_out, _extremes(case.rows, features)]))
-        assert len(rows) > 0.8 * len(case.held_out)
+        beside = _beside(case)
+        asked_for = pd.concat([case.held_out, beside, _extremes(case.rows, features)])
+        frame, rows = _taken(signature, asked_for)
+        assert len(rows) > 0.8 * (len(case.held_out) + len(beside))
         client = create_app(Config(models=str(models))).test_client()
         answers = [asked(client, rows), *(asked(client, [row]) for row in rows)]
         apart = _apart if export.manifest.classes else _far
@@ -269,6 +273,12 @@ def _joined(answers: list[Answered]) -> Answered:
     """The answers to single rows, as if they were those to one request."""
     predictions = [prediction for answer in answers for prediction in answer.predictions]
     return Answered(predictions, np.concatenate([answer.scores for answer in answers]))
+
+
+def _beside(case: Case) -> pd.DataFrame:
+    """At most 20 rows beside splits of the pipeline's trees, for there is a request for each row alone."""
+    layout = convert(case.pipeline, case.rows).layout
+    return near(case.pipeline, layout, layout.frame(case.rows), 20)
 
 
 def _extremes(rows: pd.DataFrame, features: tuple[Feature, ...]) -> pd.DataFrame:

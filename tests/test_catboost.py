@@ -140,12 +140,16 @@ def test_a_fit_that_stops_early_ends_at_the_best_iteration(best):
 REGRESSIONS = {
     "expectile": ("Expectile:alpha=0.3", SCORE),
     "huber": ("Huber:delta=1", SCORE),
+    "logarithms": ("LogLinQuantile:alpha=0.6", KINDS + 1),
     "logcosh": ("LogCosh", SCORE),
     "mean": ("MAE", SCORE),
+    "powers": ("Lq:q=3", SCORE),
     "poisson": ("Poisson", KINDS),
     "quantile": ("Quantile:alpha=0.2", SCORE),
     "quantiles": ("MultiQuantile:alpha=0.2,0.5,0.8", SCORE),
+    "shares": ("MAPE", KINDS + 1),
     "squares": ("RMSE", SCORE),
+    "squares of shares": ("RMSPE", KINDS + 1),
     "targets": ("MultiRMSE", TWO),
     "tweedie": ("Tweedie:variance_power=1.5", KINDS),
 }
@@ -265,7 +269,18 @@ def test_columns_in_another_order_are_found_by_name():
 
 INTEGERS = TABLE.assign(plan=RANDOM.integers(0, 5, COUNT))
 WORDS = NUMBERS.assign(words=RANDOM.choice(["a red car", "a blue car", "the red house"], COUNT))
+
+
+class Own:
+    """A loss of the user's own: that of squares."""
+
+    def calc_ders_range(self, approxes, targets, weights):
+        """The first and second derivative of each row."""
+        return [(truth - answer, -1.0) for answer, truth in zip(approxes, targets, strict=True)]
+
+
 REFUSED = {
+    "own": (CatBoostRegressor(loss_function=Own(), eval_metric="RMSE", **SMALL), NUMBERS, "use one of"),
     "integers": (CatBoostClassifier(**ONE_HOT), INTEGERS, r"as X\[column\]\.astype\(str\)"),
     "embedding": (
         CatBoostClassifier(embedding_features=["vector"], **SMALL),
@@ -290,6 +305,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Failed to import numba")  # which would make a loss of one's own faster
 @pytest.mark.parametrize("name", sorted(REFUSED))
 def test_a_model_without_a_graph_is_refused_with_a_remedy(name):
     """Its columns or its loss are named, and what to use."""

@@ -28,6 +28,12 @@ FORMS = {
     "V1 rows": ("/v1/models/{}:predict", {"instances": [FLOWER]}, {"predictions": ["number"]}),
     "V1 columns": ("/v1/models/{}:predict", {"inputs": [FLOWER]}, {"outputs": ["number"]}),
     "MLflow": ("/invocations", {"inputs": [FLOWER]}, {"predictions": ["number"]}),
+    "instances of SageMaker": (
+        "/invocations",
+        {"instances": [FLOWER]},
+        {"predictions": [{"prediction": "named"}]},
+    ),
+    "Azure input_data": ("/score", {"input_data": {"columns": FLOWERS, "data": [FLOWER]}}, ["number"]),
     "Azure": ("/score", {"data": [FLOWER]}, ["number"]),
     "designer": (
         "/score",

@@ -9,20 +9,25 @@ import numpy.typing as npt
 import onnx
 import pytest
 from onnx import numpy_helper
+from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import make_classification
 from sklearn.ensemble import (
     AdaBoostClassifier,
     ExtraTreesClassifier,
     GradientBoostingClassifier,
+    GradientBoostingRegressor,
     HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
     RandomForestClassifier,
+    RandomForestRegressor,
+    VotingClassifier,
 )
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from unpickled.export import export_pipeline
 from unpickled.export.convert import convert
@@ -41,7 +46,9 @@ Table = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
 def table(classes: int = 2) -> Table:
     """Two hundred rows of six numbers."""
-    rows, labels = make_classification(200, 6, n_informative=5, n_redundant=0, n_classes=classes)
+    rows, labels = make_classification(
+        200, 6, n_informative=5, n_redundant=0, n_classes=classes, random_state=0
+    )
     return rows, labels
 
 
@@ -126,6 +133,71 @@ def test_one_other_node_leaves_no_proof(mistake: Any, scaler: Any, trees: Any) -
     mistake(next(node for node in model.graph.node if node.op_type == "TreeEnsemble"))
     assert prove(pipeline, conversion) is not None
     assert prove(pipeline, dataclasses.replace(conversion, model=model)) is None
+
+
+NUMBERS = {
+    "tree": DecisionTreeRegressor(max_depth=4, random_state=0),
+    "forest": RandomForestRegressor(3, max_depth=4, random_state=0),
+    "boosting": GradientBoostingRegressor(n_estimators=3, random_state=0),
+    "histograms": HistGradientBoostingRegressor(max_iter=3),
+}
+
+
+@pytest.mark.parametrize("trees", sorted(NUMBERS))
+def test_one_other_node_of_a_regressor_leaves_no_proof(trees: str) -> None:
+    """Trees that answer numbers are compared node by node, too."""
+    X, _ = table()
+    model = clone(NUMBERS[trees]).fit(X, X[:, 0] * X[:, 1])
+    conversion = convert(model, X)
+    assert prove(model, conversion) is not None
+    for name in ("threshold", "leaf", "sides", "feature"):
+        graph = onnx.ModelProto.FromString(conversion.model.SerializeToString())
+        MISTAKES[name](next(node for node in graph.graph.node if node.op_type == "TreeEnsemble"))
+        assert prove(model, dataclasses.replace(conversion, model=graph)) is None, name
+
+
+def test_one_other_line_of_a_table_leaves_no_proof() -> None:
+    """Leaves that are places in a table are compared with what stands there."""
+    X, y = table(3)
+    forest = RandomForestClassifier(9, max_depth=3, random_state=0)
+    model = VotingClassifier([("forest", forest)], voting="soft").fit(X, y)
+    conversion = convert(model, X)
+    gather = next(node for node in conversion.model.graph.node if node.op_type == "Gather")
+    graph = onnx.ModelProto.FromString(conversion.model.SerializeToString())
+    tensor = next(tensor for tensor in graph.graph.initializer if tensor.name == gather.input[0])
+    numbers = numpy_helper.to_array(tensor).copy()
+    numbers[1, 0] = np.nextafter(numbers[1, 0], np.inf)
+    tensor.CopyFrom(numpy_helper.from_array(numbers, tensor.name))
+    assert prove(model, conversion) is not None
+    assert prove(model, dataclasses.replace(conversion, model=graph)) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("class_ids", None),
+        ("class_weights_as_tensor", 0),
+        ("nodes_featureids", None),
+        ("nodes_truenodeids", None),
+        ("nodes_values_as_tensor", 0),
+    ],
+)
+def test_one_other_node_of_the_older_operator_leaves_no_proof(name: str, place: int | None) -> None:
+    """A forest of several classes is written with it, and is compared as closely."""
+    X, y = table(3)
+    model = RandomForestClassifier(9, max_depth=3, random_state=0).fit(X, y)
+    conversion = convert(model, X)
+    graph = onnx.ModelProto.FromString(conversion.model.SerializeToString())
+    (node,) = (node for node in graph.graph.node if node.op_type == "TreeEnsembleClassifier")
+    if name == "class_ids":
+        ids = attribute(node, name).ints
+        ids[0] = (ids[0] + 1) % 3
+    elif place is None:
+        counted_up(node, name)
+    else:
+        nudged(node, name, place)
+    assert prove(model, conversion) is not None
+    assert prove(model, dataclasses.replace(conversion, model=graph)) is None
 
 
 def home() -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

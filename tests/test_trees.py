@@ -38,6 +38,7 @@ from sklearn.tree import (
     ExtraTreeRegressor,
 )
 
+from unpickled.export import export_pipeline
 from unpickled.export.convert import Conversion, convert
 from unpickled.export.errors import NoGraph
 from unpickled.export.gate.exactness import STACKED_TOLERANCE, TOLERANCE, TREES_TOLERANCE, tolerance
@@ -48,6 +49,7 @@ from unpickled.export.publish import runner
 from unpickled.export.recipes.ensemble import ensemble
 from unpickled.export.recipes.regression_trees import REGRESSORS
 from unpickled.export.trees import Tree
+from unpickled.server import Config, create_app
 from unpickled.server.model.session import open_graph
 
 Array = npt.NDArray[Any]
@@ -227,10 +229,13 @@ def test_regressors_give_the_very_sums(regressor: Any, gaps: bool) -> None:
     graph = Graph()
     columns = graph.input("x", "float64", 6).columns()
     output = REGRESSORS[type(regressor)](graph, regressor, columns)
-    numbers = ran(graph, output.prediction, X)
+    layout = convert(regressor, X).layout
+    rows = np.concatenate([X, near(regressor, layout, layout.frame(X), 100).to_numpy()])
+    numbers = ran(graph, output.prediction, rows)
     allowed = 1e-15 if getattr(regressor, "loss", "") in ("gamma", "poisson") else 0.0
-    np.testing.assert_allclose(numbers[:, 0], regressor.predict(X), rtol=allowed, atol=0)
-    assert numbers.shape == (300, 1)
+    np.testing.assert_allclose(numbers[:, 0], regressor.predict(rows), rtol=allowed, atol=0)
+    assert numbers.shape == (len(rows), 1)
+    assert len(rows) > 300
 
 
 @pytest.mark.parametrize("regressor", REGRESSION[:4], ids=lambda regressor: type(regressor).__name__)
@@ -244,6 +249,64 @@ def test_several_numbers_at_once_are_the_very_sums(regressor: Any) -> None:
     numbers = ran(graph, output.prediction, X)
     assert np.array_equal(numbers, regressor.predict(X))
     assert output.targets == 3
+
+
+SERVED = {
+    "-".join(filter(None, (type(regressor).__name__, getattr(regressor, "loss", "")))): regressor
+    for regressor in REGRESSION
+    if getattr(regressor, "init", None) is None
+}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, dict[str, Any]]:
+    """A client of one server of all kinds of trees and losses, and the fitted regressors."""
+    X, _ = table()
+    folder, fitted = tmp_path_factory.mktemp("models"), {}
+    for name, regressor in SERVED.items():
+        fitted[name] = clone(regressor).fit(X, np.exp(X[:, 3]))
+    for forest in REGRESSION[2:4]:
+        fitted[f"several-{type(forest).__name__}"] = clone(forest).fit(X, X[:, 1:4])
+    for name, regressor in fitted.items():
+        export_pipeline(regressor, X, regressor.predict(X), name=name, models=folder)
+    return create_app(Config(models=str(folder))).test_client(), fitted
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "name", sorted([*SERVED, *(f"several-{type(forest).__name__}" for forest in REGRESSION[2:4])])
+)
+def test_every_loss_is_served(served: tuple[Any, dict[str, Any]], name: str) -> None:
+    """Over HTTP the numbers beside splits are scikit-learn's."""
+    client, fitted = served
+    X, _ = table()
+    layout = convert(fitted[name], X).layout
+    rows = near(fitted[name], layout, layout.frame(X), 200).to_numpy()
+    answer = client.post(f"/models/{name}/predict", json={"features": rows.tolist()})
+    assert answer.status_code == 200
+    np.testing.assert_allclose(answer.json["prediction"], fitted[name].predict(rows), rtol=1e-12)
+
+
+def test_categories_of_a_regressor_go_where_scikit_learn_sends_them() -> None:
+    """Known, unknown and missing ones, as in training and where training had none missing."""
+    random = np.random.default_rng(0)
+    port = random.choice(list("abcdefgh"), 400)
+    frame = pd.DataFrame({"port": pd.Categorical(port), "age": random.normal(size=400)})
+    target = 3.0 * np.isin(port, ["a", "d", "g"]) + frame["age"]
+    asked = frame.copy()
+    asked["port"] = pd.Categorical(np.resize(["a", "z", None, "d", "h"], 400))
+    for rows in (frame, frame.assign(port=frame["port"].where(random.random(400) > 0.2))):
+        model = HistGradientBoostingRegressor(max_iter=5, categorical_features="from_dtype")
+        conversion = convert(model.fit(rows, target), rows)
+        layout = conversion.layout
+        beside = near(model, layout, layout.frame(rows), 300)
+        assert len(beside) > 20
+        for each in (asked, layout.rows(beside)):
+            feeds = layout.feeds(layout.frame(each), conversion.inputs)
+            expected = model.predict(each)
+            np.testing.assert_allclose(
+                np.ravel(runner(conversion)(feeds)[1]), expected, rtol=1e-12, atol=1e-12
+            )
 
 
 def test_boosting_from_another_regressor_is_refused() -> None:
