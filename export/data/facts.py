@@ -113,7 +113,7 @@ def _facts_of_categories(known: Mapping[int, Sequence[Any]], positions: Sequence
 def _facts_of_histograms(step: Any, positions: Sequence[int]) -> Iterator[Fact]:
     """The facts of histogram gradient boosting about native categories that are Python's numbers.
 
-    Of other columns the rows tell all.
+    The rows tell all about other columns.
     """
     if not is_native(step):
         return
