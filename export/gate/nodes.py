@@ -304,10 +304,10 @@ def _classified(model: onnx.ModelProto, ensemble: onnx.NodeProto) -> Nodes | Non
 def _weights(attributes: dict[str, onnx.AttributeProto], starts: Array, leaf: Array) -> Array | None:
     """(nodes, outputs): the sum of each leaf's weights; None if there are weights of anything else."""
     place = starts[_ints(attributes, "class_treeids")] + _ints(attributes, "class_nodeids")
-    if not leaf[place].all():
+    output, outputs = _ints(attributes, "class_ids"), len(attributes["classlabels_int64s"].ints)
+    if not leaf[place].all() or (output >= outputs).any():
         return None
-    output = _ints(attributes, "class_ids")
-    weights = np.zeros((len(leaf), len(attributes["classlabels_int64s"].ints)))
+    weights = np.zeros((len(leaf), outputs))
     np.add.at(weights, (place, output), _tensor(attributes, "class_weights_as_tensor"))
     return weights
 
