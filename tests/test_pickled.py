@@ -40,6 +40,9 @@ class Thing:
     def predict(self, rows):
         raise AssertionError
 
+    def __sklearn_tags__(self):
+        raise AssertionError
+
 
 def of(version: str, folder: Path, protocol: int = 4) -> Path:
     """A file that says that this version of scikit-learn saved it."""
