@@ -32,6 +32,8 @@ def process(memory: Memory, job: Callable[..., None] = work, start: str = "fork"
     parent_end, child_end = context.Pipe()
     child = context.Process(target=job, args=(memory, child_end))
     child.start()
+    # Held here too, it would leave this process waiting for a child that has died.
+    child_end.close()
     try:
         parent_end.recv()
         yield child
@@ -39,7 +41,6 @@ def process(memory: Memory, job: Callable[..., None] = work, start: str = "fork"
         child.kill()
         child.join()
         parent_end.close()
-        child_end.close()
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
