@@ -11,10 +11,19 @@ def fitted_names(step: Any) -> list[Any] | None:
     """The names of the columns that an estimator was fitted on, in order; None if they had no names."""
     own = library(step)
     names = own.column_names(step) if own else getattr(step, "feature_names_in_", None)
-    if names is not None:
+    if names is not None and not _are_made_up(step, list(names)):
         return list(names)
     entrances = [part.estimator for part in parts(step) if part.before is None and part.columns is None]
     return next((names for names in map(fitted_names, entrances) if names is not None), None)
+
+
+def _are_made_up(step: Any, names: list[Any]) -> bool:
+    """Whether a pipeline or a search only repeats names that a model inside gave to an array's columns."""
+    models = [(inner, own) for inner in everything(step) if (own := library(inner)) is not None]
+    return any(
+        own.column_names(model) is None and list(getattr(model, "feature_names_in_", ())) == names
+        for model, own in models
+    )
 
 
 def fitted_width(step: Any) -> int | None:
