@@ -78,10 +78,9 @@ def read(
     source, choices = files.load(path), choices or Choices()
     _check_named(source, choices.text)
     goal = target.column(source, label, replace(choices, expand=False))
-    task, reason = target.task_of(goal, task)
+    task, alternative, reason = target.chosen(goal, task)
     labelled = goal.values.notna().to_numpy()
     notes = [*source.notes, *filter(None, [reason]), *_unlabelled(label, int((~labelled).sum()))]
-    alternative = target.alternative(goal, task)
     labels, class_names = _truth(goal, labelled, task, alternative)
     judged = [
         columns.judged(_labelled(name, source, labelled, choices), name in source.nameless)

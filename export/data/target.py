@@ -45,47 +45,51 @@ def check(source: Source, name: str) -> None:
         raise DataError(f"There is no column {name!r}{_suggestion(name, source)}")
 
 
-def task_of(target: Column, task: TaskName | None) -> tuple[TaskName, str]:
+def chosen(target: Column, task: TaskName | None) -> tuple[TaskName, TaskName | None, str]:
     """The ``task`` that the user has named, or the one that the target asks for with a note that says why.
 
-    Raises DataError where the target suits no task, or not the one that was named.
+    Between the two stands the alternative. Raises DataError where the target suits no task, or not the one
+    that was named.
     """
     name, values = target.reading.name, target.values.dropna()
     _check_kind(target)
-    if not columns.holds_numbers(values) or target.reading.kind == "boolean":
+    if not _holds_numbers(target):
         if task == "regression":
             raise DataError(_no_numbers(target))
-        return "classification", ""
+        return "classification", None, ""
     numbers = values.to_numpy(dtype=np.float64)
     columns.check_finite(name, numbers)
     if task is not None:
-        return task, ""
+        return task, alternative(target, task), ""
     distinct = len(np.unique(numbers))
     if _is_whole(numbers) and distinct <= MOST_CLASSES and distinct * MIN_CLASS_ROWS <= len(numbers):
         counted = f"{quoted(name)} has {distinct:,} different whole numbers"
-        return "classification", f"{counted}: a class is predicted (--task regression for a number)."
-    otherwise = " (--task classification for classes)" if alternative(target, "regression") else ""
-    return (
-        "regression",
-        f"{quoted(name)} has {distinct:,} different numbers: a number is predicted{otherwise}.",
-    )
+        note = f"{counted}: a class is predicted (--task regression for a number)."
+        return "classification", alternative(target, "classification"), note
+    otherwise = alternative(target, "regression")
+    remedy = f" (--task {otherwise} for classes)" if otherwise else ""
+    note = f"{quoted(name)} has {distinct:,} different numbers: a number is predicted{remedy}."
+    return "regression", otherwise, note
 
 
 def alternative(target: Column, task: TaskName) -> TaskName | None:
     """The other task than this one, if the target would do for it too."""
     values = target.values.dropna()
-    is_number = columns.holds_numbers(values) and target.reading.kind != "boolean"
-    other: TaskName = "regression" if task == "classification" else "classification"
-    if other == "regression" and not is_number:
-        return None
     try:
-        if other == "regression":
-            numbers(values)
-        else:
+        if task == "regression":
             check_classes(labels(values), target.reading.name, None)
+            return "classification"
+        if not _holds_numbers(target):
+            return None
+        numbers(values)
+        return "regression"
     except DataError:
         return None
-    return other
+
+
+def _holds_numbers(target: Column) -> bool:
+    """Whether its values are numbers, which truth values are not."""
+    return columns.holds_numbers(target.values.dropna()) and target.reading.kind != "boolean"
 
 
 def labels(values: pd.Series) -> npt.NDArray[Any]:
