@@ -8,6 +8,7 @@ from itertools import takewhile
 from typing import Any
 
 from unpickled.export.errors import NoGraph
+from unpickled.server.quote import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +27,6 @@ class Refusal:
 BEFORE = "before another step"
 
 SEVERAL = Refusal("it answers several questions at once", "export one classifier for each of them")
-# The remedy for rows without the pandas dtypes of the fit.
-DTYPES = (
-    "give a data frame in which the columns have the dtypes of the fit, to export_pipeline in Python; if all "
-    "of their categories are text, it may be saved as Parquet for unpickled convert"
-)
 _PLATT = Refusal(
     "its probabilities have no exact graph",
     "leave probability off and use CalibratedClassifierCV(SVC())",
@@ -130,6 +126,15 @@ def refusal(step: Any, verb: str) -> NoGraph:
     if refused is None:
         return NoGraph(f"no graph of it is known to {verb} as it does")
     return NoGraph(refused.reason, refused.remedy)
+
+
+def other_dtypes(fitted: int, given: int) -> NoGraph:
+    """The error for rows without the pandas dtypes of the fit; both count columns of dtype category."""
+    return NoGraph(
+        f"it was fitted on {counted(fitted, 'column')} of dtype category, and the rows have {given}",
+        "give a data frame in which the columns have the dtypes of the fit, to export_pipeline in Python; if "
+        "all of their categories are text, it may be saved as Parquet for unpickled convert",
+    )
 
 
 def takes_texts(step: Any) -> bool:

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from unpickled.export.boosters.library import Library
 from unpickled.export.boosters.registry import LIBRARIES, library
 from unpickled.export.errors import ConversionError
 from unpickled.export.graph import ClassifierOutput, Columns, Graph, RegressorOutput
-from unpickled.export.inside import leaves
+from unpickled.export.inside import Prepare, leaves
 from unpickled.export.recipes import catboost, lightgbm, xgboost
 from unpickled.export.refusals import qualified
 
@@ -31,13 +32,8 @@ _REGRESSORS: Mapping[str, Callable[[Graph, Any, Columns], RegressorOutput]] = {
 
 def sparse(pipeline: Any, rows: Any) -> set[int]:
     """The ids of models inside that get these rows as a sparse matrix, and take its gaps for missing."""
-    models = ((step, prepare) for step, prepare in leaves(pipeline) if _takes_gaps(step))
+    models = _models(pipeline, lambda own: own.takes_gaps)
     return {id(step) for step, prepare in models if hasattr(prepare(rows), "tocoo")}
-
-
-def _takes_gaps(step: Any) -> bool:
-    own = library(step)
-    return own is not None and own.takes_gaps
 
 
 def check_integers(pipeline: Any, own_rows: Callable[[], Any]) -> None:
@@ -45,7 +41,7 @@ def check_integers(pipeline: Any, own_rows: Callable[[], Any]) -> None:
 
     A request's numbers are float64, which the model would not round.
     """
-    models = [(step, prepare) for step, prepare in leaves(pipeline) if _rounds_integers(step)]
+    models = _models(pipeline, lambda own: own.rounds_integers)
     rows = own_rows() if models else None
     for step, prepare in models:
         if _lose_digits(prepare(rows)):
@@ -56,9 +52,16 @@ def check_integers(pipeline: Any, own_rows: Callable[[], Any]) -> None:
             )
 
 
-def _rounds_integers(step: Any) -> bool:
-    own = library(step)
-    return own is not None and own.rounds_integers
+def _models(pipeline: Any, wanted: Callable[[Library], bool]) -> list[tuple[Any, Prepare]]:
+    """The models inside whose library is wanted, each with the function that prepares its rows."""
+    return [(step, prepare) for step, prepare in leaves(pipeline) if (own := library(step)) and wanted(own)]
+
+
+def _lose_digits(rows: Any) -> bool:
+    """Whether they are an array of integers of which float32 cannot hold some."""
+    if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "iu":
+        return False
+    return bool((rows.astype(np.float32) != rows).any())
 
 
 def classify(graph: Graph, step: Any, columns: Columns, exact: bool) -> ClassifierOutput | None:
@@ -71,10 +74,3 @@ def regress(graph: Graph, step: Any, columns: Columns) -> RegressorOutput | None
     """Write a regressor of a boosting library; None for any other."""
     own = library(step)
     return _REGRESSORS[own.name](graph, step, columns) if own and own.predicts(step) else None
-
-
-def _lose_digits(rows: Any) -> bool:
-    """Whether they are an array of integers of which float32 cannot hold some."""
-    if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "iu":
-        return False
-    return bool((rows.astype(np.float32) != rows).any())

@@ -14,9 +14,8 @@ from unpickled.export.graph import ClassifierOutput, Columns, Graph, RegressorOu
 from unpickled.export.recipes import encoders
 from unpickled.export.recipes.ensemble import ensemble
 from unpickled.export.recipes.parts import winner
-from unpickled.export.refusals import DTYPES
+from unpickled.export.refusals import other_dtypes
 from unpickled.export.trees import Tree
-from unpickled.server.quote import counted
 
 
 def classifier(graph: Graph, model: Any, columns: Columns, exact: bool) -> ClassifierOutput:
@@ -110,11 +109,7 @@ def _seen(graph: Graph, sight: Sight, columns: Columns) -> Columns:
 def _encoded(graph: Graph, sight: Sight, columns: Columns, native: list[int]) -> Columns:
     """The columns, with the places of their categories where LightGBM has them; NaN for unknown ones."""
     if len(native) != len(sight.categories):
-        raise NoGraph(
-            f"it was fitted on {counted(len(sight.categories), 'column')} of dtype category, and the rows "
-            f"have {len(native)}",
-            DTYPES,
-        )
+        raise other_dtypes(len(sight.categories), len(native))
     lists = [np.array(categories, dtype=object) for categories in sight.categories]
     encoder = OrdinalEncoder(categories=lists, handle_unknown="use_encoded_value", unknown_value=np.nan)
     encoder.fit(np.array([[categories[0] for categories in lists]], dtype=object))

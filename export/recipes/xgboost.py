@@ -15,9 +15,8 @@ from unpickled.export.recipes import encoders
 from unpickled.export.recipes.ensemble import ensemble
 from unpickled.export.recipes.numbers import number_type, scalar, total
 from unpickled.export.recipes.parts import winner
-from unpickled.export.refusals import DTYPES
+from unpickled.export.refusals import other_dtypes
 from unpickled.export.trees import Tree
-from unpickled.server.quote import counted
 
 # The largest raw score that XGBoost's logistic function, in float32, takes to 0.5 and not above it.
 EVEN = np.float32(8.94069671630859375e-08)
@@ -103,11 +102,7 @@ def _seen(graph: Graph, model: Any, columns: Columns) -> Columns:
         )
     native = [i for i, column in enumerate(columns) if column.feature in graph.native]
     if native != sorted(sight.categories):
-        raise NoGraph(
-            f"it was fitted on {counted(len(sight.categories), 'column')} of dtype category, and the rows "
-            f"have {len(native)}",
-            DTYPES,
-        )
+        raise other_dtypes(len(sight.categories), len(native))
     if native:
         columns = _encoded(graph, sight, columns)
     x = Tensor(graph.matrix(columns, dtype := number_type(columns)), dtype, len(columns))
