@@ -13,8 +13,7 @@ def fitted_names(step: Any) -> list[Any] | None:
     names = own.column_names(step) if own else getattr(step, "feature_names_in_", None)
     if names is not None and not _are_made_up(step, list(names)):
         return list(names)
-    entrances = [part.estimator for part in parts(step) if part.before is None and part.columns is None]
-    return next((names for names in map(fitted_names, entrances) if names is not None), None)
+    return next((names for names in map(fitted_names, _entrances(step)) if names is not None), None)
 
 
 def _are_made_up(step: Any, names: list[Any]) -> bool:
@@ -32,8 +31,12 @@ def fitted_width(step: Any) -> int | None:
     width = getattr(step, "n_features_in_", None) or (own.width(step) if own else None)
     if width:
         return int(width)
-    entrances = [part.estimator for part in parts(step) if part.before is None and part.columns is None]
-    return next(filter(None, map(fitted_width, entrances)), None)
+    return next(filter(None, map(fitted_width, _entrances(step))), None)
+
+
+def _entrances(step: Any) -> list[Any]:
+    """The estimators inside that take all columns of the rows as they come."""
+    return [part.estimator for part in parts(step) if part.before is None and part.columns is None]
 
 
 def fitted_labels(pipeline: Any, columns: Iterable[Hashable]) -> list[Any] | None:

@@ -87,10 +87,7 @@ def _ada_boosted(model: AdaBoostClassifier) -> Nodes | None:
     other kinds.
     """
     members, classes = model.estimators_, len(model.classes_)
-    if (
-        not all(type(member) in (*TREES, *FORESTS) for member in members)
-        or getattr(model, "algorithm", "") == "SAMME.R"
-    ):
+    if not all(type(member) in TREES for member in members) or getattr(model, "algorithm", "") == "SAMME.R":
         return None
     blocks = []
     for member, weight in zip(members, model.estimator_weights_, strict=False):

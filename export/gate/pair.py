@@ -100,7 +100,7 @@ class Pair:
             return self._halves(frame, size) or [Trial("different")]
         finite: Bools = np.asarray(np.isfinite(expected.scores).all(axis=1))
         if not expected.resembles(served):
-            return [Trial(_verdict(part, np.ones(len(part), dtype=bool))) for part in _parted(finite, size)]
+            return [Trial(_verdict(bool(part.all()), True)) for part in _parted(finite, size)]
         return _trials(
             size, finite, wrong, self.difference(expected, served), labels_differ(expected, served)
         )
@@ -154,13 +154,11 @@ def _trials(size: int, finite: Bools, wrong: Bools, difference: Array, other_lab
         np.add.reduceat(other_label.astype(np.int64), starts).tolist(),
         strict=True,
     )
-    return [
-        Trial("refused" if not whole else "different" if differ else "alike", rows, worst, ties)
-        for whole, differ, rows, worst, ties in parts
-    ]
+    return [Trial(_verdict(whole, differ), rows, worst, ties) for whole, differ, rows, worst, ties in parts]
 
 
-def _verdict(finite: Bools, wrong: Bools) -> Verdict:
-    if not finite.all():
+def _verdict(finite: bool, wrong: bool) -> Verdict:
+    """The verdict on rows whose scores are all finite, or whose answers differ somewhere."""
+    if not finite:
         return "refused"
-    return "different" if wrong.any() else "alike"
+    return "different" if wrong else "alike"
