@@ -3,11 +3,10 @@
 import { curve } from "./charts.js";
 import { element, folded, isolated, section, visible } from "./element.js";
 import { duration, enumerated, figure, percent, plural, size } from "./numbers.js";
-import { outputsOf } from "./outputs.js";
+import { GIVEN, outputsOf } from "./outputs.js";
 
 // Longer steps are folded.
 const CHARACTERS = 80;
-const GIVEN = "that the export was given; training rows flatter a model";
 
 /** The sections of a card, from the document of GET /models/<name>. */
 export function card(model) {

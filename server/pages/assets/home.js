@@ -4,7 +4,7 @@ import { address, fromHash, path } from "./address.js";
 import { element, isolated, visible } from "./element.js";
 import { get } from "./exchange.js";
 import { plural } from "./numbers.js";
-import { outputsOf } from "./outputs.js";
+import { GIVEN, outputsOf } from "./outputs.js";
 import { View } from "./view.js";
 
 const main = document.getElementById("model");
@@ -12,7 +12,7 @@ const list = document.getElementById("models");
 let models = null;
 let standard = null;
 let view = null;
-const GIVEN = "* measured on rows that the export was given; training rows flatter a model";
+const LEGEND = `* measured on rows ${GIVEN}`;
 // Counts changes of address, so that a response to an earlier one is dropped.
 let turn = 0;
 
@@ -106,7 +106,7 @@ function drawList(current) {
   list.replaceChildren(
     element("h2", {}, plural(models.length, "model")),
     element("ul", {}, entries),
-    models.some(isFlattered) ? element("p", { class: "muted legend" }, GIVEN) : "",
+    models.some(isFlattered) ? element("p", { class: "muted legend" }, LEGEND) : "",
   );
   list.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 }
@@ -115,7 +115,7 @@ function summary(model) {
   if (!model.ready) return element("span", { class: "bad" }, "refused");
   const text = outputsOf(model.manifest).summary;
   return isFlattered(model)
-    ? element("span", { class: "muted", title: GIVEN }, `${text}*`)
+    ? element("span", { class: "muted", title: LEGEND }, `${text}*`)
     : element("span", { class: "muted" }, text);
 }
 

@@ -18,6 +18,9 @@
 import { Classification } from "./classification.js";
 import { Regression } from "./regression.js";
 
+/** The end of a sentence about rows that quality was measured on, where training did not hold them out. */
+export const GIVEN = "that the export was given; training rows flatter a model";
+
 /** The answers of a model with this manifest. */
 export function outputsOf(manifest) {
   return manifest.outputs.kind === "prediction" ? new Regression(manifest) : new Classification(manifest);
