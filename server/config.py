@@ -31,6 +31,9 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 _Route = Annotated[str, Meta(pattern="^/[^<>?#]*$")]
 # The Origin header of a browser: a scheme and a host, perhaps a port, and no path.
 _Origin = Annotated[str, Meta(pattern=r"^(\*|null|[a-z][a-z0-9+.-]*://[^/\s,;]+)$")]
+# A name in the Host header, without a port.
+_Host = Annotated[str, Meta(pattern=r"^(\*|\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\])$")]
+_Prefix = Annotated[str, Meta(pattern=r"^(/[^<>?#/]+)*$")]
 # Permissions of a file.
 _Mode = Annotated[str, Meta(pattern="^0?[0-7]{3}$")]
 
@@ -56,6 +59,69 @@ class Listening(msgspec.Struct, frozen=True, kw_only=True):
             description="seconds that a connection may be silent before, or between, its requests",
         ),
     ] = 125
+    header_timeout: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=3600,
+            description="seconds that a new connection has to send the head of its first request",
+        ),
+    ] = 10
+    send_timeout: Annotated[
+        int,
+        Meta(ge=1, le=86400, description="seconds that a client may take nothing of its answer"),
+    ] = 30
+    max_connections: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1_000_000,
+            description="connections that one worker holds open, silent ones included; further ones wait",
+        ),
+    ] = 65_536
+    http2_streams: Annotated[
+        int, Meta(ge=1, le=10_000, description="requests at once on one HTTP/2 connection")
+    ] = 100
+    admin_port: Annotated[
+        Annotated[int, Meta(ge=1, le=65535)] | None,
+        Meta(
+            description="TCP port of the main process for probes and metrics, which answers whatever the "
+            "workers do"
+        ),
+    ] = None
+    admin_host: Annotated[
+        str | None, Meta(description="address to listen on for admin_port; by default that of the server")
+    ] = None
+    tls_cert: Annotated[
+        str | None, Meta(description="file with the certificate of the server and its chain, as PEM")
+    ] = None
+    tls_key: Annotated[
+        str | None, Meta(description="file with the private key of that certificate, as PEM")
+    ] = None
+    tls_client_ca: Annotated[
+        str | None,
+        Meta(description="file with the authorities, as PEM, that sign the certificates of clients"),
+    ] = None
+    trusted_hosts: Annotated[
+        tuple[_Host, ...],
+        Meta(description="names by which clients may call the server, .example.com for all below it"),
+    ] = ()
+    forwarded_allow_ips: Annotated[
+        tuple[str, ...],
+        Meta(description="addresses or networks of proxies whose X-Forwarded headers are believed"),
+    ] = ()
+    root_path: Annotated[
+        _Prefix, Meta(description="path that a proxy puts in front of every route, and does not remove")
+    ] = ""
+    hang_timeout: Annotated[
+        int,
+        Meta(
+            ge=2,
+            le=86400,
+            description="seconds without a sign of life after which a worker is replaced, and a run of a "
+            "model ended",
+        ),
+    ] = 30
     drain_delay: Annotated[
         float,
         Meta(
@@ -71,7 +137,7 @@ class Listening(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """How much one request may hold, and how long it may stall."""
+    """How much requests may hold, and how long they may wait or stall."""
 
     max_body_bytes: Annotated[int, Meta(ge=1, description="longest request body, in bytes")] = (
         16 * 1024 * 1024
@@ -85,6 +151,50 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             "an unread stream is closed",
         ),
     ] = 30
+
+    memory_budget: Annotated[
+        Annotated[int, Meta(ge=1024 * 1024)] | None,
+        Meta(
+            description="bytes that the large requests and answers of one worker may hold at once; by "
+            "default the worker's share of half the memory of the container or machine"
+        ),
+    ] = None
+    max_queue_ms: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=3_600_000,
+            description="milliseconds of work that may wait in one worker; a request above it is refused",
+        ),
+    ] = 1000
+    request_timeout: Annotated[
+        Annotated[float, Meta(gt=0, le=86400)] | None,
+        Meta(
+            description="seconds after which a request that has no answer yet is refused; a client may ask "
+            "for less in a Request-Timeout header"
+        ),
+    ] = None
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """The callers that may send requests, and how many requests."""
+
+    api_keys: Annotated[
+        str | None, Meta(description="file with the API keys, hashed; without it, and jwks, everybody may")
+    ] = None
+    jwks: Annotated[
+        str | None, Meta(description="file or https address with the keys that sign bearer tokens (JWT)")
+    ] = None
+    jwt_audience: Annotated[str | None, Meta(description="audience that a bearer token must be for")] = None
+    jwt_issuer: Annotated[str | None, Meta(description="issuer that a bearer token must come from")] = None
+    rate_limit: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="requests per second of one key, on average; a key's own limit goes first"),
+    ] = None
+    rate_burst: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="requests of one key at once; by default those of one second"),
+    ] = None
 
 
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,11 +270,22 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Observing(msgspec.Struct, frozen=True, kw_only=True):
-    """The logs of the server itself."""
+    """The logs and traces of the server itself."""
 
     access_log: Annotated[
         bool, Meta(description="write one JSON line per request to stdout, without payloads")
     ] = False
+    otlp_endpoint: Annotated[
+        Annotated[str, Meta(pattern="^https?://")] | None,
+        Meta(
+            description="address of an OpenTelemetry collector, such as http://localhost:4318, that gets "
+            "the spans of sampled requests"
+        ),
+    ] = None
+    trace_ratio: Annotated[
+        float,
+        Meta(ge=0, le=1, description="share of the requests without a traceparent header that are sampled"),
+    ] = 0.0
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         Meta(description="least severity that is logged: debug, info, warning or error"),
@@ -183,11 +304,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         reload_seconds: Seconds between scans of the folder; 0 scans at SIGHUP only.
         ready: Models that must be served for the server to be ready.
         listening: The address, and the processes and threads that answer there.
-        limits: How much one request may hold, and how long it may stall.
+        limits: How much requests may hold, and how long they may wait or stall.
+        access: The callers that may send requests, and how many requests.
         inputs: Which rows are taken.
         runtime: How ONNX Runtime runs a model.
         traffic: How traffic is split, mirrored and routed.
-        observing: The logs of the server itself.
+        observing: The logs and traces of the server itself.
 
     Example:
         >>> from unpickled import Config
@@ -215,6 +337,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ] = "all"
     listening: Listening = Listening()
     limits: Limits = Limits()
+    access: Access = Access()
     inputs: Inputs = Inputs()
     runtime: Runtime = Runtime()
     traffic: Traffic = Traffic()

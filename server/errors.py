@@ -11,19 +11,26 @@ UnpickledError
     ├── MalformedJSON    400  the body is not JSON
     ├── InvalidInput     400  JSON, but not what the model takes
     ├── IncompleteBody   400  fewer bytes arrived than were announced
+    ├── Unauthorized     401  no key, or one that is unknown or has expired
+    ├── Forbidden        403  the key is not for this
     ├── UnknownModel     404
     ├── UnknownPath      404
     ├── MethodNotAllowed 405
     ├── BodyTimeout      408  the body did not arrive in time
+    ├── LengthRequired   411  a chunked body whose end cannot be told from a broken connection
     ├── BodyTooLarge     413
     ├── TooManyRows      413
     ├── UnsupportedMedia 415  a content type that is not read here
     ├── UnsupportedEncoding 415  a content encoding that is not decoded
+    ├── Quarantined      422  the same request has ended a worker before
+    ├── RateLimited      429  more requests than the key may send
     ├── InferenceFailed  500  the graph failed; the log has the reason
     ├── InternalError    500
     ├── NotSupported     501  a part of a protocol that this server does not have
     ├── NotReady         503
-    └── Busy             503  the limit of open streams is reached: ask again
+    ├── Busy             503  the limit of open streams is reached: ask again
+    ├── Overloaded       503  more work waits than the server can do in time: ask again
+    └── DeadlineExceeded 504  the request's time is over, or too short
 """
 
 from collections.abc import Mapping
@@ -98,6 +105,20 @@ class IncompleteBody(RequestError):
     code = "incomplete_body"
 
 
+class Unauthorized(RequestError):
+    """The request has no key, or one that is unknown or has expired."""
+
+    status = 401
+    code = "unauthorized"
+
+
+class Forbidden(RequestError):
+    """The key of the request is not for what it asks."""
+
+    status = 403
+    code = "forbidden"
+
+
 class UnknownModel(RequestError):
     """No such model, or no such version of it."""
 
@@ -126,6 +147,13 @@ class BodyTimeout(RequestError):
     code = "body_timeout"
 
 
+class LengthRequired(RequestError):
+    """The body announces no length, and its end could not be told from a broken connection."""
+
+    status = 411
+    code = "length_required"
+
+
 class BodyTooLarge(RequestError):
     """The body is longer than ``max_body_bytes``."""
 
@@ -152,6 +180,20 @@ class UnsupportedEncoding(RequestError):
 
     status = 415
     code = "unsupported_encoding"
+
+
+class Quarantined(RequestError):
+    """The same request has ended a worker again and again."""
+
+    status = 422
+    code = "quarantined"
+
+
+class RateLimited(RequestError):
+    """More requests have come with one key than it may send."""
+
+    status = 429
+    code = "rate_limited"
 
 
 class InferenceFailed(RequestError):
@@ -187,3 +229,17 @@ class Busy(RequestError):
 
     status = 503
     code = "busy"
+
+
+class Overloaded(RequestError):
+    """More work waits than the server can do in time, or more memory is asked for than it may take."""
+
+    status = 503
+    code = "overloaded"
+
+
+class DeadlineExceeded(RequestError):
+    """The time that a request has is over, or too short for its work."""
+
+    status = 504
+    code = "deadline_exceeded"

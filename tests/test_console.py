@@ -113,7 +113,7 @@ def test_version(capsys, word):
         ("unpickled models promote ", ["forest", "iris", "people"]),
         ("unpickled models promote ir", ["iris"]),
         ("unpickled models canary iris ", ["1"]),
-        ("unpickled serve --max", ["--max-body-bytes", "--max-rows"]),
+        ("unpickled serve --max-r", ["--max-rows"]),
         ("unpickled train i", ["iris"]),
     ],
 )

@@ -1,0 +1,6 @@
+"""Entries of the WSGI environment by which one layer of the server tells the next what it has learnt."""
+
+# The name of the key that the request came with.
+KEY = "unpickled.key"
+# The id of the request, as its client chose it or the server made it.
+REQUEST_ID = "unpickled.request_id"
