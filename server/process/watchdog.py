@@ -22,7 +22,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 from unpickled.server.message import body
@@ -46,16 +46,24 @@ class Watchdog:
         slots: The streams that are open.
         in_flight: The requests that are being answered.
         clients: Shuts connections; None where the kernel has no times for them.
+        beat: Shows the main process that this one runs; called at each check.
     """
 
     def __init__(
-        self, threads: int, timeout: int, slots: Slots, in_flight: InFlight, clients: Clients | None
+        self,
+        threads: int,
+        timeout: int,
+        slots: Slots,
+        in_flight: InFlight,
+        clients: Clients | None,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._threads = threads
         self._timeout = timeout
         self._slots = slots
         self._in_flight = in_flight
         self._clients = clients
+        self._beat = beat
         self._parent = os.getppid()
         # Frames that read a body -> time.monotonic() at which the watchdog first saw them.
         self._reads: dict[FrameType, float] = {}
@@ -66,6 +74,7 @@ class Watchdog:
 
     def _watch(self) -> None:
         while True:
+            self._beat()
             time.sleep(_PERIOD)
             if os.getppid() != self._parent:
                 logger.error("the server's main process is gone: worker %d ends", os.getpid())
