@@ -138,7 +138,7 @@ def test_the_first_process_of_a_container_ends(models, imported):
 
 @pytest.mark.parametrize("kind", ["port", "wildcard", "socket"])
 def test_an_address_has_one_server(models, tmp_path, kind):
-    """Of four servers that start at once on one address, one serves and the others say that it is taken."""
+    """If four servers start at once on one address, one serves and the others say that it is taken."""
     command = [sys.executable, "-m", "server", "--models", str(models.path), "--port", str(free_port())]
     more = {"port": [], "wildcard": ["--host", "0.0.0.0"], "socket": ["--uds", str(tmp_path / "one.sock")]}[
         kind

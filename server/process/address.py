@@ -18,12 +18,14 @@ class Claim:
     """An address that is this server's until the block of this context ends.
 
     Attributes:
-        listening: The settings, with the host as an IP address.
+        listening: The settings, with the hosts as IP addresses.
+        admin: Listens at the admin port; None without one.
     """
 
-    def __init__(self, listening: Listening, *holders: socket.socket) -> None:
+    def __init__(self, listening: Listening, holder: socket.socket | None) -> None:
         self.listening = listening
-        self._holders = holders
+        self.admin: socket.socket | None = None
+        self._holder = holder
 
     def __enter__(self) -> "Claim":
         os.register_at_fork(after_in_child=self._close)
@@ -33,17 +35,32 @@ class Claim:
         self._close()
 
     def _close(self) -> None:
-        for holder in self._holders:
-            holder.close()
+        for holder in (self._holder, self.admin):
+            if holder is not None:
+                holder.close()
 
 
 def claim(listening: Listening) -> Claim:
-    """Claim the address of a server; ConfigError where it is taken or unusable."""
+    """Claim the addresses of a server; ConfigError where one is taken or unusable."""
+    claim = _claim_main(listening)
+    if listening.admin_port is None:
+        return claim
+    try:
+        host = listening.admin_host or listening.host
+        claim.admin = _claim_port(host, listening.admin_port, "--admin-host or --admin-port")
+    except ConfigError:
+        claim.__exit__()
+        raise
+    claim.listening = replace(claim.listening, admin_host=str(claim.admin.getsockname()[0]))
+    return claim
+
+
+def _claim_main(listening: Listening) -> Claim:
     if listening.uds:
         path = Path(listening.uds)
-        guards = _guards(path)
+        guard = _guard(path)
         _claim_socket(path)
-        return Claim(listening, *guards)
+        return Claim(listening, guard)
     holder = _claim_port(listening.host, listening.port, "--host or --port")
     host = str(holder.getsockname()[0])
     _share(holder)
@@ -91,13 +108,13 @@ def _share(holder: socket.socket) -> None:
     holder.shutdown(socket.SHUT_RDWR)
 
 
-def _guards(path: Path) -> list[socket.socket]:
+def _guard(path: Path) -> socket.socket | None:
     """A socket with a name beside the file system (Linux), which one server alone can bind.
 
     Between the look at a path and the listening there, another server could do the same.
     """
     if sys.platform != "linux":
-        return []
+        return None
     guard = socket.socket(socket.AF_UNIX)
     try:
         digest = hashlib.blake2b(os.fsencode(path.absolute()), digest_size=16).hexdigest()
@@ -105,7 +122,7 @@ def _guards(path: Path) -> list[socket.socket]:
     except OSError:
         guard.close()
         raise _taken(path) from None
-    return [guard]
+    return guard
 
 
 def _claim_socket(path: Path) -> None:

@@ -20,9 +20,11 @@ from enum import Enum
 from multiprocessing.process import BaseProcess
 
 from unpickled.server.config import Listening
+from unpickled.server.observe import tally
+from unpickled.server.observe.counters import Block
 from unpickled.server.process.heartbeat import Heartbeat
 from unpickled.server.process.orders import DRAIN, SCAN
-from unpickled.server.process.place import Place, cause
+from unpickled.server.process.place import Place, Report, cause
 from unpickled.server.process.signals import Signals, held
 from unpickled.server.process.start import Start
 
@@ -53,7 +55,7 @@ class Supervisor:
         spawn: The process of the worker at an index from 0, not yet started.
         heartbeat: Where the workers show that they run.
         start: Whether a worker could start.
-        on_exit: Called when a worker has ended by itself, with its index and the cause.
+        block: Counts the workers that end by themselves.
 
     Attributes:
         selector: Waits; the data of each key is called once its file is ready.
@@ -67,7 +69,7 @@ class Supervisor:
         spawn: Callable[[int], BaseProcess],
         heartbeat: Heartbeat,
         start: Start,
-        on_exit: Callable[[int, str], None] = lambda index, cause: None,
+        block: Block,
     ) -> None:
         self.selector = selectors.DefaultSelector()
         self.phase = Phase.SERVING
@@ -76,7 +78,7 @@ class Supervisor:
         self._spawn = spawn
         self._heartbeat = heartbeat
         self._start = start
-        self._on_exit = on_exit
+        self._block = block
         self._signals = Signals()
         self._looked = time.monotonic()
         # time.monotonic() at which draining, or ending, is over.
@@ -100,6 +102,11 @@ class Supervisor:
                 return not self._failed
             for key, events in self.selector.select(self._wait()):
                 key.data(events)
+
+    def reports(self) -> list[Report]:
+        """How each worker is."""
+        now = time.monotonic()
+        return [place.report(now) for place in self.places]
 
     def _turn(self, now: float) -> None:
         for number in self._signals.take():
@@ -158,6 +165,7 @@ class Supervisor:
             return
         # One look stands for little more than its period, however long this process was stopped.
         seconds, self._looked = min(now - self._looked, 2 * _PERIOD), now
+        tally.set_waiting(self._block, sum(place.process is None for place in self.places))
         for place in self.places:
             if place.listen(seconds) and not place.hung:
                 timeout = self._listening.hang_timeout
@@ -185,7 +193,7 @@ class Supervisor:
         pause = place.empty(now)
         if self.phase is not Phase.SERVING or self._start.failed:
             return
-        self._on_exit(place.index, reason)
+        tally.worker_exited(self._block, reason)
         if not self._start.announced and place.failures >= _MOST_STARTS:
             logger.error("%s ended (%s) before it could serve: the server ends", name, reason)
             self._failed = True

@@ -24,10 +24,13 @@ from unpickled.server import app
 from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError
 from unpickled.server.lifecycle.repository import Beginning, folders
+from unpickled.server.observe import tally
 from unpickled.server.observe.counters import Memory
 from unpickled.server.process import address, banner, stalled
+from unpickled.server.process.admin import AdminPort
 from unpickled.server.process.heartbeat import Heartbeat, State
 from unpickled.server.process.orders import Orders
+from unpickled.server.process.probes import Probes
 from unpickled.server.process.start import Start
 from unpickled.server.process.supervisor import Supervisor
 from unpickled.server.process.watchdog import Watchdog
@@ -59,7 +62,9 @@ def serve(config: Config) -> int:
         return process
 
     with claim:
-        supervisor = Supervisor(listening, spawn, heartbeat, start)
+        supervisor = Supervisor(listening, spawn, heartbeat, start, memory.reserve())
+        if claim.admin is not None:
+            AdminPort(claim.admin, supervisor.selector, Probes(supervisor, memory).answer)
         served = server.serve_with(supervisor.run)
     return 0 if served and not start.failed else 1
 
@@ -115,10 +120,13 @@ class Loader:
     def _beat_of(self, service: Service) -> Callable[[], None]:
         """A function that shows that this worker runs, and how it is."""
         repository, heartbeat, index = service.repository, self._heartbeat, self._index
+        readiness = tally.worker_readiness(service.block)
 
         def beat() -> None:
-            ready = State.READY if repository.ready else State.NOT_READY
-            heartbeat.beat(index, State.DRAINING if repository.draining else ready)
+            ready = repository.ready
+            readiness[0] = float(ready)
+            state = State.READY if ready else State.NOT_READY
+            heartbeat.beat(index, State.DRAINING if repository.draining else state)
 
         return beat
 
