@@ -100,6 +100,7 @@ def _metrics(
     yield _values(kinds[PREDICTED])
     yield from _processes(workers, kinds["in_flight"])
     yield from _supervision(kinds)
+    yield _lost(kinds["lost"])
     yield from _models(outlines, kinds, len(workers))
     yield from _plans(outlines)
     yield from _comparisons(kinds[shadow.PAIR])
@@ -114,7 +115,7 @@ def _requests(answered: _Series, failed: _Series, other: _Series) -> Iterator[_D
     for (model, version, route, *_), numbers in answered:
         counts = Answered.of(numbers)
         requests[model, version, route, "200"] += sum(counts.buckets)
-        # The four phases add up to the whole request, so their sum is the duration.
+        # The phases add up to the whole request, so their sum is the duration.
         _add(durations[model, version], [*counts.buckets, sum(counts.phases)])
     for (model, version, route, status), numbers in failed:
         requests[model, version, route, status] += sum(Failed.of(numbers).buckets)
@@ -180,6 +181,11 @@ def _supervision(kinds: Mapping[str, _Series]) -> Iterator[_Described]:
         ("cause",),
         _firsts(kinds["worker_exits"]),
     )
+
+
+def _lost(lost: _Series) -> _Described:
+    meaning = "Requests that were not run: too much work (shed), too late (expired), no client (abandoned)."
+    return _counter("requests_lost", meaning, ("model", "reason"), _firsts(lost))
 
 
 def _models(outlines: Sequence[Outline], kinds: Mapping[str, _Series], workers: int) -> Iterator[_Described]:
