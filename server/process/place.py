@@ -122,6 +122,14 @@ class Place:
         )
 
 
+def is_crash(reason: str) -> bool:
+    """Whether a worker with this end was ended by what it did; not by an order, as an operator may send it.
+
+    SIGKILL is the kernel's as well, when memory runs out.
+    """
+    return reason not in {"status 0", "SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1"}
+
+
 def cause(status: int) -> str:
     """The end of a process with an exit status of ``multiprocessing``: "SIGKILL", "status 1"."""
     if status >= 0:

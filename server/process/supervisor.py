@@ -24,7 +24,8 @@ from unpickled.server.observe import tally
 from unpickled.server.observe.counters import Block
 from unpickled.server.process.heartbeat import Heartbeat
 from unpickled.server.process.orders import DRAIN, SCAN
-from unpickled.server.process.place import Place, Report, cause
+from unpickled.server.process.place import Place, Report, cause, is_crash
+from unpickled.server.process.quarantine import Quarantine
 from unpickled.server.process.signals import Signals, held
 from unpickled.server.process.start import Start
 
@@ -55,6 +56,7 @@ class Supervisor:
         spawn: The process of the worker at an index from 0, not yet started.
         heartbeat: Where the workers show that they run.
         start: Whether a worker could start.
+        quarantine: Takes note of the requests that were under way at a crash.
         block: Counts the workers that end by themselves.
 
     Attributes:
@@ -69,6 +71,7 @@ class Supervisor:
         spawn: Callable[[int], BaseProcess],
         heartbeat: Heartbeat,
         start: Start,
+        quarantine: Quarantine,
         block: Block,
     ) -> None:
         self.selector = selectors.DefaultSelector()
@@ -78,6 +81,7 @@ class Supervisor:
         self._spawn = spawn
         self._heartbeat = heartbeat
         self._start = start
+        self._quarantine = quarantine
         self._block = block
         self._signals = Signals()
         self._looked = time.monotonic()
@@ -194,6 +198,11 @@ class Supervisor:
         if self.phase is not Phase.SERVING or self._start.failed:
             return
         tally.worker_exited(self._block, reason)
+        if is_crash(reason):
+            for digest in self._quarantine.crashed(place.index):
+                logger.error(
+                    "request %s was under way at each crash: it is refused for an hour", digest.hex()
+                )
         if not self._start.announced and place.failures >= _MOST_STARTS:
             logger.error("%s ended (%s) before it could serve: the server ends", name, reason)
             self._failed = True

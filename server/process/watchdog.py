@@ -28,6 +28,7 @@ from types import FrameType
 from unpickled.server.message import body
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.process.stalled import Clients, Wait
+from unpickled.server.serve import noted
 from unpickled.server.serve.slots import Slot, Slots
 
 logger = logging.getLogger("unpickled")
@@ -35,6 +36,8 @@ logger = logging.getLogger("unpickled")
 # Seconds between checks, and from shutting connections to ending the worker.
 _PERIOD = 0.25
 _GRACE = 2.0
+# The functions that wait for bytes.
+_READING = (*body.READING, *noted.READING)
 
 
 class Watchdog:
@@ -130,7 +133,7 @@ class Watchdog:
 
 
 def _reading() -> list[FrameType]:
-    return [frame for frame in sys._current_frames().values() if frame.f_code in body.READING]
+    return [frame for frame in sys._current_frames().values() if frame.f_code in _READING]
 
 
 def _wait(slot: Slot, now: float) -> Wait:

@@ -24,13 +24,14 @@ from unpickled.server import app
 from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError
 from unpickled.server.lifecycle.repository import Beginning, folders
-from unpickled.server.observe import tally
 from unpickled.server.observe.counters import Memory
 from unpickled.server.process import address, banner, stalled
 from unpickled.server.process.admin import AdminPort
-from unpickled.server.process.heartbeat import Heartbeat, State
+from unpickled.server.process.heartbeat import Heartbeat
 from unpickled.server.process.orders import Orders
 from unpickled.server.process.probes import Probes
+from unpickled.server.process.pulse import Pulse
+from unpickled.server.process.quarantine import Notes, Quarantine
 from unpickled.server.process.start import Start
 from unpickled.server.process.supervisor import Supervisor
 from unpickled.server.process.watchdog import Watchdog
@@ -54,15 +55,16 @@ def serve(config: Config) -> int:
     # Twice as many blocks as workers: a replacement may start while the old worker still ends.
     memory = Memory(blocks=2 * listening.workers)
     start, heartbeat = Start(), Heartbeat(listening.workers)
+    quarantine = Quarantine(listening.workers, listening.threads)
     server = _server(config)
-    loader = Loader(config, memory, start, heartbeat)
+    loader = Loader(config, memory, start, heartbeat, quarantine)
 
     def spawn(index: int) -> BaseProcess:
         process: BaseProcess = server.worker(index, loader.of(index))
         return process
 
     with claim:
-        supervisor = Supervisor(listening, spawn, heartbeat, start, memory.reserve())
+        supervisor = Supervisor(listening, spawn, heartbeat, start, quarantine, memory.reserve())
         if claim.admin is not None:
             AdminPort(claim.admin, supervisor.selector, Probes(supervisor, memory).answer)
         served = server.serve_with(supervisor.run)
@@ -72,11 +74,14 @@ def serve(config: Config) -> int:
 class Loader:
     """Builds the application in each worker, after the fork: the threads of ONNX Runtime survive none."""
 
-    def __init__(self, config: Config, memory: Memory, start: Start, heartbeat: Heartbeat) -> None:
+    def __init__(
+        self, config: Config, memory: Memory, start: Start, heartbeat: Heartbeat, quarantine: Quarantine
+    ) -> None:
         self._config = config
         self._memory = memory
         self._start = start
         self._heartbeat = heartbeat
+        self._quarantine = quarantine
         self._index = 0
         self._names = _names(config)
 
@@ -94,7 +99,9 @@ class Loader:
         if self._start.announce(repository.default or ""):
             arguments = (self._config, banner.text(repository))
             threading.Thread(target=_announce, args=arguments, daemon=True).start()
-        _watch(service, self._beat_of(service))
+        pulse = Pulse(service, self._heartbeat, Notes(self._quarantine, self._index), self._index)
+        pulse.beat()
+        _watch(service, pulse.beat)
         orders.obey_for(service)
         application = app.flask_app(service)
         service.start()
@@ -116,19 +123,6 @@ class Loader:
                     logged = str(error)
                     logger.error("worker %d cannot start, and tries again: %s", os.getpid(), error)
             time.sleep(1)
-
-    def _beat_of(self, service: Service) -> Callable[[], None]:
-        """A function that shows that this worker runs, and how it is."""
-        repository, heartbeat, index = service.repository, self._heartbeat, self._index
-        readiness = tally.worker_readiness(service.block)
-
-        def beat() -> None:
-            ready = repository.ready
-            readiness[0] = float(ready)
-            state = State.READY if ready else State.NOT_READY
-            heartbeat.beat(index, State.DRAINING if repository.draining else state)
-
-        return beat
 
     def _beginning(self) -> Beginning:
         """The models at the start of the server, and the default model that its first worker chose."""
