@@ -90,6 +90,22 @@ def store(models: Path, name: str, content: bytes, version: int = 1) -> Path:
     return path
 
 
+def slow(products: int = 100) -> bytes:
+    """A model file like that above, of which a row takes ``products`` of a vector and a 512 x 512 matrix."""
+    ones, weights = np.ones((1, 512)), np.full((512, 512), 1 / 512)
+    chain = [
+        helper.make_node("MatMul", ["wide" if not n else f"wide{n - 1}", "weights"], [f"wide{n}"])
+        for n in range(products)
+    ]
+    nodes = [
+        helper.make_node("MatMul", ["X", "ones"], ["wide"]),
+        *chain,
+        helper.make_node("MatMul", [f"wide{products - 1}", "first"], ["x"]),
+        *[helper.make_node("Greater", ["x", "zero"], ["positive"]), *NODES[1:]],
+    ]
+    return embed(graph(nodes, ones=ones, weights=weights, first=np.full((512, 1), 1 / 512)))
+
+
 # The answer to a number x is 2 x.
 DOUBLED = [helper.make_node("Mul", ["X", "two"], ["prediction"])]
 NUMBERS = replace(
