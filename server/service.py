@@ -5,6 +5,7 @@ from unpickled.server.lifecycle.repository import Beginning, Repository
 from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.observe.shadows import Shadows
+from unpickled.server.observe.traces import Traces
 from unpickled.server.serve.reloader import Reloader
 from unpickled.server.serve.routes import Routes
 from unpickled.server.serve.slots import Slots
@@ -22,6 +23,7 @@ class Service:
         slots: The streams that are open.
         routes: Answer each path that predicts.
         reloader: Follows the models folder, once started.
+        traces: Take the spans of recorded requests; None where no collector gets them.
 
     Example:
         >>> service = Service(Config(models="models"))
@@ -53,6 +55,8 @@ class Service:
         self.slots = Slots(max(1, config.listening.threads // 2))
         watches = [Shadows(config.traffic.shadow_rows, self.block)]
         self.routes = Routes(self.repository, self.block, self.slots, self.in_flight, watches)
+        endpoint = config.observing.otlp_endpoint
+        self.traces = Traces(endpoint, self.block) if endpoint else None
         self.reloader = Reloader(self.repository, self.routes, self.block)
 
     def start(self) -> None:

@@ -61,7 +61,7 @@ class Endpoint:
             prediction = self._predict(request, environ)
             ended = recorder.answered(started, read, prediction)
         except Exception as error:
-            answer = recorder.failed(error, started)
+            answer = recorder.failed(error, started, environ)
             return self._rest.discarded(answer, environ) if isinstance(error, BodyTooLarge) else answer
         finally:
             in_flight.count -= 1
