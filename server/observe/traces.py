@@ -69,8 +69,8 @@ class Traces:
                 return True
             self._sender.clear()
             try:
-                # No daemon: one that works when the interpreter ends could not send the last spans.
-                threading.Thread(target=self._sender.work, name="traces").start()
+                # No daemon, as the thread of a request may be: it could not send the last spans.
+                threading.Thread(target=self._sender.work, name="traces", daemon=False).start()
             except RuntimeError:
                 # The system has no thread left; the next request tries again.
                 return False

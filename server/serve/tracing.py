@@ -101,13 +101,14 @@ class _Recording:
         return self._begun + int(1e9 * (perf_counter() - self._started))
 
     def _end(self, _: int) -> None:
+        ended = self._now()
         # Whatever fails here, the client gets the application's answer.
         try:
-            self._traces.offer([self._whole(), *self._phases()])
+            self._traces.offer([self._whole(ended), *self._phases()])
         except Exception:
             self._traces.lose(1)
 
-    def _whole(self) -> Span:
+    def _whole(self, ended: int) -> Span:
         method, route = self._environ["REQUEST_METHOD"], self._route(self._environ)
         return Span(
             self._trace,
@@ -115,7 +116,7 @@ class _Recording:
             self._parent,
             f"{method if method in _METHODS else 'HTTP'} {route}".rstrip(),
             self._begun,
-            self._now(),
+            ended,
             attributes={key: value for key, value in self._attributes(route) if value != ""},
             whole=True,
             failed=self._status >= 500,
