@@ -148,7 +148,8 @@ class _Recording:
         phases = timing.phases(self._headers.get(timing.HEADER, ""))
         begun = self._answered - int(1e6 * dict(phases).get(timing.TOTAL, 0.0))
         for name, duration in phases:
-            if name != timing.TOTAL:
+            # A request that had not to wait has been in no queue.
+            if name != timing.TOTAL and duration:
                 ended = begun + int(1e6 * duration)
                 yield Span(self._trace, _new_span(), self._span, name, begun, ended)
                 begun = ended
