@@ -62,6 +62,10 @@ class Traces:
         """Count spans that could not be made."""
         self._sender.lost[0] += count
 
+    def close(self) -> None:
+        """End the thread, once it has sent the spans that wait."""
+        self._sender.closing.set()
+
     def _start(self) -> bool:
         """Start the thread of this process; a fork has none."""
         with self._lock:
@@ -89,8 +93,8 @@ class _Sender:
         self._queue: deque[Sequence[Span]] = deque()
         self._waiting = 0
         self._failing = False
-        self._resource = _resource()
-        self._scope = {"name": "unpickled.server", "version": str(self._resource["service.version"])}
+        self._scope = {"name": "unpickled.server", "version": _release()}
+        self._resource = _resource(self._scope["version"])
 
     def offer(self, spans: Sequence[Span]) -> None:
         count = len(spans)
@@ -105,7 +109,7 @@ class _Sender:
         """Forget what the process from which this one was forked has to send."""
         self._queue.clear()
         self._waiting = 0
-        self._resource = _resource()
+        self._resource = _resource(self._scope["version"])
 
     def work(self) -> None:
         """Send batches until the process, or the object that offers them, ends."""
@@ -165,16 +169,20 @@ class _Sender:
         return self.closing.wait(seconds) or not threading.main_thread().is_alive()
 
 
-def _resource() -> Attributes:
-    """The attributes of this process, by the conventions of OpenTelemetry."""
+def _release() -> str:
     try:
-        release = version("unpickled")
+        return version("unpickled")
     except PackageNotFoundError:
-        release = "unknown"
+        return "unknown"
+
+
+def _resource(release: str) -> Attributes:
+    """The attributes of this process, by the conventions of OpenTelemetry."""
+    host = socket.gethostname()
     return {
         "service.name": "unpickled",
         "service.version": release,
-        "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
-        "host.name": socket.gethostname(),
+        "service.instance.id": f"{host}:{os.getpid()}",
+        "host.name": host,
         "process.pid": os.getpid(),
     }
