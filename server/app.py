@@ -1,7 +1,9 @@
 """The Flask application around a service: every route, those of the fast path included."""
 
 import os
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
@@ -19,7 +21,9 @@ from unpickled.server.serve import routes
 from unpickled.server.serve.accesslog import AccessLog
 from unpickled.server.serve.cors import Cors
 from unpickled.server.serve.fastpath import FastPath
+from unpickled.server.serve.requestid import identified
 from unpickled.server.serve.rest import Rest
+from unpickled.server.serve.tracing import traced
 from unpickled.server.service import Service
 
 # Longest path in an error, in characters.
@@ -66,8 +70,12 @@ def flask_app(service: Service) -> Flask:
         app.wsgi_app = FastPath(app.wsgi_app, service.routes)  # type: ignore[method-assign, arg-type]
     if config.traffic.cors_origins:
         app.wsgi_app = Cors(app.wsgi_app, config.traffic.cors_origins)  # type: ignore[method-assign, arg-type]
+    app.wsgi_app = identified(app.wsgi_app, always=config.observing.access_log)  # type: ignore[assignment, method-assign, arg-type]
+    if service.traces is not None:
+        ratio, route = config.observing.trace_ratio, partial(_rule, app)
+        app.wsgi_app = traced(app.wsgi_app, service.traces, ratio, route)  # type: ignore[assignment, method-assign, arg-type]
     if config.observing.access_log:
-        app.wsgi_app = AccessLog(app.wsgi_app)  # type: ignore[method-assign, arg-type]
+        app.wsgi_app = AccessLog(app.wsgi_app, service.block)  # type: ignore[method-assign, arg-type]
     return app
 
 
@@ -120,8 +128,18 @@ def _follow_answers(app: Flask, service: Service) -> None:
         return response
 
 
+def _rule(app: Flask, environ: Mapping[str, Any]) -> str:
+    """The rule of a request's path; "" where there is none."""
+    try:
+        urls = app.url_map.bind("")
+        rule, _ = urls.match(environ["PATH_INFO"], environ["REQUEST_METHOD"], return_rule=True)
+    except HTTPException:
+        return ""
+    return str(rule.rule)
+
+
 def _on_error(rest: Rest, error: Exception) -> Response:
-    return _response(rest.discarded(failure(_translated(error)), request.environ))
+    return _response(rest.discarded(failure(_translated(error), request.environ), request.environ))
 
 
 def _translated(error: Exception) -> Exception:

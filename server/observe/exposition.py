@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
-from unpickled.server.observe import shadow
+from unpickled.server.observe import log, shadow, traces
 from unpickled.server.observe.counters import Key, Memory
 from unpickled.server.observe.tally import BUCKETS, OF_VERSIONS, PHASES, Answered, Failed, outdated
 from unpickled.server.observe.values import PREDICTED, Histogram, histograms
@@ -107,6 +107,10 @@ def _metrics(
     yield from _differences(kinds[shadow.NUMBERS])
     yield from _losses(kinds[shadow.LOST])
     yield from _observer_failures(kinds["observer_failures"])
+    lines = _firsts(kinds[log.LOST])
+    yield _counter("log_lines_lost", "Lines of a log that were not written.", ("log",), lines)
+    yield _counter("spans_sent", "Spans that the collector took.", (), _firsts(kinds[traces.SENT]))
+    yield _counter("spans_lost", "Spans that no collector got.", (), _firsts(kinds[traces.LOST]))
 
 
 def _requests(answered: _Series, failed: _Series, other: _Series) -> Iterator[_Described]:

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import logging.config
 import os
 import signal
 import sys
@@ -21,17 +22,15 @@ from unpickled.server import app
 from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError
 from unpickled.server.lifecycle.repository import Beginning, folders
+from unpickled.server.observe import log
 from unpickled.server.observe.counters import Memory
-from unpickled.server.process import address, banner, stalled
+from unpickled.server.process import address, banner, output, stalled
 from unpickled.server.process.orders import DRAIN, SCAN, Orders
 from unpickled.server.process.start import Start
 from unpickled.server.process.watchdog import Watchdog
 from unpickled.server.service import Service
 
 logger = logging.getLogger("unpickled")
-
-# granian's messages go to stderr with ours.
-_LOGGING = {"loggers": {"_granian": {"handlers": [], "propagate": True}}}
 
 
 def serve(config: Config) -> int:
@@ -40,6 +39,8 @@ def serve(config: Config) -> int:
     A worker that ends by itself is replaced. The whole server ends with 1 if its settings are wrong, or if
     a worker ends within seconds of replacing another.
     """
+    output.settle()
+    logging.config.dictConfig(log.settings(config.observing.log_level))
     config = replace(config, listening=address.claim(config.listening))
     os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals, after_in_child=_start_worker)
     # Twice as many blocks as workers: a replacement may start while the old worker still ends.
@@ -83,6 +84,7 @@ class Loader:
         orders = Orders()
         orders.start()
         service = self._service()
+        log.count_in(service.block)
         repository = service.repository
         if self._start.announce(repository.default or ""):
             arguments = (self._config, banner.text(repository))
@@ -178,7 +180,6 @@ class _Server(Server):  # type: ignore[misc,valid-type]
 
 def _server(config: Config) -> Any:
     listening, log_level = config.listening, config.observing.log_level
-    logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     return _Server(
         "unpickled.server:create_app",
         address=listening.host,
@@ -193,7 +194,7 @@ def _server(config: Config) -> Any:
         websockets=False,
         # granian warns of settings that are deliberate here, and logs a line at every start.
         log_level=LogLevels.debug if log_level == "debug" else LogLevels.error,
-        log_dictconfig=_LOGGING,
+        log_dictconfig=log.settings(log_level),
         respawn_failed_workers=True,
         workers_kill_timeout=listening.shutdown_timeout,
         drain_delay=listening.drain_delay,
