@@ -254,7 +254,7 @@ def read(data: bytes) -> Manifest:
     Raises ArtifactError: not an ONNX file, external data, operators of other domains, model-local
     functions, no manifest, another schema, or a manifest that contradicts itself.
     """
-    text = onnxfile.metadata(data).get(MANIFEST_KEY.encode())
+    text = onnxfile.contents(data).properties.get(MANIFEST_KEY.encode())
     if text is None:
         raise ArtifactError(
             f"it has no '{MANIFEST_KEY}' metadata, so unpickled did not write it: export the pipeline again"
