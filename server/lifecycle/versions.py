@@ -19,7 +19,6 @@ from pathlib import Path
 
 import msgspec
 
-from unpickled.server.artifact import onnxfile
 from unpickled.server.artifact.manifest import FILE
 from unpickled.server.artifact.onnxfile import LONGEST
 from unpickled.server.config import Runtime
@@ -245,12 +244,9 @@ class Versions:
         path = self._path(number)
         try:
             with disk.opened(path) as stream:
-                status = os.fstat(stream.fileno())
-                file.stamp = disk.stamp_of(status)
+                data, file.stamp = disk.content(stream)
                 file.checked = time.monotonic()
-                # Before it is read: a file that was never written may be of any size.
-                onnxfile.check_size(status.st_size)
-                return stream.read(status.st_size)
+                return data
         except OSError as error:
             file.sha256 = ""
             raise ArtifactError(f"{path} cannot be read: {error.strerror}") from None
