@@ -19,6 +19,7 @@ from unpickled.server.artifact.manifest import (
     Outputs,
     Parity,
     Training,
+    read,
 )
 from unpickled.server.model.classification import Classification
 
@@ -80,6 +81,20 @@ def embed(model: onnx.ModelProto, manifest: Manifest | bytes | None = MANIFEST, 
     if manifest is not None:
         helper.set_model_props(model, {MANIFEST_KEY: manifest.decode()})
     return model.SerializeToString()
+
+
+def changed(content: bytes, properties: dict[str, str]) -> bytes:
+    """A model file with other metadata."""
+    file = onnx.load_model_from_string(content)
+    del file.metadata_props[:]
+    helper.set_model_props(file, properties)
+    return file.SerializeToString()
+
+
+def undigested(content: bytes) -> bytes:
+    """A model file as earlier releases wrote it, without a digest."""
+    text = msgspec.json.encode(replace(read(content), graph_sha256=""))
+    return changed(content, {MANIFEST_KEY: text.decode()})
 
 
 def store(models: Path, name: str, content: bytes, version: int = 1) -> Path:
