@@ -160,6 +160,6 @@ class Routes:
             for media_type, build in protocol.by_type.items()
         }
         if protocol.lines is not None:
-            stream = Stream(recorder, handlers[protocol.lines].predict, self._slots, gate)
+            stream = Stream(recorder, handlers[protocol.lines].predict, self._slots, gate, self.rest)
             by_type |= dict.fromkeys(media.JSON_LINES, stream)
         return Endpoint(recorder, *handlers[protocol.build], gate, self.rest, by_type)
