@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
-from unpickled.server.observe import shadow
+from unpickled.server.observe import connected, shadow
 from unpickled.server.observe.counters import Key, Memory
 from unpickled.server.observe.tally import BUCKETS, OF_VERSIONS, PHASES, Answered, Failed, outdated
 from unpickled.server.observe.values import PREDICTED, Histogram, histograms
@@ -100,6 +100,7 @@ def _metrics(
     yield from _predictions(kinds["answered"])
     yield _values(kinds[PREDICTED])
     yield from _processes(workers, kinds["in_flight"])
+    yield from _connections(kinds[connected.OPEN], kinds[connected.FULL])
     yield from _models(deployments, kinds, len(workers))
     yield from _plans(deployments)
     yield from _comparisons(kinds[shadow.PAIR])
@@ -165,6 +166,19 @@ def _processes(workers: Mapping[int, int], in_flight: _Series) -> Iterator[_Desc
     sizes = {(str(number),): _resident(process) for number, process in workers.items()}
     resident: _Values = {labels: size for labels, size in sizes.items() if size is not None}
     yield _gauge("worker_resident_memory_bytes", "Memory that a worker process holds.", ("worker",), resident)
+
+
+def _connections(held: _Series, full: _Series) -> Iterator[_Described]:
+    yield _gauge(
+        "connections",
+        "Connections that a worker process holds, at the last look.",
+        ("worker",),
+        _firsts(held),
+    )
+    times = sum(numbers[0] for _, numbers in full)
+    yield _counter(
+        "connections_full", "Times that a worker held as many as max_connections.", (), {(): times}
+    )
 
 
 def _models(

@@ -39,7 +39,7 @@ class Rest:
         if not _comes(environ):
             return answer
         try:
-            slot = self._slots.enter()
+            slot = self._slots.enter(environ)
         except Busy:
             return answer
         self._in_flight.count += 1

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from time import monotonic
 
 from unpickled.server.errors import Busy
+from unpickled.server.message.answer import Environ
 
 # Longest time that a stream needs to notice that its connection was shut, in seconds.
 _NOTICE = 1.0
@@ -14,15 +15,19 @@ class Slot:
     """One open stream, and whether it waits for its client; times are seconds of time.monotonic().
 
     ``waiting_since``: when it began to wait for its client, 0 while it does not wait; ``sending``: it waits
-    for the client to read, not to write; ``sent``: when the HTTP server got the last part of the answer.
+    for the client to read, not to write; ``sent``: when the HTTP server got the last part of the answer;
+    ``begun``: when the slot was taken. ``peer``: the address of the client; ``multiplexed``: it may have
+    other requests on the same connection (HTTP/2).
     """
 
-    __slots__ = ("_cuts", "sending", "sent", "waiting_since")
+    __slots__ = ("_cuts", "begun", "multiplexed", "peer", "sending", "sent", "waiting_since")
 
-    def __init__(self, cuts: "Cuts") -> None:
+    def __init__(self, cuts: "Cuts", environ: Environ) -> None:
         self._cuts = cuts
+        self.peer = environ.get("REMOTE_ADDR")
+        self.multiplexed = environ.get("SERVER_PROTOCOL") == "HTTP/2"
         self.waiting_since = 0.0
-        self.sent = monotonic()
+        self.begun = self.sent = monotonic()
         self.sending = False
 
     def receive(self) -> None:
@@ -91,7 +96,7 @@ class Slots:
         self._open: set[Slot] = set()
         self._refused = False
 
-    def enter(self) -> Slot:
+    def enter(self, environ: Environ) -> Slot:
         """Take a slot for one more stream; Busy if all are taken."""
         with self._lock:
             if len(self._open) >= self._limit:
@@ -102,7 +107,7 @@ class Slots:
                     headers={"Retry-After": "1"},
                     limit=self._limit,
                 )
-            slot = Slot(self.cuts)
+            slot = Slot(self.cuts, environ)
             self._open.add(slot)
             return slot
 

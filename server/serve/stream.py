@@ -55,7 +55,7 @@ class Stream:
         try:
             length = announced_length(environ)
             expand = body.expander(environ.get("HTTP_CONTENT_ENCODING", ""))
-            slot = self._slots.enter()
+            slot = self._slots.enter(environ)
         except Exception as error:
             return self._recorder.failed(error, started)
         self._in_flight.count += 1
