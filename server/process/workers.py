@@ -4,7 +4,6 @@ import gc
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -25,7 +24,7 @@ from unpickled.server.lifecycle.repository import Beginning, folders
 from unpickled.server.observe.connected import Connected
 from unpickled.server.observe.counters import Memory
 from unpickled.server.process import address, banner, descriptors
-from unpickled.server.process.connections import Connections
+from unpickled.server.process.connections import Connections, told
 from unpickled.server.process.orders import DRAIN, SCAN, Orders
 from unpickled.server.process.running import Running
 from unpickled.server.process.start import Start
@@ -142,7 +141,7 @@ def _names(config: Config) -> frozenset[str] | None:
 
 def _watch(service: Service) -> None:
     config, listening = service.config, service.config.listening
-    connections = Connections(listening) if hasattr(socket, "TCP_INFO") else None
+    connections = Connections(listening) if told() else None
     connected = Connected(service.block, descriptors.connections(listening.max_connections))
     running = Running(listening.threads)
     Watchdog(config, service.slots, service.in_flight, running, connections, connected).start()
