@@ -19,6 +19,7 @@ from unpickled.server.serve import routes
 from unpickled.server.serve.accesslog import AccessLog
 from unpickled.server.serve.cors import Cors
 from unpickled.server.serve.fastpath import FastPath
+from unpickled.server.serve.parts import Parts
 from unpickled.server.serve.rest import Rest
 from unpickled.server.service import Service
 
@@ -59,7 +60,7 @@ def flask_app(service: Service) -> Flask:
     app.url_map.merge_slashes = False
     app.url_map.converters["default"] = _Name
     _add_predictions(app, service)
-    _add_pages(app, site.pages(service.repository, service.memory, service.in_flight))
+    _add_pages(app, site.pages(service.repository, service.memory, service.in_flight), service.routes.parts)
     _follow_answers(app, service)
     app.register_error_handler(Exception, partial(_on_error, service.routes.rest))
     if config.traffic.fast_path:
@@ -94,16 +95,20 @@ def _add_predictions(app: Flask, service: Service) -> None:
         app.add_url_rule(rule, f"POST {rule}", partial(predict, rule), methods=["POST"])
 
 
-def _add_pages(app: Flask, pages: list[Page]) -> None:
+def _add_pages(app: Flask, pages: list[Page], parts: Parts) -> None:
     """Register the pages; the first page of a rule wins, as settings may name any path."""
     for page in pages:
         name = f"{page.method} {page.rule}"
         if name not in app.view_functions:
-            app.add_url_rule(page.rule, name, partial(_answer, page), methods=[page.method])
+            app.add_url_rule(page.rule, name, partial(_answer, page, parts), methods=[page.method])
 
 
-def _answer(page: Page, **names: str) -> Response:
-    return _response(page.handle(request.environ, **names))
+def _answer(page: Page, parts: Parts, /, **names: str) -> Response:
+    status, headers, content = page.handle(request.environ, **names)
+    if isinstance(content, bytes):
+        more, content = parts.of(content, request.environ)
+        headers = (*headers, *more)
+    return _response((status, headers, content))
 
 
 def _follow_answers(app: Flask, service: Service) -> None:

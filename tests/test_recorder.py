@@ -15,6 +15,7 @@ from unpickled.server.observe.tally import Tally
 from unpickled.server.protocols.native import Native
 from unpickled.server.protocols.rows import Reader
 from unpickled.server.serve.endpoint import Endpoint
+from unpickled.server.serve.parts import Parts
 from unpickled.server.serve.rest import Rest
 from unpickled.server.serve.slots import Slots
 from unpickled.server.serve.stream import Stream
@@ -54,10 +55,16 @@ class Route:
         predictor = Predictor(served.model, max_rows=5)
         self.predict = Native(predictor, Reader(predictor)).predict
         self.in_flight, recorder = InFlight(block), Recorder(served, tally, observers)
+        slots = Slots(1)
         self.endpoint = Endpoint(
-            recorder, self._predict, 1000, self.in_flight, Rest(Slots(1), self.in_flight)
+            recorder,
+            self._predict,
+            1000,
+            self.in_flight,
+            Rest(slots, self.in_flight),
+            Parts(slots, self.in_flight),
         )
-        self.stream = Stream(recorder, self._predict, 1000, Slots(1), self.in_flight)
+        self.stream = Stream(recorder, self._predict, 1000, slots, self.in_flight)
         self.counts = []
 
     def _predict(self, request, environ):

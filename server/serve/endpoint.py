@@ -1,6 +1,6 @@
 """The predictions of one version over one protocol: an endpoint reads, predicts and records."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from time import perf_counter
 
 from unpickled.server.errors import BodyTooLarge
@@ -10,6 +10,7 @@ from unpickled.server.message.answer import JSON, Answer, Environ, Target
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.observe.recorder import Recorder
 from unpickled.server.observe.tally import PHASES
+from unpickled.server.serve.parts import SHORT, Headers, Parts
 from unpickled.server.serve.rest import Rest
 
 _TIMING = ", ".join(f"{name};dur=%.4f" for name in (*PHASES, "total"))
@@ -26,6 +27,7 @@ class Endpoint:
         limit: The longest body, in bytes.
         in_flight: Counts the requests of this process that are being answered.
         rest: Discards what is left of a body that is too long.
+        parts: Sends a long answer.
         by_type: Targets that answer bodies of other content types in place of ``predict``.
     """
 
@@ -36,6 +38,7 @@ class Endpoint:
         limit: int,
         in_flight: InFlight,
         rest: Rest,
+        parts: Parts,
         by_type: Mapping[str, Target] | None = None,
     ) -> None:
         self._recorder = recorder
@@ -43,6 +46,7 @@ class Endpoint:
         self._limit = limit
         self._in_flight = in_flight
         self._rest = rest
+        self._parts = parts
         self._by_type = by_type or {}
         self._headers = (JSON, *recorder.identity)
 
@@ -59,6 +63,10 @@ class Endpoint:
             request = body.read(environ, self._limit)
             read = perf_counter()
             prediction = self._predict(request, environ)
+            content: bytes | Iterator[bytes] = prediction.content
+            more: Headers = ()
+            if len(prediction.content) > SHORT:
+                more, content = self._parts.of(prediction.content, environ)
             ended = recorder.answered(started, read, prediction)
         except Exception as error:
             answer = recorder.failed(error, started)
@@ -66,10 +74,12 @@ class Endpoint:
         finally:
             in_flight.count -= 1
         headers = self._headers if prediction.headers is None else (*prediction.headers, *recorder.identity)
+        if more:
+            headers = (*headers, *more)
         if "HTTP_SERVER_TIMING" in environ:
             timing = _timing(started, read, prediction.decoded, prediction.ran, ended)
-            return "200 OK", (*headers, timing), prediction.content
-        return "200 OK", headers, prediction.content
+            return "200 OK", (*headers, timing), content
+        return "200 OK", headers, content
 
 
 def _timing(*times: float) -> tuple[str, str]:

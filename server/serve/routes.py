@@ -18,6 +18,7 @@ from unpickled.server.protocols.protocol import Build, Paths, Protocol, Subject
 from unpickled.server.protocols.registry import routes
 from unpickled.server.protocols.rows import Reader
 from unpickled.server.serve.endpoint import Endpoint
+from unpickled.server.serve.parts import Parts
 from unpickled.server.serve.rest import Rest
 from unpickled.server.serve.slots import Slots
 from unpickled.server.serve.split import Split
@@ -45,6 +46,7 @@ class Routes:
         targets: Path -> the endpoint, split or stream that answers a POST to it.
         rules: The patterns of all paths.
         rest: Discards what is left of bodies that nobody reads.
+        parts: Sends long answers.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Routes:
         self._slots = slots
         self._in_flight = in_flight
         self.rest = Rest(slots, in_flight)
+        self.parts = Parts(slots, in_flight)
         self._watches = watches
         self._routes = routes(self._config)
         self.rules = list(dict.fromkeys(rule for _, paths in self._routes for rule in paths.rules))
@@ -145,10 +148,11 @@ class Routes:
         tally = tally_of(self._block, served.name, served.version, rule, served.model.outputs)
         recorder = Recorder(served, tally, observers, self._more)
         by_type: dict[str, Target] = {
-            media_type: Endpoint(recorder, functions[build], limit, in_flight, self.rest)
+            media_type: Endpoint(recorder, functions[build], limit, in_flight, self.rest, self.parts)
             for media_type, build in protocol.by_type.items()
         }
         if protocol.lines is not None:
             stream = Stream(recorder, functions[protocol.lines], limit, self._slots, in_flight)
             by_type |= dict.fromkeys(media.JSON_LINES, stream)
-        return Endpoint(recorder, functions[protocol.build], limit, in_flight, self.rest, by_type)
+        predict = functions[protocol.build]
+        return Endpoint(recorder, predict, limit, in_flight, self.rest, self.parts, by_type)
