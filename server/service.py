@@ -10,6 +10,7 @@ from unpickled.server.observe import tally
 from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.observe.shadows import Shadows
+from unpickled.server.observe.traces import Traces
 from unpickled.server.serve.gate import Gate
 from unpickled.server.serve.reloader import Reloader
 from unpickled.server.serve.routes import Routes
@@ -25,10 +26,11 @@ class Service:
         block: The part of it that this process writes.
         repository: The models and their deployments.
         in_flight: Counts the requests that are being answered.
-        slots: The streams that are open.
+        slots: The streams and long answers that are open.
         admission: Gives long requests their turns.
         routes: Answer each path that predicts.
         reloader: Follows the models folder, once started.
+        traces: Take the spans of recorded requests; None where no collector gets them.
 
     Example:
         >>> service = Service(Config(models="models"))
@@ -56,8 +58,7 @@ class Service:
         self.block = self.memory.claim()
         self.repository = Repository(config, beginning)
         self.in_flight = InFlight(self.block)
-        # Streams leave the other half of the threads to requests for a single answer.
-        self.slots = Slots(max(1, config.listening.threads // 2))
+        self.slots = Slots(config.listening.threads)
         watches = [Shadows(config.traffic.shadow_rows, self.block)]
         self.admission = self._admission()
         gate = Gate(
@@ -67,6 +68,8 @@ class Service:
             timeout=config.limits.request_timeout,
         )
         self.routes = Routes(self.repository, self.block, self.slots, gate, watches)
+        endpoint = config.observing.otlp_endpoint
+        self.traces = Traces(endpoint, self.block) if endpoint else None
         self.reloader = Reloader(self.repository, self.routes, self.block)
 
     def _admission(self) -> Admission:

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import logging.config
 import os
 import signal
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from granian.constants import Interfaces
-from granian.http import HTTP1Settings
+from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
 from granian.server import Server
 from msgspec.structs import replace
@@ -24,14 +25,18 @@ from unpickled.server import app
 from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError
 from unpickled.server.lifecycle.repository import Beginning, folders
+from unpickled.server.observe import log
+from unpickled.server.observe.connected import Connected
 from unpickled.server.observe.counters import Memory
-from unpickled.server.process import address, banner, stalled
+from unpickled.server.process import address, banner, descriptors, output
 from unpickled.server.process.admin import AdminPort
+from unpickled.server.process.connections import Connections, told
 from unpickled.server.process.heartbeat import Heartbeat
 from unpickled.server.process.orders import Orders
 from unpickled.server.process.probes import Probes
 from unpickled.server.process.pulse import Pulse
 from unpickled.server.process.quarantine import Notes, Quarantine
+from unpickled.server.process.running import Running
 from unpickled.server.process.start import Start
 from unpickled.server.process.supervisor import Supervisor
 from unpickled.server.process.watchdog import Watchdog
@@ -39,8 +44,10 @@ from unpickled.server.service import Service
 
 logger = logging.getLogger("unpickled")
 
-# granian's messages go to stderr with ours.
-_LOGGING = {"loggers": {"_granian": {"handlers": [], "propagate": True}}}
+# Connections that the kernel keeps until a worker takes them; it has a limit of its own, net.core.somaxconn.
+_BACKLOG = 4096
+# Bytes that the head of a request may have.
+_LONGEST_HEAD = 128 * 1024
 
 
 def serve(config: Config) -> int:
@@ -49,6 +56,8 @@ def serve(config: Config) -> int:
     A worker that ends by itself, or hangs, is replaced, however often. The whole server ends with 1 if its
     settings are wrong, or if no worker could start.
     """
+    output.settle()
+    logging.config.dictConfig(log.settings(config.observing.log_level))
     claim = address.claim(config.listening)
     config = replace(config, listening=claim.listening)
     listening = config.listening
@@ -96,6 +105,7 @@ class Loader:
         orders = Orders()
         orders.start()
         service = self._service()
+        log.count_in(service.block)
         repository = service.repository
         if self._start.announce(repository.default or ""):
             arguments = (self._config, banner.text(repository))
@@ -148,10 +158,11 @@ def _names(config: Config) -> frozenset[str] | None:
 
 
 def _watch(service: Service, beat: Callable[[], None]) -> None:
-    config, slots = service.config, service.slots
-    clients = stalled.clients(slots.cuts)
-    threads, timeout = config.listening.threads, config.limits.body_timeout
-    Watchdog(threads, timeout, slots, service.in_flight, clients, beat).start()
+    config, listening = service.config, service.config.listening
+    connections = Connections(listening) if told() else None
+    connected = Connected(service.block, descriptors.connections(listening.max_connections))
+    running = Running(listening.threads)
+    Watchdog(config, service.slots, service.in_flight, running, connections, connected, beat).start()
 
 
 def _announce(config: Config, text: str) -> None:
@@ -185,7 +196,8 @@ class _Server(Server):  # type: ignore[misc,valid-type]
 
 def _server(config: Config) -> Any:
     listening, log_level = config.listening, config.observing.log_level
-    logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    descriptors.raise_limit()
+    descriptors.tell(listening.max_connections)
     return _Server(
         "unpickled.server:create_app",
         address=listening.host,
@@ -195,10 +207,19 @@ def _server(config: Config) -> Any:
         interface=Interfaces.WSGI,
         workers=listening.workers,
         blocking_threads=listening.threads,
-        # This one time bounds both the wait for a request's head and the silence between two requests.
-        http1_settings=HTTP1Settings(header_read_timeout=1000 * listening.keep_alive),
+        # granian counts connections, the silent ones too.
+        backpressure=descriptors.connections(listening.max_connections),
+        backlog=_BACKLOG,
+        # This one time bounds both the wait for a request's head and the silence between two requests. The
+        # watchdog closes what is silent from the start sooner.
+        http1_settings=HTTP1Settings(
+            header_read_timeout=1000 * listening.keep_alive, max_buffer_size=_LONGEST_HEAD
+        ),
+        http2_settings=HTTP2Settings(
+            max_concurrent_streams=listening.http2_streams, max_headers_size=_LONGEST_HEAD
+        ),
         websockets=False,
         # granian warns of settings that are deliberate here, and logs a line at every start.
         log_level=LogLevels.debug if log_level == "debug" else LogLevels.error,
-        log_dictconfig=_LOGGING,
+        log_dictconfig=log.settings(log_level),
     )
