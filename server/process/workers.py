@@ -32,6 +32,7 @@ from unpickled.server.process import address, banner, descriptors, output
 from unpickled.server.process.admin import AdminPort
 from unpickled.server.process.connections import Connections, told
 from unpickled.server.process.heartbeat import Heartbeat
+from unpickled.server.process.keep import Keep, Keeper, restored
 from unpickled.server.process.orders import Orders
 from unpickled.server.process.probes import Probes
 from unpickled.server.process.pulse import Pulse
@@ -67,7 +68,7 @@ def serve(config: Config) -> int:
     start, heartbeat = Start(), Heartbeat(2 * listening.workers)
     quarantine = Quarantine(2 * listening.workers, listening.threads)
     server = _server(config)
-    loader = Loader(config, memory, start, heartbeat, quarantine)
+    loader = Loader(config, memory, start, heartbeat, quarantine, Keep())
 
     def spawn(slot: int) -> BaseProcess:
         process: BaseProcess = server.worker(slot % listening.workers, loader.of(slot))
@@ -85,13 +86,20 @@ class Loader:
     """Builds the application in each worker, after the fork: the threads of ONNX Runtime survive none."""
 
     def __init__(
-        self, config: Config, memory: Memory, start: Start, heartbeat: Heartbeat, quarantine: Quarantine
+        self,
+        config: Config,
+        memory: Memory,
+        start: Start,
+        heartbeat: Heartbeat,
+        quarantine: Quarantine,
+        keep: Keep,
     ) -> None:
         self._config = config
         self._memory = memory
         self._start = start
         self._heartbeat = heartbeat
         self._quarantine = quarantine
+        self._keep = keep
         self._slot = 0
         self._names = _names(config)
 
@@ -116,6 +124,7 @@ class Loader:
         orders.obey_for(service)
         application = app.flask_app(service)
         service.start()
+        Keeper(self._keep, repository).start()
         # All objects up to here live as long as the process: keep the garbage collector from visiting them.
         gc.collect()
         gc.freeze()
@@ -126,7 +135,7 @@ class Loader:
         logged = ""
         while True:
             try:
-                return Service(self._config, self._memory, self._beginning())
+                return self._attempt()
             except ConfigError as error:
                 if not self._start.announced:
                     self._end_server(error)
@@ -134,6 +143,23 @@ class Loader:
                     logged = str(error)
                     logger.error("worker %d cannot start, and tries again: %s", os.getpid(), error)
             time.sleep(1)
+
+    def _attempt(self) -> Service:
+        """The service; of the files that the server has kept in memory where the models folder has none."""
+        config = self._config
+        if not self._start.announced or _names(config):
+            return Service(config, self._memory, self._beginning())
+        with restored(self._keep, config.models) as folder:
+            service = Service(
+                replace(config, models=folder or config.models), self._memory, self._beginning()
+            )
+        if folder is not None:
+            logger.error(
+                "the models folder %r has no models: until it is back, worker %d serves what is in memory",
+                config.models,
+                os.getpid(),
+            )
+        return service
 
     def _beginning(self) -> Beginning:
         """The models at the start of the server, and the default model that its first worker chose."""
