@@ -10,8 +10,10 @@ from werkzeug.routing import BaseConverter
 from unpickled.server import errors
 from unpickled.server.config import Config, load
 from unpickled.server.message.answer import CLOSE, Answer, failure
+from unpickled.server.message.environ import COUNTS
 from unpickled.server.observe import tally
 from unpickled.server.observe.counters import Memory
+from unpickled.server.observe.keyed import PLACES
 from unpickled.server.pages import site
 from unpickled.server.pages.page import Page
 from unpickled.server.quote import shortened
@@ -19,6 +21,7 @@ from unpickled.server.serve import routes
 from unpickled.server.serve.accesslog import AccessLog
 from unpickled.server.serve.cors import Cors
 from unpickled.server.serve.fastpath import FastPath
+from unpickled.server.serve.guard import Guard
 from unpickled.server.serve.rest import Rest
 from unpickled.server.service import Service
 
@@ -64,6 +67,10 @@ def flask_app(service: Service) -> Flask:
     app.register_error_handler(Exception, partial(_on_error, service.routes.rest))
     if config.traffic.fast_path:
         app.wsgi_app = FastPath(app.wsgi_app, service.routes)  # type: ignore[method-assign, arg-type]
+    if service.callers is not None:
+        health = config.traffic.health_route
+        guard = Guard(app.wsgi_app, service.callers, service.routes, service.block, health)  # type: ignore[arg-type]
+        app.wsgi_app = guard  # type: ignore[method-assign]
     if config.traffic.cors_origins:
         app.wsgi_app = Cors(app.wsgi_app, config.traffic.cors_origins)  # type: ignore[method-assign, arg-type]
     if config.observing.access_log:
@@ -115,6 +122,9 @@ def _follow_answers(app: Flask, service: Service) -> None:
         if not g.get("counted"):
             route = request.url_rule.rule if request.url_rule else ""
             tally.count_other(service.block, route, response.status_code)
+        counts = request.environ.get(COUNTS)
+        if counts is not None:
+            counts[PLACES[response.status[0]]] += 1.0
         if service.repository.draining:
             response.headers[CLOSE[0]] = CLOSE[1]
         return response

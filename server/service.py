@@ -1,5 +1,6 @@
 """The composition of one serving process, without HTTP: what the Flask application is built around."""
 
+from unpickled.server.access.callers import callers
 from unpickled.server.config import Config, check
 from unpickled.server.lifecycle.repository import Beginning, Repository
 from unpickled.server.observe.counters import Memory
@@ -22,6 +23,7 @@ class Service:
         slots: The streams that are open.
         routes: Answer each path that predicts.
         reloader: Follows the models folder, once started.
+        callers: Those that may send requests; None where everybody may.
 
     Example:
         >>> service = Service(Config(models="models"))
@@ -41,12 +43,14 @@ class Service:
             beginning: The start of the server, for the workers of one; without it this process is the first.
 
         Raises:
-            ConfigError: A setting is wrong, or the models folder cannot be read, or lacks the default model.
+            ConfigError: A setting or a file of keys is wrong, or the models folder cannot be read, or it
+                lacks the default model.
             ProviderError: In strict mode, the first execution provider runs no node.
         """
         self.config = config = check(config)
         self.memory = memory or Memory(blocks=1)
         self.block = self.memory.claim()
+        self.callers = callers(config.access, self.memory, self.block)
         self.repository = Repository(config, beginning)
         self.in_flight = InFlight(self.block)
         # Streams leave the other half of the threads to requests for a single answer.
@@ -56,8 +60,10 @@ class Service:
         self.reloader = Reloader(self.repository, self.routes, self.block)
 
     def start(self) -> None:
-        """Follow the models folder from now on, until this object is released."""
+        """Follow the models folder and the keys from now on, until this object is released."""
         self.reloader.start()
+        if self.callers is not None:
+            self.callers.start()
 
     def drain(self) -> None:
         """Be ready no more, and close each connection with its next answer: the server is about to end."""

@@ -4,7 +4,7 @@ Every process maps one anonymous file, which disappears with the last of them. T
 Each process claims a block and is the only one to write to it, so that counting takes no lock. When a worker
 dies, its replacement claims the same block and keeps adding to it.
 
-    file    | block 0 | block 1 | ...                     a lock on byte n: block n is claimed
+    file    | block 0 | block 1 | ... | common            a lock on byte n: block n is claimed
     block   | used | entry | entry | ...                  8-byte words; used: how many of them
     entry   | generation | length | room | size | gauge | key ... | numbers ... |
               |            |        |      |      |       |         size doubles
@@ -46,6 +46,8 @@ else:  # before 3.14, memoryview takes no type argument at run time
     Numbers = memoryview
 
 BLOCK = 8 * 1024 * 1024
+# Bytes behind the blocks that every process may write to.
+COMMON = 1024 * 1024
 _WORD = 8
 _HEAD = 5
 # Keys get room in steps of so many words, so that a freed entry fits another key of about the same length.
@@ -70,7 +72,12 @@ class Memory:
     def __init__(self, blocks: int, size: int = BLOCK) -> None:
         """Map the memory. Raises ConfigError on a free-threaded Python, where threads would lose counts."""
         _check_interpreter()
-        self._map(anonymous_file(blocks * size), blocks, size)
+        self._map(anonymous_file(blocks * size + COMMON), blocks, size)
+
+    @property
+    def common(self) -> memoryview:
+        """The bytes that every process may write to; at first they are zeros."""
+        return self._view[self._blocks * self._size :]
 
     def claim(self) -> "Block":
         """The block of this process, the same one at every call; to be called after the fork."""
@@ -113,7 +120,7 @@ class Memory:
         self._descriptor, self._blocks, self._size = descriptor, blocks, size
         # Closing any descriptor of the file would release the lock of this process, so all stay open: this
         # one and the copy inside mmap.
-        self._view = memoryview(mmap.mmap(descriptor, blocks * size))
+        self._view = memoryview(mmap.mmap(descriptor, blocks * size + COMMON))
         self._lock = threading.Lock()
         weakref.finalize(self, os.close, descriptor).atexit = False
 

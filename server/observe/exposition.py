@@ -17,6 +17,7 @@ from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.observe import shadow
 from unpickled.server.observe.counters import Key, Memory
+from unpickled.server.observe.keyed import KEYED
 from unpickled.server.observe.tally import BUCKETS, OF_VERSIONS, PHASES, Answered, Failed, outdated
 from unpickled.server.observe.values import PREDICTED, Histogram, histograms
 from unpickled.server.quote import shortened
@@ -106,6 +107,7 @@ def _metrics(
     yield from _differences(kinds[shadow.NUMBERS])
     yield from _losses(kinds[shadow.LOST])
     yield from _observer_failures(kinds["observer_failures"])
+    yield _keys(kinds[KEYED])
 
 
 def _requests(answered: _Series, failed: _Series, other: _Series) -> Iterator[_Described]:
@@ -272,6 +274,18 @@ def _losses(lost: _Series) -> Iterator[_Described]:
 def _observer_failures(failures: _Series) -> Iterator[_Described]:
     names = ("model", "version", "observer")
     yield _counter(_OBSERVER_FAILURES, "Predictions that an observer failed on.", names, _firsts(failures))
+
+
+def _keys(series: _Series) -> _Described:
+    requests: _Values = {
+        (name, f"{digit}xx"): count
+        for (name,), counts in series
+        for digit, count in enumerate(counts)
+        if count
+    }
+    return _counter(
+        "key_requests", "Requests with the key or token of a name, by status.", ("key", "status"), requests
+    )
 
 
 def _counter(name: str, meaning: str, labels: tuple[str, ...], values: _Values) -> _Described:

@@ -6,6 +6,8 @@ The same endpoints are Flask views too (app.py): both ways give the same answer,
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from unpickled.server.message.environ import COUNTS
+from unpickled.server.observe.keyed import PLACES
 from unpickled.server.serve.routes import Routes
 
 Environ = dict[str, Any]
@@ -25,6 +27,9 @@ class FastPath:
         if target is None or environ["REQUEST_METHOD"] != "POST":
             return self._application(environ, start_response)
         status, headers, content = target(environ)
+        counts = environ.get(COUNTS)
+        if counts is not None:
+            counts[PLACES[status[0]]] += 1.0
         if not isinstance(content, bytes):
             start_response(status, list(headers))
             return content
