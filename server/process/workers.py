@@ -22,7 +22,8 @@ from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError
 from unpickled.server.lifecycle.repository import Beginning, folders
 from unpickled.server.observe.counters import Memory
-from unpickled.server.process import address, banner, stalled
+from unpickled.server.process import address, banner, certificates, stalled
+from unpickled.server.process.certificates import Certificates
 from unpickled.server.process.orders import DRAIN, SCAN, Orders
 from unpickled.server.process.start import Start
 from unpickled.server.process.watchdog import Watchdog
@@ -40,13 +41,14 @@ def serve(config: Config) -> int:
     A worker that ends by itself is replaced. The whole server ends with 1 if its settings are wrong, or if
     a worker ends within seconds of replacing another.
     """
+    files = certificates.of(config.listening)
     config = replace(config, listening=address.claim(config.listening))
     os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals, after_in_child=_start_worker)
     # Twice as many blocks as workers: a replacement may start while the old worker still ends.
     memory = Memory(blocks=2 * config.listening.workers)
     start = Start()
     try:
-        _server(config).serve(target_loader=Loader(config, memory, start), wrap_loader=False)
+        _server(config, files).serve(target_loader=Loader(config, memory, start), wrap_loader=False)
     except SystemExit:
         return 1
     return 1 if start.failed else 0
@@ -170,16 +172,31 @@ class _Server(Server):  # type: ignore[misc,valid-type]
             self._hurried.wait(self._drain_delay)
         super().shutdown(exit_code)
 
+    def secure(self, files: Certificates) -> None:
+        """Serve TLS; when the files change, replace the workers one by one, which read them anew."""
+        self._serve_files(files)
+        files.follow(lambda: self._replace(files))
+
+    def _serve_files(self, files: Certificates) -> None:
+        cert, key, client_ca = files.paths
+        # As granian's build_ssl_context does, which would resolve the paths, and these have no names.
+        self.ssl_ctx: Any = (True, cert, key, None, "tls1.2", client_ca, [], client_ca is not None)
+
+    def _replace(self, files: Certificates) -> None:
+        self._serve_files(files)
+        self.reload_signal = True
+        self.main_loop_interrupt.set()
+
     def _order(self, number: signal.Signals) -> None:
         for worker in self.wrks:
             with suppress(ProcessLookupError):
                 os.kill(worker.inner.pid, number)
 
 
-def _server(config: Config) -> Any:
+def _server(config: Config, files: Certificates | None) -> Any:
     listening, log_level = config.listening, config.observing.log_level
     logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
-    return _Server(
+    server = _Server(
         "unpickled.server:create_app",
         address=listening.host,
         port=listening.port,
@@ -198,3 +215,6 @@ def _server(config: Config) -> Any:
         workers_kill_timeout=listening.shutdown_timeout,
         drain_delay=listening.drain_delay,
     )
+    if files is not None:
+        server.secure(files)
+    return server
