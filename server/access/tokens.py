@@ -66,9 +66,10 @@ class Tokens:
         try:
             header = jwt.get_unverified_header(token)
             claims = self._checked(token, header)
-        except jwt.PyJWTError as error:
+            return Claims(_name(claims), _scopes(claims), float(claims["exp"]) + _LEEWAY)
+        # Some claims, such as an infinite number, are more than the library expects.
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
             raise refused(_sentence(error)) from None
-        return Claims(_name(claims), _scopes(claims), float(claims["exp"]) + _LEEWAY)
 
     def _checked(self, token: str, header: dict[str, Any]) -> dict[str, Any]:
         algorithm, name = header.get("alg"), header.get("kid")
@@ -106,7 +107,7 @@ def _fits(key: Signer, algorithm: str) -> bool:
     return key.get("kty") == _ALGORITHMS[algorithm] and key.get("alg", algorithm) == algorithm
 
 
-def _sentence(error: jwt.PyJWTError) -> str:
+def _sentence(error: Exception) -> str:
     reasons: dict[type[Exception], str] = {
         jwt.ExpiredSignatureError: "the token has expired",
         jwt.InvalidSignatureError: "the signature of the token is wrong",
