@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime, timedelta
@@ -305,3 +306,29 @@ def test_permissions_stay(shell, tmp_path):
     os.chmod(tmp_path / "keys.toml", 0o640)
     shell("add b --scopes read")
     assert (tmp_path / "keys.toml").stat().st_mode & 0o777 == 0o640
+
+
+def test_pages_of_other_origins(models, tmp_path, secrets):
+    """A preflight request needs no key, and a refusal can be read by the page that gets it."""
+    path = written(tmp_path / "keys.toml", secrets)
+    app = create_app(Config.of(models=str(models.path), api_keys=path, cors_origins=("https://a.example",)))
+    origin = {"Origin": "https://a.example"}
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    answer = app.test_client().options("/models/iris/predict", headers=origin | asked)
+    assert (answer.status_code, answer.headers["Access-Control-Allow-Headers"]) == (204, "authorization")
+    refused = app.test_client().post("/models/iris/predict", data=BODY, headers=origin)
+    assert (refused.status_code, refused.headers["Access-Control-Allow-Origin"]) == (401, origin["Origin"])
+
+
+def test_gunicorn(models, tmp_path, secrets):
+    """Another WSGI server guards its requests in the same way."""
+    path = written(tmp_path / "keys.toml", secrets)
+    program = (sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:{port}", "unpickled.server:create_app()")
+    (tmp_path / "unpickled.toml").write_text(f'api_keys = "{path}"\n')
+    with serving(tmp_path, models=models.path, program=program, python_path="") as server:
+        assert server.ask("/models/iris/predict", BODY)[0] == 401
+        request = urllib.request.Request(
+            f"{server.url}/models/iris/predict", BODY, {"X-API-Key": secrets["iris"]}
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            assert json.load(answer)["prediction"] == [0]

@@ -181,3 +181,24 @@ def test_dates(tmp_path, authority, caplog):
     cert, key = authority.issue("old", days=0)
     assert certificates.of(Config.of(tls_cert=str(cert), tls_key=str(key)).listening)
     assert "has expired" in caplog.text
+
+
+OPEN = "everybody who reaches 0.0.0.0 may send requests"
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (("--host", "0.0.0.0"), True),
+        (("--host", "127.0.0.1"), False),
+        (("--host", "0.0.0.0", "--api-keys", "keys.toml"), False),
+    ],
+    ids=["open", "loopback", "keys"],
+)
+def test_an_open_server_says_so(models, tmp_path, settings, says):
+    """A server that asks nobody for a key, at an address that others reach, says so with the remedy."""
+    (tmp_path / "keys.toml").write_text("")
+    with serving(tmp_path, *settings, models=models.path) as server:
+        printed = server.printed()
+        assert (OPEN in printed and "--api-keys" in printed) == says
+        assert ('-H "Authorization: Bearer $KEY"' in printed) == ("--api-keys" in settings)

@@ -92,16 +92,18 @@ def _capacity(listening: Listening) -> str:
 
 
 def _warnings(config: Config) -> list[str]:
-    """A line where anybody who reaches the address may send requests, and others may reach it."""
+    """A line for each way in which others may send requests than those who start the server may think of."""
     listening, access = config.listening, config.access
-    if listening.uds or _is_loopback(listening.host) or listening.tls_client_ca is not None:
-        return []
-    if access.api_keys is None and access.jwks is None:
-        return [
-            f"  OPEN        everybody who reaches {listening.host} may ask: let callers in by --api-keys "
-            "(unpickled keys), or listen on --host 127.0.0.1"
-        ]
-    return []
+    lines = []
+    if access.jwks is not None and access.jwt_audience is None:
+        lines.append("  OPEN        tokens for other services are taken too: set --jwt-audience")
+    private = listening.uds or _is_loopback(listening.host)
+    if not private and (access.api_keys, access.jwks, listening.tls_client_ca) == (None, None, None):
+        lines.append(
+            f"  OPEN        everybody who reaches {listening.host} may send requests: "
+            "ask for keys by --api-keys (see unpickled keys --help), or listen on --host 127.0.0.1"
+        )
+    return lines
 
 
 def _is_loopback(host: str) -> bool:
