@@ -28,8 +28,9 @@ from unpickled.server.lifecycle.repository import Beginning, folders
 from unpickled.server.observe import log
 from unpickled.server.observe.connected import Connected
 from unpickled.server.observe.counters import Memory
-from unpickled.server.process import address, banner, descriptors, output
+from unpickled.server.process import address, banner, certificates, descriptors, output
 from unpickled.server.process.admin import AdminPort
+from unpickled.server.process.certificates import Certificates
 from unpickled.server.process.connections import Connections, told
 from unpickled.server.process.heartbeat import Heartbeat
 from unpickled.server.process.orders import Orders
@@ -58,14 +59,16 @@ def serve(config: Config) -> int:
     """
     output.settle()
     logging.config.dictConfig(log.settings(config.observing.log_level))
+    files = certificates.of(config.listening)
     claim = address.claim(config.listening)
     config = replace(config, listening=claim.listening)
     listening = config.listening
     # Twice as many blocks as workers: a replacement may start while the old worker still ends.
     memory = Memory(blocks=2 * listening.workers)
-    start, heartbeat = Start(), Heartbeat(listening.workers)
-    quarantine = Quarantine(listening.workers, listening.threads)
-    server = _server(config)
+    # One more place: for the successor of a worker that is replaced while it serves.
+    start, heartbeat = Start(), Heartbeat(listening.workers + 1)
+    quarantine = Quarantine(listening.workers + 1, listening.threads)
+    server = _server(config, files)
     loader = Loader(config, memory, start, heartbeat, quarantine)
 
     def spawn(index: int) -> BaseProcess:
@@ -192,12 +195,18 @@ class _Server(Server):  # type: ignore[misc,valid-type]
         finally:
             self._unlink_pidfile()
 
+    def secure(self, files: Certificates) -> None:
+        """Have the workers that start from now on serve TLS with these files."""
+        cert, key, client_ca = files.paths
+        # As granian's build_ssl_context does, which would resolve the paths, and these have no names.
+        self.ssl_ctx: Any = (True, cert, key, None, "tls1.2", client_ca, [], client_ca is not None)
 
-def _server(config: Config) -> Any:
+
+def _server(config: Config, files: Certificates | None) -> Any:
     listening, log_level = config.listening, config.observing.log_level
     descriptors.raise_limit()
     descriptors.tell(listening.max_connections)
-    return _Server(
+    server = _Server(
         "unpickled.server:create_app",
         address=listening.host,
         port=listening.port,
@@ -222,3 +231,6 @@ def _server(config: Config) -> Any:
         log_level=LogLevels.debug if log_level == "debug" else LogLevels.error,
         log_dictconfig=log.settings(log_level),
     )
+    if files is not None:
+        server.secure(files)
+    return server
