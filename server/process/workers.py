@@ -75,8 +75,15 @@ def serve(config: Config) -> int:
         process: BaseProcess = server.worker(index, loader.of(index))
         return process
 
+    def changed() -> bool:
+        if files is None or not files.refresh():
+            return False
+        logger.info("the certificate has changed: the workers are replaced one by one")
+        server.secure(files)
+        return True
+
     with claim:
-        supervisor = Supervisor(listening, spawn, heartbeat, start, quarantine, memory.reserve())
+        supervisor = Supervisor(listening, spawn, heartbeat, start, quarantine, memory.reserve(), changed)
         if claim.admin is not None:
             AdminPort(claim.admin, supervisor.selector, Probes(supervisor, memory).answer)
         served = server.serve_with(supervisor.run)
