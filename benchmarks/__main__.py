@@ -1,6 +1,7 @@
 """The command line: measure servers, and report the results.
 
 python -m benchmarks run [--peers] [--models iris,forest] [--servers unpickled,tutorial] ...
+python -m benchmarks overload [--servers unpickled fastapi-onnx] [--times 0.5 1 10] ...
 python -m benchmarks report
 """
 
@@ -27,6 +28,7 @@ from benchmarks.measuring import generators, machine
 from benchmarks.measuring.campaign import Campaign
 from benchmarks.measuring.pipelines import RECIPES, SAMPLE_ROWS
 from benchmarks.measuring.turn import Plan
+from benchmarks.overload import command as overload
 from benchmarks.reporting import formats, report
 from benchmarks.results import Run, Server
 from benchmarks.servers import warden
@@ -208,7 +210,7 @@ def _positive(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure servers, and report.")
-    commands = parser.add_subparsers(required=True, metavar="run|report")
+    commands = parser.add_subparsers(required=True, metavar="run|overload|report")
     run = commands.add_parser("run", help="measure; takes minutes, on loopback only")
     run.set_defaults(run=_run)
     run.add_argument("--peers", action="store_true", help="other frameworks too, each installed first")
@@ -239,6 +241,11 @@ def _parser() -> argparse.ArgumentParser:
         help="for saturation (default: the first that is installed)",
     )
     run.add_argument("--unpinned", action="store_true", help="do not pin processes to cores")
+    overload.declare(
+        commands.add_parser(
+            "overload", help="offer servers up to ten times what they can do; takes minutes, on loopback only"
+        )
+    )
     summary = commands.add_parser("report", help="make tables, charts, page and README from stored results")
     summary.set_defaults(run=_report)
     summary.add_argument("--readme", type=Path, default=report.README)
