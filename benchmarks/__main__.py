@@ -2,6 +2,7 @@
 
 python -m benchmarks run [--peers] [--models iris,forest] [--servers unpickled,tutorial] ...
 python -m benchmarks overload [--servers unpickled fastapi-onnx] [--times 0.5 1 10] ...
+python -m benchmarks soak [--minutes 10]
 python -m benchmarks report
 """
 
@@ -33,6 +34,7 @@ from benchmarks.reporting import formats, report
 from benchmarks.results import Run, Server
 from benchmarks.servers import warden
 from benchmarks.servers.catalogue import SERVERS
+from benchmarks.soak import command as soak
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -210,7 +212,7 @@ def _positive(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure servers, and report.")
-    commands = parser.add_subparsers(required=True, metavar="run|overload|report")
+    commands = parser.add_subparsers(required=True, metavar="run|overload|soak|report")
     run = commands.add_parser("run", help="measure; takes minutes, on loopback only")
     run.set_defaults(run=_run)
     run.add_argument("--peers", action="store_true", help="other frameworks too, each installed first")
@@ -245,6 +247,9 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser(
             "overload", help="offer servers up to ten times what they can do; takes minutes, on loopback only"
         )
+    )
+    soak.declare(
+        commands.add_parser("soak", help="every protocol, wrong requests, reloads and kills, for minutes")
     )
     summary = commands.add_parser("report", help="make tables, charts, page and README from stored results")
     summary.set_defaults(run=_report)
