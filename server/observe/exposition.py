@@ -100,6 +100,7 @@ def _metrics(
     yield from _predictions(kinds["answered"])
     yield _values(kinds[PREDICTED])
     yield from _processes(workers, kinds["in_flight"])
+    yield _lost(kinds["lost"])
     yield from _models(deployments, kinds, len(workers))
     yield from _plans(deployments)
     yield from _comparisons(kinds[shadow.PAIR])
@@ -114,7 +115,7 @@ def _requests(answered: _Series, failed: _Series, other: _Series) -> Iterator[_D
     for (model, version, route, *_), numbers in answered:
         counts = Answered.of(numbers)
         requests[model, version, route, "200"] += sum(counts.buckets)
-        # The four phases add up to the whole request, so their sum is the duration.
+        # The phases add up to the whole request, so their sum is the duration.
         _add(durations[model, version], [*counts.buckets, sum(counts.phases)])
     for (model, version, route, status), numbers in failed:
         requests[model, version, route, status] += sum(Failed.of(numbers).buckets)
@@ -165,6 +166,11 @@ def _processes(workers: Mapping[int, int], in_flight: _Series) -> Iterator[_Desc
     sizes = {(str(number),): _resident(process) for number, process in workers.items()}
     resident: _Values = {labels: size for labels, size in sizes.items() if size is not None}
     yield _gauge("worker_resident_memory_bytes", "Memory that a worker process holds.", ("worker",), resident)
+
+
+def _lost(lost: _Series) -> _Described:
+    meaning = "Requests that were not run: too much work (shed), too late (expired), no client (abandoned)."
+    return _counter("requests_lost", meaning, ("model", "reason"), _firsts(lost))
 
 
 def _models(

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from time import monotonic
 
 from unpickled.server.errors import Busy
+from unpickled.server.inference.admission import Turn
 
 # Longest time that a stream needs to notice that its connection was shut, in seconds.
 _NOTICE = 1.0
@@ -15,29 +16,43 @@ class Slot:
 
     ``waiting_since``: when it began to wait for its client, 0 while it does not wait; ``sending``: it waits
     for the client to read, not to write; ``sent``: when the HTTP server got the last part of the answer.
+    While it waits, its turn to compute is another's.
     """
 
-    __slots__ = ("_cuts", "sending", "sent", "waiting_since")
+    __slots__ = ("_cuts", "_turn", "sending", "sent", "waiting_since")
 
-    def __init__(self, cuts: "Cuts") -> None:
+    def __init__(self, cuts: "Cuts", turn: Turn | None = None) -> None:
         self._cuts = cuts
+        self._turn = turn
         self.waiting_since = 0.0
         self.sent = monotonic()
         self.sending = False
 
     def receive(self) -> None:
         """Note that the stream waits for its client to write."""
+        self._pause()
         self.sending = False
         self.waiting_since = monotonic()
 
     def send(self) -> None:
         """Note that the stream sends a part of the answer, which may wait until the client reads."""
+        self._pause()
         self.sending = True
         self.waiting_since = self.sent = monotonic()
 
     def resume(self) -> None:
-        """Note that the stream no longer waits."""
+        """Note that the stream no longer waits; returns once it is its turn to compute."""
         self.waiting_since = 0.0
+        if self._turn is not None:
+            self._turn.resume()
+
+    def end(self) -> None:
+        """Give the turn up."""
+        self._pause()
+
+    def _pause(self) -> None:
+        if self._turn is not None:
+            self._turn.pause()
 
     def silence(self) -> float:
         """Seconds of silence after which the connection was shut; 0 if the client ended the body itself."""
@@ -91,8 +106,8 @@ class Slots:
         self._open: set[Slot] = set()
         self._refused = False
 
-    def enter(self) -> Slot:
-        """Take a slot for one more stream; Busy if all are taken."""
+    def enter(self, turn: Turn | None = None) -> Slot:
+        """Take a slot for one more stream, which computes in a turn; Busy if all are taken."""
         with self._lock:
             if len(self._open) >= self._limit:
                 self._refused = True
@@ -102,12 +117,13 @@ class Slots:
                     headers={"Retry-After": "1"},
                     limit=self._limit,
                 )
-            slot = Slot(self.cuts)
+            slot = Slot(self.cuts, turn)
             self._open.add(slot)
             return slot
 
     def leave(self, slot: Slot) -> None:
         """Give a slot back."""
+        slot.end()
         with self._lock:
             self._open.discard(slot)
             self._refused = False
