@@ -195,7 +195,7 @@ def told(step: Step, shares: Mapping[str, float]) -> str:
         )
     late = quantile_ms(step.late, 0.99)
     if late and late > LATE_MS:
-        parts.append(f"the generator was {late:.0f} ms late at p99: it is too slow for this step")
+        parts.append(f"the generator was {late:.0f} ms late at p99: its core is too busy for this step")
     return "; ".join(parts)
 
 

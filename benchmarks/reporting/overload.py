@@ -245,14 +245,16 @@ def _draw(run: Figures, model: str) -> Canvas:
     ends: dict[Axes, list[charts.End]] = {}
     for index, mix in enumerate(mixes):
         share, wait = panels[2 * index : 2 * index + 2]
-        ends[share] = [_line(run, model, server, mix, share, _share) for server in run.servers]
-        ends[wait] = [_line(run, model, server, mix, wait, _wait) for server in run.servers]
-        _axes(run, share, f"{mix}: right answers in time, of capacity", percent)
-        _axes(run, wait, f"{mix}: p99 of these answers", lambda ms: duration(1000 * ms))
         wait.set_yscale("log")
-        _ticks(wait, lambda ms: duration(1000 * ms))
-        share.set_ylim(0, 1.15)
+        for panel, height in ((share, _share), (wait, _wait)):
+            lines = [_line(run, model, server, mix, panel, height) for server in run.servers]
+            ends[panel] = [end for end in lines if end is not None]
+        _axes(run, share, f"{mix}: right answers in time, of capacity", lambda height: f"{height:.0%}")
+        _axes(run, wait, f"{mix}: p99 of one row in time", lambda ms: duration(1000 * ms))
+        share.axhline(1.0, color=charts.GREY, linewidth=1.0, linestyle=(0, (4, 3)))
     charts.label_ends(canvas, ends)
+    for panel in panels[: 2 * len(mixes) : 2]:
+        panel.set_ylim(bottom=0)
     return canvas
 
 
@@ -266,12 +268,14 @@ def _wait(step: Step) -> float | None:
 
 def _line(
     run: Figures, model: str, server: str, mix: str, panel: Axes, value: Callable[[Step], float | None]
-) -> charts.End:
+) -> charts.End | None:
     kind = run.kinds(model, mix)[0] if value is _wait else ""
     steps = run.of(model, server, mix, kind)
     points = [(step.times, height) for step in steps if (height := value(step)) is not None]
     shade, width, front = (charts.BLUE, 2.4, 4) if server == UNPICKLED else (_other(run, server), 1.4, 3)
-    across, upwards = zip(*points, strict=True) if points else ((1.0,), (1.0,))
+    if not points:
+        return None
+    across, upwards = zip(*points, strict=True)
     panel.plot(across, upwards, color=shade, linewidth=width, marker="o", markersize=4, zorder=front)
     return run.servers[server].title.split(":")[0], shade, across[-1], upwards[-1]
 
@@ -284,18 +288,15 @@ def _other(run: Figures, server: str) -> str:
 def _axes(run: Figures, panel: Axes, title: str, unit: Callable[[float], str]) -> None:
     loads = sorted({figure.times for figure in run.figures})
     panel.set_xscale("log")
+    panel.set_xlim(0.9 * loads[0], 1.1 * loads[-1])
     panel.xaxis.set_major_locator(FixedLocator(loads))
     panel.xaxis.set_major_formatter(FuncFormatter(lambda load, _: f"x{load:g}"))
     panel.xaxis.set_minor_locator(NullLocator())
     panel.xaxis.set_minor_formatter(NullFormatter())
     panel.yaxis.set_major_formatter(FuncFormatter(lambda height, _: unit(height)))
+    panel.yaxis.set_minor_formatter(NullFormatter())
     panel.set_title(title)
     panel.set_xlabel("load that is offered, in multiples of the server's own capacity")
     panel.grid(axis="y")
     panel.tick_params(length=0)
     panel.spines["left"].set_visible(False)
-
-
-def _ticks(panel: Axes, unit: Callable[[float], str]) -> None:
-    panel.yaxis.set_minor_formatter(NullFormatter())
-    panel.yaxis.set_major_formatter(FuncFormatter(lambda height, _: unit(height)))

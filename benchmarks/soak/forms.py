@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import orjson
-import pyarrow as pa
 
 Floats = npt.NDArray[np.float64]
 # Rows -> body, and content -> (labels or None, probabilities (rows, classes) or None).
@@ -63,6 +62,8 @@ def forms(names: Sequence[str]) -> dict[str, Form]:
         return f"{','.join(names)}\n".encode() + _cells(rows)
 
     def arrow(rows: Floats) -> bytes:
+        import pyarrow as pa
+
         batch = pa.table(columns(rows))
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, batch.schema) as stream:
@@ -170,6 +171,8 @@ def _table(content: bytes) -> tuple[list[Any], Floats]:
 
 
 def _arrow(content: bytes) -> tuple[list[Any], Floats]:
+    import pyarrow as pa
+
     table = pa.ipc.open_stream(content).read_all()
     shares = [table.column(name).to_numpy() for name in table.column_names[2:]]
     labels: list[Any] = table.column(0).to_pylist()
