@@ -1,6 +1,8 @@
 """Servers under overload: as lines, as a stored document, as tables and a picture in the documentation."""
 
 import io
+import math
+import os
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -30,7 +32,7 @@ class Figure(Struct, kw_only=True, forbid_unknown_fields=True):
 
     ``times``: the load, in multiples of ``capacity`` (right answers/s to clients that wait). Times are in
     milliseconds from when a request was due; a quantile is None where there are too few. ``cpu`` is that of
-    the server, in cores. ``recovered_s``: seconds after the step until a request was answered soon.
+    the server, in cores. ``recovered_s``: seconds after the step until a row and a probe were answered soon, 30 at most.
     """
 
     model: str
@@ -120,6 +122,11 @@ class Step:
         return statistics.median(by_repeat.values())
 
     @property
+    def share(self) -> float:
+        """Right answers in time, as a share of the capacity."""
+        return self.per_s("good") / self.capacity
+
+    @property
     def capacity(self) -> float:
         return statistics.median(figure.capacity for figure in self.figures)
 
@@ -134,7 +141,7 @@ def text(run: Figures) -> str:
         lines += [
             "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells
         ]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *verdict(run)])
 
 
 def save(run: Figures, folder: Path = report.RESULTS, root: Path = report.ROOT) -> list[Path]:
@@ -161,10 +168,11 @@ def write(folder: Path = report.RESULTS, root: Path = report.ROOT) -> list[Path]
 
 
 def page_text(page: Path, folder: Path = report.RESULTS) -> str:
-    """A page of the documentation with the tables of the stored run."""
+    """A page of the documentation with the picture and the tables of the stored run."""
     run = stored(folder)
-    parts = [_method(run)]
-    for each in tables(run):
+    model = next(iter(run.models))
+    parts = [_method(run), f"![{ALT}]({os.path.relpath(folder / PICTURE, page.parent)})"]
+    for each in [_beside(run, model, mix) for mix in run.mixes(model)] + _own(run):
         parts += [f"**{markdown.escaped(each.caption)}**", markdown.table(each)]
     return markdown.filled(page, BLOCK, "\n\n".join(parts))
 
@@ -172,11 +180,80 @@ def page_text(page: Path, folder: Path = report.RESULTS) -> str:
 def _method(run: Figures) -> str:
     arrivals = "at random moments (Poisson)" if run.poisson else "at even intervals"
     flags = f" Unpickled runs with `{run.flags}`." if run.flags else ""
+    model = run.models[next(iter(run.models))]
+    most = max(each.connections for each in run.figures)
     return (
-        f"Measured on {run.started:%Y-%m-%d} on {markdown.escaped(run.machine.processor)}, the server on one "
-        f"core and the clients on another. Requests come {arrivals}; a client gives up after "
-        f"{run.limit_s:g} s.{flags}"
+        f"Measured on {run.started:%Y-%m-%d} on {markdown.escaped(run.machine.processor)} with a {model}, "
+        f"the server on one core and the clients on another. Requests come {arrivals}; a client gives up "
+        f"after {run.limit_s:g} s, and at most {most:,} connections were open.{flags}"
     )
+
+
+def _beside(run: Figures, model: str, mix: str) -> Table:
+    """The servers side by side: answers in time as a share of capacity, their p99, and the probes' p99."""
+    servers = [server for server in run.servers if run.of(model, server, mix)]
+    kinds = run.kinds(model, mix)
+    head = ["load"]
+    for server in servers:
+        title = run.servers[server].title.split(":")[0]
+        head += [f"{title}: answered", *(f"p99, {kind}" for kind in kinds), "p99, probe"]
+    capacities = "; ".join(
+        f"{run.servers[server].title} {number(run.of(model, server, mix)[0].capacity)}/s"
+        for server in servers
+    )
+    lines = []
+    for times in sorted({figure.times for figure in run.figures if figure.mix == mix}):
+        cells = [f"x{times:g}"]
+        for server in servers:
+            whole = {step.times: step for step in run.of(model, server, mix)}[times]
+            cells.append(percent(whole.share))
+            of_kinds = [{step.times: step for step in run.of(model, server, mix, kind)} for kind in kinds]
+            cells += [_time(steps[times].median("p99_ms")) for steps in of_kinds]
+            cells.append(_probe(whole))
+        lines.append(row(*cells))
+    return Table(head, lines, caption=f"{mix}, in multiples of each server's own capacity: {capacities}")
+
+
+def _probe(step: Step) -> str:
+    """The p99 of the probes; where more than one of a hundred had no answer, there is none."""
+    lost, probes = step.median("probes_failed") or 0, step.median("probes") or 0
+    if lost > 0.01 * probes:
+        return f"{lost / probes:.0%} lost"
+    return _time(step.median("probe_p99_ms"))
+
+
+def _own(run: Figures) -> list[Table]:
+    """Every figure of Unpickled alone."""
+    return [each for each in tables(run) if each.caption.startswith(f"{run.servers[UNPICKLED].title},")]
+
+
+def verdict(run: Figures) -> list[str]:
+    """What overload may do to Unpickled, and what it did: a line for each promise and mix."""
+    lines = []
+    for model in run.models if UNPICKLED in run.servers else ():
+        for mix in run.mixes(model):
+            whole, first = run.of(model, UNPICKLED, mix), run.kinds(model, mix)[0]
+            best = max(step.per_s("good") for step in whole)
+            share = whole[-1].per_s("good") / best if best else 0.0
+            lines.append(f"{model}, {mix}: x{whole[-1].times:g} has {share:.0%} of the best (at least 90%)")
+            lines += [f"{model}, {mix}: {text}" for text in _waits(run.of(model, UNPICKLED, mix, first))]
+            slowest = max((step.median("probe_p99_ms") or math.inf for step in whole), default=math.inf)
+            lines.append(f"{model}, {mix}: probes' p99 is {slowest:.1f} ms at most (below 50 ms)")
+    return lines
+
+
+def _waits(steps: Sequence[Step]) -> list[str]:
+    """The p99 of one row in overload, as a multiple of that at the load nearest to 0.8."""
+    calm = [step for step in steps if step.times <= 0.8]
+    base = calm[-1].median("p99_ms") if calm else None
+    later = [(p99, step.times) for step in steps if step.times > 1 and (p99 := step.median("p99_ms"))]
+    if not base or not later:
+        return ["too few requests for a p99"]
+    p99, times = max(later)
+    return [
+        f"p99 of one row is {p99:.1f} ms at x{times:g}, {p99 / base:.1f} times the {base:.1f} ms at "
+        f"x{calm[-1].times:g} (at most 2)"
+    ]
 
 
 def tables(run: Figures) -> list[Table]:
@@ -259,7 +336,7 @@ def _draw(run: Figures, model: str) -> Canvas:
 
 
 def _share(step: Step) -> float | None:
-    return step.per_s("good") / step.capacity
+    return step.share
 
 
 def _wait(step: Step) -> float | None:

@@ -127,9 +127,6 @@ class Clients:
             connection.request(fault.method, fault.path, fault.body or None, {"Content-Type": fault.kind})
             answer = connection.getresponse()
             content = answer.read()
-            if answer.status == 413:
-                # The server has not read the body, and ends the connection.
-                connection.close()
         except (OSError, HTTPException) as error:
             connection.close()
             self._lose(Lost(time.monotonic(), fault.route, 1, 0, f"{name}: {error!r}"))
