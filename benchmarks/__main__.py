@@ -31,6 +31,7 @@ from benchmarks.measuring.pipelines import RECIPES, SAMPLE_ROWS
 from benchmarks.measuring.turn import Plan
 from benchmarks.overload import command as overload
 from benchmarks.reporting import formats, report
+from benchmarks.reporting import overload as overload_report
 from benchmarks.results import Run, Server
 from benchmarks.servers import warden
 from benchmarks.servers.catalogue import SERVERS
@@ -87,7 +88,8 @@ def _verdict(run: Run) -> int:
 def _report(options: argparse.Namespace) -> int:
     _write(options.results, options.readme)
     if _stored(options.results):
-        for path in formats.write():
+        paths = formats.write() + (overload_report.write() if overload_report.is_stored() else [])
+        for path in paths:
             print(f"wrote {path}")
     return 0
 

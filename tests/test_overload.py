@@ -187,7 +187,7 @@ def test_flags():
         split_flags("--models {work}")
 
 
-@pytest.mark.skipif(not (report.RESULTS / reporting.FILE).is_file(), reason="nothing is measured yet")
+@pytest.mark.skipif(not reporting.is_stored(), reason="nothing is measured yet")
 def test_the_page_shows_what_is_stored():
     """The tables of the page and the picture are those of the stored figures."""
     page = markdown.holder(ROOT, reporting.BLOCK)

@@ -63,14 +63,14 @@ class Step:
 
 
 class Surge:
-    """Sends the payloads of each kind in turn; BenchmarkError is left to the caller, wrong answers count.
+    """Sends the payloads of each kind in turn, and counts how each request ends.
 
     Args:
         address: The server.
         decks: Kind -> its payloads.
         limit: Seconds after which a client gives up.
         most: The most connections at once, probes apart.
-        probe: What else is asked meanwhile.
+        probe: A question that is asked beside them.
     """
 
     def __init__(

@@ -32,7 +32,8 @@ class Figure(Struct, kw_only=True, forbid_unknown_fields=True):
 
     ``times``: the load, in multiples of ``capacity`` (right answers/s to clients that wait). Times are in
     milliseconds from when a request was due; a quantile is None where there are too few. ``cpu`` is that of
-    the server, in cores. ``recovered_s``: seconds after the step until a row and a probe were answered soon, 30 at most.
+    the server, in cores. ``recovered_s``: seconds after the step until a row and a probe were answered soon,
+    30 at most.
     """
 
     model: str
@@ -152,6 +153,11 @@ def save(run: Figures, folder: Path = report.RESULTS, root: Path = report.ROOT) 
     return [path, *write(folder, root)]
 
 
+def is_stored(folder: Path = report.RESULTS) -> bool:
+    """Whether a run is stored."""
+    return (folder / FILE).is_file()
+
+
 def stored(folder: Path = report.RESULTS) -> Figures:
     """The stored run; raises BenchmarkError where it cannot be read."""
     try:
@@ -228,7 +234,7 @@ def _own(run: Figures) -> list[Table]:
 
 
 def verdict(run: Figures) -> list[str]:
-    """What overload may do to Unpickled, and what it did: a line for each promise and mix."""
+    """The promises of Unpickled, and the figures that keep or break them: a line for each, by mix."""
     lines = []
     for model in run.models if UNPICKLED in run.servers else ():
         for mix in run.mixes(model):
