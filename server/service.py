@@ -3,6 +3,7 @@
 from functools import partial
 
 from unpickled.server import machine
+from unpickled.server.access.callers import callers
 from unpickled.server.config import Config, check
 from unpickled.server.inference.admission import Admission
 from unpickled.server.lifecycle.repository import Beginning, Repository
@@ -10,6 +11,7 @@ from unpickled.server.observe import tally
 from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.observe.shadows import Shadows
+from unpickled.server.observe.traces import Traces
 from unpickled.server.serve.gate import Gate
 from unpickled.server.serve.reloader import Reloader
 from unpickled.server.serve.routes import Routes
@@ -25,10 +27,12 @@ class Service:
         block: The part of it that this process writes.
         repository: The models and their deployments.
         in_flight: Counts the requests that are being answered.
-        slots: The streams that are open.
+        slots: The streams and long answers that are open.
         admission: Gives long requests their turns.
         routes: Answer each path that predicts.
         reloader: Follows the models folder, once started.
+        traces: Take the spans of recorded requests; None where no collector gets them.
+        callers: Those that may send requests; None where everybody may.
 
     Example:
         >>> service = Service(Config(models="models"))
@@ -48,16 +52,17 @@ class Service:
             beginning: The start of the server, for the workers of one; without it this process is the first.
 
         Raises:
-            ConfigError: A setting is wrong, or the models folder cannot be read, or lacks the default model.
+            ConfigError: A setting or a file of keys is wrong, or the models folder cannot be read, or it
+                lacks the default model.
             ProviderError: In strict mode, the first execution provider runs no node.
         """
         self.config = config = check(config)
         self.memory = memory or Memory(blocks=1)
         self.block = self.memory.claim()
+        self.callers = callers(config.access, self.memory, self.block)
         self.repository = Repository(config, beginning)
         self.in_flight = InFlight(self.block)
-        # Streams leave the other half of the threads to requests for a single answer.
-        self.slots = Slots(max(1, config.listening.threads // 2))
+        self.slots = Slots(config.listening.threads)
         watches = [Shadows(config.traffic.shadow_rows, self.block)]
         self.admission = self._admission()
         gate = Gate(
@@ -67,6 +72,8 @@ class Service:
             timeout=config.limits.request_timeout,
         )
         self.routes = Routes(self.repository, self.block, self.slots, gate, watches)
+        endpoint = config.observing.otlp_endpoint
+        self.traces = Traces(endpoint, self.block) if endpoint else None
         self.reloader = Reloader(self.repository, self.routes, self.block)
 
     def _admission(self) -> Admission:
@@ -80,8 +87,10 @@ class Service:
         )
 
     def start(self) -> None:
-        """Follow the models folder from now on, until this object is released."""
+        """Follow the models folder and the keys from now on, until this object is released."""
         self.reloader.start()
+        if self.callers is not None:
+            self.callers.start()
 
     def drain(self) -> None:
         """Be ready no more, and close each connection with its next answer: the server is about to end."""
