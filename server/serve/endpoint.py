@@ -17,6 +17,7 @@ _TIMING = ", ".join(f"{name};dur=%.4f" for name in (*PHASES, "total"))
 # Content types treated as JSON; `curl -d` sends the last one.
 _PLAIN = frozenset({None, "", "application/json", "application/x-www-form-urlencoded"})
 
+_ENCODED = "HTTP_CONTENT_ENCODING"
 # Stands for the length of a body that announces none: it may be long.
 _UNKNOWN = "?" * 20
 # Errors that may come before the body is read.
@@ -67,9 +68,13 @@ class Endpoint:
         in_flight, recorder = self._in_flight, self._recorder
         in_flight.count += 1
         try:
-            if len(environ.get("CONTENT_LENGTH", _UNKNOWN)) > self._brief or DEADLINE in environ:
+            if (
+                len(environ.get("CONTENT_LENGTH", _UNKNOWN)) > self._brief
+                or DEADLINE in environ
+                or _ENCODED in environ
+            ):
                 return self._in_turn(environ, started)
-            request = body.read(environ, self._limit)
+            request = body.received(environ, self._limit)
             read = perf_counter()
             prediction = self._predict(request, environ)
             ended = recorder.answered(started, read, prediction)
@@ -85,21 +90,31 @@ class Endpoint:
 
     def _in_turn(self, environ: Environ, started: float) -> Answer:
         """The answer to a request that may be long, or has a deadline."""
-        recorder, cost, gate = self._recorder, self._cost, self._gate
-        deadline = gate.deadline(environ, started)
-        gate.check(recorder.served.name, cost, environ, deadline)
-        request = body.read(environ, self._limit)
-        read, length = perf_counter(), len(request)
-        work = Work(
-            recorder.served.name, cost.seconds(length), cost.is_single(length), deadline, started, read
-        )
-        with gate.admission.turn(work) as turn:
-            prediction = self._predict(request, environ)
-        cost.learn(length, turn.spent)
-        ended = recorder.answered(started, read, prediction, turn.waited)
+        name, deadline = self._recorder.served.name, self._gate.deadline(environ, started)
+        self._gate.check(name, self._cost, environ, deadline)
+        with self._gate.budget.share(name) as share:
+            request = body.received(environ, self._limit, share.take)
+            read = perf_counter()
+            with self._gate.admission.turn(self._work(request, deadline, started, read)) as turn:
+                if _ENCODED in environ:
+                    request = body.expanded(request, environ[_ENCODED], self._limit, share.take, turn.breathe)
+                    turn.become(self._work(request, deadline, started, read))
+                prediction = self._predict(request, environ)
+            self._cost.learn(len(request), turn.spent)
+            return self._answer(environ, started, read, prediction, turn.waited)
+
+    def _work(self, request: bytes, deadline: float, started: float, read: float) -> Work:
+        name, cost, length = self._recorder.served.name, self._cost, len(request)
+        return Work(name, cost.seconds(length), cost.is_single(length), deadline, started, read)
+
+    def _answer(
+        self, environ: Environ, started: float, read: float, prediction: Prediction, waited: float
+    ) -> Answer:
+        recorder = self._recorder
+        ended = recorder.answered(started, read, prediction, waited)
         headers = self._headers if prediction.headers is None else (*prediction.headers, *recorder.identity)
         if "HTTP_SERVER_TIMING" in environ:
-            headers = (*headers, _timing(started, read, turn.waited, prediction, ended))
+            headers = (*headers, _timing(started, read, waited, prediction, ended))
         return "200 OK", headers, prediction.content
 
     def _failed(self, error: Exception, environ: Environ, started: float) -> Answer:
