@@ -21,7 +21,7 @@ from unpickled.server.model.signature import Signature
 Item = TypeVar("Item")
 
 # How many items are read between two checks of their number.
-_CHUNK = 4096
+_CHUNK = 1024
 # Rows of which arrays are made at a time.
 _PART = 1024
 
@@ -85,11 +85,12 @@ class Predictor:
         """All items, one per row; TooManyRows as soon as one request may not have that many."""
         rows: list[Item] = []
         while chunk := list(islice(items, _CHUNK)):
+            admission.breathe()
             rows += chunk
             try:
                 self.check_count(len(rows))
             except TooManyRows:
-                self.check_count(len(rows) + sum(1 for _ in items))
+                self.check_count(len(rows) + sum(1 for _ in admission.paced(items)))
         return rows
 
     def run(self, rows: Sequence[Row]) -> Run[list[Any]]:

@@ -7,6 +7,13 @@ rows, they are what the list holds, because each begins where the one before has
 
 import re
 from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from unpickled.server.inference.admission import breathe
 
 # Longest body that is decoded at once, and the bytes of a slice, roughly.
 LONG = 128 * 1024
@@ -37,3 +44,38 @@ def _cut(request: bytes, start: int, end: int) -> Iterator[bytes]:
         stop, after = (end, end + 1) if cut is None else (cut.start() + 1, cut.end())
         yield b"[" + request[start:stop] + b"]"
         start = after
+
+
+# How values and rows of a nested array are decoded, cut and ended: flat, and one array for each row.
+_decode_flat = msgspec.json.Decoder(list[float | None]).decode
+_decode_rows = msgspec.json.Decoder(list[list[float | None]]).decode
+_ENDS = re.compile(rb"\]"), re.compile(rb"\]%b\]" % _SPACE)
+_CUTS = re.compile(rb"()%b," % _SPACE), re.compile(rb"(\])%b," % _SPACE)
+
+
+def numbers_at(content: bytes, start: int) -> tuple[npt.NDArray[np.float64] | None, int]:
+    """The array of numbers that begins at a bracket, flat or (rows, width), and the place behind it.
+
+    None if it holds anything else than numbers and null, which becomes NaN, or has rows of several widths.
+    """
+    nested = content[start + 1 : start + _LAST].lstrip(b" \t\r\n")[:1] == b"["
+    decode: Any = _decode_rows if nested else _decode_flat
+    parts, place, width = [], start + 1, -1
+    while True:
+        cut = _CUTS[nested].search(content, place + _SLICE)
+        end = _ENDS[nested].search(content, place, len(content) if cut is None else cut.end())
+        stop = end.start() + nested if end else cut.end(1) if cut else len(content)
+        try:
+            part = np.array(decode(b"[" + content[place:stop] + b"]"), dtype=np.float64)
+        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
+            return None, start
+        if not part.size or (nested and width not in (-1, part.shape[1])):
+            return None, start
+        parts.append(part)
+        width = part.shape[-1]
+        if end:
+            return np.concatenate(parts), end.end()
+        if cut is None:
+            return None, start
+        place = cut.end()
+        breathe()
