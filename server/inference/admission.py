@@ -12,7 +12,7 @@ The others are refused at once, and may ask another server.
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter, thread_time
 from types import TracebackType
 from typing import Literal, Protocol, Self, TypeVar
@@ -327,19 +327,13 @@ class Admission:
                 "the client of this request has gone: it is not run", headers={"Retry-After": "1"}
             )
 
-    def end_overdue(self, hang: float) -> Sequence[float]:
-        """End the runs whose time is over, or that have lasted for ``hang`` seconds.
-
-        Returns:
-            For each run that was ended, the seconds for which it has been overdue.
-        """
+    def end_overdue(self) -> None:
+        """End the runs of requests whose time is over."""
         now = perf_counter()
         with self._lock:
-            late = {turn: now - min(turn.work.deadline, turn.held + hang) for turn in self._held}
-            overdue = {turn: seconds for turn, seconds in late.items() if seconds > 0}
-            for turn in overdue:
-                RUNS.end(turn.thread)
-        return list(overdue.values())
+            for turn in self._held:
+                if now > turn.work.deadline:
+                    RUNS.end(turn.thread)
 
     def _has_gone(self, turn: Turn) -> bool:
         if self.departed is None or not turn.work.read or turn.waited <= _PATIENCE:

@@ -171,7 +171,16 @@ def _watch(service: Service, beat: Callable[[], None]) -> None:
     connections = Connections(listening) if told() else None
     connected = Connected(service.block, descriptors.connections(listening.max_connections))
     running = Running(listening.threads)
-    Watchdog(config, service.slots, service.in_flight, running, connections, connected, beat).start()
+    Watchdog(
+        config,
+        service.slots,
+        service.in_flight,
+        running,
+        connections,
+        connected,
+        service.admission,
+        beat,
+    ).start()
 
 
 def _announce(config: Config, text: str) -> None:
