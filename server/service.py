@@ -1,10 +1,16 @@
 """The composition of one serving process, without HTTP: what the Flask application is built around."""
 
+from functools import partial
+
+from unpickled.server import machine
 from unpickled.server.config import Config, check
+from unpickled.server.inference.admission import Admission
 from unpickled.server.lifecycle.repository import Beginning, Repository
+from unpickled.server.observe import tally
 from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.observe.shadows import Shadows
+from unpickled.server.serve.gate import Gate
 from unpickled.server.serve.reloader import Reloader
 from unpickled.server.serve.routes import Routes
 from unpickled.server.serve.slots import Slots
@@ -20,6 +26,7 @@ class Service:
         repository: The models and their deployments.
         in_flight: Counts the requests that are being answered.
         slots: The streams and long answers that are open.
+        admission: Gives long requests their turns.
         routes: Answer each path that predicts.
         reloader: Follows the models folder, once started.
 
@@ -51,8 +58,25 @@ class Service:
         self.in_flight = InFlight(self.block)
         self.slots = Slots(config.listening.threads)
         watches = [Shadows(config.traffic.shadow_rows, self.block)]
-        self.routes = Routes(self.repository, self.block, self.slots, self.in_flight, watches)
+        self.admission = self._admission()
+        gate = Gate(
+            in_flight=self.in_flight,
+            admission=self.admission,
+            limit=config.limits.max_body_bytes,
+            timeout=config.limits.request_timeout,
+        )
+        self.routes = Routes(self.repository, self.block, self.slots, gate, watches)
         self.reloader = Reloader(self.repository, self.routes, self.block)
+
+    def _admission(self) -> Admission:
+        listening = self.config.listening
+        return Admission(
+            cores=max(0.5, machine.processors() / listening.workers),
+            longest=self.config.limits.max_queue_ms / 1000,
+            # Streams take half of the threads at most, and brief requests need some as well.
+            most=max(1, listening.threads // 4),
+            count=partial(tally.count_lost, self.block),
+        )
 
     def start(self) -> None:
         """Follow the models folder from now on, until this object is released."""

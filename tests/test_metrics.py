@@ -93,7 +93,7 @@ def test_durations(server):
     phases = {labels["phase"]: value for labels, value in server.figures("phase_seconds_total")}
     total = server.figure("request_duration_seconds_sum", **OF_IRIS)
     assert sum(phases.values()) == pytest.approx(total)
-    assert list(phases) == ["decode", "encode", "read", "run"]
+    assert list(phases) == ["decode", "encode", "queue", "read", "run"]
     server.predict([1])
     assert server.figure("request_duration_seconds_sum", **OF_IRIS) > total
     assert server.figure("request_duration_seconds_count", **OF_IRIS) == 6

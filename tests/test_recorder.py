@@ -3,18 +3,22 @@
 import io
 import json
 import logging
+from functools import partial
 
 import pytest
 from conftest import FLOWER
 
+from unpickled.server.inference.admission import Admission
 from unpickled.server.inference.predictor import Predictor
+from unpickled.server.inference.work import Cost, measured
 from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.observe.recorder import Recorder
-from unpickled.server.observe.tally import Tally
+from unpickled.server.observe.tally import Tally, count_lost
 from unpickled.server.protocols.native import Native
 from unpickled.server.protocols.rows import Reader
 from unpickled.server.serve.endpoint import Endpoint
+from unpickled.server.serve.gate import Gate
 from unpickled.server.serve.parts import Parts
 from unpickled.server.serve.rest import Rest
 from unpickled.server.serve.slots import Slots
@@ -55,16 +59,13 @@ class Route:
         predictor = Predictor(served.model, max_rows=5)
         self.predict = Native(predictor, Reader(predictor)).predict
         self.in_flight, recorder = InFlight(block), Recorder(served, tally, observers)
+        admission = Admission(cores=1, longest=1, most=8, count=partial(count_lost, block))
+        gate = Gate(in_flight=self.in_flight, admission=admission, limit=1000, timeout=None)
+        cost = Cost(measured(served.model))
         slots = Slots(1)
-        self.endpoint = Endpoint(
-            recorder,
-            self._predict,
-            1000,
-            self.in_flight,
-            Rest(slots, self.in_flight),
-            Parts(slots, self.in_flight),
-        )
-        self.stream = Stream(recorder, self._predict, 1000, slots, self.in_flight)
+        rest, parts = Rest(slots, self.in_flight), Parts(slots, self.in_flight)
+        self.endpoint = Endpoint(recorder, self._predict, cost, gate, rest, parts)
+        self.stream = Stream(recorder, self._predict, slots, gate)
         self.counts = []
 
     def _predict(self, request, environ):

@@ -1,5 +1,6 @@
 """From rows to labels and scores, for every protocol."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from time import perf_counter
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unpickled.server.errors import InvalidInput, TooManyRows
+from unpickled.server.inference import admission
 from unpickled.server.inference.prediction import Prediction, Run
 from unpickled.server.message.answer import dumps
 from unpickled.server.model.feeds import Feeds, Row
@@ -29,6 +31,7 @@ class Predictor:
         model: The model.
         max_rows: The most rows that one request may have.
         extra_columns: Whether columns that training did not have are ignored or refused.
+        slice_rows: Rows that are run at a time: between two slices, other requests get their turn.
 
     Attributes:
         model: The model.
@@ -44,13 +47,18 @@ class Predictor:
     """
 
     def __init__(
-        self, model: Model, max_rows: int, extra_columns: Literal["ignore", "refuse"] = "refuse"
+        self,
+        model: Model,
+        max_rows: int,
+        extra_columns: Literal["ignore", "refuse"] = "refuse",
+        slice_rows: int = sys.maxsize,
     ) -> None:
         self.model = model
         refusing = extra_columns == "refuse"
         self.signature = model.signature if refusing else Signature(model.manifest, extra_columns)
         self.outputs = model.outputs
         self._max_rows = max_rows
+        self._slice_rows = slice_rows
 
     def check_count(self, count: int) -> None:
         """Raise InvalidInput if there are no rows, TooManyRows if one request may not have so many."""
@@ -82,11 +90,22 @@ class Predictor:
     def run_feeds(self, feeds: Feeds) -> Run[npt.NDArray[Any]]:
         """Run tensors; the labels come as an array. Raises InferenceFailed as ``run`` does."""
         decoded = perf_counter()
-        labels, scores = self.model.run(feeds)
+        labels, scores = self._run_slices(feeds)
         ran = perf_counter()
         if not np.isfinite(scores).all():
             refuse_not_finite(scores)
         return Run(labels, scores, decoded, ran)
+
+    def _run_slices(self, feeds: Feeds) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
+        size, count = self._slice_rows, len(next(iter(feeds.values())))
+        if count <= size:
+            return self.model.run(feeds)
+        parts = []
+        for start in range(0, count, size):
+            admission.breathe()
+            parts.append(self.model.run({name: array[start : start + size] for name, array in feeds.items()}))
+        labels, scores = zip(*parts, strict=True)
+        return np.concatenate(labels), np.concatenate(scores)
 
     def predictions(self, rows: Sequence[Row]) -> Prediction:
         """The prediction whose answer is {"predictions": [record, ...]}."""

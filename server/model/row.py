@@ -3,13 +3,12 @@
 import struct
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from unpickled.server.artifact.manifest import Input
-from unpickled.server.errors import InferenceFailed
 from unpickled.server.model.feeds import DTYPES, PACKING
 from unpickled.server.model.outputs import Buffers
 
@@ -20,7 +19,13 @@ _Arrays = Mapping[str, npt.NDArray[Any]]
 Bind = Callable[[_Arrays, _Arrays], tuple[Any, ...]]
 
 
-def row_runner(tensor: Input, make: Callable[[], Buffers], bind: Bind, run: Callable[..., None]) -> RunRow:
+def row_runner(
+    tensor: Input,
+    make: Callable[[], Buffers],
+    bind: Bind,
+    run: Callable[..., None],
+    fail: Callable[[Exception], NoReturn],
+) -> RunRow:
     """Return a function that runs one row; any thread may call it.
 
     Args:
@@ -28,6 +33,7 @@ def row_runner(tensor: Input, make: Callable[[], Buffers], bind: Bind, run: Call
         make: Makes memory for the answer to one row.
         bind: Binds memory to the session.
         run: Runs the session with what ``bind`` returns.
+        fail: Raises the error of a run that has failed.
     """
     local, scores = _Bound(tensor, make, bind), make().scores
     pack = struct.Struct(f"{len(tensor.features)}{PACKING[tensor.dtype]}").pack_into
@@ -42,7 +48,7 @@ def row_runner(tensor: Input, make: Callable[[], Buffers], bind: Bind, run: Call
         try:
             run(*arguments)
         except Exception as error:  # as in Model.run
-            raise InferenceFailed("the model failed on this request") from error
+            fail(error)
         return label.item(), unpack(scores)
 
     return run_row

@@ -101,6 +101,7 @@ def _metrics(
     yield _values(kinds[PREDICTED])
     yield from _processes(workers, kinds["in_flight"])
     yield from _connections(kinds[connected.OPEN], kinds[connected.FULL])
+    yield _lost(kinds["lost"])
     yield from _models(deployments, kinds, len(workers))
     yield from _plans(deployments)
     yield from _comparisons(kinds[shadow.PAIR])
@@ -115,7 +116,7 @@ def _requests(answered: _Series, failed: _Series, other: _Series) -> Iterator[_D
     for (model, version, route, *_), numbers in answered:
         counts = Answered.of(numbers)
         requests[model, version, route, "200"] += sum(counts.buckets)
-        # The four phases add up to the whole request, so their sum is the duration.
+        # The phases add up to the whole request, so their sum is the duration.
         _add(durations[model, version], [*counts.buckets, sum(counts.phases)])
     for (model, version, route, status), numbers in failed:
         requests[model, version, route, status] += sum(Failed.of(numbers).buckets)
@@ -179,6 +180,11 @@ def _connections(held: _Series, full: _Series) -> Iterator[_Described]:
     yield _counter(
         "connections_full", "Times that a worker held as many as max_connections.", (), {(): times}
     )
+
+
+def _lost(lost: _Series) -> _Described:
+    meaning = "Requests that were not run: too much work (shed), too late (expired), no client (abandoned)."
+    return _counter("requests_lost", meaning, ("model", "reason"), _firsts(lost))
 
 
 def _models(

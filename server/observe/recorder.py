@@ -108,8 +108,8 @@ class _Observed:
         self._observers = tuple(observers)
         self._failing: set[str] = set()
 
-    def answered(self, started: float, read: float, prediction: Prediction) -> float:
-        ended = self._tally.answered(started, read, prediction)
+    def answered(self, started: float, read: float, prediction: Prediction, waited: float = 0.0) -> float:
+        ended = self._tally.answered(started, read, prediction, waited)
         for observer in self._observers:
             try:
                 observer.observe(self._served, prediction)

@@ -6,6 +6,7 @@ The key of a series begins with its kind:
     ("failed", model, version, route, status)           BUCKETS + 1, seconds
     ("predicted", ...)                                  numbers of a regressor: see values.py
     ("other", route, status)                            requests that no version answered
+    ("lost", model, loss)                               requests that were not run: see admission.py
     ("load_failures", model, version)
     ("observer_failures", model, version, observer)
     ("loaded", model, version)   ("ready", model)   ("in_flight",)       gauges
@@ -27,7 +28,7 @@ from unpickled.server.observe.counters import Block, Key, Numbers
 # Histogram bucket bounds in seconds; there is an overflow bucket after the last.
 BUCKETS = (50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5,
            1.0, 2.5, 5.0, 10.0)  # fmt: skip
-PHASES = ("read", "decode", "run", "encode")
+PHASES = ("read", "queue", "decode", "run", "encode")
 
 # Kinds of series that end some time after their version, which the second and third part of the key name.
 OF_VERSIONS = {
@@ -42,7 +43,7 @@ PHASE = len(BUCKETS) + 1
 CLASS = PHASE + len(PHASES)
 SECONDS = len(BUCKETS) + 1
 
-_READ, _DECODE, _RUN, _ENCODE = range(PHASE, CLASS)
+_READ, _QUEUE, _DECODE, _RUN, _ENCODE = range(PHASE, CLASS)
 _SHORT = BUCKETS[0]
 
 
@@ -103,13 +104,14 @@ class Tally:
         self._count_rows = outputs.count
         self._failed: dict[int, Numbers] = {}
 
-    def answered(self, started: float, read: float, prediction: Prediction) -> float:
+    def answered(self, started: float, read: float, prediction: Prediction, waited: float = 0.0) -> float:
         """Count an answer of status 200.
 
         Args:
             started: When the request began, in seconds of time.perf_counter().
             read: When its body had been read.
             prediction: The answer; its labels are counted by class.
+            waited: Seconds for which it waited for its turn between ``read`` and its end.
 
         Returns:
             When the answer ended.
@@ -122,8 +124,15 @@ class Tally:
         # Most requests fall into the first bucket; testing it first saves 10 % of this method.
         counts[0 if elapsed <= _SHORT else bisect_left(BUCKETS, elapsed)] += 1.0
         counts[_READ] += read - started
+        run_began = decoded
+        if waited:
+            counts[_QUEUE] += waited
+            # It waits before it is decoded, then perhaps between the slices of its run.
+            before = min(waited, decoded - read)
+            read += before
+            run_began += waited - before
         counts[_DECODE] += decoded - read
-        counts[_RUN] += ran - decoded
+        counts[_RUN] += ran - run_began
         counts[_ENCODE] += ended - ran
         if len(labels) == 1:
             counts[self._places[labels[0]]] += 1.0
@@ -149,6 +158,11 @@ class Tally:
 def count_other(block: Block, route: str, status: int) -> None:
     """Count a request that no version answered."""
     block.series(("other", route, str(status)), 1)[0] += 1.0
+
+
+def count_lost(block: Block, model: str, loss: str) -> None:
+    """Count a request that was refused because of the load, or because its time was over."""
+    block.series(("lost", model, loss), 1)[0] += 1.0
 
 
 def load_failed(block: Block, model: str, version: int) -> None:

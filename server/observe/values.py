@@ -50,8 +50,8 @@ class ValueTally(Tally):
         ]
         self._only = self._targets[0] if len(self._targets) == 1 else None
 
-    def answered(self, started: float, read: float, prediction: Prediction) -> float:
-        ended = _answered(self, started, read, prediction)
+    def answered(self, started: float, read: float, prediction: Prediction, waited: float = 0.0) -> float:
+        ended = _answered(self, started, read, prediction, waited)
         scores = prediction.scores
         if len(scores) > 1:
             self._count_table(scores)

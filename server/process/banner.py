@@ -1,9 +1,8 @@
 """The text that a server prints once its models are loaded: each model, the address, and a request to try."""
 
-import os
 import shlex
-from pathlib import Path
 
+from unpickled.server import machine
 from unpickled.server.config import Listening
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
@@ -35,16 +34,6 @@ def text(repository: Repository) -> str:
     elif not deployments:
         lines.append(f"  {repository.config.models}/ has no models yet: unpickled train iris")
     return "\n".join(lines)
-
-
-def cpus() -> int:
-    """How many CPUs this process may use, by its affinity and by the container's quota if there is one."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()
-    except (OSError, ValueError):
-        return allowed
-    return allowed if quota == "max" else max(1, min(allowed, -(-int(quota) // int(period))))
 
 
 def _model(deployment: Deployment, default: str | None) -> list[str]:
@@ -81,7 +70,7 @@ def _service(deployment: Deployment) -> list[str]:
 
 
 def _capacity(listening: Listening) -> str:
-    available = cpus()
+    available = machine.processors()
     workers, threads = counted(listening.workers, "worker"), counted(listening.threads, "thread")
     shape = f"{workers} x {threads} on {counted(available, 'CPU')}"
     return shape if listening.workers >= available else f"{shape}; --workers {available} uses them all"

@@ -1,33 +1,41 @@
 """The predictions of one version over one protocol: an endpoint reads, predicts and records."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from time import perf_counter
 
-from unpickled.server.errors import BodyTooLarge
-from unpickled.server.inference.prediction import Predict
+from unpickled.server.errors import BodyTooLarge, DeadlineExceeded, InvalidInput, Overloaded
+from unpickled.server.inference.prediction import Predict, Prediction
+from unpickled.server.inference.work import Cost, Work
 from unpickled.server.message import body
 from unpickled.server.message.answer import JSON, Answer, Environ, Target
-from unpickled.server.observe.inflight import InFlight
 from unpickled.server.observe.recorder import Recorder
 from unpickled.server.observe.tally import PHASES
-from unpickled.server.serve.parts import SHORT, Headers, Parts
+from unpickled.server.serve.gate import DEADLINE, Gate
+from unpickled.server.serve.parts import Parts
 from unpickled.server.serve.rest import Rest
 
 _TIMING = ", ".join(f"{name};dur=%.4f" for name in (*PHASES, "total"))
 # Content types treated as JSON; `curl -d` sends the last one.
 _PLAIN = frozenset({None, "", "application/json", "application/x-www-form-urlencoded"})
 
+# Stands for the length of a body that announces none: it may be long.
+_UNKNOWN = "?" * 20
+# Errors that may come before the body is read.
+_EARLY = (BodyTooLarge, DeadlineExceeded, InvalidInput, Overloaded)
+
 
 class Endpoint:
     """Answers the requests of one route with one version, whatever is deployed next.
 
+    A brief request is answered at once, any other in its turn.
+
     Args:
         recorder: Records the answers of that version on that route.
         predict: Answers a body in one protocol.
-        limit: The longest body, in bytes.
-        in_flight: Counts the requests of this process that are being answered.
-        rest: Discards what is left of a body that is too long.
-        parts: Sends a long answer.
+        cost: The cost of its requests.
+        gate: Admits requests.
+        rest: Discards what is left of a body that is not read to its end.
+        parts: Sends long answers.
         by_type: Targets that answer bodies of other content types in place of ``predict``.
     """
 
@@ -35,16 +43,19 @@ class Endpoint:
         self,
         recorder: Recorder,
         predict: Predict,
-        limit: int,
-        in_flight: InFlight,
+        cost: Cost,
+        gate: Gate,
         rest: Rest,
         parts: Parts,
         by_type: Mapping[str, Target] | None = None,
     ) -> None:
         self._recorder = recorder
         self._predict = predict
-        self._limit = limit
-        self._in_flight = in_flight
+        self._cost = cost
+        self._brief = cost.digits
+        self._gate = gate
+        self._limit = gate.limit
+        self._in_flight = gate.in_flight
         self._rest = rest
         self._parts = parts
         self._by_type = by_type or {}
@@ -60,30 +71,58 @@ class Endpoint:
         in_flight, recorder = self._in_flight, self._recorder
         in_flight.count += 1
         try:
+            if len(environ.get("CONTENT_LENGTH", _UNKNOWN)) > self._brief or DEADLINE in environ:
+                return self._in_turn(environ, started)
             request = body.read(environ, self._limit)
             read = perf_counter()
             prediction = self._predict(request, environ)
-            content: bytes | Iterator[bytes] = prediction.content
-            more: Headers = ()
-            if len(prediction.content) > SHORT:
-                more, content = self._parts.of(prediction.content, environ)
             ended = recorder.answered(started, read, prediction)
         except Exception as error:
-            answer = recorder.failed(error, started)
-            return self._rest.discarded(answer, environ) if isinstance(error, BodyTooLarge) else answer
+            return self._failed(error, environ, started)
         finally:
             in_flight.count -= 1
         headers = self._headers if prediction.headers is None else (*prediction.headers, *recorder.identity)
-        if more:
-            headers = (*headers, *more)
         if "HTTP_SERVER_TIMING" in environ:
-            timing = _timing(started, read, prediction.decoded, prediction.ran, ended)
-            return "200 OK", (*headers, timing), content
-        return "200 OK", headers, content
+            timing = _timing(started, read, 0.0, prediction, ended)
+            return "200 OK", (*headers, timing), prediction.content
+        return "200 OK", headers, prediction.content
+
+    def _in_turn(self, environ: Environ, started: float) -> Answer:
+        """The answer to a request that may be long, or has a deadline."""
+        recorder, cost, gate = self._recorder, self._cost, self._gate
+        deadline = gate.deadline(environ, started)
+        gate.check(recorder.served.name, cost, environ, deadline)
+        request = body.read(environ, self._limit)
+        read, length = perf_counter(), len(request)
+        work = Work(
+            recorder.served.name, cost.seconds(length), cost.is_single(length), deadline, started, read
+        )
+        with gate.admission.turn(work) as turn:
+            prediction = self._predict(request, environ)
+        cost.learn(length, turn.spent)
+        more, content = self._parts.of(prediction.content, environ)
+        ended = recorder.answered(started, read, prediction, turn.waited)
+        headers = self._headers if prediction.headers is None else (*prediction.headers, *recorder.identity)
+        if "HTTP_SERVER_TIMING" in environ:
+            headers = (*headers, _timing(started, read, turn.waited, prediction, ended))
+        return "200 OK", (*headers, *more), content
+
+    def _failed(self, error: Exception, environ: Environ, started: float) -> Answer:
+        answer = self._recorder.failed(error, started)
+        return self._rest.discarded(answer, environ) if isinstance(error, _EARLY) else answer
 
 
-def _timing(*times: float) -> tuple[str, str]:
+def _timing(
+    started: float, read: float, waited: float, prediction: Prediction, ended: float
+) -> tuple[str, str]:
     """The Server-Timing header, in milliseconds: https://www.w3.org/TR/server-timing."""
-    started, read, decoded, ran, ended = (1000 * time for time in times)
-    spans = (read - started, decoded - read, ran - decoded, ended - ran, ended - started)
-    return "Server-Timing", _TIMING % spans
+    before = min(waited, prediction.decoded - read)
+    spans = (
+        read - started,
+        waited,
+        prediction.decoded - read - before,
+        prediction.ran - prediction.decoded - (waited - before),
+        ended - prediction.ran,
+        ended - started,
+    )
+    return "Server-Timing", _TIMING % tuple(1000 * seconds for seconds in spans)

@@ -2,27 +2,36 @@
 
 import threading
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from unpickled.server.inference.prediction import Predict
 from unpickled.server.inference.predictor import Predictor
+from unpickled.server.inference.work import Cost, measured
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message import media
 from unpickled.server.message.answer import CLOSE, Target
 from unpickled.server.observe.counters import Block
-from unpickled.server.observe.inflight import InFlight
 from unpickled.server.observe.recorder import Headers, Observer, Recorder, Watch
 from unpickled.server.observe.values import tally_of
 from unpickled.server.protocols.protocol import Build, Paths, Protocol, Subject
 from unpickled.server.protocols.registry import routes
 from unpickled.server.protocols.rows import Reader
 from unpickled.server.serve.endpoint import Endpoint
+from unpickled.server.serve.gate import Gate
 from unpickled.server.serve.parts import Parts
 from unpickled.server.serve.rest import Rest
 from unpickled.server.serve.slots import Slots
 from unpickled.server.serve.split import Split
 from unpickled.server.serve.stream import Stream
+
+
+class _Handler(NamedTuple):
+    """The function that answers the requests of one protocol for one version, and their cost."""
+
+    predict: Predict
+    cost: Cost
 
 
 def path(rule: str, **names: object) -> str:
@@ -39,7 +48,7 @@ class Routes:
         repository: Holds the deployments, whose versions answer.
         block: Counts the answers of each route.
         slots: The streams that are open.
-        in_flight: Counts the requests that are being answered.
+        gate: Admits requests.
         watches: Provide the observers of each model.
 
     Attributes:
@@ -54,7 +63,7 @@ class Routes:
         repository: Repository,
         block: Block,
         slots: Slots,
-        in_flight: InFlight,
+        gate: Gate,
         watches: Sequence[Watch] = (),
     ) -> None:
         self.targets: dict[str, Target] = {}
@@ -62,14 +71,14 @@ class Routes:
         self._config = repository.config
         self._block = block
         self._slots = slots
-        self._in_flight = in_flight
-        self.rest = Rest(slots, in_flight)
-        self.parts = Parts(slots, in_flight)
+        self._gate = gate
+        self.rest = Rest(slots, gate.in_flight)
+        self.parts = Parts(slots, gate.in_flight)
         self._watches = watches
         self._routes = routes(self._config)
         self.rules = list(dict.fromkeys(rule for _, paths in self._routes for rule in paths.rules))
-        # id of a version -> the version, and its function for each builder of a protocol.
-        self._functions: dict[int, tuple[Served, dict[Build, Predict]]] = {}
+        # id of a version -> the version, and its handler for each builder of a protocol.
+        self._handlers: dict[int, tuple[Served, dict[Build, _Handler]]] = {}
         # Headers of all answers, beside those of their version.
         self._more: Headers = ()
         self._lock = threading.Lock()
@@ -90,7 +99,7 @@ class Routes:
             deployment for deployment in self._repository.deployments.values() if deployment.versions
         ]
         served = [version for deployment in deployments for version in deployment.versions.values()]
-        self._functions = {id(version): self._functions_of(version) for version in served}
+        self._handlers = {id(version): self._handlers_of(version) for version in served}
         retired = [observer for watch in self._watches for observer in watch.follow(deployments)]
         targets: dict[str, Target] = {}
         for protocol, paths in self._routes:
@@ -101,17 +110,20 @@ class Routes:
         for observer in retired:
             observer.close()
 
-    def _functions_of(self, served: Served) -> tuple[Served, dict[Build, Predict]]:
-        """A version and its function for each builder of a protocol, of the last rebuild if possible."""
+    def _handlers_of(self, served: Served) -> tuple[Served, dict[Build, _Handler]]:
+        """A version and its handler for each builder of a protocol, of the last rebuild if possible."""
         # The entry holds the version, so that no other object can have its id.
-        return self._functions.get(id(served)) or (served, self._built(served))
+        return self._handlers.get(id(served)) or (served, self._built(served))
 
-    def _built(self, served: Served) -> dict[Build, Predict]:
-        predictor = Predictor(served.model, self._config.limits.max_rows, self._config.inputs.extra_columns)
+    def _built(self, served: Served) -> dict[Build, _Handler]:
+        cost, limits = measured(served.model), self._config.limits
+        predictor = Predictor(
+            served.model, limits.max_rows, self._config.inputs.extra_columns, cost.slice_rows
+        )
         subject = Subject(served.name, served.version, predictor, Reader(predictor))
         # Protocols share builders: each is called once.
         builds = {build for protocol, _ in self._routes for build in protocol.builds}
-        return {build: build(subject) for build in builds}
+        return {build: _Handler(build(subject), Cost(cost)) for build in builds}
 
     def _targets(self, deployment: Deployment, protocol: Protocol, paths: Paths) -> dict[str, Target]:
         name = deployment.name
@@ -143,16 +155,14 @@ class Routes:
     def _endpoint(
         self, served: Served, protocol: Protocol, rule: str, observers: Sequence[Observer] = ()
     ) -> Endpoint:
-        functions, in_flight = self._functions[id(served)][1], self._in_flight
-        limit = self._config.limits.max_body_bytes
+        handlers, gate = self._handlers[id(served)][1], self._gate
         tally = tally_of(self._block, served.name, served.version, rule, served.model.outputs)
         recorder = Recorder(served, tally, observers, self._more)
         by_type: dict[str, Target] = {
-            media_type: Endpoint(recorder, functions[build], limit, in_flight, self.rest, self.parts)
+            media_type: Endpoint(recorder, *handlers[build], gate, self.rest, self.parts)
             for media_type, build in protocol.by_type.items()
         }
         if protocol.lines is not None:
-            stream = Stream(recorder, functions[protocol.lines], limit, self._slots, in_flight)
+            stream = Stream(recorder, handlers[protocol.lines].predict, self._slots, gate)
             by_type |= dict.fromkeys(media.JSON_LINES, stream)
-        predict = functions[protocol.build]
-        return Endpoint(recorder, predict, limit, in_flight, self.rest, self.parts, by_type)
+        return Endpoint(recorder, *handlers[protocol.build], gate, self.rest, self.parts, by_type)

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from time import monotonic
 
 from unpickled.server.errors import Busy
+from unpickled.server.inference.admission import Turn
 from unpickled.server.message.answer import Environ
 
 # Longest time that a stream needs to notice that its connection was shut, in seconds.
@@ -20,31 +21,45 @@ class Slot:
     for the client to read, not to write; ``sent``: when the HTTP server got the last part of the answer;
     ``begun``: when the slot was taken. ``peer``: the address of the client; ``multiplexed``: it may have
     other requests on the same connection (HTTP/2).
+    While it waits, its turn to compute is another's.
     """
 
-    __slots__ = ("_cuts", "begun", "multiplexed", "peer", "sending", "sent", "waiting_since")
+    __slots__ = ("_cuts", "_turn", "begun", "multiplexed", "peer", "sending", "sent", "waiting_since")
 
-    def __init__(self, cuts: "Cuts", environ: Environ) -> None:
+    def __init__(self, cuts: "Cuts", environ: Environ, turn: Turn | None = None) -> None:
         self._cuts = cuts
         self.peer = environ.get("REMOTE_ADDR")
         self.multiplexed = environ.get("SERVER_PROTOCOL") == "HTTP/2"
+        self._turn = turn
         self.waiting_since = 0.0
         self.begun = self.sent = monotonic()
         self.sending = False
 
     def receive(self) -> None:
         """Note that the stream waits for its client to write."""
+        self._pause()
         self.sending = False
         self.waiting_since = monotonic()
 
     def send(self) -> None:
         """Note that the stream sends a part of the answer, which may wait until the client reads."""
+        self._pause()
         self.sending = True
         self.waiting_since = self.sent = monotonic()
 
     def resume(self) -> None:
-        """Note that the stream no longer waits."""
+        """Note that the stream no longer waits; returns once it is its turn to compute."""
         self.waiting_since = 0.0
+        if self._turn is not None:
+            self._turn.resume()
+
+    def end(self) -> None:
+        """Give the turn up."""
+        self._pause()
+
+    def _pause(self) -> None:
+        if self._turn is not None:
+            self._turn.pause()
 
     def silence(self) -> float:
         """Seconds of silence after which the connection was shut; 0 if the client ended the body itself."""
@@ -103,8 +118,8 @@ class Slots:
         self._open: dict[Slot, bool] = {}
         self._refused = False
 
-    def enter(self, environ: Environ) -> Slot:
-        """Take a slot for one more stream; Busy if all are taken."""
+    def enter(self, environ: Environ, turn: Turn | None = None) -> Slot:
+        """Take a slot for one more stream, which computes in a turn; Busy if all are taken."""
         with self._left:
             if sum(self._open.values()) >= self._streams or len(self._open) >= self._all:
                 self._refused = True
@@ -114,7 +129,7 @@ class Slots:
                     headers={"Retry-After": "1"},
                     limit=self._streams,
                 )
-            return self._taken(environ, stream=True)
+            return self._taken(Slot(self.cuts, environ, turn), stream=True)
 
     def enter_answer(self, environ: Environ) -> Slot:
         """Take a slot for one more long answer; waits a moment, then Busy if all are taken."""
@@ -127,15 +142,15 @@ class Slots:
                     headers={"Retry-After": "1"},
                     limit=self._all,
                 )
-            return self._taken(environ, stream=False)
+            return self._taken(Slot(self.cuts, environ), stream=False)
 
-    def _taken(self, environ: Environ, stream: bool) -> Slot:
-        slot = Slot(self.cuts, environ)
+    def _taken(self, slot: Slot, stream: bool) -> Slot:
         self._open[slot] = stream
         return slot
 
     def leave(self, slot: Slot) -> None:
         """Give a slot back."""
+        slot.end()
         with self._left:
             self._open.pop(slot, None)
             self._refused = False

@@ -14,11 +14,13 @@ from collections.abc import Iterator
 from time import perf_counter
 
 from unpickled.server.errors import BodyTooLarge, RequestError
+from unpickled.server.inference import admission
 from unpickled.server.inference.prediction import Predict
+from unpickled.server.inference.work import SLICE, Work
 from unpickled.server.message import body, media
 from unpickled.server.message.answer import Answer, Environ
-from unpickled.server.observe.inflight import InFlight
 from unpickled.server.observe.recorder import Recorder
+from unpickled.server.serve.gate import Gate
 from unpickled.server.serve.lines import BLOCK, Batch, Line, Lines, announced_length
 from unpickled.server.serve.slots import Slot, Slots
 
@@ -34,19 +36,17 @@ class Stream:
     Args:
         recorder: Records the answers of that version on that route.
         predict: Answers one line.
-        limit: The longest line, in bytes.
         slots: The streams of this process.
-        in_flight: Counts the requests of this process that are being answered.
+        gate: Admits requests; its limit is the longest line, in bytes.
     """
 
-    def __init__(
-        self, recorder: Recorder, predict: Predict, limit: int, slots: Slots, in_flight: InFlight
-    ) -> None:
+    def __init__(self, recorder: Recorder, predict: Predict, slots: Slots, gate: Gate) -> None:
         self._recorder = recorder
         self._predict = predict
-        self._limit = limit
         self._slots = slots
-        self._in_flight = in_flight
+        self._gate = gate
+        self._limit = gate.limit
+        self._in_flight = gate.in_flight
         self._headers = (("Content-Type", media.NDJSON), *recorder.identity)
 
     def __call__(self, environ: Environ) -> Answer:
@@ -55,7 +55,9 @@ class Stream:
         try:
             length = announced_length(environ)
             expand = body.expander(environ.get("HTTP_CONTENT_ENCODING", ""))
-            slot = self._slots.enter(environ)
+            # A stream computes as a batch does, a slice at a time.
+            work = Work(self._recorder.served.name, SLICE, single=False)
+            slot = self._slots.enter(environ, self._gate.admission.turn(work))
         except Exception as error:
             return self._recorder.failed(error, started)
         self._in_flight.count += 1
@@ -101,6 +103,7 @@ class Stream:
             if line is not None and (not line or line.isspace()):
                 continue
             parts.append(self._answer(line, number, environ))
+            admission.breathe()
             size += len(parts[-1])
             if size > BLOCK or perf_counter() - started > _PAUSE:
                 yield b"".join(parts)
