@@ -12,8 +12,10 @@ from werkzeug.routing import BaseConverter
 from unpickled.server import errors
 from unpickled.server.config import Config, load
 from unpickled.server.message.answer import CLOSE, Answer, failure
+from unpickled.server.message.environ import COUNTS
 from unpickled.server.observe import tally
 from unpickled.server.observe.counters import Memory
+from unpickled.server.observe.keyed import PLACES
 from unpickled.server.pages import site
 from unpickled.server.pages.page import Page
 from unpickled.server.quote import shortened
@@ -22,6 +24,7 @@ from unpickled.server.serve.accesslog import AccessLog
 from unpickled.server.serve.cors import Cors
 from unpickled.server.serve.fastpath import FastPath
 from unpickled.server.serve.forwarded import Forwarded
+from unpickled.server.serve.guard import Guard
 from unpickled.server.serve.hosts import Hosts
 from unpickled.server.serve.parts import Parts
 from unpickled.server.serve.prefix import Prefix
@@ -74,6 +77,10 @@ def flask_app(service: Service) -> Flask:
     app.register_error_handler(Exception, partial(_on_error, service.routes.rest))
     if config.traffic.fast_path:
         app.wsgi_app = FastPath(app.wsgi_app, service.routes, hosts.known)  # type: ignore[method-assign, arg-type]
+    if service.callers is not None:
+        health = config.traffic.health_route
+        guard = Guard(app.wsgi_app, service.callers, service.routes, service.block, health)  # type: ignore[arg-type]
+        app.wsgi_app = guard  # type: ignore[method-assign]
     if config.traffic.cors_origins:
         app.wsgi_app = Cors(app.wsgi_app, config.traffic.cors_origins)  # type: ignore[method-assign, arg-type]
     if config.listening.root_path:
@@ -153,6 +160,9 @@ def _follow_answers(app: Flask, service: Service) -> None:
         if not g.get("counted"):
             route = request.url_rule.rule if request.url_rule else ""
             tally.count_other(service.block, route, response.status_code)
+        counts = request.environ.get(COUNTS)
+        if counts is not None:
+            counts[PLACES[response.status[0]]] += 1.0
         if service.repository.draining:
             response.headers[CLOSE[0]] = CLOSE[1]
         return response

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from unpickled.server.observe import connected, log, shadow, traces
 from unpickled.server.observe.counters import Key, Memory
+from unpickled.server.observe.keyed import KEYED
 from unpickled.server.observe.outlines import Outline
 from unpickled.server.observe.tally import BUCKETS, OF_VERSIONS, PHASES, Answered, Failed, outdated
 from unpickled.server.observe.values import PREDICTED, Histogram, histograms
@@ -108,6 +109,7 @@ def _metrics(
     yield from _differences(kinds[shadow.NUMBERS])
     yield from _losses(kinds[shadow.LOST])
     yield from _observer_failures(kinds["observer_failures"])
+    yield _keys(kinds[KEYED])
     lines = _firsts(kinds[log.LOST])
     yield _counter("log_lines_lost", "Lines of a log that were not written.", ("log",), lines)
     yield _counter("spans_sent", "Spans that the collector took.", (), _firsts(kinds[traces.SENT]))
@@ -307,6 +309,18 @@ def _losses(lost: _Series) -> Iterator[_Described]:
 def _observer_failures(failures: _Series) -> Iterator[_Described]:
     names = ("model", "version", "observer")
     yield _counter(_OBSERVER_FAILURES, "Predictions that an observer failed on.", names, _firsts(failures))
+
+
+def _keys(series: _Series) -> _Described:
+    requests: _Values = {
+        (name, f"{digit}xx"): count
+        for (name,), counts in series
+        for digit, count in enumerate(counts)
+        if count
+    }
+    return _counter(
+        "key_requests", "Requests with the key or token of a name, by status.", ("key", "status"), requests
+    )
 
 
 def _counter(name: str, meaning: str, labels: tuple[str, ...], values: _Values) -> _Described:

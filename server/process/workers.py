@@ -28,8 +28,9 @@ from unpickled.server.lifecycle.repository import Beginning, folders
 from unpickled.server.observe import log
 from unpickled.server.observe.connected import Connected
 from unpickled.server.observe.counters import Memory
-from unpickled.server.process import address, banner, descriptors, output
+from unpickled.server.process import address, banner, certificates, descriptors, output
 from unpickled.server.process.admin import AdminPort
+from unpickled.server.process.certificates import Certificates
 from unpickled.server.process.connections import Connections, told
 from unpickled.server.process.heartbeat import Heartbeat
 from unpickled.server.process.keep import Keep, Keeper, restored
@@ -59,23 +60,31 @@ def serve(config: Config) -> int:
     """
     output.settle()
     logging.config.dictConfig(log.settings(config.observing.log_level))
+    files = certificates.of(config.listening)
     claim = address.claim(config.listening)
     config = replace(config, listening=claim.listening)
     listening = config.listening
     # Twice as many blocks as workers: a replacement may start while the old worker still ends.
     memory = Memory(blocks=2 * listening.workers)
-    # A worker that takes over from another one writes beside it.
-    start, heartbeat = Start(), Heartbeat(2 * listening.workers)
-    quarantine = Quarantine(2 * listening.workers, listening.threads)
-    server = _server(config)
+    # One more place: for the successor of a worker that is replaced while it serves.
+    start, heartbeat = Start(), Heartbeat(listening.workers + 1)
+    quarantine = Quarantine(listening.workers + 1, listening.threads)
+    server = _server(config, files)
     loader = Loader(config, memory, start, heartbeat, quarantine, Keep())
 
-    def spawn(slot: int) -> BaseProcess:
-        process: BaseProcess = server.worker(slot % listening.workers, loader.of(slot))
+    def spawn(index: int) -> BaseProcess:
+        process: BaseProcess = server.worker(index, loader.of(index))
         return process
 
+    def changed() -> bool:
+        if files is None or not files.refresh():
+            return False
+        logger.info("the certificate has changed: the workers are replaced one by one")
+        server.secure(files)
+        return True
+
     with claim:
-        supervisor = Supervisor(listening, spawn, heartbeat, start, quarantine, memory.reserve())
+        supervisor = Supervisor(listening, spawn, heartbeat, start, quarantine, memory.reserve(), changed)
         if claim.admin is not None:
             AdminPort(claim.admin, supervisor.selector, Probes(supervisor, memory).answer)
         served = server.serve_with(supervisor.run)
@@ -100,13 +109,13 @@ class Loader:
         self._heartbeat = heartbeat
         self._quarantine = quarantine
         self._keep = keep
-        self._slot = 0
+        self._index = 0
         self._names = _names(config)
 
-    def of(self, slot: int) -> "Loader":
-        """The same for the worker that writes to a slot of shared memory."""
+    def of(self, index: int) -> "Loader":
+        """The same for the worker at an index from 0."""
         loader = copy(self)
-        loader._slot = slot
+        loader._index = index
         return loader
 
     def __call__(self) -> Any:
@@ -118,7 +127,7 @@ class Loader:
         if self._start.announce(repository.default or ""):
             arguments = (self._config, banner.text(repository))
             threading.Thread(target=_announce, args=arguments, daemon=True).start()
-        pulse = Pulse(service, self._heartbeat, Notes(self._quarantine, self._slot), self._slot)
+        pulse = Pulse(service, self._heartbeat, Notes(self._quarantine, self._index), self._index)
         pulse.beat()
         _watch(service, pulse.beat)
         orders.obey_for(service)
@@ -188,7 +197,16 @@ def _watch(service: Service, beat: Callable[[], None]) -> None:
     connections = Connections(listening) if told() else None
     connected = Connected(service.block, descriptors.connections(listening.max_connections))
     running = Running(listening.threads)
-    Watchdog(config, service.slots, service.in_flight, running, connections, connected, beat).start()
+    Watchdog(
+        config,
+        service.slots,
+        service.in_flight,
+        running,
+        connections,
+        connected,
+        service.admission,
+        beat,
+    ).start()
 
 
 def _announce(config: Config, text: str) -> None:
@@ -219,12 +237,18 @@ class _Server(Server):  # type: ignore[misc,valid-type]
         finally:
             self._unlink_pidfile()
 
+    def secure(self, files: Certificates) -> None:
+        """Have the workers that start from now on serve TLS with these files."""
+        cert, key, client_ca = files.paths
+        # As granian's build_ssl_context does, which would resolve the paths, and these have no names.
+        self.ssl_ctx: Any = (True, cert, key, None, "tls1.2", client_ca, [], client_ca is not None)
 
-def _server(config: Config) -> Any:
+
+def _server(config: Config, files: Certificates | None) -> Any:
     listening, log_level = config.listening, config.observing.log_level
     descriptors.raise_limit()
     descriptors.tell(listening.max_connections)
-    return _Server(
+    server = _Server(
         "unpickled.server:create_app",
         address=listening.host,
         port=listening.port,
@@ -249,3 +273,6 @@ def _server(config: Config) -> Any:
         log_level=LogLevels.debug if log_level == "debug" else LogLevels.error,
         log_dictconfig=log.settings(log_level),
     )
+    if files is not None:
+        server.secure(files)
+    return server
