@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NoReturn
@@ -65,29 +66,32 @@ def serve(config: Config) -> int:
     listening = config.listening
     # Twice as many blocks as workers: a replacement may start while the old worker still ends.
     memory = Memory(blocks=2 * listening.workers)
-    # One more place: for the successor of a worker that is replaced while it serves.
-    start, heartbeat = Start(), Heartbeat(listening.workers + 1)
-    quarantine = Quarantine(listening.workers + 1, listening.threads)
+    # A worker that takes over from another one writes beside it.
+    start, heartbeat = Start(), Heartbeat(2 * listening.workers)
+    quarantine = Quarantine(2 * listening.workers, listening.threads)
     server = _server(config, files)
     loader = Loader(config, memory, start, heartbeat, quarantine)
 
-    def spawn(index: int) -> BaseProcess:
-        process: BaseProcess = server.worker(index, loader.of(index))
+    def spawn(slot: int) -> BaseProcess:
+        process: BaseProcess = server.worker(slot % listening.workers, loader.of(slot))
         return process
 
-    def changed() -> bool:
-        if files is None or not files.refresh():
-            return False
-        logger.info("the certificate has changed: the workers are replaced one by one")
-        server.secure(files)
-        return True
-
     with claim:
-        supervisor = Supervisor(listening, spawn, heartbeat, start, quarantine, memory.reserve(), changed)
+        supervisor = Supervisor(listening, spawn, heartbeat, start, quarantine, memory.reserve())
+        if files is not None:
+            supervisor.chores.append(partial(_follow, files, server, supervisor))
         if claim.admin is not None:
             AdminPort(claim.admin, supervisor.selector, Probes(supervisor, memory).answer)
         served = server.serve_with(supervisor.run)
     return 0 if served and not start.failed else 1
+
+
+def _follow(files: Certificates, server: Any, supervisor: Supervisor) -> None:
+    """Replace the workers where the certificate has changed, which they read at their start."""
+    if files.refresh():
+        logger.info("the certificate has changed: the workers are replaced one by one")
+        server.secure(files)
+        supervisor.renewal.begin()
 
 
 class Loader:
@@ -101,13 +105,13 @@ class Loader:
         self._start = start
         self._heartbeat = heartbeat
         self._quarantine = quarantine
-        self._index = 0
+        self._slot = 0
         self._names = _names(config)
 
-    def of(self, index: int) -> "Loader":
-        """The same for the worker at an index from 0."""
+    def of(self, slot: int) -> "Loader":
+        """The same for the worker that writes to a slot of shared memory."""
         loader = copy(self)
-        loader._index = index
+        loader._slot = slot
         return loader
 
     def __call__(self) -> Any:
@@ -119,7 +123,7 @@ class Loader:
         if self._start.announce(repository.default or ""):
             arguments = (self._config, banner.text(repository))
             threading.Thread(target=_announce, args=arguments, daemon=True).start()
-        pulse = Pulse(service, self._heartbeat, Notes(self._quarantine, self._index), self._index)
+        pulse = Pulse(service, self._heartbeat, Notes(self._quarantine, self._slot), self._slot)
         pulse.beat()
         _watch(service, pulse.beat)
         orders.obey_for(service)
