@@ -2,6 +2,7 @@
 
 from unpickled.server.config import Config, check
 from unpickled.server.lifecycle.repository import Beginning, Repository
+from unpickled.server.lifecycle.trials import Trials
 from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.observe.shadows import Shadows
@@ -30,7 +31,11 @@ class Service:
     """
 
     def __init__(
-        self, config: Config, memory: Memory | None = None, beginning: Beginning | None = None
+        self,
+        config: Config,
+        memory: Memory | None = None,
+        beginning: Beginning | None = None,
+        trials: Trials | None = None,
     ) -> None:
         """Load every model; one that cannot be served does not stop the others.
 
@@ -39,6 +44,7 @@ class Service:
             memory: Shared by the processes of one server; without it this one counts for itself. To be
                 created before a fork, while a Service is built after it.
             beginning: The start of the server, for the workers of one; without it this process is the first.
+            trials: What the processes of one server know about contents of files; created as memory is.
 
         Raises:
             ConfigError: A setting is wrong, or the models folder cannot be read, or lacks the default model.
@@ -47,7 +53,7 @@ class Service:
         self.config = config = check(config)
         self.memory = memory or Memory(blocks=1)
         self.block = self.memory.claim()
-        self.repository = Repository(config, beginning)
+        self.repository = Repository(config, beginning, trials)
         self.in_flight = InFlight(self.block)
         # Streams leave the other half of the threads to requests for a single answer.
         self.slots = Slots(max(1, config.listening.threads // 2))

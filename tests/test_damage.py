@@ -129,7 +129,7 @@ def test_trees_end(kind, attributes, changes, reason):
     "kind", [RandomForestClassifier(40), RandomForestRegressor(40)], ids=["class", "number"]
 )
 def test_a_circle_deep_in_a_forest_is_refused(kind):
-    """Of hundreds of nodes, a single one that leads back is found."""
+    """A single node that leads back is found among hundreds."""
     X, y = load_iris(return_X_y=True)
     file = convert(kind.fit(X, y), X).model
     onnxfile.contents(file.SerializeToString())

@@ -7,7 +7,7 @@ import weakref
 from multiprocessing import reduction
 from typing import Any
 
-from unpickled.server.observe.counters import anonymous_file
+from unpickled.server.anonymous import anonymous_file
 
 # One byte each, then the name of the default model, which is as long as the name of a folder.
 _ANNOUNCED, _FAILED, _DEFAULT, _SIZE = 0, 1, 2, 258
@@ -21,7 +21,7 @@ class Start:
     """
 
     def __init__(self) -> None:
-        self._map(anonymous_file(_SIZE))
+        self._map(anonymous_file(_SIZE, "start"))
 
     def announce(self, default: str) -> bool:
         """Note the default model; True for the first worker alone, which prints the banner."""

@@ -21,6 +21,7 @@ from unpickled.server import app
 from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError
 from unpickled.server.lifecycle.repository import Beginning, folders
+from unpickled.server.lifecycle.trials import Trials
 from unpickled.server.observe.counters import Memory
 from unpickled.server.process import address, banner, stalled
 from unpickled.server.process.orders import DRAIN, SCAN, Orders
@@ -46,7 +47,7 @@ def serve(config: Config) -> int:
     memory = Memory(blocks=2 * config.listening.workers)
     start = Start()
     try:
-        _server(config).serve(target_loader=Loader(config, memory, start), wrap_loader=False)
+        _server(config).serve(target_loader=Loader(config, memory, start, Trials()), wrap_loader=False)
     except SystemExit:
         return 1
     return 1 if start.failed else 0
@@ -73,9 +74,10 @@ def _start_worker() -> None:
 class Loader:
     """Builds the application in each worker, after the fork: the threads of ONNX Runtime survive none."""
 
-    def __init__(self, config: Config, memory: Memory, start: Start) -> None:
+    def __init__(self, config: Config, memory: Memory, start: Start, trials: Trials) -> None:
         self._config = config
         self._memory = memory
+        self._trials = trials
         self._start = start
         self._names = _names(config)
 
@@ -101,7 +103,7 @@ class Loader:
         logged = ""
         while True:
             try:
-                return Service(self._config, self._memory, self._beginning())
+                return Service(self._config, self._memory, self._beginning(), self._trials)
             except ConfigError as error:
                 if not self._start.announced:
                     self._end_server(error)
