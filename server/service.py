@@ -9,6 +9,7 @@ from unpickled.server.inference import budget
 from unpickled.server.inference.admission import Admission
 from unpickled.server.inference.budget import Budget
 from unpickled.server.lifecycle.repository import Beginning, Repository
+from unpickled.server.lifecycle.trials import Trials
 from unpickled.server.observe import tally
 from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.inflight import InFlight
@@ -43,7 +44,11 @@ class Service:
     """
 
     def __init__(
-        self, config: Config, memory: Memory | None = None, beginning: Beginning | None = None
+        self,
+        config: Config,
+        memory: Memory | None = None,
+        beginning: Beginning | None = None,
+        trials: Trials | None = None,
     ) -> None:
         """Load every model; one that cannot be served does not stop the others.
 
@@ -52,6 +57,7 @@ class Service:
             memory: Shared by the processes of one server; without it this one counts for itself. To be
                 created before a fork, while a Service is built after it.
             beginning: The start of the server, for the workers of one; without it this process is the first.
+            trials: What the processes of one server know about contents of files; created as memory is.
 
         Raises:
             ConfigError: A setting or a file of keys is wrong, or the models folder cannot be read, or it
@@ -62,7 +68,7 @@ class Service:
         self.memory = memory or Memory(blocks=1)
         self.block = self.memory.claim()
         self.callers = callers(config.access, self.memory, self.block)
-        self.repository = Repository(config, beginning)
+        self.repository = Repository(config, beginning, trials)
         self.in_flight = InFlight(self.block)
         self.slots = Slots(config.listening.threads)
         watches = [Shadows(config.traffic.shadow_rows, self.block)]

@@ -26,6 +26,7 @@ from unpickled.server import app
 from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError
 from unpickled.server.lifecycle.repository import Beginning, folders
+from unpickled.server.lifecycle.trials import Trials
 from unpickled.server.observe import log
 from unpickled.server.observe.connected import Connected
 from unpickled.server.observe.counters import Memory
@@ -70,7 +71,7 @@ def serve(config: Config) -> int:
     start, heartbeat = Start(), Heartbeat(2 * listening.workers)
     quarantine = Quarantine(2 * listening.workers, listening.threads)
     server = _server(config, files)
-    loader = Loader(config, memory, start, heartbeat, quarantine)
+    loader = Loader(config, memory, start, heartbeat, quarantine, Trials())
 
     def spawn(slot: int) -> BaseProcess:
         process: BaseProcess = server.worker(slot % listening.workers, loader.of(slot))
@@ -98,10 +99,17 @@ class Loader:
     """Builds the application in each worker, after the fork: the threads of ONNX Runtime survive none."""
 
     def __init__(
-        self, config: Config, memory: Memory, start: Start, heartbeat: Heartbeat, quarantine: Quarantine
+        self,
+        config: Config,
+        memory: Memory,
+        start: Start,
+        heartbeat: Heartbeat,
+        quarantine: Quarantine,
+        trials: Trials,
     ) -> None:
         self._config = config
         self._memory = memory
+        self._trials = trials
         self._start = start
         self._heartbeat = heartbeat
         self._quarantine = quarantine
@@ -139,7 +147,7 @@ class Loader:
         logged = ""
         while True:
             try:
-                return Service(self._config, self._memory, self._beginning())
+                return Service(self._config, self._memory, self._beginning(), self._trials)
             except ConfigError as error:
                 if not self._start.announced:
                     self._end_server(error)
