@@ -11,6 +11,7 @@ from unpickled.server.observe import tally
 from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.observe.shadows import Shadows
+from unpickled.server.observe.traces import Traces
 from unpickled.server.serve.gate import Gate
 from unpickled.server.serve.reloader import Reloader
 from unpickled.server.serve.routes import Routes
@@ -31,6 +32,7 @@ class Service:
         routes: Answer each path that predicts.
         reloader: Follows the models folder, once started.
         callers: Those that may send requests; None where everybody may.
+        traces: Take the spans of recorded requests; None where no collector gets them.
 
     Example:
         >>> service = Service(Config(models="models"))
@@ -71,6 +73,8 @@ class Service:
             timeout=config.limits.request_timeout,
         )
         self.routes = Routes(self.repository, self.block, self.slots, gate, watches)
+        endpoint = config.observing.otlp_endpoint
+        self.traces = Traces(endpoint, self.block) if endpoint else None
         self.reloader = Reloader(self.repository, self.routes, self.block)
 
     def _admission(self) -> Admission:

@@ -6,3 +6,7 @@ KEY = "unpickled.key"
 COUNTS = "unpickled.key_counts"
 # The id of the request, as its client chose it or the server made it.
 REQUEST_ID = "unpickled.request_id"
+# The id of the trace of a request that is recorded.
+TRACE = "unpickled.trace"
+# Milliseconds that the request has waited for its turn, where it had to.
+QUEUE_MS = "unpickled.queue_ms"

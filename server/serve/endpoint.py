@@ -3,11 +3,19 @@
 from collections.abc import Mapping
 from time import perf_counter
 
-from unpickled.server.errors import BodyTooLarge, DeadlineExceeded, InvalidInput, Overloaded
+from unpickled.server.errors import (
+    BadRequest,
+    BodyTooLarge,
+    DeadlineExceeded,
+    InvalidInput,
+    LengthRequired,
+    Overloaded,
+)
 from unpickled.server.inference.prediction import Predict, Prediction
 from unpickled.server.inference.work import Cost, Work
 from unpickled.server.message import body
 from unpickled.server.message.answer import JSON, Answer, Environ, Target
+from unpickled.server.message.environ import QUEUE_MS
 from unpickled.server.observe.recorder import Recorder
 from unpickled.server.observe.tally import PHASES
 from unpickled.server.serve.gate import DEADLINE, Gate
@@ -20,7 +28,14 @@ _PLAIN = frozenset({None, "", "application/json", "application/x-www-form-urlenc
 # Stands for the length of a body that announces none: it may be long.
 _UNKNOWN = "?" * 20
 # Errors that may come before the body is read.
-_EARLY = (BodyTooLarge, DeadlineExceeded, InvalidInput, Overloaded)
+_EARLY = (
+    BadRequest,
+    BodyTooLarge,
+    DeadlineExceeded,
+    InvalidInput,
+    LengthRequired,
+    Overloaded,
+)
 
 
 class Endpoint:
@@ -95,6 +110,7 @@ class Endpoint:
         )
         with gate.admission.turn(work) as turn:
             prediction = self._predict(request, environ)
+        environ[QUEUE_MS] = round(1000 * turn.waited, 3)
         cost.learn(length, turn.spent)
         ended = recorder.answered(started, read, prediction, turn.waited)
         headers = self._headers if prediction.headers is None else (*prediction.headers, *recorder.identity)
@@ -103,7 +119,7 @@ class Endpoint:
         return "200 OK", headers, prediction.content
 
     def _failed(self, error: Exception, environ: Environ, started: float) -> Answer:
-        answer = self._recorder.failed(error, started)
+        answer = self._recorder.failed(error, started, environ)
         return self._rest.discarded(answer, environ) if isinstance(error, _EARLY) else answer
 
 
