@@ -63,13 +63,14 @@ def serve(config: Config) -> int:
     listening = config.listening
     # Twice as many blocks as workers: a replacement may start while the old worker still ends.
     memory = Memory(blocks=2 * listening.workers)
-    start, heartbeat = Start(), Heartbeat(listening.workers)
-    quarantine = Quarantine(listening.workers, listening.threads)
+    # A worker that takes over from another one writes beside it.
+    start, heartbeat = Start(), Heartbeat(2 * listening.workers)
+    quarantine = Quarantine(2 * listening.workers, listening.threads)
     server = _server(config)
     loader = Loader(config, memory, start, heartbeat, quarantine)
 
-    def spawn(index: int) -> BaseProcess:
-        process: BaseProcess = server.worker(index, loader.of(index))
+    def spawn(slot: int) -> BaseProcess:
+        process: BaseProcess = server.worker(slot % listening.workers, loader.of(slot))
         return process
 
     with claim:
@@ -91,13 +92,13 @@ class Loader:
         self._start = start
         self._heartbeat = heartbeat
         self._quarantine = quarantine
-        self._index = 0
+        self._slot = 0
         self._names = _names(config)
 
-    def of(self, index: int) -> "Loader":
-        """The same for the worker at an index from 0."""
+    def of(self, slot: int) -> "Loader":
+        """The same for the worker that writes to a slot of shared memory."""
         loader = copy(self)
-        loader._index = index
+        loader._slot = slot
         return loader
 
     def __call__(self) -> Any:
@@ -109,7 +110,7 @@ class Loader:
         if self._start.announce(repository.default or ""):
             arguments = (self._config, banner.text(repository))
             threading.Thread(target=_announce, args=arguments, daemon=True).start()
-        pulse = Pulse(service, self._heartbeat, Notes(self._quarantine, self._index), self._index)
+        pulse = Pulse(service, self._heartbeat, Notes(self._quarantine, self._slot), self._slot)
         pulse.beat()
         _watch(service, pulse.beat)
         orders.obey_for(service)
