@@ -27,7 +27,7 @@ class Service:
         block: The part of it that this process writes.
         repository: The models and their deployments.
         in_flight: Counts the requests that are being answered.
-        slots: The streams that are open.
+        slots: The streams and long answers that are open.
         admission: Gives long requests their turns.
         routes: Answer each path that predicts.
         reloader: Follows the models folder, once started.
@@ -62,8 +62,7 @@ class Service:
         self.callers = callers(config.access, self.memory, self.block)
         self.repository = Repository(config, beginning)
         self.in_flight = InFlight(self.block)
-        # Streams leave the other half of the threads to requests for a single answer.
-        self.slots = Slots(max(1, config.listening.threads // 2))
+        self.slots = Slots(config.listening.threads)
         watches = [Shadows(config.traffic.shadow_rows, self.block)]
         self.admission = self._admission()
         gate = Gate(

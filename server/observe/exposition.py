@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from unpickled.server.observe import log, shadow, traces
+from unpickled.server.observe import connected, log, shadow, traces
 from unpickled.server.observe.counters import Key, Memory
 from unpickled.server.observe.keyed import KEYED
 from unpickled.server.observe.outlines import Outline
@@ -101,6 +101,7 @@ def _metrics(
     yield _values(kinds[PREDICTED])
     yield from _processes(workers, kinds["in_flight"])
     yield from _supervision(kinds)
+    yield from _connections(kinds[connected.OPEN], kinds[connected.FULL])
     yield _lost(kinds["lost"])
     yield from _models(outlines, kinds, len(workers))
     yield from _plans(outlines)
@@ -172,6 +173,19 @@ def _processes(workers: Mapping[int, int], in_flight: _Series) -> Iterator[_Desc
     sizes = {(str(number),): _resident(process) for number, process in workers.items()}
     resident: _Values = {labels: size for labels, size in sizes.items() if size is not None}
     yield _gauge("worker_resident_memory_bytes", "Memory that a worker process holds.", ("worker",), resident)
+
+
+def _connections(held: _Series, full: _Series) -> Iterator[_Described]:
+    yield _gauge(
+        "connections",
+        "Connections that a worker process holds, at the last look.",
+        ("worker",),
+        _firsts(held),
+    )
+    times = sum(numbers[0] for _, numbers in full)
+    yield _counter(
+        "connections_full", "Times that a worker held as many as max_connections.", (), {(): times}
+    )
 
 
 def _supervision(kinds: Mapping[str, _Series]) -> Iterator[_Described]:

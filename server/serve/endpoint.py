@@ -19,6 +19,7 @@ from unpickled.server.message.environ import QUEUE_MS
 from unpickled.server.observe.recorder import Recorder
 from unpickled.server.observe.tally import PHASES
 from unpickled.server.serve.gate import DEADLINE, Gate
+from unpickled.server.serve.parts import Parts
 from unpickled.server.serve.rest import Rest
 
 _TIMING = ", ".join(f"{name};dur=%.4f" for name in (*PHASES, "total"))
@@ -27,6 +28,8 @@ _PLAIN = frozenset({None, "", "application/json", "application/x-www-form-urlenc
 
 # Stands for the length of a body that announces none: it may be long.
 _UNKNOWN = "?" * 20
+# A short body may be a long one, compressed.
+_CODED = "HTTP_CONTENT_ENCODING"
 # Errors that may come before the body is read.
 _EARLY = (
     BadRequest,
@@ -49,6 +52,7 @@ class Endpoint:
         cost: The cost of its requests.
         gate: Admits requests.
         rest: Discards what is left of a body that is not read to its end.
+        parts: Sends a long answer.
         by_type: Targets that answer bodies of other content types in place of ``predict``.
     """
 
@@ -59,6 +63,7 @@ class Endpoint:
         cost: Cost,
         gate: Gate,
         rest: Rest,
+        parts: Parts,
         by_type: Mapping[str, Target] | None = None,
     ) -> None:
         self._recorder = recorder
@@ -69,6 +74,7 @@ class Endpoint:
         self._limit = gate.limit
         self._in_flight = gate.in_flight
         self._rest = rest
+        self._parts = parts
         self._by_type = by_type or {}
         self._headers = (JSON, *recorder.identity)
 
@@ -82,7 +88,11 @@ class Endpoint:
         in_flight, recorder = self._in_flight, self._recorder
         in_flight.count += 1
         try:
-            if len(environ.get("CONTENT_LENGTH", _UNKNOWN)) > self._brief or DEADLINE in environ:
+            if (
+                len(environ.get("CONTENT_LENGTH", _UNKNOWN)) > self._brief
+                or DEADLINE in environ
+                or _CODED in environ
+            ):
                 return self._in_turn(environ, started)
             request = body.read(environ, self._limit)
             read = perf_counter()
@@ -112,11 +122,12 @@ class Endpoint:
             prediction = self._predict(request, environ)
         environ[QUEUE_MS] = round(1000 * turn.waited, 3)
         cost.learn(length, turn.spent)
+        more, content = self._parts.of(prediction.content, environ)
         ended = recorder.answered(started, read, prediction, turn.waited)
         headers = self._headers if prediction.headers is None else (*prediction.headers, *recorder.identity)
         if "HTTP_SERVER_TIMING" in environ:
             headers = (*headers, _timing(started, read, turn.waited, prediction, ended))
-        return "200 OK", headers, prediction.content
+        return "200 OK", (*headers, *more), content
 
     def _failed(self, error: Exception, environ: Environ, started: float) -> Answer:
         answer = self._recorder.failed(error, started, environ)

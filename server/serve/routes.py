@@ -22,6 +22,7 @@ from unpickled.server.protocols.rows import Reader
 from unpickled.server.serve.endpoint import Endpoint
 from unpickled.server.serve.gate import Gate
 from unpickled.server.serve.noted import Noted, Notes
+from unpickled.server.serve.parts import Parts
 from unpickled.server.serve.rest import Rest
 from unpickled.server.serve.slots import Slots
 from unpickled.server.serve.split import Split
@@ -64,6 +65,7 @@ class Routes:
         models: Path -> the name of the model that a POST to it asks for.
         rules: The patterns of all paths.
         rest: Discards what is left of bodies that nobody reads.
+        parts: Sends long answers.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Routes:
         self._slots = slots
         self._gate = gate
         self.rest = Rest(slots, gate.in_flight)
+        self.parts = Parts(slots, gate.in_flight)
         self._watches = watches
         self._routes = routes(self._config)
         self.rules = list(dict.fromkeys(rule for _, paths in self._routes for rule in paths.rules))
@@ -197,10 +200,10 @@ class Routes:
         tally = tally_of(self._block, served.name, served.version, rule, served.model.outputs)
         recorder = Recorder(served, tally, observers, self._more)
         by_type: dict[str, Target] = {
-            media_type: Endpoint(recorder, *handlers[build], gate, self.rest)
+            media_type: Endpoint(recorder, *handlers[build], gate, self.rest, self.parts)
             for media_type, build in protocol.by_type.items()
         }
         if protocol.lines is not None:
             stream = Stream(recorder, handlers[protocol.lines].predict, self._slots, gate, self.rest)
             by_type |= dict.fromkeys(media.JSON_LINES, stream)
-        return Endpoint(recorder, *handlers[protocol.build], gate, self.rest, by_type)
+        return Endpoint(recorder, *handlers[protocol.build], gate, self.rest, self.parts, by_type)
