@@ -9,9 +9,7 @@ import multiprocessing
 import os
 import re
 import ssl
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,8 +21,6 @@ from unpickled.server.process import handshake
 
 logger = logging.getLogger("unpickled")
 
-# Seconds between two looks at the files: what has changed must stay the same from one to the next.
-INTERVAL = 1.0
 _LONGEST = 1024 * 1024
 # Where a process finds its own descriptors as files.
 _DESCRIPTORS = Path("/proc/self/fd")
@@ -63,7 +59,11 @@ class Certificates:
         self.paths = self._hold(check(listening))
 
     def refresh(self) -> bool:
-        """Whether the files have changed; new content is checked first, and a mistake leaves the old one."""
+        """Look at the files, and follow a change; whether workers have to read them again.
+
+        A change is followed at the second look that finds it: somebody may still be writing. It is checked
+        first, and a mistake leaves everything as it was.
+        """
         stamps = self._looked()
         settled, self._pending = stamps == self._pending, stamps
         if stamps == self._stamps or not settled:
@@ -74,21 +74,8 @@ class Certificates:
         except ConfigError as error:
             logger.error("the certificate stays as it was: %s", error)
             return False
+        logger.info("the certificate has changed: the workers are replaced one by one")
         return True
-
-    def follow(self, replace: Callable[[], None]) -> None:
-        """Start a thread that calls ``replace`` whenever workers have to read the files again."""
-        threading.Thread(target=self._follow, args=(replace,), name="certificates", daemon=True).start()
-
-    def _follow(self, replace: Callable[[], None]) -> None:
-        while True:
-            time.sleep(INTERVAL)
-            try:
-                if self.refresh():
-                    logger.info("the certificate has changed: the workers are replaced one by one")
-                    replace()
-            except Exception:
-                logger.exception("a look at the certificate failed; it stays as it was")
 
     def _looked(self) -> list[disk.Stamp]:
         return [disk.stamp(path) for path in self._files.values()]

@@ -14,10 +14,12 @@ logger = logging.getLogger("unpickled")
 
 # Seconds after which a worker that could not take over is started again.
 _PAUSE = 5.0
+# Signs of life, four a second, after which a new worker listens for certain: the first comes before that.
+_BEATS = 12
 
 
 class Renewal:
-    """Starts another worker for a place, and ends the one before as soon as the new one beats.
+    """Starts another worker for a place, and ends the one before once the new one has beaten for a while.
 
     Args:
         places: The workers.
@@ -69,7 +71,7 @@ class Renewal:
             if now >= self._due:
                 send(self._leaving, signal.SIGKILL)
         elif self._successor is not None:
-            if self._heartbeat.beats(self._waiting[0].other):
+            if self._heartbeat.beats(self._waiting[0].other) >= _BEATS:
                 self._take_over(self._waiting.pop(0), self._successor, now)
         elif self._waiting and now >= self._due:
             self._renew(self._waiting[0], now)

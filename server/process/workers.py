@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,8 +29,9 @@ from unpickled.server.lifecycle.repository import Beginning, folders
 from unpickled.server.observe import log
 from unpickled.server.observe.connected import Connected
 from unpickled.server.observe.counters import Memory
-from unpickled.server.process import address, banner, descriptors, output
+from unpickled.server.process import address, banner, certificates, descriptors, output
 from unpickled.server.process.admin import AdminPort
+from unpickled.server.process.certificates import Certificates, Paths
 from unpickled.server.process.connections import Connections, told
 from unpickled.server.process.heartbeat import Heartbeat
 from unpickled.server.process.orders import Orders
@@ -58,6 +60,7 @@ def serve(config: Config) -> int:
     """
     output.settle()
     logging.config.dictConfig(log.settings(config.observing.log_level))
+    files = certificates.of(config.listening)
     claim = address.claim(config.listening)
     config = replace(config, listening=claim.listening)
     listening = config.listening
@@ -77,8 +80,18 @@ def serve(config: Config) -> int:
         supervisor = Supervisor(listening, spawn, heartbeat, start, quarantine, memory.reserve())
         if claim.admin is not None:
             AdminPort(claim.admin, supervisor.selector, Probes(supervisor, memory).answer)
+        if files is not None:
+            server.secure(files.paths)
+            supervisor.chores.append(partial(_renew, files, server, supervisor))
         served = server.serve_with(supervisor.run)
     return 0 if served and not start.failed else 1
+
+
+def _renew(files: Certificates, server: Any, supervisor: Supervisor) -> None:
+    """Replace the workers, one by one, once the files of TLS have changed."""
+    if files.refresh():
+        server.secure(files.paths)
+        supervisor.renewal.begin()
 
 
 class Loader:
@@ -178,6 +191,15 @@ class _Server(Server):  # type: ignore[misc,valid-type]
         """The worker at an index from 0, not yet started."""
         process: BaseProcess = self._spawn_worker(index, self._target, loader).inner
         return process
+
+    def secure(self, paths: Paths) -> None:
+        """Have workers that start from now on serve TLS with these files.
+
+        This does what build_ssl_context of granian does, which would resolve the paths: copies in memory have
+        none.
+        """
+        cert, key, client_ca = paths
+        self.ssl_ctx: Any = (True, cert, key, None, "tls1.2", client_ca, [], client_ca is not None)
 
     def serve_with(self, run: Callable[[Callable[[], None]], bool]) -> bool:
         """Bind, and call ``run`` with a function that ends the listening of this process."""
