@@ -46,7 +46,7 @@ def test_a_machine_that_sleeps_makes_no_worker_hang():
 
 def beat(heartbeat: Heartbeat, slot: int) -> None:
     """Work as a worker that is ready, until a signal ends it."""
-    for _ in range(5):
+    for _ in range(8):
         heartbeat.beat(slot, State.READY)
     signal.pause()
 

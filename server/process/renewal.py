@@ -15,8 +15,8 @@ logger = logging.getLogger("unpickled")
 
 # Seconds after which a worker that could not take over is started again.
 _PAUSE = 5.0
-# Beats after which a worker takes connections: the first comes before it listens.
-_BEATS = 5
+# Signs of life, four a second, after which a new worker listens for certain: the first comes before that.
+_BEATS = 8
 
 
 class Renewal:

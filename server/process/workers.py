@@ -32,7 +32,7 @@ from unpickled.server.observe.connected import Connected
 from unpickled.server.observe.counters import Memory
 from unpickled.server.process import address, banner, certificates, descriptors, output
 from unpickled.server.process.admin import AdminPort
-from unpickled.server.process.certificates import Certificates
+from unpickled.server.process.certificates import Certificates, Paths
 from unpickled.server.process.connections import Connections, told
 from unpickled.server.process.heartbeat import Heartbeat
 from unpickled.server.process.orders import Orders
@@ -70,7 +70,7 @@ def serve(config: Config) -> int:
     # A worker that takes over from another one writes beside it.
     start, heartbeat = Start(), Heartbeat(2 * listening.workers)
     quarantine = Quarantine(2 * listening.workers, listening.threads)
-    server = _server(config, files)
+    server = _server(config)
     loader = Loader(config, memory, start, heartbeat, quarantine, Trials())
 
     def spawn(slot: int) -> BaseProcess:
@@ -79,19 +79,19 @@ def serve(config: Config) -> int:
 
     with claim:
         supervisor = Supervisor(listening, spawn, heartbeat, start, quarantine, memory.reserve())
-        if files is not None:
-            supervisor.chores.append(partial(_follow, files, server, supervisor))
         if claim.admin is not None:
             AdminPort(claim.admin, supervisor.selector, Probes(supervisor, memory).answer)
+        if files is not None:
+            server.secure(files.paths)
+            supervisor.chores.append(partial(_renew, files, server, supervisor))
         served = server.serve_with(supervisor.run)
     return 0 if served and not start.failed else 1
 
 
-def _follow(files: Certificates, server: Any, supervisor: Supervisor) -> None:
-    """Replace the workers where the certificate has changed, which they read at their start."""
+def _renew(files: Certificates, server: Any, supervisor: Supervisor) -> None:
+    """Replace the workers, one by one, once the files of TLS have changed."""
     if files.refresh():
-        logger.info("the certificate has changed: the workers are replaced one by one")
-        server.secure(files)
+        server.secure(files.paths)
         supervisor.renewal.begin()
 
 
@@ -209,6 +209,15 @@ class _Server(Server):  # type: ignore[misc,valid-type]
         process: BaseProcess = self._spawn_worker(index, self._target, loader).inner
         return process
 
+    def secure(self, paths: Paths) -> None:
+        """Have workers that start from now on serve TLS with these files.
+
+        This does what build_ssl_context of granian does, which would resolve the paths: copies in memory have
+        none.
+        """
+        cert, key, client_ca = paths
+        self.ssl_ctx: Any = (True, cert, key, None, "tls1.2", client_ca, [], client_ca is not None)
+
     def serve_with(self, run: Callable[[Callable[[], None]], bool]) -> bool:
         """Bind, and call ``run`` with a function that ends the listening of this process."""
         self._run = run
@@ -223,18 +232,12 @@ class _Server(Server):  # type: ignore[misc,valid-type]
         finally:
             self._unlink_pidfile()
 
-    def secure(self, files: Certificates) -> None:
-        """Have the workers that start from now on serve TLS with these files."""
-        cert, key, client_ca = files.paths
-        # As granian's build_ssl_context does, which would resolve the paths, and these have no names.
-        self.ssl_ctx: Any = (True, cert, key, None, "tls1.2", client_ca, [], client_ca is not None)
 
-
-def _server(config: Config, files: Certificates | None) -> Any:
+def _server(config: Config) -> Any:
     listening, log_level = config.listening, config.observing.log_level
     descriptors.raise_limit()
     descriptors.tell(listening.max_connections)
-    server = _Server(
+    return _Server(
         "unpickled.server:create_app",
         address=listening.host,
         port=listening.port,
@@ -259,6 +262,3 @@ def _server(config: Config, files: Certificates | None) -> Any:
         log_level=LogLevels.debug if log_level == "debug" else LogLevels.error,
         log_dictconfig=log.settings(log_level),
     )
-    if files is not None:
-        server.secure(files)
-    return server
