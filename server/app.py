@@ -1,7 +1,7 @@
 """The Flask application around a service: every route, those of the fast path included."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,9 @@ from unpickled.server.serve import routes
 from unpickled.server.serve.accesslog import AccessLog
 from unpickled.server.serve.cors import Cors
 from unpickled.server.serve.fastpath import FastPath
+from unpickled.server.serve.forwarded import Forwarded
+from unpickled.server.serve.hosts import Hosts
+from unpickled.server.serve.prefix import Prefix
 from unpickled.server.serve.requestid import identified
 from unpickled.server.serve.rest import Rest
 from unpickled.server.serve.tracing import traced
@@ -62,14 +65,21 @@ def flask_app(service: Service) -> Flask:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
     app.url_map.converters["default"] = _Name
+    hosts = Hosts(config.listening.trusted_hosts, [config.traffic.health_route or "/livez"])
+    app.before_request(partial(_check_target, hosts))
     _add_predictions(app, service)
     _add_pages(app, site.pages(service.repository, service.memory, service.in_flight))
     _follow_answers(app, service)
     app.register_error_handler(Exception, partial(_on_error, service.routes.rest))
     if config.traffic.fast_path:
-        app.wsgi_app = FastPath(app.wsgi_app, service.routes)  # type: ignore[method-assign, arg-type]
+        app.wsgi_app = FastPath(app.wsgi_app, service.routes, hosts.known)  # type: ignore[method-assign, arg-type]
     if config.traffic.cors_origins:
         app.wsgi_app = Cors(app.wsgi_app, config.traffic.cors_origins)  # type: ignore[method-assign, arg-type]
+    if config.listening.root_path:
+        app.wsgi_app = Prefix(app.wsgi_app, config.listening.root_path)  # type: ignore[method-assign, arg-type]
+    if config.listening.forwarded_allow_ips:
+        trusted = config.listening.forwarded_allow_ips
+        app.wsgi_app = Forwarded(app.wsgi_app, trusted)  # type: ignore[method-assign, arg-type]
     app.wsgi_app = identified(app.wsgi_app, always=config.observing.access_log)  # type: ignore[assignment, method-assign, arg-type]
     if service.traces is not None:
         ratio, route = config.observing.trace_ratio, partial(_rule, app)
@@ -77,6 +87,16 @@ def flask_app(service: Service) -> Flask:
     if config.observing.access_log:
         app.wsgi_app = AccessLog(app.wsgi_app, service.block)  # type: ignore[method-assign, arg-type]
     return app
+
+
+def _check_target(hosts: Hosts) -> None:
+    """BadRequest where a request does not say whom it asks, or for which path."""
+    hosts.check(request.environ)
+    # CONNECT, and GET with a host and nothing else, name no path; Flask would take them for "/".
+    if not request.environ["PATH_INFO"].startswith("/"):
+        raise errors.BadRequest(
+            "the request names no path: send one that begins with a slash, as in GET /models", status=400
+        )
 
 
 class _Name(BaseConverter):
@@ -99,15 +119,20 @@ def _add_predictions(app: Flask, service: Service) -> None:
         return _response(target(request.environ))
 
     for rule in service.routes.rules:
-        app.add_url_rule(rule, f"POST {rule}", partial(predict, rule), methods=["POST"])
+        _add_rule(app, "POST", rule, partial(predict, rule))
 
 
 def _add_pages(app: Flask, pages: list[Page]) -> None:
     """Register the pages; the first page of a rule wins, as settings may name any path."""
     for page in pages:
-        name = f"{page.method} {page.rule}"
-        if name not in app.view_functions:
-            app.add_url_rule(page.rule, name, partial(_answer, page), methods=[page.method])
+        if f"{page.method} {page.rule}" not in app.view_functions:
+            _add_rule(app, page.method, page.rule, partial(_answer, page))
+
+
+def _add_rule(app: Flask, method: str, rule: str, view: Callable[..., Response]) -> None:
+    # By default Flask redirects a path that lacks the last slash, to an address made of the Host header.
+    strict = not rule.endswith("/")
+    app.add_url_rule(rule, f"{method} {rule}", view, methods=[method], strict_slashes=strict)
 
 
 def _answer(page: Page, **names: str) -> Response:

@@ -61,8 +61,9 @@ class Route:
         admission = Admission(cores=1, longest=1, most=8, count=partial(count_lost, block))
         gate = Gate(in_flight=self.in_flight, admission=admission, limit=1000, timeout=None)
         cost = Cost(measured(served.model))
-        self.endpoint = Endpoint(recorder, self._predict, cost, gate, Rest(Slots(1), self.in_flight))
-        self.stream = Stream(recorder, self._predict, Slots(1), gate)
+        rest = Rest(Slots(1), self.in_flight)
+        self.endpoint = Endpoint(recorder, self._predict, cost, gate, rest)
+        self.stream = Stream(recorder, self._predict, Slots(1), gate, rest)
         self.counts = []
 
     def _predict(self, request, environ):

@@ -120,9 +120,14 @@ class Turn:
             self.pause()
             self.resume()
 
-    def _check_time(self) -> None:
+    def limit_time(self, seconds: float) -> None:
+        """Move the deadline to ``seconds`` after the start of the request, if that is earlier."""
+        self.work = self.work._replace(deadline=min(self.work.deadline, self.work.started + seconds))
+        self._check_time(self.left)
+
+    def _check_time(self, left: float = 0.0) -> None:
         try:
-            self._admission.check_time(self)
+            self._admission.check_time(self, left)
         except (DeadlineExceeded, Overloaded):
             self.pause()
             raise
@@ -145,6 +150,17 @@ def breathe() -> None:
     turn = _current.turn
     if turn is not None:
         turn.breathe()
+
+
+def limit_time(seconds: float) -> None:
+    """Give the request that the present thread answers no more than this time from its start.
+
+    Raises:
+        DeadlineExceeded: It cannot be answered in that time.
+    """
+    turn = _current.turn
+    if turn is not None:
+        turn.limit_time(seconds)
 
 
 class Admission:
@@ -228,10 +244,10 @@ class Admission:
         """Whether others wait for a turn that is held."""
         return bool(self._rows.count or (self._batches.count and not turn.work.single))
 
-    def check_time(self, turn: Turn) -> None:
-        """DeadlineExceeded where the time of a request is over, Overloaded where its client has gone."""
+    def check_time(self, turn: Turn, left: float = 0.0) -> None:
+        """DeadlineExceeded where the time is over in ``left`` seconds, Overloaded without a client."""
         work = turn.work
-        if perf_counter() > work.deadline:
+        if perf_counter() + left > work.deadline:
             raise self._expired(work)
         if self._has_gone(turn):
             self._count(work.model, "abandoned")

@@ -10,6 +10,7 @@ from unpickled.server.errors import (
     InvalidInput,
     UnsupportedEncoding,
 )
+from unpickled.server.message import ending
 from unpickled.server.quote import quoted, shortened
 
 # Content-Encoding -> zlib's window bits for it. "deflate" is the zlib format: RFC 9110, section 8.4.1.
@@ -23,8 +24,10 @@ def read(environ: Mapping[str, Any], limit: int) -> bytes:
     (``wsgi.input_terminated``).
 
     Raises:
+        BadRequest: The body comes in a transfer coding other than chunks.
         BodyTooLarge: The body is longer than ``limit``; known before reading if the length is announced.
         IncompleteBody: The client stopped early.
+        LengthRequired: The body has no length, and nothing else would show that it was cut off.
         UnsupportedEncoding: The Content-Encoding is not gzip or deflate.
     """
     announced = environ.get("CONTENT_LENGTH")
@@ -46,12 +49,17 @@ def read(environ: Mapping[str, Any], limit: int) -> bytes:
 def _read_unannounced(environ: Mapping[str, Any], limit: int) -> bytes:
     if not environ.get("wsgi.input_terminated"):
         return b""
+    ending.check_coding(environ)
+    encoding, kind = environ.get("HTTP_CONTENT_ENCODING", ""), media_type(environ)[0]
+    hidden = ending.is_hidden(environ)
+    if hidden:
+        ending.check_format(kind)
     body: bytes = environ["wsgi.input"].read(limit + 1)
     if len(body) > limit:
         raise _too_large(limit)
-    if "HTTP_CONTENT_ENCODING" in environ:
-        return _expanded(body, environ["HTTP_CONTENT_ENCODING"], limit)
-    return body
+    if hidden:
+        ending.check_mark(kind, body)
+    return _expanded(body, encoding, limit)
 
 
 # The functions that wait for bytes: the watchdog looks for threads inside them.

@@ -18,6 +18,7 @@ def text(repository: Repository) -> str:
     """Several lines for the person who starts the server."""
     listening = repository.config.listening
     lines = [f"Unpickled serves {_address(listening)}  ({_capacity(listening)})"]
+    lines += _admin(listening)
     deployments = repository.deployments.values()
     served = {deployment.name: deployment.main for deployment in deployments if deployment.versions}
     for deployment in deployments:
@@ -78,6 +79,13 @@ def _capacity(listening: Listening) -> str:
 
 def _address(listening: Listening) -> str:
     return f"unix:{listening.uds}" if listening.uds else f"http://{_host(listening.host)}:{listening.port}"
+
+
+def _admin(listening: Listening) -> list[str]:
+    if listening.admin_port is None:
+        return []
+    host = _host(listening.admin_host or listening.host)
+    return [f"  probes and metrics at http://{host}:{listening.admin_port}"]
 
 
 def _host(host: str) -> str:

@@ -22,12 +22,13 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 from unpickled.server.message import body
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.process.stalled import Clients, Wait
+from unpickled.server.serve import noted
 from unpickled.server.serve.slots import Slot, Slots
 
 logger = logging.getLogger("unpickled")
@@ -35,6 +36,8 @@ logger = logging.getLogger("unpickled")
 # Seconds between checks, and from shutting connections to ending the worker.
 _PERIOD = 0.25
 _GRACE = 2.0
+# The functions that wait for bytes.
+_READING = (*body.READING, *noted.READING)
 
 
 class Watchdog:
@@ -46,16 +49,24 @@ class Watchdog:
         slots: The streams that are open.
         in_flight: The requests that are being answered.
         clients: Shuts connections; None where the kernel has no times for them.
+        beat: Shows the main process that this one runs; called at each check.
     """
 
     def __init__(
-        self, threads: int, timeout: int, slots: Slots, in_flight: InFlight, clients: Clients | None
+        self,
+        threads: int,
+        timeout: int,
+        slots: Slots,
+        in_flight: InFlight,
+        clients: Clients | None,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._threads = threads
         self._timeout = timeout
         self._slots = slots
         self._in_flight = in_flight
         self._clients = clients
+        self._beat = beat
         self._parent = os.getppid()
         # Frames that read a body -> time.monotonic() at which the watchdog first saw them.
         self._reads: dict[FrameType, float] = {}
@@ -66,6 +77,7 @@ class Watchdog:
 
     def _watch(self) -> None:
         while True:
+            self._beat()
             time.sleep(_PERIOD)
             if os.getppid() != self._parent:
                 logger.error("the server's main process is gone: worker %d ends", os.getpid())
@@ -121,7 +133,7 @@ class Watchdog:
 
 
 def _reading() -> list[FrameType]:
-    return [frame for frame in sys._current_frames().values() if frame.f_code in body.READING]
+    return [frame for frame in sys._current_frames().values() if frame.f_code in _READING]
 
 
 def _wait(slot: Slot, now: float) -> Wait:

@@ -3,7 +3,14 @@
 from collections.abc import Mapping
 from time import perf_counter
 
-from unpickled.server.errors import BodyTooLarge, DeadlineExceeded, InvalidInput, Overloaded
+from unpickled.server.errors import (
+    BadRequest,
+    BodyTooLarge,
+    DeadlineExceeded,
+    InvalidInput,
+    LengthRequired,
+    Overloaded,
+)
 from unpickled.server.inference.prediction import Predict, Prediction
 from unpickled.server.inference.work import Cost, Work
 from unpickled.server.message import body
@@ -21,7 +28,14 @@ _PLAIN = frozenset({None, "", "application/json", "application/x-www-form-urlenc
 # Stands for the length of a body that announces none: it may be long.
 _UNKNOWN = "?" * 20
 # Errors that may come before the body is read.
-_EARLY = (BodyTooLarge, DeadlineExceeded, InvalidInput, Overloaded)
+_EARLY = (
+    BadRequest,
+    BodyTooLarge,
+    DeadlineExceeded,
+    InvalidInput,
+    LengthRequired,
+    Overloaded,
+)
 
 
 class Endpoint:

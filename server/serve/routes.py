@@ -20,6 +20,7 @@ from unpickled.server.protocols.registry import routes
 from unpickled.server.protocols.rows import Reader
 from unpickled.server.serve.endpoint import Endpoint
 from unpickled.server.serve.gate import Gate
+from unpickled.server.serve.noted import Noted, Notes
 from unpickled.server.serve.rest import Rest
 from unpickled.server.serve.slots import Slots
 from unpickled.server.serve.split import Split
@@ -78,12 +79,19 @@ class Routes:
         self._handlers: dict[int, tuple[Served, dict[Build, _Handler]]] = {}
         # Headers of all answers, beside those of their version.
         self._more: Headers = ()
+        # Where requests are noted; None unless a worker has crashed.
+        self._notes: Notes | None = None
         self._lock = threading.Lock()
         self.rebuild()
 
     def close_connections(self) -> None:
         """Close each connection with its next answer. New targets do that, so that requests check nothing."""
         self._more = (CLOSE,)
+        self.rebuild()
+
+    def note(self, notes: Notes | None) -> None:
+        """Note requests while they run from now on, or no longer; new targets do that, too."""
+        self._notes = notes
         self.rebuild()
 
     def rebuild(self) -> None:
@@ -102,6 +110,8 @@ class Routes:
         for protocol, paths in self._routes:
             for deployment in deployments:
                 targets.update(self._targets(deployment, protocol, paths))
+        if self._notes is not None:
+            targets = {path: Noted(target, self._notes) for path, target in targets.items()}
         # One assignment: a request sees all of the old or all of the new.
         self.targets = targets
         for observer in retired:
@@ -160,6 +170,6 @@ class Routes:
             for media_type, build in protocol.by_type.items()
         }
         if protocol.lines is not None:
-            stream = Stream(recorder, handlers[protocol.lines].predict, self._slots, gate)
+            stream = Stream(recorder, handlers[protocol.lines].predict, self._slots, gate, self.rest)
             by_type |= dict.fromkeys(media.JSON_LINES, stream)
         return Endpoint(recorder, *handlers[protocol.build], gate, self.rest, by_type)

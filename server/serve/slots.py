@@ -106,10 +106,13 @@ class Slots:
         self._open: set[Slot] = set()
         self._refused = False
 
-    def enter(self, turn: Turn | None = None) -> Slot:
-        """Take a slot for one more stream, which computes in a turn; Busy if all are taken."""
+    def enter(self, turn: Turn | None = None, spare: bool = False) -> Slot:
+        """Take a slot for one more stream, which computes in a turn; Busy if all are taken.
+
+        With ``spare`` it may be one of half as many more, for refusals when all of the others are taken.
+        """
         with self._lock:
-            if len(self._open) >= self._limit:
+            if len(self._open) >= self._limit + spare * (self._limit // 2):
                 self._refused = True
                 raise Busy(
                     f"{self._limit} streams are open, and one worker takes no more at a time: ask again, "
