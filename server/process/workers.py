@@ -27,7 +27,7 @@ from unpickled.server.errors import ConfigError
 from unpickled.server.lifecycle.repository import Beginning, folders
 from unpickled.server.observe import log
 from unpickled.server.observe.counters import Memory
-from unpickled.server.process import address, banner, output, stalled
+from unpickled.server.process import address, banner, output, stalled, threads
 from unpickled.server.process.admin import AdminPort
 from unpickled.server.process.heartbeat import Heartbeat
 from unpickled.server.process.orders import Orders
@@ -50,7 +50,7 @@ def serve(config: Config) -> int:
     """
     output.settle()
     logging.config.dictConfig(log.settings(config.observing.log_level))
-    claim = address.claim(config.listening)
+    claim = address.claim(threads.affordable(config.listening))
     config = replace(config, listening=claim.listening)
     listening = config.listening
     # Twice as many blocks as workers: a replacement may start while the old worker still ends.
