@@ -4,7 +4,7 @@ Every process maps one anonymous file, which disappears with the last of them. T
 Each process claims a block and is the only one to write to it, so that counting takes no lock. When a worker
 dies, its replacement claims the same block and keeps adding to it.
 
-    file    | block 0 | block 1 | ... | reserved | notice  a lock on byte n: block n is claimed
+    file    | block 0 | block 1 | ... | reserved | notice | common    a lock on byte n: block n is claimed
     block   | used | entry | entry | ...                  8-byte words; used: how many of them
     entry   | generation | length | room | size | gauge | key ... | numbers ... |
               |            |        |      |      |       |         size doubles
@@ -53,6 +53,8 @@ else:  # before 3.14, memoryview takes no type argument at run time
 BLOCK = 8 * 1024 * 1024
 _NOTICE = 4 * 1024 * 1024
 _NOTICE_HEAD = struct.Struct("=II")
+# Bytes behind the blocks that every process may write to.
+COMMON = 1024 * 1024
 _WORD = 8
 _HEAD = 5
 # Keys get room in steps of so many words, so that a freed entry fits another key of about the same length.
@@ -77,7 +79,12 @@ class Memory:
     def __init__(self, blocks: int, size: int = BLOCK) -> None:
         """Map the memory. Raises ConfigError on a free-threaded Python, where threads would lose counts."""
         _check_interpreter()
-        self._map(anonymous_file((blocks + 1) * size + _NOTICE), blocks, size)
+        self._map(anonymous_file((blocks + 1) * size + _NOTICE + COMMON), blocks, size)
+
+    @property
+    def common(self) -> memoryview:
+        """The bytes that every process may write to; at first they are zeros."""
+        return self._view[-COMMON:]
 
     def claim(self) -> "Block":
         """The block of this process, the same one at every call; to be called after the fork."""
@@ -145,8 +152,8 @@ class Memory:
         self._descriptor, self._blocks, self._size = descriptor, blocks, size
         # Closing any descriptor of the file would release the lock of this process, so all stay open: this
         # one and the copy inside mmap.
-        self._view = memoryview(mmap.mmap(descriptor, (blocks + 1) * size + _NOTICE))
-        self._notice = self._view[(blocks + 1) * size :]
+        self._view = memoryview(mmap.mmap(descriptor, (blocks + 1) * size + _NOTICE + COMMON))
+        self._notice = self._view[(blocks + 1) * size : -COMMON]
         self._posted = b""
         self._lock = threading.Lock()
         weakref.finalize(self, os.close, descriptor).atexit = False

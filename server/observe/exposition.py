@@ -13,8 +13,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from unpickled.server.observe import log, shadow, traces
+from unpickled.server.observe import connected, log, shadow, traces
 from unpickled.server.observe.counters import Key, Memory
+from unpickled.server.observe.keyed import KEYED
 from unpickled.server.observe.outlines import Outline
 from unpickled.server.observe.tally import BUCKETS, OF_VERSIONS, PHASES, Answered, Failed, outdated
 from unpickled.server.observe.values import PREDICTED, Histogram, histograms
@@ -100,6 +101,7 @@ def _metrics(
     yield _values(kinds[PREDICTED])
     yield from _processes(workers, kinds["in_flight"])
     yield from _supervision(kinds)
+    yield from _connections(kinds[connected.OPEN], kinds[connected.FULL])
     yield _lost(kinds["lost"])
     yield from _models(outlines, kinds, len(workers))
     yield from _plans(outlines)
@@ -107,6 +109,7 @@ def _metrics(
     yield from _differences(kinds[shadow.NUMBERS])
     yield from _losses(kinds[shadow.LOST])
     yield from _observer_failures(kinds["observer_failures"])
+    yield _keys(kinds[KEYED])
     lines = _firsts(kinds[log.LOST])
     yield _counter("log_lines_lost", "Lines of a log that were not written.", ("log",), lines)
     yield _counter("spans_sent", "Spans that the collector took.", (), _firsts(kinds[traces.SENT]))
@@ -170,6 +173,19 @@ def _processes(workers: Mapping[int, int], in_flight: _Series) -> Iterator[_Desc
     sizes = {(str(number),): _resident(process) for number, process in workers.items()}
     resident: _Values = {labels: size for labels, size in sizes.items() if size is not None}
     yield _gauge("worker_resident_memory_bytes", "Memory that a worker process holds.", ("worker",), resident)
+
+
+def _connections(held: _Series, full: _Series) -> Iterator[_Described]:
+    yield _gauge(
+        "connections",
+        "Connections that a worker process holds, at the last look.",
+        ("worker",),
+        _firsts(held),
+    )
+    times = sum(numbers[0] for _, numbers in full)
+    yield _counter(
+        "connections_full", "Times that a worker held as many as max_connections.", (), {(): times}
+    )
 
 
 def _supervision(kinds: Mapping[str, _Series]) -> Iterator[_Described]:
@@ -293,6 +309,18 @@ def _losses(lost: _Series) -> Iterator[_Described]:
 def _observer_failures(failures: _Series) -> Iterator[_Described]:
     names = ("model", "version", "observer")
     yield _counter(_OBSERVER_FAILURES, "Predictions that an observer failed on.", names, _firsts(failures))
+
+
+def _keys(series: _Series) -> _Described:
+    requests: _Values = {
+        (name, f"{digit}xx"): count
+        for (name,), counts in series
+        for digit, count in enumerate(counts)
+        if count
+    }
+    return _counter(
+        "key_requests", "Requests with the key or token of a name, by status.", ("key", "status"), requests
+    )
 
 
 def _counter(name: str, meaning: str, labels: tuple[str, ...], values: _Values) -> _Described:

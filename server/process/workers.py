@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from granian.constants import Interfaces
-from granian.http import HTTP1Settings
+from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
 from granian.server import Server
 from msgspec.structs import replace
@@ -26,20 +26,29 @@ from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError
 from unpickled.server.lifecycle.repository import Beginning, folders
 from unpickled.server.observe import log
+from unpickled.server.observe.connected import Connected
 from unpickled.server.observe.counters import Memory
-from unpickled.server.process import address, banner, output, stalled, threads
+from unpickled.server.process import address, banner, certificates, descriptors, output, threads
 from unpickled.server.process.admin import AdminPort
+from unpickled.server.process.certificates import Certificates
+from unpickled.server.process.connections import Connections, told
 from unpickled.server.process.heartbeat import Heartbeat
 from unpickled.server.process.orders import Orders
 from unpickled.server.process.probes import Probes
 from unpickled.server.process.pulse import Pulse
 from unpickled.server.process.quarantine import Notes, Quarantine
+from unpickled.server.process.running import Running
 from unpickled.server.process.start import Start
 from unpickled.server.process.supervisor import Supervisor
 from unpickled.server.process.watchdog import Watchdog
 from unpickled.server.service import Service
 
 logger = logging.getLogger("unpickled")
+
+# Connections that the kernel keeps until a worker takes them; it has a limit of its own, net.core.somaxconn.
+_BACKLOG = 4096
+# Bytes that the head of a request may have.
+_LONGEST_HEAD = 128 * 1024
 
 
 def serve(config: Config) -> int:
@@ -50,22 +59,31 @@ def serve(config: Config) -> int:
     """
     output.settle()
     logging.config.dictConfig(log.settings(config.observing.log_level))
+    files = certificates.of(config.listening)
     claim = address.claim(threads.affordable(config.listening))
     config = replace(config, listening=claim.listening)
     listening = config.listening
     # Twice as many blocks as workers: a replacement may start while the old worker still ends.
     memory = Memory(blocks=2 * listening.workers)
-    start, heartbeat = Start(), Heartbeat(listening.workers)
-    quarantine = Quarantine(listening.workers, listening.threads)
-    server = _server(config)
+    # One more place: for the successor of a worker that is replaced while it serves.
+    start, heartbeat = Start(), Heartbeat(listening.workers + 1)
+    quarantine = Quarantine(listening.workers + 1, listening.threads)
+    server = _server(config, files)
     loader = Loader(config, memory, start, heartbeat, quarantine)
 
     def spawn(index: int) -> BaseProcess:
         process: BaseProcess = server.worker(index, loader.of(index))
         return process
 
+    def changed() -> bool:
+        if files is None or not files.refresh():
+            return False
+        logger.info("the certificate has changed: the workers are replaced one by one")
+        server.secure(files)
+        return True
+
     with claim:
-        supervisor = Supervisor(listening, spawn, heartbeat, start, quarantine, memory.reserve())
+        supervisor = Supervisor(listening, spawn, heartbeat, start, quarantine, memory.reserve(), changed)
         if claim.admin is not None:
             AdminPort(claim.admin, supervisor.selector, Probes(supervisor, memory).answer)
         served = server.serve_with(supervisor.run)
@@ -149,10 +167,20 @@ def _names(config: Config) -> frozenset[str] | None:
 
 
 def _watch(service: Service, beat: Callable[[], None]) -> None:
-    config, slots = service.config, service.slots
-    clients = stalled.clients(slots.cuts)
-    threads, timeout = config.listening.threads, config.limits.body_timeout
-    Watchdog(threads, timeout, slots, service.in_flight, clients, beat).start()
+    config, listening = service.config, service.config.listening
+    connections = Connections(listening) if told() else None
+    connected = Connected(service.block, descriptors.connections(listening.max_connections))
+    running = Running(listening.threads)
+    Watchdog(
+        config,
+        service.slots,
+        service.in_flight,
+        running,
+        connections,
+        connected,
+        service.admission,
+        beat,
+    ).start()
 
 
 def _announce(config: Config, text: str) -> None:
@@ -183,10 +211,18 @@ class _Server(Server):  # type: ignore[misc,valid-type]
         finally:
             self._unlink_pidfile()
 
+    def secure(self, files: Certificates) -> None:
+        """Have the workers that start from now on serve TLS with these files."""
+        cert, key, client_ca = files.paths
+        # As granian's build_ssl_context does, which would resolve the paths, and these have no names.
+        self.ssl_ctx: Any = (True, cert, key, None, "tls1.2", client_ca, [], client_ca is not None)
 
-def _server(config: Config) -> Any:
+
+def _server(config: Config, files: Certificates | None) -> Any:
     listening, log_level = config.listening, config.observing.log_level
-    return _Server(
+    descriptors.raise_limit()
+    descriptors.tell(listening.max_connections)
+    server = _Server(
         "unpickled.server:create_app",
         address=listening.host,
         port=listening.port,
@@ -195,10 +231,22 @@ def _server(config: Config) -> Any:
         interface=Interfaces.WSGI,
         workers=listening.workers,
         blocking_threads=listening.threads,
-        # This one time bounds both the wait for a request's head and the silence between two requests.
-        http1_settings=HTTP1Settings(header_read_timeout=1000 * listening.keep_alive),
+        # granian counts connections, the silent ones too.
+        backpressure=descriptors.connections(listening.max_connections),
+        backlog=_BACKLOG,
+        # This one time bounds both the wait for a request's head and the silence between two requests. The
+        # watchdog closes what is silent from the start sooner.
+        http1_settings=HTTP1Settings(
+            header_read_timeout=1000 * listening.keep_alive, max_buffer_size=_LONGEST_HEAD
+        ),
+        http2_settings=HTTP2Settings(
+            max_concurrent_streams=listening.http2_streams, max_headers_size=_LONGEST_HEAD
+        ),
         websockets=False,
         # granian warns of settings that are deliberate here, and logs a line at every start.
         log_level=LogLevels.debug if log_level == "debug" else LogLevels.error,
         log_dictconfig=log.settings(log_level),
     )
+    if files is not None:
+        server.secure(files)
+    return server

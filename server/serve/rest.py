@@ -40,7 +40,7 @@ class Rest:
         if not _comes(environ):
             return answer
         try:
-            slot = self._slots.enter(spare=True)
+            slot = self._slots.enter(environ, spare=True)
         except Busy:
             return answer
         self._in_flight.count += 1

@@ -60,7 +60,7 @@ class Stream:
             expand = body.expander(environ.get("HTTP_CONTENT_ENCODING", ""))
             # A stream computes as a batch does, a slice at a time.
             work = Work(self._recorder.served.name, SLICE, single=False)
-            slot = self._slots.enter(self._gate.admission.turn(work))
+            slot = self._slots.enter(environ, self._gate.admission.turn(work))
         except Exception as error:
             return self._rest.discarded(self._recorder.failed(error, started, environ), environ)
         self._in_flight.count += 1
