@@ -30,7 +30,7 @@ from unpickled.server.lifecycle.trials import Trials
 from unpickled.server.observe import log
 from unpickled.server.observe.connected import Connected
 from unpickled.server.observe.counters import Memory
-from unpickled.server.process import address, banner, certificates, descriptors, output
+from unpickled.server.process import address, banner, certificates, descriptors, output, threads
 from unpickled.server.process.admin import AdminPort
 from unpickled.server.process.certificates import Certificates, Paths
 from unpickled.server.process.connections import Connections, told
@@ -62,7 +62,7 @@ def serve(config: Config) -> int:
     output.settle()
     logging.config.dictConfig(log.settings(config.observing.log_level))
     files = certificates.of(config.listening)
-    claim = address.claim(config.listening)
+    claim = address.claim(threads.affordable(config.listening))
     config = replace(config, listening=claim.listening)
     listening = config.listening
     # Twice as many blocks as workers: a replacement may start while the old worker still ends.
