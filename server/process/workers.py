@@ -17,7 +17,7 @@ from granian.log import LogLevels
 from granian.server import Server
 from msgspec.structs import replace
 
-from unpickled.server import app
+from unpickled.server import app, heap, machine
 from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError
 from unpickled.server.lifecycle.repository import Beginning, folders
@@ -80,6 +80,7 @@ class Loader:
         self._names = _names(config)
 
     def __call__(self) -> Any:
+        heap.bound(max(2, machine.processors() // self._config.listening.workers))
         orders = Orders()
         orders.start()
         service = self._service()
