@@ -203,9 +203,10 @@ def test_an_address_has_one_server(models, tmp_path, kind):
     assert len(re.findall("error: .*(?:in use|another server)", log.read_text())) == 3
 
 
-def test_the_models_folder_goes_away(models, tmp_path):
+def test_the_models_folder_goes_away(models, tmp_path, monkeypatch):
     """A worker that starts while the models folder is away serves as the others did, and follows it later."""
     home = shelve(models, tmp_path / "models" / "iris", "iris", "forest")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     (home / "serving.toml").write_text('load = "all"\n[labels]\nstable = 1\n')
     with serving(tmp_path, models=tmp_path / "models") as server:
         right = server.ask("/predict", BODY)
