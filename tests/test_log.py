@@ -195,6 +195,6 @@ def test_an_outlet_that_was_closed(tmp_path):
 def test_granian_logs_with_ours(models, tmp_path):
     """Each line of the server's log has its severity and the name of its writer."""
     with serving(tmp_path, "--log-level", "debug", models=models.path) as server:
-        eventually(lambda: "_granian" in server.printed())
+        eventually(lambda: "_granian.serve" in server.printed())
         assert server.ask("/livez")[0] == 200
-    assert "INFO _granian: " in server.printed()
+    assert "INFO _granian.serve: " in server.printed()
