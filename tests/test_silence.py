@@ -41,11 +41,12 @@ def ended(connection: socket.socket) -> bool:
     return True
 
 
-def metric(server, name: str) -> float:
-    """The sum of a metric's values."""
+def metric(server, name: str, label: str = "") -> float:
+    """The sum of a metric's values, of those with this label."""
     with urllib.request.urlopen(f"{server.url}/metrics", timeout=PATIENCE) as answer:
         lines = answer.read().decode().splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.split("{")[0].split()[0] == name)
+    named = [line for line in lines if line.split("{")[0].split()[0] == name and label in line]
+    return sum(float(line.split()[-1]) for line in named)
 
 
 @pytest.mark.parametrize(

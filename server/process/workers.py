@@ -25,6 +25,7 @@ from unpickled.server.observe.connected import Connected
 from unpickled.server.observe.counters import Memory
 from unpickled.server.process import address, banner, descriptors
 from unpickled.server.process.connections import Connections, told
+from unpickled.server.process.departures import Departures
 from unpickled.server.process.orders import DRAIN, SCAN, Orders
 from unpickled.server.process.running import Running
 from unpickled.server.process.start import Start
@@ -144,6 +145,8 @@ def _watch(service: Service) -> None:
     connections = Connections(listening) if told() else None
     connected = Connected(service.block, descriptors.connections(listening.max_connections))
     running = Running(listening.threads)
+    if connections is not None:
+        service.admission.departed = Departures(connections, running)
     Watchdog(config, service.slots, service.in_flight, running, connections, connected).start()
 
 

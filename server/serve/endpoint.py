@@ -94,8 +94,9 @@ class Endpoint:
         gate.check(recorder.served.name, cost, environ, deadline)
         request = body.read(environ, self._limit)
         read, length = perf_counter(), len(request)
+        peer = "" if environ.get("SERVER_PROTOCOL") == "HTTP/2" else environ.get("REMOTE_ADDR", "")
         work = Work(
-            recorder.served.name, cost.seconds(length), cost.is_single(length), deadline, started, read
+            recorder.served.name, cost.seconds(length), cost.is_single(length), deadline, started, read, peer
         )
         with gate.admission.turn(work) as turn:
             prediction = self._predict(request, environ)
