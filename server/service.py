@@ -3,13 +3,17 @@
 from functools import partial
 
 from unpickled.server import machine
+from unpickled.server.access.callers import callers
 from unpickled.server.config import Config, check
+from unpickled.server.inference import budget
 from unpickled.server.inference.admission import Admission
+from unpickled.server.inference.budget import Budget
 from unpickled.server.lifecycle.repository import Beginning, Repository
 from unpickled.server.observe import tally
 from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.observe.shadows import Shadows
+from unpickled.server.observe.traces import Traces
 from unpickled.server.serve.gate import Gate
 from unpickled.server.serve.reloader import Reloader
 from unpickled.server.serve.routes import Routes
@@ -29,6 +33,8 @@ class Service:
         admission: Gives long requests their turns.
         routes: Answer each path that predicts.
         reloader: Follows the models folder, once started.
+        traces: Take the spans of recorded requests; None where no collector gets them.
+        callers: Those that may send requests; None where everybody may.
 
     Example:
         >>> service = Service(Config(models="models"))
@@ -48,12 +54,14 @@ class Service:
             beginning: The start of the server, for the workers of one; without it this process is the first.
 
         Raises:
-            ConfigError: A setting is wrong, or the models folder cannot be read, or lacks the default model.
+            ConfigError: A setting or a file of keys is wrong, or the models folder cannot be read, or it
+                lacks the default model.
             ProviderError: In strict mode, the first execution provider runs no node.
         """
         self.config = config = check(config)
         self.memory = memory or Memory(blocks=1)
         self.block = self.memory.claim()
+        self.callers = callers(config.access, self.memory, self.block)
         self.repository = Repository(config, beginning)
         self.in_flight = InFlight(self.block)
         self.slots = Slots(config.listening.threads)
@@ -62,10 +70,13 @@ class Service:
         gate = Gate(
             in_flight=self.in_flight,
             admission=self.admission,
+            budget=self._budget(),
             limit=config.limits.max_body_bytes,
             timeout=config.limits.request_timeout,
         )
         self.routes = Routes(self.repository, self.block, self.slots, gate, watches)
+        endpoint = config.observing.otlp_endpoint
+        self.traces = Traces(endpoint, self.block) if endpoint else None
         self.reloader = Reloader(self.repository, self.routes, self.block)
 
     def _admission(self) -> Admission:
@@ -78,9 +89,16 @@ class Service:
             count=partial(tally.count_lost, self.block),
         )
 
+    def _budget(self) -> Budget:
+        limits, workers = self.config.limits, self.config.listening.workers
+        total = limits.memory_budget or budget.default(machine.memory(), workers, limits.max_body_bytes)
+        return Budget(total, lambda model: tally.count_lost(self.block, model, "shed"))
+
     def start(self) -> None:
-        """Follow the models folder from now on, until this object is released."""
+        """Follow the models folder and the keys from now on, until this object is released."""
         self.reloader.start()
+        if self.callers is not None:
+            self.callers.start()
 
     def drain(self) -> None:
         """Be ready no more, and close each connection with its next answer: the server is about to end."""

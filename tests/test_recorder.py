@@ -61,11 +61,10 @@ class Route:
         self.in_flight, recorder = InFlight(block), Recorder(served, tally, observers)
         admission = Admission(cores=1, longest=1, most=8, count=partial(count_lost, block))
         gate = Gate(in_flight=self.in_flight, admission=admission, limit=1000, timeout=None)
-        cost = Cost(measured(served.model))
-        slots = Slots(1)
+        cost, slots = Cost(measured(served.model)), Slots(1)
         rest, parts = Rest(slots, self.in_flight), Parts(slots, self.in_flight)
         self.endpoint = Endpoint(recorder, self._predict, cost, gate, rest, parts)
-        self.stream = Stream(recorder, self._predict, slots, gate)
+        self.stream = Stream(recorder, self._predict, slots, gate, rest)
         self.counts = []
 
     def _predict(self, request, environ):

@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from unpickled.server.artifact.manifest import FILE
+from unpickled.server.artifact.onnxfile import LONGEST
 from unpickled.server.config import Runtime
 from unpickled.server.errors import ArtifactError, ProviderError
 from unpickled.server.lifecycle import disk
@@ -187,7 +188,11 @@ class Versions:
     def _content_changed(self, number: int, file: _File) -> bool:
         """Whether the bytes have changed under the same stamp, as on some network file systems."""
         now = time.monotonic()
-        if file.stamp == MISSING or now - file.checked < file.stamp[1] / _BYTES_PER_SECOND:
+        if (
+            file.stamp == MISSING
+            or file.stamp[1] > LONGEST
+            or now - file.checked < file.stamp[1] / _BYTES_PER_SECOND
+        ):
             return False
         file.checked = now
         try:
@@ -239,9 +244,9 @@ class Versions:
         path = self._path(number)
         try:
             with disk.opened(path) as stream:
-                file.stamp = disk.stamp_of(os.fstat(stream.fileno()))
+                data, file.stamp = disk.content(stream)
                 file.checked = time.monotonic()
-                return stream.read()
+                return data
         except OSError as error:
             file.sha256 = ""
             raise ArtifactError(f"{path} cannot be read: {error.strerror}") from None

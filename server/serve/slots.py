@@ -20,17 +20,16 @@ class Slot:
     ``waiting_since``: when it began to wait for its client, 0 while it does not wait; ``sending``: it waits
     for the client to read, not to write; ``sent``: when the HTTP server got the last part of the answer;
     ``begun``: when the slot was taken. ``peer``: the address of the client; ``multiplexed``: it may have
-    other requests on the same connection (HTTP/2).
-    While it waits, its turn to compute is another's.
+    other requests on the same connection (HTTP/2). While it waits, its turn to compute is another's.
     """
 
     __slots__ = ("_cuts", "_turn", "begun", "multiplexed", "peer", "sending", "sent", "waiting_since")
 
     def __init__(self, cuts: "Cuts", environ: Environ, turn: Turn | None = None) -> None:
         self._cuts = cuts
+        self._turn = turn
         self.peer = environ.get("REMOTE_ADDR")
         self.multiplexed = environ.get("SERVER_PROTOCOL") == "HTTP/2"
-        self._turn = turn
         self.waiting_since = 0.0
         self.begun = self.sent = monotonic()
         self.sending = False
@@ -118,10 +117,14 @@ class Slots:
         self._open: dict[Slot, bool] = {}
         self._refused = False
 
-    def enter(self, environ: Environ, turn: Turn | None = None) -> Slot:
-        """Take a slot for one more stream, which computes in a turn; Busy if all are taken."""
+    def enter(self, environ: Environ, turn: Turn | None = None, spare: bool = False) -> Slot:
+        """Take a slot for one more stream, which computes in a turn; Busy if all are taken.
+
+        With ``spare`` it may be one of those of long answers: for refusals, when streams have all of theirs.
+        """
         with self._left:
-            if sum(self._open.values()) >= self._streams or len(self._open) >= self._all:
+            streams = self._all if spare else self._streams
+            if sum(self._open.values()) >= streams or len(self._open) >= self._all:
                 self._refused = True
                 raise Busy(
                     f"{self._streams} streams are open, and one worker takes no more at a time: ask again, "
@@ -129,7 +132,7 @@ class Slots:
                     headers={"Retry-After": "1"},
                     limit=self._streams,
                 )
-            return self._taken(Slot(self.cuts, environ, turn), stream=True)
+            return self._taken(environ, turn, stream=True)
 
     def enter_answer(self, environ: Environ) -> Slot:
         """Take a slot for one more long answer; waits a moment, then Busy if all are taken."""
@@ -142,9 +145,10 @@ class Slots:
                     headers={"Retry-After": "1"},
                     limit=self._all,
                 )
-            return self._taken(Slot(self.cuts, environ), stream=False)
+            return self._taken(environ, None, stream=False)
 
-    def _taken(self, slot: Slot, stream: bool) -> Slot:
+    def _taken(self, environ: Environ, turn: Turn | None, stream: bool) -> Slot:
+        slot = Slot(self.cuts, environ, turn)
         self._open[slot] = stream
         return slot
 
