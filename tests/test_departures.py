@@ -4,22 +4,20 @@ import contextlib
 import time
 
 from conftest import eventually, serving
-from handmade import store
-from test_server import head, looping, receive
-from test_silence import metric
+from handmade import slow, store
+from test_server import head, receive
+from test_silence import lasting, metric
 
 
 def test_clients_that_leave(tmp_path):
     """Requests that wait are not run for clients that have gone; one that came later is answered."""
-    store(tmp_path / "models", "slow", looping())
+    store(tmp_path / "models", "slow", slow())
     flags = ("--max-queue-ms", "3600000", "--workers", "1")
     with (
         serving(tmp_path, *flags, models=tmp_path / "models") as server,
         contextlib.ExitStack() as stack,
     ):
-        started = time.monotonic()
-        assert server.ask("/predict", b'{"x": 300}')[0] == 200
-        body = b'{"x": %d}' % round(300 / (time.monotonic() - started))
+        body = lasting(server, 1)
         leaving = [stack.enter_context(server.connect()) for _ in range(8)]
         for connection in leaving:
             connection.sendall(head(len(body)) + body)

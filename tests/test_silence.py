@@ -1,6 +1,7 @@
 """Connections that send nothing, too little or too many: others are answered, and nobody is cut off."""
 
 import contextlib
+import json
 import resource
 import socket
 import sys
@@ -9,8 +10,8 @@ import urllib.request
 
 import pytest
 from conftest import PATIENCE, eventually, serving
-from handmade import store
-from test_server import BODY, DEFAULT, head, looping, receive
+from handmade import slow, store
+from test_server import BODY, DEFAULT, head, receive
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 FEW = (*DEFAULT, "--header-timeout", "2")
@@ -31,6 +32,18 @@ def opened(server, stack: contextlib.ExitStack, count: int, data: bytes = b"") -
     for connection in connections:
         connection.sendall(data)
     return connections
+
+
+def lasting(server, seconds: float) -> bytes:
+    """A request that a slow model computes for so many seconds."""
+    started = time.monotonic()
+    assert server.ask("/predict", many(100))[0] == 200
+    return many(round(100 * seconds / (time.monotonic() - started)) + 1)
+
+
+def many(rows: int) -> bytes:
+    """A request with so many rows of one number."""
+    return json.dumps({"features": [[1.0]] * rows}).encode()
 
 
 def ended(connection: socket.socket) -> bool:
@@ -65,23 +78,21 @@ def test_silent_connections(models, tmp_path, data):
 
 def test_clients_that_wait_are_kept(tmp_path):
     """A connection on which a request runs, queues or is uploaded outlives header_timeout."""
-    store(tmp_path / "models", "slow", looping())
-    flags = ("--threads", "2", "--header-timeout", "1", "--max-queue-ms", "3600000")
+    store(tmp_path / "models", "slow", slow())
+    flags = ("--threads", "4", "--header-timeout", "1", "--max-queue-ms", "3600000")
     with (
         serving(tmp_path, *flags, models=tmp_path / "models") as server,
         contextlib.ExitStack() as stack,
     ):
-        started = time.monotonic()
-        assert server.ask("/predict", b'{"x": 300}')[0] == 200
-        body = b'{"x": %d}' % round(2 * 300 / (time.monotonic() - started))
+        body = lasting(server, 1)
         (upload,) = opened(server, stack, 1, head(len(body) + 20))
         (half,) = opened(server, stack, 1, head()[:-9])
-        waiting = opened(server, stack, 3, head(len(body)) + body)
+        waiting = opened(server, stack, 4, head(len(body)) + body)
         for _ in range(20):
             time.sleep(0.2)
             upload.sendall(b" ")
         upload.sendall(body)
-        assert [receive(connection)[0] for connection in (*waiting, upload)] == [200] * 4
+        assert [receive(connection)[0] for connection in (*waiting, upload)] == [200] * 5
         assert ended(half)
 
 
