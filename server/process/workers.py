@@ -118,6 +118,7 @@ class Loader:
         log.count_in(service.block)
         repository = service.repository
         if self._start.announce(repository.default or ""):
+            descriptors.tell(self._config.listening.max_connections)
             arguments = (self._config, banner.text(repository))
             threading.Thread(target=_announce, args=arguments, daemon=True).start()
         pulse = Pulse(service, self._heartbeat, Notes(self._quarantine, self._index), self._index)
@@ -224,7 +225,6 @@ class _Server(Server):  # type: ignore[misc,valid-type]
 def _server(config: Config, files: Certificates | None) -> Any:
     listening, log_level = config.listening, config.observing.log_level
     descriptors.raise_limit()
-    descriptors.tell(listening.max_connections)
     server = _Server(
         "unpickled.server:create_app",
         address=listening.host,
