@@ -70,7 +70,9 @@ class Listening(msgspec.Struct, frozen=True, kw_only=True):
     ] = 10
     send_timeout: Annotated[
         int,
-        Meta(ge=1, le=86400, description="seconds that a client may take nothing of its answer"),
+        Meta(
+            ge=1, le=86400, description="seconds that a client may take nothing of its answer, or of a stream"
+        ),
     ] = 30
     max_connections: Annotated[
         int,
@@ -151,8 +153,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(
             ge=6,
-            description="seconds without progress before a stalled upload (when threads run out) or "
-            "an unread stream is closed",
+            description="seconds without progress before a stalled upload is closed (when threads run out)",
         ),
     ] = 30
 

@@ -134,7 +134,7 @@ def test_deadline_before_and_while_waiting():
 
 def test_work_without_a_client_is_not_begun():
     """A request that has waited is refused if its client has gone meanwhile."""
-    keeper = Gatekeeper(departed=lambda started, read: read == 7.0)
+    keeper = Gatekeeper(departed=lambda started, read, peer: read == 7.0)
     held = [hold(keeper), hold(keeper)]
     threading.Timer(0.15, held[0].pause).start()
     turn = keeper.admission.turn(keeper.work(read=7.0))

@@ -38,11 +38,11 @@ _LEAST = 1e-4
 class Departed(Protocol):
     """Tells whether a client has gone."""
 
-    def __call__(self, started: float, read: float) -> bool:
+    def __call__(self, started: float, read: float, peer: str) -> bool:
         """Whether nobody waits for the answer to a request, for certain.
 
         ``started`` and ``read`` are the times of perf_counter() at which the request was first seen, and its
-        body was there.
+        body was there; ``peer`` is the address of its client.
         """
 
 
@@ -338,7 +338,7 @@ class Admission:
     def _has_gone(self, turn: Turn) -> bool:
         if self.departed is None or not turn.work.read or turn.waited <= _PATIENCE:
             return False
-        return self.departed(turn.work.started, turn.work.read)
+        return self.departed(turn.work.started, turn.work.read, turn.work.peer)
 
     def _waiting(self, work: Work) -> Waiting[Turn]:
         return self._rows if work.single else self._batches

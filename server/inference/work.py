@@ -32,6 +32,7 @@ class Work(NamedTuple):
     single: whether it is a single row, which goes before batches.
     deadline: time.perf_counter() at which its answer is too late.
     started, read: time.perf_counter() at which it was first seen, and its body was there; 0 for streams.
+    peer: address of its client; "" for a stream, and over HTTP/2.
     """
 
     model: str
@@ -40,6 +41,7 @@ class Work(NamedTuple):
     deadline: float = math.inf
     started: float = 0.0
     read: float = 0.0
+    peer: str = ""
 
 
 class Measured(NamedTuple):

@@ -164,12 +164,14 @@ class Connections:
         all: Those of the last whole pass, in no order.
         since: When that pass began: whatever was open then, and is open still, is among them.
         count: How many there are, those of Unix sockets included, of which the kernel tells no times.
+        proven: Whether there has been any for which the kernel tells times.
     """
 
     def __init__(self, listening: Listening) -> None:
         self.all: list[Connection] = []
         self.since = 0.0
         self.count = 0
+        self.proven = False
         self._place: object = listening.uds or listening.port
         self._by_descriptor: dict[int, Connection] = {}
         self._descriptors: Iterator[int] = iter(())
@@ -236,6 +238,7 @@ class Connections:
             return None
         connection = Connection(descriptor, cookie, borrowed.getpeername()[0], self.since, now)
         self._by_descriptor[descriptor] = connection
+        self.proven = True
         return connection
 
     def _count_untimed(self, borrowed: socket.SocketType) -> None:

@@ -65,11 +65,12 @@ class Stalled:
         since, and its client has been silent for as long as the stream waits for it.
         """
         now = monotonic()
-        begun, waits = stream.slot.begun - _NEAR, now - stream.waited + _NEAR
+        begun, waits = stream.slot.begun, now - stream.waited + _NEAR
 
         def is_unread(connection: Connection) -> bool:
+            was_there = connection.absent <= begun + _NEAR and connection.sent >= begun - _NEAR
             silent = connection.received <= waits and not connection.unread
-            return silent and connection.answered and connection.absent <= begun <= connection.sent
+            return was_there and silent and connection.answered
 
         candidates = [
             connection

@@ -34,6 +34,7 @@ from unpickled.server.process import address, banner, certificates, descriptors,
 from unpickled.server.process.admin import AdminPort
 from unpickled.server.process.certificates import Certificates, Paths
 from unpickled.server.process.connections import Connections, told
+from unpickled.server.process.departures import Departures
 from unpickled.server.process.heartbeat import Heartbeat
 from unpickled.server.process.keep import Keep, Keeper, restored
 from unpickled.server.process.orders import Orders
@@ -133,6 +134,7 @@ class Loader:
         log.count_in(service.block)
         repository = service.repository
         if self._start.announce(repository.default or ""):
+            descriptors.tell(self._config.listening.max_connections)
             arguments = (self._config, banner.text(repository))
             threading.Thread(target=_announce, args=arguments, daemon=True).start()
         pulse = Pulse(service, self._heartbeat, Notes(self._quarantine, self._slot), self._slot)
@@ -205,6 +207,8 @@ def _watch(service: Service, beat: Callable[[], None]) -> None:
     connections = Connections(listening) if told() else None
     connected = Connected(service.block, descriptors.connections(listening.max_connections))
     running = Running(listening.threads)
+    if connections is not None:
+        service.admission.departed = Departures(connections, running)
     Watchdog(
         config,
         service.slots,
@@ -258,7 +262,6 @@ class _Server(Server):  # type: ignore[misc,valid-type]
 def _server(config: Config) -> Any:
     listening, log_level = config.listening, config.observing.log_level
     descriptors.raise_limit()
-    descriptors.tell(listening.max_connections)
     return _Server(
         "unpickled.server:create_app",
         address=listening.host,

@@ -115,10 +115,10 @@ class Endpoint:
         with self._gate.budget.share(name) as share:
             request = body.received(environ, self._limit, share.take)
             read = perf_counter()
-            with self._gate.admission.turn(self._work(request, deadline, started, read)) as turn:
+            with self._gate.admission.turn(self._work(request, environ, deadline, started, read)) as turn:
                 if _ENCODED in environ:
                     request = body.expanded(request, environ[_ENCODED], self._limit, share.take, turn.breathe)
-                    turn.become(self._work(request, deadline, started, read))
+                    turn.become(self._work(request, environ, deadline, started, read))
                 prediction = self._predict(request, environ)
             environ[QUEUE_MS] = round(1000 * turn.waited, 3)
             self._cost.learn(len(request), turn.spent)
@@ -127,9 +127,10 @@ class Endpoint:
             share.keep()
             return self._answer(environ, started, read, prediction, turn.waited, more, content)
 
-    def _work(self, request: bytes, deadline: float, started: float, read: float) -> Work:
+    def _work(self, request: bytes, environ: Environ, deadline: float, started: float, read: float) -> Work:
         name, cost, length = self._recorder.served.name, self._cost, len(request)
-        return Work(name, cost.seconds(length), cost.is_single(length), deadline, started, read)
+        peer = "" if environ.get("SERVER_PROTOCOL") == "HTTP/2" else environ.get("REMOTE_ADDR", "")
+        return Work(name, cost.seconds(length), cost.is_single(length), deadline, started, read, peer)
 
     def _answer(
         self,

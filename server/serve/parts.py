@@ -16,6 +16,8 @@ _FEW = 4
 # On an HTTP/2 connection there may be a hundred answers at once, of which the client takes nothing.
 _PART, _PART_OF_MANY = 64 * 1024, 16 * 1024
 
+Headers = tuple[tuple[str, str], ...]
+
 
 class Parts:
     """Sends long answers in parts. Each counts as a request in flight, and takes a slot, while it is sent.
@@ -31,7 +33,7 @@ class Parts:
 
     def of(
         self, content: bytes, environ: Environ, release: Callable[[], None] | None = None
-    ) -> tuple[tuple[tuple[str, str], ...], bytes | Iterator[bytes]]:
+    ) -> tuple[Headers, bytes | Iterator[bytes]]:
         """The headers that an answer needs besides its own, and its content, in parts if it is long.
 
         Servers other than granian get it whole.
