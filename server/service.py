@@ -5,7 +5,9 @@ from functools import partial
 from unpickled.server import machine
 from unpickled.server.access.callers import callers
 from unpickled.server.config import Config, check
+from unpickled.server.inference import budget
 from unpickled.server.inference.admission import Admission
+from unpickled.server.inference.budget import Budget
 from unpickled.server.lifecycle.repository import Beginning, Repository
 from unpickled.server.observe import tally
 from unpickled.server.observe.counters import Memory
@@ -68,6 +70,7 @@ class Service:
         gate = Gate(
             in_flight=self.in_flight,
             admission=self.admission,
+            budget=self._budget(),
             limit=config.limits.max_body_bytes,
             timeout=config.limits.request_timeout,
         )
@@ -85,6 +88,11 @@ class Service:
             most=max(1, listening.threads // 4),
             count=partial(tally.count_lost, self.block),
         )
+
+    def _budget(self) -> Budget:
+        limits, workers = self.config.limits, self.config.listening.workers
+        total = limits.memory_budget or budget.default(machine.memory(), workers, limits.max_body_bytes)
+        return Budget(total, lambda model: tally.count_lost(self.block, model, "shed"))
 
     def start(self) -> None:
         """Follow the models folder and the keys from now on, until this object is released."""

@@ -9,9 +9,7 @@ import multiprocessing
 import os
 import re
 import ssl
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,20 +73,6 @@ class Certificates:
             logger.error("the certificate stays as it was: %s", error)
             return False
         return True
-
-    def follow(self, replace: Callable[[], None]) -> None:
-        """Start a thread that calls ``replace`` whenever workers have to read the files again."""
-        threading.Thread(target=self._follow, args=(replace,), name="certificates", daemon=True).start()
-
-    def _follow(self, replace: Callable[[], None]) -> None:
-        while True:
-            time.sleep(INTERVAL)
-            try:
-                if self.refresh():
-                    logger.info("the certificate has changed: the workers are replaced one by one")
-                    replace()
-            except Exception:
-                logger.exception("a look at the certificate failed; it stays as it was")
 
     def _looked(self) -> list[disk.Stamp]:
         return [disk.stamp(path) for path in self._files.values()]

@@ -26,6 +26,7 @@ from unpickled.server.process.heartbeat import Heartbeat
 from unpickled.server.process.orders import DRAIN, SCAN
 from unpickled.server.process.place import Place, Report, cause, is_crash
 from unpickled.server.process.quarantine import Quarantine
+from unpickled.server.process.renewal import Renewal
 from unpickled.server.process.signals import Signals, held
 from unpickled.server.process.start import Start
 
@@ -54,10 +55,11 @@ class Supervisor:
     Args:
         listening: How many workers there are, and for how long they may be silent, drain and end.
         spawn: The process of the worker at an index from 0, not yet started.
-        heartbeat: Where the workers show that they run.
+        heartbeat: Where the workers show that they run: one place more than there are workers.
         start: Whether a worker could start.
         quarantine: Takes note of the requests that were under way at a crash.
         block: Counts the workers that end by themselves.
+        changed: Whether anything has changed since the last call that a worker reads at its start only.
 
     Attributes:
         selector: Waits; the data of each key is called once its file is ready.
@@ -73,10 +75,15 @@ class Supervisor:
         start: Start,
         quarantine: Quarantine,
         block: Block,
+        changed: Callable[[], bool] = lambda: False,
     ) -> None:
         self.selector = selectors.DefaultSelector()
         self.phase = Phase.SERVING
-        self.places = [Place(index, heartbeat, listening.hang_timeout) for index in range(listening.workers)]
+        *self.places, spare = [
+            Place(index, heartbeat, listening.hang_timeout) for index in range(listening.workers + 1)
+        ]
+        self._renewal = Renewal(self.places, spare, listening, self._fill, _send)
+        self._changed = changed
         self._listening = listening
         self._spawn = spawn
         self._heartbeat = heartbeat
@@ -102,7 +109,7 @@ class Supervisor:
         self._signals.follow(*_END, SCAN, signal.SIGCHLD)
         while True:
             self._turn(time.monotonic())
-            if self.phase is not Phase.SERVING and not any(place.process for place in self.places):
+            if self.phase is not Phase.SERVING and not any(place.process for place in self._all()):
                 return not self._failed
             for key, events in self.selector.select(self._wait()):
                 key.data(events)
@@ -115,16 +122,27 @@ class Supervisor:
     def _turn(self, now: float) -> None:
         for number in self._signals.take():
             self._obey(number, now)
-        for place in self.places:
+        for place in self._all():
             if place.process is not None and place.process.exitcode is not None:
-                self._replace(place, place.process.exitcode, now)
+                self._ended(place, place.process.exitcode, now)
         if self.phase is Phase.SERVING:
             self._look(now)
+            self._renewal.step(now)
             for place in self.places:
                 if place.process is None and place.due <= now:
                     self._fill(place, now)
         elif now >= self._deadline:
             self._hurry(now)
+
+    def _all(self) -> list[Place]:
+        """The places of all workers, and of one that is just being replaced."""
+        return [*self.places, self._renewal.spare]
+
+    def _ended(self, place: Place, status: int, now: float) -> None:
+        if place is self._renewal.spare:
+            self._renewal.ended(now)
+        else:
+            self._replace(place, status, now)
 
     def _wait(self) -> float:
         """Seconds for which nothing has to be done, unless something comes."""
@@ -153,15 +171,15 @@ class Supervisor:
             self._on_end()
             self._order(signal.SIGTERM)
             return
-        for place in self.places:
+        for place in self._all():
             if place.process is not None:
                 logger.warning("%s has not ended in time, and is killed", place.name)
         self._order(signal.SIGKILL)
         self._deadline = now + _PERIOD
 
     def _order(self, number: signal.Signals) -> None:
-        for place in self.places:
-            _send(place.process, number)
+        for place in self._all():
+            _send(place, number)
 
     def _look(self, now: float) -> None:
         """Kill workers that give no sign of life."""
@@ -169,13 +187,15 @@ class Supervisor:
             return
         # One look stands for little more than its period, however long this process was stopped.
         seconds, self._looked = min(now - self._looked, 2 * _PERIOD), now
+        if self._changed():
+            self._renewal.want()
         tally.set_waiting(self._block, sum(place.process is None for place in self.places))
         for place in self.places:
             if place.listen(seconds) and not place.hung:
                 timeout = self._listening.hang_timeout
                 logger.error("%s gives no sign of life for %d s: it is killed", place.name, timeout)
                 place.hung = True
-                _send(place.process, signal.SIGKILL)
+                _send(place, signal.SIGKILL)
 
     def _fill(self, place: Place, now: float) -> None:
         self._heartbeat.reset(place.index)
@@ -220,7 +240,8 @@ class Supervisor:
         self.selector.close()
 
 
-def _send(process: BaseProcess | None, number: signal.Signals) -> None:
+def _send(place: Place, number: signal.Signals) -> None:
+    process = place.process
     if process is not None and process.pid is not None and process.exitcode is None:
         with suppress(ProcessLookupError):
             os.kill(process.pid, number)

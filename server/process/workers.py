@@ -75,8 +75,15 @@ def serve(config: Config) -> int:
         process: BaseProcess = server.worker(index, loader.of(index))
         return process
 
+    def changed() -> bool:
+        if files is None or not files.refresh():
+            return False
+        logger.info("the certificate has changed: the workers are replaced one by one")
+        server.secure(files)
+        return True
+
     with claim:
-        supervisor = Supervisor(listening, spawn, heartbeat, start, quarantine, memory.reserve())
+        supervisor = Supervisor(listening, spawn, heartbeat, start, quarantine, memory.reserve(), changed)
         if claim.admin is not None:
             AdminPort(claim.admin, supervisor.selector, Probes(supervisor, memory).answer)
         served = server.serve_with(supervisor.run)
@@ -164,7 +171,16 @@ def _watch(service: Service, beat: Callable[[], None]) -> None:
     connections = Connections(listening) if told() else None
     connected = Connected(service.block, descriptors.connections(listening.max_connections))
     running = Running(listening.threads)
-    Watchdog(config, service.slots, service.in_flight, running, connections, connected, beat).start()
+    Watchdog(
+        config,
+        service.slots,
+        service.in_flight,
+        running,
+        connections,
+        connected,
+        service.admission,
+        beat,
+    ).start()
 
 
 def _announce(config: Config, text: str) -> None:
