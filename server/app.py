@@ -80,7 +80,7 @@ def flask_app(service: Service) -> Flask:
     if service.callers is not None:
         health = config.traffic.health_route
         guard = Guard(app.wsgi_app, service.callers, service.routes, service.block, health)  # type: ignore[arg-type]
-        app.wsgi_app = guard  # type: ignore[method-assign]
+        app.wsgi_app = guard.ask  # type: ignore[method-assign]
     if config.traffic.cors_origins:
         app.wsgi_app = Cors(app.wsgi_app, config.traffic.cors_origins)  # type: ignore[method-assign, arg-type]
     if config.listening.root_path:

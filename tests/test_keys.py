@@ -14,6 +14,7 @@ from unpickled.__main__ import main
 from unpickled.server import Config, create_app
 from unpickled.server.access import keys
 from unpickled.server.errors import ConfigError
+from unpickled.server.service import Service
 
 BODY = json.dumps({"features": FLOWER}).encode()
 LIMIT = 100_000
@@ -239,8 +240,10 @@ def test_a_large_upload_gets_its_refusal(models, tmp_path, secrets):
 
 
 def test_without_settings_there_is_no_guard(models):
-    """Without keys, tokens and limits, the application has no further layer."""
-    assert type(create_app(Config.of(models=str(models.path))).wsgi_app).__name__ == "FastPath"
+    """Without keys, tokens and limits, the application has no layer that recognizes callers."""
+    app = create_app(Config.of(models=str(models.path), default_model="iris"))
+    assert app.test_client().post("/predict", data=BODY).status_code == 200
+    assert Service(Config.of(models=str(models.path))).callers is None
 
 
 @pytest.fixture
@@ -332,3 +335,13 @@ def test_gunicorn(models, tmp_path, secrets):
         )
         with urllib.request.urlopen(request, timeout=60) as answer:
             assert json.load(answer)["prediction"] == [0]
+
+
+def test_openapi_describes_keys(client, secrets):
+    """The OpenAPI document says how a key is sent, and how a request without one is answered."""
+    described = client.get("/openapi.json", headers=bearer(secrets["reader"])).json
+    assert described["security"] == [{"bearer": []}, {"header": []}]
+    assert described["components"]["securitySchemes"]["header"]["name"] == "X-API-Key"
+    predict = described["paths"]["/predict"]["post"]
+    assert {"200", "401", "403", "429"} <= predict["responses"].keys()
+    assert described["paths"]["/livez"]["get"]["security"] == []

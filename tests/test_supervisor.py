@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import multiprocessing
 import os
 import re
 import shutil
@@ -17,11 +18,12 @@ from test_server import DEFAULT, is_answered
 
 from unpickled.server.process.heartbeat import Heartbeat, State
 from unpickled.server.process.place import Place, cause
+from unpickled.server.process.renewal import Renewal
 
 
 def test_pauses_grow_and_end():
     """A worker that ends at once again and again is restarted after growing pauses, at most 30 s."""
-    place = Place(0, Heartbeat(1), 30)
+    place = Place(0, 1, Heartbeat(2), 30)
     assert [place.empty(float(now)) for now in range(10)] == [0, 0.5, 1, 2, 4, 8, 16, 30, 30, 30]
     assert (place.due, place.report(9.0).state, place.report(9.0).starts_in) == (39.0, "waiting", 30.0)
 
@@ -29,7 +31,7 @@ def test_pauses_grow_and_end():
 def test_a_machine_that_sleeps_makes_no_worker_hang():
     """Silence is counted in short steps of the main process, begins with a first beat and ends with one."""
     heartbeat = Heartbeat(2)
-    place = Place(1, heartbeat, 2)
+    place = Place(1, 1, heartbeat, 2)
     with started([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         place.fill(process, 0.0)
         assert [place.listen(1.0) for _ in range(5)] == [False] * 5
@@ -40,6 +42,48 @@ def test_a_machine_that_sleeps_makes_no_worker_hang():
         assert (place.listen(1.0), place.report(0.0).state, heartbeat.beats(0)) == (False, "ready", 0)
         process.communicate(b"\n")
     place.process = None
+
+
+def beat(heartbeat: Heartbeat, slot: int) -> None:
+    """Work as a worker that is ready, until a signal ends it."""
+    for _ in range(8):
+        heartbeat.beat(slot, State.READY)
+    signal.pause()
+
+
+@pytest.mark.filterwarnings("ignore:This process.* is multi-threaded:DeprecationWarning")
+def test_renewal():
+    """Sound workers are replaced one by one: each ends after another one has taken over."""
+    heartbeat, context = Heartbeat(4), multiprocessing.get_context("fork")
+    places = [Place(index, 2, heartbeat, 30) for index in range(2)]
+
+    def start(slot: int) -> multiprocessing.process.BaseProcess:
+        process = context.Process(target=beat, args=(heartbeat, slot), daemon=True)
+        process.start()
+        return process
+
+    for place in places:
+        place.fill(start(place.slot), 0.0)
+    eventually(lambda: all(heartbeat.beats(slot) for slot in range(2)))
+    before = [place.process.pid for place in places]
+    renewal = Renewal(places, start, heartbeat, delay=0.0, timeout=PATIENCE)
+    renewal.begin()
+    lives: list[int] = []
+    eventually(lambda: turned(renewal, places, lives) and [place.slot for place in places] == [2, 3])
+    eventually(lambda: turned(renewal, places, lives) and not [*renewal.processes()])
+    assert not {place.process.pid for place in places} & {*before}
+    assert (min(lives), max(lives)) == (2, 3)
+    for place in places:
+        place.process.kill()
+        place.process.join()
+
+
+def turned(renewal: Renewal, places: list[Place], lives: list[int]) -> bool:
+    """Take a step, and note how many workers there are."""
+    renewal.reap(0.0)
+    renewal.go_on(0.0)
+    lives.append(len(places) + len([*renewal.processes()]))
+    return True
 
 
 @pytest.mark.parametrize(("status", "words"), [(0, "status 0"), (-9, "SIGKILL"), (-42, "signal 42")])

@@ -269,3 +269,14 @@ def test_the_subject_is_the_name(client, signers):
     post(client, token)
     text = client.get("/metrics", headers={"Authorization": f"Bearer {token}"}).text
     assert f'unpickled_key_requests_total{{key="{"a" * 64}...",status="2xx"}} 1.0' in text
+
+
+def test_a_new_key_of_the_provider(models, provider, signers, monkeypatch):
+    """A token of a key that is not known makes the server fetch the keys again; the request does not wait."""
+    monkeypatch.setattr("unpickled.server.access.signers._ASKED", 0.0)
+    provider.text = jwks(signers, "r")
+    client = build(models, provider.url)
+    provider.text = jwks(signers, "r", "e")
+    assert post(client, signed(signers, "e")).status_code == 401
+    eventually(lambda: post(client, signed(signers, "e")).status_code == 200)
+    assert provider.count >= 2

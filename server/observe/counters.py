@@ -4,7 +4,7 @@ Every process maps one anonymous file, which disappears with the last of them. T
 Each process claims a block and is the only one to write to it, so that counting takes no lock. When a worker
 dies, its replacement claims the same block and keeps adding to it.
 
-    file    | block 0 | block 1 | ... | reserved | notice | common    a lock on byte n: block n is claimed
+    file    | block 0 | block 1 | ... | reserved | notice | common a lock on byte n: block n is claimed
     block   | used | entry | entry | ...                  8-byte words; used: how many of them
     entry   | generation | length | room | size | gauge | key ... | numbers ... |
               |            |        |      |      |       |         size doubles
@@ -29,7 +29,6 @@ import mmap
 import os
 import struct
 import sys
-import tempfile
 import threading
 import weakref
 import zlib
@@ -40,6 +39,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from unpickled.server.anonymous import anonymous_file
 from unpickled.server.errors import ConfigError
 
 logger = logging.getLogger("unpickled")
@@ -51,10 +51,10 @@ else:  # before 3.14, memoryview takes no type argument at run time
     Numbers = memoryview
 
 BLOCK = 8 * 1024 * 1024
-_NOTICE = 4 * 1024 * 1024
-_NOTICE_HEAD = struct.Struct("=II")
 # Bytes behind the blocks that every process may write to.
 COMMON = 1024 * 1024
+_NOTICE = 4 * 1024 * 1024
+_NOTICE_HEAD = struct.Struct("=II")
 _WORD = 8
 _HEAD = 5
 # Keys get room in steps of so many words, so that a freed entry fits another key of about the same length.
@@ -79,12 +79,12 @@ class Memory:
     def __init__(self, blocks: int, size: int = BLOCK) -> None:
         """Map the memory. Raises ConfigError on a free-threaded Python, where threads would lose counts."""
         _check_interpreter()
-        self._map(anonymous_file((blocks + 1) * size + _NOTICE + COMMON), blocks, size)
+        self._map(anonymous_file((blocks + 1) * size + _NOTICE + COMMON, "counters"), blocks, size)
 
     @property
     def common(self) -> memoryview:
         """The bytes that every process may write to; at first they are zeros."""
-        return self._view[-COMMON:]
+        return self._view[(self._blocks + 1) * self._size + _NOTICE :]
 
     def claim(self) -> "Block":
         """The block of this process, the same one at every call; to be called after the fork."""
@@ -153,7 +153,7 @@ class Memory:
         # Closing any descriptor of the file would release the lock of this process, so all stay open: this
         # one and the copy inside mmap.
         self._view = memoryview(mmap.mmap(descriptor, (blocks + 1) * size + _NOTICE + COMMON))
-        self._notice = self._view[(blocks + 1) * size : -COMMON]
+        self._notice = self._view[(blocks + 1) * size : (blocks + 1) * size + _NOTICE]
         self._posted = b""
         self._lock = threading.Lock()
         weakref.finalize(self, os.close, descriptor).atexit = False
@@ -346,18 +346,3 @@ def _check_interpreter() -> None:
             "this Python runs without its global interpreter lock, which the counters rely on: "
             "set PYTHON_GIL=1, or use a build that is not free-threaded"
         )
-
-
-def anonymous_file(size: int) -> int:
-    """Descriptor of a new file without a name, ``size`` zeros long."""
-    if hasattr(os, "memfd_create"):
-        file = os.memfd_create("counters")
-    else:
-        with tempfile.TemporaryFile() as temporary:
-            file = os.dup(temporary.fileno())
-    # Never use descriptors 0-2: if stdout was closed we would get its number, and prints would overwrite
-    # the counters.
-    descriptor = fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 3)
-    os.close(file)
-    os.truncate(descriptor, size)
-    return descriptor

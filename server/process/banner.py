@@ -18,11 +18,8 @@ _MOST_NAMES = 8
 def text(repository: Repository) -> str:
     """Several lines for the person who starts the server."""
     listening = repository.config.listening
-    lines = [
-        f"Unpickled serves {_address(listening)}  ({_capacity(listening)})",
-        *_admin(listening),
-        *_warnings(repository.config),
-    ]
+    lines = [f"Unpickled serves {_address(listening)}  ({_capacity(listening)})"]
+    lines += [*_admin(listening), *_warnings(repository.config)]
     deployments = repository.deployments.values()
     served = {deployment.name: deployment.main for deployment in deployments if deployment.versions}
     for deployment in deployments:

@@ -13,16 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from unpickled.server.anonymous import anonymous_file
 from unpickled.server.config import Listening
 from unpickled.server.errors import ConfigError
 from unpickled.server.lifecycle import disk
-from unpickled.server.observe.counters import anonymous_file
 from unpickled.server.process import handshake
 
 logger = logging.getLogger("unpickled")
 
-# Seconds between two looks at the files: what has changed must stay the same from one to the next.
-INTERVAL = 1.0
 _LONGEST = 1024 * 1024
 # Where a process finds its own descriptors as files.
 _DESCRIPTORS = Path("/proc/self/fd")
@@ -61,7 +59,11 @@ class Certificates:
         self.paths = self._hold(check(listening))
 
     def refresh(self) -> bool:
-        """Whether the files have changed; new content is checked first, and a mistake leaves the old one."""
+        """Look at the files, and follow a change; whether workers have to read them again.
+
+        A change is followed at the second look that finds it: somebody may still be writing. It is checked
+        first, and a mistake leaves everything as it was.
+        """
         stamps = self._looked()
         settled, self._pending = stamps == self._pending, stamps
         if stamps == self._stamps or not settled:
@@ -72,6 +74,7 @@ class Certificates:
         except ConfigError as error:
             logger.error("the certificate stays as it was: %s", error)
             return False
+        logger.info("the certificate has changed: the workers are replaced one by one")
         return True
 
     def _looked(self) -> list[disk.Stamp]:
@@ -191,7 +194,7 @@ def _check_pair(listening: Listening, contents: dict[str, bytes]) -> None:
 
 def _copied(content: bytes) -> int:
     """Descriptor of a file in memory with that content."""
-    descriptor = anonymous_file(0)
+    descriptor = anonymous_file(0, "certificate")
     with open(descriptor, "wb", closefd=False) as file:
         file.write(content)
     return descriptor

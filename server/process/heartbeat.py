@@ -19,28 +19,28 @@ class State(IntEnum):
 
 
 class Heartbeat(Shared):
-    """The beats of ``workers`` workers; each of them writes its own, at its ``index`` from 0."""
+    """The beats of ``workers`` workers; each of them writes its own, at its ``slot`` from 0."""
 
     def __init__(self, workers: int) -> None:
         super().__init__(workers * _WORDS * _WORD)
 
-    def beat(self, index: int, state: State) -> None:
-        """Show that the worker at ``index`` runs, and how it is."""
+    def beat(self, slot: int, state: State) -> None:
+        """Show that the worker at ``slot`` runs, and how it is."""
         words = self._words
-        words[_WORDS * index + 1] = state
-        words[_WORDS * index] += 1
+        words[_WORDS * slot + 1] = state
+        words[_WORDS * slot] += 1
 
-    def reset(self, index: int) -> None:
-        """Forget what the last worker at ``index`` has shown, before the next one starts."""
-        self._words[_WORDS * index : _WORDS * index + _WORDS] = memoryview(bytes(_WORDS * _WORD)).cast("Q")
+    def reset(self, slot: int) -> None:
+        """Forget what the last worker at ``slot`` has shown, before the next one starts."""
+        self._words[_WORDS * slot : _WORDS * slot + _WORDS] = memoryview(bytes(_WORDS * _WORD)).cast("Q")
 
-    def beats(self, index: int) -> int:
-        """How often the worker at ``index`` has beaten; 0 while it starts."""
-        return int(self._words[_WORDS * index])
+    def beats(self, slot: int) -> int:
+        """How often the worker at ``slot`` has beaten; 0 while it starts."""
+        return int(self._words[_WORDS * slot])
 
-    def state(self, index: int) -> State:
-        """How the worker at ``index`` is, as of its last beat."""
-        return State(self._words[_WORDS * index + 1])
+    def state(self, slot: int) -> State:
+        """How the worker at ``slot`` is, as of its last beat."""
+        return State(self._words[_WORDS * slot + 1])
 
     def _map(self, descriptor: int, size: int) -> None:
         super()._map(descriptor, size)

@@ -42,12 +42,16 @@ class Place:
 
     Attributes:
         process: The worker; None while the place waits for one.
+        slot: The part of shared memory that the worker writes.
+        other: The same of one that takes over from it.
         due: time.monotonic() at which the next worker starts.
         hung: Whether the worker was killed because it gave no sign of life.
+        restarts: How often the place was filled again.
     """
 
-    def __init__(self, index: int, heartbeat: Heartbeat, hang_timeout: float) -> None:
+    def __init__(self, index: int, workers: int, heartbeat: Heartbeat, hang_timeout: float) -> None:
         self.index = index
+        self.slot, self.other = index, index + workers
         self.process: BaseProcess | None = None
         self.due = 0.0
         self.hung = False
@@ -70,6 +74,13 @@ class Place:
         self.process, self.hung = process, False
         self.restarts += 1
         self._born, self._beats, self._silent = now, 0, 0.0
+
+    def succeed(self, process: BaseProcess, now: float) -> BaseProcess | None:
+        """Go on with a process that writes to the other slot; the one before, which still runs."""
+        before = self.process
+        self.slot, self.other = self.other, self.slot
+        self.fill(process, now)
+        return before
 
     def empty(self, now: float) -> float:
         """End with the process, or with one that could not be started; the seconds until the next one."""
@@ -98,7 +109,7 @@ class Place:
         The seconds are those that the main process has lived through: a machine that was asleep, or a
         container that was paused, makes no worker hang.
         """
-        beats = self._heartbeat.beats(self.index)
+        beats = self._heartbeat.beats(self.slot)
         if self.process is None or beats == 0 or beats != self._beats:
             self._beats, self._silent = beats, 0.0
         else:
@@ -117,7 +128,7 @@ class Place:
 
     def report(self, now: float) -> Report:
         """The worker, as the admin port tells it."""
-        state = _STATES[self._heartbeat.state(self.index)]
+        state = _STATES[self._heartbeat.state(self.slot)]
         return Report(
             worker=self.index + 1,
             pid=None if self.process is None else self.process.pid,

@@ -13,16 +13,16 @@ class Pulse:
         service: The service of this worker.
         heartbeat: Where the main process looks for signs of life.
         notes: Where requests are noted after a crash.
-        index: The place of this worker.
+        slot: The part of shared memory that this worker writes.
     """
 
-    def __init__(self, service: Service, heartbeat: Heartbeat, notes: Notes, index: int) -> None:
+    def __init__(self, service: Service, heartbeat: Heartbeat, notes: Notes, slot: int) -> None:
         self._repository = service.repository
         self._routes = service.routes
         self._ready = tally.worker_readiness(service.block)
         self._heartbeat = heartbeat
         self._notes = notes
-        self._index = index
+        self._slot = slot
         self._noting = False
 
     def beat(self) -> None:
@@ -30,7 +30,7 @@ class Pulse:
         ready = self._repository.ready
         self._ready[0] = float(ready)
         state = State.READY if ready else State.NOT_READY
-        self._heartbeat.beat(self._index, State.DRAINING if self._repository.draining else state)
+        self._heartbeat.beat(self._slot, State.DRAINING if self._repository.draining else state)
         noting = self._notes.wanted()
         if noting != self._noting:
             self._noting = noting

@@ -75,16 +75,16 @@ class Quarantine(Shared):
         """Note that the request with this digest is under way; by default, that none is."""
         self._memory[place : place + DIGEST] = digest
 
-    def places(self, index: int) -> deque[int]:
-        """The places of the notes of the worker at ``index``."""
-        first = _NOTES + index * self.threads * DIGEST
+    def places(self, slot: int) -> deque[int]:
+        """The places of the notes of the worker at ``slot``."""
+        first = _NOTES + slot * self.threads * DIGEST
         return deque(range(first, first + self.threads * DIGEST, DIGEST))
 
-    def crashed(self, index: int) -> list[bytes]:
+    def crashed(self, slot: int) -> list[bytes]:
         """Take note of a crash; the digests of the requests that are refused from now on."""
         now = time.monotonic()
         self._exonerate()
-        under_way = self._under_way(index)
+        under_way = self._under_way(slot)
         for digest in under_way:
             self._crashes[digest] = self._crashes.get(digest, 0) + 1
         free = [digest for digest in under_way if self._until.get(digest, 0.0) < now]
@@ -95,10 +95,10 @@ class Quarantine(Shared):
         self._publish(max(now + _WATCHED, *self._until.values(), 0.0))
         return refused
 
-    def _under_way(self, index: int) -> set[bytes]:
+    def _under_way(self, slot: int) -> set[bytes]:
         """The requests that a worker which has ended had under way."""
         digests = set()
-        for place in self.places(index):
+        for place in self.places(slot):
             digests.add(self._memory[place : place + DIGEST])
             self.note(place)
         return digests - {_NONE}
@@ -127,12 +127,12 @@ class Notes:
 
     Args:
         quarantine: The memory of all workers.
-        index: The place of this worker.
+        slot: The part of the memory that this worker writes.
     """
 
-    def __init__(self, quarantine: Quarantine, index: int) -> None:
+    def __init__(self, quarantine: Quarantine, slot: int) -> None:
         self._quarantine = quarantine
-        self._places = quarantine.places(index)
+        self._places = quarantine.places(slot)
         self._changes = -1
         self._entries: dict[bytes, tuple[int, float]] = {}
 

@@ -15,7 +15,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from enum import Enum
 from multiprocessing.process import BaseProcess
 
@@ -26,7 +25,7 @@ from unpickled.server.process.heartbeat import Heartbeat
 from unpickled.server.process.orders import DRAIN, SCAN
 from unpickled.server.process.place import Place, Report, cause, is_crash
 from unpickled.server.process.quarantine import Quarantine
-from unpickled.server.process.renewal import Renewal
+from unpickled.server.process.renewal import Renewal, send
 from unpickled.server.process.signals import Signals, held
 from unpickled.server.process.start import Start
 
@@ -54,17 +53,19 @@ class Supervisor:
 
     Args:
         listening: How many workers there are, and for how long they may be silent, drain and end.
-        spawn: The process of the worker at an index from 0, not yet started.
-        heartbeat: Where the workers show that they run: one place more than there are workers.
+        spawn: The process of the worker that writes to a slot of shared memory, not yet started. There are
+            twice as many slots as workers.
+        heartbeat: Where the workers show that they run.
         start: Whether a worker could start.
         quarantine: Takes note of the requests that were under way at a crash.
         block: Counts the workers that end by themselves.
-        changed: Whether anything has changed since the last call that a worker reads at its start only.
 
     Attributes:
         selector: Waits; the data of each key is called once its file is ready.
         places: The workers.
         phase: Whether the server serves, drains or ends.
+        chores: Called at each look for signs of life, while the server serves.
+        renewal: Replaces the workers one by one.
     """
 
     def __init__(
@@ -75,15 +76,17 @@ class Supervisor:
         start: Start,
         quarantine: Quarantine,
         block: Block,
-        changed: Callable[[], bool] = lambda: False,
     ) -> None:
         self.selector = selectors.DefaultSelector()
         self.phase = Phase.SERVING
-        *self.places, spare = [
-            Place(index, heartbeat, listening.hang_timeout) for index in range(listening.workers + 1)
+        self.places = [
+            Place(index, listening.workers, heartbeat, listening.hang_timeout)
+            for index in range(listening.workers)
         ]
-        self._renewal = Renewal(self.places, spare, listening, self._fill, _send)
-        self._changed = changed
+        self.chores: list[Callable[[], None]] = []
+        self.renewal = Renewal(
+            self.places, self._started, heartbeat, listening.drain_delay, listening.shutdown_timeout
+        )
         self._listening = listening
         self._spawn = spawn
         self._heartbeat = heartbeat
@@ -109,10 +112,10 @@ class Supervisor:
         self._signals.follow(*_END, SCAN, signal.SIGCHLD)
         while True:
             self._turn(time.monotonic())
-            if self.phase is not Phase.SERVING and not any(place.process for place in self._all()):
+            if self.phase is not Phase.SERVING and not self._processes():
                 return not self._failed
             for key, events in self.selector.select(self._wait()):
-                key.data(events)
+                _attempt(key.data, events)
 
     def reports(self) -> list[Report]:
         """How each worker is."""
@@ -122,27 +125,18 @@ class Supervisor:
     def _turn(self, now: float) -> None:
         for number in self._signals.take():
             self._obey(number, now)
-        for place in self._all():
+        for place in self.places:
             if place.process is not None and place.process.exitcode is not None:
-                self._ended(place, place.process.exitcode, now)
+                self._replace(place, place.process.exitcode, now)
+        self.renewal.reap(now)
         if self.phase is Phase.SERVING:
             self._look(now)
-            self._renewal.step(now)
+            self.renewal.go_on(now)
             for place in self.places:
                 if place.process is None and place.due <= now:
                     self._fill(place, now)
         elif now >= self._deadline:
             self._hurry(now)
-
-    def _all(self) -> list[Place]:
-        """The places of all workers, and of one that is just being replaced."""
-        return [*self.places, self._renewal.spare]
-
-    def _ended(self, place: Place, status: int, now: float) -> None:
-        if place is self._renewal.spare:
-            self._renewal.ended(now)
-        else:
-            self._replace(place, status, now)
 
     def _wait(self) -> float:
         """Seconds for which nothing has to be done, unless something comes."""
@@ -171,15 +165,18 @@ class Supervisor:
             self._on_end()
             self._order(signal.SIGTERM)
             return
-        for place in self._all():
-            if place.process is not None:
-                logger.warning("%s has not ended in time, and is killed", place.name)
+        for process in self._processes():
+            logger.warning("worker process %d has not ended in time, and is killed", process.pid)
         self._order(signal.SIGKILL)
         self._deadline = now + _PERIOD
 
+    def _processes(self) -> list[BaseProcess]:
+        """All workers, those that come and go included."""
+        return [*(place.process for place in self.places if place.process), *self.renewal.processes()]
+
     def _order(self, number: signal.Signals) -> None:
-        for place in self._all():
-            _send(place, number)
+        for process in self._processes():
+            send(process, number)
 
     def _look(self, now: float) -> None:
         """Kill workers that give no sign of life."""
@@ -187,22 +184,19 @@ class Supervisor:
             return
         # One look stands for little more than its period, however long this process was stopped.
         seconds, self._looked = min(now - self._looked, 2 * _PERIOD), now
-        if self._changed():
-            self._renewal.want()
         tally.set_waiting(self._block, sum(place.process is None for place in self.places))
         for place in self.places:
             if place.listen(seconds) and not place.hung:
                 timeout = self._listening.hang_timeout
                 logger.error("%s gives no sign of life for %d s: it is killed", place.name, timeout)
                 place.hung = True
-                _send(place, signal.SIGKILL)
+                send(place.process, signal.SIGKILL)
+        for chore in self.chores:
+            _attempt(chore)
 
     def _fill(self, place: Place, now: float) -> None:
-        self._heartbeat.reset(place.index)
         try:
-            with held(*_ORDERS):
-                process = self._spawn(place.index)
-                process.start()
+            process = self._started(place.slot)
         except OSError as error:
             pause = place.empty(now)
             logger.error(
@@ -210,6 +204,14 @@ class Supervisor:
             )
             return
         place.fill(process, now)
+
+    def _started(self, slot: int) -> BaseProcess:
+        """A new worker that writes to a slot; OSError where it cannot be started."""
+        self._heartbeat.reset(slot)
+        with held(*_ORDERS):
+            process = self._spawn(slot)
+            process.start()
+        return process
 
     def _replace(self, place: Place, status: int, now: float) -> None:
         """Note that a worker has ended; unless the server ends, another one is due after a pause."""
@@ -219,7 +221,7 @@ class Supervisor:
             return
         tally.worker_exited(self._block, reason)
         if is_crash(reason):
-            for digest in self._quarantine.crashed(place.index):
+            for digest in self._quarantine.crashed(place.slot):
                 logger.error(
                     "request %s was under way at each crash: it is refused for an hour", digest.hex()
                 )
@@ -240,8 +242,9 @@ class Supervisor:
         self.selector.close()
 
 
-def _send(place: Place, number: signal.Signals) -> None:
-    process = place.process
-    if process is not None and process.pid is not None and process.exitcode is None:
-        with suppress(ProcessLookupError):
-            os.kill(process.pid, number)
+def _attempt(function: Callable[..., object], *arguments: object) -> None:
+    """Call a function whose failure must not end the server."""
+    try:
+        function(*arguments)
+    except Exception:
+        logger.exception("a failure in the main process; the workers go on")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,16 +22,17 @@ from granian.log import LogLevels
 from granian.server import Server
 from msgspec.structs import replace
 
-from unpickled.server import app
+from unpickled.server import app, heap, machine
 from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError
 from unpickled.server.lifecycle.repository import Beginning, folders
+from unpickled.server.lifecycle.trials import Trials
 from unpickled.server.observe import log
 from unpickled.server.observe.connected import Connected
 from unpickled.server.observe.counters import Memory
-from unpickled.server.process import address, banner, certificates, descriptors, output
+from unpickled.server.process import address, banner, certificates, descriptors, output, threads
 from unpickled.server.process.admin import AdminPort
-from unpickled.server.process.certificates import Certificates
+from unpickled.server.process.certificates import Certificates, Paths
 from unpickled.server.process.connections import Connections, told
 from unpickled.server.process.heartbeat import Heartbeat
 from unpickled.server.process.orders import Orders
@@ -60,57 +62,68 @@ def serve(config: Config) -> int:
     output.settle()
     logging.config.dictConfig(log.settings(config.observing.log_level))
     files = certificates.of(config.listening)
-    claim = address.claim(config.listening)
+    claim = address.claim(threads.affordable(config.listening))
     config = replace(config, listening=claim.listening)
     listening = config.listening
     # Twice as many blocks as workers: a replacement may start while the old worker still ends.
     memory = Memory(blocks=2 * listening.workers)
-    # One more place: for the successor of a worker that is replaced while it serves.
-    start, heartbeat = Start(), Heartbeat(listening.workers + 1)
-    quarantine = Quarantine(listening.workers + 1, listening.threads)
-    server = _server(config, files)
-    loader = Loader(config, memory, start, heartbeat, quarantine)
+    # A worker that takes over from another one writes beside it.
+    start, heartbeat = Start(), Heartbeat(2 * listening.workers)
+    quarantine = Quarantine(2 * listening.workers, listening.threads)
+    server = _server(config)
+    loader = Loader(config, memory, start, heartbeat, quarantine, Trials())
 
-    def spawn(index: int) -> BaseProcess:
-        process: BaseProcess = server.worker(index, loader.of(index))
+    def spawn(slot: int) -> BaseProcess:
+        process: BaseProcess = server.worker(slot % listening.workers, loader.of(slot))
         return process
 
-    def changed() -> bool:
-        if files is None or not files.refresh():
-            return False
-        logger.info("the certificate has changed: the workers are replaced one by one")
-        server.secure(files)
-        return True
-
     with claim:
-        supervisor = Supervisor(listening, spawn, heartbeat, start, quarantine, memory.reserve(), changed)
+        supervisor = Supervisor(listening, spawn, heartbeat, start, quarantine, memory.reserve())
         if claim.admin is not None:
             AdminPort(claim.admin, supervisor.selector, Probes(supervisor, memory).answer)
+        if files is not None:
+            server.secure(files.paths)
+            supervisor.chores.append(partial(_renew, files, server, supervisor))
         served = server.serve_with(supervisor.run)
     return 0 if served and not start.failed else 1
+
+
+def _renew(files: Certificates, server: Any, supervisor: Supervisor) -> None:
+    """Replace the workers, one by one, once the files of TLS have changed."""
+    if files.refresh():
+        server.secure(files.paths)
+        supervisor.renewal.begin()
 
 
 class Loader:
     """Builds the application in each worker, after the fork: the threads of ONNX Runtime survive none."""
 
     def __init__(
-        self, config: Config, memory: Memory, start: Start, heartbeat: Heartbeat, quarantine: Quarantine
+        self,
+        config: Config,
+        memory: Memory,
+        start: Start,
+        heartbeat: Heartbeat,
+        quarantine: Quarantine,
+        trials: Trials,
     ) -> None:
         self._config = config
         self._memory = memory
+        self._trials = trials
         self._start = start
         self._heartbeat = heartbeat
         self._quarantine = quarantine
-        self._index = 0
+        self._slot = 0
         self._names = _names(config)
 
-    def of(self, index: int) -> "Loader":
-        """The same for the worker at an index from 0."""
+    def of(self, slot: int) -> "Loader":
+        """The same for the worker that writes to a slot of shared memory."""
         loader = copy(self)
-        loader._index = index
+        loader._slot = slot
         return loader
 
     def __call__(self) -> Any:
+        heap.bound(max(2, machine.processors() // self._config.listening.workers))
         orders = Orders()
         orders.start()
         service = self._service()
@@ -119,7 +132,7 @@ class Loader:
         if self._start.announce(repository.default or ""):
             arguments = (self._config, banner.text(repository))
             threading.Thread(target=_announce, args=arguments, daemon=True).start()
-        pulse = Pulse(service, self._heartbeat, Notes(self._quarantine, self._index), self._index)
+        pulse = Pulse(service, self._heartbeat, Notes(self._quarantine, self._slot), self._slot)
         pulse.beat()
         _watch(service, pulse.beat)
         orders.obey_for(service)
@@ -135,7 +148,7 @@ class Loader:
         logged = ""
         while True:
             try:
-                return Service(self._config, self._memory, self._beginning())
+                return Service(self._config, self._memory, self._beginning(), self._trials)
             except ConfigError as error:
                 if not self._start.announced:
                     self._end_server(error)
@@ -197,6 +210,15 @@ class _Server(Server):  # type: ignore[misc,valid-type]
         process: BaseProcess = self._spawn_worker(index, self._target, loader).inner
         return process
 
+    def secure(self, paths: Paths) -> None:
+        """Have workers that start from now on serve TLS with these files.
+
+        This does what build_ssl_context of granian does, which would resolve the paths: copies in memory have
+        none.
+        """
+        cert, key, client_ca = paths
+        self.ssl_ctx: Any = (True, cert, key, None, "tls1.2", client_ca, [], client_ca is not None)
+
     def serve_with(self, run: Callable[[Callable[[], None]], bool]) -> bool:
         """Bind, and call ``run`` with a function that ends the listening of this process."""
         self._run = run
@@ -211,18 +233,12 @@ class _Server(Server):  # type: ignore[misc,valid-type]
         finally:
             self._unlink_pidfile()
 
-    def secure(self, files: Certificates) -> None:
-        """Have the workers that start from now on serve TLS with these files."""
-        cert, key, client_ca = files.paths
-        # As granian's build_ssl_context does, which would resolve the paths, and these have no names.
-        self.ssl_ctx: Any = (True, cert, key, None, "tls1.2", client_ca, [], client_ca is not None)
 
-
-def _server(config: Config, files: Certificates | None) -> Any:
+def _server(config: Config) -> Any:
     listening, log_level = config.listening, config.observing.log_level
     descriptors.raise_limit()
     descriptors.tell(listening.max_connections)
-    server = _Server(
+    return _Server(
         "unpickled.server:create_app",
         address=listening.host,
         port=listening.port,
@@ -247,6 +263,3 @@ def _server(config: Config, files: Certificates | None) -> Any:
         log_level=LogLevels.debug if log_level == "debug" else LogLevels.error,
         log_dictconfig=log.settings(log_level),
     )
-    if files is not None:
-        server.secure(files)
-    return server

@@ -19,7 +19,7 @@ from unpickled.server.message.environ import QUEUE_MS
 from unpickled.server.observe.recorder import Recorder
 from unpickled.server.observe.tally import PHASES
 from unpickled.server.serve.gate import DEADLINE, Gate
-from unpickled.server.serve.parts import Headers, Parts
+from unpickled.server.serve.parts import Parts
 from unpickled.server.serve.rest import Rest
 
 _TIMING = ", ".join(f"{name};dur=%.4f" for name in (*PHASES, "total"))
@@ -138,7 +138,7 @@ class Endpoint:
         read: float,
         prediction: Prediction,
         waited: float,
-        more: Headers,
+        more: tuple[tuple[str, str], ...],
         content: bytes | Iterator[bytes],
     ) -> Answer:
         recorder = self._recorder
