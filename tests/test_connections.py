@@ -115,6 +115,28 @@ def test_answers_to_long_bodies(models, tmp_path, path, pieces, status):
             assert client.getresponse().status == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "line", "status"),
+    [
+        ("/nowhere", "Accept: */*", 404),
+        ("/models/no/predict", "Accept: */*", 404),
+        ("/predict", "Request-Timeout: soon", 400),
+    ],
+    ids=["no path", "no model", "no time"],
+)
+def test_answers_before_short_bodies(models, tmp_path, path, line, status):
+    """A body that comes behind its head, to a request that is refused by its head, costs no connection."""
+    with serving(tmp_path, *DEFAULT, models=models.path) as server, server.connect() as client:
+        for _ in range(3):
+            client.sendall(head(len(BODY), line, path=path))
+            # Clients send the body on its own; a busy machine takes its time.
+            time.sleep(0.2)
+            client.sendall(BODY)
+            assert receive(client)[0] == status
+        client.sendall(head(len(BODY)) + BODY)
+        assert receive(client)[0] == 200
+
+
 def test_announced_bodies_that_never_come(models, tmp_path):
     """Clients that announce a long body and send none are refused at once, and leave threads for others."""
     with serving(tmp_path, *DEFAULT, "--threads", "4", models=models.path) as server:
