@@ -1,9 +1,12 @@
 """Files that are damaged, endless, enormous or junk cost the server a sentence, and nothing else."""
 
+import ast
 from itertools import product
 from random import Random
 
+import onnx
 import pytest
+from conftest import ROOT
 from handmade import changed, graph, store, undigested
 from msgspec.structs import replace
 from onnx import helper
@@ -18,6 +21,7 @@ from unpickled.export.convert import convert
 from unpickled.server import Config, create_app
 from unpickled.server.artifact import manifest as artifact
 from unpickled.server.artifact import onnxfile
+from unpickled.server.artifact.operators import OPERATORS
 from unpickled.server.errors import ArtifactError
 from unpickled.server.model.session import load
 
@@ -206,3 +210,22 @@ def test_a_file_of_an_earlier_release_is_loaded_and_listed(files, tmp_path, caps
     printed = capsys.readouterr().out
     assert "100%" in printed
     assert "iris: version 1 has no digest, so damage to its file may go unseen" in printed
+
+
+def test_every_operator_of_the_recipes_is_run():
+    """The list of operators has all that a recipe names, and none that ONNX does not have."""
+    known = {schema.name for schema in onnx.defs.get_all_schemas()}
+    listed = set().union(*OPERATORS.values())
+    trees = [ast.parse(path.read_text()) for path in sorted((ROOT / "export").rglob("*.py"))]
+    calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args]
+    added = [call.args[0] for call in calls if getattr(call.func, "attr", "") in ("add", "add_many")]
+    named = {word.value for word in added if isinstance(word, ast.Constant)} & known
+    assert len(named) > 40
+    assert named <= listed <= known
+
+
+@pytest.mark.parametrize("operator", ["Loop", "If", "ConstantOfShape", "Tile", "RandomNormal", "Optional"])
+def test_an_operator_that_no_export_writes_is_refused(operator):
+    """The reason names the operator."""
+    with pytest.raises(ArtifactError, match=f"operator '{operator}' is none that an export writes"):
+        onnxfile.contents(graph([helper.make_node(operator, ["x"], ["y"])]).SerializeToString())
