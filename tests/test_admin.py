@@ -54,6 +54,10 @@ class Admin:
         """The state of each worker."""
         return [worker["state"] for worker in self.document("/readyz")["workers"]]
 
+    def first(self) -> int | None:
+        """The process id of the first worker; None while it waits to be started."""
+        return self.document("/readyz")["workers"][0]["pid"]
+
     def figures(self) -> dict[tuple[str, ...], float]:
         """Every sample of /metrics by its name and labels."""
         families = parse(self.ask("/metrics")[1].decode())
@@ -171,9 +175,11 @@ def test_workers_that_fail(models, tmp_path):
 
 
 def kill_first(admin: Admin) -> None:
-    """Kill the first worker once it runs."""
-    eventually(lambda: admin.document("/readyz")["workers"][0]["pid"])
-    os.kill(admin.document("/readyz")["workers"][0]["pid"], signal.SIGKILL)
+    """Kill the first worker once it runs, and wait until the main process has noticed."""
+    eventually(admin.first)
+    before = admin.first()
+    os.kill(before, signal.SIGKILL)
+    eventually(lambda: admin.first() != before)
 
 
 def test_starting_and_draining(models, tmp_path):

@@ -207,7 +207,7 @@ def lost(server, reason):
 
 
 def test_overload_is_told(busy):
-    """Of many requests at once, some are answered and all others refused with the time to ask again."""
+    """Some of many requests at once are answered, all others refused with the time to ask again."""
     before = lost(busy, "shed")
     with ThreadPoolExecutor(60) as pool:
         answers = list(pool.map(lambda _: ask(busy, {"features": [1.0]}), range(180)))
@@ -275,7 +275,7 @@ def test_overdue_run_is_ended():
 
     def watch() -> None:
         while not stop.wait(0.01):
-            keeper.admission.end_overdue(hang=60)
+            keeper.admission.end_overdue()
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -285,3 +285,14 @@ def test_overdue_run_is_ended():
     stop.set()
     watcher.join(5)
     assert model.run(feeds)[0].tolist() == [1] * 20
+
+
+def test_run_that_does_not_end(tmp_path):
+    """A run that lasts longer than hang_timeout is ended, and the worker serves on."""
+    store(tmp_path / "models", "slow", slow(1500))
+    with serving(tmp_path, "--hang-timeout", "2", models=tmp_path / "models") as server:
+        workers = server.workers()
+        status, document, _ = ask(server, {"features": [[1.0]] * 64})
+        assert (status, document["code"]) == (504, "deadline_exceeded")
+        assert ask(server, {"features": [1.0]})[1]["prediction"] == [1]
+        assert server.workers() == workers

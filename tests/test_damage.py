@@ -4,15 +4,17 @@ from itertools import product
 from random import Random
 
 import pytest
-from handmade import changed, store, undigested
+from handmade import changed, graph, store, undigested
 from msgspec.structs import replace
+from onnx import helper
 from sklearn.datasets import load_iris
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
 from sklearn.neural_network import MLPClassifier
 from test_artifact import length_delimited
 
 from unpickled.__main__ import main
 from unpickled.export import export_pipeline
+from unpickled.export.convert import convert
 from unpickled.server import Config, create_app
 from unpickled.server.artifact import manifest as artifact
 from unpickled.server.artifact import onnxfile
@@ -43,7 +45,7 @@ JUNK = {
     "lengths": (inside(0x2A, 0x3A, content=b"\x08\x00" * PAIRS), PARTS),
     "long texts": (inside(0x2A, 0x0A, 0x3A, content=(b"\x4a\x80\x01" + bytes(128)) * 310_000), PARTS),
     "turns": (inside(0x2A, 0x0A, 0x3A, content=b"\x40\x00\x0a\x00" * (PAIRS // 2)), DAMAGED),
-    "runs": (inside(0x2A, 0x0A, 0x3A, content=b"\x4a\x00\x0a\x00" * (PAIRS // 2)), PARTS),
+    "runs": (inside(0x2A, 0x0A, 0x3A, content=b"\x4a\x00\x0a\x00" * (PAIRS // 2)), DAMAGED),
 }
 
 
@@ -62,6 +64,82 @@ def test_a_file_of_any_size_is_not_read(tmp_path):
         file.truncate(2**42)
     answer = create_app(Config(models=str(tmp_path))).test_client().get("/readyz")
     assert "4,398,046,511,104 bytes" in answer.json["refused"]["huge"]
+
+
+# Two trees: a root with a leaf and a split of two leaves, and a root of two leaves.
+SPLITS = {
+    "tree_roots": [0, 2],
+    "nodes_truenodeids": [1, 0, 3],
+    "nodes_falsenodeids": [2, 1, 4],
+    "nodes_trueleafs": [0, 1, 1],
+    "nodes_falseleafs": [1, 1, 1],
+    "leaf_targetids": [0] * 5,
+}
+NODES = {
+    "nodes_treeids": [0] * 5 + [1] * 3,
+    "nodes_nodeids": [0, 1, 2, 3, 4, 0, 1, 2],
+    "nodes_modes": "- - LEAF LEAF LEAF - LEAF LEAF".replace("-", "BRANCH_LEQ").split(),
+    "nodes_truenodeids": [1, 3, 0, 0, 0, 1, 0, 0],
+    "nodes_falsenodeids": [2, 4, 0, 0, 0, 2, 0, 0],
+}
+ENDLESS, DISORDER = "might never end", "not those of an export"
+BENT = {
+    "sound": ({}, None),
+    "back to the root": ({"nodes_truenodeids": [0, 0, 3]}, ENDLESS),
+    "back to itself": ({"nodes_trueleafs": [0, 0, 1], "nodes_truenodeids": [1, 1, 3]}, ENDLESS),
+    "into another tree": ({"nodes_truenodeids": [2, 0, 3]}, ENDLESS),
+    "both ways": ({"nodes_falsenodeids": [1, 1, 4], "nodes_falseleafs": [0, 1, 1]}, ENDLESS),
+    "a root twice": ({"tree_roots": [0, 0]}, ENDLESS),
+    "beyond the splits": ({"nodes_truenodeids": [3, 0, 3]}, DISORDER),
+    "below them": ({"nodes_truenodeids": [-1, 0, 3]}, DISORDER),
+    "beyond the leaves": ({"nodes_falsenodeids": [5, 1, 4]}, DISORDER),
+    "a split less": ({"nodes_truenodeids": [1, 0]}, DISORDER),
+}
+OLDER = {
+    "sound": ({}, None),
+    "back to the root": ({"nodes_truenodeids": [1, 0, 0, 0, 0, 1, 0, 0]}, ENDLESS),
+    "back to itself": ({"nodes_truenodeids": [1, 1, 0, 0, 0, 1, 0, 0]}, ENDLESS),
+    "both ways": ({"nodes_falsenodeids": [1, 4, 0, 0, 0, 2, 0, 0]}, ENDLESS),
+    "into another tree": ({"nodes_truenodeids": [5, 3, 0, 0, 0, 1, 0, 0]}, DISORDER),
+    "below them": ({"nodes_truenodeids": [-1, 3, 0, 0, 0, 1, 0, 0]}, DISORDER),
+    "a node less": ({"nodes_falsenodeids": [2, 4, 0, 0, 0, 2, 0]}, DISORDER),
+    "out of order": ({"nodes_nodeids": [1, 0, 2, 3, 4, 0, 1, 2]}, DISORDER),
+    "a tree twice": ({"nodes_treeids": [1] * 5 + [0] * 3}, DISORDER),
+    "a leaf less": ({"nodes_modes": NODES["nodes_modes"][:-1]}, DISORDER),
+}
+CASES = [("TreeEnsemble", SPLITS, *case) for case in BENT.values()]
+CASES += [("TreeEnsembleClassifier", NODES, *case) for case in OLDER.values()]
+
+
+@pytest.mark.parametrize(
+    ("kind", "attributes", "changes", "reason"), CASES, ids=[*BENT, *(f"{name} (older)" for name in OLDER)]
+)
+def test_trees_end(kind, attributes, changes, reason):
+    """Trees are refused that have a circle, a node that is reached in two ways, or a child that is none."""
+    node = helper.make_node(kind, ["x"], ["y"], domain="ai.onnx.ml", **attributes | changes)
+    file = graph([node]).SerializeToString()
+    if reason is None:
+        onnxfile.contents(file)
+        return
+    with pytest.raises(ArtifactError, match=reason):
+        onnxfile.contents(file)
+
+
+@pytest.mark.parametrize(
+    "kind", [RandomForestClassifier(40), RandomForestRegressor(40)], ids=["class", "number"]
+)
+def test_a_circle_deep_in_a_forest_is_refused(kind):
+    """A single node that leads back is found among hundreds."""
+    X, y = load_iris(return_X_y=True)
+    file = convert(kind.fit(X, y), X).model
+    onnxfile.contents(file.SerializeToString())
+    [node] = [node for node in file.graph.node if node.op_type.startswith("TreeEnsemble")]
+    attributes = {attribute.name: attribute.ints for attribute in node.attribute}
+    children = attributes["nodes_truenodeids"]
+    place = max(place for place, leaf in enumerate(attributes["nodes_trueleafs"]) if not leaf)
+    children[place] = place
+    with pytest.raises(ArtifactError, match=ENDLESS):
+        onnxfile.contents(file.SerializeToString())
 
 
 @pytest.fixture(scope="module")

@@ -107,7 +107,7 @@ def test_an_entry(pipe):
 
 
 def test_repeats_are_left_out(pipe):
-    """Of entries from one line of code some are written; the others are counted, and others go on."""
+    """Some of the entries from one line of code are written, the rest are counted; others go on."""
     handler, block = Log(pipe[1]), Memory(blocks=1).claim()
     handler.count_in(block)
     for _ in range(repeats.MOST + 7):

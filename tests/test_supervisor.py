@@ -46,7 +46,8 @@ def test_a_machine_that_sleeps_makes_no_worker_hang():
 
 def beat(heartbeat: Heartbeat, slot: int) -> None:
     """Work as a worker that is ready, until a signal ends it."""
-    heartbeat.beat(slot, State.READY)
+    for _ in range(8):
+        heartbeat.beat(slot, State.READY)
     signal.pause()
 
 
@@ -65,7 +66,7 @@ def test_renewal():
         place.fill(start(place.slot), 0.0)
     eventually(lambda: all(heartbeat.beats(slot) for slot in range(2)))
     before = [place.process.pid for place in places]
-    renewal = Renewal(places, start, heartbeat, PATIENCE)
+    renewal = Renewal(places, start, heartbeat, delay=0.0, timeout=PATIENCE)
     renewal.begin()
     lives: list[int] = []
     eventually(lambda: turned(renewal, places, lives) and [place.slot for place in places] == [2, 3])

@@ -9,9 +9,10 @@ import hashlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from unpickled.server.artifact import protobuf
+from unpickled.server.artifact import protobuf, trees
 from unpickled.server.artifact.operators import OPERATORS
 from unpickled.server.artifact.protobuf import FLOATS, INTS, STRINGS, TEXTS, Walk
+from unpickled.server.artifact.trees import Run
 from unpickled.server.errors import ArtifactError
 
 # The longest message of protobuf, in bytes.
@@ -107,8 +108,13 @@ def _check_node(walk: Walk, start: int, end: int, outermost: bool) -> None:
         elif field == 5:
             attributes.append((value, stop))
     _check_operator(domain, kind)
+    runs: dict[str, Run] = {}
     for value, stop in attributes:
-        _check_attribute(walk, value, stop, outermost)
+        name, run = _check_attribute(walk, value, stop, outermost)
+        if name in runs:
+            raise ArtifactError(protobuf.DAMAGED)
+        runs[name] = run
+    trees.check(walk, kind, runs)
 
 
 def _check_operator(domain: str, kind: str) -> None:
@@ -121,10 +127,16 @@ def _check_operator(domain: str, kind: str) -> None:
         raise ArtifactError(f"operator {name!r} is none that an export writes, and only those are run")
 
 
-def _check_attribute(walk: Walk, start: int, end: int, outermost: bool) -> None:
+def _check_attribute(walk: Walk, start: int, end: int, outermost: bool) -> tuple[str, Run]:
+    """The name of an attribute, and its numbers or texts."""
+    name, run = "", (INTS, start, start)
     for key, value, stop in walk.fields(start, end, _ATTRIBUTE, _ATTRIBUTE_RUNS):
         field = protobuf.number(key)
-        if field in (5, 10):
+        if field == 1:
+            name = walk.text(value, stop)
+        elif key in _ATTRIBUTE_RUNS:
+            run = _joined(run, (key, value, stop))
+        elif field in (5, 10):
             _check_tensor(walk, value, stop)
         elif field in (6, 11):
             if not outermost:
@@ -132,6 +144,16 @@ def _check_attribute(walk: Walk, start: int, end: int, outermost: bool) -> None:
             _check_graph(walk, value, stop, outermost=False)
         elif field in (22, 23):
             raise ArtifactError(_SPARSE)
+    return name, run
+
+
+def _joined(run: Run, more: Run) -> Run:
+    """Two runs as one. An attribute has one kind of values, and they follow one another."""
+    if run[1] == run[2]:
+        return more
+    if (run[0], run[2]) != more[:2]:
+        raise ArtifactError(protobuf.DAMAGED)
+    return (run[0], run[1], more[2])
 
 
 def _check_tensor(walk: Walk, start: int, end: int) -> None:

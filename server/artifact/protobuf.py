@@ -29,7 +29,7 @@ _RUNS = {
     STRINGS: re.compile(rb"(?:\x4a(?:%b))++" % _SHORT_STRING),
     TEXTS: re.compile(rb"(?:\x32(?:%b))++" % _SHORT_STRING),
 }
-# What is left of four bytes that a varint of 0 to 4 bytes begins.
+# The part of four bytes that a varint of 0 to 4 bytes takes.
 _KEPT = np.array([0, 0xFF, 0xFFFF, 0xFFFFFF, 0xFFFFFFFF], np.uint32)
 
 Numbers = npt.NDArray[np.uint32]
@@ -81,6 +81,9 @@ class Walk:
 
     def numbers(self, start: int, end: int) -> Numbers:
         """The values of a run of INTS. Those above 2**28 or below 0 come as 2**32 - 1."""
+        pairs = np.frombuffer(self.data, np.uint8, (end - start) // 2 * 2, start).reshape(-1, 2)
+        if 2 * len(pairs) == end - start and (pairs[:, 0] == INTS).all() and (pairs[:, 1] < 0x80).all():
+            return pairs[:, 1].astype(np.uint32)
         bytes_, keys, ends = self._ints(start, end)
         sizes = ends - keys
         fits = sizes <= 4
@@ -114,7 +117,7 @@ class Walk:
     def _ints(self, start: int, end: int) -> tuple[npt.NDArray[np.uint8], Any, Any]:
         """The bytes, and where in them each key and each last byte of a value of a run of INTS is."""
         bytes_ = np.frombuffer(self.data, np.uint8, end - start, start)
-        # Of a key, and of the last byte of a varint, the highest bit is not set: they take turns.
+        # A key, and the last byte of a varint, lack the highest bit: the two take turns.
         last = np.flatnonzero(bytes_ < 0x80)
         count = len(last) // 2
         keys, ends = last[: 2 * count : 2], last[1 : 2 * count : 2]

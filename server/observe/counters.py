@@ -29,7 +29,6 @@ import mmap
 import os
 import struct
 import sys
-import tempfile
 import threading
 import weakref
 import zlib
@@ -40,6 +39,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from unpickled.server.anonymous import anonymous_file
 from unpickled.server.errors import ConfigError
 
 logger = logging.getLogger("unpickled")
@@ -79,7 +79,7 @@ class Memory:
     def __init__(self, blocks: int, size: int = BLOCK) -> None:
         """Map the memory. Raises ConfigError on a free-threaded Python, where threads would lose counts."""
         _check_interpreter()
-        self._map(anonymous_file((blocks + 1) * size + _NOTICE + COMMON), blocks, size)
+        self._map(anonymous_file((blocks + 1) * size + _NOTICE + COMMON, "counters"), blocks, size)
 
     @property
     def common(self) -> memoryview:
@@ -346,18 +346,3 @@ def _check_interpreter() -> None:
             "this Python runs without its global interpreter lock, which the counters rely on: "
             "set PYTHON_GIL=1, or use a build that is not free-threaded"
         )
-
-
-def anonymous_file(size: int) -> int:
-    """Descriptor of a new file without a name, ``size`` zeros long."""
-    if hasattr(os, "memfd_create"):
-        file = os.memfd_create("counters")
-    else:
-        with tempfile.TemporaryFile() as temporary:
-            file = os.dup(temporary.fileno())
-    # Never use descriptors 0-2: if stdout was closed we would get its number, and prints would overwrite
-    # the counters.
-    descriptor = fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 3)
-    os.close(file)
-    os.truncate(descriptor, size)
-    return descriptor

@@ -20,7 +20,7 @@ _FORM = "%(levelname)s %(name)s: %(message)s"
 class Log(logging.Handler):
     """Writes entries to a descriptor, or drops and counts them where it takes none.
 
-    Of entries that one place in the code logs again and again, some are left out, and counted too.
+    Some of the entries that one place in the code logs again and again are left out, and counted too.
     """
 
     def __init__(self, descriptor: int = STDERR) -> None:
@@ -50,7 +50,7 @@ class Log(logging.Handler):
 
 
 def settings(level: str) -> dict[str, Any]:
-    """What logging.config.dictConfig makes this log the only one from; ``level`` is the least severity."""
+    """The settings for logging.config.dictConfig that make this log the only one, from a severity on."""
     return {
         "version": 1,
         "disable_existing_loggers": False,

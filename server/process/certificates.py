@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from unpickled.server.anonymous import anonymous_file
 from unpickled.server.config import Listening
 from unpickled.server.errors import ConfigError
 from unpickled.server.lifecycle import disk
-from unpickled.server.observe.counters import anonymous_file
 from unpickled.server.process import handshake
 
 logger = logging.getLogger("unpickled")
@@ -194,7 +194,7 @@ def _check_pair(listening: Listening, contents: dict[str, bytes]) -> None:
 
 def _copied(content: bytes) -> int:
     """Descriptor of a file in memory with that content."""
-    descriptor = anonymous_file(0)
+    descriptor = anonymous_file(0, "certificate")
     with open(descriptor, "wb", closefd=False) as file:
         file.write(content)
     return descriptor

@@ -8,6 +8,7 @@ from contextlib import suppress
 from multiprocessing.process import BaseProcess
 
 from unpickled.server.process.heartbeat import Heartbeat
+from unpickled.server.process.orders import DRAIN
 from unpickled.server.process.place import Place, cause
 
 logger = logging.getLogger("unpickled")
@@ -15,17 +16,18 @@ logger = logging.getLogger("unpickled")
 # Seconds after which a worker that could not take over is started again.
 _PAUSE = 5.0
 # Signs of life, four a second, after which a new worker listens for certain: the first comes before that.
-_BEATS = 12
+_BEATS = 8
 
 
 class Renewal:
-    """Starts another worker for a place, and ends the one before once the new one has beaten for a while.
+    """Starts another worker for a place, and ends the one before once the new one takes connections.
 
     Args:
         places: The workers.
         start: Starts the worker that writes to a slot; OSError where that fails.
         heartbeat: Where the workers show that they run.
-        timeout: Seconds that a worker has to end.
+        delay: Seconds for which a worker closes its connections, one by one, before it is told to end.
+        timeout: Seconds that it then has to end.
     """
 
     def __init__(
@@ -33,17 +35,20 @@ class Renewal:
         places: Sequence[Place],
         start: Callable[[int], BaseProcess],
         heartbeat: Heartbeat,
+        delay: float,
         timeout: float,
     ) -> None:
         self._places = places
         self._start = start
         self._heartbeat = heartbeat
+        self._delay = delay
         self._timeout = timeout
         # Places that are to be renewed; the first of them may have a successor.
         self._waiting: list[Place] = []
         self._successor: BaseProcess | None = None
-        # A process that was told to end, and the time.monotonic() at which it is killed.
+        # A process that leaves, the signals that it still gets, and the time.monotonic() of the next one.
         self._leaving: BaseProcess | None = None
+        self._orders: list[signal.Signals] = []
         self._due = 0.0
 
     def begin(self) -> None:
@@ -69,7 +74,8 @@ class Renewal:
         """Do the next step, if it is time."""
         if self._leaving is not None:
             if now >= self._due:
-                send(self._leaving, signal.SIGKILL)
+                send(self._leaving, self._orders.pop(0) if self._orders else signal.SIGKILL)
+                self._due = now + self._timeout
         elif self._successor is not None:
             if self._heartbeat.beats(self._waiting[0].other) >= _BEATS:
                 self._take_over(self._waiting.pop(0), self._successor, now)
@@ -89,8 +95,8 @@ class Renewal:
 
     def _take_over(self, place: Place, successor: BaseProcess, now: float) -> None:
         self._successor, self._leaving = None, place.succeed(successor, now)
-        self._due = now + self._timeout
-        send(self._leaving, signal.SIGTERM)
+        self._orders, self._due = [signal.SIGTERM], now + self._delay
+        send(self._leaving, DRAIN)
 
 
 def send(process: BaseProcess | None, number: signal.Signals) -> None:

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import NamedTuple
 
 from unpickled.server.message import body
+from unpickled.server.model import row, session
 from unpickled.server.serve import noted
 
 # Time that a request may need from its last byte to the queue, and from the queue to a thread.
@@ -20,6 +21,8 @@ SLACK = 1.0
 _BOOTSTRAP = threading.Thread._bootstrap.__code__  # type: ignore[attr-defined]
 # The functions that wait for bytes.
 _READING = (*body.READING, *noted.READING)
+# The functions that run a model.
+_RUNS = frozenset({(row.__file__, "run_row"), (session.__file__, "run")})
 
 
 class Request(NamedTuple):
@@ -38,6 +41,7 @@ class Running:
     Attributes:
         requests: One by one.
         reads: Seconds since the watchdog first saw each request whose body is read now.
+        runs: Seconds since the watchdog first saw each run of a model that is under way, by its thread.
         saturated: When all threads were last taken; 0 if never.
         proof: When it was last certain that no request was queueing.
     """
@@ -45,6 +49,7 @@ class Running:
     def __init__(self, threads: int) -> None:
         self.requests: list[Request] = []
         self.reads: list[float] = []
+        self.runs: dict[int, float] = {}
         self.saturated = 0.0
         self.proof = 0.0
         self._threads = threads
@@ -52,6 +57,7 @@ class Running:
         # inner ones hold bodies, so they are not kept.
         self._frames: dict[FrameType, Request] = {}
         self._reading: dict[FrameType, float] = {}
+        self._models: dict[FrameType, float] = {}
         self._main = threading.main_thread().ident
 
     def look(self, now: float) -> None:
@@ -66,6 +72,9 @@ class Running:
         self._reading = {
             frame: self._reading.get(frame, now) for frame in self._frames if inner[frame].f_code in _READING
         }
+        models = {thread: frame for thread, frame in frames.items() if _is_run(frame)}
+        self._models = {frame: self._models.get(frame, now) for frame in models.values()}
+        self.runs = {thread: now - self._models[frame] for thread, frame in models.items()}
         self.requests = [*self._frames.values()]
         self.reads = [now - begun for begun in self._reading.values()]
         if len(self._frames) >= self._threads:
@@ -98,6 +107,11 @@ class Running:
 def _switches() -> int:
     """How often this thread has waited: for the interpreter's lock, too."""
     return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw  # Linux alone
+
+
+def _is_run(frame: FrameType) -> bool:
+    """Whether a thread is inside a run of a model."""
+    return (frame.f_code.co_filename, frame.f_code.co_name) in _RUNS
 
 
 def _outermost(frame: FrameType) -> FrameType:

@@ -6,7 +6,7 @@ import weakref
 from multiprocessing import reduction
 from typing import Any
 
-from unpickled.server.observe.counters import anonymous_file
+from unpickled.server.anonymous import anonymous_file
 
 
 class Shared:
@@ -17,7 +17,7 @@ class Shared:
     """
 
     def __init__(self, size: int) -> None:
-        self._map(anonymous_file(size), size)
+        self._map(anonymous_file(size, "shared"), size)
 
     def __getstate__(self) -> Any:
         return reduction.DupFd(self._descriptor), self._size

@@ -78,8 +78,8 @@ class Stalled:
         ]
         if candidates:
             nearest = min(candidates, key=lambda connection: abs(connection.sent - stream.slot.sent))
-            _shut(nearest, socket.SHUT_RDWR, is_unread)
-            logger.warning("closed a connection whose client had not read for %.0f s", stream.waited)
+            if _shut(nearest, socket.SHUT_RDWR, is_unread):
+                logger.warning("closed a connection whose client had not read for %.0f s", stream.waited)
 
     def shut_longest_silent(self, streams: Sequence[Wait]) -> None:
         """Shut the connection that sent data when the stream that waits longest last answered.
@@ -106,8 +106,10 @@ class Stalled:
         logger.warning("closed a stream that was silent for %.0f s: its place was needed", stream.waited)
 
 
-def _shut(connection: Connection, how: int, still: Callable[[Connection], bool]) -> None:
-    """Shut a connection, unless it has changed since it was looked at."""
+def _shut(connection: Connection, how: int, still: Callable[[Connection], bool]) -> bool:
+    """Shut a connection, and return True, unless it has changed since it was looked at."""
     with connection.held() as held:
-        if held is not None and still(connection):
-            shut(held, how)
+        if held is None or not still(connection):
+            return False
+        shut(held, how)
+    return True

@@ -84,7 +84,9 @@ class Supervisor:
             for index in range(listening.workers)
         ]
         self.chores: list[Callable[[], None]] = []
-        self.renewal = Renewal(self.places, self._started, heartbeat, listening.shutdown_timeout)
+        self.renewal = Renewal(
+            self.places, self._started, heartbeat, listening.drain_delay, listening.shutdown_timeout
+        )
         self._listening = listening
         self._spawn = spawn
         self._heartbeat = heartbeat

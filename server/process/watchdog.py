@@ -26,6 +26,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from unpickled.server.config import Config
+from unpickled.server.inference.admission import Admission
+from unpickled.server.model.session import RUNS
 from unpickled.server.observe.connected import Connected
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.process.connections import Connections
@@ -53,6 +55,7 @@ class Watchdog:
         connections: The connections of this process; None where the kernel has no times for them.
         running: The threads that answer them.
         connected: Counts them.
+        admission: Ends runs whose time is over.
         beat: Shows the main process that this one runs; called at each check.
     """
 
@@ -64,6 +67,7 @@ class Watchdog:
         running: Running,
         connections: Connections | None,
         connected: Connected,
+        admission: Admission,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._threads = config.listening.threads
@@ -75,6 +79,8 @@ class Watchdog:
         self._running = running
         self._connections = connections
         self._connected = connected
+        self._admission = admission
+        self._hang_timeout = config.listening.hang_timeout
         self._reaper = Reaper(config.listening, connections, running) if connections else None
         self._stalled = Stalled(connections, slots.cuts) if connections else None
         self._parent = os.getppid()
@@ -103,8 +109,18 @@ class Watchdog:
     def _look(self, now: float) -> None:
         self._in_flight.publish()
         self._running.look(now)
+        self._end_runs()
         self._follow_connections()
         self._check(now)
+
+    def _end_runs(self) -> None:
+        """End runs of models that are late, or do not end; end the worker where such a run goes on."""
+        self._admission.end_overdue()
+        for thread, seconds in self._running.runs.items():
+            if seconds >= self._hang_timeout:
+                RUNS.end(thread)
+            if seconds >= self._hang_timeout + _GRACE:
+                self._end_worker(f"a run of a model has not ended for {seconds:.0f} s")
 
     def _follow_connections(self) -> None:
         self._credit = min(self._credit + _SHARE * _PERIOD, _SHARE * _PERIOD)
@@ -152,7 +168,7 @@ class Watchdog:
         if overdue and self._stalled is not None:
             self._stalled.shut_silent(overdue, max(self._body_timeout, min(reads)))
         if min(reads or streams) >= self._body_timeout + _GRACE:
-            self._end_worker("threads have waited for request bodies")
+            self._end_worker(f"all its threads have waited for request bodies for {self._body_timeout} s")
 
     def _replace(self, streams: Sequence[float]) -> None:
         """End the worker if all open streams are stuck; one more was refused, and no thread computes.
@@ -161,12 +177,10 @@ class Watchdog:
         """
         stuck = min(streams, default=0.0) >= self._body_timeout + _GRACE
         if stuck and not (self._stalled and self._stalled.visible()):
-            self._end_worker("streams have waited for their clients")
+            self._end_worker(f"all its streams have waited for their clients for {self._body_timeout} s")
 
     def _end_worker(self, reason: str) -> None:
-        logger.error(
-            "worker %d ends and is replaced: all its %s for %d s", os.getpid(), reason, self._body_timeout
-        )
+        logger.error("worker %d ends and is replaced: %s", os.getpid(), reason)
         # Not sys.exit: the threads cannot be joined.
         os._exit(1)
 

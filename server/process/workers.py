@@ -22,14 +22,15 @@ from granian.log import LogLevels
 from granian.server import Server
 from msgspec.structs import replace
 
-from unpickled.server import app
+from unpickled.server import app, heap, machine
 from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError
 from unpickled.server.lifecycle.repository import Beginning, folders
+from unpickled.server.lifecycle.trials import Trials
 from unpickled.server.observe import log
 from unpickled.server.observe.connected import Connected
 from unpickled.server.observe.counters import Memory
-from unpickled.server.process import address, banner, certificates, descriptors, output
+from unpickled.server.process import address, banner, certificates, descriptors, output, threads
 from unpickled.server.process.admin import AdminPort
 from unpickled.server.process.certificates import Certificates, Paths
 from unpickled.server.process.connections import Connections, told
@@ -61,7 +62,7 @@ def serve(config: Config) -> int:
     output.settle()
     logging.config.dictConfig(log.settings(config.observing.log_level))
     files = certificates.of(config.listening)
-    claim = address.claim(config.listening)
+    claim = address.claim(threads.affordable(config.listening))
     config = replace(config, listening=claim.listening)
     listening = config.listening
     # Twice as many blocks as workers: a replacement may start while the old worker still ends.
@@ -70,7 +71,7 @@ def serve(config: Config) -> int:
     start, heartbeat = Start(), Heartbeat(2 * listening.workers)
     quarantine = Quarantine(2 * listening.workers, listening.threads)
     server = _server(config)
-    loader = Loader(config, memory, start, heartbeat, quarantine)
+    loader = Loader(config, memory, start, heartbeat, quarantine, Trials())
 
     def spawn(slot: int) -> BaseProcess:
         process: BaseProcess = server.worker(slot % listening.workers, loader.of(slot))
@@ -98,10 +99,17 @@ class Loader:
     """Builds the application in each worker, after the fork: the threads of ONNX Runtime survive none."""
 
     def __init__(
-        self, config: Config, memory: Memory, start: Start, heartbeat: Heartbeat, quarantine: Quarantine
+        self,
+        config: Config,
+        memory: Memory,
+        start: Start,
+        heartbeat: Heartbeat,
+        quarantine: Quarantine,
+        trials: Trials,
     ) -> None:
         self._config = config
         self._memory = memory
+        self._trials = trials
         self._start = start
         self._heartbeat = heartbeat
         self._quarantine = quarantine
@@ -115,6 +123,7 @@ class Loader:
         return loader
 
     def __call__(self) -> Any:
+        heap.bound(max(2, machine.processors() // self._config.listening.workers))
         orders = Orders()
         orders.start()
         service = self._service()
@@ -139,7 +148,7 @@ class Loader:
         logged = ""
         while True:
             try:
-                return Service(self._config, self._memory, self._beginning())
+                return Service(self._config, self._memory, self._beginning(), self._trials)
             except ConfigError as error:
                 if not self._start.announced:
                     self._end_server(error)
@@ -175,7 +184,16 @@ def _watch(service: Service, beat: Callable[[], None]) -> None:
     connections = Connections(listening) if told() else None
     connected = Connected(service.block, descriptors.connections(listening.max_connections))
     running = Running(listening.threads)
-    Watchdog(config, service.slots, service.in_flight, running, connections, connected, beat).start()
+    Watchdog(
+        config,
+        service.slots,
+        service.in_flight,
+        running,
+        connections,
+        connected,
+        service.admission,
+        beat,
+    ).start()
 
 
 def _announce(config: Config, text: str) -> None:

@@ -1,6 +1,6 @@
 """The predictions of one version over one protocol: an endpoint reads, predicts and records."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from time import perf_counter
 
 from unpickled.server.errors import (
@@ -26,10 +26,10 @@ _TIMING = ", ".join(f"{name};dur=%.4f" for name in (*PHASES, "total"))
 # Content types treated as JSON; `curl -d` sends the last one.
 _PLAIN = frozenset({None, "", "application/json", "application/x-www-form-urlencoded"})
 
+# A short body may be a long one, compressed.
+_ENCODED = "HTTP_CONTENT_ENCODING"
 # Stands for the length of a body that announces none: it may be long.
 _UNKNOWN = "?" * 20
-# A short body may be a long one, compressed.
-_CODED = "HTTP_CONTENT_ENCODING"
 # Errors that may come before the body is read.
 _EARLY = (
     BadRequest,
@@ -91,10 +91,10 @@ class Endpoint:
             if (
                 len(environ.get("CONTENT_LENGTH", _UNKNOWN)) > self._brief
                 or DEADLINE in environ
-                or _CODED in environ
+                or _ENCODED in environ
             ):
                 return self._in_turn(environ, started)
-            request = body.read(environ, self._limit)
+            request = body.received(environ, self._limit)
             read = perf_counter()
             prediction = self._predict(request, environ)
             ended = recorder.answered(started, read, prediction)
@@ -110,23 +110,42 @@ class Endpoint:
 
     def _in_turn(self, environ: Environ, started: float) -> Answer:
         """The answer to a request that may be long, or has a deadline."""
-        recorder, cost, gate = self._recorder, self._cost, self._gate
-        deadline = gate.deadline(environ, started)
-        gate.check(recorder.served.name, cost, environ, deadline)
-        request = body.read(environ, self._limit)
-        read, length = perf_counter(), len(request)
-        work = Work(
-            recorder.served.name, cost.seconds(length), cost.is_single(length), deadline, started, read
-        )
-        with gate.admission.turn(work) as turn:
-            prediction = self._predict(request, environ)
-        environ[QUEUE_MS] = round(1000 * turn.waited, 3)
-        cost.learn(length, turn.spent)
-        more, content = self._parts.of(prediction.content, environ)
-        ended = recorder.answered(started, read, prediction, turn.waited)
+        name, deadline = self._recorder.served.name, self._gate.deadline(environ, started)
+        self._gate.check(name, self._cost, environ, deadline)
+        with self._gate.budget.share(name) as share:
+            request = body.received(environ, self._limit, share.take)
+            read = perf_counter()
+            with self._gate.admission.turn(self._work(request, deadline, started, read)) as turn:
+                if _ENCODED in environ:
+                    request = body.expanded(request, environ[_ENCODED], self._limit, share.take, turn.breathe)
+                    turn.become(self._work(request, deadline, started, read))
+                prediction = self._predict(request, environ)
+            environ[QUEUE_MS] = round(1000 * turn.waited, 3)
+            self._cost.learn(len(request), turn.spent)
+            share.become(len(prediction.content))
+            more, content = self._parts.of(prediction.content, environ, share.release)
+            share.keep()
+            return self._answer(environ, started, read, prediction, turn.waited, more, content)
+
+    def _work(self, request: bytes, deadline: float, started: float, read: float) -> Work:
+        name, cost, length = self._recorder.served.name, self._cost, len(request)
+        return Work(name, cost.seconds(length), cost.is_single(length), deadline, started, read)
+
+    def _answer(
+        self,
+        environ: Environ,
+        started: float,
+        read: float,
+        prediction: Prediction,
+        waited: float,
+        more: tuple[tuple[str, str], ...],
+        content: bytes | Iterator[bytes],
+    ) -> Answer:
+        recorder = self._recorder
+        ended = recorder.answered(started, read, prediction, waited)
         headers = self._headers if prediction.headers is None else (*prediction.headers, *recorder.identity)
         if "HTTP_SERVER_TIMING" in environ:
-            headers = (*headers, _timing(started, read, turn.waited, prediction, ended))
+            headers = (*headers, _timing(started, read, waited, prediction, ended))
         return "200 OK", (*headers, *more), content
 
     def _failed(self, error: Exception, environ: Environ, started: float) -> Answer:

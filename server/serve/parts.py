@@ -15,10 +15,6 @@ from unpickled.server.serve.slots import Slot, Slots
 _FEW = 4
 # On an HTTP/2 connection there may be a hundred answers at once, of which the client takes nothing.
 _PART, _PART_OF_MANY = 64 * 1024, 16 * 1024
-# Bytes above which an answer is worth a look.
-SHORT = _FEW * _PART_OF_MANY
-
-Headers = tuple[tuple[str, str], ...]
 
 
 class Parts:
@@ -35,7 +31,7 @@ class Parts:
 
     def of(
         self, content: bytes, environ: Environ, release: Callable[[], None] | None = None
-    ) -> tuple[Headers, bytes | Iterator[bytes]]:
+    ) -> tuple[tuple[tuple[str, str], ...], bytes | Iterator[bytes]]:
         """The headers that an answer needs besides its own, and its content, in parts if it is long.
 
         Servers other than granian get it whole.

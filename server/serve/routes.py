@@ -103,6 +103,11 @@ class Routes:
         self._more = (CLOSE,)
         self.rebuild()
 
+    def note(self, notes: Notes | None) -> None:
+        """Note requests while they run from now on, or no longer; new targets do that, too."""
+        self._notes = notes
+        self.rebuild()
+
     @property
     def headers(self) -> Headers:
         """Headers of all answers, beside those of their version."""
@@ -119,11 +124,6 @@ class Routes:
             if match := pattern.fullmatch(text):
                 return rule, match.groupdict().get("name") or self._repository.default or ""
         return None
-
-    def note(self, notes: Notes | None) -> None:
-        """Note requests while they run from now on, or no longer; new targets do that, too."""
-        self._notes = notes
-        self.rebuild()
 
     def rebuild(self) -> None:
         """Follow the repository; requests under way end with the version they began with."""

@@ -18,6 +18,7 @@ import numpy as np
 
 from unpickled.server.errors import InvalidInput
 from unpickled.server.inference import admission
+from unpickled.server.inference.admission import paced
 from unpickled.server.inference.prediction import Predict, Prediction
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import body
@@ -141,7 +142,7 @@ class Inference:
         starts = range(0, len(flat), self._width)
         rows = [
             self._signature.check_row(flat[start : start + self._width], index)
-            for index, start in enumerate(starts)
+            for index, start in paced(enumerate(starts))
         ]
         return self._signature.feeds(rows), rows
 
