@@ -3,13 +3,17 @@
 import os
 import signal
 import threading
+import time
 
+from unpickled.server.process import listeners
 from unpickled.server.service import Service
 
 # From the main process, or from a terminal to every process.
 _END = (signal.SIGTERM, signal.SIGINT)
 # From the main process alone.
 SCAN, DRAIN = signal.SIGHUP, signal.SIGUSR1
+# Seconds that TLS handshakes under way have to end.
+_HANDSHAKE = 0.5
 
 
 class Orders:
@@ -60,4 +64,8 @@ class Orders:
         if self._service is not None:
             # granian means to end each connection with its next answer, and now and then forgets one.
             self._service.drain()
+            if self._service.config.listening.tls_cert is not None:
+                # granian drops the connections whose TLS handshake is under way when it stops to listen.
+                listeners.close_all()
+                time.sleep(_HANDSHAKE)
         handler(number, None)
