@@ -6,6 +6,7 @@ from itertools import islice, repeat, takewhile
 from typing import Any
 
 from unpickled.server.errors import BodyTimeout, InvalidInput
+from unpickled.server.inference.admission import breathe
 from unpickled.server.message import body
 from unpickled.server.message.answer import Environ
 from unpickled.server.serve.slots import Slot
@@ -111,6 +112,8 @@ def _split(pieces: Iterable[bytes], limit: int) -> Iterator[Batch]:
     unfinished: list[bytes] = []
     size = 0
     for piece in pieces:
+        # A small compressed body may expand to very many pieces, none of which is answered.
+        breathe()
         ended, blank, rest = _ended(piece)
         if ended:
             lines: list[Line] = [line if len(line) <= limit else None for line in ended]

@@ -120,6 +120,8 @@ class Stream:
             self._recorder.answered(started, started, prediction)
         except Exception as error:
             return self._failed(error, number, started)
+        finally:
+            admission.together()
         return prediction.content + b"\n"
 
     def _failed(self, error: Exception, number: int, started: float) -> bytes:
