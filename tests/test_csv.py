@@ -252,7 +252,7 @@ def test_too_many_rows(models):
     lines = [HEADER, *["5.1,3.5,1.4,0.2"] * 9_000]
     assert ask(app.test_client(), "\n".join(lines[:4])).status_code == 200
     answer = ask(app.test_client(), "\n".join(lines))
-    assert (answer.status_code, answer.json["rows"], answer.json["limit"]) == (413, 9_000, 3)
+    assert (answer.status_code, answer.json["code"], answer.json["limit"]) == (413, "too_many_rows", 3)
 
 
 numbers = st.floats(0.01, 9.0) | st.integers(1, 9)

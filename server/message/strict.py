@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from json import decoder, scanner
-from typing import Any
+from typing import Any, AnyStr
 
 from unpickled.server.errors import BodyTooLarge, MalformedJSON
 from unpickled.server.quote import quoted
@@ -70,7 +70,7 @@ def parse(body: bytes, pace: Callable[[], None] | None = None) -> Any:
         raise _malformed(reason, error.pos) from None
     except RecursionError:
         raise _malformed("it is nested too deep", None) from None
-    if "\\u" in text and _has_half_pair(text):
+    if _escapes(text) and _has_half_pair(text):
         raise _malformed("it escapes half of a surrogate pair, which is no character", None)
     return document
 
@@ -129,7 +129,7 @@ class _Pieces(json.JSONDecoder):
         """
         values: list[Any] = []
         cut, place = _CUTS[text[start : start + _SLICE].lstrip()[:1] in ("[", "{")], start
-        while found := cut.search(text, place + _SLICE):
+        while found := search(cut, text, place + _SLICE, len(text)):
             part = f"[{text[place : found.end() - 1]}]"
             with suppress(StopIteration, json.JSONDecodeError):
                 read, end = self._compiled(part, 0)
@@ -143,11 +143,25 @@ class _Pieces(json.JSONDecoder):
             # A comma without a value behind it, most likely: the whole array is read for the error.
             values, place = [], start
         rest, end = decoder.JSONArray((text, place), self._value)  # type: ignore[attr-defined]
-        return values + rest, end
+        values += rest
+        return values, end
 
     def _breathe(self) -> None:
         if self._pace is not None:
             self._pace()
+
+
+def search(pattern: re.Pattern[AnyStr], text: AnyStr, start: int, end: int) -> re.Match[AnyStr] | None:
+    """The first match in a long text, which is searched in pieces: a match across two of them is missed."""
+    for place in range(start, end, _PIECE):
+        if (found := pattern.search(text, place, min(place + _PIECE, end))) is not None:
+            return found
+    return None
+
+
+def _escapes(text: str) -> bool:
+    """Whether a text may hold an escape by code."""
+    return any(text.find("\\u", start, start + _PIECE + 1) >= 0 for start in range(0, len(text), _PIECE))
 
 
 def _containers(body: bytes) -> int:
@@ -170,8 +184,9 @@ def _text(body: bytes) -> str:
 
 def _has_half_pair(text: str) -> bool:
     """Whether a JSON text escapes one half of a surrogate pair without the other."""
-    first = -1
-    for escape in _ESCAPE.finditer(text):
+    first, place = -1, text.find("\\")
+    while place >= 0 and (escape := _ESCAPE.match(text, place)) is not None:
+        place = text.find("\\", escape.end())
         half = escape[1] and _HALVES.get(escape[1][:2].lower())
         if half == "second" and first == escape.start():
             first = -1

@@ -141,7 +141,7 @@ class Csv:
             columns = self._long_columns(table, names)
             if columns is not None:
                 return columns
-            # All cells at once take many times the memory of the table.
+        if table.is_heavy:
             alone()
         rows = table.rows(self._predictor)
         if set(map(len, rows)) != {len(names)}:

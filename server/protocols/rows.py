@@ -16,7 +16,7 @@ from unpickled.server.message.strict import Members
 from unpickled.server.model.feeds import Matrix, Row, Table
 from unpickled.server.model.feeds import numbers as numbers_of
 from unpickled.server.model.rule import fault_of
-from unpickled.server.protocols.slices import LONG, slices
+from unpickled.server.protocols.slices import HEAVY, slices
 from unpickled.server.quote import counted, quoted
 
 # Exceptions of msgspec for a body that it refuses; strict.parse then finds the error.
@@ -107,7 +107,7 @@ class Reader:
 
     def document(self, request: bytes, example: str) -> Members:
         """The body as a JSON object; an error about any other body suggests to send ``example``."""
-        if len(request) > LONG:
+        if len(request) > HEAVY:
             alone()
         members = strict.parse(request, breathe)
         if not isinstance(members, Members):

@@ -14,9 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from unpickled.server.inference.admission import breathe
+from unpickled.server.message.strict import search
 
 # Longest body that is decoded at once, and the bytes of a slice, roughly.
 LONG = 128 * 1024
+# Longest body of which several may be Python objects at a time: these take ten times its bytes.
+HEAVY = 2 * 1024 * 1024
 _SLICE = 32 * 1024
 
 _SPACE = rb"[ \t\r\n]*"
@@ -40,7 +43,7 @@ def slices(request: bytes, name: str) -> Iterator[bytes] | None:
 
 def _cut(request: bytes, start: int, end: int) -> Iterator[bytes]:
     while start <= end:
-        cut = _CUT.search(request, start + _SLICE, end)
+        cut = search(_CUT, request, start + _SLICE, end)
         stop, after = (end, end + 1) if cut is None else (cut.start() + 1, cut.end())
         yield b"[" + request[start:stop] + b"]"
         start = after
@@ -62,8 +65,8 @@ def numbers_at(content: bytes, start: int) -> tuple[npt.NDArray[np.float64] | No
     decode: Any = _decode_rows if nested else _decode_flat
     parts, place, width = [], start + 1, -1
     while True:
-        cut = _CUTS[nested].search(content, place + _SLICE)
-        end = _ENDS[nested].search(content, place, len(content) if cut is None else cut.end())
+        cut = search(_CUTS[nested], content, place + _SLICE, len(content))
+        end = search(_ENDS[nested], content, place, len(content) if cut is None else cut.end())
         stop = end.start() + nested if end else cut.end(1) if cut else len(content)
         try:
             part = np.array(decode(b"[" + content[place:stop] + b"]"), dtype=np.float64)

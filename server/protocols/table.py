@@ -12,7 +12,7 @@ from unpickled.server.errors import InvalidInput, UnsupportedMedia
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message.answer import Environ
 from unpickled.server.model.cells import SEPARATORS, read_cells
-from unpickled.server.protocols.slices import LONG
+from unpickled.server.protocols.slices import HEAVY, LONG
 from unpickled.server.quote import listed, quoted
 
 # charset -> Python's codec. Without one, UTF-8. Latin-1 is read as Windows-1252, which has signs such as the
@@ -44,6 +44,11 @@ class Table:
     def is_long(self) -> bool:
         """Whether its rows are to be read in chunks."""
         return len(self._text) > LONG
+
+    @property
+    def is_heavy(self) -> bool:
+        """Whether no other table of such a length is to be in memory, all of its cells at once."""
+        return len(self._text) > HEAVY
 
     @property
     def is_one_line(self) -> bool:

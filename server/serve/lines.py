@@ -7,6 +7,7 @@ from itertools import islice, takewhile
 from typing import Any
 
 from unpickled.server.errors import BodyTimeout, InvalidInput
+from unpickled.server.inference.admission import breathe
 from unpickled.server.message import body, ending
 from unpickled.server.message.answer import Environ
 from unpickled.server.serve.slots import Slot
@@ -126,6 +127,8 @@ def _split(pieces: Iterable[bytes], limit: int) -> Iterator[Batch]:
     unfinished: list[bytes] = []
     size = 0
     for piece in pieces:
+        # A small compressed body may expand to very many pieces, none of which is answered.
+        breathe()
         ended, blank, rest = _ended(piece)
         if ended:
             lines: list[Line] = [line if len(line) <= limit else None for line in ended]

@@ -123,6 +123,8 @@ class Stream:
             self._recorder.answered(started, started, prediction)
         except Exception as error:
             return self._failed(error, number, started, environ)
+        finally:
+            admission.together()
         return prediction.content + b"\n"
 
     def _failed(self, error: Exception, number: int, started: float, environ: Environ) -> bytes:

@@ -15,7 +15,7 @@ from unpickled.server.message import ending, strict
 from unpickled.server.message.strict import Members
 from unpickled.server.protocols.oip.tensors import BYTES, DTYPES, LONGEST, Tensor
 from unpickled.server.protocols.rows import REFUSALS
-from unpickled.server.protocols.slices import LONG, numbers_at
+from unpickled.server.protocols.slices import HEAVY, LONG, numbers_at
 from unpickled.server.quote import quoted
 
 _EXAMPLE = '{"inputs": [{"name": ..., "shape": [rows, columns], "datatype": "FP64", "data": [...]}]}'
@@ -90,7 +90,7 @@ def read(content: bytes) -> Request:
 
 def strictly(content: bytes) -> Request:
     """The request, read in Python to find the error in it; unknown members are ignored."""
-    if len(content) > LONG:
+    if len(content) > HEAVY:
         alone()
     members = _object(strict.parse(content, breathe), "the body")
     inputs = _list(members, "inputs", "the body")
@@ -109,7 +109,7 @@ def strictly(content: bytes) -> Request:
 def _long(content: bytes) -> Request | None:
     """A request with tensors of very many numbers, which become arrays at once; None for any other."""
     skeleton, arrays, place = [], [], 0
-    while (found := _DATA.search(content, place)) is not None:
+    while (found := _data(content, place)) is not None:
         numbers, end = numbers_at(content, found.end())
         if numbers is None:
             return None
@@ -127,6 +127,14 @@ def _long(content: bytes) -> Request | None:
     if rest.count(b":") != request.names or not _has_known_datatypes(request):
         return None
     return request if _filled(request.inputs, arrays) else None
+
+
+def _data(content: bytes, start: int) -> "re.Match[bytes] | None":
+    """The begin of the next tensor's values."""
+    place = content.find(b'"data"', start)
+    while place >= 0 and (found := _DATA.match(content, place)) is None:
+        place = content.find(b'"data"', place + 1)
+    return found if place >= 0 else None
 
 
 def _filled(inputs: Sequence[Tensor], arrays: Sequence[npt.NDArray[np.float64]]) -> bool:
