@@ -19,6 +19,7 @@ from unpickled.server.protocols.native import Native
 from unpickled.server.protocols.rows import Reader
 from unpickled.server.serve.endpoint import Endpoint
 from unpickled.server.serve.gate import Gate
+from unpickled.server.serve.parts import Parts
 from unpickled.server.serve.rest import Rest
 from unpickled.server.serve.slots import Slots
 from unpickled.server.serve.stream import Stream
@@ -60,10 +61,10 @@ class Route:
         self.in_flight, recorder = InFlight(block), Recorder(served, tally, observers)
         admission = Admission(cores=1, longest=1, most=8, count=partial(count_lost, block))
         gate = Gate(in_flight=self.in_flight, admission=admission, limit=1000, timeout=None)
-        cost = Cost(measured(served.model))
-        rest = Rest(Slots(1), self.in_flight)
-        self.endpoint = Endpoint(recorder, self._predict, cost, gate, rest)
-        self.stream = Stream(recorder, self._predict, Slots(1), gate, rest)
+        cost, slots = Cost(measured(served.model)), Slots(1)
+        rest, parts = Rest(slots, self.in_flight), Parts(slots, self.in_flight)
+        self.endpoint = Endpoint(recorder, self._predict, cost, gate, rest, parts)
+        self.stream = Stream(recorder, self._predict, slots, gate, rest)
         self.counts = []
 
     def _predict(self, request, environ):

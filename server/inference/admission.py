@@ -12,10 +12,10 @@ The others are refused at once, and may ask another server.
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter, thread_time
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, TypeVar
 
 from unpickled.server.errors import DeadlineExceeded, Overloaded
 from unpickled.server.inference.waiting import Waiting
@@ -23,6 +23,7 @@ from unpickled.server.inference.work import SLICE, Work
 from unpickled.server.model.session import RUNS
 
 Loss = Literal["shed", "expired", "abandoned"]
+Item = TypeVar("Item")
 
 # Seconds after which a queue that has not been empty meanwhile is an overload.
 _STANDING = 0.1
@@ -53,7 +54,18 @@ class Turn:
         spent: Seconds of the processor that its thread has used, up to the end of its last turn.
     """
 
-    __slots__ = ("_admission", "_cpu", "counted", "gate", "held", "spent", "thread", "waited", "work")
+    __slots__ = (
+        "_admission",
+        "_alone",
+        "_cpu",
+        "counted",
+        "gate",
+        "held",
+        "spent",
+        "thread",
+        "waited",
+        "work",
+    )
 
     def __init__(self, admission: "Admission", work: Work) -> None:
         self._admission = admission
@@ -69,6 +81,7 @@ class Turn:
         # The estimated seconds with which the queue counts it.
         self.counted = 0.0
         self._cpu = 0.0
+        self._alone = False
 
     @property
     def model(self) -> str:
@@ -93,6 +106,7 @@ class Turn:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.pause()
+        self.together()
 
     def resume(self) -> None:
         """Wait until it may compute; raises Overloaded, DeadlineExceeded."""
@@ -111,6 +125,27 @@ class Turn:
             self.spent += thread_time() - self._cpu
             self._admission.leave(self)
 
+    def alone(self) -> None:
+        """Until the end of the turn, do what takes very much memory, as no other does; raises Overloaded."""
+        if not self._alone:
+            self.pause()
+            self._admission.seclude(self)
+            self._alone = True
+            self.resume()
+
+    def together(self) -> None:
+        """Let another turn be alone."""
+        if self._alone:
+            self._alone = False
+            self._admission.solitude.release()
+
+    def become(self, work: Work) -> None:
+        """Go on with work that has turned out to be more; raises Overloaded, DeadlineExceeded."""
+        self.pause()
+        self._admission.check(work)
+        self.work = work
+        self.resume()
+
     def breathe(self) -> None:
         """Between two slices, after some milliseconds: let others have their turn, and end if it is late."""
         if perf_counter() - self.held < SLICE / 2:
@@ -120,9 +155,14 @@ class Turn:
             self.pause()
             self.resume()
 
-    def _check_time(self) -> None:
+    def limit_time(self, seconds: float) -> None:
+        """Move the deadline to ``seconds`` after the start of the request, if that is earlier."""
+        self.work = self.work._replace(deadline=min(self.work.deadline, self.work.started + seconds))
+        self._check_time(self.left)
+
+    def _check_time(self, left: float = 0.0) -> None:
         try:
-            self._admission.check_time(self)
+            self._admission.check_time(self, left)
         except (DeadlineExceeded, Overloaded):
             self.pause()
             raise
@@ -145,6 +185,41 @@ def breathe() -> None:
     turn = _current.turn
     if turn is not None:
         turn.breathe()
+
+
+def limit_time(seconds: float) -> None:
+    """Give the request that the present thread answers no more than this time from its start.
+
+    Raises:
+        DeadlineExceeded: It cannot be answered in that time.
+    """
+    turn = _current.turn
+    if turn is not None:
+        turn.limit_time(seconds)
+
+
+def alone() -> None:
+    """To be called before work that takes many times the memory of its request: until the turn ends, or
+    ``together`` is called, no other turn does such work.
+    """
+    turn = _current.turn
+    if turn is not None:
+        turn.alone()
+
+
+def together() -> None:
+    """To be called at the end of such work, where the turn goes on."""
+    turn = _current.turn
+    if turn is not None:
+        turn.together()
+
+
+def paced(items: Iterable[Item], count: int = 256) -> Iterator[Item]:
+    """The same items; after every ``count`` of them, others get their turn."""
+    for index, item in enumerate(items, start=1):
+        yield item
+        if not index % count:
+            breathe()
 
 
 class Admission:
@@ -178,6 +253,8 @@ class Admission:
         # Estimated seconds of all that wait or compute: single rows, batches.
         self._seconds = [0.0, 0.0]
         self._held_batches = 0
+        # Held by the turn that is alone.
+        self.solitude = threading.Lock()
 
     @property
     def waiting(self) -> int:
@@ -213,6 +290,17 @@ class Admission:
             waiting.add(turn)
         self._wait(turn)
 
+    def seclude(self, turn: Turn) -> None:
+        """Wait until no other turn is alone; Overloaded, DeadlineExceeded if that takes too long."""
+        seconds = min(turn.work.deadline - perf_counter(), self._longest)
+        if not self.solitude.acquire(timeout=max(0.0, seconds)):
+            self.check_time(turn)
+            self._count(turn.work.model, "shed")
+            raise Overloaded(
+                "other large requests are being read here, in forms that take much memory: ask again",
+                headers={"Retry-After": "1"},
+            )
+
     def leave(self, turn: Turn) -> None:
         """End a turn, and give it to the next."""
         with self._lock:
@@ -228,10 +316,10 @@ class Admission:
         """Whether others wait for a turn that is held."""
         return bool(self._rows.count or (self._batches.count and not turn.work.single))
 
-    def check_time(self, turn: Turn) -> None:
-        """DeadlineExceeded where the time of a request is over, Overloaded where its client has gone."""
+    def check_time(self, turn: Turn, left: float = 0.0) -> None:
+        """DeadlineExceeded where the time is over in ``left`` seconds, Overloaded without a client."""
         work = turn.work
-        if perf_counter() > work.deadline:
+        if perf_counter() + left > work.deadline:
             raise self._expired(work)
         if self._has_gone(turn):
             self._count(work.model, "abandoned")
@@ -239,19 +327,13 @@ class Admission:
                 "the client of this request has gone: it is not run", headers={"Retry-After": "1"}
             )
 
-    def end_overdue(self, hang: float) -> Sequence[float]:
-        """End the runs whose time is over, or that have lasted for ``hang`` seconds.
-
-        Returns:
-            For each run that was ended, the seconds for which it has been overdue.
-        """
+    def end_overdue(self) -> None:
+        """End the runs of requests whose time is over."""
         now = perf_counter()
         with self._lock:
-            late = {turn: now - min(turn.work.deadline, turn.held + hang) for turn in self._held}
-            overdue = {turn: seconds for turn, seconds in late.items() if seconds > 0}
-            for turn in overdue:
-                RUNS.end(turn.thread)
-        return list(overdue.values())
+            for turn in self._held:
+                if now > turn.work.deadline:
+                    RUNS.end(turn.thread)
 
     def _has_gone(self, turn: Turn) -> bool:
         if self.departed is None or not turn.work.read or turn.waited <= _PATIENCE:

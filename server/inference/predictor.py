@@ -12,8 +12,8 @@ import numpy.typing as npt
 from unpickled.server.errors import InvalidInput, TooManyRows
 from unpickled.server.inference import admission
 from unpickled.server.inference.prediction import Prediction, Run
-from unpickled.server.message.answer import dumps
-from unpickled.server.model.feeds import Feeds, Row
+from unpickled.server.inference.writing import written
+from unpickled.server.model.feeds import Feeds, Matrix, Row
 from unpickled.server.model.outputs import refuse_not_finite
 from unpickled.server.model.session import Model
 from unpickled.server.model.signature import Signature
@@ -21,7 +21,9 @@ from unpickled.server.model.signature import Signature
 Item = TypeVar("Item")
 
 # How many items are read between two checks of their number.
-_CHUNK = 4096
+_CHUNK = 1024
+# Rows of which arrays are made at a time.
+_PART = 1024
 
 
 class Predictor:
@@ -71,20 +73,29 @@ class Predictor:
                 limit=self._max_rows,
             )
 
+    def check_bounded(self, count: int) -> None:
+        """TooManyRows if one request may not have so many, of which more may still come."""
+        if count > self._max_rows:
+            raise TooManyRows(
+                f"there are more rows than one request may have ({self._max_rows}): split them",
+                limit=self._max_rows,
+            )
+
     def bounded(self, items: Iterator[Item]) -> list[Item]:
         """All items, one per row; TooManyRows as soon as one request may not have that many."""
         rows: list[Item] = []
         while chunk := list(islice(items, _CHUNK)):
+            admission.breathe()
             rows += chunk
             try:
                 self.check_count(len(rows))
             except TooManyRows:
-                self.check_count(len(rows) + sum(1 for _ in items))
+                self.check_count(len(rows) + sum(1 for _ in admission.paced(items)))
         return rows
 
     def run(self, rows: Sequence[Row]) -> Run[list[Any]]:
         """Run rows that passed the checks; raises InferenceFailed, also if a score is NaN or infinite."""
-        run = self.run_feeds(self.signature.feeds(rows))
+        run = self.run_feeds(self._feeds(rows))
         return Run(run.labels.tolist(), run.scores, run.decoded, run.ran)
 
     def run_feeds(self, feeds: Feeds) -> Run[npt.NDArray[Any]]:
@@ -95,6 +106,19 @@ class Predictor:
         if not np.isfinite(scores).all():
             refuse_not_finite(scores)
         return Run(labels, scores, decoded, ran)
+
+    def _feeds(self, rows: Sequence[Row]) -> Feeds:
+        if len(rows) <= _PART:
+            return self.signature.feeds(rows)
+        if isinstance(rows, Matrix):
+            return self.signature.matrix(rows.values)
+        starts = admission.paced(range(0, len(rows), _PART), 1)
+        try:
+            parts = [self.signature.feeds(rows[start : start + _PART]) for start in starts]
+        except InvalidInput:
+            # The error of a part counts rows from the part's beginning.
+            return self.signature.feeds(rows)
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _run_slices(self, feeds: Feeds) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
         size, count = self._slice_rows, len(next(iter(feeds.values())))
@@ -110,4 +134,5 @@ class Predictor:
     def predictions(self, rows: Sequence[Row]) -> Prediction:
         """The prediction whose answer is {"predictions": [record, ...]}."""
         run = self.run(rows)
-        return run.prediction(dumps({"predictions": self.outputs.records(run.labels, run.scores)}), rows)
+        document = {"predictions": self.outputs.records(run.labels, run.scores)}
+        return run.prediction(written(document, run.scores.size), rows)

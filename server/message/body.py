@@ -1,7 +1,8 @@
 """Reading one request body, and decompressing it, within bounds."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from io import BytesIO
 from typing import Any
 
 from unpickled.server.errors import (
@@ -16,54 +17,102 @@ from unpickled.server.quote import quoted, shortened
 # Content-Encoding -> zlib's window bits for it. "deflate" is the zlib format: RFC 9110, section 8.4.1.
 ENCODINGS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
+# Bytes that are read or expanded at a time. A body up to this length is read at once, and counts for nothing.
+BLOCK = 256 * 1024
+# Bytes of a compressed body that are expanded at a time.
+_PIECE = 16 * 1024
+# The function that is told of bytes before they are held, and may raise; the one that is called now and then.
+Take = Callable[[int], None]
+Pace = Callable[[], None]
+
+
+def _free(size: int) -> None:
+    """A Take without a bound."""
+
+
+def _at_once() -> None:
+    """A Pace without a pause."""
+
 
 def read(environ: Mapping[str, Any], limit: int) -> bytes:
     """The whole body of a WSGI request, at most ``limit`` bytes, decompressed.
 
+    Raises:
+        BodyTooLarge, IncompleteBody: As ``received``.
+        UnsupportedEncoding, InvalidInput: As ``expanded``.
+    """
+    body = received(environ, limit)
+    encoding = environ.get("HTTP_CONTENT_ENCODING")
+    return expanded(body, encoding, limit) if encoding else body
+
+
+def received(environ: Mapping[str, Any], limit: int, take: Take = _free) -> bytes:
+    """The whole body of a WSGI request as it was sent, at most ``limit`` bytes.
+
     Chunked bodies announce no length: they are read if the server marks their end itself
-    (``wsgi.input_terminated``).
+    (``wsgi.input_terminated``). ``take`` is told of the bytes of a long body before they are read; it may
+    raise.
 
     Raises:
         BadRequest: The body comes in a transfer coding other than chunks.
         BodyTooLarge: The body is longer than ``limit``; known before reading if the length is announced.
         IncompleteBody: The client stopped early.
         LengthRequired: The body has no length, and nothing else would show that it was cut off.
-        UnsupportedEncoding: The Content-Encoding is not gzip or deflate.
     """
     announced = environ.get("CONTENT_LENGTH")
     if not announced:
-        return _read_unannounced(environ, limit)
+        return _read_unannounced(environ, limit, take)
     if not (announced.isascii() and announced.isdigit()):
         raise no_length(announced)
     length = int(announced)
     if length > limit:
         raise _too_large(limit)
-    body: bytes = environ["wsgi.input"].read(length)
+    body: bytes = environ["wsgi.input"].read(length) if length <= BLOCK else _blocks(environ, length, take)
     if len(body) != length:
         raise incomplete(len(body), length)
-    if "HTTP_CONTENT_ENCODING" in environ:
-        return _expanded(body, environ["HTTP_CONTENT_ENCODING"], limit)
     return body
 
 
-def _read_unannounced(environ: Mapping[str, Any], limit: int) -> bytes:
+def _blocks(environ: Mapping[str, Any], length: int, take: Take) -> bytes:
+    """A body of ``length`` bytes in blocks: the HTTP server would hold all of it a second time."""
+    take(length)
+    read, body = environ["wsgi.input"].read, BytesIO()
+    while left := length - body.tell():
+        block = read(min(left, BLOCK))
+        body.write(block)
+        if len(block) < min(left, BLOCK):
+            break
+    return body.getvalue()
+
+
+def _read_unannounced(environ: Mapping[str, Any], limit: int, take: Take) -> bytes:
     if not environ.get("wsgi.input_terminated"):
         return b""
     ending.check_coding(environ)
-    encoding, kind = environ.get("HTTP_CONTENT_ENCODING", ""), media_type(environ)[0]
-    hidden = ending.is_hidden(environ)
+    kind, hidden = media_type(environ)[0], ending.is_hidden(environ)
     if hidden:
         ending.check_format(kind)
-    body: bytes = environ["wsgi.input"].read(limit + 1)
-    if len(body) > limit:
-        raise _too_large(limit)
+    body = _all_blocks(environ, limit, take)
     if hidden:
         ending.check_mark(kind, body)
-    return _expanded(body, encoding, limit)
+    return body
+
+
+def _all_blocks(environ: Mapping[str, Any], limit: int, take: Take) -> bytes:
+    read, body, more = environ["wsgi.input"].read, BytesIO(), True
+    while more:
+        block = read(BLOCK)
+        more = len(block) == BLOCK
+        if body.tell() + len(block) > limit:
+            raise _too_large(limit)
+        if more:
+            take(BLOCK)
+        body.write(block)
+    return body.getvalue()
 
 
 # The functions that wait for bytes: the watchdog looks for threads inside them.
-READING = (read.__code__, _read_unannounced.__code__)
+READING = (received.__code__, _blocks.__code__, _all_blocks.__code__)
 
 
 def expander(encoding: str) -> Any:
@@ -79,25 +128,53 @@ def expander(encoding: str) -> Any:
     return zlib.decompressobj(ENCODINGS[name])
 
 
-def _expanded(body: bytes, encoding: str, limit: int) -> bytes:
-    """The body decompressed; never to more than ``limit`` bytes and one, whatever it claims to hold."""
+def expanded(body: bytes, encoding: str, limit: int, take: Take = _free, pace: Pace = _at_once) -> bytes:
+    """The body decompressed; never to more than ``limit`` bytes and a block, whatever it claims to hold.
+
+    ``take`` is told of each block beyond the first; ``pace`` is called between two.
+
+    Raises:
+        UnsupportedEncoding: The encoding is not gzip or deflate.
+        InvalidInput: The body is not what the encoding says.
+        BodyTooLarge: It becomes longer than ``limit``.
+    """
     expand = expander(encoding)
     if expand is None:
         return body
     coding = f"its Content-Encoding ({shortened(encoding)})"
+    whole = BytesIO()
     try:
-        expanded: bytes = expand.decompress(body, limit + 1)
+        for block in _expansion(expand, body):
+            if whole.tell() + len(block) > limit:
+                raise _too_large(limit)
+            if whole.tell():
+                take(len(block))
+                pace()
+            whole.write(block)
     except zlib.error:
         raise InvalidInput(f"the body is not what {coding} says: it is damaged, or something else") from None
-    if len(expanded) > limit:
-        raise _too_large(limit)
     if not expand.eof:
         raise InvalidInput(f"the body ends in the middle of {coding}")
     if expand.unused_data:
         raise InvalidInput(
             f"{len(expand.unused_data)} bytes follow the end of {coding}: send it in one piece"
         )
-    return expanded
+    return whole.getvalue()
+
+
+def _expansion(expand: Any, body: bytes) -> Iterator[bytes]:
+    """What a body expands to, in blocks. It is fed in pieces: zlib copies what it has not read yet."""
+    for start in range(0, len(body), _PIECE):
+        if expand.eof:
+            # It collects what follows the end.
+            expand.decompress(body[start:])
+            return
+        piece, more = body[start : start + _PIECE], True
+        while more:
+            block = expand.decompress(piece, BLOCK)
+            yield block
+            piece = expand.unconsumed_tail
+            more = not expand.eof and (bool(piece) or len(block) == BLOCK)
 
 
 def media_type(environ: Mapping[str, Any]) -> tuple[str, dict[str, str]]:

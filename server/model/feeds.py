@@ -52,6 +52,14 @@ class Rows(Sequence[Row]):
         return self[place : place + 1][0]
 
 
+class Matrix(Rows):
+    """Rows over numbers (rows, features) in feature order; NaN stands for a missing one."""
+
+    def __init__(self, values: npt.NDArray[np.float64]) -> None:
+        super().__init__(values.T)
+        self.values = values
+
+
 def values_of(column: Column) -> list[Value]:
     """The values of a feature as Python objects: float, str and None."""
     if isinstance(column, np.ndarray) and column.dtype != np.object_:

@@ -20,8 +20,9 @@ from collections.abc import Collection, Sequence
 
 from unpickled.server.errors import InvalidInput
 from unpickled.server.inference.prediction import Predict, Prediction
+from unpickled.server.inference.writing import written
 from unpickled.server.message import media
-from unpickled.server.message.answer import OPTIONS, Environ, dumps
+from unpickled.server.message.answer import Environ
 from unpickled.server.message.jsonschema import Schema, array, either, only
 from unpickled.server.message.strict import Members
 from unpickled.server.model.feeds import Row
@@ -77,7 +78,9 @@ class Azure:
         if method != "predict":
             raise InvalidInput(f"'method' stands beside {quoted(name)}: it is for \"data\" in 'Inputs'")
         run = self._predictor.run(rows)
-        content = dumps({"Results": {_OUTPUT: self._predictor.outputs.records(run.labels, run.scores)}})
+        content = written(
+            {"Results": {_OUTPUT: self._predictor.outputs.records(run.labels, run.scores)}}, run.scores.size
+        )
         return run.prediction(content, rows)
 
     def _rows(self, table: object, place: str) -> Sequence[Row]:
@@ -96,7 +99,7 @@ class Azure:
             )
         run = self._predictor.run(rows)
         arrays = outputs.arrays(run.labels, run.scores)
-        return run.prediction(dumps(arrays[outputs.methods[method]], option=OPTIONS), rows)
+        return run.prediction(written(arrays[outputs.methods[method]], run.scores.size), rows)
 
 
 def _answered(methods: Collection[str]) -> str:

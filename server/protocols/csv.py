@@ -14,9 +14,13 @@ import csv
 import io
 from collections.abc import Sequence
 
+import numpy as np
+
 from unpickled.server.errors import InvalidInput
+from unpickled.server.inference.admission import alone, paced
 from unpickled.server.inference.prediction import Headers, Prediction, with_ignored
 from unpickled.server.inference.predictor import Predictor
+from unpickled.server.inference.writing import slices, written
 from unpickled.server.message import accept, body, media
 from unpickled.server.message.answer import OPTIONS, Environ, dumps
 from unpickled.server.model.cells import read_cells
@@ -25,6 +29,7 @@ from unpickled.server.model.outputs import Labels, Scores
 from unpickled.server.model.rule import fault_of
 from unpickled.server.protocols.arrow import answer
 from unpickled.server.protocols.arrow.answer import Writer
+from unpickled.server.protocols.arrow.columns import joined
 from unpickled.server.protocols.table import Table, check_end
 from unpickled.server.quote import quoted
 
@@ -70,7 +75,7 @@ class Csv:
     ) -> tuple[bytes, Headers]:
         """The answer in one of the media types of a table, or as JSON arrays, and its HTTP headers."""
         if kind == media.JSON:
-            return dumps(self._outputs.arrays(labels, scores), option=OPTIONS), None
+            return written(self._outputs.arrays(labels, scores), np.asarray(scores).size), None
         if kind == media.ARROW:
             return self._writer.write(labels, scores), answer.HEADERS
         return self.write(labels, scores, header, separator), _headers(header)
@@ -78,10 +83,14 @@ class Csv:
     def write(self, labels: Labels, scores: Scores, header: bool, separator: str = ",") -> bytes:
         """One line per row: the cells that depend on its label, then its scores."""
         # JSON writes the fewest digits that read back as the same double, in a tenth of repr's time.
-        numbers = dumps(scores, option=OPTIONS)[2:-2].split(b"],[")
-        lines = [self._starts[label] + row for label, row in zip(labels, numbers, strict=True)]
-        table = (self._head if header else b"") + b"\r\n".join(lines) + b"\r\n"
-        return table if separator == "," else _separated(table, separator)
+        parts = [self._head] if header else []
+        for part in paced(slices(labels, len(dumps(scores[:1], option=OPTIONS))), 1):
+            numbers = dumps(scores[part], option=OPTIONS)[2:-2].split(b"],[")
+            lines = [self._starts[label] + row for label, row in zip(labels[part], numbers, strict=True)]
+            parts.append(b"\r\n".join(lines) + b"\r\n")
+        if separator != ",":
+            parts = [_separated(part, separator) for part in parts]
+        return b"".join(parts)
 
     def _header(self, table: Table, setting: str) -> list[str] | None:
         """The names of the features in the order of the first line; None if that is no header."""
@@ -128,6 +137,12 @@ class Csv:
             raise table.located(error) from None
 
     def _columns(self, table: Table, names: Sequence[str]) -> dict[str, Column]:
+        if table.is_long:
+            columns = self._long_columns(table, names)
+            if columns is not None:
+                return columns
+            # All cells at once take many times the memory of the table.
+            alone()
         rows = table.rows(self._predictor)
         if set(map(len, rows)) != {len(names)}:
             raise table.uneven(rows, len(names))
@@ -139,6 +154,31 @@ class Csv:
                 fault = 'is empty: send JSON, in which "" is a text, and null a missing value'
                 raise table.located(fault_of(name, column.index(""), fault))
         return {name: read_cells(self._features[name], column) for name, column in cells}
+
+    def _long_columns(self, table: Table, names: Sequence[str]) -> dict[str, Column] | None:
+        """The values of many rows, read some rows at a time; None where one of them is wrong."""
+        columns: dict[str, list[Column]] = {name: [] for name in self._names}
+        count = 0
+        for rows in paced(table.chunks(), 1):
+            count += len(rows)
+            self._predictor.check_bounded(count)
+            if set(map(len, rows)) != {len(names)}:
+                return None
+            for name, cells in zip(names, zip(*rows, strict=True), strict=True):
+                if name in columns:
+                    values = self._read(name, cells)
+                    if values is None:
+                        return None
+                    columns[name].append(values)
+        return {name: joined(parts) for name, parts in columns.items()} if count else None
+
+    def _read(self, name: str, cells: Sequence[str]) -> Column | None:
+        """The values of a feature; None where one of them is wrong."""
+        feature = self._features[name]
+        if feature.two_blanks and "" in cells:
+            return None
+        values = read_cells(feature, cells)
+        return None if feature.kind == "number" and isinstance(values, list) else values
 
 
 def _headers(header: bool) -> tuple[tuple[str, str], ...]:

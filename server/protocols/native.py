@@ -16,10 +16,12 @@ from typing import Any
 import msgspec
 
 from unpickled.server.errors import InvalidInput
+from unpickled.server.inference.admission import paced
 from unpickled.server.inference.prediction import Predict, Prediction, with_ignored
 from unpickled.server.inference.predictor import Predictor
+from unpickled.server.inference.writing import written
 from unpickled.server.message import media
-from unpickled.server.message.answer import OPTIONS, Environ, dumps
+from unpickled.server.message.answer import Environ, dumps
 from unpickled.server.message.jsonschema import TEXT, Schema, array, either, only
 from unpickled.server.message.strict import Members
 from unpickled.server.model.feeds import Row
@@ -31,6 +33,7 @@ from unpickled.server.protocols.bodies import Bodies, Content
 from unpickled.server.protocols.csv import Csv
 from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 from unpickled.server.protocols.rows import REFUSALS, Reader
+from unpickled.server.protocols.slices import LONG
 from unpickled.server.quote import quoted
 
 # Members of requests to other servers -> a clause about the path that reads them, if there is one.
@@ -59,6 +62,8 @@ class Native:
 
     def predict(self, request: bytes, _: Environ | None = None) -> Prediction:
         """The answer to one request; raises RequestError."""
+        if len(request) > LONG:
+            return self._predict_long(request)
         # More colons than names would mean a duplicate name: see Reader.
         colons = request.count(b":")
         if colons == 1:
@@ -86,6 +91,14 @@ class Native:
         if rows is None:
             return self.predict_strictly(request)
         return self.answer_row(rows[0]) if len(rows) == 1 else self._arrays(rows)
+
+    def _predict_long(self, request: bytes) -> Prediction:
+        """The answer to very many rows, and to every long body that is something else."""
+        instances = b'"instances"' in request[:64]
+        rows = self._reader.long(request, "instances" if instances else "features")
+        if rows is None or len(rows) < 2:
+            return self.predict_strictly(request)
+        return self._predictor.predictions(rows) if instances else self._arrays(rows)
 
     def answer_row(self, values: Row) -> Prediction:
         if self._run_row is None:
@@ -136,7 +149,7 @@ class Native:
         if rows and not isinstance(rows[0], list):
             return self.answer_row(self._signature.check_row(rows, 0))
         self._predictor.check_count(len(rows))
-        return self._arrays([self._signature.check_row(row, index) for index, row in enumerate(rows)])
+        return self._arrays([self._signature.check_row(row, index) for index, row in paced(enumerate(rows))])
 
     def _refuse_foreign(self, document: Members) -> None:
         """InvalidInput for a document in the form of another server, with the form that is read here."""
@@ -164,7 +177,7 @@ class Native:
 
     def _arrays(self, rows: Sequence[Row]) -> Prediction:
         run = self._predictor.run(rows)
-        content = dumps(self._outputs.arrays(run.labels, run.scores), option=OPTIONS)
+        content = written(self._outputs.arrays(run.labels, run.scores), run.scores.size)
         return run.prediction(content, rows)
 
     def _head(self, values: Sequence[Any]) -> bytes:

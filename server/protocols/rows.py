@@ -5,14 +5,18 @@ from itertools import chain
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from unpickled.server.artifact.manifest import repeated
 from unpickled.server.errors import InvalidInput
+from unpickled.server.inference.admission import alone, breathe, paced
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import strict
 from unpickled.server.message.strict import Members
-from unpickled.server.model.feeds import Row, Table
+from unpickled.server.model.feeds import Matrix, Row, Table
+from unpickled.server.model.feeds import numbers as numbers_of
 from unpickled.server.model.rule import fault_of
+from unpickled.server.protocols.slices import LONG, slices
 from unpickled.server.quote import counted, quoted
 
 # Exceptions of msgspec for a body that it refuses; strict.parse then finds the error.
@@ -36,7 +40,47 @@ class Reader:
         self.decode_row = _decoder("features", row)
         self._decode_rows = _decoder("features", list[row])  # type: ignore[valid-type]
         self._decode_instances = _decoder("instances", list[either])
+        self._decode_slice = msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
+        self._decode_either = msgspec.json.Decoder(list[either]).decode
+        self._numeric = all(feature.kind == "number" for feature in self._signature.features)
         self.decode_record = msgspec.json.Decoder(record or _Nothing).decode
+
+    def long(self, request: bytes, name: str) -> Sequence[Row] | None:
+        """The rows of a valid {name: [...]} of many rows, read in slices; None for any other body.
+
+        ``name`` is "features" or "instances". Rows of numbers become an array at once, so that they take a
+        fraction of the memory of Python's numbers. Raises TooManyRows before the rest is read.
+        """
+        parts = slices(request, name)
+        if parts is None:
+            return None
+        rows: list[Row] = []
+        numbers, count = bytearray(), 0
+        try:
+            for part in paced(parts, 1):
+                decoded = self._decoded(part, name)
+                if not decoded:
+                    return None
+                count += len(decoded)
+                self._predictor.check_bounded(count)
+                if self._numeric:
+                    numbers += numbers_of(decoded, self.width, "float64").data.cast("B")
+                else:
+                    rows += decoded
+        except REFUSALS:
+            return None
+        return Matrix(np.frombuffer(numbers).reshape(count, self.width)) if self._numeric else rows
+
+    def _decoded(self, part: bytes, name: str) -> Sequence[Row] | None:
+        """The rows in a slice; None if a name may be a duplicate. Raises REFUSALS."""
+        if name == "features":
+            rows: list[Row] = self._decode_slice(part)
+            return rows if b":" not in part else None
+        mixed = self._decode_either(part)
+        records = sum(isinstance(row, msgspec.Struct) for row in mixed)
+        if part.count(b":") != records * self.width:
+            return None
+        return [msgspec.structs.astuple(row) if isinstance(row, msgspec.Struct) else row for row in mixed]
 
     def features(self, request: bytes) -> Sequence[Row] | None:
         """The rows of a valid {"features": [row, ...]}; None for any other body."""
@@ -63,7 +107,9 @@ class Reader:
 
     def document(self, request: bytes, example: str) -> Members:
         """The body as a JSON object; an error about any other body suggests to send ``example``."""
-        members = strict.parse(request)
+        if len(request) > LONG:
+            alone()
+        members = strict.parse(request, breathe)
         if not isinstance(members, Members):
             raise InvalidInput(f"the body is not an object: send {example}")
         return members
@@ -73,7 +119,7 @@ class Reader:
         if not isinstance(values, list):
             raise InvalidInput(f"{place} is not an array: send a list of rows")
         self._predictor.check_count(len(values))
-        rows = Table(self._check(row, index) for index, row in enumerate(values))
+        rows = Table(self._check(row, index) for index, row in paced(enumerate(values)))
         records = (self._signature.ignored(row) for row in values if isinstance(row, Members))
         rows.ignored = list(dict.fromkeys(chain.from_iterable(records)))
         return rows
@@ -108,7 +154,9 @@ class Reader:
                 )
         self._predictor.check_count(count)
         columns = zip(*(members[name] for name in self._signature.names), strict=True)
-        rows = Table(self._signature.check_row(list(values), index) for index, values in enumerate(columns))
+        rows = Table(
+            self._signature.check_row(list(values), index) for index, values in paced(enumerate(columns))
+        )
         rows.ignored = ignored
         return rows
 
@@ -125,7 +173,7 @@ class Reader:
         place_of = {name: place for place, name in enumerate(names)}
         places = [place_of[name] for name in self._signature.names]
         rows = Table()
-        for index, values in enumerate(data):
+        for index, values in paced(enumerate(data)):
             if not isinstance(values, list) or len(values) != len(names):
                 raise InvalidInput(
                     f"row {index} is not an array of {counted(len(names), 'value')}, "

@@ -23,8 +23,9 @@ from msgspec.structs import replace
 
 from unpickled.server.errors import InvalidInput, MalformedJSON, UnsupportedMedia
 from unpickled.server.inference.prediction import Predict, Prediction, with_ignored
+from unpickled.server.inference.writing import written
 from unpickled.server.message import accept, body, media, strict
-from unpickled.server.message.answer import OPTIONS, Environ, dumps
+from unpickled.server.message.answer import Environ, dumps
 from unpickled.server.message.jsonschema import TEXT, Schema, array, either, only
 from unpickled.server.message.strict import Members
 from unpickled.server.model.feeds import Row
@@ -98,7 +99,7 @@ class SageMaker:
             rows = self._reader.listed(frame, place)
         run = self._predictor.run(rows)
         arrays = self._predictor.outputs.arrays(run.labels, run.scores)
-        content = dumps({"predictions": arrays.pop("prediction"), **arrays}, option=OPTIONS)
+        content = written({"predictions": arrays.pop("prediction"), **arrays}, run.scores.size)
         return run.prediction(content, rows)
 
     def _lines(self, request: bytes) -> Prediction:
@@ -137,7 +138,7 @@ class SageMaker:
             )
             headers = (("Content-Type", kind),)
             return replace(prediction, content=content, headers=with_ignored(headers, prediction.rows))
-        content = dumps(self._predictor.outputs.arrays(labels, scores), option=OPTIONS)
+        content = written(self._predictor.outputs.arrays(labels, scores), scores.size)
         return replace(prediction, content=content, headers=with_ignored(None, prediction.rows))
 
 

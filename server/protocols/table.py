@@ -12,6 +12,7 @@ from unpickled.server.errors import InvalidInput, UnsupportedMedia
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message.answer import Environ
 from unpickled.server.model.cells import SEPARATORS, read_cells
+from unpickled.server.protocols.slices import LONG
 from unpickled.server.quote import listed, quoted
 
 # charset -> Python's codec. Without one, UTF-8. Latin-1 is read as Windows-1252, which has signs such as the
@@ -26,6 +27,8 @@ _GZIP = b"\x1f\x8b"
 _JSON = "; JSON is sent as Content-Type: application/json"
 # As much of a table as decides about its separator, in characters: its first line is hardly longer.
 _HEAD = 1 << 20
+# Characters of a table, and rows, that are read at a time.
+_PIECE, _CHUNK = 64 * 1024, 512
 
 
 class Table:
@@ -36,6 +39,11 @@ class Table:
         self.separator = self._separator(features)
         self._spaced = self._is_spaced(features)
         self._skipped = 0
+
+    @property
+    def is_long(self) -> bool:
+        """Whether its rows are to be read in chunks."""
+        return len(self._text) > LONG
 
     @property
     def is_one_line(self) -> bool:
@@ -62,6 +70,12 @@ class Table:
             rows.pop()
         predictor.check_count(len(rows))
         return rows
+
+    def chunks(self) -> Iterator[list[list[str]]]:
+        """The cells of each row, some rows at a time."""
+        lines = islice(self._lines(), self._skipped, None)
+        while chunk := list(islice(lines, _CHUNK)):
+            yield chunk
 
     def uneven(self, rows: Sequence[Sequence[str]], width: int) -> InvalidInput:
         """The error for the first of the rows that has not as many cells."""
@@ -104,9 +118,9 @@ class Table:
             raise InvalidInput(f"line {line}: the body is not CSV: {error}{remedy}", line=line) from None
 
     def _reader(self) -> Any:
-        # Not splitlines: it would also end lines inside quoted cells.
-        text = io.StringIO(self._text, newline="")
-        return csv.reader(text, strict=True, delimiter=self.separator, skipinitialspace=self._spaced)
+        return csv.reader(
+            _text_lines(self._text), strict=True, delimiter=self.separator, skipinitialspace=self._spaced
+        )
 
     def _separator(self, features: Mapping[str, Feature]) -> str:
         """The separator by which most cells of the first line are names; that of a row where none is."""
@@ -149,6 +163,16 @@ class Table:
         return any(cell.strip() in features for cell in spaced) or not any(
             category.startswith(" ") for feature in features.values() for category in feature.categories
         )
+
+
+def _text_lines(text: str) -> Iterator[str]:
+    """The lines of a text with their ends, as a file has them; splitlines would end lines in quoted cells."""
+    start = 0
+    while start < len(text):
+        # A piece at a time: StringIO takes four bytes for each character.
+        end = text.find("\n", start + _PIECE) + 1 or len(text)
+        yield from io.StringIO(text[start:end], newline="")
+        start = end
 
 
 def check_end(request: bytes, environ: Environ) -> None:

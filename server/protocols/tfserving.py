@@ -18,8 +18,9 @@ here: ``signature_name`` may be anything.
 from collections.abc import Collection, Sequence
 
 from unpickled.server.inference.prediction import Predict, Prediction
+from unpickled.server.inference.writing import written
 from unpickled.server.message import media
-from unpickled.server.message.answer import OPTIONS, Environ, dumps
+from unpickled.server.message.answer import Environ
 from unpickled.server.message.jsonschema import Schema, array, either, only
 from unpickled.server.message.strict import Members
 from unpickled.server.model.feeds import Row
@@ -63,13 +64,13 @@ class TFServing:
             if self._only
             else outputs.items(run.labels, run.scores)
         )
-        return run.prediction(dumps({"predictions": values}, option=OPTIONS), rows)
+        return run.prediction(written({"predictions": values}, run.scores.size), rows)
 
     def _outputs(self, rows: Sequence[Row]) -> Prediction:
         run = self._predictor.run(rows)
         arrays = self._predictor.outputs.arrays(run.labels, run.scores)
         values = arrays[self._only] if self._only else arrays
-        return run.prediction(dumps({"outputs": values}, option=OPTIONS), rows)
+        return run.prediction(written({"outputs": values}, run.scores.size), rows)
 
 
 def _only_member(members: Collection[str]) -> str | None:

@@ -1,6 +1,6 @@
 """The predictions of one version over one protocol: an endpoint reads, predicts and records."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from time import perf_counter
 
 from unpickled.server.errors import (
@@ -15,15 +15,19 @@ from unpickled.server.inference.prediction import Predict, Prediction
 from unpickled.server.inference.work import Cost, Work
 from unpickled.server.message import body
 from unpickled.server.message.answer import JSON, Answer, Environ, Target
+from unpickled.server.message.environ import QUEUE_MS
 from unpickled.server.observe.recorder import Recorder
 from unpickled.server.observe.tally import PHASES
 from unpickled.server.serve.gate import DEADLINE, Gate
+from unpickled.server.serve.parts import Parts
 from unpickled.server.serve.rest import Rest
 
 _TIMING = ", ".join(f"{name};dur=%.4f" for name in (*PHASES, "total"))
 # Content types treated as JSON; `curl -d` sends the last one.
 _PLAIN = frozenset({None, "", "application/json", "application/x-www-form-urlencoded"})
 
+# A short body may be a long one, compressed.
+_ENCODED = "HTTP_CONTENT_ENCODING"
 # Stands for the length of a body that announces none: it may be long.
 _UNKNOWN = "?" * 20
 # Errors that may come before the body is read.
@@ -48,6 +52,7 @@ class Endpoint:
         cost: The cost of its requests.
         gate: Admits requests.
         rest: Discards what is left of a body that is not read to its end.
+        parts: Sends a long answer.
         by_type: Targets that answer bodies of other content types in place of ``predict``.
     """
 
@@ -58,6 +63,7 @@ class Endpoint:
         cost: Cost,
         gate: Gate,
         rest: Rest,
+        parts: Parts,
         by_type: Mapping[str, Target] | None = None,
     ) -> None:
         self._recorder = recorder
@@ -68,6 +74,7 @@ class Endpoint:
         self._limit = gate.limit
         self._in_flight = gate.in_flight
         self._rest = rest
+        self._parts = parts
         self._by_type = by_type or {}
         self._headers = (JSON, *recorder.identity)
 
@@ -81,9 +88,13 @@ class Endpoint:
         in_flight, recorder = self._in_flight, self._recorder
         in_flight.count += 1
         try:
-            if len(environ.get("CONTENT_LENGTH", _UNKNOWN)) > self._brief or DEADLINE in environ:
+            if (
+                len(environ.get("CONTENT_LENGTH", _UNKNOWN)) > self._brief
+                or DEADLINE in environ
+                or _ENCODED in environ
+            ):
                 return self._in_turn(environ, started)
-            request = body.read(environ, self._limit)
+            request = body.received(environ, self._limit)
             read = perf_counter()
             prediction = self._predict(request, environ)
             ended = recorder.answered(started, read, prediction)
@@ -99,25 +110,46 @@ class Endpoint:
 
     def _in_turn(self, environ: Environ, started: float) -> Answer:
         """The answer to a request that may be long, or has a deadline."""
-        recorder, cost, gate = self._recorder, self._cost, self._gate
-        deadline = gate.deadline(environ, started)
-        gate.check(recorder.served.name, cost, environ, deadline)
-        request = body.read(environ, self._limit)
-        read, length = perf_counter(), len(request)
-        work = Work(
-            recorder.served.name, cost.seconds(length), cost.is_single(length), deadline, started, read
-        )
-        with gate.admission.turn(work) as turn:
-            prediction = self._predict(request, environ)
-        cost.learn(length, turn.spent)
-        ended = recorder.answered(started, read, prediction, turn.waited)
+        name, deadline = self._recorder.served.name, self._gate.deadline(environ, started)
+        self._gate.check(name, self._cost, environ, deadline)
+        with self._gate.budget.share(name) as share:
+            request = body.received(environ, self._limit, share.take)
+            read = perf_counter()
+            with self._gate.admission.turn(self._work(request, deadline, started, read)) as turn:
+                if _ENCODED in environ:
+                    request = body.expanded(request, environ[_ENCODED], self._limit, share.take, turn.breathe)
+                    turn.become(self._work(request, deadline, started, read))
+                prediction = self._predict(request, environ)
+            environ[QUEUE_MS] = round(1000 * turn.waited, 3)
+            self._cost.learn(len(request), turn.spent)
+            share.become(len(prediction.content))
+            more, content = self._parts.of(prediction.content, environ, share.release)
+            share.keep()
+            return self._answer(environ, started, read, prediction, turn.waited, more, content)
+
+    def _work(self, request: bytes, deadline: float, started: float, read: float) -> Work:
+        name, cost, length = self._recorder.served.name, self._cost, len(request)
+        return Work(name, cost.seconds(length), cost.is_single(length), deadline, started, read)
+
+    def _answer(
+        self,
+        environ: Environ,
+        started: float,
+        read: float,
+        prediction: Prediction,
+        waited: float,
+        more: tuple[tuple[str, str], ...],
+        content: bytes | Iterator[bytes],
+    ) -> Answer:
+        recorder = self._recorder
+        ended = recorder.answered(started, read, prediction, waited)
         headers = self._headers if prediction.headers is None else (*prediction.headers, *recorder.identity)
         if "HTTP_SERVER_TIMING" in environ:
-            headers = (*headers, _timing(started, read, turn.waited, prediction, ended))
-        return "200 OK", headers, prediction.content
+            headers = (*headers, _timing(started, read, waited, prediction, ended))
+        return "200 OK", (*headers, *more), content
 
     def _failed(self, error: Exception, environ: Environ, started: float) -> Answer:
-        answer = self._recorder.failed(error, started)
+        answer = self._recorder.failed(error, started, environ)
         return self._rest.discarded(answer, environ) if isinstance(error, _EARLY) else answer
 
 

@@ -6,6 +6,8 @@ The same endpoints are Flask views too (app.py): both ways give the same answer,
 from collections.abc import Callable, Container, Iterable
 from typing import Any
 
+from unpickled.server.message.environ import COUNTS
+from unpickled.server.observe.keyed import PLACES
 from unpickled.server.serve.routes import Routes
 
 Environ = dict[str, Any]
@@ -34,6 +36,9 @@ class FastPath:
         ):
             return self._application(environ, start_response)
         status, headers, content = target(environ)
+        counts = environ.get(COUNTS)
+        if counts is not None:
+            counts[PLACES[status[0]]] += 1.0
         if not isinstance(content, bytes):
             start_response(status, list(headers))
             return content

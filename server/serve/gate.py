@@ -9,6 +9,7 @@ import msgspec
 
 from unpickled.server.errors import InvalidInput
 from unpickled.server.inference.admission import Admission
+from unpickled.server.inference.budget import Budget
 from unpickled.server.inference.work import Cost, Work
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.quote import quoted
@@ -23,12 +24,14 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         in_flight: Counts the requests that are being answered.
         admission: Gives requests their turns.
+        budget: Bounds the memory that large requests hold.
         limit: The longest body, in bytes.
         timeout: Seconds after which a request is refused that has no answer yet; None for no limit.
     """
 
     in_flight: InFlight
     admission: Admission
+    budget: Budget
     limit: int
     timeout: float | None
 

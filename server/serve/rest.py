@@ -40,7 +40,7 @@ class Rest:
         if not _comes(environ):
             return answer
         try:
-            slot = self._slots.enter(spare=True)
+            slot = self._slots.enter(environ, spare=True)
         except Busy:
             return answer
         self._in_flight.count += 1
@@ -54,7 +54,7 @@ class Rest:
         self, error: RequestError, environ: Environ, start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         """The answer of a middleware that refuses a request before its body is read."""
-        status, headers, content = self.discarded(failure(error), environ)
+        status, headers, content = self.discarded(failure(error, environ), environ)
         if not isinstance(content, bytes):
             start_response(status, list(headers))
             return content

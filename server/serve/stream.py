@@ -60,9 +60,9 @@ class Stream:
             expand = body.expander(environ.get("HTTP_CONTENT_ENCODING", ""))
             # A stream computes as a batch does, a slice at a time.
             work = Work(self._recorder.served.name, SLICE, single=False)
-            slot = self._slots.enter(self._gate.admission.turn(work))
+            slot = self._slots.enter(environ, self._gate.admission.turn(work))
         except Exception as error:
-            return self._rest.discarded(self._recorder.failed(error, started), environ)
+            return self._rest.discarded(self._recorder.failed(error, started, environ), environ)
         self._in_flight.count += 1
         lines = Lines(environ, length, slot)
         answers = self._answers(lines, slot, lines.batches(self._limit, expand), environ)
@@ -88,7 +88,7 @@ class Stream:
                 count += len(lines) + blank
         except RequestError as error:
             slot.send()
-            yield self._failed(error, count + 1, perf_counter())
+            yield self._failed(error, count + 1, perf_counter(), environ)
         except OSError:
             # The client is gone. (granian reports that as the end of the body.)
             return
@@ -122,11 +122,11 @@ class Stream:
             prediction = self._predict(line, environ)
             self._recorder.answered(started, started, prediction)
         except Exception as error:
-            return self._failed(error, number, started)
+            return self._failed(error, number, started, environ)
         return prediction.content + b"\n"
 
-    def _failed(self, error: Exception, number: int, started: float) -> bytes:
-        _, _, content = self._recorder.failed(error, started)
+    def _failed(self, error: Exception, number: int, started: float, environ: Environ) -> bytes:
+        _, _, content = self._recorder.failed(error, started, environ)
         return content[:-1] + b',"line":%d}\n' % number
 
     def _too_long(self) -> BodyTooLarge:

@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from unpickled.server.errors import InvalidInput
 from unpickled.server.inference.prediction import Headers
-from unpickled.server.message.answer import OPTIONS, dumps
+from unpickled.server.inference.writing import written
+from unpickled.server.message.answer import dumps
 from unpickled.server.model.outputs import Outputs, Tensor
 from unpickled.server.protocols.oip import tensors
 from unpickled.server.protocols.oip.request import Request, RequestedOutput
@@ -73,7 +74,7 @@ class Writer:
                 document["data"] = values
             documents.append(document)
         request_id = {} if identity is None else {"id": identity}
-        content = dumps({**self._model, "outputs": documents, **request_id}, option=OPTIONS)
+        content = written({**self._model, "outputs": documents, **request_id}, scores.size)
         if not parts:
             return content, None
         length = ("Inference-Header-Content-Length", str(len(content)))

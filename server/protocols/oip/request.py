@@ -1,15 +1,21 @@
 """Reading an inference request: by a compiled decoder, or in Python if that refuses it."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import re
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+from typing import Any, cast
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from unpickled.server.errors import InvalidInput
+from unpickled.server.inference.admission import alone, breathe
 from unpickled.server.message import ending, strict
 from unpickled.server.message.strict import Members
 from unpickled.server.protocols.oip.tensors import BYTES, DTYPES, LONGEST, Tensor
 from unpickled.server.protocols.rows import REFUSALS
+from unpickled.server.protocols.slices import LONG, numbers_at
 from unpickled.server.quote import quoted
 
 _EXAMPLE = '{"inputs": [{"name": ..., "shape": [rows, columns], "datatype": "FP64", "data": [...]}]}'
@@ -43,6 +49,8 @@ class Request(msgspec.Struct, forbid_unknown_fields=True, gc=False):
         return count
 
 
+# The begin of a tensor's values, up to their array. No text holds it, as quotes in texts are escaped.
+_DATA = re.compile(rb'"data"[ \t\r\n]*:[ \t\r\n]*(?=\[)')
 _decode = msgspec.json.Decoder(Request).decode
 
 
@@ -68,6 +76,8 @@ def header_length(environ: Mapping[str, Any], limit: int) -> int | None:
 
 def read(content: bytes) -> Request:
     """The request in this JSON; raises MalformedJSON and InvalidInput."""
+    if len(content) > LONG:
+        return _long(content) or strictly(content)
     try:
         request = _decode(content)
     except REFUSALS:
@@ -80,7 +90,9 @@ def read(content: bytes) -> Request:
 
 def strictly(content: bytes) -> Request:
     """The request, read in Python to find the error in it; unknown members are ignored."""
-    members = _object(strict.parse(content), "the body")
+    if len(content) > LONG:
+        alone()
+    members = _object(strict.parse(content, breathe), "the body")
     inputs = _list(members, "inputs", "the body")
     outputs = None if members.get("outputs") is None else _list(members, "outputs", "the body")
     identity = members.get("id")
@@ -92,6 +104,42 @@ def strictly(content: bytes) -> Request:
         id=identity,
         parameters=_parameters(members, "the body"),
     )
+
+
+def _long(content: bytes) -> Request | None:
+    """A request with tensors of very many numbers, which become arrays at once; None for any other."""
+    skeleton, arrays, place = [], [], 0
+    while (found := _DATA.search(content, place)) is not None:
+        numbers, end = numbers_at(content, found.end())
+        if numbers is None:
+            return None
+        arrays.append(numbers)
+        skeleton.append(content[place : found.end()] + b"[]")
+        place = end
+    skeleton.append(content[place:])
+    rest = b"".join(skeleton)
+    if len(rest) > LONG:
+        return None
+    try:
+        request = _decode(rest)
+    except REFUSALS:
+        return None
+    if rest.count(b":") != request.names or not _has_known_datatypes(request):
+        return None
+    return request if _filled(request.inputs, arrays) else None
+
+
+def _filled(inputs: Sequence[Tensor], arrays: Sequence[npt.NDArray[np.float64]]) -> bool:
+    """Give each tensor its array, in the order of the body; whether all fit."""
+    empty = [tensor for tensor in inputs if tensor.data is not None]
+    if len(empty) != len(arrays):
+        return False
+    for tensor, numbers in zip(empty, arrays, strict=True):
+        shape = tuple(tensor.shape)
+        if numbers.shape != shape and (numbers.ndim != 1 or numbers.size != prod(shape)):
+            return False
+        tensor.data = cast(Any, numbers)
+    return True
 
 
 def _names(parameters: Mapping[str, Any] | None) -> int:

@@ -42,7 +42,10 @@ _Scalar = float | str | bool | None
 
 
 class Tensor(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """An input in a request; ``data`` is None if its values follow the JSON as bytes."""
+    """An input in a request; ``data`` is None if its values follow the JSON as bytes.
+
+    Very many numbers are an array already, which fits the shape; NaN stands for null.
+    """
 
     name: str
     shape: list[Annotated[int, msgspec.Meta(ge=0, lt=LONGEST)]]
@@ -91,15 +94,14 @@ def from_json(tensor: Tensor) -> Column:
     If not all of them are numbers, a flat list, in which the signature then finds the error. FP16 and FP32
     do not round a number: it is read as the double that is written there.
     """
+    if isinstance(tensor.data, np.ndarray):
+        return _checked(tensor, tensor.data.reshape(tensor.shape))
     values = _flat(tensor)
     if tensor.datatype == "BOOL":
         values = [float(value) if isinstance(value, bool) else value for value in values]
     if not {*map(type, values)} <= {float, type(None)}:
         return values
-    numbers = np.array(values, dtype=np.float64).reshape(tensor.shape)
-    if tensor.datatype in _WHOLE:
-        _check_whole(tensor, numbers)
-    return numbers
+    return _checked(tensor, np.array(values, dtype=np.float64).reshape(tensor.shape))
 
 
 def to_bytes(values: npt.NDArray[Any] | Sequence[str]) -> bytes:
@@ -139,6 +141,12 @@ def _flat(tensor: Tensor) -> list[Any]:
             f"{tensor.shape} makes {_count(tensor)}"
         )
     return data
+
+
+def _checked(tensor: Tensor, numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    if tensor.datatype in _WHOLE:
+        _check_whole(tensor, numbers)
+    return numbers
 
 
 def _check_whole(tensor: Tensor, numbers: npt.NDArray[np.float64]) -> None:
