@@ -257,11 +257,11 @@ def test_a_path_in_front(proxied):
 
 
 def test_the_log_behind_a_proxy(proxied):
-    """The access log has the address that the proxy tells, and the path that was answered."""
+    """The access log has the address that the proxy tells, and the path that it has sent."""
     server, url = proxied
     with urllib.request.urlopen(f"{url}/risk/v1/models/iris/predict", BODY, timeout=PATIENCE) as answer:
         assert json.load(answer)["prediction"] == [0]
-    expected = {"path": "/models/iris/predict", "remote": "203.0.113.7"}.items()
+    expected = {"path": "/risk/v1/models/iris/predict", "remote": "203.0.113.7"}.items()
     eventually(lambda: any(expected <= line.items() for line in logged(server)))
 
 
