@@ -19,6 +19,7 @@ from unpickled.server.serve.gate import Gate
 from unpickled.server.serve.reloader import Reloader
 from unpickled.server.serve.routes import Routes
 from unpickled.server.serve.slots import Slots
+from unpickled.server.serve.trimmer import Trimmer
 
 
 class Service:
@@ -32,6 +33,7 @@ class Service:
         in_flight: Counts the requests that are being answered.
         slots: The streams and long answers that are open.
         admission: Gives long requests their turns.
+        budget: Bounds the memory that large requests hold.
         routes: Answer each path that predicts.
         reloader: Follows the models folder, once started.
         traces: Take the spans of recorded requests; None where no collector gets them.
@@ -73,10 +75,11 @@ class Service:
         self.slots = Slots(config.listening.threads)
         watches = [Shadows(config.traffic.shadow_rows, self.block)]
         self.admission = self._admission()
+        self.budget = self._budget()
         gate = Gate(
             in_flight=self.in_flight,
             admission=self.admission,
-            budget=self._budget(),
+            budget=self.budget,
             limit=config.limits.max_body_bytes,
             timeout=config.limits.request_timeout,
         )
@@ -105,6 +108,7 @@ class Service:
         self.reloader.start()
         if self.callers is not None:
             self.callers.start()
+        Trimmer(self.budget).start()
 
     def drain(self) -> None:
         """Be ready no more, and close each connection with its next answer: the server is about to end."""

@@ -207,7 +207,7 @@ def lost(server, reason):
 
 
 def test_overload_is_told(busy):
-    """Of many requests at once, some are answered and all others refused with the time to ask again."""
+    """Some of many requests at once are answered, all others refused with the time to ask again."""
     before = lost(busy, "shed")
     with ThreadPoolExecutor(60) as pool:
         answers = list(pool.map(lambda _: ask(busy, {"features": [1.0]}), range(180)))

@@ -101,6 +101,7 @@ def test_json_is_read_in_few_places():
         "server/protocols/rows.py",
         "server/protocols/oip/infer.py",
         "server/protocols/oip/request.py",
+        "server/protocols/slices.py",
     }
 
 

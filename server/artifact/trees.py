@@ -19,7 +19,7 @@ _Array = npt.NDArray[Any]
 
 _ENDLESS = "its trees reach a node in two ways, or lead back to one above: a run of them might never end"
 _DISORDER = "its trees are not those of an export: a node is missing, or not at its place"
-# Of the modes, only LEAF has so few letters; none has a J, which is the key of a string.
+# LEAF is the only mode with so few letters; none has a J, which is the key of a string.
 _LEAF, _KEY = 4, STRINGS
 
 

@@ -22,11 +22,16 @@ class Budget:
         total: The number of bytes. A request that is the only one may hold more, so that every body that
             is short enough can be answered at some time.
         count: Is told of each refusal with the name of the model.
+
+    Attributes:
+        held: The bytes that are held now.
+        ended: Is set when a large request has ended.
     """
 
     def __init__(self, total: int, count: Callable[[str], None]) -> None:
         self.total = total
         self.held = 0
+        self.ended = threading.Event()
         self._count = count
         self._lock = threading.Lock()
 
@@ -87,6 +92,7 @@ class Share:
         """Hold nothing any more; may be called again."""
         if self.size:
             self._budget.set(self, 0)
+            self._budget.ended.set()
 
     def keep(self) -> None:
         """Release nothing at the end of the context: whoever sends the answer does so later."""

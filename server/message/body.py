@@ -163,7 +163,7 @@ def expanded(body: bytes, encoding: str, limit: int, take: Take = _free, pace: P
 
 
 def _expansion(expand: Any, body: bytes) -> Iterator[bytes]:
-    """What a body expands to, in blocks. It is fed in pieces: zlib copies what it has not read yet."""
+    """The blocks to which a body expands. It is fed in pieces: zlib copies whatever it has not read yet."""
     for start in range(0, len(body), _PIECE):
         if expand.eof:
             # It collects what follows the end.

@@ -22,7 +22,7 @@ from granian.log import LogLevels
 from granian.server import Server
 from msgspec.structs import replace
 
-from unpickled.server import app
+from unpickled.server import app, heap, machine
 from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError
 from unpickled.server.lifecycle.repository import Beginning, folders
@@ -123,6 +123,7 @@ class Loader:
         return loader
 
     def __call__(self) -> Any:
+        heap.bound(max(2, machine.processors() // self._config.listening.workers))
         orders = Orders()
         orders.start()
         service = self._service()

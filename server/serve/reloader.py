@@ -1,12 +1,11 @@
 """A thread that keeps the deployments in step with the disk."""
 
-import ctypes
 import logging
 import threading
 import time
 import weakref
-from contextlib import suppress
 
+from unpickled.server import heap
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.observe import tally
 from unpickled.server.observe.counters import Block
@@ -55,7 +54,7 @@ class Reloader:
         try:
             # Requests that used the versions released by the last scan have had time to end.
             if self._released:
-                _trim()
+                heap.trim()
             self._released = self._repository.refresh()
             if self._released:
                 self._routes.rebuild()
@@ -91,12 +90,6 @@ class Reloader:
         tally.forget_outdated(block, now)
         block.post(pack(outlines(deployments.values())))
         self._loaded, self._names, self._reported = loaded, set(deployments), now
-
-
-def _trim() -> None:
-    """Give freed memory back to the system: glibc would keep the memory of a large model."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _run(reference: "weakref.ref[Reloader]", woken: threading.Event, wait: float | None) -> None:
