@@ -24,7 +24,7 @@ from unpickled.server.serve.accesslog import AccessLog
 from unpickled.server.serve.cors import Cors
 from unpickled.server.serve.fastpath import FastPath
 from unpickled.server.serve.forwarded import Forwarded
-from unpickled.server.serve.guard import Guard
+from unpickled.server.serve.guard import OPEN, Guard
 from unpickled.server.serve.hosts import Hosts
 from unpickled.server.serve.parts import Parts
 from unpickled.server.serve.prefix import Prefix
@@ -69,7 +69,7 @@ def flask_app(service: Service) -> Flask:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
     app.url_map.converters["default"] = _Name
-    hosts = Hosts(config.listening.trusted_hosts, [config.traffic.health_route or "/livez"])
+    hosts = Hosts(config.listening.trusted_hosts, OPEN | {config.traffic.health_route or "/livez"})
     app.before_request(partial(_check_target, hosts))
     _add_predictions(app, service)
     _add_pages(app, site.pages(service.repository, service.memory, service.in_flight), service.routes.parts)

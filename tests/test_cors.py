@@ -43,3 +43,25 @@ def test_no_origins(client):
     """Without the setting no answer has such a header."""
     answer = client.get("/livez", headers={"Origin": HERE})
     assert not [name for name in dict(answer.headers) if name.startswith("Access-Control")]
+
+
+def test_browsers_with_keys(models, tmp_path):
+    """A preflight request needs no key; the refusal of a key, a name or a path may be read by the page."""
+    keys = tmp_path / "keys.toml"
+    keys.write_text("")
+    flags = ("--cors-origins", HERE, "--api-keys", str(keys), "--trusted-hosts", "localhost")
+    with serving(tmp_path, *DEFAULT, *flags, models=models.path) as server:
+        asked = ("Access-Control-Request-Method: POST", "Access-Control-Request-Headers: authorization")
+        request = head(None, f"Origin: {HERE}", *asked, path="/v2/models/iris/infer")
+        status, headers, _ = exchange(server, request.replace(b"POST", b"OPTIONS", 1))
+        assert (status, headers["access-control-allow-headers"]) == (204, "authorization")
+        for old, new, expected in (
+            (b"", b"", 401),
+            (b"/predict", b"/livez", 405),
+            (b"localhost", b"a,b", 401),
+        ):
+            refused = exchange(server, head(2, f"Origin: {HERE}").replace(old, new) + b"{}")
+            assert (refused[0], refused[1].get("access-control-allow-origin")) == (expected, HERE)
+        probe = head(None, f"Origin: {HERE}", path="/livez").replace(b"POST", b"GET", 1)
+        wrong = exchange(server, probe.replace(b"localhost", b"a b"))
+        assert (wrong[0], wrong[1]["access-control-allow-origin"]) == (400, HERE)

@@ -15,12 +15,6 @@ from conftest import FLOWER, FLOWERS, PATIENCE, serving
 from test_server import BODY, DEFAULT, exchange, head
 from test_stream import LINE, Typist
 
-from unpickled.server.errors import RateLimited
-from unpickled.server.observe.counters import Memory
-from unpickled.server.observe.inflight import InFlight
-from unpickled.server.serve.rest import Rest
-from unpickled.server.serve.slots import Slots
-
 TABLE = f"{','.join(FLOWERS)}\n{','.join(map(str, FLOWER))}\n".encode()
 ARROW = "application/vnd.apache.arrow.stream"
 LINES = "application/x-ndjson"
@@ -220,16 +214,3 @@ def test_streams_that_find_no_place(models, tmp_path):
         with contextlib.closing(connection) as client:
             client.request("POST", "/predict", iter([b" " * 1_000_000] * 64), {"Content-Type": LINES})
             assert json.load(client.getresponse())["code"] == "busy"
-
-
-def test_refusals_of_a_middleware():
-    """A middleware refuses a request by one call: the answer comes first, then the body is discarded."""
-    started, body = [], io.BytesIO(b" " * 1_000_000)
-    environ = {"SERVER_SOFTWARE": "Granian", "CONTENT_LENGTH": "1000000", "wsgi.input": body}
-    rest = Rest(Slots(2), InFlight(Memory(blocks=1).claim()))
-    parts = rest.refused(RateLimited("too many"), environ, lambda *head: started.append(head))
-    ((status, headers),) = started
-    assert (status, json.loads(next(parts))["code"]) == ("429 Too Many Requests", "rate_limited")
-    assert (list(parts), body.read()) == ([], b"")
-    short = rest.refused(RateLimited("too many"), {**environ, "CONTENT_LENGTH": "9"}, lambda *head: None)
-    assert dict(headers)["Content-Length"] == str(len(short[0]))

@@ -16,8 +16,6 @@ from unpickled.server.quote import quoted
 _HOST = re.compile(r"([A-Za-z0-9_~.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{0,5})?")
 # Only these may come without a Host header.
 _OLD = frozenset({"HTTP/0.9", "HTTP/1", "HTTP/1.0"})
-# Load balancers probe with an address in the Host header, and often cannot be told to send another one.
-_PROBES = ("/livez", "/readyz", "/ping", "/v2/health/live", "/v2/health/ready")
 # Most values that are remembered, all of them at most this long, in characters.
 _MOST, _LONGEST = 1024, 300
 
@@ -28,7 +26,8 @@ class Hosts:
     Args:
         trusted: Names without a port; ``.example.com`` stands for every name below example.com, ``*`` for
             any name. Without one, any well-formed value is taken.
-        probes: Paths that are answered under any well-formed name, beside those of the health checks.
+        probes: Paths that are answered under any well-formed name: load balancers probe with an address in
+            the Host header, and often cannot be told to send another one.
 
     Attributes:
         known: Values of the header that were found right. A look into this set is all that most requests
@@ -41,7 +40,7 @@ class Hosts:
         self._any = not names or "*" in names
         self._names = frozenset(names)
         self._parents = tuple(name for name in names if name.startswith("."))
-        self._probes = frozenset((*_PROBES, *probes))
+        self._probes = frozenset(probes)
 
     def check(self, environ: Environ) -> None:
         """BadRequest where the host is missing, malformed or not trusted."""

@@ -6,13 +6,12 @@ A short body, which many clients send right behind the head, is waited for: the 
 connection where the answer was faster.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from time import monotonic
-from typing import Any
 
-from unpickled.server.errors import Busy, RequestError
+from unpickled.server.errors import Busy
 from unpickled.server.message import body
-from unpickled.server.message.answer import Answer, Environ, Whole, failure
+from unpickled.server.message.answer import Answer, Environ, Whole
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.serve.slots import Slot, Slots
 
@@ -56,17 +55,6 @@ class Rest:
         # Start the generator now, so that its `finally` frees the slot however the response ends.
         next(parts)
         return status, (*headers, ("Content-Length", str(len(content)))), parts
-
-    def refused(
-        self, error: RequestError, environ: Environ, start_response: Callable[..., Any]
-    ) -> Iterable[bytes]:
-        """The answer of a middleware that refuses a request before its body is read."""
-        status, headers, content = self.discarded(failure(error, environ), environ)
-        if not isinstance(content, bytes):
-            start_response(status, list(headers))
-            return content
-        start_response(status, [*headers, ("Content-Length", str(len(content)))])
-        return [content]
 
     def _parts(self, content: bytes, slot: Slot, environ: Environ) -> Iterator[bytes]:
         try:
