@@ -81,5 +81,6 @@ def serve(environ: Mapping[str, str], /, **flags: Any) -> int:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     # Imported after the settings are read, so that neither --help nor a wrong key waits for ONNX Runtime.
     workers = console.needed("unpickled.server.process.workers", "server")
-    status: int = workers.serve(settings)
+    activation = console.needed("unpickled.server.process.activation", "server")
+    status: int = workers.serve(settings, activation.handed_over(environ))
     return status

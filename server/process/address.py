@@ -40,9 +40,12 @@ class Claim:
                 holder.close()
 
 
-def claim(listening: Listening) -> Claim:
-    """Claim the addresses of a server; ConfigError where one is taken or unusable."""
-    claim = _claim_main(listening)
+def claim(listening: Listening, handed: socket.socket | None = None) -> Claim:
+    """Claim the addresses of a server; ConfigError where one is taken or unusable.
+
+    The main one is claimed already where a service manager has ``handed`` its socket over.
+    """
+    claim = _claim_main(listening) if handed is None else Claim(_of(listening, handed), None)
     if listening.admin_port is None:
         return claim
     try:
@@ -53,6 +56,14 @@ def claim(listening: Listening) -> Claim:
         raise
     claim.listening = replace(claim.listening, admin_host=str(claim.admin.getsockname()[0]))
     return claim
+
+
+def _of(listening: Listening, handed: socket.socket) -> Listening:
+    """The settings with the address of a socket."""
+    name = handed.getsockname()
+    if handed.family == socket.AF_UNIX:
+        return replace(listening, uds=name)
+    return replace(listening, host=name[0], port=name[1], uds=None)
 
 
 def _claim_main(listening: Listening) -> Claim:

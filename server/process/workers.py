@@ -5,6 +5,7 @@ import logging
 import logging.config
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -19,6 +20,7 @@ from typing import Any, NoReturn
 from granian.constants import Interfaces
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
+from granian.net import SocketHolder  # type: ignore[attr-defined]
 from granian.server import Server
 from msgspec.structs import replace
 
@@ -55,8 +57,10 @@ _BACKLOG = 4096
 _LONGEST_HEAD = 128 * 1024
 
 
-def serve(config: Config) -> int:
+def serve(config: Config, handed: socket.socket | None = None) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit status.
+
+    ``handed`` is the socket of a service manager that listens for this server.
 
     A worker that ends by itself, or hangs, is replaced, however often. The whole server ends with 1 if its
     settings are wrong, or if no worker could start.
@@ -64,7 +68,7 @@ def serve(config: Config) -> int:
     output.settle()
     logging.config.dictConfig(log.settings(config.observing.log_level))
     files = certificates.of(config.listening)
-    claim = address.claim(threads.affordable(config.listening))
+    claim = address.claim(threads.affordable(config.listening), handed)
     config = replace(config, listening=claim.listening)
     listening = config.listening
     # Twice as many blocks as workers: a replacement may start while the old worker still ends.
@@ -73,6 +77,7 @@ def serve(config: Config) -> int:
     start, heartbeat = Start(), Heartbeat(2 * listening.workers)
     quarantine = Quarantine(2 * listening.workers, listening.threads)
     server = _server(config)
+    server.handed = handed
     loader = Loader(config, memory, start, heartbeat, quarantine, Trials(), Keep())
 
     def spawn(slot: int) -> BaseProcess:
@@ -232,7 +237,13 @@ def _announce(config: Config, text: str) -> None:
 
 
 class _Server(Server):  # type: ignore[misc,valid-type]
-    """granian's server, whose workers the Supervisor starts and ends."""
+    """granian's server, whose workers the Supervisor starts and ends.
+
+    Attributes:
+        handed: The socket on which somebody else listens for it; None where its workers do.
+    """
+
+    handed: socket.socket | None = None
 
     def worker(self, index: int, loader: Loader) -> BaseProcess:
         """The worker at an index from 0, not yet started."""
@@ -260,7 +271,18 @@ class _Server(Server):  # type: ignore[misc,valid-type]
         try:
             self._served = self._run(self._drop_shared_socket)
         finally:
-            self._unlink_pidfile()
+            # The path of a socket that was handed over stays: its manager still listens there.
+            if self.handed is None:
+                self._unlink_pidfile()
+
+    def _init_shared_socket(self) -> None:
+        if self.handed is None:
+            super()._init_shared_socket()
+            return
+        self._ssp, self._sso = None, self.handed
+        self._sfd = self.handed.fileno()
+        is_unix = self.handed.family == socket.AF_UNIX
+        self._shd = SocketHolder(self._sfd, is_unix, self.backlog)  # type: ignore[call-arg]
 
 
 def _server(config: Config) -> Any:
