@@ -11,7 +11,7 @@ from conftest import FLOWER
 from unpickled.server.inference.admission import Admission
 from unpickled.server.inference.budget import Budget
 from unpickled.server.inference.predictor import Predictor
-from unpickled.server.inference.work import Cost, measured
+from unpickled.server.inference.work import Cost
 from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.observe.recorder import Recorder
@@ -63,7 +63,7 @@ class Route:
         admission = Admission(cores=1, longest=1, most=8, count=partial(count_lost, block))
         budget = Budget(10**6, lambda model: None)
         gate = Gate(in_flight=self.in_flight, admission=admission, budget=budget, limit=1000, timeout=None)
-        cost, slots = Cost(measured(served.model)), Slots(1)
+        cost, slots = Cost(served.model.cost), Slots(1)
         rest, parts = Rest(slots, self.in_flight), Parts(slots, self.in_flight)
         self.endpoint = Endpoint(recorder, self._predict, cost, gate, rest, parts)
         self.stream = Stream(recorder, self._predict, slots, gate, rest)

@@ -19,7 +19,8 @@ from typing import Literal, Protocol, Self, TypeVar
 
 from unpickled.server.errors import DeadlineExceeded, Overloaded
 from unpickled.server.inference.waiting import Waiting
-from unpickled.server.inference.work import SLICE, Work
+from unpickled.server.inference.work import Work
+from unpickled.server.model.cost import SLICE
 from unpickled.server.model.session import RUNS
 
 Loss = Literal["shed", "expired", "abandoned"]

@@ -1,12 +1,9 @@
 """The work of a request: an estimate from what the model was measured to cost, and from earlier requests."""
 
 import math
-from collections.abc import Callable
-from time import perf_counter
 from typing import NamedTuple
 
-from unpickled.server.message.answer import dumps
-from unpickled.server.model.session import Model
+from unpickled.server.model.cost import Measured
 
 # A request that takes at most this many seconds need not wait for a turn.
 _BRIEF = 250e-6
@@ -14,10 +11,6 @@ _BRIEF = 250e-6
 _BRIEF_ROW = 100e-6
 # Longest body that may go without a turn: four digits.
 _MOST_DIGITS = 4
-# Seconds of a run that is not measured again, and those of a slice of a batch.
-_LONG, SLICE = 5e-3, 5e-3
-# Rows of the batch with which a model is measured, and rows that every slice has.
-_ROWS, _LEAST_ROWS = 64, 64
 # Seconds to read and write one byte of JSON.
 _BYTE = 30e-9
 # Weight of the last request in what is learnt.
@@ -42,33 +35,6 @@ class Work(NamedTuple):
     started: float = 0.0
     read: float = 0.0
     peer: str = ""
-
-
-class Measured(NamedTuple):
-    """The cost of a model: seconds for a single row, and for each of a batch; bytes of one row in JSON."""
-
-    single: float
-    each: float
-    size: int
-
-    @property
-    def slice_rows(self) -> int:
-        """Rows of a batch that are run at a time."""
-        # A multiple: vectorized kernels then treat each row as they do in the whole batch, to the last bit.
-        return max(1, int(SLICE / self.each / _LEAST_ROWS)) * _LEAST_ROWS
-
-
-def measured(model: Model) -> Measured:
-    """Measure a model with its golden rows, which takes some milliseconds."""
-    signature, run_row = model.signature, model.run_row
-    rows = [signature.check_row(list(row), 0) for row in model.manifest.golden.rows]
-    several = signature.feeds((rows * _ROWS)[:_ROWS])
-    if run_row is None:
-        single = _fastest(lambda: model.run(signature.feeds(rows[:1])))
-    else:
-        single = _fastest(lambda: run_row(rows[0]))  # type: ignore[arg-type]
-    each = single if single > _LONG else _fastest(lambda: model.run(several)) / _ROWS
-    return Measured(single, each, max(len(dumps(row)) for row in rows))
 
 
 class Cost:
@@ -105,15 +71,3 @@ class Cost:
             return 0
         brief = [digits for digits in range(2, _MOST_DIGITS + 1) if self.seconds(10**digits - 1) <= _BRIEF]
         return max(brief, default=0)
-
-
-def _fastest(call: Callable[[], object]) -> float:
-    """Seconds of the fastest of a few calls; of one call that is long."""
-    fastest = math.inf
-    for _ in range(3):
-        started = perf_counter()
-        call()
-        fastest = min(fastest, perf_counter() - started)
-        if fastest > _LONG:
-            break
-    return fastest

@@ -23,7 +23,7 @@ from unpickled.server.artifact import manifest
 from unpickled.server.artifact.manifest import FILE
 from unpickled.server.artifact.onnxfile import LONGEST
 from unpickled.server.config import Runtime
-from unpickled.server.errors import ArtifactError, ProviderError
+from unpickled.server.errors import ArtifactError, ProviderError, RequestError
 from unpickled.server.lifecycle import disk
 from unpickled.server.lifecycle.disk import MISSING, Stamp
 from unpickled.server.lifecycle.serving import VERSION
@@ -216,6 +216,8 @@ class Versions:
             if self._was_tried(number, sha256, file):
                 return
             model = self._load(sha256, data)
+            load_seconds = round(time.perf_counter() - started, 4)
+            _measure(model)
         except (ArtifactError, ProviderError) as error:
             # At the start, a missing provider is a mistake in the settings: the server must not start.
             if isinstance(error, ProviderError) and not self._arrived_later and self._scans < 2:
@@ -232,7 +234,7 @@ class Versions:
             model=model,
             sha256=sha256,
             size=len(data),
-            load_seconds=round(time.perf_counter() - started, 4),
+            load_seconds=load_seconds,
         )
         if self._serving:
             logger.info("model %s version %d is loaded (sha256 %.12s)", self.name, number, sha256)
@@ -282,3 +284,11 @@ class Versions:
 
     def _path(self, number: int) -> Path:
         return self.folder / str(number) / FILE
+
+
+def _measure(model: Model) -> None:
+    """Measure a model before it is deployed: routes that waited for it would be out of date meanwhile."""
+    try:
+        model.cost  # noqa: B018
+    except RequestError as error:
+        raise ArtifactError(f"it fails on its golden rows: {error.__cause__ or error}") from error

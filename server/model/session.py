@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 # ONNX Runtime reads this variable once, during its import.
@@ -16,6 +16,7 @@ from unpickled.server.artifact import onnxfile
 from unpickled.server.artifact.manifest import Manifest, read
 from unpickled.server.config import Provider, Runtime
 from unpickled.server.errors import ArtifactError, ProviderError, RequestError
+from unpickled.server.model.cost import Measured, measured
 from unpickled.server.model.feeds import PACKING, Feeds
 from unpickled.server.model.kinds import outputs_of
 from unpickled.server.model.placement import CPU, Placement, elsewhere, placed, refusal
@@ -70,6 +71,11 @@ class Model:
         except Exception as error:  # ONNX Runtime's own exceptions share no base
             RUNS.fail(error)
         return self.outputs.read(arrays, len(feeds[self.manifest.inputs[0].name]))
+
+    @cached_property
+    def cost(self) -> Measured:
+        """The times that it takes, measured when first asked for."""
+        return measured(self)
 
     def _row_runner(self, session: onnxruntime.InferenceSession) -> RunRow | None:
         """None unless the graph takes one tensor of numbers, answers with a fixed size, and is on the CPU."""

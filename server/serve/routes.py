@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from unpickled.server.inference.prediction import Predict
 from unpickled.server.inference.predictor import Predictor
-from unpickled.server.inference.work import Cost, measured
+from unpickled.server.inference.work import Cost
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
@@ -157,7 +157,7 @@ class Routes:
         return self._handlers.get(id(served)) or (served, self._built(served))
 
     def _built(self, served: Served) -> dict[Build, _Handler]:
-        cost, limits = measured(served.model), self._config.limits
+        cost, limits = served.model.cost, self._config.limits
         predictor = Predictor(
             served.model, limits.max_rows, self._config.inputs.extra_columns, cost.slice_rows
         )

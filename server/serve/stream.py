@@ -16,9 +16,10 @@ from time import perf_counter
 from unpickled.server.errors import BodyTooLarge, RequestError
 from unpickled.server.inference import admission
 from unpickled.server.inference.prediction import Predict
-from unpickled.server.inference.work import SLICE, Work
+from unpickled.server.inference.work import Work
 from unpickled.server.message import body, media
 from unpickled.server.message.answer import Answer, Environ
+from unpickled.server.model.cost import SLICE
 from unpickled.server.observe.recorder import Recorder
 from unpickled.server.serve.gate import Gate
 from unpickled.server.serve.lines import BLOCK, Batch, Line, Lines, announced_length
