@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 import click
 
 from unpickled.server import console
-from unpickled.server.commands.entries import MODELS, SERVE
+from unpickled.server.commands.entries import KEYS, MODELS, SERVE
 from unpickled.server.console import Later
 
 _COMMANDS = {
@@ -29,6 +29,7 @@ _COMMANDS = {
     ),
     "serve": SERVE,
     "models": MODELS,
+    "keys": KEYS,
 }
 _LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "scikit-learn", "skl2onnx")
 

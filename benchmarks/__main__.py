@@ -1,6 +1,8 @@
 """The command line: measure servers, and report the results.
 
 python -m benchmarks run [--peers] [--models iris,forest] [--servers unpickled,tutorial] ...
+python -m benchmarks overload [--servers unpickled fastapi-onnx] [--times 0.5 1 10] ...
+python -m benchmarks soak [--minutes 10]
 python -m benchmarks report
 """
 
@@ -27,10 +29,13 @@ from benchmarks.measuring import generators, machine
 from benchmarks.measuring.campaign import Campaign
 from benchmarks.measuring.pipelines import RECIPES, SAMPLE_ROWS
 from benchmarks.measuring.turn import Plan
+from benchmarks.overload import command as overload
 from benchmarks.reporting import formats, report
+from benchmarks.reporting import overload as overload_report
 from benchmarks.results import Run, Server
 from benchmarks.servers import warden
 from benchmarks.servers.catalogue import SERVERS
+from benchmarks.soak import command as soak
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,7 +88,8 @@ def _verdict(run: Run) -> int:
 def _report(options: argparse.Namespace) -> int:
     _write(options.results, options.readme)
     if _stored(options.results):
-        for path in formats.write():
+        paths = formats.write() + (overload_report.write() if overload_report.is_stored() else [])
+        for path in paths:
             print(f"wrote {path}")
     return 0
 
@@ -208,7 +214,7 @@ def _positive(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure servers, and report.")
-    commands = parser.add_subparsers(required=True, metavar="run|report")
+    commands = parser.add_subparsers(required=True, metavar="run|overload|soak|report")
     run = commands.add_parser("run", help="measure; takes minutes, on loopback only")
     run.set_defaults(run=_run)
     run.add_argument("--peers", action="store_true", help="other frameworks too, each installed first")
@@ -239,6 +245,14 @@ def _parser() -> argparse.ArgumentParser:
         help="for saturation (default: the first that is installed)",
     )
     run.add_argument("--unpinned", action="store_true", help="do not pin processes to cores")
+    overload.declare(
+        commands.add_parser(
+            "overload", help="offer servers up to ten times what they can do; takes minutes, on loopback only"
+        )
+    )
+    soak.declare(
+        commands.add_parser("soak", help="every protocol, wrong requests, reloads and kills, for minutes")
+    )
     summary = commands.add_parser("report", help="make tables, charts, page and README from stored results")
     summary.set_defaults(run=_report)
     summary.add_argument("--readme", type=Path, default=report.README)

@@ -45,6 +45,7 @@ MEANING = {
 }
 # So few rows stay in the cache of the processor, as those of a real request do.
 ROWS = 100
+_HOST = "localhost:8000"
 ROUNDS = 1000
 
 
@@ -114,7 +115,7 @@ def _calls(service: Service, served: Served) -> dict[str, tuple[Call, list[Any]]
     predictor = Predictor(model, max_rows=1)
     reader = Reader(predictor)
     native = Native(predictor, reader)
-    application = FastPath(_no_application, service.routes)
+    application = FastPath(_no_application, service.routes, {_HOST})
     return {
         "read": (lambda environ: read(environ, limit), environs),
         "decode": (lambda body: reader.decode_row(body).features, bodies),
@@ -139,6 +140,7 @@ def _environ(path: str, body: bytes) -> dict[str, Any]:
     """The members of granian's environ that the server reads."""
     return {
         "PATH_INFO": path,
+        "HTTP_HOST": _HOST,
         "REQUEST_METHOD": "POST",
         "CONTENT_LENGTH": str(len(body)),
         "wsgi.input": _Input(body),

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import onnx
 import pandas as pd
@@ -38,7 +37,9 @@ from unpickled.export.tasks.outliers import OUTLIERS
 from unpickled.export.tasks.registry import TASKS
 from unpickled.export.tasks.task import ClassNames, Demands, Task
 from unpickled.export.train import steps, versions
-from unpickled.server.artifact.manifest import MANIFEST_KEY, SCHEMA, Manifest, Training, repeated
+from unpickled.server.artifact import onnxfile
+from unpickled.server.artifact.manifest import SCHEMA, Manifest, Training, repeated
+from unpickled.server.artifact.manifest import properties as manifest_properties
 from unpickled.server.errors import ArtifactError
 from unpickled.server.model.feeds import Feeds
 from unpickled.server.model.session import load, open_graph
@@ -170,6 +171,7 @@ def export_pipeline(
     features = requests.described(features, readings)
     with running(progress, "making golden rows"):
         golden_rows = golden.make(pipeline, conversion, features, frames)
+    graph = _serialised(conversion.model)
     manifest = Manifest(
         schema=SCHEMA,
         name=name,
@@ -183,8 +185,9 @@ def export_pipeline(
         parity=parity,
         training=training,
         unused=requests.unused(pipeline, X, features, readings),
+        graph_sha256=onnxfile.contents(graph).sha256,
     )
-    payload = _embed(conversion.model, manifest)
+    payload = _sealed(graph, manifest)
     with _steps_named(conversion, training), running(progress, "loading it as a server does"):
         load(payload)
     progress("writing")
@@ -261,17 +264,21 @@ def _check_holes(pipeline: Any, conversion: Conversion, rows: Any, frame: pd.Dat
         ) from error
 
 
-def _embed(graph: onnx.ModelProto, manifest: Manifest) -> bytes:
+def _sealed(graph: bytes, manifest: Manifest) -> bytes:
+    """The model file: a graph, and its manifest with the digests of both."""
     try:
-        text = msgspec.json.encode(manifest).decode()
+        properties = manifest_properties(manifest)
     except UnicodeEncodeError as error:
         raise DataError(
             f"A name or a category holds {quoted(error.object)}, which is no Unicode text: replace it."
         ) from error
-    model = onnx.ModelProto()
-    model.CopyFrom(graph)
-    onnx.helper.set_model_props(model, {MANIFEST_KEY: text})
-    return _serialised(model)
+    metadata = onnx.ModelProto()
+    onnx.helper.set_model_props(metadata, properties)
+    # Protobuf reads two messages, one after the other, as one with the fields of both.
+    payload = graph + _serialised(metadata)
+    if len(payload) > onnxfile.LONGEST:
+        raise ConversionError(_TOO_LARGE)
+    return payload
 
 
 def _serialised(model: onnx.ModelProto) -> bytes:
@@ -279,9 +286,10 @@ def _serialised(model: onnx.ModelProto) -> bytes:
         payload: bytes = model.SerializeToString(deterministic=True)
         return payload
     except (EncodeError, ValueError) as error:
-        raise ConversionError(
-            "The graph exceeds the 2 GB ONNX allows: use fewer or smaller trees."
-        ) from error
+        raise ConversionError(_TOO_LARGE) from error
+
+
+_TOO_LARGE = "The graph exceeds the 2 GB ONNX allows: use fewer or smaller trees."
 
 
 def runner(conversion: Conversion) -> Run:

@@ -1,7 +1,9 @@
 """The Flask application around a service: every route, those of the fast path included."""
 
 import os
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
@@ -10,8 +12,10 @@ from werkzeug.routing import BaseConverter
 from unpickled.server import errors
 from unpickled.server.config import Config, load
 from unpickled.server.message.answer import CLOSE, Answer, failure
+from unpickled.server.message.environ import COUNTS
 from unpickled.server.observe import tally
 from unpickled.server.observe.counters import Memory
+from unpickled.server.observe.keyed import PLACES
 from unpickled.server.pages import site
 from unpickled.server.pages.page import Page
 from unpickled.server.quote import shortened
@@ -19,7 +23,14 @@ from unpickled.server.serve import routes
 from unpickled.server.serve.accesslog import AccessLog
 from unpickled.server.serve.cors import Cors
 from unpickled.server.serve.fastpath import FastPath
+from unpickled.server.serve.forwarded import Forwarded
+from unpickled.server.serve.guard import Guard
+from unpickled.server.serve.hosts import Hosts
+from unpickled.server.serve.parts import Parts
+from unpickled.server.serve.prefix import Prefix
+from unpickled.server.serve.requestid import identified
 from unpickled.server.serve.rest import Rest
+from unpickled.server.serve.tracing import traced
 from unpickled.server.service import Service
 
 # Longest path in an error, in characters.
@@ -58,17 +69,42 @@ def flask_app(service: Service) -> Flask:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
     app.url_map.converters["default"] = _Name
+    hosts = Hosts(config.listening.trusted_hosts, [config.traffic.health_route or "/livez"])
+    app.before_request(partial(_check_target, hosts))
     _add_predictions(app, service)
-    _add_pages(app, site.pages(service.repository, service.memory, service.in_flight))
+    _add_pages(app, site.pages(service.repository, service.memory, service.in_flight), service.routes.parts)
     _follow_answers(app, service)
     app.register_error_handler(Exception, partial(_on_error, service.routes.rest))
     if config.traffic.fast_path:
-        app.wsgi_app = FastPath(app.wsgi_app, service.routes)  # type: ignore[method-assign, arg-type]
+        app.wsgi_app = FastPath(app.wsgi_app, service.routes, hosts.known)  # type: ignore[method-assign, arg-type]
+    if service.callers is not None:
+        health = config.traffic.health_route
+        guard = Guard(app.wsgi_app, service.callers, service.routes, service.block, health)  # type: ignore[arg-type]
+        app.wsgi_app = guard.ask  # type: ignore[method-assign]
     if config.traffic.cors_origins:
         app.wsgi_app = Cors(app.wsgi_app, config.traffic.cors_origins)  # type: ignore[method-assign, arg-type]
+    if config.listening.root_path:
+        app.wsgi_app = Prefix(app.wsgi_app, config.listening.root_path)  # type: ignore[method-assign, arg-type]
+    if config.listening.forwarded_allow_ips:
+        trusted = config.listening.forwarded_allow_ips
+        app.wsgi_app = Forwarded(app.wsgi_app, trusted)  # type: ignore[method-assign, arg-type]
+    app.wsgi_app = identified(app.wsgi_app, always=config.observing.access_log)  # type: ignore[assignment, method-assign, arg-type]
+    if service.traces is not None:
+        ratio, route = config.observing.trace_ratio, partial(_rule, app)
+        app.wsgi_app = traced(app.wsgi_app, service.traces, ratio, route)  # type: ignore[assignment, method-assign, arg-type]
     if config.observing.access_log:
-        app.wsgi_app = AccessLog(app.wsgi_app)  # type: ignore[method-assign, arg-type]
+        app.wsgi_app = AccessLog(app.wsgi_app, service.block)  # type: ignore[method-assign, arg-type]
     return app
+
+
+def _check_target(hosts: Hosts) -> None:
+    """BadRequest where a request does not say whom it asks, or for which path."""
+    hosts.check(request.environ)
+    # CONNECT, and GET with a host and nothing else, name no path; Flask would take them for "/".
+    if not request.environ["PATH_INFO"].startswith("/"):
+        raise errors.BadRequest(
+            "the request names no path: send one that begins with a slash, as in GET /models", status=400
+        )
 
 
 class _Name(BaseConverter):
@@ -91,19 +127,28 @@ def _add_predictions(app: Flask, service: Service) -> None:
         return _response(target(request.environ))
 
     for rule in service.routes.rules:
-        app.add_url_rule(rule, f"POST {rule}", partial(predict, rule), methods=["POST"])
+        _add_rule(app, "POST", rule, partial(predict, rule))
 
 
-def _add_pages(app: Flask, pages: list[Page]) -> None:
+def _add_pages(app: Flask, pages: list[Page], parts: Parts) -> None:
     """Register the pages; the first page of a rule wins, as settings may name any path."""
     for page in pages:
-        name = f"{page.method} {page.rule}"
-        if name not in app.view_functions:
-            app.add_url_rule(page.rule, name, partial(_answer, page), methods=[page.method])
+        if f"{page.method} {page.rule}" not in app.view_functions:
+            _add_rule(app, page.method, page.rule, partial(_answer, page, parts))
 
 
-def _answer(page: Page, **names: str) -> Response:
-    return _response(page.handle(request.environ, **names))
+def _add_rule(app: Flask, method: str, rule: str, view: Callable[..., Response]) -> None:
+    # By default Flask redirects a path that lacks the last slash, to an address made of the Host header.
+    strict = not rule.endswith("/")
+    app.add_url_rule(rule, f"{method} {rule}", view, methods=[method], strict_slashes=strict)
+
+
+def _answer(page: Page, parts: Parts, /, **names: str) -> Response:
+    status, headers, content = page.handle(request.environ, **names)
+    if isinstance(content, bytes):
+        more, content = parts.of(content, request.environ)
+        headers = (*headers, *more)
+    return _response((status, headers, content))
 
 
 def _follow_answers(app: Flask, service: Service) -> None:
@@ -115,13 +160,26 @@ def _follow_answers(app: Flask, service: Service) -> None:
         if not g.get("counted"):
             route = request.url_rule.rule if request.url_rule else ""
             tally.count_other(service.block, route, response.status_code)
+        counts = request.environ.get(COUNTS)
+        if counts is not None:
+            counts[PLACES[response.status[0]]] += 1.0
         if service.repository.draining:
             response.headers[CLOSE[0]] = CLOSE[1]
         return response
 
 
+def _rule(app: Flask, environ: Mapping[str, Any]) -> str:
+    """The rule of a request's path; "" where there is none."""
+    try:
+        urls = app.url_map.bind("")
+        rule, _ = urls.match(environ["PATH_INFO"], environ["REQUEST_METHOD"], return_rule=True)
+    except HTTPException:
+        return ""
+    return str(rule.rule)
+
+
 def _on_error(rest: Rest, error: Exception) -> Response:
-    return _response(rest.discarded(failure(_translated(error)), request.environ))
+    return _response(rest.discarded(failure(_translated(error), request.environ), request.environ))
 
 
 def _translated(error: Exception) -> Exception:

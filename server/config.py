@@ -7,6 +7,7 @@ Vertex AI tells a container its port and routes, and those over the defaults.
 import re
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -108,7 +109,10 @@ class Listening(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
     forwarded_allow_ips: Annotated[
         tuple[str, ...],
-        Meta(description="addresses or networks of proxies whose X-Forwarded headers are believed"),
+        Meta(
+            description="addresses or networks of proxies whose X-Forwarded headers are believed, * for all, "
+            "unix for the Unix socket"
+        ),
     ] = ()
     root_path: Annotated[
         _Prefix, Meta(description="path that a proxy puts in front of every route, and does not remove")
@@ -402,9 +406,11 @@ def check(config: Config) -> Config:
     if not isinstance(config, Config):
         raise ConfigError(f"the settings are {config!r}, but a Config belongs there: Config(models='models')")
     try:
-        return msgspec.convert(msgspec.to_builtins(config), Config)
+        checked = msgspec.convert(msgspec.to_builtins(config), Config)
     except (msgspec.ValidationError, TypeError) as error:
         raise ConfigError(f"Config is wrong: {str(error).replace('`', '')}") from None
+    _convert("Config", "forwarded_allow_ips", checked.listening.forwarded_allow_ips, strict=True)
+    return checked
 
 
 def settings(config: Config) -> dict[str, Any]:
@@ -522,7 +528,7 @@ def _convert(origin: str, key: str, value: Any, strict: bool) -> Any:
     try:
         if is_list(key):
             value = value if isinstance(value, list | tuple) else [value]
-            value = [_provider(item) for item in value] if key == "provider" else list(value)
+            value = [_ITEMS.get(key, _same)(item) for item in value]
         return msgspec.convert(value, FIELDS[key], strict=strict)
     except (msgspec.ValidationError, ValueError) as error:
         reason = str(error).replace("`", "")
@@ -540,6 +546,21 @@ def _provider(item: Any) -> Any:
     if not name or any(not key or not sign for key, sign, _ in pairs):
         raise ValueError("Expected NAME or NAME:option=value,option=value")
     return {"name": name, "options": {key.strip(): value.strip() for key, _, value in pairs}}
+
+
+def _proxy(item: Any) -> Any:
+    """The same text; ValueError where it is neither an address nor a network, "*" or "unix"."""
+    if isinstance(item, str) and item not in {"*", "unix"}:
+        ip_network(item)
+    return item
+
+
+def _same(item: Any) -> Any:
+    return item
+
+
+# Setting -> the function that reads one of its values.
+_ITEMS: dict[str, Callable[[Any], Any]] = {"provider": _provider, "forwarded_allow_ips": _proxy}
 
 
 def flag(key: str) -> str:

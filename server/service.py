@@ -3,15 +3,18 @@
 from functools import partial
 
 from unpickled.server import machine
+from unpickled.server.access.callers import callers
 from unpickled.server.config import Config, check
 from unpickled.server.inference import budget
 from unpickled.server.inference.admission import Admission
 from unpickled.server.inference.budget import Budget
 from unpickled.server.lifecycle.repository import Beginning, Repository
+from unpickled.server.lifecycle.trials import Trials
 from unpickled.server.observe import tally
 from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.observe.shadows import Shadows
+from unpickled.server.observe.traces import Traces
 from unpickled.server.serve.gate import Gate
 from unpickled.server.serve.reloader import Reloader
 from unpickled.server.serve.routes import Routes
@@ -28,11 +31,13 @@ class Service:
         block: The part of it that this process writes.
         repository: The models and their deployments.
         in_flight: Counts the requests that are being answered.
-        slots: The streams that are open.
+        slots: The streams and long answers that are open.
         admission: Gives long requests their turns.
         budget: Bounds the memory that large requests hold.
         routes: Answer each path that predicts.
         reloader: Follows the models folder, once started.
+        traces: Take the spans of recorded requests; None where no collector gets them.
+        callers: Those that may send requests; None where everybody may.
 
     Example:
         >>> service = Service(Config(models="models"))
@@ -41,7 +46,11 @@ class Service:
     """
 
     def __init__(
-        self, config: Config, memory: Memory | None = None, beginning: Beginning | None = None
+        self,
+        config: Config,
+        memory: Memory | None = None,
+        beginning: Beginning | None = None,
+        trials: Trials | None = None,
     ) -> None:
         """Load every model; one that cannot be served does not stop the others.
 
@@ -50,18 +59,20 @@ class Service:
             memory: Shared by the processes of one server; without it this one counts for itself. To be
                 created before a fork, while a Service is built after it.
             beginning: The start of the server, for the workers of one; without it this process is the first.
+            trials: What the processes of one server know about contents of files; created as memory is.
 
         Raises:
-            ConfigError: A setting is wrong, or the models folder cannot be read, or lacks the default model.
+            ConfigError: A setting or a file of keys is wrong, or the models folder cannot be read, or it
+                lacks the default model.
             ProviderError: In strict mode, the first execution provider runs no node.
         """
         self.config = config = check(config)
         self.memory = memory or Memory(blocks=1)
         self.block = self.memory.claim()
-        self.repository = Repository(config, beginning)
+        self.callers = callers(config.access, self.memory, self.block)
+        self.repository = Repository(config, beginning, trials)
         self.in_flight = InFlight(self.block)
-        # Streams leave the other half of the threads to requests for a single answer.
-        self.slots = Slots(max(1, config.listening.threads // 2))
+        self.slots = Slots(config.listening.threads)
         watches = [Shadows(config.traffic.shadow_rows, self.block)]
         self.admission = self._admission()
         self.budget = self._budget()
@@ -73,6 +84,8 @@ class Service:
             timeout=config.limits.request_timeout,
         )
         self.routes = Routes(self.repository, self.block, self.slots, gate, watches)
+        endpoint = config.observing.otlp_endpoint
+        self.traces = Traces(endpoint, self.block) if endpoint else None
         self.reloader = Reloader(self.repository, self.routes, self.block)
 
     def _admission(self) -> Admission:
@@ -91,8 +104,10 @@ class Service:
         return Budget(total, lambda model: tally.count_lost(self.block, model, "shed"))
 
     def start(self) -> None:
-        """Follow the models folder from now on, until this object is released."""
+        """Follow the models folder and the keys from now on, until this object is released."""
         self.reloader.start()
+        if self.callers is not None:
+            self.callers.start()
         Trimmer(self.budget).start()
 
     def drain(self) -> None:

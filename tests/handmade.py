@@ -19,6 +19,7 @@ from unpickled.server.artifact.manifest import (
     Outputs,
     Parity,
     Training,
+    read,
 )
 from unpickled.server.model.classification import Classification
 
@@ -82,12 +83,42 @@ def embed(model: onnx.ModelProto, manifest: Manifest | bytes | None = MANIFEST, 
     return model.SerializeToString()
 
 
+def changed(content: bytes, properties: dict[str, str]) -> bytes:
+    """A model file with other metadata."""
+    file = onnx.load_model_from_string(content)
+    del file.metadata_props[:]
+    helper.set_model_props(file, properties)
+    return file.SerializeToString()
+
+
+def undigested(content: bytes) -> bytes:
+    """A model file as earlier releases wrote it, without a digest."""
+    text = msgspec.json.encode(replace(read(content), graph_sha256=""))
+    return changed(content, {MANIFEST_KEY: text.decode()})
+
+
 def store(models: Path, name: str, content: bytes, version: int = 1) -> Path:
     """Put a file where the server looks for it."""
     path = models / name / str(version) / "model.onnx"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
+
+
+def slow(products: int = 100) -> bytes:
+    """A model file like that above, of which a row takes ``products`` of a vector and a 512 x 512 matrix."""
+    ones, weights = np.ones((1, 512)), np.full((512, 512), 1 / 512)
+    chain = [
+        helper.make_node("MatMul", ["wide" if not n else f"wide{n - 1}", "weights"], [f"wide{n}"])
+        for n in range(products)
+    ]
+    nodes = [
+        helper.make_node("MatMul", ["X", "ones"], ["wide"]),
+        *chain,
+        helper.make_node("MatMul", [f"wide{products - 1}", "first"], ["x"]),
+        *[helper.make_node("Greater", ["x", "zero"], ["positive"]), *NODES[1:]],
+    ]
+    return embed(graph(nodes, ones=ones, weights=weights, first=np.full((512, 1), 1 / 512)))
 
 
 # The answer to a number x is 2 x.

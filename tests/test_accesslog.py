@@ -11,7 +11,9 @@ import pytest
 from conftest import FLOWER, PATIENCE, eventually, serving
 from werkzeug.test import Client, create_environ
 
+from unpickled.server.observe.counters import Memory
 from unpickled.server.serve.accesslog import AccessLog
+from unpickled.server.serve.requestid import identified
 
 BODY = json.dumps({"features": FLOWER}).encode()
 
@@ -29,7 +31,11 @@ def pipe():
 def log(app, pipe):
     """A client of the application with an access log, and a function that reads its lines."""
     read, write = pipe
-    return Client(AccessLog(app.wsgi_app, write)), lambda: lines(read)
+    return Client(AccessLog(identified(app.wsgi_app, always=True), block(), write)), lambda: lines(read)
+
+
+def block():
+    return Memory(blocks=1).claim()
 
 
 def lines(descriptor, size=65536):
@@ -47,7 +53,7 @@ def ask(application, **environ):
 
 def test_a_reader_that_stops(pipe, caplog):
     """Requests do not wait for a reader that has stopped; one warning says that lines are lost."""
-    application = AccessLog(hello, pipe[1])
+    application = AccessLog(hello, block(), pipe[1])
     contents = [ask(application) for _ in range(2000)]
     assert contents == [[b"hello"]] * 2000
     assert caplog.text.count("does not keep up") == 1
@@ -71,6 +77,7 @@ def test_a_prediction(log):
         "model": "iris",
         "version": 1,
         "remote": "10.0.0.1",
+        "request_id": answer.headers["X-Request-Id"],
     }
 
 
@@ -96,7 +103,7 @@ def test_the_answer_is_untouched(pipe):
         start_response("200 OK", [])
         return content
 
-    assert ask(AccessLog(application, pipe[1])) is content
+    assert ask(AccessLog(application, block(), pipe[1])) is content
 
 
 @pytest.mark.parametrize(
@@ -111,7 +118,7 @@ def test_the_answer_is_untouched(pipe):
 )
 def test_any_path_is_one_line(pipe, path, logged_path):
     """Any path fits into one line, and a line is short enough for a pipe to take it whole."""
-    ask(AccessLog(hello, pipe[1]), PATH_INFO=path)
+    ask(AccessLog(hello, block(), pipe[1]), PATH_INFO=path)
     line = os.read(pipe[0], 65536)
     assert line.count(b"\n") == 1
     assert len(line) <= 4096
@@ -120,7 +127,7 @@ def test_any_path_is_one_line(pipe, path, logged_path):
 
 def test_many_threads(pipe):
     """Threads that log at the same time get the application's answers, and each writes its line."""
-    application = AccessLog(hello, pipe[1])
+    application = AccessLog(hello, block(), pipe[1])
     fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 1 << 20)
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda _: ask(application), range(4000)))
@@ -135,7 +142,7 @@ def test_headers_that_cannot_be_logged(pipe, caplog):
         start_response("200 OK", [("Model-Name", "iris"), ("Model-Version", "newest")])
         return [b"hello"]
 
-    log = AccessLog(application, pipe[1])
+    log = AccessLog(application, block(), pipe[1])
     assert [ask(log) for _ in range(3)] == [[b"hello"]] * 3
     assert caplog.text.count("requests go on without") == 1
 
@@ -143,7 +150,7 @@ def test_headers_that_cannot_be_logged(pipe, caplog):
 def test_a_full_disk(caplog):
     """With a full disk, requests are answered, and one warning says that nothing is logged."""
     full = os.open("/dev/full", os.O_WRONLY)
-    log = AccessLog(hello, full)
+    log = AccessLog(hello, block(), full)
     with caplog.at_level(logging.WARNING, "unpickled"):
         assert [ask(log) for _ in range(3)] == [[b"hello"]] * 3
     os.close(full)
@@ -157,7 +164,7 @@ def test_a_closed_pipe(caplog):
     read, write = os.pipe()
     os.close(read)
     with caplog.at_level(logging.WARNING, "unpickled"):
-        assert ask(AccessLog(hello, write)) == [b"hello"]
+        assert ask(AccessLog(hello, block(), write)) == [b"hello"]
     os.close(write)
     assert "Broken pipe" in caplog.text
 
@@ -169,7 +176,7 @@ def test_an_application_that_fails(pipe):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        ask(AccessLog(application, pipe[1]))
+        ask(AccessLog(application, block(), pipe[1]))
     assert lines(pipe[0])[0]["status"] == 500
 
 

@@ -1,15 +1,24 @@
 """Turns: single rows go before batches, models share alike, and a queue that stands is kept short."""
 
+import http.client
+import json
 import math
 import threading
 import time
+import urllib.request
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
+from conftest import serving
+from handmade import slow, store
 
 from unpickled.server.errors import DeadlineExceeded, Overloaded
 from unpickled.server.inference.admission import Admission, breathe, current
+from unpickled.server.inference.predictor import Predictor
 from unpickled.server.inference.work import Work
+from unpickled.server.model.session import load
 
 
 class Gatekeeper:
@@ -170,3 +179,120 @@ def test_nothing_is_lost_between_threads():
     [thread.join(30) for thread in threads]
     assert sum(done.values()) == 16 * 200
     assert (keeper.admission.waiting, keeper.admission.load) == (0, (0, 0.0))
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory):
+    """A server of one worker with a model whose row takes about 10 ms."""
+    folder = tmp_path_factory.mktemp("busy")
+    store(folder / "models", "slow", slow())
+    with serving(folder, "--max-queue-ms", "100", models=folder / "models") as server:
+        yield server
+
+
+def ask(server, body, path="/models/slow/predict", **headers):
+    """Status, document and headers of the answer to one request on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json", **headers})
+    with closing(connection), connection.getresponse() as answer:
+        return answer.status, json.loads(answer.read()), answer.headers
+
+
+def lost(server, reason):
+    """The requests that the server says it has not run for a reason."""
+    with urllib.request.urlopen(f"{server.url}/metrics") as answer:
+        text = answer.read().decode()
+    line = f'unpickled_requests_lost_total{{model="slow",reason="{reason}"}} '
+    return sum(float(found.removeprefix(line)) for found in text.splitlines() if found.startswith(line))
+
+
+def test_overload_is_told(busy):
+    """Some of many requests at once are answered, all others refused with the time to ask again."""
+    before = lost(busy, "shed")
+    with ThreadPoolExecutor(60) as pool:
+        answers = list(pool.map(lambda _: ask(busy, {"features": [1.0]}), range(180)))
+    statuses = Counter(status for status, _, _ in answers)
+    assert set(statuses) == {200, 503}
+    assert all(document["prediction"] == [1] for status, document, _ in answers if status == 200)
+    assert all((document["code"], int(headers["Retry-After"]) > 0) == ("overloaded", True)
+               for status, document, headers in answers if status == 503)  # fmt: skip
+    assert lost(busy, "shed") - before == statuses[503]
+
+
+@pytest.mark.parametrize("timeout", ["1", "0.001", "2.5e0"])
+def test_deadline_of_a_request(busy, timeout):
+    """A request that cannot be answered within its Request-Timeout is refused, and not run."""
+    before = lost(busy, "expired")
+    status, document, _ = ask(busy, {"features": [1.0]}, **{"Request-Timeout": timeout})
+    assert (status, document["code"]) == (504, "deadline_exceeded")
+    assert lost(busy, "expired") - before == 1
+    assert ask(busy, {"features": [1.0]}, **{"Request-Timeout": "60000"})[0] == 200
+
+
+@pytest.mark.parametrize("timeout", ["-1", "0", "1s", "", "nan", "inf", "1e999"])
+def test_timeout_that_is_none(busy, timeout):
+    """A Request-Timeout that is no time is refused."""
+    status, document, _ = ask(busy, {"features": [1.0]}, **{"Request-Timeout": timeout})
+    assert (status, document["code"]) == (400, "invalid_input")
+    assert "Request-Timeout" in document["error"]
+
+
+@pytest.mark.parametrize(("timeout", "status"), [(1000, 504), (6e7, 200), (0, 200), (-1, 400), (True, 400)])
+def test_timeout_of_the_open_inference_protocol(busy, timeout, status):
+    """The parameter timeout, in microseconds, is a deadline too."""
+    tensor = {"name": "input-0", "shape": [1, 1], "datatype": "FP64", "data": [1.0]}
+    body = {"inputs": [tensor], "parameters": {"timeout": timeout}}
+    assert ask(busy, body, "/v2/models/slow/infer")[0] == status
+
+
+def test_single_row_beside_batches(busy):
+    """A single row is answered while batches are still being run."""
+    ask(busy, {"features": [1.0]})
+    with ThreadPoolExecutor(3) as pool:
+        batches = [pool.submit(ask, busy, {"features": [[1.0]] * 2000}) for _ in range(2)]
+        time.sleep(0.3)
+        assert ask(busy, {"features": [-1.0]})[1]["prediction"] == [0]
+        assert not all(batch.done() for batch in batches)
+        assert [batch.result()[0] for batch in batches] == [200, 200]
+
+
+@pytest.mark.parametrize("name", ["forest", "iris", "people"])
+def test_slices_change_nothing(models, name):
+    """A batch that is run in slices has the labels and scores of the whole, bit by bit."""
+    model = load((models.path / name / "1" / "model.onnx").read_bytes())
+    rows = [model.signature.check_row(list(row), 0) for row in model.manifest.golden.rows] * 50
+    whole = Predictor(model, 10_000).run(rows)
+    sliced = Predictor(model, 10_000, slice_rows=64).run(rows)
+    assert whole.labels == sliced.labels
+    assert whole.scores.tobytes() == sliced.scores.tobytes()
+
+
+def test_overdue_run_is_ended():
+    """A run that lasts beyond the deadline is ended, and the thread runs the next one as ever."""
+    keeper, model = Gatekeeper(), load(slow(2000))
+    feeds = model.signature.feeds([(1.0,)] * 20)
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.01):
+            keeper.admission.end_overdue()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    turn = keeper.admission.turn(keeper.work(deadline=time.perf_counter() + 0.1))
+    with pytest.raises(DeadlineExceeded, match="longer than the request may"), turn:
+        model.run(feeds)
+    stop.set()
+    watcher.join(5)
+    assert model.run(feeds)[0].tolist() == [1] * 20
+
+
+def test_run_that_does_not_end(tmp_path):
+    """A run that lasts longer than hang_timeout is ended, and the worker serves on."""
+    store(tmp_path / "models", "slow", slow(1500))
+    with serving(tmp_path, "--hang-timeout", "2", models=tmp_path / "models") as server:
+        workers = server.workers()
+        status, document, _ = ask(server, {"features": [[1.0]] * 64})
+        assert (status, document["code"]) == (504, "deadline_exceeded")
+        assert ask(server, {"features": [1.0]})[1]["prediction"] == [1]
+        assert server.workers() == workers

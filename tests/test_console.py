@@ -21,8 +21,9 @@ SERVING = {"flask", "granian", "tomlkit"}
 def names() -> list[str]:
     """Every command as it is typed, without the program's name."""
     context = click.Context(unpickled, info_name="unpickled")
-    models = unpickled.get_command(context, "models")
-    return [*unpickled.list_commands(context), *(f"models {name}" for name in models.list_commands(context))]
+    groups = {name: unpickled.get_command(context, name) for name in ("models", "keys")}
+    members = [f"{name} {word}" for name, group in groups.items() for word in group.list_commands(context)]
+    return [*unpickled.list_commands(context), *members]
 
 
 def complete(words: str, folder: str) -> list[str]:
@@ -36,8 +37,9 @@ def complete(words: str, folder: str) -> list[str]:
 def test_commands():
     """The commands are listed in the order of use."""
     assert names() == [
-        "train", "convert", "serve", "models", "version",
+        "train", "convert", "serve", "models", "keys", "version",
         *(f"models {name}" for name in ("list", "show", "promote", "canary", "shadow", "rollback", "retire")),
+        *(f"keys {name}" for name in ("add", "list", "revoke")),
     ]  # fmt: skip
 
 
@@ -52,7 +54,7 @@ def test_help(name, capsys):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in names() if name in ("train", "convert", "serve", "models")]
+    "name", [name for name in names() if name in ("train", "convert", "serve", "models", "keys")]
 )
 def test_lines_of_the_overview_are_those_of_the_commands(name):
     """The overview's own line about a command begins as the command's help does."""
@@ -68,6 +70,7 @@ def test_lines_of_the_overview_are_those_of_the_commands(name):
         ("version", TRAINING | SERVING | {"onnxruntime", "numpy"}),
         ("serve --help", TRAINING | SERVING | {"onnxruntime", "numpy"}),
         ("models --help", TRAINING | {"granian"}),
+        ("keys --help", TRAINING | {"granian"}),
         ("train --help", SERVING),
     ],
 )

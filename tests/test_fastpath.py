@@ -125,15 +125,22 @@ def ways(models):
         "default_model": "iris",
         "limits": Limits(max_rows=5, max_body_bytes=300_000),
     }
-    return create_app(Config(**config)), create_app(Config(**config, traffic=Traffic(fast_path=False)))
+    return both(config)
 
 
 @pytest.fixture(scope="module")
 def numbers(regressors):
     """The service of the regressors, and its application with the fast path and without."""
     config = {"models": str(regressors.path), "limits": Limits(max_rows=5, max_body_bytes=300_000)}
+    return Service(Config(**config)), both(config)
+
+
+def both(config):
+    """The applications with these settings, which have seen the name of their host before."""
     apps = create_app(Config(**config)), create_app(Config(**config, traffic=Traffic(fast_path=False)))
-    return Service(Config(**config)), apps
+    for app in apps:
+        call(app, "/", b"", "GET")
+    return apps
 
 
 def call(app, path, body, method="POST", **environ):
@@ -145,6 +152,7 @@ def call(app, path, body, method="POST", **environ):
         "SERVER_NAME": "localhost",
         "SERVER_PORT": "80",
         "SERVER_PROTOCOL": "HTTP/1.1",
+        "HTTP_HOST": "localhost",
         "CONTENT_LENGTH": str(len(body)),
         "wsgi.input": BytesIO(body),
         "wsgi.url_scheme": "http",

@@ -9,6 +9,7 @@ import pytest
 from conftest import FLOWER
 
 from unpickled.server.inference.admission import Admission
+from unpickled.server.inference.budget import Budget
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.inference.work import Cost, measured
 from unpickled.server.observe.counters import Memory
@@ -19,6 +20,7 @@ from unpickled.server.protocols.native import Native
 from unpickled.server.protocols.rows import Reader
 from unpickled.server.serve.endpoint import Endpoint
 from unpickled.server.serve.gate import Gate
+from unpickled.server.serve.parts import Parts
 from unpickled.server.serve.rest import Rest
 from unpickled.server.serve.slots import Slots
 from unpickled.server.serve.stream import Stream
@@ -59,10 +61,12 @@ class Route:
         self.predict = Native(predictor, Reader(predictor)).predict
         self.in_flight, recorder = InFlight(block), Recorder(served, tally, observers)
         admission = Admission(cores=1, longest=1, most=8, count=partial(count_lost, block))
-        gate = Gate(in_flight=self.in_flight, admission=admission, limit=1000, timeout=None)
-        cost = Cost(measured(served.model))
-        self.endpoint = Endpoint(recorder, self._predict, cost, gate, Rest(Slots(1), self.in_flight))
-        self.stream = Stream(recorder, self._predict, Slots(1), gate)
+        budget = Budget(10**6, lambda model: None)
+        gate = Gate(in_flight=self.in_flight, admission=admission, budget=budget, limit=1000, timeout=None)
+        cost, slots = Cost(measured(served.model)), Slots(1)
+        rest, parts = Rest(slots, self.in_flight), Parts(slots, self.in_flight)
+        self.endpoint = Endpoint(recorder, self._predict, cost, gate, rest, parts)
+        self.stream = Stream(recorder, self._predict, slots, gate, rest)
         self.counts = []
 
     def _predict(self, request, environ):

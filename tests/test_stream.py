@@ -364,7 +364,17 @@ def is_streamed(server: Serving) -> bool:
 
 def test_clients_that_stall(models, tmp_path):
     """A client that reads nothing loses its slot, a silent one when it is needed; the others keep theirs."""
-    flags = (*DEFAULT, "--threads", "8", "--body-timeout", "6")
+    flags = (
+        *DEFAULT,
+        "--threads",
+        "8",
+        "--body-timeout",
+        "6",
+        "--send-timeout",
+        "6",
+        "--header-timeout",
+        "99",
+    )
     with (
         serving(tmp_path, *flags, models=models.path) as server,
         serving(tmp_path, *flags, "--threads", "2", models=models.path) as full,

@@ -87,7 +87,7 @@ def style(name: str) -> Iterator[None]:
         yield
 
 
-def finished(svg: str, name: str) -> str:
+def finished(svg: str, name: str, alt: str = "") -> str:
     """Matplotlib's SVG without its prologue, with ids of its own, the page's fonts and dark colours."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.S)
@@ -99,7 +99,7 @@ def finished(svg: str, name: str) -> str:
         for part in ("fill", "stroke")
         if f"{part}: {light}" in svg
     )
-    head = f"<title>{ALT[name]}</title><style>@media (prefers-color-scheme: dark){{{rules}}}</style>"
+    head = f"<title>{alt or ALT[name]}</title><style>@media (prefers-color-scheme: dark){{{rules}}}</style>"
     return re.sub(r"(<svg[^>]*)>", rf'\1 role="img">\n {head}', svg, count=1)
 
 

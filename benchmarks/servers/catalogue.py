@@ -33,7 +33,8 @@ class Places:
 
 @dataclass(frozen=True)
 class Entry:
-    """One server. ``contract`` is a key of contracts.CONTRACTS, ``versions`` are its distributions.
+    """One server. ``contract`` is a key of contracts.CONTRACTS, ``versions`` are its distributions, and
+    ``probe`` the path that says whether it lives.
 
     ``requirements`` is a file of pinned requirements in peers/; without one it runs in this environment.
     """
@@ -50,6 +51,7 @@ class Entry:
     ladder: bool = False
     versions: tuple[str, ...] = ()
     note: str = ""
+    probe: str = "/livez"
 
     def started(self, places: Places) -> list[str]:
         """The command line that serves."""
@@ -160,6 +162,7 @@ SERVERS: dict[str, Entry] = {
             "MLSERVER_METRICS_PORT": "{spare[1]}",
         },
         note="inference in the main process, V2 JSON",
+        probe="/v2/health/live",
     ),
     "bentoml": Entry(
         "BentoML",

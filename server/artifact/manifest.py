@@ -3,8 +3,13 @@
 ``model.onnx`` holds the graph and, in ``metadata_props`` under ``unpickled.manifest``, one JSON
 document: the Manifest below. ``schema`` counts its incompatible changes: a reader refuses a
 number it does not know; a new optional field does not change it.
+
+The manifest holds the digest of everything else in the file, and ``unpickled.manifest.sha256`` is that of
+the manifest: a byte that changes after the export is noticed. Anybody can make digests that agree: they tell
+damage, and no author.
 """
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -22,6 +27,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 SCHEMA = 1
 MANIFEST_KEY = "unpickled.manifest"
+DIGEST_KEY = "unpickled.manifest.sha256"
 
 # A Unicode noncharacter: ONNX string tensors have no missing value, and no text contains this.
 MISSING_CATEGORY = "\ufdd0"
@@ -225,6 +231,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``classes`` are the pipeline's labels in the order of the scores' columns, ``class_names`` what
     people call them; a regressor has none. ``created`` is ISO 8601, UTC. ``unused`` are columns of the
     training table that the graph does not read, its target among them: requests may have them.
+    ``graph_sha256`` is the digest of the file without its ``metadata_props`` (artifact/onnxfile.py); files of
+    earlier releases have none.
     """
 
     schema: int
@@ -239,6 +247,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     classes: tuple[int | str, ...] = ()
     class_names: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    graph_sha256: str = ""
 
     def examples(self, count: int) -> list[list[float | str | None]]:
         """The first golden rows as requests for people show them, at most ``count``."""
@@ -248,17 +257,46 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         ]
 
 
-def read(data: bytes) -> Manifest:
-    """The manifest inside a model file, once the file is known to be safe to load.
+def properties(manifest: Manifest) -> dict[str, str]:
+    """The entries of ``metadata_props`` for a manifest.
 
-    Raises ArtifactError: not an ONNX file, external data, operators of other domains, model-local
-    functions, no manifest, another schema, or a manifest that contradicts itself.
+    Raises UnicodeEncodeError where a text in it is no Unicode.
     """
-    text = onnxfile.metadata(data).get(MANIFEST_KEY.encode())
+    text = msgspec.json.encode(manifest)
+    return {MANIFEST_KEY: text.decode(), DIGEST_KEY: hashlib.sha256(text).hexdigest()}
+
+
+def read(data: bytes) -> Manifest:
+    """The manifest inside a model file, once the file is known to be whole and safe to load.
+
+    Raises ArtifactError: not an ONNX file, external data, operators that no export writes, model-local
+    functions, no manifest, another schema, another digest, or a manifest that contradicts itself.
+    """
+    contents = onnxfile.contents(data)
+    text, digest = (contents.properties.get(key.encode()) for key in (MANIFEST_KEY, DIGEST_KEY))
     if text is None:
         raise ArtifactError(
             f"it has no '{MANIFEST_KEY}' metadata, so unpickled did not write it: export the pipeline again"
         )
+    if digest is not None and digest != hashlib.sha256(text).hexdigest().encode():
+        raise ArtifactError(f"its manifest {_CHANGED}")
+    manifest = _decoded(text)
+    if digest is None and manifest.graph_sha256:
+        raise ArtifactError(f"its metadata lack '{DIGEST_KEY}', so its manifest {_CHANGED}")
+    if manifest.graph_sha256 not in (contents.sha256, ""):
+        raise ArtifactError(f"its graph {_CHANGED}")
+    if digest is not None and not manifest.graph_sha256:
+        raise ArtifactError(f"its manifest lacks the digest of the graph, so it {_CHANGED}")
+    refuse_contradictions(_faults(manifest))
+    return manifest
+
+
+_CHANGED = (
+    "has changed since the export (its sha256 is another): copy the file again, or export the pipeline again"
+)
+
+
+def _decoded(text: bytes) -> Manifest:
     try:
         schema = msgspec.json.decode(text, type=_Schema).schema
         if schema != SCHEMA:
@@ -266,11 +304,9 @@ def read(data: bytes) -> Manifest:
                 f"its manifest has schema {schema}, this server reads schema {SCHEMA}: "
                 f"{'upgrade the server' if schema > SCHEMA else 'export the pipeline again'}"
             )
-        manifest = msgspec.json.decode(text, type=Manifest)
+        return msgspec.json.decode(text, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ArtifactError(f"its manifest cannot be read: {error}") from None
-    refuse_contradictions(_faults(manifest))
-    return manifest
 
 
 class _Schema(msgspec.Struct):

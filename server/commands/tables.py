@@ -12,7 +12,7 @@ from unpickled.server.artifact.manifest import FILE, Feature, Manifest
 from unpickled.server.errors import ArtifactError
 from unpickled.server.lifecycle import history, serving
 from unpickled.server.lifecycle.deployment import Deployment, percent
-from unpickled.server.lifecycle.disk import opened
+from unpickled.server.lifecycle.disk import content, opened
 from unpickled.server.lifecycle.history import Record
 from unpickled.server.lifecycle.shelf import Shelf
 from unpickled.server.model import dates
@@ -142,6 +142,7 @@ def _row(shelf: Shelf, number: int) -> dict[str, Any]:
         "size": file.size,
         "exported": file.manifest.created if file.manifest else None,
         "data": training.data if training else None,
+        "digest": bool(file.manifest.graph_sha256) if file.manifest else None,
     }
 
 
@@ -155,9 +156,11 @@ def _file(shelf: Shelf, number: int) -> _File:
 def _read(path: Path) -> _File:
     try:
         with opened(path) as file:
-            data = file.read()
+            data, _ = content(file)
     except OSError as error:
         return _File(None, None, f"{path} cannot be read: {error.strerror}")
+    except ArtifactError as error:
+        return _File(None, None, str(error))
     try:
         return _File(manifest.read(data), len(data), None)
     except ArtifactError as error:
@@ -222,7 +225,7 @@ def _traffic(row: Mapping[str, Any]) -> str:
 
 
 def _remarks(shelf: Shelf, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """A line for each mistake and for each version that is refused."""
+    """A line for each mistake, for each version that is refused, and for each that has no digest."""
     deployment = shelf.deployment
     if deployment.mistake:
         effect = (
@@ -234,6 +237,9 @@ def _remarks(shelf: Shelf, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     for row in rows:
         if row["refused"] and not row["retired"]:
             yield f"{shelf.name}: version {row['version']} is refused: {row['refused']}"
+        elif row["digest"] is False and not row["retired"]:
+            effect = "so damage to its file may go unseen: export it again"
+            yield f"{shelf.name}: version {row['version']} has no digest, {effect}"
 
 
 def _settings(deployment: Deployment) -> Iterator[tuple[str, str]]:

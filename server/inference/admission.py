@@ -12,7 +12,7 @@ The others are refused at once, and may ask another server.
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter, thread_time
 from types import TracebackType
 from typing import Literal, Protocol, Self, TypeVar
@@ -155,9 +155,14 @@ class Turn:
             self.pause()
             self.resume()
 
-    def _check_time(self) -> None:
+    def limit_time(self, seconds: float) -> None:
+        """Move the deadline to ``seconds`` after the start of the request, if that is earlier."""
+        self.work = self.work._replace(deadline=min(self.work.deadline, self.work.started + seconds))
+        self._check_time(self.left)
+
+    def _check_time(self, left: float = 0.0) -> None:
         try:
-            self._admission.check_time(self)
+            self._admission.check_time(self, left)
         except (DeadlineExceeded, Overloaded):
             self.pause()
             raise
@@ -180,6 +185,17 @@ def breathe() -> None:
     turn = _current.turn
     if turn is not None:
         turn.breathe()
+
+
+def limit_time(seconds: float) -> None:
+    """Give the request that the present thread answers no more than this time from its start.
+
+    Raises:
+        DeadlineExceeded: It cannot be answered in that time.
+    """
+    turn = _current.turn
+    if turn is not None:
+        turn.limit_time(seconds)
 
 
 def alone() -> None:
@@ -300,10 +316,10 @@ class Admission:
         """Whether others wait for a turn that is held."""
         return bool(self._rows.count or (self._batches.count and not turn.work.single))
 
-    def check_time(self, turn: Turn) -> None:
-        """DeadlineExceeded where the time of a request is over, Overloaded where its client has gone."""
+    def check_time(self, turn: Turn, left: float = 0.0) -> None:
+        """DeadlineExceeded where the time is over in ``left`` seconds, Overloaded without a client."""
         work = turn.work
-        if perf_counter() > work.deadline:
+        if perf_counter() + left > work.deadline:
             raise self._expired(work)
         if self._has_gone(turn):
             self._count(work.model, "abandoned")
@@ -311,19 +327,13 @@ class Admission:
                 "the client of this request has gone: it is not run", headers={"Retry-After": "1"}
             )
 
-    def end_overdue(self, hang: float) -> Sequence[float]:
-        """End the runs whose time is over, or that have lasted for ``hang`` seconds.
-
-        Returns:
-            For each run that was ended, the seconds for which it has been overdue.
-        """
+    def end_overdue(self) -> None:
+        """End the runs of requests whose time is over."""
         now = perf_counter()
         with self._lock:
-            late = {turn: now - min(turn.work.deadline, turn.held + hang) for turn in self._held}
-            overdue = {turn: seconds for turn, seconds in late.items() if seconds > 0}
-            for turn in overdue:
-                RUNS.end(turn.thread)
-        return list(overdue.values())
+            for turn in self._held:
+                if now > turn.work.deadline:
+                    RUNS.end(turn.thread)
 
     def _has_gone(self, turn: Turn) -> bool:
         if self.departed is None or not turn.work.read or turn.waited <= _PATIENCE:

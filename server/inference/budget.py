@@ -13,6 +13,8 @@ from unpickled.server.errors import Overloaded
 
 # Whatever the memory of the machine, a worker takes no more by default.
 _MOST = 2 * 1024**3
+# Bytes of an answer that counts for nothing.
+_SHORT = 256 * 1024
 
 
 class Budget:
@@ -57,8 +59,11 @@ class Budget:
     def set(self, share: "Share", size: int) -> None:
         """Let a share be of so many bytes, be there so many left or not."""
         with self._lock:
+            less = size < share.size
             self.held += size - share.size
             share.size = size
+        if less:
+            self.ended.set()
 
 
 class Share:
@@ -69,12 +74,13 @@ class Share:
         size: The number of bytes.
     """
 
-    __slots__ = ("_budget", "model", "size")
+    __slots__ = ("_budget", "_kept", "model", "size")
 
     def __init__(self, budget: Budget, model: str) -> None:
         self._budget = budget
         self.model = model
         self.size = 0
+        self._kept = False
 
     def take(self, size: int) -> None:
         """Hold more bytes; raises Overloaded."""
@@ -83,15 +89,21 @@ class Share:
     def become(self, size: int) -> None:
         """Hold so many bytes from now on: those of an answer in place of those of its request.
 
-        An answer that is there is not refused. Those who come later find less left.
+        An answer that is there is not refused. Those who come later find less left. A short one counts for
+        nothing.
         """
-        self._budget.set(self, size)
+        size = size if size > _SHORT else 0
+        if size or self.size:
+            self._budget.set(self, size)
 
     def release(self) -> None:
         """Hold nothing any more; may be called again."""
         if self.size:
             self._budget.set(self, 0)
-            self._budget.ended.set()
+
+    def keep(self) -> None:
+        """Release nothing at the end of the context: whoever sends the answer does so later."""
+        self._kept = True
 
     def __enter__(self) -> Self:
         return self
@@ -99,7 +111,8 @@ class Share:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.release()
+        if not self._kept:
+            self.release()
 
 
 def default(memory: int, workers: int, longest: int) -> int:

@@ -6,6 +6,8 @@ import os
 import stat
 from pathlib import Path
 
+from unpickled.server.artifact import onnxfile
+
 # Inode, size and times of a file: another stamp means that the content may be another.
 Stamp = tuple[int, ...]
 # The stamp of a file that does not exist or cannot be opened.
@@ -27,6 +29,18 @@ def opened(path: Path) -> io.BufferedReader:
     os.close(descriptor)
     code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
     raise OSError(code, "it is a directory" if stat.S_ISDIR(mode) else "it is not a file", str(path))
+
+
+def content(stream: io.BufferedReader) -> tuple[bytes, Stamp]:
+    """The bytes of an open model file, and its stamp before they were read.
+
+    Raises:
+        ArtifactError: It is too long for one, and is not read.
+        OSError: It cannot be read.
+    """
+    status = os.fstat(stream.fileno())
+    onnxfile.check_size(status.st_size)
+    return stream.read(status.st_size), stamp_of(status)
 
 
 def stamp(path: str) -> Stamp:

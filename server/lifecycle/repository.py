@@ -16,6 +16,7 @@ from unpickled.server.lifecycle import disk
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.serving import VERSION
 from unpickled.server.lifecycle.shelf import Shelf
+from unpickled.server.lifecycle.trials import Trials
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.quote import listed
 
@@ -47,8 +48,11 @@ class Repository:
         ProviderError: In strict mode, the first execution provider runs no node.
     """
 
-    def __init__(self, config: Config, beginning: Beginning | None = None) -> None:
+    def __init__(
+        self, config: Config, beginning: Beginning | None = None, trials: Trials | None = None
+    ) -> None:
         self.config = config
+        self._trials = trials or Trials()
         self.deployments: dict[str, Deployment] = {}
         self.default: str | None = None
         self.draining = False
@@ -60,6 +64,7 @@ class Repository:
         for name in names:
             self._shelves[name] = self._shelf(name)
         self._refresh_shelves()
+        self._trials.close()
         self.default = self._first_default(beginning)
 
     @property
@@ -106,6 +111,7 @@ class Repository:
             if name not in self._shelves:
                 self._shelves[name] = self._shelf(name, arrived_later=True)
         changed = self._refresh_shelves(forgotten)
+        self._trials.close()
         if changed:
             self._keep_default()
         return changed
@@ -150,7 +156,8 @@ class Repository:
         return self.deployments[name]
 
     def _shelf(self, name: str, arrived_later: bool = False) -> Shelf:
-        return Shelf(Path(self.config.models) / name, self.config.runtime, arrived_later)
+        folder = Path(self.config.models) / name
+        return Shelf(folder, self.config.runtime, arrived_later, trials=self._trials)
 
     def _forget_deleted(self, names: list[str]) -> bool:
         """Forget the models that were never served and have no folder any more; whether there was one."""

@@ -17,6 +17,7 @@ from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.disk import Stamp
 from unpickled.server.lifecycle.history import Record
 from unpickled.server.lifecycle.serving import Serving
+from unpickled.server.lifecycle.trials import Trials
 from unpickled.server.lifecycle.versions import Served, Versions
 
 logger = logging.getLogger("unpickled")
@@ -29,15 +30,21 @@ FULL_SCAN_SECONDS = 10.0
 class Shelf:
     """One model's folder and its deployment.
 
-    ``arrived_later``: the folder appeared after the start; ``recording``: changes go into the history.
+    ``arrived_later``: the folder appeared after the start; ``recording``: changes go into the history;
+    ``trials``: contents that arrive while requests are answered are tried in another process first.
     ``settled``: nothing has changed between the last two scans, so no file is being written.
     """
 
     def __init__(
-        self, folder: Path, runtime: Runtime, arrived_later: bool = False, recording: bool = True
+        self,
+        folder: Path,
+        runtime: Runtime,
+        arrived_later: bool = False,
+        recording: bool = True,
+        trials: Trials | None = None,
     ) -> None:
         self.name = folder.name
-        self.versions = Versions(folder, runtime, arrived_later)
+        self.versions = Versions(folder, runtime, arrived_later, trials)
         self.deployment = Deployment(name=folder.name)
         self.exists = False
         self.settled = True

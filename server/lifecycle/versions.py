@@ -19,12 +19,15 @@ from pathlib import Path
 
 import msgspec
 
+from unpickled.server.artifact import manifest
 from unpickled.server.artifact.manifest import FILE
+from unpickled.server.artifact.onnxfile import LONGEST
 from unpickled.server.config import Runtime
 from unpickled.server.errors import ArtifactError, ProviderError
 from unpickled.server.lifecycle import disk
 from unpickled.server.lifecycle.disk import MISSING, Stamp
 from unpickled.server.lifecycle.serving import VERSION
+from unpickled.server.lifecycle.trials import Trials
 from unpickled.server.model import session
 from unpickled.server.model.session import Model
 
@@ -70,10 +73,13 @@ class Versions:
     ``refused`` has the reason for each version that cannot be served; a version is tried again when its
     content changes. A loaded version stays until ``keep`` releases it, even if its file is damaged or
     removed. ``arrived_later``: the folder appeared after the start, so even the files of the first scan
-    may still be incomplete.
+    may still be incomplete. ``trials``: contents that arrive while requests are answered are tried in another
+    process first.
     """
 
-    def __init__(self, folder: Path, runtime: Runtime, arrived_later: bool = False) -> None:
+    def __init__(
+        self, folder: Path, runtime: Runtime, arrived_later: bool = False, trials: Trials | None = None
+    ) -> None:
         self.folder = folder
         self.name = folder.name
         self.loaded: dict[int, Served] = {}
@@ -84,6 +90,7 @@ class Versions:
         # Loaded version whose folder is lost -> number of the scan that missed it.
         self._lost: dict[int, int] = {}
         self._arrived_later = arrived_later
+        self._trials = trials
         self._scans = 0
 
     @property
@@ -187,7 +194,11 @@ class Versions:
     def _content_changed(self, number: int, file: _File) -> bool:
         """Whether the bytes have changed under the same stamp, as on some network file systems."""
         now = time.monotonic()
-        if file.stamp == MISSING or now - file.checked < file.stamp[1] / _BYTES_PER_SECOND:
+        if (
+            file.stamp == MISSING
+            or file.stamp[1] > LONGEST
+            or now - file.checked < file.stamp[1] / _BYTES_PER_SECOND
+        ):
             return False
         file.checked = now
         try:
@@ -204,7 +215,7 @@ class Versions:
             sha256 = hashlib.sha256(data).hexdigest()
             if self._was_tried(number, sha256, file):
                 return
-            model = session.load(data, self._runtime)
+            model = self._load(sha256, data)
         except (ArtifactError, ProviderError) as error:
             # At the start, a missing provider is a mistake in the settings: the server must not start.
             if isinstance(error, ProviderError) and not self._arrived_later and self._scans < 2:
@@ -223,8 +234,23 @@ class Versions:
             size=len(data),
             load_seconds=round(time.perf_counter() - started, 4),
         )
-        if self._arrived_later or self._scans > 1:
+        if self._serving:
             logger.info("model %s version %d is loaded (sha256 %.12s)", self.name, number, sha256)
+
+    @property
+    def _serving(self) -> bool:
+        """Whether requests are answered by now: this is not the start."""
+        return self._arrived_later or self._scans > 1
+
+    def _load(self, sha256: str, data: bytes) -> Model:
+        if self._trials is None:
+            return session.load(data, self._runtime)
+        if self._serving or self._trials.suspects(sha256):
+            # What can be seen without ONNX Runtime needs no other process.
+            manifest.read(data)
+            self._trials.check(sha256, data)
+        with self._trials.loading(sha256):
+            return session.load(data, self._runtime)
 
     def _was_tried(self, number: int, sha256: str, file: _File) -> bool:
         """Whether this content has been tried before, and so is loaded or refused already."""
@@ -239,9 +265,9 @@ class Versions:
         path = self._path(number)
         try:
             with disk.opened(path) as stream:
-                file.stamp = disk.stamp_of(os.fstat(stream.fileno()))
+                data, file.stamp = disk.content(stream)
                 file.checked = time.monotonic()
-                return stream.read()
+                return data
         except OSError as error:
             file.sha256 = ""
             raise ArtifactError(f"{path} cannot be read: {error.strerror}") from None

@@ -1,8 +1,8 @@
 """An HTTP answer (status, headers, body), and the answer for an error."""
 
 import logging
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -10,6 +10,8 @@ import msgspec
 import orjson
 
 from unpickled.server.errors import InternalError, RequestError
+from unpickled.server.message import requestid
+from unpickled.server.message.environ import REQUEST_ID
 
 logger = logging.getLogger("unpickled")
 
@@ -22,7 +24,8 @@ OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 dumps = orjson.dumps
 
 
-Environ = Mapping[str, Any]
+# The WSGI environment, a dictionary by the standard.
+Environ = dict[str, Any]
 # (status such as "200 OK", headers without Content-Length, body, perhaps in parts). A bare tuple: fields with
 # names would cost 0.16 us a request.
 Answer = tuple[str, tuple[tuple[str, str], ...], bytes | Iterator[bytes]]
@@ -42,26 +45,35 @@ def document(value: Any, status: int = 200) -> Whole:
     return status_line(status), (JSON,), content
 
 
-def failure(error: Exception) -> Whole:
+def failure(error: Exception, environ: Environ | None = None) -> Whole:
     """The answer ``{"error": sentence, "code": word, ...details}`` for any exception.
 
-    An exception that is no RequestError becomes a 500. Its answer has no more than the id of the log entry
-    that explains it.
+    An exception that is no RequestError becomes a 500. Its answer has no more than the id of the request,
+    under which the log explains it. Every answer of status 5xx has that id, in its body and its headers.
+    ``environ`` is the request, where there is one.
     """
     if not isinstance(error, RequestError):
         error = _unexpected(error)
-    elif error.status >= 500 and error.__cause__ is not None:
-        error.details["request_id"] = _log(error, error.__cause__)
-    body = dumps({"error": str(error), "code": error.code, **error.details}, option=OPTIONS)
-    return status_line(error.status), (JSON, *error.headers.items()), body
+    details, headers = error.details, (JSON, *error.headers.items())
+    if error.status >= 500:
+        identity = requestid.of(environ or {})
+        details = {**details, "request_id": identity}
+        if not environ or REQUEST_ID not in environ:
+            # Otherwise the layer that noted the id adds the header.
+            headers = (*headers, (requestid.HEADER, identity))
+        if error.__cause__ is not None:
+            _log(identity, error.__cause__ if isinstance(error, InternalError) else error, error.__cause__)
+    body = dumps({"error": str(error), "code": error.code, **details}, option=OPTIONS)
+    return status_line(error.status), headers, body
 
 
-def _unexpected(error: Exception) -> InternalError:
-    sentence = "an unexpected error occurred: the server's log has it under this request_id"
-    return InternalError(sentence, request_id=_log(error, error))
+def _unexpected(cause: Exception) -> InternalError:
+    error = InternalError("an unexpected error occurred: the server's log has it under this request_id")
+    error.__cause__ = cause
+    return error
 
 
-def _log(error: Exception, cause: BaseException) -> str:
-    request_id = uuid.uuid4().hex
-    logger.error("request %s: %s", request_id, error, exc_info=cause)
-    return request_id
+def _log(identity: str, error: BaseException, cause: BaseException) -> None:
+    # The client gets its answer, whatever a handler of the log raises.
+    with suppress(Exception):
+        logger.error("request %s: %s", identity, error, exc_info=cause)

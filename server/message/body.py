@@ -11,6 +11,7 @@ from unpickled.server.errors import (
     InvalidInput,
     UnsupportedEncoding,
 )
+from unpickled.server.message import ending
 from unpickled.server.quote import quoted, shortened
 
 # Content-Encoding -> zlib's window bits for it. "deflate" is the zlib format: RFC 9110, section 8.4.1.
@@ -53,8 +54,10 @@ def received(environ: Mapping[str, Any], limit: int, take: Take = _free) -> byte
     raise.
 
     Raises:
+        BadRequest: The body comes in a transfer coding other than chunks.
         BodyTooLarge: The body is longer than ``limit``; known before reading if the length is announced.
         IncompleteBody: The client stopped early.
+        LengthRequired: The body has no length, and nothing else would show that it was cut off.
     """
     announced = environ.get("CONTENT_LENGTH")
     if not announced:
@@ -85,6 +88,17 @@ def _blocks(environ: Mapping[str, Any], length: int, take: Take) -> bytes:
 def _read_unannounced(environ: Mapping[str, Any], limit: int, take: Take) -> bytes:
     if not environ.get("wsgi.input_terminated"):
         return b""
+    ending.check_coding(environ)
+    kind, hidden = media_type(environ)[0], ending.is_hidden(environ)
+    if hidden:
+        ending.check_format(kind)
+    body = _all_blocks(environ, limit, take)
+    if hidden:
+        ending.check_mark(kind, body)
+    return body
+
+
+def _all_blocks(environ: Mapping[str, Any], limit: int, take: Take) -> bytes:
     read, body, more = environ["wsgi.input"].read, BytesIO(), True
     while more:
         block = read(BLOCK)
@@ -98,7 +112,7 @@ def _read_unannounced(environ: Mapping[str, Any], limit: int, take: Take) -> byt
 
 
 # The functions that wait for bytes: the watchdog looks for threads inside them.
-READING = (received.__code__, _blocks.__code__, _read_unannounced.__code__)
+READING = (received.__code__, _blocks.__code__, _all_blocks.__code__)
 
 
 def expander(encoding: str) -> Any:

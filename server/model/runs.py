@@ -34,5 +34,6 @@ class Runs(threading.local):
     def fail(self, error: Exception) -> NoReturn:
         """Raise the error of a run that has failed in the present thread: another may have ended it."""
         if self.options.terminate:
+            self.options.terminate = False
             raise DeadlineExceeded("the model took longer than the request may: send fewer rows") from None
         raise InferenceFailed("the model failed on this request") from error

@@ -85,7 +85,7 @@ def open_graph(data: bytes, runtime: Runtime | None = None) -> onnxruntime.Infer
 
     Raises ArtifactError when the file is unsafe, damaged or cannot be loaded.
     """
-    onnxfile.metadata(data)
+    onnxfile.contents(data)
     session, _ = _session(data, runtime or Runtime())
     return session
 

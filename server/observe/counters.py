@@ -4,7 +4,7 @@ Every process maps one anonymous file, which disappears with the last of them. T
 Each process claims a block and is the only one to write to it, so that counting takes no lock. When a worker
 dies, its replacement claims the same block and keeps adding to it.
 
-    file    | block 0 | block 1 | ...                     a lock on byte n: block n is claimed
+    file    | block 0 | block 1 | ... | reserved | notice | common a lock on byte n: block n is claimed
     block   | used | entry | entry | ...                  8-byte words; used: how many of them
     entry   | generation | length | room | size | gauge | key ... | numbers ... |
               |            |        |      |      |       |         size doubles
@@ -14,6 +14,10 @@ dies, its replacement claims the same block and keeps adding to it.
               |            |        words that the key may take
               |            bytes of the key
               odd while the entry is in use; grows whenever that changes
+    notice  | checksum | length | bytes                   4 bytes each; the last that a process has posted
+
+The block behind those of the workers is reserved for the main process, which is no worker. The notice holds
+what is no number. A reader that meets a notice half written keeps the one before.
 
 The threads of a process count without a lock, as the global interpreter lock allows (see Block.series):
 Memory refuses to start on a Python that runs without it.
@@ -25,9 +29,9 @@ import mmap
 import os
 import struct
 import sys
-import tempfile
 import threading
 import weakref
+import zlib
 from collections.abc import Iterator
 from multiprocessing import reduction
 from operator import add
@@ -35,6 +39,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from unpickled.server.anonymous import anonymous_file
 from unpickled.server.errors import ConfigError
 
 logger = logging.getLogger("unpickled")
@@ -46,6 +51,10 @@ else:  # before 3.14, memoryview takes no type argument at run time
     Numbers = memoryview
 
 BLOCK = 8 * 1024 * 1024
+# Bytes behind the blocks that every process may write to.
+COMMON = 1024 * 1024
+_NOTICE = 4 * 1024 * 1024
+_NOTICE_HEAD = struct.Struct("=II")
 _WORD = 8
 _HEAD = 5
 # Keys get room in steps of so many words, so that a freed entry fits another key of about the same length.
@@ -70,7 +79,12 @@ class Memory:
     def __init__(self, blocks: int, size: int = BLOCK) -> None:
         """Map the memory. Raises ConfigError on a free-threaded Python, where threads would lose counts."""
         _check_interpreter()
-        self._map(anonymous_file(blocks * size), blocks, size)
+        self._map(anonymous_file((blocks + 1) * size + _NOTICE + COMMON, "counters"), blocks, size)
+
+    @property
+    def common(self) -> memoryview:
+        """The bytes that every process may write to; at first they are zeros."""
+        return self._view[(self._blocks + 1) * self._size + _NOTICE :]
 
     def claim(self) -> "Block":
         """The block of this process, the same one at every call; to be called after the fork."""
@@ -81,11 +95,36 @@ class Memory:
                 self._claimed = Block(self, self._part(self._number), self._number)
             return self._claimed
 
+    def reserve(self) -> "Block":
+        """The block of the main process, which alone may call this."""
+        return Block(self, self._part(self._blocks), self._blocks)
+
+    def post(self, content: bytes) -> None:
+        """Replace the notice; one that is too long is left out."""
+        head = _NOTICE_HEAD.pack(zlib.crc32(content), len(content))
+        if len(head) + len(content) > _NOTICE:
+            return
+        with self._lock:
+            # The kernel releases the lock when the process ends, even by SIGKILL.
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX, 1, self._blocks)
+            self._notice[: len(head) + len(content)] = head + content
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, self._blocks)
+
+    def posted(self) -> bytes:
+        """The last notice that was posted whole; empty before the first."""
+        checksum, length = _NOTICE_HEAD.unpack_from(self._notice)
+        start = _NOTICE_HEAD.size
+        content = bytes(self._notice[start : start + min(length, _NOTICE - start)])
+        if zlib.crc32(content) == checksum:
+            self._posted = content
+        return self._posted
+
     def read(self) -> dict[Key, list[float]]:
         """All series. Counters are summed over all blocks, gauges over the blocks of living processes."""
-        living = self.workers()
+        # The main process lives as long as any other.
+        living = {*self.workers(), self._blocks}
         totals: dict[bytes, list[float]] = {}
-        for number in range(self._blocks):
+        for number in range(self._blocks + 1):
             # A series freed during this read may have been re-created later in the block; keep the last.
             latest = {key: (values, gauge) for key, values, gauge in _values(self._part(number))}
             for key, (values, gauge) in latest.items():
@@ -113,7 +152,9 @@ class Memory:
         self._descriptor, self._blocks, self._size = descriptor, blocks, size
         # Closing any descriptor of the file would release the lock of this process, so all stay open: this
         # one and the copy inside mmap.
-        self._view = memoryview(mmap.mmap(descriptor, blocks * size))
+        self._view = memoryview(mmap.mmap(descriptor, (blocks + 1) * size + _NOTICE + COMMON))
+        self._notice = self._view[(blocks + 1) * size : (blocks + 1) * size + _NOTICE]
+        self._posted = b""
         self._lock = threading.Lock()
         weakref.finalize(self, os.close, descriptor).atexit = False
 
@@ -205,6 +246,10 @@ class Block:
             if entry is not None:
                 self._words[entry.place] += 1
                 self._free.append((entry, None if view is None else weakref.ref(view)))
+
+    def post(self, content: bytes) -> None:
+        """Replace the notice that all processes read."""
+        self._memory.post(content)
 
     def keys(self) -> list[Key]:
         """Keys of the series that this process has in its block."""
@@ -301,18 +346,3 @@ def _check_interpreter() -> None:
             "this Python runs without its global interpreter lock, which the counters rely on: "
             "set PYTHON_GIL=1, or use a build that is not free-threaded"
         )
-
-
-def anonymous_file(size: int) -> int:
-    """Descriptor of a new file without a name, ``size`` zeros long."""
-    if hasattr(os, "memfd_create"):
-        file = os.memfd_create("counters")
-    else:
-        with tempfile.TemporaryFile() as temporary:
-            file = os.dup(temporary.fileno())
-    # Never use descriptors 0-2: if stdout was closed we would get its number, and prints would overwrite
-    # the counters.
-    descriptor = fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 3)
-    os.close(file)
-    os.truncate(descriptor, size)
-    return descriptor

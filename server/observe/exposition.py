@@ -13,10 +13,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from unpickled.server.lifecycle.deployment import Deployment
-from unpickled.server.lifecycle.repository import Repository
-from unpickled.server.observe import shadow
+from unpickled.server.observe import connected, log, shadow, traces
 from unpickled.server.observe.counters import Key, Memory
+from unpickled.server.observe.keyed import KEYED
+from unpickled.server.observe.outlines import Outline
 from unpickled.server.observe.tally import BUCKETS, OF_VERSIONS, PHASES, Answered, Failed, outdated
 from unpickled.server.observe.values import PREDICTED, Histogram, histograms
 from unpickled.server.quote import shortened
@@ -51,12 +51,12 @@ def families() -> list[Family]:
     return [family for family, _ in _metrics(defaultdict(list), {}, [])]
 
 
-def exposition(memory: Memory, repository: Repository, accept: str | None = None) -> tuple[str, bytes]:
+def exposition(memory: Memory, outlines: Sequence[Outline], accept: str | None = None) -> tuple[str, bytes]:
     """The metrics of a server, as text for Prometheus.
 
     Args:
         memory: The counts of all processes of the server.
-        repository: The models of this process: which are refused, and how traffic is split.
+        outlines: The models of a worker: which versions are refused, and how traffic is split.
         accept: The request's Accept header; OpenMetrics is written where it asks for that.
 
     Returns:
@@ -66,18 +66,18 @@ def exposition(memory: Memory, repository: Repository, accept: str | None = None
         encode, content_type = choose_encoder(accept or "")
     except (TypeError, ValueError):  # a version that is none
         encode, content_type = choose_encoder("")
-    return content_type, encode(_Metrics(memory, repository.deployments))
+    return content_type, encode(_Metrics(memory, outlines))
 
 
 class _Metrics(Collector):
     """Reads the counts when Prometheus scrapes."""
 
-    def __init__(self, memory: Memory, deployments: Mapping[str, Deployment]) -> None:
+    def __init__(self, memory: Memory, outlines: Sequence[Outline]) -> None:
         self._memory = memory
-        self._deployments = list(deployments.values())
+        self._outlines = outlines
 
     def collect(self) -> Iterator[Metric]:
-        metrics = _metrics(self._kinds(), self._memory.workers(), self._deployments)
+        metrics = _metrics(self._kinds(), self._memory.workers(), self._outlines)
         hidden = f"unpickled_{_OBSERVER_FAILURES}"
         return (metric for _, metric in metrics if metric.samples or metric.name != hidden)
 
@@ -93,20 +93,27 @@ class _Metrics(Collector):
 
 
 def _metrics(
-    kinds: defaultdict[str, _Series], workers: Mapping[int, int], deployments: Sequence[Deployment]
+    kinds: defaultdict[str, _Series], workers: Mapping[int, int], outlines: Sequence[Outline]
 ) -> Iterator[_Described]:
     """Every metric; ``kinds`` are the series by kind, ``workers`` the process ids by block."""
     yield from _requests(kinds["answered"], kinds["failed"], kinds["other"])
     yield from _predictions(kinds["answered"])
     yield _values(kinds[PREDICTED])
     yield from _processes(workers, kinds["in_flight"])
+    yield from _supervision(kinds)
+    yield from _connections(kinds[connected.OPEN], kinds[connected.FULL])
     yield _lost(kinds["lost"])
-    yield from _models(deployments, kinds, len(workers))
-    yield from _plans(deployments)
+    yield from _models(outlines, kinds, len(workers))
+    yield from _plans(outlines)
     yield from _comparisons(kinds[shadow.PAIR])
     yield from _differences(kinds[shadow.NUMBERS])
     yield from _losses(kinds[shadow.LOST])
     yield from _observer_failures(kinds["observer_failures"])
+    yield _keys(kinds[KEYED])
+    lines = _firsts(kinds[log.LOST])
+    yield _counter("log_lines_lost", "Lines of a log that were not written.", ("log",), lines)
+    yield _counter("spans_sent", "Spans that the collector took.", (), _firsts(kinds[traces.SENT]))
+    yield _counter("spans_lost", "Spans that no collector got.", (), _firsts(kinds[traces.LOST]))
 
 
 def _requests(answered: _Series, failed: _Series, other: _Series) -> Iterator[_Described]:
@@ -168,17 +175,43 @@ def _processes(workers: Mapping[int, int], in_flight: _Series) -> Iterator[_Desc
     yield _gauge("worker_resident_memory_bytes", "Memory that a worker process holds.", ("worker",), resident)
 
 
+def _connections(held: _Series, full: _Series) -> Iterator[_Described]:
+    yield _gauge(
+        "connections",
+        "Connections that a worker process holds, at the last look.",
+        ("worker",),
+        _firsts(held),
+    )
+    times = sum(numbers[0] for _, numbers in full)
+    yield _counter(
+        "connections_full", "Times that a worker held as many as max_connections.", (), {(): times}
+    )
+
+
+def _supervision(kinds: Mapping[str, _Series]) -> Iterator[_Described]:
+    """How the main process finds its workers, and replaces them."""
+    yield _gauge(
+        "worker_ready", "Whether a worker process is ready.", ("worker",), _firsts(kinds["worker_ready"])
+    )
+    waiting = sum(numbers[0] for _, numbers in kinds["workers_waiting"])
+    yield _gauge("workers_waiting", "Workers that ended, and wait to be started again.", (), {(): waiting})
+    yield _counter(
+        "worker_exits",
+        "Workers that ended while the server did not, by the signal or status.",
+        ("cause",),
+        _firsts(kinds["worker_exits"]),
+    )
+
+
 def _lost(lost: _Series) -> _Described:
     meaning = "Requests that were not run: too much work (shed), too late (expired), no client (abandoned)."
     return _counter("requests_lost", meaning, ("model", "reason"), _firsts(lost))
 
 
-def _models(
-    deployments: Sequence[Deployment], kinds: Mapping[str, _Series], workers: int
-) -> Iterator[_Described]:
+def _models(outlines: Sequence[Outline], kinds: Mapping[str, _Series], workers: int) -> Iterator[_Described]:
     serving = _firsts(kinds["ready"])
     # The names of all workers: one may serve from memory what another, which started later, never found.
-    names = {(deployment.name,) for deployment in deployments} | serving.keys()
+    names = {(outline.name,) for outline in outlines} | serving.keys()
     ready: _Values = {name: float(serving.get(name, 0.0) >= workers) for name in names}
     yield _gauge("model_ready", "Whether every worker process serves a model.", ("model",), ready)
     yield _gauge(
@@ -195,26 +228,24 @@ def _models(
     )
 
 
-def _plans(deployments: Sequence[Deployment]) -> Iterator[_Described]:
+def _plans(outlines: Sequence[Outline]) -> Iterator[_Described]:
     refused = [
-        (deployment.name, str(version), shortened(reason, _LONGEST_REASON))
-        for deployment in deployments
-        for version, reason in deployment.refused.items()
+        (outline.name, str(version), shortened(reason, _LONGEST_REASON))
+        for outline in outlines
+        for version, reason in outline.refused.items()
     ]
     mistakes = [
-        (deployment.name, shortened(deployment.mistake, _LONGEST_REASON))
-        for deployment in deployments
-        if deployment.mistake
+        (outline.name, shortened(outline.mistake, _LONGEST_REASON)) for outline in outlines if outline.mistake
     ]
     shares: _Values = {
-        (deployment.name, str(version)): share
-        for deployment in deployments
-        for version, share in deployment.traffic.items()
+        (outline.name, str(version)): share
+        for outline in outlines
+        for version, share in outline.traffic.items()
     }
     labels = [
-        (deployment.name, label, str(version))
-        for deployment in deployments
-        for label, version in deployment.labels.items()
+        (outline.name, label, str(version))
+        for outline in outlines
+        for label, version in outline.labels.items()
     ]
     yield _gauge(
         "model_refused", "Versions that are not served.", (*_VERSION_LABELS, "reason"), _ones(refused)
@@ -278,6 +309,18 @@ def _losses(lost: _Series) -> Iterator[_Described]:
 def _observer_failures(failures: _Series) -> Iterator[_Described]:
     names = ("model", "version", "observer")
     yield _counter(_OBSERVER_FAILURES, "Predictions that an observer failed on.", names, _firsts(failures))
+
+
+def _keys(series: _Series) -> _Described:
+    requests: _Values = {
+        (name, f"{digit}xx"): count
+        for (name,), counts in series
+        for digit, count in enumerate(counts)
+        if count
+    }
+    return _counter(
+        "key_requests", "Requests with the key or token of a name, by status.", ("key", "status"), requests
+    )
 
 
 def _counter(name: str, meaning: str, labels: tuple[str, ...], values: _Values) -> _Described:

@@ -12,7 +12,7 @@ from typing import Protocol
 from unpickled.server.inference.prediction import Prediction
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.versions import Served
-from unpickled.server.message.answer import Whole, failure
+from unpickled.server.message.answer import Environ, Whole, failure
 from unpickled.server.observe.tally import Tally
 
 logger = logging.getLogger("unpickled")
@@ -82,17 +82,18 @@ class Recorder:
         self.answered = _Observed(served, tally, observers).answered if observers else tally.answered
         self._tally = tally
 
-    def failed(self, error: Exception, started: float) -> Whole:
+    def failed(self, error: Exception, started: float, environ: Environ) -> Whole:
         """Record a request that fails, and write its answer.
 
         Args:
             error: Any exception.
             started: When the request began, in seconds of time.perf_counter().
+            environ: The request.
 
         Returns:
             The answer, with the version in its headers.
         """
-        status, headers, content = failure(error)
+        status, headers, content = failure(error, environ)
         self._tally.failed(int(status[:3]), started)
         return status, (*headers, *self.identity), content
 

@@ -10,6 +10,8 @@ The key of a series begins with its kind:
     ("load_failures", model, version)
     ("observer_failures", model, version, observer)
     ("loaded", model, version)   ("ready", model)   ("in_flight",)       gauges
+    ("worker_ready", block)   ("workers_waiting",)                       gauges
+    ("worker_exits", cause)
     ("used", model, version, block)                 time.monotonic() when it was last seen loaded
     ("last", model, version, route, block)          time.perf_counter() when an answer of 200 ended last
 
@@ -211,3 +213,18 @@ def set_ready(block: Block, model: str, ready: bool) -> None:
 def forget_ready(block: Block, model: str) -> None:
     """End what this process has published of a model that it knows no more."""
     block.forget(("ready", model))
+
+
+def worker_readiness(block: Block) -> Numbers:
+    """One number: 1.0 while this process is ready to answer."""
+    return block.series(("worker_ready", str(block.number)), 1, gauge=True)
+
+
+def set_waiting(block: Block, workers: int) -> None:
+    """Publish how many workers wait to be started again."""
+    block.series(("workers_waiting",), 1, gauge=True)[0] = float(workers)
+
+
+def worker_exited(block: Block, cause: str) -> None:
+    """Count a worker that ended while the server did not."""
+    block.series(("worker_exits", cause), 1)[0] += 1.0

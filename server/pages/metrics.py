@@ -5,6 +5,7 @@ from unpickled.server.message.answer import Answer, Environ
 from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.exposition import exposition
 from unpickled.server.observe.inflight import InFlight
+from unpickled.server.observe.outlines import outlines
 from unpickled.server.pages.page import Page
 
 
@@ -13,7 +14,7 @@ def pages(repository: Repository, memory: Memory, in_flight: InFlight) -> list[P
 
     def metrics(environ: Environ) -> Answer:
         in_flight.publish()
-        kind, text = exposition(memory, repository, environ.get("HTTP_ACCEPT"))
+        kind, text = exposition(memory, outlines(repository.deployments.values()), environ.get("HTTP_ACCEPT"))
         return "200 OK", (("Content-Type", kind),), text
 
     return [

@@ -1,9 +1,10 @@
 """The text that a server prints once its models are loaded: each model, the address, and a request to try."""
 
 import shlex
+from ipaddress import ip_address
 
 from unpickled.server import machine
-from unpickled.server.config import Listening
+from unpickled.server.config import Config, Listening
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
@@ -18,6 +19,7 @@ def text(repository: Repository) -> str:
     """Several lines for the person who starts the server."""
     listening = repository.config.listening
     lines = [f"Unpickled serves {_address(listening)}  ({_capacity(listening)})"]
+    lines += [*_admin(listening), *_warnings(repository.config)]
     deployments = repository.deployments.values()
     served = {deployment.name: deployment.main for deployment in deployments if deployment.versions}
     for deployment in deployments:
@@ -30,7 +32,7 @@ def text(repository: Repository) -> str:
         lines.append("  /predict answers an error: choose a model for it with --default-model")
     if served:
         version = served.get(repository.default or "") or next(iter(served.values()))
-        lines += ["", "Try it:", f"  {_curl(listening, version, repository.default)}"]
+        lines += ["", "Try it:", f"  {_curl(repository.config, version, repository.default)}"]
     elif not deployments:
         lines.append(f"  {repository.config.models}/ has no models yet: unpickled train iris")
     return "\n".join(lines)
@@ -76,8 +78,40 @@ def _capacity(listening: Listening) -> str:
     return shape if listening.workers >= available else f"{shape}; --workers {available} uses them all"
 
 
+def _warnings(config: Config) -> list[str]:
+    """A line for each way in which others may send requests than those who start the server may think of."""
+    listening, access = config.listening, config.access
+    lines = []
+    if access.jwks is not None and access.jwt_audience is None:
+        lines.append("  OPEN        tokens for other services are taken too: set --jwt-audience")
+    private = listening.uds or _is_loopback(listening.host)
+    if not private and (access.api_keys, access.jwks, listening.tls_client_ca) == (None, None, None):
+        lines.append(
+            f"  OPEN        everybody who reaches {listening.host} may send requests: "
+            "ask for keys by --api-keys (see unpickled keys --help), or listen on --host 127.0.0.1"
+        )
+    return lines
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _address(listening: Listening) -> str:
-    return f"unix:{listening.uds}" if listening.uds else f"http://{_host(listening.host)}:{listening.port}"
+    scheme = "https" if listening.tls_cert is not None else "http"
+    return (
+        f"unix:{listening.uds}" if listening.uds else f"{scheme}://{_host(listening.host)}:{listening.port}"
+    )
+
+
+def _admin(listening: Listening) -> list[str]:
+    if listening.admin_port is None:
+        return []
+    host = _host(listening.admin_host or listening.host)
+    return [f"  probes and metrics at http://{host}:{listening.admin_port}"]
 
 
 def _host(host: str) -> str:
@@ -85,9 +119,23 @@ def _host(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
 
 
-def _curl(listening: Listening, served: Served, default: str | None) -> str:
+def _curl(config: Config, served: Served, default: str | None) -> str:
+    listening = config.listening
     path = "/predict" if served.name == default else f"/models/{served.name}/predict"
     data = shlex.quote(dumps({"features": served.model.manifest.examples(1)[0]}).decode())
+    scheme = "https" if listening.tls_cert is not None else "http"
     if listening.uds:
-        return f"curl --unix-socket {shlex.quote(listening.uds)} http://localhost{path} -d {data}"
-    return f"curl http://{_host(listening.host)}:{listening.port}{path} -d {data}"
+        place = f"--unix-socket {shlex.quote(listening.uds)} {scheme}://localhost{path}"
+    else:
+        place = f"{scheme}://{_host(listening.host)}:{listening.port}{path}"
+    return f"curl {_credentials(config)}{place} -d {data}"
+
+
+def _credentials(config: Config) -> str:
+    """Options of curl for what the server asks of its callers; the files are those of the caller."""
+    options = ""
+    if config.listening.tls_client_ca is not None:
+        options += "--cert client.pem --key client.key "
+    if config.access.api_keys is not None or config.access.jwks is not None:
+        options += '-H "Authorization: Bearer $KEY" '
+    return options

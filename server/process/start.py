@@ -1,27 +1,18 @@
 """How a server has started: its processes tell one another, in memory that they share."""
 
 import fcntl
-import mmap
-import os
-import weakref
-from multiprocessing import reduction
-from typing import Any
 
-from unpickled.server.observe.counters import anonymous_file
+from unpickled.server.process.shared import Shared
 
 # One byte each, then the name of the default model, which is as long as the name of a folder.
 _ANNOUNCED, _FAILED, _DEFAULT, _SIZE = 0, 1, 2, 258
 
 
-class Start:
-    """The start of one server; created before the workers, which inherit it or get it by pickle.
-
-    The semaphores of ``multiprocessing`` would need a /dev/shm that may be written to, and a worker that is
-    killed would hold a lock of theirs for ever.
-    """
+class Start(Shared):
+    """The start of one server."""
 
     def __init__(self) -> None:
-        self._map(anonymous_file(_SIZE))
+        super().__init__(_SIZE)
 
     def announce(self, default: str) -> bool:
         """Note the default model; True for the first worker alone, which prints the banner."""
@@ -55,14 +46,3 @@ class Start:
     def fail(self) -> None:
         """Note that the settings are wrong."""
         self._memory[_FAILED] = 1
-
-    def __getstate__(self) -> Any:
-        return reduction.DupFd(self._descriptor)
-
-    def __setstate__(self, state: Any) -> None:
-        self._map(state.detach())
-
-    def _map(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._memory = mmap.mmap(descriptor, _SIZE)
-        weakref.finalize(self, os.close, descriptor).atexit = False

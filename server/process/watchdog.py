@@ -1,33 +1,39 @@
-"""A watchdog that frees a worker whose threads wait for stalled clients.
+"""A watchdog that frees a worker of stalled clients, and looks after its connections.
 
 The HTTP server gives clients no deadline, and a thread that waits for one cannot be woken. Shutting the
 connection ends the wait (Linux, TCP): for reading, if the client does not send; both ways, if it does not
 read.
 
+- Connections that hold a place for nothing are closed: see reaper.py.
 - When stalled uploads hold every thread that streams leave, the connections that are silent are shut. Where
   that does not help (clients that send a byte now and then, other systems), the worker ends and is replaced.
 - The stream that has been silent longest is closed when its place is needed: all threads are taken, or
   another stream was refused.
-- A stream whose client does not read its answers is closed in any case: most such clients read only after
-  they have sent everything, and would wait for ever.
+- A stream or a long answer whose client does not read is closed in any case: most such clients read only
+  after they have sent everything, and would wait for ever.
 - Where the kernel has no times for connections (Unix sockets, other systems), and a stream is refused while
   all open ones are stalled, the worker ends as soon as it computes no answer.
 
 Watching from a thread costs a request nothing. A worker whose main process is gone, which would replace it,
-ends too. At each check the watchdog publishes how many requests are in flight.
+ends too. At each check the watchdog publishes how many requests are in flight, and how many connections are
+open.
 """
 
 import logging
 import os
-import sys
 import threading
 import time
-from collections.abc import Sequence
-from types import FrameType
+from collections.abc import Callable, Sequence
 
-from unpickled.server.message import body
+from unpickled.server.config import Config
+from unpickled.server.inference.admission import Admission
+from unpickled.server.model.session import RUNS
+from unpickled.server.observe.connected import Connected
 from unpickled.server.observe.inflight import InFlight
-from unpickled.server.process.stalled import Clients, Wait
+from unpickled.server.process.connections import Connections
+from unpickled.server.process.reaper import Reaper
+from unpickled.server.process.running import Running
+from unpickled.server.process.stalled import Stalled, Wait
 from unpickled.server.serve.slots import Slot, Slots
 
 logger = logging.getLogger("unpickled")
@@ -35,30 +41,52 @@ logger = logging.getLogger("unpickled")
 # Seconds between checks, and from shutting connections to ending the worker.
 _PERIOD = 0.25
 _GRACE = 2.0
+# Share of a processor that looking at connections may take.
+_SHARE = 0.03
 
 
 class Watchdog:
     """Watches this process from a thread of its own.
 
     Args:
-        threads: Requests that this process can hold open at once.
-        timeout: Seconds after which a stalled client is overdue.
-        slots: The streams that are open.
+        config: The threads, and the timeouts.
+        slots: The streams and long answers that are open.
         in_flight: The requests that are being answered.
-        clients: Shuts connections; None where the kernel has no times for them.
+        connections: The connections of this process; None where the kernel has no times for them.
+        running: The threads that answer them.
+        connected: Counts them.
+        admission: Ends runs whose time is over.
+        beat: Shows the main process that this one runs; called at each check.
     """
 
     def __init__(
-        self, threads: int, timeout: int, slots: Slots, in_flight: InFlight, clients: Clients | None
+        self,
+        config: Config,
+        slots: Slots,
+        in_flight: InFlight,
+        running: Running,
+        connections: Connections | None,
+        connected: Connected,
+        admission: Admission,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
-        self._threads = threads
-        self._timeout = timeout
+        self._threads = config.listening.threads
+        self._body_timeout = config.limits.body_timeout
+        self._send_timeout = config.listening.send_timeout
         self._slots = slots
         self._in_flight = in_flight
-        self._clients = clients
+        self._beat = beat
+        self._running = running
+        self._connections = connections
+        self._connected = connected
+        self._admission = admission
+        self._hang_timeout = config.listening.hang_timeout
+        self._reaper = Reaper(config.listening, connections, running) if connections else None
+        self._stalled = Stalled(connections, slots.cuts) if connections else None
         self._parent = os.getppid()
-        # Frames that read a body -> time.monotonic() at which the watchdog first saw them.
-        self._reads: dict[FrameType, float] = {}
+        # Processor time that may be spent on connections; below 0 after a look that took longer.
+        self._credit = 0.0
+        self._failed = False
 
     def start(self) -> None:
         """Watch until the process ends."""
@@ -66,29 +94,68 @@ class Watchdog:
 
     def _watch(self) -> None:
         while True:
+            self._beat()
             time.sleep(_PERIOD)
             if os.getppid() != self._parent:
                 logger.error("the server's main process is gone: worker %d ends", os.getpid())
                 os._exit(1)
-            self._check(time.monotonic())
+            try:
+                self._look(time.monotonic())
+            except Exception:
+                if not self._failed:
+                    self._failed = True
+                    logger.exception("the watchdog of worker %d failed, and goes on", os.getpid())
+
+    def _look(self, now: float) -> None:
+        self._in_flight.publish()
+        self._running.look(now)
+        self._end_runs()
+        self._follow_connections()
+        self._check(now)
+
+    def _end_runs(self) -> None:
+        """End runs of models that are late, or do not end; end the worker where such a run goes on."""
+        self._admission.end_overdue()
+        for thread, seconds in self._running.runs.items():
+            if seconds >= self._hang_timeout:
+                RUNS.end(thread)
+            if seconds >= self._hang_timeout + _GRACE:
+                self._end_worker(f"a run of a model has not ended for {seconds:.0f} s")
+
+    def _follow_connections(self) -> None:
+        self._credit = min(self._credit + _SHARE * _PERIOD, _SHARE * _PERIOD)
+        if self._connections is None or self._reaper is None or self._credit <= 0:
+            return
+        begun = time.thread_time()
+        if self._connections.look(self._credit):
+            self._connected.note(self._connections.count)
+            self._reaper.reap()
+        self._credit -= time.thread_time() - begun
 
     def _check(self, now: float) -> None:
         streams = [_wait(slot, now) for slot in self._slots.open()]
         requests = self._in_flight.count
-        self._in_flight.publish()
-        # Keeping the frames keeps their identity: a frame that is seen again is the same read.
-        self._reads = {frame: self._reads.get(frame, now) for frame in _reading()}
-        reads = [now - begun for begun in self._reads.values()]
+        reads = self._running.reads
         idle = [stream.waited for stream in streams]
         busy = len(reads) + len(streams) >= self._threads
         if busy:
             self._relieve(reads, idle)
         refused = self._slots.take_refused()
-        overdue = [stream for stream in streams if stream.waited >= self._timeout]
-        if self._clients is not None:
-            self._clients.shut_streams(overdue, busy or refused)
+        self._close(streams, busy or refused)
         if refused and requests == len(reads) + len(streams):
             self._replace(idle)
+
+    def _close(self, streams: Sequence[Wait], needed: bool) -> None:
+        """Close streams whose clients do not read and, if ``needed``, the one that was silent longest."""
+        if self._stalled is None:
+            return
+        for stream in streams:
+            # The reaper has closed those for which data waits in the kernel.
+            if stream.sending and stream.slot.multiplexed and stream.waited >= self._send_timeout + _GRACE:
+                self._stalled.shut_unread(stream)
+        silent = [stream for stream in streams if not stream.sending and stream.waited >= self._body_timeout]
+        if needed and silent:
+            self._stalled.shut_longest_silent(silent)
 
     def _relieve(self, reads: Sequence[float], streams: Sequence[float]) -> None:
         """Shut silent requests, or end the worker if none of its threads gets on.
@@ -97,31 +164,25 @@ class Watchdog:
         """
         # Act only when every thread is taken. Then a silent connection is either one a thread is reading
         # from, or one that still queues for a thread.
-        overdue = sum(seconds >= self._timeout for seconds in reads)
-        if overdue and self._clients is not None:
-            self._clients.shut_silent(overdue, max(self._timeout, min(reads)))
-        if min(reads or streams) >= self._timeout + _GRACE:
-            self._end_worker("threads have waited for request bodies")
+        overdue = sum(seconds >= self._body_timeout for seconds in reads)
+        if overdue and self._stalled is not None:
+            self._stalled.shut_silent(overdue, max(self._body_timeout, min(reads)))
+        if min(reads or streams) >= self._body_timeout + _GRACE:
+            self._end_worker(f"all its threads have waited for request bodies for {self._body_timeout} s")
 
     def _replace(self, streams: Sequence[float]) -> None:
         """End the worker if all open streams are stuck; one more was refused, and no thread computes.
 
         ``streams`` are the seconds that they have waited for their clients.
         """
-        stuck = min(streams, default=0.0) >= self._timeout + _GRACE
-        if stuck and not (self._clients and self._clients.visible()):
-            self._end_worker("streams have waited for their clients")
+        stuck = min(streams, default=0.0) >= self._body_timeout + _GRACE
+        if stuck and not (self._stalled and self._stalled.visible()):
+            self._end_worker(f"all its streams have waited for their clients for {self._body_timeout} s")
 
     def _end_worker(self, reason: str) -> None:
-        logger.error(
-            "worker %d ends and is replaced: all its %s for %d s", os.getpid(), reason, self._timeout
-        )
+        logger.error("worker %d ends and is replaced: %s", os.getpid(), reason)
         # Not sys.exit: the threads cannot be joined.
         os._exit(1)
-
-
-def _reading() -> list[FrameType]:
-    return [frame for frame in sys._current_frames().values() if frame.f_code in body.READING]
 
 
 def _wait(slot: Slot, now: float) -> Wait:

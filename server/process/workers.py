@@ -2,17 +2,22 @@
 
 import gc
 import logging
+import logging.config
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from copy import copy
+from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NoReturn
 
 from granian.constants import Interfaces
-from granian.http import HTTP1Settings
+from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
 from granian.server import Server
 from msgspec.structs import replace
@@ -21,63 +26,101 @@ from unpickled.server import app, heap, machine
 from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError
 from unpickled.server.lifecycle.repository import Beginning, folders
+from unpickled.server.lifecycle.trials import Trials
+from unpickled.server.observe import log
+from unpickled.server.observe.connected import Connected
 from unpickled.server.observe.counters import Memory
-from unpickled.server.process import address, banner, stalled
-from unpickled.server.process.orders import DRAIN, SCAN, Orders
+from unpickled.server.process import address, banner, certificates, descriptors, output, threads
+from unpickled.server.process.admin import AdminPort
+from unpickled.server.process.certificates import Certificates, Paths
+from unpickled.server.process.connections import Connections, told
+from unpickled.server.process.heartbeat import Heartbeat
+from unpickled.server.process.orders import Orders
+from unpickled.server.process.probes import Probes
+from unpickled.server.process.pulse import Pulse
+from unpickled.server.process.quarantine import Notes, Quarantine
+from unpickled.server.process.running import Running
 from unpickled.server.process.start import Start
+from unpickled.server.process.supervisor import Supervisor
 from unpickled.server.process.watchdog import Watchdog
 from unpickled.server.service import Service
 
 logger = logging.getLogger("unpickled")
 
-# granian's messages go to stderr with ours.
-_LOGGING = {"loggers": {"_granian": {"handlers": [], "propagate": True}}}
+# Connections that the kernel keeps until a worker takes them; it has a limit of its own, net.core.somaxconn.
+_BACKLOG = 4096
+# Bytes that the head of a request may have.
+_LONGEST_HEAD = 128 * 1024
 
 
 def serve(config: Config) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit status.
 
-    A worker that ends by itself is replaced. The whole server ends with 1 if its settings are wrong, or if
-    a worker ends within seconds of replacing another.
+    A worker that ends by itself, or hangs, is replaced, however often. The whole server ends with 1 if its
+    settings are wrong, or if no worker could start.
     """
-    config = replace(config, listening=address.claim(config.listening))
-    os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals, after_in_child=_start_worker)
+    output.settle()
+    logging.config.dictConfig(log.settings(config.observing.log_level))
+    files = certificates.of(config.listening)
+    claim = address.claim(threads.affordable(config.listening))
+    config = replace(config, listening=claim.listening)
+    listening = config.listening
     # Twice as many blocks as workers: a replacement may start while the old worker still ends.
-    memory = Memory(blocks=2 * config.listening.workers)
-    start = Start()
-    try:
-        _server(config).serve(target_loader=Loader(config, memory, start), wrap_loader=False)
-    except SystemExit:
-        return 1
-    return 1 if start.failed else 0
+    memory = Memory(blocks=2 * listening.workers)
+    # A worker that takes over from another one writes beside it.
+    start, heartbeat = Start(), Heartbeat(2 * listening.workers)
+    quarantine = Quarantine(2 * listening.workers, listening.threads)
+    server = _server(config)
+    loader = Loader(config, memory, start, heartbeat, quarantine, Trials())
+
+    def spawn(slot: int) -> BaseProcess:
+        process: BaseProcess = server.worker(slot % listening.workers, loader.of(slot))
+        return process
+
+    with claim:
+        supervisor = Supervisor(listening, spawn, heartbeat, start, quarantine, memory.reserve())
+        if claim.admin is not None:
+            AdminPort(claim.admin, supervisor.selector, Probes(supervisor, memory).answer)
+        if files is not None:
+            server.secure(files.paths)
+            supervisor.chores.append(partial(_renew, files, server, supervisor))
+        served = server.serve_with(supervisor.run)
+    return 0 if served and not start.failed else 1
 
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
-def _hold_signals() -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-
-
-def _release_signals() -> None:
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-
-
-def _start_worker() -> None:
-    """Reset the handlers inherited from the main process, which would swallow the signals to this one."""
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
-    _release_signals()
+def _renew(files: Certificates, server: Any, supervisor: Supervisor) -> None:
+    """Replace the workers, one by one, once the files of TLS have changed."""
+    if files.refresh():
+        server.secure(files.paths)
+        supervisor.renewal.begin()
 
 
 class Loader:
     """Builds the application in each worker, after the fork: the threads of ONNX Runtime survive none."""
 
-    def __init__(self, config: Config, memory: Memory, start: Start) -> None:
+    def __init__(
+        self,
+        config: Config,
+        memory: Memory,
+        start: Start,
+        heartbeat: Heartbeat,
+        quarantine: Quarantine,
+        trials: Trials,
+    ) -> None:
         self._config = config
         self._memory = memory
+        self._trials = trials
         self._start = start
+        self._heartbeat = heartbeat
+        self._quarantine = quarantine
+        self._slot = 0
         self._names = _names(config)
+
+    def of(self, slot: int) -> "Loader":
+        """The same for the worker that writes to a slot of shared memory."""
+        loader = copy(self)
+        loader._slot = slot
+        return loader
 
     def __call__(self) -> Any:
         heap.bound(max(2, machine.processors() // self._config.listening.workers))
@@ -88,11 +131,14 @@ class Loader:
         orders = Orders()
         orders.start()
         service = self._service()
+        log.count_in(service.block)
         repository = service.repository
         if self._start.announce(repository.default or ""):
             arguments = (self._config, banner.text(repository))
             threading.Thread(target=_announce, args=arguments, daemon=True).start()
-        _watch(service)
+        pulse = Pulse(service, self._heartbeat, Notes(self._quarantine, self._slot), self._slot)
+        pulse.beat()
+        _watch(service, pulse.beat)
         orders.obey_for(service)
         application = app.flask_app(service)
         service.start()
@@ -106,7 +152,7 @@ class Loader:
         logged = ""
         while True:
             try:
-                return Service(self._config, self._memory, self._beginning())
+                return Service(self._config, self._memory, self._beginning(), self._trials)
             except ConfigError as error:
                 if not self._start.announced:
                     self._end_server(error)
@@ -137,10 +183,21 @@ def _names(config: Config) -> frozenset[str] | None:
     return None
 
 
-def _watch(service: Service) -> None:
-    config, slots = service.config, service.slots
-    clients = stalled.clients(slots.cuts)
-    Watchdog(config.listening.threads, config.limits.body_timeout, slots, service.in_flight, clients).start()
+def _watch(service: Service, beat: Callable[[], None]) -> None:
+    config, listening = service.config, service.config.listening
+    connections = Connections(listening) if told() else None
+    connected = Connected(service.block, descriptors.connections(listening.max_connections))
+    running = Running(listening.threads)
+    Watchdog(
+        config,
+        service.slots,
+        service.in_flight,
+        running,
+        connections,
+        connected,
+        service.admission,
+        beat,
+    ).start()
 
 
 def _announce(config: Config, text: str) -> None:
@@ -150,40 +207,41 @@ def _announce(config: Config, text: str) -> None:
 
 
 class _Server(Server):  # type: ignore[misc,valid-type]
-    """granian's server, except for two signals.
+    """granian's server, whose workers the Supervisor starts and ends."""
 
-    SIGHUP does not replace the workers: it makes them scan the models. SIGTERM makes them drain for
-    ``drain_delay`` seconds before they end; a second signal, or SIGINT in its place, ends that wait.
-    """
+    def worker(self, index: int, loader: Loader) -> BaseProcess:
+        """The worker at an index from 0, not yet started."""
+        process: BaseProcess = self._spawn_worker(index, self._target, loader).inner
+        return process
 
-    def __init__(self, *arguments: Any, drain_delay: float, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        self._drain_delay = drain_delay
-        self._hurried = threading.Event()
+    def secure(self, paths: Paths) -> None:
+        """Have workers that start from now on serve TLS with these files.
 
-    def signal_handler_reload(self, *arguments: object) -> None:
-        self._order(SCAN)
+        This does what build_ssl_context of granian does, which would resolve the paths: copies in memory have
+        none.
+        """
+        cert, key, client_ca = paths
+        self.ssl_ctx: Any = (True, cert, key, None, "tls1.2", client_ca, [], client_ca is not None)
 
-    def signal_handler_interrupt(self, number: int, *arguments: object) -> None:
-        if self.interrupt_signal or number == signal.SIGINT:
-            self._hurried.set()
-        super().signal_handler_interrupt()
+    def serve_with(self, run: Callable[[Callable[[], None]], bool]) -> bool:
+        """Bind, and call ``run`` with a function that ends the listening of this process."""
+        self._run = run
+        self.serve(target_loader=lambda: None, wrap_loader=False)
+        return self._served
 
-    def shutdown(self, exit_code: int = 0) -> None:
-        if self.interrupt_signal and self._drain_delay and not self._hurried.is_set():
-            self._order(DRAIN)
-            self._hurried.wait(self._drain_delay)
-        super().shutdown(exit_code)
-
-    def _order(self, number: signal.Signals) -> None:
-        for worker in self.wrks:
-            with suppress(ProcessLookupError):
-                os.kill(worker.inner.pid, number)
+    def _serve(self, target: Any, _: object) -> None:
+        self._target = target
+        self._init_shared_socket()
+        try:
+            self._served = self._run(self._drop_shared_socket)
+        finally:
+            self._unlink_pidfile()
 
 
 def _server(config: Config) -> Any:
     listening, log_level = config.listening, config.observing.log_level
-    logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    descriptors.raise_limit()
+    descriptors.tell(listening.max_connections)
     return _Server(
         "unpickled.server:create_app",
         address=listening.host,
@@ -193,13 +251,19 @@ def _server(config: Config) -> Any:
         interface=Interfaces.WSGI,
         workers=listening.workers,
         blocking_threads=listening.threads,
-        # This one time bounds both the wait for a request's head and the silence between two requests.
-        http1_settings=HTTP1Settings(header_read_timeout=1000 * listening.keep_alive),
+        # granian counts connections, the silent ones too.
+        backpressure=descriptors.connections(listening.max_connections),
+        backlog=_BACKLOG,
+        # This one time bounds both the wait for a request's head and the silence between two requests. The
+        # watchdog closes what is silent from the start sooner.
+        http1_settings=HTTP1Settings(
+            header_read_timeout=1000 * listening.keep_alive, max_buffer_size=_LONGEST_HEAD
+        ),
+        http2_settings=HTTP2Settings(
+            max_concurrent_streams=listening.http2_streams, max_headers_size=_LONGEST_HEAD
+        ),
         websockets=False,
         # granian warns of settings that are deliberate here, and logs a line at every start.
         log_level=LogLevels.debug if log_level == "debug" else LogLevels.error,
-        log_dictconfig=_LOGGING,
-        respawn_failed_workers=True,
-        workers_kill_timeout=listening.shutdown_timeout,
-        drain_delay=listening.drain_delay,
+        log_dictconfig=log.settings(log_level),
     )

@@ -2,39 +2,49 @@
 
 import logging
 import os
-import select
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from unpickled.server.message import path, traceparent
 from unpickled.server.message.answer import dumps
+from unpickled.server.message.environ import KEY, QUEUE_MS, REQUEST_ID, TRACE
+from unpickled.server.observe.counters import Block
+from unpickled.server.observe.log import LOST
+from unpickled.server.observe.outlet import Outlet
 from unpickled.server.serve.fastpath import Application, Environ, StartResponse
+from unpickled.server.serve.followed import followed
 
 logger = logging.getLogger("unpickled")
 
 STDOUT = 1
-# Longest path, in characters: lines stay below the 4,096 bytes that a pipe takes from a process in one piece.
-LONGEST = 500
+# Members of a line -> the entries of the WSGI environment in which other layers note them.
+_NOTED = (("request_id", REQUEST_ID), ("key", KEY), ("trace_id", TRACE), ("queue_ms", QUEUE_MS))
+# Longest line, in bytes: a pipe takes it in one piece. For it, a path of control characters is cut.
+_LONGEST, _SHORT = 4096, 100
 
 
 class AccessLog:
     """Writes one line per request, and passes the answer on unchanged.
 
     If the length of an answer is unknown, its line is written at its end, with its size and duration. The
-    query is left out: it may carry secrets or personal data.
+    query is left out: it may carry secrets or personal data. Lines that cannot be written are counted in
+    ``block``.
     """
 
-    def __init__(self, application: Application, descriptor: int = STDOUT) -> None:
+    def __init__(self, application: Application, block: Block, descriptor: int = STDOUT) -> None:
         self._application = application
-        self._descriptor = descriptor
-        self._poll = _Poll(descriptor)
+        self._outlet = Outlet(descriptor)
+        self._lost = block.series((LOST, "access"), 1)
         self._failed = False
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         arrived, started = datetime.now(UTC), time.perf_counter()
         status, headers = "500", {}
+        # A layer below may take an outer path away.
+        shown = path.shown(environ)
 
         def start(line: str, pairs: list[tuple[str, str]], *error: Any) -> Any:
             nonlocal status, headers
@@ -45,9 +55,10 @@ class AccessLog:
             # Whatever fails here, the client gets the application's answer.
             try:
                 elapsed = time.perf_counter() - started
-                self._write(_line(environ, status, headers, size, arrived, elapsed))
+                entry = _entry(environ, shown, status, headers, size, arrived, elapsed)
+                self._outlet.write(_line(entry))
             except Exception as error:
-                self._complain((isinstance(error, OSError) and error.strerror) or str(error))
+                self._complain(error)
 
         answer: Iterable[bytes] = ()
         try:
@@ -57,84 +68,68 @@ class AccessLog:
             raise
         size = _length(environ, headers, answer)
         if size is None:
-            return _followed(answer, write)
+            return followed(answer, write)
         write(size)
         return answer
 
-    def _write(self, line: dict[str, Any]) -> None:
-        if self._poll.has_room():
-            os.write(self._descriptor, dumps(line) + b"\n")
-        else:
-            self._complain("its reader does not keep up")
-
-    def _complain(self, reason: str) -> None:
-        if not self._failed:
-            self._failed = True
+    def _complain(self, error: Exception) -> None:
+        self._lost[0] += 1.0
+        if self._failed:
+            return
+        self._failed = True
+        reason = "its reader does not keep up" if isinstance(error, BlockingIOError) else _reason(error)
+        with suppress(Exception):
             logger.warning("the access log cannot be written (%s): requests go on without", reason)
 
 
-class _Poll(threading.local):
-    """Each thread's own poll object: one that two threads use at once raises RuntimeError."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._poll = select.poll()
-        self._poll.register(descriptor, select.POLLOUT)
-
-    def has_room(self) -> bool:
-        """Whether a line can be written without waiting: a pipe is ready only if it takes 4,096 bytes."""
-        return bool(self._poll.poll(0))
+def _reason(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
-def _followed(answer: Iterable[bytes], write: Callable[[int], None]) -> Iterator[bytes]:
-    """The answer, in the same parts; its size goes to ``write`` at its end, or when it is broken off."""
-    parts = _counted(answer, write)
-    # Start the generator now, so that its `finally` writes the line however the response ends.
-    next(parts)
-    return parts
-
-
-def _counted(answer: Iterable[bytes], write: Callable[[int], None]) -> Iterator[bytes]:
-    size = 0
-    try:
-        yield b""
-        for part in answer:
-            size += len(part)
-            yield part
-    finally:
-        write(size)
-        if hasattr(answer, "close"):
-            answer.close()
-
-
-def _line(
+def _entry(
     environ: Environ,
+    shown: str,
     status: str,
     headers: dict[str, str],
     size: int,
     arrived: datetime,
     elapsed: float,
 ) -> dict[str, Any]:
-    line = {
+    entry = {
         "time": arrived,
         "method": environ["REQUEST_METHOD"][:20],
-        "path": _path(environ),
+        "path": shown,
         "status": int(status[:3]),
         "duration_ms": int(1e6 * elapsed) / 1000,
         "bytes": size,
         "worker": os.getpid(),
     }
     if "Model-Name" in headers:
-        line["model"] = headers["Model-Name"]
-        line["version"] = int(headers["Model-Version"])
+        entry["model"] = headers["Model-Name"]
+        entry["version"] = int(headers["Model-Version"])
     if environ.get("REMOTE_ADDR"):
-        line["remote"] = environ["REMOTE_ADDR"]
+        entry["remote"] = environ["REMOTE_ADDR"]
+    for key, variable in _NOTED:
+        if variable in environ:
+            entry[key] = environ[variable]
+    if TRACE not in environ and traceparent.VARIABLE in environ:
+        _add_trace(entry, environ)
+    return entry
+
+
+def _add_trace(entry: dict[str, Any], environ: Environ) -> None:
+    """Add the trace of a caller that records its requests, where this server sends no spans."""
+    caller = traceparent.read(environ[traceparent.VARIABLE])
+    if caller is not None and caller.sampled:
+        entry["trace_id"] = caller.trace
+
+
+def _line(entry: dict[str, Any]) -> bytes:
+    line = dumps(entry) + b"\n"
+    if len(line) > _LONGEST:
+        entry["path"] = entry["path"][:_SHORT]
+        line = dumps(entry) + b"\n"
     return line
-
-
-def _path(environ: Environ) -> str:
-    """The path as text: WSGI hands out its bytes as if they were latin-1 text."""
-    path: str = environ.get("PATH_INFO", "")[:LONGEST]
-    return path if path.isascii() else path.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
 def _length(environ: Environ, headers: dict[str, str], answer: Iterable[bytes]) -> int | None:

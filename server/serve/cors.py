@@ -9,7 +9,9 @@ from typing import Any
 from unpickled.server.serve.fastpath import Application, Environ, StartResponse
 
 # Headers of answers that a page may read, beside those that it always may.
-_EXPOSED = "Ignored-Columns, Model-Name, Model-Version, Retry-After, Server-Timing"
+_EXPOSED = (
+    "Ignored-Columns, Model-Name, Model-Version, Retry-After, Server-Timing, X-Request-Id, traceresponse"
+)
 _METHODS = "GET, HEAD, POST"
 # Seconds for which a browser remembers the answer to a preflight request.
 _MAX_AGE = "7200"

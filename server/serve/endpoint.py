@@ -1,27 +1,44 @@
 """The predictions of one version over one protocol: an endpoint reads, predicts and records."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from time import perf_counter
 
-from unpickled.server.errors import BodyTooLarge, DeadlineExceeded, InvalidInput, Overloaded
+from unpickled.server.errors import (
+    BadRequest,
+    BodyTooLarge,
+    DeadlineExceeded,
+    InvalidInput,
+    LengthRequired,
+    Overloaded,
+)
 from unpickled.server.inference.prediction import Predict, Prediction
 from unpickled.server.inference.work import Cost, Work
 from unpickled.server.message import body
 from unpickled.server.message.answer import JSON, Answer, Environ, Target
+from unpickled.server.message.environ import QUEUE_MS
 from unpickled.server.observe.recorder import Recorder
 from unpickled.server.observe.tally import PHASES
 from unpickled.server.serve.gate import DEADLINE, Gate
+from unpickled.server.serve.parts import Parts
 from unpickled.server.serve.rest import Rest
 
 _TIMING = ", ".join(f"{name};dur=%.4f" for name in (*PHASES, "total"))
 # Content types treated as JSON; `curl -d` sends the last one.
 _PLAIN = frozenset({None, "", "application/json", "application/x-www-form-urlencoded"})
 
+# A short body may be a long one, compressed.
 _ENCODED = "HTTP_CONTENT_ENCODING"
 # Stands for the length of a body that announces none: it may be long.
 _UNKNOWN = "?" * 20
 # Errors that may come before the body is read.
-_EARLY = (BodyTooLarge, DeadlineExceeded, InvalidInput, Overloaded)
+_EARLY = (
+    BadRequest,
+    BodyTooLarge,
+    DeadlineExceeded,
+    InvalidInput,
+    LengthRequired,
+    Overloaded,
+)
 
 
 class Endpoint:
@@ -35,6 +52,7 @@ class Endpoint:
         cost: The cost of its requests.
         gate: Admits requests.
         rest: Discards what is left of a body that is not read to its end.
+        parts: Sends a long answer.
         by_type: Targets that answer bodies of other content types in place of ``predict``.
     """
 
@@ -45,6 +63,7 @@ class Endpoint:
         cost: Cost,
         gate: Gate,
         rest: Rest,
+        parts: Parts,
         by_type: Mapping[str, Target] | None = None,
     ) -> None:
         self._recorder = recorder
@@ -55,6 +74,7 @@ class Endpoint:
         self._limit = gate.limit
         self._in_flight = gate.in_flight
         self._rest = rest
+        self._parts = parts
         self._by_type = by_type or {}
         self._headers = (JSON, *recorder.identity)
 
@@ -100,25 +120,36 @@ class Endpoint:
                     request = body.expanded(request, environ[_ENCODED], self._limit, share.take, turn.breathe)
                     turn.become(self._work(request, deadline, started, read))
                 prediction = self._predict(request, environ)
+            environ[QUEUE_MS] = round(1000 * turn.waited, 3)
             self._cost.learn(len(request), turn.spent)
-            return self._answer(environ, started, read, prediction, turn.waited)
+            share.become(len(prediction.content))
+            more, content = self._parts.of(prediction.content, environ, share.release)
+            share.keep()
+            return self._answer(environ, started, read, prediction, turn.waited, more, content)
 
     def _work(self, request: bytes, deadline: float, started: float, read: float) -> Work:
         name, cost, length = self._recorder.served.name, self._cost, len(request)
         return Work(name, cost.seconds(length), cost.is_single(length), deadline, started, read)
 
     def _answer(
-        self, environ: Environ, started: float, read: float, prediction: Prediction, waited: float
+        self,
+        environ: Environ,
+        started: float,
+        read: float,
+        prediction: Prediction,
+        waited: float,
+        more: tuple[tuple[str, str], ...],
+        content: bytes | Iterator[bytes],
     ) -> Answer:
         recorder = self._recorder
         ended = recorder.answered(started, read, prediction, waited)
         headers = self._headers if prediction.headers is None else (*prediction.headers, *recorder.identity)
         if "HTTP_SERVER_TIMING" in environ:
             headers = (*headers, _timing(started, read, waited, prediction, ended))
-        return "200 OK", headers, prediction.content
+        return "200 OK", (*headers, *more), content
 
     def _failed(self, error: Exception, environ: Environ, started: float) -> Answer:
-        answer = self._recorder.failed(error, started)
+        answer = self._recorder.failed(error, started, environ)
         return self._rest.discarded(answer, environ) if isinstance(error, _EARLY) else answer
 
 

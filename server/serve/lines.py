@@ -2,18 +2,18 @@
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice, repeat, takewhile
+from functools import partial
+from itertools import islice, takewhile
 from typing import Any
 
 from unpickled.server.errors import BodyTimeout, InvalidInput
 from unpickled.server.inference.admission import breathe
-from unpickled.server.message import body
+from unpickled.server.message import body, ending
 from unpickled.server.message.answer import Environ
 from unpickled.server.serve.slots import Slot
 
 # Bytes that are read (if the length is announced), expanded and answered at a time, roughly.
 BLOCK = 64 * 1024
-_WITHIN = frozenset(bytes((code,)) for code in range(256)) - {b"\n"}
 
 # A line without its line end; None if it was too long.
 Line = bytes | None
@@ -22,9 +22,10 @@ Batch = tuple[list[Line], int]
 
 
 def announced_length(environ: Environ) -> int | None:
-    """The body's Content-Length, None without one; InvalidInput where it is no number."""
+    """The body's Content-Length, None without one; InvalidInput where it is no number, BadRequest."""
     announced = environ.get("CONTENT_LENGTH")
     if not announced:
+        ending.check_coding(environ)
         return None
     if not (announced.isascii() and announced.isdigit()):
         raise body.no_length(announced)
@@ -45,6 +46,7 @@ class Lines:
         self._read: Callable[[int], bytes] = environ["wsgi.input"].read
         self._ahead = b""
         self._announced = length
+        self._hidden = ending.is_hidden(environ)
         self._endless = length is None and bool(environ.get("wsgi.input_terminated"))
 
     def look_ahead(self) -> None:
@@ -55,6 +57,8 @@ class Lines:
 
     def batches(self, limit: int, expand: Any) -> Iterator[Batch]:
         """Lines of ``limit`` bytes at most as they arrive; IncompleteBody, InvalidInput, BodyTimeout.
+
+        A last line without its end is IncompleteBody too, where nothing else shows that it is whole.
 
         ``expand`` is a decompressor, or None. Bytes are read one by one where no length is announced: the
         client may wait for the answer to one line before it sends the next, and a read() of the HTTP server
@@ -71,7 +75,8 @@ class Lines:
     def _line(self, first: bytes, limit: int) -> Line:
         """The line that begins with ``first``. A Python loop over bytes would take three times as long."""
         self._slot.receive()
-        rest = takewhile(_WITHIN.__contains__, map(self._read, repeat(1)))
+        single = iter(partial(self._read, 1), b"\n")
+        rest = takewhile(bool, single)
         pieces, size, more = [first], 1, True
         while more:
             piece = b"".join(islice(rest, BLOCK))
@@ -79,7 +84,12 @@ class Lines:
             pieces = [*pieces, piece] if size <= limit else []
             more = len(piece) == BLOCK
         self._slot.resume()
-        return b"".join(pieces) if size <= limit else None
+        line = b"".join(pieces) if size <= limit else None
+        # After a line end the iterator is exhausted, and reads nothing more.
+        if self._hidden and next(single, None) is not None and not (line and line.isspace()):
+            self._check_silence()
+            raise ending.cut_line()
+        return line
 
     def _pieces(self) -> Iterator[bytes]:
         if self._announced is None:
@@ -100,11 +110,16 @@ class Lines:
         piece = self._ahead + self._read(size - len(self._ahead))
         self._ahead = b""
         self._slot.resume()
-        if len(piece) < size and (silence := self._slot.silence()):
+        if len(piece) < size:
+            self._check_silence()
+        return piece
+
+    def _check_silence(self) -> None:
+        """BodyTimeout where the body ends because the watchdog has shut the connection."""
+        if silence := self._slot.silence():
             raise BodyTimeout(
                 f"no data came for {silence:.0f} s, and another stream needs the place: send the rest again"
             )
-        return piece
 
 
 def _split(pieces: Iterable[bytes], limit: int) -> Iterator[Batch]:

@@ -9,6 +9,7 @@ from unpickled.server import heap
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.observe import tally
 from unpickled.server.observe.counters import Block
+from unpickled.server.observe.outlines import outlines, pack
 from unpickled.server.serve.routes import Routes
 
 logger = logging.getLogger("unpickled")
@@ -87,6 +88,7 @@ class Reloader:
         for name, version in loaded | self._loaded:
             tally.set_used(block, name, version, now)
         tally.forget_outdated(block, now)
+        block.post(pack(outlines(deployments.values())))
         self._loaded, self._names, self._reported = loaded, set(deployments), now
 
 

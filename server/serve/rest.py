@@ -4,11 +4,12 @@ A client that sends a long body reads no answer before it is done. If the connec
 it would meet a broken pipe, and never learn the reason. https://www.rfc-editor.org/rfc/rfc9112#section-9.6
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
+from typing import Any
 
-from unpickled.server.errors import Busy
-from unpickled.server.message.answer import Answer, Environ, Whole
+from unpickled.server.errors import Busy, RequestError
+from unpickled.server.message.answer import Answer, Environ, Whole, failure
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.serve.slots import Slot, Slots
 
@@ -39,7 +40,7 @@ class Rest:
         if not _comes(environ):
             return answer
         try:
-            slot = self._slots.enter()
+            slot = self._slots.enter(environ, spare=True)
         except Busy:
             return answer
         self._in_flight.count += 1
@@ -48,6 +49,17 @@ class Rest:
         # Start the generator now, so that its `finally` frees the slot however the response ends.
         next(parts)
         return status, (*headers, ("Content-Length", str(len(content)))), parts
+
+    def refused(
+        self, error: RequestError, environ: Environ, start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        """The answer of a middleware that refuses a request before its body is read."""
+        status, headers, content = self.discarded(failure(error, environ), environ)
+        if not isinstance(content, bytes):
+            start_response(status, list(headers))
+            return content
+        start_response(status, [*headers, ("Content-Length", str(len(content)))])
+        return [content]
 
     def _parts(self, content: bytes, slot: Slot, environ: Environ) -> Iterator[bytes]:
         try:

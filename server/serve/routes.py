@@ -1,5 +1,6 @@
 """Exact path -> the target of a POST to it, rebuilt in one step whenever the served versions change."""
 
+import re
 import threading
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,6 +21,8 @@ from unpickled.server.protocols.registry import routes
 from unpickled.server.protocols.rows import Reader
 from unpickled.server.serve.endpoint import Endpoint
 from unpickled.server.serve.gate import Gate
+from unpickled.server.serve.noted import Noted, Notes
+from unpickled.server.serve.parts import Parts
 from unpickled.server.serve.rest import Rest
 from unpickled.server.serve.slots import Slots
 from unpickled.server.serve.split import Split
@@ -40,6 +43,13 @@ def path(rule: str, **names: object) -> str:
     return rule
 
 
+def _pattern(rule: str) -> re.Pattern[str]:
+    """The paths of a rule, as the application matches them: a name has neither a slash nor a colon."""
+    parts = re.split("<([a-z]+)>", rule)
+    names = (f"(?P<{part}>[^/:]+)" if index % 2 else re.escape(part) for index, part in enumerate(parts))
+    return re.compile("".join(names))
+
+
 class Routes:
     """The routes of every protocol to every served version.
 
@@ -52,8 +62,10 @@ class Routes:
 
     Attributes:
         targets: Path -> the endpoint, split or stream that answers a POST to it.
+        models: Path -> the name of the model that a POST to it asks for.
         rules: The patterns of all paths.
         rest: Discards what is left of bodies that nobody reads.
+        parts: Sends long answers.
     """
 
     def __init__(
@@ -65,19 +77,24 @@ class Routes:
         watches: Sequence[Watch] = (),
     ) -> None:
         self.targets: dict[str, Target] = {}
+        self.models: dict[str, str] = {}
         self._repository = repository
         self._config = repository.config
         self._block = block
         self._slots = slots
         self._gate = gate
         self.rest = Rest(slots, gate.in_flight)
+        self.parts = Parts(slots, gate.in_flight)
         self._watches = watches
         self._routes = routes(self._config)
         self.rules = list(dict.fromkeys(rule for _, paths in self._routes for rule in paths.rules))
+        self._patterns = {rule: _pattern(rule) for rule in self.rules}
         # id of a version -> the version, and its handler for each builder of a protocol.
         self._handlers: dict[int, tuple[Served, dict[Build, _Handler]]] = {}
         # Headers of all answers, beside those of their version.
         self._more: Headers = ()
+        # Where requests are noted; None unless a worker has crashed.
+        self._notes: Notes | None = None
         self._lock = threading.Lock()
         self.rebuild()
 
@@ -85,6 +102,28 @@ class Routes:
         """Close each connection with its next answer. New targets do that, so that requests check nothing."""
         self._more = (CLOSE,)
         self.rebuild()
+
+    def note(self, notes: Notes | None) -> None:
+        """Note requests while they run from now on, or no longer; new targets do that, too."""
+        self._notes = notes
+        self.rebuild()
+
+    @property
+    def headers(self) -> Headers:
+        """Headers of all answers, beside those of their version."""
+        return self._more
+
+    def asked(self, path: str) -> tuple[str, str] | None:
+        """The rule that a POST to a path follows, and the name of the model; None where it predicts nothing.
+
+        ``path`` is that of WSGI. It may spell a name or a number in another way than ``targets`` does, and
+        the model need not be there: its name is then empty, or as the path has it.
+        """
+        text = path.encode("latin-1", "replace").decode("utf-8", "replace")
+        for rule, pattern in self._patterns.items():
+            if match := pattern.fullmatch(text):
+                return rule, match.groupdict().get("name") or self._repository.default or ""
+        return None
 
     def rebuild(self) -> None:
         """Follow the repository; requests under way end with the version they began with."""
@@ -99,11 +138,16 @@ class Routes:
         self._handlers = {id(version): self._handlers_of(version) for version in served}
         retired = [observer for watch in self._watches for observer in watch.follow(deployments)]
         targets: dict[str, Target] = {}
+        models: dict[str, str] = {}
         for protocol, paths in self._routes:
             for deployment in deployments:
-                targets.update(self._targets(deployment, protocol, paths))
-        # One assignment: a request sees all of the old or all of the new.
-        self.targets = targets
+                added = self._targets(deployment, protocol, paths)
+                targets.update(added)
+                models.update(dict.fromkeys(added, deployment.name))
+        if self._notes is not None:
+            targets = {path: Noted(target, self._notes) for path, target in targets.items()}
+        # One assignment each: a request sees all of the old or all of the new.
+        self.models, self.targets = models, targets
         for observer in retired:
             observer.close()
 
@@ -156,10 +200,10 @@ class Routes:
         tally = tally_of(self._block, served.name, served.version, rule, served.model.outputs)
         recorder = Recorder(served, tally, observers, self._more)
         by_type: dict[str, Target] = {
-            media_type: Endpoint(recorder, *handlers[build], gate, self.rest)
+            media_type: Endpoint(recorder, *handlers[build], gate, self.rest, self.parts)
             for media_type, build in protocol.by_type.items()
         }
         if protocol.lines is not None:
-            stream = Stream(recorder, handlers[protocol.lines].predict, self._slots, gate)
+            stream = Stream(recorder, handlers[protocol.lines].predict, self._slots, gate, self.rest)
             by_type |= dict.fromkeys(media.JSON_LINES, stream)
-        return Endpoint(recorder, *handlers[protocol.build], gate, self.rest, by_type)
+        return Endpoint(recorder, *handlers[protocol.build], gate, self.rest, self.parts, by_type)

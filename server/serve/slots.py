@@ -1,4 +1,4 @@
-"""Slots for the open streams of this process: a stream holds a thread, and requests need threads too."""
+"""Slots for open streams and long answers: each holds a thread, and other requests need threads too."""
 
 import threading
 from collections.abc import Collection
@@ -6,26 +6,32 @@ from time import monotonic
 
 from unpickled.server.errors import Busy
 from unpickled.server.inference.admission import Turn
+from unpickled.server.message.answer import Environ
 
 # Longest time that a stream needs to notice that its connection was shut, in seconds.
 _NOTICE = 1.0
+# Longest time that a long answer waits for a slot, in seconds: a client that reads gives one back sooner.
+_PATIENCE = 0.25
 
 
 class Slot:
     """One open stream, and whether it waits for its client; times are seconds of time.monotonic().
 
     ``waiting_since``: when it began to wait for its client, 0 while it does not wait; ``sending``: it waits
-    for the client to read, not to write; ``sent``: when the HTTP server got the last part of the answer.
-    While it waits, its turn to compute is another's.
+    for the client to read, not to write; ``sent``: when the HTTP server got the last part of the answer;
+    ``begun``: when the slot was taken. ``peer``: the address of the client; ``multiplexed``: it may have
+    other requests on the same connection (HTTP/2). While it waits, its turn to compute is another's.
     """
 
-    __slots__ = ("_cuts", "_turn", "sending", "sent", "waiting_since")
+    __slots__ = ("_cuts", "_turn", "begun", "multiplexed", "peer", "sending", "sent", "waiting_since")
 
-    def __init__(self, cuts: "Cuts", turn: Turn | None = None) -> None:
+    def __init__(self, cuts: "Cuts", environ: Environ, turn: Turn | None = None) -> None:
         self._cuts = cuts
         self._turn = turn
+        self.peer = environ.get("REMOTE_ADDR")
+        self.multiplexed = environ.get("SERVER_PROTOCOL") == "HTTP/2"
         self.waiting_since = 0.0
-        self.sent = monotonic()
+        self.begun = self.sent = monotonic()
         self.sending = False
 
     def receive(self) -> None:
@@ -97,44 +103,70 @@ class Cuts:
 
 
 class Slots:
-    """Admits at most ``limit`` streams of all models at a time: each takes a thread of this process."""
+    """Admits streams and long answers of all models: each takes a thread of this process while it is open.
 
-    def __init__(self, limit: int) -> None:
+    Streams take half of the threads at most, both together three quarters.
+    """
+
+    def __init__(self, threads: int) -> None:
         self.cuts = Cuts()
-        self._limit = limit
-        self._lock = threading.Lock()
-        self._open: set[Slot] = set()
+        self._streams = max(1, threads // 2)
+        self._all = max(1, threads * 3 // 4)
+        self._left = threading.Condition()
+        # Each slot, and whether it is a stream's.
+        self._open: dict[Slot, bool] = {}
         self._refused = False
 
-    def enter(self, turn: Turn | None = None) -> Slot:
-        """Take a slot for one more stream, which computes in a turn; Busy if all are taken."""
-        with self._lock:
-            if len(self._open) >= self._limit:
+    def enter(self, environ: Environ, turn: Turn | None = None, spare: bool = False) -> Slot:
+        """Take a slot for one more stream, which computes in a turn; Busy if all are taken.
+
+        With ``spare`` it may be one of those of long answers: for refusals, when streams have all of theirs.
+        """
+        with self._left:
+            streams = self._all if spare else self._streams
+            if sum(self._open.values()) >= streams or len(self._open) >= self._all:
                 self._refused = True
                 raise Busy(
-                    f"{self._limit} streams are open, and one worker takes no more at a time: ask again, "
+                    f"{self._streams} streams are open, and one worker takes no more at a time: ask again, "
                     "or send lines as rows of one request",
                     headers={"Retry-After": "1"},
-                    limit=self._limit,
+                    limit=self._streams,
                 )
-            slot = Slot(self.cuts, turn)
-            self._open.add(slot)
-            return slot
+            return self._taken(environ, turn, stream=True)
+
+    def enter_answer(self, environ: Environ) -> Slot:
+        """Take a slot for one more long answer; waits a moment, then Busy if all are taken."""
+        with self._left:
+            if not self._left.wait_for(lambda: len(self._open) < self._all, _PATIENCE):
+                self._refused = True
+                raise Busy(
+                    f"the clients of {self._all} long answers and streams have not taken them yet, and one "
+                    "worker sends no more at a time: ask again, or send fewer rows per request",
+                    headers={"Retry-After": "1"},
+                    limit=self._all,
+                )
+            return self._taken(environ, None, stream=False)
+
+    def _taken(self, environ: Environ, turn: Turn | None, stream: bool) -> Slot:
+        slot = Slot(self.cuts, environ, turn)
+        self._open[slot] = stream
+        return slot
 
     def leave(self, slot: Slot) -> None:
         """Give a slot back."""
         slot.end()
-        with self._lock:
-            self._open.discard(slot)
+        with self._left:
+            self._open.pop(slot, None)
             self._refused = False
+            self._left.notify()
 
     def open(self) -> list[Slot]:
         """The slots that are taken now."""
-        with self._lock:
+        with self._left:
             return list(self._open)
 
     def take_refused(self) -> bool:
-        """Whether a stream was refused since the last call, and no slot was given back."""
-        with self._lock:
+        """Whether a slot was refused since the last call, and none was given back."""
+        with self._left:
             refused, self._refused = self._refused, False
             return refused

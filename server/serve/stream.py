@@ -22,6 +22,7 @@ from unpickled.server.message.answer import Answer, Environ
 from unpickled.server.observe.recorder import Recorder
 from unpickled.server.serve.gate import Gate
 from unpickled.server.serve.lines import BLOCK, Batch, Line, Lines, announced_length
+from unpickled.server.serve.rest import Rest
 from unpickled.server.serve.slots import Slot, Slots
 
 # Longest time that an answer may wait to be sent together with others, in seconds.
@@ -38,12 +39,14 @@ class Stream:
         predict: Answers one line.
         slots: The streams of this process.
         gate: Admits requests; its limit is the longest line, in bytes.
+        rest: Discards the body of a stream that cannot begin.
     """
 
-    def __init__(self, recorder: Recorder, predict: Predict, slots: Slots, gate: Gate) -> None:
+    def __init__(self, recorder: Recorder, predict: Predict, slots: Slots, gate: Gate, rest: Rest) -> None:
         self._recorder = recorder
         self._predict = predict
         self._slots = slots
+        self._rest = rest
         self._gate = gate
         self._limit = gate.limit
         self._in_flight = gate.in_flight
@@ -57,9 +60,9 @@ class Stream:
             expand = body.expander(environ.get("HTTP_CONTENT_ENCODING", ""))
             # A stream computes as a batch does, a slice at a time.
             work = Work(self._recorder.served.name, SLICE, single=False)
-            slot = self._slots.enter(self._gate.admission.turn(work))
+            slot = self._slots.enter(environ, self._gate.admission.turn(work))
         except Exception as error:
-            return self._recorder.failed(error, started)
+            return self._rest.discarded(self._recorder.failed(error, started, environ), environ)
         self._in_flight.count += 1
         lines = Lines(environ, length, slot)
         answers = self._answers(lines, slot, lines.batches(self._limit, expand), environ)
@@ -85,7 +88,7 @@ class Stream:
                 count += len(lines) + blank
         except RequestError as error:
             slot.send()
-            yield self._failed(error, count + 1, perf_counter())
+            yield self._failed(error, count + 1, perf_counter(), environ)
         except OSError:
             # The client is gone. (granian reports that as the end of the body.)
             return
@@ -119,13 +122,13 @@ class Stream:
             prediction = self._predict(line, environ)
             self._recorder.answered(started, started, prediction)
         except Exception as error:
-            return self._failed(error, number, started)
+            return self._failed(error, number, started, environ)
         finally:
             admission.together()
         return prediction.content + b"\n"
 
-    def _failed(self, error: Exception, number: int, started: float) -> bytes:
-        _, _, content = self._recorder.failed(error, started)
+    def _failed(self, error: Exception, number: int, started: float, environ: Environ) -> bytes:
+        _, _, content = self._recorder.failed(error, started, environ)
         return content[:-1] + b',"line":%d}\n' % number
 
     def _too_long(self) -> BodyTooLarge:

@@ -30,3 +30,8 @@ async def predict(rows: Rows) -> Response:
     labels, probabilities = session.run(None, {name: np.atleast_2d(np.asarray(rows.features, dtype))})
     answer = {"prediction": labels, "probabilities": probabilities}
     return Response(orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
+
+
+@app.get("/livez")
+async def livez() -> Response:
+    return Response()

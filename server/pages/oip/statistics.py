@@ -28,7 +28,7 @@ class Duration(Struct, frozen=True, kw_only=True):
 
 
 class InferenceStatistics(Struct, frozen=True, kw_only=True):
-    """Phases of the requests. There is no queue: ``queue`` is the time in which bodies were read."""
+    """Phases of the requests. ``queue`` is the time in which bodies were read and requests waited."""
 
     success: Duration
     fail: Duration
@@ -108,11 +108,12 @@ def _statistics(served: Served, counts: _Counts) -> ModelStatistics:
 
 def _phases(answered: Answered, failed: Failed) -> InferenceStatistics:
     requests = sum(answered.buckets)
-    reading, decoding, running, encoding = (_duration(requests, seconds) for seconds in answered.phases)
+    reading, waiting, *computing = answered.phases
+    decoding, running, encoding = (_duration(requests, seconds) for seconds in computing)
     return InferenceStatistics(
         success=_duration(requests, sum(answered.phases)),
         fail=_duration(sum(failed.buckets), failed.seconds),
-        queue=reading,
+        queue=_duration(requests, reading + waiting),
         compute_input=decoding,
         compute_infer=running,
         compute_output=encoding,

@@ -18,6 +18,7 @@ from unpickled.server.model.session import Model
 from unpickled.server.model.signature import Signature
 from unpickled.server.pages.openapi import documents, operations
 from unpickled.server.pages.openapi.operations import Operation
+from unpickled.server.pages.openapi.security import secured
 from unpickled.server.pages.openapi.shared import shared
 from unpickled.server.pages.page import Page
 from unpickled.server.protocols import registry
@@ -38,7 +39,7 @@ _SPLIT = (
     "take is answered by those, and refused (400) by the others."
 )
 # Statuses of the errors that a prediction may be answered with.
-_FAILURES = (400, 404, 408, 413, 415, 500, 503)
+_FAILURES = (400, 404, 408, 411, 413, 415, 500, 503)
 
 
 def pages(repository: Repository, every: Callable[[], Sequence[Page]]) -> list[Page]:
@@ -77,7 +78,7 @@ def description(
     for path, operation in chain(operations.of_server(pages), *(model.paths(pages) for model in models)):
         paths.setdefault(_escaped(path), {}).update(_identified(path, operation))
     schemas = {name: schema for model in models for name, schema in model.components().items()}
-    return {
+    whole = {
         "openapi": "3.1.1",
         "info": {"title": "Unpickled", "version": "1", "description": _ABOUT},
         # Paths are relative to the place of the document, by whatever address a client has reached it.
@@ -86,6 +87,7 @@ def description(
         "paths": paths,
         "components": {"schemas": schemas | documents.components(pages), "responses": documents.failures()},
     }
+    return secured(whole, config)
 
 
 class _Model:

@@ -5,11 +5,11 @@
         {"name": "label", "datatype": "INT64", "shape": [1], "data": [0]},
         {"name": "probabilities", "datatype": "FP64", "shape": [1, 3], "data": [0.98, 0.02, 0.0]}]}
 
-Extensions: binary_tensor_data, classification.
+Extensions: binary_tensor_data, classification, and of schedule_policy the parameter timeout.
 """
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from time import perf_counter
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from unpickled.server.errors import InvalidInput
+from unpickled.server.inference import admission
 from unpickled.server.inference.admission import paced
 from unpickled.server.inference.prediction import Predict, Prediction
 from unpickled.server.inference.predictor import Predictor
@@ -96,6 +97,8 @@ class Inference:
         return Prediction(content, decoded, ran, (values,), (label,), (scores,))
 
     def _infer(self, inference: Request, request: bytes, start: int) -> Prediction:
+        if inference.parameters:
+            _limit_time(inference.parameters)
         selections = self._writer.select(inference)
         feeds, rows = self._feeds(inference.inputs, request, start)
         run = self._predictor.run_feeds(feeds)
@@ -185,6 +188,17 @@ class Inference:
         shape = [len(request) // size, self._width]
         matrix = Tensor(tensor.name, shape, datatype, None, {"binary_data_size": float(len(request))})
         return Request(inputs=[matrix], parameters={"binary_data_output": True})
+
+
+def _limit_time(parameters: Mapping[str, Any]) -> None:
+    """Follow the parameter ``timeout``, microseconds from the request's start; 0 stands for none."""
+    timeout = parameters.get("timeout")
+    if timeout is None:
+        return
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout < 0:
+        raise InvalidInput(f"the parameter timeout is {quoted(str(timeout))}, not a number of microseconds")
+    if timeout:
+        admission.limit_time(timeout / 1e6)
 
 
 def _values(tensor: Tensor, request: bytes, start: int) -> tuple[Column, int]:

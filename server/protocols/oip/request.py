@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from unpickled.server.errors import InvalidInput
 from unpickled.server.inference.admission import alone, breathe
-from unpickled.server.message import strict
+from unpickled.server.message import ending, strict
 from unpickled.server.message.strict import Members
 from unpickled.server.protocols.oip.tensors import BYTES, DTYPES, LONGEST, Tensor
 from unpickled.server.protocols.rows import REFUSALS
@@ -55,7 +55,10 @@ _decode = msgspec.json.Decoder(Request).decode
 
 
 def header_length(environ: Mapping[str, Any], limit: int) -> int | None:
-    """The length of the JSON before the tensors in a body of ``limit`` bytes; None if all of it is JSON."""
+    """The length of the JSON before the tensors in a body of ``limit`` bytes; None if all of it is JSON.
+
+    Raises InvalidInput, LengthRequired.
+    """
     value = environ.get(_LENGTH)
     if value is None:
         return None
@@ -65,6 +68,9 @@ def header_length(environ: Mapping[str, Any], limit: int) -> int | None:
             f"Inference-Header-Content-Length is {quoted(value)}: it is the number of bytes of JSON at the "
             f"start of the body, which has {limit}"
         )
+    if length == 0 and ending.is_hidden(environ):
+        # Its length alone tells how many rows it has.
+        raise ending.length_required("a body that is one tensor")
     return length
 
 

@@ -1,0 +1,1 @@
+"""A server under everything at once for minutes: every protocol, wrong requests, changes and kills."""

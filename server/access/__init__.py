@@ -1,0 +1,1 @@
+"""The callers of a server: their keys and tokens, what these allow, and how many requests."""

@@ -1,0 +1,43 @@
+"""The limit of open descriptors, which bounds the connections of a worker."""
+
+import logging
+import resource
+from contextlib import suppress
+
+logger = logging.getLogger("unpickled")
+
+# Descriptors that connections leave to models, logs, threads and shared memory.
+_RESERVED = 200
+
+
+def raise_limit() -> None:
+    """Raise the soft limit of descriptors to the hard one, for this process and its workers."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # macOS refuses some values that it reports as the hard limit.
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def connections(wanted: int) -> int:
+    """The connections that a worker may hold: ``wanted``, or what the limit of descriptors allows.
+
+    Were connections to take the last descriptor, the HTTP server would try again and again to take the next
+    one, with all of a processor.
+    """
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY:
+        return wanted
+    return min(wanted, max(1, allowed - min(_RESERVED, allowed // 2)))
+
+
+def tell(wanted: int) -> None:
+    """Log where the limit of descriptors lowers the ``wanted`` number of connections."""
+    most = connections(wanted)
+    if most < wanted:
+        logger.warning(
+            "each worker takes %d connections, not the %d of max_connections: this system lets a process "
+            "open %d files (ulimit -Hn, LimitNOFILE in systemd)",
+            most,
+            wanted,
+            resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        )

@@ -1,0 +1,87 @@
+"""The answers of the admin port: probes and metrics, from what the workers show in shared memory."""
+
+from collections.abc import Callable
+from functools import partial
+
+from msgspec import Struct
+
+from unpickled.server.errors import MethodNotAllowed, UnknownPath
+from unpickled.server.message.answer import Whole, document
+from unpickled.server.observe.counters import Memory
+from unpickled.server.observe.exposition import exposition
+from unpickled.server.observe.outlines import unpack
+from unpickled.server.process.place import Report
+from unpickled.server.process.supervisor import Phase, Supervisor
+from unpickled.server.quote import shortened
+
+_METHODS = ("GET", "HEAD")
+# Longest path in an error, in characters.
+_LONGEST_PATH = 200
+
+
+class Live(Struct, frozen=True, kw_only=True):
+    """Whether a worker runs; the numbers of the ``workers`` that do not."""
+
+    live: bool
+    failing: list[int]
+
+
+class Readiness(Struct, frozen=True, kw_only=True):
+    """Whether a worker is ready, and how each worker is. A server that is ``draining`` is about to end."""
+
+    ready: bool
+    draining: bool
+    workers: list[Report]
+
+
+class Probes:
+    """Answers the paths of the admin port.
+
+    Args:
+        supervisor: Knows the workers.
+        memory: The counters of all processes.
+    """
+
+    def __init__(self, supervisor: Supervisor, memory: Memory) -> None:
+        self._supervisor = supervisor
+        self._memory = memory
+
+    def answer(self, method: str, path: str, accept: str | None) -> Whole:
+        """The answer to a request.
+
+        Raises:
+            UnknownPath: There is nothing under this path.
+            MethodNotAllowed: The method is neither GET nor HEAD.
+        """
+        answers: dict[str, Callable[[], Whole]] = {
+            "/livez": self._live,
+            "/readyz": self._ready,
+            "/metrics": partial(self._metrics, accept),
+        }
+        if path not in answers:
+            shown = shortened(path, _LONGEST_PATH)
+            raise UnknownPath(f"there is nothing under {shown!r}: the admin port has {', '.join(answers)}")
+        if method not in _METHODS:
+            raise MethodNotAllowed(
+                f"{path} does not take {shortened(method, 20)}: it takes {', '.join(_METHODS)}",
+                headers={"Allow": ", ".join(_METHODS)},
+                allowed=list(_METHODS),
+            )
+        return answers[path]()
+
+    def _live(self) -> Whole:
+        places = self._supervisor.places
+        live = any(place.lives for place in places)
+        failing = [place.index + 1 for place in places if not place.lives]
+        return document(Live(live=live, failing=failing), 200 if live else 503)
+
+    def _ready(self) -> Whole:
+        workers = self._supervisor.reports()
+        draining = self._supervisor.phase is not Phase.SERVING
+        ready = not draining and any(worker.state == "ready" for worker in workers)
+        return document(Readiness(ready=ready, draining=draining, workers=workers), 200 if ready else 503)
+
+    def _metrics(self, accept: str | None) -> Whole:
+        posted = self._memory.posted()
+        kind, text = exposition(self._memory, unpack(posted) if posted else [], accept)
+        return "200 OK", (("Content-Type", kind),), text

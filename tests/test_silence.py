@@ -1,0 +1,121 @@
+"""Connections that send nothing, too little or too many: others are answered, and nobody is cut off."""
+
+import contextlib
+import resource
+import socket
+import sys
+import time
+import urllib.request
+
+import pytest
+from conftest import PATIENCE, eventually, serving
+from handmade import store
+from test_server import BODY, DEFAULT, head, looping, receive
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+FEW = (*DEFAULT, "--header-timeout", "2")
+
+
+@pytest.fixture(autouse=True)
+def many_descriptors():
+    """This process may hold as many connections as its hard limit lets it."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def opened(server, stack: contextlib.ExitStack, count: int, data: bytes = b"") -> list[socket.socket]:
+    """So many connections that have sent this data."""
+    connections = [stack.enter_context(server.connect()) for _ in range(count)]
+    for connection in connections:
+        connection.sendall(data)
+    return connections
+
+
+def ended(connection: socket.socket) -> bool:
+    """Whether the server closes a connection, whatever it has sent before."""
+    with contextlib.suppress(ConnectionError):
+        while connection.recv(4096):
+            pass
+    return True
+
+
+def metric(server, name: str) -> float:
+    """The sum of a metric's values."""
+    with urllib.request.urlopen(f"{server.url}/metrics", timeout=PATIENCE) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.split("{")[0].split()[0] == name)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"P", head()[:-9], PREFACE], ids=["nothing", "a byte", "half a head", "HTTP/2"]
+)
+def test_silent_connections(models, tmp_path, data):
+    """Clients that send no request keep nobody else out, and lose their connections after header_timeout."""
+    with serving(tmp_path, *FEW, models=models.path) as server, contextlib.ExitStack() as stack:
+        silent = opened(server, stack, 1100, data)
+        assert [server.ask("/predict", BODY)[0] for _ in range(20)] == [200] * 20
+        eventually(lambda: metric(server, "unpickled_connections") >= 1100)
+        assert all(ended(connection) for connection in silent)
+        eventually(lambda: metric(server, "unpickled_connections") < 100)
+        assert server.ask("/predict", BODY)[0] == 200
+
+
+def test_clients_that_wait_are_kept(tmp_path):
+    """A connection on which a request runs, queues or is uploaded outlives header_timeout."""
+    store(tmp_path / "models", "slow", looping())
+    flags = ("--threads", "2", "--header-timeout", "1", "--max-queue-ms", "3600000")
+    with (
+        serving(tmp_path, *flags, models=tmp_path / "models") as server,
+        contextlib.ExitStack() as stack,
+    ):
+        started = time.monotonic()
+        assert server.ask("/predict", b'{"x": 300}')[0] == 200
+        body = b'{"x": %d}' % round(2 * 300 / (time.monotonic() - started))
+        (upload,) = opened(server, stack, 1, head(len(body) + 20))
+        (half,) = opened(server, stack, 1, head()[:-9])
+        waiting = opened(server, stack, 3, head(len(body)) + body)
+        for _ in range(20):
+            time.sleep(0.2)
+            upload.sendall(b" ")
+        upload.sendall(body)
+        assert [receive(connection)[0] for connection in (*waiting, upload)] == [200] * 4
+        assert ended(half)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_many_clients_that_ask_now_and_then(models, tmp_path, workers):
+    """1,300 clients keep their connections, and each of their requests is answered."""
+    flags = (*FEW, "--workers", workers)
+    with serving(tmp_path, *flags, models=models.path) as server, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(server.connect()) for _ in range(1300)]
+        for _ in range(3):
+            for client in clients:
+                client.sendall(head() + BODY)
+            assert {receive(client)[0] for client in clients} == {200}
+            time.sleep(2)
+
+
+def test_no_descriptors_are_left(models, tmp_path):
+    """Connections never take the last descriptors: further clients wait, and the log and a metric tell."""
+    program = ("prlimit", "--nofile=300:300", sys.executable, "-m", "server", "--port", "{port}")
+    with (
+        serving(tmp_path, *FEW, models=models.path, program=program) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        assert "takes 150 connections, not the 65536 of max_connections" in server.printed()
+        opened(server, stack, 400)
+        eventually(lambda: "the most that max_connections lets it" in server.printed())
+        (worker,) = server.workers()
+        before = processor_seconds(worker)
+        assert server.ask("/predict", BODY)[0] == 200
+        assert processor_seconds(worker) - before < 2
+        assert metric(server, "unpickled_connections_full_total") >= 1
+
+
+def processor_seconds(pid: int) -> float:
+    """Processor time that a process has taken."""
+    with open(f"/proc/{pid}/stat") as stat:
+        fields = stat.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100

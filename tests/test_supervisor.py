@@ -1,0 +1,201 @@
+"""The main process: workers that die or hang are replaced, signals are followed, addresses have one owner."""
+
+import contextlib
+import fcntl
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import PATIENCE, ROOT, eventually, free_port, serving, started
+from test_interrupts import PAGE
+from test_server import DEFAULT, is_answered
+
+from unpickled.server.process.heartbeat import Heartbeat, State
+from unpickled.server.process.place import Place, cause
+from unpickled.server.process.renewal import Renewal
+
+
+def test_pauses_grow_and_end():
+    """A worker that ends at once again and again is restarted after growing pauses, at most 30 s."""
+    place = Place(0, 1, Heartbeat(2), 30)
+    assert [place.empty(float(now)) for now in range(10)] == [0, 0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+    assert (place.due, place.report(9.0).state, place.report(9.0).starts_in) == (39.0, "waiting", 30.0)
+
+
+def test_a_machine_that_sleeps_makes_no_worker_hang():
+    """Silence is counted in short steps of the main process, begins with a first beat and ends with one."""
+    heartbeat = Heartbeat(2)
+    place = Place(1, 1, heartbeat, 2)
+    with started([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        place.fill(process, 0.0)
+        assert [place.listen(1.0) for _ in range(5)] == [False] * 5
+        heartbeat.beat(1, State.READY)
+        assert [place.listen(1.0) for _ in range(4)] == [False, False, True, True]
+        assert (place.report(0.0).state, place.lives) == ("hung", False)
+        heartbeat.beat(1, State.READY)
+        assert (place.listen(1.0), place.report(0.0).state, heartbeat.beats(0)) == (False, "ready", 0)
+        process.communicate(b"\n")
+    place.process = None
+
+
+def beat(heartbeat: Heartbeat, slot: int) -> None:
+    """Work as a worker that is ready, until a signal ends it."""
+    for _ in range(8):
+        heartbeat.beat(slot, State.READY)
+    signal.pause()
+
+
+@pytest.mark.filterwarnings("ignore:This process.* is multi-threaded:DeprecationWarning")
+def test_renewal():
+    """Sound workers are replaced one by one: each ends after another one has taken over."""
+    heartbeat, context = Heartbeat(4), multiprocessing.get_context("fork")
+    places = [Place(index, 2, heartbeat, 30) for index in range(2)]
+
+    def start(slot: int) -> multiprocessing.process.BaseProcess:
+        process = context.Process(target=beat, args=(heartbeat, slot), daemon=True)
+        process.start()
+        return process
+
+    for place in places:
+        place.fill(start(place.slot), 0.0)
+    eventually(lambda: all(heartbeat.beats(slot) for slot in range(2)))
+    before = [place.process.pid for place in places]
+    renewal = Renewal(places, start, heartbeat, delay=0.0, timeout=PATIENCE)
+    renewal.begin()
+    lives: list[int] = []
+    eventually(lambda: turned(renewal, places, lives) and [place.slot for place in places] == [2, 3])
+    eventually(lambda: turned(renewal, places, lives) and not [*renewal.processes()])
+    assert not {place.process.pid for place in places} & {*before}
+    assert (min(lives), max(lives)) == (2, 3)
+    for place in places:
+        place.process.kill()
+        place.process.join()
+
+
+def turned(renewal: Renewal, places: list[Place], lives: list[int]) -> bool:
+    """Take a step, and note how many workers there are."""
+    renewal.reap(0.0)
+    renewal.go_on(0.0)
+    lives.append(len(places) + len([*renewal.processes()]))
+    return True
+
+
+@pytest.mark.parametrize(("status", "words"), [(0, "status 0"), (-9, "SIGKILL"), (-42, "signal 42")])
+def test_causes(status, words):
+    """The log names the signal that ended a worker, or its status."""
+    assert cause(status) == words
+
+
+def kill(server) -> list[int]:
+    """Kill all workers at once, and wait until others are there; their process ids."""
+    killed = server.workers()
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: len(server.workers()) == len(killed) and not {*server.workers()} & {*killed})
+    return server.workers()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_killed_again_and_again(models, tmp_path, workers):
+    """However often all workers are killed, others replace them, later each time; the log says when."""
+    with serving(tmp_path, *DEFAULT, "--workers", str(workers), models=models.path) as server:
+        for _ in range(4):
+            kill(server)
+        eventually(lambda: is_answered(server))
+        pauses = re.findall(
+            r"worker 1 \(process \d+\) ended \(SIGKILL\): it is replaced (.*)", server.printed()
+        )
+        assert pauses == ["now", "in 0.5 s", "in 1 s", "in 2 s"]
+    assert server.process.returncode == 0
+
+
+def test_a_worker_that_hangs_is_replaced(models, tmp_path):
+    """A worker that is stopped gives no sign of life: it is killed, replaced, and requests are answered."""
+    with serving(tmp_path, *DEFAULT, "--hang-timeout", "2", models=models.path) as server:
+        (before,) = server.workers()
+        os.kill(before, signal.SIGSTOP)
+        eventually(lambda: server.workers() not in ([], [before]))
+        eventually(lambda: is_answered(server))
+        assert f"worker 1 (process {before}) gives no sign of life for 2 s: it is killed" in server.printed()
+        assert "ended (hung): it is replaced now" in server.printed()
+
+
+def test_a_worker_that_never_serves_ends_the_server(models, tmp_path):
+    """A worker that cannot even start ends the server with status 1: nobody has relied on it yet."""
+    with serving(tmp_path, *DEFAULT, models=models.path, wait=False) as server:
+        for _ in range(2):
+            (worker,) = eventually_some(server)
+            os.kill(worker, signal.SIGKILL)
+            eventually(lambda worker=worker: server.ended() or worker not in server.workers())
+        assert server.process.wait(PATIENCE) == 1
+        assert "before it could serve: the server ends" in server.printed()
+
+
+def eventually_some(server) -> list[int]:
+    """The process ids of the workers, once there is one."""
+    eventually(server.workers)
+    return server.workers()
+
+
+@pytest.mark.parametrize("times", [3, pytest.param(40, marks=pytest.mark.long)])
+def test_no_signal_is_lost(models, tmp_path, times):
+    """SIGTERM right behind SIGHUP ends the server every time."""
+    for turn in range(times):
+        with serving(tmp_path, *DEFAULT, "--drain-delay", "0", models=models.path) as server:
+            for _ in range(turn % 4):
+                server.process.send_signal(signal.SIGHUP)
+            server.process.send_signal(signal.SIGHUP)
+            server.process.send_signal(signal.SIGTERM)
+            assert server.process.wait(PATIENCE) == 0
+
+
+NAMESPACE = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("unshare"), reason="needs namespaces")
+@pytest.mark.parametrize("imported", [b"msgspec", b"click", b"onnxruntime"])
+def test_the_first_process_of_a_container_ends(models, imported):
+    """SIGTERM ends the server while it imports, even as process 1, whose signals have no default effect."""
+    if subprocess.run([*NAMESPACE, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("only root may make a namespace of processes")
+    command = [*NAMESPACE, sys.executable, "-X", "importtime", "-m", "server"]
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PAGE)
+    with (
+        started(command, cwd=ROOT, stderr=writing) as process,
+        open(reading, "rb", buffering=0) as printed,
+    ):
+        os.close(writing)
+        while imported not in printed.readline():
+            assert process.poll() is None
+        (first,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(first), signal.SIGTERM)
+        printed.read()
+        assert process.wait(PATIENCE) == 143
+
+
+@pytest.mark.parametrize("kind", ["port", "wildcard", "socket"])
+def test_an_address_has_one_server(models, tmp_path, kind):
+    """If four servers start at once on one address, one serves and the others say that it is taken."""
+    command = [sys.executable, "-m", "server", "--models", str(models.path), "--port", str(free_port())]
+    more = {"port": [], "wildcard": ["--host", "0.0.0.0"], "socket": ["--uds", str(tmp_path / "one.sock")]}[
+        kind
+    ]
+    log = tmp_path / "log"
+    with contextlib.ExitStack() as stack:
+        output = stack.enter_context(log.open("wb"))
+        flags = [more, [] if kind == "wildcard" else more] * 2
+        processes = [
+            stack.enter_context(started([*command, *words], cwd=ROOT, stdout=output, stderr=output))
+            for words in flags
+        ]
+        eventually(lambda: [process.poll() for process in processes].count(1) >= 3)
+        eventually(lambda: "Unpickled serves" in log.read_text())
+        assert [process.poll() for process in processes].count(None) == 1
+    assert len(re.findall("error: .*(?:in use|another server)", log.read_text())) == 3
