@@ -13,6 +13,8 @@ from unpickled.server.errors import Overloaded
 
 # Whatever the memory of the machine, a worker takes no more by default.
 _MOST = 2 * 1024**3
+# Bytes of an answer that counts for nothing.
+_SHORT = 256 * 1024
 
 
 class Budget:
@@ -57,8 +59,11 @@ class Budget:
     def set(self, share: "Share", size: int) -> None:
         """Let a share be of so many bytes, be there so many left or not."""
         with self._lock:
+            less = size < share.size
             self.held += size - share.size
             share.size = size
+        if less:
+            self.ended.set()
 
 
 class Share:
@@ -84,15 +89,17 @@ class Share:
     def become(self, size: int) -> None:
         """Hold so many bytes from now on: those of an answer in place of those of its request.
 
-        An answer that is there is not refused. Those who come later find less left.
+        An answer that is there is not refused. Those who come later find less left. A short one counts for
+        nothing.
         """
-        self._budget.set(self, size)
+        size = size if size > _SHORT else 0
+        if size or self.size:
+            self._budget.set(self, size)
 
     def release(self) -> None:
         """Hold nothing any more; may be called again."""
         if self.size:
             self._budget.set(self, 0)
-            self._budget.ended.set()
 
     def keep(self) -> None:
         """Release nothing at the end of the context: whoever sends the answer does so later."""

@@ -64,6 +64,8 @@ class Running:
         """Look at the threads."""
         frames = sys._current_frames()
         frames.pop(self._main or 0, None)
+        # With this very frame among them, they would be a circle, which keeps bodies until it is collected.
+        frames.pop(threading.get_ident(), None)
         inner = {_outermost(frame): frame for frame in frames.values()}
         fresh = Request(self.proof, now)
         self._frames = {
