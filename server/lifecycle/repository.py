@@ -111,7 +111,6 @@ class Repository:
             if name not in self._shelves:
                 self._shelves[name] = self._shelf(name, arrived_later=True)
         changed = self._refresh_shelves(forgotten)
-        self._trials.close()
         if changed:
             self._keep_default()
         return changed
@@ -173,6 +172,8 @@ class Repository:
     def _refresh_shelves(self, forgotten: bool = False) -> bool:
         """Scan every folder; whether a deployment has changed, or a model was ``forgotten``."""
         changes = [shelf.refresh() for shelf in self._shelves.values()]
+        # Before the swap: routes follow at once, and ending a process takes a while.
+        self._trials.close()
         if changed := forgotten or any(changes):
             # One assignment: a reader sees all of the old or all of the new. Once the server has started, the
             # model that default_model names is among them even without a folder, with the reason.
