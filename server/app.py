@@ -11,6 +11,7 @@ from werkzeug.routing import BaseConverter
 
 from unpickled.server import errors
 from unpickled.server.config import Config, load
+from unpickled.server.layers import layered
 from unpickled.server.message.answer import CLOSE, Answer, failure
 from unpickled.server.message.environ import COUNTS
 from unpickled.server.observe import tally
@@ -20,17 +21,10 @@ from unpickled.server.pages import site
 from unpickled.server.pages.page import Page
 from unpickled.server.quote import shortened
 from unpickled.server.serve import routes
-from unpickled.server.serve.accesslog import AccessLog
-from unpickled.server.serve.cors import Cors
-from unpickled.server.serve.fastpath import FastPath
-from unpickled.server.serve.forwarded import Forwarded
-from unpickled.server.serve.guard import OPEN, Guard
+from unpickled.server.serve.guard import OPEN
 from unpickled.server.serve.hosts import Hosts
 from unpickled.server.serve.parts import Parts
-from unpickled.server.serve.prefix import Prefix
-from unpickled.server.serve.requestid import identified
 from unpickled.server.serve.rest import Rest
-from unpickled.server.serve.tracing import traced
 from unpickled.server.service import Service
 
 # Longest path in an error, in characters.
@@ -75,25 +69,7 @@ def flask_app(service: Service) -> Flask:
     _add_pages(app, site.pages(service.repository, service.memory, service.in_flight), service.routes.parts)
     _follow_answers(app, service)
     app.register_error_handler(Exception, partial(_on_error, service.routes.rest))
-    if config.traffic.fast_path:
-        app.wsgi_app = FastPath(app.wsgi_app, service.routes, hosts.known)  # type: ignore[method-assign, arg-type]
-    if service.callers is not None:
-        health = config.traffic.health_route
-        guard = Guard(app.wsgi_app, service.callers, service.routes, service.block, health)  # type: ignore[arg-type]
-        app.wsgi_app = guard.ask  # type: ignore[method-assign]
-    if config.traffic.cors_origins:
-        app.wsgi_app = Cors(app.wsgi_app, config.traffic.cors_origins)  # type: ignore[method-assign, arg-type]
-    if config.listening.root_path:
-        app.wsgi_app = Prefix(app.wsgi_app, config.listening.root_path)  # type: ignore[method-assign, arg-type]
-    if config.listening.forwarded_allow_ips:
-        trusted = config.listening.forwarded_allow_ips
-        app.wsgi_app = Forwarded(app.wsgi_app, trusted)  # type: ignore[method-assign, arg-type]
-    app.wsgi_app = identified(app.wsgi_app, always=config.observing.access_log)  # type: ignore[assignment, method-assign, arg-type]
-    if service.traces is not None:
-        ratio, route = config.observing.trace_ratio, partial(_rule, app)
-        app.wsgi_app = traced(app.wsgi_app, service.traces, ratio, route)  # type: ignore[assignment, method-assign, arg-type]
-    if config.observing.access_log:
-        app.wsgi_app = AccessLog(app.wsgi_app, service.block)  # type: ignore[method-assign, arg-type]
+    app.wsgi_app = layered(app.wsgi_app, service, hosts, partial(_rule, app))  # type: ignore[assignment, method-assign]
     return app
 
 
