@@ -29,7 +29,7 @@ from unpickled.server.model.session import Model
 from unpickled.server.observe.values import tally_of
 from unpickled.server.protocols.native import Native
 from unpickled.server.protocols.rows import Reader
-from unpickled.server.serve.fastpath import FastPath
+from unpickled.server.serve.fastpath import fast_path
 from unpickled.server.service import Service
 
 Call = Callable[[Any], object]
@@ -115,7 +115,7 @@ def _calls(service: Service, served: Served) -> dict[str, tuple[Call, list[Any]]
     predictor = Predictor(model, max_rows=1)
     reader = Reader(predictor)
     native = Native(predictor, reader)
-    application = FastPath(_no_application, service.routes, {_HOST})
+    application = fast_path(_no_application, service.routes, {_HOST})
     return {
         "read": (lambda environ: read(environ, limit), environs),
         "decode": (lambda body: reader.decode_row(body).features, bodies),

@@ -8,7 +8,7 @@ from typing import cast
 
 from unpickled.server.serve.accesslog import AccessLog
 from unpickled.server.serve.cors import Cors
-from unpickled.server.serve.fastpath import Application, Environ, FastPath
+from unpickled.server.serve.fastpath import Application, Environ, fast_path
 from unpickled.server.serve.forwarded import Forwarded
 from unpickled.server.serve.guard import Guard
 from unpickled.server.serve.hosts import Hosts
@@ -31,7 +31,7 @@ def layered(
     """
     config, layer = service.config, cast(Application, application)
     if config.traffic.fast_path:
-        layer = FastPath(layer, service.routes, hosts.known)
+        layer = fast_path(layer, service.routes, hosts.known)
     if service.callers is not None:
         health = config.traffic.health_route
         layer = Guard(layer, service.callers, service.routes, service.block, health).ask

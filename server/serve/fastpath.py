@@ -15,33 +15,30 @@ StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
-class FastPath:
-    """Answers POST requests to the exact path of a target; passes all others on to the application.
+def fast_path(application: Application, routes: Routes, hosts: Container[str]) -> Application:
+    """The application, whose predictions are answered before it sees them.
 
-    A request whose Host header is not among the ``hosts`` that were found right goes on too: the application
-    checks it.
+    This is a function and no class: the call of an instance would cost a request 0.1 us more.
+
+    Args:
+        application: Answers every request but a POST to the exact path of a target.
+        routes: The targets.
+        hosts: Host headers that were found right. A request with another one goes to the application, which
+            checks it.
     """
 
-    def __init__(self, application: Application, routes: Routes, hosts: Container[str]) -> None:
-        self._application = application
-        self._routes = routes
-        self._hosts = hosts
-
-    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        target = self._routes.targets.get(environ["PATH_INFO"])
-        if (
-            target is None
-            or environ["REQUEST_METHOD"] != "POST"
-            or environ.get("HTTP_HOST") not in self._hosts
-        ):
-            return self._application(environ, start_response)
+    def ask(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        target = routes.targets.get(environ["PATH_INFO"])
+        if target is None or environ["REQUEST_METHOD"] != "POST" or environ.get("HTTP_HOST") not in hosts:
+            return application(environ, start_response)
         status, headers, content = target(environ)
-        counts = environ.get(COUNTS)
-        if counts is not None:
-            counts[PLACES[status[0]]] += 1.0
+        if COUNTS in environ:
+            environ[COUNTS][PLACES[status[0]]] += 1.0
         if not isinstance(content, bytes):
             start_response(status, list(headers))
             return content
         start_response(status, [*headers, ("Content-Length", str(len(content)))])
         # granian takes its one-write path only for a real list.
         return [content]
+
+    return ask
