@@ -5,8 +5,9 @@ import http.client
 import json
 import threading
 import time
+import urllib.request
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -88,8 +89,15 @@ def upload(server: Serving, length: int, begin: bytes = b"", *headers: tuple[str
 
 
 def answered(connection: http.client.HTTPConnection) -> tuple[int, dict[str, object], str | None]:
-    answer = connection.getresponse()
-    return answer.status, json.loads(answer.read()), answer.headers["Retry-After"]
+    with closing(connection), connection.getresponse() as answer:
+        return answer.status, json.loads(answer.read()), answer.headers["Retry-After"]
+
+
+def in_flight(server: Serving) -> float:
+    """The requests that the server answers now, by its metrics."""
+    with urllib.request.urlopen(f"{server.url}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.split()[1]) for line in lines if line.startswith("unpickled_requests_in_flight "))
 
 
 def test_bodies_beyond_the_budget_are_refused(models, tmp_path):
@@ -98,7 +106,7 @@ def test_bodies_beyond_the_budget_are_refused(models, tmp_path):
     large = json.dumps({"features": [FLOWER] * MANY}).encode()
     with serving(tmp_path, *flags, models=models.path) as server:
         held = upload(server, 16 * MIB - len(large), b"{")
-        eventually(lambda: answered(upload(server, len(large) + 1, large + b" "))[0] == 503)
+        eventually(lambda: in_flight(server) == 1)
         status, document, after = answered(upload(server, len(large) + 1, large + b" "))
         assert (status, document["code"], after) == (503, "overloaded", "1")
         small = gzip.compress(large + b" " * MIB)

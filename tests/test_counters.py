@@ -227,7 +227,7 @@ def test_threads_lose_nothing():
         sys.setswitchinterval(interval)
     (answered,) = [Answered.of(series) for (kind, *_), series in memory.read().items() if kind == "answered"]
     assert sum(answered.buckets) == 200_000
-    assert answered.phases[:3] == [200_000.0, 400_000.0, 600_000.0]
+    assert answered.phases[:4] == [200_000.0, 0.0, 400_000.0, 600_000.0]
     assert answered.classes == [0.0, 200_000.0]
 
 

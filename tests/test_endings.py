@@ -18,7 +18,7 @@ from test_stream import LINE, Typist
 TABLE = f"{','.join(FLOWERS)}\n{','.join(map(str, FLOWER))}\n".encode()
 ARROW = "application/vnd.apache.arrow.stream"
 LINES = "application/x-ndjson"
-# What may come in place of a chunk: its end, nothing, and two kinds of garbage.
+# Bytes that may come in place of a chunk: its end, nothing, and two kinds of garbage.
 WHOLE, CUT, NO_SIZE, NO_END = b"0\r\n\r\n", b"", b"zz\r\n", b"5\r\nab"
 BROKEN = [CUT, NO_SIZE, NO_END]
 TABLE_PATHS = ["/predict", "/models/iris/predict", "/models/iris/versions/1/predict", "/invocations"]

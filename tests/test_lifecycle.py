@@ -573,7 +573,7 @@ def test_server_timing(home):
     assert "Server-Timing" not in client.post("/predict", json=BODY).headers
     timing = client.post("/predict", json=BODY, headers={"Server-Timing": "1"}).headers["Server-Timing"]
     names, durations = zip(*(part.split(";dur=") for part in timing.split(", ")), strict=True)
-    assert names == ("read", "decode", "run", "encode", "total")
+    assert names == ("read", "queue", "decode", "run", "encode", "total")
     assert sum(map(float, durations[:-1])) == pytest.approx(float(durations[-1]), abs=0.001)
 
 

@@ -106,7 +106,7 @@ def test_some_inputs_binary_and_some_not(triton, models):
     table = models.rows["people"].head(3)
     mixed = [*columns(table[["age", "city"]]), *columns(table[["income", "plan"]], binary=False)]
     requested = [*outputs(False, "probabilities"), *outputs(True, "label")]
-    answer = triton.infer("people", mixed, outputs=requested, request_id="one:two", priority=1, timeout=10)
+    answer = triton.infer("people", mixed, outputs=requested, request_id="one:two", priority=1, timeout=10**8)
     assert [output["name"] for output in answer.get_response()["outputs"]] == ["probabilities", "label"]
     assert answer.get_response()["id"] == "one:two"
     assert answer.get_output("label")["parameters"] == {"binary_data_size": len(answer._buffer)}

@@ -53,7 +53,7 @@ def test_a_bucket_is_a_bucket_of_tokens(rate, burst, gaps):
 
 
 def test_full_buckets_make_room():
-    """Of more callers than there are places, those whose buckets are full again give their places away."""
+    """Where callers are more than places, those whose buckets are full again give their places away."""
     some = buckets(8)
     busy = some.of("busy", 0.001, 1)
     assert busy.take(0.0) == 0

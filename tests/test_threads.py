@@ -2,14 +2,16 @@
 
 import sys
 
-from conftest import ROOT, run
+from conftest import ROOT, environment, run
 
 # In an address space that is nearly used up, threads do not start, as under a limit of processes.
 PROGRAM = """
-import logging, resource, sys
+import ctypes, logging, resource, sys
 from unpickled.server.config import Listening
 from unpickled.server.process import threads
 logging.basicConfig()
+# The C library needs it when a thread ends, and would find no room for it later.
+ctypes.CDLL("libgcc_s.so.1")
 with open("/proc/self/statm") as statm:
     used = int(statm.read().split()[0]) * resource.getpagesize()
 asked = Listening(threads=int(sys.argv[1]), workers=int(sys.argv[2]))
@@ -20,7 +22,9 @@ resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def started(program, threads, workers):
-    return run([sys.executable, "-c", program, str(threads), str(workers)], cwd=ROOT)
+    # One arena: each other one would take 64 MB of the address space.
+    environ = environment(MALLOC_ARENA_MAX="1")
+    return run([sys.executable, "-c", program, str(threads), str(workers)], cwd=ROOT, env=environ)
 
 
 def test_enough_threads():

@@ -248,7 +248,7 @@ class Versions:
         if self._trials is None:
             return session.load(data, self._runtime)
         if self._serving or self._trials.suspects(sha256):
-            # What can be seen without ONNX Runtime needs no other process.
+            # No other process is needed for faults that show without ONNX Runtime.
             manifest.read(data)
             self._trials.check(sha256, data)
         with self._trials.loading(sha256):

@@ -4,6 +4,8 @@ import logging
 import resource
 from contextlib import suppress
 
+from unpickled.server.config import Listening
+
 logger = logging.getLogger("unpickled")
 
 # Descriptors that connections leave to models, logs, threads and shared memory.
@@ -31,9 +33,9 @@ def connections(wanted: int) -> int:
 
 
 def tell(wanted: int) -> None:
-    """Log where the limit of descriptors lowers the ``wanted`` number of connections."""
+    """Log where the limit of descriptors lowers the ``wanted`` number of connections, if anybody set it."""
     most = connections(wanted)
-    if most < wanted:
+    if most < wanted != Listening().max_connections:
         logger.warning(
             "each worker takes %d connections, not the %d of max_connections: this system lets a process "
             "open %d files (ulimit -Hn, LimitNOFILE in systemd)",

@@ -123,7 +123,7 @@ class Quarantine(Shared):
 
 
 class Notes:
-    """What one worker notes, and which requests it refuses.
+    """The notes of one worker, and the requests that it refuses.
 
     Args:
         quarantine: The memory of all workers.
