@@ -59,7 +59,7 @@ class Service:
             memory: Shared by the processes of one server; without it this one counts for itself. To be
                 created before a fork, while a Service is built after it.
             beginning: The start of the server, for the workers of one; without it this process is the first.
-            trials: What the processes of one server know about contents of files; created as memory is.
+            trials: The knowledge of one server about contents of files; created as memory is.
 
         Raises:
             ConfigError: A setting or a file of keys is wrong, or the models folder cannot be read, or it

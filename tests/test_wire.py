@@ -66,7 +66,7 @@ def answered(server, path: str, bodies: list[bytes]) -> list[int]:
 @pytest.mark.parametrize("place", sorted(PLACES))
 @pytest.mark.parametrize("path", PATHS)
 def test_wrong_json(server, path, place):
-    """What no parser may take is refused with 400, wherever it stands in a request."""
+    """A body that no parser may take is refused with 400, wherever it stands in a request."""
     found = answered(server, path, [PLACES[place] % wrong for wrong in WRONG])
     assert [(wrong[:40], status) for wrong, status in zip(WRONG, found, strict=True) if status != 400] == []
 
