@@ -1,5 +1,7 @@
 """Model files that export/ would never write, made with the onnx package."""
 
+import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +121,18 @@ def slow(products: int = 100) -> bytes:
         *[helper.make_node("Greater", ["x", "zero"], ["positive"]), *NODES[1:]],
     ]
     return embed(graph(nodes, ones=ones, weights=weights, first=np.full((512, 1), 1 / 512)))
+
+
+def lasting(server, seconds: float) -> bytes:
+    """A request that a slow model computes for so many seconds."""
+    started = time.monotonic()
+    assert server.ask("/predict", many(100))[0] == 200
+    return many(round(100 * seconds / (time.monotonic() - started)) + 1)
+
+
+def many(rows: int) -> bytes:
+    """A request with so many rows of one number."""
+    return json.dumps({"features": [[1.0]] * rows}).encode()
 
 
 # The answer to a number x is 2 x.

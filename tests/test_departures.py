@@ -4,9 +4,9 @@ import contextlib
 import time
 
 from conftest import eventually, serving
-from handmade import slow, store
+from handmade import lasting, slow, store
 from test_server import head, receive
-from test_silence import lasting, metric
+from test_silence import metric
 
 
 def test_clients_that_leave(tmp_path):

@@ -13,11 +13,9 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from conftest import FLOWER, PATIENCE, ROOT, command_line, eventually, serving
-from handmade import NODES, embed, graph, store
-from onnx import TensorProto, helper
+from handmade import lasting, slow, store
 
 BODY = json.dumps({"features": FLOWER}).encode()
 DEFAULT = ("--default-model", "iris")
@@ -278,12 +276,10 @@ def test_recovery_from_stalled_bodies(models, tmp_path):
 @pytest.mark.long
 def test_long_inference_beside_stalled_bodies(tmp_path):
     """An inference longer than body_timeout is answered, while other bodies are overdue."""
-    store(tmp_path / "models", "slow", looping())
+    store(tmp_path / "models", "slow", slow())
     finished = threading.Event()
     with serving(tmp_path, "--body-timeout", "6", models=tmp_path / "models") as server:
-        started = time.monotonic()
-        assert server.ask("/predict", b'{"x": 1000}')[0] == 200
-        body = b'{"x": %d}' % round(9 * 1000 / (time.monotonic() - started))
+        body = lasting(server, 9)
         with server.connect() as long, server.connect() as silent, server.connect() as trickling:
             long.sendall(head(len(body)) + body)
             for connection in (silent, trickling):
@@ -295,28 +291,6 @@ def test_long_inference_beside_stalled_bodies(tmp_path):
             finally:
                 finished.set()
                 trickle.join()
-
-
-def looping() -> bytes:
-    """A graph that multiplies matrices for as many rounds as its input says."""
-    numbers = helper.make_tensor_value_info("square", TensorProto.DOUBLE, None)
-    product = helper.make_tensor_value_info("product", TensorProto.DOUBLE, None)
-    states = [helper.make_tensor_value_info(name, TensorProto.BOOL, []) for name in ("on", "still")]
-    count = helper.make_tensor_value_info("count", TensorProto.INT64, [])
-    steps = [
-        helper.make_node("Identity", ["on"], ["still"]),
-        helper.make_node("MatMul", ["square", "eye"], ["product"]),
-    ]
-    body = helper.make_graph(steps, "body", [count, states[0], numbers], [states[1], product])
-    nodes = [
-        helper.make_node("ReduceMax", ["X"], ["most"], keepdims=0),
-        helper.make_node("Cast", ["most"], ["rounds"], to=TensorProto.INT64),
-        helper.make_node("Loop", ["rounds", "true", "eye"], ["looped"], body=body),
-        helper.make_node("ReduceSum", ["looped"], ["sum"], keepdims=0),
-        helper.make_node("Add", ["zero", "sum"], ["used"]),
-        *NODES,
-    ]
-    return embed(graph(nodes, true=True, eye=np.eye(300)))
 
 
 def is_answered(server) -> bool:

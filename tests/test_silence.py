@@ -1,7 +1,6 @@
 """Connections that send nothing, too little or too many: others are answered, and nobody is cut off."""
 
 import contextlib
-import json
 import resource
 import socket
 import sys
@@ -10,7 +9,7 @@ import urllib.request
 
 import pytest
 from conftest import PATIENCE, eventually, serving
-from handmade import slow, store
+from handmade import lasting, slow, store
 from test_server import BODY, DEFAULT, head, receive
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
@@ -32,18 +31,6 @@ def opened(server, stack: contextlib.ExitStack, count: int, data: bytes = b"") -
     for connection in connections:
         connection.sendall(data)
     return connections
-
-
-def lasting(server, seconds: float) -> bytes:
-    """A request that a slow model computes for so many seconds."""
-    started = time.monotonic()
-    assert server.ask("/predict", many(100))[0] == 200
-    return many(round(100 * seconds / (time.monotonic() - started)) + 1)
-
-
-def many(rows: int) -> bytes:
-    """A request with so many rows of one number."""
-    return json.dumps({"features": [[1.0]] * rows}).encode()
 
 
 def ended(connection: socket.socket) -> bool:
