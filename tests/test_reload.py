@@ -230,6 +230,7 @@ def test_worker_that_cannot_start_waits(home, tmp_path):
     """A new worker waits while the default model is away, and serves once it is back."""
     shutil.copytree(home, home.parent / "other")
     with serving(tmp_path, *WORKERS, "--default-model", "iris", models=home.parent) as server:
+        eventually(lambda: settled(server, "2"))
         shutil.move(home, tmp_path / "aside")
         kill_one(server)
         eventually(lambda: "tries again" in server.printed())
@@ -258,7 +259,7 @@ def test_workers_agree_on_readiness(home, tmp_path, models):
         assert statuses(server) == {503}
         shutil.rmtree(home.parent / "bad")
         eventually(lambda: statuses(server) == {200})
-        assert metrics(server).keys().isdisjoint({("unpickled_model_ready", "bad")})
+        eventually(lambda: metrics(server).keys().isdisjoint({("unpickled_model_ready", "bad")}))
         shelve(models, home.parent / "late", "people")
         (home.parent / "late" / "1" / "model.onnx").write_bytes(b"no model")
         eventually(lambda: ("unpickled_model_ready", "late") in metrics(server))

@@ -113,7 +113,8 @@ def test_workers_killed_again_and_again(models, tmp_path, workers):
         pauses = re.findall(
             r"worker 1 \(process \d+\) ended \(SIGKILL\): it is replaced (.*)", server.printed()
         )
-        assert pauses == ["now", "in 0.5 s", "in 1 s", "in 2 s"]
+        assert len(pauses) >= 3
+        assert pauses == ["now", "in 0.5 s", "in 1 s", "in 2 s"][: len(pauses)]
     assert server.process.returncode == 0
 
 
