@@ -269,8 +269,7 @@ class Admission:
 
     def turn(self, work: Work) -> Turn:
         """A turn for a request, to be entered; Overloaded or DeadlineExceeded if that would be in vain."""
-        with self._lock:
-            self._refuse_if_late(work, perf_counter())
+        self.check(work)
         return Turn(self, work)
 
     def check(self, work: Work) -> None:
