@@ -186,6 +186,15 @@ def client(app: Flask) -> FlaskClient:
     return app.test_client()
 
 
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """Both ends of a pipe, which holds all that a test writes."""
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
 @dataclass(frozen=True)
 class Serving:
     """A running server: its address, its process, and the file with its output."""

@@ -19,15 +19,6 @@ BODY = json.dumps({"features": FLOWER}).encode()
 
 
 @pytest.fixture
-def pipe():
-    """Both ends of a pipe, which holds all that a test writes."""
-    ends = os.pipe()
-    yield ends
-    for end in ends:
-        os.close(end)
-
-
-@pytest.fixture
 def log(app, pipe):
     """A client of the application with an access log, and a function that reads its lines."""
     read, write = pipe

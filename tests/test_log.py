@@ -32,15 +32,6 @@ OUTPUTS = {
 
 
 @pytest.fixture
-def pipe():
-    """Both ends of a pipe."""
-    ends = os.pipe()
-    yield ends
-    for end in ends:
-        os.close(end)
-
-
-@pytest.fixture
 def brittle(tmp_path):
     """A folder with a model that fails for numbers from 5 on: they index beyond the end of a table."""
     nodes = [

@@ -125,12 +125,10 @@ class Slots:
         with self._left:
             streams = self._all if spare else self._streams
             if sum(self._open.values()) >= streams or len(self._open) >= self._all:
-                self._refused = True
-                raise Busy(
+                raise self._busy(
                     f"{self._streams} streams are open, and one worker takes no more at a time: ask again, "
                     "or send lines as rows of one request",
-                    headers={"Retry-After": "1"},
-                    limit=self._streams,
+                    self._streams,
                 )
             return self._taken(environ, turn, stream=True)
 
@@ -138,14 +136,17 @@ class Slots:
         """Take a slot for one more long answer; waits a moment, then Busy if all are taken."""
         with self._left:
             if not self._left.wait_for(lambda: len(self._open) < self._all, _PATIENCE):
-                self._refused = True
-                raise Busy(
+                raise self._busy(
                     f"the clients of {self._all} long answers and streams have not taken them yet, and one "
                     "worker sends no more at a time: ask again, or send fewer rows per request",
-                    headers={"Retry-After": "1"},
-                    limit=self._all,
+                    self._all,
                 )
             return self._taken(environ, None, stream=False)
+
+    def _busy(self, sentence: str, limit: int) -> Busy:
+        """The error of a request for which no slot is left; the watchdog learns of it."""
+        self._refused = True
+        return Busy(sentence, headers={"Retry-After": "1"}, limit=limit)
 
     def _taken(self, environ: Environ, turn: Turn | None, stream: bool) -> Slot:
         slot = Slot(self.cuts, environ, turn)
