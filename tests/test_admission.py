@@ -16,13 +16,15 @@ from handmade import slow, store
 
 from unpickled.server.errors import DeadlineExceeded, Overloaded
 from unpickled.server.inference.admission import Admission, breathe, current
+from unpickled.server.inference.lane import Lane
 from unpickled.server.inference.predictor import Predictor
+from unpickled.server.inference.standing import Standing
 from unpickled.server.inference.work import Work
 from unpickled.server.model.session import load
 
 
 class Gatekeeper:
-    """An Admission with two turns on one processor, and the losses that it has counted."""
+    """An Admission of one processor, so with one turn in each lane, and the losses that it has counted."""
 
     def __init__(self, longest=1.0, most=50, departed=None) -> None:
         self.losses = Counter()
@@ -35,12 +37,12 @@ class Gatekeeper:
     def work(self, name="m", seconds=0.001, single=True, **more) -> Work:
         return Work(name, seconds, single, **more)
 
-    def queue(self, name, **work) -> threading.Thread:
-        """A thread that takes a turn and notes its name; started once it waits."""
+    def queue(self, name, model="", **work) -> threading.Thread:
+        """A thread that takes a turn and notes its name, as a model's unless said; started once it waits."""
         waiting = self.admission.waiting
 
         def run() -> None:
-            with self.admission.turn(self.work(name, **work)):
+            with self.admission.turn(self.work(model or name, **work)):
                 self.order.append(name)
 
         thread = threading.Thread(target=run)
@@ -56,65 +58,77 @@ def hold(keeper, single=True):
     return turn
 
 
-def test_single_rows_go_first():
-    """A single row that comes after a batch has its turn before it, once both turns are held."""
+def test_no_row_waits_for_a_batch():
+    """A single row has its turn beside a batch that computes, and before one that came earlier."""
     keeper = Gatekeeper()
     held = [hold(keeper, single=False), hold(keeper)]
     threads = [keeper.queue("batch", single=False), keeper.queue("row")]
     held[1].pause()
     threads[1].join(5)
+    assert keeper.order == ["row"]
     held[0].pause()
     threads[0].join(5)
     assert keeper.order == ["row", "batch"]
 
 
-def test_rows_leave_batches_a_turn():
-    """A batch that waits gets one of the turns, however many single rows wait."""
-    keeper = Gatekeeper()
-    held = [hold(keeper), hold(keeper)]
-    threads = [keeper.queue("row"), keeper.queue("batch", single=False), keeper.queue("row")]
-    held[0].pause()
-    threads[1].join(5)
-    assert keeper.order[0] == "batch"
-    held[1].pause()
+def test_short_batches_overtake():
+    """A batch goes before a longer one that came earlier, and batches of one length go as they came."""
+    keeper = Gatekeeper(longest=60)
+    held = hold(keeper, single=False)
+    lengths = {"long": 0.3, "short": 0.001, "long too": 0.3, "middle": 0.05}
+    threads = [keeper.queue(name, "m", seconds=each, single=False) for name, each in lengths.items()]
+    held.pause()
     [thread.join(5) for thread in threads]
+    assert keeper.order == ["short", "middle", "long", "long too"]
 
 
 def test_models_share_alike():
     """A model with a short queue has every other turn beside a model with a long one."""
     keeper = Gatekeeper()
-    held = [hold(keeper), hold(keeper)]
+    held = hold(keeper)
     threads = [keeper.queue("a") for _ in range(4)] + [keeper.queue("b") for _ in range(2)]
-    held[0].pause()
+    held.pause()
     [thread.join(5) for thread in threads]
     assert keeper.order == ["a", "b", "a", "b", "a", "a"]
-    held[1].pause()
 
 
 def test_a_burst_waits_and_an_overload_does_not():
     """Work for up to max_queue_ms may wait in a burst; once the queue has stood for long, only little may."""
     keeper = Gatekeeper()
-    held = [hold(keeper), hold(keeper)]
+    held = hold(keeper)
     threads = [keeper.queue("m", seconds=0.01) for _ in range(20)]
     time.sleep(0.15)
     with pytest.raises(Overloaded, match="ms of work wait here") as caught:
         keeper.admission.turn(keeper.work("m", seconds=0.01))
     assert caught.value.headers == {"Retry-After": "1"}
     assert keeper.losses == {("m", "shed"): 1}
-    [turn.pause() for turn in held]
+    held.pause()
     [thread.join(5) for thread in threads]
     assert len(keeper.order) == 20
+
+
+def test_an_overload_lasts():
+    """A queue that has stood does so until a while has passed in which often nobody waited."""
+    standing = Standing(0.0)
+    standing.note(True, 1.0)
+    assert [standing.lasts(now) for now in (1.05, 1.1)] == [False, True]
+    standing.note(False, 1.3)
+    standing.note(True, 1.4)
+    assert [standing.lasts(now) for now in (1.5, 1.6)] == [True, True]
+    standing.note(False, 1.7)
+    standing.note(True, 1.9)
+    assert [standing.lasts(now) for now in (1.95, 2.1, 2.3)] == [True, False, True]
 
 
 @pytest.mark.parametrize(("longest", "most"), [(0.025, 50), (1.0, 3)], ids=["by time", "by number"])
 def test_the_queue_is_bounded(longest, most):
     """Requests are refused at once beyond a time of work, or a number of requests, that wait."""
     keeper = Gatekeeper(longest, most)
-    held = [hold(keeper), hold(keeper)]
+    held = hold(keeper)
     threads = [keeper.queue("m", seconds=0.009) for _ in range(3)]
     with pytest.raises(Overloaded):
         keeper.admission.turn(keeper.work("m", seconds=0.009))
-    [turn.pause() for turn in held]
+    held.pause()
     [thread.join(5) for thread in threads]
 
 
@@ -123,40 +137,50 @@ def test_deadline_before_and_while_waiting():
     keeper = Gatekeeper()
     with pytest.raises(DeadlineExceeded):
         keeper.admission.turn(keeper.work(seconds=5, deadline=time.perf_counter() + 1))
-    held = [hold(keeper), hold(keeper)]
+    held = hold(keeper)
     turn = keeper.admission.turn(keeper.work(deadline=time.perf_counter() + 0.05))
     with pytest.raises(DeadlineExceeded, match="Request-Timeout"):
         turn.resume()
     assert keeper.admission.waiting == 0
     assert keeper.losses == {("m", "expired"): 2}
-    [turn.pause() for turn in held]
+    held.pause()
 
 
 def test_work_without_a_client_is_not_begun():
     """A request that has waited is refused if its client has gone meanwhile."""
     keeper = Gatekeeper(departed=lambda started, read, peer: read == 7.0)
-    held = [hold(keeper), hold(keeper)]
-    threading.Timer(0.15, held[0].pause).start()
+    held = hold(keeper)
+    threading.Timer(0.15, held.pause).start()
     turn = keeper.admission.turn(keeper.work(read=7.0))
     with pytest.raises(Overloaded, match="has gone"):
         turn.resume()
     assert keeper.losses == {("m", "abandoned"): 1}
-    held[1].pause()
 
 
-def test_breathing():
-    """Between two slices a batch lets single rows go first, and keeps its turn where nobody waits."""
+def test_lanes_share_the_processors():
+    """Rows that compute all the time leave batches half of a processor, and so half of the queue."""
+    lane = Lane(1)
+    for hundredth in range(500):
+        lane.note(0.008, hundredth / 100)
+    assert lane.load(5.0) == pytest.approx(0.8, abs=0.02)
+    assert lane.load(7.0) < 0.15
+
+
+@pytest.mark.parametrize(("seconds", "order"), [(0.002, []), (0.12, ["other"])], ids=["soon", "later"])
+def test_breathing(seconds, order):
+    """A batch that has computed for a while lets one that waits go first, between two slices."""
     keeper = Gatekeeper()
     breathe()
-    other = hold(keeper)
-    with keeper.admission.turn(keeper.work(single=False)) as batch:
-        thread = keeper.queue("row")
+    with keeper.admission.turn(keeper.work(seconds=0.2, single=False)) as batch:
+        thread = keeper.queue("other", single=False)
+        ended = time.thread_time() + seconds
+        while time.thread_time() < ended:
+            pass
         time.sleep(0.005)
         breathe()
-        thread.join(5)
-        assert (keeper.order, current(), batch.waited > 0) == (["row"], batch, True)
-    assert current() is None
-    other.pause()
+        assert (keeper.order, current()) == (order, batch)
+    thread.join(5)
+    assert (keeper.order, current()) == (["other"], None)
 
 
 def test_nothing_is_lost_between_threads():

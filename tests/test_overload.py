@@ -203,7 +203,7 @@ def figure(**members) -> reporting.Figure:
 
 
 EMPTY = reporting.Figure(
-    model="deep", server="unpickled", mix="single rows", kind=SINGLE, repeat=0, times=1.0, capacity=100.0,
+    model="wide", server="unpickled", mix="single rows", kind=SINGLE, repeat=0, times=1.0, capacity=100.0,
     seconds=10.0, requests=1000, good=1000, shed=0, unanswered=0, failed=0, failure="", p50_ms=1.0,
     p99_ms=5.0, p999_ms=None, shed_p99_ms=None, probe_p99_ms=2.0, probes=100, probes_failed=0, cpu=0.9,
     late_p99_ms=0.2, generator_busy=0.1, connections=8, recovered_s=0.1,

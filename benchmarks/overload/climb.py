@@ -28,7 +28,7 @@ MIXES: Mapping[str, Mapping[str, float]] = {
 # Single rows that differ; each answer to them is judged once, before it is timed.
 ROWS = 500
 # Clients that keep a server busy, without a queue that it would have to shorten.
-CLIENTS = 8
+CLIENTS = 2
 # Seconds in which a server gets over a step, and the share of the limit in which it then answers.
 PATIENCE, SOON = 30.0, 0.25
 # A generator that sends later than that (ms, at p99) tells nothing about a server.

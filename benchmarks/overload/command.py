@@ -19,7 +19,7 @@ TIMES = (0.5, 0.8, 1.0, 1.5, 2.0, 4.0, 10.0)
 def declare(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.set_defaults(run=run)
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=["deep"], help="default: deep")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=["wide"], help="default: wide")
     parser.add_argument(
         "--servers", nargs="+", choices=SERVERS, default=list(COMPARED), help=f"default: {' '.join(COMPARED)}"
     )
@@ -33,10 +33,10 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "--repeats", type=int, choices=range(1, 100), default=3, metavar="N", help="default: 3"
     )
     parser.add_argument(
-        "--limit", type=_positive, default=1.0, metavar="S", help="seconds after which a client gives up (1)"
+        "--limit", type=_positive, default=2.0, metavar="S", help="seconds after which a client gives up (2)"
     )
     parser.add_argument(
-        "--connections", type=int, default=1000, metavar="N", help="the most at once (default: 1000)"
+        "--connections", type=int, default=2500, metavar="N", help="the most at once (default: 2500)"
     )
     parser.add_argument("--even", action="store_true", help="requests at even intervals, not at random ones")
     parser.add_argument("--flags", default="", help="more flags of unpickled serve, as --flags='--x 1 --y 2'")

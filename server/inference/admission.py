@@ -1,9 +1,10 @@
 """Admission: some requests of this process compute now, others wait for their turn, and some are refused.
 
-A brief request to a fast model never comes here. Any other takes a turn. Only a few turns are held at once,
-so that the processors are busy and each request gets on. Single rows go before batches. A batch is run in
-slices, and gives its turn up between two of them (``breathe``); where a batch waits, one turn is for batches.
-The requests of one kind are taken so that the models get equal shares of the processors.
+A brief request to a fast model never comes here. Any other takes a turn, in one of two lanes: single rows,
+and batches, behind which no row ever waits. Each lane has as many turns as there are processors: more would
+only slow each other down, and what answers and refuses the others. A batch is run in slices; where others
+wait, it gives its turn up after some of them (``breathe``). In each lane, the models get equal shares of the
+processors, and a short batch may overtake a long one.
 
 The estimated time of what waits is bounded. A queue that has not been empty for a while is no burst but an
 overload: it is then kept so short that requests which it takes are answered about as fast as on a quiet day.
@@ -18,6 +19,7 @@ from types import TracebackType
 from typing import Literal, Protocol, Self, TypeVar
 
 from unpickled.server.errors import DeadlineExceeded, Overloaded
+from unpickled.server.inference.lane import Lane
 from unpickled.server.inference.waiting import Waiting
 from unpickled.server.inference.work import Work
 from unpickled.server.model.cost import SLICE
@@ -26,14 +28,18 @@ from unpickled.server.model.session import RUNS
 Loss = Literal["shed", "expired", "abandoned"]
 Item = TypeVar("Item")
 
-# Seconds after which a queue that has not been empty meanwhile is an overload.
-_STANDING = 0.1
-# In an overload, a request waits for at most so many times its own work, or seconds if that is longer.
-_TIMES, _SHORT = 6.0, 5e-3
+# In an overload, a batch and a single row wait for at most so many times their own work, or seconds if that
+# is longer. With fewer times, processors would idle; batches take long, so that their clients may give up.
+_TIMES, _SHORT = (3.0, 6.0), 5e-3
 # Seconds that a request has waited before its client is looked for.
 _PATIENCE = 0.1
 # Seconds that every work has left.
 _LEAST = 1e-4
+# Seconds of the processor after which a batch makes room for one that waits. Most batches take less: where
+# all took turns at each slice, all would end late.
+_QUANTUM = 0.1
+# A request is due after so many times its own work, or seconds: a short one may overtake a long one.
+_SPAN, _FARTHEST = 5.0, 2.0
 
 
 class Departed(Protocol):
@@ -51,6 +57,7 @@ class Turn:
     """The right of one request to compute; a context in which it has it.
 
     Attributes:
+        due: time.perf_counter() by which it goes before or behind others that wait.
         waited: Seconds for which it had to wait, all waits together.
         spent: Seconds of the processor that its thread has used, up to the end of its last turn.
     """
@@ -59,7 +66,9 @@ class Turn:
         "_admission",
         "_alone",
         "_cpu",
+        "_placed",
         "counted",
+        "due",
         "gate",
         "held",
         "spent",
@@ -83,6 +92,7 @@ class Turn:
         self.counted = 0.0
         self._cpu = 0.0
         self._alone = False
+        self._place()
 
     @property
     def model(self) -> str:
@@ -97,7 +107,7 @@ class Turn:
     @property
     def charge(self) -> float:
         """Seconds of the processor that the model is charged for the next turn."""
-        return min(self.left, SLICE)
+        return min(self.left, _QUANTUM)
 
     def __enter__(self) -> Self:
         self.resume()
@@ -112,6 +122,8 @@ class Turn:
     def resume(self) -> None:
         """Wait until it may compute; raises Overloaded, DeadlineExceeded."""
         started = perf_counter()
+        if self.spent - self._placed >= _QUANTUM:
+            self._place()
         self._admission.enter(self)
         self.waited += perf_counter() - started
         self._cpu = thread_time()
@@ -123,8 +135,9 @@ class Turn:
         """Let others compute, while it does not."""
         if self.held:
             _current.turn = None
-            self.spent += thread_time() - self._cpu
-            self._admission.leave(self)
+            used = thread_time() - self._cpu
+            self.spent += used
+            self._admission.leave(self, used)
 
     def alone(self) -> None:
         """Until the end of the turn, do what takes very much memory, as no other does; raises Overloaded."""
@@ -145,6 +158,7 @@ class Turn:
         self.pause()
         self._admission.check(work)
         self.work = work
+        self._place()
         self.resume()
 
     def breathe(self) -> None:
@@ -152,7 +166,8 @@ class Turn:
         if perf_counter() - self.held < SLICE / 2:
             return
         self._check_time()
-        if self._admission.is_waited_for(self):
+        used = self.spent + thread_time() - self._cpu - self._placed
+        if used >= _QUANTUM and self._admission.is_waited_for(self):
             self.pause()
             self.resume()
 
@@ -160,6 +175,11 @@ class Turn:
         """Move the deadline to ``seconds`` after the start of the request, if that is earlier."""
         self.work = self.work._replace(deadline=min(self.work.deadline, self.work.started + seconds))
         self._check_time(self.left)
+
+    def _place(self) -> None:
+        """Give it its place among those that wait; it has used up the one before."""
+        self._placed = self.spent
+        self.due = perf_counter() + min(_SPAN * self.left, _FARTHEST)
 
     def _check_time(self, left: float = 0.0) -> None:
         try:
@@ -248,24 +268,23 @@ class Admission:
         self._count = count
         self.departed = departed
         self._lock = threading.Lock()
-        self._turns = max(2, math.ceil(2 * cores))
-        self._held: set[Turn] = set()
-        self._rows, self._batches = Waiting[Turn](), Waiting[Turn]()
-        # Estimated seconds of all that wait or compute: single rows, batches.
-        self._seconds = [0.0, 0.0]
-        self._held_batches = 0
+        turns = max(1, math.ceil(cores))
+        # Of batches, and of single rows.
+        self._lanes = Lane[Turn](turns), Lane[Turn](turns)
         # Held by the turn that is alone.
         self.solitude = threading.Lock()
 
     @property
     def waiting(self) -> int:
         """How many requests wait for their turn."""
-        return self._rows.count + self._batches.count
+        return sum(lane.waiting.count for lane in self._lanes)
 
     @property
     def load(self) -> tuple[int, float]:
         """How many turns are held, and the estimated seconds of all work that is held or waits."""
-        return len(self._held), round(sum(self._seconds), 9)
+        return sum(len(lane.held) for lane in self._lanes), round(
+            sum(lane.seconds for lane in self._lanes), 9
+        )
 
     def turn(self, work: Work) -> Turn:
         """A turn for a request, to be entered; Overloaded or DeadlineExceeded if that would be in vain."""
@@ -279,16 +298,15 @@ class Admission:
 
     def enter(self, turn: Turn) -> None:
         """Wait until a turn may compute."""
-        work = turn.work
         with self._lock:
-            waiting = self._waiting(work)
+            lane = self._lanes[turn.work.single]
             turn.counted = turn.left
-            self._seconds[work.single] += turn.counted
-            if len(self._held) < self._turns and not waiting.count and self._may_hold(work):
-                self._hold(turn)
+            lane.count(turn.counted)
+            if lane.is_free:
+                self._hold(lane, turn)
                 return
-            waiting.add(turn)
-        self._wait(turn)
+            lane.waiting.add(turn)
+        self._wait(lane, turn)
 
     def seclude(self, turn: Turn) -> None:
         """Wait until no other turn is alone; Overloaded, DeadlineExceeded if that takes too long."""
@@ -301,20 +319,23 @@ class Admission:
                 headers={"Retry-After": "1"},
             )
 
-    def leave(self, turn: Turn) -> None:
-        """End a turn, and give it to the next."""
+    def leave(self, turn: Turn, used: float) -> None:
+        """End a turn that has used so many seconds of a processor, and give it to the next."""
         with self._lock:
+            lane = self._lanes[turn.work.single]
             turn.held = 0.0
-            self._held.discard(turn)
-            self._held_batches -= not turn.work.single
-            self._forget(turn)
+            lane.held.discard(turn)
+            lane.count(-turn.counted)
+            lane.note(used, perf_counter())
             # Another thread may have ended a run of this one.
             RUNS.allow(turn.thread)
-            self._give()
+            if following := lane.next():
+                self._hold(lane, following)
+                following.gate.release()
 
     def is_waited_for(self, turn: Turn) -> bool:
         """Whether others wait for a turn that is held."""
-        return bool(self._rows.count or (self._batches.count and not turn.work.single))
+        return self._lanes[turn.work.single].waiting.count > 0
 
     def check_time(self, turn: Turn, left: float = 0.0) -> None:
         """DeadlineExceeded where the time is over in ``left`` seconds, Overloaded without a client."""
@@ -331,43 +352,21 @@ class Admission:
         """End the runs of requests whose time is over."""
         now = perf_counter()
         with self._lock:
-            for turn in self._held:
-                if now > turn.work.deadline:
-                    RUNS.end(turn.thread)
+            for lane in self._lanes:
+                for turn in lane.held:
+                    if now > turn.work.deadline:
+                        RUNS.end(turn.thread)
 
     def _has_gone(self, turn: Turn) -> bool:
         if self.departed is None or not turn.work.read or turn.waited <= _PATIENCE:
             return False
         return self.departed(turn.work.started, turn.work.read, turn.work.peer)
 
-    def _waiting(self, work: Work) -> Waiting[Turn]:
-        return self._rows if work.single else self._batches
-
-    def _may_hold(self, work: Work) -> bool:
-        """Whether a free turn is for this kind: one is for single rows, and one for batches that wait."""
-        if not work.single:
-            return self._held_batches < self._turns - 1
-        reserved = self._batches.count and not self._held_batches
-        return not reserved or len(self._held) < self._turns - 1
-
-    def _hold(self, turn: Turn) -> None:
+    def _hold(self, lane: Lane[Turn], turn: Turn) -> None:
         turn.held = perf_counter()
-        self._held.add(turn)
-        self._held_batches += not turn.work.single
+        lane.held.add(turn)
 
-    def _give(self) -> None:
-        """Give the free turns to those that wait."""
-        while len(self._held) < self._turns:
-            if self._rows.count and self._may_hold(_SINGLE):
-                turn = self._rows.take()
-            elif self._batches.count and self._may_hold(_BATCH):
-                turn = self._batches.take()
-            else:
-                return
-            self._hold(turn)
-            turn.gate.release()
-
-    def _wait(self, turn: Turn) -> None:
+    def _wait(self, lane: Lane[Turn], turn: Turn) -> None:
         deadline = turn.work.deadline
         # threading takes no longer timeout.
         seconds = (
@@ -376,40 +375,36 @@ class Admission:
         if not turn.gate.acquire(timeout=seconds):
             with self._lock:
                 if not turn.held:
-                    self._waiting(turn.work).remove(turn)
-                    self._forget(turn)
+                    lane.waiting.remove(turn)
+                    lane.count(-turn.counted)
                     raise self._expired(turn.work)
             turn.gate.acquire()
 
-    def _forget(self, turn: Turn) -> None:
-        # Rounding must not leave a rest behind.
-        single = turn.work.single
-        self._seconds[single] = max(0.0, self._seconds[single] - turn.counted)
-
     def _refuse_if_late(self, work: Work, now: float) -> None:
-        waiting, ahead = self._waiting(work), self._ahead(work)
+        lane, ahead = self._lanes[work.single], self._ahead(work, now)
         if now + ahead + work.seconds > work.deadline:
             raise self._expired(work)
-        if len(self._held) < self._turns and not waiting.count:
+        if lane.is_free:
             return
-        if waiting.count >= self._most or ahead > self._limit(work, waiting, now):
+        if lane.waiting.count >= self._most or ahead > self._limit(work, lane.waiting, now):
             self._count(work.model, "shed")
             raise Overloaded(
                 f"{1000 * ahead:.0f} ms of work wait here, which is too much: ask again, or elsewhere",
                 headers={"Retry-After": str(max(1, math.ceil(ahead)))},
             )
 
-    def _ahead(self, work: Work) -> float:
+    def _ahead(self, work: Work, now: float) -> float:
         """Estimated seconds until the turn of a request."""
-        seconds, others = self._seconds[work.single], self._seconds[not work.single]
-        # While both kinds compute, each has about half of the processors.
-        return (seconds + min(seconds, others)) / self._cores
+        lane, other = self._lanes[work.single], self._lanes[not work.single]
+        # While both lanes compute, each has at least half of the processors.
+        share = max(self._cores / 2, self._cores - other.load(now))
+        return max((lane.seconds + min(lane.seconds, other.seconds)) / self._cores, lane.seconds / share)
 
     def _limit(self, work: Work, waiting: Waiting[Turn], now: float) -> float:
         """Seconds that a request may have to wait."""
-        if not waiting.count or now - waiting.emptied < _STANDING:
+        if not waiting.standing.lasts(now) or not waiting.count:
             return self._longest
-        return min(self._longest, max(_SHORT, _TIMES * work.seconds))
+        return min(self._longest, max(_SHORT, _TIMES[work.single] * work.seconds))
 
     def _expired(self, work: Work) -> DeadlineExceeded:
         self._count(work.model, "expired")
@@ -417,6 +412,3 @@ class Admission:
             "the request cannot be answered in its time: allow it more (Request-Timeout, in milliseconds), "
             "send fewer rows, or ask another server"
         )
-
-
-_SINGLE, _BATCH = Work("", 0.0, True), Work("", 0.0, False)

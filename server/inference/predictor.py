@@ -108,10 +108,10 @@ class Predictor:
         return Run(labels, scores, decoded, ran)
 
     def _feeds(self, rows: Sequence[Row]) -> Feeds:
-        if len(rows) <= _PART:
-            return self.signature.feeds(rows)
         if isinstance(rows, Matrix):
             return self.signature.matrix(rows.values)
+        if len(rows) <= _PART:
+            return self.signature.feeds(rows)
         starts = admission.paced(range(0, len(rows), _PART), 1)
         try:
             parts = [self.signature.feeds(rows[start : start + _PART]) for start in starts]

@@ -13,7 +13,7 @@ _BRIEF_ROW = 100e-6
 _MOST_DIGITS = 4
 # Seconds to read and write one byte of JSON.
 _BYTE = 30e-9
-# Weight of the last request in what is learnt.
+# Weight of the last request in what is learnt; the first ones weigh more.
 _WEIGHT = 0.1
 
 
@@ -50,6 +50,8 @@ class Cost:
         # Single rows with the names of their features, and some spaces.
         self._longest_row = 4 * measured.size + 100
         self.digits = self._brief_digits()
+        # Single rows and batches of which something was learnt, and the measurement at load.
+        self._rows = self._batches = 1
 
     def is_single(self, length: int) -> bool:
         """Whether a body of so many bytes is taken for a single row."""
@@ -62,9 +64,12 @@ class Cost:
     def learn(self, length: int, seconds: float) -> None:
         """Note what a request really took. Threads may lose one another's notes, which does no harm."""
         if self.is_single(length):
-            self._single += _WEIGHT * (seconds - self._single)
+            self._rows += 1
+            self._single += max(_WEIGHT, 1 / self._rows) * (seconds - self._single)
         else:
-            self._per_byte += _WEIGHT * (max(0.0, seconds - self._single) / length - self._per_byte)
+            self._batches += 1
+            each = max(0.0, seconds - self._single) / length
+            self._per_byte += max(_WEIGHT, 1 / self._batches) * (each - self._per_byte)
 
     def _brief_digits(self) -> int:
         if self._single > _BRIEF_ROW:

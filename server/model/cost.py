@@ -15,6 +15,8 @@ from unpickled.server.model.signature import Signature
 SLICE, _LONG = 5e-3, 5e-3
 # Rows of the batch with which a model is measured, and the least rows of a slice.
 _ROWS, _LEAST_ROWS = 64, 64
+# Seconds that such a batch may take; a slower model is measured with fewer rows, or with one.
+_MOST = 0.1
 
 
 class _Model(Protocol):
@@ -43,12 +45,13 @@ def measured(model: _Model) -> Measured:
     """Measure a model with its golden rows, which takes some milliseconds."""
     signature, run_row = model.signature, model.run_row
     rows = [signature.check_row(list(row), 0) for row in model.manifest.golden.rows]
-    several = signature.feeds((rows * _ROWS)[:_ROWS])
     if run_row is None:
         single = _fastest(lambda: model.run(signature.feeds(rows[:1])))
     else:
         single = _fastest(lambda: run_row(rows[0]))  # type: ignore[arg-type]
-    each = single if single > _LONG else _fastest(lambda: model.run(several)) / _ROWS
+    count = _ROWS if single <= _LONG else min(_ROWS, max(1, int(_MOST / single)))
+    several = signature.feeds((rows * count)[:count])
+    each = _fastest(lambda: model.run(several)) / count if count > 1 else single
     return Measured(single, each, max(len(dumps(row)) for row in rows))
 
 
