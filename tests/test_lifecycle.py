@@ -37,7 +37,7 @@ def serve(folder: Path, **settings) -> Application:
 def look(app) -> None:
     """Scan twice: a file that has just changed may still be being written."""
     for _ in range(2):
-        app.service.reloader.scan()
+        app.service.reloader.refresh()
 
 
 def answered_by(app, path: str = "/predict", **headers: str) -> str:
@@ -275,7 +275,7 @@ def profiled(app) -> tuple[int, int]:
     gc.disable()
     sys.setprofile(count)
     try:
-        app.service.reloader.scan()
+        app.service.reloader.refresh()
     finally:
         sys.setprofile(None)
         gc.enable()

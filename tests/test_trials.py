@@ -101,7 +101,7 @@ def test_a_content_that_arrives_harms_nobody(models, tmp_path, worse):
     store(tmp_path, "worse", worse)
     store(tmp_path, "iris", content(models), version=2)
     for _ in range(2):
-        service.reloader.scan()
+        service.reloader.refresh()
     assert client.post("/predict", json={"features": FLOWER}).headers["Model-Version"] == "2"
     assert "worse" in client.get("/readyz").json["refused"]
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from unpickled.server.access.buckets import Bucket, Buckets
 from unpickled.server.access.caller import Caller
-from unpickled.server.access.follower import follow
 from unpickled.server.access.keys import Key
 from unpickled.server.access.ring import Ring
 from unpickled.server.access.scopes import ALL, Scopes
 from unpickled.server.access.signers import Signers
 from unpickled.server.config import Access
 from unpickled.server.errors import ConfigError, Unauthorized
+from unpickled.server.follower import INTERVAL, follow
 from unpickled.server.observe.counters import Block, Memory
 from unpickled.server.observe.keyed import Keyed
 
@@ -43,6 +43,7 @@ class Callers:
     """
 
     first = second = ""
+    interval = INTERVAL
 
     def __init__(self) -> None:
         self.known: dict[str | None, Caller] = {}

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from unpickled.server.access.follower import follow
 from unpickled.server.errors import ConfigError, NotReady, RequestError
+from unpickled.server.follower import INTERVAL, follow
 from unpickled.server.lifecycle import disk
 from unpickled.server.message import strict
 from unpickled.server.quote import quoted
@@ -31,6 +31,8 @@ Signer = Mapping[str, Any]
 
 class Signers:
     """The keys of one source, by what a token says of its key."""
+
+    interval = INTERVAL
 
     def __init__(self, source: str) -> None:
         """Read the source. An address that does not answer is asked again, while a wrong file ends the start.

@@ -3,9 +3,9 @@
 import logging
 import threading
 import time
-import weakref
 
 from unpickled.server import heap
+from unpickled.server.follower import follow
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.observe import tally
 from unpickled.server.observe.counters import Block
@@ -27,7 +27,7 @@ class Reloader:
         self._repository = repository
         self._routes = routes
         self._block = block
-        self._interval = repository.config.reload_seconds
+        self._seconds = repository.config.reload_seconds
         self._woken = threading.Event()
         self._released = False
         self._loaded: set[tuple[str, int]] = set()
@@ -38,19 +38,20 @@ class Reloader:
 
     def start(self) -> None:
         """Start the thread, which ends when this object is released."""
-        weakref.finalize(self, self._woken.set)
-        arguments = (weakref.ref(self), self._woken, self._wait())
-        threading.Thread(target=_run, args=arguments, name="reloader", daemon=True).start()
+        follow(self, "reloader", self._woken)
 
     def wake(self) -> None:
         """Scan now."""
         self._woken.set()
 
-    def scan(self) -> float | None:
-        """Scan once, and follow what has changed; returns the seconds until the next scan.
+    @property
+    def interval(self) -> float | None:
+        """Seconds until the next scan; None for none before ``wake`` is called."""
+        settled = self._repository.settled and not self._released
+        return (self._seconds or None) if settled else _SETTLING
 
-        None stands for no next scan before ``wake`` is called.
-        """
+    def refresh(self) -> None:
+        """Scan once, and follow what has changed."""
         try:
             # Requests that used the versions released by the last scan have had time to end.
             if self._released:
@@ -64,11 +65,6 @@ class Reloader:
                 self._publish()
         except Exception:
             logger.exception("scanning the models folder failed; what is served stays")
-        return self._wait()
-
-    def _wait(self) -> float | None:
-        settled = self._repository.settled and not self._released
-        return (self._interval or None) if settled else _SETTLING
 
     def _count_failures(self) -> None:
         for name, version in self._repository.take_failures():
@@ -90,14 +86,3 @@ class Reloader:
         tally.forget_outdated(block, now)
         block.post(pack(outlines(deployments.values())))
         self._loaded, self._names, self._reported = loaded, set(deployments), now
-
-
-def _run(reference: "weakref.ref[Reloader]", woken: threading.Event, wait: float | None) -> None:
-    while True:
-        woken.wait(wait)
-        woken.clear()
-        reloader = reference()
-        if reloader is None:
-            return
-        wait = reloader.scan()
-        del reloader
