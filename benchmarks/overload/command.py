@@ -33,7 +33,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "--repeats", type=int, choices=range(1, 100), default=3, metavar="N", help="default: 3"
     )
     parser.add_argument(
-        "--limit", type=_positive, default=2.0, metavar="S", help="seconds after which a client gives up (2)"
+        "--limit", type=_positive, default=4.0, metavar="S", help="seconds after which a client gives up (4)"
     )
     parser.add_argument(
         "--connections", type=int, default=2500, metavar="N", help="the most at once (default: 2500)"

@@ -46,7 +46,7 @@ class Cost:
 
     def __init__(self, measured: Measured) -> None:
         self._single = measured.single + measured.size * _BYTE
-        self._per_byte = measured.each / measured.size + _BYTE
+        self._per_byte = measured.sliced / measured.size + _BYTE
         # Single rows with the names of their features, and some spaces.
         self._longest_row = 4 * measured.size + 100
         self.digits = self._brief_digits()

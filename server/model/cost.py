@@ -13,6 +13,9 @@ from unpickled.server.model.signature import Signature
 
 # Seconds of a slice of a batch, and those of a run that is not measured again.
 SLICE, _LONG = 5e-3, 5e-3
+# A slice takes at least so many times the time of one row, of which it saves the most by then: a network that
+# reads all its weights for one row reads them once for a slice. Beyond the longest, in seconds, it need not.
+_RUNS, _LONGEST = 4, 0.25
 # Rows of the batch with which a model is measured, and the least rows of a slice.
 _ROWS, _LEAST_ROWS = 64, 64
 # Seconds that such a batch may take; a slower model is measured with fewer rows, or with one.
@@ -28,7 +31,13 @@ class _Model(Protocol):
 
 
 class Measured(NamedTuple):
-    """The cost of a model: seconds for a single row, and for each of a batch; bytes of one row in JSON."""
+    """The cost of a model, as measured.
+
+    Attributes:
+        single: Seconds for a single row.
+        each: Seconds for each further row of a batch.
+        size: Bytes of one row in JSON.
+    """
 
     single: float
     each: float
@@ -36,9 +45,15 @@ class Measured(NamedTuple):
 
     @property
     def slice_rows(self) -> int:
-        """Rows of a batch that are run at a time."""
+        """Rows of a batch that are run at a time: some milliseconds, or as many as make up for a run."""
+        seconds = max(SLICE, min(_RUNS * self.single, _LONGEST))
         # A multiple: vectorized kernels then treat each row as they do in the whole batch, to the last bit.
-        return max(1, int(SLICE / self.each / _LEAST_ROWS)) * _LEAST_ROWS
+        return max(1, math.ceil(seconds / self.each / _LEAST_ROWS)) * _LEAST_ROWS
+
+    @property
+    def sliced(self) -> float:
+        """Seconds for each row of a batch that is run in slices."""
+        return self.each + self.single / self.slice_rows
 
 
 def measured(model: _Model) -> Measured:
@@ -49,10 +64,13 @@ def measured(model: _Model) -> Measured:
         single = _fastest(lambda: model.run(signature.feeds(rows[:1])))
     else:
         single = _fastest(lambda: run_row(rows[0]))  # type: ignore[arg-type]
-    count = _ROWS if single <= _LONG else min(_ROWS, max(1, int(_MOST / single)))
-    several = signature.feeds((rows * count)[:count])
-    each = _fastest(lambda: model.run(several)) / count if count > 1 else single
-    return Measured(single, each, max(len(dumps(row)) for row in rows))
+    each, size = single, max(len(dumps(row)) for row in rows)
+    if count := _ROWS if single <= _LONG else min(_ROWS, int(_MOST / single)):
+        several = signature.feeds((rows * count)[:count])
+        seconds = _fastest(lambda: model.run(several))
+        # Noise must not make rows cost nothing.
+        each = max(seconds - single, seconds / 10) / count
+    return Measured(single, each, size)
 
 
 def _fastest(call: Callable[[], object]) -> float:
