@@ -10,7 +10,7 @@ from unpickled.server.serve.accesslog import AccessLog
 from unpickled.server.serve.cors import Cors
 from unpickled.server.serve.fastpath import Application, Environ, fast_path
 from unpickled.server.serve.forwarded import Forwarded
-from unpickled.server.serve.guard import Guard
+from unpickled.server.serve.guard import guarded
 from unpickled.server.serve.hosts import Hosts
 from unpickled.server.serve.prefix import Prefix
 from unpickled.server.serve.requestid import identified
@@ -34,7 +34,7 @@ def layered(
         layer = fast_path(layer, service.routes, hosts.known)
     if service.callers is not None:
         health = config.traffic.health_route
-        layer = Guard(layer, service.callers, service.routes, service.block, health).ask
+        layer = guarded(layer, service.callers, service.routes, service.block, health)
     if config.traffic.cors_origins:
         layer = Cors(layer, config.traffic.cors_origins)
     if config.listening.root_path:

@@ -6,7 +6,7 @@ Probes need no key: an orchestrator that were refused would end a healthy server
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from time import monotonic
 
 from unpickled.server.access.caller import Caller
@@ -25,8 +25,16 @@ from unpickled.server.serve.routes import Routes
 OPEN = frozenset({"/livez", "/readyz", "/ping", "/v2/health/live", "/v2/health/ready"})
 
 
-class Guard:
-    """Passes on the requests of callers that may send them, and answers all others with the reason.
+def guarded(
+    application: Application,
+    callers: Callers,
+    routes: Routes,
+    block: Block,
+    health_route: str | None = None,
+) -> Application:
+    """The application behind a guard, which answers requests of callers that may not send them.
+
+    This is a function and no class: each attribute that it need not look up saves a request 0.03 us.
 
     Args:
         application: Answers what is passed on.
@@ -35,6 +43,32 @@ class Guard:
         block: Counts what is refused.
         health_route: One more path of probes.
     """
+    guard = _Guard(application, callers, routes, block, OPEN | {health_route} if health_route else OPEN)
+    consider, refuse = guard.consider, guard.refuse
+    first, second = callers.first, callers.second
+
+    def ask(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        caller = callers.known.get(environ.get(first) or environ.get(second))
+        now = monotonic()
+        # A caller that is known predicts with its model: everything else takes the long way.
+        if caller is None or now >= caller.until or environ["REQUEST_METHOD"] != "POST":
+            return consider(environ, start_response)
+        model = routes.models.get(environ["PATH_INFO"])
+        if model is None or not (caller.every or model in caller.models):
+            return consider(environ, start_response)
+        bucket = caller.bucket
+        if bucket is not None and (wait := bucket.take(now)):
+            return refuse(_too_many(caller, wait), environ, start_response, caller)
+        if caller.counts is not None:
+            environ[KEY] = caller.name
+            environ[COUNTS] = caller.counts
+        return application(environ, start_response)
+
+    return ask
+
+
+class _Guard:
+    """The long way of a request: its scope, its caller, and the answer where it may not pass."""
 
     def __init__(
         self,
@@ -42,33 +76,15 @@ class Guard:
         callers: Callers,
         routes: Routes,
         block: Block,
-        health_route: str | None = None,
+        probes: Container[str],
     ) -> None:
         self._application = application
         self._callers = callers
-        self._first, self._second = callers.first, callers.second
         self._routes = routes
         self._block = block
-        self._open = OPEN | {health_route} if health_route else OPEN
+        self._open = probes
 
-    def ask(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """The answer: a method and no ``__call__``, as calling an instance costs 0.1 us more."""
-        caller = self._callers.known.get(environ.get(self._first) or environ.get(self._second))
-        now = monotonic()
-        # A caller that is known predicts with its model: everything else takes the long way.
-        if caller is None or now >= caller.until or environ["REQUEST_METHOD"] != "POST":
-            return self._considered(environ, start_response)
-        model = self._routes.models.get(environ["PATH_INFO"])
-        if model is None or not (caller.every or model in caller.models):
-            return self._considered(environ, start_response)
-        bucket = caller.bucket
-        if bucket is not None and (wait := bucket.take(now)):
-            return self._refused(_too_many(caller, wait), environ, start_response, caller)
-        if caller.counts is not None:
-            environ[KEY], environ[COUNTS] = caller.name, caller.counts
-        return self._application(environ, start_response)
-
-    def _considered(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    def consider(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Any request, whatever its path and its method."""
         scope = self._scope(environ)
         if scope is None:
@@ -78,7 +94,7 @@ class Guard:
             caller = self._callers.find(environ)
             _check(caller, scope, environ)
         except RequestError as error:
-            return self._refused(error, environ, start_response, caller)
+            return self.refuse(error, environ, start_response, caller)
         if caller.counts is not None:
             environ[KEY], environ[COUNTS] = caller.name, caller.counts
         return self._application(environ, start_response)
@@ -96,7 +112,7 @@ class Guard:
             return None
         return METRICS if path == "/metrics" else READ
 
-    def _refused(
+    def refuse(
         self, error: RequestError, environ: Environ, start_response: StartResponse, caller: Caller | None
     ) -> Iterable[bytes]:
         """The answer for an error; a long body is read on, so that its client gets the answer."""
