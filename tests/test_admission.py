@@ -313,7 +313,7 @@ def test_overdue_run_is_ended():
 
 def test_run_that_does_not_end(tmp_path):
     """A run that lasts longer than hang_timeout is ended, and the worker serves on."""
-    store(tmp_path / "models", "slow", slow(6000))
+    store(tmp_path / "models", "slow", slow(4000))
     with serving(tmp_path, "--hang-timeout", "2", models=tmp_path / "models") as server:
         workers = server.workers()
         status, document, _ = ask(server, {"features": [[1.0]] * 64})

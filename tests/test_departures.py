@@ -1,12 +1,15 @@
 """Requests whose clients have gone before it was their turn."""
 
 import contextlib
+import math
 import time
 
 from conftest import eventually, serving
 from handmade import lasting, slow, store
 from test_server import head, receive
 from test_silence import metric
+
+from unpickled.server.machine import processors
 
 
 def test_clients_that_leave(tmp_path):
@@ -18,7 +21,7 @@ def test_clients_that_leave(tmp_path):
         contextlib.ExitStack() as stack,
     ):
         body = lasting(server, 1)
-        leaving = [stack.enter_context(server.connect()) for _ in range(8)]
+        leaving = [stack.enter_context(server.connect()) for _ in range(math.ceil(2 * processors()))]
         for connection in leaving:
             connection.sendall(head(len(body)) + body)
         time.sleep(0.5)

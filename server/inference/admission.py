@@ -29,8 +29,8 @@ Loss = Literal["shed", "expired", "abandoned"]
 Item = TypeVar("Item")
 
 # In an overload, a batch and a single row wait for at most so many times their own work, or seconds if that
-# is longer. With fewer times, processors would idle; batches take long, so that their clients may give up; and
-# where a few clients ask without a pause, somebody always waits, though never for long.
+# is longer. With fewer times, processors would idle. Batches take long, so that their clients may give up.
+# Where a few clients ask without a pause, somebody always waits, though never for long.
 _TIMES, _SHORT = (3.0, 6.0), 20e-3
 # Seconds that a request has waited before its client is looked for.
 _PATIENCE = 0.1
