@@ -15,10 +15,11 @@ from conftest import serving
 from handmade import slow, store
 
 from unpickled.server.errors import DeadlineExceeded, Overloaded
-from unpickled.server.inference.admission import Admission, breathe, current
+from unpickled.server.inference.admission import Admission
 from unpickled.server.inference.lane import Lane
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.inference.standing import Standing
+from unpickled.server.inference.turn import breathe, current
 from unpickled.server.inference.work import Work
 from unpickled.server.model.session import load
 
