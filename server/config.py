@@ -552,7 +552,7 @@ def _convert(origin: str, key: str, value: Any, strict: bool) -> Any:
             value = [_ITEMS.get(key, _same)(item) for item in value]
         return msgspec.convert(value, FIELDS[key], strict=strict)
     except (msgspec.ValidationError, ValueError) as error:
-        reason = str(error).replace("`", "")
+        reason = str(error).replace("`", "").replace(" | null", "")
         raise ConfigError(f"{origin} is {value!r}: {reason} ({description(key)})") from None
 
 

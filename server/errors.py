@@ -75,7 +75,7 @@ class RequestError(UnpickledError):
 
 
 class BadRequest(RequestError):
-    """The request is no proper HTTP, or calls the server by a name that it does not go by; 4xx in general.
+    """The request is no proper HTTP, or calls the server by a name that it does not go by.
 
     Correct the line or header that the sentence names.
     """
@@ -95,7 +95,7 @@ class MalformedJSON(RequestError):
 
 
 class InvalidInput(RequestError):
-    """The body is JSON, but not what the model takes.
+    """The body or a header can be read, but is not what the model takes.
 
     Correct the place that the sentence, ``row`` and ``feature`` name; ``GET /models/<name>`` lists what the
     model takes.
@@ -111,7 +111,7 @@ class InvalidInput(RequestError):
 
 
 class IncompleteBody(RequestError):
-    """Fewer bytes arrived than Content-Length announced.
+    """The body ended early: before its announced length, or without the mark of its end.
 
     Send the whole body again.
     """
@@ -120,7 +120,7 @@ class IncompleteBody(RequestError):
 
 
 class Unauthorized(RequestError):
-    """The request has no key, or one that is unknown or has expired.
+    """The request has no key or token, or one that is unknown or has expired.
 
     Send a valid key or token; ``unpickled keys add`` makes a key.
     """
@@ -130,9 +130,9 @@ class Unauthorized(RequestError):
 
 
 class Forbidden(RequestError):
-    """The key of the request is not for what it asks.
+    """The key or token of the request is not for what it asks.
 
-    Ask for a key with the scope that ``scope`` names.
+    Ask for a key or token with the scope that ``scope`` names.
     """
 
     status = 403
