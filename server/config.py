@@ -594,6 +594,12 @@ def is_list(key: str) -> bool:
     return get_origin(get_args(FIELDS[key])[0]) is tuple
 
 
+def choices(key: str) -> tuple[str, ...]:
+    """The words among which a setting chooses; none where it takes other values."""
+    kind = get_args(FIELDS[key])[0]
+    return get_args(kind) if get_origin(kind) is Literal else ()
+
+
 def description(key: str) -> str:
     """The clause that says what a setting does."""
     return next(
