@@ -552,8 +552,28 @@ def _convert(origin: str, key: str, value: Any, strict: bool) -> Any:
             value = [_ITEMS.get(key, _same)(item) for item in value]
         return msgspec.convert(value, FIELDS[key], strict=strict)
     except (msgspec.ValidationError, ValueError) as error:
-        reason = str(error).replace("`", "").replace(" | null", "")
-        raise ConfigError(f"{origin} is {value!r}: {reason} ({description(key)})") from None
+        raise ConfigError(f"{origin} is {value!r}: {_reason(key, error)} ({description(key)})") from None
+
+
+def _reason(key: str, error: Exception) -> str:
+    """The mistake in a value, in words for people who do not know the patterns of the code."""
+    text = str(error).replace("`", "").replace(" | null", "")
+    if words := choices(key):
+        return f"choose {', '.join(words[:-1])} or {words[-1]}"
+    return f"write {_FORMS[key]}" if "regex" in text else text
+
+
+# Setting with a pattern -> the form of its value.
+_FORMS = {
+    "uds_mode": "three octal digits, such as 660",
+    "trusted_hosts": "names without a port, such as api.example.com or .example.com",
+    "root_path": "a path without a slash at its end, such as /risk",
+    "key_header": "the name of a header, such as X-Customer-Id",
+    "predict_route": "a path, such as /score",
+    "health_route": "a path, such as /healthz",
+    "cors_origins": "origins, such as https://app.example.com, without a path",
+    "otlp_endpoint": "an address, such as http://localhost:4318",
+}
 
 
 def _provider(item: Any) -> Any:
