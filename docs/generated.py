@@ -89,9 +89,12 @@ def routes() -> str:
 
 
 def answers() -> str:
-    """Every error that a client may get: status, code, meaning."""
-    rows = [(str(error.status), f"`{error.code}`", _first(error)) for error in _below(RequestError)]
-    return table(("status", "code", "meaning"), sorted(rows))
+    """Every error that a client may get: status, code, meaning, remedy."""
+    rows = [
+        (str(error.status), f"`{error.code}`", _first(error), _paragraph(error, 1))
+        for error in _below(RequestError)
+    ]
+    return table(("status", "code", "meaning", "remedy"), sorted(rows))
 
 
 def exceptions() -> str:
@@ -111,8 +114,12 @@ def _below(base: type[Any]) -> Iterator[type[Any]]:
 
 
 def _first(documented: type) -> str:
-    """The first paragraph of a docstring, in one line."""
-    return " ".join((documented.__doc__ or "").split("\n\n")[0].split()).replace("``", "`")
+    return _paragraph(documented, 0)
+
+
+def _paragraph(documented: type, number: int) -> str:
+    """A paragraph of a docstring, in one line."""
+    return " ".join((documented.__doc__ or "").split("\n\n")[number].split()).replace("``", "`")
 
 
 def recipes() -> str:

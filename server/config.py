@@ -57,7 +57,7 @@ class Listening(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=86400,
-            description="seconds that a connection may be silent before, or between, its requests",
+            description="seconds that a connection may be silent between two requests",
         ),
     ] = 125
     header_timeout: Annotated[
@@ -71,7 +71,10 @@ class Listening(msgspec.Struct, frozen=True, kw_only=True):
     send_timeout: Annotated[
         int,
         Meta(
-            ge=1, le=86400, description="seconds that a client may take nothing of its answer, or of a stream"
+            ge=1,
+            le=86400,
+            description="seconds for which a client may read nothing of its answer, or of a stream, before "
+            "its connection is closed",
         ),
     ] = 30
     max_connections: Annotated[
@@ -133,8 +136,8 @@ class Listening(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=3600,
-            description="seconds after SIGTERM in which the server is not ready, but answers, and closes "
-            "each connection with its answer",
+            description="seconds after SIGTERM in which the server says that it is not ready, still answers, "
+            "and closes each connection with its answer",
         ),
     ] = 0.5
     shutdown_timeout: Annotated[
@@ -176,7 +179,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[float, Meta(gt=0, le=86400)] | None,
         Meta(
             description="seconds after which a request that has no answer yet is refused; a client may ask "
-            "for less in a Request-Timeout header"
+            "for less by the header Request-Timeout, in milliseconds"
         ),
     ] = None
 
@@ -185,16 +188,26 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     """The callers that may send requests, and how many requests."""
 
     api_keys: Annotated[
-        str | None, Meta(description="file with the API keys, hashed; without it, and jwks, everybody may")
+        str | None,
+        Meta(
+            description="file with the API keys, hashed; without api_keys and jwks, everybody may send "
+            "requests"
+        ),
     ] = None
     jwks: Annotated[
-        str | None, Meta(description="file or https address with the keys that sign bearer tokens (JWT)")
+        str | None,
+        Meta(
+            description="file or https address with the public keys by which bearer tokens (JWT) are checked"
+        ),
     ] = None
     jwt_audience: Annotated[str | None, Meta(description="audience that a bearer token must be for")] = None
     jwt_issuer: Annotated[str | None, Meta(description="issuer that a bearer token must come from")] = None
     rate_limit: Annotated[
         Annotated[float, Meta(gt=0)] | None,
-        Meta(description="requests per second of one key, on average; a key's own limit goes first"),
+        Meta(
+            description="requests per second, on average, of one key or, without keys, of one address; a "
+            "key's own limit goes first"
+        ),
     ] = None
     rate_burst: Annotated[
         Annotated[int, Meta(ge=1)] | None,
@@ -271,7 +284,10 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
         tuple[_Origin, ...],
         Meta(description="origins whose pages may read the answers in a browser, or * for all"),
     ] = ()
-    fast_path: Annotated[bool, Meta(description="answer predictions before Flask builds a request")] = True
+    fast_path: Annotated[
+        bool,
+        Meta(description="answer predictions before Flask builds a request; off only to look for a fault"),
+    ] = True
 
 
 class Observing(msgspec.Struct, frozen=True, kw_only=True):
@@ -284,12 +300,16 @@ class Observing(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[str, Meta(pattern="^https?://")] | None,
         Meta(
             description="address of an OpenTelemetry collector, such as http://localhost:4318, that gets "
-            "the spans of sampled requests"
+            "the spans of recorded requests"
         ),
     ] = None
     trace_ratio: Annotated[
         float,
-        Meta(ge=0, le=1, description="share of the requests without a traceparent header that are sampled"),
+        Meta(
+            ge=0,
+            le=1,
+            description="share of the requests without a traceparent header that are recorded, from 0 to 1",
+        ),
     ] = 0.0
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
@@ -532,8 +552,28 @@ def _convert(origin: str, key: str, value: Any, strict: bool) -> Any:
             value = [_ITEMS.get(key, _same)(item) for item in value]
         return msgspec.convert(value, FIELDS[key], strict=strict)
     except (msgspec.ValidationError, ValueError) as error:
-        reason = str(error).replace("`", "")
-        raise ConfigError(f"{origin} is {value!r}: {reason} ({description(key)})") from None
+        raise ConfigError(f"{origin} is {value!r}: {_reason(key, error)} ({description(key)})") from None
+
+
+def _reason(key: str, error: Exception) -> str:
+    """The mistake in a value, in words for people who do not know the patterns of the code."""
+    text = str(error).replace("`", "").replace(" | null", "")
+    if words := choices(key):
+        return f"choose {', '.join(words[:-1])} or {words[-1]}"
+    return f"write {_FORMS[key]}" if "regex" in text else text
+
+
+# Setting with a pattern -> the form of its value.
+_FORMS = {
+    "uds_mode": "three octal digits, such as 660",
+    "trusted_hosts": "names without a port, such as api.example.com or .example.com",
+    "root_path": "a path without a slash at its end, such as /risk",
+    "key_header": "the name of a header, such as X-Customer-Id",
+    "predict_route": "a path, such as /score",
+    "health_route": "a path, such as /healthz",
+    "cors_origins": "origins, such as https://app.example.com, without a path",
+    "otlp_endpoint": "an address, such as http://localhost:4318",
+}
 
 
 def _provider(item: Any) -> Any:
@@ -572,6 +612,12 @@ def flag(key: str) -> str:
 def is_list(key: str) -> bool:
     """Whether a setting takes several values."""
     return get_origin(get_args(FIELDS[key])[0]) is tuple
+
+
+def choices(key: str) -> tuple[str, ...]:
+    """The words among which a setting chooses; none where it takes other values."""
+    kind = get_args(FIELDS[key])[0]
+    return get_args(kind) if get_origin(kind) is Literal else ()
 
 
 def description(key: str) -> str:

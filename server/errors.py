@@ -61,7 +61,8 @@ class RequestError(UnpickledError):
     """An answer other than 200.
 
     ``status`` is the HTTP status, ``code`` the word clients switch on and ``details`` whatever
-    else locates the problem (``row``, ``feature``, ``allowed`` ...), JSON values only.
+    else locates the problem (``row``, ``feature``, ``allowed`` ...), JSON values only. The second
+    paragraph of each docstring below is the remedy that the documentation shows.
     """
 
     status: ClassVar[int] = 400
@@ -74,7 +75,10 @@ class RequestError(UnpickledError):
 
 
 class BadRequest(RequestError):
-    """The framework refuses the request; ``status`` is the framework's."""
+    """The request is no proper HTTP, or calls the server by a name that it does not go by.
+
+    Correct the line or header that the sentence names.
+    """
 
     def __init__(self, sentence: str, /, status: int) -> None:
         super().__init__(sentence)
@@ -82,13 +86,20 @@ class BadRequest(RequestError):
 
 
 class MalformedJSON(RequestError):
-    """The body is not JSON."""
+    """The body is not JSON.
+
+    Correct the body at ``position``.
+    """
 
     code = "malformed_json"
 
 
 class InvalidInput(RequestError):
-    """The body is JSON, but not what the model takes."""
+    """The body or a header can be read, but is not what the model takes.
+
+    Correct the place that the sentence, ``row`` and ``feature`` name; ``GET /models/<name>`` lists what the
+    model takes.
+    """
 
     code = "invalid_input"
 
@@ -100,146 +111,209 @@ class InvalidInput(RequestError):
 
 
 class IncompleteBody(RequestError):
-    """Fewer bytes arrived than Content-Length announced."""
+    """The body ended early: before its announced length, or without the mark of its end.
+
+    Send the whole body again.
+    """
 
     code = "incomplete_body"
 
 
 class Unauthorized(RequestError):
-    """The request has no key, or one that is unknown or has expired."""
+    """The request has no key or token, or one that is unknown or has expired.
+
+    Send a valid key or token; ``unpickled keys add`` makes a key.
+    """
 
     status = 401
     code = "unauthorized"
 
 
 class Forbidden(RequestError):
-    """The key of the request is not for what it asks."""
+    """The key or token of the request is not for what it asks.
+
+    Ask for a key or token with the scope that ``scope`` names.
+    """
 
     status = 403
     code = "forbidden"
 
 
 class UnknownModel(RequestError):
-    """No such model, or no such version of it."""
+    """No such model, or no such version of it.
+
+    Name a model, version or label that ``GET /models`` lists.
+    """
 
     status = 404
     code = "unknown_model"
 
 
 class UnknownPath(RequestError):
-    """Nothing is served under this path."""
+    """Nothing is served under this path.
+
+    Ask for a route that ``GET /`` lists.
+    """
 
     status = 404
     code = "not_found"
 
 
 class MethodNotAllowed(RequestError):
-    """The path exists; the method does not."""
+    """The path exists; the method does not.
+
+    Use a method that the header ``Allow`` lists.
+    """
 
     status = 405
     code = "method_not_allowed"
 
 
 class BodyTimeout(RequestError):
-    """The body did not arrive within ``body_timeout``."""
+    """The body did not arrive within ``body_timeout``.
+
+    Send the rest again, without long pauses.
+    """
 
     status = 408
     code = "body_timeout"
 
 
 class LengthRequired(RequestError):
-    """The body announces no length, and its end could not be told from a broken connection."""
+    """The body announces no length, and its end could not be told from a broken connection.
+
+    Send ``Content-Length``, or compress the body with gzip.
+    """
 
     status = 411
     code = "length_required"
 
 
 class BodyTooLarge(RequestError):
-    """The body is longer than ``max_body_bytes``."""
+    """The body is longer than ``max_body_bytes``.
+
+    Send fewer rows in a request, or raise ``max_body_bytes``.
+    """
 
     status = 413
     code = "body_too_large"
 
 
 class TooManyRows(RequestError):
-    """The request has more rows than ``max_rows``."""
+    """The request has more rows than ``max_rows``.
+
+    Split the request, or raise ``max_rows``.
+    """
 
     status = 413
     code = "too_many_rows"
 
 
 class UnsupportedMedia(RequestError):
-    """The body is of a content type that is not read here."""
+    """The body is of a content type that is not read here.
+
+    Send a content type that the sentence lists.
+    """
 
     status = 415
     code = "unsupported_media_type"
 
 
 class UnsupportedEncoding(RequestError):
-    """The body has a content encoding other than gzip and deflate."""
+    """The body has a content encoding other than gzip and deflate.
+
+    Send gzip, deflate or no encoding.
+    """
 
     status = 415
     code = "unsupported_encoding"
 
 
 class Quarantined(RequestError):
-    """The same request has ended a worker again and again."""
+    """The same request has ended a worker again and again.
+
+    Do not send it again; report it together with the crashes in the server's log.
+    """
 
     status = 422
     code = "quarantined"
 
 
 class RateLimited(RequestError):
-    """More requests have come with one key than it may send."""
+    """More requests have come with one key, or from one address, than may come.
+
+    Wait for the seconds of ``Retry-After``, or have the limit raised.
+    """
 
     status = 429
     code = "rate_limited"
 
 
 class InferenceFailed(RequestError):
-    """ONNX Runtime failed on a valid request."""
+    """ONNX Runtime failed on a valid request.
+
+    Send numbers of a usual size; otherwise look for ``request_id`` in the server's log.
+    """
 
     status = 500
     code = "inference_failed"
 
 
 class InternalError(RequestError):
-    """An unexpected failure; the log has it under the request id."""
+    """An unexpected failure; the log has it under the request id.
+
+    Look for ``request_id`` in the server's log, and report what stands there.
+    """
 
     status = 500
     code = "internal_error"
 
 
 class NotSupported(RequestError):
-    """A part of a protocol that this server does not have."""
+    """A part of a protocol that this server does not have.
+
+    Do without it, as the sentence says.
+    """
 
     status = 501
     code = "not_supported"
 
 
 class NotReady(RequestError):
-    """The model exists but is not served."""
+    """The model exists but is not served, or the keys that sign tokens are not known yet.
+
+    Ask again; if it lasts, ``GET /readyz`` has the reason.
+    """
 
     status = 503
     code = "not_ready"
 
 
 class Busy(RequestError):
-    """The limit of streams under way at once is reached: ask again."""
+    """The limit of streams under way at once is reached.
+
+    Ask again after ``Retry-After`` seconds, or raise ``threads``.
+    """
 
     status = 503
     code = "busy"
 
 
 class Overloaded(RequestError):
-    """More work waits than the server can do in time, or more memory is asked for than it may take."""
+    """More work waits than the server can do in time, or more memory is asked for than it may take.
+
+    Ask again after ``Retry-After`` seconds, or ask another server; if it lasts, add workers.
+    """
 
     status = 503
     code = "overloaded"
 
 
 class DeadlineExceeded(RequestError):
-    """The time that a request has is over, or too short for its work."""
+    """The time that a request has is over, or too short for its work.
+
+    Allow more time, or send fewer rows.
+    """
 
     status = 504
     code = "deadline_exceeded"

@@ -1,5 +1,6 @@
 """Settings: flags over environment over file over defaults; each name and value is checked."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -433,3 +434,15 @@ def test_vertex_tells_a_container_its_port_and_routes():
         "/health",
     )
     assert "AIP_HTTP_PORT is 'x'" in refusal(AIP_HTTP_PORT="x")
+
+
+WORDED = ["cors_origins", "extra_columns", "health_route", "key_header", "log_level", "otlp_endpoint",
+          "predict_route", "ready", "root_path", "trusted_hosts", "uds_mode"]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", WORDED)
+def test_no_message_shows_a_pattern(key):
+    """A value that fits no pattern, or is none of the words to choose from, is refused in words."""
+    with pytest.raises(ConfigError, match=r"(write|choose) [a-z]") as caught:
+        config.load({key: "\n?"})
+    assert not re.search("regex|enum", str(caught.value))

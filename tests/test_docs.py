@@ -6,6 +6,7 @@ import importlib
 import re
 import shutil
 import sys
+import tomllib
 
 import handmade
 import joblib
@@ -111,6 +112,22 @@ def test_settings_and_metrics_are_listed(client):
     listed = re.findall(r"`(unpickled_\w+?)(?:_total)?`", PARTS["metrics"]())
     # Served once an observer has failed.
     assert set(listed) == served | {"unpickled_observer_failures"}
+
+
+def test_every_setting_has_an_example():
+    """The reference has a file with a value for each setting, in the table to which it belongs."""
+    page = ROOT / "docs" / "reference" / "settings.md"
+    text = next(block.text for block in blocks(page) if block.text.startswith("# every.toml"))
+    keys = [key for key, value in tomllib.loads(text).items() if key not in config.PARTS]
+    keys += [key for part in config.PARTS for key in tomllib.loads(text)[part]]
+    assert sorted(keys) == sorted(config.FIELDS)
+
+
+def test_every_error_has_a_remedy():
+    """The table of errors says of each one what to do."""
+    rows = [line.split(" | ") for line in PARTS["answers"]().splitlines()[2:]]
+    assert rows
+    assert all(len(row) == 4 and row[3].strip("| ") for row in rows)
 
 
 def test_locust_options():

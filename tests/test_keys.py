@@ -279,6 +279,9 @@ REFUSED = {
     "add shop --scopes read": (1, "has the name of another one"),
     "add sh/op --scopes read": (1, "name"),
     "add b --scopes read --expires soon": (1, "write 90d, 12h, 30m or 2027-12-31"),
+    "add b --scopes read --expires 2020-01-01": (1, "which is past"),
+    "add b --scopes read --expires 0d": (1, "which is past"),
+    "add b/c --scopes read": (1, "letters, digits and signs out of"),
     "add b --scopes read --rate-limit 0": (1, "rate_limit"),
     "revoke shpo": (1, "did you mean 'shop'?"),
 }

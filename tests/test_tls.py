@@ -141,6 +141,7 @@ def wrong(tmp_path, authority):
     p521 = authority.issue("p521", "p521")
     return {
         "another key": (cert, authority.issue("other")[1], {}, "do not belong together"),
+        "another kind of key": (cert, authority.issue("edwards", "ed25519")[1], {}, "do not belong together"),
         "damaged": (tmp_path / "damaged", key, {}, "is damaged"),
         "der": (tmp_path / "der", key, {}, "openssl x509 -inform der"),
         "encrypted": (cert, tmp_path / "locked", {}, "openssl pkey -in"),
@@ -153,8 +154,8 @@ def wrong(tmp_path, authority):
     }
 
 
-CASES = ["another key", "damaged", "der", "encrypted", "key for a certificate", "missing", "no ca",
-         "no certificate", "no key", "p521"]  # fmt: skip
+CASES = ["another key", "another kind of key", "damaged", "der", "encrypted", "key for a certificate",
+         "missing", "no ca", "no certificate", "no key", "p521"]  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
             verdict = Soak(server, home / "models", fitted, options.clients).run(60 * options.minutes)
     for line in verdict:
         print(f"wrong: {line}")
-    print("soaked: nothing is wrong" if not verdict else f"soaked: {len(verdict)} things are wrong")
+    print("soaked: nothing is wrong" if not verdict else f"soaked: {_counted(len(verdict), 'thing')} wrong")
     return int(bool(verdict))
 
 
@@ -157,7 +157,7 @@ class Soak:
 
     def _verdict(self, clients: Clients, changes: Changes, watch: Watch, seconds: float) -> list[str]:
         account = clients.account
-        problems = [f"{len(account.wrong)} answers, first: {account.wrong[0]}"] if account.wrong else []
+        problems = [f"answers ({len(account.wrong)}), first: {account.wrong[0]}"] if account.wrong else []
         problems += [f"the changes ended: {changes.problem}"] if changes.problem else []
         problems += [f"{name} was never asked" for name in _missing(clients, self.fitted[0].features)]
         problems += self._losses(clients)
@@ -201,6 +201,11 @@ class Soak:
             if last.descriptors > first.descriptors + self.count + GROWTH_DESCRIPTORS:
                 problems.append(f"{name} has {last.descriptors - first.descriptors} descriptors more")
         return problems
+
+
+def _counted(count: int, noun: str) -> str:
+    """The count, the noun, and the verb that goes with both."""
+    return f"{count} {noun} is" if count == 1 else f"{count} {noun}s are"
 
 
 def _missing(clients: Clients, names: list[str]) -> list[str]:

@@ -172,7 +172,7 @@ class Holders(Callers):
             self._valid[digest] = claims
         left = claims.expires - time.time()
         if left <= 0:
-            raise _refused("the token has expired")
+            raise _refused("the token has expired: ask for a new one")
         rate, burst = self._access.rate_limit, self._access.rate_burst
         bucket = self._buckets.of(f"token:{claims.name}", rate, burst) if rate else None
         return self._caller(claims.name, Scopes.of(claims.scopes), left, bucket)

@@ -156,17 +156,19 @@ def _parsed(content: bytes, source: str) -> tuple[Signer, ...]:
         raise ConfigError(f"{source} is longer than {_LONGEST} bytes: it is no JWK Set")
     try:
         document = strict.parse(content)
-    except RequestError as error:
-        raise ConfigError(f"{source} is no JWK Set: {error}") from None
+    except RequestError:
+        raise ConfigError(f"{source} is no JSON, and so {_NO_SET}") from None
     listed = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(listed, list) or not all(isinstance(key, dict) for key in listed):
-        raise ConfigError(f'{source} is no JWK Set, which looks like {{"keys": [{{"kty": "RSA", ...}}]}}')
+        raise ConfigError(f"{source} is {_NO_SET}")
     keys = tuple(key for key in listed if key.get("kty") in _TYPES and key.get("use", "sig") == "sig")
     if not keys:
         raise ConfigError(f"{source} has no public key that signs: its keys are {_kinds(listed)}")
     return keys
 
 
+# The end of a sentence about a document of another kind.
+_NO_SET = 'no JWK Set, which looks like {"keys": [{"kty": "RSA", ...}]}'
 # Types of keys that have a public half.
 _TYPES = {"RSA", "EC", "OKP"}
 

@@ -79,7 +79,9 @@ class Tokens:
             )
         signers = [key for key in self.signers.of(name) if _fits(key, algorithm)][:_MOST_TRIED]
         if not signers:
-            raise refused(f"the key {quoted(name)} that signs the token is not known here (yet)")
+            raise refused(
+                f"the key {quoted(name)} that signs the token is not known here (yet): ask again in a minute"
+            )
         for signer in signers[:-1]:
             try:
                 return self._decoded(token, signer, algorithm)
@@ -109,11 +111,11 @@ def _fits(key: Signer, algorithm: str) -> bool:
 
 def _sentence(error: Exception) -> str:
     reasons: dict[type[Exception], str] = {
-        jwt.ExpiredSignatureError: "the token has expired",
-        jwt.InvalidSignatureError: "the signature of the token is wrong",
-        jwt.InvalidAudienceError: "the token is for another audience",
-        jwt.InvalidIssuerError: "the token comes from another issuer",
-        jwt.ImmatureSignatureError: "the token is not valid yet",
+        jwt.ExpiredSignatureError: "the token has expired: ask for a new one",
+        jwt.InvalidSignatureError: "the signature of the token is wrong: send it as it was issued",
+        jwt.InvalidAudienceError: "the token is for another audience: ask for one for this server",
+        jwt.InvalidIssuerError: "the token comes from another issuer: ask the one that this server trusts",
+        jwt.ImmatureSignatureError: "the token is not valid yet: wait, or set the clocks right",
     }
     return reasons.get(type(error)) or f"the token is not valid: {shortened(printable(str(error)), 100)}"
 

@@ -110,6 +110,11 @@ def add(
 
     Send it as Authorization: Bearer KEY, or in an X-API-Key header.
     """
+    if not re.fullmatch(ring.NAME, name):
+        raise ConfigError(
+            f"the name {quoted(name)} cannot be used: write 1 to 64 letters, digits and signs out of ._@-, "
+            "with a letter or a digit first"
+        )
     secret = ring.fresh()
     entry = Key(
         name=name,
@@ -168,7 +173,16 @@ def _checked(text: str, path: Path) -> str:
 def _moment(text: str, now: datetime) -> datetime:
     """The moment that --expires means."""
     if span := re.fullmatch("([0-9]{1,4})([mhd])", text):
-        return now + timedelta(**{_UNITS[span[2]]: int(span[1])})
+        moment = now + timedelta(**{_UNITS[span[2]]: int(span[1])})
+    else:
+        moment = _date(text)
+    if moment <= now:
+        raise ConfigError(f"--expires is {quoted(text)}, which is past: name a moment to come, such as 90d")
+    return moment
+
+
+def _date(text: str) -> datetime:
+    """A moment in ISO 8601, in UTC unless it names a zone."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -36,17 +36,18 @@ def _option(key: str, default: Any) -> click.Option:
     if config.is_list(key):
         first = default[0].name if default else "none"
         text = f"{config.description(key)}  [default: {first}]"
-        return click.Option([flag], multiple=True, metavar="NAME", help=text)
+        return click.Option([flag], multiple=True, metavar="NAME...", help=text)
     text = f"{config.description(key)}  [default: {_default_text(default)}]"
     if isinstance(default, bool):
         return click.Option([f"{flag}/--no-{flag.removeprefix('--')}"], default=None, help=text)
-    return click.Option([flag], metavar=key.rsplit("_", 1)[-1].upper(), help=text)
+    metavar = "|".join(config.choices(key)) or key.rsplit("_", 1)[-1].upper()
+    return click.Option([flag], metavar=metavar, help=text)
 
 
 def _default_text(default: Any) -> str:
     if isinstance(default, bool):
         return "on" if default else "off"
-    return "none" if default is None else str(default)
+    return "none" if default in (None, "") else str(default)
 
 
 _CONFIG = click.Option(

@@ -189,7 +189,8 @@ class Admission:
         if lane.waiting.count >= self._most or ahead > self._limit(work, lane.waiting, now):
             self._count(work.model, "shed")
             raise Overloaded(
-                f"{1000 * ahead:.0f} ms of work wait here, which is too much: ask again, or elsewhere",
+                f"the server is overloaded, and {1000 * ahead:.0f} ms of work wait before this: "
+                "ask again, or elsewhere",
                 headers={"Retry-After": str(max(1, math.ceil(ahead)))},
             )
 

@@ -179,7 +179,8 @@ def _check_pair(listening: Listening, contents: dict[str, bytes]) -> None:
     try:
         trial = handshake.trial(listening.tls_cert or "", listening.tls_key or "", leaf)
     except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
+        # OpenSSL finds no certificate for a key of another kind.
+        if error.reason in {"KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED"}:
             raise ConfigError(
                 f"{pair} do not belong together: the first certificate has to be that of the key, and those "
                 "of authorities follow it"

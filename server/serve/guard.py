@@ -136,7 +136,8 @@ def _check(caller: Caller, scope: str, environ: Environ) -> None:
     if not caller.scopes.allow(scope):
         place = f"{shortened(environ['REQUEST_METHOD'], 20)} {shortened(environ['PATH_INFO'], 200)}"
         raise Forbidden(
-            f"the key {quoted(caller.name)} has not the scope {scope!r}, which {place} needs",
+            f"{quoted(caller.name)} lacks the scope {scope!r}, which {place} needs: "
+            "ask for a key or token that has it",
             headers={"WWW-Authenticate": 'Bearer realm="unpickled", error="insufficient_scope"'},
             scope=scope,
         )
@@ -148,10 +149,12 @@ def _check(caller: Caller, scope: str, environ: Environ) -> None:
 def _too_many(caller: Caller, wait: float) -> RateLimited:
     bucket = caller.bucket
     assert bucket is not None
-    sender = f"the key {quoted(caller.name)}" if caller.name else "one address"
+    sender = quoted(caller.name) if caller.name else "one address"
+    rate = f"{bucket.rate:g} request{'' if bucket.rate == 1 else 's'}"
+    seconds = max(1, math.ceil(wait))
     return RateLimited(
-        f"{sender} may send {bucket.rate:g} requests a second, and {bucket.burst} at once: ask again",
-        headers={"Retry-After": str(max(1, math.ceil(wait)))},
+        f"{sender} may send {rate} a second, and {bucket.burst} at once: ask again in {seconds} s",
+        headers={"Retry-After": str(seconds)},
         limit=bucket.rate,
         burst=bucket.burst,
     )

@@ -83,7 +83,7 @@ def _errors() -> Iterator[type[RequestError]]:
 
 
 def _failure(status: int, kinds: list[type[RequestError]]) -> dict[str, Any]:
-    lines = [f"- `{kind.code}`: {(kind.__doc__ or '').strip()}" for kind in kinds]
+    lines = [f"- `{kind.code}`: {' '.join((kind.__doc__ or '').split())}" for kind in kinds]
     code: Schema = {"properties": {"code": {"enum": [kind.code for kind in kinds]}}}
     example = {"error": "a sentence that says what to do", "code": kinds[-1].code}
     return {
