@@ -1,4 +1,4 @@
-"""Turns: single rows go before batches, models share alike, and a queue that stands is kept short."""
+"""Turns: single rows never wait for batches, models share alike, and a queue that stands is kept short."""
 
 import http.client
 import json
@@ -11,9 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
-from conftest import serving
+from conftest import FLOWER, serving
 from handmade import slow, store
 
+from unpickled.server import Config, create_app
 from unpickled.server.errors import DeadlineExceeded, Overloaded
 from unpickled.server.inference.admission import Admission, breathe, current
 from unpickled.server.inference.lane import Lane
@@ -157,6 +158,44 @@ def test_work_without_a_client_is_not_begun():
     assert keeper.losses == {("m", "abandoned"): 1}
 
 
+def test_clients_are_looked_for_now_and_then():
+    """A batch that has waited does not look for its client at each slice: a look takes milliseconds."""
+    looks = []
+    keeper = Gatekeeper(departed=lambda *request: looks.append(request))
+    held = hold(keeper)
+    threading.Timer(0.15, held.pause).start()
+    with keeper.admission.turn(keeper.work(read=7.0)) as turn:
+        [keeper.admission.check_time(turn) for _ in range(100)]
+        assert len(looks) == 1
+        time.sleep(0.11)
+        keeper.admission.check_time(turn)
+        assert len(looks) == 2
+
+
+def test_few_wait_to_be_alone():
+    """Of those that would take very much memory one goes on, some wait, and further ones are refused."""
+    keeper, single = Gatekeeper(longest=60, most=1), {"single": False}
+    entered = threading.Event()
+
+    def wait() -> None:
+        with keeper.admission.turn(keeper.work(**single)) as turn:
+            entered.set()
+            turn.alone()
+            keeper.order.append(turn.waited > 0.01)
+
+    with keeper.admission.turn(keeper.work(**single)) as turn:
+        turn.alone()
+        turn.pause()
+        thread = threading.Thread(target=wait)
+        thread.start()
+        assert entered.wait(5)
+        time.sleep(0.05)
+        with pytest.raises(Overloaded, match="much memory"), keeper.admission.turn(keeper.work()) as other:
+            other.alone()
+    thread.join(5)
+    assert (keeper.order, keeper.losses) == ([True], {("m", "shed"): 1})
+
+
 def test_lanes_share_the_processors():
     """Rows that compute all the time leave batches half of a processor, and so half of the queue."""
     lane = Lane(1)
@@ -251,6 +290,40 @@ def test_deadline_of_a_request(busy, timeout):
     assert (status, document["code"]) == (504, "deadline_exceeded")
     assert lost(busy, "expired") - before == 1
     assert ask(busy, {"features": [1.0]}, **{"Request-Timeout": "60000"})[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("setting", "header", "status"),
+    [
+        (None, "0.0001", 504),
+        (None, "60000", 200),
+        (None, "soon", 400),
+        (1e-7, None, 504),
+        (1e-7, "60000", 504),
+        (60, None, 200),
+        (60, "0.0001", 504),
+    ],
+)
+def test_deadlines_of_brief_requests(models, setting, header, status):
+    """A request that needs no turn has a deadline too: that of its client, or the server's if earlier."""
+    more = {} if setting is None else {"request_timeout": setting}
+    config = Config.of(models=str(models.path), default_model="iris", reload_seconds=0, **more)
+    headers = {} if header is None else {"Request-Timeout": header}
+    client = create_app(config).test_client()
+    assert client.post("/predict", json={"features": FLOWER}, headers=headers).status_code == status
+    lost = 'unpickled_requests_lost_total{model="iris",reason="expired"} 1.0'
+    assert (lost in client.get("/metrics").text) == (status == 504)
+
+
+def test_deadline_of_the_server(tmp_path):
+    """With request_timeout a long request is refused, or ended, whatever its client would wait."""
+    store(tmp_path / "models", "slow", slow())
+    with serving(tmp_path, "--request-timeout", "5", models=tmp_path / "models") as server:
+        body = {"features": [[1.0]] * 20_000}
+        for headers in ({}, {"Request-Timeout": "60000"}):
+            status, document, _ = ask(server, body, **headers)
+            assert (status, document["code"]) == (504, "deadline_exceeded")
+        assert ask(server, {"features": [1.0]})[0] == 200
 
 
 @pytest.mark.parametrize("timeout", ["-1", "0", "1s", "", "nan", "inf", "1e999"])

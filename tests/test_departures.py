@@ -17,13 +17,14 @@ def test_clients_that_leave(tmp_path):
         serving(tmp_path, *flags, models=tmp_path / "models") as server,
         contextlib.ExitStack() as stack,
     ):
-        body = lasting(server, 1)
+        # The queue stands by then: it takes a request whose own work is a third of what waits.
+        body, long = lasting(server, 1), lasting(server, 4)
         leaving = [stack.enter_context(server.connect()) for _ in range(8)]
         for connection in leaving:
             connection.sendall(head(len(body)) + body)
         time.sleep(0.5)
         staying = stack.enter_context(server.connect())
-        staying.sendall(head(len(body)) + body)
+        staying.sendall(head(len(long)) + long)
         time.sleep(0.5)
         for connection in leaving:
             connection.close()

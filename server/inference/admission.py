@@ -31,7 +31,8 @@ Item = TypeVar("Item")
 # In an overload, a batch and a single row wait for at most so many times their own work, or seconds if that
 # is longer. With fewer times, processors would idle; batches take long, so that their clients may give up.
 _TIMES, _SHORT = (3.0, 6.0), 5e-3
-# Seconds that a request has waited before its client is looked for.
+# Seconds that a request has waited before its client is looked for, and between two looks: each goes through
+# the connections, of which there may be thousands, and a batch would look at each slice.
 _PATIENCE = 0.1
 # Seconds that every work has left.
 _LEAST = 1e-4
@@ -71,6 +72,7 @@ class Turn:
         "due",
         "gate",
         "held",
+        "looked",
         "spent",
         "thread",
         "waited",
@@ -88,6 +90,8 @@ class Turn:
         self.held = 0.0
         self.waited = 0.0
         self.spent = 0.0
+        # When its client was last looked for.
+        self.looked = 0.0
         # The estimated seconds with which the queue counts it.
         self.counted = 0.0
         self._cpu = 0.0
@@ -121,11 +125,9 @@ class Turn:
 
     def resume(self) -> None:
         """Wait until it may compute; raises Overloaded, DeadlineExceeded."""
-        started = perf_counter()
         if self.spent - self._placed >= _QUANTUM:
             self._place()
-        self._admission.enter(self)
-        self.waited += perf_counter() - started
+        self._wait(self._admission.enter)
         self._cpu = thread_time()
         _current.turn = self
         if self.waited > _PATIENCE:
@@ -143,7 +145,7 @@ class Turn:
         """Until the end of the turn, do what takes very much memory, as no other does; raises Overloaded."""
         if not self._alone:
             self.pause()
-            self._admission.seclude(self)
+            self._wait(self._admission.seclude)
             self._alone = True
             self.resume()
 
@@ -175,6 +177,14 @@ class Turn:
         """Move the deadline to ``seconds`` after the start of the request, if that is earlier."""
         self.work = self.work._replace(deadline=min(self.work.deadline, self.work.started + seconds))
         self._check_time(self.left)
+
+    def _wait(self, wait: Callable[["Turn"], None]) -> None:
+        """Wait, and count the time, also where the wait ends with an error."""
+        started = perf_counter()
+        try:
+            wait(self)
+        finally:
+            self.waited += perf_counter() - started
 
     def _place(self) -> None:
         """Give it its place among those that wait; it has used up the one before."""
@@ -249,7 +259,7 @@ class Admission:
     Args:
         cores: Processors that this process may use.
         longest: Seconds that work may wait.
-        most: Requests that may wait: each takes a thread.
+        most: Requests that may wait in a lane, or to be alone: each takes a thread.
         count: Counts the requests of a model that were refused.
         departed: Tells whether a client has gone; without it, all are taken to be there.
     """
@@ -271,8 +281,8 @@ class Admission:
         turns = max(1, math.ceil(cores))
         # The lane of batches, and that of single rows.
         self._lanes = Lane[Turn](turns), Lane[Turn](turns)
-        # Held by the turn that is alone.
-        self.solitude = threading.Lock()
+        # Held by the turn that is alone; and as many more as may wait for that.
+        self.solitude, self._next = threading.Lock(), threading.Semaphore(most)
 
     @property
     def waiting(self) -> int:
@@ -311,13 +321,18 @@ class Admission:
     def seclude(self, turn: Turn) -> None:
         """Wait until no other turn is alone; Overloaded, DeadlineExceeded if that takes too long."""
         seconds = min(turn.work.deadline - perf_counter(), self._longest)
-        if not self.solitude.acquire(timeout=max(0.0, seconds)):
+        if self._next.acquire(blocking=False):
+            try:
+                if self.solitude.acquire(timeout=max(0.0, seconds)):
+                    return
+            finally:
+                self._next.release()
             self.check_time(turn)
-            self._count(turn.work.model, "shed")
-            raise Overloaded(
-                "other large requests are being read here, in forms that take much memory: ask again",
-                headers={"Retry-After": "1"},
-            )
+        self._count(turn.work.model, "shed")
+        raise Overloaded(
+            "other large requests are being read here, in forms that take much memory: ask again",
+            headers={"Retry-After": "1"},
+        )
 
     def leave(self, turn: Turn, used: float) -> None:
         """End a turn that has used so many seconds of a processor, and give it to the next."""
@@ -341,12 +356,20 @@ class Admission:
         """DeadlineExceeded where the time is over in ``left`` seconds, Overloaded without a client."""
         work = turn.work
         if perf_counter() + left > work.deadline:
-            raise self._expired(work)
+            raise self.expired(work.model)
         if self._has_gone(turn):
             self._count(work.model, "abandoned")
             raise Overloaded(
                 "the client of this request has gone: it is not run", headers={"Retry-After": "1"}
             )
+
+    def expired(self, model: str) -> DeadlineExceeded:
+        """The error of a request whose time is too short, which is counted."""
+        self._count(model, "expired")
+        return DeadlineExceeded(
+            "the request cannot be answered in its time: allow it more (Request-Timeout, in milliseconds), "
+            "send fewer rows, or ask another server"
+        )
 
     def end_overdue(self) -> None:
         """End the runs of requests whose time is over."""
@@ -358,8 +381,12 @@ class Admission:
                         RUNS.end(turn.thread)
 
     def _has_gone(self, turn: Turn) -> bool:
+        now = perf_counter()
         if self.departed is None or not turn.work.read or turn.waited <= _PATIENCE:
             return False
+        if now - turn.looked < _PATIENCE:
+            return False
+        turn.looked = now
         return self.departed(turn.work.started, turn.work.read, turn.work.peer)
 
     def _hold(self, lane: Lane[Turn], turn: Turn) -> None:
@@ -377,13 +404,13 @@ class Admission:
                 if not turn.held:
                     lane.waiting.remove(turn)
                     lane.count(-turn.counted)
-                    raise self._expired(turn.work)
+                    raise self.expired(turn.model)
             turn.gate.acquire()
 
     def _refuse_if_late(self, work: Work, now: float) -> None:
         lane, ahead = self._lanes[work.single], self._ahead(work, now)
         if now + ahead + work.seconds > work.deadline:
-            raise self._expired(work)
+            raise self.expired(work.model)
         if lane.is_free:
             return
         if lane.waiting.count >= self._most or ahead > self._limit(work, lane.waiting, now):
@@ -405,10 +432,3 @@ class Admission:
         if not waiting.standing.lasts(now) or not waiting.count:
             return self._longest
         return min(self._longest, max(_SHORT, _TIMES[work.single] * work.seconds))
-
-    def _expired(self, work: Work) -> DeadlineExceeded:
-        self._count(work.model, "expired")
-        return DeadlineExceeded(
-            "the request cannot be answered in its time: allow it more (Request-Timeout, in milliseconds), "
-            "send fewer rows, or ask another server"
-        )

@@ -22,7 +22,7 @@ class Work(NamedTuple):
 
     model: its name.
     seconds: estimated time of one processor.
-    single: whether it is a single row, which goes before batches.
+    single: whether it is a single row; these have a lane of their own.
     deadline: time.perf_counter() at which its answer is too late.
     started, read: time.perf_counter() at which it was first seen, and its body was there; 0 for streams.
     peer: address of its client; "" for a stream, and over HTTP/2.
