@@ -173,7 +173,7 @@ def test_clients_are_looked_for_now_and_then():
 
 
 def test_few_wait_to_be_alone():
-    """Of those that would take very much memory one goes on, some wait, and further ones are refused."""
+    """One request may take very much memory, some wait until it ends, and further ones are refused."""
     keeper, single = Gatekeeper(longest=60, most=1), {"single": False}
     entered = threading.Event()
 
