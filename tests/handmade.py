@@ -107,20 +107,17 @@ def store(models: Path, name: str, content: bytes, version: int = 1) -> Path:
     return path
 
 
-def slow(products: int = 100) -> bytes:
-    """A model file like that above, of which a row takes ``products`` of a vector and a 512 x 512 matrix."""
-    ones, weights = np.ones((1, 512)), np.full((512, 512), 1 / 512)
-    chain = [
-        helper.make_node("MatMul", ["wide" if not n else f"wide{n - 1}", "weights"], [f"wide{n}"])
-        for n in range(products)
-    ]
+def slow(steps: int = 100) -> bytes:
+    """A model file like that above, of which a row takes ``steps`` times the tanh of 8,192 numbers."""
+    ones = np.ones((1, 8192))
+    chain = [helper.make_node("Tanh", [f"wide{n}"], [f"wide{n + 1}"]) for n in range(steps)]
     nodes = [
-        helper.make_node("MatMul", ["X", "ones"], ["wide"]),
+        helper.make_node("MatMul", ["X", "ones"], ["wide0"]),
         *chain,
-        helper.make_node("MatMul", [f"wide{products - 1}", "first"], ["x"]),
+        helper.make_node("MatMul", [f"wide{steps}", "first"], ["x"]),
         *[helper.make_node("Greater", ["x", "zero"], ["positive"]), *NODES[1:]],
     ]
-    return embed(graph(nodes, ones=ones, weights=weights, first=np.full((512, 1), 1 / 512)))
+    return embed(graph(nodes, ones=ones, first=ones.T / 8192))
 
 
 def lasting(server, seconds: float) -> bytes:

@@ -16,10 +16,11 @@ from handmade import slow, store
 
 from unpickled.server import Config, create_app
 from unpickled.server.errors import DeadlineExceeded, Overloaded
-from unpickled.server.inference.admission import Admission, breathe, current
+from unpickled.server.inference.admission import Admission
 from unpickled.server.inference.lane import Lane
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.inference.standing import Standing
+from unpickled.server.inference.turn import breathe, current
 from unpickled.server.inference.work import Work
 from unpickled.server.model.session import load
 
@@ -346,7 +347,7 @@ def test_single_row_beside_batches(busy):
     """A single row is answered while batches are still being run."""
     ask(busy, {"features": [1.0]})
     with ThreadPoolExecutor(3) as pool:
-        batches = [pool.submit(ask, busy, {"features": [[1.0]] * 2000}) for _ in range(2)]
+        batches = [pool.submit(ask, busy, {"features": [[1.0]] * 400}) for _ in range(2)]
         time.sleep(0.3)
         assert ask(busy, {"features": [-1.0]})[1]["prediction"] == [0]
         assert not all(batch.done() for batch in batches)
@@ -366,7 +367,7 @@ def test_slices_change_nothing(models, name):
 
 def test_overdue_run_is_ended():
     """A run that lasts beyond the deadline is ended, and the thread runs the next one as ever."""
-    keeper, model = Gatekeeper(), load(slow(2000))
+    keeper, model = Gatekeeper(), load(slow(500))
     feeds = model.signature.feeds([(1.0,)] * 20)
     stop = threading.Event()
 
@@ -386,7 +387,7 @@ def test_overdue_run_is_ended():
 
 def test_run_that_does_not_end(tmp_path):
     """A run that lasts longer than hang_timeout is ended, and the worker serves on."""
-    store(tmp_path / "models", "slow", slow(6000))
+    store(tmp_path / "models", "slow", slow(1500))
     with serving(tmp_path, "--hang-timeout", "2", models=tmp_path / "models") as server:
         workers = server.workers()
         status, document, _ = ask(server, {"features": [[1.0]] * 64})

@@ -165,7 +165,7 @@ def test_texts_with_brackets_are_not_cut(client, city):
 
 LONG = {
     "rows": [[1.5, None, "a], ["]] * MANY,
-    "nested": {"data": {"x": [{"a": [[{"b": 1}]] * 3}] * MANY}, "y": []},
+    "nested": {"data": {"x": [{"a": [[{"b": 1}]] * 3}] * (MANY // 3)}, "y": []},
     "flat": [1.0, "x", True, None] * MANY,
     "texts": ["é\U0001f600\\", '"]'] * MANY,
     "deep": [[[[[[["x"] * MANY * 4]]]]]],

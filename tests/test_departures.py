@@ -1,12 +1,15 @@
 """Requests whose clients have gone before it was their turn."""
 
 import contextlib
+import math
 import time
 
 from conftest import eventually, serving
 from handmade import lasting, slow, store
 from test_server import head, receive
 from test_silence import metric
+
+from unpickled.server.machine import processors
 
 
 def test_clients_that_leave(tmp_path):
@@ -17,14 +20,13 @@ def test_clients_that_leave(tmp_path):
         serving(tmp_path, *flags, models=tmp_path / "models") as server,
         contextlib.ExitStack() as stack,
     ):
-        # The queue stands by then: it takes a request whose own work is a third of what waits.
-        body, long = lasting(server, 1), lasting(server, 4)
-        leaving = [stack.enter_context(server.connect()) for _ in range(8)]
+        body = lasting(server, 1)
+        leaving = [stack.enter_context(server.connect()) for _ in range(math.ceil(2 * processors()))]
         for connection in leaving:
             connection.sendall(head(len(body)) + body)
         time.sleep(0.5)
         staying = stack.enter_context(server.connect())
-        staying.sendall(head(len(long)) + long)
+        staying.sendall(head(len(body)) + body)
         time.sleep(0.5)
         for connection in leaving:
             connection.close()

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unpickled.server.errors import InvalidInput, TooManyRows
-from unpickled.server.inference import admission
+from unpickled.server.inference import turn
 from unpickled.server.inference.prediction import Prediction, Run
 from unpickled.server.inference.writing import written
 from unpickled.server.model.feeds import Feeds, Matrix, Row
@@ -85,12 +85,12 @@ class Predictor:
         """All items, one per row; TooManyRows as soon as one request may not have that many."""
         rows: list[Item] = []
         while chunk := list(islice(items, _CHUNK)):
-            admission.breathe()
+            turn.breathe()
             rows += chunk
             try:
                 self.check_count(len(rows))
             except TooManyRows:
-                self.check_count(len(rows) + sum(1 for _ in admission.paced(items)))
+                self.check_count(len(rows) + sum(1 for _ in turn.paced(items)))
         return rows
 
     def run(self, rows: Sequence[Row]) -> Run[list[Any]]:
@@ -112,7 +112,7 @@ class Predictor:
             return self.signature.matrix(rows.values)
         if len(rows) <= _PART:
             return self.signature.feeds(rows)
-        starts = admission.paced(range(0, len(rows), _PART), 1)
+        starts = turn.paced(range(0, len(rows), _PART), 1)
         try:
             parts = [self.signature.feeds(rows[start : start + _PART]) for start in starts]
         except InvalidInput:
@@ -126,7 +126,7 @@ class Predictor:
             return self.model.run(feeds)
         parts = []
         for start in range(0, count, size):
-            admission.breathe()
+            turn.breathe()
             parts.append(self.model.run({name: array[start : start + size] for name, array in feeds.items()}))
         labels, scores = zip(*parts, strict=True)
         return np.concatenate(labels), np.concatenate(scores)

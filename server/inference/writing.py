@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from unpickled.server.inference.admission import paced
+from unpickled.server.inference.turn import paced
 from unpickled.server.message.answer import OPTIONS, dumps
 
 # Numbers up to which an answer is written at once, which takes less than a millisecond.

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from unpickled.server.errors import InvalidInput
-from unpickled.server.inference.admission import alone, paced
 from unpickled.server.inference.prediction import Headers, Prediction, with_ignored
 from unpickled.server.inference.predictor import Predictor
+from unpickled.server.inference.turn import alone, paced
 from unpickled.server.inference.writing import slices, written
 from unpickled.server.message import accept, body, media
 from unpickled.server.message.answer import OPTIONS, Environ, dumps

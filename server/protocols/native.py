@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 
 from unpickled.server.errors import InvalidInput
-from unpickled.server.inference.admission import paced
 from unpickled.server.inference.prediction import Predict, Prediction, with_ignored
 from unpickled.server.inference.predictor import Predictor
+from unpickled.server.inference.turn import paced
 from unpickled.server.inference.writing import written
 from unpickled.server.message import media
 from unpickled.server.message.answer import Environ, dumps

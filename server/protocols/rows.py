@@ -9,8 +9,8 @@ import numpy as np
 
 from unpickled.server.artifact.manifest import repeated
 from unpickled.server.errors import InvalidInput
-from unpickled.server.inference.admission import alone, breathe, paced
 from unpickled.server.inference.predictor import Predictor
+from unpickled.server.inference.turn import alone, breathe, paced
 from unpickled.server.message import strict
 from unpickled.server.message.strict import Members
 from unpickled.server.model.feeds import Matrix, Row, Table

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from unpickled.server.inference.admission import breathe
+from unpickled.server.inference.turn import breathe
 from unpickled.server.message.strict import search
 
 # Longest body that is decoded at once, and the bytes of a slice, roughly.

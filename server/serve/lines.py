@@ -7,7 +7,7 @@ from itertools import islice, takewhile
 from typing import Any
 
 from unpickled.server.errors import BodyTimeout, InvalidInput
-from unpickled.server.inference.admission import breathe
+from unpickled.server.inference.turn import breathe
 from unpickled.server.message import body, ending
 from unpickled.server.message.answer import Environ
 from unpickled.server.serve.slots import Slot

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from time import monotonic
 
 from unpickled.server.errors import Busy
-from unpickled.server.inference.admission import Turn
+from unpickled.server.inference.turn import Turn
 from unpickled.server.message.answer import Environ
 
 # Longest time that a stream needs to notice that its connection was shut, in seconds.

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from time import perf_counter
 
 from unpickled.server.errors import BodyTooLarge, RequestError
-from unpickled.server.inference import admission
+from unpickled.server.inference import turn
 from unpickled.server.inference.prediction import Predict
 from unpickled.server.inference.work import Work
 from unpickled.server.message import body, media
@@ -107,7 +107,7 @@ class Stream:
             if line is not None and (not line or line.isspace()):
                 continue
             parts.append(self._answer(line, number, environ))
-            admission.breathe()
+            turn.breathe()
             size += len(parts[-1])
             if size > BLOCK or perf_counter() - started > _PAUSE:
                 yield b"".join(parts)
@@ -125,7 +125,7 @@ class Stream:
         except Exception as error:
             return self._failed(error, number, started, environ)
         finally:
-            admission.together()
+            turn.together()
         return prediction.content + b"\n"
 
     def _failed(self, error: Exception, number: int, started: float, environ: Environ) -> bytes:

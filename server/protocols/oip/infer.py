@@ -17,10 +17,9 @@ import msgspec
 import numpy as np
 
 from unpickled.server.errors import InvalidInput
-from unpickled.server.inference import admission
-from unpickled.server.inference.admission import paced
 from unpickled.server.inference.prediction import Predict, Prediction
 from unpickled.server.inference.predictor import Predictor
+from unpickled.server.inference.turn import limit_time, paced
 from unpickled.server.message import body
 from unpickled.server.message.answer import JSON, Environ, dumps
 from unpickled.server.model.feeds import Column, Feeds, Row, Rows
@@ -198,7 +197,7 @@ def _limit_time(parameters: Mapping[str, Any]) -> None:
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout < 0:
         raise InvalidInput(f"the parameter timeout is {quoted(str(timeout))}, not a number of microseconds")
     if timeout:
-        admission.limit_time(timeout / 1e6)
+        limit_time(timeout / 1e6)
 
 
 def _values(tensor: Tensor, request: bytes, start: int) -> tuple[Column, int]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unpickled.server.errors import InvalidInput
-from unpickled.server.inference.admission import alone, breathe
+from unpickled.server.inference.turn import alone, breathe
 from unpickled.server.message import ending, strict
 from unpickled.server.message.strict import Members
 from unpickled.server.protocols.oip.tensors import BYTES, DTYPES, LONGEST, Tensor
