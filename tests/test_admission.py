@@ -21,7 +21,8 @@ from unpickled.server.inference.lane import Lane
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.inference.standing import Standing
 from unpickled.server.inference.turn import breathe, current
-from unpickled.server.inference.work import Work
+from unpickled.server.inference.work import Cost, Work
+from unpickled.server.model.cost import Measured
 from unpickled.server.model.session import load
 
 
@@ -352,6 +353,12 @@ def test_single_row_beside_batches(busy):
         assert ask(busy, {"features": [-1.0]})[1]["prediction"] == [0]
         assert not all(batch.done() for batch in batches)
         assert [batch.result()[0] for batch in batches] == [200, 200]
+
+
+@pytest.mark.parametrize(("numbers", "digits"), [(0.4, 3), (10.0, 3), (100.0, 2), (1000.0, 0)])
+def test_short_requests_with_long_answers(numbers, digits):
+    """A short body takes a turn if its answer may be long, as that of a model of very many classes."""
+    assert Cost(Measured(single=5e-6, each=1e-7, size=8, numbers=numbers)).digits == digits
 
 
 @pytest.mark.parametrize("name", ["forest", "iris", "people"])
