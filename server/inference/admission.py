@@ -49,7 +49,7 @@ class Admission:
     Args:
         cores: Processors that this process may use.
         longest: Seconds that work may wait.
-        most: Requests that may wait in a lane, or to be alone: each takes a thread.
+        most: Requests that may wait in a lane: each takes a thread.
         count: Counts the requests of a model that were refused.
         departed: Tells whether a client has gone; without it, all are taken to be there.
     """
@@ -71,8 +71,9 @@ class Admission:
         turns = max(1, math.ceil(cores))
         # The lane of batches, and that of single rows.
         self._lanes = Lane[Turn](turns), Lane[Turn](turns)
-        # Held by the turn that is alone; and as many more as may wait for that.
-        self.solitude, self._next = threading.Lock(), threading.Semaphore(most)
+        # Held by the turn that is alone; and a place for each that may wait for that. They are few, as each
+        # takes a thread, and the one before may take seconds.
+        self.solitude, self._next = threading.Lock(), threading.Semaphore(max(1, most // 4))
 
     @property
     def waiting(self) -> int:
