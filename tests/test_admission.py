@@ -355,10 +355,17 @@ def test_single_row_beside_batches(busy):
         assert [batch.result()[0] for batch in batches] == [200, 200]
 
 
-@pytest.mark.parametrize(("numbers", "digits"), [(0.4, 3), (10.0, 3), (100.0, 2), (1000.0, 0)])
-def test_short_requests_with_long_answers(numbers, digits):
+@pytest.mark.parametrize(("numbers", "longest"), [(0.4, 5758), (10.0, 1000), (100.0, 100), (1000.0, 10)])
+def test_short_requests_with_long_answers(numbers, longest):
     """A short body takes a turn if its answer may be long, as that of a model of very many classes."""
-    assert Cost(Measured(single=5e-6, each=1e-7, size=8, numbers=numbers)).digits == digits
+    cost = Cost(Measured(single=5e-6, each=1e-7, size=8, numbers=numbers))
+    assert cost.brief == pytest.approx(longest, abs=2)
+
+
+def test_rows_of_many_features_are_brief():
+    """A single row takes no turn, however many bytes its features have; one of a slow model does."""
+    assert Cost(Measured(single=5e-6, each=1e-6, size=2000, numbers=0.01)).brief == 8100
+    assert Cost(Measured(single=5e-3, each=1e-3, size=20, numbers=0.1)).brief == 0
 
 
 @pytest.mark.parametrize("name", ["forest", "iris", "people"])

@@ -69,7 +69,8 @@ class Endpoint:
         self._recorder = recorder
         self._predict = predict
         self._cost = cost
-        self._brief = cost.digits
+        # Numbers compare by how many digits they have, then as texts; to convert one would take longer.
+        self._brief = len(str(cost.brief)), str(cost.brief)
         self._gate = gate
         self._limit = gate.limit
         self._timed = gate.timeout is not None
@@ -89,7 +90,8 @@ class Endpoint:
         in_flight, recorder = self._in_flight, self._recorder
         in_flight.count += 1
         try:
-            if len(environ.get("CONTENT_LENGTH", _UNKNOWN)) > self._brief or _ENCODED in environ:
+            announced = environ.get("CONTENT_LENGTH", _UNKNOWN)
+            if (len(announced), announced) > self._brief or _ENCODED in environ:
                 return self._in_turn(environ, started)
             request = body.received(environ, self._limit)
             read = perf_counter()
