@@ -93,7 +93,7 @@ class Service:
         return Admission(
             cores=max(0.5, machine.processors() / listening.workers),
             longest=self.config.limits.max_queue_ms / 1000,
-            # Streams take half of the threads at most, and brief requests need some as well.
+            # In each lane. Streams take half of the threads at most, and brief requests need some as well.
             most=max(1, listening.threads // 4),
             count=partial(tally.count_lost, self.block),
         )

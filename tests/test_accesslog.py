@@ -1,6 +1,7 @@
 """The access log: one line of JSON per request; a log that cannot be written stops no request."""
 
 import fcntl
+import gzip
 import json
 import logging
 import os
@@ -11,9 +12,13 @@ import pytest
 from conftest import FLOWER, PATIENCE, eventually, serving
 from werkzeug.test import Client, create_environ
 
+from unpickled.server import Config
+from unpickled.server.app import flask_app
 from unpickled.server.observe.counters import Memory
+from unpickled.server.process.quarantine import Notes, Quarantine
 from unpickled.server.serve.accesslog import AccessLog
 from unpickled.server.serve.requestid import identified
+from unpickled.server.service import Service
 
 BODY = json.dumps({"features": FLOWER}).encode()
 
@@ -84,6 +89,20 @@ def test_other_answers(log, method, path, status):
     assert (line["method"], line["path"], line["status"]) == (method, path, status)
     assert line["bytes"] == len(answer.data)
     assert answer.status_code == status
+
+
+@pytest.mark.parametrize("noting", [False, True], ids=["as ever", "after a crash"])
+def test_a_wait_is_logged(models, pipe, noting):
+    """A request that takes a turn has its wait in its line, whether it is answered or refused."""
+    service = Service(Config.of(models=str(models.path), default_model="iris", reload_seconds=0))
+    if noting:
+        service.routes.note(Notes(Quarantine(workers=1, threads=4), slot=0))
+    client = Client(AccessLog(flask_app(service).wsgi_app, block(), pipe[1]))
+    for body in (gzip.compress(BODY), b"no gzip"):
+        client.post("/predict", data=body, headers={"Content-Encoding": "gzip"})
+    entries = lines(pipe[0])
+    assert [entry["status"] for entry in entries] == [200, 400]
+    assert all(entry["queue_ms"] >= 0 for entry in entries)
 
 
 def test_the_answer_is_untouched(pipe):

@@ -1,4 +1,4 @@
-"""Turns: single rows go before batches, models share alike, and a queue that stands is kept short."""
+"""Turns: single rows never wait for batches, models share alike, and a queue that stands is kept short."""
 
 import http.client
 import json
@@ -11,16 +11,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
-from conftest import serving
+from conftest import FLOWER, serving
 from handmade import slow, store
 
+from unpickled.server import Config, create_app
 from unpickled.server.errors import DeadlineExceeded, Overloaded
 from unpickled.server.inference.admission import Admission
 from unpickled.server.inference.lane import Lane
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.inference.standing import Standing
 from unpickled.server.inference.turn import breathe, current
-from unpickled.server.inference.work import Work
+from unpickled.server.inference.work import Cost, Work
+from unpickled.server.model.cost import Measured
 from unpickled.server.model.session import load
 
 
@@ -158,6 +160,44 @@ def test_work_without_a_client_is_not_begun():
     assert keeper.losses == {("m", "abandoned"): 1}
 
 
+def test_clients_are_looked_for_now_and_then():
+    """A batch that has waited does not look for its client at each slice: a look takes milliseconds."""
+    looks = []
+    keeper = Gatekeeper(departed=lambda *request: looks.append(request))
+    held = hold(keeper)
+    threading.Timer(0.15, held.pause).start()
+    with keeper.admission.turn(keeper.work(read=7.0)) as turn:
+        [keeper.admission.check_time(turn) for _ in range(100)]
+        assert len(looks) == 1
+        time.sleep(0.11)
+        keeper.admission.check_time(turn)
+        assert len(looks) == 2
+
+
+def test_few_wait_to_be_alone():
+    """One request may take very much memory, some wait until it ends, and further ones are refused."""
+    keeper, single = Gatekeeper(longest=60, most=1), {"single": False}
+    entered = threading.Event()
+
+    def wait() -> None:
+        with keeper.admission.turn(keeper.work(**single)) as turn:
+            entered.set()
+            turn.alone()
+            keeper.order.append(turn.waited > 0.01)
+
+    with keeper.admission.turn(keeper.work(**single)) as turn:
+        turn.alone()
+        turn.pause()
+        thread = threading.Thread(target=wait)
+        thread.start()
+        assert entered.wait(5)
+        time.sleep(0.05)
+        with pytest.raises(Overloaded, match="much memory"), keeper.admission.turn(keeper.work()) as other:
+            other.alone()
+    thread.join(5)
+    assert (keeper.order, keeper.losses) == ([True], {("m", "shed"): 1})
+
+
 def test_lanes_share_the_processors():
     """Rows that compute all the time leave batches half of a processor, and so half of the queue."""
     lane = Lane(1)
@@ -254,6 +294,40 @@ def test_deadline_of_a_request(busy, timeout):
     assert ask(busy, {"features": [1.0]}, **{"Request-Timeout": "60000"})[0] == 200
 
 
+@pytest.mark.parametrize(
+    ("setting", "header", "status"),
+    [
+        (None, "0.0001", 504),
+        (None, "60000", 200),
+        (None, "soon", 400),
+        (1e-7, None, 504),
+        (1e-7, "60000", 504),
+        (60, None, 200),
+        (60, "0.0001", 504),
+    ],
+)
+def test_deadlines_of_brief_requests(models, setting, header, status):
+    """A request that needs no turn has a deadline too: that of its client, or the server's if earlier."""
+    more = {} if setting is None else {"request_timeout": setting}
+    config = Config.of(models=str(models.path), default_model="iris", reload_seconds=0, **more)
+    headers = {} if header is None else {"Request-Timeout": header}
+    client = create_app(config).test_client()
+    assert client.post("/predict", json={"features": FLOWER}, headers=headers).status_code == status
+    lost = 'unpickled_requests_lost_total{model="iris",reason="expired"} 1.0'
+    assert (lost in client.get("/metrics").text) == (status == 504)
+
+
+def test_deadline_of_the_server(tmp_path):
+    """With request_timeout a long request is refused, or ended, whatever its client would wait."""
+    store(tmp_path / "models", "slow", slow())
+    with serving(tmp_path, "--request-timeout", "5", models=tmp_path / "models") as server:
+        body = {"features": [[1.0]] * 20_000}
+        for headers in ({}, {"Request-Timeout": "60000"}):
+            status, document, _ = ask(server, body, **headers)
+            assert (status, document["code"]) == (504, "deadline_exceeded")
+        assert ask(server, {"features": [1.0]})[0] == 200
+
+
 @pytest.mark.parametrize("timeout", ["-1", "0", "1s", "", "nan", "inf", "1e999"])
 def test_timeout_that_is_none(busy, timeout):
     """A Request-Timeout that is no time is refused."""
@@ -279,6 +353,19 @@ def test_single_row_beside_batches(busy):
         assert ask(busy, {"features": [-1.0]})[1]["prediction"] == [0]
         assert not all(batch.done() for batch in batches)
         assert [batch.result()[0] for batch in batches] == [200, 200]
+
+
+@pytest.mark.parametrize(("numbers", "longest"), [(0.4, 5758), (10.0, 1000), (100.0, 100), (1000.0, 10)])
+def test_short_requests_with_long_answers(numbers, longest):
+    """A short body takes a turn if its answer may be long, as that of a model of very many classes."""
+    cost = Cost(Measured(single=5e-6, each=1e-7, size=8, numbers=numbers))
+    assert cost.brief == pytest.approx(longest, abs=2)
+
+
+def test_rows_of_many_features_are_brief():
+    """A single row takes no turn, however many bytes its features have; one of a slow model does."""
+    assert Cost(Measured(single=5e-6, each=1e-6, size=2000, numbers=0.01)).brief == 8100
+    assert Cost(Measured(single=5e-3, each=1e-3, size=20, numbers=0.1)).brief == 0
 
 
 @pytest.mark.parametrize("name", ["forest", "iris", "people"])

@@ -4,6 +4,7 @@ import io
 import json
 import shlex
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -365,10 +366,13 @@ def test_kserve_runtime(models, tmp_path):
     arguments = shlex.join(["-m", *container["command"], *container["args"]])
     shelve(models, tmp_path / "models" / "iris", "iris")
     arguments = arguments.replace("{{.Name}}", "iris").replace("/mnt/models", str(tmp_path / "models"))
-    words = [word.replace("--port=8080", f"--port={port}") for word in shlex.split(arguments)]
+    admin = free_port()
+    ports = {"--port=8080": f"--port={port}", "--admin-port=9080": f"--admin-port={admin}"}
+    words = [ports.get(word, word) for word in shlex.split(arguments)]
     with serving(tmp_path, models=tmp_path, port=port, program=(sys.executable, *words)) as server:
-        for probe in ("readinessProbe", "livenessProbe"):
-            assert server.ask(container[probe]["httpGet"]["path"])[0] == 200
+        assert server.ask(container["readinessProbe"]["httpGet"]["path"])[0] == 200
+        live = replace(server, port=admin).ask(container["livenessProbe"]["httpGet"]["path"])
+        assert live == (200, {"live": True, "failing": []})
         assert server.ask("/v1/models/iris")[1]["ready"] is True
         status, answer = server.ask("/v1/models/iris:predict", json.dumps({"instances": [FLOWER]}).encode())
         assert (status, answer["predictions"][0]["prediction"]) == (200, 0)
@@ -381,7 +385,8 @@ def test_kserve_ports_agree():
     container = spec["containers"][0]
     assert RUNTIME["kind"] == "ClusterServingRuntime"
     assert spec["protocolVersions"] == ["v1", "v2"]
-    assert "--port=8080" in container["args"]
-    probes = [container[name]["httpGet"]["port"] for name in ("readinessProbe", "livenessProbe")]
+    assert {"--port=8080", "--admin-port=9080"} <= {*container["args"]}
+    ready, live = (container[name]["httpGet"]["port"] for name in ("readinessProbe", "livenessProbe"))
     annotated = int(spec["annotations"]["prometheus.kserve.io/port"])
-    assert {container["ports"][0]["containerPort"], *probes, annotated} == {8080}
+    assert {container["ports"][0]["containerPort"], ready, annotated} == {8080}
+    assert live == 9080

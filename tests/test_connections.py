@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import struct
 import threading
 import time
 import urllib.request
@@ -10,6 +11,7 @@ import urllib.request
 import pytest
 from conftest import PATIENCE, eventually, serving
 from test_server import BODY, DEFAULT, exchange, head, read_answer, receive
+from test_silence import PREFACE
 
 
 def is_kept(server, silence: float) -> bool:
@@ -68,6 +70,21 @@ def ask_until_closed(server, ends: list[str]) -> None:
             except OSError:
                 ends.append("lost")
                 return
+
+
+def test_streams_of_a_connection(models, tmp_path):
+    """An HTTP/2 client is told how many requests it may send at once on its connection."""
+    flags = (*DEFAULT, "--http2-streams", "7")
+    with (
+        serving(tmp_path, *flags, models=models.path) as server,
+        server.connect() as connection,
+        connection.makefile("rb") as stream,
+    ):
+        connection.sendall(PREFACE)
+        length, kind = struct.unpack(">IB5x", b"\0" + stream.read(9))
+        # https://www.rfc-editor.org/rfc/rfc9113#section-6.5.2
+        settings = dict(struct.iter_unpack(">HI", stream.read(length)))
+    assert (kind, settings[3]) == (4, 7)
 
 
 def test_draining(models, tmp_path):

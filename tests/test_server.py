@@ -506,6 +506,16 @@ def test_the_line_to_try(models, tmp_path, name):
     assert json.loads(completed.stdout)["prediction"][0] in models.pipelines[name].classes_.tolist()
 
 
+def test_variables_are_no_headers(models, tmp_path, monkeypatch):
+    """A variable of the server's environment with the name of a header is no header of any request."""
+    for name, value in {"REQUEST_TIMEOUT": "0.0001", "ORIGIN": "https://a", "X_REQUEST_ID": "7"}.items():
+        monkeypatch.setenv(f"HTTP_{name}", value)
+    with serving(tmp_path, *DEFAULT, "--cors-origins", "https://a", models=models.path) as server:
+        status, headers, _ = exchange(server, head() + BODY)
+    assert status == 200
+    assert not {"access-control-allow-origin", "x-request-id"} & headers.keys()
+
+
 def test_the_banner(server, models):
     """The banner has model, version, features, classes, providers, workers and threads."""
     printed = server.printed()

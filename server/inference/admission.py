@@ -49,7 +49,7 @@ class Admission:
     Args:
         cores: Processors that this process may use.
         longest: Seconds that work may wait.
-        most: Requests that may wait: each takes a thread.
+        most: Requests that may wait in a lane: each takes a thread.
         count: Counts the requests of a model that were refused.
         departed: Tells whether a client has gone; without it, all are taken to be there.
     """
@@ -71,8 +71,9 @@ class Admission:
         turns = max(1, math.ceil(cores))
         # The lane of batches, and that of single rows.
         self._lanes = Lane[Turn](turns), Lane[Turn](turns)
-        # Held by the turn that is alone.
-        self.solitude = threading.Lock()
+        # Held by the turn that is alone; and a place for each that may wait for that. They are few, as each
+        # takes a thread, and the one before may take seconds.
+        self.solitude, self._next = threading.Lock(), threading.Semaphore(max(1, most // 4))
 
     @property
     def waiting(self) -> int:
@@ -111,13 +112,18 @@ class Admission:
     def seclude(self, turn: Turn) -> None:
         """Wait until no other turn is alone; Overloaded, DeadlineExceeded if that takes too long."""
         seconds = min(turn.work.deadline - perf_counter(), self._longest)
-        if not self.solitude.acquire(timeout=max(0.0, seconds)):
+        if self._next.acquire(blocking=False):
+            try:
+                if self.solitude.acquire(timeout=max(0.0, seconds)):
+                    return
+            finally:
+                self._next.release()
             self.check_time(turn)
-            self._count(turn.work.model, "shed")
-            raise Overloaded(
-                "other large requests are being read here, in forms that take much memory: ask again",
-                headers={"Retry-After": "1"},
-            )
+        self._count(turn.work.model, "shed")
+        raise Overloaded(
+            "other large requests are being read here, in forms that take much memory: ask again",
+            headers={"Retry-After": "1"},
+        )
 
     def leave(self, turn: Turn, used: float) -> None:
         """End a turn that has used so many seconds of a processor, and give it to the next."""
@@ -141,12 +147,20 @@ class Admission:
         """DeadlineExceeded where the time is over in ``left`` seconds, Overloaded without a client."""
         work = turn.work
         if perf_counter() + left > work.deadline:
-            raise self._expired(work)
+            raise self.expired(work.model)
         if self._has_gone(turn):
             self._count(work.model, "abandoned")
             raise Overloaded(
                 "the client of this request has gone: it is not run", headers={"Retry-After": "1"}
             )
+
+    def expired(self, model: str) -> DeadlineExceeded:
+        """The error of a request whose time is too short, which is counted."""
+        self._count(model, "expired")
+        return DeadlineExceeded(
+            "the request cannot be answered in its time: allow it more (Request-Timeout, in milliseconds), "
+            "send fewer rows, or ask another server"
+        )
 
     def end_overdue(self) -> None:
         """End the runs of requests whose time is over."""
@@ -158,8 +172,12 @@ class Admission:
                         RUNS.end(turn.thread)
 
     def _has_gone(self, turn: Turn) -> bool:
+        now = perf_counter()
         if self.departed is None or not turn.work.read or turn.waited <= PATIENCE:
             return False
+        if now - turn.looked < PATIENCE:
+            return False
+        turn.looked = now
         return self.departed(turn.work.started, turn.work.read, turn.work.peer)
 
     def _hold(self, lane: Lane[Turn], turn: Turn) -> None:
@@ -177,13 +195,13 @@ class Admission:
                 if not turn.held:
                     lane.waiting.remove(turn)
                     lane.count(-turn.counted)
-                    raise self._expired(turn.work)
+                    raise self.expired(turn.model)
             turn.gate.acquire()
 
     def _refuse_if_late(self, work: Work, now: float) -> None:
         lane, ahead = self._lanes[work.single], self._ahead(work, now)
         if now + ahead + work.seconds > work.deadline:
-            raise self._expired(work)
+            raise self.expired(work.model)
         if lane.is_free:
             return
         if lane.waiting.count >= self._most or ahead > self._limit(work, lane.waiting, now):
@@ -206,10 +224,3 @@ class Admission:
         if not waiting.standing.lasts(now) or not waiting.count:
             return self._longest
         return min(self._longest, max(_SHORT, _TIMES[work.single] * work.seconds))
-
-    def _expired(self, work: Work) -> DeadlineExceeded:
-        self._count(work.model, "expired")
-        return DeadlineExceeded(
-            "the request cannot be answered in its time: allow it more (Request-Timeout, in milliseconds), "
-            "send fewer rows, or ask another server"
-        )

@@ -5,7 +5,7 @@ runs in: where that thread has a turn, others may go first.
 """
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter, thread_time
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
@@ -16,7 +16,8 @@ from unpickled.server.model.cost import SLICE
 
 Item = TypeVar("Item")
 
-# Seconds that a request has waited before its client is looked for.
+# Seconds that a request has waited before its client is looked for, and between two looks: each goes through
+# the connections, of which there may be thousands, and a batch would look at each slice.
 PATIENCE = 0.1
 # Seconds that every work has left.
 _LEAST = 1e-4
@@ -58,6 +59,7 @@ class Turn:
         "due",
         "gate",
         "held",
+        "looked",
         "spent",
         "thread",
         "waited",
@@ -75,6 +77,8 @@ class Turn:
         self.held = 0.0
         self.waited = 0.0
         self.spent = 0.0
+        # When its client was last looked for.
+        self.looked = 0.0
         # The estimated seconds with which the queue counts it.
         self.counted = 0.0
         self._cpu = 0.0
@@ -108,11 +112,9 @@ class Turn:
 
     def resume(self) -> None:
         """Wait until it may compute; raises Overloaded, DeadlineExceeded."""
-        started = perf_counter()
         if self.spent - self._placed >= _QUANTUM:
             self._place()
-        self._admission.enter(self)
-        self.waited += perf_counter() - started
+        self._wait(self._admission.enter)
         self._cpu = thread_time()
         _current.turn = self
         if self.waited > PATIENCE:
@@ -130,7 +132,7 @@ class Turn:
         """Until the end of the turn, do what takes very much memory, as no other does; raises Overloaded."""
         if not self._alone:
             self.pause()
-            self._admission.seclude(self)
+            self._wait(self._admission.seclude)
             self._alone = True
             self.resume()
 
@@ -162,6 +164,14 @@ class Turn:
         """Move the deadline to ``seconds`` after the start of the request, if that is earlier."""
         self.work = self.work._replace(deadline=min(self.work.deadline, self.work.started + seconds))
         self._check_time(self.left)
+
+    def _wait(self, wait: Callable[["Turn"], None]) -> None:
+        """Wait, and count the time, also where the wait ends with an error."""
+        started = perf_counter()
+        try:
+            wait(self)
+        finally:
+            self.waited += perf_counter() - started
 
     def _place(self) -> None:
         """Give it its place among those that wait; it has used up the one before."""

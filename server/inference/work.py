@@ -9,8 +9,9 @@ from unpickled.server.model.cost import Measured
 _BRIEF = 250e-6
 # The same for a single row.
 _BRIEF_ROW = 100e-6
-# Longest body that may go without a turn: four digits.
-_MOST_DIGITS = 4
+# Bytes of the longest body that may go without a turn, and the most numbers in its answer: a longer answer
+# counts in the memory budget, and is sent in parts.
+_MOST_BYTES, _MOST_NUMBERS = 9999, 10_000
 # Seconds to read and write one byte of JSON.
 _BYTE = 30e-9
 # Weight of the last request in what is learnt; the first ones weigh more.
@@ -22,7 +23,7 @@ class Work(NamedTuple):
 
     model: its name.
     seconds: estimated time of one processor.
-    single: whether it is a single row, which goes before batches.
+    single: whether it is a single row; these have a lane of their own.
     deadline: time.perf_counter() at which its answer is too late.
     started, read: time.perf_counter() at which it was first seen, and its body was there; 0 for streams.
     peer: address of its client; "" for a stream, and over HTTP/2.
@@ -41,7 +42,7 @@ class Cost:
     """The cost of requests to one model in one protocol, by the length of their bodies.
 
     Attributes:
-        digits: A body whose length has at most so many digits is brief: it need not wait for a turn.
+        brief: Bytes of the longest body that is brief: its request need not wait for a turn.
     """
 
     def __init__(self, measured: Measured) -> None:
@@ -49,7 +50,7 @@ class Cost:
         self._per_byte = measured.sliced / measured.size + _BYTE
         # Single rows with the names of their features, and some spaces.
         self._longest_row = 4 * measured.size + 100
-        self.digits = self._brief_digits()
+        self.brief = self._longest_brief(measured.numbers)
         # Single rows and batches of which something was learnt, and the measurement at load.
         self._rows = self._batches = 1
 
@@ -71,8 +72,10 @@ class Cost:
             each = max(0.0, seconds - self._single) / length
             self._per_byte += max(_WEIGHT, 1 / self._batches) * (each - self._per_byte)
 
-    def _brief_digits(self) -> int:
+    def _longest_brief(self, numbers: float) -> int:
         if self._single > _BRIEF_ROW:
             return 0
-        brief = [digits for digits in range(2, _MOST_DIGITS + 1) if self.seconds(10**digits - 1) <= _BRIEF]
-        return max(brief, default=0)
+        batch = int((_BRIEF - self._single) / self._per_byte)
+        # A body as long as a row with long numbers may be several rows with short ones.
+        row = min(self._longest_row, 4 * batch)
+        return min(max(batch, row), int(_MOST_NUMBERS / numbers), _MOST_BYTES)

@@ -37,11 +37,13 @@ class Measured(NamedTuple):
         single: Seconds for a single row.
         each: Seconds for each further row of a batch.
         size: Bytes of one row in JSON.
+        numbers: Numbers in an answer for each byte of a request, at most.
     """
 
     single: float
     each: float
     size: int
+    numbers: float
 
     @property
     def slice_rows(self) -> int:
@@ -70,7 +72,9 @@ def measured(model: _Model) -> Measured:
         seconds = _fastest(lambda: model.run(several))
         # Noise must not make rows cost nothing.
         each = max(seconds - single, seconds / 10) / count
-    return Measured(single, each, size)
+    # A value takes a digit, and a sign behind it.
+    numbers = len(model.manifest.golden.scores[0]) / (2 * len(model.manifest.features))
+    return Measured(single, each, size, numbers)
 
 
 def _fastest(call: Callable[[], object]) -> float:

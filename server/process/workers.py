@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from copy import copy
 from functools import partial
@@ -55,6 +55,8 @@ logger = logging.getLogger("unpickled")
 _BACKLOG = 4096
 # Bytes that the head of a request may have.
 _LONGEST_HEAD = 128 * 1024
+# Beginnings of variables that WSGI takes for parts of a request; and the one that is a setting of clients.
+_OF_REQUESTS, _PROXY = ("HTTP_", "CONTENT_", "REMOTE_"), "HTTP_PROXY"
 
 
 def serve(config: Config, handed: socket.socket | None = None) -> int:
@@ -133,6 +135,7 @@ class Loader:
 
     def __call__(self) -> Any:
         heap.bound(max(2, machine.processors() // self._config.listening.workers))
+        _forget_variables(os.environ)
         # A brief request waits so long for the interpreter beside a batch: a tenth of what is usual.
         sys.setswitchinterval(0.0005)
         # Objects that live long are visited a hundred times less often: a batch has very many of them.
@@ -209,6 +212,15 @@ def _names(config: Config) -> frozenset[str] | None:
     with suppress(ConfigError):
         return frozenset(folder.name for folder in folders(config))
     return None
+
+
+def _forget_variables(environ: MutableMapping[str, str]) -> None:
+    """Remove the variables of this process that would pass for headers of each request.
+
+    granian puts all variables beside the headers, and a container may well have an HTTP_REQUEST_TIMEOUT.
+    """
+    for name in [name for name in environ if name.startswith(_OF_REQUESTS) and name != _PROXY]:
+        del environ[name]
 
 
 def _watch(service: Service, beat: Callable[[], None]) -> None:

@@ -69,9 +69,11 @@ class Endpoint:
         self._recorder = recorder
         self._predict = predict
         self._cost = cost
-        self._brief = cost.digits
+        # Numbers compare by how many digits they have, then as texts; to convert one would take longer.
+        self._brief = len(str(cost.brief)), str(cost.brief)
         self._gate = gate
         self._limit = gate.limit
+        self._timed = gate.timeout is not None
         self._in_flight = gate.in_flight
         self._rest = rest
         self._parts = parts
@@ -88,14 +90,13 @@ class Endpoint:
         in_flight, recorder = self._in_flight, self._recorder
         in_flight.count += 1
         try:
-            if (
-                len(environ.get("CONTENT_LENGTH", _UNKNOWN)) > self._brief
-                or DEADLINE in environ
-                or _ENCODED in environ
-            ):
+            announced = environ.get("CONTENT_LENGTH", _UNKNOWN)
+            if (len(announced), announced) > self._brief or _ENCODED in environ:
                 return self._in_turn(environ, started)
             request = body.received(environ, self._limit)
             read = perf_counter()
+            if self._timed or DEADLINE in environ:
+                self._gate.check_time(recorder.served.name, environ, started, read)
             prediction = self._predict(request, environ)
             ended = recorder.answered(started, read, prediction)
         except Exception as error:
@@ -109,18 +110,22 @@ class Endpoint:
         return "200 OK", headers, prediction.content
 
     def _in_turn(self, environ: Environ, started: float) -> Answer:
-        """The answer to a request that may be long, or has a deadline."""
+        """The answer to a request that may be long."""
         name, deadline = self._recorder.served.name, self._gate.deadline(environ, started)
         self._gate.check(name, self._cost, environ, deadline)
         with self._gate.budget.share(name) as share:
             request = body.received(environ, self._limit, share.take)
             read = perf_counter()
-            with self._gate.admission.turn(self._work(request, environ, deadline, started, read)) as turn:
-                if _ENCODED in environ:
-                    request = body.expanded(request, environ[_ENCODED], self._limit, share.take, turn.breathe)
-                    turn.become(self._work(request, environ, deadline, started, read))
-                prediction = self._predict(request, environ)
-            environ[QUEUE_MS] = round(1000 * turn.waited, 3)
+            turn = self._gate.admission.turn(self._work(request, environ, deadline, started, read))
+            try:
+                with turn:
+                    if _ENCODED in environ:
+                        take, pace = share.take, turn.breathe
+                        request = body.expanded(request, environ[_ENCODED], self._limit, take, pace)
+                        turn.become(self._work(request, environ, deadline, started, read))
+                    prediction = self._predict(request, environ)
+            finally:
+                environ[QUEUE_MS] = round(1000 * turn.waited, 3)
             self._cost.learn(len(request), turn.spent)
             share.become(len(prediction.content))
             more, content = self._parts.of(prediction.content, environ, share.release)

@@ -41,6 +41,11 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
         asked = environ.get(DEADLINE)
         return started + (seconds if asked is None else min(seconds, _seconds(asked)))
 
+    def check_time(self, model: str, environ: Mapping[str, Any], started: float, now: float) -> None:
+        """DeadlineExceeded where the time of a brief request is over: it waits for nothing any more."""
+        if now > self.deadline(environ, started):
+            raise self.admission.expired(model)
+
     def check(self, model: str, cost: Cost, environ: Mapping[str, Any], deadline: float) -> None:
         """Raise Overloaded or DeadlineExceeded where a request could only wait in vain, before it is read."""
         announced = environ.get("CONTENT_LENGTH") or ""

@@ -39,7 +39,7 @@ _SPLIT = (
     "take is answered by those, and refused (400) by the others."
 )
 # Statuses of the errors that a prediction may be answered with.
-_FAILURES = (400, 404, 408, 411, 413, 415, 500, 503)
+_FAILURES = (400, 404, 408, 411, 413, 415, 422, 500, 503, 504)
 
 
 def pages(repository: Repository, every: Callable[[], Sequence[Page]]) -> list[Page]:
