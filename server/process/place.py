@@ -94,11 +94,6 @@ class Place:
         return pause
 
     @property
-    def beats(self) -> int:
-        """How often the worker has shown that it runs."""
-        return self._heartbeat.beats(self.index)
-
-    @property
     def failures(self) -> int:
         """How often, one soon after the other, the worker has ended by now."""
         return self._failures

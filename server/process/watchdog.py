@@ -7,6 +7,7 @@ read.
 - Connections that hold a place for nothing are closed: see reaper.py.
 - When stalled uploads hold every thread that streams leave, the connections that are silent are shut. Where
   that does not help (clients that send a byte now and then, other systems), the worker ends and is replaced.
+- So they are when stalled uploads hold memory that another request was refused for.
 - The stream that has been silent longest is closed when its place is needed: all threads are taken, or
   another stream was refused.
 - A stream or a long answer whose client does not read is closed in any case: most such clients read only
@@ -27,6 +28,7 @@ from collections.abc import Callable, Sequence
 
 from unpickled.server.config import Config
 from unpickled.server.inference.admission import Admission
+from unpickled.server.inference.budget import Budget
 from unpickled.server.model.session import RUNS
 from unpickled.server.observe.connected import Connected
 from unpickled.server.observe.inflight import InFlight
@@ -56,6 +58,7 @@ class Watchdog:
         running: The threads that answer them.
         connected: Counts them.
         admission: Ends runs whose time is over.
+        budget: Tells when memory is needed.
         beat: Shows the main process that this one runs; called at each check.
     """
 
@@ -68,6 +71,7 @@ class Watchdog:
         connections: Connections | None,
         connected: Connected,
         admission: Admission,
+        budget: Budget,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._threads = config.listening.threads
@@ -80,6 +84,7 @@ class Watchdog:
         self._connections = connections
         self._connected = connected
         self._admission = admission
+        self._budget = budget
         self._hang_timeout = config.listening.hang_timeout
         self._reaper = Reaper(config.listening, connections, running) if connections else None
         self._stalled = Stalled(connections, slots.cuts) if connections else None
@@ -138,11 +143,16 @@ class Watchdog:
         reads = self._running.reads
         idle = [stream.waited for stream in streams]
         busy = len(reads) + len(streams) >= self._threads
+        # Whether no thread computes: then a silent connection waits for its own client.
+        waiting = requests == len(reads) + len(streams)
         if busy:
             self._relieve(reads, idle)
+        elif self._budget.needed and waiting:
+            self._budget.needed = False
+            self._shut_silent(reads)
         refused = self._slots.take_refused()
         self._close(streams, busy or refused)
-        if refused and requests == len(reads) + len(streams):
+        if refused and waiting:
             self._replace(idle)
 
     def _close(self, streams: Sequence[Wait], needed: bool) -> None:
@@ -164,11 +174,14 @@ class Watchdog:
         """
         # Act only when every thread is taken. Then a silent connection is either one a thread is reading
         # from, or one that still queues for a thread.
+        self._shut_silent(reads)
+        if min(reads or streams) >= self._body_timeout + _GRACE:
+            self._end_worker(f"all its threads have waited for request bodies for {self._body_timeout} s")
+
+    def _shut_silent(self, reads: Sequence[float]) -> None:
         overdue = sum(seconds >= self._body_timeout for seconds in reads)
         if overdue and self._stalled is not None:
             self._stalled.shut_silent(overdue, max(self._body_timeout, min(reads)))
-        if min(reads or streams) >= self._body_timeout + _GRACE:
-            self._end_worker(f"all its threads have waited for request bodies for {self._body_timeout} s")
 
     def _replace(self, streams: Sequence[float]) -> None:
         """End the worker if all open streams are stuck; one more was refused, and no thread computes.
