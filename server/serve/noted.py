@@ -42,7 +42,9 @@ class Noted:
             return self._target(environ)
         noted, harmless = _Input(environ, self._notes, place), False
         try:
-            answer = self._target({**environ, "wsgi.input": noted})
+            # Not a copy: outer layers read what the target notes in it.
+            environ["wsgi.input"] = noted
+            answer = self._target(environ)
             # One that is refused for want of time has not been run.
             harmless = answer[0] < "500"
             return answer
