@@ -148,6 +148,20 @@ def eventually_some(server) -> list[int]:
     return server.workers()
 
 
+def test_a_worker_drains_for_its_main_process_alone(models, tmp_path):
+    """The signal to drain leaves a worker as it is if somebody else sends it: nothing would end the drain."""
+    home = shelve(models, tmp_path / "models" / "iris", "iris")
+    with serving(tmp_path, *DEFAULT, "--reload-seconds", "0", models=tmp_path / "models") as server:
+        (worker,) = server.workers()
+        os.kill(worker, signal.SIGUSR1)
+        for version in (2, 3):
+            # At the second one, the worker has taken the signal before.
+            shelve(models, home, "forest", first=version)
+            os.kill(worker, signal.SIGHUP)
+            eventually(lambda version=version: server.ask("/models/iris")[1]["versions"] == [version])
+        assert server.ask("/readyz")[0] == 200
+
+
 @pytest.mark.parametrize("times", [3, pytest.param(40, marks=pytest.mark.long)])
 def test_no_signal_is_lost(models, tmp_path, times):
     """SIGTERM right behind SIGHUP ends the server every time."""
