@@ -3,10 +3,11 @@
 import contextlib
 import json
 import select
+import shutil
 
 import pytest
 from conftest import FLOWER, eventually, serving
-from test_server import BODY, DEFAULT, head
+from test_server import BODY, DEFAULT, head, over_http2
 
 from unpickled.server.errors import Busy
 from unpickled.server.serve.slots import Slots
@@ -25,6 +26,14 @@ def test_strangers_leave_threads_for_others(models, tmp_path, length):
         eventually(lambda: len(select.select(strangers, [], [], 0)[0]) >= 19)
         assert server.ask("/predict", BODY)[0] == 200
         assert len(server.ask("/predict", many)[1]["prediction"]) == 10_000
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_refusals_over_http2(models, tmp_path):
+    """A client that still sends a long body over HTTP/2 gets its refusal, whether or not it has a length."""
+    with serving(tmp_path, *DEFAULT, models=models.path) as server:
+        for sent in [["--data-binary", "@-"], ["-T", "-", "-X", "POST"]] * 3:
+            assert over_http2(server, "/nowhere", bytes(8_000_000), *sent)["code"] == "not_found"
 
 
 @pytest.mark.parametrize(("threads", "most"), [(64, 16), (8, 2), (2, 1)])

@@ -10,6 +10,7 @@ read.
 - So they are when stalled uploads hold memory that another request was refused for.
 - The stream that has been silent longest is closed when its place is needed: all threads are taken, or
   another stream was refused.
+- A body that is broken off over HTTP/2 may keep its thread busy for ever: the worker asks to be replaced.
 - A stream or a long answer whose client does not read is closed in any case: most such clients read only
   after they have sent everything, and would wait for ever.
 - Where the kernel has no times for connections (Unix sockets, other systems), and a stream is refused while
@@ -35,6 +36,7 @@ from unpickled.server.observe.inflight import InFlight
 from unpickled.server.process.connections import Connections
 from unpickled.server.process.reaper import Reaper
 from unpickled.server.process.running import Running
+from unpickled.server.process.spinning import Spinning
 from unpickled.server.process.stalled import Stalled, Wait
 from unpickled.server.serve.slots import Slot, Slots
 
@@ -60,6 +62,7 @@ class Watchdog:
         admission: Ends runs whose time is over.
         budget: Tells when memory is needed.
         beat: Shows the main process that this one runs; called at each check.
+        wear: Asks the main process for another worker in place of this one.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Watchdog:
         admission: Admission,
         budget: Budget,
         beat: Callable[[], None] = lambda: None,
+        wear: Callable[[], None] = lambda: None,
     ) -> None:
         self._threads = config.listening.threads
         self._body_timeout = config.limits.body_timeout
@@ -80,6 +84,9 @@ class Watchdog:
         self._slots = slots
         self._in_flight = in_flight
         self._beat = beat
+        self._wear = wear
+        self._worn = False
+        self._spinning = Spinning(config.limits.max_body_bytes)
         self._running = running
         self._connections = connections
         self._connected = connected
@@ -115,6 +122,7 @@ class Watchdog:
         self._in_flight.publish()
         self._running.look(now)
         self._end_runs()
+        self._look_for_spinning()
         self._follow_connections()
         self._check(now)
 
@@ -126,6 +134,19 @@ class Watchdog:
                 RUNS.end(thread)
             if seconds >= self._hang_timeout + _GRACE:
                 self._end_worker(f"a run of a model has not ended for {seconds:.0f} s")
+
+    def _look_for_spinning(self) -> None:
+        slots = self._slots.open()
+        parts = [(slot.thread, slot.waiting_since) for slot in slots if not slot.sending]
+        count = self._spinning.count([part for part in parts if part[1]], self._running.readers)
+        if count and not self._worn:
+            self._worn = True
+            logger.error(
+                "worker %d is replaced: threads (%d) wait for ever for bodies that broke off over HTTP/2",
+                os.getpid(),
+                count,
+            )
+            self._wear()
 
     def _follow_connections(self) -> None:
         self._credit = min(self._credit + _SHARE * _PERIOD, _SHARE * _PERIOD)

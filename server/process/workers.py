@@ -151,7 +151,7 @@ class Loader:
             threading.Thread(target=_announce, args=arguments, daemon=True).start()
         pulse = Pulse(service, self._heartbeat, Notes(self._quarantine, self._slot), self._slot)
         pulse.beat()
-        _watch(service, pulse.beat)
+        _watch(service, pulse.beat, partial(self._heartbeat.wear, self._slot))
         orders.obey_for(service)
         application = app.flask_app(service)
         service.start()
@@ -225,7 +225,7 @@ def _names(config: Config) -> frozenset[str] | None:
     return None
 
 
-def _watch(service: Service, beat: Callable[[], None]) -> None:
+def _watch(service: Service, beat: Callable[[], None], wear: Callable[[], None]) -> None:
     config, listening = service.config, service.config.listening
     connections = Connections(listening) if told() else None
     connected = Connected(service.block, descriptors.connections(listening.max_connections))
@@ -242,6 +242,7 @@ def _watch(service: Service, beat: Callable[[], None]) -> None:
         service.admission,
         service.budget,
         beat,
+        wear,
     ).start()
 
 

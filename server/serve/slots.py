@@ -22,14 +22,26 @@ class Slot:
     ``waiting_since``: when it began to wait for its client, 0 while it does not wait; ``sending``: it waits
     for the client to read, not to write; ``sent``: when the HTTP server got the last part of the answer;
     ``begun``: when the slot was taken. ``peer``: the address of the client; ``multiplexed``: it may have
-    other requests on the same connection (HTTP/2). While it waits, its turn to compute is another's.
+    other requests on the same connection (HTTP/2). ``thread``: the one that answers it. While it waits, its
+    turn to compute is another's.
     """
 
-    __slots__ = ("_cuts", "_turn", "begun", "multiplexed", "peer", "sending", "sent", "waiting_since")
+    __slots__ = (
+        "_cuts",
+        "_turn",
+        "begun",
+        "multiplexed",
+        "peer",
+        "sending",
+        "sent",
+        "thread",
+        "waiting_since",
+    )
 
     def __init__(self, cuts: "Cuts", environ: Environ, turn: Turn | None = None) -> None:
         self._cuts = cuts
         self._turn = turn
+        self.thread = threading.get_ident()
         self.peer = peer(environ)
         self.multiplexed = environ.get("SERVER_PROTOCOL") == "HTTP/2"
         self.waiting_since = 0.0
