@@ -51,11 +51,11 @@ def test_what_spins():
     waiting = threading.Thread(target=done.wait)
     waiting.start()
     own = threading.get_ident()
-    assert spinning.count([(own, 1.0), (waiting.ident, 1.0)], {"a": own}) == 0
+    assert spinning.count([(own, 1.0), (waiting.ident, 1.0)], [("a", own)]) == 0
     end = time.thread_time() + 0.6
     while time.thread_time() < end:
         pass
-    assert spinning.count([(own, 1.0), (waiting.ident, 1.0), (own, 2.0)], {"a": own, "b": own}) == 2
+    assert spinning.count([(own, 1.0), (waiting.ident, 1.0), (own, 2.0)], [("a", own), ("b", own)]) == 2
     done.set()
     waiting.join()
 

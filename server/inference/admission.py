@@ -269,7 +269,7 @@ class Admission:
         self.departed = departed
         self._lock = threading.Lock()
         turns = max(1, math.ceil(cores))
-        # Of batches, and of single rows.
+        # The lane of batches, and that of single rows.
         self._lanes = Lane[Turn](turns), Lane[Turn](turns)
         # Held by the turn that is alone.
         self.solitude = threading.Lock()

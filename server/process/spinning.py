@@ -7,7 +7,7 @@ process. Reading bytes that do come costs next to nothing: the time of the proce
 
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 
 # Seconds of the processor that reading a part of a body, or a whole one, cannot take. Nothing reads less than
@@ -24,20 +24,20 @@ class Spinning:
 
     def __init__(self, longest: int) -> None:
         self._whole = _WHOLE + longest / _RATE
-        # What a thread reads -> seconds of the processor that it had used when this was first seen.
+        # The thing that a thread reads -> seconds of the processor that it had used when this was first seen.
         self._first: dict[object, float] = {}
 
-    def count(self, parts: Iterable[tuple[int, float]], wholes: Mapping[object, int]) -> int:
+    def count(self, parts: Iterable[tuple[int, float]], wholes: Iterable[tuple[object, int]]) -> int:
         """How many threads read for ever.
 
         Args:
             parts: Thread, and since when it waits for a part of a body, of streams and refused bodies.
-            wholes: What stands for a request whose body is read as a whole -> its thread.
+            wholes: A thing that stands for a request whose body is read as a whole, and its thread.
         """
         if sys.platform != "linux":
             return 0
         reads: dict[object, tuple[int, float]] = {part: (part[0], _PART) for part in parts}
-        reads |= {whole: (thread, self._whole) for whole, thread in wholes.items()}
+        reads |= {whole: (thread, self._whole) for whole, thread in wholes}
         used = {read: _used(thread) for read, (thread, _) in reads.items()}
         self._first = {read: self._first.get(read, seconds) for read, seconds in used.items()}
         return sum(used[read] - self._first[read] > most for read, (_, most) in reads.items())

@@ -138,7 +138,7 @@ class Watchdog:
     def _look_for_spinning(self) -> None:
         slots = self._slots.open()
         parts = [(slot.thread, slot.waiting_since) for slot in slots if not slot.sending]
-        count = self._spinning.count([part for part in parts if part[1]], self._running.readers)
+        count = self._spinning.count([part for part in parts if part[1]], self._running.readers.items())
         if count and not self._worn:
             self._worn = True
             logger.error(
