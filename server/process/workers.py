@@ -67,6 +67,7 @@ def serve(config: Config, handed: socket.socket | None = None) -> int:
     settings are wrong, or if no worker could start.
     """
     output.settle()
+    descriptors.raise_limit(config.listening.workers)
     logging.config.dictConfig(log.settings(config.observing.log_level))
     files = certificates.of(config.listening)
     claim = address.claim(threads.affordable(config.listening), handed)
@@ -303,7 +304,6 @@ class _Server(Server):  # type: ignore[misc,valid-type]
 
 def _server(config: Config) -> Any:
     listening, log_level = config.listening, config.observing.log_level
-    descriptors.raise_limit()
     return _Server(
         "unpickled.server:create_app",
         address=listening.host,
