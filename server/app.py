@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
-from werkzeug.routing import BaseConverter
+from werkzeug.routing import BaseConverter, WebsocketMismatch
 
 from unpickled.server import errors
 from unpickled.server.config import Config, load
@@ -171,6 +171,8 @@ def _translated(error: Exception) -> Exception:
             headers={"Allow": ", ".join(allowed)},
             allowed=allowed,
         )
+    if isinstance(error, WebsocketMismatch):
+        return errors.BadRequest("there are no WebSockets here: send the request without Upgrade", status=400)
     if isinstance(error, HTTPException) and (error.code or 500) < 500:
         return errors.BadRequest(
             error.description or "the request cannot be understood", status=error.code or 400

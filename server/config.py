@@ -141,7 +141,8 @@ class Listening(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 0.5
     shutdown_timeout: Annotated[
-        int, Meta(ge=1, description="seconds that requests in flight have to finish, after drain_delay")
+        int,
+        Meta(ge=1, le=86400, description="seconds that requests in flight have to finish, after drain_delay"),
     ] = 10
 
 
@@ -203,14 +204,14 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     jwt_audience: Annotated[str | None, Meta(description="audience that a bearer token must be for")] = None
     jwt_issuer: Annotated[str | None, Meta(description="issuer that a bearer token must come from")] = None
     rate_limit: Annotated[
-        Annotated[float, Meta(gt=0)] | None,
+        Annotated[float, Meta(gt=0, le=1e9)] | None,
         Meta(
             description="requests per second, on average, of one key or, without keys, of one address; a "
             "key's own limit goes first"
         ),
     ] = None
     rate_burst: Annotated[
-        Annotated[int, Meta(ge=1)] | None,
+        Annotated[int, Meta(ge=1, le=10**9)] | None,
         Meta(description="requests of one key at once; by default those of one second"),
     ] = None
 

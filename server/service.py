@@ -4,6 +4,7 @@ from functools import partial
 
 from unpickled.server import machine
 from unpickled.server.access.callers import callers
+from unpickled.server.access.copies import Copies
 from unpickled.server.config import Config, check
 from unpickled.server.inference import budget
 from unpickled.server.inference.admission import Admission
@@ -51,6 +52,7 @@ class Service:
         memory: Memory | None = None,
         beginning: Beginning | None = None,
         trials: Trials | None = None,
+        copies: Copies | None = None,
     ) -> None:
         """Load every model; one that cannot be served does not stop the others.
 
@@ -60,6 +62,7 @@ class Service:
                 created before a fork, while a Service is built after it.
             beginning: The start of the server, for the workers of one; without it this process is the first.
             trials: The knowledge of one server about contents of files; created as memory is.
+            copies: The files that say who may ask, as one server read them last; created as memory is.
 
         Raises:
             ConfigError: A setting or a file of keys is wrong, or the models folder cannot be read, or it
@@ -69,7 +72,7 @@ class Service:
         self.config = config = check(config)
         self.memory = memory or Memory(blocks=1)
         self.block = self.memory.claim()
-        self.callers = callers(config.access, self.memory, self.block)
+        self.callers = callers(config.access, self.memory, self.block, copies)
         self.repository = Repository(config, beginning, trials)
         self.in_flight = InFlight(self.block)
         self.slots = Slots(config.listening.threads)

@@ -116,6 +116,18 @@ def test_bodies_beyond_the_budget_are_refused(models, tmp_path):
         eventually(lambda: answered(upload(server, len(large) + 1, large + b" "))[0] == 200)
 
 
+def test_stalled_uploads_make_room(models, tmp_path):
+    """Uploads that stall lose the memory that they hold once another request is refused for want of it."""
+    flags = ("--default-model", "iris", "--memory-budget", str(16 * MIB), "--body-timeout", "6")
+    large = json.dumps({"features": [FLOWER] * MANY}).encode()
+    with serving(tmp_path, *flags, models=models.path) as server, ExitStack() as stack:
+        stalled = [stack.enter_context(closing(upload(server, 8 * MIB, b"{"))) for _ in range(2)]
+        eventually(lambda: in_flight(server) == len(stalled))
+        assert answered(upload(server, len(large), large))[0] == 503
+        eventually(lambda: answered(upload(server, len(large), large))[0] == 200)
+        assert "closed connections that were silent" in server.printed()
+
+
 def rows(count: int) -> list[list[float]]:
     return np.random.default_rng(1).uniform(0.1, 8.0, (count, 4)).round(2).tolist()
 

@@ -9,7 +9,7 @@ from handmade import lasting, slow, store
 from test_server import head, receive
 from test_silence import metric
 
-from unpickled.server.machine import processors
+from unpickled.server import machine
 
 
 def test_clients_that_leave(tmp_path):
@@ -21,7 +21,8 @@ def test_clients_that_leave(tmp_path):
         contextlib.ExitStack() as stack,
     ):
         body = lasting(server, 1)
-        leaving = [stack.enter_context(server.connect()) for _ in range(math.ceil(2 * processors()))]
+        # More would be an overload, in which the last one is refused.
+        leaving = [stack.enter_context(server.connect()) for _ in range(2 * math.ceil(machine.processors()))]
         for connection in leaving:
             connection.sendall(head(len(body)) + body)
         time.sleep(0.5)
@@ -32,3 +33,18 @@ def test_clients_that_leave(tmp_path):
             connection.close()
         eventually(lambda: metric(server, "unpickled_requests_lost_total", "abandoned") >= 1)
         assert receive(staying)[0] == 200
+
+
+def test_clients_behind_a_proxy(tmp_path):
+    """Requests that a proxy passes on, and that have to wait, are answered: its connection is there."""
+    store(tmp_path / "models", "slow", slow())
+    flags = ("--max-queue-ms", "3600000", "--workers", "1", "--forwarded-allow-ips", "127.0.0.1")
+    with (
+        serving(tmp_path, *flags, models=tmp_path / "models") as server,
+        contextlib.ExitStack() as stack,
+    ):
+        body = lasting(server, 1)
+        waiting = [stack.enter_context(server.connect()) for _ in range(6)]
+        for connection in waiting:
+            connection.sendall(head(len(body), "X-Forwarded-For: 203.0.113.9") + body)
+        assert [receive(connection)[0] for connection in waiting] == [200] * 6

@@ -248,6 +248,13 @@ def test_unknown_path(client, method, path):
     assert "GET / lists" in document["error"]
 
 
+def test_websockets(client):
+    """A client that asks for a WebSocket learns that there are none."""
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket"}
+    document = refused(client.get("/models", headers=upgrade), 400, "bad_request")
+    assert "send the request without Upgrade" in document["error"]
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "TRACE", "BREW"])
 @pytest.mark.parametrize("path", ["/predict", "/models/iris/predict", "/models/iris/versions/1/predict"])
 def test_wrong_method_to_predict(client, method, path):

@@ -15,6 +15,7 @@ from test_server import BODY, DEFAULT, exchange, head
 
 from unpickled.server import Config, create_app
 from unpickled.server.errors import ConfigError
+from unpickled.server.message.environ import peer
 from unpickled.server.serve.forwarded import Forwarded
 from unpickled.server.serve.hosts import Hosts
 
@@ -177,6 +178,17 @@ def believed(peer: str, trusted: tuple[str, ...], **headers: str) -> tuple[str, 
 def test_the_address_of_a_client(peer, chain, address):
     """The right-most address that is not a proxy's is the client's; nobody else's headers count."""
     assert believed(peer, ("10.0.0.0/8",), **{"for": chain})[0] == address
+
+
+def test_the_proxy_is_still_known():
+    """The address of the proxy, to which the connection leads, is noted beside that of its client."""
+    environ = {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": "203.0.113.9"}
+    Forwarded(lambda environ, start: [], ("10.0.0.1",))(environ, lambda *arguments: None)
+    assert (environ["REMOTE_ADDR"], peer(environ)) == ("203.0.113.9", "10.0.0.1")
+    environ = {"HTTP_X_FORWARDED_FOR": "203.0.113.9"}
+    Forwarded(lambda environ, start: [], ("unix",))(environ, lambda *arguments: None)
+    assert (environ["REMOTE_ADDR"], peer(environ)) == ("203.0.113.9", "")
+    assert peer({"REMOTE_ADDR": "203.0.113.9"}) == "203.0.113.9"
 
 
 def test_the_scheme_and_the_host_of_a_client():

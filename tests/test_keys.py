@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import sys
+import threading
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime, timedelta
@@ -13,6 +15,8 @@ from conftest import FLOWER, eventually, serving
 from unpickled.__main__ import main
 from unpickled.server import Config, create_app
 from unpickled.server.access import keys
+from unpickled.server.access.copies import Copies
+from unpickled.server.access.ring import Ring
 from unpickled.server.errors import ConfigError
 from unpickled.server.service import Service
 
@@ -182,6 +186,55 @@ def test_a_broken_file_changes_nothing(client, secrets, tmp_path, caplog, broken
     eventually(lambda: client.get("/models", headers=bearer(secrets["reader"])).status_code == 200)
 
 
+def test_a_file_that_is_being_written(tmp_path, secrets):
+    """While somebody writes the file, in parts, no key is taken for one that was revoked."""
+    path, done = tmp_path / "keys.toml", threading.Event()
+    ring = Ring(written(path, secrets), Copies())
+    whole = path.read_bytes()
+
+    def write():
+        while not done.is_set():
+            path.write_bytes(b"")
+            path.write_bytes(whole)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    for _ in range(5):
+        ring.refresh()
+        assert ring.find(secrets["iris"]) is not None
+    done.set()
+    writer.join()
+
+
+@pytest.mark.parametrize("broken", ["[[key", None], ids=str)
+def test_a_worker_that_starts_meanwhile(models, tmp_path, secrets, broken):
+    """A worker that replaces another one while the file is wrong, or gone, knows the keys, and follows it."""
+    path = tmp_path / "keys.toml"
+    with serving(tmp_path, "--api-keys", written(path, secrets), models=models.path) as server:
+        path.write_text(broken) if broken else path.unlink()
+        (before,) = server.workers()
+        os.kill(before, signal.SIGKILL)
+        eventually(lambda: server.workers() not in ([], [before]) and server.listens())
+        assert asked(server, secrets["iris"]) == 200
+        assert asked(server, "unp_wrong") == 401
+        assert "the API keys stay as they were" in server.printed()
+        old, secrets["iris"] = secrets["iris"], keys.fresh()
+        written(path, secrets)
+        eventually(lambda: asked(server, old) == 401)
+        assert asked(server, secrets["iris"]) == 200
+
+
+def asked(server, secret):
+    """The status of a prediction with a key."""
+    request = urllib.request.Request(f"{server.url}/models/iris/predict", BODY, bearer(secret))
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
 ENTRY = '[[key]]\nname = "a"\nsha256 = "' + "0" * 64 + '"\nscopes = ["read"]\n'
 WRONG = {
     "no TOML": ("key = ", "is not TOML: Invalid value (at "),
@@ -195,6 +248,8 @@ WRONG = {
     "two of a name": (ENTRY + ENTRY.replace("0" * 64, "1" * 64), "key 2 (a) in"),
     "two of a key": (ENTRY + ENTRY.replace('"a"', '"b"'), "has the same sha256 as a"),
     "no rate": (ENTRY + "rate_limit = 0", "key 1 ('a').rate_limit"),
+    "an endless rate": (ENTRY + "rate_limit = inf", "key 1 ('a').rate_limit"),
+    "an endless burst": (ENTRY + f"rate_burst = 1{'0' * 400}", "key 1 ('a').rate_burst"),
 }
 
 

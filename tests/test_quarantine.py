@@ -1,6 +1,7 @@
 """A request that ends workers again and again is recognised, and refused."""
 
 import http.client
+import io
 
 import numpy as np
 import pytest
@@ -8,8 +9,10 @@ from conftest import eventually, serving
 from handmade import NODES, embed, graph, store
 from onnx import TensorProto, helper
 
+from unpickled.server.message.environ import QUEUE_MS
 from unpickled.server.process.place import is_crash
 from unpickled.server.process.quarantine import Notes, Quarantine
+from unpickled.server.serve.noted import Noted
 
 KILLER, OTHER = b"k" * 16, b"o" * 16
 
@@ -80,6 +83,18 @@ def test_suspects_are_bounded():
         quarantine.crashed(1)
     notes = under_way(quarantine)
     assert (notes.refuses(KILLER), len(quarantine.entries())) == (True, 256)
+
+
+def test_layers_around_see_what_a_request_notes():
+    """While requests are noted, what they note for the log reaches the layers around them."""
+    environ = {"PATH_INFO": "/predict", "wsgi.input": io.BytesIO(b"{}")}
+
+    def target(environ):
+        environ[QUEUE_MS] = float(len(environ["wsgi.input"].read()))
+        return "200 OK", (), b""
+
+    assert Noted(target, under_way(Quarantine(2, 4)))(environ)[0] == "200 OK"
+    assert environ[QUEUE_MS] == 2.0
 
 
 @pytest.mark.parametrize(

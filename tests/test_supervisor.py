@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from conftest import PATIENCE, ROOT, eventually, free_port, serving, shelve, sta
 from test_interrupts import PAGE
 from test_server import BODY, DEFAULT, is_answered
 
+from unpickled.server.errors import ConfigError
 from unpickled.server.process.heartbeat import Heartbeat, State
 from unpickled.server.process.keep import SIZE as KEPT
 from unpickled.server.process.keep import Keep, digest, restored
@@ -146,6 +148,20 @@ def eventually_some(server) -> list[int]:
     return server.workers()
 
 
+def test_a_worker_drains_for_its_main_process_alone(models, tmp_path):
+    """The signal to drain leaves a worker as it is if somebody else sends it: nothing would end the drain."""
+    home = shelve(models, tmp_path / "models" / "iris", "iris")
+    with serving(tmp_path, *DEFAULT, "--reload-seconds", "0", models=tmp_path / "models") as server:
+        (worker,) = server.workers()
+        os.kill(worker, signal.SIGUSR1)
+        for version in (2, 3):
+            # At the second one, the worker has taken the signal before.
+            shelve(models, home, "forest", first=version)
+            os.kill(worker, signal.SIGHUP)
+            eventually(lambda version=version: server.ask("/models/iris")[1]["versions"] == [version])
+        assert server.ask("/readyz")[0] == 200
+
+
 @pytest.mark.parametrize("times", [3, pytest.param(40, marks=pytest.mark.long)])
 def test_no_signal_is_lost(models, tmp_path, times):
     """SIGTERM right behind SIGHUP ends the server every time."""
@@ -218,11 +234,45 @@ def test_the_models_folder_goes_away(models, tmp_path, monkeypatch):
         eventually(lambda: is_answered(server))
         assert server.ask("/predict", BODY) == right
         assert server.ask("/models/iris/versions/2/predict", BODY)[0] == 200
-        assert "until it is back, worker" in server.printed()
+        assert "begins with the copies in memory" in server.printed()
         (tmp_path / "models").rmdir()
         (tmp_path / "aside").rename(tmp_path / "models")
         (home / "serving.toml").write_text("[labels]\nstable = 2\n")
         eventually(lambda: server.ask("/models/iris")[1]["labels"] == {"stable": 2})
+
+
+@pytest.mark.parametrize("damage", ["junk", "version", "model"])
+def test_a_model_is_damaged(models, tmp_path, monkeypatch, damage):
+    """A worker that starts after a file was damaged or removed serves what others do, and follows repairs."""
+    home = shelve(models, tmp_path / "models" / "iris", "iris")
+    shelve(models, tmp_path / "models" / "people", "people")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with serving(tmp_path, *DEFAULT, models=tmp_path / "models") as server:
+        right = server.ask("/predict", BODY)
+        eventually(lambda: kept(server) > sum(f.stat().st_size for f in home.parent.rglob("model.onnx")))
+        if damage == "junk":
+            (home / "1" / "model.onnx").write_bytes(b"junk")
+        else:
+            shutil.rmtree(home / "1" if damage == "version" else home)
+        kill(server)
+        eventually(lambda: is_answered(server))
+        assert server.ask("/predict", BODY) == right
+        shelve(models, home, "forest", first=2)
+        eventually(lambda: server.ask("/models/iris")[1]["versions"] == [2])
+
+
+def test_copies_without_a_place(tmp_path, monkeypatch):
+    """Where no temporary folder takes the copies, the reason names the remedy, and nothing is left there."""
+    keep, home = Keep(size=2000), tmp_path / "temporary"
+    home.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(home))
+    # A path that no system takes fails as a full disk does, in the middle.
+    keep.add("a/1/model.onnx", b"a")
+    keep.add("b" * 300 + "/1/model.onnx", b"b")
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="make room there, or set TMPDIR"), restored(keep, "models"):
+            pass
+        assert [*home.iterdir()] == []
 
 
 def kept(server) -> int:

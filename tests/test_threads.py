@@ -46,3 +46,12 @@ def test_no_threads():
     completed = started(PROGRAM + "threads.affordable(asked)", 1, 300)
     assert "ConfigError: the system allows" in completed.stderr
     assert "raise its limit (pids of the container, or ulimit -u), or use fewer workers" in completed.stderr
+
+
+def test_too_few_descriptors(models):
+    """Where connections would take the descriptors that the server needs, it says so, and does not start."""
+    command = f"ulimit -n 64; exec {sys.executable} -m server --workers 2 --models {models.path}"
+    completed = run(["sh", "-c", command], cwd=ROOT)
+    assert completed.returncode == 1
+    assert "lets a process open 64 files, and 108 are needed: raise the limit (ulimit -Hn" in completed.stderr
+    assert "Traceback" not in completed.stderr

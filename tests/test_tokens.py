@@ -13,7 +13,9 @@ from conftest import FLOWER, eventually
 from cryptography.hazmat.primitives import serialization
 
 from unpickled.server import Config, create_app
+from unpickled.server.access.signers import Signers
 from unpickled.server.errors import ConfigError
+from unpickled.server.process.copies import SharedCopies
 
 BODY = json.dumps({"features": FLOWER}).encode()
 AUDIENCE, ISSUER = "https://models.example", "https://login.example"
@@ -254,6 +256,21 @@ def test_an_address_that_fails(models, provider, signers, caplog):
     assert "no JWK Set" in caplog.text
     provider.text = jwks(signers)
     eventually(lambda: post(client, signed(signers)).status_code == 200)
+
+
+@pytest.mark.parametrize("place", ["file", "address"])
+def test_a_worker_that_starts_meanwhile(provider, tmp_path, signers, caplog, place):
+    """A worker that starts while the keys cannot be read takes those that the others have read."""
+    path, copies = tmp_path / "jwks.json", SharedCopies()
+    source = str(path) if place == "file" else provider.url
+    path.write_text(jwks(signers, "r"))
+    provider.text = jwks(signers, "r")
+    assert len(Signers(source, copies).of("r")) == 1
+    path.write_text("{")
+    provider.text = "<html>"
+    late = Signers(source, copies)
+    assert (len(late.of("r")), late.of("e")) == (1, [])
+    assert "the ones known stay" in caplog.text
 
 
 def test_redirects_to_plain_http_are_not_followed(models, provider, signers, caplog):

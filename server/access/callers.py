@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from unpickled.server.access.buckets import Bucket, Buckets
 from unpickled.server.access.caller import Caller
+from unpickled.server.access.copies import Copies
 from unpickled.server.access.keys import Key
 from unpickled.server.access.ring import Ring
 from unpickled.server.access.scopes import ALL, Scopes
@@ -182,8 +183,10 @@ class Holders(Callers):
         return Caller(name, scopes, until, bucket, self._keyed.of(name))
 
 
-def callers(access: Access, memory: Memory, block: Block) -> Callers | None:
+def callers(access: Access, memory: Memory, block: Block, kept: Copies | None = None) -> Callers | None:
     """Those that the settings ask for; None where everybody may send any number of requests.
+
+    ``kept`` are the copies of files that the processes of one server share; without it, there are none.
 
     Raises:
         ConfigError: A setting lacks another one, or a file is wrong, or the extra for tokens is missing.
@@ -192,8 +195,10 @@ def callers(access: Access, memory: Memory, block: Block) -> Callers | None:
     buckets = Buckets(memory.common)
     if access.api_keys is None and access.jwks is None:
         return Addresses(access, buckets) if access.rate_limit is not None else None
-    ring = Ring(access.api_keys) if access.api_keys is not None else None
-    return Holders(access, buckets, Keyed(block), ring, _tokens(access) if access.jwks is not None else None)
+    kept = kept or Copies()
+    ring = Ring(access.api_keys, kept) if access.api_keys is not None else None
+    tokens = _tokens(access, kept) if access.jwks is not None else None
+    return Holders(access, buckets, Keyed(block), ring, tokens)
 
 
 def _check(access: Access) -> None:
@@ -207,13 +212,13 @@ def _check(access: Access) -> None:
         )
 
 
-def _tokens(access: Access) -> "Tokens":
+def _tokens(access: Access, kept: Copies) -> "Tokens":
     try:
         # Imported here, as it belongs to an extra.
         from unpickled.server.access.tokens import Tokens
     except ModuleNotFoundError as error:
         raise ConfigError(f"jwks needs {error.name}: pip install 'unpickled[jwt]'") from None
-    return Tokens(access, Signers(access.jwks or ""))
+    return Tokens(access, Signers(access.jwks or "", kept))
 
 
 def _presented(environ: Environ) -> tuple[str, str]:

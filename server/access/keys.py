@@ -31,7 +31,7 @@ from unpickled.server.quote import quoted
 PREFIX = "unp_"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$"
 # Longest file that is read, in bytes: some 100,000 keys.
-_LONGEST = 32 * 1024 * 1024
+LONGEST = 32 * 1024 * 1024
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -42,8 +42,8 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     scopes: Annotated[tuple[str, ...], Meta(min_length=1)]
     # A datetime with a zone, or a date: msgspec has no union of the two.
     expires: Any = None
-    rate_limit: Annotated[float, Meta(gt=0)] | None = None
-    rate_burst: Annotated[int, Meta(ge=1)] | None = None
+    rate_limit: Annotated[float, Meta(gt=0, le=1e9)] | None = None
+    rate_burst: Annotated[int, Meta(ge=1, le=10**9)] | None = None
 
     @property
     def end(self) -> datetime | None:
@@ -73,17 +73,22 @@ def read(path: str) -> tuple[Key, ...]:
     Raises:
         ConfigError: The file cannot be read, or an entry is wrong; the sentence names it.
     """
+    return parse(content_of(path), path)
+
+
+def content_of(path: str) -> bytes:
+    """The content of a file; ConfigError where it cannot be read, or is too long for one of keys."""
     try:
         with disk.opened(Path(path)) as file:
-            content = file.read(_LONGEST + 1)
+            content = file.read(LONGEST + 1)
     except OSError as error:
         raise ConfigError(
             f"the keys of api_keys cannot be read from {path} ({error.strerror}): "
             f"create the file with `unpickled keys add NAME --scopes read --api-keys {path}`"
         ) from None
-    if len(content) > _LONGEST:
-        raise ConfigError(f"{path} is longer than {_LONGEST} bytes: it is no file of API keys")
-    return parse(content, path)
+    if len(content) > LONGEST:
+        raise ConfigError(f"{path} is longer than {LONGEST} bytes: it is no file of API keys")
+    return content
 
 
 def parse(content: bytes, path: str) -> tuple[Key, ...]:

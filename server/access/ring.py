@@ -1,13 +1,18 @@
 """The API keys of a file, which is read again when it changes."""
 
 import logging
+import time
 
-from unpickled.server.access import keys
+from unpickled.server.access import copies, keys
+from unpickled.server.access.copies import Copies
 from unpickled.server.access.keys import Key
 from unpickled.server.errors import ConfigError
 from unpickled.server.lifecycle import disk
 
 logger = logging.getLogger("unpickled")
+
+# Seconds for which a file has to stay as it is before it is read.
+_SETTLING = 0.1
 
 
 class Ring:
@@ -17,11 +22,19 @@ class Ring:
     steer, and nothing about a key: there is no comparison with one that could end early.
     """
 
-    def __init__(self, path: str) -> None:
-        """Read the file; ConfigError where it is wrong."""
+    def __init__(self, path: str, kept: Copies) -> None:
+        """Read the file, or else the copy that is ``kept`` of it; ConfigError where both are wrong."""
         self._path = path
+        self._kept = kept
         self._stamp = disk.stamp(path)
-        self._keys = _by_digest(path)
+        try:
+            self._keys = self._read()
+        except ConfigError as error:
+            copy = kept.saved(copies.KEYS)
+            if copy is None:
+                raise
+            self._keys = _by_digest(copy, path)
+            _report(error)
 
     def find(self, key: str) -> Key | None:
         """The entry of a key; None where it has none."""
@@ -30,20 +43,34 @@ class Ring:
     def refresh(self) -> bool:
         """Read the file again if it has changed; whether the keys are others now.
 
-        A file that is gone or wrong leaves the keys as they are, and the log says so once.
+        A file that is gone or wrong leaves the keys as they are, and the log says so once. One that somebody
+        is writing is left for later: its first half may be a whole file, with fewer keys.
         """
         found = disk.stamp(self._path)
         if found == self._stamp:
             return False
+        time.sleep(_SETTLING)
+        if disk.stamp(self._path) != found:
+            return False
         self._stamp = found
         try:
-            self._keys = _by_digest(self._path)
+            self._keys = self._read()
         except ConfigError as error:
-            logger.error("the API keys stay as they were: %s", error)
+            _report(error)
             return False
         logger.info("read %d API keys from %s", len(self._keys), self._path)
         return True
 
+    def _read(self) -> dict[str, Key]:
+        content = keys.content_of(self._path)
+        found = _by_digest(content, self._path)
+        self._kept.save(copies.KEYS, content)
+        return found
 
-def _by_digest(path: str) -> dict[str, Key]:
-    return {key.sha256: key for key in keys.read(path)}
+
+def _by_digest(content: bytes, path: str) -> dict[str, Key]:
+    return {key.sha256: key for key in keys.parse(content, path)}
+
+
+def _report(error: ConfigError) -> None:
+    logger.error("the API keys stay as they were: %s", error)

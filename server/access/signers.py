@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from unpickled.server.access import copies
+from unpickled.server.access.copies import Copies
 from unpickled.server.errors import ConfigError, NotReady, RequestError
 from unpickled.server.follower import INTERVAL, follow
 from unpickled.server.lifecycle import disk
@@ -24,7 +26,7 @@ logger = logging.getLogger("unpickled")
 # Seconds between two fetches: as a rule, after a failure, and where a token names an unknown key.
 _EVERY, _AGAIN, _ASKED = 600.0, 5.0, 30.0
 # Longest wait for a part of the answer, and for all of it, in seconds; longest answer, in bytes.
-_TIMEOUT, _DEADLINE, _LONGEST = 5.0, 15.0, 1024 * 1024
+_TIMEOUT, _DEADLINE, LONGEST = 5.0, 15.0, 1024 * 1024
 
 Signer = Mapping[str, Any]
 
@@ -34,27 +36,33 @@ class Signers:
 
     interval = INTERVAL
 
-    def __init__(self, source: str) -> None:
-        """Read the source. An address that does not answer is asked again, while a wrong file ends the start.
+    def __init__(self, source: str, kept: Copies) -> None:
+        """Read the source, or else the copy that is ``kept`` of it.
+
+        Without a copy, an address that does not answer is asked again, while a wrong file ends the start.
 
         Raises:
             ConfigError: The source is no https address, or no file with a JWK Set.
         """
         self._source = source
+        self._kept = kept
         self._remote = "://" in source
         if self._remote and urlsplit(source).scheme != "https":
             raise ConfigError(f"jwks is {quoted(source)}: an address has to begin with https://")
-        self._keys: tuple[Signer, ...] | None = None
-        self._stamp = disk.MISSING if self._remote else disk.stamp(source)
+        copy = kept.saved(copies.SIGNERS)
+        self._keys = None if copy is None else _parsed(copy, source)
+        # None before the first look.
+        self._stamp: disk.Stamp | None = None
         self._next = 0.0
         self._earliest = 0.0
         self._reported = ""
         self.generation = 0
         self._woken = threading.Event()
-        if self._remote:
+        if self._remote or self._keys is not None:
             self.refresh()
         else:
-            self._keys = _read(source)
+            self._stamp = disk.stamp(source)
+            self._keys = self._read()
 
     def start(self) -> None:
         """Follow the source from now on, until this object is released."""
@@ -88,7 +96,7 @@ class Signers:
         else:
             self._stamp = found
         try:
-            keys = _fetched(self._source) if self._remote else _read(self._source)
+            keys = self._read()
         except ConfigError as error:
             self._report(str(error))
             return
@@ -99,6 +107,12 @@ class Signers:
             self._keys = keys
             self.generation += 1
 
+    def _read(self) -> tuple[Signer, ...]:
+        content = _fetched(self._source) if self._remote else _content_of(self._source)
+        keys = _parsed(content, self._source)
+        self._kept.save(copies.SIGNERS, content)
+        return keys
+
     def _report(self, reason: str) -> None:
         if reason != self._reported:
             self._reported = reason
@@ -108,10 +122,10 @@ class Signers:
             logger.error("the keys that sign tokens were not read, and %s: %s", stays, reason)
 
 
-def _read(path: str) -> tuple[Signer, ...]:
+def _content_of(path: str) -> bytes:
     try:
         with disk.opened(Path(path)) as file:
-            return _parsed(file.read(_LONGEST + 1), path)
+            return file.read(LONGEST + 1)
     except OSError as error:
         raise ConfigError(
             f"the keys of jwks cannot be read from {path} ({error.strerror}): "
@@ -128,13 +142,13 @@ class _OnlyHttps(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _fetched(address: str) -> tuple[Signer, ...]:
+def _fetched(address: str) -> bytes:
     request = urllib.request.Request(
         address, headers={"Accept": "application/json", "User-Agent": "unpickled"}
     )
     try:
         with urllib.request.build_opener(_OnlyHttps).open(request, timeout=_TIMEOUT) as answer:
-            return _parsed(_content(answer), address)
+            return _content(answer)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{address} cannot be fetched: {getattr(error, 'reason', None) or error}") from None
 
@@ -142,7 +156,7 @@ def _fetched(address: str) -> tuple[Signer, ...]:
 def _content(answer: IO[bytes]) -> bytes:
     """The body, read for a bounded time: a server that sends a byte a second would never time out."""
     parts, size, deadline = [], 0, time.monotonic() + _DEADLINE
-    while size <= _LONGEST and (part := answer.read1(64 * 1024)):  # type: ignore[attr-defined]
+    while size <= LONGEST and (part := answer.read1(64 * 1024)):  # type: ignore[attr-defined]
         parts.append(part)
         size += len(part)
         if time.monotonic() > deadline:
@@ -152,8 +166,8 @@ def _content(answer: IO[bytes]) -> bytes:
 
 def _parsed(content: bytes, source: str) -> tuple[Signer, ...]:
     """The keys of a JWK Set that may verify a signature; keys with a shared secret are left out."""
-    if len(content) > _LONGEST:
-        raise ConfigError(f"{source} is longer than {_LONGEST} bytes: it is no JWK Set")
+    if len(content) > LONGEST:
+        raise ConfigError(f"{source} is longer than {LONGEST} bytes: it is no JWK Set")
     try:
         document = strict.parse(content)
     except RequestError:

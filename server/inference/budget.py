@@ -28,12 +28,14 @@ class Budget:
     Attributes:
         held: The bytes that are held now.
         ended: Is set when a large request has ended.
+        needed: Whether a request was refused; whoever makes room sets it back.
     """
 
     def __init__(self, total: int, count: Callable[[str], None]) -> None:
         self.total = total
         self.held = 0
         self.ended = threading.Event()
+        self.needed = False
         self._count = count
         self._lock = threading.Lock()
 
@@ -49,6 +51,7 @@ class Budget:
                 self.held += size
                 share.size += size
                 return
+        self.needed = True
         self._count(share.model)
         raise Overloaded(
             f"large requests hold {others} bytes here, and {self.total} is the most: ask again, send fewer "

@@ -5,19 +5,33 @@ import resource
 from contextlib import suppress
 
 from unpickled.server.config import Listening
+from unpickled.server.errors import ConfigError
 
 logger = logging.getLogger("unpickled")
 
 # Descriptors that connections leave to models, logs, threads and shared memory.
 _RESERVED = 200
+# Without so many, and so many for each worker, half of them would not do for all else than connections.
+_LEAST, _EACH = 100, 4
 
 
-def raise_limit() -> None:
-    """Raise the soft limit of descriptors to the hard one, for this process and its workers."""
+def raise_limit(workers: int) -> None:
+    """Raise the soft limit of descriptors to the hard one, for this process and its workers.
+
+    Raises:
+        ConfigError: So few are allowed that connections would take those that so many workers need.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # macOS refuses some values that it reports as the hard limit.
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    least = _LEAST + _EACH * workers
+    if allowed != resource.RLIM_INFINITY and allowed < least:
+        raise ConfigError(
+            f"this system lets a process open {allowed} files, and {least} are needed: raise the limit "
+            "(ulimit -Hn, LimitNOFILE in systemd), or use fewer workers"
+        )
 
 
 def connections(wanted: int) -> int:

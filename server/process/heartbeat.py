@@ -5,8 +5,8 @@ from typing import Any
 
 from unpickled.server.process.shared import Shared
 
-# Words of 8 bytes for each worker: how often it has beaten, and its state.
-_WORD, _WORDS = 8, 2
+# Words of 8 bytes for each worker: how often it has beaten, its state, and whether it asks for another one.
+_WORD, _WORDS = 8, 3
 
 
 class State(IntEnum):
@@ -29,6 +29,14 @@ class Heartbeat(Shared):
         words = self._words
         words[_WORDS * slot + 1] = state
         words[_WORDS * slot] += 1
+
+    def wear(self, slot: int) -> None:
+        """Ask for another worker in place of the one at ``slot``, which goes on meanwhile."""
+        self._words[_WORDS * slot + 2] = 1
+
+    def worn(self, slot: int) -> bool:
+        """Whether the worker at ``slot`` asks for another one."""
+        return bool(self._words[_WORDS * slot + 2])
 
     def reset(self, slot: int) -> None:
         """Forget what the last worker at ``slot`` has shown, before the next one starts."""

@@ -1,8 +1,8 @@
 """The files of the served models, kept in memory while their folder is away.
 
 A worker that has loaded a version copies its file into memory that all processes share, once for all of them,
-and the serving.toml beside it. When the folder is unmounted, running workers go on from their own memory; one
-that starts then finds the files here.
+and the serving.toml beside it. When the folder is unmounted, or a file in it is damaged or removed, running
+workers go on from their own memory; one that starts then finds the files here.
 
     memory  | used | entry ...                     used: bytes of all entries
     entry   | lengths | path | digest | content
@@ -204,6 +204,12 @@ class Keeper:
         return {path for path in served if (self._root / path).exists()}
 
 
+def is_whole(keep: Keep, models: str) -> bool:
+    """Whether a models folder has each file that is kept, with its content."""
+    contents = ((_content(Path(models) / path), sha256) for path, sha256 in keep.digests().items())
+    return all(content is not None and digest(content) == sha256 for content, sha256 in contents)
+
+
 @contextmanager
 def restored(keep: Keep, models: str) -> Iterator[str | None]:
     """A folder with the files that are kept; None where there are none.
@@ -211,25 +217,36 @@ def restored(keep: Keep, models: str) -> Iterator[str | None]:
     From the end of the block on it is another name of ``models``: a repository that has loaded the files
     follows the models folder again once that is back. Raises ConfigError where there is no place for it.
     """
-    try:
-        home = Path(tempfile.mkdtemp(prefix="unpickled-"))
-    except OSError as error:
-        raise ConfigError(
-            f"the models folder {models!r} has no models, and no temporary folder takes the copies in memory "
-            f"({error.strerror}): set TMPDIR"
-        ) from None
+    home = _written(keep, models)
+    if home is None:
+        yield None
+        return
     folder, link = home / "kept", home / "models"
     try:
-        if not keep.write(folder):
-            shutil.rmtree(home)
-            yield None
-            return
-        link.symlink_to(folder)
         yield str(link)
         (home / "next").symlink_to(Path(models).absolute())
         os.replace(home / "next", link)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _written(keep: Keep, models: str) -> Path | None:
+    """A new folder with the files, and a link to them; None, and no folder, where there are no files."""
+    home = None
+    try:
+        home = Path(tempfile.mkdtemp(prefix="unpickled-"))
+        if keep.write(home / "kept"):
+            (home / "models").symlink_to(home / "kept")
+            return home
+    except OSError as error:
+        raise ConfigError(
+            f"the models folder {models!r} lacks files that are served, and no temporary folder takes their "
+            f"copies ({error.strerror}): make room there, or set TMPDIR"
+        ) from None
+    finally:
+        if home is not None and not (home / "models").is_symlink():
+            shutil.rmtree(home, ignore_errors=True)
+    return None
 
 
 def digest(content: bytes) -> str:

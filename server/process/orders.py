@@ -2,8 +2,10 @@
 
 import os
 import signal
+import sys
 import threading
 import time
+from collections.abc import Collection
 
 from unpickled.server.process import listeners
 from unpickled.server.service import Service
@@ -42,14 +44,15 @@ class Orders:
 
     def _follow(self, numbers: tuple[signal.Signals, ...]) -> None:
         while True:
-            number = signal.sigwait(numbers)
+            number, sender = _received(numbers)
             if number in _END:
                 self._end(number)
             elif self._service is None:
                 continue
             elif number == SCAN:
                 self._service.reloader.wake()
-            else:
+            elif sender in (None, os.getppid()):
+                # From anybody else, it would drain for ever.
                 self._service.drain()
 
     def _end(self, number: int) -> None:
@@ -69,3 +72,11 @@ class Orders:
                 listeners.close_all()
                 time.sleep(_HANDSHAKE)
         handler(number, None)
+
+
+def _received(numbers: Collection[signal.Signals]) -> tuple[int, int | None]:
+    """The next of these signals, and the process that has sent it; None where the system does not tell."""
+    if sys.platform == "linux":
+        received = signal.sigwaitinfo(numbers)
+        return received.si_signo, received.si_pid
+    return signal.sigwait(numbers), None

@@ -112,6 +112,11 @@ class Place:
         return self._silent >= self._hang_timeout
 
     @property
+    def worn(self) -> bool:
+        """Whether the worker asks for another one in its place."""
+        return self.process is not None and self._heartbeat.worn(self.slot)
+
+    @property
     def silent(self) -> bool:
         """Whether the worker should have given a sign of life for some time."""
         return self._silent >= self._hang_timeout * _SILENT

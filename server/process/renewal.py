@@ -55,6 +55,11 @@ class Renewal:
         """Replace every worker, also those that are just being replaced."""
         self._waiting = [*(self._waiting[:1] if self._successor else []), *self._places]
 
+    def add(self, place: Place) -> None:
+        """Replace one worker, unless that is about to happen."""
+        if place not in self._waiting:
+            self._waiting.append(place)
+
     def processes(self) -> Iterator[BaseProcess]:
         """The workers that come and go."""
         return (process for process in (self._successor, self._leaving) if process is not None)

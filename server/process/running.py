@@ -40,6 +40,7 @@ class Running:
 
     Attributes:
         requests: One by one.
+        readers: The outermost frame of each request whose body is read now -> its thread.
         reads: Seconds since the watchdog first saw each request whose body is read now.
         runs: Seconds since the watchdog first saw each run of a model that is under way, by its thread.
         saturated: When all threads were last taken; 0 if never.
@@ -49,6 +50,7 @@ class Running:
     def __init__(self, threads: int) -> None:
         self.requests: list[Request] = []
         self.reads: list[float] = []
+        self.readers: dict[FrameType, int] = {}
         self.runs: dict[int, float] = {}
         self.saturated = 0.0
         self.proof = 0.0
@@ -73,6 +75,9 @@ class Running:
         }
         self._reading = {
             frame: self._reading.get(frame, now) for frame in self._frames if inner[frame].f_code in _READING
+        }
+        self.readers = {
+            _outermost(frame): thread for thread, frame in frames.items() if frame.f_code in _READING
         }
         models = {thread: frame for thread, frame in frames.items() if _is_run(frame)}
         self._models = {frame: self._models.get(frame, now) for frame in models.values()}

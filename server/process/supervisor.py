@@ -191,6 +191,8 @@ class Supervisor:
                 logger.error("%s gives no sign of life for %d s: it is killed", place.name, timeout)
                 place.hung = True
                 send(place.process, signal.SIGKILL)
+            elif place.worn:
+                self.renewal.add(place)
         for chore in self.chores:
             _attempt(chore)
 

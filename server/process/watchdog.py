@@ -7,8 +7,10 @@ read.
 - Connections that hold a place for nothing are closed: see reaper.py.
 - When stalled uploads hold every thread that streams leave, the connections that are silent are shut. Where
   that does not help (clients that send a byte now and then, other systems), the worker ends and is replaced.
+- So they are when stalled uploads hold memory that another request was refused for.
 - The stream that has been silent longest is closed when its place is needed: all threads are taken, or
   another stream was refused.
+- A body that is broken off over HTTP/2 may keep its thread busy for ever: the worker asks to be replaced.
 - A stream or a long answer whose client does not read is closed in any case: most such clients read only
   after they have sent everything, and would wait for ever.
 - Where the kernel has no times for connections (Unix sockets, other systems), and a stream is refused while
@@ -27,12 +29,14 @@ from collections.abc import Callable, Sequence
 
 from unpickled.server.config import Config
 from unpickled.server.inference.admission import Admission
+from unpickled.server.inference.budget import Budget
 from unpickled.server.model.session import RUNS
 from unpickled.server.observe.connected import Connected
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.process.connections import Connections
 from unpickled.server.process.reaper import Reaper
 from unpickled.server.process.running import Running
+from unpickled.server.process.spinning import Spinning
 from unpickled.server.process.stalled import Stalled, Wait
 from unpickled.server.serve.slots import Slot, Slots
 
@@ -56,7 +60,9 @@ class Watchdog:
         running: The threads that answer them.
         connected: Counts them.
         admission: Ends runs whose time is over.
+        budget: Tells when memory is needed.
         beat: Shows the main process that this one runs; called at each check.
+        wear: Asks the main process for another worker in place of this one.
     """
 
     def __init__(
@@ -68,7 +74,9 @@ class Watchdog:
         connections: Connections | None,
         connected: Connected,
         admission: Admission,
+        budget: Budget,
         beat: Callable[[], None] = lambda: None,
+        wear: Callable[[], None] = lambda: None,
     ) -> None:
         self._threads = config.listening.threads
         self._body_timeout = config.limits.body_timeout
@@ -76,10 +84,14 @@ class Watchdog:
         self._slots = slots
         self._in_flight = in_flight
         self._beat = beat
+        self._wear = wear
+        self._worn = False
+        self._spinning = Spinning(config.limits.max_body_bytes)
         self._running = running
         self._connections = connections
         self._connected = connected
         self._admission = admission
+        self._budget = budget
         self._hang_timeout = config.listening.hang_timeout
         self._reaper = Reaper(config.listening, connections, running) if connections else None
         self._stalled = Stalled(connections, slots.cuts) if connections else None
@@ -110,6 +122,7 @@ class Watchdog:
         self._in_flight.publish()
         self._running.look(now)
         self._end_runs()
+        self._look_for_spinning()
         self._follow_connections()
         self._check(now)
 
@@ -121,6 +134,19 @@ class Watchdog:
                 RUNS.end(thread)
             if seconds >= self._hang_timeout + _GRACE:
                 self._end_worker(f"a run of a model has not ended for {seconds:.0f} s")
+
+    def _look_for_spinning(self) -> None:
+        slots = self._slots.open()
+        parts = [(slot.thread, slot.waiting_since) for slot in slots if not slot.sending]
+        count = self._spinning.count([part for part in parts if part[1]], self._running.readers.items())
+        if count and not self._worn:
+            self._worn = True
+            logger.error(
+                "worker %d is replaced: threads (%d) wait for ever for bodies that broke off over HTTP/2",
+                os.getpid(),
+                count,
+            )
+            self._wear()
 
     def _follow_connections(self) -> None:
         self._credit = min(self._credit + _SHARE * _PERIOD, _SHARE * _PERIOD)
@@ -138,11 +164,16 @@ class Watchdog:
         reads = self._running.reads
         idle = [stream.waited for stream in streams]
         busy = len(reads) + len(streams) >= self._threads
+        # Whether no thread computes: then a silent connection waits for its own client.
+        waiting = requests == len(reads) + len(streams)
         if busy:
             self._relieve(reads, idle)
+        elif self._budget.needed and waiting:
+            self._budget.needed = False
+            self._shut_silent(reads)
         refused = self._slots.take_refused()
         self._close(streams, busy or refused)
-        if refused and requests == len(reads) + len(streams):
+        if refused and waiting:
             self._replace(idle)
 
     def _close(self, streams: Sequence[Wait], needed: bool) -> None:
@@ -164,11 +195,14 @@ class Watchdog:
         """
         # Act only when every thread is taken. Then a silent connection is either one a thread is reading
         # from, or one that still queues for a thread.
+        self._shut_silent(reads)
+        if min(reads or streams) >= self._body_timeout + _GRACE:
+            self._end_worker(f"all its threads have waited for request bodies for {self._body_timeout} s")
+
+    def _shut_silent(self, reads: Sequence[float]) -> None:
         overdue = sum(seconds >= self._body_timeout for seconds in reads)
         if overdue and self._stalled is not None:
             self._stalled.shut_silent(overdue, max(self._body_timeout, min(reads)))
-        if min(reads or streams) >= self._body_timeout + _GRACE:
-            self._end_worker(f"all its threads have waited for request bodies for {self._body_timeout} s")
 
     def _replace(self, streams: Sequence[float]) -> None:
         """End the worker if all open streams are stuck; one more was refused, and no thread computes.

@@ -36,9 +36,10 @@ from unpickled.server.process import address, banner, certificates, descriptors,
 from unpickled.server.process.admin import AdminPort
 from unpickled.server.process.certificates import Certificates, Paths
 from unpickled.server.process.connections import Connections, told
+from unpickled.server.process.copies import SharedCopies
 from unpickled.server.process.departures import Departures
 from unpickled.server.process.heartbeat import Heartbeat
-from unpickled.server.process.keep import Keep, Keeper, restored
+from unpickled.server.process.keep import Keep, Keeper, is_whole, restored
 from unpickled.server.process.orders import Orders
 from unpickled.server.process.probes import Probes
 from unpickled.server.process.pulse import Pulse
@@ -68,6 +69,7 @@ def serve(config: Config, handed: socket.socket | None = None) -> int:
     settings are wrong, or if no worker could start.
     """
     output.settle()
+    descriptors.raise_limit(config.listening.workers)
     logging.config.dictConfig(log.settings(config.observing.log_level))
     files = certificates.of(config.listening)
     claim = address.claim(threads.affordable(config.listening), handed)
@@ -80,7 +82,7 @@ def serve(config: Config, handed: socket.socket | None = None) -> int:
     quarantine = Quarantine(2 * listening.workers, listening.threads)
     server = _server(config)
     server.handed = handed
-    loader = Loader(config, memory, start, heartbeat, quarantine, Trials(), Keep())
+    loader = Loader(config, memory, start, heartbeat, quarantine, Trials(), Keep(), SharedCopies())
 
     def spawn(slot: int) -> BaseProcess:
         process: BaseProcess = server.worker(slot % listening.workers, loader.of(slot))
@@ -116,6 +118,7 @@ class Loader:
         quarantine: Quarantine,
         trials: Trials,
         keep: Keep,
+        copies: SharedCopies,
     ) -> None:
         self._config = config
         self._memory = memory
@@ -124,6 +127,7 @@ class Loader:
         self._heartbeat = heartbeat
         self._quarantine = quarantine
         self._keep = keep
+        self._copies = copies
         self._slot = 0
         self._names = _names(config)
 
@@ -151,7 +155,7 @@ class Loader:
             threading.Thread(target=_announce, args=arguments, daemon=True).start()
         pulse = Pulse(service, self._heartbeat, Notes(self._quarantine, self._slot), self._slot)
         pulse.beat()
-        _watch(service, pulse.beat)
+        _watch(service, pulse.beat, partial(self._heartbeat.wear, self._slot))
         orders.obey_for(service)
         application = app.flask_app(service)
         service.start()
@@ -176,25 +180,36 @@ class Loader:
             time.sleep(1)
 
     def _attempt(self) -> Service:
-        """The service; of the files that the server has kept in memory where the models folder has none."""
+        """The service; of the files that the server has kept in memory where the models folder lacks one."""
         config = self._config
-        if not self._start.announced or _names(config):
-            return Service(config, self._memory, self._beginning(), self._trials)
+        if not self._start.announced or is_whole(self._keep, config.models):
+            return self._built(config)
+        try:
+            return self._restored(config)
+        except ConfigError as error:
+            if not _names(config):
+                raise
+            # The other models are served all the same.
+            logger.error("worker %d goes without what is lacking: %s", os.getpid(), error)
+            return self._built(config)
+
+    def _restored(self, config: Config) -> Service:
+        """A service that begins with the copies; without any, one of the models folder as it is."""
         with restored(self._keep, config.models) as folder:
-            service = Service(
-                replace(config, models=folder or config.models), self._memory, self._beginning(), self._trials
-            )
+            service = self._built(replace(config, models=folder or config.models))
         if folder is not None:
             logger.error(
-                "the models folder %r has no models: until it is back, worker %d serves what is in memory",
+                "the models folder %r lacks files that are served, or has others: worker %d begins with the "
+                "copies in memory, and follows the folder",
                 config.models,
                 os.getpid(),
             )
         return service
 
-    def _beginning(self) -> Beginning:
-        """The models at the start of the server, and the default model that its first worker chose."""
-        return Beginning(names=self._names, default=self._start.default or None)
+    def _built(self, config: Config) -> Service:
+        """A service that agrees with earlier workers on the models at the start, and on the default model."""
+        beginning = Beginning(names=self._names, default=self._start.default or None)
+        return Service(config, self._memory, beginning, self._trials, self._copies)
 
     def _end_server(self, error: ConfigError) -> NoReturn:
         """Stop the whole server: a worker that only ended itself would be replaced, and fail again."""
@@ -223,7 +238,7 @@ def _forget_variables(environ: MutableMapping[str, str]) -> None:
         del environ[name]
 
 
-def _watch(service: Service, beat: Callable[[], None]) -> None:
+def _watch(service: Service, beat: Callable[[], None], wear: Callable[[], None]) -> None:
     config, listening = service.config, service.config.listening
     connections = Connections(listening) if told() else None
     connected = Connected(service.block, descriptors.connections(listening.max_connections))
@@ -238,7 +253,9 @@ def _watch(service: Service, beat: Callable[[], None]) -> None:
         connections,
         connected,
         service.admission,
+        service.budget,
         beat,
+        wear,
     ).start()
 
 
@@ -299,7 +316,6 @@ class _Server(Server):  # type: ignore[misc,valid-type]
 
 def _server(config: Config) -> Any:
     listening, log_level = config.listening, config.observing.log_level
-    descriptors.raise_limit()
     return _Server(
         "unpickled.server:create_app",
         address=listening.host,

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
+from unpickled.server.message.environ import PEER
 from unpickled.server.serve.fastpath import Application, Environ, StartResponse
 
 # Words among the addresses: any peer, and the peers on the server's Unix socket, which have no address.
@@ -40,6 +41,7 @@ class Forwarded:
         if self._believes(environ.get("REMOTE_ADDR")):
             if chain := environ.get("HTTP_X_FORWARDED_FOR"):
                 read = self._remembered if len(chain) <= _LONGEST else self._client
+                environ[PEER] = environ.get("REMOTE_ADDR") or ""
                 environ["REMOTE_ADDR"] = read(chain) or environ.get("REMOTE_ADDR", "")
             if scheme := environ.get("HTTP_X_FORWARDED_PROTO"):
                 environ["wsgi.url_scheme"] = _SCHEMES.get(_last(scheme)) or environ["wsgi.url_scheme"]

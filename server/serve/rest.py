@@ -3,13 +3,13 @@
 A client that sends a long body reads no answer before it is done. If the connection closed on it meanwhile,
 it would meet a broken pipe, and never learn the reason. https://www.rfc-editor.org/rfc/rfc9112#section-9.6
 A short body, which many clients send right behind the head, is waited for: the HTTP server would end the
-connection where the answer was faster.
+connection where the answer was faster. Neither may take more than a part of the threads, as anybody can send
+what is refused.
 """
 
 from collections.abc import Iterator
 from time import monotonic
 
-from unpickled.server.errors import Busy
 from unpickled.server.message import body
 from unpickled.server.message.answer import Answer, Environ, Whole
 from unpickled.server.observe.inflight import InFlight
@@ -20,6 +20,7 @@ _PIECE = 64 * 1024
 # At most this much is discarded, within this many seconds.
 _MOST_BYTES = 1024**3
 _MOST_SECONDS = 30.0
+_BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Rest:
@@ -43,11 +44,10 @@ class Rest:
             return answer
         length = environ.get("CONTENT_LENGTH") or ""
         if length.isdigit() and int(length) <= _PIECE:
-            body.pass_over(environ, int(length))
+            self._pass_over(environ, int(length))
             return answer
-        try:
-            slot = self._slots.enter(environ, spare=True)
-        except Busy:
+        slot = self._slots.enter_refusal(environ)
+        if slot is None:
             return answer
         self._in_flight.count += 1
         status, headers, content = answer
@@ -55,6 +55,14 @@ class Rest:
         # Start the generator now, so that its `finally` frees the slot however the response ends.
         next(parts)
         return status, (*headers, ("Content-Length", str(len(content)))), parts
+
+    def _pass_over(self, environ: Environ, length: int) -> None:
+        """Wait for a short body; not if many clients let others wait with theirs."""
+        if self._slots.brief.acquire(blocking=False):
+            try:
+                body.pass_over(environ, length)
+            finally:
+                self._slots.brief.release()
 
     def _parts(self, content: bytes, slot: Slot, environ: Environ) -> Iterator[bytes]:
         try:
@@ -75,7 +83,11 @@ def _comes(environ: Environ) -> bool:
     if environ.get("SERVER_SOFTWARE") != "Granian" or "HTTP_EXPECT" in environ:
         return False
     announced = environ.get("CONTENT_LENGTH") or ""
-    return int(announced) > 0 if announced.isdigit() else "HTTP_TRANSFER_ENCODING" in environ
+    if announced.isdigit():
+        return int(announced) > 0
+    # Over HTTP/2 nothing tells whether a body without a length comes.
+    multiplexed = environ.get("SERVER_PROTOCOL") == "HTTP/2" and environ["REQUEST_METHOD"] not in _BODILESS
+    return multiplexed or "HTTP_TRANSFER_ENCODING" in environ
 
 
 def _discard(environ: Environ, slot: Slot) -> None:

@@ -1,12 +1,14 @@
-"""Slots for open streams and long answers: each holds a thread, and other requests need threads too."""
+"""Slots for open streams, long answers and refused bodies: each holds a thread, which others need too."""
 
 import threading
 from collections.abc import Collection
+from enum import Enum
 from time import monotonic
 
 from unpickled.server.errors import Busy
 from unpickled.server.inference.turn import Turn
 from unpickled.server.message.answer import Environ
+from unpickled.server.message.environ import peer
 
 # Longest time that a stream needs to notice that its connection was shut, in seconds.
 _NOTICE = 1.0
@@ -20,15 +22,27 @@ class Slot:
     ``waiting_since``: when it began to wait for its client, 0 while it does not wait; ``sending``: it waits
     for the client to read, not to write; ``sent``: when the HTTP server got the last part of the answer;
     ``begun``: when the slot was taken. ``peer``: the address of the client; ``multiplexed``: it may have
-    other requests on the same connection (HTTP/2). While it waits, its turn to compute is another's.
+    other requests on the same connection (HTTP/2). ``thread``: the one that answers it. While it waits, its
+    turn to compute is another's.
     """
 
-    __slots__ = ("_cuts", "_turn", "begun", "multiplexed", "peer", "sending", "sent", "waiting_since")
+    __slots__ = (
+        "_cuts",
+        "_turn",
+        "begun",
+        "multiplexed",
+        "peer",
+        "sending",
+        "sent",
+        "thread",
+        "waiting_since",
+    )
 
     def __init__(self, cuts: "Cuts", environ: Environ, turn: Turn | None = None) -> None:
         self._cuts = cuts
         self._turn = turn
-        self.peer = environ.get("REMOTE_ADDR")
+        self.thread = threading.get_ident()
+        self.peer = peer(environ)
         self.multiplexed = environ.get("SERVER_PROTOCOL") == "HTTP/2"
         self.waiting_since = 0.0
         self.begun = self.sent = monotonic()
@@ -102,35 +116,51 @@ class Cuts:
             return seconds
 
 
-class Slots:
-    """Admits streams and long answers of all models: each takes a thread of this process while it is open.
+class _Kind(Enum):
+    STREAM = "stream"
+    ANSWER = "answer"
+    REFUSAL = "refusal"
 
-    Streams take half of the threads at most, both together three quarters.
+
+class Slots:
+    """Admits streams, long answers and refused bodies: each takes a thread of this process while it is open.
+
+    Streams take half of the threads at most, refused bodies a quarter, so that strangers leave room for those
+    who may ask; all together three quarters.
+
+    Attributes:
+        cuts: The connection that was shut last.
+        brief: Is acquired while a refused body that is short is waited for, beside the slots.
     """
 
     def __init__(self, threads: int) -> None:
         self.cuts = Cuts()
+        self.brief = threading.BoundedSemaphore(max(1, threads // 8))
         self._streams = max(1, threads // 2)
+        self._refusals = max(1, threads // 4)
         self._all = max(1, threads * 3 // 4)
         self._left = threading.Condition()
-        # Each slot, and whether it is a stream's.
-        self._open: dict[Slot, bool] = {}
+        self._open: dict[Slot, _Kind] = {}
         self._refused = False
 
-    def enter(self, environ: Environ, turn: Turn | None = None, spare: bool = False) -> Slot:
-        """Take a slot for one more stream, which computes in a turn; Busy if all are taken.
-
-        With ``spare`` it may be one of those of long answers: for refusals, when streams have all of theirs.
-        """
+    def enter(self, environ: Environ, turn: Turn | None = None) -> Slot:
+        """Take a slot for one more stream, which computes in a turn; Busy if all are taken."""
         with self._left:
-            streams = self._all if spare else self._streams
-            if sum(self._open.values()) >= streams or len(self._open) >= self._all:
+            if self._are_taken(_Kind.STREAM, self._streams):
                 raise self._busy(
                     f"{self._streams} streams are open, and one worker takes no more at a time: ask again, "
                     "or send lines as rows of one request",
                     self._streams,
                 )
-            return self._taken(environ, turn, stream=True)
+            return self._taken(environ, _Kind.STREAM, turn)
+
+    def enter_refusal(self, environ: Environ) -> Slot | None:
+        """Take a slot for the body of one more request that is refused; None if all are taken."""
+        with self._left:
+            if self._are_taken(_Kind.REFUSAL, self._refusals):
+                self._refused = True
+                return None
+            return self._taken(environ, _Kind.REFUSAL)
 
     def enter_answer(self, environ: Environ) -> Slot:
         """Take a slot for one more long answer; waits a moment, then Busy if all are taken."""
@@ -141,16 +171,20 @@ class Slots:
                     "worker sends no more at a time: ask again, or send fewer rows per request",
                     self._all,
                 )
-            return self._taken(environ, None, stream=False)
+            return self._taken(environ, _Kind.ANSWER)
+
+    def _are_taken(self, kind: _Kind, most: int) -> bool:
+        """Whether all slots of a kind are taken, or all slots."""
+        return [*self._open.values()].count(kind) >= most or len(self._open) >= self._all
 
     def _busy(self, sentence: str, limit: int) -> Busy:
         """The error of a request for which no slot is left; the watchdog learns of it."""
         self._refused = True
         return Busy(sentence, headers={"Retry-After": "1"}, limit=limit)
 
-    def _taken(self, environ: Environ, turn: Turn | None, stream: bool) -> Slot:
+    def _taken(self, environ: Environ, kind: _Kind, turn: Turn | None = None) -> Slot:
         slot = Slot(self.cuts, environ, turn)
-        self._open[slot] = stream
+        self._open[slot] = kind
         return slot
 
     def leave(self, slot: Slot) -> None:
