@@ -1,10 +1,12 @@
 """Contents that would fill, hold or end a process are found out in another one."""
 
 import os
+import signal
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from conftest import FLOWER, eventually, serving
 from handmade import NODES, embed, graph, store
@@ -77,19 +79,21 @@ def test_without_another_process_there_is_no_trial(models, monkeypatch, caplog):
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_a_content_whose_process_ended_is_suspect():
-    """Others see it, and no longer once it has been loaded."""
+def test_after_a_process_has_ended_contents_are_tried():
+    """Others see that one has ended at a load, until it has been loaded."""
     trials = Trials()
+    assert not trials.cautious
     process = os.fork()
     if not process:
         with trials.loading("ab" * 32):
             os._exit(1)
     os.waitpid(process, 0)
-    assert trials.suspects("ab" * 32)
+    assert trials.cautious
     with trials.loading("ab" * 32):
-        assert not trials.suspects("ab" * 32)
-    assert not trials.suspects("ab" * 32)
-    assert not trials.suspects("cd" * 32)
+        assert not trials.cautious
+    assert not trials.cautious
+    trials.begin()
+    assert trials.cautious
 
 
 @pytest.mark.parametrize("worse", [worse for worse, _ in WORSE.values()], ids=WORSE)
@@ -111,9 +115,37 @@ def test_a_content_that_ends_a_worker_at_the_start_does_so_once(models, tmp_path
     folder = tmp_path / "models"
     store(folder, "iris", content(models))
     store(folder, "worse", divided())
+    # Another content, with a version of its own.
+    later = embed(onnx.load_model_from_string(divided()), created="2027-01-01T00:00:00+00:00")
+    store(folder, "worst", later)
     flags = ("--default-model", "iris", "--reload-seconds", "0")
     with serving(tmp_path, *flags, models=folder) as server:
         eventually(lambda: server.ended() or server.ask("/livez")[0] == 200)
         status, document = server.ask("/readyz")
     assert (status, document["served"]) == (503, ["iris"])
-    assert "ended the process that tried to load it" in document["refused"]["worse"]
+    assert all(
+        "ended the process that tried to load it" in document["refused"][name] for name in ("worse", "worst")
+    )
+
+
+def test_a_content_that_was_refused_ends_no_worker_later(models, tmp_path: Path):
+    """A worker that replaces another one tries what it finds, unless the others have loaded it."""
+    folder = tmp_path / "models"
+    store(folder, "iris", content(models))
+    with serving(tmp_path, "--default-model", "iris", "--ready", "default", models=folder) as server:
+        store(folder, "worse", divided())
+        eventually(lambda: "worse" in server.ask("/readyz")[1]["refused"])
+        (before,) = server.workers()
+        os.kill(before, signal.SIGKILL)
+        eventually(lambda: server.workers() not in ([], [before]))
+        eventually(lambda: answers(server))
+        assert "worse" in server.ask("/readyz")[1]["refused"]
+        assert "SIGFPE): it is replaced" not in server.printed()
+
+
+def answers(server) -> bool:
+    """Whether the server answers; False where its worker is away."""
+    try:
+        return bool(server.ask("/livez")[0] == 200)
+    except OSError:
+        return False

@@ -64,7 +64,7 @@ class Repository:
         for name in names:
             self._shelves[name] = self._shelf(name)
         self._refresh_shelves()
-        self._trials.close()
+        self._trials.begin()
         self.default = self._first_default(beginning)
 
     @property

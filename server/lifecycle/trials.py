@@ -1,12 +1,14 @@
 """The contents of model files that some process of a server is loading, and those that have passed a trial.
 
 At the start nobody waits yet: a file is loaded at once, and noted while it is. If its process ends meanwhile,
-the content is suspect: its next load is tried in another process first. All contents that arrive later are.
+some content is suspect: further ones are tried in another process first. So are all that arrive later, and all
+that a process finds which replaces another one, unless they have been loaded before.
 
-    file    | count | note | note | ...   | digest | digest | ...
-              |       |                     passed a trial, the newest in place of the oldest
-              |       digest and process, while the process loads the content
-              how many have passed
+    file    | count | begun | note | note | ...   | digest | digest | ...
+              |       |       |                     were loaded, the newest in place of the oldest
+              |       |       digest and process, while the process loads the content
+              |       whether a process has loaded all that there was at the start
+              how many were loaded
 """
 
 import fcntl
@@ -23,8 +25,10 @@ from unpickled.server.anonymous import anonymous_file
 from unpickled.server.lifecycle.trial import Trial
 
 _COUNT, _DIGEST, _NOTE = struct.Struct("<Q"), 32, struct.Struct("<32sQ")
+_BEGUN = _COUNT.size
+_FIRST_NOTE = _BEGUN + 8
 _NOTES, _PASSED = 64, 1024
-_FIRST_PASSED = _COUNT.size + _NOTES * _NOTE.size
+_FIRST_PASSED = _FIRST_NOTE + _NOTES * _NOTE.size
 _SIZE = _FIRST_PASSED + _PASSED * _DIGEST
 # Bytes of the file: a lock on one guards the notes, on the other it gives each process its turn to try.
 _NOTING, _TRYING = 0, 1
@@ -46,24 +50,31 @@ class Trials:
         """
         digest = bytes.fromhex(sha256)
         with self._locked(_TRYING):
-            if self._memory.find(digest, _FIRST_PASSED) < 0:
+            if not self._has_passed(digest):
                 self._trial.check(data)
                 self._note_passed(digest)
 
-    def suspects(self, sha256: str) -> bool:
-        """Whether a process has ended while it loaded this content."""
-        digest = bytes.fromhex(sha256)
+    def begin(self) -> None:
+        """Note that this process has loaded all that there was at the start: clients rely on it now."""
+        self._memory[_BEGUN] = 1
+
+    @property
+    def cautious(self) -> bool:
+        """Whether contents are to be tried first: clients rely on the server, or a load ended a process."""
         with self._locked(_NOTING):
-            return any(noted == digest and not _lives(process) for _, noted, process in self._notes())
+            ended = any(process and not _lives(process) for _, _, process in self._notes())
+        return bool(self._memory[_BEGUN]) or ended
 
     @contextmanager
     def loading(self, sha256: str) -> Iterator[None]:
         """Note that this process loads the content, until the end of the block."""
-        place = self._note(bytes.fromhex(sha256))
+        digest = bytes.fromhex(sha256)
+        place = self._note(digest)
         try:
             yield
         finally:
             _NOTE.pack_into(self._memory, place, b"", 0)
+        self._note_passed(digest)
 
     def close(self) -> None:
         """End the process that tries contents, until there is another one to try."""
@@ -76,20 +87,26 @@ class Trials:
                 for place, noted, process in self._notes()
                 if not process or (noted == digest and not _lives(process))
             )
-            place = next(free, _COUNT.size)
+            place = next(free, _FIRST_NOTE)
             _NOTE.pack_into(self._memory, place, digest, os.getpid())
             return place
 
     def _notes(self) -> Iterator[tuple[int, bytes, int]]:
         """Place, digest and process of each note; without a process, the place is free."""
-        for place in range(_COUNT.size, _FIRST_PASSED, _NOTE.size):
+        for place in range(_FIRST_NOTE, _FIRST_PASSED, _NOTE.size):
             yield place, *_NOTE.unpack_from(self._memory, place)
 
+    def _has_passed(self, digest: bytes) -> bool:
+        return self._memory.find(digest, _FIRST_PASSED) >= 0
+
     def _note_passed(self, digest: bytes) -> None:
-        (count,) = _COUNT.unpack_from(self._memory)
-        place = _FIRST_PASSED + count % _PASSED * _DIGEST
-        self._memory[place : place + _DIGEST] = digest
-        _COUNT.pack_into(self._memory, 0, count + 1)
+        with self._locked(_NOTING):
+            if self._has_passed(digest):
+                return
+            (count,) = _COUNT.unpack_from(self._memory)
+            place = _FIRST_PASSED + count % _PASSED * _DIGEST
+            self._memory[place : place + _DIGEST] = digest
+            _COUNT.pack_into(self._memory, 0, count + 1)
 
     @contextmanager
     def _locked(self, byte: int) -> Iterator[None]:
