@@ -2,10 +2,11 @@
 
 import http.client
 import io
+import json
 
 import numpy as np
 import pytest
-from conftest import eventually, serving
+from conftest import PATIENCE, eventually, serving
 from handmade import NODES, embed, graph, store
 from onnx import TensorProto, helper
 
@@ -140,3 +141,24 @@ def answer(server, number: int) -> tuple[int, str]:
     except (http.client.HTTPException, OSError):
         return 0, ""
     return status, document.get("code", "")
+
+
+def test_the_line_that_ends_workers(tmp_path):
+    """A line that ends workers is refused after a few crashes, and the lines beside it are answered."""
+    store(tmp_path / "models", "inverse", dividing())
+    with serving(tmp_path, models=tmp_path / "models") as server:
+        eventually(lambda: codes(server, 3, 4, 3) == ["", "quarantined", ""])
+        assert 3 <= server.printed().count("ended (SIGFPE): it is replaced") <= 5
+
+
+def codes(server, *numbers: int) -> list[str]:
+    """The code of the answer to each line of a stream; none where the worker ends in its place."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+    try:
+        lines = b"".join(b'{"x": %d}\n' % number for number in numbers)
+        connection.request("POST", "/predict", lines, {"Content-Type": "application/x-ndjson"})
+        return [json.loads(line).get("code", "") for line in connection.getresponse().read().splitlines()]
+    except (http.client.HTTPException, OSError):
+        return []
+    finally:
+        connection.close()

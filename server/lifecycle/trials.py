@@ -1,8 +1,8 @@
 """The contents of model files that some process of a server is loading, and those that have passed a trial.
 
 At the start nobody waits yet: a file is loaded at once, and noted while it is. If its process ends meanwhile,
-some content is suspect: further ones are tried in another process first. So are all that arrive later, and all
-that a process finds which replaces another one, unless they have been loaded before.
+some content is suspect: further ones are tried in another process first. So are all that arrive later, and
+all that a process finds which replaces another one, unless they have been loaded before.
 
     file    | count | begun | note | note | ...   | digest | digest | ...
               |       |       |                     were loaded, the newest in place of the oldest

@@ -1,14 +1,15 @@
 """Targets that note which request they run: made only after a worker has crashed.
 
 A request is known by a digest of its path and of what was read of its body. The one that ends workers again
-and again is refused once its body is read, and so before it runs.
+and again is refused once its body is read, and so before it runs. Each line of a stream is a request.
 """
 
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, Protocol
 
-from unpickled.server.errors import Quarantined
+from unpickled.server.errors import Quarantined, RequestError
+from unpickled.server.inference.prediction import Predict, Prediction
 from unpickled.server.message.answer import Answer, Environ, Target
 
 
@@ -52,6 +53,43 @@ class Noted:
             noted.end(harmless)
 
 
+def noted(predict: Predict, notes: Notes) -> Predict:
+    """The same predictions for the lines of a stream: each line is noted as a request while it runs."""
+
+    def predict_noted(line: bytes, environ: Environ) -> Prediction:
+        digest = blake2b(line, digest_size=16, key=_path(environ)).digest()
+        if notes.refuses(digest):
+            raise _quarantined()
+        place = notes.enter()
+        if place is None:
+            return predict(line, environ)
+        notes.write(place, digest)
+        harmless = False
+        try:
+            prediction = predict(line, environ)
+            harmless = True
+            return prediction
+        except RequestError as error:
+            harmless = error.status < 500
+            raise
+        finally:
+            notes.leave(place, digest, harmless)
+
+    return predict_noted
+
+
+def _quarantined() -> Quarantined:
+    return Quarantined(
+        "this request was under way whenever a worker of the server crashed: it is refused for an hour, and "
+        "the server's log has the crashes"
+    )
+
+
+def _path(environ: Mapping[str, Any]) -> bytes:
+    path: str = environ["PATH_INFO"]
+    return blake2b(path.encode("latin-1", "replace"), digest_size=16).digest()
+
+
 class _Input:
     """The body of a request; each part that is read changes the request's note."""
 
@@ -69,10 +107,7 @@ class _Input:
             self._hash.update(content)
             digest = self._hash.digest()
             if self._notes.refuses(digest):
-                raise Quarantined(
-                    "this request was under way whenever a worker of the server crashed: it is refused for "
-                    "an hour, and the server's log has the crashes"
-                )
+                raise _quarantined()
             self._notes.write(self._place, digest)
         return content
 

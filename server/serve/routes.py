@@ -21,7 +21,7 @@ from unpickled.server.protocols.registry import routes
 from unpickled.server.protocols.rows import Reader
 from unpickled.server.serve.endpoint import Endpoint
 from unpickled.server.serve.gate import Gate
-from unpickled.server.serve.noted import Noted, Notes
+from unpickled.server.serve.noted import Noted, Notes, noted
 from unpickled.server.serve.parts import Parts
 from unpickled.server.serve.rest import Rest
 from unpickled.server.serve.slots import Slots
@@ -204,6 +204,9 @@ class Routes:
             for media_type, build in protocol.by_type.items()
         }
         if protocol.lines is not None:
-            stream = Stream(recorder, handlers[protocol.lines].predict, self._slots, gate, self.rest)
+            predict = handlers[protocol.lines].predict
+            if self._notes is not None:
+                predict = noted(predict, self._notes)
+            stream = Stream(recorder, predict, self._slots, gate, self.rest)
             by_type |= dict.fromkeys(media.JSON_LINES, stream)
         return Endpoint(recorder, *handlers[protocol.build], gate, self.rest, self.parts, by_type)
