@@ -67,7 +67,10 @@ def received(environ: Mapping[str, Any], limit: int, take: Take = _free) -> byte
     length = int(announced)
     if length > limit:
         raise _too_large(limit)
-    body: bytes = environ["wsgi.input"].read(length) if length <= BLOCK else _blocks(environ, length, take)
+    if environ.get("SERVER_PROTOCOL") == "HTTP/2" and ending.is_spun_out(environ):
+        body = _whole(environ, length, take)
+    else:
+        body = environ["wsgi.input"].read(length) if length <= BLOCK else _blocks(environ, length, take)
     if len(body) != length:
         raise incomplete(len(body), length)
     return body
@@ -83,6 +86,18 @@ def _blocks(environ: Mapping[str, Any], length: int, take: Take) -> bytes:
         if len(block) < min(left, BLOCK):
             break
     return body.getvalue()
+
+
+def _whole(environ: Mapping[str, Any], length: int, take: Take) -> bytes:
+    """A body of ``length`` bytes in one read; nothing if it breaks off. The HTTP server holds it twice."""
+    if length > BLOCK:
+        take(2 * length)
+    return _read_whole(environ)
+
+
+def _read_whole(environ: Mapping[str, Any]) -> bytes:
+    whole: bytes = environ["wsgi.input"].read()
+    return whole
 
 
 def _read_unannounced(environ: Mapping[str, Any], limit: int, take: Take) -> bytes:
@@ -113,11 +128,20 @@ def _all_blocks(environ: Mapping[str, Any], limit: int, take: Take) -> bytes:
 
 def pass_over(environ: Mapping[str, Any], length: int) -> None:
     """Wait for a short body that nobody needs, so that its bytes are no surprise behind the answer."""
-    environ["wsgi.input"].read(length)
+    if ending.is_spun_out(environ):
+        _read_whole(environ)
+    else:
+        environ["wsgi.input"].read(length)
 
 
 # The functions that wait for bytes: the watchdog looks for threads inside them.
-READING = (received.__code__, _blocks.__code__, _all_blocks.__code__, pass_over.__code__)
+READING = (
+    received.__code__,
+    _read_whole.__code__,
+    _blocks.__code__,
+    _all_blocks.__code__,
+    pass_over.__code__,
+)
 
 
 def expander(encoding: str) -> Any:

@@ -26,6 +26,15 @@ def is_hidden(environ: Mapping[str, Any]) -> bool:
     return environ.get("HTTP_CONTENT_ENCODING", "").strip().lower() in {"", "identity"}
 
 
+def is_spun_out(environ: Mapping[str, Any]) -> bool:
+    """Whether the body comes in a way in which granian's reads by size never return once it breaks off.
+
+    Over HTTP/2 such a read asks again and again for what does not come, and keeps a thread and a processor
+    until the worker is replaced. A read without a size returns nothing instead.
+    """
+    return environ.get("SERVER_PROTOCOL") == "HTTP/2" and environ.get("SERVER_SOFTWARE") == "Granian"
+
+
 def check_coding(environ: Mapping[str, Any]) -> None:
     """BadRequest where the body comes in another transfer coding than chunks, which nothing has undone."""
     coding = environ.get("HTTP_TRANSFER_ENCODING", "chunked")
