@@ -70,7 +70,7 @@ class Endpoint:
         self._predict = predict
         self._cost = cost
         # Numbers compare by how many digits they have, then as texts; to convert one would take longer.
-        self._brief = len(str(cost.brief)), str(cost.brief)
+        self._brief, self._digits = str(cost.brief), len(str(cost.brief))
         self._gate = gate
         self._limit = gate.limit
         self._timed = gate.timeout is not None
@@ -91,7 +91,10 @@ class Endpoint:
         in_flight.count += 1
         try:
             announced = environ.get("CONTENT_LENGTH", _UNKNOWN)
-            if (len(announced), announced) > self._brief or _ENCODED in environ:
+            digits = len(announced)
+            if (
+                digits >= self._digits and (digits > self._digits or announced > self._brief)
+            ) or _ENCODED in environ:
                 return self._in_turn(environ, started)
             request = body.received(environ, self._limit)
             read = perf_counter()
