@@ -1,5 +1,6 @@
 """The predictions of one version over one protocol: an endpoint reads, predicts and records."""
 
+import math
 from collections.abc import Iterator, Mapping
 from time import perf_counter
 
@@ -73,7 +74,7 @@ class Endpoint:
         self._brief, self._digits = str(cost.brief), len(str(cost.brief))
         self._gate = gate
         self._limit = gate.limit
-        self._timed = gate.timeout is not None
+        self._timeout = math.inf if gate.timeout is None else gate.timeout
         self._in_flight = gate.in_flight
         self._rest = rest
         self._parts = parts
@@ -98,7 +99,7 @@ class Endpoint:
                 return self._in_turn(environ, started)
             request = body.received(environ, self._limit)
             read = perf_counter()
-            if self._timed or DEADLINE in environ:
+            if read - started > self._timeout or DEADLINE in environ:
                 self._gate.check_time(recorder.served.name, environ, started, read)
             prediction = self._predict(request, environ)
             ended = recorder.answered(started, read, prediction)
