@@ -227,7 +227,7 @@ def test_worker_killed_in_the_middle_of_a_reload(home, tmp_path, models):
 
 
 def test_worker_that_starts_without_the_default_model(home, tmp_path):
-    """A new worker serves the copy of a default model that is away, and follows the folder once it is back."""
+    """A new worker serves the copy of a default model that is away, then follows the folder that is back."""
     shutil.copytree(home, home.parent / "other")
     with serving(tmp_path, *WORKERS, "--default-model", "iris", models=home.parent) as server:
         eventually(lambda: settled(server, "2"))
