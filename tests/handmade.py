@@ -2,12 +2,14 @@
 
 import json
 import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import onnx
+from conftest import serving
 from msgspec.structs import replace
 from onnx import TensorProto, helper, numpy_helper
 
@@ -118,6 +120,15 @@ def slow(steps: int = 100) -> bytes:
         *[helper.make_node("Greater", ["x", "zero"], ["positive"]), *NODES[1:]],
     ]
     return embed(graph(nodes, ones=ones, first=ones.T / 8192))
+
+
+@contextmanager
+def queueing(folder, *flags):
+    """A server of a slow model that takes any number of requests, and a stack of what ends with it."""
+    store(folder / "models", "slow", slow())
+    flags = ("--max-queue-ms", "3600000", *flags)
+    with serving(folder, *flags, models=folder / "models") as server, ExitStack() as stack:
+        yield server, stack
 
 
 def lasting(server, seconds: float) -> bytes:

@@ -1,11 +1,10 @@
 """Requests whose clients have gone before it was their turn."""
 
-import contextlib
 import math
 import time
 
-from conftest import eventually, serving
-from handmade import lasting, slow, store
+from conftest import eventually
+from handmade import lasting, queueing
 from test_server import head, receive
 from test_silence import metric
 
@@ -14,12 +13,7 @@ from unpickled.server import machine
 
 def test_clients_that_leave(tmp_path):
     """Requests that wait are not run for clients that have gone; one that came later is answered."""
-    store(tmp_path / "models", "slow", slow())
-    flags = ("--max-queue-ms", "3600000", "--workers", "1")
-    with (
-        serving(tmp_path, *flags, models=tmp_path / "models") as server,
-        contextlib.ExitStack() as stack,
-    ):
+    with queueing(tmp_path, "--workers", "1") as (server, stack):
         body = lasting(server, 1)
         # More would be an overload, in which the last one is refused.
         leaving = [stack.enter_context(server.connect()) for _ in range(2 * math.ceil(machine.processors()))]
@@ -37,12 +31,7 @@ def test_clients_that_leave(tmp_path):
 
 def test_clients_behind_a_proxy(tmp_path):
     """Requests that a proxy passes on, and that have to wait, are answered: its connection is there."""
-    store(tmp_path / "models", "slow", slow())
-    flags = ("--max-queue-ms", "3600000", "--workers", "1", "--forwarded-allow-ips", "127.0.0.1")
-    with (
-        serving(tmp_path, *flags, models=tmp_path / "models") as server,
-        contextlib.ExitStack() as stack,
-    ):
+    with queueing(tmp_path, "--workers", "1", "--forwarded-allow-ips", "127.0.0.1") as (server, stack):
         body = lasting(server, 1)
         waiting = [stack.enter_context(server.connect()) for _ in range(6)]
         for connection in waiting:

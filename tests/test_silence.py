@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 from conftest import PATIENCE, eventually, serving
-from handmade import lasting, slow, store
+from handmade import lasting, queueing
 from test_server import BODY, DEFAULT, head, receive
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
@@ -65,12 +65,7 @@ def test_silent_connections(models, tmp_path, data):
 
 def test_clients_that_wait_are_kept(tmp_path):
     """A connection on which a request runs, queues or is uploaded outlives header_timeout."""
-    store(tmp_path / "models", "slow", slow())
-    flags = ("--threads", "4", "--header-timeout", "1", "--max-queue-ms", "3600000")
-    with (
-        serving(tmp_path, *flags, models=tmp_path / "models") as server,
-        contextlib.ExitStack() as stack,
-    ):
+    with queueing(tmp_path, "--threads", "4", "--header-timeout", "1") as (server, stack):
         body = lasting(server, 1)
         (upload,) = opened(server, stack, 1, head(len(body) + 20))
         (half,) = opened(server, stack, 1, head()[:-9])

@@ -23,13 +23,10 @@ class Standing:
         self._free = 0.0
 
     def note(self, waits: bool, now: float) -> None:
-        """Note that somebody waits from ``now`` on, or nobody does."""
-        if not waits:
-            self._waits = False
-        elif not self._waits:
+        """Note the change: somebody waits from ``now`` on, or nobody does."""
+        if waits:
             self._free += now - max(self._changed, self._began)
-            self._waits = True
-        self._changed = now
+        self._waits, self._changed = waits, now
 
     def lasts(self, now: float) -> bool:
         """Whether the queue stands."""

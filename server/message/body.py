@@ -67,6 +67,7 @@ def received(environ: Mapping[str, Any], limit: int, take: Take = _free) -> byte
     length = int(announced)
     if length > limit:
         raise _too_large(limit)
+    # Compared here first, as each request comes by: a call would cost it more.
     if environ.get("SERVER_PROTOCOL") == "HTTP/2" and ending.is_spun_out(environ):
         body = _whole(environ, length, take)
     else:

@@ -10,6 +10,7 @@ from typing import Any
 
 from unpickled.server.errors import BadRequest, IncompleteBody, LengthRequired
 from unpickled.server.message import media
+from unpickled.server.message.environ import is_multiplexed
 from unpickled.server.quote import quoted
 
 # Formats without an end of their own.
@@ -32,7 +33,7 @@ def is_spun_out(environ: Mapping[str, Any]) -> bool:
     Over HTTP/2 such a read asks again and again for what does not come, and keeps a thread and a processor
     until the worker is replaced. A read without a size returns nothing instead.
     """
-    return environ.get("SERVER_PROTOCOL") == "HTTP/2" and environ.get("SERVER_SOFTWARE") == "Granian"
+    return is_multiplexed(environ) and environ.get("SERVER_SOFTWARE") == "Granian"
 
 
 def check_coding(environ: Mapping[str, Any]) -> None:

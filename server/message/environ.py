@@ -17,6 +17,11 @@ QUEUE_MS = "unpickled.queue_ms"
 PEER = "unpickled.peer"
 
 
+def is_multiplexed(environ: Mapping[str, Any]) -> bool:
+    """Whether other requests may be under way on the same connection, as over HTTP/2."""
+    return environ.get("SERVER_PROTOCOL") == "HTTP/2"
+
+
 def peer(environ: Mapping[str, Any]) -> str:
     """The address at the other end of a request's connection, a proxy's perhaps; "" on a Unix socket."""
     address: str | None = environ.get(PEER if PEER in environ else "REMOTE_ADDR")

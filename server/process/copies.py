@@ -6,7 +6,6 @@ answer. One that starts meanwhile finds here what they have read.
     memory  | checksum | length | content ... | checksum | length | content ...
 """
 
-import fcntl
 import struct
 import zlib
 
@@ -33,21 +32,14 @@ class SharedCopies(Shared, copies.Copies):
         if len(content) > longest:
             return
         whole = _HEAD.pack(zlib.crc32(content), len(content)) + content
-        # The kernel releases a record lock when its process ends, even by SIGKILL.
-        fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
-        try:
+        with self._locked():
             self._memory[start : start + len(whole)] = whole
-        finally:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
 
     def saved(self, name: str) -> bytes | None:
         """The last content of that name; None where there is none, or its writer was killed in between."""
         start, longest = _PLACES[name]
-        fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
-        try:
+        with self._locked():
             checksum, length = _HEAD.unpack_from(self._memory, start)
             begin = start + _HEAD.size
             content = self._memory[begin : begin + min(length, longest)]
-        finally:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
         return content if length and zlib.crc32(content) == checksum else None

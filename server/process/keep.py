@@ -8,7 +8,6 @@ workers go on from their own memory; one that starts then finds the files here.
     entry   | lengths | path | digest | content
 """
 
-import fcntl
 import hashlib
 import logging
 import os
@@ -116,15 +115,6 @@ class Keep(Shared):
 
     def _use(self, size: int) -> None:
         _USED.pack_into(self._memory, 0, size)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        # The kernel releases a record lock when its process ends, even by SIGKILL.
-        fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
 
 
 class Keeper:

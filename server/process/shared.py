@@ -1,8 +1,11 @@
 """Memory that the processes of one server share."""
 
+import fcntl
 import mmap
 import os
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing import reduction
 from typing import Any
 
@@ -25,6 +28,15 @@ class Shared:
     def __setstate__(self, state: Any) -> None:
         descriptor, size = state
         self._map(descriptor.detach(), size)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        # The kernel releases a record lock when its process ends, even by SIGKILL.
+        fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
 
     def _map(self, descriptor: int, size: int) -> None:
         self._descriptor, self._size = descriptor, size

@@ -1,7 +1,5 @@
 """How a server has started: its processes tell one another, in memory that they share."""
 
-import fcntl
-
 from unpickled.server.process.shared import Shared
 
 # One byte each, then the name of the default model, which is as long as the name of a folder.
@@ -16,17 +14,13 @@ class Start(Shared):
 
     def announce(self, default: str) -> bool:
         """Note the default model; True for the first worker alone, which prints the banner."""
-        # The kernel releases a record lock when its process ends, even by SIGKILL.
-        fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
-        try:
+        with self._locked():
             if self._memory[_ANNOUNCED]:
                 return False
             name = default.encode()
             self._memory[_DEFAULT : _DEFAULT + len(name)] = name
             self._memory[_ANNOUNCED] = 1
             return True
-        finally:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
 
     @property
     def announced(self) -> bool:

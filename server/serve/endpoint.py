@@ -16,7 +16,7 @@ from unpickled.server.inference.prediction import Predict, Prediction
 from unpickled.server.inference.work import Cost, Work
 from unpickled.server.message import body
 from unpickled.server.message.answer import JSON, Answer, Environ, Target
-from unpickled.server.message.environ import QUEUE_MS, peer
+from unpickled.server.message.environ import QUEUE_MS, is_multiplexed, peer
 from unpickled.server.observe.recorder import Recorder
 from unpickled.server.observe.tally import PHASES
 from unpickled.server.serve.gate import DEADLINE, Gate
@@ -138,7 +138,7 @@ class Endpoint:
 
     def _work(self, request: bytes, environ: Environ, deadline: float, started: float, read: float) -> Work:
         name, cost, length = self._recorder.served.name, self._cost, len(request)
-        client = "" if environ.get("SERVER_PROTOCOL") == "HTTP/2" else peer(environ)
+        client = "" if is_multiplexed(environ) else peer(environ)
         return Work(name, cost.seconds(length), cost.is_single(length), deadline, started, read, client)
 
     def _answer(

@@ -57,7 +57,7 @@ def noted(predict: Predict, notes: Notes) -> Predict:
     """The same predictions for the lines of a stream: each line is noted as a request while it runs."""
 
     def predict_noted(line: bytes, environ: Environ) -> Prediction:
-        digest = blake2b(line, digest_size=16, key=_path(environ)).digest()
+        digest = blake2b(line, digest_size=16, key=_path(environ).digest()).digest()
         if notes.refuses(digest):
             raise _quarantined()
         place = notes.enter()
@@ -85,9 +85,9 @@ def _quarantined() -> Quarantined:
     )
 
 
-def _path(environ: Mapping[str, Any]) -> bytes:
-    path: str = environ["PATH_INFO"]
-    return blake2b(path.encode("latin-1", "replace"), digest_size=16).digest()
+def _path(environ: Mapping[str, Any]) -> blake2b:
+    """The hash of a request's path."""
+    return blake2b(environ["PATH_INFO"].encode("latin-1", "replace"), digest_size=16)
 
 
 class _Input:
@@ -97,7 +97,7 @@ class _Input:
         self._input = environ["wsgi.input"]
         self._notes = notes
         self._place = place
-        self._hash = blake2b(environ["PATH_INFO"].encode("latin-1", "replace"), digest_size=16)
+        self._hash = _path(environ)
         self._open = True
 
     def read(self, *size: int) -> bytes:

@@ -8,6 +8,7 @@ closes the connection after ``send_timeout``.
 from collections.abc import Callable, Iterator
 
 from unpickled.server.message.answer import Environ
+from unpickled.server.message.environ import is_multiplexed
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.serve.slots import Slot, Slots
 
@@ -46,7 +47,7 @@ class Parts:
         Raises:
             Busy: Too many clients are taking long answers, or not taking them.
         """
-        size = _PART_OF_MANY if environ.get("SERVER_PROTOCOL") == "HTTP/2" else _PART
+        size = _PART_OF_MANY if is_multiplexed(environ) else _PART
         ours = environ.get("SERVER_SOFTWARE") == "Granian" and environ["REQUEST_METHOD"] != "HEAD"
         if len(content) <= _FEW * size or not ours:
             if release is not None:

@@ -12,6 +12,7 @@ from time import monotonic
 
 from unpickled.server.message import body
 from unpickled.server.message.answer import Answer, Environ, Whole
+from unpickled.server.message.environ import is_multiplexed
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.serve.slots import Slot, Slots
 
@@ -86,8 +87,8 @@ def _comes(environ: Environ) -> bool:
     if announced.isdigit():
         return int(announced) > 0
     # Over HTTP/2 nothing tells whether a body without a length comes.
-    multiplexed = environ.get("SERVER_PROTOCOL") == "HTTP/2" and environ["REQUEST_METHOD"] not in _BODILESS
-    return multiplexed or "HTTP_TRANSFER_ENCODING" in environ
+    hidden = is_multiplexed(environ) and environ["REQUEST_METHOD"] not in _BODILESS
+    return hidden or "HTTP_TRANSFER_ENCODING" in environ
 
 
 def _discard(environ: Environ, slot: Slot) -> None:

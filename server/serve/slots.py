@@ -8,7 +8,7 @@ from time import monotonic
 from unpickled.server.errors import Busy
 from unpickled.server.inference.turn import Turn
 from unpickled.server.message.answer import Environ
-from unpickled.server.message.environ import peer
+from unpickled.server.message.environ import is_multiplexed, peer
 
 # Longest time that a stream needs to notice that its connection was shut, in seconds.
 _NOTICE = 1.0
@@ -43,7 +43,7 @@ class Slot:
         self._turn = turn
         self.thread = threading.get_ident()
         self.peer = peer(environ)
-        self.multiplexed = environ.get("SERVER_PROTOCOL") == "HTTP/2"
+        self.multiplexed = is_multiplexed(environ)
         self.waiting_since = 0.0
         self.begun = self.sent = monotonic()
         self.sending = False
