@@ -65,7 +65,7 @@ def test_silent_connections(models, tmp_path, data):
 
 def test_clients_that_wait_are_kept(tmp_path):
     """A connection on which a request runs, queues or is uploaded outlives header_timeout."""
-    with queueing(tmp_path, "--threads", "4", "--header-timeout", "1") as (server, stack):
+    with queueing(tmp_path, "--threads", "16", "--header-timeout", "1") as (server, stack):
         body = lasting(server, 1)
         (upload,) = opened(server, stack, 1, head(len(body) + 20))
         (half,) = opened(server, stack, 1, head()[:-9])
