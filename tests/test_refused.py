@@ -30,10 +30,16 @@ def test_strangers_leave_threads_for_others(models, tmp_path, length):
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_refusals_over_http2(models, tmp_path):
-    """A client that still sends a long body over HTTP/2 gets its refusal, whether or not it has a length."""
+    """A client that still sends a long body over HTTP/2 gets its refusal, and its worker goes on.
+
+    It does so whether or not the body has a length; curl stops sending one that has none.
+    """
     with serving(tmp_path, *DEFAULT, models=models.path) as server:
+        before = server.workers()
         for sent in [["--data-binary", "@-"], ["-T", "-", "-X", "POST"]] * 3:
             assert over_http2(server, "/nowhere", bytes(8_000_000), *sent)["code"] == "not_found"
+        over_http2(server, "/nowhere", bytes(40_000_000), "--data-binary", "@-")
+        assert server.workers() == before
 
 
 @pytest.mark.parametrize(("threads", "most"), [(64, 16), (8, 2), (2, 1)])

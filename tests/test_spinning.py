@@ -28,14 +28,15 @@ def half(path: bytes, *fields: bytes) -> bytes:
     return PREFACE + frame(1, 4, 1, b"\x83\x86" + named) + frame(0, 0, 1, b"{" * 1000)
 
 
+@pytest.mark.parametrize("path", [b"/predict", b"/nowhere"])
 @pytest.mark.parametrize("end", [RESET, b""], ids=["reset", "closed"])
-def test_a_body_of_known_length(models, tmp_path, end):
-    """A prediction whose body breaks off leaves nothing behind, and its worker goes on."""
+def test_a_body_of_known_length(models, tmp_path, path, end):
+    """A request whose body breaks off leaves nothing behind, refused or not, and its worker goes on."""
     with serving(tmp_path, *DEFAULT, models=models.path) as server:
         before = server.workers()
         for _ in range(3):
             with server.connect() as connection:
-                connection.sendall(half(b"/predict", literal(b"content-length", b"500000")))
+                connection.sendall(half(path, literal(b"content-length", b"500000")))
                 eventually(lambda: metric(server, "unpickled_requests_in_flight") == 1)
                 connection.sendall(end)
             eventually(lambda: metric(server, "unpickled_requests_in_flight") == 0)
@@ -45,11 +46,11 @@ def test_a_body_of_known_length(models, tmp_path, end):
 
 @pytest.mark.parametrize("end", [RESET, b""], ids=["reset", "closed"])
 def test_bodies_that_break_off(models, tmp_path, end):
-    """A worker with a thread that discards such a body is replaced, and finishes its requests."""
+    """A worker that reads such a body, one without a length, is replaced, and finishes its requests."""
     with serving(tmp_path, *DEFAULT, models=models.path) as server:
         before = server.workers()
         with server.connect() as connection:
-            connection.sendall(half(b"/nowhere", literal(b"content-length", b"500000")))
+            connection.sendall(half(b"/predict"))
             eventually(lambda: metric(server, "unpickled_requests_in_flight") == 1)
             connection.sendall(end)
         statuses = set()

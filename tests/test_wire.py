@@ -281,8 +281,13 @@ def test_lines_that_http_2_cuts(server):
 
 
 def test_clients_that_close_their_half(server):
-    """hyper takes a client that has closed its half of the connection for one that has left."""
+    """hyper may take a client that has closed its half of the connection for one that has left.
+
+    Such a client gets its whole answer or none, and others get theirs.
+    """
     with server.connect() as connection:
         connection.sendall(get().removesuffix(LAST))
         connection.shutdown(socket.SHUT_WR)
-        assert connection.recv(1000) == b""
+        answer = b"".join(iter(lambda: connection.recv(1000), b""))
+        assert answer == b"" or (answer.startswith(b"HTTP/1.1 200 ") and answer.endswith(b'{"live":true}'))
+    assert statuses(server, get()) == [200]

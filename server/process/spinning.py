@@ -12,7 +12,7 @@ from contextlib import suppress
 
 # Seconds of the processor that reading a part of a body, or a whole one, cannot take. Nothing reads less than
 # so many bytes a second.
-_PART, _WHOLE, _RATE = 0.1, 0.5, 20e6
+_PART, _WHOLE, _RATE = 0.25, 0.5, 20e6
 
 
 class Spinning:

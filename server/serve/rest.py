@@ -3,12 +3,14 @@
 A client that sends a long body reads no answer before it is done. If the connection closed on it meanwhile,
 it would meet a broken pipe, and never learn the reason. https://www.rfc-editor.org/rfc/rfc9112#section-9.6
 A short body, which many clients send right behind the head, is waited for: the HTTP server would end the
-connection where the answer was faster. Neither may take more than a part of the threads, as anybody can send
-what is refused.
+connection where the answer was faster. Over HTTP/2 a longer one is waited for as well, as far as there is
+room: a client that sees an answer may break its body off, and then no read in pieces would ever return
+(ending.py). None of them may take more than a part of the threads, as anybody can send what is refused.
 """
 
 from collections.abc import Iterator
-from time import monotonic
+from threading import Lock
+from time import monotonic, sleep
 
 from unpickled.server.message import body
 from unpickled.server.message.answer import Answer, Environ, Whole
@@ -21,6 +23,9 @@ _PIECE = 64 * 1024
 # At most this much is discarded, within this many seconds.
 _MOST_BYTES = 1024**3
 _MOST_SECONDS = 30.0
+# Over HTTP/2, bodies of at most this length in all are held at a time. An answer to any other stays open for
+# so many seconds, in which its client can stop by itself: some lose an answer whose stream is reset.
+_MOST_HELD, _PAUSE = 32 * 1024**2, 0.25
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -38,19 +43,24 @@ class Rest:
     def __init__(self, slots: Slots, in_flight: InFlight) -> None:
         self._slots = slots
         self._in_flight = in_flight
+        # Bytes of the bodies that are waited for over HTTP/2.
+        self._held, self._lock = 0, Lock()
 
     def discarded(self, answer: Whole, environ: Environ) -> Answer:
         """The same answer; where a long body may still come, it ends when the body does."""
         if not _comes(environ):
             return answer
-        length = environ.get("CONTENT_LENGTH") or ""
-        if length.isdigit() and int(length) <= _PIECE:
-            self._pass_over(environ, int(length))
+        announced = environ.get("CONTENT_LENGTH") or ""
+        length = int(announced) if announced.isdigit() else None
+        if length is not None and length <= _PIECE:
+            self._pass_over(environ, length)
             return answer
         slot = self._slots.enter_refusal(environ)
         if slot is None:
             return answer
         self._in_flight.count += 1
+        if length is not None and is_multiplexed(environ) and self._is_passed_over(environ, length, slot):
+            return answer
         status, headers, content = answer
         parts = self._parts(content, slot, environ)
         # Start the generator now, so that its `finally` frees the slot however the response ends.
@@ -65,12 +75,33 @@ class Rest:
             finally:
                 self._slots.brief.release()
 
+    def _is_passed_over(self, environ: Environ, length: int, slot: Slot) -> bool:
+        """Whether there was room to wait for a long body over HTTP/2; the slot is free again then."""
+        with self._lock:
+            if self._held + length > _MOST_HELD:
+                return False
+            self._held += length
+        try:
+            slot.receive()
+            environ["wsgi.input"].read()
+            # If the watchdog has shut the connection, this takes note of it.
+            slot.silence()
+        finally:
+            self._in_flight.count -= 1
+            self._slots.leave(slot)
+            with self._lock:
+                self._held -= length
+        return True
+
     def _parts(self, content: bytes, slot: Slot, environ: Environ) -> Iterator[bytes]:
         try:
             yield b""
             slot.send()
             yield content
-            _discard(environ, slot)
+            if is_multiplexed(environ):
+                sleep(_PAUSE)
+            else:
+                _discard(environ, slot)
         finally:
             self._in_flight.count -= 1
             self._slots.leave(slot)
