@@ -28,7 +28,7 @@ test test-long: export OPENBLAS_NUM_THREADS = 1
 test test-long: export PYTHONDONTWRITEBYTECODE =
 
 test: .venv/developing  ## run the tests, but for the long ones
-	@$(BIN)/python -m pytest -n 3 --dist loadfile
+	@$(BIN)/python -m pytest -n 4 --dist loadfile
 
 test-long: .venv/developing  ## run the long tests: benchmarks, installations, soaks
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m long

@@ -375,6 +375,7 @@ def test_stages_of_a_served_model(models, tmp_path, capsys):
     assert "(+" in lines[-1] or "(-" in lines[-1]
 
 
+@pytest.mark.long
 def test_formats(capsys):
     """Each form of a request is checked and timed, and compared with JSON and with the session."""
     words = ["--models", "logistic", "--rows", "20", "--repeats", "1", "--seconds", "0.1", "--unpinned"]

@@ -140,8 +140,15 @@ CLASSIFIERS = [
 
 @pytest.mark.parametrize("scaler", SCALERS, ids=lambda scaler: type(scaler).__name__)
 @pytest.mark.parametrize("classifier", CLASSIFIERS, ids=lambda classifier: repr(classifier)[:40])
-@pytest.mark.parametrize("labels", ["int", "str"])
-@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        ("int", 2),
+        ("str", 3),
+        pytest.param("int", 3, marks=pytest.mark.long),
+        pytest.param("str", 2, marks=pytest.mark.long),
+    ],
+)
 def test_every_scaler_with_every_classifier(scaler: Any, classifier: Any, labels: str, classes: int) -> None:
     """The graph takes one float64 tensor and gives the pipeline's labels and scores, on new rows too."""
     X, y = make_classification(90, 5, n_informative=4, n_redundant=0, n_classes=classes, random_state=3)

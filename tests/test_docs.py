@@ -28,6 +28,8 @@ from kernels import left
 from kinds import graphs
 
 RUN = [page for page in PAGES if page.name != "README.md" and any(map(runs, blocks(page)))]
+# Pages that train many models, or measure.
+LENGTHY = {"boosters", "export", "measure", "numbers", "outliers", "replace-a-model", "tables"}
 # Modules with examples in their docstrings.
 SHOWN = [
     f"unpickled.{'.'.join(file.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__')}"
@@ -54,7 +56,17 @@ def prepared(tmp_path_factory):
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
-@pytest.mark.parametrize("page", RUN, ids=[str(page.relative_to(ROOT)) for page in RUN])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(
+            page,
+            id=str(page.relative_to(ROOT)),
+            marks=[pytest.mark.long] if page.stem in LENGTHY else [],
+        )
+        for page in RUN
+    ],
+)
 def test_page(page, prepared, tmp_path):
     """Every block of the page runs, and prints what the page shows."""
     folder = shutil.copytree(prepared, tmp_path / "page", symlinks=True)

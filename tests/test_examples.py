@@ -17,6 +17,7 @@ def folder(tmp_path):
     return shutil.copytree(EXAMPLES, tmp_path / "examples", ignore=shutil.ignore_patterns("models", "__*"))
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
 def test_scripts(folder):
     """The commands of the examples' own page run one after the other, and print what it shows."""

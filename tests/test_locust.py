@@ -147,6 +147,7 @@ def sample(tmp_path) -> str:
     return str(path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("user", ["Array", "Record", "Batch10", "Batch100", "Batch1000"])
 def test_each_class_of_users(url, tmp_path, user):
     """Each class of users sends its kind of request, and its times are exact below a millisecond."""

@@ -44,6 +44,7 @@ def test_an_old_python_is_refused_in_one_sentence(checkout):
     assert not (checkout / ".venv").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("state", ["old", "gone", "without packages"])
 def test_a_stale_environment_is_made_anew(checkout, state):
     """An environment whose Python is too old, gone or replaced is installed again, from nothing."""

@@ -162,6 +162,7 @@ def test_labels_of_a_sample_are_matched_to_the_pipelines_own(labels, ok):
         measure(fitted.pipeline, rows, np.array(labels), ("a", "b", "c"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("regressor", sorted(REGRESSORS.keys() - BOOSTERS - {"mlp", "decision_tree"}))
 def test_every_regressor_learns_houses_without_a_warning(regressor):
     """Each regressor converges on the made-up houses, and errs clearly less than the median does."""
