@@ -9,18 +9,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 from conftest import PATIENCE, ROOT, eventually, free_port, serving, shelve, started
 from test_interrupts import PAGE
-from test_server import BODY, DEFAULT, is_answered
+from test_server import DEFAULT, is_answered
 
-from unpickled.server.errors import ConfigError
 from unpickled.server.process.heartbeat import Heartbeat, State
-from unpickled.server.process.keep import SIZE as KEPT
-from unpickled.server.process.keep import Keep, digest, restored
 from unpickled.server.process.place import Place, cause
 from unpickled.server.process.renewal import Renewal
 
@@ -218,80 +214,3 @@ def test_an_address_has_one_server(models, tmp_path, kind):
         eventually(lambda: "Unpickled serves" in log.read_text())
         assert [process.poll() for process in processes].count(None) == 1
     assert len(re.findall("error: .*(?:in use|another server)", log.read_text())) == 3
-
-
-def test_the_models_folder_goes_away(models, tmp_path, monkeypatch):
-    """A worker that starts while the models folder is away serves as the others did, and follows it later."""
-    home = shelve(models, tmp_path / "models" / "iris", "iris", "forest")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    (home / "serving.toml").write_text('load = "all"\n[labels]\nstable = 1\n')
-    with serving(tmp_path, models=tmp_path / "models") as server:
-        right = server.ask("/predict", BODY)
-        eventually(lambda: kept(server) > sum(file.stat().st_size for file in home.rglob("model.onnx")))
-        (tmp_path / "models").rename(tmp_path / "aside")
-        (tmp_path / "models").mkdir()
-        kill(server)
-        eventually(lambda: is_answered(server))
-        assert server.ask("/predict", BODY) == right
-        assert server.ask("/models/iris/versions/2/predict", BODY)[0] == 200
-        assert "begins with the copies in memory" in server.printed()
-        (tmp_path / "models").rmdir()
-        (tmp_path / "aside").rename(tmp_path / "models")
-        (home / "serving.toml").write_text("[labels]\nstable = 2\n")
-        eventually(lambda: server.ask("/models/iris")[1]["labels"] == {"stable": 2})
-
-
-@pytest.mark.parametrize("damage", ["junk", "version", "model"])
-def test_a_model_is_damaged(models, tmp_path, monkeypatch, damage):
-    """A worker that starts after a file was damaged or removed serves what others do, and follows repairs."""
-    home = shelve(models, tmp_path / "models" / "iris", "iris")
-    shelve(models, tmp_path / "models" / "people", "people")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    with serving(tmp_path, *DEFAULT, models=tmp_path / "models") as server:
-        right = server.ask("/predict", BODY)
-        eventually(lambda: kept(server) > sum(f.stat().st_size for f in home.parent.rglob("model.onnx")))
-        if damage == "junk":
-            (home / "1" / "model.onnx").write_bytes(b"junk")
-        else:
-            shutil.rmtree(home / "1" if damage == "version" else home)
-        kill(server)
-        eventually(lambda: is_answered(server))
-        assert server.ask("/predict", BODY) == right
-        shelve(models, home, "forest", first=2)
-        eventually(lambda: server.ask("/models/iris")[1]["versions"] == [2])
-
-
-def test_copies_without_a_place(tmp_path, monkeypatch):
-    """Where no temporary folder takes the copies, the reason names the remedy, and nothing is left there."""
-    keep, home = Keep(size=2000), tmp_path / "temporary"
-    home.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(home))
-    # A path that no system takes fails as a full disk does, in the middle.
-    keep.add("a/1/model.onnx", b"a")
-    keep.add("b" * 300 + "/1/model.onnx", b"b")
-    for _ in range(2):
-        with pytest.raises(ConfigError, match="make room there, or set TMPDIR"), restored(keep, "models"):
-            pass
-        assert [*home.iterdir()] == []
-
-
-def kept(server) -> int:
-    """Bytes of memory that the files take which the server keeps."""
-    files = [file.stat() for file in Path(f"/proc/{server.process.pid}/fd").iterdir() if file.exists()]
-    return sum(512 * file.st_blocks for file in files if file.st_size == KEPT)
-
-
-def test_what_is_kept(tmp_path):
-    """Files are kept once, released when they are wanted no more, and refused where there is no room."""
-    keep = Keep(size=2000)
-    contents = {"a/1/model.onnx": b"a" * 500, "a/serving.toml": b"", "b/2/model.onnx": b"b" * 900}
-    assert [keep.add(path, content) for path, content in contents.items()] == [True] * 3
-    assert (keep.add("b/2/model.onnx", b""), keep.add("c/1/model.onnx", bytes(500))) == (True, False)
-    keep.retain({"a/serving.toml": digest(b""), "b/2/model.onnx": digest(b"b" * 900), "a/1/model.onnx": ""})
-    assert keep.add("c/1/model.onnx", bytes(500))
-    with restored(keep, str(tmp_path / "models")) as folder:
-        kept_files = {str(file.relative_to(folder)) for file in Path(folder).rglob("*") if file.is_file()}
-        assert kept_files == {"a/serving.toml", "b/2/model.onnx", "c/1/model.onnx"}
-        assert (Path(folder) / "b/2/model.onnx").read_bytes() == b"b" * 900
-    assert os.readlink(folder) == str(tmp_path / "models")
-    shutil.rmtree(Path(folder).parent)

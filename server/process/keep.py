@@ -24,7 +24,9 @@ from typing import NamedTuple
 from unpickled.server.artifact.manifest import FILE
 from unpickled.server.errors import ConfigError, ServingError
 from unpickled.server.lifecycle import disk, serving
+from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
+from unpickled.server.lifecycle.serving import Serving
 from unpickled.server.process.shared import Shared
 
 logger = logging.getLogger("unpickled")
@@ -58,34 +60,34 @@ class Keep(Shared):
         with self._locked():
             return {path: entry.digest for path, entry in self._entries().items()}
 
-    def retain(self, digests: Mapping[str, str]) -> None:
-        """Keep only the files with these paths and digests."""
+    def models(self) -> set[str]:
+        """The names of the models of which files are kept."""
+        return {path.partition("/")[0] for path in self.digests()}
+
+    def update(self, digests: Mapping[str, str], contents: Mapping[str, bytes]) -> bool:
+        """Keep the files with these paths and digests, no others, and beside them those with these contents.
+
+        This is one step: no process ever finds the settings of a model without the versions that they ask
+        for. Where there is no room, nothing is kept. Returns whether there was room.
+        """
         with self._locked():
-            entries = self._entries().items()
-            kept = [entry for path, entry in entries if digests.get(path) == entry.digest]
+            kept = {path: each for path, each in self._entries().items() if digests.get(path) == each.digest}
             # A process that is killed in between leaves nothing, and no half of a file.
             self._use(0)
             end = _USED.size
-            for entry in kept:
+            for entry in kept.values():
                 length = entry.end - entry.place
                 self._memory.move(end, entry.place, length)
                 end += length
+            for path in contents.keys() - kept.keys():
+                content, head = contents[path], _head(path, contents[path])
+                begin, start = end, end + len(head)
+                end = start + len(content)
+                if end > self._size:
+                    return False
+                self._memory[begin:start], self._memory[start:end] = head, content
             self._use(end - _USED.size)
-
-    def add(self, path: str, content: bytes) -> bool:
-        """Keep a file, unless another process has just done so; whether there is room for it."""
-        name = path.encode("utf-8", "surrogatepass")
-        head = _LENGTHS.pack(len(name), len(content)) + name + digest(content).encode()
-        with self._locked():
-            if path in self._entries():
-                return True
-            place = _USED.size + self._used()
-            if place + len(head) + len(content) > self._size:
-                return False
-            self._memory[place : place + len(head)] = head
-            self._memory[place + len(head) : place + len(head) + len(content)] = content
-            self._use(place + len(head) + len(content) - _USED.size)
-            return True
+        return True
 
     def write(self, folder: Path) -> bool:
         """Write all files into a folder; whether there is one."""
@@ -151,52 +153,40 @@ class Keeper:
                 self._look(self._keep.digests())
 
     def _look(self, kept: Mapping[str, str]) -> None:
-        texts = self._texts()
-        wanted = {path: digest(text) for path, text in texts.items()} | self._versions()
-        # A serving.toml that is not followed leaves the copy of the one before.
-        wanted |= {path: kept[path] for path in self._mistaken(texts) if path in kept}
+        wanted: dict[str, str] = {}
+        for deployment in self._repository.deployments.values():
+            if deployment.versions:
+                wanted |= self._wanted(deployment, kept)
         if wanted == kept:
             return
-        self._keep.retain(wanted)
-        for path in wanted:
-            if kept.get(path) != wanted[path]:
-                content = texts.get(path) or _content(self._root / path)
-                if content is not None and digest(content) == wanted[path]:
-                    self._add(path, content)
-
-    def _add(self, path: str, content: bytes) -> None:
-        if not self._full and not self._keep.add(path, content):
+        contents = {path: _content(self._root / path) for path in wanted if kept.get(path) != wanted[path]}
+        found = {path: content for path, content in contents.items() if content is not None}
+        right = {path: content for path, content in found.items() if digest(content) == wanted[path]}
+        if not self._keep.update(wanted, right):
             self._full = True
-            self._keep.retain({})
             logger.warning("the models are too large for a copy in memory, should their folder go away")
 
-    def _versions(self) -> dict[str, str]:
-        return {
-            f"{deployment.name}/{number}/{FILE}": version.sha256
-            for deployment in self._repository.deployments.values()
-            for number, version in deployment.versions.items()
+    def _wanted(self, deployment: Deployment, kept: Mapping[str, str]) -> dict[str, str]:
+        """Path -> digest of each file of a model that is to be kept.
+
+        Where serving.toml is wrong, or this process does not follow it yet, all that is kept stays: these
+        settings and versions belong together.
+        """
+        name = deployment.name
+        versions = {
+            f"{name}/{number}/{FILE}": version.sha256 for number, version in deployment.versions.items()
         }
-
-    def _texts(self) -> dict[str, bytes]:
-        """The settings that are followed."""
-        texts = {}
-        for name, deployment in self._repository.deployments.items():
-            content = _content(self._root / name / serving.FILE)
-            if deployment.versions and content is not None:
-                with suppress(ServingError, UnicodeDecodeError):
-                    if serving.parse(content.decode("utf-8-sig")) == deployment.serving:
-                        texts[f"{name}/{serving.FILE}"] = content
-        return texts
-
-    def _mistaken(self, texts: Mapping[str, bytes]) -> set[str]:
-        """The paths of settings that are there and not followed."""
-        served = {f"{name}/{serving.FILE}" for name in self._repository.served} - texts.keys()
-        return {path for path in served if (self._root / path).exists()}
+        path = f"{name}/{serving.FILE}"
+        text = _content(self._root / path)
+        if not _is_followed(text, deployment):
+            return {path: sha256 for path, sha256 in kept.items() if path.startswith(f"{name}/")} or versions
+        return versions if text is None else versions | {path: digest(text)}
 
 
 def is_whole(keep: Keep, models: str) -> bool:
-    """Whether a models folder has each file that is kept, with its content."""
-    contents = ((_content(Path(models) / path), sha256) for path, sha256 in keep.digests().items())
+    """Whether a models folder has each version that is kept, with its content."""
+    digests = {path: sha256 for path, sha256 in keep.digests().items() if path.endswith(f"/{FILE}")}
+    contents = ((_content(Path(models) / path), sha256) for path, sha256 in digests.items())
     return all(content is not None and digest(content) == sha256 for content, sha256 in contents)
 
 
@@ -237,6 +227,22 @@ def _written(keep: Keep, models: str) -> Path | None:
         if home is not None and not (home / "models").is_symlink():
             shutil.rmtree(home, ignore_errors=True)
     return None
+
+
+def _is_followed(text: bytes | None, deployment: Deployment) -> bool:
+    """Whether the settings of a deployment are those in this text of a serving.toml, None without one."""
+    if text is None:
+        return deployment.serving == Serving()
+    try:
+        return serving.parse(text.decode("utf-8-sig")) == deployment.serving
+    except (ServingError, UnicodeDecodeError):
+        return False
+
+
+def _head(path: str, content: bytes) -> bytes:
+    """An entry up to its content."""
+    name = path.encode("utf-8", "surrogatepass")
+    return _LENGTHS.pack(len(name), len(content)) + name + digest(content).encode()
 
 
 def digest(content: bytes) -> str:

@@ -182,16 +182,31 @@ class Loader:
     def _attempt(self) -> Service:
         """The service; of the files that the server has kept in memory where the models folder lacks one."""
         config = self._config
-        if not self._start.announced or is_whole(self._keep, config.models):
+        if not self._start.announced:
             return self._built(config)
+        if is_whole(self._keep, config.models):
+            service = self._built(config)
+            if self._serves_all(service):
+                return service
         try:
-            return self._restored(config)
+            service = self._restored(config)
+            if self._serves_all(service):
+                return service
+            reason = "the copies do not fit together"
         except ConfigError as error:
             if not _names(config):
                 raise
-            # The other models are served all the same.
-            logger.error("worker %d goes without what is lacking: %s", os.getpid(), error)
-            return self._built(config)
+            reason = str(error)
+        # The other models are served all the same.
+        logger.error("worker %d goes without what is lacking: %s", os.getpid(), reason)
+        return self._built(config)
+
+    def _serves_all(self, service: Service) -> bool:
+        """Whether a service serves each model of which files are kept, as its settings ask."""
+        deployments = service.repository.deployments
+        found = [deployments[name] for name in self._keep.models() if name in deployments]
+        sound = [deployment for deployment in found if deployment.versions and not deployment.mistake]
+        return len(sound) == len(self._keep.models())
 
     def _restored(self, config: Config) -> Service:
         """A service that begins with the copies; without any, one of the models folder as it is."""
