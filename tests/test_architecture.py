@@ -187,13 +187,13 @@ def test_settings_have_one_reader():
     readers = {
         path for path, tree in sources("server").items() for node in ast.walk(tree) if is_environ(node)
     }
-    # session.py disables the telemetry of ONNX Runtime before it imports it; workers.py removes the variables
+    # session.py disables the telemetry of ONNX Runtime before it imports it; loader.py removes the variables
     # that the HTTP server would take for headers.
     assert readers <= {
         "server/__main__.py",
         "server/app.py",
         "server/model/session.py",
-        "server/process/workers.py",
+        "server/process/loader.py",
     }
 
 

@@ -27,18 +27,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from unpickled.server.config import Config
-from unpickled.server.inference.admission import Admission
-from unpickled.server.inference.budget import Budget
 from unpickled.server.model.session import RUNS
 from unpickled.server.observe.connected import Connected
-from unpickled.server.observe.inflight import InFlight
 from unpickled.server.process.connections import Connections
 from unpickled.server.process.reaper import Reaper
 from unpickled.server.process.running import Running
 from unpickled.server.process.spinning import Spinning
 from unpickled.server.process.stalled import Stalled, Wait
-from unpickled.server.serve.slots import Slot, Slots
+from unpickled.server.serve.slots import Slot
+from unpickled.server.service import Service
 
 logger = logging.getLogger("unpickled")
 
@@ -53,48 +50,41 @@ class Watchdog:
     """Watches this process from a thread of its own.
 
     Args:
-        config: The threads, and the timeouts.
-        slots: The streams and long answers that are open.
-        in_flight: The requests that are being answered.
+        service: Everything in this process that answers requests.
+        running: The threads that answer its requests.
         connections: The connections of this process; None where the kernel has no times for them.
-        running: The threads that answer them.
         connected: Counts them.
-        admission: Ends runs whose time is over.
-        budget: Tells when memory is needed.
         beat: Shows the main process that this one runs; called at each check.
         wear: Asks the main process for another worker in place of this one.
     """
 
     def __init__(
         self,
-        config: Config,
-        slots: Slots,
-        in_flight: InFlight,
+        service: Service,
         running: Running,
         connections: Connections | None,
         connected: Connected,
-        admission: Admission,
-        budget: Budget,
-        beat: Callable[[], None] = lambda: None,
-        wear: Callable[[], None] = lambda: None,
+        beat: Callable[[], None],
+        wear: Callable[[], None],
     ) -> None:
-        self._threads = config.listening.threads
-        self._body_timeout = config.limits.body_timeout
-        self._send_timeout = config.listening.send_timeout
-        self._slots = slots
-        self._in_flight = in_flight
-        self._beat = beat
-        self._wear = wear
-        self._worn = False
-        self._spinning = Spinning(config.limits.max_body_bytes)
+        listening, limits = service.config.listening, service.config.limits
+        self._threads = listening.threads
+        self._hang_timeout = listening.hang_timeout
+        self._body_timeout = limits.body_timeout
+        self._send_timeout = listening.send_timeout
+        self._slots = service.slots
+        self._in_flight = service.in_flight
+        self._admission = service.admission
+        self._budget = service.budget
         self._running = running
         self._connections = connections
         self._connected = connected
-        self._admission = admission
-        self._budget = budget
-        self._hang_timeout = config.listening.hang_timeout
-        self._reaper = Reaper(config.listening, connections, running) if connections else None
-        self._stalled = Stalled(connections, slots.cuts) if connections else None
+        self._beat = beat
+        self._wear = wear
+        self._worn = False
+        self._spinning = Spinning(limits.max_body_bytes)
+        self._reaper = Reaper(listening, connections, running) if connections else None
+        self._stalled = Stalled(connections, service.slots.cuts) if connections else None
         self._parent = os.getppid()
         # Processor time that may be spent on connections; below 0 after a look that took longer.
         self._credit = 0.0
