@@ -290,12 +290,19 @@ def peak(pid: int) -> float:
 
 
 def in_flight(server: Serving) -> float:
-    return figures(server)["unpickled_requests_in_flight"]
+    """The requests in flight; -1 where that is not told soon.
+
+    Beside long streams granian may, by a race, start no thread for a request until the next one comes.
+    """
+    try:
+        return figures(server)["unpickled_requests_in_flight"]
+    except requests.Timeout:
+        return -1.0
 
 
 def figures(server: Serving, *names: str) -> dict[str, float]:
     """Name of a series, and the values of some of its labels -> sum."""
-    text = requests.get(f"{server.url}/metrics", timeout=PATIENCE).text
+    text = requests.get(f"{server.url}/metrics", timeout=20).text
     sums: dict[str, float] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:

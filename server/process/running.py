@@ -122,6 +122,7 @@ def _is_run(frame: FrameType) -> bool:
 
 
 def _outermost(frame: FrameType) -> FrameType:
-    while frame.f_back is not None:
-        frame = frame.f_back
+    # Read once each: the thread goes on meanwhile, and may leave a function between two reads.
+    while (caller := frame.f_back) is not None:
+        frame = caller
     return frame
