@@ -159,10 +159,12 @@ class Keeper:
                 wanted |= self._wanted(deployment, kept)
         if wanted == kept:
             return
-        contents = {path: _content(self._root / path) for path in wanted if kept.get(path) != wanted[path]}
-        found = {path: content for path, content in contents.items() if content is not None}
-        right = {path: content for path, content in found.items() if digest(content) == wanted[path]}
-        if not self._keep.update(wanted, right):
+        contents = {
+            path: content
+            for path, sha256 in wanted.items()
+            if kept.get(path) != sha256 and (content := _intact(self._root / path, sha256)) is not None
+        }
+        if not self._keep.update(wanted, contents):
             self._full = True
             logger.warning("the models are too large for a copy in memory, should their folder go away")
 
@@ -186,8 +188,7 @@ class Keeper:
 def is_whole(keep: Keep, models: str) -> bool:
     """Whether a models folder has each version that is kept, with its content."""
     digests = {path: sha256 for path, sha256 in keep.digests().items() if path.endswith(f"/{FILE}")}
-    contents = ((_content(Path(models) / path), sha256) for path, sha256 in digests.items())
-    return all(content is not None and digest(content) == sha256 for content, sha256 in contents)
+    return all(_intact(Path(models) / path, sha256) is not None for path, sha256 in digests.items())
 
 
 @contextmanager
@@ -248,6 +249,12 @@ def _head(path: str, content: bytes) -> bytes:
 def digest(content: bytes) -> str:
     """The SHA-256 of a file."""
     return hashlib.sha256(content).hexdigest()
+
+
+def _intact(path: Path, sha256: str) -> bytes | None:
+    """The content of a file; None where it has not this digest, or cannot be read."""
+    content = _content(path)
+    return content if content is not None and digest(content) == sha256 else None
 
 
 def _content(path: Path) -> bytes | None:

@@ -121,9 +121,8 @@ class Loader:
     def _serves_all(self, service: Service) -> bool:
         """Whether a service serves each model of which files are kept, as its settings ask."""
         deployments = service.repository.deployments
-        found = [deployments[name] for name in self._common.keep.models() if name in deployments]
-        sound = [deployment for deployment in found if deployment.versions and not deployment.mistake]
-        return len(sound) == len(self._common.keep.models())
+        found = map(deployments.get, self._common.keep.models())
+        return all(each is not None and each.versions and not each.mistake for each in found)
 
     def _restored(self, config: Config) -> Service:
         """A service that begins with the copies; without any, one of the models folder as it is."""

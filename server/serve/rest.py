@@ -9,6 +9,7 @@ room: a client that sees an answer may break its body off, and then no read in p
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Lock
 from time import monotonic, sleep
 
@@ -58,12 +59,11 @@ class Rest:
         slot = self._slots.enter_refusal(environ)
         if slot is None:
             return answer
-        self._in_flight.count += 1
-        if length is not None and is_multiplexed(environ) and self._is_passed_over(environ, length, slot):
+        if length is not None and is_multiplexed(environ) and self._has_waited(environ, length, slot):
             return answer
         status, headers, content = answer
         parts = self._parts(content, slot, environ)
-        # Start the generator now, so that its `finally` frees the slot however the response ends.
+        # Start the generator now, so that its end frees the slot however the response ends.
         next(parts)
         return status, (*headers, ("Content-Length", str(len(content)))), parts
 
@@ -75,26 +75,26 @@ class Rest:
             finally:
                 self._slots.brief.release()
 
-    def _is_passed_over(self, environ: Environ, length: int, slot: Slot) -> bool:
-        """Whether there was room to wait for a long body over HTTP/2; the slot is free again then."""
+    def _has_waited(self, environ: Environ, length: int, slot: Slot) -> bool:
+        """Wait for a long body over HTTP/2 where there is room for it; whether there was."""
         with self._lock:
             if self._held + length > _MOST_HELD:
                 return False
             self._held += length
         try:
-            slot.receive()
-            environ["wsgi.input"].read()
-            # If the watchdog has shut the connection, this takes note of it.
-            slot.silence()
+            with self._open(slot):
+                slot.receive()
+                # Not body.pass_over: the watchdog would count this thread twice, as it knows the slot.
+                environ["wsgi.input"].read()
+                # If the watchdog has shut the connection, this takes note of it.
+                slot.silence()
         finally:
-            self._in_flight.count -= 1
-            self._slots.leave(slot)
             with self._lock:
                 self._held -= length
         return True
 
     def _parts(self, content: bytes, slot: Slot, environ: Environ) -> Iterator[bytes]:
-        try:
+        with self._open(slot):
             yield b""
             slot.send()
             yield content
@@ -102,6 +102,13 @@ class Rest:
                 sleep(_PAUSE)
             else:
                 _discard(environ, slot)
+
+    @contextmanager
+    def _open(self, slot: Slot) -> Iterator[None]:
+        """Count a request whose body is waited for; then its slot is free again."""
+        self._in_flight.count += 1
+        try:
+            yield
         finally:
             self._in_flight.count -= 1
             self._slots.leave(slot)
