@@ -22,6 +22,8 @@ CLOSE = ("Connection", "close")
 # OPT_SERIALIZE_NUMPY writes an array's doubles with the fewest digits that read back as the same value.
 OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 dumps = orjson.dumps
+# JSON that is written already, as part of a document.
+Fragment = orjson.Fragment
 
 
 # The WSGI environment, a dictionary by the standard.

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, Self
 
-from unpickled.server.config import Listening
+from unpickled.server.config import Config
 from unpickled.server.lifecycle.trials import Trials
 from unpickled.server.observe.counters import Memory
 from unpickled.server.process.copies import SharedCopies
@@ -10,6 +10,7 @@ from unpickled.server.process.heartbeat import Heartbeat
 from unpickled.server.process.keep import Keep
 from unpickled.server.process.quarantine import Quarantine
 from unpickled.server.process.start import Start
+from unpickled.server.records import Records
 
 
 class Common(NamedTuple):
@@ -22,6 +23,7 @@ class Common(NamedTuple):
     trials: what is known of the contents of model files.
     keep: copies of the files that are served.
     copies: copies of the files that say who may ask.
+    records: what the observers of the workers keep.
     """
 
     memory: Memory
@@ -31,10 +33,12 @@ class Common(NamedTuple):
     trials: Trials
     keep: Keep
     copies: SharedCopies
+    records: Records
 
     @classmethod
-    def of(cls, listening: Listening) -> Self:
-        """New memory for a server with these workers and threads."""
+    def of(cls, config: Config) -> Self:
+        """New memory for a server with these settings."""
+        listening = config.listening
         # Twice as many places as workers: a replacement starts, and writes, while the old worker still ends.
         places = 2 * listening.workers
         return cls(
@@ -45,4 +49,5 @@ class Common(NamedTuple):
             trials=Trials(),
             keep=Keep(),
             copies=SharedCopies(),
+            records=Records.of(config, places),
         )

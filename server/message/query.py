@@ -1,0 +1,26 @@
+"""The query of a request: what stands behind the question mark of its address."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+from urllib.parse import parse_qsl
+
+from unpickled.server.errors import InvalidInput
+from unpickled.server.message.answer import Environ
+from unpickled.server.quote import listed, quoted
+
+Word = TypeVar("Word", bound=str)
+
+
+def word(environ: Environ, name: str, choices: Sequence[Word], default: Word) -> Word:
+    """The word that a query gives for a name; of several the last, and ``default`` where there is none.
+
+    Raises InvalidInput where it is none of the choices.
+    """
+    pairs = parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True, errors="replace")
+    asked = next((value for key, value in reversed(pairs) if key == name), default)
+    for choice in choices:
+        if choice == asked:
+            return choice
+    raise InvalidInput(
+        f"{name} is {quoted(asked)}: it has to be one of {listed(choices)}", allowed=list(choices)
+    )
