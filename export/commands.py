@@ -193,7 +193,12 @@ def _estimators(task: Task) -> Callable[[Callable[..., None]], Callable[..., Non
     )
 )
 @click.argument("bundled", required=False, type=_Bundled(list(dataset.BUNDLED)), metavar="[DATASET]")
-@click.option("--data", type=_FILE, metavar="FILE", help="your own table, .csv or .parquet")
+@click.option(
+    "--data",
+    type=_FILE,
+    metavar="FILE",
+    help="your own table, .csv or .parquet, or the folder of a payload log",
+)
 @click.option("--target", metavar="COLUMN", help="column to predict in --data")
 @click.option(
     "--task",

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from google.protobuf.message import EncodeError
 from msgspec.structs import replace
 from sklearn.base import is_outlier_detector, is_regressor
 
+from unpickled.export import reference
 from unpickled.export.boosters.reading import read_once
 from unpickled.export.convert import Conversion, Operators, check_pipeline, convert
 from unpickled.export.data import gaps, requests
@@ -38,8 +40,9 @@ from unpickled.export.tasks.registry import TASKS
 from unpickled.export.tasks.task import ClassNames, Demands, Task
 from unpickled.export.train import steps, versions
 from unpickled.server.artifact import onnxfile
-from unpickled.server.artifact.manifest import SCHEMA, Manifest, Training, repeated
+from unpickled.server.artifact.manifest import SCHEMA, Feature, Manifest, Training, repeated
 from unpickled.server.artifact.manifest import properties as manifest_properties
+from unpickled.server.artifact.reference import Reference
 from unpickled.server.errors import ArtifactError
 from unpickled.server.model.feeds import Feeds
 from unpickled.server.model.session import load, open_graph
@@ -171,6 +174,8 @@ def export_pipeline(
     features = requests.described(features, readings)
     with running(progress, "making golden rows"):
         golden_rows = golden.make(pipeline, conversion, features, frames)
+    with running(progress, "counting training rows for drift"):
+        spreads = _reference(pipeline, conversion, features, X, names)
     graph = _serialised(conversion.model)
     manifest = Manifest(
         schema=SCHEMA,
@@ -186,6 +191,7 @@ def export_pipeline(
         training=training,
         unused=requests.unused(pipeline, X, features, readings),
         graph_sha256=onnxfile.contents(graph).sha256,
+        reference=spreads,
     )
     payload = _sealed(graph, manifest)
     with _steps_named(conversion, training), running(progress, "loading it as a server does"):
@@ -232,6 +238,19 @@ def _named(conversion: Conversion, pipeline: Any, X: Any, y: Any, training: Trai
         spans=spans(pipeline, conversion, predicted),
     )
     return dataclasses.replace(conversion, outputs=outputs)
+
+
+def _reference(
+    pipeline: Any, conversion: Conversion, features: Sequence[Feature], X: Any, names: tuple[str, ...]
+) -> Reference:
+    """The spread of the training rows and of the answers to them, for drift."""
+    with warnings.catch_warnings():
+        # The same rows were answered by the gate, which heeds no warning either.
+        warnings.simplefilter("ignore")
+        predicted = pipeline.predict(conversion.layout.own(X))
+    if not conversion.classes:
+        predicted, names = predictions(predicted).scores, conversion.outputs.targets
+    return reference.make(conversion.layout.frame(X), features, predicted, conversion.classes, names)
 
 
 def _columns(y: Any) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from msgspec.structs import replace as replace_notation
 from pandas.api import types
 
 from unpickled.export.data import dates
@@ -189,6 +190,9 @@ def _of_series(series: pd.Series, choices: Choices) -> Column:
     plain, words = _without(plain, choices.missing)
     kind = _kind_of_series(plain)
     name = str(series.name)
+    is_text = name in choices.text or choices.kinds.get(name) == "category"
+    if kind == "date" and is_text and types.infer_dtype(plain, skipna=True) == "string":
+        kind = "category"
     if kind == "date" and choices.reads_dates(name):
         return _of_dates(name, plain, words, choices)
     if kind == "category" and choices.kinds.get(name) in ("number", "boolean"):
@@ -256,6 +260,18 @@ def _without(column: pd.Series, missing: frozenset[str]) -> tuple[pd.Series, dic
 def _plain(column: pd.Series) -> pd.Series:
     """A categorical column in the type of its categories; any other column unchanged."""
     return column.astype(object).infer_objects() if isinstance(column.dtype, pd.CategoricalDtype) else column
+
+
+def spelled(column: Column, notation: Notation | None, words: tuple[str, ...]) -> Column:
+    """The column with the notation and the words for a missing value that requests have for it.
+
+    Its own cells may have been written otherwise: dates with the year first.
+    """
+    read = column.reading.notation
+    if notation is not None and read is not None and read.date:
+        notation = replace_notation(read, date=notation.date)
+    missing_words = tuple(dict.fromkeys((*words, *column.reading.missing_words)))
+    return replace(column, reading=replace(column.reading, notation=notation, missing_words=missing_words))
 
 
 def holds_numbers(column: pd.Series) -> bool:

@@ -60,10 +60,10 @@ def bundled(name: str) -> Dataset:
 def read(
     path: str | Path, label: str, choices: Choices | None = None, task: TaskName | None = None
 ) -> Dataset:
-    """A CSV or Parquet file as a table to train on.
+    """A CSV or Parquet file, or a payload log, as a table to train on.
 
     Args:
-        path: The file.
+        path: The file, or the folder of a payload log.
         label: The column to predict.
         choices: The user's words about its columns.
         task: The kind of answer, classes or numbers; None decides by the column.
@@ -76,6 +76,7 @@ def read(
         DataError: The table cannot be trained on; the sentence names the column and the remedy.
     """
     source, choices = files.load(path), choices or Choices()
+    choices = replace(choices, kinds={**source.kinds, **choices.kinds})
     _check_named(source, choices.text)
     goal = target.column(source, label, replace(choices, expand=False))
     task, alternative, reason = target.chosen(goal, task)
@@ -85,7 +86,7 @@ def read(
     judged = [
         columns.judged(_labelled(name, source, labelled, choices), name in source.nameless)
         for name in source.columns
-        if name != label
+        if name != label and name not in source.asides
     ]
     kept = [column for column in judged if column.reading.role == "feature"]
     if not kept:
@@ -132,6 +133,8 @@ def _truth(
 def _labelled(name: str, source: Source, rows: npt.NDArray[np.bool_], choices: Choices) -> Column:
     """A column, read as it is in the whole file, in the rows that have a class."""
     whole = columns.column(name, source.columns[name], choices, source.comma)
+    if name in source.notations:
+        whole = columns.spelled(whole, source.notations[name], source.missing_words[name])
     if rows.all():
         return whole
     return replace(whole, values=whole.values[rows].reset_index(drop=True))
@@ -157,7 +160,7 @@ def _unlabelled(label: str, count: int) -> list[str]:
 
 def _in_order(source: Source, judged: Iterable[Column]) -> tuple[Reading, ...]:
     readings = {column.reading.name: column.reading for column in judged}
-    return tuple(readings[name] for name in source.columns)
+    return tuple(readings[name] for name in source.columns if name in readings)
 
 
 def _framed(texts: Iterable[str]) -> bytes:

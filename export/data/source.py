@@ -1,14 +1,15 @@
 """A table as its file has it, before it is decided what its columns are."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
+from unpickled.export.data.columns import Kind
 from unpickled.export.data.texts import Texts
 from unpickled.export.errors import DataError
-from unpickled.server.artifact.manifest import repeated
+from unpickled.server.artifact.manifest import Notation, repeated
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,9 @@ class Source:
     A column is Texts where the file has text only (CSV), else a Series of the file's own type. ``nameless``
     are the columns whose name in the file is empty. ``comma`` says whether numbers may well have a decimal
     comma, as cells are parted by something else. ``notes`` are sentences about how the file was read.
+    ``kinds`` are those of columns of which the file says it, and ``asides`` the columns that are no features,
+    but may be the target. ``notations`` and ``missing_words`` are those of a column whose texts were read
+    before they came into the file.
     """
 
     path: Path
@@ -25,6 +29,10 @@ class Source:
     nameless: frozenset[str] = frozenset()
     comma: bool = False
     notes: tuple[str, ...] = ()
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
+    notations: Mapping[str, Notation | None] = field(default_factory=dict)
+    missing_words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    asides: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))

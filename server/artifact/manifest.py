@@ -17,7 +17,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from unpickled.server.artifact import onnxfile
+from unpickled.server.artifact import onnxfile, reference
+from unpickled.server.artifact.reference import Reference
 from unpickled.server.errors import ArtifactError
 from unpickled.server.quote import counted, quoted
 
@@ -232,7 +233,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     people call them; a regressor has none. ``created`` is ISO 8601, UTC. ``unused`` are columns of the
     training table that the graph does not read, its target among them: requests may have them.
     ``graph_sha256`` is the digest of the file without its ``metadata_props`` (artifact/onnxfile.py); files of
-    earlier releases have none.
+    earlier releases have none. ``reference`` is what drift is measured against.
     """
 
     schema: int
@@ -248,6 +249,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     class_names: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     graph_sha256: str = ""
+    reference: Reference | None = None
 
     def examples(self, count: int) -> list[list[float | str | None]]:
         """The first golden rows as requests for people show them, at most ``count``."""
@@ -341,6 +343,10 @@ def _faults(manifest: Manifest) -> Iterator[str]:
         if len(row) != len(manifest.features):
             values, features = counted(len(row), "value"), counted(len(manifest.features), "feature")
             yield f"golden row {index} has {values} for {features}"
+    if manifest.reference is not None:
+        kinds = {feature.name: feature.kind for feature in manifest.features}
+        targets = manifest.outputs.targets
+        yield from reference.faults(manifest.reference, kinds, manifest.class_names, targets)
 
 
 def _faults_of_inputs(manifest: Manifest) -> Iterator[str]:

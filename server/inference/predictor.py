@@ -13,8 +13,9 @@ from unpickled.server.errors import InvalidInput, TooManyRows
 from unpickled.server.inference import turn
 from unpickled.server.inference.prediction import Prediction, Run
 from unpickled.server.inference.writing import written
-from unpickled.server.model.feeds import Feeds, Matrix, Row
+from unpickled.server.model.feeds import Feeds, Inside, Matrix, Row
 from unpickled.server.model.outputs import refuse_not_finite
+from unpickled.server.model.ranges import Ranges
 from unpickled.server.model.session import Model
 from unpickled.server.model.signature import Signature
 
@@ -34,11 +35,13 @@ class Predictor:
         max_rows: The most rows that one request may have.
         extra_columns: Whether columns that training did not have are ignored or refused.
         slice_rows: Rows that are run at a time: between two slices, other requests get their turn.
+        ranges: Find the values outside the training range; without them, nobody looks.
 
     Attributes:
         model: The model.
         signature: Its features: what rows it takes.
         outputs: Its answers: how they are named and written.
+        ranges: Its training ranges; None where no value lies outside.
 
     Example:
         >>> from pathlib import Path
@@ -54,11 +57,13 @@ class Predictor:
         max_rows: int,
         extra_columns: Literal["ignore", "refuse"] = "refuse",
         slice_rows: int = sys.maxsize,
+        ranges: Ranges | None = None,
     ) -> None:
         self.model = model
         refusing = extra_columns == "refuse"
         self.signature = model.signature if refusing else Signature(model.manifest, extra_columns)
         self.outputs = model.outputs
+        self.ranges = ranges or None
         self._max_rows = max_rows
         self._slice_rows = slice_rows
 
@@ -94,18 +99,25 @@ class Predictor:
         return rows
 
     def run(self, rows: Sequence[Row]) -> Run[list[Any]]:
-        """Run rows that passed the checks; raises InferenceFailed, also if a score is NaN or infinite."""
-        run = self.run_feeds(self._feeds(rows))
-        return Run(run.labels.tolist(), run.scores, run.decoded, run.ran)
+        """Run rows that passed the checks.
 
-    def run_feeds(self, feeds: Feeds) -> Run[npt.NDArray[Any]]:
-        """Run tensors; the labels come as an array. Raises InferenceFailed as ``run`` does."""
+        Raises:
+            OutsideTraining: A value is outside the training range, and such values are refused.
+            InferenceFailed: The model fails, or a score is NaN or infinite.
+        """
+        return self.run_feeds(self._feeds(rows), rows).listed()
+
+    def run_feeds(self, feeds: Feeds, rows: Sequence[Row]) -> Run[npt.NDArray[Any]]:
+        """Run tensors; ``rows`` are the same values. The labels come as an array. Raises as ``run`` does."""
+        outside = None
+        if self.ranges is not None and not isinstance(rows, Inside):
+            feeds, outside = self.ranges.admit(feeds, rows, turn.breathe)
         decoded = perf_counter()
         labels, scores = self._run_slices(feeds)
         ran = perf_counter()
         if not np.isfinite(scores).all():
             refuse_not_finite(scores)
-        return Run(labels, scores, decoded, ran)
+        return Run(labels, scores, decoded, ran, outside)
 
     def _feeds(self, rows: Sequence[Row]) -> Feeds:
         if isinstance(rows, Matrix):
@@ -134,5 +146,5 @@ class Predictor:
     def predictions(self, rows: Sequence[Row]) -> Prediction:
         """The prediction whose answer is {"predictions": [record, ...]}."""
         run = self.run(rows)
-        document = {"predictions": self.outputs.records(run.labels, run.scores)}
+        document = run.document({"predictions": self.outputs.records(run.labels, run.scores)})
         return run.prediction(written(document, run.scores.size), rows)

@@ -7,6 +7,7 @@ import msgspec
 from unpickled.server.lifecycle.history import Record
 from unpickled.server.lifecycle.serving import Serving, Shadowing
 from unpickled.server.lifecycle.versions import Served
+from unpickled.server.model.policy import Policy
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,6 +18,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     shadow: tuple[int, float] | None
     load: str | int | tuple[int, ...]
     retired: tuple[int, ...]
+    inputs: Policy
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +45,11 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
         return self.versions[max(self.traffic, key=self.traffic.__getitem__)]
 
     @property
+    def newest_first(self) -> list[Served]:
+        """The versions in memory."""
+        return [self.versions[number] for number in sorted(self.versions, reverse=True)]
+
+    @property
     def plan(self) -> Plan | None:
         """The decisions that are in force; None where nothing is served."""
         if not self.versions:
@@ -53,6 +60,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
             shadow=self.shadow,
             load=self.serving.load,
             retired=self.serving.retired,
+            inputs=self.serving.inputs,
         )
 
     @property
@@ -67,13 +75,14 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
         """The versions that answer plain requests, and the one that shadows."""
         if not self.traffic:
             return f"nothing is served: {self.reason}"
-        shadow = ""
+        # A path that the model has whether or not it is the default one.
+        route, shadow = f"/models/{self.name}/predict", ""
         if self.shadow:
             shadow = f", version {self.shadow[0]} shadows {percent(self.shadow[1])}"
         if len(self.traffic) == 1:
-            return f"version {self.main.version} answers /predict{shadow}"
+            return f"version {self.main.version} answers {route}{shadow}"
         shares = [f"version {number} {percent(share)}" for number, share in self.traffic.items()]
-        return f"{' and '.join(shares)} of /predict{shadow}"
+        return f"{' and '.join(shares)} of {route}{shadow}"
 
     def record(self, by: str) -> Record:
         """The line that the history gets of it; ``by`` names the server or the command behind it."""
@@ -86,6 +95,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
             labels=self.labels,
             traffic={str(number): share for number, share in self.traffic.items()},
             shadow=None if shadow is None else Shadowing(version=shadow[0], share=shadow[1]),
+            inputs=self.serving.inputs,
         )
 
 

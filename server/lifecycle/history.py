@@ -16,6 +16,7 @@ from unpickled.server.errors import ServingError
 from unpickled.server.lifecycle import serving
 from unpickled.server.lifecycle.disk import opened
 from unpickled.server.lifecycle.serving import STABLE, Count, Serving, Shadowing, Version
+from unpickled.server.model.policy import Policy
 
 FILE = "history.jsonl"
 # Lock file for changes to one model. A separate empty file: NFS locks only files opened for writing, and
@@ -31,7 +32,7 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The deployment of a model from ``at`` (ISO 8601, UTC) on.
 
-    ``by`` is "server HOST" or a command. ``load``, ``retired`` and ``labels`` as in Serving;
+    ``by`` is "server HOST" or a command. ``load``, ``retired``, ``labels`` and ``inputs`` as in Serving;
     ``traffic`` has the share of plain /predict by version and is always given, as is the number
     of the version that shadows.
     """
@@ -43,10 +44,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     labels: dict[str, Version] = {}
     traffic: Annotated[dict[str, float], Meta(min_length=1)]
     shadow: Shadowing | None = None
+    inputs: Policy = Policy()
 
     def state(self) -> tuple[object, ...]:
         """All of it but time and author: records with equal states say the same."""
-        return (self.load, self.retired, self.labels, self.traffic, self.shadow)
+        return (self.load, self.retired, self.labels, self.traffic, self.shadow, self.inputs)
 
     def answers(self) -> tuple[object, ...]:
         """The part that decides over plain requests: the versions that answer them, and the shadow."""
@@ -61,6 +63,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             labels=self.labels,
             traffic={} if self.traffic == stable else self.traffic,
             shadow=self.shadow,
+            inputs=self.inputs,
         )
 
 

@@ -96,6 +96,12 @@ class Repository:
         return [name for name, deployment in self.deployments.items() if deployment.versions]
 
     @property
+    def features(self) -> set[str]:
+        """The names of the features that any version in memory takes."""
+        served = (each for deployment in self.deployments.values() for each in deployment.versions.values())
+        return {name for each in served for name in each.model.signature.names}
+
+    @property
     def settled(self) -> bool:
         """Whether no file was being written at the last scan."""
         return all(shelf.settled for shelf in self._shelves.values())

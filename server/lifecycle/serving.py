@@ -1,17 +1,20 @@
-"""serving.toml: which versions of a model are loaded, and which requests each of them answers."""
+"""serving.toml: which versions of a model are loaded, which requests each of them answers, and how."""
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
-from unpickled.server.artifact.manifest import Feature
+from unpickled.server.artifact.manifest import Feature, Manifest
 from unpickled.server.errors import ServingError
 from unpickled.server.lifecycle.disk import opened
+from unpickled.server.model.policy import FeaturePolicy, Policy
+from unpickled.server.model.range import Range, has_borders, ranges_of
+from unpickled.server.model.rule import figure
 from unpickled.server.quote import abridged, hint, listed, printable, quoted, shortened
 
 FILE = "serving.toml"
@@ -63,6 +66,14 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Shadowing | None,
         Meta(description="a table: version = 4 (or a label), share = 1.0 (above 0, at most 1)"),
     ] = None
+    inputs: Annotated[
+        Policy,
+        Meta(
+            description='a table: outside = "flag", "accept", "clip" or "refuse", slack = 0.0 (a share of '
+            "the training range, 0 to 1000), and a table of each feature with a policy of its own: "
+            'features.age = {outside = "clip", lowest = 0, highest = 120}'
+        ),
+    ] = Policy()
 
     def number(self, word: int | str) -> int:
         """The version that a label, or a version in digits, stands for; ServingError: no such label."""
@@ -149,6 +160,11 @@ def check(serving: Serving) -> None:
         raise ServingError(f"traffic in {FILE} adds up to {total:.9g}: its shares have to add up to 1")
     for place, word in serving.references():
         _check_version(serving, place, word)
+    for name, own in serving.inputs.features.items():
+        if own.lowest is not None and own.highest is not None and own.lowest > own.highest:
+            raise ServingError(
+                f"{_of_feature(name)} has lowest {own.lowest:g} and highest {own.highest:g}: exchange them"
+            )
 
 
 def check_label(label: str, place: str) -> None:
@@ -172,6 +188,66 @@ def check_features(versions: Mapping[int, Sequence[Feature]]) -> None:
             )
 
 
+def check_inputs(policy: Policy, versions: Iterable[Sequence[Feature]]) -> None:
+    """ServingError where the policy is for a feature that no version has, or for borders that none may have.
+
+    ``versions`` has the features of each version that is served.
+    """
+    features = [feature for version in versions for feature in version]
+    for name, own in policy.features.items():
+        same = [feature for feature in features if feature.name == name]
+        if features and not same:
+            names = list(dict.fromkeys(feature.name for feature in features))
+            raise ServingError(
+                f"{_of_feature(name)}: no version that is served has a feature of that name: "
+                f"{hint(name, names)}They have {listed(names, _MOST_NAMES, quoted)}"
+            )
+        bounded = own.lowest is not None or own.highest is not None
+        if same and bounded and not any(has_borders(feature) for feature in same):
+            kind = "categories" if same[0].kind == "category" else "known values only"
+            raise ServingError(
+                f"{_of_feature(name)} has lowest or highest, but the feature takes {kind}: leave them out"
+            )
+
+
+def check_ranges(policy: Policy, versions: Mapping[int, Manifest]) -> None:
+    """ServingError where a border in the file lies beyond the other end, so that no value would be inside.
+
+    ``versions`` has the manifest of each version that is served: where the file has only one border, the
+    other end is that of training, which differs between versions.
+    """
+    for number, manifest in sorted(versions.items()) if policy.features else ():
+        for each in ranges_of(manifest, policy):
+            if each is not None and each.least > each.most and each.name in policy.features:
+                own = policy.of(each.name)
+                raise ServingError(f"{_of_feature(each.name)} {_empty(own, each, policy.slack, number)}")
+
+
+def _empty(own: FeaturePolicy, each: Range, slack: float, number: int) -> str:
+    """A clause that says why a range has no value, and how it gets some."""
+    lowest, highest = (
+        _end(*pair, each) for pair in zip((own.lowest, own.highest), each.figures, strict=True)
+    )
+    trained = f"value of version {number}, which is that of training{' with slack' if slack else ''}"
+    if own.highest is None:
+        return f"has lowest {lowest}, above the highest {trained} ({highest}): give highest, too, or lower it"
+    if own.lowest is None:
+        return f"has highest {highest}, below the lowest {trained} ({lowest}): give lowest, too, or raise it"
+    return (
+        f"has lowest {lowest} and highest {highest}, but the values of version {number} are whole, "
+        "and none lies between: move them apart"
+    )
+
+
+def _end(own: float | None, used: str, each: Range) -> str:
+    """An end of a range as the file has it, but for a date, which the file has as seconds."""
+    return used if own is None or each.feature.date else figure(own)
+
+
+def _of_feature(name: str) -> str:
+    return f"inputs.features.{_key(name)} in {FILE}"
+
+
 def _check_length(data: bytes) -> None:
     if len(data) > _LONGEST:
         raise ServingError(f"{FILE} is longer than {_LONGEST // 1024} KiB: shorten it")
@@ -193,11 +269,27 @@ def _check_key(key: str) -> None:
 
 
 def _converted(key: str, value: Any) -> Any:
+    if key == "inputs" and isinstance(value, dict):
+        return _inputs(value)
     if key not in {"labels", "traffic"} or not isinstance(value, dict):
         return _convert(key, key, value, value)
     # Item by item, as msgspec does not say which item of a table is wrong.
     items = [_convert(f"{key}.{word}", key, {word: item}, item) for word, item in value.items()]
     return {word: item for table in items for word, item in table.items()}
+
+
+def _inputs(table: dict[str, Any]) -> Policy:
+    """The policy in the key ``inputs``; an error names the key in it, and the feature, that it is about."""
+    for word, value in table.items():
+        if word != "features" or not isinstance(value, dict):
+            _convert(f"inputs.{word}", "inputs", {word: value}, value)
+            continue
+        for name, own in value.items():
+            for part, item in own.items() if isinstance(own, dict) else ():
+                _convert(f"inputs.features.{name}.{part}", "inputs", {"features": {name: {part: item}}}, item)
+            _convert(f"inputs.features.{name}", "inputs", {"features": {name: own}}, own)
+    policy: Policy = _convert("inputs", "inputs", table, table)
+    return policy
 
 
 def _convert(place: str, key: str, value: Any, item: Any) -> Any:
@@ -206,8 +298,9 @@ def _convert(place: str, key: str, value: Any, item: Any) -> Any:
         return msgspec.convert(value, _TYPES[key])
     except msgspec.ValidationError as error:
         description = next(part.description for part in get_args(_TYPES[key]) if isinstance(part, Meta))
+        subject = "It" if place == key else key
         raise ServingError(
-            f"{_key(place)} in {FILE} is {_literal(item)}: {_message(error)}. It is {description}"
+            f"{_key(place)} in {FILE} is {_literal(item)}: {_message(error)}. {subject} is {description}"
         ) from None
 
 
@@ -244,8 +337,12 @@ def _kind(feature: Feature) -> str:
 
 def _message(error: Exception) -> str:
     """The message of a parser, whose last words may name a place."""
-    text = str(error).replace("`", "").replace(" - at $[...]", "")
+    text = _PLACE.sub("", str(error).replace("`", "").replace(" | null", ""))
     return abridged(printable(text), _LONGEST_MESSAGE)
+
+
+# The path of a value in a message of msgspec; the sentence around it names the key.
+_PLACE = re.compile(r" - at \$(\[\.\.\.\]|\.inputs|\.features|\.outside|\.slack|\.lowest|\.highest)+$")
 
 
 def _key(text: str) -> str:

@@ -144,6 +144,10 @@ class Shelf:
         shadow = _shadow(desired)
         together = {*traffic, *([] if shadow is None else [shadow[0]])}
         serving.check_features({number: _features(loaded[number]) for number in sorted(together)})
+        serving.check_inputs(desired.inputs, map(_features, loaded.values()))
+        serving.check_ranges(
+            desired.inputs, {number: served.model.manifest for number, served in loaded.items()}
+        )
         return Deployment(
             name=self.name,
             versions={number: loaded[number] for number in sorted(loaded)},
@@ -218,6 +222,9 @@ class Shelf:
             labels = ", ".join(f"{label} {number}" for label, number in now.labels.items()) or "none"
             previously = "" if now.sentence == before.sentence else f" (before: {before.sentence})"
             logger.info("model %s: %s%s; labels: %s", self.name, now.sentence, previously, labels)
+        inputs, previous = now.serving.inputs, before.serving.inputs
+        if before.versions and inputs != previous:
+            logger.info("model %s: inputs: %s (before: %s)", self.name, inputs.sentence, previous.sentence)
         self._warn_of_empty_folder()
 
     def _warn_of_empty_folder(self) -> None:

@@ -11,7 +11,6 @@ all that a process finds which replaces another one, unless they have been loade
               how many were loaded
 """
 
-import fcntl
 import mmap
 import os
 import struct
@@ -23,6 +22,7 @@ from typing import Any
 
 from unpickled.server.anonymous import anonymous_file
 from unpickled.server.lifecycle.trial import Trial
+from unpickled.server.shared import exclusive
 
 _COUNT, _DIGEST, _NOTE = struct.Struct("<Q"), 32, struct.Struct("<32sQ")
 _BEGUN = _COUNT.size
@@ -110,12 +110,8 @@ class Trials:
 
     @contextmanager
     def _locked(self, byte: int) -> Iterator[None]:
-        # The kernel releases a record lock when its process ends, even by SIGKILL.
-        fcntl.lockf(self._descriptor, fcntl.LOCK_EX, 1, byte)
-        try:
+        with exclusive(self._descriptor, byte, 1):
             yield
-        finally:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, byte)
 
     def __getstate__(self) -> Any:
         return reduction.DupFd(self._descriptor)

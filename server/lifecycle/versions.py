@@ -35,6 +35,8 @@ logger = logging.getLogger("unpickled")
 
 # The rate at which scans read a file again, to see whether its content is still the same.
 _BYTES_PER_SECOND = 4_000_000
+# Characters of a digest that tell a file from all others of its model.
+DIGEST = 12
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +48,11 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     size: int
     load_seconds: float
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Name, version and the start of the digest, which no other file has: they name counts of it."""
+        return self.name, str(self.version), self.sha256[:DIGEST]
 
 
 class _File:

@@ -26,6 +26,12 @@ class Table(list[Row]):
     ignored: Sequence[str] = ()
 
 
+class Inside(list[Row]):
+    """Rows of which all values are known to lie inside the training range."""
+
+    __slots__ = ()
+
+
 class Rows(Sequence[Row]):
     """Rows over columns, one array or list per feature; a row is built when somebody reads it.
 

@@ -1,16 +1,17 @@
 """JSON Schemas of the rows that one version takes and of its answers, compiled from its signature."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec.json import schema_components
 
 from unpickled.server.artifact.manifest import Feature, Manifest, Notation
-from unpickled.server.message.jsonschema import Schema, array, either, exactly, only, plain
+from unpickled.server.message.jsonschema import COUNT, Schema, array, either, exactly, only, plain
 from unpickled.server.model import dates
 from unpickled.server.model.feeds import Row
 from unpickled.server.model.outputs import Member, Outputs, Tensor
+from unpickled.server.model.outside import MOST
 from unpickled.server.model.signature import Signature
 
 # Most choices that a schema lists: the manifest has a longer list in full.
@@ -25,8 +26,9 @@ class Schemas:
 
     ``components`` has every schema under its name, which begins with ``prefix``. ``row`` and ``record``
     describe one row as an array and as an object; ``members`` are the members of the answer to one row,
-    ``record_members`` the same with the scores by name. ``tensors`` and ``methods`` are those that all of
-    ``outputs`` have.
+    ``record_members`` the same with the scores by name. ``answer`` is one row's part of an answer, and
+    ``record_answer`` a whole answer; ``columns`` and ``arrays`` are the same for all rows. ``tensors`` and
+    ``methods`` are those that all of ``outputs`` have.
     """
 
     def __init__(
@@ -59,15 +61,22 @@ class Schemas:
             for member in first.members
             if member.entries
         }
+        self._outside = {"outside": self.name("Outside", _outside(manifest)), "outside_count": COUNT}
         self.answer = self.name("Answer", only(self.record_members))
+        self.record_answer = self.name("RecordAnswer", self.flagged(self.record_members))
         arrays = {name: array(schema, 1) for name, schema in self.members.items()}
-        self.arrays = self.name("Arrays", only(arrays))
+        self.columns = self.name("Columns", only(arrays))
+        self.arrays = self.name("Arrays", self.flagged(arrays))
 
     def name(self, kind: str, schema: Schema) -> Schema:
         """Enter a schema into ``components`` and return a reference to it."""
         name = f"{self._prefix}.{kind}"
         self.components[name] = schema
         return {"$ref": f"#/components/schemas/{name}"}
+
+    def flagged(self, properties: Mapping[str, Schema]) -> Schema:
+        """An answer with these members, and perhaps those about values outside the training range."""
+        return only({**properties, **self._outside}, list(properties))
 
     def rows(self, *kinds: Schema) -> Schema:
         """An array of rows of these kinds, no longer than one request may have."""
@@ -147,6 +156,31 @@ def _typical(feature: Feature) -> Any:
     lowest = -_LARGEST if feature.lowest is None else feature.lowest
     highest = _LARGEST if feature.highest is None else feature.highest
     return min(max(feature.median or 0.0, lowest), highest)
+
+
+def _outside(manifest: Manifest) -> Schema:
+    """The schema of the values outside the training range that an answer names."""
+    border: Schema = {"type": ["number", "string", "null"]}
+    finding = {
+        "row": COUNT,
+        "feature": {"enum": [feature.name for feature in manifest.features]},
+        "value": {"type": ["number", "string"]},
+        "trained": {
+            **array(border),
+            "description": "lowest and highest value of training, or its first categories",
+        },
+        "range": {
+            **array(border),
+            "description": "lowest and highest value allowed, where the model's settings move them",
+        },
+        "more": {**COUNT, "description": "how many more categories there are"},
+        "used": {**border, "description": "the value that was predicted in place of this one"},
+    }
+    findings = array(only(finding, ["row", "feature", "value", "trained"]), 1, MOST)
+    description = (
+        "values outside the training range, by row; `outside_count` has their number if it is higher"
+    )
+    return {**findings, "description": description}
 
 
 def _row(values: Sequence[Schema]) -> Schema:

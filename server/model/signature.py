@@ -12,6 +12,8 @@ from unpickled.server.errors import InvalidInput
 from unpickled.server.message.strict import Members
 from unpickled.server.model import feeds
 from unpickled.server.model.feeds import Column, Feeds, Row, Value
+from unpickled.server.model.range import Range
+from unpickled.server.model.ranges import Ranges
 from unpickled.server.model.rule import Rule, fault_of, kind
 from unpickled.server.quote import counted, hint, listed, quoted
 
@@ -48,6 +50,17 @@ class Signature:
         self.row: Any = tuple[tuple(types)]  # type: ignore[misc]
         self.record = _record_type(self.names, types)
         self.read_row: Any = tuple[tuple(rule.read_type for rule in self._rules)]  # type: ignore[misc]
+
+    def within(self, ranges: Ranges) -> tuple[Any, Any]:
+        """The types ``row`` and ``record`` for rows of which every value lies inside these ranges.
+
+        They refuse dates, as ``row`` does.
+        """
+        types = [
+            rule.type if each is None or not each.compiled or rule.feature.date else _optional(rule, each)
+            for rule, each in ((rule, ranges.of(place)) for place, rule in enumerate(self._rules))
+        ]
+        return tuple[tuple(types)], _record_type(self.names, types)  # type: ignore[misc]
 
     def feeds(self, rows: Sequence[Row]) -> Feeds:
         """Rows that passed the checks, as one array (rows, features) per tensor of the graph."""
@@ -242,6 +255,12 @@ def _record_type(names: Sequence[str], types: Sequence[Any]) -> type[msgspec.Str
         return msgspec.defstruct("Record", fields, rename=rename, forbid_unknown_fields=True, gc=False)
     except ValueError:
         return None
+
+
+def _optional(rule: Rule, each: Range) -> Any:
+    """The type of a value of this range, or of a missing one where there may be one."""
+    kind = each.type(rule.lowest, rule.highest)
+    return kind | None if rule.feature.missing else kind
 
 
 def _check_column(rule: Rule, column: Column) -> list[Value]:
