@@ -4,7 +4,7 @@ Every process maps one anonymous file, which disappears with the last of them. T
 Each process claims a block and is the only one to write to it, so that counting takes no lock. When a worker
 dies, its replacement claims the same block and keeps adding to it.
 
-    file    | block 0 | block 1 | ... | reserved | notice | common a lock on byte n: block n is claimed
+    file    | block 0 | block 1 | ... | main | writer | notice | common   a lock on byte n: block n is claimed
     block   | used | entry | entry | ...                  8-byte words; used: how many of them
     entry   | generation | length | room | size | gauge | key ... | numbers ... |
               |            |        |      |      |       |         size doubles
@@ -16,13 +16,15 @@ dies, its replacement claims the same block and keeps adding to it.
               odd while the entry is in use; grows whenever that changes
     notice  | checksum | length | bytes                   4 bytes each; the last that a process has posted
 
-The block behind those of the workers is reserved for the main process, which is no worker. The notice holds
-what is no number. A reader that meets a notice half written keeps the one before.
+The two blocks behind those of the workers are reserved for processes that are none: the main process, and the
+one that writes the payload log. The notice holds what is no number. A reader that meets a notice half written
+keeps the one before.
 
 The threads of a process count without a lock, as the global interpreter lock allows (see Block.series):
 Memory refuses to start on a Python that runs without it.
 """
 
+import base64
 import fcntl
 import logging
 import mmap
@@ -32,7 +34,7 @@ import sys
 import threading
 import weakref
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing import reduction
 from operator import add
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -41,6 +43,7 @@ import msgspec
 
 from unpickled.server.anonymous import anonymous_file
 from unpickled.server.errors import ConfigError
+from unpickled.server.shared import exclusive
 
 logger = logging.getLogger("unpickled")
 
@@ -57,6 +60,8 @@ _NOTICE = 4 * 1024 * 1024
 _NOTICE_HEAD = struct.Struct("=II")
 _WORD = 8
 _HEAD = 5
+# Reserved blocks behind those of the workers.
+_RESERVED = 2
 # Keys get room in steps of so many words, so that a freed entry fits another key of about the same length.
 _ROOM = 8
 
@@ -69,6 +74,9 @@ class Memory:
     """The counters of all processes, in ``blocks`` blocks of ``size`` bytes; unused pages take no memory.
 
     Create it before the workers: they inherit it through a fork, or ``multiprocessing`` sends it to them.
+
+    Attributes:
+        token: Tells this memory from any other: eight letters and digits.
     """
 
     # The process that has claimed a block, and its block: a fork inherits them with another process id.
@@ -79,12 +87,31 @@ class Memory:
     def __init__(self, blocks: int, size: int = BLOCK) -> None:
         """Map the memory. Raises ConfigError on a free-threaded Python, where threads would lose counts."""
         _check_interpreter()
-        self._map(anonymous_file((blocks + 1) * size + _NOTICE + COMMON, "counters"), blocks, size)
+        self.token = fresh_token()
+        self._map(anonymous_file((blocks + _RESERVED) * size + _NOTICE + COMMON, "counters"), blocks, size)
+
+    @classmethod
+    def attached(cls, descriptor: int, blocks: int, token: str) -> "Memory":
+        """The same memory in another program, which has inherited its descriptor and now owns that."""
+        memory = cls.__new__(cls)
+        memory.token = token
+        memory._map(descriptor, blocks, BLOCK)
+        return memory
+
+    @property
+    def descriptor(self) -> int:
+        """The descriptor of the memory, for a program that is to inherit it."""
+        return self._descriptor
+
+    @property
+    def blocks(self) -> int:
+        """How many workers may count at a time."""
+        return self._blocks
 
     @property
     def common(self) -> memoryview:
         """The bytes that every process may write to; at first they are zeros."""
-        return self._view[(self._blocks + 1) * self._size + _NOTICE :]
+        return self._view[(self._blocks + _RESERVED) * self._size + _NOTICE :]
 
     def claim(self) -> "Block":
         """The block of this process, the same one at every call; to be called after the fork."""
@@ -99,16 +126,17 @@ class Memory:
         """The block of the main process, which alone may call this."""
         return Block(self, self._part(self._blocks), self._blocks)
 
+    def reserve_for_writer(self) -> "Block":
+        """The block of the process that writes the payload log, which alone may call this."""
+        return Block(self, self._part(self._blocks + 1), self._blocks + 1)
+
     def post(self, content: bytes) -> None:
         """Replace the notice; one that is too long is left out."""
         head = _NOTICE_HEAD.pack(zlib.crc32(content), len(content))
         if len(head) + len(content) > _NOTICE:
             return
-        with self._lock:
-            # The kernel releases the lock when the process ends, even by SIGKILL.
-            fcntl.lockf(self._descriptor, fcntl.LOCK_EX, 1, self._blocks)
+        with self._lock, exclusive(self._descriptor, self._blocks, 1):
             self._notice[: len(head) + len(content)] = head + content
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, self._blocks)
 
     def posted(self) -> bytes:
         """The last notice that was posted whole; empty before the first."""
@@ -121,10 +149,10 @@ class Memory:
 
     def read(self) -> dict[Key, list[float]]:
         """All series. Counters are summed over all blocks, gauges over the blocks of living processes."""
-        # The main process lives as long as any other.
-        living = {*self.workers(), self._blocks}
+        # The main process lives as long as any other, and what it says of the writer is true until then.
+        living = {*self.workers(), self._blocks, self._blocks + 1}
         totals: dict[bytes, list[float]] = {}
-        for number in range(self._blocks + 1):
+        for number in range(self._blocks + _RESERVED):
             # A series freed during this read may have been re-created later in the block; keep the last.
             latest = {key: (values, gauge) for key, values, gauge in _values(self._part(number))}
             for key, (values, gauge) in latest.items():
@@ -132,6 +160,12 @@ class Memory:
                     total = totals.get(key)
                     totals[key] = values if total is None else [*map(add, total, values)]
         return {_unpack(key): values for key, values in totals.items()}
+
+    def find(self, matches: Callable[[Key], bool]) -> Iterator[tuple[Key, bytes]]:
+        """The counters whose keys match, once for each block that has one; numbers as bytes of doubles."""
+        for number in range(self._blocks + 1):
+            # As in read(), the last one of a key counts.
+            yield from dict(_matching(self._part(number), matches)).items()
 
     def workers(self) -> dict[int, int]:
         """Block -> id of the living process that has claimed it."""
@@ -141,19 +175,19 @@ class Memory:
             holders[self._number] = self._owner
         return {number: holder for number, holder in holders.items() if holder}
 
-    def __getstate__(self) -> tuple[Any, int, int]:
-        return reduction.DupFd(self._descriptor), self._blocks, self._size
+    def __getstate__(self) -> tuple[Any, int, int, str]:
+        return reduction.DupFd(self._descriptor), self._blocks, self._size, self.token
 
-    def __setstate__(self, state: tuple[Any, int, int]) -> None:
-        descriptor, blocks, size = state
+    def __setstate__(self, state: tuple[Any, int, int, str]) -> None:
+        descriptor, blocks, size, self.token = state
         self._map(descriptor.detach(), blocks, size)
 
     def _map(self, descriptor: int, blocks: int, size: int) -> None:
         self._descriptor, self._blocks, self._size = descriptor, blocks, size
         # Closing any descriptor of the file would release the lock of this process, so all stay open: this
         # one and the copy inside mmap.
-        self._view = memoryview(mmap.mmap(descriptor, (blocks + 1) * size + _NOTICE + COMMON))
-        self._notice = self._view[(blocks + 1) * size : (blocks + 1) * size + _NOTICE]
+        self._view = memoryview(mmap.mmap(descriptor, (blocks + _RESERVED) * size + _NOTICE + COMMON))
+        self._notice = self._view[(blocks + _RESERVED) * size : (blocks + _RESERVED) * size + _NOTICE]
         self._posted = b""
         self._lock = threading.Lock()
         weakref.finalize(self, os.close, descriptor).atexit = False
@@ -206,6 +240,7 @@ class Block:
 
     def __init__(self, memory: Memory, part: memoryview, number: int | None) -> None:
         self.number = number
+        self.token = memory.token
         # Keep a reference: if Memory is collected, its descriptor closes and the block's lock is released.
         self._memory = memory
         self._part = part
@@ -328,6 +363,20 @@ def _values(part: memoryview) -> Iterator[tuple[bytes, list[float], bool]]:
             yield entry.key, values, entry.gauge
 
 
+def _matching(part: memoryview, matches: Callable[[Key], bool]) -> Iterator[tuple[Key, bytes]]:
+    """(key, bytes of its numbers) of every counter in use whose key matches."""
+    words = part.cast("q")
+    for entry in _entries(part, words):
+        # The key is whole if the entry is still the same after it was read, and so are the numbers.
+        if entry.gauge or entry.generation % 2 == 0 or words[entry.place] != entry.generation:
+            continue
+        key = _unpack(entry.key)
+        if matches(key):
+            content = bytes(part[entry.start * _WORD : entry.end * _WORD])
+            if words[entry.place] == entry.generation:
+                yield key, content
+
+
 def _pack(key: Key) -> bytes:
     # As bytes: the name of a folder may hold bytes that are not UTF-8.
     return msgspec.msgpack.encode([part.encode("utf-8", "surrogatepass") for part in key])
@@ -336,6 +385,11 @@ def _pack(key: Key) -> bytes:
 def _unpack(packed: bytes) -> Key:
     parts = msgspec.msgpack.decode(packed, type=tuple[bytes, ...])
     return tuple(part.decode("utf-8", "surrogatepass") for part in parts)
+
+
+def fresh_token() -> str:
+    """A new token: see Memory."""
+    return base64.b32encode(os.urandom(5)).decode().lower()
 
 
 def _check_interpreter() -> None:

@@ -13,11 +13,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from unpickled.server.observe import connected, log, shadow, traces
+from unpickled.server.observe import connected, log, logged, shadow, source, traces
+from unpickled.server.observe.accuracies import ACCURACIES, VersionAccuracies
 from unpickled.server.observe.counters import Key, Memory
+from unpickled.server.observe.drifts import DRIFTS, Part, VersionDrifts
 from unpickled.server.observe.keyed import KEYED
 from unpickled.server.observe.outlines import Outline
-from unpickled.server.observe.tally import BUCKETS, OF_VERSIONS, PHASES, Answered, Failed, outdated
+from unpickled.server.observe.tally import BUCKETS, OF_VERSIONS, OUTSIDE, PHASES, Answered, Failed, outdated
 from unpickled.server.observe.values import PREDICTED, Histogram, histograms
 from unpickled.server.quote import shortened
 
@@ -48,16 +50,24 @@ _Described = tuple[Family, Metric]
 
 def families() -> list[Family]:
     """Every metric that GET /metrics can serve, in the order in which it serves them."""
-    return [family for family, _ in _metrics(defaultdict(list), {}, [])]
+    return [family for family, _ in _metrics(defaultdict(list), {}, [], [], [])]
 
 
-def exposition(memory: Memory, outlines: Sequence[Outline], accept: str | None = None) -> tuple[str, bytes]:
+def exposition(
+    memory: Memory,
+    outlines: Sequence[Outline],
+    accept: str | None = None,
+    drift: Memory | None = None,
+    joined: Memory | None = None,
+) -> tuple[str, bytes]:
     """The metrics of a server, as text for Prometheus.
 
     Args:
         memory: The counts of all processes of the server.
         outlines: The models of a worker: which versions are refused, and how traffic is split.
         accept: The request's Accept header; OpenMetrics is written where it asks for that.
+        drift: The memory in whose notice the drift of the models stands.
+        joined: The memory in whose notice their accuracy stands.
 
     Returns:
         Content type and text.
@@ -66,18 +76,28 @@ def exposition(memory: Memory, outlines: Sequence[Outline], accept: str | None =
         encode, content_type = choose_encoder(accept or "")
     except (TypeError, ValueError):  # a version that is none
         encode, content_type = choose_encoder("")
-    return content_type, encode(_Metrics(memory, outlines))
+    return content_type, encode(_Metrics(memory, outlines, drift, joined))
 
 
 class _Metrics(Collector):
     """Reads the counts when Prometheus scrapes."""
 
-    def __init__(self, memory: Memory, outlines: Sequence[Outline]) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        outlines: Sequence[Outline],
+        drift: Memory | None,
+        joined: Memory | None,
+    ) -> None:
         self._memory = memory
         self._outlines = outlines
+        self._drift = drift
+        self._joined = joined
 
     def collect(self) -> Iterator[Metric]:
-        metrics = _metrics(self._kinds(), self._memory.workers(), self._outlines)
+        drifted = DRIFTS.posted(self._drift, time.time()).versions
+        right = ACCURACIES.posted(self._joined, time.time()).versions
+        metrics = _metrics(self._kinds(), self._memory.workers(), self._outlines, drifted, right)
         hidden = f"unpickled_{_OBSERVER_FAILURES}"
         return (metric for _, metric in metrics if metric.samples or metric.name != hidden)
 
@@ -93,12 +113,17 @@ class _Metrics(Collector):
 
 
 def _metrics(
-    kinds: defaultdict[str, _Series], workers: Mapping[int, int], outlines: Sequence[Outline]
+    kinds: defaultdict[str, _Series],
+    workers: Mapping[int, int],
+    outlines: Sequence[Outline],
+    drifted: Sequence[VersionDrifts],
+    right: Sequence[VersionAccuracies],
 ) -> Iterator[_Described]:
     """Every metric; ``kinds`` are the series by kind, ``workers`` the process ids by block."""
     yield from _requests(kinds["answered"], kinds["failed"], kinds["other"])
     yield from _predictions(kinds["answered"])
     yield _values(kinds[PREDICTED])
+    yield _outside(kinds[OUTSIDE])
     yield from _processes(workers, kinds["in_flight"])
     yield from _supervision(kinds)
     yield from _connections(kinds[connected.OPEN], kinds[connected.FULL])
@@ -108,7 +133,13 @@ def _metrics(
     yield from _comparisons(kinds[shadow.PAIR])
     yield from _differences(kinds[shadow.NUMBERS])
     yield from _losses(kinds[shadow.LOST])
+    yield from _drifts(drifted)
+    yield from _accuracies(right)
     yield from _observer_failures(kinds["observer_failures"])
+    yield _truth(kinds["truth"])
+    yield from _taken(kinds[source.TAKEN], kinds["intake_failures"])
+    yield from _logged(kinds)
+    yield from _log(kinds)
     yield _keys(kinds[KEYED])
     lines = _firsts(kinds[log.LOST])
     yield _counter("log_lines_lost", "Lines of a log that were not written.", ("log",), lines)
@@ -163,6 +194,15 @@ def _values(predicted: _Series) -> _Described:
         "Numbers that regressors predicted, between the deciles of their predictions in training.",
         (*_VERSION_LABELS, "target"),
         histograms(predicted),
+    )
+
+
+def _outside(rows: _Series) -> _Described:
+    return _counter(
+        "outside_training",
+        "Rows with a value outside the training range of a feature, those of refused requests too.",
+        (*_VERSION_LABELS, "feature"),
+        _firsts(rows),
     )
 
 
@@ -306,9 +346,147 @@ def _losses(lost: _Series) -> Iterator[_Described]:
     yield _counter("shadow_refused_rows", "Rows that a shadow does not take.", names, refused)
 
 
+def _drifts(versions: Sequence[VersionDrifts]) -> Iterator[_Described]:
+    """The last 24 hours beside the training rows; of each part only where there were rows enough to judge."""
+    rows: _Values = {(each.model, each.version): float(each.rows) for each in versions}
+    sampled: _Values = {(each.model, each.version): each.sampled for each in versions}
+    parts: dict[tuple[str, ...], Part] = {
+        (each.model, each.version, part.part, part.name): part for each in versions for part in each.parts
+    }
+    yield _gauge("drift_rows", "Rows of 24 hours that were compared with training.", _VERSION_LABELS, rows)
+    meaning = "Share of the rows answered in 24 hours that was compared."
+    yield _gauge("drift_sampled", meaning, _VERSION_LABELS, sampled)
+    meanings = {
+        "psi": "Population stability index between training and 24 hours.",
+        "alarm": "Whether a feature or a prediction has drifted, beyond chance.",
+        "missing": "Share of the rows of 24 hours without a value.",
+        "outside": "Share of the rows of 24 hours outside the training range, or of an unknown category.",
+    }
+    for name, meaning in meanings.items():
+        values = {key: getattr(part, name) for key, part in parts.items()}
+        present: _Values = {key: float(value) for key, value in values.items() if value is not None}
+        yield _gauge(f"drift_{name}", meaning, (*_VERSION_LABELS, "part", "feature"), present)
+
+
+def _accuracies(versions: Sequence[VersionAccuracies]) -> Iterator[_Described]:
+    """The rows predicted in the last 24 hours whose truth is known; no figure that is not defined."""
+    rows: _Values = {(each.model, each.version): float(each.rows) for each in versions}
+    coverage: _Values = {(each.model, each.version): each.coverage for each in versions}
+    yield _gauge("truth_rows", "Rows predicted in 24 hours whose truth is known.", _VERSION_LABELS, rows)
+    meaning = "Share of the rows predicted in 24 hours whose truth is known."
+    yield _gauge("truth_coverage", meaning, _VERSION_LABELS, coverage)
+    meanings = {
+        "accuracy": "Share of the answers of 24 hours that were right, by the truth that is known.",
+        "accuracy_training": "Accuracy when the model was exported, beside the one of 24 hours.",
+        "log_loss": "Mean log loss of 24 hours.",
+        "calibration_error": "Expected calibration error of 24 hours, in ten bins.",
+    }
+    for name, meaning in meanings.items():
+        figures: _Values = {
+            (each.model, each.version): each.figures[name] for each in versions if name in each.figures
+        }
+        yield _gauge(name, meaning, _VERSION_LABELS, figures)
+    meanings = {
+        "mean_absolute_error": "Mean of |prediction - truth| of 24 hours.",
+        "root_mean_squared_error": "Root of the mean of (prediction - truth)^2 of 24 hours.",
+        "prediction_bias": "Mean of prediction - truth of 24 hours.",
+    }
+    for name, meaning in meanings.items():
+        errors: _Values = {
+            (each.model, each.version, target): values[name]
+            for each in versions
+            for target, values in each.targets.items()
+        }
+        yield _gauge(name, meaning, (*_VERSION_LABELS, "target"), errors)
+    alarms: _Values = {
+        (each.model, each.version, kind): float(alarm)
+        for each in versions
+        for kind, alarm in each.alarms.items()
+    }
+    meaning = "Whether 24 hours are worse than training (fallen), or their probabilities off, beyond chance."
+    yield _gauge("accuracy_alarm", meaning, (*_VERSION_LABELS, "kind"), alarms)
+
+
 def _observer_failures(failures: _Series) -> Iterator[_Described]:
     names = ("model", "version", "observer")
     yield _counter(_OBSERVER_FAILURES, "Predictions that an observer failed on.", names, _firsts(failures))
+
+
+def _truth(reports: _Series) -> _Described:
+    meaning = "Reports of what turned out to be true of a prediction, by what became of them."
+    return _counter("truth", meaning, ("model", "status"), _firsts(reports))
+
+
+def _taken(taken: _Series, failures: _Series) -> Iterator[_Described]:
+    fates = ("consumed", "dropped", "lost")
+    rows = {(*key, fate): count for key, numbers in taken for fate, count in zip(fates, numbers, strict=True)}
+    yield _counter(
+        "taken_rows",
+        "Rows answered, by whether drift, truth and the payload log got them.",
+        (*_VERSION_LABELS, "fate"),
+        rows,
+    )
+    yield _counter(
+        "consumer_failures",
+        "Failures of what gets the rows answered: drift, truth or the payload log.",
+        ("consumer",),
+        _firsts(failures),
+    )
+
+
+def _logged(kinds: Mapping[str, _Series]) -> Iterator[_Described]:
+    """The fates of rows in the payload log; those that the intake has dropped are dropped, too."""
+    rows: defaultdict[tuple[str, ...], float] = defaultdict(float)
+    waiting: defaultdict[tuple[str, ...], float] = defaultdict(float)
+    key: tuple[str, ...]
+    for kind, answer in ((logged.LOGGED, "sent"), (logged.LOGGED_SHADOW, "shadow")):
+        for (model, version), numbers in kinds[kind]:
+            key = model, version, answer
+            rows[*key, "dropped"] += numbers[logged.DROPPED]
+            rows[*key, "unchosen"] += numbers[logged.UNCHOSEN]
+            rows[*key, "lost"] += numbers[logged.LOST]
+            waiting[key] += numbers[logged.PUT]
+    for (model, version, kind, _), (count,) in kinds[logged.WRITTEN]:
+        key = model, version, "shadow" if kind == logged.LOGGED_SHADOW else "sent"
+        rows[*key, "written"] += count
+        waiting[key] = max(0.0, waiting[key] - count)
+    for key, numbers in kinds[source.TAKEN]:
+        if (*key, "sent") in waiting:
+            rows[*key, "sent", "dropped"] += numbers[source.DROPPED_ROWS]
+    names = (*_VERSION_LABELS, "answer")
+    meaning = "Rows for the payload log: written, dropped as it was full, lost with a worker, or not chosen."
+    yield _counter("log_rows", meaning, (*names, "fate"), rows)
+    yield _gauge("log_rows_waiting", "Rows that wait to be written to the payload log.", names, waiting)
+
+
+def _log(kinds: Mapping[str, _Series]) -> Iterator[_Described]:
+    """The process that writes the payload log, and its disk."""
+    for name, series, meaning in (
+        ("log_bytes", logged.BYTES, "Bytes of rows written to the payload log, before they are packed."),
+        ("log_parts", logged.PARTS, "Finished files of the payload log."),
+        (
+            "log_failures",
+            logged.FAILURES,
+            "Attempts to write the payload log, or to finish a file of it, that failed.",
+        ),
+        ("log_writer_exits", logged.EXITS, "Ends of the process that writes it, while the server went on."),
+    ):
+        yield _counter(name, meaning, (), _firsts(kinds[series]))
+    done, failed, waiting = ({key: numbers[i] for key, numbers in kinds[logged.UPLOADS]} for i in range(3))
+    yield _counter("log_uploads", "Files of the payload log that an object store took.", (), done)
+    yield _counter("log_upload_failures", "Attempts to upload a file that failed.", (), failed)
+    yield _gauge("log_uploads_waiting", "Files of the payload log that wait to be uploaded.", (), waiting)
+    for name, series, meaning in (
+        ("log_writer_alive", logged.ALIVE, "Whether the process that writes the payload log runs."),
+        (
+            "log_failing",
+            logged.FAILING,
+            "Whether the payload log cannot be written, or its files not be finished.",
+        ),
+        ("log_waiting_bytes", logged.WAITING, "Bytes of rows that wait in memory for the payload log."),
+        ("log_last_write_timestamp_seconds", logged.LAST, "When rows were last written, since 1970."),
+    ):
+        yield _gauge(name, meaning, (), _firsts(kinds[series]))
 
 
 def _keys(series: _Series) -> _Described:

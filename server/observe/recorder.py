@@ -1,18 +1,21 @@
 """The work after each prediction, for requests and for the lines of streams alike.
 
-The prediction is counted, the headers get its version, and observers see it. An observer (a shadow; later
-drift, a payload log, feedback) works off the request's path: on it, an observer may only put the prediction
-into a bounded queue, or drop and count it if the queue is full.
+The prediction is counted, an intake numbers it and takes it for drift, truth and the payload log, and
+observers see it. They all work off the request's path: on it, they may only put the prediction into a bounded
+queue, or drop and count it if the queue is full.
 """
 
 import logging
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Protocol
 
 from unpickled.server.inference.prediction import Prediction
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message.answer import Environ, Whole, failure
+from unpickled.server.observe.intake import Intake, Take
+from unpickled.server.observe.source import Source
 from unpickled.server.observe.tally import Tally
 
 logger = logging.getLogger("unpickled")
@@ -69,18 +72,28 @@ class Recorder:
         served: The version.
         identity: The headers of every answer: those that name the version, then ``more``.
         answered: Records an answer of status 200; arguments and result are those of Tally.answered.
+        take: Takes each recorded answer for drift, truth and the payload log; None where all are off.
     """
 
-    __slots__ = ("_tally", "answered", "identity", "served")
+    __slots__ = ("_tally", "answered", "identity", "served", "take")
 
     def __init__(
-        self, served: Served, tally: Tally, observers: Sequence[Observer] = (), more: Headers = ()
+        self,
+        served: Served,
+        tally: Tally,
+        observers: Sequence[Observer] = (),
+        more: Headers = (),
+        intake: tuple[Intake, Source] | None = None,
     ) -> None:
         self.served = served
         self.identity = (("Model-Name", served.name), ("Model-Version", str(served.version)), *more)
-        # Most routes have no observer: they call the tally directly.
-        self.answered = _Observed(served, tally, observers).answered if observers else tally.answered
         self._tally = tally
+        self.take = intake and intake[0].taker(intake[1], marks=bool(observers))
+        # Most routes have no observer: they call the tally directly.
+        self.answered = tally.answered
+        if observers:
+            self.answered = _Observed(served, tally, observers, self.take).answered
+            self.take = intake and partial(_identity, intake[0])
 
     def failed(self, error: Exception, started: float, environ: Environ) -> Whole:
         """Record a request that fails, and write its answer.
@@ -98,19 +111,31 @@ class Recorder:
         return status, (*headers, *self.identity), content
 
 
+def _identity(intake: Intake, prediction: Prediction, ended: float) -> Headers:
+    """The header with the id of a prediction that is taken already."""
+    assert prediction.taken is not None
+    return intake.identity(prediction.taken[0])
+
+
 class _Observed:
     """A tally that passes each prediction on to observers."""
 
-    __slots__ = ("_failing", "_observers", "_served", "_tally")
+    __slots__ = ("_failing", "_observers", "_served", "_take", "_tally")
 
-    def __init__(self, served: Served, tally: Tally, observers: Sequence[Observer]) -> None:
+    def __init__(
+        self, served: Served, tally: Tally, observers: Sequence[Observer], take: Take | None
+    ) -> None:
         self._served = served
         self._tally = tally
+        # Observers see a prediction once it is taken: a shadow passes on its own answers by the same number.
+        self._take = take
         self._observers = tuple(observers)
         self._failing: set[str] = set()
 
     def answered(self, started: float, read: float, prediction: Prediction, waited: float = 0.0) -> float:
         ended = self._tally.answered(started, read, prediction, waited)
+        if self._take is not None:
+            self._take(prediction, ended)
         for observer in self._observers:
             try:
                 observer.observe(self._served, prediction)

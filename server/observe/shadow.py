@@ -4,7 +4,7 @@ import logging
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, repeat
 from random import random
 from typing import Any
@@ -20,13 +20,18 @@ from unpickled.server.model.feeds import Feeds, Row
 from unpickled.server.model.outputs import Label, Labels, Scores
 from unpickled.server.model.session import Model
 from unpickled.server.observe.counters import Block, Numbers
+from unpickled.server.observe.source import Source
 from unpickled.server.observe.values import FAR
 
 logger = logging.getLogger("unpickled")
 
-# The version that answered, rows and their answers; the same for one row.
-Offer = tuple[Served, Sequence[Row], Labels, Scores]
-Case = tuple[Served, Row, Label, Sequence[float] | npt.NDArray[np.float64]]
+# The number of the first row, and the source of all (see Prediction.taken).
+Taken = tuple[int, Source | None]
+# Takes an answer of the shadow: its number and source, the answer, the shadow.
+Add = Callable[[int, Source, Prediction, Served], None]
+# The version that answered, rows, their answers and whether they are taken; the same for one row.
+Offer = tuple[Served, Sequence[Row], Labels, Scores, Taken | None]
+Case = tuple[Served, Row, Label, Sequence[float] | npt.NDArray[np.float64], Taken | None]
 
 # (PAIR, model, version that answered, shadow, name of the class it answered); of a pair that is compared by
 # numbers, only SAME and DIFFERENT.
@@ -61,12 +66,14 @@ class Shadow:
     dropped and counted, unless no other waits. The block's series count, per class answered, the rows to
     which both versions give the same label and another one, and the distances between the two answers, or
     for numbers the differences in each target; and they count the requests dropped and the rows that the
-    shadow refuses or fails on.
+    shadow refuses or fails on. ``add`` gets its answers to rows that an intake has taken too.
     """
 
     name = "shadow"
 
-    def __init__(self, served: Served, share: float, most_rows: int, block: Block) -> None:
+    def __init__(
+        self, served: Served, share: float, most_rows: int, block: Block, add: Add | None = None
+    ) -> None:
         self._version = served.version
         self._share = share
         self._most_rows = most_rows
@@ -76,7 +83,7 @@ class Shadow:
         self._closing = threading.Event()
         # Only the thread holds the model, and it ends with this object. It is no daemon: a daemon that is
         # inside a run when the interpreter ends aborts the process.
-        arguments = (weakref.ref(self), self._closing, _Comparison(served, block, self._lost))
+        arguments = (weakref.ref(self), self._closing, _Comparison(served, block, self._lost, add))
         threading.Thread(target=_work, args=arguments, name=f"shadow of {served.name}").start()
 
     def observe(self, served: Served, prediction: Prediction) -> None:
@@ -90,7 +97,7 @@ class Shadow:
             return
         # No lock: see counters.py.
         self._waiting += count
-        self._offers.append((served, rows, prediction.labels, prediction.scores))
+        self._offers.append((served, rows, prediction.labels, prediction.scores, prediction.taken))
 
     def close(self) -> None:
         """Take no more requests; the thread ends after its present chunk and releases the model."""
@@ -115,19 +122,27 @@ class Shadow:
 
     def _cases(self) -> Iterator[Case]:
         while self._offers:
-            primary, rows, labels, scores = self._offers.popleft()
+            primary, rows, labels, scores, taken = self._offers.popleft()
             if len(rows) == 1:
-                yield primary, rows[0], labels[0], scores[0]
+                yield primary, rows[0], labels[0], scores[0], taken
                 continue
             for start in range(0, len(rows), _CHUNK):
                 part = slice(start, start + _CHUNK)
                 # By parts: converting a large array at once would hold the GIL for milliseconds.
                 answers = _listed(labels[part]), _listed(scores[part])
-                yield from zip(repeat(primary), rows[part], *answers, strict=False)
+                yield from zip(repeat(primary), rows[part], *answers, _each(taken, start), strict=False)
 
 
 def _listed(values: Any) -> Any:
     return values.tolist() if isinstance(values, np.ndarray) else values
+
+
+def _each(taken: Taken | None, start: int) -> Iterator[Taken | None]:
+    """The number and the source of each row from ``start`` on."""
+    if taken is None:
+        return repeat(None)
+    number, source = taken
+    return ((number + row, source) for row in range(start, start + _CHUNK))
 
 
 def _work(reference: "weakref.ref[Shadow]", closing: threading.Event, comparison: "_Comparison") -> None:
@@ -150,10 +165,11 @@ def _ends(closing: threading.Event, seconds: float) -> bool:
 class _Comparison:
     """Runs the shadow on rows that other versions have answered, and counts the differences."""
 
-    def __init__(self, served: Served, block: Block, lost: Numbers) -> None:
+    def __init__(self, served: Served, block: Block, lost: Numbers, add: Add | None) -> None:
         self._served = served
         self._block = block
         self._lost = lost
+        self._add = add
         rows = list[served.model.signature.read_row]  # type: ignore[name-defined]
         # As a member of a struct: msgspec compiles the type of a struct once, any other at each call.
         self._rows: Any = msgspec.defstruct("Rows", [("rows", rows)], gc=False)
@@ -184,7 +200,11 @@ class _Comparison:
         # A caller would get an error in place of what is not finite.
         finite = np.flatnonzero(np.isfinite(scores).all(axis=1))
         accepted = [accepted[index] for index in finite.tolist()]
-        self._pair(cases[0][0]).count(accepted, labels[finite].tolist(), scores[finite])
+        answers = labels[finite].tolist(), scores[finite]
+        self._pair(cases[0][0]).count(accepted, *answers)
+        if self._add is not None:
+            for number, source, prediction in _taken(accepted, *answers):
+                self._add(number, source, prediction, self._served)
         return len(accepted)
 
     def _accepted(self, cases: Sequence[Case]) -> list[tuple[Sequence[Case], Feeds]]:
@@ -216,6 +236,27 @@ class _Comparison:
             self._failed = True
             name = f"version {self._served.version} of {self._served.name}, as a shadow,"
             logger.error("%s fails; rows that it fails on count as refused", name, exc_info=error)
+
+
+def _taken(
+    cases: Sequence[Case], labels: Sequence[Label], scores: npt.NDArray[np.float64]
+) -> Iterator[tuple[int, Source, Prediction]]:
+    """The shadow's answers to the rows that an intake has taken, those with successive numbers together."""
+    first = 0
+    for after in range(1, len(cases) + 1):
+        number, source = cases[first][4] or (0, None)
+        if source is None:
+            first = after
+        elif after == len(cases) or not _continues(cases[after], number + after - first, source):
+            part = slice(first, after)
+            rows = [case[1] for case in cases[part]]
+            yield number, source, Prediction(b"", 0.0, 0.0, rows, labels[part], scores[part])
+            first = after
+
+
+def _continues(case: Case, number: int, source: Source) -> bool:
+    taken = case[4]
+    return taken is not None and taken[0] == number and taken[1] is source
 
 
 class _Pair:

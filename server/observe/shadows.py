@@ -6,7 +6,7 @@ from typing import NamedTuple
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.observe.counters import Block
-from unpickled.server.observe.shadow import Shadow
+from unpickled.server.observe.shadow import Add, Shadow
 
 
 class Shadows:
@@ -15,11 +15,13 @@ class Shadows:
     Args:
         most_rows: Rows that may wait for one shadow.
         block: Holds the counts of their comparisons and losses.
+        add: Takes their answers for the payload log.
     """
 
-    def __init__(self, most_rows: int, block: Block) -> None:
+    def __init__(self, most_rows: int, block: Block, add: Add | None = None) -> None:
         self._most_rows = most_rows
         self._block = block
+        self._add = add
         self._running: dict[str, _Running] = {}
 
     def follow(self, deployments: Iterable[Deployment]) -> list[Shadow]:
@@ -45,7 +47,7 @@ class Shadows:
         current = self._running.get(served.name)
         if current is not None and current.served is served and current.share == share:
             return current
-        return _Running(served, share, Shadow(served, share, self._most_rows, self._block))
+        return _Running(served, share, Shadow(served, share, self._most_rows, self._block, self._add))
 
 
 class _Running(NamedTuple):

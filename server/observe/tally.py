@@ -5,10 +5,16 @@ The key of a series begins with its kind:
     ("answered", model, version, route, *class names)   BUCKETS + 1, PHASES, rows of each class
     ("failed", model, version, route, status)           BUCKETS + 1, seconds
     ("predicted", ...)                                  numbers of a regressor: see values.py
+    ("taken", model, version)                           rows by their fate: see intake.py
+    ("prediction_numbers", block)                       see ids.py
+    ("intake_failures", consumer)
+    ("logged", model, version) ...                      see logged.py
     ("other", route, status)                            requests that no version answered
     ("lost", model, loss)                               requests that were not run: see admission.py
     ("load_failures", model, version)
+    ("truth", model, status)                        reports of what turned out to be true
     ("observer_failures", model, version, observer)
+    ("outside", model, version, feature)                rows with a value of it outside the training range
     ("loaded", model, version)   ("ready", model)   ("in_flight",)       gauges
     ("worker_ready", block)   ("workers_waiting",)                       gauges
     ("worker_exits", cause)
@@ -30,11 +36,13 @@ from unpickled.server.observe.counters import Block, Key, Numbers
 # Histogram bucket bounds in seconds; there is an overflow bucket after the last.
 BUCKETS = (50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5,
            1.0, 2.5, 5.0, 10.0)  # fmt: skip
+OUTSIDE = "outside"
 PHASES = ("read", "queue", "decode", "run", "encode")
 
 # Kinds of series that end some time after their version, which the second and third part of the key name.
 OF_VERSIONS = {
     "answered", "last", "failed", "predicted", "shadow", "shadow_numbers", "shadow_lost", "observer_failures",
+    "taken", "logged", "logged_shadow", "log_written", "outside",
 }  # fmt: skip
 # How long an unloaded version stays in /metrics, in seconds. Workers free their own series later still: if
 # one freed first, the sum would fall and Prometheus would see a counter reset.
@@ -155,6 +163,23 @@ class Tally:
     def observer_failed(self, name: str) -> None:
         """Count an exception of the observer ``name``."""
         self._block.series(("observer_failures", *self._key[:2], name), 1)[0] += 1.0
+
+
+class OutsideTally:
+    """Counts rows with values outside the training range of one version, by feature."""
+
+    def __init__(self, block: Block, model: str, version: int) -> None:
+        self._block = block
+        self._key = (OUTSIDE, model, str(version))
+        self._counts: dict[str, Numbers] = {}
+
+    def count(self, feature: str, rows: int) -> None:
+        """Add this number of rows."""
+        try:
+            self._counts[feature][0] += rows
+        except KeyError:
+            counts = self._counts[feature] = self._block.series((*self._key, feature), 1)
+            counts[0] += rows
 
 
 def count_other(block: Block, route: str, status: int) -> None:
