@@ -1,0 +1,58 @@
+"""The reports that commands get from a running server."""
+
+from typing import Any, TypeVar
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote
+from urllib.request import Request, urlopen
+
+from unpickled.server.errors import RequestError, ServingError
+from unpickled.server.message import strict
+from unpickled.server.quote import shortened
+from unpickled.server.report.document import Report
+
+Asked = TypeVar("Asked", bound=Report[Any])
+# Seconds to wait for an answer.
+_PATIENCE = 30.0
+# The longest answer that is read, in bytes.
+_LONGEST = 64 * 1024 * 1024
+
+
+def asked(kind: type[Asked], url: str, model: str, window: str, key: str | None) -> Asked:
+    """The report of the server at this address about a model.
+
+    Args:
+        kind: The type of the report.
+        url: The address; without a scheme it is one of http.
+        model: The name of the model.
+        window: How far back the server looks.
+        key: The caller's key or token.
+
+    Raises:
+        ServingError: There is no report; the sentence has a remedy.
+    """
+    url = url if "://" in url else f"http://{url}"
+    path = f"{url.rstrip('/')}/models/{quote(model, safe='')}/{kind.noun}?window={window}"
+    try:
+        request = Request(path, headers={"Authorization": f"Bearer {key}"} if key else {})
+        with urlopen(request, timeout=_PATIENCE) as response:
+            return kind.read(response.read(_LONGEST))
+    except HTTPError as error:
+        raise ServingError(_refusal(error, url, kind.noun, key)) from None
+    except (URLError, OSError, ValueError) as error:
+        cause = shortened(str(getattr(error, "reason", error)), 200)
+        raise ServingError(
+            f"no server answers at {url} ({cause}): start one with unpickled serve, or name it with --url"
+        ) from None
+
+
+def _refusal(error: HTTPError, url: str, noun: str, key: str | None) -> str:
+    """A sentence for an answer that is no report."""
+    try:
+        document = strict.parse(error.read(_LONGEST))
+        said, code = str(document["error"]), document.get("code")
+    except (RequestError, LookupError, TypeError, AttributeError, OSError):
+        said, code = f"status {error.code}", None
+    if code == "not_found" or code is None:
+        return f"{url} has no report about {noun} ({said}): name a server of this release with --url"
+    remedy = "; give one with --key" if error.code == 401 and not key else ""
+    return f"{said}{remedy}"

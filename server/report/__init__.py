@@ -1,0 +1,1 @@
+"""The report about one model in one window: the members of every such document, and its page for people."""
