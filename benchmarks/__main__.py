@@ -2,7 +2,9 @@
 
 python -m benchmarks run [--peers] [--models iris,forest] [--servers unpickled,tutorial] ...
 python -m benchmarks overload [--servers unpickled fastapi-onnx] [--times 0.5 1 10] ...
+python -m benchmarks observers [--repeats 5]
 python -m benchmarks soak [--minutes 10]
+python -m benchmarks books [--rate 5000] [--seconds 600]
 python -m benchmarks report
 """
 
@@ -19,18 +21,21 @@ import importlib.util
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.books import command as books
 from benchmarks.errors import BenchmarkError
 from benchmarks.measuring import generators, machine
 from benchmarks.measuring.campaign import Campaign
 from benchmarks.measuring.pipelines import RECIPES, SAMPLE_ROWS
 from benchmarks.measuring.turn import Plan
+from benchmarks.observers import command as observers
 from benchmarks.overload import command as overload
+from benchmarks.progress import Progress
 from benchmarks.reporting import formats, report
+from benchmarks.reporting import observers as observers_report
 from benchmarks.reporting import overload as overload_report
 from benchmarks.results import Run, Server
 from benchmarks.servers import warden
@@ -59,8 +64,7 @@ def _run(options: argparse.Namespace) -> int:
     run = _document(plan, options)
     # Some servers put sockets below it, whose paths must be short.
     work = Path(tempfile.mkdtemp(prefix="b-"))
-    progress = _Progress(plan)
-    campaign = Campaign(plan, run, work, options.results, progress)
+    campaign = Campaign(plan, run, work, options.results, Progress(_turns(plan)))
     # These signals end a run as Ctrl-C does: servers end, and the records are saved.
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.default_int_handler)
@@ -88,9 +92,9 @@ def _verdict(run: Run) -> int:
 def _report(options: argparse.Namespace) -> int:
     _write(options.results, options.readme)
     if _stored(options.results):
-        paths = formats.write() + (overload_report.write() if overload_report.is_stored() else [])
-        for path in paths:
-            print(f"wrote {path}")
+        for latest in (formats.LATEST, overload_report.LATEST, observers_report.LATEST):
+            for path in latest.write() if latest.is_stored() else []:
+                print(f"wrote {path}")
     return 0
 
 
@@ -165,22 +169,11 @@ def _document(plan: Plan, options: argparse.Namespace) -> Run:
     )
 
 
-class _Progress:
-    """Prints progress on stderr: the minutes passed, and an estimate of those left."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._started = time.monotonic()
-        peers = sum(SERVERS[name].group == "peer" for name in plan.servers)
-        not_peers = len(plan.servers) - peers
-        self._total = plan.repeats * (len(plan.models) * not_peers + len(plan.headline) * peers)
-        self._done = 0
-
-    def __call__(self, sentence: str, turn: bool = False) -> None:
-        self._done += turn
-        passed = time.monotonic() - self._started
-        remaining = passed / self._done * (self._total - self._done) if self._done else None
-        estimate = "" if remaining is None else f", {remaining / 60:.0f} min left"
-        print(f"[{passed / 60:4.1f} min{estimate}] {sentence}", file=sys.stderr, flush=True)
+def _turns(plan: Plan) -> int:
+    """The number of turns of all servers."""
+    peers = sum(SERVERS[name].group == "peer" for name in plan.servers)
+    not_peers = len(plan.servers) - peers
+    return plan.repeats * (len(plan.models) * not_peers + len(plan.headline) * peers)
 
 
 def _names(choices: Sequence[str]) -> Callable[[str], list[str]]:
@@ -214,7 +207,7 @@ def _positive(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure servers, and report.")
-    commands = parser.add_subparsers(required=True, metavar="run|overload|soak|report")
+    commands = parser.add_subparsers(required=True, metavar="run|overload|observers|soak|books|report")
     run = commands.add_parser("run", help="measure; takes minutes, on loopback only")
     run.set_defaults(run=_run)
     run.add_argument("--peers", action="store_true", help="other frameworks too, each installed first")
@@ -250,8 +243,14 @@ def _parser() -> argparse.ArgumentParser:
             "overload", help="offer servers up to ten times what they can do; takes minutes, on loopback only"
         )
     )
+    observers.declare(
+        commands.add_parser("observers", help="the cost of range, drift, truth and payload log")
+    )
     soak.declare(
         commands.add_parser("soak", help="every protocol, wrong requests, reloads and kills, for minutes")
+    )
+    books.declare(
+        commands.add_parser("books", help="a payload log under kills: each row is in a file once, or counted")
     )
     summary = commands.add_parser("report", help="make tables, charts, page and README from stored results")
     summary.set_defaults(run=_report)

@@ -24,15 +24,14 @@ import numpy as np
 import orjson
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.measuring import generators, machine
+from benchmarks.measuring import generators, machine, serving
 from benchmarks.measuring.generators import Target
 from benchmarks.measuring.pipelines import RECIPES, Fitted, Floats, Recipe, fit, logistic
 from benchmarks.reporting import formats as reporting
 from benchmarks.reporting.formats import ALONE, Figure, Figures
 from benchmarks.results import UNPICKLED
-from benchmarks.servers import process, warden
-from benchmarks.servers.catalogue import SERVERS, Places
-from benchmarks.servers.ports import free_ports
+from benchmarks.servers import warden
+from benchmarks.servers.catalogue import SERVERS
 from benchmarks.traffic.connection import Address, Connection
 
 MODELS = {
@@ -124,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         figures = measure(options)
         print(reporting.text(figures))
         if options.save:
-            for path in reporting.save(figures):
+            for path in reporting.LATEST.save(figures):
                 print(f"wrote {path}")
     except BenchmarkError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -158,22 +157,9 @@ def measure(options: argparse.Namespace) -> Figures:
 
 @contextmanager
 def _serving(fitted: Fitted, folder: Path, core: int | None) -> Iterator[Address]:
-    port, *spare = free_ports(4)
-    entry = SERVERS[UNPICKLED]
-    places = Places(
-        bin=Path(sys.executable).parent,
-        folder=folder,
-        work=folder,
-        models=fitted.models,
-        pickle=fitted.pickle,
-        onnx=fitted.onnx,
-        port=port,
-        spare=(spare[0], spare[1], spare[2]),
-    )
-    started, environment = entry.started(places), entry.variables(places)
-    with process.running(started, environment, core, port, folder / "log") as server:
-        process.wait(server, NATIVE, _native(np.array(fitted.rows[:1])))
-        yield Address.of(f"http://127.0.0.1:{port}")
+    places = serving.places(fitted, folder, folder)
+    with serving.serving(SERVERS[UNPICKLED], places, fitted, core) as server:
+        yield Address.of(f"http://127.0.0.1:{server.port}")
 
 
 @contextmanager

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.measuring import inside, pipelines
+from benchmarks.measuring import inside, pipelines, serving
 from benchmarks.measuring.pipelines import Fitted
 from benchmarks.measuring.turn import Plan, Turn
 from benchmarks.results import FLOOR, UNPICKLED, AnyRecord, Compute, Model, Run, Saturation, Stage, Stages
 from benchmarks.servers import environments, process
 from benchmarks.servers.catalogue import PEERS, SERVERS, Places, own_bin
-from benchmarks.servers.ports import free_ports
 
 
 class Say(Protocol):
@@ -38,9 +37,8 @@ class Campaign:
     def measure(self) -> None:
         """Measure the whole plan; a server that fails is recorded in the run and left out from then on."""
         # A run without cores of its own is disturbed in any case.
-        if self._plan.server_core is not None and (pids := process.leftovers()):
-            processes = ", ".join(map(str, pids))
-            raise BenchmarkError(f"servers of another run exist (processes {processes}): wait, or end them")
+        if self._plan.server_core is not None:
+            process.refuse_leftovers("wait, or end them")
         self._run.save(self._results)
         if self._plan.generator_core is not None:
             # The generators are children of this process and inherit its core.
@@ -151,27 +149,12 @@ class Campaign:
 
     def _serve(self, server: str, fitted: Fitted, turn: Turn) -> None:
         entry, places = SERVERS[server], self._places(server, fitted)
-        command, variables = entry.started(places), entry.variables(places)
-        log = places.folder / "log"
-        with process.running(command, variables, self._plan.server_core, places.port, log) as running:
-            process.wait(running, turn.path, turn.first_body)
+        with serving.serving(entry, places, fitted, self._plan.server_core) as running:
             turn.check(running)
             turn.measure(running, self._halves)
 
     def _places(self, server: str, fitted: Fitted) -> Places:
-        folder = self._work / fitted.name / server
-        folder.mkdir(parents=True, exist_ok=True)
-        port, *spare = free_ports(4)
-        return Places(
-            bin=self._bins[server],
-            folder=folder,
-            work=self._work,
-            models=fitted.models,
-            pickle=fitted.pickle,
-            onnx=fitted.onnx,
-            port=port,
-            spare=tuple(spare),
-        )
+        return serving.places(fitted, self._work / fitted.name / server, self._work, self._bins[server])
 
     @contextlib.contextmanager
     def _noting(self, server: str, model: str | None, stage: Stage) -> Iterator[None]:

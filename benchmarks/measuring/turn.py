@@ -3,13 +3,13 @@
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.measuring import generators
-from benchmarks.measuring.generators import Load, Target
+from benchmarks.measuring import generators, targets
+from benchmarks.measuring.generators import Target
 from benchmarks.measuring.pipelines import Fitted
+from benchmarks.measuring.saturation import saturated
 from benchmarks.results import TUTORIAL, Alone, AnyRecord, Batch, Latency, Saturation, Stage, Start
 from benchmarks.servers.catalogue import Entry
 from benchmarks.servers.process import Server
@@ -21,7 +21,6 @@ HIGHEST_LOAD = 0.9
 # A p99.9 needs so many requests; a measurement is no longer than the second number (s).
 ENOUGH_REQUESTS, LONGEST_S = 1000, 5.0
 CHECKED_ROWS = 100
-BODIES = 2000
 
 
 @dataclass(frozen=True)
@@ -64,16 +63,6 @@ class Turn:
         self.stage: Stage = "start"
         self.requests_per_s = 0.0
 
-    @property
-    def first_body(self) -> bytes:
-        """A request for one row."""
-        return self._contract.request(self._fitted.rows[:1])
-
-    @property
-    def path(self) -> str:
-        """The path that predicts."""
-        return self._contract.path
-
     def check(self, running: Server) -> None:
         """Compare answers to single rows, and to a batch of each size, with scikit-learn's."""
         self.stage = "check"
@@ -87,7 +76,7 @@ class Turn:
 
     def _compare(self, running: Server, first: int, last: int) -> None:
         fitted = self._fitted
-        status, content = running.post(self.path, self._contract.request(fitted.rows[first:last]))
+        status, content = running.post(self._contract.path, self._contract.request(fitted.rows[first:last]))
         if status != 200:
             raise BenchmarkError(f"it answers {status} to {last - first} rows: {content[:200]!r}")
         expected = Expected(fitted.labels[first:last], fitted.probabilities[first:last])
@@ -120,20 +109,18 @@ class Turn:
         return self._plan.batches if self._entry.batches else ()
 
     def _saturate(self, running: Server) -> None:
-        target = self._target(running, 1)
-        self._load(target, 1.0, self._plan.connections)  # warms up
-        before = running.cpu_seconds()
-        load = self._load(target, self._plan.seconds, self._plan.connections)
-        cpu_s = running.cpu_seconds() - before
+        plan, target = self._plan, self._target(running, 1)
+        answered = saturated(running, plan.generator, target, plan.seconds, plan.connections)
+        load = answered.load
         self.requests_per_s = load.requests_per_s
         self._add(
             Saturation(
                 **self._key,
-                connections=self._plan.connections,
+                connections=plan.connections,
                 seconds=load.seconds,
                 requests=load.requests,
                 requests_per_s=load.requests_per_s,
-                cpu_us=round(1e6 * cpu_s / load.requests, 2),
+                cpu_us=answered.cpu_us,
                 p50_us=load.p50_us,
                 p99_us=load.p99_us,
                 generator_busy=load.generator_busy,
@@ -153,7 +140,7 @@ class Turn:
         )
 
     def _alone(self, running: Server) -> None:
-        load = self._load(self._target(running, 1), 1.0, connections=1)
+        load = generators.closed_loop(self._plan.generator, self._target(running, 1), 1.0, connections=1)
         self._add(
             Alone(**self._key, requests_per_s=load.requests_per_s, p50_us=load.p50_us, p99_us=load.p99_us)
         )
@@ -181,19 +168,5 @@ class Turn:
             )
         )
 
-    def _load(self, target: Target, seconds: float, connections: int) -> Load:
-        plan = self._plan
-        return generators.closed_loop(plan.generator, target, seconds, connections)
-
     def _target(self, running: Server, size: int) -> Target:
-        flags = ("--contract", self._entry.contract, "--sample", str(self._fitted.sample))
-        return Target(f"http://127.0.0.1:{running.port}", self.path, self._bodies(size), flags)
-
-    def _bodies(self, size: int) -> Path:
-        """A file with a body of ``size`` rows per line, all different; written once."""
-        file = self._fitted.pickle.with_name(f"{self._entry.contract}-{size}.txt")
-        if not file.exists():
-            rows = self._fitted.rows
-            starts = range(0, min(BODIES, len(rows) // size) * size, size)
-            file.write_bytes(b"\n".join(self._contract.request(rows[at : at + size]) for at in starts))
-        return file
+        return targets.target(running, self._entry.contract, self._fitted, size)

@@ -12,19 +12,17 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.measuring import machine, pipelines
+from benchmarks.measuring import machine, pipelines, serving
 from benchmarks.measuring.pipelines import Fitted
 from benchmarks.overload.climb import Climb, Plan
 from benchmarks.overload.models import MODELS
 from benchmarks.reporting.overload import Figure, Figures
 from benchmarks.results import UNPICKLED
 from benchmarks.results import Server as Described
-from benchmarks.servers import environments, process
-from benchmarks.servers.catalogue import PEERS, SERVERS, Entry, Places, own_bin
-from benchmarks.servers.ports import free_ports
+from benchmarks.servers import environments
+from benchmarks.servers.catalogue import PEERS, SERVERS, Entry, own_bin
 from benchmarks.servers.process import Server
 from benchmarks.traffic.connection import Address
-from benchmarks.traffic.contracts import CONTRACTS
 
 # Seconds that the port for probes has to open, once the server answers.
 OPENS = 3.0
@@ -88,22 +86,14 @@ class Campaign:
     ) -> Iterator[tuple[Server, Address]]:
         """A running server, and the address of its probes."""
         entry = self._entry(name)
-        port, *spare = free_ports(4)
-        home = folder / f"{name}-{fitted.name}-{port}"
-        home.mkdir()
-        places = Places(
-            bin=programs, folder=home, work=folder, models=fitted.models, pickle=fitted.pickle,
-            onnx=fitted.onnx, port=port, spare=(spare[0], spare[1], spare[2]),
-        )  # fmt: skip
+        home = Path(tempfile.mkdtemp(prefix=f"{name}-{fitted.name}-", dir=folder))
+        places = serving.places(fitted, home, folder, programs)
         if entry.prepare:
             environments.prepare(entry.prepared(places), entry.variables(places))
-        contract, command = CONTRACTS[entry.contract], entry.started(places)
-        with process.running(
-            command, entry.variables(places), self.server_core, port, home / "log"
-        ) as server:
-            process.wait(server, contract.path, contract.request(fitted.rows[:1]))
-            admin = name == UNPICKLED and self.admin and _opens(spare[0], entry.probe)
-            yield server, Address.of(f"http://127.0.0.1:{spare[0] if admin else port}")
+        with serving.serving(entry, places, fitted, self.server_core) as server:
+            spare = places.spare[0]
+            admin = name == UNPICKLED and self.admin and _opens(spare, entry.probe)
+            yield server, Address.of(f"http://127.0.0.1:{spare if admin else server.port}")
 
     def _entry(self, name: str) -> Entry:
         entry = SERVERS[name]

@@ -1,14 +1,12 @@
 """The command ``python -m benchmarks overload``: its options, and what it prints."""
 
 import argparse
-import sys
-import time
 
-from benchmarks.errors import BenchmarkError
 from benchmarks.measuring import machine
 from benchmarks.overload.campaign import COMPARED, Campaign, split_flags
 from benchmarks.overload.climb import MIXES, Plan
 from benchmarks.overload.models import MODELS
+from benchmarks.progress import Progress
 from benchmarks.reporting import overload as reporting
 from benchmarks.servers import process, warden
 from benchmarks.servers.catalogue import SERVERS
@@ -48,10 +46,8 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The exit status; raises BenchmarkError."""
     server_core, generator_core = machine.cores(pinned=not options.unpinned)
-    if server_core is not None and (pids := process.leftovers()):
-        raise BenchmarkError(
-            f"servers of another run exist (processes {', '.join(map(str, pids))}): end them"
-        )
+    if server_core is not None:
+        process.refuse_leftovers("end them")
     warden.guard()
     campaign = Campaign(
         plan=Plan(
@@ -70,23 +66,12 @@ def run(options: argparse.Namespace) -> int:
         server_core=server_core,
         generator_core=generator_core,
     )
-    figures = campaign.measure(_Progress())
+    figures = campaign.measure(Progress())
     print(reporting.text(figures))
     if options.save:
-        for path in reporting.save(figures):
+        for path in reporting.LATEST.save(figures):
             print(f"wrote {path}")
     return 0
-
-
-class _Progress:
-    """Prints sentences on stderr, with the minutes passed."""
-
-    def __init__(self) -> None:
-        self._started = time.monotonic()
-
-    def __call__(self, sentence: str) -> None:
-        minutes = (time.monotonic() - self._started) / 60
-        print(f"[{minutes:4.1f} min] {sentence}", file=sys.stderr, flush=True)
 
 
 def _positive(text: str) -> float:

@@ -2,19 +2,15 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
-from benchmarks.reporting import markdown, report
+from benchmarks.reporting import markdown
+from benchmarks.reporting.latest import Latest
 from benchmarks.reporting.tables import Table, row
 from benchmarks.results import Commit, Machine
 from benchmarks.units import number, times
 
-# In a folder of its own: the documents beside it are runs.
-FILE = "formats/latest.json"
-BLOCK = "formats"
 # The form that runs without a server, and the form that the others are compared with.
 ALONE, BASE = "session.run alone, in process", "JSON, /predict"
 
@@ -54,27 +50,6 @@ def text(run: Figures) -> str:
     return "\n".join(lines)
 
 
-def save(run: Figures, folder: Path = report.RESULTS, root: Path = report.ROOT) -> list[Path]:
-    """Store a run, and write the documentation's table of it; the files that were written."""
-    path = folder / FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    report.put_all({path: msgspec.json.format(msgspec.json.encode(run), indent=1).decode() + "\n"})
-    return [path, *write(folder, root)]
-
-
-def write(folder: Path = report.RESULTS, root: Path = report.ROOT) -> list[Path]:
-    """Write the documentation's table of the stored run; the file that holds it."""
-    page = markdown.holder(root, BLOCK)
-    report.put_all({page: page_text(page, folder)})
-    return [page]
-
-
-def page_text(page: Path, folder: Path = report.RESULTS) -> str:
-    """A page of the documentation with the table of the stored run."""
-    run = msgspec.json.decode((folder / FILE).read_bytes(), type=Figures)
-    return markdown.filled(page, BLOCK, markdown.table(table(run)))
-
-
 def table(run: Figures) -> Table:
     """Rows per second of each form: batches, then single rows from many connections."""
     titles = list(dict.fromkeys(figure.title for figure in run.figures))
@@ -102,3 +77,10 @@ def _rates(run: Figures, title: str, rows: int) -> dict[str, float]:
     return {
         figure.form: figure.per_s for figure in run.figures if figure.title == title and figure.rows == rows
     }
+
+
+def _block(run: Figures, folder: str) -> str:
+    return markdown.table(table(run))
+
+
+LATEST = Latest("formats", Figures, _block)

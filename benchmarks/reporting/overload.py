@@ -2,27 +2,22 @@
 
 import io
 import math
-import os
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from pathlib import Path
 
-import msgspec
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 from msgspec import Struct
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.reporting import charts, markdown, report
+from benchmarks.reporting import charts, markdown
+from benchmarks.reporting.latest import Latest
 from benchmarks.reporting.tables import Cell, Table, row
 from benchmarks.results import UNPICKLED, Commit, Machine, Server
 from benchmarks.units import duration, number, percent
 
-# In a folder of its own: the documents beside it are runs.
-FILE, PICTURE = "overload/latest.json", "overload/overload.svg"
-BLOCK = "overload"
+PICTURE = "overload.svg"
 ALT = "Right answers per second, and their p99, against the load that is offered, from half to ten times"
 SINGLES = "single rows"
 
@@ -136,51 +131,17 @@ def text(run: Figures) -> str:
     """Lines for a terminal."""
     lines = [f"clients give up after {run.limit_s:g} s; {run.flags or 'no flags'}"]
     for each in tables(run):
-        lines += ["", each.caption]
-        cells = [each.head, *([cell.text for cell in line] for line in each.rows)]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines += [
-            "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells
-        ]
+        lines += ["", each.caption, *each.lines()]
     return "\n".join([*lines, "", *verdict(run)])
 
 
-def save(run: Figures, folder: Path = report.RESULTS, root: Path = report.ROOT) -> list[Path]:
-    """Store a run, draw its picture, and write the documentation's tables; the files that were written."""
-    path = folder / FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    report.put_all({path: msgspec.json.format(msgspec.json.encode(run), indent=1).decode() + "\n"})
-    return [path, *write(folder, root)]
-
-
-def is_stored(folder: Path = report.RESULTS) -> bool:
-    """Whether a run is stored."""
-    return (folder / FILE).is_file()
-
-
-def stored(folder: Path = report.RESULTS) -> Figures:
-    """The stored run; raises BenchmarkError where it cannot be read."""
-    try:
-        return msgspec.json.decode((folder / FILE).read_bytes(), type=Figures)
-    except (OSError, msgspec.DecodeError) as error:
-        raise BenchmarkError(f"{folder / FILE} cannot be read: {error}") from None
-
-
-def write(folder: Path = report.RESULTS, root: Path = report.ROOT) -> list[Path]:
-    """Write the picture of the stored run, and its tables into the page that has a place for them."""
-    run, page = stored(folder), markdown.holder(root, BLOCK)
-    report.put_all({folder / PICTURE: picture(run), page: page_text(page, folder)})
-    return [folder / PICTURE, page]
-
-
-def page_text(page: Path, folder: Path = report.RESULTS) -> str:
-    """A page of the documentation with the picture and the tables of the stored run."""
-    run = stored(folder)
+def _block(run: Figures, folder: str) -> str:
+    """The picture and the tables, for a page from which ``folder`` leads to the picture."""
     model = next(iter(run.models))
-    parts = [_method(run), f"![{ALT}]({os.path.relpath(folder / PICTURE, page.parent)})"]
+    parts = [_method(run), f"![{ALT}]({folder}/{PICTURE})"]
     for each in [_beside(run, model, mix) for mix in run.mixes(model)] + _own(run):
         parts += [f"**{markdown.escaped(each.caption)}**", markdown.table(each)]
-    return markdown.filled(page, BLOCK, "\n\n".join(parts))
+    return "\n\n".join(parts)
 
 
 def _method(run: Figures) -> str:
@@ -383,3 +344,10 @@ def _axes(run: Figures, panel: Axes, title: str, unit: Callable[[float], str]) -
     panel.grid(axis="y")
     panel.tick_params(length=0)
     panel.spines["left"].set_visible(False)
+
+
+def _pictures(run: Figures) -> dict[str, str]:
+    return {PICTURE: picture(run)}
+
+
+LATEST = Latest("overload", Figures, _block, _pictures)

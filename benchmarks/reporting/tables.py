@@ -42,6 +42,14 @@ class Table:
     words: int = 1
     caption: str = ""
 
+    def lines(self) -> list[str]:
+        """The table for a terminal, each column as wide as its widest cell."""
+        cells = [self.head, *([cell.text for cell in line] for line in self.rows)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        return [
+            "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells
+        ]
+
 
 @dataclass(frozen=True)
 class Section:

@@ -142,6 +142,13 @@ def leftovers() -> list[int]:
     return pids
 
 
+def refuse_leftovers(remedy: str) -> None:
+    """Raise BenchmarkError, with a remedy, where a server of another run would disturb this one."""
+    if pids := leftovers():
+        processes = ", ".join(map(str, pids))
+        raise BenchmarkError(f"servers of another run exist (processes {processes}): {remedy}")
+
+
 def _cpu_times(process: psutil.Process) -> Sequence[float]:
     try:
         return tuple(process.cpu_times())

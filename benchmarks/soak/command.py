@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.measuring import pipelines
+from benchmarks.measuring import pipelines, serving
 from benchmarks.measuring.pipelines import RECIPES, Fitted, Recipe
 from benchmarks.results import UNPICKLED
-from benchmarks.servers import process, warden
-from benchmarks.servers.catalogue import SERVERS, Places, own_bin
-from benchmarks.servers.ports import free_ports
+from benchmarks.servers import warden
+from benchmarks.servers.catalogue import SERVERS, own_bin
 from benchmarks.servers.process import Server
 from benchmarks.soak import counts
 from benchmarks.soak.changes import Changes
@@ -66,18 +65,9 @@ def run(options: argparse.Namespace) -> int:
 
 @contextmanager
 def _serving(home: Path, fitted: Fitted, flags: str) -> Iterator[Server]:
-    port, *spare = free_ports(4)
-    entry, own = SERVERS[UNPICKLED], home / "server"
-    own.mkdir()
-    places = Places(
-        bin=own_bin(), folder=own, work=home, models=home / "models", pickle=fitted.pickle, onnx=fitted.onnx,
-        port=port, spare=(spare[0], spare[1], spare[2]),
-    )  # fmt: skip
-    command = entry.started(places)
-    command += ["--workers", str(WORKERS), "--max-body-bytes", str(LONGEST), "--predict-route", VERTEX]
-    command += flags.split()
-    with process.running(command, entry.variables(places), None, port, own / "log") as server:
-        process.wait(server, "/predict", b'{"features": [5.1, 3.5, 1.4, 0.2]}')
+    own = ["--workers", str(WORKERS), "--max-body-bytes", str(LONGEST), "--predict-route", VERTEX]
+    places = serving.places(fitted, home / "server", home, models=home / "models")
+    with serving.serving(SERVERS[UNPICKLED], places, fitted, None, [*own, *flags.split()]) as server:
         yield server
 
 
@@ -195,7 +185,7 @@ class Soak:
     def _growth(self, watch: Watch, settled: float) -> list[str]:
         problems = []
         for pid, (first, last) in watch.grown(settled).items():
-            name = "the main process" if pid == watch.main else f"worker {pid}"
+            name = watch.name(pid)
             print(
                 f"{name}: {first.resident_mb:.0f} MiB, {first.descriptors} descriptors after {first.at:.0f} "
                 f"s; {last.resident_mb:.0f} MiB, {last.descriptors} at the end"

@@ -9,6 +9,9 @@ from pathlib import Path
 import psutil
 
 MIB = 2**20
+# Words of the command lines of children that are no workers.
+_WRITER = "payloads.writer"
+_OTHERS = (_WRITER, "resource_tracker")
 
 
 @dataclass(frozen=True)
@@ -21,22 +24,37 @@ class Sample:
 
 
 class Watch:
-    """Samples of the main process and of every worker, by process id."""
+    """Samples of the main process, every worker and the log's writer, by process id."""
 
     def __init__(self, main: int) -> None:
         self.main = main
         self.samples: dict[int, list[Sample]] = defaultdict(list)
+        self._names = {main: "the main process"}
 
     def workers(self) -> list[int]:
         """The worker processes that live."""
+        return [pid for pid, command in self._children() if not any(name in command for name in _OTHERS)]
+
+    def writers(self) -> list[int]:
+        """The process that writes the payload log, where there is one."""
+        return [pid for pid, command in self._children() if _WRITER in command]
+
+    def _children(self) -> list[tuple[int, str]]:
+        """(process id, command line) of each child."""
         with suppress(psutil.Error):
             children = psutil.Process(self.main).children()
-            return [child.pid for child in children if "resource_tracker" not in " ".join(child.cmdline())]
+            return [(child.pid, " ".join(child.cmdline())) for child in children]
         return []
+
+    def name(self, pid: int) -> str:
+        """A process by its part in the server, even if it has ended."""
+        return self._names[pid]
 
     def look(self, at: float) -> None:
         """Add a sample of each process."""
-        for pid in [self.main, *self.workers()]:
+        workers, writers = self.workers(), self.writers()
+        self._names |= {pid: f"worker {pid}" for pid in workers} | {pid: f"writer {pid}" for pid in writers}
+        for pid in [self.main, *workers, *writers]:
             with suppress(OSError, psutil.Error):
                 descriptors = len(os.listdir(f"/proc/{pid}/fd"))
                 pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
@@ -45,7 +63,7 @@ class Watch:
 
     def grown(self, settled: float) -> dict[int, tuple[Sample, Sample]]:
         """(first sample after ``settled`` seconds of its life, last sample) of each process still there."""
-        living = {self.main, *self.workers()}
+        living = {self.main, *self.workers(), *self.writers()}
         grown = {}
         for pid, samples in self.samples.items():
             later = [sample for sample in samples if sample.at >= samples[0].at + settled]
