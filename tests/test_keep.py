@@ -108,6 +108,15 @@ def test_a_worker_that_starts_right_after_a_change(models, tmp_path):
         assert "copies" not in server.printed()
 
 
+def test_a_keeper_that_has_started_has_kept(models, tmp_path):
+    """What is served at the start is kept before the server announces itself: it may be deleted right then."""
+    home = shelve(models, tmp_path / "iris", "iris")
+    keep = Keep()
+    Keeper(keep, Repository(Config(models=str(tmp_path)))).start()
+    content = (home / "1" / "model.onnx").read_bytes()
+    assert keep.digests() == {"iris/1/model.onnx": digest(content)}
+
+
 def test_copies_belong_together(models, tmp_path):
     """A process that is behind leaves the settings and versions of others together."""
     home = shelve(models, tmp_path / "iris", "iris")

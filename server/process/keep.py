@@ -27,7 +27,7 @@ from unpickled.server.lifecycle import disk, serving
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.serving import Serving
-from unpickled.server.process.shared import Shared
+from unpickled.server.shared import Shared
 
 logger = logging.getLogger("unpickled")
 
@@ -120,7 +120,7 @@ class Keep(Shared):
 
 
 class Keeper:
-    """Keeps what a repository serves, from a thread of its own: a disk may not answer."""
+    """Keeps what a repository serves; all looks but the first from a thread: a disk may not answer any more."""
 
     def __init__(self, keep: Keep, repository: Repository) -> None:
         self._keep = keep
@@ -129,18 +129,23 @@ class Keeper:
         self._full = False
 
     def start(self) -> None:
-        """Keep what is served from now on, until the process ends."""
-        threading.Thread(target=self._follow, name="keeper", daemon=True).start()
+        """Keep what is served now, and then all that is served until the process ends.
 
-    def _follow(self) -> None:
-        deployments, looked = None, 0.0
+        The first look is over when this returns: a server that has announced itself has kept its models.
+        """
+        deployments = self._repository.deployments
+        self.look()
+        threading.Thread(target=self._follow, args=(deployments,), name="keeper", daemon=True).start()
+
+    def _follow(self, deployments: Mapping[str, Deployment]) -> None:
+        looked = time.monotonic()
         while not self._full:
+            time.sleep(_PERIOD)
             now = time.monotonic()
             # The second look is for what another worker, which was killed, has left undone.
             if deployments is not self._repository.deployments or now - looked > _AGAIN:
                 deployments, looked = self._repository.deployments, now
                 self.look()
-            time.sleep(_PERIOD)
 
     def look(self) -> None:
         """Keep the files of all versions that are served now, and no others.

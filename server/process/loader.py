@@ -66,6 +66,7 @@ class Loader:
         service = self._service()
         log.count_in(service.block)
         repository = service.repository
+        Keeper(self._common.keep, repository).start()
         if self._common.start.announce(repository.default or ""):
             descriptors.tell(self._config.listening.max_connections)
             arguments = (self._config, banner.text(repository))
@@ -74,9 +75,8 @@ class Loader:
         pulse.beat()
         _watch(service, pulse.beat, partial(self._common.heartbeat.wear, self._slot))
         orders.obey_for(service)
-        application = app.flask_app(service)
+        application = app.flask_app(service, announces_length=False)
         service.start()
-        Keeper(self._common.keep, repository).start()
         # All objects up to here live as long as the process: keep the garbage collector from visiting them.
         gc.collect()
         gc.freeze()
@@ -99,9 +99,8 @@ class Loader:
     def _attempt(self) -> Service:
         """The service; of the files that the server has kept in memory where the models folder lacks one."""
         config = self._config
-        if not self._common.start.announced:
-            return self._built(config)
-        if is_whole(self._common.keep, config.models):
+        if not self._common.start.announced or is_whole(self._common.keep, config.models):
+            # The folder may have changed meanwhile, and another worker has kept what was there before.
             service = self._built(config)
             if self._serves_all(service):
                 return service
@@ -141,7 +140,7 @@ class Loader:
         """A service that agrees with earlier workers on the models at the start, and on the default model."""
         beginning = Beginning(names=self._names, default=self._common.start.default or None)
         common = self._common
-        return Service(config, common.memory, beginning, common.trials, common.copies)
+        return Service(config, common.memory, beginning, common.trials, common.copies, common.records)
 
     def _end_server(self, error: ConfigError) -> NoReturn:
         """Stop the whole server: a worker that only ended itself would be replaced, and fail again."""
