@@ -55,8 +55,11 @@ def create_app(config: Config | None = None, memory: Memory | None = None) -> Fl
     return flask_app(service)
 
 
-def flask_app(service: Service) -> Flask:
-    """A Flask application around a service, which lives as long as the application does."""
+def flask_app(service: Service, announces_length: bool = True) -> Flask:
+    """A Flask application around a service, which lives as long as the application does.
+
+    ``announces_length``: see fast_path.
+    """
     config = service.config
     app = Flask("unpickled.server", static_folder=None)
     # Otherwise Flask answers OPTIONS and //predict itself, in HTML.
@@ -66,10 +69,15 @@ def flask_app(service: Service) -> Flask:
     hosts = Hosts(config.listening.trusted_hosts, OPEN | {config.traffic.health_route or "/livez"})
     app.before_request(partial(_check_target, hosts))
     _add_predictions(app, service)
-    _add_pages(app, site.pages(service.repository, service.memory, service.in_flight), service.routes.parts)
+    ledger = service.consumers.ledger
+    pages = site.pages(
+        service.repository, service.memory, service.in_flight, service.records, ledger, service.gate
+    )
+    _add_pages(app, pages, service.routes.parts)
     _follow_answers(app, service)
     app.register_error_handler(Exception, partial(_on_error, service.routes.rest))
-    app.wsgi_app = layered(app.wsgi_app, service, hosts, partial(_rule, app))  # type: ignore[assignment, method-assign]
+    rule = partial(_rule, app)
+    app.wsgi_app = layered(app.wsgi_app, service, hosts, rule, announces_length)  # type: ignore[assignment, method-assign]
     return app
 
 

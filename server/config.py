@@ -292,7 +292,7 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Observing(msgspec.Struct, frozen=True, kw_only=True):
-    """The logs and traces of the server itself."""
+    """The logs and traces of the server itself, and what it sees of its models."""
 
     access_log: Annotated[
         bool, Meta(description="write one JSON line per request to stdout, without payloads")
@@ -312,10 +312,78 @@ class Observing(msgspec.Struct, frozen=True, kw_only=True):
             description="share of the requests without a traceparent header that are recorded, from 0 to 1",
         ),
     ] = 0.0
+    drift: Annotated[bool, Meta(description="compare predicted rows with those of training")] = True
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         Meta(description="least severity that is logged: debug, info, warning or error"),
     ] = "info"
+
+
+class Log(msgspec.Struct, frozen=True, kw_only=True):
+    """The payload log: the rows that are predicted and the answers to them, as files of typed columns."""
+
+    log_share: Annotated[
+        float, Meta(ge=0, le=1, description="share of the predicted rows that are logged, from 0 to 1")
+    ] = 0.0
+    log_folder: Annotated[
+        str,
+        Meta(min_length=1, description="folder with the payload log, and with the truth that is reported"),
+    ] = "log"
+    log_columns: Annotated[
+        tuple[str, ...],
+        Meta(description="features that are logged: all, none, or their names"),
+    ] = ("all",)
+    log_hash: Annotated[
+        tuple[str, ...], Meta(description="features of which only a keyed hash is logged, by their names")
+    ] = ()
+    log_key: Annotated[
+        str | None, Meta(description="file with the secret key of that hash, at least 16 bytes")
+    ] = None
+    log_rotate_rows: Annotated[
+        int, Meta(ge=1, le=10**9, description="rows after which a file of the payload log is finished")
+    ] = 100_000
+    log_rotate_bytes: Annotated[
+        int, Meta(ge=1024, description="bytes, uncompressed, after which it is finished")
+    ] = 64 * 1024 * 1024
+    log_rotate_minutes: Annotated[
+        float, Meta(gt=0, le=10_080, description="minutes after which it is finished")
+    ] = 10.0
+    log_keep_days: Annotated[
+        float, Meta(gt=0, le=36_500, description="days for which finished files and truth are kept")
+    ] = 30.0
+    log_keep_bytes: Annotated[
+        int,
+        Meta(
+            ge=1024 * 1024,
+            description="bytes of files that are kept, the newest first, open ones too; truth may have a "
+            "quarter as many",
+        ),
+    ] = 10 * 1024**3
+    log_when_full: Annotated[
+        Literal["drop", "wait"],
+        Meta(
+            description="drop and count rows that the payload log cannot take in time, or let requests wait, "
+            "10 seconds at most; then rows are dropped and counted until it takes some again"
+        ),
+    ] = "drop"
+    log_to: Annotated[
+        Annotated[str, Meta(pattern="^(s3|gs|az|file)://.+")] | None,
+        Meta(description="address in an object store, such as s3://bucket/log, that gets finished files"),
+    ] = None
+
+
+class Truth(msgspec.Struct, frozen=True, kw_only=True):
+    """The predictions that wait for their truth."""
+
+    truth_rows: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10**8,
+            description="predicted rows that one worker remembers by their ids, so that truth can be "
+            "reported for them; with 0 and without a payload log, answers have no Prediction-Id",
+        ),
+    ] = 10_000
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -335,7 +403,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         inputs: Which rows are taken.
         runtime: How ONNX Runtime runs a model.
         traffic: How traffic is split, mirrored and routed.
-        observing: The logs and traces of the server itself.
+        observing: The logs and traces of the server itself, and what it sees of its models.
+        log: The payload log.
+        truth: The predictions that wait for their truth.
 
     Example:
         >>> from unpickled import Config
@@ -368,6 +438,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     runtime: Runtime = Runtime()
     traffic: Traffic = Traffic()
     observing: Observing = Observing()
+    log: Log = Log()
+    truth: Truth = Truth()
 
     @classmethod
     def of(cls, **values: Any) -> "Config":
@@ -493,10 +565,17 @@ def _file(path: str | None, environ: Mapping[str, str]) -> _Layer:
 def _table(part: str, entries: Mapping[str, Any], path: str) -> _Layer:
     """The settings in the TOML table of a part."""
     place, keys = f"[{part}] of {path}", PARTS[part].__struct_fields__
-    for key in entries:
-        if key in FIELDS and key not in keys:
+    layer: _Layer = []
+    for key, value in entries.items():
+        # share in [log] is the setting log_share.
+        setting = f"{part}_{key}" if f"{part}_{key}" in keys else key
+        if setting in FIELDS and setting not in keys:
             raise ConfigError(f"{key!r} in {place} belongs {_home(key)}")
-    return [(f"{_field(key, place, keys)} in {place}", key, value) for key, value in entries.items()]
+        if setting not in keys:
+            # The error suggests names as they are in the table.
+            _field(key, place, [name.removeprefix(f"{part}_") for name in keys])
+        layer.append((f"{key} in {place}", setting, value))
+    return layer
 
 
 def _home(key: str) -> str:
@@ -574,6 +653,7 @@ _FORMS = {
     "health_route": "a path, such as /healthz",
     "cors_origins": "origins, such as https://app.example.com, without a path",
     "otlp_endpoint": "an address, such as http://localhost:4318",
+    "log_to": "an address of s3, gs or az, such as s3://bucket/log",
 }
 
 

@@ -10,11 +10,14 @@ UnpickledError
     ├── BadRequest       4xx  HTTP that the framework refuses
     ├── MalformedJSON    400  the body is not JSON
     ├── InvalidInput     400  JSON, but not what the model takes
+    │   └── OutsideTraining 400  a value outside the training range, where these are refused
     ├── IncompleteBody   400  fewer bytes arrived than were announced
     ├── Unauthorized     401  no key, or one that is unknown or has expired
     ├── Forbidden        403  the key is not for this
     ├── UnknownModel     404
     ├── UnknownPath      404
+    ├── TruthOff         404  nothing here takes truth
+    ├── NotMeasured      404  a page about something that the settings have switched off
     ├── MethodNotAllowed 405
     ├── BodyTimeout      408  the body did not arrive in time
     ├── LengthRequired   411  a chunked body whose end cannot be told from a broken connection
@@ -28,6 +31,7 @@ UnpickledError
     ├── InternalError    500
     ├── NotSupported     501  a part of a protocol that this server does not have
     ├── NotReady         503
+    ├── TruthNotStored   503  the disk does not take the truth that is reported, or has no more room for it
     ├── Busy             503  the limit of open streams is reached: ask again
     ├── Overloaded       503  more work waits than the server can do in time: ask again
     └── DeadlineExceeded 504  the request's time is over, or too short
@@ -95,7 +99,7 @@ class MalformedJSON(RequestError):
 
 
 class InvalidInput(RequestError):
-    """The body or a header can be read, but is not what the model takes.
+    """The body, a header or the query can be read, but is not what the model or the page takes.
 
     Correct the place that the sentence, ``row`` and ``feature`` name; ``GET /models/<name>`` lists what the
     model takes.
@@ -105,9 +109,19 @@ class InvalidInput(RequestError):
 
     def on_line(self, line: int, remedy: str = "") -> "InvalidInput":
         """The same error with the number of the line in front of its sentence and in its details."""
-        error = InvalidInput(f"line {line}: {self}{remedy}", line=line)
+        error = type(self)(f"line {line}: {self}{remedy}", line=line)
         error.details |= self.details
         return error
+
+
+class OutsideTraining(InvalidInput):
+    """A value lies outside the training range of its feature, and the model's serving.toml refuses these.
+
+    Send a value inside ``range``, or ``trained`` where there is none, or let ``inputs`` in serving.toml flag
+    or clip it.
+    """
+
+    code = "outside_training"
 
 
 class IncompleteBody(RequestError):
@@ -157,6 +171,26 @@ class UnknownPath(RequestError):
 
     status = 404
     code = "not_found"
+
+
+class TruthOff(RequestError):
+    """The settings leave no use for truth: no predicted row is remembered, and there is no payload log.
+
+    Set ``truth_rows`` above 0, or ``log_share``.
+    """
+
+    status = 404
+    code = "truth_off"
+
+
+class NotMeasured(RequestError):
+    """The settings have switched off what the page would show.
+
+    Start the server with the setting that the sentence names.
+    """
+
+    status = 404
+    code = "not_measured"
 
 
 class MethodNotAllowed(RequestError):
@@ -287,6 +321,17 @@ class NotReady(RequestError):
 
     status = 503
     code = "not_ready"
+
+
+class TruthNotStored(RequestError):
+    """Truth could not be written beside the payload log; none of the request counts.
+
+    Mend the disk or folder of ``log_folder``, or raise ``log_keep_bytes`` where truth has had its share of
+    them, and send the same again.
+    """
+
+    status = 503
+    code = "truth_not_stored"
 
 
 class Busy(RequestError):

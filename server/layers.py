@@ -19,7 +19,11 @@ from unpickled.server.service import Service
 
 
 def layered(
-    application: object, service: Service, hosts: Hosts, rule: Callable[[Environ], str]
+    application: object,
+    service: Service,
+    hosts: Hosts,
+    rule: Callable[[Environ], str],
+    announces_length: bool = True,
 ) -> Application:
     """The application within its layers.
 
@@ -28,10 +32,11 @@ def layered(
         service: The settings, and what the layers share.
         hosts: Tells which Host headers are right.
         rule: The pattern of a request's path, for traces.
+        announces_length: See fast_path.
     """
     config, layer = service.config, cast(Application, application)
     if config.traffic.fast_path:
-        layer = fast_path(layer, service.routes, hosts.known)
+        layer = fast_path(layer, service.routes, hosts.known, announces_length)
     if service.callers is not None:
         health = config.traffic.health_route
         layer = guarded(layer, service.callers, service.routes, service.block, health)

@@ -6,6 +6,7 @@ from unpickled.server import machine
 from unpickled.server.access.callers import callers
 from unpickled.server.access.copies import Copies
 from unpickled.server.config import Config, check
+from unpickled.server.consumers import Consumers
 from unpickled.server.inference import budget
 from unpickled.server.inference.admission import Admission
 from unpickled.server.inference.budget import Budget
@@ -16,6 +17,7 @@ from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.observe.shadows import Shadows
 from unpickled.server.observe.traces import Traces
+from unpickled.server.records import Records
 from unpickled.server.serve.gate import Gate
 from unpickled.server.serve.reloader import Reloader
 from unpickled.server.serve.routes import Routes
@@ -35,6 +37,9 @@ class Service:
         slots: The streams and long answers that are open.
         admission: Gives long requests their turns.
         budget: Bounds the memory that large requests hold.
+        records: Shared memory of its observers.
+        gate: Lets requests in: limits, deadlines, turns.
+        consumers: Work on predictions off the path of requests: drift, truth, the payload log.
         routes: Answer each path that predicts.
         reloader: Follows the models folder, once started.
         traces: Take the spans of recorded requests; None where no collector gets them.
@@ -53,6 +58,7 @@ class Service:
         beginning: Beginning | None = None,
         trials: Trials | None = None,
         copies: Copies | None = None,
+        records: Records | None = None,
     ) -> None:
         """Load every model; one that cannot be served does not stop the others.
 
@@ -63,6 +69,7 @@ class Service:
             beginning: The start of the server, for the workers of one; without it this process is the first.
             trials: The knowledge of one server about contents of files; created as memory is.
             copies: The files that say who may ask, as one server read them last; created as memory is.
+            records: The shared memory of its observers; created as memory is.
 
         Raises:
             ConfigError: A setting or a file of keys is wrong, or the models folder cannot be read, or it
@@ -76,17 +83,22 @@ class Service:
         self.repository = Repository(config, beginning, trials)
         self.in_flight = InFlight(self.block)
         self.slots = Slots(config.listening.threads)
-        watches = [Shadows(config.traffic.shadow_rows, self.block)]
         self.admission = self._admission()
         self.budget = self._budget()
-        gate = Gate(
+        self.gate = Gate(
             in_flight=self.in_flight,
             admission=self.admission,
             budget=self.budget,
             limit=config.limits.max_body_bytes,
             timeout=config.limits.request_timeout,
         )
-        self.routes = Routes(self.repository, self.block, self.slots, gate, watches)
+        self.records = records or Records.of(config, places=1 + (self.block.number or 0))
+        self.consumers = Consumers(config, self.repository, self.memory, self.block, self.records)
+        # The main process of a server attends to the writer for its workers.
+        self._attendant = self.consumers.attendant() if records is None else None
+        watches = [Shadows(config.traffic.shadow_rows, self.block, self.consumers.add)]
+        intake = self.consumers.intake
+        self.routes = Routes(self.repository, self.block, self.slots, self.gate, watches, intake)
         endpoint = config.observing.otlp_endpoint
         self.traces = Traces(endpoint, self.block) if endpoint else None
         self.reloader = Reloader(self.repository, self.routes, self.block)
@@ -109,6 +121,10 @@ class Service:
     def start(self) -> None:
         """Follow the models folder and the keys from now on, until this object is released."""
         self.reloader.start()
+        if self.consumers.intake is not None:
+            self.consumers.intake.start()
+        if self._attendant is not None:
+            self._attendant.stay(self)
         if self.callers is not None:
             self.callers.start()
         Trimmer(self.budget).start()

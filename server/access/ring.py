@@ -28,7 +28,7 @@ class Ring:
         self._kept = kept
         self._stamp = disk.stamp(path)
         try:
-            self._keys = self._read()
+            self._keys = self._taken(keys.content_of(path))
         except ConfigError as error:
             copy = kept.saved(copies.KEYS)
             if copy is None:
@@ -52,17 +52,22 @@ class Ring:
         time.sleep(_SETTLING)
         if disk.stamp(self._path) != found:
             return False
-        self._stamp = found
         try:
-            self._keys = self._read()
+            content = keys.content_of(self._path)
+            # It may have changed between the look at it and its reading, too.
+            if disk.stamp(self._path) != found:
+                return False
+            self._stamp = found
+            self._keys = self._taken(content)
         except ConfigError as error:
+            self._stamp = found
             _report(error)
             return False
         logger.info("read %d API keys from %s", len(self._keys), self._path)
         return True
 
-    def _read(self) -> dict[str, Key]:
-        content = keys.content_of(self._path)
+    def _taken(self, content: bytes) -> dict[str, Key]:
+        """The keys in the content of the file, of which a copy is kept."""
         found = _by_digest(content, self._path)
         self._kept.save(copies.KEYS, content)
         return found

@@ -60,7 +60,9 @@ def shadow(shelf: Shelf, version: str, share: float) -> Change:
         return replace(current.serving, shadow=None), "no version shadows"
     number = _loadable(version, shelf)
     if list(current.traffic) == [number]:
-        raise ServingError(f"version {number} answers /predict itself: as a shadow it has nothing to compare")
+        raise ServingError(
+            f"version {number} answers plain requests itself: as a shadow it has nothing to compare"
+        )
     shadowing = Shadowing(version=number if version == str(number) else version, share=share)
     return replace(current.serving, shadow=shadowing), f"version {number} shadows"
 
@@ -124,7 +126,7 @@ def _previous(shelf: Shelf) -> Record:
 
 def _restored(record: Record, shelf: Shelf) -> Serving:
     """The Serving of a record; traffic is left out where the labels alone lead to the same traffic now."""
-    exact = record.serving()
+    exact = replace(record.serving(), inputs=shelf.deployment.serving.inputs)
     for number in exact.required():
         _check_not_retired(number, shelf)
     shelf.deploy(exact)
@@ -143,7 +145,9 @@ def _main(current: Deployment, canary: int) -> int:
     if current.labels.get(STABLE) in candidates:
         return current.labels[STABLE]
     if not candidates:
-        raise ServingError(f"version {canary} answers all of /predict already: promote another version first")
+        raise ServingError(
+            f"version {canary} answers all plain requests already: promote another version first"
+        )
     if len(candidates) > 1:
         raise ServingError(f"{current.sentence}: promote the one of them that is to answer the rest")
     return candidates[0]

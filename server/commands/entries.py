@@ -1,4 +1,4 @@
-"""The entries of serve, models and keys in a command line: none is imported before it is used."""
+"""The entries of the commands of the server in a command line: none is imported before it is used."""
 
 from unpickled.server.console import Later
 
@@ -8,4 +8,22 @@ MODELS = Later(
 )
 KEYS = Later(
     "unpickled.server.commands.keys", "keys", "server", "Make, list and revoke the API keys of callers."
+)
+DRIFT = Later(
+    "unpickled.server.commands.drift",
+    "drift",
+    "server",
+    "Show how far a model has moved from its training rows.",
+)
+ACCURACY = Later(
+    "unpickled.server.commands.accuracy",
+    "accuracy",
+    "server",
+    "Show how right a model was, by the truth that was reported.",
+)
+LOG = Later(
+    "unpickled.server.commands.payloads",
+    "log",
+    "server",
+    "List the files of the payload log, and take rows out of them.",
 )

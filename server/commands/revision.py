@@ -15,6 +15,7 @@ from unpickled.server.lifecycle import history, serving
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.history import Record
 from unpickled.server.lifecycle.serving import Serving
+from unpickled.server.model.policy import Policy
 
 # Default values, which the file leaves out.
 _DEFAULTS: tuple[Any, ...] = ([], {}, None, "newest")
@@ -32,14 +33,25 @@ def rewritten(text: str, desired: Serving) -> str:
         file = tomlkit.parse("".join(f"# {line}\n" for line in text.splitlines()))
     for key in file.keys() - set(Serving.__struct_fields__):
         del file[key]
+    # No command changes the policy for inputs: it stays as somebody wrote it.
+    kept = {"inputs"} if _inputs(text) == desired.inputs else set()
     for key in desired.__struct_fields__:
-        _replace(file, key, msgspec.to_builtins(getattr(desired, key)))
+        if key not in kept:
+            _replace(file, key, msgspec.to_builtins(getattr(desired, key)))
     changed = tomlkit.dumps(file)
     if not changed.strip():  # servers refuse an empty file
         changed = 'load = "newest"\n'
     if serving.parse(changed) != desired:
         raise ServingError(f"{serving.FILE} is written in a way that cannot be changed here: edit it by hand")
     return changed
+
+
+def _inputs(text: str) -> Policy | None:
+    """The policy for inputs in a serving.toml; None where the text is none, or has a mistake."""
+    try:
+        return serving.parse(text).inputs
+    except ServingError:
+        return None
 
 
 def _replace(file: MutableMapping[str, Any], key: str, value: Any) -> None:

@@ -34,7 +34,7 @@ def _repeated(words: list[str]) -> list[str]:
 def _option(key: str, default: Any) -> click.Option:
     flag = config.flag(key)
     if config.is_list(key):
-        first = default[0].name if default else "none"
+        first = getattr(default[0], "name", default[0]) if default else "none"
         text = f"{config.description(key)}  [default: {first}]"
         return click.Option([flag], multiple=True, metavar="NAME...", help=text)
     text = f"{config.description(key)}  [default: {_default_text(default)}]"

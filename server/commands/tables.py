@@ -16,6 +16,7 @@ from unpickled.server.lifecycle.disk import content, opened
 from unpickled.server.lifecycle.history import Record
 from unpickled.server.lifecycle.shelf import Shelf
 from unpickled.server.model import dates
+from unpickled.server.model.enforced import FeatureRange, InputPolicy, enforced
 from unpickled.server.quote import listed, printable, shortened
 
 # How many records of the history are printed.
@@ -59,7 +60,7 @@ def page(shelf: Shelf) -> str:
             *_remarks(shelf, rows),
         ],
         f"{serving.FILE}, as it is followed": [f"{key}: {value}" for key, value in _settings(deployment)],
-        "features": table([_feature(feature) for feature in _features(deployment)]),
+        "features": table(list(_lines(deployment))),
         f"history, newest first (UTC, at most {RECENT})": table(
             [_record(record) for record in recent(shelf)]
         ),
@@ -84,6 +85,7 @@ def document(shelf: Shelf) -> dict[str, Any]:
     details = {
         "serving": shelf.deployment.serving,
         "features": _features(shelf.deployment),
+        "inputs": _inputs(shelf.deployment),
         "history": recent(shelf),
     }
     return summary(shelf) | {key: msgspec.to_builtins(value) for key, value in details.items()}
@@ -211,7 +213,7 @@ def _version(row: Mapping[str, Any], quality: _Quality) -> _Line:
         "traffic": _traffic(row),
         **{name: write(row) for name, write in quality.items()},
         "parity": _or_dash("{:.1e}", row["parity"]),
-        "size": "-" if row["size"] is None else _bytes(row["size"]),
+        "size": "-" if row["size"] is None else size(row["size"]),
         "exported": _or_dash("{:.10}", row["exported"]),
         "data": _or_dash("{}", row["data"]),
     }
@@ -244,12 +246,39 @@ def _remarks(shelf: Shelf, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 def _settings(deployment: Deployment) -> Iterator[tuple[str, str]]:
     for key, value in msgspec.to_builtins(deployment.serving).items():
+        if key == "inputs":
+            yield key, deployment.serving.inputs.sentence
+            continue
         parts = [f"{name} = {part}" for name, part in value.items()] if isinstance(value, dict) else []
         yield key, ", ".join(parts) or str(value).strip("()").rstrip(",")
 
 
 def _features(deployment: Deployment) -> Sequence[Feature]:
     return deployment.main.model.manifest.features if deployment.traffic else ()
+
+
+def _inputs(deployment: Deployment) -> InputPolicy | None:
+    if not deployment.traffic:
+        return None
+    return enforced(deployment.main.model.manifest, deployment.serving.inputs)
+
+
+def _lines(deployment: Deployment) -> Iterator[_Line]:
+    """A line about each feature: what training had, and the range that is in force."""
+    inputs = _inputs(deployment)
+    ranges = inputs.features if inputs else {}
+    for feature in _features(deployment):
+        each = ranges.get(feature.name)
+        yield _feature(feature) | {"outside": each.outside if each else "-", "range": _range(each)}
+
+
+def _range(each: FeatureRange | None) -> str:
+    """The range in force; a dash where every value is inside, or is refused by another rule."""
+    if each is None or each.outside == "accept":
+        return "-"
+    if each.known is not None:
+        return f"{each.known} known"
+    return " to ".join(_border(end) for end in (each.lowest, each.highest))
 
 
 def _feature(feature: Feature) -> _Line:
@@ -269,6 +298,13 @@ def _end(feature: Feature, end: float) -> str:
     return dates.written(end, feature.date).partition("T")[0] if feature.date else f"{end:g}"
 
 
+def _border(end: float | str | None) -> str:
+    """A border of a range; of a date, the day."""
+    if end is None:
+        return "any"
+    return end.partition("T")[0] if isinstance(end, str) else f"{end:g}"
+
+
 def _record(record: Record) -> _Line:
     shares = [f"{number}: {percent(share)}" for number, share in record.traffic.items()]
     shadow = record.shadow and f"{record.shadow.version}: {percent(record.shadow.share)}"
@@ -285,6 +321,7 @@ def _or_dash(form: str, value: object) -> str:
     return "-" if value is None else form.format(value)
 
 
-def _bytes(size: int) -> str:
-    power = min(len(str(size)) - 1, 9) // 3
-    return f"{size / 1000**power:.3g} {('B', 'kB', 'MB', 'GB')[power]}"
+def size(count: int) -> str:
+    """A number of bytes with three digits at most."""
+    power = min(len(str(count)) - 1, 9) // 3
+    return f"{count / 1000**power:.3g} {('B', 'kB', 'MB', 'GB')[power]}"

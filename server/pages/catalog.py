@@ -10,6 +10,7 @@ from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message.answer import Answer, Environ, document
+from unpickled.server.model.enforced import InputPolicy, enforced
 from unpickled.server.model.placement import Placement
 from unpickled.server.pages.annotations import Count, No, Reason, Yes
 from unpickled.server.pages.page import Page
@@ -37,6 +38,7 @@ class Model(Struct, frozen=True, kw_only=True):
     labels: dict[str, Count]
     traffic: dict[str, Annotated[float, Meta(ge=0)]]
     shadow: ShadowShare | None
+    inputs: InputPolicy
     refused: dict[str, Reason]
     mistake: Reason | None
 
@@ -85,7 +87,8 @@ def pages(repository: Repository) -> list[Page]:
 
     rules = {
         "/models/<name>": (
-            "A model's card: features, classes or targets, quality, parity, providers, labels, traffic"
+            "A model's card: features, their ranges, classes or targets, quality, parity, providers, labels, "
+            "traffic"
         ),
         "/models/<name>/versions/<version>": "The card of a version",
         "/models/<name>/labels/<label>": "The card of the version that a label stands for",
@@ -129,6 +132,7 @@ def _card(served: Served, deployment: Deployment) -> Model:
         labels=deployment.labels,
         traffic={str(number): share for number, share in deployment.traffic.items()},
         shadow=_shadow(deployment),
+        inputs=enforced(served.model.manifest, deployment.serving.inputs),
         refused={str(number): reason for number, reason in deployment.refused.items()},
         mistake=deployment.mistake,
     )

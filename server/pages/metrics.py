@@ -7,14 +7,17 @@ from unpickled.server.observe.exposition import exposition
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.observe.outlines import outlines
 from unpickled.server.pages.page import Page
+from unpickled.server.records import Records
 
 
-def pages(repository: Repository, memory: Memory, in_flight: InFlight) -> list[Page]:
-    """GET /metrics: the counts of all processes that share ``memory``."""
+def pages(repository: Repository, memory: Memory, in_flight: InFlight, records: Records) -> list[Page]:
+    """GET /metrics: the counts of all processes that share ``memory``, and what they post in ``records``."""
 
     def metrics(environ: Environ) -> Answer:
         in_flight.publish()
-        kind, text = exposition(memory, outlines(repository.deployments.values()), environ.get("HTTP_ACCEPT"))
+        models = outlines(repository.deployments.values())
+        accept = environ.get("HTTP_ACCEPT")
+        kind, text = exposition(memory, models, accept, records.drift, records.truth)
         return "200 OK", (("Content-Type", kind),), text
 
     return [

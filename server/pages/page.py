@@ -8,6 +8,15 @@ import msgspec
 from unpickled.server.message.answer import Answer
 
 
+class Parameter(msgspec.Struct, frozen=True):
+    """A name in the query of a request, the words that it may stand for, and the one by default."""
+
+    name: str
+    description: str
+    choices: tuple[str, ...]
+    default: str
+
+
 class Page(msgspec.Struct, frozen=True):
     """One method of one path.
 
@@ -22,6 +31,8 @@ class Page(msgspec.Struct, frozen=True):
         statuses: Statuses of answers with the document.
         errors: Statuses of errors, beside those that every page may answer with.
         request: Type of the JSON body of a request; None if the page takes none.
+        kinds: Media types of requests in other forms.
+        query: The parameters of its query.
     """
 
     method: str
@@ -33,3 +44,5 @@ class Page(msgspec.Struct, frozen=True):
     statuses: tuple[int, ...] = (200,)
     errors: tuple[int, ...] = ()
     request: Any = None
+    kinds: tuple[str, ...] = ()
+    query: tuple[Parameter, ...] = ()

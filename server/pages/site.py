@@ -3,13 +3,35 @@
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.inflight import InFlight
-from unpickled.server.pages import catalog, docs, health, home, metrics, ping, summaries, tfserving
+from unpickled.server.pages import (
+    accuracy,
+    catalog,
+    docs,
+    drift,
+    health,
+    home,
+    metrics,
+    ping,
+    summaries,
+    tfserving,
+    truth,
+)
 from unpickled.server.pages.oip import index, metadata, statistics
 from unpickled.server.pages.openapi import document as openapi
 from unpickled.server.pages.page import Page
+from unpickled.server.records import Records
+from unpickled.server.serve.gate import Gate
+from unpickled.server.truth.ledger import Ledger
 
 
-def pages(repository: Repository, memory: Memory, in_flight: InFlight) -> list[Page]:
+def pages(
+    repository: Repository,
+    memory: Memory,
+    in_flight: InFlight,
+    records: Records,
+    ledger: Ledger,
+    gate: Gate,
+) -> list[Page]:
     """Every page, in the order in which the application registers them: the first page of a rule wins."""
 
     def every() -> list[Page]:
@@ -19,7 +41,10 @@ def pages(repository: Repository, memory: Memory, in_flight: InFlight) -> list[P
         # Health comes first, as ``health_route`` may be the path of any other page.
         *health.pages(repository),
         *catalog.pages(repository),
-        *metrics.pages(repository, memory, in_flight),
+        *drift.pages(repository, records.drift),
+        *accuracy.pages(repository, memory, records.truth),
+        *truth.pages(repository, ledger, gate),
+        *metrics.pages(repository, memory, in_flight, records),
         *openapi.pages(repository, every),
         *docs.pages(),
         *home.pages(repository, summaries.of_predictions(repository.config), every),

@@ -4,8 +4,8 @@ import shlex
 from ipaddress import ip_address
 
 from unpickled.server import machine
-from unpickled.server.config import Config, Listening
-from unpickled.server.lifecycle.deployment import Deployment
+from unpickled.server.config import Config, Listening, Log
+from unpickled.server.lifecycle.deployment import Deployment, percent
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message.answer import dumps
@@ -19,7 +19,7 @@ def text(repository: Repository) -> str:
     """Several lines for the person who starts the server."""
     listening = repository.config.listening
     lines = [f"Unpickled serves {_address(listening)}  ({_capacity(listening)})"]
-    lines += [*_admin(listening), *_warnings(repository.config)]
+    lines += [*_admin(listening), *_log(repository.config.log), *_warnings(repository.config)]
     deployments = repository.deployments.values()
     served = {deployment.name: deployment.main for deployment in deployments if deployment.versions}
     for deployment in deployments:
@@ -112,6 +112,11 @@ def _admin(listening: Listening) -> list[str]:
         return []
     host = _host(listening.admin_host or listening.host)
     return [f"  probes and metrics at http://{host}:{listening.admin_port}"]
+
+
+def _log(log: Log) -> list[str]:
+    folder = log.log_folder.rstrip("/")
+    return [f"  logs {percent(log.log_share)} of the rows into {folder}/"] if log.log_share else []
 
 
 def _host(host: str) -> str:

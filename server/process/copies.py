@@ -10,7 +10,7 @@ import struct
 import zlib
 
 from unpickled.server.access import copies, keys, signers
-from unpickled.server.process.shared import Shared
+from unpickled.server.shared import Shared
 
 _HEAD = struct.Struct("=IQ")
 # Name -> where its part begins, and the longest content; pages that nobody writes to take no memory.

@@ -3,7 +3,7 @@
 from enum import IntEnum
 from typing import Any
 
-from unpickled.server.process.shared import Shared
+from unpickled.server.shared import Shared
 
 # Words of 8 bytes for each worker: how often it has beaten, its state, and whether it asks for another one.
 _WORD, _WORDS = 8, 3

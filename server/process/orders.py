@@ -28,6 +28,8 @@ class Orders:
 
     def __init__(self) -> None:
         self._service: Service | None = None
+        # Whether a scan was ordered before there was anything to scan.
+        self._scans = False
         self._ended = False
 
     def start(self) -> None:
@@ -41,19 +43,28 @@ class Orders:
     def obey_for(self, service: Service) -> None:
         """From now on there are models to scan, and requests to drain."""
         self._service = service
+        if self._scans:
+            # The service may have read the folder before the change that the order was about.
+            service.reloader.wake()
 
     def _follow(self, numbers: tuple[signal.Signals, ...]) -> None:
         while True:
             number, sender = _received(numbers)
             if number in _END:
                 self._end(number)
+            elif number == SCAN:
+                self._scan()
             elif self._service is None:
                 continue
-            elif number == SCAN:
-                self._service.reloader.wake()
             elif sender in (None, os.getppid()):
                 # From anybody else, it would drain for ever.
                 self._service.drain()
+
+    def _scan(self) -> None:
+        # Noted before the look: obey_for, in another thread, goes the other way round.
+        self._scans = True
+        if self._service is not None:
+            self._service.reloader.wake()
 
     def _end(self, number: int) -> None:
         """Have granian end the worker, once: its third call would wait for ever, and hold the GIL."""

@@ -13,6 +13,7 @@ from unpickled.server.observe.outlines import unpack
 from unpickled.server.process.place import Report
 from unpickled.server.process.supervisor import Phase, Supervisor
 from unpickled.server.quote import shortened
+from unpickled.server.records import Records
 
 _METHODS = ("GET", "HEAD")
 # Longest path in an error, in characters.
@@ -40,11 +41,13 @@ class Probes:
     Args:
         supervisor: Knows the workers.
         memory: The counters of all processes.
+        records: The figures that the observers of the workers post.
     """
 
-    def __init__(self, supervisor: Supervisor, memory: Memory) -> None:
+    def __init__(self, supervisor: Supervisor, memory: Memory, records: Records) -> None:
         self._supervisor = supervisor
         self._memory = memory
+        self._records = records
 
     def answer(self, method: str, path: str, accept: str | None) -> Whole:
         """The answer to a request.
@@ -83,5 +86,6 @@ class Probes:
 
     def _metrics(self, accept: str | None) -> Whole:
         posted = self._memory.posted()
-        kind, text = exposition(self._memory, unpack(posted) if posted else [], accept)
+        models, records = unpack(posted) if posted else [], self._records
+        kind, text = exposition(self._memory, models, accept, records.drift, records.truth)
         return "200 OK", (("Content-Type", kind),), text

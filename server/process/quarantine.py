@@ -13,7 +13,7 @@ import struct
 import time
 from collections import deque
 
-from unpickled.server.process.shared import Shared
+from unpickled.server.shared import Shared
 
 # Bytes of the digest of a request.
 DIGEST = 16

@@ -17,6 +17,10 @@ from unpickled.server.serve import noted
 
 # Time that a request may need from its last byte to the queue, and from the queue to a thread.
 SLACK = 1.0
+# Seconds that a thread of the HTTP server may rest before it ends: the most that granian takes.
+REST = 600
+# Seconds after which a request that the HTTP server may have left in its queue is given up: see prove.
+_GIVEN_UP = 60.0
 # Outermost function of every thread that Python itself has started.
 _BOOTSTRAP = threading.Thread._bootstrap.__code__  # type: ignore[attr-defined]
 # The functions that wait for bytes.
@@ -54,7 +58,11 @@ class Running:
         self.runs: dict[int, float] = {}
         self.saturated = 0.0
         self.proof = 0.0
+        # When a thread was last free that may not have been started.
+        self._likely = 0.0
         self._threads = threads
+        # So many threads the HTTP server had at once, and when: it starts them one by one as it needs them.
+        self._had, self._had_at = 1, 0.0
         # Keeping an outermost frame keeps its identity: a frame that is seen again is the same request. The
         # inner ones hold bodies, so they are not kept.
         self._frames: dict[FrameType, Request] = {}
@@ -84,14 +92,21 @@ class Running:
         self.runs = {thread: now - self._models[frame] for thread, frame in models.items()}
         self.requests = [*self._frames.values()]
         self.reads = [now - begun for begun in self._reading.values()]
-        if len(self._frames) >= self._threads:
+        taken = len(self._frames)
+        if taken >= self._threads:
             self.saturated = now
+        if taken >= self._had or now - self._had_at > REST / 2:
+            self._had, self._had_at = max(taken, 1), now
 
     def prove(self) -> None:
         """Set ``proof`` if no request is queueing: a thread is free, and none waits for Python's lock.
 
         A thread that has taken a request from the queue and waits for the lock has no frame yet. It asks for
         the lock after a switch interval, and whoever holds it then has to wait.
+
+        A thread is free for certain if fewer are taken than the HTTP server is known to have. It may have up
+        to ``threads``, but now and then it starts none for a request that comes at the very moment at which
+        a thread takes another one: that request queues until a thread is free, or one more request comes.
         """
         now = monotonic()
         switches = _switches()
@@ -99,12 +114,16 @@ class Running:
         while monotonic() < end:
             pass
         self.look(monotonic())
-        if self.saturated < now and _switches() == switches:
+        if _switches() != switches or self.saturated >= now:
+            return
+        self._likely = now
+        if len(self._frames) < self._had:
             self.proof = now
 
     def may_await(self, since: float, until: float) -> bool:
         """Whether a request may be queueing, or running, that came between the two times."""
-        if self.proof < until + SLACK:
+        proof = self._likely if monotonic() - until > _GIVEN_UP else self.proof
+        if proof < until + SLACK:
             return True
         return any(
             request.seen >= since - SLACK and request.proof <= until + SLACK for request in self.requests

@@ -1,6 +1,6 @@
 """How a server has started: its processes tell one another, in memory that they share."""
 
-from unpickled.server.process.shared import Shared
+from unpickled.server.shared import Shared
 
 # One byte each, then the name of the default model, which is as long as the name of a folder.
 _ANNOUNCED, _FAILED, _DEFAULT, _SIZE = 0, 1, 2, 258

@@ -17,12 +17,14 @@ from msgspec.structs import replace
 
 from unpickled.server.config import Config
 from unpickled.server.observe import log
+from unpickled.server.payloads.attendant import Attendant
 from unpickled.server.process import address, certificates, descriptors, output, threads
 from unpickled.server.process.admin import AdminPort
 from unpickled.server.process.certificates import Certificates, Paths
 from unpickled.server.process.common import Common
 from unpickled.server.process.loader import Loader
 from unpickled.server.process.probes import Probes
+from unpickled.server.process.running import REST
 from unpickled.server.process.supervisor import Supervisor
 
 # Connections that the kernel keeps until a worker takes them; it has a limit of its own, net.core.somaxconn.
@@ -46,7 +48,7 @@ def serve(config: Config, handed: socket.socket | None = None) -> int:
     claim = address.claim(threads.affordable(config.listening), handed)
     config = replace(config, listening=claim.listening)
     listening = config.listening
-    common = Common.of(listening)
+    common = Common.of(config)
     server = _server(config)
     server.handed = handed
     loader = Loader(config, common)
@@ -55,16 +57,22 @@ def serve(config: Config, handed: socket.socket | None = None) -> int:
         process: BaseProcess = server.worker(slot % listening.workers, loader.of(slot))
         return process
 
+    block = common.memory.reserve()
+    transport = common.records.log
+    attendant = None if transport is None else Attendant(config, transport, common.memory, block)
     with claim:
-        supervisor = Supervisor(
-            listening, spawn, common.heartbeat, common.start, common.quarantine, common.memory.reserve()
-        )
+        supervisor = Supervisor(listening, spawn, common.heartbeat, common.start, common.quarantine, block)
         if claim.admin is not None:
-            AdminPort(claim.admin, supervisor.selector, Probes(supervisor, common.memory).answer)
+            probes = Probes(supervisor, common.memory, common.records)
+            AdminPort(claim.admin, supervisor.selector, probes.answer)
         if files is not None:
             server.secure(files.paths)
             supervisor.chores.append(partial(_renew, files, server, supervisor))
+        if attendant is not None:
+            supervisor.chores.append(attendant.look)
         served = server.serve_with(supervisor.run)
+    if attendant is not None:
+        attendant.finish()
     return 0 if served and not common.start.failed else 1
 
 
@@ -135,6 +143,7 @@ def _server(config: Config) -> Any:
         interface=Interfaces.WSGI,
         workers=listening.workers,
         blocking_threads=listening.threads,
+        blocking_threads_idle_timeout=REST,
         # granian counts connections, the silent ones too.
         backpressure=descriptors.connections(listening.max_connections),
         backlog=_BACKLOG,

@@ -74,14 +74,12 @@ class Azure:
         if name == "data":
             prediction = self._answers(rows, method)
             prediction.content = b'{"Results":' + prediction.content + b"}"
-            return prediction
+            return prediction.noted()
         if method != "predict":
             raise InvalidInput(f"'method' stands beside {quoted(name)}: it is for \"data\" in 'Inputs'")
         run = self._predictor.run(rows)
-        content = written(
-            {"Results": {_OUTPUT: self._predictor.outputs.records(run.labels, run.scores)}}, run.scores.size
-        )
-        return run.prediction(content, rows)
+        results = {_OUTPUT: self._predictor.outputs.records(run.labels, run.scores)}
+        return run.prediction(written(run.document({"Results": results}), run.scores.size), rows)
 
     def _rows(self, table: object, place: str) -> Sequence[Row]:
         if not isinstance(table, Members):
@@ -112,7 +110,7 @@ def _describe(schemas: Schemas) -> Bodies:
     forms = either(*native.forms(schemas), *_azure_forms(schemas))
     results = either(*(array(schemas.members[member], 1) for member in schemas.methods.values()))
     records = only({_OUTPUT: array(schemas.answer, 1)})
-    answer = either(*native.answers(schemas), results, only({"Results": either(results, records)}))
+    answer = either(*native.answers(schemas), results, schemas.flagged({"Results": either(results, records)}))
     rows = schemas.examples()
     examples = {
         "data": {"data": rows},

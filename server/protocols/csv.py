@@ -13,11 +13,10 @@ category.
 import csv
 import io
 from collections.abc import Sequence
-
-import numpy as np
+from typing import Any
 
 from unpickled.server.errors import InvalidInput
-from unpickled.server.inference.prediction import Headers, Prediction, with_ignored
+from unpickled.server.inference.prediction import Headers, Prediction, Run
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.inference.turn import alone, paced
 from unpickled.server.inference.writing import slices, written
@@ -59,23 +58,23 @@ class Csv:
         table = Table(request, parameters.get("charset", "utf-8").lower(), self._features)
         header = self._header(table, parameters.get("header", "").lower())
         columns = self._columns(table, header or self._names)
-        try:
-            run = self._predictor.run_feeds(self._signature.table(columns))
-        except InvalidInput as error:
-            raise table.located(error) from None
         ignored = self._signature.ignored(header or self._names)
         rows: Sequence[Row] = Rows([columns[name] for name in self._names], ignored)
-        labels = run.labels.tolist()
+        try:
+            run = self._predictor.run_feeds(self._signature.table(columns), rows).listed()
+        except InvalidInput as error:
+            raise table.located(error) from None
         kind = accept.preferred(environ, (media.CSV, media.JSON, media.ARROW))
-        content, fields = self.written(kind, labels, run.scores, header is not None, table.separator)
-        return Prediction(content, run.decoded, run.ran, rows, labels, run.scores, with_ignored(fields, rows))
+        content, fields = self.written(kind, run, header is not None, table.separator)
+        return run.prediction(content, rows, fields)
 
     def written(
-        self, kind: str, labels: Labels, scores: Scores, header: bool, separator: str = ","
+        self, kind: str, run: Run[list[Any]], header: bool, separator: str = ","
     ) -> tuple[bytes, Headers]:
         """The answer in one of the media types of a table, or as JSON arrays, and its HTTP headers."""
+        labels, scores = run.labels, run.scores
         if kind == media.JSON:
-            return written(self._outputs.arrays(labels, scores), np.asarray(scores).size), None
+            return written(run.document(self._outputs.arrays(labels, scores)), scores.size), None
         if kind == media.ARROW:
             return self._writer.write(labels, scores), answer.HEADERS
         return self.write(labels, scores, header, separator), _headers(header)

@@ -9,14 +9,14 @@
 Classifiers without probabilities answer "scores" in their place.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
 import msgspec
 
 from unpickled.server.errors import InvalidInput
-from unpickled.server.inference.prediction import Predict, Prediction, with_ignored
+from unpickled.server.inference.prediction import Predict, Prediction, annotated
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.inference.turn import paced
 from unpickled.server.inference.writing import written
@@ -24,7 +24,7 @@ from unpickled.server.message import media
 from unpickled.server.message.answer import Environ, dumps
 from unpickled.server.message.jsonschema import TEXT, Schema, array, either, only
 from unpickled.server.message.strict import Members
-from unpickled.server.model.feeds import Row
+from unpickled.server.model.feeds import Inside, Row
 from unpickled.server.model.outputs import refuse_not_finite
 from unpickled.server.model.schemas import Schemas
 from unpickled.server.protocols import bodies
@@ -52,9 +52,13 @@ class Native:
         self._reader = reader
         self._run_row = predictor.model.run_row
         self._signature = predictor.signature
+        self._ranges = predictor.ranges
         self._width = reader.width
         self._decode_row = reader.decode_row
         self._decode_record = reader.decode_record
+        # These read a row outside the training range; where none can be, nothing is read twice.
+        self._read_row: Callable[[bytes], Row | None] = reader.row if self._ranges else _no_row
+        self._read_record = reader.compiled_record if self._ranges else _no_row
         outputs = predictor.outputs
         self._outputs, self._text, self._record_text = outputs, outputs.text, outputs.record_text
         self._heads = outputs.heads(lambda values: self._head([[value] for value in values]) + b"[")
@@ -70,14 +74,21 @@ class Native:
             try:
                 values = self._decode_row(request).features
             except REFUSALS:
-                return self._predict_batch(request)
-            return self.answer_row(values)
+                pass
+            else:
+                return self._answer_row(values)
+            # Outside the handler: the exception is gone, and does not slow down what follows.
+            row = self._read_row(request)
+            return self._predict_batch(request) if row is None else self.answer_row(row)
         if colons == self._width:
             try:
                 record = self._decode_record(request)
             except REFUSALS:
-                return self._predict_batch(request)
-            return self._answer_record(msgspec.structs.astuple(record))
+                pass
+            else:
+                return self._answer_record(msgspec.structs.astuple(record))
+            row = self._read_record(request)
+            return self._predict_batch(request) if row is None else self.answer_record(row)
         return self._predict_batch(request)
 
     def _predict_batch(self, request: bytes) -> Prediction:
@@ -86,11 +97,13 @@ class Native:
             rows = self._reader.instances(request)
             if rows is None:
                 return self.predict_strictly(request)
-            return self._answer_instance(rows[0]) if len(rows) == 1 else self._predictor.predictions(rows)
+            return self._answer_instance(rows) if len(rows) == 1 else self._predictor.predictions(rows)
         rows = self._reader.features(request)
         if rows is None:
             return self.predict_strictly(request)
-        return self.answer_row(rows[0]) if len(rows) == 1 else self._arrays(rows)
+        if len(rows) > 1:
+            return self._arrays(rows)
+        return self._answer_row(rows[0]) if isinstance(rows, Inside) else self.answer_row(rows[0])
 
     def _predict_long(self, request: bytes) -> Prediction:
         """The answer to very many rows, and to every long body that is something else."""
@@ -101,8 +114,23 @@ class Native:
         return self._predictor.predictions(rows) if instances else self._arrays(rows)
 
     def answer_row(self, values: Row) -> Prediction:
+        """The answer to one row that passed the checks, as arrays."""
         if self._run_row is None:
             return self._arrays([values])
+        if self._ranges is None:
+            return self._answer_row(values)
+        used, outside = self._ranges.admit_row(values)
+        prediction = self._answer_row(used)
+        return prediction if outside is None else prediction.beyond((values,), outside).noted()
+
+    def answer_record(self, values: Row) -> Prediction:
+        """The answer to one row that passed the checks, as a record."""
+        return self._any_record(values).noted()
+
+    def _answer_row(self, values: Row) -> Prediction:
+        """The answer to one row inside the training range, as arrays."""
+        if self._run_row is None:
+            return self._arrays(self._rows_inside(values))
         decoded = perf_counter()
         label, scores = self._run_row(values)  # type: ignore[arg-type]
         ran = perf_counter()
@@ -113,9 +141,9 @@ class Native:
         return Prediction(content, decoded, ran, (values,), (label,), (scores,))
 
     def _answer_record(self, values: Row) -> Prediction:
+        """The same as a record."""
         if self._run_row is None:
-            run = self._predictor.run([values])
-            return run.prediction(dumps(self._outputs.records(run.labels, run.scores)[0]), (values,))
+            return self._record(self._rows_inside(values))
         decoded = perf_counter()
         label, scores = self._run_row(values)  # type: ignore[arg-type]
         ran = perf_counter()
@@ -125,10 +153,32 @@ class Native:
         content = b"".join((self._record_heads[label], text, b"}"))
         return Prediction(content, decoded, ran, (values,), (label,), (scores,))
 
-    def _answer_instance(self, values: Row) -> Prediction:
-        prediction = self._answer_record(values)
+    def _answer_instance(self, rows: Sequence[Row]) -> Prediction:
+        answer = self._answer_record if isinstance(rows, Inside) else self._any_record
+        prediction = answer(rows[0])
         prediction.content = b'{"predictions":[' + prediction.content + b"]}"
-        return prediction
+        return prediction.noted()
+
+    def _any_record(self, values: Row) -> Prediction:
+        """The answer to one row as a record, which does not say yet what of it is outside."""
+        return (
+            self._record([values]) if self._run_row is None else self._admitted(self._answer_record, values)
+        )
+
+    def _record(self, rows: Sequence[Row]) -> Prediction:
+        run = self._predictor.run(rows)
+        return run.prediction(dumps(self._outputs.records(run.labels, run.scores)[0]), rows)
+
+    def _admitted(self, answer: Callable[[Row], Prediction], values: Row) -> Prediction:
+        """An answer to a row that may be outside; its content does not say so yet."""
+        if self._ranges is None:
+            return answer(values)
+        used, outside = self._ranges.admit_row(values)
+        return answer(used).beyond((values,), outside)
+
+    def _rows_inside(self, values: Row) -> Sequence[Row]:
+        """One row that a decoder has found to be inside the ranges that it checks."""
+        return Inside((values,)) if self._ranges is None or self._ranges.compiled else [values]
 
     def predict_strictly(self, request: bytes) -> Prediction:
         """The protocol in plain Python: the reference for the compiled decoders, and the source of errors."""
@@ -139,8 +189,8 @@ class Native:
             return self._predictor.predictions(self._reader.listed(document["instances"], "'instances'"))
         self._refuse_foreign(document)
         [values] = rows = self._reader.record(document)
-        prediction = self._answer_record(values)
-        prediction.headers = with_ignored(prediction.headers, rows)
+        prediction = self.answer_record(values)
+        prediction.headers = annotated(prediction.headers, rows, None)
         return prediction
 
     def _strict_arrays(self, rows: list[Any]) -> Prediction:
@@ -177,13 +227,18 @@ class Native:
 
     def _arrays(self, rows: Sequence[Row]) -> Prediction:
         run = self._predictor.run(rows)
-        content = written(self._outputs.arrays(run.labels, run.scores), run.scores.size)
+        arrays = run.document(self._outputs.arrays(run.labels, run.scores))
+        content = written(arrays, run.scores.size)
         return run.prediction(content, rows)
 
     def _head(self, values: Sequence[Any]) -> bytes:
         """An answer up to its scores, in which the answers with one label agree."""
         *names, last = (member.name for member in self._outputs.members)
         return dumps({**dict(zip(names, values, strict=True)), last: 0}).removesuffix(b"0}")
+
+
+def _no_row(_: bytes) -> None:
+    """No body holds a row outside the training range of a model that has none."""
 
 
 def forms(schemas: Schemas) -> list[Schema]:
@@ -199,7 +254,8 @@ def forms(schemas: Schemas) -> list[Schema]:
 
 def answers(schemas: Schemas) -> list[Schema]:
     """The documents that an answer may consist of."""
-    return [schemas.arrays, schemas.answer, only({"predictions": array(schemas.answer, 1)})]
+    predictions = schemas.flagged({"predictions": array(schemas.answer, 1)})
+    return [schemas.arrays, schemas.record_answer, predictions]
 
 
 def examples(schemas: Schemas) -> dict[str, Any]:

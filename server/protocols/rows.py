@@ -13,7 +13,7 @@ from unpickled.server.inference.predictor import Predictor
 from unpickled.server.inference.turn import alone, breathe, paced
 from unpickled.server.message import strict
 from unpickled.server.message.strict import Members
-from unpickled.server.model.feeds import Matrix, Row, Table
+from unpickled.server.model.feeds import Inside, Matrix, Row, Table
 from unpickled.server.model.feeds import numbers as numbers_of
 from unpickled.server.model.rule import fault_of
 from unpickled.server.protocols.slices import HEAVY, slices
@@ -21,6 +21,9 @@ from unpickled.server.quote import counted, quoted
 
 # Exceptions of msgspec for a body that it refuses; strict.parse then finds the error.
 REFUSALS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+# Bytes of the longest body of which all rows are first taken to be inside the training range.
+_SHORT = 1024
 
 
 class Reader:
@@ -34,16 +37,27 @@ class Reader:
         self._predictor = predictor
         self._signature = predictor.signature
         self.width = len(self._signature.names)
+        ranges = predictor.ranges
         record, row = self._signature.record, self._signature.row
-        either: Any = row if record is None else row | record
-        # {"features": row}, {"features": [row, ...]} and a record.
-        self.decode_row = _decoder("features", row)
+        close_row, close_record = (row, record) if ranges is None else self._signature.within(ranges)
+        either, close = (
+            a_row if a_record is None else a_row | a_record
+            for a_row, a_record in ((row, record), (close_row, close_record))
+        )
+        # {"features": row}, {"features": [row, ...]} and a record: first those inside the training range.
+        self.decode_row = _decoder("features", close_row)
+        self.decode_record = msgspec.json.Decoder(close_record or _Nothing).decode
+        self._decode_row = _decoder("features", row)
+        self._decode_record = msgspec.json.Decoder(record or _Nothing).decode
         self._decode_rows = _decoder("features", list[row])  # type: ignore[valid-type]
-        self._decode_instances = _decoder("instances", list[either])
+        self._decode_instances = _decoder("instances", list[either])  # type: ignore[valid-type]
+        # The same of rows inside; None where decoders do not tell that.
+        sure = ranges is not None and ranges.compiled
+        self._decode_close_rows = _decoder("features", list[close_row]) if sure else None  # type: ignore[valid-type]
+        self._decode_close_instances = _decoder("instances", list[close]) if sure else None  # type: ignore[valid-type]
         self._decode_slice = msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
-        self._decode_either = msgspec.json.Decoder(list[either]).decode
+        self._decode_either = msgspec.json.Decoder(list[either]).decode  # type: ignore[valid-type]
         self._numeric = all(feature.kind == "number" for feature in self._signature.features)
-        self.decode_record = msgspec.json.Decoder(record or _Nothing).decode
 
     def long(self, request: bytes, name: str) -> Sequence[Row] | None:
         """The rows of a valid {name: [...]} of many rows, read in slices; None for any other body.
@@ -82,28 +96,61 @@ class Reader:
             return None
         return [msgspec.structs.astuple(row) if isinstance(row, msgspec.Struct) else row for row in mixed]
 
+    def row(self, request: bytes) -> Row | None:
+        """The row of a valid {"features": row}, inside the training range or not; None for any other body."""
+        if request.count(b"[") != 1:
+            return None
+        try:
+            row: Row = self._decode_row(request).features
+        except REFUSALS:
+            return None
+        return row
+
+    def compiled_record(self, request: bytes) -> Row | None:
+        """The row of a valid record with as many colons as names, inside the training range or not."""
+        try:
+            return msgspec.structs.astuple(self._decode_record(request))
+        except REFUSALS:
+            return None
+
     def features(self, request: bytes) -> Sequence[Row] | None:
         """The rows of a valid {"features": [row, ...]}; None for any other body."""
         if request.count(b":") != 1:
             return None
+        inside = self._inside(request, self._decode_close_rows)
         try:
-            rows: list[Row] = self._decode_rows(request).features
+            rows: list[Row] = (inside or self._decode_rows(request)).features
         except REFUSALS:
             return None
         self._predictor.check_count(len(rows))
-        return rows
+        return rows if inside is None else Inside(rows)
 
     def instances(self, request: bytes) -> Sequence[Row] | None:
         """The rows of a valid {"instances": [row or record, ...]}; None for any other body."""
+        inside = self._inside(request, self._decode_close_instances)
         try:
-            rows: list[Any] = self._decode_instances(request).instances
+            mixed: list[Any] = (inside or self._decode_instances(request)).instances
         except REFUSALS:
             return None
-        records = sum(isinstance(row, msgspec.Struct) for row in rows)
+        records = sum(isinstance(row, msgspec.Struct) for row in mixed)
         if request.count(b":") != 1 + records * self.width:
             return None
-        self._predictor.check_count(len(rows))
-        return [msgspec.structs.astuple(row) if isinstance(row, msgspec.Struct) else row for row in rows]
+        self._predictor.check_count(len(mixed))
+        rows = [msgspec.structs.astuple(row) if isinstance(row, msgspec.Struct) else row for row in mixed]
+        return rows if inside is None else Inside(rows)
+
+    @staticmethod
+    def _inside(request: bytes, decode: Any) -> Any:
+        """The envelope of a short body of which all rows are inside; None for any other body.
+
+        Longer ones are compared as arrays: often a row is outside, and all would be decoded twice.
+        """
+        if decode is None or len(request) > _SHORT:
+            return None
+        try:
+            return decode(request)
+        except REFUSALS:
+            return None
 
     def document(self, request: bytes, example: str) -> Members:
         """The body as a JSON object; an error about any other body suggests to send ``example``."""

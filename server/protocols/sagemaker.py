@@ -19,10 +19,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from msgspec.structs import replace
 
 from unpickled.server.errors import InvalidInput, MalformedJSON, UnsupportedMedia
-from unpickled.server.inference.prediction import Predict, Prediction, with_ignored
+from unpickled.server.inference.prediction import Predict, Prediction, Run
 from unpickled.server.inference.writing import written
 from unpickled.server.message import accept, body, media, strict
 from unpickled.server.message.answer import Environ, dumps
@@ -127,19 +126,17 @@ class SageMaker:
 
     def _rewritten(self, prediction: Prediction, kind: str) -> Prediction:
         """The prediction with its answer in another media type; CSV has no header, as with Amazon's own."""
-        labels = list(prediction.labels)
-        scores = np.asarray(prediction.scores, dtype=np.float64)
-        if kind in (media.CSV, media.ARROW):
-            content, headers = self._csv.written(kind, labels, scores, header=False)
-            return replace(prediction, content=content, headers=with_ignored(headers, prediction.rows))
+        labels, scores = list(prediction.labels), np.asarray(prediction.scores, dtype=np.float64)
+        run = Run(labels, scores, prediction.decoded, prediction.ran, prediction.outside)
         if kind in media.JSON_LINES:
-            content = b"".join(
-                dumps(record) + b"\n" for record in self._predictor.outputs.records(labels, scores)
+            records = self._predictor.outputs.records(labels, scores)
+            content, headers = (
+                b"".join(dumps(record) + b"\n" for record in records),
+                (("Content-Type", kind),),
             )
-            headers = (("Content-Type", kind),)
-            return replace(prediction, content=content, headers=with_ignored(headers, prediction.rows))
-        content = written(self._predictor.outputs.arrays(labels, scores), scores.size)
-        return replace(prediction, content=content, headers=with_ignored(None, prediction.rows))
+            return run.prediction(content, prediction.rows, headers)
+        content, fields = self._csv.written(kind, run, header=False)
+        return run.prediction(content, prediction.rows, fields)
 
 
 def _unwrapped(value: Any) -> Any:

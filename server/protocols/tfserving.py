@@ -64,13 +64,13 @@ class TFServing:
             if self._only
             else outputs.items(run.labels, run.scores)
         )
-        return run.prediction(written({"predictions": values}, run.scores.size), rows)
+        return run.prediction(written(run.document({"predictions": values}), run.scores.size), rows)
 
     def _outputs(self, rows: Sequence[Row]) -> Prediction:
         run = self._predictor.run(rows)
         arrays = self._predictor.outputs.arrays(run.labels, run.scores)
         values = arrays[self._only] if self._only else arrays
-        return run.prediction(written({"outputs": values}, run.scores.size), rows)
+        return run.prediction(written(run.document({"outputs": values}), run.scores.size), rows)
 
 
 def _only_member(members: Collection[str]) -> str | None:
@@ -90,8 +90,8 @@ def _describe(schemas: Schemas) -> Bodies:
     examples = {"rows": {"instances": [first, *more]}, "columns": {"inputs": columns}}
     member = _only_member(schemas.members)
     values = array(only(schemas.members) if member is None else schemas.members[member], 1)
-    outputs = schemas.arrays if member is None else values
-    answer = either(only({"predictions": values}), only({"outputs": outputs}))
+    outputs = schemas.columns if member is None else values
+    answer = either(schemas.flagged({"predictions": values}), schemas.flagged({"outputs": outputs}))
     return Bodies(
         "Rows in `instances` are answered one by one; `inputs`, which may be columns of any one length, "
         "as columns.",

@@ -54,7 +54,7 @@ def _describe(schemas: Schemas) -> Bodies:
             **native.other_requests(schemas),
         },
         {
-            media.JSON: {"schema": only({"predictions": array(schemas.answer, 1)})},
+            media.JSON: {"schema": schemas.flagged({"predictions": array(schemas.answer, 1)})},
             **native.OTHER_ANSWERS,
         },
     )

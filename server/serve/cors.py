@@ -10,8 +10,8 @@ from unpickled.server.serve.fastpath import Application, Environ, StartResponse
 
 # Headers of answers that a page may read, beside those that it always may.
 _EXPOSED = (
-    "Ignored-Columns, Inference-Header-Content-Length, Model-Name, Model-Version, Retry-After, "
-    "Server-Timing, X-Request-Id, traceresponse"
+    "Ignored-Columns, Inference-Header-Content-Length, Model-Name, Model-Version, Outside-Training, "
+    "Prediction-Id, Retry-After, Server-Timing, X-Request-Id, traceresponse"
 )
 _METHODS = "GET, HEAD, POST"
 # Seconds for which a browser remembers the answer to a preflight request.

@@ -108,6 +108,8 @@ class Endpoint:
         finally:
             in_flight.count -= 1
         headers = self._headers if prediction.headers is None else (*prediction.headers, *recorder.identity)
+        if recorder.take is not None:
+            headers = (*headers, *recorder.take(prediction, ended))
         if "HTTP_SERVER_TIMING" in environ:
             timing = _timing(started, read, 0.0, prediction, ended)
             return "200 OK", (*headers, timing), prediction.content
@@ -154,6 +156,8 @@ class Endpoint:
         recorder = self._recorder
         ended = recorder.answered(started, read, prediction, waited)
         headers = self._headers if prediction.headers is None else (*prediction.headers, *recorder.identity)
+        if recorder.take is not None:
+            headers = (*headers, *recorder.take(prediction, ended))
         if "HTTP_SERVER_TIMING" in environ:
             headers = (*headers, _timing(started, read, waited, prediction, ended))
         return "200 OK", (*headers, *more), content

@@ -15,7 +15,9 @@ StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
-def fast_path(application: Application, routes: Routes, hosts: Container[str]) -> Application:
+def fast_path(
+    application: Application, routes: Routes, hosts: Container[str], announces_length: bool = True
+) -> Application:
     """The application, whose predictions are answered before it sees them.
 
     This is a function and no class: the call of an instance would cost a request 0.1 us more.
@@ -25,6 +27,8 @@ def fast_path(application: Application, routes: Routes, hosts: Container[str]) -
         routes: The targets.
         hosts: Host headers that were found right. A request with another one goes to the application, which
             checks it.
+        announces_length: Whether an answer has the header Content-Length. A server that adds it itself, as
+            granian does, is better not told: each header that a request hands over costs it 0.6 us.
     """
 
     def ask(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -37,7 +41,9 @@ def fast_path(application: Application, routes: Routes, hosts: Container[str]) -
         if not isinstance(content, bytes):
             start_response(status, list(headers))
             return content
-        start_response(status, [*headers, ("Content-Length", str(len(content)))])
+        start_response(
+            status, [*headers, ("Content-Length", str(len(content)))] if announces_length else list(headers)
+        )
         # granian takes its one-write path only for a real list.
         return [content]
 

@@ -6,12 +6,13 @@ Probes need no key: an orchestrator that were refused would end a healthy server
 """
 
 import math
+import re
 from collections.abc import Container, Iterable
 from time import monotonic
 
 from unpickled.server.access.caller import Caller
 from unpickled.server.access.callers import Callers
-from unpickled.server.access.scopes import METRICS, PREDICT, READ
+from unpickled.server.access.scopes import METRICS, PREDICT, READ, TRUTH
 from unpickled.server.errors import Forbidden, RateLimited, RequestError
 from unpickled.server.message.answer import failure
 from unpickled.server.message.environ import COUNTS, KEY
@@ -21,6 +22,8 @@ from unpickled.server.quote import quoted, shortened
 from unpickled.server.serve.fastpath import Application, Environ, StartResponse
 from unpickled.server.serve.routes import Routes
 
+# Paths to which truth is reported.
+_TRUTH = re.compile("/models/[^/:]+/truth")
 # Paths of probes.
 OPEN = frozenset({"/livez", "/readyz", "/ping", "/v2/health/live", "/v2/health/ready"})
 
@@ -102,12 +105,15 @@ class _Guard:
     def _scope(self, environ: Environ) -> str | None:
         """The scope that a request needs; None if it needs none."""
         path = environ["PATH_INFO"]
-        if environ["REQUEST_METHOD"] == "POST":
+        # In capitals, as Flask takes "post" for the same.
+        if environ["REQUEST_METHOD"].upper() == "POST":
             model = self._routes.models.get(path)
             if model is not None:
                 return PREDICT + model
             if asked := self._routes.asked(path):
                 return PREDICT + asked[1]
+            if _TRUTH.fullmatch(path):
+                return TRUTH
         if path in self._open:
             return None
         return METRICS if path == "/metrics" else READ

@@ -13,8 +13,13 @@ from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message import media
 from unpickled.server.message.answer import CLOSE, Target
+from unpickled.server.model.policy import Policy
+from unpickled.server.model.ranges import Ranges
 from unpickled.server.observe.counters import Block
+from unpickled.server.observe.intake import Intake
 from unpickled.server.observe.recorder import Headers, Observer, Recorder, Watch
+from unpickled.server.observe.source import Source
+from unpickled.server.observe.tally import OutsideTally
 from unpickled.server.observe.values import tally_of
 from unpickled.server.protocols.protocol import Build, Paths, Protocol, Subject
 from unpickled.server.protocols.registry import routes
@@ -27,6 +32,14 @@ from unpickled.server.serve.rest import Rest
 from unpickled.server.serve.slots import Slots
 from unpickled.server.serve.split import Split
 from unpickled.server.serve.stream import Stream
+
+
+class _Built(NamedTuple):
+    """The handler of one version under one policy for each builder of a protocol."""
+
+    served: Served
+    policy: Policy
+    handlers: dict[Build, "_Handler"]
 
 
 class _Handler(NamedTuple):
@@ -59,6 +72,7 @@ class Routes:
         slots: The streams that are open.
         gate: Admits requests.
         watches: Provide the observers of each model.
+        intake: Takes predictions; None where nothing follows them.
 
     Attributes:
         targets: Path -> the endpoint, split or stream that answers a POST to it.
@@ -75,6 +89,7 @@ class Routes:
         slots: Slots,
         gate: Gate,
         watches: Sequence[Watch] = (),
+        intake: Intake | None = None,
     ) -> None:
         self.targets: dict[str, Target] = {}
         self.models: dict[str, str] = {}
@@ -86,11 +101,12 @@ class Routes:
         self.rest = Rest(slots, gate.in_flight)
         self.parts = Parts(slots, gate.in_flight)
         self._watches = watches
+        self._intake = intake
         self._routes = routes(self._config)
         self.rules = list(dict.fromkeys(rule for _, paths in self._routes for rule in paths.rules))
         self._patterns = {rule: _pattern(rule) for rule in self.rules}
-        # id of a version -> the version, and its handler for each builder of a protocol.
-        self._handlers: dict[int, tuple[Served, dict[Build, _Handler]]] = {}
+        # id of a version -> its handlers.
+        self._handlers: dict[int, _Built] = {}
         # Headers of all answers, beside those of their version.
         self._more: Headers = ()
         # Where requests are noted; None unless a worker has crashed.
@@ -134,8 +150,11 @@ class Routes:
         deployments = [
             deployment for deployment in self._repository.deployments.values() if deployment.versions
         ]
-        served = [version for deployment in deployments for version in deployment.versions.values()]
-        self._handlers = {id(version): self._handlers_of(version) for version in served}
+        self._handlers = {
+            id(version): self._handlers_of(version, deployment.serving.inputs)
+            for deployment in deployments
+            for version in deployment.versions.values()
+        }
         retired = [observer for watch in self._watches for observer in watch.follow(deployments)]
         targets: dict[str, Target] = {}
         models: dict[str, str] = {}
@@ -151,15 +170,23 @@ class Routes:
         for observer in retired:
             observer.close()
 
-    def _handlers_of(self, served: Served) -> tuple[Served, dict[Build, _Handler]]:
-        """A version and its handler for each builder of a protocol, of the last rebuild if possible."""
+    def _handlers_of(self, served: Served, policy: Policy) -> _Built:
+        """The handlers of a version under a policy, those of the last rebuild if possible."""
         # The entry holds the version, so that no other object can have its id.
-        return self._handlers.get(id(served)) or (served, self._built(served))
+        built = self._handlers.get(id(served))
+        if built is not None and built.policy == policy:
+            return built
+        return _Built(served, policy, self._built(served, policy))
 
-    def _built(self, served: Served) -> dict[Build, _Handler]:
+    def _built(self, served: Served, policy: Policy) -> dict[Build, _Handler]:
         cost, limits = served.model.cost, self._config.limits
+        outside = OutsideTally(self._block, served.name, served.version)
         predictor = Predictor(
-            served.model, limits.max_rows, self._config.inputs.extra_columns, cost.slice_rows
+            served.model,
+            limits.max_rows,
+            self._config.inputs.extra_columns,
+            cost.slice_rows,
+            Ranges(served.model.manifest, policy, outside.count),
         )
         subject = Subject(served.name, served.version, predictor, Reader(predictor))
         # Protocols share builders: each is called once.
@@ -196,9 +223,12 @@ class Routes:
     def _endpoint(
         self, served: Served, protocol: Protocol, rule: str, observers: Sequence[Observer] = ()
     ) -> Endpoint:
-        handlers, gate = self._handlers[id(served)][1], self._gate
+        handlers, gate = self._handlers[id(served)].handlers, self._gate
         tally = tally_of(self._block, served.name, served.version, rule, served.model.outputs)
-        recorder = Recorder(served, tally, observers, self._more)
+        intake = None
+        if self._intake is not None:
+            intake = self._intake, Source.of(served, rule, self._block)
+        recorder = Recorder(served, tally, observers, self._more, intake)
         by_type: dict[str, Target] = {
             media_type: Endpoint(recorder, *handlers[build], gate, self.rest, self.parts)
             for media_type, build in protocol.by_type.items()

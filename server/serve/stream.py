@@ -1,6 +1,6 @@
 """Newline-delimited JSON: each line is a request in the native protocol, and is answered with a line.
 
-    {"features": [5.1, 3.5, 1.4, 0.2]}    {"prediction": [0], "predicted_class": ["setosa"], ...}
+    {"features": [5.1, 3.5, 1.4, 0.2]}    {"prediction": [0], ..., "prediction_id": "7f3kq2ma-0-1832"}
     {"features": [5.1, 3.5, "x", 0.2]}    {"error": "...", "code": "invalid_input", ..., "line": 2}
 
 If the request is chunked and the server is granian, each line is answered before the next is read. Bodies of
@@ -15,7 +15,7 @@ from time import perf_counter
 
 from unpickled.server.errors import BodyTooLarge, RequestError
 from unpickled.server.inference import turn
-from unpickled.server.inference.prediction import Predict
+from unpickled.server.inference.prediction import Predict, Prediction
 from unpickled.server.inference.work import Work
 from unpickled.server.message import body, media
 from unpickled.server.message.answer import Answer, Environ
@@ -121,12 +121,20 @@ class Stream:
             if line is None:
                 raise self._too_long()
             prediction = self._predict(line, environ)
-            self._recorder.answered(started, started, prediction)
+            ended = self._recorder.answered(started, started, prediction)
         except Exception as error:
             return self._failed(error, number, started, environ)
         finally:
             turn.together()
-        return prediction.content + b"\n"
+        return self._taken(prediction, ended) + b"\n"
+
+    def _taken(self, prediction: Prediction, ended: float) -> bytes:
+        """The answer to a line, with its id where it has one."""
+        content = prediction.content
+        if self._recorder.take is not None:
+            for _, identity in self._recorder.take(prediction, ended):
+                content = content[:-1] + f',"prediction_id":"{identity}"}}'.encode()
+        return content
 
     def _failed(self, error: Exception, number: int, started: float, environ: Environ) -> bytes:
         _, _, content = self._recorder.failed(error, started, environ)

@@ -1,7 +1,10 @@
 // The model's answer: its headline, its picture, and the time it took.
 
 import { element, isolated, visible } from "./element.js";
-import { duration, figure } from "./numbers.js";
+import { duration, figure, plural } from "./numbers.js";
+
+// Features outside the training range that are named.
+const MOST = 3;
 
 export class Answer {
   constructor(outputs, reveal) {
@@ -47,12 +50,16 @@ export class Answer {
     this.brief.classList.toggle("stale", stale);
   }
 
-  /** Show an answer that these outputs have read; `golden` is the index of its golden row, or -1. */
-  show(answer, outputs, times, golden) {
+  /**
+   * Show an answer that these outputs have read. `golden` is the index of its golden row, or -1; `outside`
+   * are the values outside the training range.
+   */
+  show(answer, outputs, times, golden, outside) {
     this.describe(outputs);
     this.trouble.replaceChildren();
     this.draw(answer);
     this.compare(answer, golden);
+    this.warn(outside);
     this.drawTimes(times);
   }
 
@@ -87,6 +94,12 @@ export class Answer {
     );
   }
 
+  /** Name what is outside the training range, as no golden row is, in the place of the comparison. */
+  warn(outside) {
+    this.proof.classList.toggle("outside", outside.length > 0);
+    if (outside.length) this.proof.replaceChildren(...warning(outside));
+  }
+
   drawTimes({ roundTrip, server, version }) {
     this.timing.replaceChildren(element("strong", {}, duration(roundTrip)), " round trip");
     if (server.total !== undefined) this.timing.append(`, ${duration(server.total)} of it in the server`);
@@ -105,4 +118,16 @@ export class Answer {
       this.trouble.append(" ", button);
     }
   }
+}
+
+/** A sentence that names the features with values outside the training range, the first of them. */
+function warning(outside) {
+  const named = outside.slice(0, MOST).flatMap(({ feature, used }, index) => [
+    index ? ", " : "",
+    isolated(feature),
+    used === undefined ? "" : ` (answered for ${typeof used === "number" ? figure(used) : visible(used)})`,
+  ]);
+  const rest = outside.length - MOST;
+  const kind = outside.some(({ range }) => range !== undefined) ? "allowed" : "training";
+  return [`Outside the ${kind} range: `, ...named, rest > 0 ? ` and ${plural(rest, "more", "more")}` : ""];
 }

@@ -1,10 +1,11 @@
 // The answers of a classifier.
 
 import { Bars } from "./bars.js";
+import { calibrated } from "./calibration.js";
 import { confusion } from "./charts.js";
 import { element, folded, isolated, scrolling, visible } from "./element.js";
 import { first } from "./exchange.js";
-import { figure, percent, plural } from "./numbers.js";
+import { figure, fixed, percent, plural } from "./numbers.js";
 
 // Longer tables are folded.
 const ROWS = 15;
@@ -71,6 +72,23 @@ export class Classification {
     const names = classes.map(({ name }) => name);
     if (matrix.length) tables.push(confusion(names, matrix));
     return { rows: classes.reduce((total, { support }) => total + support, 0), figures, tables };
+  }
+
+  /** What truth says of the answers, beside training: figures and pictures. */
+  found({ accuracy, log_loss: loss, calibration, confusion: matrix, classes }, trained) {
+    const figures = [{ name: "accuracy", estimate: accuracy, write: percent, before: trained?.accuracy ?? null }];
+    // An interval shows its zeros; what they would hide keeps its digits.
+    const write = (value) => (value !== 0 && value < 0.001 ? figure(value, 2) : fixed(value, 3));
+    if (loss) figures.push({ name: "log loss", estimate: loss, write, before: trained?.log_loss ?? null });
+    if (calibration) {
+      const remark = `by chance up to ${write(calibration.by_chance)}`;
+      figures.push({ name: "calibration error", estimate: { value: calibration.error }, write, remark });
+    }
+    const pictures = calibration ? [calibrated(calibration)] : [];
+    const names = classes.map(({ name }) => name);
+    // Truths that are no class of the model stand behind the others.
+    if (matrix) pictures.push(confusion(names, matrix.slice(0, names.length)));
+    return { figures, pictures };
   }
 
   difference({ max_difference: difference }) {

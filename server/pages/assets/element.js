@@ -36,9 +36,19 @@ export function visible(text) {
   );
 }
 
+/** A reason or a note of a report as a sentence. */
+export function sentence(text) {
+  return visible(`${text.charAt(0).toUpperCase()}${text.slice(1)}.`);
+}
+
 /** A panel with a heading. */
 export function section(title, ...children) {
   return element("section", { class: "panel" }, element("h2", {}, title), ...children);
+}
+
+/** A paragraph that stands back. */
+export function muted(text) {
+  return element("p", { class: "muted" }, text);
 }
 
 /** Content that is shown once its title is clicked. */

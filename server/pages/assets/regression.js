@@ -93,6 +93,23 @@ export class Regression {
     return { rows: errors[0].rows, figures: [], tables: [perTarget(errors), ...folds] };
   }
 
+  /** What truth says of the numbers, beside training: figures and pictures. */
+  found({ targets }) {
+    const figures = targets
+      .filter(({ mae }) => mae)
+      .flatMap(({ target, mae, rmse, bias, trained_mae: before, trained_rmse: rooted }) => {
+        const name = this.several ? ` of ${visible(target)}` : "";
+        const write = alike(mae.value);
+        return [
+          { name: `mean absolute error${name}`, estimate: mae, write, before: before ?? null },
+          { name: `root mean squared error${name}`, estimate: rmse, write, before: rooted ?? null },
+          { name: `bias${name}`, estimate: bias, write: (value) => write(value, true) },
+        ];
+      });
+    // A model may have hundreds of targets.
+    return { figures: figures.slice(0, 3 * NAMED), pictures: [] };
+  }
+
   difference({ max_difference: difference }) {
     const relative = "relative to max(1, |prediction|), or to less where predictions vary less";
     return `${figure(difference, 2)}, ${relative}`;
@@ -117,13 +134,16 @@ function figures({ r2, mae, rmse, baseline }) {
 
 /** The residuals of a target with the decimals that its error is worth, as `unpickled train` prints them. */
 function table(error) {
-  const size = error.mae || error.rmse || error.baseline || 1;
-  const decimals = 3 - Math.floor(Math.log10(size));
   const largest = Math.max(...error.residuals.flatMap(({ lowest, highest }) => [lowest, highest].map(Math.abs)));
+  return residuals(error, alike(error.mae || error.rmse || error.baseline || 1, largest));
+}
+
+/** Writes numbers of one table or interval with the same decimals: those that an error of this size is worth. */
+function alike(size, largest = size) {
+  const decimals = 3 - Math.floor(Math.log10(size || 1));
   const isFixed = decimals <= 9 && largest < 1e15;
-  return residuals(error, (number, signed) =>
-    isFixed ? fixed(number, Math.max(decimals, 0), signed) : amount(number, 5, signed),
-  );
+  return (number, signed = false) =>
+    isFixed ? fixed(number, Math.max(decimals, 0), signed) : amount(number, 5, signed);
 }
 
 function perTarget(errors) {

@@ -4,12 +4,14 @@ import { address, path } from "./address.js";
 import { Answer } from "./answer.js";
 import { card, className } from "./card.js";
 import { isDate } from "./dates.js";
+import { Drift } from "./drift.js";
 import { element, isolated, visible } from "./element.js";
 import { get, predict } from "./exchange.js";
 import { Form } from "./form.js";
 import { asJson, plural } from "./numbers.js";
 import { outputsOf } from "./outputs.js";
 import { body, Snippets } from "./snippets.js";
+import { Truth } from "./truth.js";
 
 // Milliseconds from the last key to the request, and from the first answer of a new version to its card.
 const TYPING = 90;
@@ -40,12 +42,18 @@ export class View {
     this.form = new Form(model.manifest, (typing) => this.changed(typing), values);
     this.answer = new Answer(this.outputs, (feature) => this.form.reveal(feature));
     this.snippets = new Snippets(new URL(this.predict, document.baseURI).href, model.manifest.features);
+    this.drift = new Drift(`${path(model.name)}/drift`, this.version);
+    this.truth = new Truth(path(model.name), this.version, this.outputs);
     this.form.element.append(this.answer.brief);
     this.elements = [
       heading(model, target),
       element("div", { class: "bench" }, this.form.element, this.answer.element, this.snippets.element),
+      this.truth.element,
+      this.drift.element,
       card(model),
     ];
+    this.drift.show();
+    this.truth.show();
   }
 
   /** Send no more requests: the page shows something else. */
@@ -89,7 +97,8 @@ export class View {
     const outputs = await this.outputsFrom(version);
     const answer = outputs && outputs.read(response.document);
     if (this.closed) return;
-    if (answer) this.show(cells, answer, outputs, { ...response.times, version });
+    const outside = response.document.outside ?? [];
+    if (answer) this.show(cells, answer, outputs, { ...response.times, version }, outside);
     else this.refuse(cells, { error: `version ${version} answered; its card is on the way` });
     if (!answer) this.byVersion.delete(version);
     if (!answer || !this.versions.includes(version)) this.renew();
@@ -114,10 +123,10 @@ export class View {
     return cells.join() === this.form.cells.join();
   }
 
-  show(cells, answer, outputs, times) {
+  show(cells, answer, outputs, times, outside) {
     const golden = outputs === this.outputs ? this.golden.indexOf(cells.join()) : -1;
     this.form.refuse();
-    this.answer.show(answer, outputs, times, golden);
+    this.answer.show(answer, outputs, times, golden, outside);
     this.answer.setStale(!this.holds(cells));
   }
 

@@ -12,10 +12,12 @@ from unpickled.server.config import Config
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.message.answer import Answer, Environ, document
+from unpickled.server.message.columns import OUTSIDE
 from unpickled.server.message.jsonschema import Schema, either, plain
 from unpickled.server.model.schemas import Schemas
 from unpickled.server.model.session import Model
 from unpickled.server.model.signature import Signature
+from unpickled.server.observe import ids
 from unpickled.server.pages.openapi import documents, operations
 from unpickled.server.pages.openapi.operations import Operation
 from unpickled.server.pages.openapi.security import secured
@@ -32,6 +34,8 @@ Predictions of models that were fitted with scikit-learn, LightGBM, XGBoost or C
 an ONNX graph, proven to compute what the fitted model computes.
 
 A value outside the range that a schema gives is refused, as the graph could not answer as its model does.
+A value outside the training range is answered, clipped or refused, as the settings of the model say: the
+header `Outside-Training` names its feature, and `outside` in answers with room for it has the values.
 Every error is `{"error": sentence, "code": word}`. Bodies may come in gzip or deflate (`Content-Encoding`).\
 """
 _SPLIT = (
@@ -136,6 +140,16 @@ class _Model:
             for path, numbers in self._targets(paths):
                 yield path, {"post": self._prediction(protocol, numbers)}
 
+    def _identity(self) -> dict[str, Any]:
+        """The header with the id of a prediction, where answers have one."""
+        if not (self._config.truth.truth_rows or self._config.log.log_share):
+            return {}
+        description = (
+            "the id by which POST /models/<name>/truth takes what turned out to be true; of several rows, "
+            "with a colon and the row, from 0. Each line of a stream has the member prediction_id instead"
+        )
+        return {ids.HEADER: {"description": description, "schema": {"type": "string"}}}
+
     def _likely(self) -> list[int]:
         """The versions that share traffic, by falling share."""
         traffic = self._deployment.traffic
@@ -181,7 +195,7 @@ class _Model:
             name, protocol.summary, _merged(bodies), *_FAILURES, description=description
         )
         operation["requestBody"] = {"required": True, "content": request}
-        operation["responses"]["200"]["headers"] = _headers(name, numbers)
+        operation["responses"]["200"]["headers"] = _headers(name, numbers) | self._identity()
         if len(numbers) > 1:
             operation["parameters"] = [_key(self._config.traffic.key_header)]
         return operation
@@ -234,10 +248,12 @@ def _merged(bodies: list[Bodies]) -> Content:
 
 def _headers(name: str, numbers: list[int]) -> dict[str, Any]:
     values = {"Model-Name": [name], "Model-Version": [str(number) for number in numbers]}
-    return {
+    headers: dict[str, Any] = {
         header: {"required": True, "schema": {"type": "string", "enum": allowed}}
         for header, allowed in values.items()
     }
+    description = "features with values outside the training range, percent-encoded and parted by commas"
+    return headers | {OUTSIDE: {"description": description, "schema": {"type": "string"}}}
 
 
 def _key(header: str) -> dict[str, Any]:

@@ -31,6 +31,9 @@ _DETAILS: dict[str, Schema] = {
     "line": {"type": "integer", "minimum": 1, "description": "the line that is wrong, counted from 1"},
     "row": {**COUNT, "description": "the row that is wrong, counted from 0"},
     "feature": {**TEXT, "description": "the feature that is wrong"},
+    "value": {"type": ["number", "string"], "description": "the value outside the training range"},
+    "trained": {"type": "array", "description": "the training range, or the first categories of training"},
+    "range": {"type": "array", "description": "the range allowed, where the model's settings move it"},
     "position": {**COUNT, "description": "the place in the body at which the JSON is malformed"},
     "allowed": {**array(TEXT), "description": "the values that are accepted"},
     "limit": {**COUNT, "description": "the largest number that is accepted"},
@@ -79,7 +82,13 @@ def _error() -> Schema:
 
 
 def _errors() -> Iterator[type[RequestError]]:
-    yield from sorted(RequestError.__subclasses__(), key=lambda kind: (kind.status, kind.code))
+    yield from sorted(_below(RequestError), key=lambda kind: (kind.status, kind.code))
+
+
+def _below(kind: type[RequestError]) -> Iterator[type[RequestError]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from _below(child)
 
 
 def _failure(status: int, kinds: list[type[RequestError]]) -> dict[str, Any]:

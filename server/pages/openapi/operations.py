@@ -7,7 +7,7 @@ from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.message import media
 from unpickled.server.message.jsonschema import TEXT
 from unpickled.server.pages.openapi import documents
-from unpickled.server.pages.page import Page
+from unpickled.server.pages.page import Page, Parameter
 from unpickled.server.serve import routes
 
 Operation = dict[str, Any]
@@ -74,5 +74,17 @@ def _operation(tag: str, page: Page) -> Operation:
     for status in set(page.statuses) - {200}:
         described["responses"][str(status)] = {"description": "the same document", "content": content}
     if page.request is not None:
-        described["requestBody"] = {"content": {media.JSON: {"schema": documents.schema(page.request)}}}
+        content = {media.JSON: {"schema": documents.schema(page.request)}}
+        described["requestBody"] = {"content": content | {kind: {"schema": TEXT} for kind in page.kinds}}
+    if page.query:
+        described["parameters"] = [_parameter(parameter) for parameter in page.query]
     return {page.method.lower(): described}
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "in": "query",
+        "description": parameter.description,
+        "schema": {"type": "string", "enum": list(parameter.choices), "default": parameter.default},
+    }

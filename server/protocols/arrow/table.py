@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from unpickled.server.artifact.manifest import Feature
 from unpickled.server.errors import BodyTooLarge, InvalidInput, UnsupportedMedia
-from unpickled.server.inference.prediction import Predict, Prediction, with_ignored
+from unpickled.server.inference.prediction import Predict, Prediction
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import accept, body, media
 from unpickled.server.message.answer import Environ
@@ -39,14 +39,11 @@ class Arrow:
     def predict(self, request: bytes, environ: Environ) -> Prediction:
         """The answer to one stream; InvalidInput names row and feature, or says what is no stream in it."""
         names, columns = self._table(request)
-        run = self._predictor.run_feeds(self._signature.table(columns))
         rows = Rows([columns[name] for name in self._features], self._signature.ignored(names))
-        labels = run.labels.tolist()
+        run = self._predictor.run_feeds(self._signature.table(columns), rows).listed()
         kind = accept.preferred(environ, (media.ARROW, media.JSON, media.CSV))
-        content, headers = self._csv.written(kind, labels, run.scores, header=True)
-        return Prediction(
-            content, run.decoded, run.ran, rows, labels, run.scores, with_ignored(headers, rows)
-        )
+        content, headers = self._csv.written(kind, run, header=True)
+        return run.prediction(content, rows, headers)
 
     def _table(self, request: bytes) -> tuple[list[str], dict[str, Column]]:
         """The names of all columns, and the values of those that are features."""

@@ -56,7 +56,12 @@ class Inference:
         self._matrix_names = {*_ANY_NAME, *tensor_names} - (
             {*self._signature.names} if self._width == 1 else set()
         )
-        self._decode_row = _row_decoder(self._matrix_names, self._width, self._signature.row)
+        self._ranges = predictor.ranges
+        names, row = self._matrix_names, self._signature.row
+        close_row = row if self._ranges is None else self._signature.within(self._ranges)[0]
+        # One row inside the training range, and any one row.
+        self._decode_row = _row_decoder(names, self._width, close_row)
+        self._decode_any_row = _row_decoder(names, self._width, row)
 
     def predict(self, request: bytes, environ: Environ) -> Prediction:
         """The answer to one request; raises RequestError."""
@@ -76,7 +81,7 @@ class Inference:
                 try:
                     decoded = self._decode_row(request)
                 except REFUSALS:
-                    return self._infer(read(request), request, len(request))
+                    return self._infer_beyond(request, colons)
                 if colons == 5 + (decoded.id is not None):
                     return self._answer_row(decoded.inputs[0].data, decoded.id)
             return self._infer(read(request), request, len(request))
@@ -95,12 +100,25 @@ class Inference:
         content = b"".join((self._heads[label], text, tail))
         return Prediction(content, decoded, ran, (values,), (label,), (scores,))
 
+    def _infer_beyond(self, request: bytes, colons: int) -> Prediction:
+        """The answer to JSON that is no row inside the training range: one outside, or anything else."""
+        if self._ranges is not None:
+            try:
+                decoded = self._decode_any_row(request)
+            except REFUSALS:
+                return self._infer(read(request), request, len(request))
+            if colons == 5 + (decoded.id is not None):
+                values = decoded.inputs[0].data
+                used, outside = self._ranges.admit_row(values)
+                return self._answer_row(used, decoded.id).beyond((values,), outside)
+        return self._infer(read(request), request, len(request))
+
     def _infer(self, inference: Request, request: bytes, start: int) -> Prediction:
         if inference.parameters:
             _limit_time(inference.parameters)
         selections = self._writer.select(inference)
         feeds, rows = self._feeds(inference.inputs, request, start)
-        run = self._predictor.run_feeds(feeds)
+        run = self._predictor.run_feeds(feeds, rows)
         content, headers = self._writer.answer(selections, run.labels, run.scores, inference.id)
         return run.prediction(content, rows, headers)
 
