@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 import click
 
 from unpickled.server import console
-from unpickled.server.commands.entries import KEYS, MODELS, SERVE
+from unpickled.server.commands.entries import ACCURACY, DRIFT, KEYS, LOG, MODELS, SERVE
 from unpickled.server.console import Later
 
 _COMMANDS = {
@@ -30,6 +30,9 @@ _COMMANDS = {
     "serve": SERVE,
     "models": MODELS,
     "keys": KEYS,
+    "drift": DRIFT,
+    "accuracy": ACCURACY,
+    "log": LOG,
 }
 _LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "scikit-learn", "skl2onnx")
 

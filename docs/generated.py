@@ -59,7 +59,8 @@ def _settings(keys: Iterable[str]) -> str:
 def _default(value: object) -> str:
     if value is None or value == ():
         return ""
-    text = value[0].name if isinstance(value, tuple) else str(value)
+    first = value[0] if isinstance(value, tuple) else value
+    text = str(getattr(first, "name", first))
     return f"`{text.lower() if isinstance(value, bool) else text}`"
 
 
@@ -243,7 +244,7 @@ def _struct(kind: type[msgspec.Struct]) -> str:
 
 def _type(kind: Any) -> str:
     text = kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
-    return re.sub(r"\b(?:typing|[a-z_.]+manifest)\.", "", text)
+    return re.sub(r"\b(?:typing|[a-z_.]+(?:manifest|reference))\.", "", text)
 
 
 def kernels() -> str:

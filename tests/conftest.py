@@ -225,6 +225,13 @@ class Serving:
             return False
         return True
 
+    def answers(self) -> bool:
+        """Whether it answers: after a worker is killed, the others may not listen yet."""
+        try:
+            return self.ask("/livez")[0] == 200
+        except OSError:
+            return False
+
     def ended(self) -> bool:
         return self.process.poll() is not None
 
@@ -239,8 +246,17 @@ class Serving:
 
     def workers(self) -> list[int]:
         """Process ids of the workers."""
+        others = b"resource_tracker", b"payloads.writer"
+        return [pid for pid in self.children() if not any(name in command_line(pid) for name in others)]
+
+    def writers(self) -> list[int]:
+        """Process ids of those that write the payload log: one, or none while it is replaced."""
+        return [pid for pid in self.children() if b"payloads.writer" in command_line(pid)]
+
+    def children(self) -> list[int]:
+        """Process ids of all that the main process has started."""
         listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [pid for pid in map(int, listed.split()) if b"resource_tracker" not in command_line(pid)]
+        return [*map(int, listed.split())]
 
     def announced(self, silent: bool) -> bool:
         """Whether the banner is printed, which happens once the address answers."""

@@ -1,4 +1,4 @@
-"""One table asked for over every route: the probabilities, or the numbers, that each answers."""
+"""One table asked for over every route: its answers, and the probabilities or numbers in them."""
 
 import csv
 import io
@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import tritonclient.http as triton
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 Cells = Mapping[str, Sequence[Any]]
 
@@ -28,12 +29,20 @@ def answers(
         table: The same rows as CSV, as their file has them.
         member: The member of an answer that is read; "prediction" of a regressor.
     """
+    rows = len(next(iter(cells.values())))
+    for route, answer, read in exchanges(client, model, cells, table, member=member):
+        assert answer.status_code == 200, (route, answer.text)
+        yield route, np.array(read(answer.data), dtype=float).reshape(rows, -1)
+
+
+def exchanges(
+    client: FlaskClient, model: str, cells: Cells, table: bytes, *, member: str = "probabilities"
+) -> Iterator[tuple[str, TestResponse, Callable[[bytes], Any]]]:
+    """(route, answer, the reader of its body) of every route; arguments as those of ``answers``."""
     rows = [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True)]
     for route, (path, body, kind, read) in _requests(model, cells, rows, table, member).items():
-        answer = client.post(path.format(model), data=body, content_type=kind)
-        assert answer.status_code == 200, (route, answer.text)
-        yield route, np.array(read(answer.data), dtype=float).reshape(len(rows), -1)
-    yield "V2, binary", _binary(client, model, cells, member).reshape(len(rows), -1)
+        yield route, client.post(path.format(model), data=body, content_type=kind), read
+    yield "V2, binary", _binary(client, model, cells, member), _tensor(member)
 
 
 def _requests(
@@ -151,7 +160,7 @@ def _datatype(column: Sequence[Any]) -> str:
     return "BOOL" if all(isinstance(value, bool) for value in column) else "FP64"
 
 
-def _binary(client: FlaskClient, model: str, cells: Cells, member: str) -> np.ndarray:
+def _binary(client: FlaskClient, model: str, cells: Cells, member: str) -> TestResponse:
     """The answer to tensors of bytes, in which an empty text is a missing one."""
     inputs = []
     for name, column in cells.items():
@@ -162,9 +171,7 @@ def _binary(client: FlaskClient, model: str, cells: Cells, member: str) -> np.nd
     outputs = [triton.InferRequestedOutput(member, binary_data=False)]
     body, length = triton.InferenceServerClient.generate_request_body(inputs, outputs=outputs)
     headers = {"Inference-Header-Content-Length": str(length)}
-    answer = client.post(f"/v2/models/{model}/infer", data=body, headers=headers)
-    assert answer.status_code == 200, answer.text
-    return _tensor(member)(answer.data)
+    return client.post(f"/v2/models/{model}/infer", data=body, headers=headers)
 
 
 def _array(column: Sequence[Any], datatype: str) -> np.ndarray:

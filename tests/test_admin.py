@@ -153,6 +153,7 @@ def test_workers_hold_nothing_of_it(admin):
     assert not [row for row in rows if row[1].endswith(f":{admin.port:04X}")]
 
 
+@pytest.mark.long
 def test_workers_that_fail(models, tmp_path):
     """Probes say which workers hang or wait to be started, and metrics count what ended them."""
     flags = ("--workers", "2", "--hang-timeout", "6")

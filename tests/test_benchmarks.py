@@ -213,18 +213,19 @@ def test_the_check_catches_a_wrong_server(fitted, tutorial, tmp_path):
     (tmp_path / "wrong.py").write_text(WRONG)
     judged = turn(fitted, SERVERS["tutorial"])
     with serving(fitted, tmp_path, "wrong:app") as running:
-        process.wait(running, judged.path, judged.first_body)
+        process.wait(running, "/predict", FLOWER)
         with pytest.raises(BenchmarkError, match="from row 0 is wrong: the label"):
             judged.check(running)
     judged.check(tutorial)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("program", ["tutorial", "flask_onnx"])
 def test_the_check_takes_a_regressors_numbers(diabetes, tmp_path, program):
     """The baselines answer a regressor's numbers, each of which is compared with scikit-learn's."""
     judged = turn(diabetes, SERVERS["tutorial"])
     with serving(diabetes, tmp_path, f"{program}:app") as running:
-        process.wait(running, judged.path, judged.first_body)
+        process.wait(running, "/predict", CONTRACTS["native"].request(diabetes.rows[:1]))
         judged.check(running)
         diabetes.labels[7] += 0.01
         with pytest.raises(BenchmarkError, match="from row 7 is wrong: a number is not scikit-learn's"):

@@ -91,7 +91,7 @@ def test_promote(iris, invoke):
     """The label moves, the history keeps the state before it, and one line of output says so."""
     status, output = invoke("promote iris 2")
     assert (status, output.count("\n")) == (0, 1)
-    assert "iris: version 2 is stable; version 2 answers /predict. " in output
+    assert "iris: version 2 is stable; version 2 answers /models/iris/predict. " in output
     assert "Running servers follow within 2 s" in output
     assert parsed(iris) == Serving(labels={"stable": 2})
     assert records(iris) == [("as found", {"3": 1.0}), ("promote 2 --label stable", {"2": 1.0})]
@@ -104,6 +104,18 @@ def test_comments_stay(iris, invoke):
     expected = COMMENTED.replace("stable = 2", "stable = 3").replace("else\n", "else\nretired = [2]\n", 1)
     assert (iris / "serving.toml").read_text().split() == expected.split()
     assert sorted(files(iris)) == ["history.jsonl", "serving.toml"]
+
+
+def test_the_policy_for_inputs_stays(iris, invoke):
+    """A change and a rollback keep the policy for inputs as somebody wrote it, and the history has it."""
+    policy = '# ours\n[inputs]\noutside = "flag"\n[inputs.features.petal_width]\noutside = "refuse"\n'
+    (iris / "serving.toml").write_text(policy)
+    for line in ("promote iris 2", "canary iris 3 --weight 0.5", "rollback iris"):
+        assert invoke(line)[0] == 0
+        assert policy in (iris / "serving.toml").read_text()
+    refusing = parsed(iris).inputs
+    assert refusing.of("petal_width").outside == "refuse"
+    assert all(record.inputs == refusing for record in history.read(iris))
 
 
 def test_other_labels(iris, invoke):
@@ -120,7 +132,7 @@ def test_other_labels(iris, invoke):
 def test_canary(iris, invoke):
     """A canary makes the version that answers now stable; its weight can change, end, or become all."""
     output = invoke("canary iris 2 --weight 0.07")[1]
-    assert "version 2 is the canary; version 2 7% and version 3 93% of /predict" in output
+    assert "version 2 is the canary; version 2 7% and version 3 93% of /models/iris/predict" in output
     assert parsed(iris) == Serving(labels={"stable": 3}, traffic={"stable": 0.93, "2": 0.07})
     invoke("canary iris 2 --weight 0.5")
     assert parsed(iris).traffic == {"stable": 0.5, "2": 0.5}
@@ -145,7 +157,7 @@ def test_canary_beside_a_split(iris, invoke):
 
 def test_shadow(iris, invoke):
     """A version shadows a share of the requests, under its label or number, until --share 0."""
-    assert "version 2 shadows; version 3 answers /predict" in invoke("shadow iris 2")[1]
+    assert "version 2 shadows; version 3 answers /models/iris/predict" in invoke("shadow iris 2")[1]
     assert parsed(iris) == Serving(shadow=Shadowing(version=2))
     invoke("promote iris 1 --label next")
     assert "version 1 shadows 50%" in invoke("shadow iris next --share 0.5")[1]
@@ -160,7 +172,10 @@ def test_a_shadow_is_promoted(iris, invoke):
     invoke("shadow iris next")
     assert "version 1 shadows 100%" in invoke("promote iris 2")[1]
     output = invoke("promote iris next")[1]
-    assert "iris: version 1 is stable and no longer the shadow; version 1 answers /predict. " in output
+    assert (
+        "iris: version 1 is stable and no longer the shadow; version 1 answers /models/iris/predict. "
+        in output
+    )
     assert parsed(iris) == Serving(labels={"next": 1, "stable": 1})
     invoke("shadow iris 2")
     invoke("shadow iris 2 --share 0")
@@ -183,7 +198,7 @@ def test_rollback(iris, invoke):
     status, output = invoke("rollback iris")
     assert (status, parsed(iris)) == (0, Serving(traffic={"3": 1.0}))
     assert "iris: back as it was from" in output
-    assert "(as found); version 3 answers /predict" in output
+    assert "(as found); version 3 answers /models/iris/predict" in output
     status, output = invoke("rollback iris")
     assert (status, "nothing to go back to" in output) == (1, True)
     assert records(iris)[-1] == ("rollback", {"3": 1.0})
@@ -193,8 +208,8 @@ def test_rollback_of_a_canary(iris, invoke):
     """Each rollback takes back one weight of a canary, until it is gone."""
     for weight in ("0.05", "0.5"):
         invoke(f"canary iris 2 --weight {weight}")
-    assert "version 2 5% and version 3 95% of /predict" in invoke("rollback iris")[1]
-    assert "version 3 answers /predict" in invoke("rollback iris")[1]
+    assert "version 2 5% and version 3 95% of /models/iris/predict" in invoke("rollback iris")[1]
+    assert "version 3 answers /models/iris/predict" in invoke("rollback iris")[1]
     assert parsed(iris) == Serving()
 
 
@@ -202,7 +217,7 @@ def test_rollback_is_about_who_answers(iris, invoke):
     """A label that moved in the meantime does not prevent a rollback."""
     invoke("promote iris 2")
     invoke("promote iris 1 --label candidate")
-    assert "version 3 answers /predict" in invoke("rollback iris")[1]
+    assert "version 3 answers /models/iris/predict" in invoke("rollback iris")[1]
     assert parsed(iris) == Serving()
 
 
@@ -255,7 +270,7 @@ def test_a_mistake_where_nothing_is_served(iris, invoke):
 
 def test_retire(iris, invoke):
     """A retired version is not served as the newest, and is taken out of a list in load."""
-    assert "version 3 is retired; version 2 answers /predict" in invoke("retire iris 3")[1]
+    assert "version 3 is retired; version 2 answers /models/iris/predict" in invoke("retire iris 3")[1]
     assert parsed(iris) == Serving(retired=(3,))
     (iris / "serving.toml").write_text("load = [1, 2]")
     assert invoke("retire iris 2")[0] == 0
@@ -290,8 +305,8 @@ def test_nothing_to_change(iris, invoke):
         ("canary iris 2 --weight 1", ["--weight is 1", "below 1"]),
         ("canary iris 2 --weight nan", ["--weight is nan"]),
         ("canary iris 2 --weight -0.1", ["--weight is -0.1"]),
-        ("canary iris 3 --weight 0.1", ["version 3 answers all of /predict already"]),
-        ("shadow iris 3", ["version 3 answers /predict itself"]),
+        ("canary iris 3 --weight 0.1", ["version 3 answers all plain requests already"]),
+        ("shadow iris 3", ["version 3 answers plain requests itself"]),
         ("shadow iris 2 --share 1.5", ["--share is 1.5"]),
         ("retire iris 3", ["serving.toml has version 3 as labels.stable"]),
         ("retire people 1", ["people has no other version to serve than 1"]),
@@ -527,7 +542,7 @@ def test_list_of_what_is_no_file(iris, invoke):
     listed = invoke("list")[1]
     assert "version 3 is refused" in listed
     assert "it is not a file" in listed
-    assert "iris: version 2 answers /predict" in invoke("show iris")[1]
+    assert "iris: version 2 answers /models/iris/predict" in invoke("show iris")[1]
     assert "history.jsonl cannot be read: it is not a file" in invoke("rollback iris")[1]
 
 
@@ -537,12 +552,28 @@ def test_show(iris, invoke):
     (iris / "serving.toml").write_text("load = 7\nload = 8")
     spoil(iris, 2)
     page = invoke("show iris")[1]
-    assert page.startswith("iris: version 1 10% and version 3 90% of /predict\n")
+    assert page.startswith("iris: version 1 10% and version 3 90% of /models/iris/predict\n")
     assert "version 2 is refused: it is not a complete ONNX file" in page
     assert "serving.toml is not TOML" in page
     assert "traffic: 1 = 0.1, 3 = 0.9" in page
     assert "sepal_length  number  refused  4.3 to 7.9" in page
     assert "1: 10%, 3: 90%  -       stable = 3  canary 1 --weight 0.1" in page
+
+
+def test_show_has_the_ranges_in_force(iris, invoke):
+    """The page has the policy on a line and the range of each feature; JSON has them as the card does."""
+    own = '[inputs.features]\npetal_width = {outside = "clip", highest = 2}\nsepal_width.outside = "accept"\n'
+    (iris / "serving.toml").write_text(f"inputs.slack = 0.5\n{own}")
+    page = invoke("show iris")[1]
+    assert (
+        'inputs: outside = "flag", slack = 0.5, \'petal_width\' = {outside = "clip", highest = 2}, ' in page
+    )
+    assert "sepal_length  number  refused  4.3 to 7.9   flag     2.5 to 9.7" in page
+    assert "petal_width   number  refused  0.1 to 2.5   clip     -1.1 to 2" in page
+    assert "sepal_width   number  refused  2 to 4.4     accept   -" in page
+    inputs = json.loads(invoke("show iris --json")[1])["inputs"]
+    assert (inputs["slack"], inputs["features"]["sepal_width"]) == (0.5, {"outside": "accept"})
+    assert json.loads(invoke("show people --json")[1])["inputs"]["features"]["city"]["known"] == 3
 
 
 def test_looking_leaves_no_trace(iris, invoke):

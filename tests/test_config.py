@@ -11,7 +11,7 @@ from msgspec import structs
 from unpickled.__main__ import main
 from unpickled.server import Config, config, create_app
 from unpickled.server.commands.serve import serve
-from unpickled.server.config import FIELDS, PARTS, Limits, Listening, Provider, Runtime
+from unpickled.server.config import FIELDS, PARTS, Limits, Listening, Log, Provider, Runtime, Truth
 from unpickled.server.errors import ConfigError, ProviderError
 
 # Every setting with a value other than its default: as a flag, in TOML, and as read.
@@ -72,7 +72,21 @@ VALUES = {
     "access_log": ([], "true", True),
     "otlp_endpoint": (["http://localhost:4318"], '"http://localhost:4318"', "http://localhost:4318"),
     "trace_ratio": (["0.25"], "0.25", 0.25),
+    "drift": ([], "false", False),
     "log_level": (["debug"], '"debug"', "debug"),
+    "log_share": (["0.5"], "0.5", 0.5),
+    "log_folder": (["/var/log/models"], '"/var/log/models"', "/var/log/models"),
+    "log_columns": (["age"], '["age"]', ("age",)),
+    "log_hash": (["name"], '["name"]', ("name",)),
+    "log_key": (["key"], '"key"', "key"),
+    "log_rotate_rows": (["500"], "500", 500),
+    "log_rotate_bytes": (["4096"], "4096", 4096),
+    "log_rotate_minutes": (["0.5"], "0.5", 0.5),
+    "log_keep_days": (["7"], "7", 7.0),
+    "log_keep_bytes": (["2000000"], "2000000", 2_000_000),
+    "log_when_full": (["wait"], '"wait"', "wait"),
+    "log_to": (["s3://bucket/log"], '"s3://bucket/log"', "s3://bucket/log"),
+    "truth_rows": (["100"], "100", 100),
 }
 
 
@@ -122,6 +136,8 @@ def test_tables_of_the_file():
     assert load() == Config(models="m", listening=Listening(port=1001), limits=Limits(max_rows=5))
     Path("unpickled.toml").write_text("[limits]\nport = 1001")
     assert "'port' in [limits] of unpickled.toml belongs to [listening], or above all tables" in refusal()
+    Path("unpickled.toml").write_text("[log]\nshare = 0.5\nlog_columns = ['age']\n[truth]\nrows = 7")
+    assert load() == Config(log=Log(log_share=0.5, log_columns=("age",)), truth=Truth(truth_rows=7))
     Path("unpickled.toml").write_text("[limits]\nmax_rows = 0")
     assert "max_rows in [limits] of unpickled.toml is 0" in refusal()
 
@@ -130,6 +146,8 @@ def test_tables_of_the_file():
     ("toml", "sentence"),
     [
         ("[limit]\nmax_rows = 5", "did you mean 'limits'?"),
+        ("[log]\nshares = 1", "'shares' in [log] of unpickled.toml is no setting: did you mean 'share'?"),
+        ("[log]\nkeep_dayz = 1", "The settings are share, folder, columns"),
         ("limits = 5", "'limits' in unpickled.toml is a table of settings: write [limits] above them"),
         ("port = 1\n[listening]\nport = 2", "port in [listening] of unpickled.toml are the same setting"),
     ],

@@ -21,7 +21,7 @@ SERVING = {"flask", "granian", "tomlkit"}
 def names() -> list[str]:
     """Every command as it is typed, without the program's name."""
     context = click.Context(unpickled, info_name="unpickled")
-    groups = {name: unpickled.get_command(context, name) for name in ("models", "keys")}
+    groups = {name: unpickled.get_command(context, name) for name in ("models", "keys", "log")}
     members = [f"{name} {word}" for name, group in groups.items() for word in group.list_commands(context)]
     return [*unpickled.list_commands(context), *members]
 
@@ -37,9 +37,10 @@ def complete(words: str, folder: str) -> list[str]:
 def test_commands():
     """The commands are listed in the order of use."""
     assert names() == [
-        "train", "convert", "serve", "models", "keys", "version",
+        "train", "convert", "serve", "models", "keys", "drift", "accuracy", "log", "version",
         *(f"models {name}" for name in ("list", "show", "promote", "canary", "shadow", "rollback", "retire")),
         *(f"keys {name}" for name in ("add", "list", "revoke")),
+        *(f"log {name}" for name in ("list", "forget")),
     ]  # fmt: skip
 
 
@@ -54,7 +55,12 @@ def test_help(name, capsys):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in names() if name in ("train", "convert", "serve", "models", "keys")]
+    "name",
+    [
+        name
+        for name in names()
+        if name in ("train", "convert", "serve", "models", "keys", "drift", "accuracy", "log")
+    ],
 )
 def test_lines_of_the_overview_are_those_of_the_commands(name):
     """The overview's own line about a command begins as the command's help does."""
@@ -71,6 +77,9 @@ def test_lines_of_the_overview_are_those_of_the_commands(name):
         ("serve --help", TRAINING | SERVING | {"onnxruntime", "numpy"}),
         ("models --help", TRAINING | {"granian"}),
         ("keys --help", TRAINING | {"granian"}),
+        ("drift --help", TRAINING | {"granian"}),
+        ("accuracy --help", TRAINING | {"granian", "pyarrow"}),
+        ("log --help", TRAINING | {"granian", "pyarrow"}),
         ("train --help", SERVING),
     ],
 )

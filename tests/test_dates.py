@@ -156,6 +156,7 @@ def stream(columns: dict[str, Any]) -> bytes:
     return sink.getvalue()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "offset", [DAY - 1.0, *(pytest.param(offset, marks=pytest.mark.long) for offset in (0.0, 39_600.0, 0.25))]
 )

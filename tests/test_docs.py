@@ -3,6 +3,7 @@
 import contextlib
 import doctest
 import importlib
+import json
 import re
 import shutil
 import sys
@@ -28,8 +29,11 @@ from kernels import left
 from kinds import graphs
 
 RUN = [page for page in PAGES if page.name != "README.md" and any(map(runs, blocks(page)))]
-# Pages that train many models, or measure.
-LENGTHY = {"boosters", "export", "measure", "numbers", "outliers", "replace-a-model", "tables"}
+# Pages that train many models, measure, or start several servers.
+LENGTHY = {
+    *("accuracy", "boosters", "capacity", "drift", "export", "gpu", "keys", "measure", "numbers", "outliers"),
+    *("outside-the-range", "payload-log", "replace-a-model", "tables", "tls"),
+}
 # Modules with examples in their docstrings.
 SHOWN = [
     f"unpickled.{'.'.join(file.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__')}"
@@ -100,6 +104,15 @@ def test_languages():
     assert silent <= {"sh", "python", "toml", "json", "text"}
 
 
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_json(page):
+    """A block of JSON is a document, or has one on each line: dots in place of a part are no JSON."""
+    for block in blocks(page):
+        if block.language == "json":
+            texts = block.text.splitlines() if block.text.count("\n{") else [block.text]
+            assert all(json.loads(text) is not None for text in texts)
+
+
 def test_fits():
     """Numbers are compared as far as they are shown, words exactly, and dots stand for any text."""
     assert fits("a 0.98 of 3\n...\nend", "a  0.9822 of 3\nx\ny\nend")
@@ -131,8 +144,13 @@ def test_every_setting_has_an_example():
     page = ROOT / "docs" / "reference" / "settings.md"
     text = next(block.text for block in blocks(page) if block.text.startswith("# every.toml"))
     keys = [key for key, value in tomllib.loads(text).items() if key not in config.PARTS]
-    keys += [key for part in config.PARTS for key in tomllib.loads(text)[part]]
+    keys += [setting(part, key) for part in config.PARTS for key in tomllib.loads(text)[part]]
     assert sorted(keys) == sorted(config.FIELDS)
+
+
+def setting(part, key):
+    """The name of a setting, which may leave out the name of its table there."""
+    return f"{part}_{key}" if f"{part}_{key}" in config.FIELDS else key
 
 
 def test_every_error_has_a_remedy():

@@ -74,6 +74,7 @@ def test_train_tells_what_it_did_and_what_to_do_next(tmp_path):
     assert "warning" not in completed.stderr.lower()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("low", "high", "classifier"),
     [
@@ -273,7 +274,7 @@ def test_a_model_that_keeps_training_rows_is_noted(tmp_path, capsys):
 def test_a_directory_is_no_table(tmp_path, capsys):
     """The error about a directory names the directory, not a model named after it."""
     assert main(["train", "--data", ".", "--target", "y", "--models", str(tmp_path)]) == 1
-    assert capsys.readouterr().err == "error: . is a directory: name a file.\n"
+    assert capsys.readouterr().err == "error: . is a directory without files of a payload log: name a file.\n"
 
 
 def test_help_says_that_a_joblib_file_runs_code(capsys):

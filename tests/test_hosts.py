@@ -292,6 +292,7 @@ def test_openapi_behind_a_proxy(proxied):
         assert json.load(answer)["predicted_class"] == ["setosa"]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
 def test_pages_behind_a_proxy(proxied, tmp_path):
     """The page predicts and its code names the whole path; /docs shows the operations: no file is missing."""

@@ -1,4 +1,4 @@
-"""An export and a server import no library that only some pipelines need."""
+"""An export and a server import no library that only some pipelines, or other processes, need."""
 
 import json
 import sys
@@ -33,3 +33,12 @@ def test_no_experimental_estimator_is_enabled(loaded: tuple[set[str], set[str]])
     """Conversion leaves IterativeImputer for users to enable: in their process it stays out of the lists."""
     assert "SimpleImputer" in loaded[1]
     assert "IterativeImputer" not in loaded[1]
+
+
+def test_a_serving_process_writes_no_files_of_the_log() -> None:
+    """The libraries that write and upload the payload log are in the process that does so, in no worker."""
+    modules = "app", "commands.serve", "payloads.schema", "payloads.parts", "payloads.retention"
+    code = f"import sys, {', '.join(f'unpickled.server.{name}' for name in modules)}\nprint(*sys.modules)"
+    completed = run([sys.executable, "-c", code])
+    assert completed.returncode == 0, completed.stderr
+    assert not {"pyarrow", "obstore", "zstandard", "pandas"}.intersection(completed.stdout.split())

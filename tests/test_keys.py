@@ -28,6 +28,7 @@ SCOPES = {
     "iris": ["predict:iris"],
     "monitor": ["metrics"],
     "reader": ["read"],
+    "teller": ["truth"],
 }
 
 
@@ -73,6 +74,9 @@ REQUESTS = [
     ("POST", "/models/for%65st/predict", {"all"}),
     ("POST", "/models/forest/versions/01/predict", {"all"}),
     ("POST", "/models/nothing/predict", {"all"}),
+    ("post", "/predict", {"all", "iris"}),
+    ("POST", "/models/iris/truth", {"teller"}),
+    ("post", "/models/ir%69s/truth", {"teller"}),
     ("POST", "/v2/repository/index", {"all", "reader"}),
     ("GET", "/models", {"all", "reader"}),
     ("GET", "/openapi.json", {"all", "reader"}),
@@ -90,7 +94,13 @@ REQUESTS = [
 def test_scopes(client, secrets, method, path, allowed):
     """A request is passed on for the keys with its scope; others get 403, and 401 without a key."""
     statuses = {
-        name: client.open(path, method=method, data=BODY, headers=bearer(secret)).status_code
+        name: client.open(
+            path,
+            method=method.upper(),
+            data=BODY,
+            headers=bearer(secret),
+            environ_overrides={"REQUEST_METHOD": method},
+        ).status_code
         for name, secret in secrets.items()
     }
     assert {name for name, status in statuses.items() if status != 403} == allowed

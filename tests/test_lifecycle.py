@@ -80,6 +80,8 @@ def test_new_version(models, home):
     look(app)
     assert answered_by(app) == "2"
     assert app.test_client().post("/models/iris/versions/1/predict", json=BODY).status_code == 404
+    # Its last answers may still wait for drift and truth.
+    app.service.consumers.intake.drain()
     gc.collect()
     assert before() is None
 
@@ -365,6 +367,21 @@ def ready(app) -> tuple[int, list[str]]:
     return answer.status_code, list(answer.json["refused"])
 
 
+def test_a_change_of_the_policy_is_logged(home, caplog):
+    """A change of the policy for inputs alone has a line in the log, and is on the card."""
+    app = serve(home.parent)
+    caplog.set_level("INFO")
+    policy = '[inputs]\noutside = "clip"\nslack = 0.1\nfeatures.petal_width.lowest = 0\n'
+    write(home, policy)
+    look(app)
+    now = "outside = \"clip\", slack = 0.1, 'petal_width' = {lowest = 0}"
+    assert caplog.messages == [f'model iris: inputs: {now} (before: outside = "flag")']
+    assert card(app)["inputs"]["features"]["petal_width"]["lowest"] == 0.0
+    write(home, f"{policy}[traffic]\n1 = 1.0\n")
+    look(app)
+    assert sum("inputs" in text for text in caplog.messages) == 1
+
+
 @pytest.mark.parametrize("gone", ["people", "people/1"])
 def test_a_model_that_was_never_served_is_forgotten(broken, caplog, gone):
     """Without its folder, or its only version, a model that was broken at the start is not waited for."""
@@ -545,6 +562,7 @@ def test_history_cannot_be_written(home, caplog):
     assert caplog.text.count("history.jsonl cannot be written") == 1
 
 
+@pytest.mark.long
 def test_split_by_weight(either):
     """Traffic is split by weight; requests with the same key are answered by the same version."""
     write(either, "[traffic]\n1 = 0.5\n2 = 0.5")

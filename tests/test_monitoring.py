@@ -40,6 +40,17 @@ def panels(*, rows: bool = False) -> list[dict[str, Any]]:
     return [panel for panel in DASHBOARD["panels"] if (panel["type"] == "row") == rows]
 
 
+def placed() -> list[tuple[str, str]]:
+    """The row and the title of each panel."""
+    found, row = [], ""
+    for panel in DASHBOARD["panels"]:
+        if panel["type"] == "row":
+            row = panel["title"]
+        else:
+            found.append((row, panel["title"]))
+    return found
+
+
 def metrics(text: str) -> set[str]:
     """The names of metrics in a text; a name with a colon is that of a recording rule."""
     return {PARTS.sub("", name) for name in re.findall(r"(?<![\w:])unpickled_\w+(?![\w:])", text)}
@@ -98,6 +109,17 @@ def test_alerts_point_at_rows_of_the_dashboard():
     rows = set(re.findall(r"[rR]ow\s+(\w+)\s+of\s+the\s+dashboard", ALERTS))
     assert len(rows) >= 4
     assert rows <= {row["title"] for row in panels(rows=True)}
+    named = {(row, title) for title, row in re.findall(r"([A-Z][\w ]+), in row\s+(\w+)", ALERTS)}
+    assert named
+    assert named <= set(placed())
+
+
+def test_no_panel_is_called_like_another_row():
+    """A panel that has the title of a row lies in it: "Drift" is against training, wherever it is named."""
+    titles = {row["title"] for row in panels(rows=True)}
+    assert {(row, title) for row, title in placed() if title in titles} <= {(row, row) for row in titles}
+    drifts = [rule for name, rule in alerts().items() if "Drift" in name]
+    assert all("unpickled_drift_alarm" in rule for rule in drifts)
 
 
 def test_only_metrics_that_exist(client):

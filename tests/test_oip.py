@@ -396,6 +396,8 @@ def test_without_the_fast_path(models, client):
         request = {"data": data, "headers": headers}
         fast, flask = (each.post("/v2/models/iris/infer", **request) for each in (client, without))
         assert (fast.status_code, fast.data) == (flask.status_code, flask.data)
+        # Each application gives ids of its own.
+        assert len({answer.headers.pop("Prediction-Id", None) for answer in (fast, flask)} - {None}) in (0, 2)
         assert {*fast.headers.items()} == {*flask.headers.items()}
     for document in SPELLINGS:
         fast, flask = (each.post("/v2/models/iris/infer", json=document) for each in (client, without))

@@ -322,6 +322,7 @@ def packed_by(answer):
     return {"Accept-Encoding": "gzip"} if "Content-Encoding" in answer.headers else {}
 
 
+@pytest.mark.long
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 def test_docs_in_a_browser(models, tmp_path):
     """The page opens without a complaint, and a request sent from it is answered."""
@@ -340,6 +341,7 @@ def test_docs_in_a_browser(models, tmp_path):
         assert tab.complaints == []
 
 
+@pytest.mark.long
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 def test_names_are_text_in_a_browser(hostile, tmp_path):
     """No name in a model file becomes mark-up, an element or an address on the page."""

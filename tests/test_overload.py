@@ -187,13 +187,13 @@ def test_flags():
         split_flags("--models {work}")
 
 
-@pytest.mark.skipif(not reporting.is_stored(), reason="nothing is measured yet")
+@pytest.mark.skipif(not reporting.LATEST.is_stored(), reason="nothing is measured yet")
 def test_the_page_shows_what_is_stored():
     """The tables of the page and the picture are those of the stored figures."""
-    page = markdown.holder(ROOT, reporting.BLOCK)
-    assert page.read_text("utf-8") == reporting.page_text(page)
-    picture = (report.RESULTS / reporting.PICTURE).read_text("utf-8")
-    assert picture.count("<path") == reporting.picture(reporting.stored()).count("<path")
+    page = markdown.holder(ROOT, reporting.LATEST.name)
+    assert page.read_text("utf-8") == reporting.LATEST.page_text(page)
+    picture = (report.RESULTS / "overload" / reporting.PICTURE).read_text("utf-8")
+    assert picture.count("<path") == reporting.picture(reporting.LATEST.stored()).count("<path")
 
 
 def figure(**members) -> reporting.Figure:

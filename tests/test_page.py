@@ -23,6 +23,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from unpickled.__main__ import main
 from unpickled.export import export_pipeline
 from unpickled.export.tasks.regression import REGRESSION
+from unpickled.server.accuracy import picture
 from unpickled.server.artifact.manifest import Errors, Training
 from unpickled.server.model.sizes import sizes
 from unpickled.server.pages.home import prefers_html
@@ -48,7 +49,7 @@ needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromiu
 def shelf(models, tmp_path_factory):
     """A models folder with versions, labels, a split, a broken file, hostile names, many and few features."""
     home = tmp_path_factory.mktemp("page") / "models"
-    for name in ("iris", "people"):
+    for name in ("iris", "people", "forest"):
         shutil.copytree(models.path / name, home / name)
     shelve(models, home / "both", "iris", "forest")
     (home / "both" / "serving.toml").write_text("[labels]\nstable = 2\ncandidate = 1\n")
@@ -245,6 +246,28 @@ def test_it_answers_while_one_types(page, models):
     page.wait(f"Math.abs(document.querySelector('.value').title - {expected[0]}) < 1e-12")
     assert page.text(".winner") == "setosa"
     assert scores(page) == pytest.approx(dict(zip(SPECIES, expected, strict=True)), abs=1e-12)
+
+
+@needs_browser
+def test_it_names_what_is_outside_the_training_range(page, server, shelf):
+    """Beside its answer the page names the feature, and the value that was used where it is clipped."""
+    page, settings = page("people"), shelf / "people" / "serving.toml"
+    warning = "document.querySelector('.proof').textContent"
+    page.fill("#feature-1", "1e6")
+    page.wait(warning)
+    assert page.text(".proof") == "Outside the training range: income"
+    page.fill("#feature-1", "2000")
+    page.wait(f"!{warning}")
+    settings.write_text('inputs.outside = "clip"')
+    body = json.dumps(PERSON | {"income": 1e6}).encode()
+    eventually(lambda: "used" in str(server.ask("/models/people/predict", body)))
+    page.fill("#feature-1", "1e6")
+    page.wait(f"{warning}.startsWith('Outside the training range: income (answered for ')")
+    settings.write_text("inputs.slack = 0.1")
+    eventually(lambda: "range" in str(server.ask("/models/people/predict", body)))
+    page.fill("#feature-1", "1e5")
+    page.wait(f"{warning} === 'Outside the allowed range: income'")
+    settings.unlink()
 
 
 @needs_browser
@@ -830,3 +853,84 @@ def test_a_new_version_takes_its_place(page, server, shelf, models):
     page.wait("document.querySelector('.heading').textContent.includes('RandomForest')")
     assert page.ask("document.querySelector('#feature-0').value") == "5.125"
     assert FLOWERS[0] in page.text("code")
+
+
+@needs_browser
+def test_truth_stands_beside_training(page, server):
+    """The page says how to report truth; once it is known, it shows accuracy, calibration and confusion."""
+    page = page("forest")
+    page.wait("document.querySelector('.truth').innerText.includes('no truth yet')")
+    assert f"curl {server.url}/models/forest/truth" in page.text(".truth pre")
+    body = json.dumps({"features": [FLOWER] * 4}).encode()
+    with urlopen(Request(f"{server.url}/models/forest/predict", body)) as answer:
+        identity = answer.headers["Prediction-Id"]
+    truths = ["0", "0", "0", "2"]
+    reports = [{"id": f"{identity}:{row}", "truth": truth} for row, truth in enumerate(truths)]
+    assert server.ask("/models/forest/truth", json.dumps(reports).encode())[1]["accepted"] == 4
+    page.ask("document.querySelector('[aria-label=\"Window of truth\"] button').click()")
+    page.wait("document.querySelector('.truth .big')?.innerText.startsWith('75.0%')")
+    assert "99.33% in training" in page.text(".truth .big")
+    assert page.ask("document.querySelectorAll('.truth .calibration .dot').length") == 1
+    assert re.search(r"calibration error\s+by chance up to \d\.\d{3}", page.text(".truth .figures"))
+    assert page.ask("document.querySelectorAll('.truth .confusion td.right').length") == 3
+
+
+@needs_browser
+def test_the_tables_of_a_report_fit_a_phone(browser, server, tmp_path):
+    """On a narrow screen each row is a list of its figures, all of which are in sight."""
+    body = json.dumps({"features": [FLOWER]}).encode()
+    with urlopen(Request(f"{server.url}/models/forest/predict", body)) as answer:
+        truth = json.dumps({"id": answer.headers["Prediction-Id"], "truth": "0"}).encode()
+    assert server.ask("/models/forest/truth", truth)[1]["accepted"] == 1
+    main(["accuracy", "forest", "--url", server.url, "--html", str(tmp_path / "forest.html")])
+    browser.size(400, 740, mobile=True)
+    browser.open(f"file://{tmp_path}/forest.html")
+    ends = "[...document.querySelectorAll('.listing td')].map(cell => cell.getBoundingClientRect().right)"
+    assert 0 < max(browser.ask(ends)) <= 400
+    assert browser.ask("document.documentElement.scrollWidth") == 400
+    assert "recall" in browser.ask("[...document.querySelectorAll('td')].map(e => e.dataset.head).join()")
+
+
+@needs_browser
+def test_counts_above_bars_are_exact_below_a_thousand(page):
+    """Larger ones are rounded, by the same rule as on the page of a report."""
+    counts = [1, 126, 999, 1000, 1049, 1250, 9949, 9950, 12_999, 127_400, 999_499, 999_500, 2_300_000]
+    written = page("iris").ask(f"import('./assets/calibration.js').then(m => {counts}.map(m.short))")
+    assert written == [picture.short(count) for count in counts]
+    assert written[:3] == ["1", "126", "999"]
+    assert written[8:] == ["13k", "127k", "999k", "1M", "2.3M"]
+
+
+@needs_browser
+def test_drift_is_pictured(page, server, models):
+    """The page names and pictures the features that have moved, and folds the others away."""
+    rows = np.tile(models.rows["iris"] * [1, 1, 1.5, 1], (4, 1))[:520].tolist()
+    body = json.dumps({"features": rows}).encode()
+    eventually(lambda: server.ask("/models/iris/predict", body) and judged(server, "iris"))
+    page = page("iris")
+    page.wait("document.querySelector('.drifts .drifted svg')")
+    assert "petal_length" in page.text(".drift strong")
+    pictured = page.ask("[...document.querySelectorAll('.drifts h3')].map(each => each.textContent)")
+    assert "petal_length" in pictured
+    assert "sepal_length" not in pictured
+    assert page.ask("document.querySelectorAll('.drift .shares .swatch').length") == 3
+    figures = page.ask("[...document.querySelectorAll('.drifts .share')].map(each => each.textContent)")
+    assert all(re.fullmatch(r"[\d.]+% / [\d.]+%", figure) for figure in figures)
+    page.click(".drift summary")
+    page.wait(
+        "[...document.querySelectorAll('.drifts h3')].some(each => each.textContent === 'sepal_length')"
+    )
+    page.click(".drift button[value='7d']")
+    page.wait("document.querySelector('.drift').innerText.includes('in 7 days')")
+
+
+def judged(server, name):
+    """Whether the drift of a model is judged by now."""
+    return any(version["judged"] for version in server.ask(f"/models/{name}/drift")[1]["versions"])
+
+
+@needs_browser
+def test_drift_says_why_it_is_not_judged(page):
+    """A version with few rows is not judged, and the page says so."""
+    page = page("listed")
+    page.wait("/No rows|are needed/.test(document.querySelector('.drift').innerText)")

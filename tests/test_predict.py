@@ -132,7 +132,9 @@ def test_gaps_and_unknown_categories(client, models, change):
     expected = models.pipelines["people"].predict_proba(table.astype({"age": float}))[0]
     assert list(answer["probabilities"]) == ["leaves", "stays"]
     np.testing.assert_allclose(list(answer["probabilities"].values()), expected, rtol=0, atol=1e-5)
-    assert post(client, {"instances": [person]}, "/models/people/predict") == {"predictions": [answer]}
+    outside = {"outside": answer.pop("outside")} if change.get("city") is not None else {}
+    whole = {"predictions": [answer], **outside}
+    assert post(client, {"instances": [person]}, "/models/people/predict") == whole
 
 
 @pytest.mark.parametrize(
@@ -141,11 +143,14 @@ def test_gaps_and_unknown_categories(client, models, change):
 def test_any_text_is_a_category(client, text):
     """No text in a category is taken for structure, however it is escaped."""
     plain = post(client, PERSON | {"city": "Nowhere"}, "/models/people/predict")
+    [finding] = plain.pop("outside")
+    value = text if len(text) < 100 else f"{text[:200]}..."
     for body in (
         json.dumps(PERSON | {"city": text}),
         json.dumps(PERSON | {"city": text}, ensure_ascii=False),
     ):
-        assert post(client, body.encode(), "/models/people/predict") == plain
+        answer = post(client, body.encode(), "/models/people/predict")
+        assert answer == plain | {"outside": [finding | {"value": value}]}
 
 
 @pytest.mark.parametrize(

@@ -238,6 +238,7 @@ except ExportError as error:
     assert list(tmp_path.rglob(".new-*")) == []
 
 
+@pytest.mark.long
 def test_exports_at_the_same_time_all_get_a_version(tmp_path):
     """Two processes that export at the same time get a version for each export."""
     many = """
@@ -253,6 +254,7 @@ for _ in range(3):
         assert artifact.read(path.read_bytes()).name == "m"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", ["SIGINT", "full"])
 def test_an_interrupted_write_leaves_no_folder(tmp_path, fault):
     """After Ctrl-C or a full disk while writing, no folder of the export is left."""

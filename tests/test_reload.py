@@ -139,7 +139,7 @@ def kill_one(server: Serving) -> None:
     """Kill a worker, and wait until it is replaced."""
     before = server.workers()
     os.kill(before[0], signal.SIGKILL)
-    eventually(lambda: len({*server.workers()} - {*before}) == 1)
+    eventually(lambda: len({*server.workers()} - {*before}) == 1 and server.answers())
 
 
 def memory(pid: int) -> float:
@@ -209,6 +209,7 @@ def test_hangup(home, tmp_path, direct):
         assert server.workers() == workers
 
 
+@pytest.mark.long
 def test_worker_killed_in_the_middle_of_a_reload(home, tmp_path, models):
     """A worker that replaces a killed one serves as the others; meanwhile every answer is right."""
     write(home, "[labels]\nstable = 1")

@@ -254,6 +254,7 @@ def test_stalled_bodies_stop_nobody(server):
         connection.close()
 
 
+@pytest.mark.long
 def test_recovery_from_stalled_bodies(models, tmp_path):
     """Clients that hold every thread, silent or trickling, lose them after body_timeout."""
     flags = [*DEFAULT, "--threads", "4", "--body-timeout", "6"]
@@ -534,6 +535,14 @@ def test_the_banner(server, models):
         "people version 1",
     ):
         assert words in printed
+    assert "of the rows into" not in printed
+
+
+def test_the_banner_says_that_rows_are_logged(models, tmp_path):
+    """A server with a payload log has a line about it, as rows may be about people; another one has none."""
+    folder = tmp_path / "log"
+    with serving(tmp_path, "--log-share", "0.25", "--log-folder", str(folder), models=models.path) as server:
+        assert f"\n  logs 25% of the rows into {folder}/\n" in server.printed()
 
 
 def test_no_connections_of_its_own(server):

@@ -1,14 +1,18 @@
 """serving.toml: the settings it may have, and the error for any other text."""
 
 import os
+import re
 
 import msgspec
 import pytest
+from handmade import MANIFEST
+from msgspec.structs import replace
 
-from unpickled.server.artifact.manifest import Feature, Notation
+from unpickled.server.artifact.manifest import Feature, Input, Notation
 from unpickled.server.errors import ServingError
 from unpickled.server.lifecycle import serving
 from unpickled.server.lifecycle.serving import Serving, Shadowing
+from unpickled.server.model.policy import FeaturePolicy
 
 FULL = """
 load = [2, 5]
@@ -119,6 +123,16 @@ def test_what_load_may_be(value):
         ("[shadow]\nversion = 3\nshare = nan", ["shadow", "nan"]),
         ('[shadow]\nversion = "c"', ["shadow.version in serving.toml: there is no label 'c'"]),
         ("retired = [3]\n[shadow]\nversion = 3", ["shadow.version in serving.toml is version 3"]),
+        ("inputs = 3", ["inputs in serving.toml is 3", 'outside = "flag"']),
+        ('inputs.outside = "warn"', ["inputs.outside in serving.toml is 'warn'", "Invalid enum value"]),
+        ("inputs.slack = -0.1", ["inputs.slack in serving.toml is -0.1: Expected float >= 0.0. "]),
+        ("inputs.slack = nan", ["inputs.slack in serving.toml is nan"]),
+        ("inputs.features = 3", ["inputs.features in serving.toml is 3", "got int"]),
+        ("inputs.features.age = 3", ["inputs.features.age in serving.toml is 3", "got int"]),
+        ("inputs.features.age.lowst = 3", ["inputs.features.age.lowst in serving.toml", "unknown field"]),
+        ("inputs.features.age.highest = inf", ["inputs.features.age.highest in serving.toml is inf"]),
+        ('inputs.features.age.lowest = "0"', ["age.lowest in serving.toml is '0': Expected float, got str"]),
+        ("inputs.features.age = {lowest = 3, highest = 2}", ["has lowest 3 and highest 2: exchange them"]),
     ],
 )  # fmt: skip
 def test_mistakes(text, words):
@@ -128,6 +142,75 @@ def test_mistakes(text, words):
     assert all(word in str(caught.value) for word in ["serving.toml", *words]), caught.value
     assert len(str(caught.value)) < 600
     assert str(caught.value).isprintable()
+
+
+def test_the_policy_for_inputs():
+    """A feature has what the policy for all says, but for the parts that are its own."""
+    text = '[inputs]\noutside = "clip"\nslack = 1\n[inputs.features]\n"a.b" = {lowest = 0}\nc = {}\n'
+    policy = serving.parse(text).inputs
+    assert (policy.outside, policy.slack, policy.of("d")) == ("clip", 1.0, FeaturePolicy())
+    assert policy.features == {"a.b": FeaturePolicy(lowest=0.0), "c": FeaturePolicy()}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "lenght.outside = 'clip'",
+            "no version that is served has a feature of that name: did you mean 'length'",
+        ),
+        ("kind.lowest = 3", "has lowest or highest, but the feature takes categories: leave them out"),
+        ("is_new.highest = 3", "has lowest or highest, but the feature takes known values only: leave them"),
+    ],
+)
+def test_a_policy_for_no_feature(text, words):
+    """A feature that no served version has is told, and so are borders of one that has none."""
+    policy = serving.parse(f"[inputs.features]\n{text}").inputs
+    boolean = Feature(name="is_new", kind="number", missing=False, boolean=True)
+    served = [*features("length"), *features("kind", kind="category"), boolean]
+    with pytest.raises(ServingError, match=re.escape(words)):
+        serving.check_inputs(policy, [features("width"), served])
+    serving.check_inputs(policy, [])
+    serving.check_inputs(
+        serving.parse("inputs.features.width.lowest = 3").inputs, [features("width"), served]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "x.lowest = 9",
+            "inputs.features.x in serving.toml has lowest 9, above the highest value of version 2, "
+            "which is that of training (7.5): give highest, too, or lower it",
+        ),
+        (
+            "x.highest = 0.5",
+            "has highest 0.5, below the lowest value of version 2, which is that of training",
+        ),
+        ("n.lowest = 7.5", "n in serving.toml has lowest 7.5, above the highest value of version 2"),
+        ("n = {lowest = 2.2, highest = 2.8}", "lowest 2.2 and highest 2.8, but the values of version 2 are"),
+        ("d.lowest = 864000", "has lowest 1970-01-11, above the highest value of version 2"),
+        ("x.lowest = 12\n[inputs]\nslack = 0.5", "is that of training with slack (10.75): give highest"),
+    ],
+)
+def test_a_range_without_a_value(text, words):
+    """One border of a feature's own that lies beyond the other end, that of training, is told as two are."""
+    kinds = {"x": (1.0, 7.5, None), "n": (1.0, 7.0, None), "d": (0.0, 86400.0, Notation(date="day first"))}
+    numbers = [
+        Feature(name=name, kind="number", missing=False, minimum=low, maximum=high, notation=notation)
+        for name, (low, high, notation) in kinds.items()
+    ]
+    dtypes = {"x": "float32", "n": "int64", "d": "float64"}
+    inputs = tuple(Input(name=name, dtype=dtype, features=(name,)) for name, dtype in dtypes.items())
+    narrow = replace(MANIFEST, features=tuple(numbers), inputs=inputs)
+    wide = replace(narrow, features=tuple(replace(each, minimum=-99.0, maximum=1e9) for each in numbers))
+    policy = serving.parse(f"[inputs.features]\n{text}").inputs
+    with pytest.raises(ServingError, match=re.escape(words)):
+        serving.check_ranges(policy, {2: narrow, 3: wide})
+    if not text.startswith("n ="):
+        serving.check_ranges(policy, {3: wide})
+    serving.check_ranges(serving.parse("[inputs.features]\nx.lowest = 7.5\nz.lowest = 9").inputs, {2: narrow})
 
 
 def test_many_dots_in_a_comment():

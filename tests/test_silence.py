@@ -1,9 +1,11 @@
 """Connections that send nothing, too little or too many: others are answered, and nobody is cut off."""
 
+import _thread
 import contextlib
 import resource
 import socket
 import sys
+import threading
 import time
 import urllib.request
 
@@ -11,6 +13,8 @@ import pytest
 from conftest import PATIENCE, eventually, serving
 from handmade import lasting, queueing
 from test_server import BODY, DEFAULT, head, receive
+
+from unpickled.server.process.running import Running
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 FEW = (*DEFAULT, "--header-timeout", "2")
@@ -50,7 +54,13 @@ def metric(server, name: str, label: str = "") -> float:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"P", head()[:-9], PREFACE], ids=["nothing", "a byte", "half a head", "HTTP/2"]
+    "data",
+    [
+        pytest.param(b"", id="nothing", marks=pytest.mark.long),
+        pytest.param(b"P", id="a byte", marks=pytest.mark.long),
+        pytest.param(head()[:-9], id="half a head"),
+        pytest.param(PREFACE, id="HTTP/2"),
+    ],
 )
 def test_silent_connections(models, tmp_path, data):
     """Clients that send no request keep nobody else out, and lose their connections after header_timeout."""
@@ -65,19 +75,51 @@ def test_silent_connections(models, tmp_path, data):
 
 def test_clients_that_wait_are_kept(tmp_path):
     """A connection on which a request runs, queues or is uploaded outlives header_timeout."""
-    with queueing(tmp_path, "--threads", "16", "--header-timeout", "1") as (server, stack):
-        body = lasting(server, 1)
-        (upload,) = opened(server, stack, 1, head(len(body) + 20))
+    with queueing(tmp_path, "--threads", "16", "--header-timeout", "3") as (server, stack):
+        body = lasting(server, 2)
+        (upload,) = opened(server, stack, 1, head(len(body) + 30))
         (half,) = opened(server, stack, 1, head()[:-9])
-        waiting = opened(server, stack, 4, head(len(body)) + body)
-        for _ in range(20):
+        waiting = [opened(server, stack, 1, head(len(body)) + body)[0] for _ in range(5)]
+        for _ in range(30):
             time.sleep(0.2)
             upload.sendall(b" ")
         upload.sendall(body)
-        assert [receive(connection)[0] for connection in (*waiting, upload)] == [200] * 5
+        assert [receive(connection)[0] for connection in (*waiting, upload)] == [200] * 6
         assert ended(half)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="waits are counted on Linux alone")
+def test_a_free_thread_has_been_seen():
+    """Beside a request that runs, one may queue, unless the server is known to have one more thread."""
+    running = Running(threads=1000)
+    with request(running):
+        assert not proven(running)
+        with request(running):
+            assert not proven(running)
+        assert proven(running)
+
+
+@contextlib.contextmanager
+def request(running: Running):
+    """For as long as the block, a thread like those of the HTTP server, which Python has not started."""
+    begun, ended = threading.Event(), threading.Event()
+    _thread.start_new_thread(lambda: (begun.set(), ended.wait(PATIENCE)), ())
+    begun.wait(PATIENCE)
+    running.look(time.monotonic())
+    yield
+    ended.set()
+
+
+def proven(running: Running) -> bool:
+    """Whether one of several attempts proves that no request queues."""
+    before = running.proof
+    for _ in range(20):
+        time.sleep(0.01)
+        running.prove()
+    return running.proof > before
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_many_clients_that_ask_now_and_then(models, tmp_path, workers):
     """1,300 clients keep their connections, and each of their requests is answered."""

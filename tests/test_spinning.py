@@ -44,6 +44,7 @@ def test_a_body_of_known_length(models, tmp_path, path, end):
         assert server.workers() == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("end", [RESET, b""], ids=["reset", "closed"])
 def test_bodies_that_break_off(models, tmp_path, end):
     """A worker that reads such a body, one without a length, is replaced, and finishes its requests."""

@@ -101,6 +101,7 @@ def kill(server) -> list[int]:
     return server.workers()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_killed_again_and_again(models, tmp_path, workers):
     """However often all workers are killed, others replace them, later each time; the log says when."""

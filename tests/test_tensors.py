@@ -308,6 +308,7 @@ documents = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.long
 @generated(300)
 @given(document=documents, content=st.binary(max_size=80), length=st.none() | st.integers(-2, 200))
 def test_whatever_comes(client, document, content, length):
@@ -328,6 +329,7 @@ def test_whatever_bytes(content, datatype, shape):
         assert np.size(values) == math.prod(shape)
 
 
+@pytest.mark.long
 @generated(300)
 @given(documents)
 def test_both_readers_agree(document):

@@ -31,6 +31,7 @@ def trained(capsys, folder: Path, *words: str) -> tuple[int, str]:
     return status, capsys.readouterr().err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scaler", ["standard", "none"])
 def test_ties_that_no_scaler_ends_are_refused_before_the_gate(tmp_path, capsys, scaler):
     """Ties between neighbors end the training early, with a command that passes when it is copied."""
@@ -52,6 +53,7 @@ def test_ties_that_a_scaler_ends_are_refused_with_it(tmp_path, capsys):
     assert written(tmp_path / "models" / "iris").training.pipeline[-1] == "KNeighborsClassifier()"
 
 
+@pytest.mark.long
 def test_ties_beside_dates_are_refused_with_a_command_that_passes(tmp_path, capsys):
     """The scalers that are offered are tried on the parts of the dates, as the offered training has them."""
     path = whole_numbers(tmp_path / "prices.csv")

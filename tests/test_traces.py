@@ -365,6 +365,7 @@ def test_the_last_spans_are_sent(models, tmp_path):
         assert server.process.returncode == 0
 
 
+@pytest.mark.long
 def test_a_collector_that_hangs_keeps_no_request(models, tmp_path):
     """A collector that takes connections and says nothing costs requests nothing, nor the server's end."""
     with Receiver() as silent:

@@ -138,14 +138,6 @@ def test_a_content_that_was_refused_ends_no_worker_later(models, tmp_path: Path)
         (before,) = server.workers()
         os.kill(before, signal.SIGKILL)
         eventually(lambda: server.workers() not in ([], [before]))
-        eventually(lambda: answers(server))
+        eventually(server.answers)
         assert "worse" in server.ask("/readyz")[1]["refused"]
         assert "SIGFPE): it is replaced" not in server.printed()
-
-
-def answers(server) -> bool:
-    """Whether the server answers; False where its worker is away."""
-    try:
-        return bool(server.ask("/livez")[0] == 200)
-    except OSError:
-        return False

@@ -67,6 +67,7 @@ def test_a_long_answer_is_whole(models, tmp_path):
         eventually(lambda: metric(server, "unpickled_requests_in_flight") == 0)
 
 
+@pytest.mark.long
 def test_clients_that_never_read(models, tmp_path):
     """20 clients that take nothing of a long answer lose their connections, and others are answered."""
     with serving(tmp_path, *FLAGS, models=models.path) as server, contextlib.ExitStack() as stack:
