@@ -109,7 +109,7 @@ def test_a_worker_that_starts_right_after_a_change(models, tmp_path):
 
 
 def test_a_keeper_that_has_started_has_kept(models, tmp_path):
-    """What is served at the start is kept before the server announces itself: it may be deleted right then."""
+    """The models at the start are kept before a server announces itself: they may be deleted right then."""
     home = shelve(models, tmp_path / "iris", "iris")
     keep = Keep()
     Keeper(keep, Repository(Config(models=str(tmp_path)))).start()
