@@ -345,7 +345,7 @@ def test_without_shared_memory(models, tmp_path):
 def test_two_workers(models, tmp_path):
     """Both of two workers answer."""
     with serving(tmp_path, *DEFAULT, "--workers", "2", models=models.path) as server:
-        eventually(lambda: all(serves(pid, server.port) for pid in server.workers()))
+        eventually(lambda: [serves(pid, server.port) for pid in server.workers()] == [True, True])
         first, second = server.workers()
         connections = [server.connect() for _ in range(60)]
         for connection in connections:
