@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import PATIENCE, ROOT, eventually, free_port, serving, shelve, started
+from handmade import slow, store
 from test_interrupts import PAGE
 from test_server import DEFAULT, is_answered
 
@@ -128,9 +129,11 @@ def test_a_worker_that_hangs_is_replaced(models, tmp_path):
         assert "ended (hung): it is replaced now" in server.printed()
 
 
-def test_a_worker_that_never_serves_ends_the_server(models, tmp_path):
+def test_a_worker_that_never_serves_ends_the_server(tmp_path):
     """A worker that cannot even start ends the server with status 1: nobody has relied on it yet."""
-    with serving(tmp_path, *DEFAULT, models=models.path, wait=False) as server:
+    # It loads for seconds, so that each worker is killed before it could serve.
+    store(tmp_path / "models", "slow", slow(3000))
+    with serving(tmp_path, models=tmp_path / "models", wait=False) as server:
         for _ in range(2):
             (worker,) = eventually_some(server)
             os.kill(worker, signal.SIGKILL)
