@@ -200,8 +200,8 @@ def test_a_new_version_is_noticed(home, tmp_path, models):
 def test_hangup(home, tmp_path, direct):
     """SIGHUP makes every worker scan the folder at once, and replaces none."""
     with serving(tmp_path, *WORKERS, "--reload-seconds", "0", models=home.parent) as server:
-        workers = server.workers()
         eventually(lambda: settled(server, "2"))
+        workers = server.workers()
         write(home, "load = [1]")
         for pid in workers if direct else [server.process.pid]:
             os.kill(pid, signal.SIGHUP)
