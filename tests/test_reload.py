@@ -282,6 +282,7 @@ def test_a_deleted_model_is_served_by_all_workers(home, tmp_path, models):
         shutil.rmtree(home.parent / "people")
         kill_one(server)
         eventually(lambda: settled(server, "2"))
+        eventually(lambda: metrics(server)["unpickled_model_ready", "people"])
         figures = [metrics(server)["unpickled_model_ready", "people"] for _ in range(20)]
         assert set(figures) == {1.0}
         assert statuses(server) == {200}
