@@ -185,6 +185,8 @@ def test_a_new_version_is_noticed(home, tmp_path, models):
         serving(tmp_path, *WORKERS, models=home.parent) as first,
         serving(tmp_path, models=home.parent) as second,
     ):
+        # A worker that starts late would record version 2 behind version 3.
+        eventually(lambda: settled(first, "2"))
         shelve(models, home, "iris", first=3)
         eventually(lambda: settled(first, "3", 2) and settled(second, "3", 1))
         shelve(models, home, "forest", first=4)
