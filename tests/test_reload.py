@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import FLOWER, PATIENCE, Serving, eventually, serving, shelve
+from handmade import store
 from prometheus_client.parser import text_string_to_metric_families
 
 from unpickled.__main__ import main
@@ -189,8 +190,7 @@ def test_a_new_version_is_noticed(home, tmp_path, models):
         eventually(lambda: settled(first, "2"))
         shelve(models, home, "iris", first=3)
         eventually(lambda: settled(first, "3", 2) and settled(second, "3", 1))
-        shelve(models, home, "forest", first=4)
-        (home / "4" / "model.onnx").write_bytes(b"no model")
+        store(home.parent, "iris", b"no model", version=4)
         eventually(lambda: all("4" in server.ask("/models/iris")[1]["refused"] for server in (first, second)))
         invoke(home, "promote", "iris", "1")
         eventually(lambda: settled(first, "1", 2) and settled(second, "1", 1))
@@ -253,18 +253,16 @@ def test_a_second_model_does_not_take_the_default_away(home, tmp_path, models):
         assert {server.ask("/predict", BODY.encode())[0] for _ in range(30)} == {200}
 
 
-def test_workers_agree_on_readiness(home, tmp_path, models):
+def test_workers_agree_on_readiness(home, tmp_path):
     """A worker that replaces another waits for what the server started with, and forgets what is deleted."""
-    bad = shelve(models, home.parent / "bad", "people") / "1" / "model.onnx"
-    bad.write_bytes(b"no model")
+    store(home.parent, "bad", b"no model")
     flags = (*WORKERS, "--default-model", "iris", "--reload-seconds", "0.2")
     with serving(tmp_path, *flags, models=home.parent) as server:
         assert statuses(server) == {503}
         shutil.rmtree(home.parent / "bad")
         eventually(lambda: statuses(server) == {200})
         eventually(lambda: metrics(server).keys().isdisjoint({("unpickled_model_ready", "bad")}))
-        shelve(models, home.parent / "late", "people")
-        (home.parent / "late" / "1" / "model.onnx").write_bytes(b"no model")
+        store(home.parent, "late", b"no model")
         eventually(lambda: ("unpickled_model_ready", "late") in metrics(server))
         kill_one(server)
         eventually(lambda: settled(server, "2"))
