@@ -146,7 +146,7 @@ def test_probes_have_connections_of_their_own():
     """A probe needs no free connection, and its answer counts apart."""
     with listening(silent) as busy, listening(always(answer(200))) as free:
         probe = Probe(free, free.message("GET", "/livez"), rate=50)
-        step = surged(busy, limit=3.0, most=1, probe=probe)
+        step = surged(busy, limit=10.0, most=1, probe=probe)
     assert step.outcomes[PROBE].counts == {"good": 10}
     assert step.outcomes[SINGLE].counts == {"unanswered": 100}
 
