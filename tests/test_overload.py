@@ -134,11 +134,13 @@ def test_a_silent_server_is_given_up():
 
 def test_nobody_listens():
     """Refused connections are failures, in an open and in a closed loop."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = Address.of(f"http://127.0.0.1:{listener.getsockname()[1]}")
-    assert surged(address).outcomes[SINGLE].counts == {"failed": 100}
-    with contextlib.closing(Surge(address, {SINGLE: cycle([payload(address)])}, 1.0, 4)) as surge:
-        step = surge.closed_loop([SINGLE], 2, 0.1)
+    with socket.socket() as holder:
+        # Bound, so that no other process listens there meanwhile.
+        holder.bind(("127.0.0.1", 0))
+        address = Address.of(f"http://127.0.0.1:{holder.getsockname()[1]}")
+        assert surged(address).outcomes[SINGLE].counts == {"failed": 100}
+        with contextlib.closing(Surge(address, {SINGLE: cycle([payload(address)])}, 1.0, 4)) as surge:
+            step = surge.closed_loop([SINGLE], 2, 0.1)
     assert set(step.outcomes[SINGLE].counts) == {"failed"}
 
 
