@@ -120,12 +120,12 @@ def test_workers_killed_again_and_again(models, tmp_path, workers):
 
 def test_a_worker_that_hangs_is_replaced(models, tmp_path):
     """A worker that is stopped gives no sign of life: it is killed, replaced, and requests are answered."""
-    with serving(tmp_path, *DEFAULT, "--hang-timeout", "2", models=models.path) as server:
+    with serving(tmp_path, *DEFAULT, "--hang-timeout", "6", models=models.path) as server:
         (before,) = server.workers()
         os.kill(before, signal.SIGSTOP)
         eventually(lambda: server.workers() not in ([], [before]))
         eventually(lambda: is_answered(server))
-        assert f"worker 1 (process {before}) gives no sign of life for 2 s: it is killed" in server.printed()
+        assert f"worker 1 (process {before}) gives no sign of life for 6 s: it is killed" in server.printed()
         assert "ended (hung): it is replaced now" in server.printed()
 
 
