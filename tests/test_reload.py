@@ -15,6 +15,7 @@ import pytest
 from conftest import FLOWER, PATIENCE, Serving, eventually, serving, shelve
 from handmade import store
 from prometheus_client.parser import text_string_to_metric_families
+from test_server import both_serve
 
 from unpickled.__main__ import main
 from unpickled.server.lifecycle import history
@@ -153,6 +154,7 @@ def test_reloads_and_promotions_under_load(home, tmp_path):
     """During 200 reloads no request fails, no answer mixes versions, and memory stays level."""
     write(home, 'load = "all"\n[labels]\nstable = 1')
     with serving(tmp_path, *WORKERS, models=home.parent) as server:
+        eventually(lambda: both_serve(server))
         right = answers(server)
         with Load(server) as load:
             for turn in range(100):
@@ -216,6 +218,7 @@ def test_worker_killed_in_the_middle_of_a_reload(home, tmp_path, models):
     """A worker that replaces a killed one serves as the others; meanwhile every answer is right."""
     write(home, "[labels]\nstable = 1")
     with serving(tmp_path, *WORKERS, models=home.parent) as server:
+        eventually(lambda: both_serve(server))
         shelve(models, home, *["forest"] * 200, first=3)
         right = answers(server)["1"]
         with Load(server) as load:
