@@ -156,7 +156,8 @@ def test_workers_hold_nothing_of_it(admin):
 @pytest.mark.long
 def test_workers_that_fail(models, tmp_path):
     """Probes say which workers hang or wait to be started, and metrics count what ended them."""
-    flags = ("--workers", "2", "--hang-timeout", "6")
+    # A third of it counts as silence: a machine that is busy may keep a sound worker silent for seconds.
+    flags = ("--workers", "2", "--hang-timeout", "15")
     with administered(tmp_path, models.path, *flags) as admin:
         eventually(lambda: admin.states() == ["ready", "ready"])
         first, second = admin.server.workers()
@@ -169,9 +170,10 @@ def test_workers_that_fail(models, tmp_path):
         assert admin.figures()["unpickled_worker_exits_total", "hung"] == 2
         for _ in range(4):
             kill_first(admin)
-        eventually(lambda: admin.states()[0] == "waiting")
-        waiting = admin.document("/readyz")["workers"][0]
-        assert (waiting["pid"], waiting["starts_in"] > 0, admin.ask("/readyz")[0]) == (None, True, 200)
+        readiness = admin.document("/readyz")
+        waiting = readiness["workers"][0]
+        assert (waiting["state"], waiting["pid"], readiness["ready"]) == ("waiting", None, True)
+        assert waiting["starts_in"] > 0
         eventually(lambda: is_answered(admin.server))
 
 

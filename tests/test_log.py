@@ -26,7 +26,7 @@ SERVER = (sys.executable, "-m", "server", "--port", "{port}", "--access-log")
 OUTPUTS = {
     "closed": ("<&- >&- 2>&-", 0),
     "full disk": (">/dev/full 2>&1", 640),
-    "reader gone": ("> >(true) 2>&1", 640),
+    "reader gone": ("> >(true) 2>&1; wait $!", 640),
     "reader stopped": ("> >(exec sleep 1000) 2>&1", 1),
 }
 
@@ -70,7 +70,7 @@ def figure(port, name, **labels):
 def test_no_log_fails_a_request(brittle, tmp_path, output):
     """Whatever becomes of stdout and stderr, each request is answered as it should be, and counted."""
     redirection, least = OUTPUTS[output]
-    program = ("bash", "-c", f'exec "$@" {redirection}', "bash", *SERVER)
+    program = ("bash", "-c", f'exec {redirection}; exec "$@"', "bash", *SERVER)
     with serving(tmp_path, models=brittle, program=program, wait=False) as server:
         eventually(server.listens)
         with ThreadPoolExecutor(32) as pool:

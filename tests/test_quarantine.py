@@ -130,6 +130,8 @@ def test_the_request_that_ends_workers(tmp_path, workers):
         # A worker learns of a crash of another one at its next beat, so several may have to end.
         eventually(lambda: all(answer(server, 4) == (422, "quarantined") for _ in range(10)))
         eventually(lambda: all(answer(server, 3) == (200, "") for _ in range(10)))
+        # The main process refuses the request before it logs that, and then the crash.
+        eventually(lambda: "ended" in server.printed().partition("it is refused for an hour")[2])
         assert 3 <= server.printed().count("ended (SIGFPE): it is replaced") <= 5
         assert server.printed().count("it is refused for an hour") == 1
 

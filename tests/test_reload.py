@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 from conftest import FLOWER, PATIENCE, Serving, eventually, serving, shelve
+from handmade import store
 from prometheus_client.parser import text_string_to_metric_families
+from test_server import both_serve
 
 from unpickled.__main__ import main
 from unpickled.server.lifecycle import history
@@ -152,6 +154,7 @@ def test_reloads_and_promotions_under_load(home, tmp_path):
     """During 200 reloads no request fails, no answer mixes versions, and memory stays level."""
     write(home, 'load = "all"\n[labels]\nstable = 1')
     with serving(tmp_path, *WORKERS, models=home.parent) as server:
+        eventually(lambda: both_serve(server))
         right = answers(server)
         with Load(server) as load:
             for turn in range(100):
@@ -185,10 +188,11 @@ def test_a_new_version_is_noticed(home, tmp_path, models):
         serving(tmp_path, *WORKERS, models=home.parent) as first,
         serving(tmp_path, models=home.parent) as second,
     ):
+        # A worker that starts late would record version 2 behind version 3.
+        eventually(lambda: settled(first, "2"))
         shelve(models, home, "iris", first=3)
         eventually(lambda: settled(first, "3", 2) and settled(second, "3", 1))
-        shelve(models, home, "forest", first=4)
-        (home / "4" / "model.onnx").write_bytes(b"no model")
+        store(home.parent, "iris", b"no model", version=4)
         eventually(lambda: all("4" in server.ask("/models/iris")[1]["refused"] for server in (first, second)))
         invoke(home, "promote", "iris", "1")
         eventually(lambda: settled(first, "1", 2) and settled(second, "1", 1))
@@ -200,8 +204,8 @@ def test_a_new_version_is_noticed(home, tmp_path, models):
 def test_hangup(home, tmp_path, direct):
     """SIGHUP makes every worker scan the folder at once, and replaces none."""
     with serving(tmp_path, *WORKERS, "--reload-seconds", "0", models=home.parent) as server:
-        workers = server.workers()
         eventually(lambda: settled(server, "2"))
+        workers = server.workers()
         write(home, "load = [1]")
         for pid in workers if direct else [server.process.pid]:
             os.kill(pid, signal.SIGHUP)
@@ -214,6 +218,7 @@ def test_worker_killed_in_the_middle_of_a_reload(home, tmp_path, models):
     """A worker that replaces a killed one serves as the others; meanwhile every answer is right."""
     write(home, "[labels]\nstable = 1")
     with serving(tmp_path, *WORKERS, models=home.parent) as server:
+        eventually(lambda: both_serve(server))
         shelve(models, home, *["forest"] * 200, first=3)
         right = answers(server)["1"]
         with Load(server) as load:
@@ -251,18 +256,16 @@ def test_a_second_model_does_not_take_the_default_away(home, tmp_path, models):
         assert {server.ask("/predict", BODY.encode())[0] for _ in range(30)} == {200}
 
 
-def test_workers_agree_on_readiness(home, tmp_path, models):
+def test_workers_agree_on_readiness(home, tmp_path):
     """A worker that replaces another waits for what the server started with, and forgets what is deleted."""
-    bad = shelve(models, home.parent / "bad", "people") / "1" / "model.onnx"
-    bad.write_bytes(b"no model")
+    store(home.parent, "bad", b"no model")
     flags = (*WORKERS, "--default-model", "iris", "--reload-seconds", "0.2")
     with serving(tmp_path, *flags, models=home.parent) as server:
         assert statuses(server) == {503}
         shutil.rmtree(home.parent / "bad")
         eventually(lambda: statuses(server) == {200})
         eventually(lambda: metrics(server).keys().isdisjoint({("unpickled_model_ready", "bad")}))
-        shelve(models, home.parent / "late", "people")
-        (home.parent / "late" / "1" / "model.onnx").write_bytes(b"no model")
+        store(home.parent, "late", b"no model")
         eventually(lambda: ("unpickled_model_ready", "late") in metrics(server))
         kill_one(server)
         eventually(lambda: settled(server, "2"))
@@ -282,6 +285,7 @@ def test_a_deleted_model_is_served_by_all_workers(home, tmp_path, models):
         shutil.rmtree(home.parent / "people")
         kill_one(server)
         eventually(lambda: settled(server, "2"))
+        eventually(lambda: metrics(server)["unpickled_model_ready", "people"])
         figures = [metrics(server)["unpickled_model_ready", "people"] for _ in range(20)]
         assert set(figures) == {1.0}
         assert statuses(server) == {200}

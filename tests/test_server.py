@@ -345,7 +345,7 @@ def test_without_shared_memory(models, tmp_path):
 def test_two_workers(models, tmp_path):
     """Both of two workers answer."""
     with serving(tmp_path, *DEFAULT, "--workers", "2", models=models.path) as server:
-        eventually(lambda: all(serves(pid, server.port) for pid in server.workers()))
+        eventually(lambda: both_serve(server))
         first, second = server.workers()
         connections = [server.connect() for _ in range(60)]
         for connection in connections:
@@ -356,6 +356,11 @@ def test_two_workers(models, tmp_path):
         for connection in connections:
             connection.close()
     assert server.printed().count("Unpickled serves") == 1
+
+
+def both_serve(server) -> bool:
+    """Whether both of two workers listen."""
+    return [serves(pid, server.port) for pid in server.workers()] == [True, True]
 
 
 def serves(pid: int, port: int) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import PATIENCE, ROOT, eventually, free_port, serving, shelve, started
+from handmade import slow, store
 from test_interrupts import PAGE
 from test_server import DEFAULT, is_answered
 
@@ -119,18 +120,20 @@ def test_workers_killed_again_and_again(models, tmp_path, workers):
 
 def test_a_worker_that_hangs_is_replaced(models, tmp_path):
     """A worker that is stopped gives no sign of life: it is killed, replaced, and requests are answered."""
-    with serving(tmp_path, *DEFAULT, "--hang-timeout", "2", models=models.path) as server:
+    with serving(tmp_path, *DEFAULT, "--hang-timeout", "6", models=models.path) as server:
         (before,) = server.workers()
         os.kill(before, signal.SIGSTOP)
         eventually(lambda: server.workers() not in ([], [before]))
         eventually(lambda: is_answered(server))
-        assert f"worker 1 (process {before}) gives no sign of life for 2 s: it is killed" in server.printed()
+        assert f"worker 1 (process {before}) gives no sign of life for 6 s: it is killed" in server.printed()
         assert "ended (hung): it is replaced now" in server.printed()
 
 
-def test_a_worker_that_never_serves_ends_the_server(models, tmp_path):
+def test_a_worker_that_never_serves_ends_the_server(tmp_path):
     """A worker that cannot even start ends the server with status 1: nobody has relied on it yet."""
-    with serving(tmp_path, *DEFAULT, models=models.path, wait=False) as server:
+    # It loads for seconds, so that each worker is killed before it could serve.
+    store(tmp_path / "models", "slow", slow(3000))
+    with serving(tmp_path, models=tmp_path / "models", wait=False) as server:
         for _ in range(2):
             (worker,) = eventually_some(server)
             os.kill(worker, signal.SIGKILL)
