@@ -16,17 +16,25 @@ def close_all() -> None:
     waiting at another socket, where nobody connects: it would try again and again on a closed one. A Unix
     socket stays, as all workers share it.
     """
-    for descriptor in list(_listening()):
+    for descriptor, family in list(_listening()):
+        if family == socket.AF_UNIX:
+            continue
         with suppress(OSError), socket.create_server(("127.0.0.1", 0)) as idle:
             idle.setblocking(False)
             os.dup2(idle.fileno(), descriptor, inheritable=False)
 
 
-def _listening() -> Iterator[int]:
-    """The descriptors that listen for TCP."""
-    names = [entry.name for entry in _DESCRIPTORS.iterdir()] if _DESCRIPTORS.is_dir() else []
-    for name in names:
-        with suppress(OSError), socket.socket(fileno=os.dup(int(name))) as duplicate:
-            listens = duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-            if listens and duplicate.family != socket.AF_UNIX:
-                yield int(name)
+def listens() -> bool:
+    """Whether this process takes connections; True where the system does not tell its descriptors."""
+    return not _DESCRIPTORS.is_dir() or next(_listening(), None) is not None
+
+
+def _listening() -> Iterator[tuple[int, int]]:
+    """The descriptors that listen, and their families."""
+    for link in list(_DESCRIPTORS.iterdir()) if _DESCRIPTORS.is_dir() else []:
+        with suppress(OSError):
+            if not os.readlink(link).startswith("socket:"):
+                continue
+            with socket.socket(fileno=os.dup(int(link.name))) as duplicate:
+                if duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                    yield int(link.name), duplicate.family
