@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ PATIENCE = 1800.0
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w])")
 # The most processes of a suite that have ports of their own.
 SUITE = 16
+# The ports that this process was given last: nobody may listen there yet.
+RECENT: deque[int] = deque(maxlen=32)
 # Processors with other instructions differ by less.
 ROUNDING = Decimal("1e-6")
 
@@ -360,6 +363,11 @@ def eventually(condition: Callable[[], object], patience: float = PATIENCE) -> N
 
 
 def free_port() -> int:
-    """A port that no other process of this suite is given: their ports leave different remainders."""
+    """A port that no other process of this suite is given, nor this one twice in a row.
+
+    The ports of different processes leave different remainders.
+    """
     index = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    return next(port for port in iter(lambda: free_ports(1)[0], 0) if port % SUITE == index % SUITE)
+    ports = (port for port in iter(lambda: free_ports(1)[0], 0) if port % SUITE == index % SUITE)
+    RECENT.append(next(port for port in ports if port not in RECENT))
+    return RECENT[-1]
