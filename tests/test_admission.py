@@ -428,9 +428,9 @@ def test_overdue_run_is_ended():
 def test_run_that_does_not_end(tmp_path):
     """A run that lasts longer than hang_timeout is ended, and the worker serves on."""
     store(tmp_path / "models", "slow", slow(1500))
-    with serving(tmp_path, "--hang-timeout", "2", models=tmp_path / "models") as server:
+    with serving(tmp_path, "--hang-timeout", "5", models=tmp_path / "models") as server:
         workers = server.workers()
-        status, document, _ = ask(server, {"features": [[1.0]] * 64})
+        status, document, _ = ask(server, {"features": [[1.0]] * 200})
         assert (status, document["code"]) == (504, "deadline_exceeded")
         assert ask(server, {"features": [1.0]})[1]["prediction"] == [1]
         assert server.workers() == workers

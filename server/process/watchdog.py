@@ -88,6 +88,8 @@ class Watchdog:
         self._parent = os.getppid()
         # Processor time that may be spent on connections; below 0 after a look that took longer.
         self._credit = 0.0
+        # Thread -> when its run was first told to end, as it did not by itself.
+        self._late: dict[int, float] = {}
         self._failed = False
 
     def start(self) -> None:
@@ -111,19 +113,21 @@ class Watchdog:
     def _look(self, now: float) -> None:
         self._in_flight.publish()
         self._running.look(now)
-        self._end_runs()
+        self._end_runs(now)
         self._look_for_spinning()
         self._follow_connections()
         self._check(now)
 
-    def _end_runs(self) -> None:
-        """End runs of models that are late, or do not end; end the worker where such a run goes on."""
+    def _end_runs(self, now: float) -> None:
+        """End runs of models that are late, or do not end; end the worker where a run goes on after that."""
         self._admission.end_overdue()
-        for thread, seconds in self._running.runs.items():
-            if seconds >= self._hang_timeout:
-                RUNS.end(thread)
-            if seconds >= self._hang_timeout + _GRACE:
-                self._end_worker(f"a run of a model has not ended for {seconds:.0f} s")
+        runs = self._running.runs
+        late = [thread for thread, seconds in runs.items() if seconds >= self._hang_timeout]
+        self._late = {thread: self._late.get(thread, now) for thread in late}
+        for thread, since in self._late.items():
+            RUNS.end(thread)
+            if now - since >= _GRACE:
+                self._end_worker(f"a run of a model has not ended for {runs[thread]:.0f} s")
 
     def _look_for_spinning(self) -> None:
         slots = self._slots.open()
