@@ -90,6 +90,8 @@ class Watchdog:
         self._credit = 0.0
         # Thread -> when its run was first told to end, as it did not by itself.
         self._late: dict[int, float] = {}
+        # Since when no thread gets on, as each has waited too long for its client; 0 while one does.
+        self._stuck = 0.0
         self._failed = False
 
     def start(self) -> None:
@@ -158,10 +160,11 @@ class Watchdog:
         reads = self._running.reads
         idle = [stream.waited for stream in streams]
         busy = len(reads) + len(streams) >= self._threads
+        self._stuck = self._stuck if busy else 0.0
         # Whether no thread computes: then a silent connection waits for its own client.
         waiting = requests == len(reads) + len(streams)
         if busy:
-            self._relieve(reads, idle)
+            self._relieve(now, reads, idle)
         elif self._budget.needed and waiting:
             self._budget.needed = False
             self._shut_silent(reads)
@@ -182,15 +185,17 @@ class Watchdog:
         if needed and silent:
             self._stalled.shut_longest_silent(silent)
 
-    def _relieve(self, reads: Sequence[float], streams: Sequence[float]) -> None:
-        """Shut silent requests, or end the worker if none of its threads gets on.
+    def _relieve(self, now: float, reads: Sequence[float], streams: Sequence[float]) -> None:
+        """Shut silent requests, and end the worker if none of its threads gets on after that.
 
         ``reads`` and ``streams`` are the seconds that threads have waited for bodies and for clients.
         """
         # Act only when every thread is taken. Then a silent connection is either one a thread is reading
         # from, or one that still queues for a thread.
         self._shut_silent(reads)
-        if min(reads or streams) >= self._body_timeout + _GRACE:
+        stuck = min(reads or streams) >= self._body_timeout
+        self._stuck = (self._stuck or now) if stuck else 0.0
+        if stuck and now - self._stuck >= _GRACE:
             self._end_worker(f"all its threads have waited for request bodies for {self._body_timeout} s")
 
     def _shut_silent(self, reads: Sequence[float]) -> None:
