@@ -2,17 +2,24 @@
 
 import os
 import socket
+import struct
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 _DESCRIPTORS = Path("/proc/self/fd")
+# The number in struct tcp_info, <linux/tcp.h>, that a listening socket has of connections not yet taken.
+_TCP_INFO = struct.Struct("=24xI")
+# Longest time that they have, in seconds: a worker with as many connections as it may hold takes no more.
+_TAKING = 3.0
 
 
 def close_all() -> None:
     """Take no new TCP connections from now on; those that were taken go on.
 
-    The kernel then gives new ones to the other processes that listen at the port. The HTTP server goes on
+    Those that wait in the kernel for the HTTP server have a moment: a socket that closes resets them. The
+    kernel then gives new ones to the other processes that listen at the port. The HTTP server goes on
     waiting at another socket, where nobody connects: it would try again and again on a closed one. A Unix
     socket stays, as all workers share it.
     """
@@ -21,7 +28,19 @@ def close_all() -> None:
             continue
         with suppress(OSError), socket.create_server(("127.0.0.1", 0)) as idle:
             idle.setblocking(False)
+            _wait(descriptor)
             os.dup2(idle.fileno(), descriptor, inheritable=False)
+
+
+def _wait(descriptor: int) -> None:
+    """Wait until the HTTP server has taken all connections of a socket, for a bounded time."""
+    deadline = time.monotonic() + _TAKING
+    with socket.socket(fileno=os.dup(descriptor)) as duplicate:
+        while time.monotonic() < deadline:
+            info = duplicate.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+            if _TCP_INFO.unpack(info) == (0,):
+                return
+            time.sleep(0.001)
 
 
 def listens() -> bool:
