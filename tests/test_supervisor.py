@@ -46,9 +46,9 @@ def test_a_machine_that_sleeps_makes_no_worker_hang():
 
 
 def beat(heartbeat: Heartbeat, slot: int) -> None:
-    """Work as a worker that is ready, until a signal ends it."""
-    for _ in range(8):
-        heartbeat.beat(slot, State.READY)
+    """Work as a worker that is ready and listens, until a signal ends it."""
+    heartbeat.beat(slot, State.READY)
+    heartbeat.listen(slot)
     signal.pause()
 
 
@@ -77,6 +77,29 @@ def test_renewal():
     for place in places:
         place.process.kill()
         place.process.join()
+
+
+@pytest.mark.filterwarnings("ignore:This process.* is multi-threaded:DeprecationWarning")
+def test_a_successor_has_to_listen():
+    """However long a new worker has run, the one before goes on until the new one takes connections."""
+    heartbeat, context = Heartbeat(2), multiprocessing.get_context("fork")
+    place = Place(0, 1, heartbeat, 30)
+    old, new = (context.Process(target=signal.pause, daemon=True) for _ in range(2))
+    old.start()
+    new.start()
+    place.fill(old, 0.0)
+    renewal = Renewal([place], lambda slot: new, heartbeat, delay=0.0, timeout=PATIENCE)
+    renewal.begin()
+    for _ in range(100):
+        heartbeat.beat(1, State.READY)
+        renewal.go_on(0.0)
+    assert place.process is old
+    heartbeat.listen(1)
+    renewal.go_on(0.0)
+    assert (place.process, place.slot) == (new, 1)
+    for process in (old, new):
+        process.kill()
+        process.join()
 
 
 def turned(renewal: Renewal, places: list[Place], lives: list[int]) -> bool:

@@ -5,11 +5,12 @@ import json
 import shutil
 import ssl
 import subprocess
+import sys
 import threading
 
 import pytest
 from certificates import Authority
-from conftest import FLOWER, eventually, serving
+from conftest import FLOWER, ROOT, environment, eventually, run, serving
 
 from unpickled.server import Config
 from unpickled.server.errors import ConfigError
@@ -120,6 +121,26 @@ def test_a_changed_certificate_is_served(models, tmp_path, authority, workers):
         ended.set()
         thread.join()
         assert set(statuses) == {200}
+
+
+# A client has connected; a moment later, as on a busy machine, its connection is accepted.
+WAITING = """
+import socket, threading, time
+from unpickled.server.process import listeners
+listener = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(listener.getsockname())
+accept = threading.Timer(0.2, lambda: listener.accept()[0].sendall(b"taken"))
+accept.start()
+listeners.close_all()
+print(client.recv(5).decode())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the main process listens for its workers")
+def test_connections_that_wait_are_taken():
+    """A worker that will listen no more takes those that have connected: the kernel would reset them."""
+    completed = run([sys.executable, "-c", WAITING], cwd=ROOT, env=environment())
+    assert (completed.stdout, completed.stderr) == ("taken\n", "")
 
 
 def test_a_wrong_change_leaves_the_old_one(models, tmp_path, authority):

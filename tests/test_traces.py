@@ -336,6 +336,8 @@ def test_a_collector_that_comes_back(quick, caplog):
         eventually(lambda: counted() == (0, 3))
         sender.offer(spans(3))
         eventually(lambda: counted() == (3, 3))
+        # They are counted before the log tells it.
+        eventually(lambda: len(caplog.records) == 2, 60)
     assert [record.message.partition(" ")[2] for record in caplog.records] == [
         "takes no spans (status 400): they are lost until it does",
         "takes spans again",

@@ -53,7 +53,7 @@ def resident(server) -> int:
 
 def test_a_long_answer_is_whole(models, tmp_path):
     """A long answer has its length and all its bytes, on a connection that stays; the log has its size."""
-    flags = (*FLAGS, "--access-log")
+    flags = (*DEFAULT, "--max-queue-ms", "3600000", "--access-log")
     with serving(tmp_path, *flags, models=models.path) as server:
         client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
         with contextlib.closing(client):

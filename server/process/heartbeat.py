@@ -5,8 +5,9 @@ from typing import Any
 
 from unpickled.server.shared import Shared
 
-# Words of 8 bytes for each worker: how often it has beaten, its state, and whether it asks for another one.
-_WORD, _WORDS = 8, 3
+# Words of 8 bytes for each worker: how often it has beaten, its state, whether it asks for another one, and
+# whether it listens.
+_WORD, _WORDS = 8, 4
 
 
 class State(IntEnum):
@@ -37,6 +38,14 @@ class Heartbeat(Shared):
     def worn(self, slot: int) -> bool:
         """Whether the worker at ``slot`` asks for another one."""
         return bool(self._words[_WORDS * slot + 2])
+
+    def listen(self, slot: int) -> None:
+        """Show that the worker at ``slot`` takes connections."""
+        self._words[_WORDS * slot + 3] = 1
+
+    def listens(self, slot: int) -> bool:
+        """Whether the worker at ``slot`` takes connections."""
+        return bool(self._words[_WORDS * slot + 3])
 
     def reset(self, slot: int) -> None:
         """Forget what the last worker at ``slot`` has shown, before the next one starts."""

@@ -15,8 +15,6 @@ logger = logging.getLogger("unpickled")
 
 # Seconds after which a worker that could not take over is started again.
 _PAUSE = 5.0
-# Signs of life, four a second, after which a new worker listens for certain: the first comes before that.
-_BEATS = 8
 
 
 class Renewal:
@@ -25,7 +23,7 @@ class Renewal:
     Args:
         places: The workers.
         start: Starts the worker that writes to a slot; OSError where that fails.
-        heartbeat: Where the workers show that they run.
+        heartbeat: Where the workers show that they listen.
         delay: Seconds for which a worker closes its connections, one by one, before it is told to end.
         timeout: Seconds that it then has to end.
     """
@@ -82,7 +80,7 @@ class Renewal:
                 send(self._leaving, self._orders.pop(0) if self._orders else signal.SIGKILL)
                 self._due = now + self._timeout
         elif self._successor is not None:
-            if self._heartbeat.beats(self._waiting[0].other) >= _BEATS:
+            if self._heartbeat.listens(self._waiting[0].other):
                 self._take_over(self._waiting.pop(0), self._successor, now)
         elif self._waiting and now >= self._due:
             self._renew(self._waiting[0], now)

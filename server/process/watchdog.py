@@ -88,6 +88,10 @@ class Watchdog:
         self._parent = os.getppid()
         # Processor time that may be spent on connections; below 0 after a look that took longer.
         self._credit = 0.0
+        # Thread -> when its run was first told to end, as it did not by itself.
+        self._late: dict[int, float] = {}
+        # Since when no thread gets on, as each has waited too long for its client; 0 while one does.
+        self._stuck = 0.0
         self._failed = False
 
     def start(self) -> None:
@@ -111,19 +115,21 @@ class Watchdog:
     def _look(self, now: float) -> None:
         self._in_flight.publish()
         self._running.look(now)
-        self._end_runs()
+        self._end_runs(now)
         self._look_for_spinning()
         self._follow_connections()
         self._check(now)
 
-    def _end_runs(self) -> None:
-        """End runs of models that are late, or do not end; end the worker where such a run goes on."""
+    def _end_runs(self, now: float) -> None:
+        """End runs of models that are late, or do not end; end the worker where a run goes on after that."""
         self._admission.end_overdue()
-        for thread, seconds in self._running.runs.items():
-            if seconds >= self._hang_timeout:
-                RUNS.end(thread)
-            if seconds >= self._hang_timeout + _GRACE:
-                self._end_worker(f"a run of a model has not ended for {seconds:.0f} s")
+        runs = self._running.runs
+        late = [thread for thread, seconds in runs.items() if seconds >= self._hang_timeout]
+        self._late = {thread: self._late.get(thread, now) for thread in late}
+        for thread, since in self._late.items():
+            RUNS.end(thread)
+            if now - since >= _GRACE:
+                self._end_worker(f"a run of a model has not ended for {runs[thread]:.0f} s")
 
     def _look_for_spinning(self) -> None:
         slots = self._slots.open()
@@ -154,10 +160,11 @@ class Watchdog:
         reads = self._running.reads
         idle = [stream.waited for stream in streams]
         busy = len(reads) + len(streams) >= self._threads
+        self._stuck = self._stuck if busy else 0.0
         # Whether no thread computes: then a silent connection waits for its own client.
         waiting = requests == len(reads) + len(streams)
         if busy:
-            self._relieve(reads, idle)
+            self._relieve(now, reads, idle)
         elif self._budget.needed and waiting:
             self._budget.needed = False
             self._shut_silent(reads)
@@ -178,15 +185,17 @@ class Watchdog:
         if needed and silent:
             self._stalled.shut_longest_silent(silent)
 
-    def _relieve(self, reads: Sequence[float], streams: Sequence[float]) -> None:
-        """Shut silent requests, or end the worker if none of its threads gets on.
+    def _relieve(self, now: float, reads: Sequence[float], streams: Sequence[float]) -> None:
+        """Shut silent requests, and end the worker if none of its threads gets on after that.
 
         ``reads`` and ``streams`` are the seconds that threads have waited for bodies and for clients.
         """
         # Act only when every thread is taken. Then a silent connection is either one a thread is reading
         # from, or one that still queues for a thread.
         self._shut_silent(reads)
-        if min(reads or streams) >= self._body_timeout + _GRACE:
+        stuck = min(reads or streams) >= self._body_timeout
+        self._stuck = (self._stuck or now) if stuck else 0.0
+        if stuck and now - self._stuck >= _GRACE:
             self._end_worker(f"all its threads have waited for request bodies for {self._body_timeout} s")
 
     def _shut_silent(self, reads: Sequence[float]) -> None:
