@@ -120,7 +120,7 @@ class Keep(Shared):
 
 
 class Keeper:
-    """Keeps what a repository serves; all looks but the first from a thread: a disk may not answer any more."""
+    """Keeps what a repository serves; later looks come from a thread, as a disk may not answer any more."""
 
     def __init__(self, keep: Keep, repository: Repository) -> None:
         self._keep = keep
