@@ -91,11 +91,16 @@ def block():
 
 @contextmanager
 def shadowing(candidate, block, share=1.0, most_rows=10_000):
+    """A shadow, whose thread has ended after the block: it counts the parts of a comparison one by one."""
+    before = {*threading.enumerate()}
     shadow = Shadow(candidate, share, most_rows, block)
+    threads = {*threading.enumerate()} - before
     try:
         yield shadow
     finally:
         shadow.close()
+        for thread in threads:
+            thread.join()
 
 
 def counts(block, primary, shadow):
