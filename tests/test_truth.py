@@ -49,8 +49,10 @@ class Site:
 
     def __init__(self, models, **settings):
         self.service = Service(Config.of(models=str(models), **settings))
+        before = {*threading.enumerate()}
         if self.service.consumers.intake is not None:
             self.service.consumers.intake.start()
+        self._threads = {*threading.enumerate()} - before
         self.client = flask_app(self.service).test_client()
 
     def predict(self, name="iris", rows=(FLOWER,), settled=True):
@@ -88,9 +90,11 @@ class Site:
         return windows.totals(memory, kind, (name,), "1h", time.time()).counts
 
     def close(self):
-        """End the thread of its intake, as the end of a process does."""
+        """End the thread of its intake, as the end of a process does; only that thread empties the queue."""
         if self.service.consumers.intake is not None:
-            self.service.consumers.intake.close()
+            self.service.consumers.intake._closing.set()
+        for thread in self._threads:
+            thread.join()
 
 
 def numbered(header, rows):
