@@ -587,8 +587,10 @@ def test_any_ids(models, rows, requests, data):
             assert (known.label, known.scores.tolist()) == (labels[0], pytest.approx(list(scores[0])))
 
 
-def test_right_behind(models):
+def test_right_behind(models, monkeypatch):
     """Truth that follows its prediction at once is accepted, whatever other models answer meanwhile."""
+    # A worker that is held up for longer would be given up.
+    monkeypatch.setattr("unpickled.server.truth.ledger._LONGEST", 60.0)
     site, over = Site(models.path, drift=False), threading.Event()
 
     def ask() -> None:
