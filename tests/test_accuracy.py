@@ -166,7 +166,9 @@ def test_the_command_asks_a_server(models, tmp_path, capsys):
     with serving(tmp_path, models=models.path) as server:
         rows = json.dumps({"features": [FLOWER] * 3}).encode()
         server.ask("/models/iris/predict", rows)
-        eventually(lambda: server.ask("/models/iris/accuracy")[1]["versions"])
+        # The last of the windows that get the rows, one after the other.
+        last = "/models/iris/accuracy?window=7d"
+        eventually(lambda: [each["predicted"] for each in server.ask(last)[1]["versions"]] == [3])
         assert main(["accuracy", "iris", "--url", server.url, "--html", str(tmp_path / "iris.html")]) == 1
         printed = capsys.readouterr()
         assert "version 1: 3 predicted rows, no truth yet" in printed.out
