@@ -148,6 +148,8 @@ def test_gauges(site, models):
     """Metrics have the figures of 24 hours once a worker has judged them."""
     rows = models.rows["iris"].tolist()
     told(site, "iris", rows, models.pipelines["iris"].predict(rows).tolist())
+    # The judgement of its own thread may have begun before there was truth, and end after the next one.
+    site.close()
     records = site.service.records
     publisher = Publisher(records.truth, site.service.repository, pause=0)
     for _ in range(5):
