@@ -69,8 +69,8 @@ def send(server: Serving, model: str, rows: list, at_once: int = 10) -> None:
 
 
 def counted(server: Serving, model: str) -> int:
-    """The rows of a model that were looked at in the last hour."""
-    versions = server.ask(f"/models/{model}/drift?window=1h")[1]["versions"]
+    """The rows of a model that were looked at in the longest window, which gets them last."""
+    versions = server.ask(f"/models/{model}/drift?window=7d")[1]["versions"]
     return versions[0]["rows"] if versions else 0
 
 
