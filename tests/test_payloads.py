@@ -25,6 +25,7 @@ from conftest import (
     end,
     environment,
     eventually,
+    free_port,
     generated,
     run,
     serving,
@@ -381,7 +382,8 @@ def test_a_folder_that_cannot_be_written(models, tmp_path):
     with pytest.raises(ConfigError, match=r"cannot be written to .*log: .*(Not a directory|File exists)"):
         Service(Config.of(models=str(models.path), log_share=1.0, log_folder=str(tmp_path / "log")))
     program = [sys.executable, "-m", "unpickled", "serve", "--log-share", "1", "--log-folder", "log"]
-    completed = run([*program, "--models", str(models.path)], cwd=tmp_path, env=environment())
+    flags = ["--models", str(models.path), "--port", str(free_port())]
+    completed = run([*program, *flags], cwd=tmp_path, env=environment())
     assert completed.returncode == 1
     assert completed.stderr.startswith("error: the payload log cannot be written to log")
 
