@@ -25,6 +25,7 @@ from conftest import (
     end,
     environment,
     eventually,
+    free_port,
     generated,
     run,
     serving,
@@ -381,7 +382,8 @@ def test_a_folder_that_cannot_be_written(models, tmp_path):
     with pytest.raises(ConfigError, match=r"cannot be written to .*log: .*(Not a directory|File exists)"):
         Service(Config.of(models=str(models.path), log_share=1.0, log_folder=str(tmp_path / "log")))
     program = [sys.executable, "-m", "unpickled", "serve", "--log-share", "1", "--log-folder", "log"]
-    completed = run([*program, "--models", str(models.path)], cwd=tmp_path, env=environment())
+    flags = ["--models", str(models.path), "--port", str(free_port())]
+    completed = run([*program, *flags], cwd=tmp_path, env=environment())
     assert completed.returncode == 1
     assert completed.stderr.startswith("error: the payload log cannot be written to log")
 
@@ -502,7 +504,8 @@ def test_a_server_that_is_killed(models, tmp_path):
     assert len(journals(tmp_path / "log")) == 1
     with serving(tmp_path, *LOGGING, models=models.path):
         eventually(lambda: len(logged(tmp_path / "log")) == 5)
-        assert not journals(tmp_path / "log")
+        # A journal is removed after its file is there.
+        eventually(lambda: not journals(tmp_path / "log"), 60)
 
 
 @pytest.mark.long
@@ -531,7 +534,8 @@ def test_a_full_disk(models, tmp_path):
         for _ in range(20):
             server.ask("/models/iris/predict", GOOD)
         eventually(lambda: "the payload log cannot be written (File too large)" in server.printed())
-        assert fates(server)["log_rows_waiting"] > 0
+        # A row is in the ring before its worker has counted it.
+        eventually(lambda: fates(server)["log_rows_waiting"] > 0, 60)
         resource.prlimit(writer, resource.RLIMIT_FSIZE, unlimited)
         eventually(lambda: "the payload log is written again" in server.printed())
         eventually(lambda: fates(server)["written"] == 21)

@@ -39,6 +39,8 @@ from unpickled.server.observe.shadow import (
 
 SIGN = handmade.embed(handmade.graph())
 SCORES = replace(handmade.MANIFEST.outputs, kind="scores")
+# Rows on which a shadow is busy for ten seconds: longer than any thread of a test is held up.
+MANY = 3_000_000
 # The logarithm of a negative number is NaN.
 LOGARITHM = [
     helper.make_node("Log", ["X"], ["y"]),
@@ -91,11 +93,16 @@ def block():
 
 @contextmanager
 def shadowing(candidate, block, share=1.0, most_rows=10_000):
+    """A shadow, whose thread has ended after the block: it counts the parts of a comparison one by one."""
+    before = {*threading.enumerate()}
     shadow = Shadow(candidate, share, most_rows, block)
+    threads = {*threading.enumerate()} - before
     try:
         yield shadow
     finally:
         shadow.close()
+        for thread in threads:
+            thread.join()
 
 
 def counts(block, primary, shadow):
@@ -120,6 +127,11 @@ def ask(version, rows):
     checked = [tuple(version.model.signature.check_row(list(row), 0)) for row in rows]
     labels, scores = version.model.run(version.model.signature.feeds(checked))
     return checked, labels.tolist(), scores
+
+
+def repeated(rows, labels, scores):
+    """A prediction of so many equal rows, whose scores take the memory of one."""
+    return rows * MANY, labels * MANY, np.broadcast_to(scores, (MANY, scores.shape[1]))
 
 
 def offer(shadow, primary, rows, labels, scores):
@@ -308,9 +320,8 @@ def test_numbers_in_place_of_classes(block):
 def test_too_much(iris, forest, block):
     """While enough rows wait, further requests are dropped and counted, and do not wait."""
     rows, labels, scores = ask(iris, [FLOWER])
-    many = 300_000
     with shadowing(forest, block, most_rows=10) as shadow:
-        offer(shadow, iris, rows * many, labels * many, np.repeat(scores, many, axis=0))
+        offer(shadow, iris, *repeated(rows, labels, scores))
         for _ in range(100):
             offer(shadow, iris, rows, labels, scores)
         assert lost(block, forest)[DROPPED] == 100
@@ -318,22 +329,20 @@ def test_too_much(iris, forest, block):
 
 def test_the_bound_is_one(iris, forest, block):
     """A request that would exceed the bound of waiting rows is dropped, however few wait."""
-    rows, labels, scores = ask(iris, [FLOWER])
-    many = 300_000
-    with shadowing(forest, block, most_rows=many) as shadow:
+    many = repeated(*ask(iris, [FLOWER]))
+    with shadowing(forest, block, most_rows=MANY) as shadow:
         for _ in range(2):
-            offer(shadow, iris, rows * many, labels * many, np.repeat(scores, many, axis=0))
+            offer(shadow, iris, *many)
         assert lost(block, forest)[DROPPED] == 1
 
 
 def test_ending_in_the_middle_of_a_request(iris, forest, block):
     """A request that a closed shadow has not finished counts as dropped."""
-    rows, labels, scores = ask(iris, [FLOWER])
     with shadowing(forest, block, most_rows=10) as shadow:
-        offer(shadow, iris, rows * 300_000, labels * 300_000, np.repeat(scores, 300_000, axis=0))
+        offer(shadow, iris, *repeated(*ask(iris, [FLOWER])))
         eventually(lambda: compared(block, iris, forest))
-    eventually(lambda: lost(block, forest)[DROPPED] == 1)
-    assert compared(block, iris, forest) < 300_000
+    assert lost(block, forest)[DROPPED] == 1
+    assert compared(block, iris, forest) < MANY
 
 
 def test_its_share(models, iris, forest, block):

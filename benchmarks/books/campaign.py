@@ -160,13 +160,21 @@ class Campaign:
         """The counts, once each row has its fate, or when the patience is over."""
         end = time.monotonic() + SETTLES
         while True:
-            with urllib.request.urlopen(
-                f"http://127.0.0.1:{self._server.port}/metrics", timeout=60
-            ) as answer:
-                counted = ledger.counts(answer.read().decode(), path)
-            if counted.settled or time.monotonic() > end:
-                return counted
+            try:
+                counted = self._counted(path)
+            except OSError as error:
+                # The successors of workers that were killed may not listen yet.
+                if time.monotonic() > end:
+                    raise BenchmarkError(f"/metrics is not answered: {error}") from None
+            else:
+                if counted.settled or time.monotonic() > end:
+                    return counted
             time.sleep(0.2)
+
+    def _counted(self, path: str) -> Counts:
+        url = f"http://127.0.0.1:{self._server.port}/metrics"
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            return ledger.counts(answer.read().decode(), path)
 
     def _end(self) -> None:
         """Let the server finish its files; raises BenchmarkError."""

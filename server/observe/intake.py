@@ -158,7 +158,9 @@ class Intake:
             self._consume(lots_of_single(singles, offset))
         for several in _taken(self._several):
             self._consume(lots_of_several(several, offset))
-            self._many -= sum(rows for rows in map(rows_of, several) if rows > 1)
+            passed = sum(rows for rows in map(rows_of, several) if rows > 1)
+            # A value and no call: see counters.py.
+            self._many -= passed
         for consumer in self._consumers:
             self._attempt(consumer, consumer.rest)
 

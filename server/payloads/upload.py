@@ -119,6 +119,9 @@ class Uploader:
             self._wake.clear()
             failures = self.failures
             self.attempt()
+            if self._stop.is_set():
+                # The wake-up that came with it was perhaps cleared above.
+                return
             if self.failures == failures:
                 pause = _FIRST_PAUSE
                 self._wake.wait(_LONGEST_PAUSE)
