@@ -291,16 +291,18 @@ def test_an_answer_to_earlier_input_does_not_stand_as_current(page):
 def test_what_was_wrong_with_a_text_goes_with_it(browser, page):
     """A remark on an earlier text neither stays nor arrives late; a decimal comma gets a hint at once."""
     page = page("iris")
+    page.ask(f"{HOLD}('/predict')")
     page.fill("#feature-1", "3,5")
     assert page.text("#feature-1-remark") == "write a decimal point: 3.5"
+    page.wait("waiting.length === 1")
+    page.ask("waiting[0].release()")
     page.wait("document.querySelector('#feature-1-remark').textContent.includes(\"is text ('3,5')\")")
-    page.ask(f"{HOLD}('/predict')")
     page.fill("#feature-1", "wide")
     assert page.text("#feature-1-remark") == page.text(".trouble") == ""
-    page.wait("waiting.length === 1")
-    page.fill("#feature-1", "3.5")
-    page.ask("waiting[0].release()")
     page.wait("waiting.length === 2")
+    page.fill("#feature-1", "3.5")
+    page.ask("waiting[1].release()")
+    page.wait("waiting.length === 3")
     assert page.text("#feature-1-remark") == page.text(".trouble") == ""
     browser.complaints = [complaint for complaint in browser.complaints if "400" not in complaint]
 
