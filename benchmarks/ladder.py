@@ -36,11 +36,13 @@ class Ladder(LoadTestShape):
     def __init__(self) -> None:
         super().__init__()
         self.rung = -1
+        # Seconds of the run in which no user was ready yet.
+        self.lost = 0.0
 
     def reset_time(self) -> None:
         """Begin a run."""
         super().reset_time()
-        self.rung = -1
+        self.rung, self.lost = -1, 0.0
         LOAD.arrivals.reset()
 
     def tick(self) -> tuple[int, float] | None:
@@ -49,8 +51,10 @@ class Ladder(LoadTestShape):
         options = self.runner.environment.parsed_options
         assert options is not None
         rungs = heights(options.rungs)
+        if self._waits():
+            self.lost = self.get_run_time() - self.rung * options.rung_time
         # No rung is skipped, even where this process did not run for longer than a rung.
-        rung = min(int(self.get_run_time() // options.rung_time), self.rung + 1)
+        rung = min(int((self.get_run_time() - self.lost) // options.rung_time), self.rung + 1)
         if rung >= len(rungs):
             return None
         if rung != self.rung:
@@ -58,6 +62,12 @@ class Ladder(LoadTestShape):
             _climb(self.runner, rungs[rung], options)
         users = int(rungs[rung]) if options.arrival == CLOSED else options.num_users or 1
         return users, min(users, SPAWN_RATE)
+
+    def _waits(self) -> bool:
+        """Whether the rung has not begun, because its users are still about to start."""
+        arrivals = LOAD.arrivals
+        begun = arrivals.phase is None or arrivals.phase.started or arrivals.open
+        return not begun and not isinstance(self.runner, MasterRunner)
 
 
 def _climb(runner: Runner, height: float, options: Namespace) -> None:

@@ -26,8 +26,9 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), ROOT / "exam
 SUBJECTLESS = re.compile(r"(?:^|[.:!?]\s+|\|\s*|^- )((?:Who|What|Else|Of)\b.{,40})", re.M)
 _BLOCK = re.compile(r"(?:^<!-- not run: ([^\n]*) -->\n)?^```([a-z]+)\n(.*?)^```$", re.M | re.S)
 _SERVES = re.compile(r"^(?:\w+=\S+ )*(?:unpickled serve|make serve|gunicorn )", re.M)
-# A server follows its folder with a delay, so these commands run until they print what the page shows.
-_FOLLOWS = re.compile(r"/metrics|/models/\w+ |unpickled log list")
+# A server follows its folder and notes what it has predicted with a delay; a busy machine misses deadlines.
+# These blocks run until they print what the page shows.
+_FOLLOWS = re.compile(r"/metrics|/models/\w+ |/truth\b|Request-Timeout: |unpickled log list")
 # Dates, and sizes of files, which depend on the libraries that wrote them.
 _FLEETING = re.compile(r"\d{4}-\d\d-\d\d|\S+ [kMG]?B\b")
 # Locust's long runs, shortened.

@@ -291,16 +291,18 @@ def test_an_answer_to_earlier_input_does_not_stand_as_current(page):
 def test_what_was_wrong_with_a_text_goes_with_it(browser, page):
     """A remark on an earlier text neither stays nor arrives late; a decimal comma gets a hint at once."""
     page = page("iris")
+    page.ask(f"{HOLD}('/predict')")
     page.fill("#feature-1", "3,5")
     assert page.text("#feature-1-remark") == "write a decimal point: 3.5"
+    page.wait("waiting.length === 1")
+    page.ask("waiting[0].release()")
     page.wait("document.querySelector('#feature-1-remark').textContent.includes(\"is text ('3,5')\")")
-    page.ask(f"{HOLD}('/predict')")
     page.fill("#feature-1", "wide")
     assert page.text("#feature-1-remark") == page.text(".trouble") == ""
-    page.wait("waiting.length === 1")
-    page.fill("#feature-1", "3.5")
-    page.ask("waiting[0].release()")
     page.wait("waiting.length === 2")
+    page.fill("#feature-1", "3.5")
+    page.ask("waiting[1].release()")
+    page.wait("waiting.length === 3")
     assert page.text("#feature-1-remark") == page.text(".trouble") == ""
     browser.complaints = [complaint for complaint in browser.complaints if "400" not in complaint]
 
@@ -866,7 +868,7 @@ def test_truth_stands_beside_training(page, server):
         identity = answer.headers["Prediction-Id"]
     truths = ["0", "0", "0", "2"]
     reports = [{"id": f"{identity}:{row}", "truth": truth} for row, truth in enumerate(truths)]
-    assert server.ask("/models/forest/truth", json.dumps(reports).encode())[1]["accepted"] == 4
+    report(server, "forest", reports)
     page.ask("document.querySelector('[aria-label=\"Window of truth\"] button').click()")
     page.wait("document.querySelector('.truth .big')?.innerText.startsWith('75.0%')")
     assert "99.33% in training" in page.text(".truth .big")
@@ -875,13 +877,18 @@ def test_truth_stands_beside_training(page, server):
     assert page.ask("document.querySelectorAll('.truth .confusion td.right').length") == 3
 
 
+def report(server, name, truths):
+    """Report truth until it is accepted: the server notes what it predicts after its answer."""
+    body = json.dumps(truths).encode()
+    eventually(lambda: server.ask(f"/models/{name}/truth", body)[1]["accepted"] == len(truths))
+
+
 @needs_browser
 def test_the_tables_of_a_report_fit_a_phone(browser, server, tmp_path):
     """On a narrow screen each row is a list of its figures, all of which are in sight."""
     body = json.dumps({"features": [FLOWER]}).encode()
     with urlopen(Request(f"{server.url}/models/forest/predict", body)) as answer:
-        truth = json.dumps({"id": answer.headers["Prediction-Id"], "truth": "0"}).encode()
-    assert server.ask("/models/forest/truth", truth)[1]["accepted"] == 1
+        report(server, "forest", [{"id": answer.headers["Prediction-Id"], "truth": "0"}])
     main(["accuracy", "forest", "--url", server.url, "--html", str(tmp_path / "forest.html")])
     browser.size(400, 740, mobile=True)
     browser.open(f"file://{tmp_path}/forest.html")

@@ -144,8 +144,7 @@ class Loader:
 
     def _end_server(self, error: ConfigError) -> NoReturn:
         """Stop the whole server: a worker that only ended itself would be replaced, and fail again."""
-        if not self._common.start.failed:
-            self._common.start.fail()
+        if self._common.start.fail():
             print(f"error: {error}", file=sys.stderr, flush=True)
         # Not SIGTERM, which would wait for drain_delay.
         os.kill(os.getppid(), signal.SIGINT)

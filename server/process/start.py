@@ -37,6 +37,9 @@ class Start(Shared):
         """Whether a worker has found the settings wrong."""
         return bool(self._memory[_FAILED])
 
-    def fail(self) -> None:
-        """Note that the settings are wrong."""
-        self._memory[_FAILED] = 1
+    def fail(self) -> bool:
+        """Note that the settings are wrong; True for the first worker alone, which prints the reason."""
+        with self._locked():
+            first = not self._memory[_FAILED]
+            self._memory[_FAILED] = 1
+        return first
