@@ -96,6 +96,12 @@ def locust_command(address: str, *words: str, files: str = str(FILE)) -> list[st
     return [sys.executable, "-m", "locust", *flags, *words]
 
 
+def two_processes() -> list[str]:
+    """The options for two processes, which meet at a port of their own: other runs may have the usual one."""
+    port = str(free_port())
+    return ["--processes", "2", "--master-bind-port", port, "--master-port", port]
+
+
 def locust(
     folder: Path, address: str, *words: str, files: str = str(FILE)
 ) -> subprocess.CompletedProcess[str]:
@@ -105,6 +111,7 @@ def locust(
 def measured(folder: Path, address: str, *words: str, **options: Any) -> list[dict[str, Any]]:
     """The latencies of a run without wrong answers."""
     completed = locust(folder, address, "--latencies", "latencies.json", *words, **options)
+    assert (folder / "latencies.json").exists(), completed.stderr
     entries = latencies(folder)
     # A busy machine does not send or answer every request in time; no other failure may occur.
     failures = {(entry["failure"] or "").strip("'") for entry in entries}
@@ -246,7 +253,7 @@ def test_a_hanging_server_loses_no_request(sample, tmp_path):
     """Requests that were due and not sent, or sent and not answered, are failures with their age."""
     words = ["--sample", sample, "--arrival", "constant", "--rate", "50", "-u", "2", "-t", "3", "Array"]
     with answering(tmp_path, HANGING) as address:
-        (entry,) = lost(tmp_path, address, *words, "--processes", "2")
+        (entry,) = lost(tmp_path, address, *words, *two_processes())
     assert entry["requests"] - entry["failures"] == 4
     # More than the two that were sent, and none twice; fewer where the processes start slowly.
     assert 2 < entry["failures"] < 2 * 50 * entry["seconds"]
@@ -371,7 +378,7 @@ def test_rungs_of_a_closed_loop_are_users(url, tmp_path):
 @pytest.mark.long
 def test_several_processes(url, tmp_path):
     """Workers share the rate, and their statistics add up below a millisecond."""
-    words = ["--model", "iris", "--arrival", "constant", "--rate", "100", "-t", "4", "--processes", "2"]
+    words = ["--model", "iris", "--arrival", "constant", "--rate", "100", "-t", "4", *two_processes()]
     (entry,) = measured(tmp_path, url, *words, "Array")
     # Fewer where the processes are slow to start.
     assert 2 < entry["requests"] < 1.5 * 100 * entry["seconds"]
@@ -407,7 +414,7 @@ def test_interrupted_while_it_starts(tmp_path):
 
 def test_workers_end_with_their_master(server, tmp_path):
     """A killed run leaves none of its processes."""
-    words = ["--model", "iris", "--processes", "2", "Array"]
+    words = ["--model", "iris", *two_processes(), "Array"]
     with under_way(server.url, tmp_path, *words, until=answers(server, 20)) as process:
         listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
         workers = [int(pid) for pid in listed.split()]
