@@ -208,6 +208,7 @@ def target(server: process.Server, bodies: Path, sample: Path) -> Target:
     return Target(f"http://127.0.0.1:{server.port}", "/predict", bodies, ("--sample", str(sample)))
 
 
+@pytest.mark.long
 def test_the_check_catches_a_wrong_server(fitted, tutorial, tmp_path):
     """A server whose answers are not scikit-learn's is refused before it is timed."""
     (tmp_path / "wrong.py").write_text(WRONG)
@@ -253,6 +254,7 @@ def test_a_number_is_judged(answer, sentence):
     assert sentence in str(caught.value)
 
 
+@pytest.mark.long
 def test_locust_checks_a_regressor(diabetes, tmp_path):
     """The sample of a regressor has numbers for Locust to compare, and rows by name have them too."""
     subject = sampled(diabetes.sample)

@@ -83,12 +83,14 @@ def user(request, folder) -> tuple[Path, Path]:
     return environment / "bin", here
 
 
+@pytest.mark.long
 def test_one_top_level_name(wheel):
     """The wheel installs unpickled and no other name: no server, no export, no tests."""
     names = {name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert {name for name in names if not name.endswith(".dist-info")} == {"unpickled"}
 
 
+@pytest.mark.long
 def test_every_module_is_packaged(wheel):
     """The wheel holds every module, all files of the pages, and says that it is typed."""
     names = {name.removeprefix("unpickled/") for name in zipfile.ZipFile(wheel).namelist()}
