@@ -12,9 +12,10 @@ from test_supervisor import kill
 
 from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError
+from unpickled.server.lifecycle import history
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.process.keep import SIZE as KEPT
-from unpickled.server.process.keep import Keep, Keeper, digest, restored
+from unpickled.server.process.keep import Keep, Keeper, digest, is_served, restored
 
 
 def test_the_models_folder_goes_away(models, tmp_path, monkeypatch):
@@ -115,6 +116,33 @@ def test_a_keeper_that_has_started_has_kept(models, tmp_path):
     Keeper(keep, Repository(Config(models=str(tmp_path)))).start()
     content = (home / "1" / "model.onnx").read_bytes()
     assert keep.digests() == {"iris/1/model.onnx": digest(content)}
+
+
+def test_a_mistake_from_the_start(models, tmp_path):
+    """Copies without settings replace no model that its history describes, but one that lacks a version."""
+    home = shelve(models, tmp_path / "iris", "iris", "forest")
+    config, keep = Config(models=str(tmp_path)), Keep()
+    (home / "serving.toml").write_text('load = "all"\ntraffic = {1 = 0.9, 2 = 0.1}\n')
+    history.append(home, Repository(config).deployments["iris"].record(by="test"))
+    (home / "serving.toml").write_text("junk = 1\n")
+    first = Repository(config)
+    Keeper(keep, first).look()
+    assert keep.digests().keys() == {"iris/1/model.onnx", "iris/2/model.onnx"}
+    assert first.deployments["iris"].mistake
+    assert is_served(keep, first.deployments)
+    shutil.rmtree(home / "2")
+    assert not is_served(keep, Repository(config).deployments)
+
+
+def test_models_that_are_too_large(models, tmp_path, caplog):
+    """Models for which there is no room are not even read; a warning says that none is kept."""
+    home = shelve(models, tmp_path / "iris", "iris")
+    keep, repository = Keep(size=100), Repository(Config(models=str(tmp_path)))
+    (home / "1" / "model.onnx").unlink()
+    os.mkfifo(home / "1" / "model.onnx")
+    Keeper(keep, repository).start()
+    assert keep.digests() == {}
+    assert caplog.text.count("the models are too large for a copy in memory") == 1
 
 
 def test_copies_belong_together(models, tmp_path):

@@ -55,6 +55,11 @@ class Keep(Shared):
     def __init__(self, size: int = SIZE) -> None:
         super().__init__(size)
 
+    @property
+    def size(self) -> int:
+        """Bytes that are kept at most."""
+        return self._size
+
     def digests(self) -> dict[str, str]:
         """Path -> SHA-256 of each file that is kept."""
         with self._locked():
@@ -159,9 +164,13 @@ class Keeper:
 
     def _look(self, kept: Mapping[str, str]) -> None:
         wanted: dict[str, str] = {}
-        for deployment in self._repository.deployments.values():
-            if deployment.versions:
-                wanted |= self._wanted(deployment, kept)
+        deployments = [each for each in self._repository.deployments.values() if each.versions]
+        if sum(version.size for each in deployments for version in each.versions.values()) > self._keep.size:
+            # Not even read: that would take seconds of each start.
+            self._give_up()
+            return
+        for deployment in deployments:
+            wanted |= self._wanted(deployment, kept)
         if wanted == kept:
             return
         contents = {
@@ -170,8 +179,13 @@ class Keeper:
             if kept.get(path) != sha256 and (content := _intact(self._root / path, sha256)) is not None
         }
         if not self._keep.update(wanted, contents):
-            self._full = True
-            logger.warning("the models are too large for a copy in memory, should their folder go away")
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Keep nothing any more."""
+        self._full = True
+        self._keep.update({}, {})
+        logger.warning("the models are too large for a copy in memory, should their folder go away")
 
     def _wanted(self, deployment: Deployment, kept: Mapping[str, str]) -> dict[str, str]:
         """Path -> digest of each file of a model that is to be kept.
@@ -194,6 +208,24 @@ def is_whole(keep: Keep, models: str) -> bool:
     """Whether a models folder has each version that is kept, with its content."""
     digests = {path: sha256 for path, sha256 in keep.digests().items() if path.endswith(f"/{FILE}")}
     return all(_intact(Path(models) / path, sha256) is not None for path, sha256 in digests.items())
+
+
+def is_served(keep: Keep, deployments: Mapping[str, Deployment]) -> bool:
+    """Whether deployments serve each model of which files are kept, as what is kept asks for.
+
+    A mistake in a serving.toml that no process has followed is no reason to begin with the copies, among
+    which there are no settings then: the model is served as its history says.
+    """
+    kept = keep.digests()
+    for path in kept:
+        name, number, *rest = path.split("/")
+        deployment = deployments.get(name)
+        if deployment is None or not deployment.versions:
+            return False
+        # A path is that of a version, or of the settings.
+        if deployment.mistake and not (rest and int(number) in deployment.versions):
+            return False
+    return True
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from unpickled.server.process import address, banner, descriptors
 from unpickled.server.process.common import Common
 from unpickled.server.process.connections import Connections, told
 from unpickled.server.process.departures import Departures
-from unpickled.server.process.keep import Keeper, is_whole, restored
+from unpickled.server.process.keep import Keeper, is_served, is_whole, restored
 from unpickled.server.process.orders import Orders
 from unpickled.server.process.pulse import Pulse
 from unpickled.server.process.quarantine import Notes
@@ -102,11 +102,11 @@ class Loader:
         if not self._common.start.announced or is_whole(self._common.keep, config.models):
             # The folder may have changed meanwhile, and another worker has kept what was there before.
             service = self._built(config)
-            if self._serves_all(service):
+            if is_served(self._common.keep, service.repository.deployments):
                 return service
         try:
             service = self._restored(config)
-            if self._serves_all(service):
+            if is_served(self._common.keep, service.repository.deployments):
                 return service
             reason = "the copies do not fit together"
         except ConfigError as error:
@@ -116,12 +116,6 @@ class Loader:
         # The other models are served all the same.
         logger.error("worker %d goes without what is lacking: %s", os.getpid(), reason)
         return self._built(config)
-
-    def _serves_all(self, service: Service) -> bool:
-        """Whether a service serves each model of which files are kept, as its settings ask."""
-        deployments = service.repository.deployments
-        found = map(deployments.get, self._common.keep.models())
-        return all(each is not None and each.versions and not each.mistake for each in found)
 
     def _restored(self, config: Config) -> Service:
         """A service that begins with the copies; without any, one of the models folder as it is."""
@@ -146,6 +140,9 @@ class Loader:
         """Stop the whole server: a worker that only ended itself would be replaced, and fail again."""
         if self._common.start.fail():
             print(f"error: {error}", file=sys.stderr, flush=True)
+        else:
+            # Another worker is about to print the reason, and would be ended before it has.
+            time.sleep(1)
         # Not SIGTERM, which would wait for drain_delay.
         os.kill(os.getppid(), signal.SIGINT)
         time.sleep(1)
