@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +18,13 @@ from handmade import slow, store
 from test_interrupts import PAGE
 from test_server import DEFAULT, is_answered
 
+from unpickled.server.config import Config
 from unpickled.server.process.heartbeat import Heartbeat, State
 from unpickled.server.process.place import Place, cause
+from unpickled.server.process.pulse import Pulse
+from unpickled.server.process.quarantine import Notes, Quarantine
 from unpickled.server.process.renewal import Renewal
+from unpickled.server.service import Service
 
 
 def test_pauses_grow_and_end():
@@ -100,6 +105,18 @@ def test_a_successor_has_to_listen():
     for process in (old, new):
         process.kill()
         process.join()
+
+
+def test_a_shared_socket_tells_nothing(models):
+    """Where a socket listened before its worker began, two seconds of beats say that the worker does."""
+    service, heartbeat = Service(Config.of(models=str(models.path), default_model="iris")), Heartbeat(1)
+    with socket.create_server(("127.0.0.1", 0)):
+        pulse = Pulse(service, heartbeat, Notes(Quarantine(1, 1), 0), 0)
+        shown = []
+        for _ in range(9):
+            shown.append(heartbeat.listens(0))
+            pulse.beat()
+    assert shown == [False] * 8 + [True]
 
 
 def turned(renewal: Renewal, places: list[Place], lives: list[int]) -> bool:

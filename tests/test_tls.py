@@ -131,7 +131,7 @@ listener = socket.create_server(("127.0.0.1", 0))
 client = socket.create_connection(listener.getsockname())
 accept = threading.Timer(0.2, lambda: listener.accept()[0].sendall(b"taken"))
 accept.start()
-listeners.close_all()
+listeners.close_all(3)
 print(client.recv(5).decode())
 """
 

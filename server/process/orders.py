@@ -16,6 +16,8 @@ _END = (signal.SIGTERM, signal.SIGINT)
 SCAN, DRAIN = signal.SIGHUP, signal.SIGUSR1
 # Seconds that TLS handshakes under way have to end.
 _HANDSHAKE = 0.5
+# Longest time, in seconds, that connections have to be taken before the sockets of TLS close.
+_TAKING = 3.0
 
 
 class Orders:
@@ -78,9 +80,10 @@ class Orders:
         if self._service is not None:
             # granian means to end each connection with its next answer, and now and then forgets one.
             self._service.drain()
-            if self._service.config.listening.tls_cert is not None:
+            listening = self._service.config.listening
+            if listening.tls_cert is not None:
                 # granian drops the connections whose TLS handshake is under way when it stops to listen.
-                listeners.close_all()
+                listeners.close_all(min(_TAKING, listening.shutdown_timeout / 2))
                 time.sleep(_HANDSHAKE)
         handler(number, None)
 
