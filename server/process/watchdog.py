@@ -42,6 +42,9 @@ logger = logging.getLogger("unpickled")
 # Seconds between checks, and from shutting connections to ending the worker.
 _PERIOD = 0.25
 _GRACE = 2.0
+# Checks that runs and clients have, once they were told to end: seconds by the clock might all pass between
+# two checks of a process that stands still.
+_CHECKS = round(_GRACE / _PERIOD)
 # Share of a processor that looking at connections may take.
 _SHARE = 0.03
 
@@ -88,10 +91,10 @@ class Watchdog:
         self._parent = os.getppid()
         # Processor time that may be spent on connections; below 0 after a look that took longer.
         self._credit = 0.0
-        # Thread -> when its run was first told to end, as it did not by itself.
-        self._late: dict[int, float] = {}
-        # Since when no thread gets on, as each has waited too long for its client; 0 while one does.
-        self._stuck = 0.0
+        # Thread -> how often its run was told to end, as it did not by itself.
+        self._late: dict[int, int] = {}
+        # Checks at which no thread got on, as each has waited too long for its client.
+        self._stuck = 0
         self._failed = False
 
     def start(self) -> None:
@@ -115,20 +118,20 @@ class Watchdog:
     def _look(self, now: float) -> None:
         self._in_flight.publish()
         self._running.look(now)
-        self._end_runs(now)
+        self._end_runs()
         self._look_for_spinning()
         self._follow_connections()
         self._check(now)
 
-    def _end_runs(self, now: float) -> None:
+    def _end_runs(self) -> None:
         """End runs of models that are late, or do not end; end the worker where a run goes on after that."""
         self._admission.end_overdue()
         runs = self._running.runs
         late = [thread for thread, seconds in runs.items() if seconds >= self._hang_timeout]
-        self._late = {thread: self._late.get(thread, now) for thread in late}
-        for thread, since in self._late.items():
+        self._late = {thread: self._late.get(thread, 0) + 1 for thread in late}
+        for thread, times in self._late.items():
             RUNS.end(thread)
-            if now - since >= _GRACE:
+            if times > _CHECKS:
                 self._end_worker(f"a run of a model has not ended for {runs[thread]:.0f} s")
 
     def _look_for_spinning(self) -> None:
@@ -160,11 +163,11 @@ class Watchdog:
         reads = self._running.reads
         idle = [stream.waited for stream in streams]
         busy = len(reads) + len(streams) >= self._threads
-        self._stuck = self._stuck if busy else 0.0
+        self._stuck = self._stuck if busy else 0
         # Whether no thread computes: then a silent connection waits for its own client.
         waiting = requests == len(reads) + len(streams)
         if busy:
-            self._relieve(now, reads, idle)
+            self._relieve(reads, idle)
         elif self._budget.needed and waiting:
             self._budget.needed = False
             self._shut_silent(reads)
@@ -185,7 +188,7 @@ class Watchdog:
         if needed and silent:
             self._stalled.shut_longest_silent(silent)
 
-    def _relieve(self, now: float, reads: Sequence[float], streams: Sequence[float]) -> None:
+    def _relieve(self, reads: Sequence[float], streams: Sequence[float]) -> None:
         """Shut silent requests, and end the worker if none of its threads gets on after that.
 
         ``reads`` and ``streams`` are the seconds that threads have waited for bodies and for clients.
@@ -194,8 +197,8 @@ class Watchdog:
         # from, or one that still queues for a thread.
         self._shut_silent(reads)
         stuck = min(reads or streams) >= self._body_timeout
-        self._stuck = (self._stuck or now) if stuck else 0.0
-        if stuck and now - self._stuck >= _GRACE:
+        self._stuck = self._stuck + 1 if stuck else 0
+        if self._stuck > _CHECKS:
             self._end_worker(f"all its threads have waited for request bodies for {self._body_timeout} s")
 
     def _shut_silent(self, reads: Sequence[float]) -> None:
