@@ -30,12 +30,16 @@ class Lost:
 
 @dataclass
 class Account:
-    """The answers of all clients. ``requests``: (route, status, version) -> count; ``rows`` by version."""
+    """The answers of all clients. ``requests``: (route, status, version) -> count; ``rows`` by version.
+
+    ``shed`` are the requests that were refused as too many at once, which a busy machine makes them.
+    """
 
     requests: Counter[tuple[str, int, str]] = field(default_factory=Counter)
     rows: Counter[str] = field(default_factory=Counter)
     forms: Counter[str] = field(default_factory=Counter)
     lost: list[Lost] = field(default_factory=list)
+    shed: int = 0
     wrong: list[str] = field(default_factory=list)
     # Every client adds to the same account.
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -99,8 +103,13 @@ class Clients:
             connection.close()
             self._lose(Lost(time.monotonic(), form.route, requests, count, f"{name}: {error!r}"))
             return
-        fault = self._fault(form, answer, content, first, count)
+        is_shed = answer.status == 503 and b"overloaded" in content
+        fault = None if is_shed else self._fault(form, answer, content, first, count)
         with self.account.lock:
+            if is_shed:
+                self.account.shed += 1
+                self.account.requests[form.route, 503, ""] += 1
+                return
             if fault:
                 self.account.wrong.append(f"{name}: {fault}")
                 return

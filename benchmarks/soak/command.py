@@ -34,6 +34,8 @@ KILLS = (1 / 3, 2 / 3)
 BREAKS, REPLACED = 10.0, 60.0
 # The most that a process may grow once it has settled: MiB, and descriptors beside one for each client.
 GROWTH_MB, GROWTH_DESCRIPTORS = 32.0, 8
+# Share of all requests that a machine with other work may refuse as too many at once.
+SHED = 0.05
 # The second pipeline on the same rows, so that a mixed-up version shows in every answer.
 FOREST = Recipe("iris", "random forest of 100 trees", 1, RECIPES["forest"].make)
 
@@ -151,6 +153,8 @@ class Soak:
         problems += [f"the changes ended: {changes.problem}"] if changes.problem else []
         problems += [f"{name} was never asked" for name in _missing(clients, self.fitted[0].features)]
         problems += self._losses(clients)
+        if account.shed > SHED * account.answers:
+            problems.append(f"{account.shed:,} requests were refused as too many at once")
         with urllib.request.urlopen(f"http://127.0.0.1:{self.server.port}/metrics", timeout=60) as answer:
             differing = counts.differences(account, answer.read().decode())
         problems += differing
@@ -159,7 +163,8 @@ class Soak:
         print(
             f"{account.answers:,} requests in {len(account.forms)} forms, {rows:,} rows, versions "
             f"{', '.join(sorted(account.rows, key=int))}; {changes.made} changes, {len(self.kills)} kills, "
-            f"{len(account.lost)} lost with them; counts {'differ' if differing else 'are equal'}",
+            f"{len(account.lost)} lost with them; {account.shed:,} refused as too many at once; "
+            f"counts {'differ' if differing else 'are equal'}",
             flush=True,
         )
         return problems
