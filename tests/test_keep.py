@@ -83,7 +83,7 @@ def test_what_is_kept(tmp_path):
     keep = Keep(size=2000)
     contents = {"a/1/model.onnx": b"a" * 500, "a/serving.toml": b"", "b/2/model.onnx": b"b" * 900}
     digests = {path: digest(content) for path, content in contents.items()}
-    assert (keep.update({}, contents), keep.digests(), keep.models()) == (True, digests, {"a", "b"})
+    assert (keep.update({}, contents), keep.digests()) == (True, digests)
     assert (keep.update(digests, {"c/1/model.onnx": bytes(500)}), keep.digests()) == (False, {})
     assert keep.update({}, contents)
     assert keep.update({**digests, "a/1/model.onnx": ""}, {"c/1/model.onnx": bytes(500)})

@@ -65,10 +65,6 @@ class Keep(Shared):
         with self._locked():
             return {path: entry.digest for path, entry in self._entries().items()}
 
-    def models(self) -> set[str]:
-        """The names of the models of which files are kept."""
-        return {path.partition("/")[0] for path in self.digests()}
-
     def update(self, digests: Mapping[str, str], contents: Mapping[str, bytes]) -> bool:
         """Keep the files with these paths and digests, no others, and beside them those with these contents.
 
@@ -167,6 +163,7 @@ class Keeper:
         deployments = [each for each in self._repository.deployments.values() if each.versions]
         if sum(version.size for each in deployments for version in each.versions.values()) > self._keep.size:
             # Not even read: that would take seconds of each start.
+            self._keep.update({}, {})
             self._give_up()
             return
         for deployment in deployments:
@@ -182,9 +179,8 @@ class Keeper:
             self._give_up()
 
     def _give_up(self) -> None:
-        """Keep nothing any more."""
+        """Look no more: nothing is kept."""
         self._full = True
-        self._keep.update({}, {})
         logger.warning("the models are too large for a copy in memory, should their folder go away")
 
     def _wanted(self, deployment: Deployment, kept: Mapping[str, str]) -> dict[str, str]:
