@@ -1,5 +1,6 @@
 """The benchmark suite measures real servers for a few seconds, and refuses wrong ones."""
 
+import argparse
 import ast
 import importlib.util
 import json
@@ -34,6 +35,8 @@ from benchmarks.measuring import generators, pipelines
 from benchmarks.measuring.generators import Target
 from benchmarks.measuring.pipelines import RECIPES
 from benchmarks.measuring.turn import Plan, Turn
+from benchmarks.observers import command as observers
+from benchmarks.overload import command as overload
 from benchmarks.results import FLOOR, UNPICKLED, read_all
 from benchmarks.servers import environments, process
 from benchmarks.servers.catalogue import BASELINES, PEERS, SERVERS, Entry
@@ -339,6 +342,26 @@ def test_wrong_options(arguments, sentence, tmp_path):
     assert status in (1, 2)
     assert sentence in text
     assert "Traceback" not in text
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (observers, "--repeats 0"),
+        (observers, "--seconds x"),
+        (observers, "--model none"),
+        (overload, "--times 0"),
+        (overload, "--seconds x"),
+        (overload, "--models none"),
+    ],
+)
+def test_wrong_options_of_a_command(command, words, capsys):
+    """A wrong option ends with a sentence."""
+    parser = argparse.ArgumentParser()
+    command.declare(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(words.split())
+    assert "error: argument" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("generator", generators.SATURATION)

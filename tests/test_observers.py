@@ -1,6 +1,5 @@
 """The cost of observers: medians of each variant, their spread, and the page that shows them."""
 
-import argparse
 import sys
 from datetime import UTC, datetime
 
@@ -8,7 +7,6 @@ import pytest
 from conftest import ROOT, run
 
 from benchmarks.measuring import generators
-from benchmarks.observers import command
 from benchmarks.observers.campaign import RUNGS, VARIANTS
 from benchmarks.reporting import markdown
 from benchmarks.reporting.observers import ALL, LATEST, OFF, Figure, Figures, table
@@ -84,13 +82,3 @@ def test_the_command():
     assert title == "logistic regression on iris, 4 connections; latency at 200 requests/s"
     assert "CPU a request" in head
     assert all(line.strip().startswith(name) for line, name in zip(lines, VARIANTS, strict=True))
-
-
-@pytest.mark.parametrize("words", ["--repeats 0", "--seconds x", "--model none"])
-def test_wrong_options(words, capsys):
-    """A wrong option ends with a sentence."""
-    parser = argparse.ArgumentParser()
-    command.declare(parser)
-    with pytest.raises(SystemExit):
-        parser.parse_args(words.split())
-    assert "error: argument" in capsys.readouterr().err

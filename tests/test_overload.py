@@ -1,6 +1,5 @@
 """The open loop counts every request once, from when it was due, whatever the server does."""
 
-import argparse
 import contextlib
 import socket
 import sys
@@ -14,7 +13,6 @@ import pytest
 from conftest import FLOWER, ROOT, run, serving
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.overload import command
 from benchmarks.overload.campaign import split_flags
 from benchmarks.overload.outcome import quantile_ms
 from benchmarks.overload.schedule import arrivals
@@ -232,13 +230,3 @@ def test_the_command(tmp_path):
     assert "Unpickled, logistic regression on iris, single rows: capacity" in completed.stdout
     assert "Unpickled, logistic regression on iris, 5% batches, batch of 1000: capacity" in completed.stdout
     assert {"x0.5", "x2"} <= set(completed.stdout.split())
-
-
-@pytest.mark.parametrize("words", ["--times 0", "--seconds x", "--models none"])
-def test_wrong_options(words, capsys):
-    """A wrong option ends with a sentence."""
-    parser = argparse.ArgumentParser()
-    command.declare(parser)
-    with pytest.raises(SystemExit):
-        parser.parse_args(words.split())
-    assert "error: argument" in capsys.readouterr().err
