@@ -1,7 +1,7 @@
 """Reference pages made from the code.
 
 A page writes ``{generated} settings`` as a directive; the function of that name in ``PARTS`` returns the
-Markdown that takes its place. Nothing here is written by hand a second time: a new setting, error, recipe,
+Markdown that takes its place. Nothing here is written by hand a second time: a new setting, error, converter,
 metric or field of the manifest is on its page with the next build.
 """
 
@@ -20,9 +20,9 @@ from sklearn.base import ClassifierMixin, OutlierMixin, RegressorMixin
 
 from unpickled import Config, create_app
 from unpickled.__main__ import unpickled
-from unpickled.export import recipes as export_recipes
+from unpickled.export import converters as export_converters
 from unpickled.export import refusals as export_refusals
-from unpickled.export.recipes import foreign
+from unpickled.export.converters import foreign
 from unpickled.server import config
 from unpickled.server.artifact import manifest
 from unpickled.server.errors import RequestError, UnpickledError
@@ -123,21 +123,21 @@ def _paragraph(documented: type, number: int) -> str:
     return " ".join((documented.__doc__ or "").split("\n\n")[number].split()).replace("``", "`")
 
 
-def recipes() -> str:
-    """The classifiers and transformers with a recipe, by the file of the recipe; then those of skl2onnx."""
-    rows = list(_recipes(_is_neither))
+def converters() -> str:
+    """The classifiers and transformers with a converter, by its file; then those of skl2onnx."""
+    rows = list(_converters(_is_neither))
     rows.append(("by skl2onnx", _names((*foreign.CLASSIFIERS, *foreign.TRANSFORMERS))))
-    return table(("recipes", "estimators"), rows)
+    return table(("converters", "estimators"), rows)
 
 
 def regressors() -> str:
-    """The regressors with a recipe, by the file of the recipe."""
-    return table(("recipes", "regressors"), _recipes(_is_regressor))
+    """The regressors with a converter, by the file of the converter."""
+    return table(("converters", "regressors"), _converters(_is_regressor))
 
 
 def outliers() -> str:
-    """The outlier detectors with a recipe, and where a score of exactly 0 falls."""
-    names = [name for _, words in _recipes(_is_detector) for name in re.findall(r"`(\w+)`", words)]
+    """The outlier detectors with a converter, and where a score of exactly 0 falls."""
+    names = [name for _, words in _converters(_is_detector) for name in re.findall(r"`(\w+)`", words)]
     strict = {"OneClassSVM": "outlier"}
     rows = ((f"`{name}`", strict.get(name, "inlier")) for name in sorted(names))
     return table(("outlier detector", "a score of exactly 0"), rows)
@@ -155,12 +155,12 @@ def _is_neither(kind: type) -> bool:
     return not _is_regressor(kind) and not _is_detector(kind)
 
 
-def _recipes(belongs: Callable[[type], bool]) -> Iterator[tuple[str, str]]:
-    """The file of each recipe, and the estimators in it that belong to one table."""
-    names = [module.name for module in pkgutil.iter_modules(export_recipes.__path__)]
+def _converters(belongs: Callable[[type], bool]) -> Iterator[tuple[str, str]]:
+    """The file of each converter, and the estimators in it that belong to one table."""
+    names = [module.name for module in pkgutil.iter_modules(export_converters.__path__)]
     for name in names:
-        module = importlib.import_module(f"{export_recipes.__name__}.{name}")
-        tables = ("RECIPES", "REGRESSORS", "FORESTS")
+        module = importlib.import_module(f"{export_converters.__name__}.{name}")
+        tables = ("CONVERTERS", "REGRESSORS", "FORESTS")
         kinds = [kind for name in tables for kind in getattr(module, name, ())]
         words = {kind.__name__ for kind in kinds if belongs(kind)}
         # Classes of libraries that no module imports stand there by their names.
@@ -269,7 +269,7 @@ PARTS: dict[str, Callable[[], str]] = {
         routes,
         answers,
         exceptions,
-        recipes,
+        converters,
         regressors,
         outliers,
         refusals,

@@ -1,8 +1,8 @@
 """Conversion of a fitted pipeline into one ONNX graph.
 
-The pipeline is converted step by step. An estimator with a recipe (``recipes/``) is written in its own
+The pipeline is converted step by step. An estimator with a converter (``converters/``) is written in its own
 arithmetic. A few others, which skl2onnx is known to convert correctly, are converted by it, each alone and in
-float64 (``recipes/foreign.py``). All others are refused. Whether the graph is right is decided by ``gate/``.
+float64 (``converters/foreign.py``). All others are refused. ``gate/`` decides whether the graph is right.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,23 +26,7 @@ from sklearn.utils.validation import check_is_fitted
 from unpickled.export import detectors, inside, releases
 from unpickled.export.boosters.reading import read_once
 from unpickled.export.boosters.registry import library
-from unpickled.export.data.layout import Layout, Rows
-from unpickled.export.data.memory import table
-from unpickled.export.errors import ConversionError, NoGraph, NoRecipe, reason
-from unpickled.export.graph import (
-    ClassifierOutput,
-    Column,
-    Columns,
-    Dtype,
-    Graph,
-    OptionalColumns,
-    Output,
-    RegressorOutput,
-    Tensor,
-    present,
-)
-from unpickled.export.inside import Part
-from unpickled.export.recipes import (
+from unpickled.export.converters import (
     bins,
     boosters,
     centroids,
@@ -74,8 +58,24 @@ from unpickled.export.recipes import (
     selectors,
     svm,
 )
-from unpickled.export.recipes.numbers import narrowed, promoted, weighted
-from unpickled.export.recipes.splitting import splits
+from unpickled.export.converters.numbers import narrowed, promoted, weighted
+from unpickled.export.converters.splitting import splits
+from unpickled.export.data.layout import Layout, Rows
+from unpickled.export.data.memory import table
+from unpickled.export.errors import ConversionError, NoConverter, NoGraph, reason
+from unpickled.export.graph import (
+    ClassifierOutput,
+    Column,
+    Columns,
+    Dtype,
+    Graph,
+    OptionalColumns,
+    Output,
+    RegressorOutput,
+    Tensor,
+    present,
+)
+from unpickled.export.inside import Part
 from unpickled.export.refusals import REFUSED, SEVERAL, qualified, refusal, takes_texts
 from unpickled.server.artifact.manifest import Feature, Input, Outputs
 from unpickled.server.quote import shortened
@@ -349,18 +349,18 @@ def _label(graph: Graph, output: ClassifierOutput, classes: tuple[int | str, ...
 
 
 _CLASSIFIERS = (
-    classifiers.RECIPES
-    | networks.RECIPES
-    | neighbors.RECIPES
-    | svm.RECIPES
-    | centroids.RECIPES
+    classifiers.CONVERTERS
+    | networks.CONVERTERS
+    | neighbors.CONVERTERS
+    | svm.CONVERTERS
+    | centroids.CONVERTERS
     | gaussian_process.LATENT
-    | outliers.RECIPES
+    | outliers.CONVERTERS
 )
-_FORESTS = forests.RECIPES | outliers.FORESTS
-_COMPOSED = ensembles.RECIPES | multiclass.RECIPES | cutoffs.RECIPES | gaussian_process.RECIPES
+_FORESTS = forests.CONVERTERS | outliers.FORESTS
+_COMPOSED = ensembles.CONVERTERS | multiclass.CONVERTERS | cutoffs.CONVERTERS | gaussian_process.CONVERTERS
 _REGRESSORS = (
-    regressors.RECIPES
+    regressors.CONVERTERS
     | regression_trees.REGRESSORS
     | networks.REGRESSORS
     | neighbors.REGRESSORS
@@ -372,19 +372,19 @@ _REGRESSORS = (
 # They turn a table into one array before its rows reach the estimators inside.
 _ARRAYS = (BaggingClassifier, AdaBoostRegressor, BaggingRegressor, RANSACRegressor, RegressorChain)
 _TRANSFORMERS = (
-    scalers.RECIPES
-    | imputers.RECIPES
-    | encoders.RECIPES
-    | selectors.RECIPES
-    | functions.RECIPES
-    | bins.RECIPES
-    | dates.RECIPES
-    | powers.RECIPES
-    | quantiles.RECIPES
-    | polynomials.RECIPES
-    | projections.RECIPES
-    | distances.RECIPES
-    | kernels.RECIPES
+    scalers.CONVERTERS
+    | imputers.CONVERTERS
+    | encoders.CONVERTERS
+    | selectors.CONVERTERS
+    | functions.CONVERTERS
+    | bins.CONVERTERS
+    | dates.CONVERTERS
+    | powers.CONVERTERS
+    | quantiles.CONVERTERS
+    | polynomials.CONVERTERS
+    | projections.CONVERTERS
+    | distances.CONVERTERS
+    | kernels.CONVERTERS
 )
 # Transformers that may differ from scikit-learn in the last digit, whatever their parameters are.
 _ROUNDING = (
@@ -454,7 +454,7 @@ class _Writer:
         if (boosted := boosters.classify(self.graph, step, columns, exact)) is not None:
             return boosted
         if kind in _CLASSIFIERS:
-            with suppress(NoRecipe):
+            with suppress(NoConverter):
                 return _CLASSIFIERS[kind](self.graph, step, columns)
         if kind not in foreign.CLASSIFIERS:
             raise refusal(step, "answer")
@@ -470,8 +470,8 @@ class _Writer:
         with self._at("", step):
             if isinstance(step, _ARRAYS):
                 columns = promoted(self.graph, present(columns))
-            if inside.parts(step) and type(step) in compositions.RECIPES:
-                return compositions.RECIPES[type(step)](self.graph, step, columns, self.regress)
+            if inside.parts(step) and type(step) in compositions.CONVERTERS:
+                return compositions.CONVERTERS[type(step)](self.graph, step, columns, self.regress)
             return self._number(step, present(columns))
 
     def _number(self, step: Any, columns: Columns) -> RegressorOutput:

@@ -7,8 +7,8 @@ UnpickledError
     ├── ParityError      the graph does not compute what the pipeline computes
     └── QualityError     the model is worse than what was asked for
 
-Their texts are full sentences that say what to do. Recipes raise the two exceptions at the end of this file
-instead; ``convert`` turns them into sentences that name the step.
+Their texts are full sentences that say what to do. Converters raise the two exceptions at the end of this
+file instead; ``convert`` turns them into sentences that name the step.
 """
 
 from collections.abc import Iterator
@@ -67,5 +67,5 @@ class NoGraph(Exception):
         self.remedy = remedy
 
 
-class NoRecipe(Exception):
-    """The recipe cannot convert an estimator with these parameters, but skl2onnx may."""
+class NoConverter(Exception):
+    """The converter cannot convert an estimator with these parameters, but skl2onnx may."""

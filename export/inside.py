@@ -1,7 +1,7 @@
 """The estimators inside a composed one: the only module that knows which estimators hold others, and where.
 
 Conversion, layout, gate and privacy all walk through a fitted pipeline. They share this walk so that they
-agree on every wrapper. How an ensemble combines the answers of its members is known to its recipe.
+agree on every wrapper. How an ensemble combines the answers of its members is known to its converter.
 """
 
 from collections.abc import Callable, Iterator, Sequence

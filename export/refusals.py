@@ -121,7 +121,7 @@ REFUSED |= {
 
 
 def refusal(step: Any, verb: str) -> NoGraph:
-    """The error for a fitted estimator that no recipe can convert; ``verb`` says what no graph does."""
+    """The error for a fitted estimator that no converter can convert; ``verb`` says what no graph does."""
     refused = REFUSED.get(type(step).__name__)
     if refused is None:
         return NoGraph(f"no graph of it is known to {verb} as it does")

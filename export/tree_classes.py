@@ -1,6 +1,6 @@
 """The classes of scikit-learn that answer by trees, by the way in which they keep and add them.
 
-IsolationForest is a kind of its own. Readers and recipes know how each kind answers by its trees.
+IsolationForest is a kind of its own. Readers and converters know how each kind answers by its trees.
 """
 
 from sklearn.ensemble import (

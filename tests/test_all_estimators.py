@@ -28,11 +28,11 @@ from unpickled.export.refusals import BEFORE, REFUSED
 
 sys.path.insert(0, str(ROOT / "docs"))
 
-from generated import outliers, recipes, regressors
+from generated import converters, outliers, regressors
 
 TABLES = ("three numbers", "two texts and a constant", "a few rows")
 KNOWN = CLASSIFIERS | REGRESSORS | OUTLIERS | TRANSFORMERS
-# Estimators of other libraries, each of which has a recipe for all of its own.
+# Estimators of other libraries, each of which has a converter for all of its own.
 BOOSTERS = {
     f"{library}{kind}" for library in ("CatBoost", "LGBM", "XGB") for kind in ("Classifier", "Regressor")
 }
@@ -110,8 +110,8 @@ def test_probabilities_of_support_vectors_are_refused(name: str, tmp_path: Path)
 
 
 def test_the_documentation_lists_every_estimator_once() -> None:
-    """Every estimator has a recipe or a refusal; those with both convert but for one case."""
-    converting = set(re.findall(r"`(\w+)`", recipes() + regressors() + outliers())) | COMPOSED
+    """Every estimator has a converter or a refusal; those with both convert but for one case."""
+    converting = set(re.findall(r"`(\w+)`", converters() + regressors() + outliers())) | COMPOSED
     sometimes = {name for name, refusal in REFUSED.items() if refusal.when}
     listed = KNOWN.keys() - (NO_STEPS - REGRESSORS.keys())
     assert listed == (converting | REFUSED.keys()) & listed
@@ -119,8 +119,8 @@ def test_the_documentation_lists_every_estimator_once() -> None:
 
 
 def test_every_alternative_converts() -> None:
-    """The estimators that refusals advise are among those with a recipe."""
-    converting = set(re.findall(r"`(\w+)`", recipes() + regressors() + outliers())) | COMPOSED | BOOSTERS
+    """The estimators that refusals advise are among those with a converter."""
+    converting = set(re.findall(r"`(\w+)`", converters() + regressors() + outliers())) | COMPOSED | BOOSTERS
     for name, refusal in REFUSED.items():
         advised = re.findall(r"\b(?:[A-Z]\w*[a-z]\w*|PCA|SVC)\b", refusal.remedy)
         assert set(advised) <= converting, name

@@ -28,7 +28,7 @@ OWNERS = {
     "prometheus_client": {"server/observe/exposition.py"},
     "tomlkit": {"server/commands/revision.py"},
     "jwt": {"server/access/tokens.py"},
-    "skl2onnx": {"export/recipes/foreign.py"},
+    "skl2onnx": {"export/converters/foreign.py"},
 }
 # The folders whose comments and docstrings are checked.
 PROSE = ("server", "export", "benchmarks", "tests", "docs", "examples")

@@ -20,7 +20,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from unpickled.export import ExportError, export_pipeline
 from unpickled.export.boosters import catboost as reader
 from unpickled.export.convert import convert
-from unpickled.export.recipes import catboost_columns
+from unpickled.export.converters import catboost_columns
 
 SMALL = {
     "iterations": 20,

@@ -212,8 +212,8 @@ def test_a_file_of_an_earlier_release_is_loaded_and_listed(files, tmp_path, caps
     assert "iris: version 1 has no digest, so damage to its file may go unseen" in printed
 
 
-def test_every_operator_of_the_recipes_is_run():
-    """The list of operators has all that a recipe names, and none that ONNX does not have."""
+def test_every_operator_of_the_converters_is_run():
+    """The list of operators has all that a converter names, and none that ONNX does not have."""
     known = {schema.name for schema in onnx.defs.get_all_schemas()}
     listed = set().union(*OPERATORS.values())
     trees = [ast.parse(path.read_text()) for path in sorted((ROOT / "export").rglob("*.py"))]

@@ -24,11 +24,11 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from unpickled.__main__ import main
 from unpickled.export import ConversionError, DataError, export_pipeline
 from unpickled.export.commands import export as commands
+from unpickled.export.converters.dates import CONVERTERS
 from unpickled.export.data import dataset, dates
 from unpickled.export.data.columns import Choices
 from unpickled.export.dates import DateParts
 from unpickled.export.graph import Graph, Tensor
-from unpickled.export.recipes.dates import RECIPES
 from unpickled.export.train import train
 from unpickled.server import Config, create_app
 from unpickled.server.artifact.manifest import Notation
@@ -100,7 +100,7 @@ def in_graph(numbers: np.ndarray) -> np.ndarray:
     """The parts of dates as the nodes of a graph make them."""
     graph = Graph()
     columns = graph.input("x", "float64", 1).columns()
-    parts = RECIPES[DateParts](graph, DateParts(hour=True), columns)
+    parts = CONVERTERS[DateParts](graph, DateParts(hour=True), columns)
     model = graph.traced([Tensor(graph.matrix(parts, "float64"), "float64", len(parts))])
     session = opened(model)
     return session.run(None, {"x": numbers[:, None]})[0]

@@ -14,9 +14,9 @@ from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, RobustScaler, StandardScaler
 
 from unpickled.export.convert import _TRANSFORMERS, convert
+from unpickled.export.converters import classifiers
 from unpickled.export.errors import ParityError
 from unpickled.export.gate.parity import check
-from unpickled.export.recipes import classifiers
 
 RANDOM = np.random.default_rng(0)
 X = pd.DataFrame(RANDOM.normal(size=(100, 2)), columns=["a", "b"]).assign(port=["x", "y"] * 50)
@@ -106,15 +106,15 @@ def test_texts_that_differ_are_named(monkeypatch):
 
 def test_a_last_step_that_differs_is_named(monkeypatch):
     """Where all transformers agree the classifier is at fault."""
-    right = classifiers.RECIPES[LogisticRegression]
+    right = classifiers.CONVERTERS[LogisticRegression]
 
     def wrong(graph: Any, model: LogisticRegression, columns: Any) -> Any:
         doubled = LogisticRegression()
         doubled.__dict__.update(model.__dict__, coef_=model.coef_ * 2.0)
         return right(graph, doubled, columns)
 
-    monkeypatch.setitem(classifiers.RECIPES, LogisticRegression, wrong)
-    monkeypatch.setattr("unpickled.export.convert._CLASSIFIERS", classifiers.RECIPES)
+    monkeypatch.setitem(classifiers.CONVERTERS, LogisticRegression, wrong)
+    monkeypatch.setattr("unpickled.export.convert._CLASSIFIERS", classifiers.CONVERTERS)
     pipeline = Pipeline([("columns", branches(StandardScaler())), ("model", LogisticRegression())])
     text = complaint(pipeline)
     assert "The steps before agree: they part at the last one, 'model' (LogisticRegression)." in text

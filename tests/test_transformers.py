@@ -54,13 +54,13 @@ from test_convert import Array, feeds, fitted, is_sentence, people, run, verify
 
 from unpickled.export import export_pipeline
 from unpickled.export.convert import convert
+from unpickled.export.converters import curves, quantiles
 from unpickled.export.errors import ConversionError, ParityError
 from unpickled.export.gate import golden
 from unpickled.export.gate.parity import check
 from unpickled.export.gate.thresholds import near
 from unpickled.export.graph import Graph, Output
 from unpickled.export.publish import runner
-from unpickled.export.recipes import curves, quantiles
 from unpickled.server import Config, create_app
 from unpickled.server.artifact.manifest import Feature, Parity
 
@@ -262,7 +262,7 @@ def test_quantiles_that_repeat_and_columns_of_one_number_are_placed(distribution
     graph = Graph()
     tensor = graph.input("x", "float64" if dtype is np.float64 else "float32", 3)
     model = graph.traced(
-        [quantiles.RECIPES[QuantileTransformer](graph, transformer, tensor.columns())[0].tensor]
+        [quantiles.CONVERTERS[QuantileTransformer](graph, transformer, tensor.columns())[0].tensor]
     )
     placed = opened(model).run(None, {"x": rows})[0]
     np.testing.assert_allclose(placed, transformer.transform(rows), rtol=0.0, atol=1e-14)

@@ -40,14 +40,14 @@ from sklearn.tree import (
 
 from unpickled.export import export_pipeline
 from unpickled.export.convert import Conversion, convert
+from unpickled.export.converters.ensemble import ensemble
+from unpickled.export.converters.regression_trees import REGRESSORS
 from unpickled.export.errors import NoGraph
 from unpickled.export.gate.exactness import STACKED_TOLERANCE, TOLERANCE, TREES_TOLERANCE, tolerance
 from unpickled.export.gate.pair import Pair
 from unpickled.export.gate.thresholds import near
 from unpickled.export.graph import Graph, _value
 from unpickled.export.publish import runner
-from unpickled.export.recipes.ensemble import ensemble
-from unpickled.export.recipes.regression_trees import REGRESSORS
 from unpickled.export.trees import Tree
 from unpickled.server import Config, create_app
 from unpickled.server.model.session import open_graph

@@ -20,7 +20,7 @@ from sklearn.pipeline import Pipeline
 from unpickled.export import inside
 from unpickled.export.boosters.registry import library
 from unpickled.export.convert import Conversion
-from unpickled.export.recipes.splitting import splits
+from unpickled.export.converters.splitting import splits
 
 # Largest difference: absolute for probabilities, relative to max(1, |score|) for scores, and for predicted
 # numbers relative to their sizes (model/sizes.py).

@@ -1,7 +1,7 @@
 """The nodes of trees: as scikit-learn has fitted them, and as a graph has them written.
 
-The fitted ones are read from scikit-learn's own arrays, not from the form that the recipes write them from,
-so that a mistake in that form is seen as well.
+The fitted ones are read from scikit-learn's own arrays, not from the form that the converters write them
+from, so that a mistake in that form is seen as well.
 """
 
 from collections.abc import Mapping

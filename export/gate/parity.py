@@ -19,6 +19,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from unpickled.export.convert import Conversion
+from unpickled.export.converters.splitting import splits
 from unpickled.export.data.layout import Rows
 from unpickled.export.errors import ParityError, reason
 from unpickled.export.gate import probes
@@ -32,7 +33,6 @@ from unpickled.export.gate.sweep import Lot, swept
 from unpickled.export.gate.thresholds import near
 from unpickled.export.inside import innermost
 from unpickled.export.progress import Counter, running
-from unpickled.export.recipes.splitting import splits
 from unpickled.server.artifact.manifest import Feature, Parity
 
 Features = tuple[Feature, ...]

@@ -1,1 +1,0 @@
-"""Recipes: functions that write the graph of one kind of scikit-learn estimator each."""
