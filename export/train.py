@@ -41,7 +41,7 @@ SMALL = 1_000_000  # cells
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A pipeline fitted on ``train`` and measured on ``held_out``, both (rows, columns).
+    """A pipeline fitted on ``train`` and measured on ``held_out``, both (rows, columns), with their truth.
 
     This pipeline is exported. Fitting another one on all rows would use some more of them, but its quality
     would be unknown.
@@ -49,7 +49,9 @@ class Fitted:
 
     pipeline: Pipeline
     train: pd.DataFrame
+    train_truth: npt.NDArray[Any]
     held_out: pd.DataFrame
+    held_out_truth: npt.NDArray[Any]
     training: Training
 
 
@@ -84,7 +86,7 @@ def train(dataset: Dataset, scaler: str, estimator: str, seed: int = 0, held_out
         training = replace(training, curve=curve(task, pipeline, fit_rows, fit_labels))
         names = dataset.class_names or (dataset.target,)
         training = task.measured(training, pipeline, test_rows, test_labels, names)
-    return Fitted(pipeline, fit_rows, test_rows, training)
+    return Fitted(pipeline, fit_rows, fit_labels, test_rows, test_labels, training)
 
 
 def build(

@@ -18,6 +18,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from unpickled.server.artifact import onnxfile, reference
+from unpickled.server.artifact.card import Card
+from unpickled.server.artifact.comparison import Comparison
+from unpickled.server.artifact.recipe import Recipe
 from unpickled.server.artifact.reference import Reference
 from unpickled.server.errors import ArtifactError
 from unpickled.server.quote import counted, quoted
@@ -233,7 +236,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     people call them; a regressor has none. ``created`` is ISO 8601, UTC. ``unused`` are columns of the
     training table that the graph does not read, its target among them: requests may have them.
     ``graph_sha256`` is the digest of the file without its ``metadata_props`` (artifact/onnxfile.py); files of
-    earlier releases have none. ``reference`` is what drift is measured against.
+    earlier releases have none. ``reference`` is what drift is measured against, ``card`` what a report draws,
+    ``comparisons`` are those with earlier versions, and ``recipe`` says how the pipeline was made.
     """
 
     schema: int
@@ -250,6 +254,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     unused: tuple[str, ...] = ()
     graph_sha256: str = ""
     reference: Reference | None = None
+    card: Card | None = None
+    comparisons: tuple[Comparison, ...] = ()
+    recipe: Recipe | None = None
 
     def examples(self, count: int) -> list[list[float | str | None]]:
         """The first golden rows as requests for people show them, at most ``count``."""

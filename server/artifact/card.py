@@ -1,0 +1,170 @@
+"""The card of a model: how good it is, why, and where it is worst, measured before the file was written.
+
+Figures about groups alone: none is of fewer than FEWEST rows (reference.py), so that nothing is said about a
+few people. The export measures them (export/card/), ``card/`` draws them. A file of an earlier release, or
+one that was written without true answers, has none. The columns that a card shows are those of
+Manifest.features, spread as Manifest.reference has it.
+"""
+
+from typing import Literal
+
+import msgspec
+
+# Most features whose dependence is kept.
+MOST_DEPENDENCES = 5
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A figure, and the ends of the interval that holds its true value in 95 of 100 cases.
+
+    The ends are None where the rows do not tell them.
+    """
+
+    value: float
+    lowest: float | None = None
+    highest: float | None = None
+
+
+class Threshold(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows with a score of at least ``score`` taken for a class: a point of its curves.
+
+    ``rows`` is the share of all rows that are; ``precision`` the share of these that belong to the class;
+    ``recall`` the share of the class that is found; ``false_alarms`` the share of all others that is taken
+    for it. Neighboring points are at least FEWEST rows apart.
+    """
+
+    score: float
+    rows: float
+    precision: float
+    recall: float
+    false_alarms: float
+
+
+class ClassCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One class against all others, by its score.
+
+    ``thresholds`` fall from the highest score to the lowest: of them, the ROC curve (``false_alarms``,
+    ``recall``), the precision-recall curve and the table of thresholds are drawn. ``roc_auc`` and
+    ``average_precision`` are None of a class with fewer than FEWEST rows in it, or outside it.
+    """
+
+    name: str
+    rows: int
+    roc_auc: Measured | None = None
+    average_precision: Measured | None = None
+    thresholds: tuple[Threshold, ...] = ()
+
+
+class CalibrationBin(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows whose probability of the predicted class lies in [lowest, highest].
+
+    ``probability`` is the mean of it, ``came_true`` the share whose predicted class is the true one.
+    """
+
+    lowest: float
+    highest: float
+    rows: int
+    probability: float
+    came_true: float
+
+
+class Band(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of a regressor whose prediction lies in [lowest, highest]: where their true numbers lie.
+
+    ``predicted`` is the mean prediction; ``truths`` are the 10th, 25th, 50th, 75th and 90th percentile of the
+    true numbers. ``rows`` is at least FEWEST.
+    """
+
+    lowest: float
+    highest: float
+    rows: int
+    predicted: float
+    truths: tuple[float, float, float, float, float]
+
+
+class TargetCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One target of a regressor.
+
+    ``bands`` rise from the lowest predictions to the highest. ``residual_bounds`` part the residuals
+    (prediction - truth) into cells as those of a Spread, whose rows are ``residual_counts``.
+    """
+
+    name: str
+    rows: int
+    mae: Measured
+    rmse: Measured
+    r2: Measured | None = None
+    bands: tuple[Band, ...] = ()
+    residual_bounds: tuple[float, ...] = ()
+    residual_counts: tuple[int, ...] = ()
+
+
+class Importance(msgspec.Struct, frozen=True, kw_only=True):
+    """How much the loss rises where the cells of one feature are shuffled among the rows."""
+
+    feature: str
+    rise: Measured
+
+
+class Dependence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The mean answer of all rows where one feature is set to the same value in each: partial dependence.
+
+    ``at`` are numbers (of a feature of dates, seconds since 1970) in ascending order, or categories.
+    ``answers`` has for each of them the mean score of each class, or the mean number of each target.
+    """
+
+    feature: str
+    at: tuple[float | str, ...]
+    answers: tuple[tuple[float, ...], ...]
+
+
+class SliceCard(msgspec.Struct, frozen=True, kw_only=True):
+    """The rows with one category of a feature, or whose number lies in one of its cells.
+
+    ``value`` says which, as people read it. ``figure`` is the accuracy of a classifier; of a regressor, the
+    mean absolute error of its first target in shares of that of all rows. ``beyond_chance``: it is worse than
+    that of all other rows by more than chance explains, all slices taken together.
+    """
+
+    feature: str
+    value: str
+    rows: int
+    figure: Measured
+    beyond_chance: bool = False
+
+
+class Cost(msgspec.Struct, frozen=True, kw_only=True):
+    """The size of the graph in bytes, and the microseconds that one row takes, alone and among 1,000.
+
+    Measured where the model was exported, on one thread: the run of the graph alone, without a server.
+    """
+
+    graph_bytes: int
+    one_row: float
+    of_many: float
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The quality of a model on ``rows`` rows.
+
+    ``held_out``: the pipeline was not fitted on them. ``loss`` is the noun of what importances are a rise
+    of: "log loss", "share of wrong labels" or "mean absolute error"; ``loss_value`` that loss itself.
+    A classifier has ``classes``, a regressor ``targets``; a classifier with probabilities ``calibration``.
+    ``importances`` fall; ``dependences`` are those of the first of them. ``slices`` begin with the worst.
+    ``notes`` are sentences about what was left out, and why.
+    """
+
+    rows: int
+    held_out: bool
+    loss: Literal["log loss", "share of wrong labels", "mean absolute error"]
+    loss_value: Measured
+    accuracy: Measured | None = None
+    classes: tuple[ClassCard, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = ()
+    calibration: tuple[CalibrationBin, ...] = ()
+    targets: tuple[TargetCard, ...] = ()
+    importances: tuple[Importance, ...] = ()
+    dependences: tuple[Dependence, ...] = ()
+    slices: tuple[SliceCard, ...] = ()
+    cost: Cost | None = None
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,82 @@
+"""How a version compares with an earlier one on the same rows, measured before the file was written.
+
+Figures about groups alone: none is of fewer than FEWEST rows (reference.py). The export compares
+(export/comparison/), ``card/`` draws it.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from unpickled.server.artifact.card import Measured
+
+
+class Contrast(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One metric of both versions on the same rows.
+
+    ``metric`` is its noun, such as "accuracy", "log loss", "ROC AUC" or "mean absolute error"; ``of`` the
+    class or target that it is about, empty for all together. ``difference`` is this - other, with a paired
+    interval.
+    """
+
+    metric: str
+    better: Literal["higher", "lower"]
+    this: float
+    other: float
+    difference: Measured
+    of: str = ""
+
+
+class Disagreement(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows that the other version calls ``other`` and this one ``this``: class names.
+
+    ``this_right`` and ``other_right`` count those of them where the one or the other is right.
+    """
+
+    other: str
+    this: str
+    rows: int
+    this_right: int
+    other_right: int
+
+
+class SliceContrast(msgspec.Struct, frozen=True, kw_only=True):
+    """The rows of a slice (SliceCard) under both versions.
+
+    ``difference`` is this - other: of the accuracy, or of the mean absolute error of the first target in
+    shares of the other version's on all rows. ``worse``: this version is, by more than chance explains, all
+    slices taken together.
+    """
+
+    feature: str
+    value: str
+    rows: int
+    difference: Measured
+    worse: bool
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """This version beside another one, on ``rows`` rows that this one was not fitted on.
+
+    ``version`` and ``sha256`` are the number and the digest of the other's file. ``unseen``: neither was the
+    other one fitted on them, as far as its manifest tells: where that is False, the other one's figures may
+    be too good. ``chance`` is the probability that chance alone makes labels differ so much in rightness
+    (McNemar's exact test), of a regressor that of the mean paired difference of absolute errors (a
+    bootstrap). ``verdict`` is "better", "worse" or "no difference that these rows show". ``only_this`` and
+    ``only_other`` count rows that one version alone has right. ``refused`` counts rows that the other version
+    does not take: they are in no figure.
+    """
+
+    version: int
+    sha256: str
+    rows: int
+    unseen: bool
+    contrasts: tuple[Contrast, ...]
+    verdict: Literal["better", "worse", "no difference that these rows show"]
+    chance: float | None = None
+    only_this: int = 0
+    only_other: int = 0
+    refused: int = 0
+    disagreements: tuple[Disagreement, ...] = ()
+    slices: tuple[SliceContrast, ...] = ()
+    notes: tuple[str, ...] = ()

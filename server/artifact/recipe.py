@@ -1,0 +1,41 @@
+"""The recipe of a model: how it was made, so that it can be made again from newer rows.
+
+``train`` writes what it was asked; for a pipeline of the user's own, the export writes the parameters of the
+unfitted estimator. ``unpickled train --like`` and ``unpickled retrain`` repeat it (export/recipe.py).
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An unfitted estimator: its class, as ``module:name``, and its parameters.
+
+    A parameter is a value of JSON; one that is none, such as an estimator inside, is a table with one key
+    that says what it is (export/recipe.py).
+    """
+
+    estimator: str
+    parameters: dict[str, Any] = {}
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a pipeline was made.
+
+    ``by``: "train", whose options ``options`` are, by their names on the command line; "pipeline", an
+    estimator of the user's own, whose ``step`` is kept; "function", which ``function`` names as
+    ``module:function``: it takes nothing and returns the unfitted estimator.
+
+    ``data`` is the bundled data set or the path of the table, as it was given; ``target`` the columns to
+    predict. ``missing_from_step`` says why a pipeline cannot be made again from its parameters: which of them
+    are code.
+    """
+
+    by: Literal["train", "pipeline", "function"]
+    data: str | None = None
+    target: tuple[str, ...] = ()
+    options: dict[str, Any] = {}
+    step: Step | None = None
+    function: str = ""
+    missing_from_step: str = ""
