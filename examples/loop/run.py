@@ -1,0 +1,215 @@
+"""Run the loop: a model is served while its world changes, and cron retrains, judges and promotes.
+
+    python run.py --folder run
+
+It takes a few minutes: no day has to pass, as the clock of all processes is moved (clock/sitecustomize.py).
+Otherwise they are those of a real service. Beside models and log, the folder gets what the commands print
+(cron.log), the days in numbers (days.json) and in a picture (loop.svg).
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import cron
+import picture
+import world
+from client import Client
+
+HERE = Path(__file__).parent
+# The model that cron looks after, and the same one left alone.
+NAME, ALONE = "parcels", "alone"
+# The days of the table that both are trained on, and those on which requests come.
+TAUGHT, SERVED = range(24), range(24, 50)
+# Parcels of a day in the table, and of one in service.
+FEW, MANY = 42, 600
+# Hours of a day at which requests come, and the one at which the truth of the day before is reported.
+HOURS, NOON = (0, 6, 12, 18), 12
+# Seconds between two requests while a command runs, and between two looks at the log.
+PAUSE, LOOK = 0.002, 0.05
+
+
+@dataclass
+class Day:
+    """The parcels of one day, and how many answers were right with the loop and without."""
+
+    day: int
+    rows: int = 0
+    right: int = 0
+    right_alone: int = 0
+    versions: Counter[str] = field(default_factory=Counter)
+
+
+class Loop:
+    """The folder of a run, with a server, and with the commands that cron runs there."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self._folder, self._port = folder, port
+        self._clock = folder / "clock"
+        self._environ = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(HERE / "clock"),
+            "LOOP_CLOCK": str(self._clock),
+        }
+        self._jobs = cron.read(HERE / "crontab")
+        # The truth that will be reported, by the ids of predictions.
+        self._truth: dict[str, str] = {}
+        self.client = Client(port)
+
+    def move_clock(self, day: int, hour: int = 0, minute: int = 0) -> None:
+        """Make it that time for every process."""
+        moment = world.START + timedelta(days=day, hours=hour, minutes=minute)
+        new = self._clock.with_suffix(".new")
+        new.write_text(str(moment.timestamp() - time.time()))
+        new.replace(self._clock)
+
+    def start(self, command: list[str]) -> subprocess.Popen[bytes]:
+        """Start a command, which prints into cron.log."""
+        with (self._folder / "cron.log").open("a") as log:
+            print(f"$ {' '.join(command)}", file=log, flush=True)
+            return subprocess.Popen(command, cwd=self._folder, env=self._environ, stdout=log, stderr=log)
+
+    def train(self) -> None:
+        """Train the first version, once for each of the two models."""
+        world.write_table(self._folder / "base.csv", TAUGHT, FEW)
+        for name in (NAME, ALONE):
+            words = ["unpickled", "train", "--data", "base.csv", "--target", "late", "--name", name]
+            if self.start(words).wait():
+                raise SystemExit(f"{' '.join(words)} failed: see {self._folder / 'cron.log'}")
+        self.start(["unpickled", "models", "promote", NAME, "1"]).wait()
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Serve the models to the end of the block."""
+        with (self._folder / "server.log").open("w") as log:
+            command = ["unpickled", "serve", "--port", str(self._port)]
+            server = subprocess.Popen(command, cwd=self._folder, env=self._environ, stdout=log, stderr=log)
+        try:
+            while not self._is_ready():
+                if server.poll() is not None:
+                    raise SystemExit(f"the server has ended: see {self._folder / 'server.log'}")
+                time.sleep(LOOK)
+            yield
+        finally:
+            server.terminate()
+            server.wait()
+
+    def live(self, day: int) -> Day:
+        """Let a day pass."""
+        summary, yesterday = Day(day), self._truth
+        self._truth = {}
+        parcels, truth = world.parcels(day, MANY)
+        rows = [*zip(parcels, truth, world.reported(day, truth), strict=True)]
+        for part, hour in enumerate(HOURS):
+            self._await_rows()
+            self.move_clock(day, hour)
+            self._await_files()
+            if hour == NOON and yesterday:
+                self.client.report(NAME, yesterday)
+            coming = iter(rows[part :: len(HOURS)])
+            for job in self._jobs:
+                if hour <= job.hour < hour + 24 // len(HOURS):
+                    self.move_clock(day, job.hour, job.minute)
+                    self._ask_during(self.start(job.command), coming, summary)
+            for row in coming:
+                self._ask(*row, summary)
+        return summary
+
+    def _ask_during(
+        self, command: subprocess.Popen[bytes], coming: Iterator[tuple[world.Parcel, str, str]], day: Day
+    ) -> None:
+        """Send requests as long as a command runs."""
+        while command.poll() is None:
+            if row := next(coming, None):
+                self._ask(*row, day)
+            time.sleep(PAUSE)
+
+    def _ask(self, parcel: world.Parcel, truth: str, reported: str, day: Day) -> None:
+        """Ask both models about a parcel."""
+        answer, prediction, version = self.client.predict(NAME, parcel)
+        alone, _, _ = self.client.predict(ALONE, parcel)
+        if prediction:
+            self._truth[prediction] = reported
+        day.rows += 1
+        day.right += answer == truth
+        day.right_alone += alone == truth
+        day.versions[version] += 1
+
+    def _await_rows(self) -> None:
+        """Wait until the payload log has every answer, with the date of now."""
+        while self.client.logged() < self.client.answered:
+            time.sleep(LOOK)
+
+    def _await_files(self) -> None:
+        """Wait until the files of the payload log are finished, which ten minutes on the moved clock do."""
+        while any(self._folder.glob("log/*/.open/*.journal")):
+            time.sleep(LOOK)
+
+    def _is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/readyz") as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+
+def main() -> None:
+    """Run the loop as the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, default=Path("run"), help="a folder that is not there yet (run)")
+    parser.add_argument("--port", type=int, default=8000, help="the port of the server (8000)")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True)
+    shutil.copy(HERE / "unpickled.toml", options.folder)
+    loop = Loop(options.folder.absolute(), options.port)
+    loop.move_clock(SERVED[0])
+    loop.train()
+    days = []
+    with loop.serving():
+        for day in SERVED:
+            days.append(loop.live(day))
+            print(line(days[-1]), flush=True)
+    changes = history(options.folder)
+    document = {
+        "days": [asdict(day) for day in days],
+        "changes": changes,
+        "requests": loop.client.answered,
+        "failures": loop.client.failures,
+    }
+    (options.folder / "days.json").write_text(json.dumps(document, indent=1))
+    (options.folder / "loop.svg").write_text(picture.draw(document))
+    print(f"{len(loop.client.failures)} of {loop.client.answered:,} requests failed; see {options.folder}/loop.svg")
+
+
+def line(day: Day) -> str:
+    """A day in one line."""
+    versions = ", ".join(f"{version} {rows / day.rows:.0%}" for version, rows in sorted(day.versions.items()))
+    return (
+        f"day {day.day}: {day.right / day.rows:.2f} of the answers right, without the loop "
+        f"{day.right_alone / day.rows:.2f}   (versions: {versions})"
+    )
+
+
+def history(folder: Path) -> list[dict[str, object]]:
+    """The changes of the model in the order of their days."""
+    lines = (folder / "models" / NAME / "history.jsonl").read_text().splitlines()
+    return [
+        {"day": (datetime.fromisoformat(entry["at"]) - world.START) / timedelta(days=1), **entry}
+        for entry in map(json.loads, lines)
+    ]
+
+
+if __name__ == "__main__":
+    main()
