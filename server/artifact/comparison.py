@@ -44,8 +44,8 @@ class SliceContrast(msgspec.Struct, frozen=True, kw_only=True):
     """The rows of a slice (SliceCard) under both versions.
 
     ``difference`` is this - other: of the accuracy, or of the mean absolute error of the first target in
-    shares of the other version's on all rows. ``worse``: this version is, by more than chance explains, all
-    slices taken together.
+    shares of the other version's on all rows. ``worse`` and ``better``: this version is, by more than chance
+    explains, all slices taken together.
     """
 
     feature: str
@@ -53,6 +53,7 @@ class SliceContrast(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     difference: Measured
     worse: bool
+    better: bool = False
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -80,3 +81,18 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     disagreements: tuple[Disagreement, ...] = ()
     slices: tuple[SliceContrast, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def sentence(comparison: Comparison, this: str = "the new version") -> str:
+    """A clause with the figures that decide, for a person.
+
+    Args:
+        comparison: The figures.
+        this: The subject, such as "version 4".
+
+    Example:
+        >>> sentence(comparison, "version 4")
+        'version 4 is right on 1.8 points more of 2,310 held-out rows than version 3 (0.4 to 3.2), log loss
+        0.31 against 0.36 (-0.07 to -0.02), McNemar p = 0.011'
+    """
+    raise NotImplementedError
