@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
-from unpickled.export.commands.entries import CONVERT, TRAIN
+from unpickled.export.commands.entries import CONVERT, RETRAIN, TRAIN
 from unpickled.server import console
 from unpickled.server.commands.entries import ACCURACY, DRIFT, KEYS, LOG, MODELS, SERVE
 
@@ -26,6 +26,7 @@ _COMMANDS = {
     "drift": DRIFT,
     "accuracy": ACCURACY,
     "log": LOG,
+    "retrain": RETRAIN,
 }
 _LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "scikit-learn", "skl2onnx")
 

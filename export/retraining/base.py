@@ -200,4 +200,4 @@ def _ids(source: Source) -> npt.NDArray[np.str_]:
     if ID not in source.columns:
         return np.full(len(source), "", np.str_)
     values = columns.column(ID, source.columns[ID], Choices(text=frozenset({ID}))).values
-    return values.fillna("").to_numpy().astype(np.str_)
+    return np.array(values.fillna("").tolist(), np.str_)

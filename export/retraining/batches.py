@@ -1,4 +1,4 @@
-"""The truth of each day of report, beside what the champion answers: days that contradict the others are told.
+"""The truth of each day of report, beside the champion's answers: days that contradict the others are told.
 
 Truth comes in batches: a file of labels, a run of a job, an afternoon's work. One that is wrong (labels are
 flipped, rows shifted by one, grams taken for kilograms) has nothing to do with the rows, though the days
@@ -7,8 +7,8 @@ therefore, if the champion is right about it less often than on the fine days be
 beyond chance, and
 
 - no more often than if the day's truths were dealt out to its rows at random, or
-- on the newest day, of which nobody knows what follows, less often than that, beyond chance. A day later it is
-  known: if the next one is as bad, the world has changed, and both days count.
+- on the newest day, of which nobody knows what follows, less often than that, beyond chance. A day later it
+  is known: if the next one is as bad, the world has changed, and both days count.
 
 A day that falls sharply and still has to do with its rows, as a holiday may, is told and counts.
 """
@@ -103,7 +103,7 @@ def _day(name: str, rows: Mask, count: Callable[[Mask, int], int]) -> _Day:
 
 
 def _contradiction(days: Sequence[_Day], place: int, level: float) -> tuple[str, bool]:
-    """A clause about a day that contradicts the others, and whether its truth is left out; "" if it does not."""
+    """A clause about a day that contradicts the others, "" if it does not; whether its truth is left out."""
     day = days[place]
     before = next((each for each in reversed(days[:place]) if each.fine), None)
     after = next((each for each in days[place + 1 :] if each.fine), None)

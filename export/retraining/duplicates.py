@@ -14,9 +14,9 @@ def repeated(base: Base) -> Mask:
     _, firsts = np.unique(base.ids, return_index=True)
     is_first = np.zeros(len(base), np.bool_)
     is_first[firsts] = True
-    return (base.ids != "") & ~is_first
+    return np.asarray(base.ids != "") & ~is_first
 
 
 def logged(base: Base, predicted: Predicted) -> Mask:
     """Rows of the base table that are among those of the log (rows,): these know when they were predicted."""
-    return (base.ids != "") & np.isin(base.ids, predicted.ids)
+    return np.asarray(base.ids != "") & np.isin(base.ids, predicted.ids)

@@ -67,8 +67,8 @@ def _answers(champion: Manifest, targets: Sequence[str]) -> Iterator[Note]:
         )
     if own:
         yield Note(
-            text=f"The model takes {listed(own, 5, quoted)}, a name of the payload log's own columns: a model "
-            "that learns from earlier answers learns their mistakes. Train a new one without.",
+            text=f"The model takes {listed(own, 5, quoted)}, a name of the payload log's own columns: a "
+            "model that learns from earlier answers learns their mistakes. Train a new one without.",
             stops=True,
         )
 
@@ -86,7 +86,8 @@ def _same_rows(trained: pd.DataFrame, new: Predicted) -> Iterator[Note]:
 
 def _keys(frame: pd.DataFrame) -> list[int]:
     """A number for each row, the same for equal rows."""
-    return pd.util.hash_pandas_object(frame, index=False).tolist()
+    keys: list[int] = pd.util.hash_pandas_object(frame, index=False).tolist()
+    return keys
 
 
 def _identifier(name: str, kind: str, old: Predicted, is_date: bool) -> Iterator[Note]:
@@ -113,7 +114,8 @@ def _grows(numbers: npt.NDArray[np.float64], times: npt.NDArray[np.float64]) -> 
     if len(np.unique(numbers)) < len(numbers):
         return False
     ranks = [np.argsort(np.argsort(each, kind="stable"), kind="stable") for each in (numbers, times)]
-    return bool(np.corrcoef(*ranks)[0, 1] >= _GROWS)
+    correlations = np.atleast_2d(np.corrcoef(np.stack(ranks)))
+    return bool(correlations[0, 1] >= _GROWS)
 
 
 def _tells(name: str, old: Predicted, new: Predicted) -> Iterator[Note]:

@@ -1,11 +1,10 @@
-"""How the rows of the log differ from those that the champion was trained on: drift, and the shares of classes."""
+"""How the rows of the log differ from those that the champion was trained on, and the shares of classes."""
 
 from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
-from unpickled.export.comparison.answers import Answers
 from unpickled.export.retraining.base import Base
 from unpickled.export.retraining.predicted import Predicted
 from unpickled.export.retraining.report import ClassShare, Moved
@@ -18,14 +17,21 @@ from unpickled.server.model.feeds import Rows, values_of
 _PART = 10_000
 
 
-def moved(version: int, champion: Manifest, predicted: Predicted, answers: Answers) -> tuple[Moved, ...]:
+def moved(
+    version: int,
+    champion: Manifest,
+    predicted: Predicted,
+    labels: npt.NDArray[np.generic],
+    scores: npt.NDArray[np.float64],
+) -> tuple[Moved, ...]:
     """The features and predictions that have a reference, those that have moved furthest first.
 
     Args:
         version: The number of the champion.
         champion: Its manifest, with the reference.
         predicted: The rows of the log with truth.
-        answers: The champion's answers to them.
+        labels: The champion's labels for them (rows,); 0 of a regressor.
+        scores: Its scores (rows, classes), or numbers (rows, targets).
     """
     binning = Binning(champion)
     columns = [values_of(predicted.frame[feature.name].to_numpy()) for feature in champion.features]
@@ -33,7 +39,7 @@ def moved(version: int, champion: Manifest, predicted: Predicted, answers: Answe
     for start in range(0, len(predicted), _PART):
         part = slice(start, start + _PART)
         rows = Rows([column[part] for column in columns])
-        counts += binning.count(rows, answers.labels[part].tolist(), answers.scores[part])
+        counts += binning.count(rows, labels[part].tolist(), scores[part])
     return tuple(
         Moved(name=each.name, psi=each.psi, drifted=each.drifted, reasons=each.reasons)
         for each in judge(version, binning, counts).ordered

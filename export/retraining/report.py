@@ -108,3 +108,4 @@ class Retraining(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str = ""
     version: int | None = None
     forced: bool = False
+    served: str = ""
