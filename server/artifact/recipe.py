@@ -23,7 +23,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Retrained(msgspec.Struct, frozen=True, kw_only=True):
     """The rows of a payload log that a retraining has added to the table.
 
-    ``log`` is the folder, as it was given. The rows were predicted from ``since`` on and until ``until``, both
+    ``log`` is the folder, as it was given. The rows were predicted from ``since`` until ``until``, both
     ISO 8601 in UTC. Each counted ``weight`` times as much as one of the table.
     """
 
