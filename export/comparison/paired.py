@@ -1,0 +1,160 @@
+"""The difference between two versions on the same rows: its interval, and how often chance makes one.
+
+Rows are drawn with replacement, RESAMPLES times as many as there are: each time both versions have the same
+rows. An interval lies between two percentiles of the differences, which lie further out the fewer the rows
+are, as those of Student's t do: a bootstrap of few rows is too narrow otherwise.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from unpickled.server.artifact.card import Measured
+
+RESAMPLES = 2_000
+# The share of intervals that do not hold the true difference.
+LEVEL = 0.05
+# The most numbers that are drawn at once: 16 MB.
+_AT_ONCE = 2_000_000
+# Sums that differ by a smaller share are equal.
+_ROUNDING = 1e-12
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Quotient:
+    """A figure that is one sum over the rows, divided by another one, such as the mean or a precision.
+
+    Attributes:
+        above: What is added up (rows,).
+        below: The same of the divisor (rows,); None for the number of rows.
+        root: Whether the figure is the root of that.
+    """
+
+    above: Floats
+    below: Floats | None = None
+    root: bool = False
+
+    @property
+    def value(self) -> float:
+        """The figure of these rows."""
+        below = len(self.above) if self.below is None else self.below.sum()
+        return float(self.of(self.above.sum(keepdims=True), np.array([below], np.float64))[0])
+
+    def of(self, above: Floats, below: Floats) -> Floats:
+        """The figure from its two sums, each of any shape; NaN where the divisor is 0."""
+        quotient = np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
+        return np.sqrt(quotient) if self.root else quotient
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The same figure of both versions."""
+
+    this: Quotient
+    other: Quotient
+
+    @property
+    def difference(self) -> float:
+        """This - other, on these rows."""
+        return float(_apart(np.array(self.this.value), np.array(self.other.value)))
+
+
+def differences(pairs: Sequence[Pair], seed: int = 0) -> Floats:
+    """(RESAMPLES, pairs): the differences of each drawing; the rows are the same ones for all pairs."""
+    sides = [side for pair in pairs for side in (pair.this, pair.other)]
+    rows = len(sides[0].above)
+    ones = np.ones(rows)
+    sums = np.column_stack(
+        [column for side in sides for column in (side.above, ones if side.below is None else side.below)]
+    )
+    drawn = np.concatenate([weights @ sums for weights in _drawings(rows, seed)])
+    values = [side.of(drawn[:, 2 * at], drawn[:, 2 * at + 1]) for at, side in enumerate(sides)]
+    return np.column_stack(list(map(_apart, values[::2], values[1::2])))
+
+
+def interval(difference: float, drawn: Floats, rows: int) -> Measured:
+    """A difference with its interval, from those of each drawing (RESAMPLES,)."""
+    finite = drawn[np.isfinite(drawn)]
+    if rows < 2 or not len(finite):
+        return Measured(value=difference)
+    tail = special.ndtr(special.stdtrit(rows - 1, LEVEL / 2) * np.sqrt(rows / (rows - 1)))
+    lowest, highest = np.quantile(finite, (tail, 1 - tail))
+    return Measured(value=difference, lowest=float(lowest), highest=float(highest))
+
+
+def chance(difference: float, drawn: Floats) -> float:
+    """The probability of a difference at least as large, were the true one 0.
+
+    So often, a drawing (RESAMPLES,) is as far from the difference of the rows as that is from 0.
+    """
+    as_far = np.abs(drawn - difference) >= abs(difference)
+    return float((1 + as_far.sum()) / (1 + len(drawn)))
+
+
+def mean(numbers: Floats) -> Measured:
+    """The mean of the differences of at least two rows, with its interval by Student's t."""
+    value, reach = float(numbers.mean()), _error(numbers) * special.stdtrit(len(numbers) - 1, 1 - LEVEL / 2)
+    return Measured(value=value, lowest=value - float(reach), highest=value + float(reach))
+
+
+def chance_of_mean(numbers: Floats) -> float:
+    """The probability of a mean as far from 0, were the true one 0: by Student's t."""
+    value, error = float(numbers.mean()), _error(numbers)
+    if not error:
+        return float(value == 0)
+    return float(2 * special.stdtr(len(numbers) - 1, -abs(value / error)))
+
+
+def mcnemar(only_this: int, only_other: int) -> float:
+    """McNemar's exact test: the probability that a fair coin parts so many rows as unevenly.
+
+    Args:
+        only_this: Rows that one version alone has right.
+        only_other: Rows that the other one alone has right.
+
+    Example:
+        >>> round(mcnemar(6, 16), 4)
+        0.0525
+    """
+    apart = only_this + only_other
+    return min(1.0, 2 * float(special.bdtr(min(only_this, only_other), apart, 0.5))) if apart else 1.0
+
+
+def beyond_chance(chances: Sequence[float]) -> list[bool]:
+    """Which of some tests tell of more than chance, all of them together: Holm's correction.
+
+    Were all differences 0, one of these would be true in LEVEL of all cases at most.
+    """
+    order = np.argsort(chances, kind="stable")
+    limits = LEVEL / np.arange(len(chances), 0, -1)
+    passed = np.logical_and.accumulate(np.array(chances)[order] <= limits)
+    beyond = np.zeros(len(chances), np.bool_)
+    beyond[order] = passed
+    return [bool(each) for each in beyond]
+
+
+def _error(numbers: Floats) -> float:
+    """The standard error of a mean."""
+    return float(numbers.std(ddof=1) / np.sqrt(len(numbers)))
+
+
+def _apart(this: Floats, other: Floats) -> Floats:
+    """this - other, and 0 where only the order in which sums are added up makes a difference."""
+    apart = this - other
+    return np.where(np.abs(apart) <= _ROUNDING * (np.abs(this) + np.abs(other)), 0.0, apart)
+
+
+def _drawings(rows: int, seed: int) -> Iterator[Floats]:
+    """How often each row is drawn, RESAMPLES times: parts of an array (RESAMPLES, rows)."""
+    rng = np.random.default_rng(seed)
+    at_once = max(1, _AT_ONCE // rows)
+    for start in range(0, RESAMPLES, at_once):
+        count = min(at_once, RESAMPLES - start)
+        places = rng.integers(0, rows, (count, rows)) + rows * np.arange(count)[:, None]
+        counts = np.bincount(places.ravel(), minlength=count * rows)
+        yield counts.reshape(count, rows).astype(np.float64)
