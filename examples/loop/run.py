@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -48,7 +47,7 @@ class Day:
     rows: int = 0
     right: int = 0
     right_alone: int = 0
-    versions: Counter[str] = field(default_factory=Counter)
+    versions: dict[str, int] = field(default_factory=dict)
 
 
 class Loop:
@@ -145,7 +144,7 @@ class Loop:
         day.rows += 1
         day.right += answer == truth
         day.right_alone += alone == truth
-        day.versions[version] += 1
+        day.versions[version] = day.versions.get(version, 0) + 1
 
     def _await_rows(self) -> None:
         """Wait until the payload log has every answer, with the date of now."""
