@@ -99,7 +99,7 @@ def _of_class(name: str, place: int, truth: Places, both: Sequence[Classified]) 
     """The metrics of a class with at least FEWEST rows in it, as far as FEWEST rows tell of each."""
     inside = truth == place
     if (~inside).sum() >= FEWEST and all(side.known[place] for side in both):
-        curves = [Quotient(_areas(side.scores[:, place], inside)) for side in both]
+        curves = [Quotient(areas(side.scores[:, place], inside)) for side in both]
         yield Metric("ROC AUC", "higher", Pair(*curves), name)
     taken = [side.places == place for side in both]
     hits = [(each & inside).astype(np.float64) for each in taken]
@@ -110,7 +110,7 @@ def _of_class(name: str, place: int, truth: Places, both: Sequence[Classified]) 
     yield Metric("recall", "higher", Pair(*recalls), name)
 
 
-def _areas(scores: Floats, inside: npt.NDArray[np.bool_]) -> Floats:
+def areas(scores: Floats, inside: npt.NDArray[np.bool_]) -> Floats:
     """(rows,): numbers whose mean is the area under the ROC curve, and whose spread is that of the area.
 
     By DeLong: the number of a row tells of the share of the rows of the other kind that it stands on the
