@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardScaler
 from sklearn.svm import LinearSVC
 
-from unpickled.export import DataError, export_pipeline
+from unpickled.export import DataError, export_pipeline, slices
 from unpickled.export.comparison import common, paired
 from unpickled.export.comparison.compare import compare
 from unpickled.export.comparison.contrasts import areas
@@ -96,9 +96,12 @@ def test_intervals_hold_the_true_difference():
 
 def test_slices_are_judged_together():
     """By Holm, the smallest of four chances has to be below a quarter of 5%, the next below a third."""
-    assert paired.beyond_chance([0.02, 0.2, 0.012, 0.016]) == [True, False, True, True]
-    assert paired.beyond_chance([0.02, 0.2, 0.03, 0.013]) == [False] * 4
-    assert paired.beyond_chance([]) == []
+    for chances, beyond in (
+        ([0.02, 0.2, 0.012, 0.016], [True, False, True, True]),
+        ([0.02, 0.2, 0.03, 0.013], [False] * 4),
+        ([], []),
+    ):
+        assert slices.beyond_chance(np.array(chances, np.float64)).tolist() == beyond
 
 
 def test_a_version_beside_itself_shows_no_difference(versions):
@@ -148,7 +151,10 @@ def test_slices_that_got_worse_come_first(versions, tmp_path):
     assert (towns["Trier"].worse, towns["Bonn"].worse) == (True, False)
     assert towns["Trier"].difference.value < -0.5
     better = compare(versions.of_all.model, misled, versions.rows)
-    assert [(each.value, each.better) for each in better.slices if each.feature == "town"][-1] == ("Trier", True)
+    assert [(each.value, each.better) for each in better.slices if each.feature == "town"][-1] == (
+        "Trier",
+        True,
+    )
 
 
 def test_without_probabilities_the_accuracy_decides(versions):

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
+from unpickled.export.card.intervals import short
 from unpickled.export.comparison.paired import Pair, Quotient, interval
 from unpickled.export.comparison.sides import Classified, Floats, Places
 from unpickled.server.artifact.comparison import Contrast
@@ -31,8 +32,8 @@ class Metric:
         return Contrast(
             metric=self.noun,
             better=self.better,
-            this=self.pair.this.value,
-            other=self.pair.other.value,
+            this=short(self.pair.this.value),
+            other=short(self.pair.other.value),
             difference=interval(self.pair.difference, drawn, rows),
             of=self.of,
         )
