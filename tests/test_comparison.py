@@ -6,20 +6,19 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from msgspec.structs import replace
 from scipy.stats import binomtest, norm
 from sklearn.compose import ColumnTransformer
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardScaler
 from sklearn.svm import LinearSVC
 
-from unpickled.export import DataError, export_pipeline, slices
-from unpickled.export.comparison import common, paired
+from unpickled.export import export_pipeline, slices
+from unpickled.export.comparison import paired
 from unpickled.export.comparison.compare import compare
 from unpickled.export.comparison.contrasts import areas
-from unpickled.export.comparison.earlier import Earlier, newest
+from unpickled.export.comparison.earlier import Earlier
 from unpickled.export.comparison.paired import Pair, Quotient
 from unpickled.export.labelled import Labelled
 from unpickled.server.artifact.comparison import sentence
@@ -30,7 +29,7 @@ SAME = "no difference that these rows show"
 
 
 def table(rows: int = 1_200) -> tuple[pd.DataFrame, np.ndarray]:
-    """Two numbers and a town: yes where their sum is above 0, and in Trier their difference, but for noise."""
+    """Two numbers and a town: yes where their sum is above 0, in Trier their difference, but for noise."""
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"a": rng.normal(size=rows), "b": rng.normal(size=rows)})
     town = rng.choice(np.array(["Bonn", "Trier"], object), rows, p=[0.7, 0.3])
