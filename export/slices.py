@@ -1,88 +1,101 @@
-"""The slices of rows: those with one category of a feature, or whose number lies in one of its cells.
+"""The slices of rows: those with one category of a feature, or with a number in one of its cells.
 
 A card and a comparison have the same ones: the cells of the spreads of the training rows, which drift is
 measured by as well.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from unpickled.server.artifact.manifest import Feature
-from unpickled.server.artifact.reference import FEWEST, Reference, Spread
+from unpickled.server.artifact.reference import FEWEST, Spread
 from unpickled.server.model import dates
+from unpickled.server.quote import shortened
 
-MISSING, OTHERS = "missing", "all others"
+# The chance that any slice is taken for another one than the rest where all are alike.
+LEVEL = 0.05
+# Numbers are parted into so many cells.
+CELLS = 4
 
-Array = npt.NDArray[Any]
+Bools = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """Some rows of a frame.
-
-    Attributes:
-        feature: The name of the feature that parts the rows.
-        value: The value that the rows have in common, as people read it: "Bonn", "above 4.8 to 5.2", "true".
-        inside: Whether each row of the frame (rows,) is one of them.
-    """
+class Slice(NamedTuple):
+    """The rows (a mask) with a ``value`` of a feature, as people read it."""
 
     feature: str
     value: str
-    inside: npt.NDArray[np.bool_]
+    rows: Bools
 
 
-def slices(frame: pd.DataFrame, features: Sequence[Feature], reference: Reference | None) -> Iterator[Slice]:
-    """Each slice with at least FEWEST rows that are not all rows.
+def parted(frame: pd.DataFrame, features: Sequence[tuple[Feature, Spread | None]]) -> Iterator[Slice]:
+    """The slices of rows by each feature that has a spread, with at least FEWEST rows inside and outside.
 
     Args:
-        frame: Rows with one column per feature, as a Labelled has them.
-        features: The features of the model.
-        reference: How its training rows spread over them; without it there are no slices.
+        frame: The rows (rows, features), as the graph sees them.
+        features: The features, each with the spread of its training rows.
     """
-    spreads = {spread.name: spread for spread in (reference.features if reference else ())}
-    for feature in features:
-        spread = spreads.get(feature.name)
+    for feature, spread in features:
         if spread is None:
             continue
-        values, places = _parted(feature, spread, frame[feature.name])
-        for place, value in enumerate(values):
-            inside: npt.NDArray[np.bool_] = places == place
-            if FEWEST <= inside.sum() < len(frame):
-                yield Slice(feature.name, value, inside)
+        column = frame[feature.name]
+        of_kind = _of_texts if feature.kind == "category" else _of_numbers
+        for value, rows in of_kind(feature, spread, column):
+            if FEWEST <= rows.sum() <= len(rows) - FEWEST:
+                yield Slice(feature.name, value, rows)
 
 
-def _parted(feature: Feature, spread: Spread, column: pd.Series) -> tuple[list[str], Array]:
-    """The names of the cells, missing values last, and the place of each row's cell (rows,) among them."""
-    if feature.kind == "category":
-        values = [*spread.categories, OTHERS]
-        known = {category: place for place, category in enumerate(spread.categories)}
-        places = np.array([known.get(text, len(known)) for text in column], np.int64)
-    else:
-        values, bounds = _cells(feature, spread)
-        places = np.searchsorted(bounds, column.to_numpy(np.float64), side="left")
-    places[column.isna().to_numpy()] = len(values)
-    return [*values, MISSING], places
+def beyond_chance(chances: npt.NDArray[np.float64]) -> Bools:
+    """(slices,): whether each is beyond chance, all of them taken together (Holm)."""
+    order = np.argsort(chances, kind="stable")
+    small = chances[order] * np.arange(len(chances), 0, -1) < LEVEL
+    beyond = np.zeros(len(chances), bool)
+    beyond[order] = np.logical_and.accumulate(small)
+    return beyond
 
 
-def _cells(feature: Feature, spread: Spread) -> tuple[list[str], Sequence[float]]:
-    """The names of the cells of numbers, and the bounds between them."""
-    if feature.boolean:
-        return ["false", "true"], (0.5,)
-    texts = [_figure(feature, bound) for bound in spread.bounds]
-    if not texts:
-        return ["any"], ()
-    between = [f"above {low} to {high}" for low, high in pairwise(texts)]
-    return [f"up to {texts[0]}", *between, f"above {texts[-1]}"], spread.bounds
+def _of_texts(feature: Feature, spread: Spread, column: pd.Series) -> Iterator[tuple[str, Bools]]:
+    missing = column.isna().to_numpy()
+    others = ~missing
+    for category in spread.categories:
+        rows = (column == category).to_numpy(bool)
+        others &= ~rows
+        yield shortened(category) or "empty text", rows
+    yield "any other", others
+    yield "missing", missing
 
 
-def _figure(feature: Feature, bound: float) -> str:
-    """A bound as people read it; of dates, its day."""
-    if feature.date and dates.FIRST <= bound <= dates.LAST:
-        return dates.written(bound, feature.date).partition("T")[0]
-    return f"{bound:.6g}"
+def _of_numbers(feature: Feature, spread: Spread, column: pd.Series) -> Iterator[tuple[str, Bools]]:
+    numbers = column.to_numpy(np.float64)
+    missing = np.isnan(numbers)
+    bounds = _few(spread)
+    places = np.searchsorted(bounds, numbers)
+    for place, words in enumerate(_words(feature, bounds)):
+        yield words, (places == place) & ~missing
+    yield "missing", missing
+
+
+def _few(spread: Spread) -> list[float]:
+    """The bounds of at most CELLS cells of about equally many training rows, out of those of the spread."""
+    if not spread.bounds:
+        return []
+    shares = np.cumsum(spread.counts)[:-1] / sum(spread.counts)
+    wanted = np.arange(1, CELLS) / CELLS
+    nearest = np.abs(shares[:, None] - wanted).argmin(axis=0)
+    return [spread.bounds[place] for place in sorted({*nearest.tolist()})]
+
+
+def _words(feature: Feature, bounds: Sequence[float]) -> list[str]:
+    """The cells between these bounds, as people read them."""
+    if feature.boolean and len(bounds) == 1:
+        return ["false", "true"]
+    ends = [dates.written(bound, feature.date) if feature.date else f"{bound:.6g}" for bound in bounds]
+    if not ends:
+        return ["any number"]
+    amid = [f"{low} to {high}" for low, high in pairwise(ends)]
+    return [f"up to {ends[0]}", *amid, f"above {ends[-1]}"]

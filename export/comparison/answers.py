@@ -59,7 +59,7 @@ def answers(model: Model, frame: pd.DataFrame, seconds: float) -> Answers:
 
 def _column(column: pd.Series) -> Array:
     """The values of a feature as the signature takes them: of a text, None for a missing one."""
-    if column.dtype != object:
+    if pd.api.types.is_numeric_dtype(column):
         numbers: Array = column.to_numpy()
         return numbers
     return np.array(

@@ -1,6 +1,6 @@
 """The comparison of a version with an earlier one on rows with their true answers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +16,7 @@ from unpickled.export.comparison.paired import chance, differences, mcnemar
 from unpickled.export.comparison.sides import Classes, Floats
 from unpickled.export.comparison.verdict import contradicted, verdict
 from unpickled.export.labelled import Labelled
-from unpickled.export.slices import slices
+from unpickled.export.slices import Slice, parted
 from unpickled.server.artifact.comparison import Comparison, Disagreement, SliceContrast
 from unpickled.server.artifact.manifest import Manifest
 from unpickled.server.model.session import Model
@@ -107,7 +107,7 @@ def _classified(this: Manifest, other: Manifest, rows: Common) -> _Compared:
     unknown = [name for name, known in zip(classes.names, theirs.known, strict=True) if not known]
     return _Compared(
         metrics=of_classes(classes.names, truth, ours, theirs),
-        slices=sliced.of_labels(slices(rows.labelled.frame, this.features, this.reference), gains),
+        slices=sliced.of_labels(_slices(this, rows), gains),
         chance=mcnemar(only_this, only_other),
         only_this=only_this,
         only_other=only_other,
@@ -123,10 +123,13 @@ def _predicted(this: Manifest, other: Manifest, rows: Common) -> _Compared:
     ours, theirs = rows.this.scores, rows.other.scores[:, order]
     return _Compared(
         metrics=of_targets(names, truth, ours, theirs),
-        slices=sliced.of_numbers(
-            slices(rows.labelled.frame, this.features, this.reference), _losses(truth, ours, theirs)
-        ),
+        slices=sliced.of_numbers(_slices(this, rows), _losses(truth, ours, theirs)),
     )
+
+
+def _slices(this: Manifest, rows: Common) -> Iterator[Slice]:
+    spreads = {spread.name: spread for spread in (this.reference.features if this.reference else ())}
+    return parted(rows.labelled.frame, [(each, spreads.get(each.name)) for each in this.features])
 
 
 def _losses(truth: Floats, ours: Floats, theirs: Floats) -> Floats:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
+from unpickled.export.card.intervals import short
 from unpickled.export.comparison.paired import Pair, Quotient, interval
 from unpickled.export.comparison.sides import Classified, Floats, Places
 from unpickled.server.artifact.comparison import Contrast
@@ -31,8 +32,8 @@ class Metric:
         return Contrast(
             metric=self.noun,
             better=self.better,
-            this=self.pair.this.value,
-            other=self.pair.other.value,
+            this=short(self.pair.this.value),
+            other=short(self.pair.other.value),
             difference=interval(self.pair.difference, drawn, rows),
             of=self.of,
         )
@@ -99,7 +100,7 @@ def _of_class(name: str, place: int, truth: Places, both: Sequence[Classified]) 
     """The metrics of a class with at least FEWEST rows in it, as far as FEWEST rows tell of each."""
     inside = truth == place
     if (~inside).sum() >= FEWEST and all(side.known[place] for side in both):
-        curves = [Quotient(_areas(side.scores[:, place], inside)) for side in both]
+        curves = [Quotient(areas(side.scores[:, place], inside)) for side in both]
         yield Metric("ROC AUC", "higher", Pair(*curves), name)
     taken = [side.places == place for side in both]
     hits = [(each & inside).astype(np.float64) for each in taken]
@@ -110,7 +111,7 @@ def _of_class(name: str, place: int, truth: Places, both: Sequence[Classified]) 
     yield Metric("recall", "higher", Pair(*recalls), name)
 
 
-def _areas(scores: Floats, inside: npt.NDArray[np.bool_]) -> Floats:
+def areas(scores: Floats, inside: npt.NDArray[np.bool_]) -> Floats:
     """(rows,): numbers whose mean is the area under the ROC curve, and whose spread is that of the area.
 
     By DeLong: the number of a row tells of the share of the rows of the other kind that it stands on the

@@ -60,4 +60,4 @@ def _noun(feature: Feature) -> str:
 
 
 def _noun_of(column: pd.Series) -> str:
-    return "text" if column.dtype == object else "numbers"
+    return "numbers" if pd.api.types.is_numeric_dtype(column) else "text"

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from unpickled.export.card.intervals import measured
 from unpickled.server.artifact.card import Measured
 
 RESAMPLES = 2_000
@@ -81,10 +82,10 @@ def interval(difference: float, drawn: Floats, rows: int) -> Measured:
     """A difference with its interval, from those of each drawing (RESAMPLES,)."""
     finite = drawn[np.isfinite(drawn)]
     if rows < 2 or not len(finite):
-        return Measured(value=difference)
+        return measured(difference, None, None)
     tail = special.ndtr(special.stdtrit(rows - 1, LEVEL / 2) * np.sqrt(rows / (rows - 1)))
     lowest, highest = np.quantile(finite, (tail, 1 - tail))
-    return Measured(value=difference, lowest=float(lowest), highest=float(highest))
+    return measured(difference, float(lowest), float(highest))
 
 
 def chance(difference: float, drawn: Floats) -> float:
@@ -94,12 +95,6 @@ def chance(difference: float, drawn: Floats) -> float:
     """
     as_far = np.abs(drawn - difference) >= abs(difference)
     return float((1 + as_far.sum()) / (1 + len(drawn)))
-
-
-def mean(numbers: Floats) -> Measured:
-    """The mean of the differences of at least two rows, with its interval by Student's t."""
-    value, reach = float(numbers.mean()), _error(numbers) * special.stdtrit(len(numbers) - 1, 1 - LEVEL / 2)
-    return Measured(value=value, lowest=value - float(reach), highest=value + float(reach))
 
 
 def chance_of_mean(numbers: Floats) -> float:
@@ -123,19 +118,6 @@ def mcnemar(only_this: int, only_other: int) -> float:
     """
     apart = only_this + only_other
     return min(1.0, 2 * float(special.bdtr(min(only_this, only_other), apart, 0.5))) if apart else 1.0
-
-
-def beyond_chance(chances: Sequence[float]) -> list[bool]:
-    """Which of some tests tell of more than chance, all of them together: Holm's correction.
-
-    Were all differences 0, one of these would be true in LEVEL of all cases at most.
-    """
-    order = np.argsort(chances, kind="stable")
-    limits = LEVEL / np.arange(len(chances), 0, -1)
-    passed = np.logical_and.accumulate(np.array(chances)[order] <= limits)
-    beyond = np.zeros(len(chances), np.bool_)
-    beyond[order] = passed
-    return [bool(each) for each in beyond]
 
 
 def _error(numbers: Floats) -> float:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
 from msgspec.structs import replace
 
-from unpickled.export.comparison.paired import beyond_chance, chance_of_mean, mcnemar, mean
+from unpickled.export.card.intervals import mean
+from unpickled.export.comparison.paired import chance_of_mean, mcnemar
 from unpickled.export.comparison.sides import Floats
-from unpickled.export.slices import Slice
+from unpickled.export.slices import Slice, beyond_chance
 from unpickled.server.artifact.comparison import SliceContrast
 
 # The most slices that are kept: those that got worse first, then the largest losses.
@@ -42,11 +44,11 @@ def _judged(
     """A contrast for each slice; ``gains`` (rows,) are above 0 where this version is better."""
     contrasts, chances = [], []
     for part in slices:
-        inside = differences[part.inside]
+        inside = differences[part.rows]
         chances.append(chance(inside))
         contrasts.append(
             (
-                float(gains[part.inside].mean()),
+                float(gains[part.rows].mean()),
                 SliceContrast(
                     feature=part.feature,
                     value=part.value,
@@ -57,8 +59,8 @@ def _judged(
             )
         )
     told = [
-        (gain, replace(contrast, worse=beyond and gain < 0, better=beyond and gain > 0))
-        for (gain, contrast), beyond in zip(contrasts, beyond_chance(chances), strict=True)
+        (gain, replace(contrast, worse=bool(beyond and gain < 0), better=bool(beyond and gain > 0)))
+        for (gain, contrast), beyond in zip(contrasts, beyond_chance(np.array(chances)), strict=True)
     ]
     told.sort(key=lambda each: (not each[1].worse, each[0]))
     return tuple(contrast for _, contrast in told[:MOST])
