@@ -126,7 +126,8 @@ def _previous(shelf: Shelf) -> Record:
 
 def _restored(record: Record, shelf: Shelf) -> Serving:
     """The Serving of a record; traffic is left out where the labels alone lead to the same traffic now."""
-    exact = replace(record.serving(), inputs=shelf.deployment.serving.inputs)
+    current = shelf.deployment.serving
+    exact = replace(record.serving(), inputs=current.inputs, judge=current.judge)
     for number in exact.required():
         _check_not_retired(number, shelf)
     shelf.deploy(exact)
