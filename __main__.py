@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 import click
 
 from unpickled.server import console
-from unpickled.server.commands.entries import ACCURACY, DRIFT, KEYS, LOG, MODELS, SERVE
+from unpickled.server.commands.entries import ACCURACY, DRIFT, JUDGE, KEYS, LOG, MODELS, SERVE
 from unpickled.server.console import Later
 
 _COMMANDS = {
@@ -32,6 +32,7 @@ _COMMANDS = {
     "keys": KEYS,
     "drift": DRIFT,
     "accuracy": ACCURACY,
+    "judge": JUDGE,
     "log": LOG,
 }
 _LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "scikit-learn", "skl2onnx")

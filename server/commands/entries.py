@@ -21,6 +21,12 @@ ACCURACY = Later(
     "server",
     "Show how right a model was, by the truth that was reported.",
 )
+JUDGE = Later(
+    "unpickled.server.commands.judge",
+    "judge",
+    "server",
+    "Decide between a champion and its challenger, and move traffic.",
+)
 LOG = Later(
     "unpickled.server.commands.payloads",
     "log",

@@ -1,1 +1,1 @@
-"""The judge between a champion and its challenger: it may look as often as it likes, and is not misled by that."""
+"""The judge between champion and challenger, who may look as often as they like without being misled."""

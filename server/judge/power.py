@@ -3,8 +3,9 @@
 import math
 from collections.abc import Callable
 
+from unpickled.server.accuracy.pairs import Sums
 from unpickled.server.judge import sequential
-from unpickled.server.judge.sequential import Paired, Sums
+from unpickled.server.judge.sequential import Paired, spread
 
 # The quantile of the normal distribution below which 80% lie: so often the rows that are named are enough.
 _POWER = 0.8416212335729143
@@ -26,11 +27,11 @@ def rows_for_labels(paired: Paired, above: float, level: float) -> int | None:
         return None
     apart = float(paired.lost + paired.gained) / float(paired.rows)
     gain = float(paired.gained - paired.lost) / float(paired.rows)
-    spread = math.sqrt(max(apart - gain**2, 0.0))
+    deviation = math.sqrt(max(apart - gain**2, 0.0))
 
     def shows(rows: int) -> bool:
         # In 80 of 100 cases there are as many or more.
-        less = rows * gain - _POWER * spread * math.sqrt(rows)
+        less = rows * gain - _POWER * deviation * math.sqrt(rows)
         one = max(rows * apart, abs(less))
         counts = Paired(rows, (one - less) / 2, (one + less) / 2)
         return float(sequential.wealth(counts, above)) > -math.log(level)
@@ -43,15 +44,15 @@ def rows_for_mean(sums: Sums, above: float, first: int, level: float) -> int | N
 
     None where it is no larger, with fewer than two rows, and where it takes more than ten million.
     """
-    if sums.rows < 2 or sums.mean <= above:
+    if sums.rows < 2:
         return None
-    gain, deviation = sums.mean - above, sums.deviation
+    gain, deviation = sums.total / sums.rows - above, spread(sums)
 
     def shows(rows: int) -> bool:
         away = sequential.deviations(rows, first, level) + _POWER
         return rows >= first and gain * math.sqrt(rows) > away * deviation
 
-    return _first(shows)
+    return _first(shows) if gain > 0 else None
 
 
 def rows_apart(stable: Sums, canary: Sums, first: int, level: float) -> int | None:
@@ -59,8 +60,8 @@ def rows_apart(stable: Sums, canary: Sums, first: int, level: float) -> int | No
     if min(stable.rows, canary.rows) < 2:
         return None
     together = stable.rows + canary.rows
-    gain = abs(canary.mean - stable.mean)
-    variance = sum(each.deviation**2 / (each.rows / together) for each in (stable, canary))
+    gain = abs(canary.total / canary.rows - stable.total / stable.rows)
+    variance = sum(spread(each) ** 2 / (each.rows / together) for each in (stable, canary))
     share = sequential.effective(stable.rows, canary.rows) / together
 
     def shows(rows: int) -> bool:

@@ -1,9 +1,9 @@
-"""Statistics that hold however often they are looked at: bets against a hypothesis, and intervals made of them.
+"""Statistics that hold however often somebody looks: bets against a hypothesis, and their intervals.
 
-A usual test is right 95 times in 100 if it is done once, after a number of rows that was fixed before. Whoever
-repeats it every hour, until it says what was hoped for, is wrong far more often. These are right 95 times in
-100 over all looks together, so that a decision may be taken at any of them. They follow from cumulative counts
-and sums alone; those must begin at one moment, and never again.
+A usual test errs 5 times in 100 if it is done once, after a number of rows that was fixed before. Repeated
+every hour, until it says what was hoped for, it errs far more often. These err 5 times in 100 over all looks
+together, so that a decision may be taken at any of them. They follow from cumulative counts and sums alone,
+which must have one beginning.
 
 - Rows that two versions have answered, right or wrong: exact for any number of rows. Somebody bets a share of
   what they own on each row, at odds that are fair if the difference of accuracy is the supposed one. On
@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from unpickled.server.accuracy import intervals
 from unpickled.server.accuracy.intervals import Interval
+from unpickled.server.accuracy.pairs import Sums
 
 Counts = npt.NDArray[np.float64]
 
@@ -52,24 +53,6 @@ class Paired(NamedTuple):
     def swapped(self) -> "Paired":
         """The same, with champion and challenger exchanged."""
         return Paired(self.rows, self.gained, self.lost)
-
-
-class Sums(NamedTuple):
-    """Some numbers: how many, their sum, and the sum of their squares."""
-
-    rows: float
-    total: float
-    squares: float
-
-    @property
-    def mean(self) -> float:
-        """Their mean; there must be one at least."""
-        return self.total / self.rows
-
-    @property
-    def deviation(self) -> float:
-        """Their standard deviation; 0 where there are fewer than two."""
-        return intervals.deviation(self.total, self.squares, self.rows) if self.rows > 1 else 0.0
 
 
 def wealth(paired: Paired, above: float = 0.0) -> Counts:
@@ -123,8 +106,9 @@ def mean(sums: Sums, first: int, level: float) -> Interval | None:
     """
     if sums.rows < max(first, 2):
         return None
-    reach = deviations(sums.rows, first, level) * sums.deviation / math.sqrt(sums.rows)
-    return Interval(sums.mean, sums.mean - reach, sums.mean + reach)
+    value = sums.total / sums.rows
+    reach = deviations(sums.rows, first, level) * spread(sums) / math.sqrt(sums.rows)
+    return Interval(value, value - reach, value + reach)
 
 
 def apart(stable: Sums, canary: Sums, first: int, level: float) -> Interval | None:
@@ -134,10 +118,15 @@ def apart(stable: Sums, canary: Sums, first: int, level: float) -> Interval | No
     """
     if min(stable.rows, canary.rows) < max(first, 2):
         return None
-    value = canary.mean - stable.mean
-    error = math.hypot(*(each.deviation / math.sqrt(each.rows) for each in (stable, canary)))
+    value = canary.total / canary.rows - stable.total / stable.rows
+    error = math.hypot(*(spread(each) / math.sqrt(each.rows) for each in (stable, canary)))
     reach = deviations(effective(stable.rows, canary.rows), first, level) * error
     return Interval(value, value - reach, value + reach)
+
+
+def spread(sums: Sums) -> float:
+    """The standard deviation of some numbers; 0 where there are fewer than two."""
+    return intervals.deviation(sums.total, sums.squares, sums.rows) if sums.rows > 1 else 0.0
 
 
 def effective(stable: float, canary: float) -> float:

@@ -62,8 +62,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Meta(
             ge=0,
             le=1,
-            description="share of requests, 0 to 1, that may fail beyond the champion's share; so of the rows "
-            "that the shadow does not take",
+            description="share of requests, 0 to 1, that may fail beyond the champion's share; and of the "
+            "rows that the shadow does not take",
         ),
     ] = 0.01
     drift: Annotated[
@@ -78,8 +78,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Meta(
             min_length=1,
             max_length=20,
-            description="a list of the shares of traffic that a challenger gets one after the other: above 0, "
-            "rising, and 1.0 at the end",
+            description="a list of the shares of traffic that a challenger gets one after the other: above "
+            "0, rising, and 1.0 at the end",
         ),
     ] = (0.01, 0.05, 0.25, 1.0)
     minimum_minutes: Annotated[
