@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 import click
 
 from unpickled.server import console
-from unpickled.server.commands.entries import ACCURACY, DRIFT, JUDGE, KEYS, LOG, MODELS, SERVE
+from unpickled.server.commands.entries import AB, ACCURACY, DRIFT, JUDGE, KEYS, LOG, MODELS, SERVE
 from unpickled.server.console import Later
 
 _COMMANDS = {
@@ -33,6 +33,7 @@ _COMMANDS = {
     "drift": DRIFT,
     "accuracy": ACCURACY,
     "judge": JUDGE,
+    "ab": AB,
     "log": LOG,
 }
 _LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "scikit-learn", "skl2onnx")

@@ -27,6 +27,12 @@ JUDGE = Later(
     "server",
     "Decide between a champion and its challenger, and move traffic.",
 )
+AB = Later(
+    "unpickled.server.commands.ab",
+    "ab",
+    "server",
+    "Compare a canary with the stable version by outcome.",
+)
 LOG = Later(
     "unpickled.server.commands.payloads",
     "log",

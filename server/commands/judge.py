@@ -20,7 +20,6 @@ from unpickled.server.judge.contest import CHALLENGER, Contest
 from unpickled.server.judge.evidence import Evidence, Told
 from unpickled.server.judge.exposed import Exposed
 from unpickled.server.judge.verdict import Verdict
-from unpickled.server.lifecycle import history
 from unpickled.server.lifecycle.decision import Decision
 from unpickled.server.lifecycle.deployment import percent
 from unpickled.server.lifecycle.shelf import Shelf
@@ -83,7 +82,7 @@ def judge(
 
 
 def _seen(shelf: Shelf, between: Contest, models: Path, folder: Path, server: _Server) -> Evidence:
-    past = contest.past_of(_records(shelf), between, shelf.deployment)
+    past = contest.past_of(transaction.records(shelf), between, shelf.deployment)
     told = _told(between, server)
     return evidence.gather(folder, models, between, shelf.deployment.serving.judge, past.since, told)
 
@@ -106,15 +105,8 @@ def _drift(between: Contest, server: _Server) -> VersionDrift | None:
     return None
 
 
-def _records(shelf: Shelf) -> list[history.Record]:
-    try:
-        return history.read(shelf.versions.folder)
-    except OSError as error:
-        raise ServingError(f"{history.FILE} cannot be read: {error.strerror}") from None
-
-
 def _decided(shelf: Shelf, between: Contest, seen: Evidence) -> Verdict:
-    past = contest.past_of(_records(shelf), between, shelf.deployment)
+    past = contest.past_of(transaction.records(shelf), between, shelf.deployment)
     return verdict.decide(between, past, seen, shelf.deployment.serving.judge)
 
 
@@ -153,7 +145,7 @@ def _held(shelf: Shelf, decision: Decision) -> str:
     """Keep the decision to hold, unless the history ends with the same one: it is taken every hour."""
     between = contest.contest_of(shelf.deployment)
     assert between is not None
-    if not decision.same(contest.past_of(_records(shelf), between, shelf.deployment).last):
+    if not decision.same(contest.past_of(transaction.records(shelf), between, shelf.deployment).last):
         transaction.changed(shelf, _BY, lambda shelf: (shelf.deployment.serving, ""), decision)
     return f"{shelf.name}: nothing changes; {shelf.deployment.sentence}"
 

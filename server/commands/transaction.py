@@ -19,6 +19,7 @@ from unpickled.server.errors import ServingError
 from unpickled.server.lifecycle import history, repository, serving
 from unpickled.server.lifecycle.decision import Decision
 from unpickled.server.lifecycle.deployment import Deployment
+from unpickled.server.lifecycle.history import Record
 from unpickled.server.lifecycle.shelf import Shelf
 from unpickled.server.quote import hint, listed
 
@@ -122,6 +123,14 @@ def shelf_of(folder: Path, settings: Config) -> Shelf:
     shelf = Shelf(folder, settings.runtime, recording=False)
     shelf.refresh()
     return shelf
+
+
+def records(shelf: Shelf) -> list[Record]:
+    """The history of a model, oldest first; ServingError where it cannot be read."""
+    try:
+        return history.read(shelf.versions.folder)
+    except OSError as error:
+        raise ServingError(f"{history.FILE} cannot be read: {error.strerror}") from None
 
 
 def folder_of(name: str, settings: Config) -> Path:

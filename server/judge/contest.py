@@ -74,14 +74,19 @@ def contest_of(deployment: Deployment) -> Contest | None:
     )
 
 
-def past_of(records: Sequence[Record], contest: Contest, deployment: Deployment) -> Past:
-    """The history of a contest, out of all records of the model, oldest first."""
-    since = None
+def since(records: Sequence[Record], deployment: Deployment) -> datetime | None:
+    """When the versions got their present shares of traffic; None where the history does not tell."""
     present = deployment.record(by="").traffic
+    began = None
     for record in reversed(records):
         if record.traffic != present:
             break
-        since = datetime.fromisoformat(record.at)
+        began = datetime.fromisoformat(record.at)
+    return began
+
+
+def past_of(records: Sequence[Record], contest: Contest, deployment: Deployment) -> Past:
+    """The history of a contest, out of all records of the model, oldest first."""
     taken = [
         (record.at, record.decision)
         for record in records
@@ -90,7 +95,7 @@ def past_of(records: Sequence[Record], contest: Contest, deployment: Deployment)
     rejections = [(at, " ".join(each.reasons)) for at, each in taken if each.verdict == "reject"]
     given = [each.weight for _, each in taken if each.verdict == "promote"]
     return Past(
-        since=since,
+        since=since(records, deployment),
         rejected=rejections[0] if rejections else None,
         weight=given[-1] if given else 0.0,
         last=taken[-1][1] if taken else None,

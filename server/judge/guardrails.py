@@ -1,4 +1,4 @@
-"""What a challenger must not break, however right it is: latency, errors, agreement, and rows refused."""
+"""Guardrails, which a challenger must not break however right it is: latency, errors, agreement, refusals."""
 
 from collections.abc import Iterator
 

@@ -55,13 +55,13 @@ def rows_for_mean(sums: Sums, above: float, first: int, level: float) -> int | N
     return _first(shows) if gain > 0 else None
 
 
-def rows_apart(stable: Sums, canary: Sums, first: int, level: float) -> int | None:
+def rows_apart(stable: Sums, canary: Sums, first: int, level: float, binary: bool = False) -> int | None:
     """Rows of both versions together after which the means of the two show to differ, in 80 of 100 cases."""
     if min(stable.rows, canary.rows) < 2:
         return None
     together = stable.rows + canary.rows
     gain = abs(canary.total / canary.rows - stable.total / stable.rows)
-    variance = sum(spread(each) ** 2 / (each.rows / together) for each in (stable, canary))
+    variance = sum(spread(each, binary) ** 2 / (each.rows / together) for each in (stable, canary))
     share = sequential.effective(stable.rows, canary.rows) / together
 
     def shows(rows: int) -> bool:

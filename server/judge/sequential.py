@@ -111,21 +111,28 @@ def mean(sums: Sums, first: int, level: float) -> Interval | None:
     return Interval(value, value - reach, value + reach)
 
 
-def apart(stable: Sums, canary: Sums, first: int, level: float) -> Interval | None:
+def apart(stable: Sums, canary: Sums, first: int, level: float, binary: bool = False) -> Interval | None:
     """The mean of the canary minus that of the stable version, on different rows; None with too few of one.
 
-    The shares of rows that the two answer must have been the same all the time.
+    The shares of rows that the two answer must have been the same all the time. ``binary`` says that all
+    numbers are 0 or 1.
     """
     if min(stable.rows, canary.rows) < max(first, 2):
         return None
     value = canary.total / canary.rows - stable.total / stable.rows
-    error = math.hypot(*(spread(each) / math.sqrt(each.rows) for each in (stable, canary)))
+    error = math.hypot(*(spread(each, binary) / math.sqrt(each.rows) for each in (stable, canary)))
     reach = deviations(effective(stable.rows, canary.rows), first, level) * error
     return Interval(value, value - reach, value + reach)
 
 
-def spread(sums: Sums) -> float:
-    """The standard deviation of some numbers; 0 where there are fewer than two."""
+def spread(sums: Sums, binary: bool = False) -> float:
+    """The standard deviation of some numbers; 0 where there are fewer than two.
+
+    Of ``binary`` ones, with one more of each kind: a hundred that are right do not mean that all will be.
+    """
+    if binary:
+        share = (sums.total + 1) / (sums.rows + 2)
+        return math.sqrt(share * (1 - share))
     return intervals.deviation(sums.total, sums.squares, sums.rows) if sums.rows > 1 else 0.0
 
 
