@@ -15,7 +15,7 @@ import click
 
 from unpickled.export.commands.entries import CONVERT, RETRAIN, TRAIN
 from unpickled.server import console
-from unpickled.server.commands.entries import ACCURACY, DRIFT, KEYS, LOG, MODELS, SERVE
+from unpickled.server.commands.entries import AB, ACCURACY, DRIFT, JUDGE, KEYS, LOG, MODELS, SERVE
 
 _COMMANDS = {
     "train": TRAIN,
@@ -25,6 +25,8 @@ _COMMANDS = {
     "keys": KEYS,
     "drift": DRIFT,
     "accuracy": ACCURACY,
+    "judge": JUDGE,
+    "ab": AB,
     "log": LOG,
     "retrain": RETRAIN,
 }
