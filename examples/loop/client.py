@@ -19,9 +19,12 @@ class Client:
         self.failures: list[str] = []
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
-    def predict(self, model: str, parcel: dict[str, object]) -> tuple[str, str, str]:
-        """The answer to a parcel, its id, and the version that gave it; three times "" after a failure."""
-        document, headers = self._post(f"/models/{model}/predict", parcel)
+    def predict(self, model: str, parcel: dict[str, object], key: str) -> tuple[str, str, str]:
+        """The answer to a parcel, its id, and the version that gave it; three times "" after a failure.
+
+        All requests with one key get one version.
+        """
+        document, headers = self._post(f"/models/{model}/predict", parcel, {"X-Request-Key": key})
         if document is None:
             return "", "", ""
         self.answered += 1
@@ -35,14 +38,23 @@ class Client:
 
     def logged(self) -> int:
         """The answers to clients that are in the payload log, by the server's metrics."""
-        self._connection.request("GET", "/metrics")
-        metrics = self._connection.getresponse().read().decode()
+        metrics = self._get("/metrics").decode()
         counts = re.findall(r'^unpickled_log_rows_total\{answer="sent",fate="written",.*\} (.*)$', metrics, re.M)
         return int(sum(map(float, counts)))
 
-    def _post(self, path: str, body: Any) -> tuple[Any, Any]:
+    def model(self, name: str) -> dict[str, Any]:
+        """The versions of a model and their shares, as the server has them at present."""
+        document: dict[str, Any] = json.loads(self._get(f"/models/{name}"))
+        return document
+
+    def _get(self, path: str) -> bytes:
+        self._connection.request("GET", path)
+        return self._connection.getresponse().read()
+
+    def _post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> tuple[Any, Any]:
         try:
-            self._connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+            headers = {"Content-Type": "application/json", **(headers or {})}
+            self._connection.request("POST", path, json.dumps(body), headers)
             answer = self._connection.getresponse()
             document = json.loads(answer.read())
         except (OSError, http.client.HTTPException, ValueError) as error:

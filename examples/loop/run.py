@@ -33,8 +33,8 @@ NAME, ALONE = "parcels", "alone"
 TAUGHT, SERVED = range(24), range(24, 50)
 # Parcels of a day in the table, and of one in service.
 FEW, MANY = 42, 600
-# Hours of a day at which requests come, and the one at which the truth of the day before is reported.
-HOURS, NOON = (0, 6, 12, 18), 12
+# Hours of a day at which requests come. At the first one, the truth of the day before is reported.
+HOURS = (0, 6, 12, 18)
 # Seconds between two requests while a command runs, and between two looks at the log.
 PAUSE, LOOK = 0.002, 0.05
 
@@ -62,7 +62,7 @@ class Loop:
             "PYTHONPATH": str(HERE / "clock"),
             "LOOP_CLOCK": str(self._clock),
         }
-        self._jobs = cron.read(HERE / "crontab")
+        self._jobs = cron.read(HERE / "crontab", port)
         # The truth that will be reported, by the ids of predictions.
         self._truth: dict[str, str] = {}
         self.client = Client(port)
@@ -87,6 +87,7 @@ class Loop:
             words = ["unpickled", "train", "--data", "base.csv", "--target", "late", "--name", name]
             if self.start(words).wait():
                 raise SystemExit(f"{' '.join(words)} failed: see {self._folder / 'cron.log'}")
+        shutil.copy(HERE / "serving.toml", self._folder / "models" / NAME)
         self.start(["unpickled", "models", "promote", NAME, "1"]).wait()
 
     @contextmanager
@@ -115,13 +116,14 @@ class Loop:
             self._await_rows()
             self.move_clock(day, hour)
             self._await_files()
-            if hour == NOON and yesterday:
+            if not part and yesterday:
                 self.client.report(NAME, yesterday)
             coming = iter(rows[part :: len(HOURS)])
             for job in self._jobs:
                 if hour <= job.hour < hour + 24 // len(HOURS):
                     self.move_clock(day, job.hour, job.minute)
                     self._ask_during(self.start(job.command), coming, summary)
+                    self._await_server()
             for row in coming:
                 self._ask(*row, summary)
         return summary
@@ -136,9 +138,10 @@ class Loop:
             time.sleep(PAUSE)
 
     def _ask(self, parcel: world.Parcel, truth: str, reported: str, day: Day) -> None:
-        """Ask both models about a parcel."""
-        answer, prediction, version = self.client.predict(NAME, parcel)
-        alone, _, _ = self.client.predict(ALONE, parcel)
+        """Ask both models about a parcel. The key decides whether a canary gets it: in each run the same."""
+        key = f"{day.day}-{day.rows}"
+        answer, prediction, version = self.client.predict(NAME, parcel, key)
+        alone, _, _ = self.client.predict(ALONE, parcel, key)
         if prediction:
             self._truth[prediction] = reported
         day.rows += 1
@@ -154,6 +157,12 @@ class Loop:
     def _await_files(self) -> None:
         """Wait until the files of the payload log are finished, which ten minutes on the moved clock do."""
         while any(self._folder.glob("log/*/.open/*.journal")):
+            time.sleep(LOOK)
+
+    def _await_server(self) -> None:
+        """Wait until the server does what the last line of the history says."""
+        last = history(self._folder)[-1]
+        while any(self.client.model(NAME)[key] != last.get(key) for key in ("traffic", "shadow")):
             time.sleep(LOOK)
 
     def _is_ready(self) -> bool:
