@@ -1,5 +1,6 @@
 """A shop whose customers change: a base table, a champion, a payload log over some days, and its truth."""
 
+import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +44,13 @@ class Shop:
         self._target = self._base.columns[-1]
         self._options = options
         self._number = 0
+
+    def like(self, folder: Path) -> "Shop":
+        """Another shop with the same champion and the same base table, and without a log."""
+        shop = Shop(folder)
+        shutil.copy(self.base, shop.base)
+        shutil.copytree(self.home / "1", shop.home / "1")
+        return shop
 
     def train(self) -> "Shop":
         """The champion, version 1."""
@@ -103,8 +111,17 @@ class Shop:
         return ids
 
     def retrain(self, *words: str) -> int:
-        """The exit status of the command."""
-        return main(["retrain", "shop", "--log", str(self.log), "--models", str(self.models), *words])
+        """The exit status of the command, with this base table."""
+        return self.repeat("--data", str(self.base), *words)
+
+    def repeat(self, *words: str) -> int:
+        """The exit status of the command, with the base table of the recipe."""
+        return main([*self.command, *words])
+
+    @property
+    def command(self) -> list[str]:
+        """The words of the command."""
+        return ["retrain", "shop", "--log", str(self.log), "--models", str(self.models)]
 
     def versions(self) -> list[int]:
         """The numbers of the versions on disk."""

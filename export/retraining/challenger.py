@@ -6,7 +6,7 @@ model gets the file once it is known to be better.
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from unpickled.export import recipe as recipes
 from unpickled.export.comparison.against import Against
 from unpickled.export.data.dataset import Dataset
 from unpickled.export.errors import DataError
-from unpickled.export.progress import running
+from unpickled.export.progress import Say, running
 from unpickled.export.publish import export_pipeline
 from unpickled.export.retraining.base import readings
 from unpickled.export.retraining.champion import Champion
@@ -54,9 +54,7 @@ class Challenger:
         return hashlib.sha256(self.payload).hexdigest()
 
 
-def make(
-    champion: Champion, asked: Asked, material: Material, trusted: bool, progress: Callable[[str], None]
-) -> Challenger:
+def make(champion: Champion, asked: Asked, material: Material, trusted: bool, progress: Say) -> Challenger:
     """Fit the champion's recipe on the rows, export it through the gate, and compare it.
 
     Args:
@@ -84,7 +82,7 @@ def make(
             training=model.training,
             readings=readings(manifest),
             operators=manifest.recipe.options.get("operators", "fastest") if manifest.recipe else "fastest",
-            progress=progress,
+            progress=_without_writing(progress),
             recipe=_recipe(champion.recipe, asked, material),
             against=Against(versions=(champion.version,), unseen=material.unseen),
         )
@@ -92,9 +90,12 @@ def make(
         return Challenger(export.path.read_bytes(), export.manifest, comparison)
 
 
-def _fitted(
-    champion: Champion, asked: Asked, material: Material, trusted: bool, progress: Callable[[str], None]
-) -> Fitted:
+def _without_writing(progress: Say) -> Say:
+    """Leave out that the file is written: it is not yet where people look for it."""
+    return lambda line: None if line == "writing" else progress(line)
+
+
+def _fitted(champion: Champion, asked: Asked, material: Material, trusted: bool, progress: Say) -> Fitted:
     table = _dataset(champion, material)
     older = np.arange(len(table.labels) - len(material.new))
     newest = np.arange(len(older), len(table.labels))
