@@ -27,7 +27,7 @@ LIBRARIES = frozenset({"sklearn", "lightgbm", "xgboost", "catboost", "imblearn"}
 _OWN = "unpickled.export.dates"
 _OTHERS = frozenset({_OWN, "numpy", "scipy.special", "builtins"})
 # Classes of these that are no estimators: splitters, and selectors of columns.
-_SETTINGS = ("sklearn.model_selection", "sklearn.compose")
+SETTINGS = ("sklearn.model_selection", "sklearn.compose")
 # The modules whose functions compute. Others of scikit-learn read and write files.
 _COMPUTING = ("sklearn.feature_selection", "sklearn.metrics", "sklearn.gaussian_process")
 # Functions of NumPy that compute and are no ufuncs.
@@ -82,7 +82,7 @@ def function(text: str, trusted: bool) -> Callable[..., Any]:
 
 
 def _imported(text: str, trusted: bool, is_safe: Callable[[str, Any], bool]) -> Any:
-    """What a name stands for. Nothing of an unknown package is imported without trust."""
+    """The thing that a name stands for. Nothing of an unknown package is imported without trust."""
     if not _NAME.fullmatch(text):
         raise DataError(f"{quoted(text)} names no class or function: write it as module:function.")
     if not trusted and not _may_be_imported(text.partition(":")[0]):
@@ -121,7 +121,7 @@ def _is_known(text: str, thing: Any) -> bool:
     home = getattr(thing, "__module__", "")
     if not isinstance(thing, type) or not (home.partition(".")[0] in LIBRARIES or home == _OWN):
         return False
-    return hasattr(thing, "get_params") or home.startswith(_SETTINGS)
+    return hasattr(thing, "get_params") or home.startswith(SETTINGS)
 
 
 def _computes(text: str, thing: Any) -> bool:
