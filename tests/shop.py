@@ -62,15 +62,7 @@ class Shop:
     @property
     def champion(self) -> Champion:
         """Version 1, loaded."""
-        model = self._served.model
-        if model.manifest.recipe is None:  # TEMPORARY
-            from msgspec.structs import replace
-
-            from unpickled.server.artifact.recipe import Recipe
-
-            recipe = Recipe(by="train", data=str(self.base), target=(self._target,))
-            model.manifest = replace(model.manifest, recipe=recipe)
-        return Champion(1, self.home, model)
+        return Champion(1, self.home, self._served.model)
 
     @property
     def _served(self) -> Served:
