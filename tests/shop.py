@@ -54,10 +54,14 @@ class Shop:
 
     def train(self) -> "Shop":
         """The champion, version 1."""
-        self._base.to_csv(self.base, index=False)
+        self.write_base()
         words = ["--data", self.base, "--target", self._target, "--models", self.models, "--name", "shop"]
         assert main(["train", *map(str, words), *self._options]) == 0
         return self
+
+    def write_base(self) -> None:
+        """Write the base table."""
+        self._base.to_csv(self.base, index=False)
 
     @property
     def champion(self) -> Champion:

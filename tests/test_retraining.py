@@ -7,7 +7,7 @@ import threading
 import urllib.request
 
 import pytest
-from conftest import PATIENCE, eventually, serving, started
+from conftest import PATIENCE, eventually, people, serving, shelve, started
 from payloads import LOGGING, exposed, logged
 from shop import Shop, customers
 
@@ -221,3 +221,18 @@ def test_while_it_serves(shop):
             over.set()
             thread.join()
     assert set(answered) == {"1"}
+
+
+def test_own_pipeline(models, tmp_path, capsys):
+    """A pipeline of the user's own is made again by its parameters, also in a folder of another name."""
+    shop = Shop(tmp_path, base=people()[0].assign(stays=people()[1]))
+    shelve(models, shop.home, "people")
+    shop.write_base()
+    table = people()[0].dropna()
+    for day in (4, 3):
+        ids = shop.predict(table, day)
+        shop.report(ids, ["stays"] * 90 + ["leaves"] * (len(table) - 90), day)
+    assert shop.retrain("--target", "stays", "--json") in (0, 3)
+    report = printed(capsys)
+    assert (report["model"], report["base"]["trained"]) == ("shop", 200)
+    assert report["versions"][0]["held_out"] == 100

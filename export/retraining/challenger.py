@@ -74,14 +74,14 @@ def make(champion: Champion, asked: Asked, material: Material, trusted: bool, pr
             model.pipeline,
             model.train,
             model.train_truth,
-            name=manifest.name,
+            name=champion.name,
             models=models,
             class_names=manifest.class_names or None,
             held_out=model.held_out,
             held_out_y=model.held_out_truth,
             training=model.training,
             readings=readings(manifest),
-            operators=manifest.recipe.options.get("operators", "fastest") if manifest.recipe else "fastest",
+            operators=champion.recipe.options.get("operators", "fastest"),
             progress=_without_writing(progress),
             recipe=_recipe(champion.recipe, asked, material),
             against=Against(versions=(champion.version,), unseen=material.unseen),
@@ -116,7 +116,7 @@ def _dataset(champion: Champion, material: Material) -> Dataset:
             f"No row is of the class {listed([*map(str, lacking)], 5, quoted)}, which the model answers: "
             "name a base table with --data that has some."
         )
-    log = f"the log of {manifest.name}"
+    log = f"the log of {champion.name}"
     return Dataset(
         name=log if material.base is None else f"{material.base.name} and {log}",
         features=pd.concat([material.frame, material.new.frame], ignore_index=True),
@@ -152,7 +152,7 @@ def _recipe(recipe: Recipe, asked: Asked, material: Material) -> Recipe:
 def _aside(champion: Champion) -> Iterator[Path]:
     """A models folder for the time of the work, in which the champion is the only version of the model."""
     with TemporaryDirectory(prefix="unpickled-") as folder:
-        home = Path(folder) / champion.manifest.name / str(champion.version)
+        home = Path(folder) / champion.name / str(champion.version)
         home.mkdir(parents=True)
         shutil.copy(champion.home / str(champion.version) / FILE, home)
         yield Path(folder)
