@@ -1,5 +1,6 @@
 """A shop whose customers change: a base table, a champion, a payload log over some days, and its truth."""
 
+import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,25 +45,28 @@ class Shop:
         self._options = options
         self._number = 0
 
+    def like(self, folder: Path) -> "Shop":
+        """Another shop with the same champion and the same base table, and without a log."""
+        shop = Shop(folder)
+        shutil.copy(self.base, shop.base)
+        shutil.copytree(self.home / "1", shop.home / "1")
+        return shop
+
     def train(self) -> "Shop":
         """The champion, version 1."""
-        self._base.to_csv(self.base, index=False)
+        self.write_base()
         words = ["--data", self.base, "--target", self._target, "--models", self.models, "--name", "shop"]
         assert main(["train", *map(str, words), *self._options]) == 0
         return self
 
+    def write_base(self) -> None:
+        """Write the base table."""
+        self._base.to_csv(self.base, index=False)
+
     @property
     def champion(self) -> Champion:
         """Version 1, loaded."""
-        model = self._served.model
-        if model.manifest.recipe is None:  # TEMPORARY
-            from msgspec.structs import replace
-
-            from unpickled.server.artifact.recipe import Recipe
-
-            recipe = Recipe(by="train", data=str(self.base), target=(self._target,))
-            model.manifest = replace(model.manifest, recipe=recipe)
-        return Champion(1, self.home, model)
+        return Champion(1, self.home, self._served.model)
 
     @property
     def _served(self) -> Served:
@@ -103,8 +107,17 @@ class Shop:
         return ids
 
     def retrain(self, *words: str) -> int:
-        """The exit status of the command."""
-        return main(["retrain", "shop", "--log", str(self.log), "--models", str(self.models), *words])
+        """The exit status of the command, with this base table."""
+        return self.repeat("--data", str(self.base), *words)
+
+    def repeat(self, *words: str) -> int:
+        """The exit status of the command, with the base table of the recipe."""
+        return main([*self.command, *words])
+
+    @property
+    def command(self) -> list[str]:
+        """The words of the command."""
+        return ["retrain", "shop", "--log", str(self.log), "--models", str(self.models)]
 
     def versions(self) -> list[int]:
         """The numbers of the versions on disk."""

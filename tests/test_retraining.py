@@ -1,215 +1,238 @@
-"""Training again on the payload log and its truth: which rows, what is said of them, and what is published."""
+"""Training again on the payload log and its truth: a challenger that is better is published, and no other."""
 
-import time
+import json
+import signal
+import sys
+import threading
+import urllib.request
 
-import numpy as np
 import pytest
-from msgspec.structs import replace
-from shop import DAY, Shop, customers
+from conftest import PATIENCE, eventually, people, serving, shelve, started
+from payloads import LOGGING, exposed, logged
+from shop import Shop, customers
 
-from unpickled.export.errors import DataError
-from unpickled.export.retraining import leakage, weights, window
-from unpickled.export.retraining.material import Asked, gather
-from unpickled.export.retraining.predicted import Predicted
-from unpickled.server.artifact.manifest import Feature, Notation
-from unpickled.server.config import Log
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A shop with a champion."""
-    return Shop(tmp_path_factory.mktemp("shop")).train()
+from unpickled.export.retraining import lock
+from unpickled.server.artifact import manifest
+from unpickled.server.lifecycle import history
+from unpickled.server.lifecycle import serving as settings
 
 
-@pytest.fixture
-def shop(trained, tmp_path):
-    """The same with a log of its own, still empty, and a models folder of its own."""
-    shop = Shop(tmp_path)
-    shop.base.write_bytes(trained.base.read_bytes())
-    (shop.home / "1").mkdir(parents=True)
-    (shop.home / "1" / "model.onnx").write_bytes((trained.home / "1" / "model.onnx").read_bytes())
-    return shop
+def turn(shop, days=(9, 8, 7, 6)):
+    """A shop that has turned lately: the champion is wrong."""
+    for day in days:
+        shop.live(150, day, turned=True)
 
 
-def asked(shop, **options):
-    options = {"since": time.time() - 30 * DAY, "log": shop.log, "data": str(shop.base)} | options
-    return Asked(**options)
+def printed(capsys):
+    """The report that a command has printed as JSON."""
+    return json.loads(capsys.readouterr().out)
 
 
-def test_rows_add_up(shop):
-    """Each row of the log is trained on, held out or left out for one reason, which is counted."""
-    ids = shop.live(300, 9)
-    shop.predict(customers(50, 5), 5)
-    shop.report(ids[:7], ["no"] * 7, 4)
-    shop.report(["abcdefgh-0-310"], ["perhaps"], 4)
-    report = gather(shop.champion, asked(shop)).report
-    [version] = report.versions
-    left_out = version.without_truth + version.repeated + version.unfit + version.refused
-    assert (version.rows, version.without_truth, version.unfit) == (350, 49, 1)
-    assert left_out + version.trained + version.held_out == version.rows
-    assert (report.base.rows, report.base.trained) == (300, 300)
-    assert any("contradicts the first one" in note.text for note in report.notes)
+def served(shop):
+    """What serving.toml asks for."""
+    return settings.parse((shop.home / "serving.toml").read_text())
 
 
-def test_newest_rows_are_held_out(shop):
-    """The newest fifth of the log is held out, and at least 100 rows; the base table never is."""
-    for day, count in ((9, 200), (2, 300), (5, 300)):
-        shop.live(count, day)
-    material = gather(shop.champion, asked(shop))
-    assert len(material.new) == 160
-    assert material.old.times.max() < material.new.times.min() == material.start
-    assert not set(material.old.ids) & set(material.new.ids)
-    assert len(material.frame) == 300 + 640
-    assert len(gather(shop.champion, asked(shop, held_out=0.01)).new) == 100
-
-
-def test_since(shop):
-    """Rows that were predicted before the moment do not count."""
-    shop.live(300, 9)
-    shop.live(250, 2)
-    report = gather(shop.champion, asked(shop, since=window.moment("3d", time.time()))).report
-    assert report.versions[0].rows == 250
-
-
-@pytest.mark.parametrize(
-    ("text", "moment"),
-    [("30d", 1e9 - 30 * DAY), ("12h", 1e9 - 43_200), ("90m", 1e9 - 5_400), ("45s", 1e9 - 45)],
-)
-def test_spans(text, moment):
-    """A span is counted back from now; a date begins in UTC."""
-    assert window.moment(text, 1e9) == moment
-    assert window.moment("1970-01-02", 1e9) == window.moment("1970-01-02T01:00+01:00", 1e9) == DAY
-    with pytest.raises(DataError, match="is no moment: give a span"):
-        window.moment(f"{text} ago", 1e9)
-
-
-def test_too_few_rows(shop):
-    """With fewer than 200 rows that have truth, nothing is trained."""
-    shop.live(199, 3)
-    with pytest.raises(DataError, match="199 rows whose truth is known, and at least 200 are needed"):
-        gather(shop.champion, asked(shop))
-
-
-KEY = b"0123456789abcdef"
-
-
-@pytest.mark.parametrize(
-    ("settings", "key", "reason"),
-    [
-        (Log(log_hash=("age", "city")), KEY, "log_hash has only hashes of 'age', 'city'"),
-        (Log(log_columns=("age", "city")), None, "log_columns leaves 'income' out"),
-    ],
-)
-def test_refused_columns(shop, settings, key, reason):
-    """Rows of which a column is hashed or left out are refused, with its name and the setting."""
-    ids = shop.predict(table := customers(220, 3), 4, settings, key)
-    shop.report(ids, table["buys"], 3)
-    with pytest.raises(DataError, match=f"220 rows of version 1 are refused: {reason}"):
-        gather(shop.champion, asked(shop))
-    shop.live(210, 2)
-    report = gather(shop.champion, asked(shop)).report
-    assert (report.versions[0].refused, len(report.refused)) == (220, 1)
-
-
-def test_rows_of_the_log_in_the_base_table(shop):
-    """Rows of a base table that came from the log are known by their ids; rows that are alike may repeat."""
-    ids = shop.live(250, 3)
-    table = customers(40, 8)
-    table["_prediction_id"] = [*ids[-10:], *ids[-2:], *[""] * 28]
-    table.loc[12:] = table.loc[12].to_numpy()
-    table.to_csv(shop.base, index=False)
-    material = gather(shop.champion, asked(shop, target=("buys",)))
-    base = material.report.base
-    assert (base.rows, base.repeated, base.logged, base.trained) == (40, 2, 10, 28)
-
-
-def test_weights():
-    """The weight of recent rows is a number above 0."""
-    assert weights.recent("recent=2.5") == 2.5
-    for text in ("recent=0", "recent=nan", "old=2", "2"):
-        with pytest.raises(DataError, match="write recent=2"):
-            weights.recent(text)
-
-
-@pytest.mark.parametrize("newest", [False, True])
-def test_poisoned_day(shop, newest):
-    """A day of flipped labels between fine ones, or after them, is told and left out; a turn that stays counts."""
-    for day in (8, 7, 6, 5, 4):
-        shop.live(150, day, flipped=day == (4 if newest else 6))
-    material = gather(shop.champion, asked(shop))
-    [batch] = [each for each in material.report.batches if each.contradicting]
-    assert batch.left_out
-    assert batch.right < 0.3
-    assert material.report.versions[0].contradicting == 150
-    assert len(gather(shop.champion, asked(shop, any_truth=True)).old) == 600
-
-
-def test_world_that_stays_changed(shop):
-    """Two days on which the champion is wrong are no poison: the world has changed."""
-    for day in (8, 7, 6, 5):
-        shop.live(150, day, flipped=day < 7)
-    assert not any(each.contradicting for each in gather(shop.champion, asked(shop)).report.batches)
-
-
-def predicted(table, first):
-    """Rows of a log, one a second from the moment ``first`` on."""
-    count, frame = len(table), table.drop(columns="buys").reset_index(drop=True)
-    frame = frame.astype({name: object for name in frame if frame[name].dtype != np.float64})
-    blank = np.full(count, "", np.str_)
-    times = first + np.arange(count, dtype=np.float64)
-    return Predicted(
-        frame, table["buys"].to_numpy().astype(np.str_), blank, times, np.ones(count, np.int64), blank
+def test_better(shop, capsys):
+    """A challenger that is better becomes the next version: it shadows, and the champion answers."""
+    turn(shop)
+    assert shop.retrain("--json") == 0
+    report = printed(capsys)
+    assert (report["outcome"], report["version"], report["forced"]) == ("published", 2, False)
+    assert report["verdict"].startswith(
+        "Version 2 is published as challenger and shadows: version 2 is right"
     )
+    assert shop.versions() == [1, 2]
+    assert served(shop).labels == {"stable": 1, "challenger": 2}
+    assert (served(shop).shadow.version, served(shop).shadow.share) == (2, 1.0)
+    assert [record.by for record in history.read(shop.home)][-2:] == ["retrain", "retrain"]
 
 
-def leaks(shop, column, values, **more):
-    """The notes about 400 customers with one more column; ``values`` makes it of their table."""
-    table = customers(400, 6)
-    table[column] = values(table)
-    old, new = predicted(table[:300], 1e9), predicted(table[300:], 1e9 + 300)
-    kind = "number" if table[column].dtype == np.float64 else "category"
-    feature = Feature(name=column, kind=kind, missing=False, **more)
-    champion = shop.champion.manifest
-    champion = replace(champion, features=(*champion.features, feature))
-    return list(leakage.notes(champion, ("buys",), old.frame, old, new))
+def test_manifest(shop):
+    """The challenger's manifest tells of its rows, its recipe and the comparison."""
+    turn(shop)
+    assert shop.retrain("--weights", "recent=2") == 0
+    document = manifest.read((shop.home / "2" / "model.onnx").read_bytes())
+    assert (document.training.data, document.training.rows) == ("base.csv and the log of shop", 780)
+    assert (document.recipe.data, document.recipe.target) == (str(shop.base), ("buys",))
+    assert document.recipe.retrained.weight == 2
+    assert [(each.version, each.unseen) for each in document.comparisons] == [(1, True)]
+    assert [each.name for each in document.features] == [
+        each.name for each in shop.champion.manifest.features
+    ]
 
 
-DATE = Notation(date="year first", times=True)
+def test_same_world(shop, capsys):
+    """A challenger that is not better is not written, and one sentence says so with the figures."""
+    for day in (9, 8, 7):
+        shop.live(150, day)
+    assert shop.retrain() == 3
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("The challenger is not better than version 1 by more than chance, so nothing was")
+    assert "McNemar p" in last
+    assert (shop.versions(), (shop.home / "serving.toml").exists()) == ([1], False)
 
 
-@pytest.mark.parametrize(
-    ("column", "values", "more", "expected"),
-    [
-        ("ticket", lambda table: np.cumsum(1.0 + np.arange(400) % 3), {}, "its whole numbers grow with time"),
-        ("name", lambda table: [f"customer {n}" for n in range(400)], {}, "hardly a value is there twice"),
-        ("paid", lambda table: (table["buys"] == "yes") * 9.5, {}, "'paid' alone tells 100.0% of the truth"),
-        ("note", lambda table: table["buys"] + "!", {}, "'note' alone tells 100.0% of the truth"),
-        ("left", lambda table: 1e9 + 900.0 * np.arange(400), {"notation": DATE}, "after the prediction in"),
-    ],
-)
-def test_leaks_are_told(shop, column, values, more, expected):
-    """Columns that name rows, tell the truth or come after the prediction are named; they end nothing."""
-    notes = leaks(shop, column, values, **more)
-    assert [expected in note.text for note in notes] == [True]
-    assert not notes[0].stops
+def test_force(shop, capsys):
+    """With --force, a challenger that is not better is published, and the report says why."""
+    for day in (9, 8, 7):
+        shop.live(150, day)
+    assert shop.retrain("--force") == 0
+    assert "though not better than version 1, as --force was said" in capsys.readouterr().out
+    assert shop.versions() == [1, 2]
 
 
-@pytest.mark.parametrize("column", ["buys", "_label", "__score_yes", "_prediction_id"])
-def test_answers_among_the_features(shop, column):
-    """The target or an answer among the features ends a retraining."""
-    champion = shop.champion.manifest
-    feature = Feature(name=column, kind="category", missing=False)
-    named = replace(champion, features=(feature,))
-    [note] = list(leakage._answers(named, ("buys",)))
-    assert note.stops
-    assert column in note.text
+@pytest.mark.long
+def test_a_stable_version_stays(shop):
+    """Where labels decide already, they stay as they are, and an earlier challenger makes room."""
+    turn(shop)
+    (shop.home / "serving.toml").write_text("load = 2\n[labels]\nstable = 1\nold = 1\n")
+    assert [shop.retrain("--force") for _ in range(2)] == [0, 0]
+    assert (served(shop).load, served(shop).labels) == (2, {"stable": 1, "old": 1, "challenger": 3})
+    assert served(shop).shadow.version == 3
 
 
-def test_equal_rows_are_told(shop):
-    """The share of held-out rows that equal a row that is trained on is told."""
-    shop.live(200, 4)
-    table = customers(200, seed=1_000)
-    ids = shop.predict(table[:50], 1)
-    shop.report(ids, table["buys"][:50], 1)
-    notes = gather(shop.champion, asked(shop)).report.notes
-    assert any("(50.0%) equal a row that is trained on" in note.text for note in notes)
+@pytest.mark.long
+def test_no_weights(tmp_path, capsys):
+    """An estimator that takes no weights of rows is named, and nothing is written."""
+    shop = Shop(tmp_path, "--classifier", "knn").train()
+    turn(shop)
+    assert shop.repeat("--weights", "recent=2") == 1
+    assert "KNeighborsClassifier takes no weights of rows" in capsys.readouterr().err
+    assert shop.versions() == [1]
+
+
+def test_regression(tmp_path, capsys):
+    """Numbers are retrained too: the challenger is judged by its errors."""
+    table = customers(300, 0).drop(columns="buys")
+    shop = Shop(tmp_path, base=table.assign(spent=table["age"] * 2)).train()
+    for day in (9, 8, 7):
+        rows = customers(150, day)
+        shop.report(shop.predict(rows, day), (rows["age"] + rows["income"]).tolist(), day)
+    capsys.readouterr()
+    assert shop.retrain("--json") == 0
+    report = printed(capsys)
+    assert report["comparison"]["contrasts"][0]["metric"] == "mean absolute error"
+    assert report["classes"] == []
+
+
+def test_log_only(shop, capsys):
+    """Without a base table, the rows of the log are all that is trained on."""
+    turn(shop)
+    assert shop.repeat("--log-only", "--force", "--json") == 0
+    assert printed(capsys)["base"] is None
+    assert shop.repeat("--data", "none.csv") == 1
+    assert "There is no file none.csv" in capsys.readouterr().err
+
+
+def test_no_base_table(tmp_path, capsys):
+    """Where the base table of the recipe is gone, the error says how to do without it."""
+    shop = Shop(tmp_path).train()
+    turn(shop)
+    shop.base.unlink()
+    assert shop.repeat() == 1
+    assert "name the table with --data, or train on the log alone with --log-only" in capsys.readouterr().err
+
+
+def test_retrained_again(shop, capsys):
+    """The next retraining goes on from the base table, and holds out rows that the champion has not seen."""
+    turn(shop)
+    assert shop.retrain() == 0
+    (shop.home / "serving.toml").write_text("load = 2\n[labels]\nstable = 2\n")
+    turn(shop, days=(3, 2))
+    capsys.readouterr()
+    assert shop.repeat("--json", "--held-out", "0.5") in (0, 3)
+    report = printed(capsys)
+    assert (report["champion"], report["base"]["name"]) == (2, "base.csv")
+    assert report["comparison"]["unseen"]
+    assert sum(each["held_out"] for each in report["versions"]) == 420
+
+
+def command(shop):
+    """The words that retrain as a process of its own."""
+    return [sys.executable, "-m", "unpickled", *shop.command, "--data", str(shop.base)]
+
+
+def test_two_at_once(shop, capsys):
+    """A second retraining of a model ends with a sentence while one is under way."""
+    turn(shop)
+    with lock.alone(shop.home):
+        assert shop.retrain() == 1
+    assert "Another retraining of shop is under way" in capsys.readouterr().err
+    assert shop.versions() == [1]
+
+
+@pytest.mark.long
+def test_killed(shop):
+    """A retraining that is killed leaves no version, and the next one is free to go."""
+    turn(shop)
+    with started(command(shop), stderr=-1, stdout=-1, text=True) as process:
+        next(line for line in process.stderr if line.startswith("comparing with version 1"))
+        process.kill()
+        process.communicate(timeout=PATIENCE)
+    assert process.returncode == -signal.SIGKILL
+    assert shop.versions() == [1]
+    assert not (shop.home / "serving.toml").exists()
+    assert shop.retrain() == 0
+
+
+def ask(server, path, document):
+    """The headers and the document of an answer."""
+    body = json.dumps(document).encode()
+    with urllib.request.urlopen(f"{server.url}{path}", body, timeout=PATIENCE) as answer:
+        return answer.headers, json.load(answer)
+
+
+def visit(server, seed):
+    """Have 100 customers of a shop that has turned predicted, and report whether they buy."""
+    table = customers(100, seed, turned=True)
+    rows = table.drop(columns="buys").to_numpy().tolist()
+    headers, _ = ask(server, "/models/shop/predict", {"features": rows})
+    ids = [f"{headers['Prediction-Id']}:{row}" for row in range(len(rows))]
+    reports = [{"id": each, "truth": truth} for each, truth in zip(ids, table["buys"], strict=True)]
+    _, answer = ask(server, "/models/shop/truth", reports)
+    assert answer["accepted"] == len(rows)
+
+
+@pytest.mark.long
+def test_while_it_serves(shop):
+    """Beside a server that loads the newest version, no request is answered by the challenger; it shadows."""
+    flags = (*LOGGING, "--log-rotate-rows", "100", "--reload-seconds", "0.1")
+    over, answered = threading.Event(), []
+
+    def customer(server):
+        while not over.wait(0.005):
+            headers, _ = ask(server, "/models/shop/predict", {"features": [[40.0, 50.0, "Bonn"]]})
+            answered.append(headers["Model-Version"])
+
+    with serving(shop.folder, *flags, models=shop.models) as server:
+        for seed in range(6):
+            visit(server, seed)
+        eventually(lambda: len(logged(shop.log)) == 600)
+        thread = threading.Thread(target=customer, args=(server,))
+        thread.start()
+        try:
+            eventually(lambda: answered)
+            assert shop.retrain("--weights", "recent=5") == 0
+            eventually(lambda: "unpickled_shadow_rows" in exposed(server))
+            count = len(answered)
+            eventually(lambda: len(answered) > count + 20)
+        finally:
+            over.set()
+            thread.join()
+    assert set(answered) == {"1"}
+
+
+def test_own_pipeline(models, tmp_path, capsys):
+    """A pipeline of the user's own is made again by its parameters, also in a folder of another name."""
+    shop = Shop(tmp_path, base=people()[0].assign(stays=people()[1]))
+    shelve(models, shop.home, "people")
+    shop.write_base()
+    table = people()[0].dropna()
+    for day in (4, 3):
+        ids = shop.predict(table, day)
+        shop.report(ids, ["stays"] * 90 + ["leaves"] * (len(table) - 90), day)
+    assert shop.retrain("--target", "stays", "--json") in (0, 3)
+    report = printed(capsys)
+    assert (report["model"], report["base"]["trained"]) == ("shop", 200)
+    assert report["versions"][0]["held_out"] == 100

@@ -12,7 +12,13 @@ import click
 import msgspec
 
 from unpickled.export.commands import printing
-from unpickled.export.commands.options import FILE, Share, separated
+from unpickled.export.commands.options import (
+    FILE,
+    Share,
+    add_working_directory,
+    from_function,
+    separated,
+)
 from unpickled.export.commands.printing import progress
 from unpickled.export.errors import ExportError, memory_reported
 from unpickled.export.retraining import text, window
@@ -83,6 +89,12 @@ def _reporting(command: Callable[..., int]) -> Callable[..., int]:
     metavar="SHARE",
     help="share of the rows of the log that is held out, the newest, to compare both versions on",
 )
+@from_function
+@click.option(
+    "--trust-recipe",
+    is_flag=True,
+    help="import the code that the recipe of the model names, which runs it",
+)
 @click.option("--any-truth", is_flag=True, help="take truth of days too that contradicts that of others")
 @click.option("--force", is_flag=True, help="publish the challenger even if it is not better")
 @click.option("--models", metavar="DIR", help="models folder  [default: that of the server's settings]")
@@ -99,6 +111,8 @@ def retrain(
     since: str,
     weights: str | None,
     held_out: float,
+    recipe: str | None,
+    trust_recipe: bool,
     any_truth: bool,
     force: bool,
     models: str | None,
@@ -127,8 +141,11 @@ def retrain(
         any_truth=any_truth,
         force=force,
     )
-    champion = Champion(served.version, Path(settings.models) / model, served.model)
-    report = outcome(champion, asked, _publisher(settings, served), progress=progress)
+    champion = Champion(served.version, Path(settings.models) / model, served.model, recipe or "")
+    trusted = trust_recipe or recipe is not None
+    if trusted:
+        add_working_directory()
+    report = outcome(champion, asked, _publisher(settings, served), trusted, progress)
     _show(report, as_json)
     return 0 if report.outcome == "published" else NOT_BETTER
 

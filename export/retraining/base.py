@@ -52,7 +52,7 @@ def read(data: str, targets: tuple[str, ...], champion: Manifest, missing: froze
 
     Args:
         data: A bundled data set by its name, or the path of a table.
-        targets: The columns with the truth; those of a bundled data set are its own.
+        targets: The columns with the truth, at least one; a bundled data set has its own.
         champion: Which features it has to have.
         missing: Texts that stand for a missing value in every column.
 
@@ -62,7 +62,10 @@ def read(data: str, targets: tuple[str, ...], champion: Manifest, missing: froze
     if data in dataset.BUNDLED:
         return _bundled(data, champion)
     source = files.load(data)
-    targets = targets or _target(champion, source)
+    if not targets:
+        raise DataError(
+            f"The model does not tell which column of {source.path} it predicts: name it with --target."
+        )
     for name in targets:
         goal.check(source, name)
     features = [feature.name for feature in champion.features]
@@ -102,17 +105,6 @@ def _bundled(name: str, champion: Manifest) -> Base:
     if champion.classes:
         _check_classes(truth, champion, name)
     return Base(name, frame, truth, np.full(len(frame), "", np.str_))
-
-
-def _target(champion: Manifest, source: Source) -> tuple[str, ...]:
-    """The columns that the champion was trained to predict. Raises DataError where it does not tell."""
-    if champion.outputs.targets:
-        return champion.outputs.targets
-    if champion.training.target is None:
-        raise DataError(
-            f"{champion.name} does not tell which column of {source.path} it predicts: name it with --target."
-        )
-    return (champion.training.target,)
 
 
 def _check_columns(features: list[str], names: Any, data: str) -> None:

@@ -6,7 +6,7 @@ model gets the file once it is known to be better.
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from unpickled.export import recipe as recipes
 from unpickled.export.comparison.against import Against
 from unpickled.export.data.dataset import Dataset
 from unpickled.export.errors import DataError
-from unpickled.export.progress import running
+from unpickled.export.progress import Say, running
 from unpickled.export.publish import export_pipeline
 from unpickled.export.retraining.base import readings
 from unpickled.export.retraining.champion import Champion
@@ -54,9 +54,7 @@ class Challenger:
         return hashlib.sha256(self.payload).hexdigest()
 
 
-def make(
-    champion: Champion, asked: Asked, material: Material, trusted: bool, progress: Callable[[str], None]
-) -> Challenger:
+def make(champion: Champion, asked: Asked, material: Material, trusted: bool, progress: Say) -> Challenger:
     """Fit the champion's recipe on the rows, export it through the gate, and compare it.
 
     Args:
@@ -76,15 +74,15 @@ def make(
             model.pipeline,
             model.train,
             model.train_truth,
-            name=manifest.name,
+            name=champion.name,
             models=models,
             class_names=manifest.class_names or None,
             held_out=model.held_out,
             held_out_y=model.held_out_truth,
             training=model.training,
             readings=readings(manifest),
-            operators=manifest.recipe.options.get("operators", "fastest") if manifest.recipe else "fastest",
-            progress=progress,
+            operators=champion.recipe.options.get("operators", "fastest"),
+            progress=_without_writing(progress),
             recipe=_recipe(champion.recipe, asked, material),
             against=Against(versions=(champion.version,), unseen=material.unseen),
         )
@@ -92,9 +90,12 @@ def make(
         return Challenger(export.path.read_bytes(), export.manifest, comparison)
 
 
-def _fitted(
-    champion: Champion, asked: Asked, material: Material, trusted: bool, progress: Callable[[str], None]
-) -> Fitted:
+def _without_writing(progress: Say) -> Say:
+    """Leave out that the file is written: it is not yet where people look for it."""
+    return lambda line: None if line == "writing" else progress(line)
+
+
+def _fitted(champion: Champion, asked: Asked, material: Material, trusted: bool, progress: Say) -> Fitted:
     table = _dataset(champion, material)
     older = np.arange(len(table.labels) - len(material.new))
     newest = np.arange(len(older), len(table.labels))
@@ -115,7 +116,7 @@ def _dataset(champion: Champion, material: Material) -> Dataset:
             f"No row is of the class {listed([*map(str, lacking)], 5, quoted)}, which the model answers: "
             "name a base table with --data that has some."
         )
-    log = f"the log of {manifest.name}"
+    log = f"the log of {champion.name}"
     return Dataset(
         name=log if material.base is None else f"{material.base.name} and {log}",
         features=pd.concat([material.frame, material.new.frame], ignore_index=True),
@@ -151,7 +152,7 @@ def _recipe(recipe: Recipe, asked: Asked, material: Material) -> Recipe:
 def _aside(champion: Champion) -> Iterator[Path]:
     """A models folder for the time of the work, in which the champion is the only version of the model."""
     with TemporaryDirectory(prefix="unpickled-") as folder:
-        home = Path(folder) / champion.manifest.name / str(champion.version)
+        home = Path(folder) / champion.name / str(champion.version)
         home.mkdir(parents=True)
         shutil.copy(champion.home / str(champion.version) / FILE, home)
         yield Path(folder)

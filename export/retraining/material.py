@@ -87,8 +87,8 @@ def gather(champion: Champion, asked: Asked) -> Material:
         DataError: There are too few, or nothing can be learned from them, or a note ends the retraining.
         ServingError: A file of the log cannot be read.
     """
-    manifest, recipe = champion.manifest, champion.recipe
-    log = Log(asked.log, manifest, champion.home.parent)
+    manifest = champion.manifest
+    log = Log(asked.log, champion)
     predicted = log.read(asked.since)
     days, moves = _judged(champion, predicted)
     left_out = [] if asked.any_truth else [day.day for day in days if day.left_out]
@@ -98,10 +98,10 @@ def gather(champion: Champion, asked: Asked) -> Material:
     old, new = kept.at(~parted.held_out), kept.at(parted.held_out)
     table = _table(champion, asked)
     base, of_base = (None, None) if table is None else _without_duplicates(table, predicted)
-    targets = asked.target or recipe.target
+    targets = asked.target or champion.targets
     frame = old.frame if base is None else pd.concat([base.frame, old.frame], ignore_index=True)
     report = Retraining(
-        model=manifest.name,
+        model=champion.name,
         champion=champion.version,
         since=written(asked.since),
         held_out_from=written(parted.start),
@@ -144,7 +144,7 @@ def _table(champion: Champion, asked: Asked) -> Base | None:
             f"There is no {data}, which version {champion.version} was trained on: name the table with "
             "--data, or train on the log alone with --log-only."
         )
-    targets = asked.target or recipe.target
+    targets = asked.target or champion.targets
     missing = recipe.options.get("missing") or ()
     return bases.read(data, targets, champion.manifest, frozenset(missing))
 

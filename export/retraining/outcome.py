@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from unpickled.export.progress import running, silent
+from unpickled.export.progress import Say, running, silent
 from unpickled.export.retraining import challenger, lock, material
 from unpickled.export.retraining.challenger import Challenger
 from unpickled.export.retraining.champion import Champion
@@ -32,7 +32,7 @@ def retrain(
     asked: Asked,
     publish: Publish,
     trusted: bool = False,
-    progress: Callable[[str], None] = silent,
+    progress: Say = silent,
 ) -> Retraining:
     """Train on the log as well, and publish the result if it is better than the champion.
 

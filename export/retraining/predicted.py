@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from unpickled.export.errors import DataError
+from unpickled.export.retraining.champion import Champion
 from unpickled.export.retraining.fit import Fit
 from unpickled.server.artifact.manifest import Manifest
-from unpickled.server.model.kinds import outputs_of
 from unpickled.server.payloads import parts, reading
 from unpickled.server.payloads.reading import Batch
 from unpickled.server.quote import quoted
@@ -88,8 +88,7 @@ class Log:
 
     Args:
         folder: The folder of the log, in which that of the model is.
-        champion: The manifest of the version that answers.
-        models: The models folder, whose files tell which features other versions take.
+        champion: The version that answers; the files beside it tell which features other versions take.
 
     Attributes:
         tallies: What became of the rows, by version.
@@ -97,11 +96,12 @@ class Log:
         refused: A sentence about the rows that lack features, for each reason.
     """
 
-    def __init__(self, folder: Path, champion: Manifest, models: Path) -> None:
+    def __init__(self, folder: Path, champion: Champion) -> None:
+        self._name = champion.name
         self._folder = _home(folder, champion.name)
-        self._champion = champion
-        self._fit = Fit(champion, models / champion.name)
-        self._truths = truths_of(outputs_of(champion))
+        self._champion = champion.manifest
+        self._fit = Fit(champion.manifest, champion.home)
+        self._truths = truths_of(champion.model.outputs)
         self._seen: set[str] = set()
         self.tallies: defaultdict[int, Tally] = defaultdict(Tally)
         self.contradicted = 0
@@ -120,10 +120,10 @@ class Log:
             DataError: No row with truth has all features.
         """
         start = datetime.fromtimestamp(since, UTC)
-        lines = store.read(self._folder, self._champion.name, start)
+        lines = store.read(self._folder, self._name, start)
         lookup = Lookup(map(_dated, lines))
         self.contradicted = lookup.contradicted
-        read = reading.read(self._folder, self._champion.name, since)
+        read = reading.read(self._folder, self._name, since)
         rows = [part for batch in read if (part := self._part(batch, lookup)) is not None]
         if not rows and self.refused:
             raise DataError(f"No row of the log can be trained on. {' '.join(self.refused)}")

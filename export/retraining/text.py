@@ -65,17 +65,25 @@ def _parts(counts: dict[str, int]) -> str:
 
 
 def _differences(report: Retraining) -> Iterator[str]:
-    for each in report.moved[:_MOVED]:
-        name, reasons = shortened(printable(each.name), 30), "; ".join(each.reasons)
-        verb = f"has drifted: {reasons}" if each.drifted else "has not drifted beyond chance"
-        yield f"{name}: PSI {each.psi:.2f} beside the training of version {report.champion}; it {verb}"
+    drifted = [each for each in report.moved if each.drifted]
+    beside = f"beside the training rows of version {report.champion}"
+    yield from (
+        f"{_name(each.name)} has drifted {beside}: {'; '.join(each.reasons)}" for each in drifted[:_MOVED]
+    )
+    if report.moved and not drifted:
+        most = ", ".join(f"{_name(each.name)} {each.psi:.2f}" for each in report.moved[:_MOVED])
+        yield f"nothing has drifted {beside}; PSI: {most}"
     if report.classes:
         widest = sorted(report.classes, key=lambda each: -abs(each.log - each.base))[:_CLASSES]
         yield "classes in the log, and in the base table: " + ", ".join(map(_class, widest))
 
 
+def _name(name: str) -> str:
+    return shortened(printable(name), 30)
+
+
 def _class(share: ClassShare) -> str:
-    return f"{shortened(printable(share.name), 30)} {share.log:.1%} ({share.base:.1%})"
+    return f"{_name(share.name)} {share.log:.1%} ({share.base:.1%})"
 
 
 def _days(batches: tuple[Batch, ...]) -> Iterator[str]:
