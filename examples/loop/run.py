@@ -30,13 +30,11 @@ HERE = Path(__file__).parent
 # The model that cron looks after, and the same one left alone.
 NAME, ALONE = "parcels", "alone"
 # The days of the table that both are trained on, and those on which requests come.
-TAUGHT, SERVED = range(24), range(24, 50)
+TAUGHT, SERVED = range(24), range(26, 48)
 # Parcels of a day in the table, and of one in service.
-FEW, MANY = 42, 600
-# Hours of a day at which requests come. At the first one, the truth of the day before is reported.
-HOURS = (0, 6, 12, 18)
-# Seconds between two requests while a command runs, and between two looks at the log.
-PAUSE, LOOK = 0.002, 0.05
+FEW, MANY = 42, 700
+# Seconds between two requests while a command runs, and between two looks.
+PAUSE, LOOK = 0.005, 0.02
 
 
 @dataclass
@@ -107,35 +105,30 @@ class Loop:
             server.wait()
 
     def live(self, day: int) -> Day:
-        """Let a day pass."""
+        """Let a day pass, in as many parts as cron has jobs: half of its requests come while they run.
+
+        At its first hour the truth of the day before is reported.
+        """
         summary, yesterday = Day(day), self._truth
         self._truth = {}
         parcels, truth = world.parcels(day, MANY)
         rows = [*zip(parcels, truth, world.reported(day, truth), strict=True)]
-        for part, hour in enumerate(HOURS):
+        for part, job in enumerate(self._jobs):
             self._await_rows()
-            self.move_clock(day, hour)
+            self.move_clock(day, job.hour, job.minute)
             self._await_files()
             if not part and yesterday:
                 self.client.report(NAME, yesterday)
-            coming = iter(rows[part :: len(HOURS)])
-            for job in self._jobs:
-                if hour <= job.hour < hour + 24 // len(HOURS):
-                    self.move_clock(day, job.hour, job.minute)
-                    self._ask_during(self.start(job.command), coming, summary)
-                    self._await_server()
-            for row in coming:
+            coming = rows[part :: len(self._jobs)]
+            command = self.start(job.command)
+            for row in coming[::2]:
+                self._ask(*row, summary)
+                time.sleep(PAUSE)
+            command.wait()
+            self._await_server()
+            for row in coming[1::2]:
                 self._ask(*row, summary)
         return summary
-
-    def _ask_during(
-        self, command: subprocess.Popen[bytes], coming: Iterator[tuple[world.Parcel, str, str]], day: Day
-    ) -> None:
-        """Send requests as long as a command runs."""
-        while command.poll() is None:
-            if row := next(coming, None):
-                self._ask(*row, day)
-            time.sleep(PAUSE)
 
     def _ask(self, parcel: world.Parcel, truth: str, reported: str, day: Day) -> None:
         """Ask both models about a parcel. The key decides whether a canary gets it: in each run the same."""
