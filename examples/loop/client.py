@@ -39,7 +39,9 @@ class Client:
     def logged(self) -> int:
         """The answers to clients that are in the payload log, by the server's metrics."""
         metrics = self._get("/metrics").decode()
-        counts = re.findall(r'^unpickled_log_rows_total\{answer="sent",fate="written",.*\} (.*)$', metrics, re.M)
+        counts = re.findall(
+            r'^unpickled_log_rows_total\{answer="sent",fate="written",.*\} (.*)$', metrics, re.M
+        )
         return int(sum(map(float, counts)))
 
     def model(self, name: str) -> dict[str, Any]:

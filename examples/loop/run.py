@@ -18,10 +18,11 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import cron
+import history
 import picture
 import world
 from client import Client
@@ -130,6 +131,10 @@ class Loop:
                 self._ask(*row, summary)
         return summary
 
+    def changes(self) -> history.Changes:
+        """Which versions answered and shadowed, from the beginning."""
+        return history.read(self._folder / "models" / NAME)
+
     def _ask(self, parcel: world.Parcel, truth: str, reported: str, day: Day) -> None:
         """Ask both models about a parcel. The key decides whether a canary gets it: in each run the same."""
         key = f"{day.day}-{day.rows}"
@@ -154,7 +159,7 @@ class Loop:
 
     def _await_server(self) -> None:
         """Wait until the server does what the last line of the history says."""
-        last = history(self._folder)[-1]
+        last = self.changes()[-1]
         while any(self.client.model(NAME)[key] != last.get(key) for key in ("traffic", "shadow")):
             time.sleep(LOOK)
 
@@ -169,7 +174,9 @@ class Loop:
 def main() -> None:
     """Run the loop as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, default=Path("run"), help="a folder that is not there yet (run)")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("run"), help="a folder that is not there yet (run)"
+    )
     parser.add_argument("--port", type=int, default=8000, help="the port of the server (8000)")
     options = parser.parse_args()
     options.folder.mkdir(parents=True)
@@ -181,35 +188,32 @@ def main() -> None:
     with loop.serving():
         for day in SERVED:
             days.append(loop.live(day))
-            print(line(days[-1]), flush=True)
-    changes = history(options.folder)
-    document = {
-        "days": [asdict(day) for day in days],
-        "changes": changes,
-        "requests": loop.client.answered,
-        "failures": loop.client.failures,
-    }
-    (options.folder / "days.json").write_text(json.dumps(document, indent=1))
-    (options.folder / "loop.svg").write_text(picture.draw(document))
-    print(f"{len(loop.client.failures)} of {loop.client.answered:,} requests failed; see {options.folder}/loop.svg")
+            print(line(days[-1], loop.changes()), flush=True)
+    write(options.folder, days, loop)
+    failed, answered = len(loop.client.failures), loop.client.answered
+    print(f"{failed} of {failed + answered:,} requests failed; {options.folder / 'loop.svg'} shows the days")
 
 
-def line(day: Day) -> str:
+def line(day: Day, changes: history.Changes) -> str:
     """A day in one line."""
-    versions = ", ".join(f"{version} {rows / day.rows:.0%}" for version, rows in sorted(day.versions.items()))
+    made = [f"version {version} is made" for at, version in history.shadowing(changes) if int(at) == day.day]
+    stable = [f"version {version} answers" for at, version in history.stable(changes) if int(at) == day.day]
+    right, alone = day.right / day.rows, day.right_alone / day.rows
     return (
-        f"day {day.day}: {day.right / day.rows:.2f} of the answers right, without the loop "
-        f"{day.right_alone / day.rows:.2f}   (versions: {versions})"
+        f"day {day.day}: {right:.0%} right, left alone {alone:.0%}   {', '.join([*stable, *made])}".rstrip()
     )
 
 
-def history(folder: Path) -> list[dict[str, object]]:
-    """The changes of the model in the order of their days."""
-    lines = (folder / "models" / NAME / "history.jsonl").read_text().splitlines()
-    return [
-        {"day": (datetime.fromisoformat(entry["at"]) - world.START) / timedelta(days=1), **entry}
-        for entry in map(json.loads, lines)
-    ]
+def write(folder: Path, days: list[Day], loop: Loop) -> None:
+    """Write what has happened, in numbers and as a picture."""
+    document = {
+        "days": [asdict(day) for day in days],
+        "changes": loop.changes(),
+        "answered": loop.client.answered,
+        "failures": loop.client.failures,
+    }
+    (folder / "days.json").write_text(json.dumps(document, indent=1))
+    (folder / "loop.svg").write_text(picture.draw(document["days"], document["changes"]))
 
 
 if __name__ == "__main__":
