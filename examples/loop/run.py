@@ -1,16 +1,17 @@
 """Run the loop: a model is served while its world changes, and cron retrains, judges and promotes.
 
-    python run.py --folder run
+    python run.py
 
 It takes a few minutes: no day has to pass, as the clock of all processes is moved (clock/sitecustomize.py).
-Otherwise they are those of a real service. Beside models and log, the folder gets what the commands print
-(cron.log), the days in numbers (days.json) and in a picture (loop.svg).
+Otherwise they are those of a real service. The folder run gets models and log, what the commands print
+(cron.log), and the days in numbers (days.json) and in a picture (loop.svg).
 """
 
 import argparse
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -30,12 +31,10 @@ from client import Client
 HERE = Path(__file__).parent
 # The model that cron looks after, and the same one left alone.
 NAME, ALONE = "parcels", "alone"
-# The days of the table that both are trained on, and those on which requests come.
-TAUGHT, SERVED = range(24), range(26, 48)
-# Parcels of a day in the table, and of one in service.
-FEW, MANY = 42, 700
+# The days on which requests come, and how many on each.
+SERVED, MANY = range(26, 48), 700
 # Seconds between two requests while a command runs, and between two looks.
-PAUSE, LOOK = 0.005, 0.02
+PAUSE, LOOK = 0.005, 0.05
 
 
 @dataclass
@@ -55,8 +54,9 @@ class Loop:
     def __init__(self, folder: Path, port: int) -> None:
         self._folder, self._port = folder, port
         self._clock = folder / "clock"
+        others = {key: value for key, value in os.environ.items() if not key.startswith("UNPICKLED_")}
         self._environ = {
-            **os.environ,
+            **others,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(HERE / "clock"),
             "LOOP_CLOCK": str(self._clock),
@@ -81,7 +81,7 @@ class Loop:
 
     def train(self) -> None:
         """Train the first version, once for each of the two models."""
-        world.write_table(self._folder / "base.csv", TAUGHT, FEW)
+        world.write_table(self._folder / "base.csv")
         for name in (NAME, ALONE):
             words = ["unpickled", "train", "--data", "base.csv", "--target", "late", "--name", name]
             if self.start(words).wait():
@@ -116,8 +116,7 @@ class Loop:
         rows = [*zip(parcels, truth, world.reported(day, truth), strict=True)]
         for part, job in enumerate(self._jobs):
             self._await_rows()
-            self.move_clock(day, job.hour, job.minute)
-            self._await_files()
+            self._await_files(day, job.hour, job.minute)
             if not part and yesterday:
                 self.client.report(NAME, yesterday)
             coming = rows[part :: len(self._jobs)]
@@ -152,10 +151,17 @@ class Loop:
         while self.client.logged() < self.client.answered:
             time.sleep(LOOK)
 
-    def _await_files(self) -> None:
-        """Wait until the files of the payload log are finished, which ten minutes on the moved clock do."""
+    def _await_files(self, day: int, hour: int, minute: int) -> None:
+        """Make it that time, and wait until the files of the payload log are finished.
+
+        They are when they are ten minutes old. The answers of a shadow may come into new ones meanwhile:
+        while there are some, the clock goes on.
+        """
+        self.move_clock(day, hour, minute)
         while any(self._folder.glob("log/*/.open/*.journal")):
             time.sleep(LOOK)
+            minute += 1
+            self.move_clock(day, hour, minute)
 
     def _await_server(self) -> None:
         """Wait until the server does what the last line of the history says."""
@@ -177,21 +183,31 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, default=Path("run"), help="a folder that is not there yet (run)"
     )
-    parser.add_argument("--port", type=int, default=8000, help="the port of the server (8000)")
+    parser.add_argument("--port", type=int, help="the port of the server (a free one)")
     options = parser.parse_args()
     options.folder.mkdir(parents=True)
     shutil.copy(HERE / "unpickled.toml", options.folder)
-    loop = Loop(options.folder.absolute(), options.port)
+    port = options.port or free_port()
+    loop = Loop(options.folder.absolute(), port)
     loop.move_clock(SERVED[0])
     loop.train()
     days = []
     with loop.serving():
+        print(f"serving http://127.0.0.1:{port}", flush=True)
         for day in SERVED:
             days.append(loop.live(day))
             print(line(days[-1], loop.changes()), flush=True)
     write(options.folder, days, loop)
     failed, answered = len(loop.client.failures), loop.client.answered
     print(f"{failed} of {failed + answered:,} requests failed; {options.folder / 'loop.svg'} shows the days")
+
+
+def free_port() -> int:
+    """A port at which nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
 
 
 def line(day: Day, changes: history.Changes) -> str:

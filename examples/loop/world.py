@@ -8,14 +8,15 @@ Everything follows from the seed and the day, so that two runs have the same par
 """
 
 import csv
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-# The first day, as a moment; its number is 0.
+# The first day, as a moment; its number is 0. It has passed: files that are written now are never too old.
 START = datetime(2026, 3, 1, tzinfo=UTC)
+# The days of the table that the first version is trained on, and its parcels of each day.
+TAUGHT, FEW = range(24), 42
 # The last day of the old world, and the first that is wholly new.
 OLD, NEW = 30, 33
 # The day whose truth is reported wrong, each answer in place of the other.
@@ -55,12 +56,16 @@ def reported(day: int, truth: list[str]) -> list[str]:
     return [{"yes": "no", "no": "yes"}[answer] for answer in truth] if day == POISONED else truth
 
 
-def write_table(path: Path, days: Iterable[int], count: int) -> None:
-    """Write ``count`` parcels of each day, with the answers in the column ``late``."""
+def write_table(path: Path) -> None:
+    """Write the table that the first version is trained on, with the answers in the column ``late``."""
     rows = []
-    for day in days:
-        rows += [{**parcel, "late": late} for parcel, late in zip(*parcels(day, count), strict=True)]
+    for day in TAUGHT:
+        rows += [{**parcel, "late": late} for parcel, late in zip(*parcels(day, FEW), strict=True)]
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    write_table(Path("base.csv"))
