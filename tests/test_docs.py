@@ -32,7 +32,7 @@ RUN = [page for page in PAGES if page.name != "README.md" and any(map(runs, bloc
 # Pages that train many models, measure, or start several servers.
 LENGTHY = {
     *("accuracy", "boosters", "capacity", "drift", "export", "gpu", "keys", "measure", "numbers", "outliers"),
-    *("outside-the-range", "payload-log", "replace-a-model", "tables", "tls"),
+    *("outside-the-range", "payload-log", "replace-a-model", "retrain", "tables", "tls"),
 }
 # Modules with examples in their docstrings.
 SHOWN = [

@@ -197,7 +197,7 @@ def visit(server, seed):
 @pytest.mark.long
 def test_while_it_serves(shop):
     """Beside a server that loads the newest version, no request is answered by the challenger; it shadows."""
-    flags = (*LOGGING, "--log-rotate-rows", "100", "--reload-seconds", "0.1")
+    flags = (*LOGGING, "--log-rotate-rows", "1", "--reload-seconds", "0.1")
     over, answered = threading.Event(), []
 
     def customer(server):
