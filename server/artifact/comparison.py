@@ -63,10 +63,12 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``version`` and ``sha256`` are the number and the digest of the other's file. ``unseen``: neither was the
     other one fitted on them, as far as its manifest tells: where that is False, the other one's figures may
     be too good. ``chance`` is the probability that chance alone makes labels differ so much in rightness
-    (McNemar's exact test), of a regressor that of the mean paired difference of absolute errors (a
-    bootstrap). ``verdict`` is "better", "worse" or "no difference that these rows show". ``only_this`` and
-    ``only_other`` count rows that one version alone has right. ``refused`` counts rows that the other version
-    does not take: they are in no figure.
+    (McNemar's exact test), of a regressor that of the mean paired difference of absolute errors, and
+    ``loss_chance`` that of the log loss (permutation tests).
+
+    ``verdict`` is "better", "worse" or "no difference that these rows show". ``only_this`` and ``only_other``
+    count rows that one version alone has right. ``refused`` counts rows that the other version does not
+    take: they are in no figure.
     """
 
     version: int
@@ -76,6 +78,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     contrasts: tuple[Contrast, ...]
     verdict: Literal["better", "worse", "no difference that these rows show"]
     chance: float | None = None
+    loss_chance: float | None = None
     only_this: int = 0
     only_other: int = 0
     refused: int = 0
