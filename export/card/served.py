@@ -25,8 +25,9 @@ class Served:
     conversion: Conversion
 
     def tensors(self, frame: pd.DataFrame) -> Tensors:
-        """The graph's tensors for the rows of a frame, which may be written to."""
-        return self.conversion.layout.feeds(frame, self.conversion.inputs)
+        """The graph's tensors for the rows of a frame: copies, which may be written to."""
+        tensors = self.conversion.layout.feeds(frame, self.conversion.inputs)
+        return {name: np.array(cells) for name, cells in tensors.items()}
 
     def column(self, tensors: Tensors, feature: str) -> Array:
         """The cells (rows,) of a feature in these tensors: a view, by which they are replaced."""

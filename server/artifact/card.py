@@ -57,7 +57,7 @@ class ClassCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``thresholds`` fall from the highest score to the lowest: of them, the ROC curve (``false_alarms``,
     ``recall``), the precision-recall curve and the table of thresholds are drawn. ``roc_auc`` and
     ``average_precision`` are None of a class with fewer than FEWEST rows in it, or outside it, which has no
-    thresholds either. Of many classes, the MOST_CURVES with the most rows have thresholds.
+    thresholds either. In a model of many classes, the MOST_CURVES with the most rows have thresholds.
     """
 
     name: str
@@ -161,7 +161,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The quality of a model on ``rows`` rows.
 
     ``held_out``: the pipeline was not fitted on them. ``loss`` is the noun of what importances are a rise
-    of: "log loss", "share of wrong labels" or "mean absolute error"; ``loss_value`` that loss itself. Of
+    of: "log loss", "share of wrong labels" or "mean absolute error"; ``loss_value`` that loss itself. With
     several targets it is the mean of their errors, each in shares of the target's own, and so 1.
 
     A classifier has ``classes``, a regressor ``targets``; a classifier with probabilities ``calibration``.
