@@ -273,7 +273,7 @@ def test_answers_that_are_no_numbers(tmp_path):
 
 
 def test_size_is_bounded(tmp_path):
-    """Of many features thirty importances are kept, and of many classes twenty have thresholds."""
+    """Thirty importances of many features are kept, and twenty of many classes have thresholds."""
     X, y = make_classification(
         1200, 60, n_informative=20, n_classes=55, n_clusters_per_class=1, random_state=0
     )
@@ -384,7 +384,7 @@ COVERED = {
 
 @pytest.mark.parametrize(("draw", "figure", "expected"), COVERED.values(), ids=COVERED)
 def test_intervals_hold_the_true_value(draw, figure, expected):
-    """Of 400 samples of 40 to 80 rows, about 95% have an interval that holds the true value."""
+    """About 95% of 400 samples of 40 to 80 rows have an interval that holds the true value."""
     assert 0.9 <= coverage(draw, figure, expected) <= 0.99
 
 
@@ -418,7 +418,7 @@ def test_values_of_dependences(feature, spread, expected):
 
 
 def test_few_values_of_many():
-    """Of a thousand known numbers twenty are taken, the first and the last among them."""
+    """Twenty of a thousand known numbers are taken, the first and the last among them."""
     feature = replace(NUMBER, values=tuple(map(float, range(1000))), closed=True)
     chosen = values(feature, None)
     assert (len(chosen), chosen[0], chosen[-1]) == (MOST, 0.0, 999.0)
