@@ -174,8 +174,9 @@ def export_pipeline(
     with running(progress, "measuring"):
         conversion = _named(conversion, pipeline, X, held_out_y if y is None else y, training)
         answered = (X, y) if held_out_y is None else (held_out, held_out_y)
-        training = training or _measured(task, pipeline, conversion, *answered, names)
         labelled = _labelled(task, pipeline, conversion, *answered, held_out_y is not None)
+        counts = {} if held_out_y is None else {"rows": len(X), "held_out": len(held_out)}
+        training = training or replace(_measured(task, pipeline, conversion, *answered, names), **counts)
     task.require(training, demands)
     training = replace(training, holds_rows=training.holds_rows or keeps_rows(pipeline))
     if training.holds_rows:
