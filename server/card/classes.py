@@ -1,0 +1,228 @@
+"""The quality of a classifier, drawn: curves, thresholds, calibration and confusion."""
+
+from collections.abc import Iterator, Sequence
+from html import escape
+
+from unpickled.server.accuracy import intervals
+from unpickled.server.artifact.card import CalibrationBin, Card, ClassCard, Threshold
+from unpickled.server.artifact.manifest import Manifest, Metrics
+from unpickled.server.card.parts import below, legend, or_dash, percent, picture, pictures, three
+from unpickled.server.card.plot import COLORS, Plot, color, figure, shares
+from unpickled.server.quote import counted
+from unpickled.server.report.table import confusion, short_name, table
+
+# The largest confusion matrix that fits a page, and the confusions that are listed of larger ones.
+_MATRIX, _CONFUSIONS = 14, 20
+# Lines of a table of thresholds, and of the table of classes.
+_THRESHOLDS, _CLASSES = 10, 100
+
+
+def quality(manifest: Manifest) -> str:
+    """Every picture and table about the classes of a version."""
+    card, metrics = manifest.card, manifest.training.metrics
+    if card is None:
+        return _of_metrics(metrics) if metrics is not None else ""
+    names = [each.name for each in card.classes]
+    return "\n".join(
+        [
+            _confusion(names, card.confusion),
+            below("Classes", _few(card.classes), _classes(card)),
+            below("Curves", _CURVES, pictures(_curves(card.classes))),
+            below("Calibration", _calibration(card.calibration)),
+            below("Thresholds", _THRESHOLDS_NOTE, pictures(_thresholds(card.classes))) if names else "",
+        ]
+    )
+
+
+def _of_metrics(metrics: Metrics) -> str:
+    """The tables that files without a card have."""
+    names = [each.name for each in metrics.classes]
+    lines = (
+        (
+            short_name(each.name),
+            f"{each.support:,}",
+            percent(each.precision),
+            percent(each.recall),
+            three(each.f1),
+        )
+        for each in metrics.classes[:_CLASSES]
+    )
+    heads = ("class", "rows", "precision", "recall", "F1")
+    return _confusion(names, metrics.confusion) + below("Classes", table("", heads, lines))
+
+
+def _confusion(names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
+    if not counts:
+        return ""
+    if len(names) > _MATRIX:
+        return below("What is taken for what", _confusions(names, counts))
+    shown = [short_name(each, 24) for each in names]
+    matrix = confusion(shown, zip(shown, counts, strict=True))
+    return below("Truth (rows) and answers (columns)", matrix)
+
+
+def _confusions(names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
+    """The most frequent wrong answers of many classes."""
+    wrong = [
+        (count, truth, answer)
+        for truth, row in enumerate(counts)
+        for answer, count in enumerate(row)
+        if truth != answer and count
+    ]
+    lines = (
+        (short_name(names[truth]), short_name(names[answer]), f"{count:,}")
+        for count, truth, answer in sorted(wrong, reverse=True)[:_CONFUSIONS]
+    )
+    return table("", ("true class", "answer", "rows"), lines) or '<p class="note">No wrong answer.</p>'
+
+
+def _few(classes: Sequence[ClassCard]) -> str:
+    more = len(classes) - _CLASSES
+    return f'<p class="note">The first {_CLASSES} of {len(classes)} classes.</p>' if more > 0 else ""
+
+
+def _classes(card: Card) -> str:
+    heads = ("class", "rows", "precision", "recall", "ROC AUC", "average precision")
+    return table("", heads, (_class(card, place) for place in range(min(len(card.classes), _CLASSES))))
+
+
+def _class(card: Card, place: int) -> tuple[str, ...]:
+    found = card.classes[place]
+    answered = sum(row[place] for row in card.confusion)
+    right, true = (card.confusion[place][place], sum(card.confusion[place])) if card.confusion else (0, 0)
+    chip = f'<span class="chip {color(place)}"></span>' if len(card.classes) <= COLORS else ""
+    return (
+        f"{chip}{short_name(found.name)}",
+        f"{found.rows:,}",
+        percent(right / answered) if answered else "-",
+        percent(right / true) if true else "-",
+        escape(or_dash(found.roc_auc, three)),
+        escape(or_dash(found.average_precision, three)),
+    )
+
+
+_CURVES = """<p class="note">Each class against all others, as its threshold falls. ROC: up, the share of the
+class that is found (recall); across, the share of all others that is taken for it. The dashed diagonal is
+chance. Precision and recall: up, the share of those taken for the class that belong to it; the short stroke at
+the right is chance.</p>"""
+
+
+def _curves(classes: Sequence[ClassCard]) -> Iterator[str]:
+    """The ROC and the precision-recall curves of all classes, or of the worst ones."""
+    have = [place for place, each in enumerate(classes) if each.thresholds]
+    if not have:
+        return
+    worst = {place: _auc(classes[place]) for place in have}
+    shown = sorted(sorted(have, key=lambda place: worst[place])[:COLORS])
+    names = [each.name for each in classes]
+    note = legend(names, shown)
+    if len(shown) < len(classes):
+        note += f"{len(shown)} of {len(classes)} classes, those with the lowest areas"
+    found = "share of the class that is found"
+    roc = Plot(shares("share of all others taken for it"), shares(found), "ROC curves")
+    diagonal = roc.line([(0, 0), (1, 1)], "diagonal")
+    lines = (roc.line(_roc(classes[place]), color(place), _told(classes[place])) for place in shown)
+    yield picture("ROC", roc.svg([diagonal, *lines]), note)
+    plot = Plot(shares(found), shares("share of those taken for it that are"), "Precision and recall")
+    parts = [part for place in shown for part in _precision(plot, classes[place], color(place))]
+    yield picture("Precision and recall", plot.svg(parts), note)
+
+
+def _auc(found: ClassCard) -> float:
+    return found.roc_auc.value if found.roc_auc else 0.0
+
+
+def _told(found: ClassCard) -> str:
+    return f"{found.name}: area {or_dash(found.roc_auc, three)}"
+
+
+def _roc(found: ClassCard) -> list[tuple[float, float]]:
+    return [(0.0, 0.0), *((each.false_alarms, each.recall) for each in found.thresholds), (1.0, 1.0)]
+
+
+def _precision(plot: Plot, found: ClassCard, kind: str) -> Iterator[str]:
+    """A curve that begins level at its first threshold, and the stroke of chance: the share of the class."""
+    points = [(each.recall, each.precision) for each in found.thresholds]
+    told = f"{found.name}: average precision {or_dash(found.average_precision, three)}"
+    yield plot.line([(0.0, points[0][1]), *points], kind, told)
+    last = found.thresholds[-1]
+    if last.recall:
+        # Rows of the class that are found: a share of all rows, and of those of the class.
+        chance = last.precision * last.rows / last.recall
+        yield plot.line([(0.95, chance), (1.0, chance)], kind, f"{found.name}: {chance:.1%} of the rows")
+
+
+_THRESHOLDS_NOTE = """<p class="note">Rows with a score of at least this much are taken for the class: how many
+these are, how many of them belong to it (precision), how much of the class is found (recall), and how much of all
+others is taken for it (false alarms).</p>"""
+
+
+def _thresholds(classes: Sequence[ClassCard]) -> Iterator[str]:
+    have = [place for place, each in enumerate(classes) if each.thresholds]
+    badness = {place: _auc(classes[place]) for place in have}
+    for place in sorted(sorted(have, key=lambda place: badness[place])[:COLORS]):
+        lines = "".join(map(_threshold, _spaced(classes[place].thresholds)))
+        heads = "".join(f"<th>{head}</th>" for head in _HEADS)
+        chip = f'<span class="chip {color(place)}"></span>'
+        yield (
+            f"<figure><h4>{chip}{short_name(classes[place].name)}</h4>"
+            f"<table><tr>{heads}</tr>{lines}</table></figure>"
+        )
+
+
+_HEADS = ("score", "rows", "precision", "recall", "false alarms")
+
+
+def _spaced(thresholds: Sequence[Threshold]) -> list[Threshold]:
+    """Some thresholds between the highest and the lowest, evenly spaced."""
+    last = len(thresholds) - 1
+    if last < _THRESHOLDS:
+        return list(thresholds)
+    return [thresholds[round(place * last / (_THRESHOLDS - 1))] for place in range(_THRESHOLDS)]
+
+
+def _threshold(found: Threshold) -> str:
+    cells = (found.rows, found.precision, found.recall, found.false_alarms)
+    texts = (figure(found.score), *(f"{share:.1%}" for share in cells))
+    return f"<tr>{''.join(f'<td>{text}</td>' for text in texts)}</tr>"
+
+
+def _calibration(bins: Sequence[CalibrationBin]) -> str:
+    """Probabilities of the class that was answered, and the share of them that came true."""
+    if not bins:
+        return ""
+    plot = Plot(shares("probability of the answer"), shares("share that came true"), "Calibration")
+    parts = [plot.line([(0, 0), (1, 1)], "diagonal"), *(part for each in bins for part in _bin(plot, each))]
+    rows = sum(each.rows for each in bins)
+    error = sum(each.rows * abs(each.probability - each.came_true) for each in bins) / rows
+    caption = (
+        f"A dot is a group of rows with similar probabilities, its line the 95% interval. On the dashed diagonal, "
+        f"probabilities are right; below it, the model is too sure. On average they are off by {error:.1%}."
+    )
+    lines = (
+        (
+            f"{percent(each.lowest)} to {percent(each.highest)}",
+            f"{each.rows:,}",
+            percent(each.probability),
+            percent(each.came_true),
+        )
+        for each in bins
+    )
+    heads = ("probability", "rows", "mean", "came true")
+    beside = f"<figure><h4>In figures</h4>{_plain(heads, lines)}</figure>"
+    return pictures([picture("Probability of the answer", plot.svg(parts), caption), beside])
+
+
+def _plain(heads: Sequence[str], lines: Iterator[tuple[str, ...]] | Sequence[tuple[str, ...]]) -> str:
+    """A table that is narrow enough for a phone."""
+    head = "".join(f"<th>{each}</th>" for each in heads)
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in line)}</tr>" for line in lines)
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def _bin(plot: Plot, found: CalibrationBin) -> Iterator[str]:
+    reach = intervals.share(found.came_true * found.rows, found.rows)
+    told = f"{counted(found.rows, 'row')}: mean probability {found.probability:.1%}, came true {found.came_true:.1%}"
+    if reach and reach.lowest is not None and reach.highest is not None:
+        yield plot.upright(found.probability, reach.lowest, reach.highest, "reach c0", told)
+    yield plot.dot((found.probability, found.came_true), "c0", told, 4)

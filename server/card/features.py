@@ -1,0 +1,160 @@
+"""What a version decides by: how much each feature matters, and how answers follow the most important ones."""
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from typing import NamedTuple
+
+from unpickled.server.artifact.card import Card, Dependence, Importance
+from unpickled.server.artifact.manifest import Feature, Manifest
+from unpickled.server.card.parts import below, interval, legend, picture, pictures
+from unpickled.server.card.plot import COLORS, Axis, Plot, color, days, figure, numbers, shares
+from unpickled.server.card.targets import short_axis
+from unpickled.server.quote import counted, shortened
+from unpickled.server.report.strip import Scale, strip
+from unpickled.server.report.table import short_name, table
+
+# Features in the table of importances.
+_MOST = 25
+# The height of a category in a picture, and the room for its name.
+_ROW, _NAMES = 22, 104
+
+
+class _Series(NamedTuple):
+    """The answers that a dependence has: of all classes, or of one target.
+
+    names: those of all classes or targets. places: those that are drawn. up: the axis of their numbers.
+    """
+
+    names: Sequence[str]
+    places: Sequence[int]
+    up: Axis
+
+
+def importances(card: Card) -> str:
+    """How much the loss rises where a feature is shuffled, the most important feature first."""
+    shown = card.importances[:_MOST]
+    if not shown:
+        return ""
+    ends = [end for each in shown for end in _ends(each)]
+    scale = Scale(min(0.0, *ends), max(0.0, *ends), "", "")
+    heads = ("feature", f"rise of the {card.loss}", "")
+    lines = (_importance(each, scale) for each in shown)
+    more = len(card.importances) - _MOST
+    rest = f'<p class="note">And {counted(more, "feature")} that matter less.</p>' if more > 0 else ""
+    note = (
+        f'<p class="note">How much the {card.loss}, {interval(card.loss_value, figure)}, rises where the cells of '
+        "one feature are shuffled among the rows, with its 95% interval; the upright stroke is 0. Features that "
+        "say the same share their importance: shuffling one leaves the other.</p>"
+    )
+    return below("Importance of the features", note, table("", heads, lines), rest)
+
+
+def _ends(importance: Importance) -> Sequence[float]:
+    rise = importance.rise
+    return [end for end in (rise.lowest, rise.value, rise.highest) if end is not None]
+
+
+def _importance(importance: Importance, scale: Scale) -> tuple[str, str, str]:
+    ends = _ends(importance)
+    drawn = strip((ends[0], importance.rise.value, ends[-1]), scale, mark=0.0)
+    return short_name(importance.feature), escape(interval(importance.rise, figure)), drawn
+
+
+def dependences(manifest: Manifest, card: Card) -> str:
+    """How the mean answer follows each of the most important features."""
+    features = {each.name: each for each in manifest.features}
+    drawn = [
+        svg
+        for each in card.dependences
+        if each.at and each.feature in features
+        for svg in _dependence(each, features[each.feature], manifest, card)
+    ]
+    noun = "score of each class" if card.classes else "predicted number"
+    note = (
+        f'<p class="note">The mean {noun} of all rows if one feature had the same value in each of them, and the '
+        "others stayed as they are. Where features move together, some of these rows do not exist.</p>"
+    )
+    return below("Dependence on the most important features", note, pictures(drawn)) if drawn else ""
+
+
+def _dependence(found: Dependence, feature: Feature, manifest: Manifest, card: Card) -> Iterator[str]:
+    for series in _series(found, card):
+        own = card.targets and len(card.targets) > 1
+        title = f"{series.names[series.places[0]]} by {found.feature}" if own else found.feature
+        note = legend(series.names, series.places) if card.classes else ""
+        if card.classes and len(series.places) < len(series.names):
+            note += f"{len(series.places)} of {len(series.names)} classes, those that change most"
+        drawn = _by_category if feature.kind == "category" else _by_number
+        yield picture(title, drawn(found, feature, series), note)
+
+
+def _series(found: Dependence, card: Card) -> Iterator[_Series]:
+    """All classes in one picture, the most changing ones of many; a picture for each target."""
+    if card.classes:
+        names = [each.name for each in card.classes]
+        swings = [-_swing(found, place) for place in range(len(names))]
+        places = sorted(sorted(range(len(names)), key=lambda place: swings[place])[:COLORS])
+        yield _Series(names, places, _axis(found, places, "mean score"))
+        return
+    names = [each.name for each in card.targets]
+    for place, name in enumerate(names[:3]):
+        yield _Series(names, [place], _axis(found, [place], f"mean predicted {short_axis(name)}"))
+
+
+def _swing(found: Dependence, place: int) -> float:
+    answers = [each[place] for each in found.answers]
+    return max(answers) - min(answers)
+
+
+def _axis(found: Dependence, places: Sequence[int], title: str) -> Axis:
+    """Shares where all numbers are between 0 and 1 and differ; otherwise the range of the numbers."""
+    answers = [each[place] for each in found.answers for place in places]
+    lowest, highest = min(answers), max(answers)
+    if title == "mean score" and lowest >= 0 and highest <= 1:
+        return shares(title)
+    room = (highest - lowest) * 0.05 or abs(highest) * 0.05
+    return numbers(lowest - room, highest + room, title)
+
+
+def _by_number(found: Dependence, feature: Feature, series: _Series) -> str:
+    at = [float(each) for each in found.at]
+    write = days if feature.date else numbers
+    plot = Plot(write(at[0], at[-1], short_axis(found.feature)), series.up, _label(found))
+    lines = (
+        plot.line(
+            [(across, each[place]) for across, each in zip(at, found.answers, strict=True)],
+            color(place if len(series.places) > 1 else 0),
+            series.names[place],
+        )
+        for place in series.places
+    )
+    dots = (
+        plot.dot((across, each[place]), color(place if len(series.places) > 1 else 0), radius=2)
+        for across, each in zip(at, found.answers, strict=True)
+        for place in series.places
+    )
+    return plot.svg([*lines, *dots])
+
+
+def _by_category(found: Dependence, feature: Feature, series: _Series) -> str:
+    """A line for each category, with a dot for each class: no category comes before another."""
+    count = len(found.at)
+    names = [shortened(str(each), 14) for each in found.at]
+    ticks = tuple((count - place - 0.5, name) for place, name in enumerate(names))
+    up = Axis(0.0, float(count), ticks, short_axis(found.feature))
+    plot = Plot(series.up, up, _label(found), height=max(_ROW * count, 44), left=_NAMES)
+    dots = (
+        plot.dot(
+            (answers[place], ticks[row][0]),
+            color(place if len(series.places) > 1 else 0),
+            f"{found.at[row]}: {series.names[place]} {figure(answers[place])}",
+            4.5,
+        )
+        for row, answers in enumerate(found.answers)
+        for place in series.places
+    )
+    return plot.svg(dots)
+
+
+def _label(found: Dependence) -> str:
+    return f"Mean answer by {found.feature}"
