@@ -4,10 +4,21 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from unpickled.server.accuracy import intervals
+from unpickled.server.accuracy.intervals import Interval
 from unpickled.server.artifact.card import CalibrationBin, Card, ClassCard, Threshold
 from unpickled.server.artifact.manifest import Manifest, Metrics
-from unpickled.server.card.parts import below, legend, or_dash, percent, picture, pictures, three
-from unpickled.server.card.plot import COLORS, Plot, color, figure, shares
+from unpickled.server.card.parts import (
+    below,
+    digits,
+    figures,
+    legend,
+    or_dash,
+    percent,
+    picture,
+    pictures,
+    three,
+)
+from unpickled.server.card.plot import COLORS, Plot, color, shares
 from unpickled.server.quote import counted
 from unpickled.server.report.table import confusion, short_name, table
 
@@ -23,13 +34,14 @@ def quality(manifest: Manifest) -> str:
     if card is None:
         return _of_metrics(metrics) if metrics is not None else ""
     names = [each.name for each in card.classes]
+    curves = pictures([*_curves(card.classes), *_calibration(card.calibration)])
+    thresholds = pictures([*_thresholds(card.classes), *_bins(card.calibration)])
     return "\n".join(
         [
             _confusion(names, card.confusion),
             below("Classes", _few(card.classes), _classes(card)),
-            below("Curves", _CURVES, pictures(_curves(card.classes))),
-            below("Calibration", _calibration(card.calibration)),
-            below("Thresholds", _THRESHOLDS_NOTE, pictures(_thresholds(card.classes))) if names else "",
+            below("Curves", _CURVES, curves) if curves else "",
+            below("Thresholds", _THRESHOLDS_NOTE, thresholds) if thresholds else "",
         ]
     )
 
@@ -92,7 +104,7 @@ def _class(card: Card, place: int) -> tuple[str, ...]:
     right, true = (card.confusion[place][place], sum(card.confusion[place])) if card.confusion else (0, 0)
     chip = f'<span class="chip {color(place)}"></span>' if len(card.classes) <= COLORS else ""
     return (
-        f"{chip}{short_name(found.name)}",
+        f"<span>{chip}{short_name(found.name)}</span>",
         f"{found.rows:,}",
         percent(right / answered) if answered else "-",
         percent(right / true) if true else "-",
@@ -101,10 +113,10 @@ def _class(card: Card, place: int) -> tuple[str, ...]:
     )
 
 
-_CURVES = """<p class="note">Each class against all others, as its threshold falls. ROC: up, the share of the
-class that is found (recall); across, the share of all others that is taken for it. The dashed diagonal is
-chance. Precision and recall: up, the share of those taken for the class that belong to it; the short stroke at
-the right is chance.</p>"""
+_CURVES = """<p class="note">Each class against all others, while its threshold falls. On the dashed diagonal
+of ROC curves, scores are no better than chance; the short strokes at the right of the second picture are the
+precision of chance. On the diagonal of the calibration, probabilities are right; below it, the model is too
+sure.</p>"""
 
 
 def _curves(classes: Sequence[ClassCard]) -> Iterator[str]:
@@ -118,14 +130,18 @@ def _curves(classes: Sequence[ClassCard]) -> Iterator[str]:
     note = legend(names, shown)
     if len(shown) < len(classes):
         note += f"{len(shown)} of {len(classes)} classes, those with the lowest areas"
-    found = "share of the class that is found"
-    roc = Plot(shares("share of all others taken for it"), shares(found), "ROC curves")
+    found = "share of the class that is found (recall)"
+    told = "; ".join(_told(classes[place]) for place in shown)
+    roc = Plot(
+        shares("share of all others taken for it (false alarms)"), shares(found), f"ROC curves: {told}"
+    )
     diagonal = roc.line([(0, 0), (1, 1)], "diagonal")
     lines = (roc.line(_roc(classes[place]), color(place), _told(classes[place])) for place in shown)
     yield picture("ROC", roc.svg([diagonal, *lines]), note)
-    plot = Plot(shares(found), shares("share of those taken for it that are"), "Precision and recall")
+    label = "Precision and recall"
+    plot = Plot(shares(found), shares("share of those taken that are right (precision)"), label)
     parts = [part for place in shown for part in _precision(plot, classes[place], color(place))]
-    yield picture("Precision and recall", plot.svg(parts), note)
+    yield picture(label, plot.svg(parts), note)
 
 
 def _auc(found: ClassCard) -> float:
@@ -152,77 +168,69 @@ def _precision(plot: Plot, found: ClassCard, kind: str) -> Iterator[str]:
         yield plot.line([(0.95, chance), (1.0, chance)], kind, f"{found.name}: {chance:.1%} of the rows")
 
 
-_THRESHOLDS_NOTE = """<p class="note">Rows with a score of at least this much are taken for the class: how many
-these are, how many of them belong to it (precision), how much of the class is found (recall), and how much of all
-others is taken for it (false alarms).</p>"""
+_THRESHOLDS_NOTE = """<p class="note">Rows with a score of at least this much are taken for the class: how
+many these are, how many of them belong to it (precision), how much of the class is found (recall), and how
+much of all others is taken for it (false alarms).</p>"""
 
 
 def _thresholds(classes: Sequence[ClassCard]) -> Iterator[str]:
     have = [place for place, each in enumerate(classes) if each.thresholds]
     badness = {place: _auc(classes[place]) for place in have}
     for place in sorted(sorted(have, key=lambda place: badness[place])[:COLORS]):
-        lines = "".join(map(_threshold, _spaced(classes[place].thresholds)))
-        heads = "".join(f"<th>{head}</th>" for head in _HEADS)
-        chip = f'<span class="chip {color(place)}"></span>'
-        yield (
-            f"<figure><h4>{chip}{short_name(classes[place].name)}</h4>"
-            f"<table><tr>{heads}</tr>{lines}</table></figure>"
-        )
+        found = classes[place]
+        yield figures(found.name, _HEADS, map(_threshold, _spaced(found.thresholds)), color(place))
 
 
 _HEADS = ("score", "rows", "precision", "recall", "false alarms")
 
 
 def _spaced(thresholds: Sequence[Threshold]) -> list[Threshold]:
-    """Some thresholds between the highest and the lowest, evenly spaced."""
-    last = len(thresholds) - 1
-    if last < _THRESHOLDS:
-        return list(thresholds)
-    return [thresholds[round(place * last / (_THRESHOLDS - 1))] for place in range(_THRESHOLDS)]
+    """Some thresholds, evenly spaced, from the highest one to that which finds the whole class."""
+    useful = next((place for place, each in enumerate(thresholds) if each.recall >= 1), len(thresholds) - 1)
+    most = min(useful, _THRESHOLDS - 1)
+    return [thresholds[round(place * useful / (most or 1))] for place in range(most + 1)]
 
 
-def _threshold(found: Threshold) -> str:
-    cells = (found.rows, found.precision, found.recall, found.false_alarms)
-    texts = (figure(found.score), *(f"{share:.1%}" for share in cells))
-    return f"<tr>{''.join(f'<td>{text}</td>' for text in texts)}</tr>"
+def _threshold(found: Threshold) -> tuple[str, ...]:
+    return digits(found.score), *map(percent, (found.rows, found.precision, found.recall, found.false_alarms))
 
 
-def _calibration(bins: Sequence[CalibrationBin]) -> str:
+def _calibration(bins: Sequence[CalibrationBin]) -> Iterator[str]:
     """Probabilities of the class that was answered, and the share of them that came true."""
     if not bins:
-        return ""
-    plot = Plot(shares("probability of the answer"), shares("share that came true"), "Calibration")
-    parts = [plot.line([(0, 0), (1, 1)], "diagonal"), *(part for each in bins for part in _bin(plot, each))]
+        return
+    reaches = [intervals.share(each.came_true * each.rows, each.rows) for each in bins]
+    ends = [reach.lowest for reach in reaches if reach is not None and reach.lowest is not None]
+    lowest = min([*ends, *(each.probability for each in bins)])
+    up = shares("share that came true", lowest)
     rows = sum(each.rows for each in bins)
     error = sum(each.rows * abs(each.probability - each.came_true) for each in bins) / rows
-    caption = (
-        f"A dot is a group of rows with similar probabilities, its line the 95% interval. On the dashed diagonal, "
-        f"probabilities are right; below it, the model is too sure. On average they are off by {error:.1%}."
-    )
-    lines = (
-        (
-            f"{percent(each.lowest)} to {percent(each.highest)}",
-            f"{each.rows:,}",
-            percent(each.probability),
-            percent(each.came_true),
-        )
-        for each in bins
-    )
-    heads = ("probability", "rows", "mean", "came true")
-    beside = f"<figure><h4>In figures</h4>{_plain(heads, lines)}</figure>"
-    return pictures([picture("Probability of the answer", plot.svg(parts), caption), beside])
+    told = f"on average, probabilities are off by {error:.1%}"
+    plot = Plot(shares("probability of the answer", lowest), up, f"Calibration: {told}")
+    diagonal = plot.line([(up.lowest, up.lowest), (1, 1)], "diagonal")
+    dots = [part for pair in zip(bins, reaches, strict=True) for part in _bin(plot, *pair)]
+    caption = f"A dot is a group of rows with its 95% interval. {told.capitalize()}."
+    yield picture("Calibration", plot.svg([diagonal, *dots]), caption)
 
 
-def _plain(heads: Sequence[str], lines: Iterator[tuple[str, ...]] | Sequence[tuple[str, ...]]) -> str:
-    """A table that is narrow enough for a phone."""
-    head = "".join(f"<th>{each}</th>" for each in heads)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in line)}</tr>" for line in lines)
-    return f"<table><tr>{head}</tr>{body}</table>"
+def _bins(bins: Sequence[CalibrationBin]) -> Iterator[str]:
+    """The figures of the calibration."""
+    if bins:
+        lines = [
+            (
+                f"{each.lowest:.0%} to {each.highest:.0%}",
+                f"{each.rows:,}",
+                percent(each.probability),
+                percent(each.came_true),
+            )
+            for each in bins
+        ]
+        yield figures("Calibration", ("probability", "rows", "mean", "came true"), lines)
 
 
-def _bin(plot: Plot, found: CalibrationBin) -> Iterator[str]:
-    reach = intervals.share(found.came_true * found.rows, found.rows)
-    told = f"{counted(found.rows, 'row')}: mean probability {found.probability:.1%}, came true {found.came_true:.1%}"
+def _bin(plot: Plot, found: CalibrationBin, reach: Interval | None) -> Iterator[str]:
+    means = f"mean probability {found.probability:.1%}, came true {found.came_true:.1%}"
+    told = f"{counted(found.rows, 'row')}: {means}"
     if reach and reach.lowest is not None and reach.highest is not None:
         yield plot.upright(found.probability, reach.lowest, reach.highest, "reach c0", told)
     yield plot.dot((found.probability, found.came_true), "c0", told, 4)

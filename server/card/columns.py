@@ -20,7 +20,7 @@ _PICTURED, _LISTED = 60, 400
 _WIDTH, _HEIGHT, _BELOW, _ROW = 280, 54, 16, 18
 _NAMES, _FIGURES, _LONGEST = 110, 46, 17
 # Categories with a bar of their own, and the part of the height that a usual bar takes.
-_CATEGORIES, _USUAL = 8, 0.2
+_CATEGORIES, _USUAL = 8, 0.35
 
 
 class _Cell(NamedTuple):
@@ -109,7 +109,7 @@ def _missing(feature: Feature, spread: Spread | None, rows: int) -> str:
     if spread is None or not rows:
         return f"missing values are {'taken' if feature.missing else 'refused'}{words}"
     if not spread.missing:
-        return f"none missing{', but taken' if feature.missing else ''}{words}"
+        return f"none missing{', though taken' if feature.missing else ''}{words}"
     most = "at most " if spread.missing == FEWEST else ""
     return f"{most}{percent(spread.missing / rows)} missing{words}"
 
@@ -176,7 +176,8 @@ def _histogram(feature: Feature, cells: Sequence[_Cell]) -> str:
     )
     ends = (
         f'<text x="0" y="{_HEIGHT + 13}">{escape(write(lowest))}{_below(feature.minimum, lowest)}</text>'
-        f'<text x="{_WIDTH}" y="{_HEIGHT + 13}" text-anchor="end">{escape(write(highest))}{_above(feature.maximum, highest)}</text>'
+        f'<text x="{_WIDTH}" y="{_HEIGHT + 13}" text-anchor="end">'
+        f"{escape(write(highest))}{_above(feature.maximum, highest)}</text>"
     )
     return _svg(feature, f"{bars}{ends}", _HEIGHT + _BELOW)
 
@@ -194,7 +195,8 @@ def _bar(cell: _Cell, lowest: float, across: float, most: float, low: str, high:
     left, width = (cell.lowest - lowest) * across, (cell.highest - cell.lowest) * across
     height = min(cell.density / most, 1.0) * (_HEIGHT - 12)
     told = f"<title>{escape(low)} to {escape(high)}: {cell.share:.1%} of the rows</title>"
-    bar = f'<rect class="rows" x="{left:.1f}" y="{_HEIGHT - height:.1f}" width="{max(width, 1):.1f}" height="{height:.1f}">'
+    size = f'y="{_HEIGHT - height:.1f}" width="{max(width, 1):.1f}" height="{height:.1f}"'
+    bar = f'<rect class="rows" x="{left:.1f}" {size}>'
     cut = ""
     if cell.density > most * 1.001:
         middle = min(max(left + width / 2, 18), _WIDTH - 18)

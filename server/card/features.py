@@ -1,4 +1,4 @@
-"""What a version decides by: how much each feature matters, and how answers follow the most important ones."""
+"""What a version decides by: how much each feature matters, and how answers follow those that do most."""
 
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from unpickled.server.artifact.card import Card, Dependence, Importance
 from unpickled.server.artifact.manifest import Feature, Manifest
-from unpickled.server.card.parts import below, interval, legend, picture, pictures
+from unpickled.server.card.parts import below, digits, interval, legend, picture, pictures
 from unpickled.server.card.plot import COLORS, Axis, Plot, color, days, figure, numbers, shares
 from unpickled.server.card.targets import short_axis
 from unpickled.server.quote import counted, shortened
@@ -42,9 +42,9 @@ def importances(card: Card) -> str:
     more = len(card.importances) - _MOST
     rest = f'<p class="note">And {counted(more, "feature")} that matter less.</p>' if more > 0 else ""
     note = (
-        f'<p class="note">How much the {card.loss}, {interval(card.loss_value, figure)}, rises where the cells of '
-        "one feature are shuffled among the rows, with its 95% interval; the upright stroke is 0. Features that "
-        "say the same share their importance: shuffling one leaves the other.</p>"
+        f'<p class="note">How much the {card.loss}, {interval(card.loss_value, digits)}, rises where the '
+        "cells of one feature are shuffled among the rows, with its 95% interval; the upright stroke is 0. "
+        "Features that say the same share their importance: shuffling one leaves the other.</p>"
     )
     return below("Importance of the features", note, table("", heads, lines), rest)
 
@@ -57,7 +57,7 @@ def _ends(importance: Importance) -> Sequence[float]:
 def _importance(importance: Importance, scale: Scale) -> tuple[str, str, str]:
     ends = _ends(importance)
     drawn = strip((ends[0], importance.rise.value, ends[-1]), scale, mark=0.0)
-    return short_name(importance.feature), escape(interval(importance.rise, figure)), drawn
+    return short_name(importance.feature), escape(interval(importance.rise, digits)), drawn
 
 
 def dependences(manifest: Manifest, card: Card) -> str:
@@ -71,8 +71,8 @@ def dependences(manifest: Manifest, card: Card) -> str:
     ]
     noun = "score of each class" if card.classes else "predicted number"
     note = (
-        f'<p class="note">The mean {noun} of all rows if one feature had the same value in each of them, and the '
-        "others stayed as they are. Where features move together, some of these rows do not exist.</p>"
+        f'<p class="note">The mean {noun} of all rows if one feature had the same value in each of them, '
+        "and the others stayed as they are. Where features move together, such rows need not exist.</p>"
     )
     return below("Dependence on the most important features", note, pictures(drawn)) if drawn else ""
 
@@ -119,7 +119,7 @@ def _axis(found: Dependence, places: Sequence[int], title: str) -> Axis:
 def _by_number(found: Dependence, feature: Feature, series: _Series) -> str:
     at = [float(each) for each in found.at]
     write = days if feature.date else numbers
-    plot = Plot(write(at[0], at[-1], short_axis(found.feature)), series.up, _label(found))
+    plot = Plot(write(at[0], at[-1], short_axis(found.feature)), series.up, _label(found, series))
     lines = (
         plot.line(
             [(across, each[place]) for across, each in zip(at, found.answers, strict=True)],
@@ -141,8 +141,8 @@ def _by_category(found: Dependence, feature: Feature, series: _Series) -> str:
     count = len(found.at)
     names = [shortened(str(each), 14) for each in found.at]
     ticks = tuple((count - place - 0.5, name) for place, name in enumerate(names))
-    up = Axis(0.0, float(count), ticks, short_axis(found.feature))
-    plot = Plot(series.up, up, _label(found), height=max(_ROW * count, 44), left=_NAMES)
+    up = Axis(0.0, float(count), ticks, "")
+    plot = Plot(series.up, up, _label(found, series), height=max(_ROW * count, 44), left=_NAMES)
     dots = (
         plot.dot(
             (answers[place], ticks[row][0]),
@@ -156,5 +156,11 @@ def _by_category(found: Dependence, feature: Feature, series: _Series) -> str:
     return plot.svg(dots)
 
 
-def _label(found: Dependence) -> str:
-    return f"Mean answer by {found.feature}"
+def _label(found: Dependence, series: _Series) -> str:
+    """The picture in words: the answers at both ends."""
+    first, last = found.at[0], found.at[-1]
+    changes = (
+        f"{series.names[place]} from {digits(found.answers[0][place])} to {digits(found.answers[-1][place])}"
+        for place in series.places
+    )
+    return f"Mean answer by {found.feature}, {first} to {last}: {'; '.join(changes)}"

@@ -6,10 +6,10 @@ from typing import Any
 
 from unpickled.server.artifact.manifest import Curve, Training
 from unpickled.server.artifact.recipe import Recipe
-from unpickled.server.card.parts import below, paragraph, picture, pictures, size
+from unpickled.server.card.parts import below, digits, paragraph, picture, pictures
 from unpickled.server.card.plot import Plot, figure, numbers
 from unpickled.server.card.version import Version
-from unpickled.server.quote import counted, listed, printable, shortened
+from unpickled.server.quote import counted, listed, printable, shortened, size
 
 # The most characters of a step or of a value of the recipe, and the most values.
 _LONGEST, _MOST = 600, 60
@@ -24,8 +24,9 @@ def cost(version: Version) -> str:
     if found is None:
         return paragraph(f"{file}; how long a row takes was not measured")
     return paragraph(
-        f"{file}, its graph {size(found.graph_bytes)}. A row takes {figure(found.one_row)} microseconds alone, and "
-        f"{figure(found.of_many)} among 1,000: the graph by itself, on one thread of the machine that exported it"
+        f"{file}, its graph {size(found.graph_bytes)}. A row takes {digits(found.one_row)} microseconds "
+        f"alone, and {digits(found.of_many)} among 1,000: the graph by itself, on one thread of the machine "
+        "that exported it"
     )
 
 

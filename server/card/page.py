@@ -62,19 +62,19 @@ def _without_card(manifest: Manifest) -> str:
         return ""
     return paragraph(
         "this file has no card: it was exported by an earlier release, or without true answers. Curves, "
-        "calibration, importances, dependences and slices are therefore missing. To get them, export the pipeline "
-        "again with y, or with held_out and held_out_y, or train it again with unpickled train",
+        "calibration, importances, dependences and slices are therefore missing. To get them, train it again "
+        "with unpickled train, or export the pipeline again with y, or with held_out and held_out_y",
         "caution",
     )
 
 
 def _quality(manifest: Manifest) -> str:
     card = manifest.card
-    noun = "rows" if card is None else f"{card.rows:,} {'held-out' if card.held_out else 'given'} rows"
+    on = "" if card is None else f" on {card.rows:,} {'held-out' if card.held_out else 'given'} rows"
     notes = "".join(paragraph(note, "note") for note in card.notes) if card else ""
     is_classifier = bool(card.classes) if card else manifest.training.metrics is not None
     drawn = classes.quality(manifest) if is_classifier else targets.quality(manifest)
-    return section(f"Quality on {noun}", notes, drawn) if drawn else ""
+    return section(f"Quality{on}", drawn, below("Left out", notes)) if drawn else ""
 
 
 def _reasons(manifest: Manifest) -> str:
@@ -93,14 +93,16 @@ def _data(manifest: Manifest) -> str:
     order = [each.feature for each in manifest.card.importances] if manifest.card else []
     rows = manifest.reference.rows if manifest.reference else training.rows
     counts = [counted(len(manifest.features), "column"), *([counted(rows, "training row")] if rows else [])]
-    note = "The area of a bar is its share of the training rows, gray bars are missing values; no bar is of fewer "
-    note += f"than ten rows.{' The most important columns come first.' if order else ''}"
-    digest = f"sha256 of the training table: <code>{escape(training.fingerprint)}</code>"
+    note = (
+        "The area of a bar is its share of the training rows, gray bars are missing values; no bar is of "
+        f"fewer than ten rows.{' The most important columns come first.' if order else ''}"
+    )
+    digest = escape(training.fingerprint or "")
     return section(
         "Data card",
         paragraph(" and ".join(counts)),
         *map(paragraph, columns.unused(manifest)),
-        f'<p class="note">{digest}</p>' if training.fingerprint else "",
+        f'<p class="note">The sha256 of the training table is <code>{digest}</code></p>' if digest else "",
         f'<p class="note">{note}</p>',
         columns.columns(manifest, order),
     )
@@ -132,8 +134,8 @@ def _compared(version: Version, comparison: Comparison) -> str:
 
 def _not_compared(version: Version, against: int) -> str:
     return paragraph(
-        f"versions {version.number} and {against} were not compared. Versions are compared at the export of the "
-        "later one, on the rows held out from it, as both have to answer the same rows: export it again with "
-        "held-out rows while the other one is in the models folder",
+        f"versions {version.number} and {against} were not compared. Versions are compared at the export of "
+        "the later one, on the rows held out from it, as both have to answer the same rows: export it again "
+        "with held-out rows while the other one is in the models folder",
         "caution",
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from html import escape
 
 from unpickled.server.artifact.card import Measured
-from unpickled.server.card.plot import COLORS, color
+from unpickled.server.card.plot import color, figure
 from unpickled.server.quote import printable
 from unpickled.server.report.page import sentence
 from unpickled.server.report.table import short_name
@@ -42,6 +42,15 @@ def picture(title: str, svg: str, caption: str = "") -> str:
     return f"<figure><h4>{escape(printable(title))}</h4>{svg}{below}</figure>"
 
 
+def figures(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]], color: str = "") -> str:
+    """A table of text beside pictures, narrow enough for a phone; a class may have its color."""
+    head = "".join(f"<th>{escape(each)}</th>" for each in heads)
+    lines = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    chip = f'<span class="chip {color}"></span>' if color else ""
+    table = f'<div class="scroll"><table><tr>{head}</tr>{lines}</table></div>'
+    return f"<figure><h4>{chip}{short_name(title)}</h4>{table}</figure>"
+
+
 def legend(names: Sequence[str], places: Sequence[int]) -> str:
     """The colors of classes or targets, by their places among all of them; nothing of a single one."""
     if len(names) < 2:
@@ -53,14 +62,9 @@ def legend(names: Sequence[str], places: Sequence[int]) -> str:
 def _sample(place: int) -> str:
     return (
         '<svg class="sample" width="26" height="10" viewBox="0 0 26 10" aria-hidden="true">'
-        f'<polyline class="line {color(place)}" points="1,5 25,5"/></svg>'
+        f'<polyline class="line {color(place)}" points="1,5 25,5"/>'
+        f'<circle class="dot {color(place)}" cx="13" cy="5" r="3"/></svg>'
     )
-
-
-def drawn(count: int, badness: Sequence[float]) -> list[int]:
-    """The places of classes that are drawn: all, or of many the first by ``badness``, in their own order."""
-    worst = sorted(range(count), key=lambda place: badness[place])[:COLORS]
-    return sorted(worst)
 
 
 def interval(measured: Measured, write: Write) -> str:
@@ -85,17 +89,18 @@ def percent(share: float) -> str:
     return f"{share:.1%}"
 
 
+def digits(number: float) -> str:
+    """A number with three digits, also where they are zeros, or all digits of its whole part.
+
+    Example:
+        >>> digits(0.12345), digits(36.0), digits(51234.5), digits(1e-7)
+        ('0.123', '36.0', '51,234', '1e-7')
+    """
+    if 1e-4 <= abs(number) < 999.5:
+        return f"{number:#.3g}".removesuffix(".")
+    return figure(number, 3)
+
+
 def three(number: float) -> str:
     """A number with three decimals."""
     return f"{number:.3f}"
-
-
-def size(count: int) -> str:
-    """A number of bytes with three digits at most.
-
-    Example:
-        >>> size(3206)
-        '3.21 kB'
-    """
-    power = min(len(str(count)) - 1, 9) // 3
-    return f"{count / 1000**power:.3g} {('B', 'kB', 'MB', 'GB')[power]}"

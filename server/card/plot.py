@@ -1,7 +1,7 @@
 """A picture with two axes, as SVG: places of numbers, ticks, lines and dots."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from html import escape
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from unpickled.server.quote import printable
 COLORS = 8
 # The size of the frame, and the room around it, in units of the picture, which scales with the page.
 WIDTH, HEIGHT = 280, 220
-_LEFT, _RIGHT, _TOP, _BELOW = 46, 14, 26, 40
+_LEFT, _RIGHT, _TOP, _BELOW = 46, 20, 26, 40
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 Point = tuple[float, float]
@@ -28,9 +28,15 @@ class Axis(NamedTuple):
     title: str
 
 
-def shares(title: str) -> Axis:
-    """An axis from 0% to 100%."""
-    return Axis(0.0, 1.0, tuple((tick / 4, f"{tick * 25}%") for tick in range(5)), title)
+def shares(title: str, lowest: float = 0.0) -> Axis:
+    """An axis to 100%, from 0% or from the quarter below ``lowest``.
+
+    Example:
+        >>> shares("accuracy", 0.6).ticks
+        ((0.5, '50%'), (0.75, '75%'), (1.0, '100%'))
+    """
+    first = min(max(math.floor(lowest * 4), 0), 3)
+    return Axis(first / 4, 1.0, tuple((tick / 4, f"{tick * 25}%") for tick in range(first, 5)), title)
 
 
 def numbers(lowest: float, highest: float, title: str, most: int = 5) -> Axis:
@@ -76,8 +82,8 @@ def _tick(tick: float, step: float) -> str:
     return figure(0.0 if abs(tick) < step / 1e6 else tick)
 
 
-def figure(number: float) -> str:
-    """A number with four digits at most, or all digits of its whole part up to a million.
+def figure(number: float, digits: int = 4) -> str:
+    """A number with this many digits at most, or all those of its whole part up to a million.
 
     Example:
         >>> figure(0.123456), figure(-51234.5), figure(2e9)
@@ -85,7 +91,7 @@ def figure(number: float) -> str:
     """
     if 1e4 <= abs(number) < 999_999.5:
         return f"{number:,.0f}"
-    return f"{number:.4g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
+    return f"{number:.{digits}g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
 
 
 class Plot:
@@ -117,12 +123,6 @@ class Plot:
         path = " ".join(f"{self.x(across):.1f},{self.y(up):.1f}" for across, up in points)
         return f'<polyline class="line {kind}" points="{path}">{_title(told)}</polyline>'
 
-    def steps(self, points: Sequence[Point], kind: str, told: str = "") -> str:
-        """A line that stays level from each point to the place of the next one."""
-        corners = [(after[0], before[1]) for before, after in zip(points, points[1:], strict=False)]
-        pairs = [each for pair in zip(points, [*corners, points[-1]], strict=True) for each in pair]
-        return self.line(pairs, kind, told)
-
     def dot(self, at: Point, kind: str, told: str = "", radius: float = 3.5) -> str:
         """A dot."""
         across, up = self.x(at[0]), self.y(at[1])
@@ -142,11 +142,6 @@ class Plot:
         width, height = max(self.x(right) - x - 0.8, 0.8), self.y(self._up.lowest) - y
         size = f'x="{x + 0.4:.1f}" y="{y:.1f}" width="{width:.1f}" height="{max(height, 0):.1f}"'
         return f'<rect class="{kind}" {size}>{_title(told)}</rect>'
-
-    def text(self, at: Point, text: str, anchor: str = "middle", lift: float = 4) -> str:
-        """A text above a point."""
-        place = f'x="{self.x(at[0]):.1f}" y="{self.y(at[1]) - lift:.1f}"'
-        return f'<text {place} text-anchor="{anchor}">{escape(printable(text))}</text>'
 
     def svg(self, parts: Iterable[str]) -> str:
         """The picture with these parts in it."""
@@ -171,7 +166,8 @@ class Plot:
         for number, text in self._up.ticks:
             at = f"{self.y(number):.1f}"
             yield f'<line class="grid" x1="{self._left}" x2="{WIDTH + _LEFT}" y1="{at}" y2="{at}"/>'
-            yield f'<text x="{self._left - 6}" y="{at}" dy="4" text-anchor="end">{escape(printable(text))}</text>'
+            place = f'x="{self._left - 6}" y="{at}" dy="4" text-anchor="end"'
+            yield f"<text {place}>{escape(printable(text))}</text>"
 
 
 def _share(number: float, axis: Axis) -> float:

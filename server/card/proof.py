@@ -11,6 +11,10 @@ from unpickled.server.report.table import short_name, table
 _KINDS = {
     "training": "the rows that the export was given",
     "held_out": "the held-out rows",
+    "extremes": "generated at the ends of the ranges",
+    "spread": "generated all over the ranges",
+    "single": "answered one at a time",
+    "unknown_category": "generated with unknown categories",
     "near_threshold": "generated beside the thresholds of trees",
     "ties": "generated exactly on thresholds",
     "missing": "generated with missing values",
@@ -40,9 +44,9 @@ def parity(manifest: Manifest) -> str:
             ),
             paragraph(_ties(manifest)) if kind != "prediction" else "",
             paragraph(
-                "so what a server answers is what the pipeline would have: the figures of this report hold for "
-                f"the file. {counted(len(manifest.golden.rows), 'made-up row')} with the pipeline's own answers "
-                "travel in it, and are checked again at each load"
+                "so what a server answers is what the pipeline would have: the figures of this report hold "
+                f"for the file. {counted(len(manifest.golden.rows), 'made-up row')} with the pipeline's own "
+                "answers travel in it, and are checked again at each load"
             ),
             below("Compared rows", _rows(manifest)),
         ]

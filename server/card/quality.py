@@ -4,9 +4,8 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from unpickled.server.artifact.card import Card, Measured
-from unpickled.server.artifact.manifest import Errors, Manifest, Metrics
-from unpickled.server.card.parts import interval, percent, three
-from unpickled.server.card.plot import figure
+from unpickled.server.artifact.manifest import Errors, Manifest, Training
+from unpickled.server.card.parts import Write, digits, interval, percent, three
 from unpickled.server.quote import counted, printable, quoted
 from unpickled.server.report.page import sentence
 
@@ -17,42 +16,47 @@ _TARGETS = 3
 def verdict(manifest: Manifest) -> str:
     """How good the version is, in a sentence or two."""
     card, training = manifest.card, manifest.training
-    where = _where(training.held_out is not None if card is None else card.held_out)
-    if card is not None and card.accuracy is not None:
-        return _right(card.accuracy, card.rows, where) + _always(card)
-    if card is not None and card.targets:
-        baselines = {each.target: each.baseline for each in training.errors if each.rows == card.rows}
-        return (
-            "; ".join(
-                f"predictions{_of(each.name, card.targets)} are off by {interval(each.mae, figure)} on average"
-                f"{_median(baselines.get(each.name))}"
-                for each in card.targets[:_TARGETS]
-            )
-            + f", measured on {counted(card.rows, 'row')} {where}"
-        )
+    return _of_card(card, training.errors) if card else _of_training(training)
+
+
+def _of_card(card: Card, errors: Sequence[Errors]) -> str:
+    where = f"{counted(card.rows, 'row')} {_where(card.held_out)}"
+    if card.accuracy is not None:
+        return f"it is right for {interval(card.accuracy, percent)} of {where}{_always(card)}"
+    baselines = {each.target: each.baseline for each in errors if each.rows == card.rows}
+    several = len(card.targets) > 1
+    maes = [
+        _off(each.name if several else "", interval(each.mae, digits), baselines.get(each.name))
+        for each in card.targets
+    ]
+    return f"{'; '.join(maes[:_TARGETS])}, on {where}" if maes else ""
+
+
+def _of_training(training: Training) -> str:
+    where = _where(training.held_out is not None)
     if training.metrics is not None:
-        rows = sum(each.support for each in training.metrics.classes)
-        return _right(Measured(value=training.metrics.accuracy), rows, where)
-    if training.errors:
-        return (
-            "; ".join(
-                f"predictions{_of(each.target, training.errors)} are off by {figure(each.mae)} on average"
-                f"{_median(each.baseline)}"
-                for each in training.errors[:_TARGETS]
-            )
-            + f", measured on {counted(training.errors[0].rows, 'row')} {where}"
-        )
-    return "how good it is was not measured: the export was given no true answers"
+        rows = counted(sum(each.support for each in training.metrics.classes), "row")
+        return f"it is right for {percent(training.metrics.accuracy)} of {rows} {where}"
+    several = len(training.errors) > 1
+    maes = [_off(each.target if several else "", digits(each.mae), each.baseline) for each in training.errors]
+    if not maes:
+        return "how good it is was not measured: the export was given no true answers"
+    return f"{'; '.join(maes[:_TARGETS])}, on {counted(training.errors[0].rows, 'row')} {where}"
+
+
+def _off(target: str, mae: str, baseline: float | None) -> str:
+    """A clause about the errors of one target, which is named where there are several."""
+    of = f" of {quoted(target)}" if target else ""
+    median = (
+        "" if baseline is None else f", and would be by {digits(baseline)} if they were always the median"
+    )
+    return f"predictions{of} are off by {mae} on average{median}"
 
 
 def _where(held_out: bool) -> str:
     if held_out:
         return "held out from training"
     return "that the export was given, perhaps those of training, which flatter a model"
-
-
-def _right(accuracy: Measured, rows: int, where: str) -> str:
-    return f"it is right for {interval(accuracy, percent)} of {counted(rows, 'row')} {where}"
 
 
 def _always(card: Card) -> str:
@@ -67,10 +71,6 @@ def _of(name: str, targets: Sequence[object]) -> str:
     return f" of {quoted(name)}" if len(targets) > 1 else ""
 
 
-def _median(baseline: float | None) -> str:
-    return "" if baseline is None else f" (always answering the median: {figure(baseline)})"
-
-
 def figures(manifest: Manifest) -> str:
     """The figures of a version, large, each with its interval."""
     items = "".join(
@@ -82,37 +82,34 @@ def figures(manifest: Manifest) -> str:
 
 
 def _figures(manifest: Manifest) -> Iterator[tuple[str, str, str]]:
+    """Name, figure and interval."""
     card, training = manifest.card, manifest.training
     if card is None:
-        yield from _of_training(training.metrics, training.errors)
+        yield from _without_card(training)
         return
     if card.accuracy is not None:
-        yield "accuracy", percent(card.accuracy.value), _ends(card.accuracy, "percent")
+        yield "accuracy", percent(card.accuracy.value), _ends(card.accuracy, percent)
     if card.loss != "mean absolute error":
-        yield card.loss, three(card.loss_value.value), _ends(card.loss_value, "three")
+        yield card.loss, three(card.loss_value.value), _ends(card.loss_value, three)
     for target in card.targets[:_TARGETS]:
         of = _of(target.name, card.targets)
-        yield f"mean absolute error{of}", figure(target.mae.value), _ends(target.mae)
-        yield f"root mean squared error{of}", figure(target.rmse.value), _ends(target.rmse)
+        yield f"mean absolute error{of}", digits(target.mae.value), _ends(target.mae, digits)
+        yield f"root mean squared error{of}", digits(target.rmse.value), _ends(target.rmse, digits)
         if target.r2 is not None:
-            yield f"R²{of}", three(target.r2.value), _ends(target.r2, "three")
+            yield f"R²{of}", three(target.r2.value), _ends(target.r2, three)
     yield f"{'held-out' if card.held_out else 'given'} rows", f"{card.rows:,}", ""
 
 
-def _of_training(metrics: Metrics | None, errors: Sequence[Errors]) -> Iterator[tuple[str, str, str]]:
-    if metrics is not None:
-        yield "accuracy", percent(metrics.accuracy), ""
-        if metrics.log_loss is not None:
-            yield "log loss", three(metrics.log_loss), ""
-    for each in errors[:_TARGETS]:
-        yield f"mean absolute error{_of(each.target, errors)}", figure(each.mae), ""
+def _without_card(training: Training) -> Iterator[tuple[str, str, str]]:
+    if training.metrics is not None:
+        yield "accuracy", percent(training.metrics.accuracy), ""
+        if training.metrics.log_loss is not None:
+            yield "log loss", three(training.metrics.log_loss), ""
+    for each in training.errors[:_TARGETS]:
+        yield f"mean absolute error{_of(each.target, training.errors)}", digits(each.mae), ""
 
 
-_FORMS = {"percent": percent, "three": three, "figure": figure}
-
-
-def _ends(measured: Measured, form: str = "figure") -> str:
-    write = _FORMS[form]
+def _ends(measured: Measured, write: Write) -> str:
     if measured.lowest is None or measured.highest is None:
         return ""
     return f"{write(measured.lowest)} to {write(measured.highest)}"

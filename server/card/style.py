@@ -48,7 +48,8 @@ svg .zero { stroke: var(--ink); }
 svg .line { fill: none; stroke-width: 2; stroke-linejoin: round; }
 svg .rows { fill: var(--trained); stroke: var(--edge); stroke-width: .7; }
 svg .gap { fill: var(--muted); opacity: .45; }
-svg .wide { stroke: var(--c0); stroke-width: 1.4; } svg .half { stroke: var(--c0); stroke-width: 5; opacity: .5; }
+svg .wide { stroke: var(--c0); stroke-width: 1.4; }
+svg .half { stroke: var(--c0); stroke-width: 5; opacity: .5; }
 .legend { list-style: none; margin: .2rem 0; padding: 0; display: flex; flex-wrap: wrap; gap: .1rem 1rem; }
 .legend .sample { vertical-align: middle; margin-right: .4rem; }
 .chip { display: inline-block; width: .75rem; height: .75rem; margin-right: .4rem; border-radius: 2px;
@@ -62,11 +63,12 @@ svg .wide { stroke: var(--c0); stroke-width: 1.4; } svg .half { stroke: var(--c0
   border-radius: 8px; min-width: 0; }
 .columns p { font-size: .87rem; overflow-wrap: anywhere; } .columns .kind { color: var(--muted); }
 .columns svg { display: block; width: 100%; max-width: 24rem; height: auto; margin-top: .4rem; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; margin: .5rem 0; max-width: 60rem; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; margin: .5rem 0;
+  max-width: 60rem; }
 dt { color: var(--muted); } dd { margin: 0; overflow-wrap: anywhere; min-width: 0; }
 .steps { margin: .3rem 0; padding-left: 1.4rem; } .steps li { overflow-wrap: anywhere; }
-code { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: .87rem;
-  overflow-wrap: anywhere; }
+code { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
+  font-size: .87rem; overflow-wrap: anywhere; }
 @media screen and (max-width: 52rem) {
   body { padding: .9rem; }
   dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .4rem; }
@@ -88,6 +90,7 @@ STYLE = f"""{TABLES}{STRIPS}
 :root {{ {_colors(_LIGHT)} }}
 @media (prefers-color-scheme: dark) {{ :root {{ {_colors(_DARK)} }} }}
 @media print {{ :root {{ color-scheme: light; --ground: #fff; --panel: #fff; --ink: #20251f; --muted: #5f675d;
-  --line: #d6d4cb; --edge: #8b9187; --now: #2f7d4f; --trained: #b9cdbf; --wrong: #b3261e; {_colors(_LIGHT)} }} }}
+  --line: #d6d4cb; --edge: #8b9187; --now: #2f7d4f; --trained: #b9cdbf; --wrong: #b3261e;
+  {_colors(_LIGHT)} }} }}
 {_RULES}{_kinds()}
 """

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from unpickled.server.artifact.card import Band, TargetCard
 from unpickled.server.artifact.manifest import Manifest
-from unpickled.server.card.parts import below, or_dash, paragraph, picture, pictures, three
+from unpickled.server.card.parts import below, digits, figures, or_dash, paragraph, picture, pictures, three
 from unpickled.server.card.plot import Axis, Plot, figure, numbers
 from unpickled.server.quote import counted
 from unpickled.server.report.table import short_name, table
@@ -34,8 +34,8 @@ def _of_errors(manifest: Manifest) -> str:
         (
             short_name(each.target),
             f"{each.rows:,}",
-            figure(each.mae),
-            figure(each.rmse),
+            digits(each.mae),
+            digits(each.rmse),
             "-" if each.r2 is None else three(each.r2),
         )
         for each in manifest.training.errors
@@ -44,7 +44,7 @@ def _of_errors(manifest: Manifest) -> str:
 
 
 def _target(target: TargetCard) -> tuple[str, ...]:
-    measured = (or_dash(target.mae, figure), or_dash(target.rmse, figure), or_dash(target.r2, three))
+    measured = (or_dash(target.mae, digits), or_dash(target.rmse, digits), or_dash(target.r2, three))
     return short_name(target.name), f"{target.rows:,}", *map(escape, measured)
 
 
@@ -52,6 +52,8 @@ def _pictures(target: TargetCard, several: bool) -> Iterator[str]:
     of = f" of {target.name}" if several else ""
     if target.bands:
         yield picture(f"Predicted and true numbers{of}", _bands(target), _BANDS)
+        heads = ("predicted", "rows", "true: median", "half of them")
+        yield figures(f"In figures{of}", heads, map(_line, target.bands))
     if target.residual_counts:
         yield picture(f"Residuals{of}", _residuals(target), _RESIDUALS)
 
@@ -79,6 +81,11 @@ def _bands(target: TargetCard) -> str:
     return plot.svg([diagonal, *(part for each in bands for part in _band(plot, each))])
 
 
+def _line(band: Band) -> tuple[str, ...]:
+    _, p25, p50, p75, _ = band.truths
+    return digits(band.predicted), f"{band.rows:,}", digits(p50), f"{digits(p25)} to {digits(p75)}"
+
+
 def short_axis(name: str) -> str:
     """A name that fits an axis."""
     return name if len(name) <= 30 else f"{name[:28]}..."
@@ -87,9 +94,9 @@ def short_axis(name: str) -> str:
 def _band(plot: Plot, band: Band) -> Iterator[str]:
     p10, p25, p50, p75, p90 = band.truths
     told = (
-        f"{counted(band.rows, 'row')} predicted {figure(band.lowest)} to {figure(band.highest)}: true numbers "
-        f"{figure(p25)} to {figure(p75)} of half of them, {figure(p10)} to {figure(p90)} of 8 in 10, "
-        f"median {figure(p50)}"
+        f"{counted(band.rows, 'row')} predicted {figure(band.lowest)} to {figure(band.highest)}: true "
+        f"numbers {figure(p25)} to {figure(p75)} of half of them, {figure(p10)} to {figure(p90)} of 8 in "
+        f"10, median {figure(p50)}"
     )
     yield plot.upright(band.predicted, p10, p90, "wide", told)
     yield plot.upright(band.predicted, p25, p75, "half", told)
@@ -97,7 +104,7 @@ def _band(plot: Plot, band: Band) -> Iterator[str]:
 
 
 def _residuals(target: TargetCard) -> str:
-    """Bars whose area is the share of the rows; the outer cells, which have no end, are as wide as the next."""
+    """Bars whose area is the share of the rows; the outer cells, without an end, are as wide as the next."""
     bounds, counts = target.residual_bounds, target.residual_counts
     if not bounds:
         return ""
