@@ -20,10 +20,13 @@ from sklearn.base import is_outlier_detector, is_regressor
 
 from unpickled.export import reference
 from unpickled.export.boosters.reading import read_once
+from unpickled.export.card import card
+from unpickled.export.card.card import Model
 from unpickled.export.convert import Conversion, Operators, check_pipeline, convert
 from unpickled.export.data import gaps, requests
 from unpickled.export.data.columns import Reading
 from unpickled.export.data.memory import table
+from unpickled.export.detectors import classes
 from unpickled.export.errors import ConversionError, DataError, ParityError, memory_reported, reason
 from unpickled.export.gate import golden
 from unpickled.export.gate.answers import Array, predictions
@@ -31,6 +34,8 @@ from unpickled.export.gate.pair import Run
 from unpickled.export.gate.parity import check
 from unpickled.export.gate.proof import Proof, prove
 from unpickled.export.gate.spans import spans
+from unpickled.export.labelled import Labelled
+from unpickled.export.places import places
 from unpickled.export.privacy import KEEPS_ROWS, keeps_rows
 from unpickled.export.progress import running
 from unpickled.export.store import add_version, model_folder
@@ -40,6 +45,7 @@ from unpickled.export.tasks.registry import TASKS
 from unpickled.export.tasks.task import ClassNames, Demands, Task
 from unpickled.export.train import steps, versions
 from unpickled.server.artifact import onnxfile
+from unpickled.server.artifact.card import Card
 from unpickled.server.artifact.manifest import SCHEMA, Feature, Manifest, Training, repeated
 from unpickled.server.artifact.manifest import properties as manifest_properties
 from unpickled.server.artifact.reference import Reference
@@ -83,6 +89,7 @@ def export_pipeline(
     class_names: ClassNames | None = None,
     feature_names: Sequence[str] | None = None,
     held_out: Any = None,
+    held_out_y: Any = None,
     training: Training | None = None,
     readings: Sequence[Reading] = (),
     min_accuracy: float | None = None,
@@ -103,15 +110,18 @@ def export_pipeline(
             categories of the features are taken from them. An array, a frame of pandas or polars, a pyarrow
             table, or a list of records.
         y: Their labels (rows,), or numbers (rows,) or (rows, targets). With them quality is measured on X and
-            kept in the manifest; the names of a frame's columns are those of the targets. Those of an outlier
-            detector are -1 (outlier) and 1.
+            kept in the manifest, unless ``held_out_y`` is given; the names of a frame's columns are those of
+            the targets. Those of an outlier detector are -1 (outlier) and 1.
         name: The model's name, part of its URL.
         models: The folder of all models.
         class_names: Names of the classes, in the order of ``pipeline.classes_`` or as ``{label: name}``; by
             default the labels, or of an outlier detector "outlier" and "inlier".
         feature_names: Names of the columns where X is an array; by default ``feature_0`` and so on.
         held_out: More rows for the comparison, such as those the pipeline was tested on.
-        training: The origin and the quality of the pipeline, if they are known; y is then not used.
+        held_out_y: The true answers for ``held_out``, as y has them: quality is measured on these rows, which
+            the pipeline was not fitted on, in the place of X.
+        training: The origin and the quality of the pipeline, if they are known; the true answers then serve
+            for the card alone.
         readings: For a table out of a file, what its columns were taken for: requests are read likewise.
         min_accuracy: The lowest accuracy, from 0 to 1, at which a classifier is written.
         max_error: The largest mean absolute error at which a regressor is written, of its worst target.
@@ -125,7 +135,7 @@ def export_pipeline(
 
     Raises:
         ExportError: The base of all errors below; nothing was written.
-        DataError: An argument does not fit the others.
+        DataError: An argument does not fit the others, such as ``held_out_y`` without ``held_out``.
         ConversionError: A step of the pipeline has no graph; the message names it and a remedy.
         ParityError: The graph does not answer as the pipeline does.
         QualityError: The accuracy is below ``min_accuracy``, or an error is above ``max_error``.
@@ -147,6 +157,8 @@ def export_pipeline(
     task, demands = task_of(pipeline), Demands(min_accuracy, max_error)
     task.admit(demands)
     X, held_out = table(X), table(held_out)
+    if held_out_y is not None and held_out is None:
+        raise DataError("held_out_y has the true answers for held_out, which is missing: give both.")
     progress("converting")
     with running(progress, "converting"):
         conversion = convert(pipeline, X, feature_names, operators)
@@ -156,8 +168,10 @@ def export_pipeline(
     for rows, frame in zip(samples, frames, strict=True):
         _check_holes(pipeline, conversion, rows, frame)
     with running(progress, "measuring"):
-        conversion = _named(conversion, pipeline, X, y, training)
-        training = training or _measured(task, pipeline, conversion, X, y, names)
+        conversion = _named(conversion, pipeline, X, held_out_y if y is None else y, training)
+        answered = (X, y) if held_out_y is None else (held_out, held_out_y)
+        training = training or _measured(task, pipeline, conversion, *answered, names)
+        labelled = _labelled(task, pipeline, conversion, *answered, held_out_y is not None)
     task.require(training, demands)
     training = replace(training, holds_rows=training.holds_rows or keeps_rows(pipeline))
     if training.holds_rows:
@@ -177,6 +191,10 @@ def export_pipeline(
     with running(progress, "counting training rows for drift"):
         spreads = _reference(pipeline, conversion, features, X, names)
     graph = _serialised(conversion.model)
+    with running(progress, "measuring the card"):
+        figures = _card(
+            Model(run, conversion, features, names, spreads, len(graph)), labelled, training, progress
+        )
     manifest = Manifest(
         schema=SCHEMA,
         name=name,
@@ -192,6 +210,7 @@ def export_pipeline(
         unused=requests.unused(pipeline, X, features, readings),
         graph_sha256=onnxfile.contents(graph).sha256,
         reference=spreads,
+        card=figures,
     )
     payload = _sealed(graph, manifest)
     with _steps_named(conversion, training), running(progress, "loading it as a server does"):
@@ -214,14 +233,41 @@ def task_of(pipeline: Any) -> Task:
 
 
 def _measured(
-    task: Task, pipeline: Any, conversion: Conversion, X: Any, y: Any, class_names: tuple[str, ...]
+    task: Task, pipeline: Any, conversion: Conversion, rows: Any, y: Any, class_names: tuple[str, ...]
 ) -> Training:
     """The Training of a pipeline trained elsewhere: steps, versions, and quality if y is given."""
     training = Training(pipeline=steps(pipeline), versions=versions(pipeline))
     if y is None:
         return training
     names = class_names or conversion.outputs.targets
-    return task.measured(training, pipeline, conversion.layout.own(X), y, names)
+    return task.measured(training, pipeline, conversion.layout.own(rows), y, names)
+
+
+def _labelled(
+    task: Task, pipeline: Any, conversion: Conversion, rows: Any, y: Any, held_out: bool
+) -> Labelled | None:
+    """The rows with their true answers; None if these are not given. Raises DataError if they do not fit."""
+    if y is None:
+        return None
+    frame = conversion.layout.frame(rows)
+    truth = task.truth(pipeline, len(frame), y)
+    if conversion.classes:
+        truth = np.array(conversion.classes)[places(classes(pipeline), truth)]
+    elif truth.shape[1] != len(conversion.outputs.targets):
+        raise DataError(
+            f"The rows have {truth.shape[1]} numbers to predict each, the pipeline predicts "
+            f"{len(conversion.outputs.targets)}: give as many."
+        )
+    return Labelled(frame, truth, held_out)
+
+
+def _card(
+    model: Model, labelled: Labelled | None, training: Training, progress: Callable[[str], None]
+) -> Card | None:
+    """The card of a model, if the true answers are known."""
+    if labelled is None:
+        return None
+    return card.make(model, labelled, training.seed or 0, lambda sentence: progress(f"note: {sentence}"))
 
 
 def _named(conversion: Conversion, pipeline: Any, X: Any, y: Any, training: Training | None) -> Conversion:

@@ -44,7 +44,7 @@ def make(
     if classes:
         answers = [_of_labels(predicted, dict(zip(classes, names, strict=True)))]
     else:
-        answers = [_of_numbers(name, numbers) for name, numbers in zip(names, predicted.T, strict=True)]
+        answers = [of_numbers(name, numbers) for name, numbers in zip(names, predicted.T, strict=True)]
     return Reference(
         rows=len(frame),
         features=tuple(spread for spread in spreads if spread is not None),
@@ -54,7 +54,7 @@ def make(
 
 def _of_feature(feature: Feature, column: pd.Series) -> Spread | None:
     if feature.kind == "number":
-        return _of_numbers(feature.name, column.to_numpy(np.float64))
+        return of_numbers(feature.name, column.to_numpy(np.float64))
     texts = column.dropna()
     return _of_texts(feature.name, Counter(texts), len(column) - len(texts))
 
@@ -86,8 +86,8 @@ def _of_texts(name: str, counts: Counter[str], missing: int) -> Spread | None:
     )
 
 
-def _of_numbers(name: str, numbers: npt.NDArray[np.float64]) -> Spread | None:
-    """The spread of numbers, of which NaN is a missing one; None of too few."""
+def of_numbers(name: str, numbers: npt.NDArray[np.float64]) -> Spread | None:
+    """The spread of numbers (rows,), of which NaN is a missing one; None of too few."""
     finite = numbers[np.isfinite(numbers)]
     if not len(finite):
         return None
@@ -98,7 +98,7 @@ def _of_numbers(name: str, numbers: npt.NDArray[np.float64]) -> Spread | None:
     return _covered(
         Spread(
             name=name,
-            bounds=tuple(_between(values[end - 1], values[end]) for end in ends[:-1]),
+            bounds=tuple(between(values[end - 1], values[end]) for end in ends[:-1]),
             counts=tuple(np.add.reduceat(counts, [0, *ends[:-1]]).tolist()),
             missing=len(numbers) - int(counts.sum()),
         )
@@ -151,7 +151,7 @@ def _filled(counts: Array, ends: list[int]) -> list[int]:
     return ends
 
 
-def _between(value: float, following: float) -> float:
+def between(value: float, following: float) -> float:
     """The shortest number from ``value`` on, and below the following one: a bound tells of neither."""
     middle = value / 2 + following / 2
     for digits in range(1, 17):

@@ -175,6 +175,7 @@ def train(
         models=output["models"],
         class_names=table.class_names or None,
         held_out=model.held_out,
+        held_out_y=model.held_out_truth,
         training=model.training,
         readings=table.readings,
         min_accuracy=output["min_accuracy"],

@@ -67,9 +67,7 @@ CLASSIFIERS: Mapping[str, Callable[[int], Any]] = {
 def measure(pipeline: Any, rows: Any, labels: npt.NDArray[Any], class_names: Sequence[str]) -> Metrics:
     """Quality of ``pipeline`` on ``rows`` (rows, columns) and their ``labels`` (rows,)."""
     classes = detectors.classes(pipeline)
-    if len(labels) != len(rows):
-        raise DataError(f"{len(rows):,} rows and {len(labels):,} labels: give each row its own.")
-    labels = _aligned(labels, classes)
+    labels = truth(pipeline, len(rows), labels)
     last, prepared = split(pipeline, rows)
     probabilities = last.predict_proba(prepared) if hasattr(last, "predict_proba") else None
     if probabilities is not None and decides_by_probability(last):
@@ -87,6 +85,14 @@ def measure(pipeline: Any, rows: Any, labels: npt.NDArray[Any], class_names: Seq
         ),
         confusion=tuple(tuple(row) for row in confusion_matrix(labels, predicted, labels=classes).tolist()),
     )
+
+
+def truth(pipeline: Any, rows: int, labels: Any) -> npt.NDArray[Any]:
+    """The pipeline's classes that the user's labels of so many rows are equal to. Raises DataError."""
+    labels = np.ravel(labels)
+    if len(labels) != rows:
+        raise DataError(f"{rows:,} rows and {len(labels):,} labels: give each row its own.")
+    return _aligned(labels, detectors.classes(pipeline))
 
 
 def require(metrics: Metrics | None, min_accuracy: float | None) -> None:
@@ -160,7 +166,7 @@ def _split(rows: Any, labels: npt.NDArray[Any], seed: int, held_out: float) -> A
 def _measured(
     training: Training, pipeline: Any, rows: Any, labels: Any, class_names: Sequence[str]
 ) -> Training:
-    return replace(training, metrics=measure(pipeline, rows, np.ravel(labels), class_names))
+    return replace(training, metrics=measure(pipeline, rows, labels, class_names))
 
 
 def no_distance(subject: str) -> Callable[[Demands], None]:
@@ -228,6 +234,7 @@ CLASSIFICATION = Task(
     estimators=CLASSIFIERS,
     split=_split,
     titles=titles,
+    truth=truth,
     measured=_measured,
     curve=curve,
     admit=no_distance("A classifier answers with classes"),

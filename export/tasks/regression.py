@@ -113,11 +113,8 @@ REGRESSORS: Mapping[str, Callable[[int], Any]] = {
 
 def measure(pipeline: Any, rows: Any, numbers: npt.ArrayLike, targets: Sequence[str]) -> tuple[Errors, ...]:
     """Quality of ``pipeline`` on ``rows`` (rows, columns) with their true ``numbers``, for each target."""
-    truth = _numbers(numbers)
-    if len(truth) != len(rows):
-        raise DataError(f"{len(rows):,} rows and {len(truth):,} numbers to predict: give each row its own.")
+    truth = true_numbers(pipeline, len(rows), numbers)
     predicted = np.asarray(pipeline.predict(rows), np.float64).reshape(len(truth), -1)
-    truth = truth.reshape(len(truth), -1)
     if truth.shape != predicted.shape:
         raise DataError(
             f"The rows have {truth.shape[1]} numbers to predict each, the pipeline predicts "
@@ -125,6 +122,14 @@ def measure(pipeline: Any, rows: Any, numbers: npt.ArrayLike, targets: Sequence[
         )
     _refuse_infinite(predicted)
     return tuple(_errors(name, truth[:, place], predicted[:, place]) for place, name in enumerate(targets))
+
+
+def true_numbers(pipeline: Any, rows: int, numbers: npt.ArrayLike) -> Floats:
+    """The user's numbers of so many rows as (rows, targets), all of them finite. Raises DataError."""
+    truth = _numbers(numbers)
+    if len(truth) != rows:
+        raise DataError(f"{rows:,} rows and {len(truth):,} numbers to predict: give each row its own.")
+    return truth.reshape(rows, -1)
 
 
 def deciles(predicted: Floats) -> tuple[tuple[float, ...], ...]:
@@ -296,6 +301,7 @@ REGRESSION = Task(
     estimators=REGRESSORS,
     split=_split,
     titles=_titles,
+    truth=true_numbers,
     measured=_measured,
     curve=curve,
     admit=_admit,

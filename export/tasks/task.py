@@ -37,6 +37,8 @@ class Task:
         split: (rows, truth, seed, share held out) -> rows and truth to fit on, rows and truth held out, in
             the order of scikit-learn's train_test_split. Raises DataError.
         titles: (classes, the user's names) -> the names of the classes. Raises DataError.
+        truth: (pipeline, how many rows, the user's answers) -> what is true of the rows: the pipeline's own
+            labels (rows,), or float64 numbers (rows, targets). Raises DataError.
         measured: (training, pipeline, rows, truth, names) -> the training with the quality on these rows.
             ``names`` are those of the classes or of the targets.
         curve: (pipeline, rows, truth) -> the training loss, if the estimator is fitted step by step.
@@ -52,6 +54,7 @@ class Task:
     estimators: Mapping[str, Callable[[int], Any]]
     split: Callable[[Any, npt.NDArray[Any], int, float], Any]
     titles: Callable[[Sequence[int | str], ClassNames | None], tuple[str, ...]]
+    truth: Callable[[Any, int, Any], npt.NDArray[Any]]
     measured: Callable[[Training, Any, Any, Any, Sequence[str]], Training]
     curve: Callable[[Any, Any, npt.NDArray[Any]], Curve | None]
     admit: Callable[[Demands], None]

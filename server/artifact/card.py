@@ -3,15 +3,25 @@
 Figures about groups alone: none is of fewer than FEWEST rows (reference.py), so that nothing is said about a
 few people. The export measures them (export/card/), ``card/`` draws them. A file of an earlier release, or
 one that was written without true answers, has none. The columns that a card shows are those of
-Manifest.features, spread as Manifest.reference has it.
+Manifest.features, spread as Manifest.reference has it. Labels that were taken for others are counted in
+Metrics.confusion.
 """
 
+from collections.abc import Collection, Iterator, Sequence
+from itertools import pairwise
 from typing import Literal
 
 import msgspec
 
-# Most features whose dependence is kept.
-MOST_DEPENDENCES = 5
+from unpickled.server.artifact.reference import FEWEST
+from unpickled.server.quote import quoted
+
+# Most features whose importance is kept, and whose dependence.
+MOST_IMPORTANCES, MOST_DEPENDENCES = 30, 5
+# Most classes that have thresholds: those with the most rows.
+MOST_CURVES = 20
+# Most slices that are kept.
+MOST_SLICES = 10
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -30,7 +40,8 @@ class Threshold(msgspec.Struct, frozen=True, kw_only=True):
 
     ``rows`` is the share of all rows that are; ``precision`` the share of these that belong to the class;
     ``recall`` the share of the class that is found; ``false_alarms`` the share of all others that is taken
-    for it. Neighboring points are at least FEWEST rows apart.
+    for it. Neighboring points are at least FEWEST rows apart; so are the first one from no row, and the last
+    one from all rows, which are no points themselves.
     """
 
     score: float
@@ -45,7 +56,8 @@ class ClassCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``thresholds`` fall from the highest score to the lowest: of them, the ROC curve (``false_alarms``,
     ``recall``), the precision-recall curve and the table of thresholds are drawn. ``roc_auc`` and
-    ``average_precision`` are None of a class with fewer than FEWEST rows in it, or outside it.
+    ``average_precision`` are None of a class with fewer than FEWEST rows in it, or outside it, which has no
+    thresholds either. In a model of many classes, the MOST_CURVES with the most rows have thresholds.
     """
 
     name: str
@@ -100,7 +112,7 @@ class TargetCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Importance(msgspec.Struct, frozen=True, kw_only=True):
-    """How much the loss rises where the cells of one feature are shuffled among the rows."""
+    """How much the loss rises where the cells of one feature are shuffled among the rows (permutation)."""
 
     feature: str
     rise: Measured
@@ -136,7 +148,8 @@ class SliceCard(msgspec.Struct, frozen=True, kw_only=True):
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
     """The size of the graph in bytes, and the microseconds that one row takes, alone and among 1,000.
 
-    Measured where the model was exported, on one thread: the run of the graph alone, without a server.
+    Measured where the model was exported, on one thread: the run of the graph alone, without a server. A slow
+    graph was run on 100 rows in the place of 1,000.
     """
 
     graph_bytes: int
@@ -148,10 +161,12 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The quality of a model on ``rows`` rows.
 
     ``held_out``: the pipeline was not fitted on them. ``loss`` is the noun of what importances are a rise
-    of: "log loss", "share of wrong labels" or "mean absolute error"; ``loss_value`` that loss itself.
+    of: "log loss", "share of wrong labels" or "mean absolute error"; ``loss_value`` that loss itself. With
+    several targets it is the mean of their errors, each in shares of the target's own, and so 1.
+
     A classifier has ``classes``, a regressor ``targets``; a classifier with probabilities ``calibration``.
-    ``importances`` fall; ``dependences`` are those of the first of them. ``slices`` begin with the worst.
-    ``notes`` are sentences about what was left out, and why.
+    ``importances`` fall, and are the first MOST_IMPORTANCES; ``dependences`` are those of the first of them.
+    ``slices`` begin with the worst. ``notes`` are sentences about what was left out, and why.
     """
 
     rows: int
@@ -160,7 +175,6 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     loss_value: Measured
     accuracy: Measured | None = None
     classes: tuple[ClassCard, ...] = ()
-    confusion: tuple[tuple[int, ...], ...] = ()
     calibration: tuple[CalibrationBin, ...] = ()
     targets: tuple[TargetCard, ...] = ()
     importances: tuple[Importance, ...] = ()
@@ -168,3 +182,56 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     slices: tuple[SliceCard, ...] = ()
     cost: Cost | None = None
     notes: tuple[str, ...] = ()
+
+
+def faults(
+    card: Card, features: Collection[str], classes: Sequence[str], targets: Sequence[str]
+) -> Iterator[str]:
+    """The rules that a card breaks.
+
+    Args:
+        card: The card.
+        features: The names of the features of its manifest.
+        classes: The names of the classes; none of a regressor.
+        targets: The targets; none of a classifier.
+    """
+    if card.rows < FEWEST:
+        yield f"its card is of {card.rows} rows, fewer than {FEWEST}"
+    for noun, parts, names in (("classes", card.classes, classes), ("targets", card.targets, targets)):
+        if [part.name for part in parts] != list(names):
+            yield f"the {noun} of its card are not those of the model"
+    if (card.accuracy is None) != (not classes):
+        yield "its card is that of another kind of model"
+    yield from _faults_of_names(card, features)
+    yield from _faults_of_groups(card)
+    width = len(classes) or len(targets)
+    for dependence in card.dependences:
+        if len(dependence.at) != len(dependence.answers) or {*map(len, dependence.answers)} - {width}:
+            yield f"the dependence on {quoted(dependence.feature)} has answers that do not fit its values"
+
+
+def _faults_of_names(card: Card, features: Collection[str]) -> Iterator[str]:
+    parts = (("importance", card.importances), ("dependence", card.dependences), ("slice", card.slices))
+    for noun, figures in parts:
+        names = [figure.feature for figure in figures]
+        for name in names:
+            if name not in features:
+                yield f"its card has the {noun} of {quoted(name)}, which is no feature"
+            if noun != "slice" and names.count(name) > 1:
+                yield f"its card has the {noun} of {quoted(name)} twice"
+
+
+def _faults_of_groups(card: Card) -> Iterator[str]:
+    """Groups that are too small, and cells that do not fit each other."""
+    groups = [band.rows for target in card.targets for band in target.bands]
+    groups += [part.rows for part in card.calibration] + [part.rows for part in card.slices]
+    groups += [count for target in card.targets for count in target.residual_counts if count]
+    if min(groups, default=FEWEST) < FEWEST:
+        yield f"its card has a group of {min(groups)} rows, fewer than {FEWEST}"
+    for target in card.targets:
+        counts, bounds = target.residual_counts, target.residual_bounds
+        if len(counts) != len(bounds) + bool(counts) or any(high <= low for low, high in pairwise(bounds)):
+            yield f"the residuals of {quoted(target.name)} in its card have cells that do not fit"
+    for each in card.classes:
+        if any(after.score >= before.score for before, after in pairwise(each.thresholds)):
+            yield f"the thresholds of {quoted(each.name)} in its card do not fall"

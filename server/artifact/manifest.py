@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from unpickled.server.artifact import onnxfile, reference
+from unpickled.server.artifact import card, onnxfile, reference
 from unpickled.server.artifact.card import Card
 from unpickled.server.artifact.comparison import Comparison
 from unpickled.server.artifact.recipe import Recipe
@@ -350,10 +350,7 @@ def _faults(manifest: Manifest) -> Iterator[str]:
         if len(row) != len(manifest.features):
             values, features = counted(len(row), "value"), counted(len(manifest.features), "feature")
             yield f"golden row {index} has {values} for {features}"
-    if manifest.reference is not None:
-        kinds = {feature.name: feature.kind for feature in manifest.features}
-        targets = manifest.outputs.targets
-        yield from reference.faults(manifest.reference, kinds, manifest.class_names, targets)
+    yield from _faults_of_figures(manifest)
 
 
 def _faults_of_inputs(manifest: Manifest) -> Iterator[str]:
@@ -372,6 +369,15 @@ def _faults_of_inputs(manifest: Manifest) -> Iterator[str]:
             yield f"input {quoted(tensor.name)} has the column {quoted(name)}, which is no feature"
         elif (kinds[name] == "category") != (tensor.dtype == "string"):
             yield f"feature {quoted(name)} is a {kinds[name]}, but its input holds {tensor.dtype}"
+
+
+def _faults_of_figures(manifest: Manifest) -> Iterator[str]:
+    kinds = {feature.name: feature.kind for feature in manifest.features}
+    classes, targets = manifest.class_names, manifest.outputs.targets
+    if manifest.reference is not None:
+        yield from reference.faults(manifest.reference, kinds, classes, targets)
+    if manifest.card is not None:
+        yield from card.faults(manifest.card, kinds, classes, targets)
 
 
 def _faults_of_dates(manifest: Manifest) -> Iterator[str]:
