@@ -27,19 +27,22 @@ _MATRIX, _CONFUSIONS = 14, 20
 # Lines of a table of thresholds, and of the table of classes.
 _THRESHOLDS, _CLASSES = 10, 100
 
+Confusion = Sequence[Sequence[int]]
+
 
 def quality(manifest: Manifest) -> str:
     """Every picture and table about the classes of a version."""
     card, metrics = manifest.card, manifest.training.metrics
     if card is None:
         return _of_metrics(metrics) if metrics is not None else ""
+    confusion = _same_rows(metrics, card)
     names = [each.name for each in card.classes]
     curves = pictures([*_curves(card.classes), *_calibration(card.calibration)])
     thresholds = pictures([*_thresholds(card.classes), *_bins(card.calibration)])
     return "\n".join(
         [
-            _confusion(names, card.confusion),
-            below("Classes", _few(card.classes), _classes(card)),
+            _confusion(names, confusion),
+            below("Classes", _few(card.classes), _classes(card, confusion)),
             below("Curves", _CURVES, curves) if curves else "",
             below("Thresholds", _THRESHOLDS_NOTE, thresholds) if thresholds else "",
         ]
@@ -63,7 +66,7 @@ def _of_metrics(metrics: Metrics) -> str:
     return _confusion(names, metrics.confusion) + below("Classes", table("", heads, lines))
 
 
-def _confusion(names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
+def _confusion(names: Sequence[str], counts: Confusion) -> str:
     if not counts:
         return ""
     if len(names) > _MATRIX:
@@ -73,7 +76,7 @@ def _confusion(names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
     return below("Truth (rows) and answers (columns)", matrix)
 
 
-def _confusions(names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
+def _confusions(names: Sequence[str], counts: Confusion) -> str:
     """The most frequent wrong answers of many classes."""
     wrong = [
         (count, truth, answer)
@@ -93,15 +96,21 @@ def _few(classes: Sequence[ClassCard]) -> str:
     return f'<p class="note">The first {_CLASSES} of {len(classes)} classes.</p>' if more > 0 else ""
 
 
-def _classes(card: Card) -> str:
+def _same_rows(metrics: Metrics | None, card: Card) -> Confusion:
+    """The counts of labels that were taken for others, if they are those of the card's rows."""
+    counts = metrics.confusion if metrics is not None else ()
+    return counts if sum(map(sum, counts)) == card.rows and len(counts) == len(card.classes) else ()
+
+
+def _classes(card: Card, counts: Confusion) -> str:
     heads = ("class", "rows", "precision", "recall", "ROC AUC", "average precision")
-    return table("", heads, (_class(card, place) for place in range(min(len(card.classes), _CLASSES))))
+    return table("", heads, (_class(card, place, counts) for place in range(len(card.classes[:_CLASSES]))))
 
 
-def _class(card: Card, place: int) -> tuple[str, ...]:
+def _class(card: Card, place: int, counts: Confusion) -> tuple[str, ...]:
     found = card.classes[place]
-    answered = sum(row[place] for row in card.confusion)
-    right, true = (card.confusion[place][place], sum(card.confusion[place])) if card.confusion else (0, 0)
+    answered = sum(row[place] for row in counts)
+    right, true = (counts[place][place], sum(counts[place])) if counts else (0, 0)
     chip = f'<span class="chip {color(place)}"></span>' if len(card.classes) <= COLORS else ""
     return (
         f"<span>{chip}{short_name(found.name)}</span>",
@@ -160,12 +169,11 @@ def _precision(plot: Plot, found: ClassCard, kind: str) -> Iterator[str]:
     """A curve that begins level at its first threshold, and the stroke of chance: the share of the class."""
     points = [(each.recall, each.precision) for each in found.thresholds]
     told = f"{found.name}: average precision {or_dash(found.average_precision, three)}"
-    yield plot.line([(0.0, points[0][1]), *points], kind, told)
     last = found.thresholds[-1]
-    if last.recall:
-        # Rows of the class that are found: a share of all rows, and of those of the class.
-        chance = last.precision * last.rows / last.recall
-        yield plot.line([(0.95, chance), (1.0, chance)], kind, f"{found.name}: {chance:.1%} of the rows")
+    # Rows of the class that are found: a share of all rows, and of those of the class.
+    chance = last.precision * last.rows / last.recall if last.recall else 0.0
+    yield plot.line([(0.0, points[0][1]), *points, (1.0, chance)], kind, told)
+    yield plot.line([(0.95, chance), (1.0, chance)], kind, f"{found.name}: {chance:.1%} of the rows")
 
 
 _THRESHOLDS_NOTE = """<p class="note">Rows with a score of at least this much are taken for the class: how

@@ -37,14 +37,15 @@ def importances(card: Card) -> str:
         return ""
     ends = [end for each in shown for end in _ends(each)]
     scale = Scale(min(0.0, *ends), max(0.0, *ends), "", "")
+    several = ", in shares of that of each target" if len(card.targets) > 1 else ""
     heads = ("feature", f"rise of the {card.loss}", "")
     lines = (_importance(each, scale) for each in shown)
     more = len(card.importances) - _MOST
     rest = f'<p class="note">And {counted(more, "feature")} that matter less.</p>' if more > 0 else ""
     note = (
-        f'<p class="note">How much the {card.loss}, {interval(card.loss_value, digits)}, rises where the '
-        "cells of one feature are shuffled among the rows, with its 95% interval; the upright stroke is 0. "
-        "Features that say the same share their importance: shuffling one leaves the other.</p>"
+        f'<p class="note">How much the {card.loss}{several}, {interval(card.loss_value, digits)}, rises '
+        "where the cells of one feature are shuffled among the rows, with its 95% interval; the upright "
+        "stroke is 0. Features that say the same share their importance: shuffling one leaves the other.</p>"
     )
     return below("Importance of the features", note, table("", heads, lines), rest)
 

@@ -50,12 +50,17 @@ def _table(card: Card) -> str:
         "The accuracy of the rows with one category of a feature, or with a number in one range; "
         "the upright stroke is the accuracy of all rows."
         if card.accuracy
-        else "The mean absolute error in shares of that of all rows, which is the upright stroke at 100%."
+        else f"The mean absolute error{_first(card)} in shares of that of all rows, which is the upright "
+        "stroke at 100%."
     )
     more = len(card.slices) - _MOST
     rest = f" The worst {_MOST} of {counted(len(card.slices), 'slice')}." if more > 0 else ""
     note = f'<p class="note">{what} Lines are 95% intervals.{rest}</p>'
     return table("", ("slice", "rows", noun, "", "beyond chance"), lines, note=note)
+
+
+def _first(card: Card) -> str:
+    return f" of {short_name(card.targets[0].name)}" if len(card.targets) > 1 else ""
 
 
 def _scale(card: Card, shown: Sequence[SliceCard]) -> tuple[Scale, float]:
