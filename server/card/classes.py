@@ -8,6 +8,7 @@ from unpickled.server.accuracy.intervals import Interval
 from unpickled.server.artifact.card import CalibrationBin, Card, ClassCard, Threshold
 from unpickled.server.artifact.manifest import Manifest, Metrics
 from unpickled.server.card.parts import (
+    Write,
     below,
     digits,
     figures,
@@ -38,13 +39,13 @@ def quality(manifest: Manifest) -> str:
     confusion = _same_rows(metrics, card)
     names = [each.name for each in card.classes]
     curves = pictures([*_curves(card.classes), *_calibration(card.calibration)])
-    thresholds = pictures([*_thresholds(card.classes), *_bins(card.calibration)])
+    thresholds = pictures([*_thresholds(card), *_bins(card.calibration)])
     return "\n".join(
         [
             _confusion(names, confusion),
             below("Classes", _few(card.classes), _classes(card, confusion)),
             below("Curves", _CURVES, curves) if curves else "",
-            below("Thresholds", _THRESHOLDS_NOTE, thresholds) if thresholds else "",
+            below("Thresholds and calibration", _THRESHOLDS_NOTE, thresholds) if thresholds else "",
         ]
     )
 
@@ -181,12 +182,14 @@ many these are, how many of them belong to it (precision), how much of the class
 much of all others is taken for it (false alarms).</p>"""
 
 
-def _thresholds(classes: Sequence[ClassCard]) -> Iterator[str]:
+def _thresholds(card: Card) -> Iterator[str]:
+    classes, write = card.classes, three if card.calibration else digits
     have = [place for place, each in enumerate(classes) if each.thresholds]
     badness = {place: _auc(classes[place]) for place in have}
     for place in sorted(sorted(have, key=lambda place: badness[place])[:COLORS]):
         found = classes[place]
-        yield figures(found.name, _HEADS, map(_threshold, _spaced(found.thresholds)), color(place))
+        lines = (_threshold(each, write) for each in _spaced(found.thresholds))
+        yield figures(found.name, _HEADS, lines, color(place))
 
 
 _HEADS = ("score", "rows", "precision", "recall", "false alarms")
@@ -199,8 +202,8 @@ def _spaced(thresholds: Sequence[Threshold]) -> list[Threshold]:
     return [thresholds[round(place * useful / (most or 1))] for place in range(most + 1)]
 
 
-def _threshold(found: Threshold) -> tuple[str, ...]:
-    return digits(found.score), *map(percent, (found.rows, found.precision, found.recall, found.false_alarms))
+def _threshold(found: Threshold, write: Write) -> tuple[str, ...]:
+    return write(found.score), *map(percent, (found.rows, found.precision, found.recall, found.false_alarms))
 
 
 def _calibration(bins: Sequence[CalibrationBin]) -> Iterator[str]:

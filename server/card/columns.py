@@ -10,7 +10,7 @@ from unpickled.server.artifact.manifest import Feature, Manifest, Notation
 from unpickled.server.artifact.reference import FEWEST, Spread
 from unpickled.server.card.parts import percent
 from unpickled.server.card.plot import day, figure
-from unpickled.server.quote import counted, listed, printable, quoted, shortened
+from unpickled.server.quote import counted, listed, printable, quoted
 from unpickled.server.report.page import sentence
 from unpickled.server.report.table import short_name, table
 
@@ -91,10 +91,9 @@ def _written(notation: Notation) -> str:
 
 
 def _values(feature: Feature) -> str:
-    """The range and the median of numbers; how many categories there are, and the first of them."""
+    """The range and the median of numbers; how many categories there are."""
     if feature.kind == "category":
-        names = listed(feature.categories, 4, lambda name: quoted(shortened(name, 20)))
-        return f"{counted(len(feature.categories), 'category', 'categories')}: {names}"
+        return counted(len(feature.categories), "category", "categories")
     if feature.minimum is None or feature.maximum is None:
         return "no range known"
     write = day if feature.date else figure
@@ -105,11 +104,12 @@ def _values(feature: Feature) -> str:
 
 def _missing(feature: Feature, spread: Spread | None, rows: int) -> str:
     """The share of rows without a value. Each of 1 to 9 rows stands in a reference as FEWEST."""
-    words = f" ({listed(feature.missing_words, 3, quoted)} too)" if feature.missing_words else ""
+    named = [word for word in feature.missing_words if word.strip()]
+    words = f" ({listed(named, 3, quoted)} too)" if named else ""
     if spread is None or not rows:
         return f"missing values are {'taken' if feature.missing else 'refused'}{words}"
     if not spread.missing:
-        return f"none missing{', though taken' if feature.missing else ''}{words}"
+        return f"none missing{', null is taken' if feature.missing else ''}{words}"
     most = "at most " if spread.missing == FEWEST else ""
     return f"{most}{percent(spread.missing / rows)} missing{words}"
 

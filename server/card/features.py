@@ -4,10 +4,12 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from unpickled.server.artifact.card import Card, Dependence, Importance
 from unpickled.server.artifact.manifest import Feature, Manifest
 from unpickled.server.card.parts import below, digits, interval, legend, picture, pictures
-from unpickled.server.card.plot import COLORS, Axis, Plot, color, days, figure, numbers, shares
+from unpickled.server.card.plot import COLORS, Axis, Plot, color, day, days, figure, numbers, shares
 from unpickled.server.card.targets import short_axis
 from unpickled.server.quote import counted, shortened
 from unpickled.server.report.strip import Scale, strip
@@ -70,7 +72,7 @@ def dependences(manifest: Manifest, card: Card) -> str:
         if each.at and each.feature in features
         for svg in _dependence(each, features[each.feature], manifest, card)
     ]
-    noun = "score of each class" if card.classes else "predicted number"
+    noun = "answer for each class" if card.classes else "predicted number"
     note = (
         f'<p class="note">The mean {noun} of all rows if one feature had the same value in each of them, '
         "and the others stayed as they are. Where features move together, such rows need not exist.</p>"
@@ -85,8 +87,9 @@ def _dependence(found: Dependence, feature: Feature, manifest: Manifest, card: C
         note = legend(series.names, series.places) if card.classes else ""
         if card.classes and len(series.places) < len(series.names):
             note += f"{len(series.places)} of {len(series.names)} classes, those that change most"
-        drawn = _by_category if feature.kind == "category" else _by_number
-        yield picture(title, drawn(found, feature, series), note)
+        drawn = found if feature.kind == "category" else _central(found)
+        draw = _by_category if feature.kind == "category" else _by_number
+        yield picture(title, draw(drawn, feature, series), note + _outlying(found, drawn, feature))
 
 
 def _series(found: Dependence, card: Card) -> Iterator[_Series]:
@@ -95,7 +98,8 @@ def _series(found: Dependence, card: Card) -> Iterator[_Series]:
         names = [each.name for each in card.classes]
         swings = [-_swing(found, place) for place in range(len(names))]
         places = sorted(sorted(range(len(names)), key=lambda place: swings[place])[:COLORS])
-        yield _Series(names, places, _axis(found, places, "mean score"))
+        noun = "probability" if card.loss == "log loss" else "score"
+        yield _Series(names, places, _axis(found, places, f"mean {noun}"))
         return
     names = [each.name for each in card.targets]
     for place, name in enumerate(names[:3]):
@@ -108,13 +112,32 @@ def _swing(found: Dependence, place: int) -> float:
 
 
 def _axis(found: Dependence, places: Sequence[int], title: str) -> Axis:
-    """Shares where all numbers are between 0 and 1 and differ; otherwise the range of the numbers."""
+    """Shares of probabilities; otherwise the range of the numbers."""
     answers = [each[place] for each in found.answers for place in places]
     lowest, highest = min(answers), max(answers)
-    if title == "mean score" and lowest >= 0 and highest <= 1:
+    if title == "mean probability":
         return shares(title)
     room = (highest - lowest) * 0.05 or abs(highest) * 0.05
     return numbers(lowest - room, highest + room, title)
+
+
+def _central(found: Dependence) -> Dependence:
+    """The dependence without an end that is further from its neighbor than all others are from each other."""
+    at = [float(each) for each in found.at]
+    first = 1 if len(at) > 3 and at[1] - at[0] > at[-1] - at[1] else 0
+    last = len(at) - (1 if len(at) > 3 and at[-1] - at[-2] > at[-2] - at[first] else 0)
+    return replace(found, at=found.at[first:last], answers=found.answers[first:last])
+
+
+def _outlying(found: Dependence, drawn: Dependence, feature: Feature) -> str:
+    """A remark about the ends that are not drawn."""
+    write = day if feature.date else figure
+    far = [each for each in found.at if each not in drawn.at]
+    return (
+        f"Not drawn, as it is far away: {escape(', '.join(write(float(each)) for each in far))}"
+        if far
+        else ""
+    )
 
 
 def _by_number(found: Dependence, feature: Feature, series: _Series) -> str:

@@ -74,7 +74,7 @@ def _quality(manifest: Manifest) -> str:
     notes = "".join(paragraph(note, "note") for note in card.notes) if card else ""
     is_classifier = bool(card.classes) if card else manifest.training.metrics is not None
     drawn = classes.quality(manifest) if is_classifier else targets.quality(manifest)
-    return section(f"Quality{on}", drawn, below("Left out", notes)) if drawn else ""
+    return section(f"Quality{on}", drawn, below("Remarks", notes)) if drawn else ""
 
 
 def _reasons(manifest: Manifest) -> str:

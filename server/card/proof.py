@@ -1,7 +1,7 @@
 """The parity of a version, in sentences for people: what was compared before the file was written."""
 
 from unpickled.server.artifact.manifest import Manifest
-from unpickled.server.card.parts import below, paragraph
+from unpickled.server.card.parts import below, digits, paragraph
 from unpickled.server.card.plot import figure
 from unpickled.server.model.kinds import outputs_of
 from unpickled.server.quote import counted
@@ -33,7 +33,7 @@ def parity(manifest: Manifest) -> str:
     rows = sum(found.rows.values())
     number = "number" if kind == "prediction" else "probability" if kind == "probabilities" else "score"
     difference = (
-        f"the largest difference of any {number} was {figure(found.max_difference)}, and up to "
+        f"the largest difference of any {number} was {digits(found.max_difference)}, and up to "
         f"{figure(found.tolerance)} was allowed{_RELATIVE.get(kind, '')}"
     )
     return "\n".join(
