@@ -50,10 +50,13 @@ from unpickled.server.artifact.card import Card
 from unpickled.server.artifact.manifest import SCHEMA, Feature, Manifest, Training, read, repeated
 from unpickled.server.artifact.manifest import properties as manifest_properties
 from unpickled.server.artifact.reference import Reference
+from unpickled.server.card import page
+from unpickled.server.card.version import Version
 from unpickled.server.errors import ArtifactError
 from unpickled.server.model.feeds import Feeds
 from unpickled.server.model.session import load, open_graph
 from unpickled.server.quote import listed, quoted, shortened
+from unpickled.server.report.page import framed
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,12 @@ class Export:
     sha256: str
     manifest: Manifest
     proof: Proof | None = None
+
+    def _repr_html_(self) -> str:
+        """The report about this version, which a notebook shows (server/card/page.py)."""
+        name = self.path.parent.parent.name
+        version = Version(name, self.version, self.manifest, self.size, self.sha256)
+        return framed(page.html(version), version.title)
 
 
 @memory_reported()
