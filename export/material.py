@@ -30,7 +30,7 @@ def table(recipe: Recipe, manifest: Manifest | None = None) -> Dataset:
 
     Args:
         recipe: How to make the model.
-        manifest: What is known of the model that is made again; None for a new one.
+        manifest: That of the version that is made again; None for a new one.
 
     Raises:
         DataError: There is no such table, it lacks a column, or it has no such target.

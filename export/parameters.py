@@ -78,6 +78,7 @@ def written(estimator: Any) -> tuple[Step | None, str]:
     The reason is a clause without a full stop.
 
     Example:
+        >>> from sklearn.linear_model import LogisticRegression
         >>> written(LogisticRegression(C=0.5))
         (Step(estimator='sklearn.linear_model:LogisticRegression', parameters={'C': 0.5}), '')
     """

@@ -81,7 +81,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 
 def manifest(name: str, version: int = 1) -> Manifest:
-    """What a file in the models folder says of itself."""
+    """The manifest of a file in the models folder."""
     return read(Path("models", name, str(version), "model.onnx").read_bytes())
 
 

@@ -27,7 +27,7 @@ class Earlier:
 
     Attributes:
         version: Its number.
-        manifest: What its file says of it.
+        manifest: That of its file.
         recipe: How it was made.
     """
 
