@@ -15,7 +15,7 @@ import click
 
 from unpickled.export.commands.entries import CONVERT, RETRAIN, TRAIN
 from unpickled.server import console
-from unpickled.server.commands.entries import AB, ACCURACY, DRIFT, JUDGE, KEYS, LOG, MODELS, SERVE
+from unpickled.server.commands.entries import AB, ACCURACY, DRIFT, JUDGE, KEYS, LOG, MODELS, REPORT, SERVE
 
 _COMMANDS = {
     "train": TRAIN,
@@ -23,6 +23,7 @@ _COMMANDS = {
     "serve": SERVE,
     "models": MODELS,
     "keys": KEYS,
+    "report": REPORT,
     "drift": DRIFT,
     "accuracy": ACCURACY,
     "judge": JUDGE,

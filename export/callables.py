@@ -90,7 +90,8 @@ def _imported(text: str, trusted: bool, is_safe: Callable[[str, Any], bool]) -> 
     try:
         thing = _attribute(text)
     except Exception as error:  # the code of the module may raise anything
-        raise DataError(f"{quoted(text)} cannot be imported ({reason(error)}): {_remedy(text)}.") from error
+        remedy = _remedy(text, isinstance(error, AttributeError))
+        raise DataError(f"{quoted(text)} cannot be imported ({reason(error)}): {remedy}.") from error
     if not trusted and not is_safe(text, thing):
         raise DataError(f"The recipe names {quoted(text)}: {TRUST}.")
     return thing
@@ -102,10 +103,13 @@ def _may_be_imported(module: str) -> bool:
     return module in _OTHERS or (package in LIBRARIES and "__main__" not in inner)
 
 
-def _remedy(text: str) -> str:
+def _remedy(text: str, is_there: bool) -> str:
+    """A clause that says how to make a name importable; ``is_there``: its module is."""
     package = text.partition(":")[0].partition(".")[0]
     if package in LIBRARIES:
         return f"install the version of {package} that the recipe was made with"
+    if is_there:
+        return "name a function that the module has"
     return "add its folder to PYTHONPATH if it is your own, or install its package"
 
 

@@ -14,7 +14,7 @@ from unpickled.export.errors import DataError, reason
 from unpickled.export.tasks.registry import TASKS
 from unpickled.server.artifact.manifest import Manifest
 from unpickled.server.artifact.recipe import Recipe
-from unpickled.server.quote import listed, quoted
+from unpickled.server.quote import listed, printable, quoted
 
 
 def data_of(path: Path) -> str:
@@ -30,7 +30,7 @@ def table(recipe: Recipe, manifest: Manifest | None = None) -> Dataset:
 
     Args:
         recipe: How to make the model.
-        manifest: What is known of the model that is made again; None for a new one.
+        manifest: That of the version that is made again; None for a new one.
 
     Raises:
         DataError: There is no such table, it lacks a column, or it has no such target.
@@ -88,7 +88,7 @@ def _place(recipe: Recipe, manifest: Manifest | None) -> tuple[Path, str]:
         files.check_file(path)
     except DataError as error:
         where = "" if manifest is None else ", from which the recipe makes the model: give --data FILE"
-        raise DataError(f"{reason(error)}{where}.") from error
+        raise DataError(printable(f"{reason(error)}{where}.")) from error
     return path, recipe.target[0]
 
 

@@ -78,6 +78,7 @@ def written(estimator: Any) -> tuple[Step | None, str]:
     The reason is a clause without a full stop.
 
     Example:
+        >>> from sklearn.linear_model import LogisticRegression
         >>> written(LogisticRegression(C=0.5))
         (Step(estimator='sklearn.linear_model:LogisticRegression', parameters={'C': 0.5}), '')
     """
@@ -105,7 +106,7 @@ def _changed(kind: type, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]
 
 
 def _defaults(kind: type) -> dict[str, Any]:
-    """The value of each parameter of a class where it is not given, also of those that it passes on to a base."""
+    """The value of each parameter of a class where it is not given, those of its bases included."""
     makers = [vars(base)["__init__"] for base in reversed(kind.__mro__) if "__init__" in vars(base)]
     signatures = [inspect.signature(maker).parameters for maker in makers]
     return {name: each.default for signature in signatures for name, each in signature.items()}

@@ -23,6 +23,7 @@ from unpickled.export.boosters.reading import read_once
 from unpickled.export.card import card
 from unpickled.export.card.card import Model
 from unpickled.export.comparison.against import Against
+from unpickled.export.comparison.unread import with_unread
 from unpickled.export.convert import Conversion, Operators, check_pipeline, convert
 from unpickled.export.data import gaps, requests
 from unpickled.export.data.columns import Reading
@@ -52,10 +53,13 @@ from unpickled.server.artifact.manifest import SCHEMA, Feature, Manifest, Traini
 from unpickled.server.artifact.manifest import properties as manifest_properties
 from unpickled.server.artifact.recipe import Recipe
 from unpickled.server.artifact.reference import Reference
+from unpickled.server.card import page
+from unpickled.server.card.version import Version
 from unpickled.server.errors import ArtifactError
 from unpickled.server.model.feeds import Feeds
 from unpickled.server.model.session import load, open_graph
 from unpickled.server.quote import listed, quoted, shortened
+from unpickled.server.report.page import framed
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,12 @@ class Export:
     sha256: str
     manifest: Manifest
     proof: Proof | None = None
+
+    def _repr_html_(self) -> str:
+        """The report about this version, which a notebook shows (server/card/page.py)."""
+        name = self.path.parent.parent.name
+        version = Version(name, self.version, self.manifest, self.size, self.sha256)
+        return framed(page.html(version), version.title)
 
 
 @memory_reported()
@@ -181,8 +191,9 @@ def export_pipeline(
     with running(progress, "measuring"):
         conversion = _named(conversion, pipeline, X, held_out_y if y is None else y, training)
         answered = (X, y) if held_out_y is None else (held_out, held_out_y)
-        training = training or _measured(task, pipeline, conversion, *answered, names)
         labelled = _labelled(task, pipeline, conversion, *answered, held_out_y is not None)
+        counts = {} if held_out_y is None else {"rows": len(X), "held_out": len(held_out)}
+        training = training or replace(_measured(task, pipeline, conversion, *answered, names), **counts)
     task.require(training, demands)
     training = replace(training, holds_rows=training.holds_rows or keeps_rows(pipeline))
     if training.holds_rows:
@@ -227,7 +238,7 @@ def export_pipeline(
     payload = _sealed(graph, manifest)
     with _steps_named(conversion, training), running(progress, "loading it as a server does"):
         served = load(payload)
-    comparisons = (against or Against()).compared(served, home, labelled, progress)
+    comparisons = (against or Against()).compared(served, home, _compared(labelled, held_out), progress)
     if comparisons:
         manifest = replace(manifest, comparisons=comparisons)
         payload = _sealed(graph, manifest)
@@ -276,6 +287,11 @@ def _labelled(
             f"{len(conversion.outputs.targets)}: give as many."
         )
     return Labelled(frame, truth, held_out)
+
+
+def _compared(labelled: Labelled | None, held_out: Any) -> Labelled | None:
+    """The held-out rows for other versions, if their true answers are known."""
+    return with_unread(labelled, held_out) if labelled is not None and labelled.held_out else None
 
 
 def _card(

@@ -130,7 +130,8 @@ def _called(name: str, trusted: bool) -> Any:
             "the unfitted pipeline."
         ) from error
     if not hasattr(made, "fit") or _is_fitted(made):
-        what = f"a fitted {type(made).__name__}" if hasattr(made, "fit") else f"{type(made).__name__}"
+        kind = type(made).__name__
+        what = f"a fitted {kind}" if hasattr(made, "fit") else f"an object of {kind}"
         raise DataError(f"{name} returns {what}: let it return the unfitted pipeline.")
     return made
 

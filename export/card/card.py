@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from unpickled.export.card import (
     calibration,
@@ -47,7 +46,7 @@ _LARGEST = 1e150
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What a card is about: a graph of ``size`` bytes, its features and the spread of its training rows.
+    """A graph of ``size`` bytes, its features and the spread of its training rows.
 
     ``names`` are those of the classes; a regressor has none.
     """
@@ -83,7 +82,7 @@ def make(model: Model, labelled: Labelled, seed: int, remark: Callable[[str], No
     if len(labelled) < FEWEST:
         remark(f"no card: {counted(len(labelled), 'row')} with true answers, and it takes {FEWEST}")
         return None
-    with threadpool_limits(1), np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):
         price = cost.measure(graph, labelled.frame, model.size)
         each = price.of_many / 1e6 if price else 0.0
         answered = _answered(graph, labelled, each, rng) if price else None

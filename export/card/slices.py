@@ -30,7 +30,7 @@ def worst(
     Args:
         frame: The rows (rows, features), as the graph sees them.
         features: The features, each with the spread of its training rows.
-        losses: Of each row (rows,), whether its label is wrong, or the absolute error of its prediction.
+        losses: Whether the label of each row is wrong, or the absolute error of its prediction (rows,).
         are_errors: Whether they are errors.
         rng: Draws the rows of a large table.
     """

@@ -15,7 +15,7 @@ from unpickled.export.errors import DataError
 from unpickled.export.recipe import of_model
 from unpickled.server.artifact.manifest import Manifest, Training
 from unpickled.server.artifact.recipe import Recipe
-from unpickled.server.quote import counted, quoted
+from unpickled.server.quote import counted, printable, quoted, shortened
 
 # Options that are those of one task: another task takes none of them.
 _OF_A_TASK = ("classifier", "regressor", "class_names", "min_accuracy", "max_error")
@@ -27,7 +27,7 @@ class Earlier:
 
     Attributes:
         version: Its number.
-        manifest: What its file says of it.
+        manifest: That of its file.
         recipe: How it was made.
     """
 
@@ -59,11 +59,13 @@ class Earlier:
 
     def described(self, recipe: Recipe) -> str:
         """One line that says what is repeated; ``recipe`` is the recipe with the options that were given."""
-        of = f"repeats {self.manifest.name} {self.version}"
         if recipe.by == "pipeline":
             steps = " -> ".join(step.partition("(")[0] for step in self.manifest.training.pipeline)
-            return f"{of}: {steps} on {recipe.data}, target {', '.join(recipe.target)}"
-        return f"{of}: {shlex.join(['unpickled', 'train', *_words(recipe)])}"
+            what = f"{steps} on {recipe.data}, target {', '.join(recipe.target)}"
+        else:
+            what = shlex.join(["unpickled", "train", *_words(recipe)])
+        # The file may be anybody's.
+        return printable(shortened(f"repeats {self.manifest.name} {self.version}: {what}", 1_000))
 
     def differences(self, now: Training) -> Iterator[str]:
         """Sentences about what differs from then: the rows of the table, and the versions of libraries."""

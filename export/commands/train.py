@@ -37,7 +37,7 @@ from unpickled.export.recipe import pipeline as unfitted
 from unpickled.export.store import model_folder
 from unpickled.export.tasks.registry import TASKS
 from unpickled.export.tasks.task import Task
-from unpickled.export.train import SCALERS, Fitted, fitted, split
+from unpickled.export.train import SCALERS, Fitted, fitted, last, split
 from unpickled.server import console
 from unpickled.server.artifact.recipe import Recipe
 
@@ -246,7 +246,7 @@ def _fitted(recipe: Recipe, table: Dataset, trusted: bool) -> Fitted:
     pipeline = unfitted(recipe, table, trusted)
     seed = recipe.options["seed"]
     rows = split(table, seed, recipe.options["held_out"])
-    what = recipe.options.get(TASKS[table.task].step) or type(pipeline).__name__
+    what = recipe.options.get(TASKS[table.task].step) or type(last(pipeline)).__name__
     progress(f"training {what}")
     with running(progress, f"training {what}"):
         model = fitted(table, pipeline, *rows, seed=seed)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from msgspec.structs import replace
 
 from unpickled.export.comparison import earlier as versions
 from unpickled.export.comparison import sliced
@@ -14,7 +15,7 @@ from unpickled.export.comparison.earlier import Earlier
 from unpickled.export.comparison.fit import check
 from unpickled.export.comparison.paired import chance, differences, mcnemar
 from unpickled.export.comparison.sides import Classes, Floats
-from unpickled.export.comparison.verdict import contradicted, verdict
+from unpickled.export.comparison.verdict import NO_DIFFERENCE, contradicted, verdict
 from unpickled.export.labelled import Labelled
 from unpickled.export.slices import Slice, parted
 from unpickled.server.artifact.comparison import Comparison, Disagreement, SliceContrast
@@ -22,14 +23,16 @@ from unpickled.server.artifact.manifest import Manifest
 from unpickled.server.model.session import Model
 from unpickled.server.quote import listed
 
+_CONTRADICTED = "log loss and accuracy favor different versions, so neither counts as better"
+
 
 @dataclass(frozen=True, slots=True)
 class _Compared:
-    """All that is compared but the intervals; ``chance`` is None where these tell it."""
+    """All that is compared, but the intervals of the metrics."""
 
     metrics: Sequence[Metric]
     slices: tuple[SliceContrast, ...]
-    chance: float | None = None
+    chance: float
     only_this: int = 0
     only_other: int = 0
     disagreements: tuple[Disagreement, ...] = ()
@@ -43,10 +46,11 @@ def compare(this: Model, earlier: Earlier, labelled: Labelled, unseen: bool | No
     figure. The work is bounded: of more than ROWS rows, so many are drawn at random, with a seed, and a slow
     version is asked about as many as it answers in SECONDS (comparison/common.py).
 
-    The verdict is "better" if the interval of the difference of the log loss (of the accuracy where one of
-    them has no probabilities; of a regressor, of the mean absolute error, that of several targets in shares
-    of the earlier version's) excludes 0 in favor of this version, and its accuracy is not lower beyond
-    chance. "worse" is the same the other way around. Otherwise these rows show no difference.
+    The verdict is "better" if the log loss (the accuracy where one of them has no probabilities; of a
+    regressor the mean absolute error, that of several targets in shares of the earlier version's) is better
+    by more than chance: the interval of its difference does not hold 0, a permutation test (McNemar's of the
+    accuracy) finds a chance of at most 5%, and the accuracy is not worse beyond chance. "worse" is the same
+    the other way around. Otherwise these rows show no difference.
 
     Args:
         this: The later version, which need not be written yet: ``load(payload)`` of its bytes.
@@ -63,10 +67,17 @@ def compare(this: Model, earlier: Earlier, labelled: Labelled, unseen: bool | No
             fewer than FEWEST rows are left.
 
     Example:
-        >>> this = load(Path("models/iris/2/model.onnx").read_bytes())
-        >>> comparison = compare(this, Earlier.opened(Path("models/iris"), 1), labelled)
-        >>> comparison.verdict
-        'no difference that these rows show'
+        >>> from pathlib import Path
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from unpickled import export_pipeline
+        >>> X, y = load_iris(return_X_y=True, as_frame=True)
+        >>> for C in (0.001, 1.0):
+        ...     pipeline = LogisticRegression(C=C, max_iter=1_000).fit(X[::2], y[::2])
+        ...     export = export_pipeline(pipeline, X[::2], name="iris")
+        >>> first, second = (Earlier.opened(Path("models/iris"), version) for version in (1, 2))
+        >>> compare(second.model, first, Labelled(X[1::2], y[1::2].to_numpy(), held_out=True)).verdict
+        'better'
     """
     manifest, other = this.manifest, earlier.model.manifest
     check(manifest, earlier, labelled.frame)
@@ -77,25 +88,31 @@ def compare(this: Model, earlier: Earlier, labelled: Labelled, unseen: bool | No
         metric.contrast(column, len(rows.labelled))
         for metric, column in zip(compared.metrics, drawn.T, strict=True)
     )
-    notes = [*rows.notes, *compared.notes]
-    if contradicted(contrasts):
-        notes.append("log loss and accuracy point to opposite sides, so neither version counts as better")
-    by_chance = compared.chance
-    return Comparison(
+    comparison = Comparison(
         version=earlier.version,
         sha256=earlier.sha256,
         rows=len(rows.labelled),
         unseen=versions.unseen(manifest, other) if unseen is None else unseen,
         contrasts=contrasts,
-        verdict=verdict(contrasts),
-        chance=chance(compared.metrics[0].pair.difference, drawn[:, 0]) if by_chance is None else by_chance,
+        verdict=NO_DIFFERENCE,
+        chance=compared.chance,
+        loss_chance=_chance_of_loss(compared.metrics),
         only_this=compared.only_this,
         only_other=compared.only_other,
         refused=rows.refused,
         disagreements=compared.disagreements,
         slices=compared.slices,
-        notes=tuple(notes),
+        notes=(*rows.notes, *compared.notes),
     )
+    if contradicted(comparison):
+        comparison = replace(comparison, notes=(*comparison.notes, _CONTRADICTED))
+    return replace(comparison, verdict=verdict(comparison))
+
+
+def _chance_of_loss(metrics: Sequence[Metric]) -> float | None:
+    """The chance of the difference of the log loss, if that is measured."""
+    pairs = [metric.pair for metric in metrics if metric.noun == "log loss"]
+    return chance(pairs[0].this.above - pairs[0].other.above) if pairs else None
 
 
 def _classified(this: Manifest, other: Manifest, rows: Common) -> _Compared:
@@ -121,8 +138,10 @@ def _predicted(this: Manifest, other: Manifest, rows: Common) -> _Compared:
     truth = np.asarray(rows.labelled.truth, np.float64).reshape(len(rows.labelled), -1)
     order = [other.outputs.targets.index(name) for name in names] if len(names) > 1 else [0]
     ours, theirs = rows.this.scores, rows.other.scores[:, order]
+    metrics = of_targets(names, truth, ours, theirs)
     return _Compared(
-        metrics=of_targets(names, truth, ours, theirs),
+        metrics=metrics,
+        chance=chance(metrics[0].pair.this.above - metrics[0].pair.other.above),
         slices=sliced.of_numbers(_slices(this, rows), _losses(truth, ours, theirs)),
     )
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.stats import rankdata
 
 from unpickled.export.card.intervals import short
-from unpickled.export.comparison.paired import Pair, Quotient, interval
+from unpickled.export.comparison.paired import Pair, Quotient, coin, interval, widened
 from unpickled.export.comparison.sides import Classified, Floats, Places
 from unpickled.server.artifact.comparison import Contrast
 from unpickled.server.artifact.reference import FEWEST
@@ -17,24 +17,31 @@ from unpickled.server.artifact.reference import FEWEST
 # The most classes with metrics of their own: those with the most rows.
 MOST_CLASSES = 20
 
+Bools = npt.NDArray[np.bool_]
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric of both versions: its noun, the class or target it is of, and its figures."""
+    """One metric of both versions: its noun, the class or target it is of, and its figures.
+
+    ``exact`` are ends that the interval holds at least: those of a test that is exact (paired.py).
+    """
 
     noun: str
     better: Literal["higher", "lower"]
     pair: Pair
     of: str = ""
+    exact: tuple[float, float] | None = None
 
     def contrast(self, drawn: Floats, rows: int) -> Contrast:
         """The figures, from the differences of each drawing (RESAMPLES,)."""
+        difference = interval(self.pair.difference, drawn, rows)
         return Contrast(
             metric=self.noun,
             better=self.better,
             this=short(self.pair.this.value),
             other=short(self.pair.other.value),
-            difference=interval(self.pair.difference, drawn, rows),
+            difference=difference if self.exact is None else widened(difference, self.exact),
             of=self.of,
         )
 
@@ -49,8 +56,8 @@ def of_classes(names: Sequence[str], truth: Places, this: Classified, other: Cla
         other: Those of the earlier one.
     """
     both = this, other
-    right = [Quotient((side.places == truth).astype(np.float64)) for side in both]
-    metrics = [Metric("accuracy", "higher", Pair(*right))]
+    right = [side.places == truth for side in both]
+    metrics = [Metric("accuracy", "higher", Pair(*map(_share, right)), exact=_exact(right, len(truth)))]
     if this.probable and other.probable:
         losses = [Quotient(log_losses(side.scores, truth)) for side in both]
         metrics.append(Metric("log loss", "lower", Pair(*losses)))
@@ -103,15 +110,25 @@ def _of_class(name: str, place: int, truth: Places, both: Sequence[Classified]) 
         curves = [Quotient(areas(side.scores[:, place], inside)) for side in both]
         yield Metric("ROC AUC", "higher", Pair(*curves), name)
     taken = [side.places == place for side in both]
-    hits = [(each & inside).astype(np.float64) for each in taken]
+    hits = [each & inside for each in taken]
     if all(each.sum() >= FEWEST for each in taken):
-        precisions = [Quotient(hit, each.astype(np.float64)) for hit, each in zip(hits, taken, strict=True)]
-        yield Metric("precision", "higher", Pair(*precisions), name)
-    recalls = [Quotient(hit, inside.astype(np.float64)) for hit in hits]
-    yield Metric("recall", "higher", Pair(*recalls), name)
+        yield Metric("precision", "higher", Pair(*map(_share, hits, taken)), name)
+    recalls = Pair(*(_share(each, inside) for each in hits))
+    yield Metric("recall", "higher", recalls, name, _exact(hits, int(inside.sum())))
 
 
-def areas(scores: Floats, inside: npt.NDArray[np.bool_]) -> Floats:
+def _share(happened: Bools, among: Bools | None = None) -> Quotient:
+    """The share of rows where something happened; ``among`` are the rows that count."""
+    return Quotient(happened.astype(np.float64), None if among is None else among.astype(np.float64))
+
+
+def _exact(happened: Sequence[Bools], rows: int) -> tuple[float, float]:
+    """The ends of an interval of the difference of two shares of so many rows, those of both versions."""
+    this, other = happened
+    return coin(int((this & ~other).sum()), int((other & ~this).sum()), rows)
+
+
+def areas(scores: Floats, inside: Bools) -> Floats:
     """(rows,): numbers whose mean is the area under the ROC curve, and whose spread is that of the area.
 
     By DeLong: the number of a row tells of the share of the rows of the other kind that it stands on the

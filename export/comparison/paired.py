@@ -88,13 +88,29 @@ def interval(difference: float, drawn: Floats, rows: int) -> Measured:
     return measured(difference, float(lowest), float(highest))
 
 
-def chance(difference: float, drawn: Floats) -> float:
-    """The probability of a difference at least as large, were the true one 0.
+def widened(difference: Measured, ends: tuple[float, float]) -> Measured:
+    """The difference with an interval that holds these ends as well."""
+    if difference.lowest is None or difference.highest is None:
+        return difference
+    return measured(difference.value, min(difference.lowest, ends[0]), max(difference.highest, ends[1]))
 
-    So often, a drawing (RESAMPLES,) is as far from the difference of the rows as that is from 0.
+
+def chance(apart: Floats, seed: int = 0) -> float:
+    """The probability of a mean as far from 0, were it a coin that decides which version has which figure.
+
+    A permutation test: it holds for long tails, of which an interval by drawing sees too little where few
+    rows make up all of a difference.
+
+    Args:
+        apart: The figure of this version less that of the other one (rows,).
+        seed: The seed of the coin, which is thrown for each row, RESAMPLES times.
     """
-    as_far = np.abs(drawn - difference) >= abs(difference)
-    return float((1 + as_far.sum()) / (1 + len(drawn)))
+    observed, rng = abs(apart.sum()) * (1 - _ROUNDING), np.random.default_rng(seed)
+    as_far = 0
+    for count in _counts(len(apart)):
+        throws = rng.integers(0, 2, (count, len(apart)), np.int8).astype(np.float64)
+        as_far += int((np.abs((2 * throws - 1) @ apart) >= observed).sum())
+    return (1 + as_far) / (1 + RESAMPLES)
 
 
 def chance_of_mean(numbers: Floats) -> float:
@@ -120,6 +136,19 @@ def mcnemar(only_this: int, only_other: int) -> float:
     return min(1.0, 2 * float(special.bdtr(min(only_this, only_other), apart, 0.5))) if apart else 1.0
 
 
+def coin(only_this: int, only_other: int, rows: int) -> tuple[float, float]:
+    """The ends of an interval of the difference of two shares of the same rows, by Clopper and Pearson.
+
+    They hold 0 just where McNemar's test says that chance explains the difference. Rows drawn with
+    replacement alone would take four rows of one kind for more than chance, which a coin shows in 13% of all
+    cases.
+    """
+    apart = only_this + only_other
+    lowest = special.betaincinv(only_this, only_other + 1, LEVEL / 2) if only_this else 0.0
+    highest = special.betaincinv(only_this + 1, only_other, 1 - LEVEL / 2) if only_other else 1.0
+    return (2 * float(lowest) - 1) * apart / rows, (2 * float(highest) - 1) * apart / rows
+
+
 def _error(numbers: Floats) -> float:
     """The standard error of a mean."""
     return float(numbers.std(ddof=1) / np.sqrt(len(numbers)))
@@ -134,9 +163,13 @@ def _apart(this: Floats, other: Floats) -> Floats:
 def _drawings(rows: int, seed: int) -> Iterator[Floats]:
     """How often each row is drawn, RESAMPLES times: parts of an array (RESAMPLES, rows)."""
     rng = np.random.default_rng(seed)
-    at_once = max(1, _AT_ONCE // rows)
-    for start in range(0, RESAMPLES, at_once):
-        count = min(at_once, RESAMPLES - start)
+    for count in _counts(rows):
         places = rng.integers(0, rows, (count, rows)) + rows * np.arange(count)[:, None]
         counts = np.bincount(places.ravel(), minlength=count * rows)
         yield counts.reshape(count, rows).astype(np.float64)
+
+
+def _counts(rows: int) -> Iterator[int]:
+    """Numbers that add up to RESAMPLES: how many drawings of so many rows are made at once."""
+    at_once = max(1, _AT_ONCE // rows)
+    yield from (min(at_once, RESAMPLES - start) for start in range(0, RESAMPLES, at_once))

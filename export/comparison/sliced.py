@@ -6,61 +6,69 @@ import numpy as np
 from msgspec.structs import replace
 
 from unpickled.export.card.intervals import mean
-from unpickled.export.comparison.paired import chance_of_mean, mcnemar
+from unpickled.export.comparison.paired import chance_of_mean, coin, mcnemar, widened
 from unpickled.export.comparison.sides import Floats
 from unpickled.export.slices import Slice, beyond_chance
+from unpickled.server.artifact.card import Measured
 from unpickled.server.artifact.comparison import SliceContrast
 
-# The most slices that are kept: those that got worse first, then the largest losses.
+# The most slices that are kept.
 MOST = 30
 
 
 def of_labels(slices: Iterable[Slice], gains: Floats) -> tuple[SliceContrast, ...]:
-    """The slices of a classifier's rows, the worst first.
+    """The slices of a classifier's rows, in the order that a Comparison has.
 
     Args:
         slices: The slices.
         gains: (rows,): 1 where this version alone is right, -1 where the other one alone is, else 0.
     """
-    return _judged(
-        slices, gains, gains, lambda inside: mcnemar(int((inside > 0).sum()), int((inside < 0).sum()))
-    )
+    return _judged(slices, gains, _gain, 1)
 
 
 def of_numbers(slices: Iterable[Slice], losses: Floats) -> tuple[SliceContrast, ...]:
-    """The slices of a regressor's rows, the worst first.
+    """The slices of a regressor's rows, in the order that a Comparison has.
 
     Args:
         slices: The slices.
         losses: (rows,): the absolute error of this version less that of the other one, in shares of the
             other one's mean.
     """
-    return _judged(slices, losses, -losses, chance_of_mean)
+    return _judged(slices, losses, _loss, -1)
+
+
+def _gain(gains: Floats) -> tuple[Measured, float]:
+    """The difference of the accuracy of some rows, and the chance of it."""
+    apart = int((gains > 0).sum()), int((gains < 0).sum())
+    return widened(mean(gains), coin(*apart, len(gains))), mcnemar(*apart)
+
+
+def _loss(losses: Floats) -> tuple[Measured, float]:
+    """The difference of the errors of some rows, and the chance of it."""
+    return mean(losses), chance_of_mean(losses)
 
 
 def _judged(
-    slices: Iterable[Slice], differences: Floats, gains: Floats, chance: Callable[[Floats], float]
+    slices: Iterable[Slice], apart: Floats, measure: Callable[[Floats], tuple[Measured, float]], sign: int
 ) -> tuple[SliceContrast, ...]:
-    """A contrast for each slice; ``gains`` (rows,) are above 0 where this version is better."""
+    """A contrast for each slice; ``sign`` is that of differences (rows,) in favor of this version."""
     contrasts, chances = [], []
     for part in slices:
-        inside = differences[part.rows]
-        chances.append(chance(inside))
+        difference, chance = measure(apart[part.rows])
+        chances.append(chance)
         contrasts.append(
-            (
-                float(gains[part.rows].mean()),
-                SliceContrast(
-                    feature=part.feature,
-                    value=part.value,
-                    rows=len(inside),
-                    difference=mean(inside),
-                    worse=False,
-                ),
+            SliceContrast(
+                feature=part.feature,
+                value=part.value,
+                rows=int(part.rows.sum()),
+                difference=difference,
+                worse=False,
             )
         )
     told = [
-        (gain, replace(contrast, worse=bool(beyond and gain < 0), better=bool(beyond and gain > 0)))
-        for (gain, contrast), beyond in zip(contrasts, beyond_chance(np.array(chances)), strict=True)
+        replace(contrast, worse=gain < 0, better=gain > 0) if beyond else contrast
+        for contrast, beyond in zip(contrasts, beyond_chance(np.array(chances)).tolist(), strict=True)
+        for gain in (sign * contrast.difference.value,)
     ]
-    told.sort(key=lambda each: (not each[1].worse, each[0]))
-    return tuple(contrast for _, contrast in told[:MOST])
+    told.sort(key=lambda each: (not each.worse, not each.better, sign * each.difference.value))
+    return tuple(told[:MOST])

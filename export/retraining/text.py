@@ -11,7 +11,8 @@ _MOVED, _DAYS, _CLASSES = 5, 10, 10
 
 def lines(report: Retraining) -> Iterator[str]:
     """What the command prints."""
-    yield f"{report.model}, to be better than version {report.champion}; rows predicted since {report.since}"
+    since = _moment(report.since)
+    yield f"{report.model}, to be better than version {report.champion}; rows predicted since {since}"
     yield from _rows(report)
     yield from _differences(report)
     yield from _days(report.batches)
@@ -33,8 +34,13 @@ def _rows(report: Retraining) -> Iterator[str]:
     weight = "" if report.weight == 1 else f" (a row of the log counts {report.weight:g} times)"
     yield (
         f"trained on {counted(trained, 'row')}{weight}, {held_out:,} held out: those predicted from "
-        f"{report.held_out_from} on"
+        f"{_moment(report.held_out_from)} on"
     )
+
+
+def _moment(text: str) -> str:
+    """A moment to the second."""
+    return f"{text[:19].replace('T', ' ')} UTC"
 
 
 def _of_base(base: OfBase) -> str:

@@ -11,6 +11,8 @@ import msgspec
 from unpickled.server.artifact.card import Measured
 from unpickled.server.quote import quoted
 
+Verdict = Literal["better", "worse", "no difference that these rows show"]
+
 
 class Contrast(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One metric of both versions on the same rows.
@@ -63,10 +65,13 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``version`` and ``sha256`` are the number and the digest of the other's file. ``unseen``: neither was the
     other one fitted on them, as far as its manifest tells: where that is False, the other one's figures may
     be too good. ``chance`` is the probability that chance alone makes labels differ so much in rightness
-    (McNemar's exact test), of a regressor that of the mean paired difference of absolute errors (a
-    bootstrap). ``verdict`` is "better", "worse" or "no difference that these rows show". ``only_this`` and
-    ``only_other`` count rows that one version alone has right. ``refused`` counts rows that the other version
-    does not take: they are in no figure.
+    (McNemar's exact test), of a regressor that of the mean paired difference of absolute errors, and
+    ``loss_chance`` that of the log loss (permutation tests).
+
+    ``verdict`` is "better", "worse" or "no difference that these rows show". ``only_this`` and ``only_other``
+    count rows that one version alone has right. ``refused`` counts rows that the other version does not
+    take: they are in no figure. ``slices`` begin with those that got worse; those that got better follow,
+    then all others, each kind with the largest losses first.
     """
 
     version: int
@@ -74,8 +79,9 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rows: int
     unseen: bool
     contrasts: tuple[Contrast, ...]
-    verdict: Literal["better", "worse", "no difference that these rows show"]
+    verdict: Verdict
     chance: float | None = None
+    loss_chance: float | None = None
     only_this: int = 0
     only_other: int = 0
     refused: int = 0
@@ -87,14 +93,12 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def sentence(comparison: Comparison, this: str = "the new version") -> str:
     """A clause with the figures that decide, for a person.
 
+    Such as: version 4 is right on 1.8 points more of 2,310 held-out rows than version 3 (0.4 to 3.2), log
+    loss 0.31 against 0.36 (-0.07 to -0.02), McNemar p = 0.011.
+
     Args:
         comparison: The figures.
         this: The subject, such as "version 4".
-
-    Example:
-        >>> sentence(comparison, "version 4")
-        'version 4 is right on 1.8 points more of 2,310 held-out rows than version 3 (0.4 to 3.2), log loss
-        0.31 against 0.36 (-0.07 to -0.02), McNemar p = 0.011'
     """
     accuracy, loss = (_of_all(comparison, metric) for metric in ("accuracy", "log loss"))
     clauses = [_error(comparison, this) if accuracy is None else _accuracy(comparison, accuracy, this)]

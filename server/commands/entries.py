@@ -33,6 +33,12 @@ AB = Later(
     "server",
     "Compare a canary with the stable version by outcome.",
 )
+REPORT = Later(
+    "unpickled.server.commands.report",
+    "report",
+    "server",
+    "Write a page about a version: its data, quality, importances, parity and origin.",
+)
 LOG = Later(
     "unpickled.server.commands.payloads",
     "log",

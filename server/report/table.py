@@ -16,7 +16,7 @@ th, td { padding: .2rem .6rem; border-bottom: 1px solid var(--line); text-align:
 th:first-child, td:first-child { text-align: left; }
 th { color: var(--muted); font-weight: 500; }
 .listing svg { vertical-align: middle; }
-@media (max-width: 52rem) {
+@media screen and (max-width: 52rem) {
   .listing { display: block; max-width: 28rem; }
   .listing tr { display: block; padding: .4rem 0; border-bottom: 1px solid var(--line); }
   .listing .heads { display: none; }
