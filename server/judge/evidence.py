@@ -223,8 +223,8 @@ def _with_server(seen: Evidence, told: Told, contest: Contest) -> Evidence:
 
 def _latency(works: Sequence[Work]) -> float | None:
     """The ratio of run times per row; None where one of the two has answered too few requests."""
-    if any(work.requests - work.failed < _TIMED or not work.rows or not work.seconds for work in works):
+    if any(work.answered < _TIMED or not work.rows or not work.seconds for work in works):
         return None
     before, now = works
-    slower = now.seconds / now.requests - before.seconds / before.requests
+    slower = now.seconds / now.answered - before.seconds / before.answered
     return (now.seconds / now.rows) / (before.seconds / before.rows) if slower > _FELT else 1.0
