@@ -46,11 +46,12 @@ class Duel:
         self.row = pair[0].rows[names[0]][0].tolist()
         self.rows = 0
 
-    def add(self, number: int, labels, scores, first: int, shadow: int | None = None) -> None:
+    def add(self, number: int, labels, scores, first: int, shadow=None, route="/predict") -> None:
         """A part of the log with these answers of a version, from one row on."""
         served = self.models[number]
         schema, rows = schema_of(served, Log()), [tuple(self.row)] * len(labels)
         more = {"time": time.time() + 1, "version": 1 if shadow else number, "prefix": WORKER}
+        more["route"] = route
         content = cells(schema, rows, labels, scores, first, shadow=shadow, **more)
         parts.write(self.log, schema, content, f"part-{number}-{first}")
 

@@ -121,7 +121,7 @@ def gather(
         ServingError: A file of the log cannot be read.
     """
     model = contest.champion.name
-    since = reading.began(folder, model, contest.challenger.sha256)
+    since = reading.began(folder, model, contest.challenger.version, contest.challenger.sha256)
     gain = gain_of(None if since is None else _compared(folder, models, contest, since), contest, rules)
     interval = gain.interval
     seen = Evidence(
@@ -197,7 +197,11 @@ def _answered(folder: Path, contest: Contest, since: float) -> int:
     """The logged rows that the challenger has answered clients since then."""
     served = contest.challenger
     batches = reading.read(folder, served.name, since, columns=(), files=(served.sha256,))
-    return sum(int(np.isnan(batch.column("shadow").astype(np.float64)).sum()) for batch in batches)
+    return sum(
+        int(np.isnan(batch.column("shadow").astype(np.float64)).sum())
+        for batch in batches
+        if batch.schema.version == served.version
+    )
 
 
 def _with_server(seen: Evidence, told: Told, contest: Contest) -> Evidence:

@@ -71,11 +71,16 @@ def outcomes(folder: Path, versions: Sequence[Served], metric: str, since: float
     """
     model = versions[0].name
     lookup = Lookup(store.read(folder, model))
-    counts = {served.sha256: _Counts(metric_of(served.model.outputs, metric)) for served in versions}
-    for batch in reading.read(folder, model, since, columns=(), files=tuple(counts)):
-        if not any(part in str(batch.column("route")[0]) for part in CHOSEN):
-            counts[batch.schema.sha256].add(batch, lookup)
-    return [counts[served.sha256].outcome(served.version) for served in versions]
+    counts = {
+        (served.version, served.sha256): _Counts(metric_of(served.model.outputs, metric))
+        for served in versions
+    }
+    files = [file for _, file in counts]
+    for batch in reading.read(folder, model, since, columns=(), files=files):
+        version = batch.schema.version, batch.schema.sha256
+        if version in counts and not any(part in str(batch.column("route")[0]) for part in CHOSEN):
+            counts[version].add(batch, lookup)
+    return [each.outcome(number) for (number, _), each in counts.items()]
 
 
 def metric_of(outputs: Outputs, metric: str) -> Metric:
