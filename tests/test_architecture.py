@@ -180,7 +180,7 @@ def test_private_names_of_scikit_learn_are_listed():
 
 
 def test_benchmarks_import_neither():
-    """Benchmarks speak HTTP to processes; only stages of a request, and statistics, are those of the server."""
+    """Benchmarks speak HTTP to processes; only stages of a request and statistics are the server's own."""
     inside = {"benchmarks/stages.py", "benchmarks/peeking/simulation.py"}
     for path, tree in sources("benchmarks").items():
         allowed = {"unpickled.server"} if path in inside else set()
