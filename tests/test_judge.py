@@ -18,9 +18,10 @@ from unpickled.export import export_pipeline
 from unpickled.server import Config
 from unpickled.server.config import Log
 from unpickled.server.errors import ServingError
-from unpickled.server.judge import contest, verdict
+from unpickled.server.judge import contest, evidence, verdict
 from unpickled.server.judge.contest import Past
-from unpickled.server.judge.evidence import Evidence
+from unpickled.server.judge.evidence import Evidence, Told
+from unpickled.server.judge.exposed import Exposed
 from unpickled.server.lifecycle import history
 from unpickled.server.lifecycle import serving as settings
 from unpickled.server.lifecycle.repository import Repository
@@ -90,8 +91,11 @@ def duel(models, tmp_path) -> Duel:
 
 @pytest.fixture(scope="module")
 def site(models, tmp_path_factory):
-    """A server that has answered nothing."""
-    with serving(tmp_path_factory.mktemp("site"), models=models.path) as server:
+    """A server of two versions that has answered nothing."""
+    folder = tmp_path_factory.mktemp("site")
+    home = shelve(models, folder / "models" / "mixed", "forest", "iris", "forest")
+    (home / "serving.toml").write_text('load = "all"\n')
+    with serving(folder, models=home.parent) as server:
         yield server
 
 
@@ -161,13 +165,21 @@ def test_truth_that_is_poisoned_promotes_nobody(duel, site):
 
 
 def test_without_a_server_it_holds(duel, capsys):
-    """Guardrails are unknown then."""
+    """Guardrails are unknown then, as they are where it serves another model."""
     duel.live(60, gained=12)
     assert duel.judge("--apply") == 0
     printed = capsys.readouterr().out
     assert "better than version 1" in printed
-    assert "no server answers, so that latency and errors are unknown: start it, or name it" in printed
+    assert "latency and errors are unknown: no server answers at http://127.0.0.1:9 (" in printed
     assert duel.serving().shares() == {}
+
+
+def test_a_server_without_the_challenger_tells_nothing(duel, site, models, capsys):
+    duel.live(60, gained=12)
+    (duel.home / "2").rename(duel.home / "4")
+    (duel.home / "serving.toml").write_text(LABELS.replace("2", "4") + RULES)
+    assert duel.judge("--apply", url=site.url) == 0
+    assert "does not serve version 4 of mixed: name another --url" in capsys.readouterr().out
 
 
 def test_what_somebody_took_back_stays_back(duel, site, capsys):
@@ -228,7 +240,7 @@ def test_another_file_begins_anew(duel, models, site, capsys):
 def test_a_guardrail_rejects(duel, figures, words):
     """However right the challenger is, and whatever its share of the traffic."""
     between = contest.contest_of(Repository(Config(models=str(duel.home.parent))).deployment("mixed"))
-    good = {"measure": "accuracy", "rows": 900, "gain": 0.1, "lowest": 0.05, "highest": 0.15, "server": True}
+    good = {"measure": "accuracy", "rows": 900, "gain": 0.1, "lowest": 0.05, "highest": 0.15, "silent": ""}
     rules = Rules(maximum_disagreement=0.5)
     assert verdict.decide(between, Past(), Evidence(**good), rules).verdict == "promote"
     for weight in (0.0, 0.05):
@@ -240,7 +252,7 @@ def test_a_guardrail_rejects(duel, figures, words):
 @pytest.mark.parametrize(
     ("figures", "rules", "words"),
     [
-        ({"rows": 199}, {}, "199 rows of both have truth, and 200 are needed before any decision"),
+        ({"rows": 199}, {}, "199 rows of both have truth, and 200 are needed before it may be promoted"),
         ({"lowest": -0.01, "needed": 800}, {}, "it takes 800 rows more to tell, in 80 of 100 cases"),
         ({}, {"minimum_gain": 0.06}, "that does not show yet that it is better by more than 0.06"),
         ({"minutes": 59.0}, {}, "has 5% of the requests since 59 minutes, and 60 are needed"),
@@ -251,13 +263,42 @@ def test_a_guardrail_rejects(duel, figures, words):
 )
 def test_reasons_to_hold(duel, figures, rules, words):
     between = contest.contest_of(Repository(Config(models=str(duel.home.parent))).deployment("mixed"))
-    good = {"measure": "accuracy", "rows": 900, "gain": 0.1, "lowest": 0.05, "highest": 0.15, "server": True}
+    good = {"measure": "accuracy", "rows": 900, "gain": 0.1, "lowest": 0.05, "highest": 0.15, "silent": ""}
     good |= {"answered": 50, "minutes": 60.0}
     canary = between._replace(weight=0.05)
     assert verdict.decide(canary, Past(), Evidence(**good), Rules())[:2] == ("promote", 0.25)
     found = verdict.decide(canary, Past(), Evidence(**good | figures), Rules(**rules))
     assert (found.verdict, found.weight) == ("hold", 0.05)
     assert words in " ".join(found.reasons)
+
+
+METRICS = """\
+unpickled_requests_total{model="mixed",version="1",route="/predict",status="200"} 400.0
+unpickled_requests_total{model="mixed",version="2",route="/predict",status="200"} %(answered)s
+unpickled_requests_total{model="mixed",version="2",route="/predict",status="500"} 3.0
+unpickled_requests_total{model="mixed",version="2",route="/v/<version>",status="400"} 9.0
+unpickled_rows_total{model="mixed",version="1"} 800.0
+unpickled_rows_total{model="mixed",version="2"} 200.0
+unpickled_phase_seconds_total{model="mixed",version="1",phase="run"} 0.8
+unpickled_phase_seconds_total{model="mixed",version="2",phase="run"} %(seconds)s
+unpickled_phase_seconds_total{model="mixed",version="2",phase="read"} 7.0
+unpickled_shadow_rows_total{model="mixed",version="1",shadow="2",class="a \\"b\\"",agreement="same"} 60.0
+unpickled_shadow_rows_total{model="mixed",version="1",shadow="2",class="c",agreement="different"} 20.0
+unpickled_shadow_refused_rows_total{model="mixed",shadow="2"} 20.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("answered", "seconds", "latency"), [(100, 0.4, 2.0), (99, 0.4, None), (100, 0.21, 1.0), (100, 0.1, 1.0)]
+)
+def test_figures_of_a_server(duel, answered, seconds, latency):
+    """Run times count where a request takes a millisecond more; requests that name a version do not."""
+    between = contest.contest_of(Repository(Config(models=str(duel.home.parent))).deployment("mixed"))
+    told = Told(Exposed(METRICS % {"answered": answered, "seconds": seconds}))
+    seen = evidence.gather(duel.log, duel.home.parent, between, Rules(), None, told)
+    assert (seen.latency, seen.silent, seen.rows) == (latency and pytest.approx(latency), "", 0)
+    assert (seen.failed, seen.requests, seen.failed_before) == (3, answered + 3, 0.0)
+    assert (seen.compared, seen.disagreement, seen.offered, seen.refused) == (80, 0.25, 100, 0.2)
 
 
 def test_log_loss(models, tmp_path, site, capsys):

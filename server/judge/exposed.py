@@ -57,6 +57,10 @@ class Exposed:
                 name, labels, value = sample.groups()
                 self._samples.setdefault(name, []).append((_labels(labels), float(value)))
 
+    def serves(self, model: str, version: int) -> bool:
+        """Whether a worker of the server has a version loaded."""
+        return self._sum("unpickled_model_loaded", {"model": model, "version": str(version)}) > 0
+
     def work(self, model: str, version: int) -> Work:
         """The work of one version."""
         key = {"model": model, "version": str(version)}
