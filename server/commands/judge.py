@@ -87,12 +87,18 @@ def _seen(shelf: Shelf, between: Contest, models: Path, folder: Path, server: _S
     return evidence.gather(folder, models, between, shelf.deployment.serving.judge, past.since, told)
 
 
-def _told(between: Contest, server: _Server) -> Told | None:
-    """The reports of the server; None where none answers."""
+def _told(between: Contest, server: _Server) -> Told:
+    """The reports of the server, or why there are none."""
     try:
         metrics = Exposed(asking.metrics(*server))
-    except ServingError:
-        return None
+    except ServingError as error:
+        return Told(Exposed(""), silent=str(error))
+    for served in (between.champion, between.challenger):
+        if not metrics.serves(served.name, served.version):
+            silent = (
+                f"{server.url} does not serve version {served.version} of {served.name}: name another --url"
+            )
+            return Told(metrics, silent=silent)
     return Told(metrics, _drift(between, server))
 
 
@@ -151,7 +157,7 @@ def _held(shelf: Shelf, decision: Decision) -> str:
 
 
 def _show_none(model: str, as_json: bool) -> None:
-    reason = f"no version of {model} has the label {CHALLENGER}, and none shadows: there is nothing to decide"
+    reason = f"no other version has the label {CHALLENGER} or shadows: there is nothing to decide"
     document = {"model": model, "verdict": "hold", "reasons": [reason], "applied": None, "evidence": None}
     print(answer.dumps(document).decode() if as_json else f"{model}: {reason}", flush=True)
 

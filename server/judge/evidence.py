@@ -71,7 +71,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         latency: How many times the champion's the challenger's run time per row is; 1 where a request takes
             less than a millisecond more.
         drifted: Whether requests have drifted from what the challenger was trained on.
-        server: Whether a server has answered: all figures but those of rows with truth are its own.
+        silent: Why no server has told its figures, that is all but those of rows with truth; empty where one
+            has.
     """
 
     measure: str
@@ -94,18 +95,25 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     refused: float | None = None
     latency: float | None = None
     drifted: bool | None = None
-    server: bool = False
+    silent: str = "no server was asked"
 
 
 class Told(NamedTuple):
-    """The reports of a running server: its metrics, and the drift of the challenger where it is judged."""
+    """The reports of a running server.
+
+    Attributes:
+        metrics: Its metrics.
+        drift: The drift of the challenger; None where the server has no report about it.
+        silent: Why it tells nothing; empty where it does.
+    """
 
     metrics: Exposed
-    drift: VersionDrift | None
+    drift: VersionDrift | None = None
+    silent: str = ""
 
 
 def gather(
-    folder: Path, models: Path, contest: Contest, rules: Rules, began: datetime | None, told: Told | None
+    folder: Path, models: Path, contest: Contest, rules: Rules, began: datetime | None, told: Told
 ) -> Evidence:
     """All the evidence.
 
@@ -115,13 +123,13 @@ def gather(
         contest: The two versions.
         rules: Say which figure counts.
         began: When the challenger got its present share of traffic.
-        told: The reports of a running server; None where there is none.
+        told: The reports of a running server.
 
     Raises:
         ServingError: A file of the log cannot be read.
     """
     model = contest.champion.name
-    since = reading.began(folder, model, contest.challenger.sha256)
+    since = reading.began(folder, model, contest.challenger.version, contest.challenger.sha256)
     gain = gain_of(None if since is None else _compared(folder, models, contest, since), contest, rules)
     interval = gain.interval
     seen = Evidence(
@@ -137,7 +145,7 @@ def gather(
         answered=0 if began is None else _answered(folder, contest, began.timestamp()),
         minutes=None if began is None else (time.time() - began.timestamp()) / 60,
     )
-    return seen if told is None else _with_server(seen, told, contest)
+    return replace(seen, silent=told.silent) if told.silent else _with_server(seen, told, contest)
 
 
 def gain_of(compared: Compared | None, contest: Contest, rules: Rules) -> Gain:
@@ -197,7 +205,11 @@ def _answered(folder: Path, contest: Contest, since: float) -> int:
     """The logged rows that the challenger has answered clients since then."""
     served = contest.challenger
     batches = reading.read(folder, served.name, since, columns=(), files=(served.sha256,))
-    return sum(int(np.isnan(batch.column("shadow").astype(np.float64)).sum()) for batch in batches)
+    return sum(
+        int(np.isnan(batch.column("shadow").astype(np.float64)).sum())
+        for batch in batches
+        if batch.schema.version == served.version
+    )
 
 
 def _with_server(seen: Evidence, told: Told, contest: Contest) -> Evidence:
@@ -208,7 +220,7 @@ def _with_server(seen: Evidence, told: Told, contest: Contest) -> Evidence:
     offered = compared + shadowed.refused
     return replace(
         seen,
-        server=True,
+        silent="",
         compared=compared,
         disagreement=shadowed.different / compared if compared else None,
         failed=now.failed,
@@ -223,8 +235,8 @@ def _with_server(seen: Evidence, told: Told, contest: Contest) -> Evidence:
 
 def _latency(works: Sequence[Work]) -> float | None:
     """The ratio of run times per row; None where one of the two has answered too few requests."""
-    if any(work.requests - work.failed < _TIMED or not work.rows or not work.seconds for work in works):
+    if any(work.answered < _TIMED or not work.rows or not work.seconds for work in works):
         return None
     before, now = works
-    slower = now.seconds / now.requests - before.seconds / before.requests
+    slower = now.seconds / now.answered - before.seconds / before.answered
     return (now.seconds / now.rows) / (before.seconds / before.rows) if slower > _FELT else 1.0

@@ -3,6 +3,8 @@
 import re
 from typing import NamedTuple
 
+# Parts of the pattern of a route by which a client has chosen the version, so that chance has not.
+CHOSEN = ("<version>", "<label>")
 _SAMPLE = re.compile(r"(\w+)\{(.*)\} (\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _ESCAPED = re.compile(r"\\(.)")
@@ -12,14 +14,16 @@ class Work(NamedTuple):
     """The work of one version since its server started.
 
     Attributes:
-        requests: All of them.
-        failed: Those that were answered with a status of 400 or more.
+        requests: Those whose client has not chosen the version.
+        failed: Those of them that were answered with a status of 400 or more.
+        answered: All requests with a prediction.
         rows: The rows predicted.
         seconds: The time that the model ran for these.
     """
 
     requests: int
     failed: int
+    answered: int
     rows: int
     seconds: float
 
@@ -53,16 +57,24 @@ class Exposed:
                 name, labels, value = sample.groups()
                 self._samples.setdefault(name, []).append((_labels(labels), float(value)))
 
+    def serves(self, model: str, version: int) -> bool:
+        """Whether a worker of the server has a version loaded."""
+        return self._sum("unpickled_model_loaded", {"model": model, "version": str(version)}) > 0
+
     def work(self, model: str, version: int) -> Work:
         """The work of one version."""
         key = {"model": model, "version": str(version)}
-        requests = [
-            (labels["status"], value) for labels, value in self._found("unpickled_requests_total", key)
+        requests = self._found("unpickled_requests_total", key)
+        plain = [
+            (labels["status"], value)
+            for labels, value in requests
+            if not any(part in labels["route"] for part in CHOSEN)
         ]
         run = self._sum("unpickled_phase_seconds_total", key | {"phase": "run"})
         return Work(
-            requests=round(sum(value for _, value in requests)),
-            failed=round(sum(value for status, value in requests if status >= "400")),
+            requests=round(sum(value for _, value in plain)),
+            failed=round(sum(value for status, value in plain if status >= "400")),
+            answered=round(sum(value for labels, value in requests if labels["status"] == "200")),
             rows=round(self._sum("unpickled_rows_total", key)),
             seconds=run,
         )

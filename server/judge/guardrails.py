@@ -41,8 +41,8 @@ def broken(contest: Contest, evidence: Evidence, rules: Rules) -> Iterator[str]:
 
 def unknown(evidence: Evidence) -> Iterator[str]:
     """A sentence where it cannot be told whether a guardrail is broken."""
-    if not evidence.server:
-        yield "no server answers, so that latency and errors are unknown: start it, or name it with --url"
+    if evidence.silent:
+        yield f"latency and errors are unknown: {evidence.silent}"
 
 
 def _disagrees(evidence: Evidence, rules: Rules) -> bool:

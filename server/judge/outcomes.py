@@ -13,6 +13,7 @@ import numpy as np
 from unpickled.server.accuracy.classes import ClassCounts
 from unpickled.server.accuracy.pairs import Sums
 from unpickled.server.errors import ServingError
+from unpickled.server.judge.exposed import CHOSEN
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.model.classification import Classification
 from unpickled.server.model.outputs import Outputs
@@ -25,8 +26,6 @@ from unpickled.server.truth.lookup import Lookup
 from unpickled.server.truth.values import truths_of
 
 ACCURACY, MEAN, TRUTH = "accuracy", "mean:", "truth"
-# Parts of a route by which a client has chosen the version, so that chance has not.
-_CHOSEN = ("<version>", "<label>")
 _ABSURD = 1e100
 
 # Labels (rows,) and truths (rows,) -> the number of each row, None where it has none.
@@ -72,11 +71,16 @@ def outcomes(folder: Path, versions: Sequence[Served], metric: str, since: float
     """
     model = versions[0].name
     lookup = Lookup(store.read(folder, model))
-    counts = {served.sha256: _Counts(metric_of(served.model.outputs, metric)) for served in versions}
-    for batch in reading.read(folder, model, since, columns=(), files=tuple(counts)):
-        if not any(part in str(batch.column("route")[0]) for part in _CHOSEN):
-            counts[batch.schema.sha256].add(batch, lookup)
-    return [counts[served.sha256].outcome(served.version) for served in versions]
+    counts = {
+        (served.version, served.sha256): _Counts(metric_of(served.model.outputs, metric))
+        for served in versions
+    }
+    files = [file for _, file in counts]
+    for batch in reading.read(folder, model, since, columns=(), files=files):
+        version = batch.schema.version, batch.schema.sha256
+        if version in counts and not any(part in str(batch.column("route")[0]) for part in CHOSEN):
+            counts[version].add(batch, lookup)
+    return [each.outcome(number) for (number, _), each in counts.items()]
 
 
 def metric_of(outputs: Outputs, metric: str) -> Metric:
@@ -114,14 +118,14 @@ def _right(outputs: Classification) -> _Values:
     board = ClassCounts(outputs)
 
     def right(labels: Sequence[Any], truths: Sequence[Any]) -> list[float | None]:
-        return (board.places(truths) == board.places_answered(labels)).astype(float).tolist()
+        return [float(hit) for hit in board.places(truths) == board.places_answered(labels)]
 
     return right
 
 
 def _share(outputs: Classification, place: int) -> _Values:
     board = ClassCounts(outputs)
-    return lambda _, truths: (board.places(truths) == place).astype(float).tolist()
+    return lambda _, truths: [float(hit) for hit in board.places(truths) == place]
 
 
 def _target(outputs: Regression, place: int) -> _Values:

@@ -128,7 +128,7 @@ def apart(stable: Sums, canary: Sums, first: int, level: float, binary: bool = F
 def spread(sums: Sums, binary: bool = False) -> float:
     """The standard deviation of some numbers; 0 where there are fewer than two.
 
-    Of ``binary`` ones, with one more of each kind: a hundred that are right do not mean that all will be.
+    To ``binary`` ones, one more of each kind is added: a hundred that are right do not mean that all will be.
     """
     if binary:
         share = (sums.total + 1) / (sums.rows + 2)

@@ -96,7 +96,7 @@ def _unproven(contest: Contest, evidence: Evidence, rules: Rules) -> Iterator[st
     if evidence.rows < rules.minimum_rows:
         yield (
             f"{counted(evidence.rows, 'row')} of both {'has' if evidence.rows == 1 else 'have'} truth, and "
-            f"{rules.minimum_rows:,} are needed before any decision"
+            f"{rules.minimum_rows:,} are needed before it may be promoted"
         )
         return
     gain = f" by more than {rules.minimum_gain:g}" if rules.minimum_gain else ""

@@ -20,7 +20,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = "accuracy"
     minimum_rows: Annotated[
         int,
-        Meta(ge=1, le=10**9, description="rows with truth before a decision, 1 or more"),
+        Meta(ge=1, le=10**9, description="rows with truth before a promotion, 1 or more"),
     ] = 200
     minimum_gain: Annotated[
         float,

@@ -73,13 +73,13 @@ def read(
             yield from _between(Batch(schema, _arrays(schema, cells)), since, until)
 
 
-def began(folder: str | Path, model: str, file: str) -> float | None:
-    """The start of the first day, in seconds since 1970, with rows that a model file has answered.
+def began(folder: str | Path, model: str, version: int, file: str) -> float | None:
+    """The start of the first day, in seconds since 1970, with rows that a version has answered.
 
-    ``file`` is its sha256. None where there are no such rows. Raises ServingError as ``read`` does.
+    ``file`` is the sha256 of its file. None where there are no such rows. Raises as ``read`` does.
     """
     for part in parts.find(Path(folder), model):
-        if any(True for _ in _of_part(part, (), (file,))):
+        if any(schema.version == version for schema, _ in _of_part(part, (), (file,))):
             return _start(part)
     return None
 
