@@ -21,7 +21,9 @@ from conftest import BIN, PATIENCE, ROOT, alike, environment, eventually, free_p
 from unpickled.server import config
 from unpickled.server.lifecycle import serving
 
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), ROOT / "examples" / "README.md"])
+PAGES = sorted(
+    [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("README.md")],
+)
 # The beginning of a sentence that leaves its subject open, also in a list or in the cell of a table.
 SUBJECTLESS = re.compile(r"(?:^|[.:!?]\s+|\|\s*|^- )((?:Who|What|Else|Of)\b.{,40})", re.M)
 _BLOCK = re.compile(r"(?:^<!-- not run: ([^\n]*) -->\n)?^```([a-z]+)\n(.*?)^```$", re.M | re.S)

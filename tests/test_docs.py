@@ -34,6 +34,7 @@ LENGTHY = {
     *("accuracy", "boosters", "capacity", "drift", "export", "gpu", "judge", "keys", "make-again"),
     *("measure", "numbers", "outliers"),
     *("outside-the-range", "payload-log", "replace-a-model", "retrain", "tables", "tls"),
+    "tutorial-loop",
 }
 # Modules with examples in their docstrings.
 SHOWN = [

@@ -4,6 +4,7 @@ import http.client
 import json
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 
 class Client:
@@ -14,10 +15,10 @@ class Client:
         failures: A line for each request that had no good answer.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, url: str) -> None:
         self.answered = 0
         self.failures: list[str] = []
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
 
     def predict(self, model: str, parcel: dict[str, object], key: str) -> tuple[str, str, str]:
         """The answer to a parcel, its id, and the version that gave it; three times "" after a failure.

@@ -64,7 +64,7 @@ class Loop:
         self._jobs = cron.read(HERE / "crontab", port)
         # The truth that will be reported, by the ids of predictions.
         self._truth: dict[str, str] = {}
-        self.client = Client(port)
+        self.client = Client(f"http://127.0.0.1:{port}")
 
     def move_clock(self, day: int, hour: int = 0, minute: int = 0) -> None:
         """Make it that time for every process."""
