@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from conftest import mixed_columns, people
 from handmade import MANIFEST, embed, graph
-from msgspec.json import encode
+from msgspec.json import decode, encode
 from msgspec.structs import replace
 from scipy.stats import norm
 from sklearn.compose import make_column_transformer
@@ -20,11 +20,11 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 
 from unpickled.export import DataError, export_pipeline
-from unpickled.export.card import intervals, slices
+from unpickled.export.card import cells, intervals, slices, targets
 from unpickled.export.card.dependence import MOST, values
 from unpickled.server.artifact import manifest as artifact
 from unpickled.server.artifact.card import (
@@ -35,6 +35,7 @@ from unpickled.server.artifact.card import (
     Importance,
     Measured,
     SliceCard,
+    TargetCard,
     Threshold,
 )
 from unpickled.server.artifact.manifest import Feature, Notation
@@ -241,6 +242,17 @@ def test_answers_that_do_not_fit(options, message, models, tmp_path):
         export_pipeline(models.pipelines["iris"], X, y, name="iris", models=tmp_path, **options)
 
 
+def test_refused_rows(tmp_path):
+    """Held-out rows that the pipeline refuses are refused with its own reason."""
+    X = pd.DataFrame({"city": ["Bonn", "Trier"] * 20, "x": np.arange(40.0)})
+    y = np.arange(40) // 20
+    columns = make_column_transformer((OrdinalEncoder(), ["city"]), remainder="passthrough")
+    pipeline = make_pipeline(columns, LogisticRegression()).fit(X, y)
+    options = {"name": "model", "models": tmp_path, "held_out": X.assign(city="Köln"), "held_out_y": y}
+    with pytest.raises(DataError, match=r"refuses rows that it is to be measured on .*Köln"):
+        export_pipeline(pipeline, X, y, **options)
+
+
 def test_few_rows(models, tmp_path):
     """Nine rows have no card, and a sentence says so; of a single class, there is one without areas."""
     X, y = load_iris(return_X_y=True)
@@ -393,6 +405,34 @@ def test_an_area_of_1_has_an_interval():
     assert intervals.area(1.0, 10, 20) == Measured(value=1.0, lowest=0.848921, highest=1.0)
     assert intervals.area(0.0, 10, 20) == Measured(value=0.0, lowest=0.0, highest=0.151079)
     assert intervals.area(0.5, 10, 20).lowest == pytest.approx(1 - intervals.area(0.5, 10, 20).highest)
+
+
+RNG = np.random.default_rng(4)
+# Predictions and truths that rounding, squares or ties may break.
+ODD = {
+    "equal": np.full(40, 3.3),
+    "ties": RNG.integers(0, 3, 40).astype(float),
+    "huge": RNG.normal(size=40) * 1e149,
+    "smallest": RNG.normal(size=40) * 1e-310,
+    "far from 0": 1e9 + RNG.normal(size=40) * 1e-7,
+    "neighbors": np.nextafter(1.0, RNG.choice([0.0, 2.0], 40)),
+    "long tail": np.where(RNG.random(40) < 0.7, 0.0, RNG.lognormal(0, 20, 40)),
+}
+
+
+@pytest.mark.parametrize("predicted", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("truth", ODD.values(), ids=ODD)
+def test_odd_numbers(predicted, truth):
+    """The figures of any predictions are numbers, and each row lies between the ends of its band."""
+    with np.errstate(all="ignore"):
+        card = targets.make("odd", predicted, truth)
+        parts = list(cells.parted(predicted))
+    # A number that is none would be written as null.
+    assert decode(encode(card), type=TargetCard) == card
+    assert sum(len(part.rows) for part in parts) == len(predicted)
+    for part in parts:
+        assert len(part.rows) >= FEWEST
+        assert part.lowest <= predicted[part.rows].min() <= predicted[part.rows].max() <= part.highest
 
 
 NUMBER = Feature(name="a", kind="number", missing=False, minimum=0.0, maximum=10.0)
