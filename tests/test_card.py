@@ -126,7 +126,7 @@ def test_importances_are_those_of_scikit_learn(tmp_path):
     X, y = load_iris(return_X_y=True, as_frame=True)
     card, pipeline, rows, truth = carded(scaled(LogisticRegression()), X, y, tmp_path)
     expected = permutation_importance(
-        pipeline, rows, truth, scoring="neg_log_loss", n_repeats=30, random_state=1
+        pipeline, rows, truth, scoring="neg_log_loss", n_repeats=15, random_state=1
     )
     means = dict(zip(X.columns, expected.importances_mean, strict=True))
     assert [each.feature for each in card.importances] == sorted(means, key=means.get, reverse=True)
@@ -333,7 +333,7 @@ SLICED = {
 def test_slices_in_words(kind):
     """A slice is named as people read it: by its ends, its date, its truth value, its category."""
     feature, words = SLICED[kind]
-    bounds = {"number": (0.5, 1.5), "boolean": (0.5,), "dates": (86400.0,)}.get(kind, ())
+    bounds = {"number": (0.5, 1.5), "boolean": (0.5,), "dates": (90_000.0,)}.get(kind, ())
     categories = ("Bonn",) if kind == "texts" else ()
     spread = Spread(name="a", counts=(40,) * len(words), bounds=bounds, categories=categories)
     numbers = np.repeat([0.0, 1.0, 2.0] if kind == "number" else [0.0, 1e5], 20)
