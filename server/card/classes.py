@@ -229,7 +229,7 @@ def _bins(bins: Sequence[CalibrationBin]) -> Iterator[str]:
     if bins:
         lines = [
             (
-                f"{each.lowest:.0%} to {each.highest:.0%}",
+                f"{percent(each.lowest)} to {percent(each.highest)}",
                 f"{each.rows:,}",
                 percent(each.probability),
                 percent(each.came_true),
