@@ -244,7 +244,7 @@ def _struct(kind: type[msgspec.Struct]) -> str:
 
 def _type(kind: Any) -> str:
     text = kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
-    return re.sub(r"\b(?:typing|[a-z_.]+(?:manifest|reference))\.", "", text)
+    return re.sub(r"\b(?:typing|[a-z_.]+(?:manifest|reference|card|comparison|recipe))\.", "", text)
 
 
 def kernels() -> str:

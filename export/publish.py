@@ -22,6 +22,7 @@ from unpickled.export import reference
 from unpickled.export.boosters.reading import read_once
 from unpickled.export.card import card
 from unpickled.export.card.card import Model
+from unpickled.export.comparison.against import Against
 from unpickled.export.convert import Conversion, Operators, check_pipeline, convert
 from unpickled.export.data import gaps, requests
 from unpickled.export.data.columns import Reading
@@ -46,7 +47,7 @@ from unpickled.export.tasks.task import ClassNames, Demands, Task
 from unpickled.export.train import steps, versions
 from unpickled.server.artifact import onnxfile
 from unpickled.server.artifact.card import Card
-from unpickled.server.artifact.manifest import SCHEMA, Feature, Manifest, Training, repeated
+from unpickled.server.artifact.manifest import SCHEMA, Feature, Manifest, Training, read, repeated
 from unpickled.server.artifact.manifest import properties as manifest_properties
 from unpickled.server.artifact.reference import Reference
 from unpickled.server.card import page
@@ -104,6 +105,7 @@ def export_pipeline(
     min_accuracy: float | None = None,
     max_error: float | None = None,
     operators: Operators = "fastest",
+    against: Against | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Export:
     """Prove that a fitted pipeline and its graph agree, then write the graph as a new version of a model.
@@ -136,6 +138,8 @@ def export_pipeline(
         max_error: The largest mean absolute error at which a regressor is written, of its worst target.
         operators: "standard": those of ``ai.onnx`` alone, which any execution provider may run; "fastest":
             those that are fastest on a CPU.
+        against: How it is compared with earlier versions of the model, where ``held_out_y`` is given; by
+            default with the newest three, as far as that can be done.
         progress: Called with a line of text for each phase of the work, and with a warning if the graph
             keeps training rows (support vectors, neighbours).
 
@@ -179,8 +183,9 @@ def export_pipeline(
     with running(progress, "measuring"):
         conversion = _named(conversion, pipeline, X, held_out_y if y is None else y, training)
         answered = (X, y) if held_out_y is None else (held_out, held_out_y)
-        training = training or _measured(task, pipeline, conversion, *answered, names)
         labelled = _labelled(task, pipeline, conversion, *answered, held_out_y is not None)
+        counts = {} if held_out_y is None else {"rows": len(X), "held_out": len(held_out)}
+        training = training or replace(_measured(task, pipeline, conversion, *answered, names), **counts)
     task.require(training, demands)
     training = replace(training, holds_rows=training.holds_rows or keeps_rows(pipeline))
     if training.holds_rows:
@@ -223,7 +228,12 @@ def export_pipeline(
     )
     payload = _sealed(graph, manifest)
     with _steps_named(conversion, training), running(progress, "loading it as a server does"):
-        load(payload)
+        served = load(payload)
+    comparisons = (against or Against()).compared(served, home, labelled, progress)
+    if comparisons:
+        manifest = replace(manifest, comparisons=comparisons)
+        payload = _sealed(graph, manifest)
+        read(payload)
     progress("writing")
     path = add_version(home, payload)
     digest = hashlib.sha256(payload).hexdigest()

@@ -55,7 +55,7 @@ def measure(
 
 
 def values(feature: Feature, spread: Spread | None) -> Values:
-    """The values that a feature is set to, in ascending order: numbers within its training range, or categories."""
+    """The values that a feature is set to, in order: numbers of its training range, or categories."""
     if feature.kind == "category":
         return sorted(spread.categories if spread is not None and spread.categories else feature.categories)[
             :MOST

@@ -49,6 +49,6 @@ def loss_of(outputs: Outputs, answers: Answers, truth: Array) -> Loss:
 
 
 def _sizes(errors: npt.NDArray[np.float64]) -> Floats:
-    """What errors (rows, targets) are shares of: several targets have units of their own."""
+    """The sizes that errors (rows, targets) are shares of: several targets have units of their own."""
     means = errors.mean(axis=0)
     return np.ones(1) if len(means) == 1 else np.where(means > 0, means, 1.0)

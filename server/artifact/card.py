@@ -40,7 +40,7 @@ class Threshold(msgspec.Struct, frozen=True, kw_only=True):
 
     ``rows`` is the share of all rows that are; ``precision`` the share of these that belong to the class;
     ``recall`` the share of the class that is found; ``false_alarms`` the share of all others that is taken
-    for it. Neighboring points are at least FEWEST rows apart; so are the first one from no row, and the last
+    for it. Neighboring points are at least ten rows apart; so are the first one from no row, and the last
     one from all rows, which are no points themselves.
     """
 
@@ -56,8 +56,8 @@ class ClassCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``thresholds`` fall from the highest score to the lowest: of them, the ROC curve (``false_alarms``,
     ``recall``), the precision-recall curve and the table of thresholds are drawn. ``roc_auc`` and
-    ``average_precision`` are None of a class with fewer than FEWEST rows in it, or outside it, which has no
-    thresholds either. In a model of many classes, the MOST_CURVES with the most rows have thresholds.
+    ``average_precision`` are None of a class with fewer than ten rows in it, or outside it, which has no
+    thresholds either. In a model of many classes, the twenty with the most rows have thresholds.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Band(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of a regressor whose prediction lies in [lowest, highest]: where their true numbers lie.
 
     ``predicted`` is the mean prediction; ``truths`` are the 10th, 25th, 50th, 75th and 90th percentile of the
-    true numbers. ``rows`` is at least FEWEST.
+    true numbers. ``rows`` is at least 10.
     """
 
     lowest: float
@@ -165,7 +165,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     several targets it is the mean of their errors, each in shares of the target's own, and so 1.
 
     A classifier has ``classes``, a regressor ``targets``; a classifier with probabilities ``calibration``.
-    ``importances`` fall, and are the first MOST_IMPORTANCES; ``dependences`` are those of the first of them.
+    ``importances`` fall, and are the first thirty; ``dependences`` are those of the first five of them.
     ``slices`` begin with the worst. ``notes`` are sentences about what was left out, and why.
     """
 
