@@ -119,7 +119,7 @@ def test_every_picture_fits(shelf, tab, tmp_path, capsys, model):
 
 
 SECTIONS = [
-    "What it decides by",
+    "How it decides",
     "Where it is worst",
     "Data card",
     "Parity with the fitted pipeline",

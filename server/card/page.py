@@ -81,7 +81,7 @@ def _reasons(manifest: Manifest) -> str:
     card = manifest.card
     if card is None:
         return ""
-    return section("What it decides by", features.importances(card), features.dependences(manifest, card))
+    return section("How it decides", features.importances(card), features.dependences(manifest, card))
 
 
 def _weak(manifest: Manifest) -> str:
