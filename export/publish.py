@@ -23,6 +23,7 @@ from unpickled.export.boosters.reading import read_once
 from unpickled.export.card import card
 from unpickled.export.card.card import Model
 from unpickled.export.comparison.against import Against
+from unpickled.export.comparison.unread import with_unread
 from unpickled.export.convert import Conversion, Operators, check_pipeline, convert
 from unpickled.export.data import gaps, requests
 from unpickled.export.data.columns import Reading
@@ -229,7 +230,7 @@ def export_pipeline(
     payload = _sealed(graph, manifest)
     with _steps_named(conversion, training), running(progress, "loading it as a server does"):
         served = load(payload)
-    comparisons = (against or Against()).compared(served, home, labelled, progress)
+    comparisons = (against or Against()).compared(served, home, _compared(labelled, held_out), progress)
     if comparisons:
         manifest = replace(manifest, comparisons=comparisons)
         payload = _sealed(graph, manifest)
@@ -278,6 +279,11 @@ def _labelled(
             f"{len(conversion.outputs.targets)}: give as many."
         )
     return Labelled(frame, truth, held_out)
+
+
+def _compared(labelled: Labelled | None, held_out: Any) -> Labelled | None:
+    """The held-out rows for other versions, if their true answers are known."""
+    return with_unread(labelled, held_out) if labelled is not None and labelled.held_out else None
 
 
 def _card(

@@ -40,13 +40,13 @@ class Against:
         Args:
             this: The new version.
             home: The folder, which need not exist.
-            labelled: Rows with their true answers; there are no comparisons on rows that it was fitted on.
+            labelled: Rows with their true answers, which it was not fitted on; without them there are no
+                comparisons.
             say: Called with a line for each version, and with a note where a newest one cannot be compared.
 
         Raises DataError where one of ``versions`` cannot be compared.
         """
-        held_out = labelled if labelled is not None and labelled.held_out else None
-        comparisons = [] if held_out is None else self._all(this, home, held_out, say)
+        comparisons = [] if labelled is None else self._all(this, home, labelled, say)
         if self.approve is not None:
             self.approve(comparisons)
         return tuple(comparisons)

@@ -12,12 +12,12 @@ from unpickled.export.slices import Slice, beyond_chance
 from unpickled.server.artifact.card import Measured
 from unpickled.server.artifact.comparison import SliceContrast
 
-# The most slices that are kept: those that got worse first, then those with the largest losses.
+# The most slices that are kept.
 MOST = 30
 
 
 def of_labels(slices: Iterable[Slice], gains: Floats) -> tuple[SliceContrast, ...]:
-    """The slices of a classifier's rows, the worst first.
+    """The slices of a classifier's rows, in the order that a Comparison has.
 
     Args:
         slices: The slices.
@@ -27,7 +27,7 @@ def of_labels(slices: Iterable[Slice], gains: Floats) -> tuple[SliceContrast, ..
 
 
 def of_numbers(slices: Iterable[Slice], losses: Floats) -> tuple[SliceContrast, ...]:
-    """The slices of a regressor's rows, the worst first.
+    """The slices of a regressor's rows, in the order that a Comparison has.
 
     Args:
         slices: The slices.
@@ -70,4 +70,5 @@ def _judged(
         for contrast, beyond in zip(contrasts, beyond_chance(np.array(chances)).tolist(), strict=True)
         for gain in (sign * contrast.difference.value,)
     ]
-    return tuple(sorted(told, key=lambda each: (not each.worse, sign * each.difference.value))[:MOST])
+    told.sort(key=lambda each: (not each.worse, not each.better, sign * each.difference.value))
+    return tuple(told[:MOST])

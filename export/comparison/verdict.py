@@ -1,11 +1,8 @@
 """The verdict on a version beside an earlier one: whether it is better by more than noise."""
 
-from typing import Literal
-
 from unpickled.export.comparison.paired import LEVEL
-from unpickled.server.artifact.comparison import Comparison, Contrast
+from unpickled.server.artifact.comparison import Comparison, Contrast, Verdict
 
-Verdict = Literal["better", "worse", "no difference that these rows show"]
 NO_DIFFERENCE: Verdict = "no difference that these rows show"
 
 

@@ -11,6 +11,8 @@ import msgspec
 from unpickled.server.artifact.card import Measured
 from unpickled.server.quote import quoted
 
+Verdict = Literal["better", "worse", "no difference that these rows show"]
+
 
 class Contrast(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One metric of both versions on the same rows.
@@ -68,7 +70,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``verdict`` is "better", "worse" or "no difference that these rows show". ``only_this`` and ``only_other``
     count rows that one version alone has right. ``refused`` counts rows that the other version does not
-    take: they are in no figure.
+    take: they are in no figure. Of ``slices``, those that got worse come first, then those that got better,
+    then the others, each with the largest losses first.
     """
 
     version: int
@@ -76,7 +79,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rows: int
     unseen: bool
     contrasts: tuple[Contrast, ...]
-    verdict: Literal["better", "worse", "no difference that these rows show"]
+    verdict: Verdict
     chance: float | None = None
     loss_chance: float | None = None
     only_this: int = 0

@@ -6,9 +6,18 @@ none, and says how to get the others.
 
 from html import escape
 
-from unpickled.server.artifact.comparison import Comparison
 from unpickled.server.artifact.manifest import Manifest
-from unpickled.server.card import classes, columns, features, origin, proof, quality, targets, weak
+from unpickled.server.card import (
+    classes,
+    columns,
+    comparison,
+    features,
+    origin,
+    proof,
+    quality,
+    targets,
+    weak,
+)
 from unpickled.server.card.parts import below, paragraph, section
 from unpickled.server.card.style import STYLE
 from unpickled.server.card.version import Version
@@ -123,13 +132,12 @@ def _origin(version: Version) -> str:
 def _beside(version: Version, against: int | None, other: Manifest | None) -> str:
     """The comparisons with other versions, or with the one that is asked for."""
     found = [each for each in version.manifest.comparisons if against in (None, each.version)]
+    if against is not None and other is not None and not found:
+        theirs = [each for each in other.comparisons if each.version == version.number]
+        found = [comparison.mirrored(each, against) for each in theirs]
     if not found and against is not None:
         return section(f"Beside version {against}", _not_compared(version, against))
-    return "\n".join(_compared(version, each) for each in found[:1])
-
-
-def _compared(version: Version, comparison: Comparison) -> str:
-    return ""
+    return "\n".join(comparison.section(each, version.number) for each in found[:1])
 
 
 def _not_compared(version: Version, against: int) -> str:
