@@ -75,7 +75,7 @@ def _line(feature: Feature, spread: Spread | None, rows: int) -> tuple[str, ...]
 
 
 def _taken_for(feature: Feature) -> str:
-    """What a column was taken for, and how its cells are written if not plainly."""
+    """The kind that a column was taken for, and how its cells are written if not plainly."""
     if feature.boolean:
         return "yes or no: true and false, or 1 and 0"
     notation = feature.notation

@@ -1,4 +1,4 @@
-"""What a version decides by: how much each feature matters, and how answers follow those that do most."""
+"""How a version decides: how much each feature matters, and how answers follow those that do most."""
 
 from collections.abc import Iterator, Sequence
 from html import escape

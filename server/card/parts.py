@@ -1,4 +1,4 @@
-"""What sections of a report are made of: headings, paragraphs, pictures, legends and figures as text."""
+"""The parts of sections of a report: headings, paragraphs, pictures, legends and figures as text."""
 
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
