@@ -47,6 +47,7 @@ from unpickled.export.labelled import Labelled
 from unpickled.export.places import places
 from unpickled.export.privacy import KEEPS_ROWS, keeps_rows
 from unpickled.export.progress import running
+from unpickled.export.recipe import completed
 from unpickled.export.store import add_version, model_folder
 from unpickled.export.tasks import regression
 from unpickled.export.tasks.outliers import OUTLIERS
@@ -57,6 +58,7 @@ from unpickled.server.artifact import onnxfile
 from unpickled.server.artifact.card import Card
 from unpickled.server.artifact.manifest import SCHEMA, Feature, Manifest, Training, read, repeated
 from unpickled.server.artifact.manifest import properties as manifest_properties
+from unpickled.server.artifact.recipe import Recipe
 from unpickled.server.artifact.reference import Reference
 from unpickled.server.card import page
 from unpickled.server.card.version import Version
@@ -109,6 +111,7 @@ def export_pipeline(
     held_out: Any = None,
     held_out_y: Any = None,
     training: Training | None = None,
+    recipe: Recipe | str | None = None,
     readings: Sequence[Reading] = (),
     min_accuracy: float | None = None,
     max_error: float | None = None,
@@ -141,6 +144,9 @@ def export_pipeline(
             the pipeline was not fitted on, in the place of X.
         training: The origin and the quality of the pipeline, if they are known; the true answers then serve
             for the card alone.
+        recipe: How the pipeline was made, kept in the manifest so that ``unpickled train --like`` repeats it:
+            by default the parameters of its unfitted estimators. ``"module:function"`` names a function
+            without arguments that makes the unfitted pipeline; it is called once, to see that it does.
         readings: For a table out of a file, what its columns were taken for: requests are read likewise.
         min_accuracy: The lowest accuracy, from 0 to 1, at which a classifier is written.
         max_error: The largest mean absolute error at which a regressor is written, of its worst target.
@@ -175,6 +181,7 @@ def export_pipeline(
     progress = progress or _silent
     home = model_folder(models, name)
     check_pipeline(pipeline)
+    recipe = completed(pipeline, recipe)
     task, demands = task_of(pipeline), Demands(min_accuracy, max_error)
     task.admit(demands)
     X, held_out = table(X), table(held_out)
@@ -233,6 +240,7 @@ def export_pipeline(
         graph_sha256=onnxfile.contents(graph).sha256,
         reference=spreads,
         card=figures,
+        recipe=recipe,
     )
     payload = _sealed(graph, manifest)
     with _steps_named(conversion, training), running(progress, "loading it as a server does"):
