@@ -29,7 +29,14 @@ from unpickled.export.data import gaps, requests
 from unpickled.export.data.columns import Reading
 from unpickled.export.data.memory import table
 from unpickled.export.detectors import classes
-from unpickled.export.errors import ConversionError, DataError, ParityError, memory_reported, reason
+from unpickled.export.errors import (
+    ConversionError,
+    DataError,
+    ExportError,
+    ParityError,
+    memory_reported,
+    reason,
+)
 from unpickled.export.gate import golden
 from unpickled.export.gate.answers import Array, predictions
 from unpickled.export.gate.pair import Run
@@ -263,12 +270,22 @@ def task_of(pipeline: Any) -> Task:
 def _measured(
     task: Task, pipeline: Any, conversion: Conversion, rows: Any, y: Any, class_names: tuple[str, ...]
 ) -> Training:
-    """The Training of a pipeline trained elsewhere: steps, versions, and quality if y is given."""
+    """The Training of a pipeline trained elsewhere: steps, versions, and quality if y is given.
+
+    Raises DataError if the answers do not fit the rows, or the pipeline refuses these.
+    """
     training = Training(pipeline=steps(pipeline), versions=versions(pipeline))
     if y is None:
         return training
     names = class_names or conversion.outputs.targets
-    return task.measured(training, pipeline, conversion.layout.own(rows), y, names)
+    try:
+        return task.measured(training, pipeline, conversion.layout.own(rows), y, names)
+    except (MemoryError, ExportError):
+        raise
+    except Exception as error:  # pipelines raise exceptions of any kind
+        raise DataError(
+            f"The pipeline refuses rows that it is to be measured on ({reason(error)}): leave them out."
+        ) from error
 
 
 def _labelled(

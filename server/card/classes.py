@@ -71,7 +71,7 @@ def _confusion(names: Sequence[str], counts: Confusion) -> str:
     if not counts:
         return ""
     if len(names) > _MATRIX:
-        return below("What is taken for what", _confusions(names, counts))
+        return below("Most frequent wrong answers", _confusions(names, counts))
     shown = [short_name(each, 24) for each in names]
     matrix = confusion(shown, zip(shown, counts, strict=True))
     return below("Truth (rows) and answers (columns)", matrix)
@@ -229,7 +229,7 @@ def _bins(bins: Sequence[CalibrationBin]) -> Iterator[str]:
     if bins:
         lines = [
             (
-                f"{each.lowest:.0%} to {each.highest:.0%}",
+                f"{percent(each.lowest)} to {percent(each.highest)}",
                 f"{each.rows:,}",
                 percent(each.probability),
                 percent(each.came_true),

@@ -19,6 +19,8 @@ _PICTURED, _LISTED = 60, 400
 # Sizes of a picture, in its own units: the whole, the room for ends of the range, and a line of a category.
 _WIDTH, _HEIGHT, _BELOW, _ROW = 280, 54, 16, 18
 _NAMES, _FIGURES, _LONGEST = 110, 46, 17
+# The width of a share above a bar.
+_LABEL = 34
 # Categories with a bar of their own, and the part of the height that a usual bar takes.
 _CATEGORIES, _USUAL = 8, 0.35
 
@@ -73,7 +75,7 @@ def _line(feature: Feature, spread: Spread | None, rows: int) -> tuple[str, ...]
 
 
 def _taken_for(feature: Feature) -> str:
-    """What a column was taken for, and how its cells are written if not plainly."""
+    """The kind that a column was taken for, and how its cells are written if not plainly."""
     if feature.boolean:
         return "yes or no: true and false, or 1 and 0"
     notation = feature.notation
@@ -179,7 +181,8 @@ def _histogram(feature: Feature, cells: Sequence[_Cell]) -> str:
         f'<text x="{_WIDTH}" y="{_HEIGHT + 13}" text-anchor="end">'
         f"{escape(write(highest))}{_above(feature.maximum, highest)}</text>"
     )
-    return _svg(feature, f"{bars}{ends}", _HEIGHT + _BELOW)
+    cuts = "".join(_cuts(cells, lowest, across, most))
+    return _svg(feature, f"{bars}{cuts}{ends}", _HEIGHT + _BELOW)
 
 
 def _below(trained: float | None, drawn: float) -> str:
@@ -196,12 +199,18 @@ def _bar(cell: _Cell, lowest: float, across: float, most: float, low: str, high:
     height = min(cell.density / most, 1.0) * (_HEIGHT - 12)
     told = f"<title>{escape(low)} to {escape(high)}: {cell.share:.1%} of the rows</title>"
     size = f'y="{_HEIGHT - height:.1f}" width="{max(width, 1):.1f}" height="{height:.1f}"'
-    bar = f'<rect class="rows" x="{left:.1f}" {size}>'
-    cut = ""
-    if cell.density > most * 1.001:
-        middle = min(max(left + width / 2, 18), _WIDTH - 18)
-        cut = f'<text x="{middle:.1f}" y="9" text-anchor="middle">{cell.share:.0%}</text>'
-    return f"{bar}{told}</rect>{cut}"
+    return f'<rect class="rows" x="{left:.1f}" {size}>{told}</rect>'
+
+
+def _cuts(cells: Sequence[_Cell], lowest: float, across: float, most: float) -> Iterator[str]:
+    """The shares of bars that are cut, above them, as far as there is room."""
+    free = 0.0
+    for cell in cells:
+        middle = ((cell.lowest + cell.highest) / 2 - lowest) * across
+        place = min(max(middle, _LABEL / 2), _WIDTH - _LABEL / 2)
+        if cell.density > most * 1.001 and place - _LABEL / 2 >= free:
+            yield f'<text x="{place:.1f}" y="9" text-anchor="middle">{cell.share:.0%}</text>'
+            free = place + _LABEL / 2
 
 
 def _svg(feature: Feature, content: str, height: float) -> str:

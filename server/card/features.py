@@ -1,4 +1,4 @@
-"""What a version decides by: how much each feature matters, and how answers follow those that do most."""
+"""How a version decides: how much each feature matters, and how answers follow those that do most."""
 
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -19,6 +19,8 @@ from unpickled.server.report.table import short_name, table
 _MOST = 25
 # The height of a category in a picture, and the room for its name.
 _ROW, _NAMES = 22, 104
+# An end is far away if it is so many times as far from the others as these lie apart.
+_FAR = 3
 
 
 class _Series(NamedTuple):
@@ -122,10 +124,10 @@ def _axis(found: Dependence, places: Sequence[int], title: str) -> Axis:
 
 
 def _central(found: Dependence) -> Dependence:
-    """The dependence without an end that is further from its neighbor than all others are from each other."""
+    """The dependence without an end that is far away: beside it, all others would be one stroke."""
     at = [float(each) for each in found.at]
-    first = 1 if len(at) > 3 and at[1] - at[0] > at[-1] - at[1] else 0
-    last = len(at) - (1 if len(at) > 3 and at[-1] - at[-2] > at[-2] - at[first] else 0)
+    first = 1 if len(at) > 3 and at[1] - at[0] > _FAR * (at[-1] - at[1]) else 0
+    last = len(at) - (1 if len(at) > 3 and at[-1] - at[-2] > _FAR * (at[-2] - at[first]) else 0)
     return replace(found, at=found.at[first:last], answers=found.answers[first:last])
 
 

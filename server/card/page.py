@@ -44,7 +44,7 @@ def html(version: Version, against: int | None = None, other: Manifest | None = 
                 _reasons(manifest),
                 _weak(manifest),
                 _data(manifest),
-                section("Parity with the fitted pipeline", proof.parity(manifest)),
+                section("Parity with the fitted pipeline", proof.parity(manifest), follows=True),
                 _origin(version),
             ],
         )
@@ -83,18 +83,18 @@ def _quality(manifest: Manifest) -> str:
     notes = "".join(paragraph(note, "note") for note in card.notes) if card else ""
     is_classifier = bool(card.classes) if card else manifest.training.metrics is not None
     drawn = classes.quality(manifest) if is_classifier else targets.quality(manifest)
-    return section(f"Quality{on}", drawn, below("Remarks", notes)) if drawn else ""
+    return section(f"Quality{on}", drawn, below("Remarks", notes), follows=True) if drawn else ""
 
 
 def _reasons(manifest: Manifest) -> str:
     card = manifest.card
     if card is None:
         return ""
-    return section("What it decides by", features.importances(card), features.dependences(manifest, card))
+    return section("How it decides", features.importances(card), features.dependences(manifest, card))
 
 
 def _weak(manifest: Manifest) -> str:
-    return section("Where it is worst", weak.slices(manifest.card)) if manifest.card else ""
+    return section("Where it is worst", weak.slices(manifest.card), follows=True) if manifest.card else ""
 
 
 def _data(manifest: Manifest) -> str:

@@ -1,4 +1,4 @@
-"""What sections of a report are made of: headings, paragraphs, pictures, legends and figures as text."""
+"""The parts of sections of a report: headings, paragraphs, pictures, legends and figures as text."""
 
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
@@ -12,10 +12,14 @@ from unpickled.server.report.table import short_name
 Write = Callable[[float], str]
 
 
-def section(title: str, *parts: str) -> str:
-    """A section with what there is of its parts, HTML; nothing where there is nothing."""
+def section(title: str, *parts: str, follows: bool = False) -> str:
+    """A section with what there is of its parts, HTML; nothing where there is nothing.
+
+    On paper it begins a page, unless it ``follows`` the one before.
+    """
     content = "\n".join(filter(None, parts))
-    return f"<section>\n<h2>{escape(title)}</h2>\n{content}\n</section>" if content else ""
+    kind = ' class="follows"' if follows else ""
+    return f"<section{kind}>\n<h2>{escape(title)}</h2>\n{content}\n</section>" if content else ""
 
 
 def below(title: str, *parts: str) -> str:

@@ -77,12 +77,16 @@ code { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono"
 @media print {
   body { max-width: none; padding: 0; font-size: 10pt; background: none;
     -webkit-print-color-adjust: exact; print-color-adjust: exact; }
-  section { break-before: page; } section h2 { margin-top: 0; border-top: 0; }
+  section { break-before: page; }
   section.follows { break-before: auto; }
-  h2, h3, h4, .legend, .note { break-after: avoid; }
-  figure, .columns > li, tr, .figures, dl > *, .steps li { break-inside: avoid; }
+  h2, h3, h4, .note { break-after: avoid; }
+  figure, .columns > li, table, tr, .figures, dl > *, .steps li { break-inside: avoid; }
   .scroll { overflow: visible; }
-  .pictures { grid-template-columns: repeat(2, 1fr); } .columns { grid-template-columns: repeat(3, 1fr); }
+  /* A line of a paragraph is never parted between two pages; rows of a grid are. */
+  .pictures, .columns { display: block; orphans: 1; widows: 1; }
+  .pictures > figure, .columns > li { display: inline-block; vertical-align: top; margin: 0 1% .7rem 0; }
+  .pictures > figure { width: 48%; } .columns > li { width: 31.5%; }
+  figure > svg { max-width: 19rem; }
 }
 """
 

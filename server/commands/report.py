@@ -132,7 +132,7 @@ def _other(folder: Path, chosen: Version, against: int | None) -> manifest.Manif
 
 
 def _figures(chosen: Version) -> dict[str, Any]:
-    """What the page is drawn from, as JSON values."""
+    """The figures of the page as JSON values."""
     found = chosen.manifest
     return {
         "model": chosen.name,
