@@ -1,6 +1,6 @@
 """One day by hand: ask a server about its parcels, then report what became of them.
 
-    python day.py 26 --url http://127.0.0.1:8000
+python day.py 26 --url http://127.0.0.1:8000
 """
 
 import argparse
