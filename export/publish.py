@@ -22,6 +22,8 @@ from unpickled.export import reference
 from unpickled.export.boosters.reading import read_once
 from unpickled.export.card import card
 from unpickled.export.card.card import Model
+from unpickled.export.comparison.against import Against
+from unpickled.export.comparison.unread import with_unread
 from unpickled.export.convert import Conversion, Operators, check_pipeline, convert
 from unpickled.export.data import gaps, requests
 from unpickled.export.data.columns import Reading
@@ -45,6 +47,7 @@ from unpickled.export.labelled import Labelled
 from unpickled.export.places import places
 from unpickled.export.privacy import KEEPS_ROWS, keeps_rows
 from unpickled.export.progress import running
+from unpickled.export.recipe import completed
 from unpickled.export.store import add_version, model_folder
 from unpickled.export.tasks import regression
 from unpickled.export.tasks.outliers import OUTLIERS
@@ -53,13 +56,17 @@ from unpickled.export.tasks.task import ClassNames, Demands, Task
 from unpickled.export.train import steps, versions
 from unpickled.server.artifact import onnxfile
 from unpickled.server.artifact.card import Card
-from unpickled.server.artifact.manifest import SCHEMA, Feature, Manifest, Training, repeated
+from unpickled.server.artifact.manifest import SCHEMA, Feature, Manifest, Training, read, repeated
 from unpickled.server.artifact.manifest import properties as manifest_properties
+from unpickled.server.artifact.recipe import Recipe
 from unpickled.server.artifact.reference import Reference
+from unpickled.server.card import page
+from unpickled.server.card.version import Version
 from unpickled.server.errors import ArtifactError
 from unpickled.server.model.feeds import Feeds
 from unpickled.server.model.session import load, open_graph
 from unpickled.server.quote import listed, quoted, shortened
+from unpickled.server.report.page import framed
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,12 @@ class Export:
     manifest: Manifest
     proof: Proof | None = None
 
+    def _repr_html_(self) -> str:
+        """The report about this version, which a notebook shows (server/card/page.py)."""
+        name = self.path.parent.parent.name
+        version = Version(name, self.version, self.manifest, self.size, self.sha256)
+        return framed(page.html(version), version.title)
+
 
 @memory_reported()
 @read_once()
@@ -98,10 +111,12 @@ def export_pipeline(
     held_out: Any = None,
     held_out_y: Any = None,
     training: Training | None = None,
+    recipe: Recipe | str | None = None,
     readings: Sequence[Reading] = (),
     min_accuracy: float | None = None,
     max_error: float | None = None,
     operators: Operators = "fastest",
+    against: Against | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Export:
     """Prove that a fitted pipeline and its graph agree, then write the graph as a new version of a model.
@@ -129,11 +144,16 @@ def export_pipeline(
             the pipeline was not fitted on, in the place of X.
         training: The origin and the quality of the pipeline, if they are known; the true answers then serve
             for the card alone.
+        recipe: How the pipeline was made, kept in the manifest so that ``unpickled train --like`` repeats it:
+            by default the parameters of its unfitted estimators. ``"module:function"`` names a function
+            without arguments that makes the unfitted pipeline; it is called once, to see that it does.
         readings: For a table out of a file, what its columns were taken for: requests are read likewise.
         min_accuracy: The lowest accuracy, from 0 to 1, at which a classifier is written.
         max_error: The largest mean absolute error at which a regressor is written, of its worst target.
         operators: "standard": those of ``ai.onnx`` alone, which any execution provider may run; "fastest":
             those that are fastest on a CPU.
+        against: How it is compared with earlier versions of the model, where ``held_out_y`` is given; by
+            default with the newest three, as far as that can be done.
         progress: Called with a line of text for each phase of the work, and with a warning if the graph
             keeps training rows (support vectors, neighbours).
 
@@ -161,6 +181,7 @@ def export_pipeline(
     progress = progress or _silent
     home = model_folder(models, name)
     check_pipeline(pipeline)
+    recipe = completed(pipeline, recipe)
     task, demands = task_of(pipeline), Demands(min_accuracy, max_error)
     task.admit(demands)
     X, held_out = table(X), table(held_out)
@@ -223,10 +244,16 @@ def export_pipeline(
         graph_sha256=onnxfile.contents(graph).sha256,
         reference=spreads,
         card=figures,
+        recipe=recipe,
     )
     payload = _sealed(graph, manifest)
     with _steps_named(conversion, training), running(progress, "loading it as a server does"):
-        load(payload)
+        served = load(payload)
+    comparisons = (against or Against()).compared(served, home, _compared(labelled, held_out), progress)
+    if comparisons:
+        manifest = replace(manifest, comparisons=comparisons)
+        payload = _sealed(graph, manifest)
+        read(payload)
     progress("writing")
     path = add_version(home, payload)
     digest = hashlib.sha256(payload).hexdigest()
@@ -280,6 +307,11 @@ def _labelled(
             f"{len(conversion.outputs.targets)}: give as many."
         )
     return Labelled(frame, truth, held_out)
+
+
+def _compared(labelled: Labelled | None, held_out: Any) -> Labelled | None:
+    """The held-out rows for other versions, if their true answers are known."""
+    return with_unread(labelled, held_out) if labelled is not None and labelled.held_out else None
 
 
 def _card(

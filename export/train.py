@@ -15,6 +15,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, OneHotEncoder, RobustScaler, StandardScaler
+from sklearn.utils.validation import has_fit_parameter
 from threadpoolctl import threadpool_limits
 
 from unpickled.export.boosters.registry import library
@@ -27,6 +28,7 @@ from unpickled.export.tasks.boosters import alone
 from unpickled.export.tasks.registry import TASKS
 from unpickled.export.tasks.task import Task
 from unpickled.server.artifact.manifest import Curve, Training
+from unpickled.server.quote import listed, quoted
 
 SCALERS: Mapping[str, Callable[[], Any] | None] = {
     "standard": StandardScaler,
@@ -37,6 +39,8 @@ SCALERS: Mapping[str, Callable[[], Any] | None] = {
 }
 
 SMALL = 1_000_000  # cells
+# Places of rows in a table.
+Rows = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ class Fitted:
     would be unknown.
     """
 
-    pipeline: Pipeline
+    pipeline: Any
     train: pd.DataFrame
     train_truth: npt.NDArray[Any]
     held_out: pd.DataFrame
@@ -60,33 +64,71 @@ def train(dataset: Dataset, scaler: str, estimator: str, seed: int = 0, held_out
 
     Raises DataError where the table is too small to be split or the estimator refuses it.
     """
-    task = TASKS[dataset.task]
-    fit_rows, test_rows, fit_labels, test_labels = task.split(
-        dataset.features, dataset.labels, seed, held_out
+    return fitted(
+        dataset, chosen(dataset, scaler, estimator, seed), *split(dataset, seed, held_out), seed=seed
     )
-    pipeline = build(dataset.features, scaler, (task.step, task.estimators[estimator](seed)), dataset.dates)
+
+
+def chosen(dataset: Dataset, scaler: str, estimator: str, seed: int = 0) -> Pipeline:
+    """The unfitted pipeline of a scaler and an estimator that its task trains by this name."""
+    task = TASKS[dataset.task]
+    return build(dataset.features, scaler, (task.step, task.estimators[estimator](seed)), dataset.dates)
+
+
+def split(dataset: Dataset, seed: int = 0, held_out: float = 0.2) -> tuple[Rows, Rows]:
+    """The places of the rows to fit on and of those held out, drawn by ``seed``. Raises DataError."""
+    places = np.arange(len(dataset.labels))
+    fit_rows, held_out_rows, *_ = TASKS[dataset.task].split(places, dataset.labels, seed, held_out)
+    return fit_rows, held_out_rows
+
+
+def fitted(
+    dataset: Dataset,
+    pipeline: Any,
+    fit_rows: Rows,
+    held_out_rows: Rows,
+    weights: npt.NDArray[np.float64] | None = None,
+    seed: int | None = None,
+) -> Fitted:
+    """Fit a pipeline on some rows of a table, and measure it on others.
+
+    Args:
+        dataset: The table.
+        pipeline: An unfitted pipeline or estimator for it, which is fitted in place.
+        fit_rows: The places of the rows to fit on.
+        held_out_rows: Those of the rows to measure on.
+        weights: (len(fit_rows),), how much each row to fit on counts; None: all the same.
+        seed: The number that the split was drawn by, if it was.
+
+    Raises:
+        DataError: The estimator refuses the rows or takes no weights, or a class is in no row to fit on.
+    """
+    task = TASKS[dataset.task]
+    _check_classes(dataset, fit_rows, held_out_rows)
+    rows, truth = dataset.features.take(fit_rows), dataset.labels[fit_rows]
+    test_rows, test_truth = dataset.features.take(held_out_rows), dataset.labels[held_out_rows]
     # On a small table, several threads mostly wait for each other: for seconds if the machine is busy.
     is_small = dataset.features.size < SMALL
     if is_small:
-        alone(pipeline[-1])
+        alone(last(pipeline))
     with threadpool_limits(1 if is_small else None):
-        _fit(pipeline, fit_rows, fit_labels)
+        _fit(pipeline, rows, truth, weights)
     training = Training(
         pipeline=steps(pipeline),
         data=dataset.name,
         target=dataset.target,
         fingerprint=fingerprint(dataset.features, dataset.labels),
-        rows=len(fit_rows),
+        rows=len(rows),
         held_out=len(test_rows),
         seed=seed,
         versions=versions(pipeline),
     )
     # Trees are evaluated one after another, too short a work for several threads.
     with threadpool_limits(1):
-        training = replace(training, curve=curve(task, pipeline, fit_rows, fit_labels))
+        training = replace(training, curve=curve(task, pipeline, rows, truth))
         names = dataset.class_names or (dataset.target,)
-        training = task.measured(training, pipeline, test_rows, test_labels, names)
-    return Fitted(pipeline, fit_rows, fit_labels, test_rows, test_labels, training)
+        training = task.measured(training, pipeline, test_rows, test_truth, names)
+    return Fitted(pipeline, rows, truth, test_rows, test_truth, training)
 
 
 def build(
@@ -114,7 +156,8 @@ def build(
 
 def curve(task: Task, pipeline: Pipeline, rows: Any, truth: npt.NDArray[Any]) -> Curve | None:
     """The training loss of an estimator that is fitted in epochs or stages; None where it is not finite."""
-    losses = task.curve(pipeline, rows, truth)
+    steps = pipeline if isinstance(pipeline, Pipeline) else Pipeline([(task.step, pipeline)])
+    losses = task.curve(steps, rows, truth)
     return losses if losses is not None and np.isfinite(losses.loss).all() else None
 
 
@@ -169,12 +212,47 @@ _POSITIVE = "It predicts no negative numbers, gamma no 0 either: name another --
 _OTHER = "Name another estimator, or correct the table."
 
 
-def _fit(pipeline: Pipeline, rows: pd.DataFrame, labels: npt.NDArray[Any]) -> None:
+def _fit(
+    pipeline: Any, rows: pd.DataFrame, labels: npt.NDArray[Any], weights: npt.NDArray[np.float64] | None
+) -> None:
+    weighted = {} if weights is None else {_weights_name(pipeline): weights}
     try:
-        pipeline.fit(rows, labels)
+        pipeline.fit(rows, labels, **weighted)
     except MemoryError:
         raise
     except Exception as error:
         # XGBoost, LightGBM and CatBoost have exceptions of their own.
-        fault = f"{type(pipeline[-1]).__name__} cannot be fitted: {reason(error)}."
+        fault = f"{type(last(pipeline)).__name__} cannot be fitted: {reason(error)}."
         raise DataError(f"{fault} {_POSITIVE if 'range of the loss' in fault else _OTHER}") from error
+
+
+def _weights_name(estimator: Any) -> str:
+    """The argument of ``fit`` that brings weights to the last step: ``classifier__sample_weight``."""
+    if isinstance(estimator, Pipeline):
+        name, step = estimator.steps[-1]
+        return f"{name}__{_weights_name(step)}"
+    if has_fit_parameter(estimator, "sample_weight"):
+        return "sample_weight"
+    raise DataError(
+        f"{type(estimator).__name__} takes no weights of rows: leave them out, or name another estimator."
+    )
+
+
+def last(pipeline: Any) -> Any:
+    """The step that answers: the last one of a pipeline."""
+    return pipeline[-1] if isinstance(pipeline, Pipeline) else pipeline
+
+
+def _check_classes(dataset: Dataset, fit_rows: Rows, held_out_rows: Rows) -> None:
+    """Raise DataError if there is no row to fit on, or none of a class, or none to measure on."""
+    for kind, rows in (("fit", fit_rows), ("measure", held_out_rows)):
+        if not len(rows):
+            raise DataError(f"There is no row to {kind} on: give more rows, or hold out another share.")
+    if not dataset.class_names:
+        return
+    lacking = np.setdiff1d(dataset.labels, dataset.labels[fit_rows])
+    if len(lacking):
+        raise DataError(
+            f"No row to fit on is of {listed([*map(str, lacking)], 5, quoted)}, which others are: give more "
+            "rows of it, leave them out, or hold out fewer."
+        )

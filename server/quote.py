@@ -60,6 +60,17 @@ def counted(count: int, noun: str, nouns: str = "") -> str:
     return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"
 
 
+def size(count: int) -> str:
+    """A number of bytes with three digits at most.
+
+    Example:
+        >>> size(3206)
+        '3.21 kB'
+    """
+    power = min(len(str(count)) - 1, 9) // 3
+    return f"{count / 1000**power:.3g} {('B', 'kB', 'MB', 'GB')[power]}"
+
+
 def hint(word: str, choices: Iterable[str], spell: Callable[[str], str] = str) -> str:
     """A question that suggests the choice most like ``word``, as ``spell`` writes it; empty if none is.
 

@@ -80,6 +80,7 @@ REQUESTS = [
     ("POST", "/v2/repository/index", {"all", "reader"}),
     ("GET", "/models", {"all", "reader"}),
     ("GET", "/openapi.json", {"all", "reader"}),
+    ("GET", "/models/iris/report", {"all", "reader"}),
     ("GET", "/", {"all", "reader"}),
     ("GET", "/nowhere", {"all", "reader"}),
     ("GET", "/predict", {"all", "reader"}),

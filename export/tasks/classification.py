@@ -142,7 +142,8 @@ def _ordered(classes: Sequence[int | str], by_label: Mapping[Any, str]) -> list[
 def curve(pipeline: Any, rows: Any, labels: npt.NDArray[Any]) -> Curve | None:
     """The training loss of classifiers that are fitted in epochs or stages."""
     model = pipeline[-1]
-    if isinstance(model, MLPClassifier):
+    # The solver lbfgs keeps no losses.
+    if isinstance(model, MLPClassifier) and hasattr(model, "loss_curve_"):
         return Curve(unit="epoch", loss=tuple(float(loss) for loss in model.loss_curve_))
     if isinstance(model, GradientBoostingClassifier):
         return Curve(unit="stage", loss=tuple(float(loss) for loss in model.train_score_))

@@ -158,7 +158,8 @@ def require(errors: Sequence[Errors], max_error: float | None) -> None:
 def curve(pipeline: Any, rows: Any, numbers: npt.NDArray[Any]) -> Curve | None:
     """The training loss of regressors that are fitted in epochs or stages: of stages, the squared error."""
     model = getattr(pipeline[-1], "regressor_", pipeline[-1])
-    if isinstance(model, MLPRegressor):
+    # The solver lbfgs keeps no losses.
+    if isinstance(model, MLPRegressor) and hasattr(model, "loss_curve_"):
         return Curve(unit="epoch", loss=tuple(float(loss) for loss in model.loss_curve_))
     if isinstance(model, (GradientBoostingRegressor, HistGradientBoostingRegressor)):
         stages = model.staged_predict(split(pipeline, rows)[1])

@@ -1,6 +1,6 @@
 """Accuracy as pictures and tables: SVG and HTML, in the colors of the page around it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 
 from unpickled.server.accuracy.measures import headings, measures, of_target, or_dash, target_headings
@@ -17,12 +17,15 @@ from unpickled.server.accuracy.report import (
 )
 from unpickled.server.quote import printable, shortened
 from unpickled.server.report.page import html, sentence
+from unpickled.server.report.strip import STYLE as STRIPS
+from unpickled.server.report.strip import Scale, strip
+from unpickled.server.report.table import STYLE as TABLES
+from unpickled.server.report.table import confusion, short_name, table
 
 # The square of a calibration picture, the room at its left and below it, and the height of the counts.
 _SIDE, _LEFT, _BELOW, _COUNTS = 260, 40, 34, 60
 _WIDTH, _HEIGHT = _LEFT + _SIDE + 16, _SIDE + _COUNTS + 2 * _BELOW
-# The strip of a slice: its width, and the room at both sides for the ends of its scale.
-_STRIP, _ENDS = 230, 42
+_SHARES = Scale(0.0, 1.0, "0%", "100%")
 
 _CALIBRATION = """<p class="note">A dot is a tenth of the probabilities: across their mean, up the share that
 came true, its line the 95% interval. On the dashed diagonal, probabilities are right. Bars count the
@@ -30,41 +33,21 @@ rows.</p>"""
 _SLICES = """<p class="note">A dot is the accuracy of a slice, its line the 95% interval; the upright stroke
 is the accuracy of all rows.</p>"""
 
-STYLE = """
+STYLE = (
+    f"{TABLES}{STRIPS}"
+    """
 h3 { font-size: 1rem; margin: 1.2rem 0 .2rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; margin: .4rem 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-th { color: var(--muted); font-weight: 500; }
 .reason { color: var(--wrong); }
 .note, figcaption { color: var(--muted); }
 .pictures { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr));
 } figure { margin: 0; padding: .9rem 1rem; background: var(--panel); border: 1px solid var(--line);
   border-radius: 8px; }
 figure svg { display: block; width: 100%; max-width: 26rem; height: auto; }
-svg text { fill: var(--muted); font-size: 11px; }
 svg .frame { fill: none; stroke: var(--line); }
 svg .diagonal { stroke: var(--muted); stroke-dasharray: 4 4; }
-svg .reach { stroke: var(--now); stroke-width: 2; }
-svg .dot { fill: var(--now); }
 svg .rows { fill: var(--trained); stroke: var(--edge); }
-svg .lane { stroke: var(--edge); }
-svg .overall { stroke: var(--ink); stroke-width: 2; }
-.listing svg { vertical-align: middle; }
-@media (max-width: 52rem) {
-  .listing { display: block; max-width: 28rem; }
-  .listing tr { display: block; padding: .4rem 0; border-bottom: 1px solid var(--line); }
-  .listing .heads { display: none; }
-  .listing td { display: flex; justify-content: space-between; flex-wrap: wrap; gap: 0 1rem;
-    padding: .1rem 0; border: 0; white-space: normal; overflow-wrap: anywhere; }
-  .listing td::before { content: attr(data-head); color: var(--muted); }
-  .listing td:first-child { font-weight: 600; }
-  .listing td:first-child::before { content: none; }
-}
-td.right { background: color-mix(in srgb, var(--now) var(--share), transparent); }
-td.wrong { background: color-mix(in srgb, var(--wrong) var(--share), transparent); }
 """
+)
 
 
 def page(accuracy: Accuracy) -> str:
@@ -147,18 +130,18 @@ def _version(version: VersionAccuracy) -> str:
         f"<h2>{escape(version.title.capitalize())}</h2>\n<p>{sentence(version.sentence)}</p>",
         *(f'<p class="reason">{sentence(reason)}</p>' for reason in version.reasons),
         *(f'<p class="note">{sentence(note)}</p>' for note in version.notes),
-        _table("", ("", *headings(version)[1:]), measures(version)),
+        table("", ("", *headings(version)[1:]), measures(version)),
         _calibrations(found),
         _confusion(found),
-        _table(
+        table(
             "Classes",
             ("class", "predicted", "truth known", "precision", "recall"),
             map(_class, found.classes),
         ),
-        _table(
+        table(
             "Errors",
             target_headings(found.targets),
-            ((_name(name), *cells) for name, *cells in map(of_target, found.targets)),
+            ((short_name(name), *cells) for name, *cells in map(of_target, found.targets)),
         ),
         _slices(version.slices, found.accuracy),
     ]
@@ -184,29 +167,20 @@ def _confusion(found: Figures) -> str:
     """The confusion matrix, each cell the darker the larger its share of the row."""
     if found.confusion is None or not found.rows:
         return ""
-    names = [_name(each.name) for each in found.classes]
-    head = "".join(f"<th>{name}</th>" for name in names)
-    rows = []
-    for place, counts in enumerate(found.confusion):
-        if place < len(names) or any(counts):
-            total = sum(counts) or 1
-            cells = "".join(
-                f'<td class="{"right" if place == column else "wrong"}" '
-                f'style="--share:{count / total * 60:.0f}%">{count:,}</td>'
-                for column, count in enumerate(counts)
-            )
-            name = names[place] if place < len(names) else "no class of the model"
-            rows.append(f"<tr><td>{name}</td>{cells}</tr>")
-    return (
-        "<h3>Truth (rows) and answers (columns)</h3>\n"
-        f'<div class="scroll"><table><tr><th></th>{head}</tr>{"".join(rows)}</table></div>'
-    )
+    names = [short_name(each.name) for each in found.classes]
+    truths = [*names, "no class of the model"]
+    rows = [
+        (truth, counts)
+        for place, (truth, counts) in enumerate(zip(truths, found.confusion, strict=False))
+        if place < len(names) or any(counts)
+    ]
+    return f"<h3>Truth (rows) and answers (columns)</h3>\n{confusion(names, rows)}"
 
 
 def _class(found: ClassAccuracy) -> Sequence[str]:
     coverage = "" if found.coverage is None else f" ({found.coverage:.1%})"
     return (
-        _name(found.name),
+        short_name(found.name),
         f"{found.predicted:,}",
         f"{found.known:,}{coverage}",
         or_dash(found.precision, ".1%"),
@@ -218,42 +192,31 @@ def _slices(slices: Sequence[Slice], overall: Estimate | None) -> str:
     """A line for each slice; of a classifier, with its interval as a picture beside that of all rows."""
     heads = ("", "rows", "figure", "")
     if overall is None:
-        return _table("Slices", heads[:3], map(_slice, slices))
+        return table("Slices", heads[:3], map(_slice, slices))
     lines = [(*_slice(each), _strip(each.figures.accuracy, overall)) for each in slices]
-    return _table("Slices", heads, lines, note=_SLICES)
+    return table("Slices", heads, lines, note=_SLICES)
 
 
 def _slice(found: Slice) -> tuple[str, str, str]:
-    name = f"{_name(found.feature)}: {_name(found.value)}"
-    return name, f"{found.figures.rows:,}", escape(found.figures.sentence)
+    title = f"{short_name(found.feature)}: {short_name(found.value)}"
+    return title, f"{found.figures.rows:,}", escape(found.figures.sentence)
 
 
 def _strip(figure: Estimate | None, overall: Estimate) -> str:
     """An accuracy and its interval on a line from 0% to 100%."""
     if figure is None:
         return ""
-    ends = figure.lowest or 0.0, figure.highest if figure.highest is not None else 1.0
-    length = _STRIP - 2 * _ENDS
-    shares = (ends[0], figure.value, ends[1], overall.value)
-    low, value, high, all_rows = (_ENDS + share * length for share in shares)
-    return (
-        f'<svg width="{_STRIP}" height="18" viewBox="0 0 {_STRIP} 18" aria-hidden="true">'
-        f'<text x="{_ENDS - 6}" y="13" text-anchor="end">0%</text>'
-        f'<text x="{_STRIP - _ENDS + 6}" y="13">100%</text>'
-        f'<line class="lane" x1="{_ENDS}" y1="9" x2="{_STRIP - _ENDS}" y2="9"/>'
-        f'<line class="overall" x1="{all_rows:.1f}" y1="1" x2="{all_rows:.1f}" y2="17"/>'
-        f'<line class="reach" x1="{low:.1f}" y1="9" x2="{high:.1f}" y2="9"/>'
-        f'<circle class="dot" cx="{value:.1f}" cy="9" r="4"/></svg>'
-    )
+    highest = 1.0 if figure.highest is None else figure.highest
+    return strip((figure.lowest or 0.0, figure.value, highest), _SHARES, mark=overall.value)
 
 
 def _pairs(pairs: Sequence[Pair]) -> str:
     heads = ("", "rows", "accuracy", "log loss", "mean absolute error", "")
-    return _table("Shadows, on the same rows: shadow - version", heads, map(_pair, pairs), level="h2")
+    return table("Shadows, on the same rows: shadow - version", heads, map(_pair, pairs), level="h2")
 
 
 def _pair(pair: Pair) -> Sequence[str]:
-    errors = "; ".join(f"{_name(name)} {figure.text('+.4g')}" for name, figure in pair.mae.items())
+    errors = "; ".join(f"{short_name(name)} {figure.text('+.4g')}" for name, figure in pair.mae.items())
     return (
         f"{pair.shadow} beside {pair.version}",
         f"{pair.rows:,}",
@@ -262,25 +225,3 @@ def _pair(pair: Pair) -> Sequence[str]:
         errors or "-",
         escape(pair.note),
     )
-
-
-def _table(
-    title: str, heads: Sequence[str], rows: Iterable[Sequence[str]], level: str = "h3", note: str = ""
-) -> str:
-    """A table of cells that are HTML, on narrow screens a list of its rows; nothing where there are none."""
-    names = [escape(name) for name in heads]
-    lines = "".join(f"<tr>{''.join(map(_cell, names, row))}</tr>" for row in rows)
-    if not lines:
-        return ""
-    head = "".join(f"<th>{name}</th>" for name in names)
-    above = f"<{level}>{title}</{level}>\n" if title else ""
-    return f'{above}{note}<table class="listing"><tr class="heads">{head}</tr>{lines}</table>'
-
-
-def _cell(head: str, content: str) -> str:
-    """A cell, which has the name of its column for where the heads are out of sight."""
-    return f'<td data-head="{head}">{content}</td>'
-
-
-def _name(text: str) -> str:
-    return escape(shortened(printable(text), 40))

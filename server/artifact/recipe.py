@@ -12,8 +12,8 @@ import msgspec
 class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An unfitted estimator: its class, as ``module:name``, and its parameters.
 
-    A parameter is a value of JSON; one that is none, such as an estimator inside, is a table with one key
-    that says what it is (export/recipe.py).
+    Parameters that have their default value are left out. A parameter is a value of JSON; one that is none,
+    such as an estimator inside, is a table with one key that says what it is (export/parameters.py).
     """
 
     estimator: str
@@ -23,13 +23,14 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a pipeline was made.
 
-    ``by``: "train", whose options ``options`` are, by their names on the command line; "pipeline", an
-    estimator of the user's own, whose ``step`` is kept; "function", which ``function`` names as
-    ``module:function``: it takes nothing and returns the unfitted estimator.
+    ``by``: "train", which took a scaler and an estimator by name; "pipeline", an estimator of the user's own,
+    whose ``step`` is kept; "function", which ``function`` names as ``module:function``: it takes nothing and
+    returns the unfitted estimator. ``options`` are those of the command that made it, by their names there,
+    with _ for -.
 
-    ``data`` is the bundled data set or the path of the table, as it was given; ``target`` the columns to
-    predict. ``missing_from_step`` says why a pipeline cannot be made again from its parameters: which of them
-    are code.
+    ``data`` is the bundled data set or the path of the table, as it was given; the path of a file that is
+    called as a bundled set is begins with "./". ``target`` are the columns to predict. ``missing_from_step``
+    says why a pipeline cannot be made again from its parameters: which of them are code.
     """
 
     by: Literal["train", "pipeline", "function"]

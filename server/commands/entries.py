@@ -21,6 +21,12 @@ ACCURACY = Later(
     "server",
     "Show how right a model was, by the truth that was reported.",
 )
+REPORT = Later(
+    "unpickled.server.commands.report",
+    "report",
+    "server",
+    "Write a page about a version: its data, quality, importances, parity and origin.",
+)
 LOG = Later(
     "unpickled.server.commands.payloads",
     "log",

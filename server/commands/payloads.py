@@ -12,7 +12,7 @@ from unpickled.server.errors import ServingError
 from unpickled.server.message import answer
 from unpickled.server.payloads import forgetting, listing, schema
 from unpickled.server.payloads.forgetting import Forgotten
-from unpickled.server.quote import counted, quoted
+from unpickled.server.quote import counted, quoted, size
 from unpickled.server.truth import store
 
 
@@ -76,7 +76,7 @@ def list_days(settings: config.Log, folder: Path, model: str | None, as_json: bo
             "day": day.day.isoformat(),
             "files": f"{day.files:,}",
             "rows": f"{day.rows:,}",
-            "size": tables.size(day.bytes),
+            "size": size(day.bytes),
         }
         for day in days
     ]

@@ -17,7 +17,7 @@ from unpickled.server.lifecycle.history import Record
 from unpickled.server.lifecycle.shelf import Shelf
 from unpickled.server.model import dates
 from unpickled.server.model.enforced import FeatureRange, InputPolicy, enforced
-from unpickled.server.quote import listed, printable, shortened
+from unpickled.server.quote import listed, printable, shortened, size
 
 # How many records of the history are printed.
 RECENT = 10
@@ -319,9 +319,3 @@ def _record(record: Record) -> _Line:
 
 def _or_dash(form: str, value: object) -> str:
     return "-" if value is None else form.format(value)
-
-
-def size(count: int) -> str:
-    """A number of bytes with three digits at most."""
-    power = min(len(str(count)) - 1, 9) // 3
-    return f"{count / 1000**power:.3g} {('B', 'kB', 'MB', 'GB')[power]}"

@@ -1,5 +1,6 @@
 """The query of a request: what stands behind the question mark of its address."""
 
+import re
 from collections.abc import Sequence
 from typing import TypeVar
 from urllib.parse import parse_qsl
@@ -9,6 +10,8 @@ from unpickled.server.message.answer import Environ
 from unpickled.server.quote import listed, quoted
 
 Word = TypeVar("Word", bound=str)
+# At most nine digits, in ASCII.
+_NUMBER = re.compile("[0-9]{1,9}")
 
 
 def word(environ: Environ, name: str, choices: Sequence[Word], default: Word) -> Word:
@@ -16,11 +19,30 @@ def word(environ: Environ, name: str, choices: Sequence[Word], default: Word) ->
 
     Raises InvalidInput where it is none of the choices.
     """
-    pairs = parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True, errors="replace")
-    asked = next((value for key, value in reversed(pairs) if key == name), default)
+    asked = _last(environ, name)
+    asked = default if asked is None else asked
     for choice in choices:
         if choice == asked:
             return choice
     raise InvalidInput(
         f"{name} is {quoted(asked)}: it has to be one of {listed(choices)}", allowed=list(choices)
     )
+
+
+def number(environ: Environ, name: str) -> int | None:
+    """The whole number that a query gives for a name; of several the last, and None where there is none.
+
+    Raises InvalidInput where it is no number of at most nine digits.
+    """
+    asked = _last(environ, name)
+    if asked is None:
+        return None
+    if not _NUMBER.fullmatch(asked):
+        raise InvalidInput(f"{name} is {quoted(asked)}: it has to be the number of a version, such as 1")
+    return int(asked)
+
+
+def _last(environ: Environ, name: str) -> str | None:
+    """The last value of a name in a query."""
+    pairs = parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True, errors="replace")
+    return next((value for key, value in reversed(pairs) if key == name), None)

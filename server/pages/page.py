@@ -9,12 +9,15 @@ from unpickled.server.message.answer import Answer
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """A name in the query of a request, the words that it may stand for, and the one by default."""
+    """A name in the query of a request, the words that it may stand for, and the one by default.
+
+    With no choices, it stands for the number of a version, and may be left out.
+    """
 
     name: str
     description: str
-    choices: tuple[str, ...]
-    default: str
+    choices: tuple[str, ...] = ()
+    default: str = ""
 
 
 class Page(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from unpickled.server.pages import (
     home,
     metrics,
     ping,
+    report,
     summaries,
     tfserving,
     truth,
@@ -41,6 +42,7 @@ def pages(
         # Health comes first, as ``health_route`` may be the path of any other page.
         *health.pages(repository),
         *catalog.pages(repository),
+        *report.pages(repository),
         *drift.pages(repository, records.drift),
         *accuracy.pages(repository, memory, records.truth),
         *truth.pages(repository, ledger, gate),

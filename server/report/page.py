@@ -51,6 +51,18 @@ def html(title: str, style: str, content: str) -> str:
 """
 
 
+def framed(document: str, title: str) -> str:
+    """A whole document as an element of another page, such as a notebook, whose styles stay outside it.
+
+    Scripts do not run in the frame, though the document has none: whatever its texts hold stays text.
+    """
+    return (
+        f'<iframe title="{escape(printable(title), quote=True)}" sandbox loading="lazy" '
+        'style="width: 100%; height: 40rem; border: 1px solid #8b9187; border-radius: 8px" '
+        f'srcdoc="{escape(document, quote=True)}"></iframe>'
+    )
+
+
 def sentence(text: str) -> str:
     """A remark of a report as HTML: with a capital letter, a full stop, and times for people.
 

@@ -1,5 +1,6 @@
 // The model card: quality, training, parity, placement, service, file.
 
+import { path } from "./address.js";
 import { curve } from "./charts.js";
 import { element, folded, isolated, section, visible } from "./element.js";
 import { duration, enumerated, figure, percent, plural, size } from "./numbers.js";
@@ -15,7 +16,7 @@ export function card(model) {
   return element(
     "div",
     { class: "card" },
-    quality(training, outputs),
+    quality(model, outputs),
     element(
       "div",
       { class: "columns" },
@@ -38,10 +39,15 @@ function facts(...pairs) {
   );
 }
 
-function quality({ held_out: heldOut }, outputs) {
+function quality(model, outputs) {
+  const { held_out: heldOut } = model.manifest.training;
   const measured = outputs.quality();
   if (!measured)
-    return section("Quality", element("p", { class: "muted" }, "No metrics were measured at the export."));
+    return section(
+      "Quality",
+      element("p", { class: "muted" }, "No metrics were measured at the export."),
+      report(model),
+    );
   const { rows, figures, tables } = measured;
   return section(
     "Quality",
@@ -58,7 +64,14 @@ function quality({ held_out: heldOut }, outputs) {
         )
       : "",
     element("div", { class: "beside" }, tables),
+    report(model),
   );
+}
+
+/** A link to the page that has all figures of the version, and its pictures. */
+function report({ name, version }) {
+  const href = `${path(name, { kind: "versions", id: version })}/report`;
+  return element("p", {}, element("a", { href }, `Report of version ${version}`));
 }
 
 function big(value, name) {

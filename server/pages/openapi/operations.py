@@ -17,6 +17,8 @@ SERVER = "(server)"
 
 # A model, a version or a label is unknown, or gone, or refused.
 _UNSERVED = (404, 503)
+# The number of a version in a query.
+_VERSION = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
 
 
 def operation(
@@ -82,9 +84,10 @@ def _operation(tag: str, page: Page) -> Operation:
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
+    words = {"type": "string", "enum": list(parameter.choices), "default": parameter.default}
     return {
         "name": parameter.name,
         "in": "query",
         "description": parameter.description,
-        "schema": {"type": "string", "enum": list(parameter.choices), "default": parameter.default},
+        "schema": words if parameter.choices else _VERSION,
     }
