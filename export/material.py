@@ -114,7 +114,7 @@ def _shaped(rows: Dataset, manifest: Manifest) -> Dataset:
         reasons = {reading.name: reading.reason for reading in rows.readings}
         why = reasons.get(lacking[0]) or "it has no such column"
         raise DataError(
-            f"{manifest.name} takes the column {quoted(lacking[0])}, which {rows.name} does not give: {why}. "
+            f"The model takes the column {quoted(lacking[0])}, which {rows.name} does not give: {why}. "
             f"Give a table with {listed(names, 5, quoted)}."
         )
     readings = tuple(_unused(each) if each.name not in names else each for each in rows.readings)

@@ -20,7 +20,7 @@ from unpickled.server.artifact import manifest as contract
 from unpickled.server.artifact.manifest import FILE, Manifest
 from unpickled.server.artifact.recipe import Recipe
 from unpickled.server.errors import ArtifactError
-from unpickled.server.quote import hint, listed, quoted
+from unpickled.server.quote import hint, listed, printable, quoted, shortened
 
 
 def completed(pipeline: Any, recipe: Recipe | str | None) -> Recipe:
@@ -111,10 +111,10 @@ def _trained(given: Mapping[str, Any], dataset: Dataset) -> Any:
 def _rebuilt(recipe: Recipe, trusted: bool) -> Any:
     """The estimator of a class and its parameters."""
     if recipe.step is None:
+        reasons = printable(shortened(recipe.missing_from_step, 500)) or "there are none"
         raise DataError(
-            "The parameters in the recipe do not make the pipeline again: "
-            f"{recipe.missing_from_step or 'there are none'}. Name a function that makes it with "
-            "--recipe module:function."
+            f"The parameters in the recipe do not make the pipeline again: {reasons}. Name a function that "
+            "makes it with --recipe module:function."
         )
     return parameters.made(recipe.step, trusted)
 

@@ -38,11 +38,12 @@ from xgboost import XGBClassifier
 
 from unpickled.__main__ import main
 from unpickled.export import DataError, export_pipeline, material, recipe
+from unpickled.export.commands.earlier import Earlier
 from unpickled.export.data import dataset
 from unpickled.export.parameters import DEEPEST, made, written
 from unpickled.export.train import chosen, fitted, split
 from unpickled.server import Config, create_app
-from unpickled.server.artifact.manifest import Manifest, read
+from unpickled.server.artifact.manifest import Manifest, Training, read
 from unpickled.server.artifact.recipe import Recipe, Step
 
 CONVERT = ["convert", "stays.joblib", "--sample", "people.csv", "--target", "stays"]
@@ -321,6 +322,19 @@ def test_train_like_reads_another_table_as_the_first(folder, capsys):
     assert manifest("people", 2).recipe.data == "newer.csv"
 
 
+def test_libraries_of_other_versions_are_told():
+    """Each library is named with its versions of then and of now, also one that was not there."""
+    own = Recipe(by="train")
+    then = msgspec.structs.replace(
+        handmade_manifest(own), training=Training(pipeline=(), versions={"numpy": "2.1.0"})
+    )
+    now = Training(pipeline=(), versions={"numpy": "2.2.0", "lightgbm": "4.6.0"})
+    assert list(Earlier("sign", 3, then, own).differences(now)) == [
+        "lightgbm differs from version 3: none then, 4.6.0 now.",
+        "numpy differs from version 3: 2.1.0 then, 2.2.0 now.",
+    ]
+
+
 def test_another_task_takes_none_of_the_first_ones_options(folder):
     """With another --task, the estimator and the demands of the recipe are left out."""
     y = np.arange(80) % 8 + 1
@@ -362,7 +376,7 @@ def test_a_pipeline_of_the_users_own_is_fitted_again(stays, capsys):
         ("--like stays --data gone.csv", "There is no file gone.csv."),
         ("--like stays --data short.csv", "'age', which short.csv does not give: it has no such column."),
         ("--like stays --target plan", "has no such column"),
-        ("--like stays iris", "takes the column 'age', which iris does not give"),
+        ("--like stays iris", "The model takes the column 'age', which iris does not give"),
         ("--like stays --models elsewhere", "There is no model 'stays' in elsewhere: it has none."),
         ("--like stays --recipe makers:nothing", "name a function that the module has"),
     ],
@@ -407,6 +421,12 @@ def test_convert_refuses_a_function_that_makes_no_such_pipeline(stays, capsys, f
     assert main([*CONVERT, "--recipe", function]) == 1
     assert sentence in capsys.readouterr().err.splitlines()[-1]
     assert not Path("models", "stays", "2").exists()
+
+
+def test_a_function_chooses_no_steps_beside_others(folder, capsys):
+    """Options that choose steps are refused beside a function that makes the pipeline."""
+    assert main(["train", "iris", "--recipe", "makers:make", "--classifier", "forest"]) == 2
+    assert "which --classifier does not change: leave one out" in capsys.readouterr().err
 
 
 def test_a_pipeline_that_is_code_needs_a_function(folder, capsys):

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
-from unpickled.export.commands.options import CHOOSING, KEPT
+from unpickled.export.commands.options import CHOOSING, KEPT, is_given
 from unpickled.export.data.dataset import BUNDLED
 from unpickled.export.errors import DataError
 from unpickled.export.recipe import of_model
@@ -26,11 +25,13 @@ class Earlier:
     """A version that has a recipe.
 
     Attributes:
+        name: The model.
         version: Its number.
         manifest: That of its file.
         recipe: How it was made.
     """
 
+    name: str
     version: int
     manifest: Manifest
     recipe: Recipe
@@ -40,12 +41,12 @@ class Earlier:
         """A version of a model: the newest, or the one with that number. Raises ExportError."""
         number, manifest = of_model(models, name, version)
         assert manifest.recipe is not None  # of_model refuses a version without one
-        return cls(number, manifest, manifest.recipe)
+        return cls(name, number, manifest, manifest.recipe)
 
     def options(self) -> dict[str, Any]:
         """The options of the recipe that are not given on the command line. Raises DataError."""
         context = click.get_current_context()
-        given = {name for name in context.params if _is_given(context, name)}
+        given = {name for name in context.params if is_given(context, name)}
         self._check_given(given)
         left_out = set(given)
         if context.params["task"] not in (None, self.recipe.options.get("task")):
@@ -65,7 +66,7 @@ class Earlier:
         else:
             what = shlex.join(["unpickled", "train", *_words(recipe)])
         # The file may be anybody's.
-        return printable(shortened(f"repeats {self.manifest.name} {self.version}: {what}", 1_000))
+        return printable(shortened(f"repeats {self.name} {self.version}: {what}", 1_000))
 
     def differences(self, now: Training) -> Iterator[str]:
         """Sentences about what differs from then: the rows of the table, and the versions of libraries."""
@@ -79,7 +80,10 @@ class Earlier:
         for library in sorted(then.versions.keys() | now.versions.keys()):
             versions = [each.versions.get(library, "none") for each in (then, now)]
             if versions[0] != versions[1]:
-                yield f"{library} differs from version {self.version}: {versions[0]} then, {versions[1]} now."
+                text = (
+                    f"{library} differs from version {self.version}: {versions[0]} then, {versions[1]} now."
+                )
+                yield printable(shortened(text, 200))
 
     def compared(self, now: Manifest) -> str:
         """A sentence that says whether the graph is the earlier one, or takes other columns."""
@@ -98,7 +102,7 @@ class Earlier:
         for name in CHOOSING:
             if name in given:
                 raise DataError(
-                    f"{self.manifest.name} {self.version} is a pipeline of your own, which --{name} does not "
+                    f"{self.name} {self.version} is a pipeline of your own, which --{name} does not "
                     "change: leave it out, or train without --like."
                 )
 
@@ -109,7 +113,7 @@ class Earlier:
             return parameter.process_value(context, text)
         except (click.BadParameter, TypeError, ValueError) as error:
             raise DataError(
-                f"{self.manifest.name} {self.version} was made with {parameter.opts[0]} {quoted(text)}, "
+                f"{self.name} {self.version} was made with {parameter.opts[0]} {quoted(text)}, "
                 f"which is not taken here: give another {parameter.opts[0]}."
             ) from error
 
@@ -124,7 +128,3 @@ def _words(recipe: Recipe) -> list[str]:
         if value is not None and value != parameter.get_default(context):
             words += [parameter.opts[0], ",".join(value) if isinstance(value, list) else str(value)]
     return [*words, "--recipe", recipe.function] if recipe.function else words
-
-
-def _is_given(context: click.Context, name: str) -> bool:
-    return context.get_parameter_source(name) is not ParameterSource.DEFAULT

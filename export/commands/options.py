@@ -177,12 +177,17 @@ def chosen(output: Output) -> Choices:
     return Choices(missing=frozenset(output["missing"] or ()), text=frozenset(output["text"] or ()))
 
 
+def is_given(context: click.Context, name: str) -> bool:
+    """Whether an option stands on the command line."""
+    return context.get_parameter_source(name) is not ParameterSource.DEFAULT
+
+
 def command_words() -> list[str]:
     """The words of the command as it was given, so that it can be given again elsewhere."""
     context = click.get_current_context()
     words = [str(context.info_name)]
     for parameter in context.command.params:
-        if context.get_parameter_source(str(parameter.name)) is not ParameterSource.DEFAULT:
+        if is_given(context, str(parameter.name)):
             value = context.params[str(parameter.name)]
             text = ",".join(value) if isinstance(value, list) else str(value)
             words += [text] if isinstance(parameter, click.Argument) else [parameter.opts[0], text]

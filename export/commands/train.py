@@ -22,6 +22,7 @@ from unpickled.export.commands.options import (
     command_words,
     demands,
     exporting,
+    is_given,
     kept,
     making,
 )
@@ -163,7 +164,7 @@ def train(**given: Unpack[_Given]) -> None:
     up. --data and --target name a table of your own instead. --like repeats how a model was made: with the
     same data and options, but for those that are given.
     """
-    misuse = _misuse(given)
+    misuse = _misuse(given) or _chosen_twice(given)
     if misuse:
         raise click.UsageError(misuse, click.get_current_context())
     if given["data"] is not None:
@@ -284,4 +285,13 @@ def _misuse(given: _Given) -> str | None:
             f"Give DATASET, one of {', '.join(dataset.BUNDLED)}, or a table of your own with --data, or a "
             "model to make again with --like."
         )
+    return None
+
+
+def _chosen_twice(given: _Given) -> str | None:
+    """The error in options that choose steps beside a function that makes them; None if there is none."""
+    if given["recipe"] is not None:
+        for name in ("scaler", "classifier", "regressor"):
+            if is_given(click.get_current_context(), name):
+                return f"--recipe makes the whole pipeline, which --{name} does not change: leave one out."
     return None
