@@ -11,13 +11,20 @@ from unpickled.server.quote import listed, quoted
 Word = TypeVar("Word", bound=str)
 
 
+def given(environ: Environ, name: str) -> str | None:
+    """The text that a query gives for a name; of several the last, and None where there is none."""
+    pairs = parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True, errors="replace")
+    return next((value for key, value in reversed(pairs) if key == name), None)
+
+
 def word(environ: Environ, name: str, choices: Sequence[Word], default: Word) -> Word:
     """The word that a query gives for a name; of several the last, and ``default`` where there is none.
 
     Raises InvalidInput where it is none of the choices.
     """
-    pairs = parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True, errors="replace")
-    asked = next((value for key, value in reversed(pairs) if key == name), default)
+    asked = given(environ, name)
+    if asked is None:
+        return default
     for choice in choices:
         if choice == asked:
             return choice
