@@ -13,20 +13,13 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
+from unpickled.export.commands.entries import CONVERT, TRAIN
 from unpickled.server import console
 from unpickled.server.commands.entries import ACCURACY, DRIFT, KEYS, LOG, MODELS, SERVE
-from unpickled.server.console import Later
 
 _COMMANDS = {
-    "train": Later(
-        "unpickled.export.commands", "train", "export", "Fit a classifier on a table and export it as ONNX."
-    ),
-    "convert": Later(
-        "unpickled.export.commands",
-        "convert",
-        "export",
-        "Export a pipeline you fitted and saved with joblib.",
-    ),
+    "train": TRAIN,
+    "convert": CONVERT,
     "serve": SERVE,
     "models": MODELS,
     "keys": KEYS,

@@ -9,16 +9,25 @@ import os
 import sys
 from collections.abc import Sequence
 
-from unpickled.server import console
-from unpickled.server.console import Later
+import click
 
-_EXPORT = Later("unpickled.export.commands", "export", "export", "Export a pipeline as ONNX.")
+from unpickled.export.commands.entries import CONVERT, TRAIN
+from unpickled.server import console
+
+
+@click.group(
+    cls=console.Group,
+    later={"train": TRAIN, "convert": CONVERT},
+    epilog=console.examples("unpickled train iris", "unpickled convert fitted.joblib --sample rows.csv"),
+)
+def export() -> None:
+    """Write a fitted pipeline as an ONNX file."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line ``words`` and return the exit status; without words, those of the process."""
     return console.run(
-        _EXPORT, sys.argv[1:] if words is None else words, os.environ, f"python -m {__package__}"
+        export, sys.argv[1:] if words is None else words, os.environ, f"python -m {__package__}"
     )
 
 

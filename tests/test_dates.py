@@ -23,7 +23,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from unpickled.__main__ import main
 from unpickled.export import ConversionError, DataError, export_pipeline
-from unpickled.export.commands import export as commands
+from unpickled.export.__main__ import export as commands
 from unpickled.export.converters.dates import CONVERTERS
 from unpickled.export.data import dataset, dates
 from unpickled.export.data.columns import Choices

@@ -86,6 +86,20 @@ def test_new_version(models, home):
     assert before() is None
 
 
+def test_a_new_version_waits_for_serving_toml(home):
+    """A version that appears while serving.toml changes waits, as the new text may not let it answer."""
+    shutil.move(home / "2", home.parent / ".aside")
+    app = serve(home.parent)
+    write(home, "[labels]\nstable = 1")
+    shutil.move(home.parent / ".aside", home / "2")
+    app.service.reloader.refresh()
+    write(home, "[labels]\nstable = 1\nchallenger = 2")
+    for _ in range(4):
+        app.service.reloader.refresh()
+        assert answered_by(app) == "1"
+    assert card(app)["labels"] == {"stable": 1, "challenger": 2}
+
+
 def test_a_second_model_arrives(models, home):
     """A model whose folder appears is served, and /predict stays with the first model."""
     app = serve(home.parent)

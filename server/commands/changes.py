@@ -18,6 +18,9 @@ from unpickled.server.quote import listed
 
 Change = tuple[Serving, str]
 
+# The label of a version that is to take the place of the stable one, if it turns out to be better.
+CHALLENGER = "challenger"
+
 
 def promote(shelf: Shelf, version: str, label: str) -> Change:
     """Give a version a label; ``stable`` brings it all traffic too, and a shadow with all traffic ends."""
@@ -30,6 +33,24 @@ def promote(shelf: Shelf, version: str, label: str) -> Change:
     if _shadows_itself(desired, [number] if label == STABLE else list(current.traffic)):
         return replace(desired, shadow=None), f"version {number} is {label} and no longer the shadow"
     return desired, f"version {number} is {label}"
+
+
+def keep(shelf: Shelf) -> Change:
+    """Let the version that answers plain requests go on, whatever newer ones come: it becomes ``stable``.
+
+    Where labels or traffic decide already, nothing changes.
+    """
+    current = shelf.deployment
+    if STABLE in current.serving.labels or current.serving.traffic:
+        return current.serving, f"version {current.main.version} goes on"
+    return promote(shelf, str(current.main.version), STABLE)
+
+
+def challenge(shelf: Shelf, version: str) -> Change:
+    """Give a version the label ``challenger``, and let it shadow all plain requests, unseen by callers."""
+    labelled, summary = promote(shelf, version, CHALLENGER)
+    shadowing, _ = shadow(shelf, version, 1.0)
+    return replace(labelled, shadow=shadowing.shadow), f"{summary} and shadows"
 
 
 def canary(shelf: Shelf, version: str, weight: float) -> Change:

@@ -7,9 +7,7 @@ were.
 
 import contextlib
 import functools
-import logging
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +15,14 @@ import click
 from msgspec.structs import replace
 
 from unpickled.server import config, console
-from unpickled.server.commands import changes, revision, tables
+from unpickled.server.commands import changes, shelves, tables
 from unpickled.server.commands.changes import Change
 from unpickled.server.config import Config
 from unpickled.server.errors import ArtifactError, ServingError, UnpickledError
-from unpickled.server.lifecycle import history, repository, serving
-from unpickled.server.lifecycle.deployment import Deployment
+from unpickled.server.lifecycle import history, repository
 from unpickled.server.lifecycle.serving import STABLE
 from unpickled.server.lifecycle.shelf import Shelf
 from unpickled.server.message import answer
-from unpickled.server.quote import hint, listed
 
 
 @click.group(
@@ -90,7 +86,7 @@ def _with_settings(command: Callable[..., str]) -> Callable[..., str]:
     def configured(
         environ: Mapping[str, str], /, models: str | None, file: str | None, **options: Any
     ) -> str:
-        with _quiet():
+        with shelves.quiet():
             settings = config.load({"config": file, "models": models}, environ)
             # A command serves no requests: it needs none of the providers that a server needs.
             runtime = replace(settings.runtime, strict=False)
@@ -104,11 +100,12 @@ def _with_settings(command: Callable[..., str]) -> Callable[..., str]:
 @_with_settings
 def list_models(settings: Config, as_json: bool) -> str:
     """List all models and their versions."""
-    shelves = [shelf for folder in repository.folders(settings) if (shelf := _shelf(folder, settings)).exists]
+    every = (shelves.shelf_in(folder, settings) for folder in repository.folders(settings))
+    existing = [shelf for shelf in every if shelf.exists]
     if as_json:
-        return answer.dumps([tables.summary(shelf) for shelf in shelves]).decode()
+        return answer.dumps([tables.summary(shelf) for shelf in existing]).decode()
     empty = f"there are no models in {settings.models}: export one with: unpickled train iris"
-    return tables.listing(shelves) or empty
+    return tables.listing(existing) or empty
 
 
 @models.command(epilog=console.examples("unpickled models show iris", "unpickled models show iris --json"))
@@ -117,7 +114,7 @@ def list_models(settings: Config, as_json: bool) -> str:
 @_with_settings
 def show(settings: Config, model: str, as_json: bool) -> str:
     """Show one model: its versions, features, settings and history."""
-    shelf = _shelf(_folder(model, settings), settings)
+    shelf = shelves.shelf_in(shelves.folder_of(model, settings), settings)
     for number in shelf.versions.numbers:
         if number not in shelf.deployment.serving.retired:
             with contextlib.suppress(ArtifactError):  # versions.refused has the reason
@@ -222,88 +219,18 @@ def retire(settings: Config, model: str, version: str) -> str:
 
 def _change(settings: Config, model: str, by: str, change: Callable[[Shelf], Change]) -> str:
     """Make a change if the outcome can be served; returns one line that says what has changed."""
-    folder = _folder(model, settings)
+    folder = shelves.folder_of(model, settings)
     try:
-        with _alone(folder):
-            shelf = _shelf(folder, settings)
-            return _changed(shelf, by, change) + _follow(settings)
+        with shelves.alone(folder):
+            shelf = shelves.shelf_in(folder, settings)
+            return shelves.revised(shelf, by, change) + _follow(settings)
     except OSError as error:
         raise ServingError(
             f"nothing has changed, as {error.filename or folder} cannot be written: {error.strerror}"
         ) from None
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the lock of a model; a command that has to wait for another one says so."""
-    with history.alone(folder, wait=False) as free:
-        if free:
-            yield
-            return
-    print(f"another change of {folder.name} is under way; waiting (Ctrl-C ends it)", file=sys.stderr)
-    with history.alone(folder):
-        yield
-
-
-def _changed(shelf: Shelf, by: str, change: Callable[[Shelf], Change]) -> str:
-    current, folder = shelf.deployment, shelf.versions.folder
-    if current.mistake and by != history.ROLLBACK:
-        remedy = f"delete {serving.FILE}"
-        if current.versions:
-            remedy = f"return to what is served: unpickled models rollback {current.name}"
-        raise ServingError(f"{current.mistake}. Repair that, or {remedy}")
-    desired, summary = change(shelf)
-    text = revision.rewritten(serving.read(folder) or "", desired)
-    changed = shelf.deploy(serving.parse(text))
-    if not changed.versions:
-        raise ServingError(f"{current.name} would have no version left to serve")
-    if desired != current.serving or current.mistake:
-        revision.write(folder, text, current, changed.record(by=by))
-    return f"{current.name}: {summary}; {changed.sentence}{_other_features(current, changed)}"
-
-
-def _shelf(folder: Path, settings: Config) -> Shelf:
-    # Not recorded in the history: a version that a command loads serves nobody.
-    shelf = Shelf(folder, settings.runtime, recording=False)
-    shelf.refresh()
-    return shelf
-
-
-def _folder(name: str, settings: Config) -> Path:
-    folders = {folder.name: folder for folder in repository.folders(settings)}
-    if name in folders:
-        return folders[name]
-    suggestion = hint(name, folders)
-    raise ServingError(
-        f"there is no model {name!r} in {settings.models}: {suggestion}"
-        f"The models are {listed(folders) or 'none'}"
-    )
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Disable the log: the command itself prints what a server would log."""
-    logger = logging.getLogger("unpickled")
-    before, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = before
-
-
 def _follow(settings: Config) -> str:
     # The next scan finds the change; one second more is for loading the model.
     seconds = settings.reload_seconds + 1
     return f". Running servers follow {f'within {seconds:g} s' if settings.reload_seconds else 'at SIGHUP'}."
-
-
-def _other_features(current: Deployment, changed: Deployment) -> str:
-    """A warning where callers have to send other features from now on."""
-    if not current.versions or _features(current) == _features(changed):
-        return ""
-    return f", which takes other features than version {current.main.version}"
-
-
-def _features(deployment: Deployment) -> list[tuple[str, str]]:
-    features = deployment.main.model.manifest.features
-    return [(feature.name, "date" if feature.date else feature.kind) for feature in features]

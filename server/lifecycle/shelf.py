@@ -120,6 +120,9 @@ class Shelf:
         if not NAME.fullmatch(self.name) and self.versions.numbers:
             raise ArtifactError("its name may hold letters, digits, '.', '_' and '-' only: rename the folder")
         self._read()
+        if self._scanned_text != self._text and self.deployment.versions:
+            # Versions wait as well: the new text may say that the newest is not to answer.
+            return self.deployment
         return self.deploy(Serving() if self._text is None else serving.parse(self._text))
 
     def _read(self) -> None:

@@ -1,0 +1,16 @@
+"""The entries of the commands that export in a command line: none is imported before it is used."""
+
+from unpickled.server.console import Later
+
+TRAIN = Later(
+    "unpickled.export.commands.train",
+    "train",
+    "export",
+    "Fit a classifier on a table and export it as ONNX.",
+)
+CONVERT = Later(
+    "unpickled.export.commands.convert",
+    "convert",
+    "export",
+    "Export a pipeline you fitted and saved with joblib.",
+)
