@@ -15,7 +15,7 @@ import click
 
 from unpickled.export.commands.entries import CONVERT, TRAIN
 from unpickled.server import console
-from unpickled.server.commands.entries import ACCURACY, DRIFT, KEYS, LOG, MODELS, SERVE
+from unpickled.server.commands.entries import ACCURACY, DRIFT, EXPLAIN, KEYS, LOG, MODELS, SERVE
 
 _COMMANDS = {
     "train": TRAIN,
@@ -23,6 +23,7 @@ _COMMANDS = {
     "serve": SERVE,
     "models": MODELS,
     "keys": KEYS,
+    "explain": EXPLAIN,
     "drift": DRIFT,
     "accuracy": ACCURACY,
     "log": LOG,

@@ -21,6 +21,12 @@ ACCURACY = Later(
     "server",
     "Show how right a model was, by the truth that was reported.",
 )
+EXPLAIN = Later(
+    "unpickled.server.commands.explain",
+    "explain",
+    "server",
+    "Explain a prediction by the features of its row.",
+)
 LOG = Later(
     "unpickled.server.commands.payloads",
     "log",

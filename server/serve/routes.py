@@ -144,7 +144,7 @@ class Routes:
         return None
 
     def subject(self, served: Served) -> tuple[Subject, Policy]:
-        """The reader and the predictor of a served version, and its policy; NotReady while versions change."""
+        """Reader and predictor of a served version, and its policy; NotReady while versions change."""
         built = self._handlers.get(id(served))
         if built is None:
             raise NotReady("the served versions are just changing: ask again")
