@@ -1,4 +1,4 @@
-"""The command ``explain``: how much each feature of a row adds to its prediction, by a file or by a server."""
+"""The command ``explain``: how much each feature of a row adds to its prediction, by a file or a server."""
 
 import math
 import sys

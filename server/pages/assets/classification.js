@@ -31,6 +31,10 @@ export class Classification {
     return metrics ? percent(metrics.accuracy) : this.size;
   }
 
+  get explained() {
+    return { noun: "class", names: this.names };
+  }
+
   picture() {
     const every = `All ${this.names.length} classes`;
     const limit = this.kind === "probabilities" ? 1 : null;
