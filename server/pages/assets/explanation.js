@@ -109,7 +109,7 @@ function shares(features) {
   }
   const longest = Math.max(...shown.map(size)) || 1;
   const label = "What each feature adds";
-  return element("ol", { class: "bars sides shares", "aria-label": label }, shown.map((each) => bar(each, longest)));
+  return element("ol", { class: "bars sides contributions", "aria-label": label }, shown.map((each) => bar(each, longest)));
 }
 
 function bar({ name, value, title, contribution }, longest) {
