@@ -19,7 +19,7 @@ def baseline(manifest: Manifest) -> Row:
         >>> from pathlib import Path
         >>> from unpickled.server.artifact.manifest import read
         >>> baseline(read(Path("models/iris/1/model.onnx").read_bytes()))
-        [5.8, 3.0, 4.35, 1.3]
+        [5.8, 3.0, 4.3, 1.3]
     """
     spreads = {} if manifest.reference is None else {each.name: each for each in manifest.reference.features}
     dtypes = {name: tensor.dtype for tensor in manifest.inputs for name in tensor.features}
