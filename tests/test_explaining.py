@@ -233,7 +233,7 @@ def test_the_command_asks_a_server(explain, models, tmp_path):
 
 
 def test_long_tables_end_with_the_others(explain, tmp_path, monkeypatch):
-    """Of many features the largest have lines, the others one together, and sampled shares have errors."""
+    """The largest of many features have lines, the others one together, and sampled shares have errors."""
     rows = np.random.default_rng(0).normal(size=(80, 30))
     export_pipeline(LogisticRegression().fit(rows, rows[:, 0] > 0), rows, name="many", models=tmp_path)
     monkeypatch.setenv("UNPICKLED_MODELS", os.fspath(tmp_path))

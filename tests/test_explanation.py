@@ -160,7 +160,7 @@ def test_dates(tmp_path):
 
 
 def test_baselines_are_values_that_the_model_takes(tmp_path):
-    """Of a list of numbers and of truth values, the baseline is one of them, though the median is not."""
+    """The baseline is one of a list of numbers, and true or false, though the median may be neither."""
     table = pd.DataFrame({"rooms": [1, 2, 5, 5] * 30, "express": [True, False] * 60, "none": [np.nan] * 120})
     columns = make_column_transformer(
         (OneHotEncoder(), ["rooms"]),
@@ -187,7 +187,7 @@ def test_a_typical_row(models):
 
 
 def test_contributions_to_all_classes_cancel(models):
-    """What a feature adds to one class it takes from the others, as their probabilities add up to 1."""
+    """A feature takes from other classes as much as it adds to one: their probabilities add up to 1."""
     version = opened(models.path, "forest")
     every = [shares(explained(version, [5.1, 3.5, 1.4, 0.2], name)) for name in ("0", "1", "2")]
     assert np.allclose(np.sum(every, axis=0), 0, atol=1e-12)
@@ -195,7 +195,7 @@ def test_contributions_to_all_classes_cancel(models):
 
 @pytest.mark.parametrize("features", [600, 1200])
 def test_wide_models(features, tmp_path):
-    """Of very many features no more rows are run; neighbors then share, and the note says so."""
+    """With very many features no more rows are run; neighbors then share, and the note says so."""
     rows = np.random.default_rng(0).normal(size=(60, features))
     version, _ = exported(tmp_path, RidgeClassifier(), rows, np.arange(60) % 2)
     found = explained(version, rows[0].tolist())

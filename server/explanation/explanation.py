@@ -29,6 +29,8 @@ from unpickled.server.quote import counted, listed, quoted, shortened
 # Rows of the graph that an explanation may run, and the seconds that these may take: of a slower model fewer
 # rows are run, in coarse steps, so that noise in the measured times hardly ever changes an explanation.
 _ROWS, _SECONDS = (4096, 1024, 256), 1.0
+# Values in all these rows; of a model with very many features, fewer rows are run as well.
+_VALUES = 2**23
 # Values in the rows that are run at a time: they take a few MB.
 _CELLS = 2**19
 # Seconds to mix one value of a row.
@@ -119,7 +121,9 @@ class Version(NamedTuple):
 
 def rows_of(model: Model) -> int:
     """The most rows that are run to explain a prediction of this model."""
-    return next((rows for rows in _ROWS if rows * model.cost.each <= _SECONDS), _ROWS[-1])
+    least = _ROWS[-1]
+    quick = next((rows for rows in _ROWS if rows * model.cost.each <= _SECONDS), least)
+    return max(least, min(quick, _VALUES // len(model.manifest.features)))
 
 
 def explained(version: Version, row: Row, output: str | None = None) -> Explanation:

@@ -32,7 +32,8 @@ export class Classification {
   }
 
   get explained() {
-    return { noun: "class", names: this.names };
+    const figure = this.kind === "probabilities" ? "probability" : "score";
+    return { noun: "class", standard: "the predicted class", names: this.names, figure };
   }
 
   picture() {

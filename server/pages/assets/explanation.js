@@ -7,7 +7,6 @@ import { amount, figure, plural } from "./numbers.js";
 
 // Features with a bar of their own; the others have one together.
 const MOST = 10;
-const KINDS = { probabilities: "probability", scores: "score", prediction: "prediction" };
 // Longer lists of answers are not offered.
 const CHOICES = 100;
 
@@ -38,13 +37,13 @@ export class Explanation {
 
   /** Offer the answers that can be explained: each class or target, and the one that was predicted. */
   describe(outputs) {
-    const { noun, names } = outputs.explained;
+    const { noun, standard, names } = outputs.explained;
     const option = (text, value) => element("option", { value }, text);
     this.outputs = outputs;
     this.choice.hidden = names.length < 2 || names.length > CHOICES;
     this.choice.setAttribute("aria-label", `The ${noun} to explain`);
     this.choice.replaceChildren(
-      option(noun === "class" ? "the predicted class" : `the first ${noun}`, ""),
+      option(standard, ""),
       ...(this.choice.hidden ? [] : names.map((name, index) => option(visible(name), index))),
     );
   }
@@ -76,9 +75,9 @@ export class Explanation {
     else this.refuse(response.document);
   }
 
-  draw({ explained, kind, answer, baseline_answer: typical, features, orders, note }) {
+  draw({ explained, answer, baseline_answer: typical, features, orders, note }) {
     this.caption.replaceChildren(
-      `The ${KINDS[kind]} of `,
+      `The ${this.outputs.explained.figure} of `,
       isolated(explained),
       ` is ${figure(answer)}, and ${figure(typical)} for a typical row. Each feature adds to that:`,
     );
@@ -98,7 +97,7 @@ function shares(features) {
   const count = ordered.length > MOST + 1 ? MOST : ordered.length;
   const shown = ordered.slice(0, count).map((feature) => ({
     name: isolated(feature.name),
-    value: ` = ${written(feature.value)}`,
+    value: [" ", element("span", { class: "muted" }, `= ${written(feature.value)}`)],
     title: `${visible(feature.name)} = ${written(feature.value)}, typical is ${written(feature.baseline)}`,
     contribution: feature.contribution,
   }));
@@ -120,7 +119,7 @@ function bar({ name, value, title, contribution }, longest) {
   return element(
     "li",
     { class: contribution < 0 ? "down" : "up" },
-    element("span", { class: "class", title }, name, element("span", { class: "muted" }, value)),
+    element("span", { class: "class", title }, name, value),
     element("span", { class: "bar", "aria-hidden": "true" }, fill),
     element("span", { class: "value", title: String(contribution) }, amount(contribution, 3, true)),
   );

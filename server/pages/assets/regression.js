@@ -33,7 +33,7 @@ export class Regression {
   }
 
   get explained() {
-    return { noun: "target", names: this.targets };
+    return { noun: "target", standard: "the first target", names: this.targets, figure: "prediction" };
   }
 
   picture() {
