@@ -10,7 +10,6 @@ from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message import body, media, query
 from unpickled.server.message.answer import Answer, Environ, document
 from unpickled.server.message.environ import QUEUE_MS, is_multiplexed, peer
-from unpickled.server.model.ranges import Ranges
 from unpickled.server.pages.page import Page
 from unpickled.server.protocols.native import Native
 from unpickled.server.quote import quoted
@@ -60,10 +59,9 @@ def pages(repository: Repository, routes: Routes, gate: Gate) -> list[Page]:
                 environ[QUEUE_MS] = round(1000 * turn.waited, 3)
 
     def of_body(content: bytes, served: Served, output: str | None) -> Explanation:
-        reading, policy = routes.subject(served)
-        row = Native(reading.predictor, reading.reader).only_row(content)
-        # Not those of the predictor, which count rows outside.
-        ranges = Ranges(served.model.manifest, policy) or None
+        subject = routes.subject(served)
+        row = Native(subject.predictor, subject.reader).only_row(content)
+        ranges = subject.predictor.ranges and subject.predictor.ranges.uncounted()
         return explained(Version(served.name, served.version, served.model, ranges), row, output)
 
     rules = {

@@ -143,12 +143,12 @@ class Routes:
                 return rule, match.groupdict().get("name") or self._repository.default or ""
         return None
 
-    def subject(self, served: Served) -> tuple[Subject, Policy]:
-        """Reader and predictor of a served version, and its policy; NotReady while versions change."""
+    def subject(self, served: Served) -> Subject:
+        """Reader and predictor of a served version; NotReady while versions change."""
         built = self._handlers.get(id(served))
         if built is None:
             raise NotReady("the served versions are just changing: ask again")
-        return built.subject, built.policy
+        return built.subject
 
     def rebuild(self) -> None:
         """Follow the repository; requests under way end with the version they began with."""
