@@ -150,7 +150,6 @@ def explained(version: Version, row: Row, output: str | None = None) -> Explanat
         column = model.outputs.places(0)[labels.tolist()[0]]
     mixture = _Mixture(model, used, model.signature.feeds([typical]), column)
     found = mixture.shares(rows_of(model))
-    values, errors = mixture.spread(found)
     answered = model.outputs.records(labels.tolist(), scores)[0]
     return Explanation(
         model=version.name,
@@ -162,16 +161,8 @@ def explained(version: Version, row: Row, output: str | None = None) -> Explanat
         answer=found.whole,
         baseline_answer=found.nothing,
         features=tuple(
-            Contribution(
-                name=feature.name,
-                value=_shown(feature, value),
-                baseline=_shown(feature, usual),
-                contribution=share,
-                error=error,
-            )
-            for feature, value, usual, share, error in zip(
-                model.manifest.features, row, typical, values.tolist(), errors.tolist(), strict=True
-            )
+            _contribution(*each)
+            for each in zip(model.manifest.features, row, typical, *mixture.spread(found), strict=True)
         ),
         rows=found.rows,
         orders=found.orders,
@@ -189,6 +180,16 @@ def _column(version: Version, output: str) -> int:
             allowed=list(names[:100]),
         )
     return names.index(output)
+
+
+def _contribution(feature: Feature, value: Value, usual: Value, share: float, error: float) -> Contribution:
+    return Contribution(
+        name=feature.name,
+        value=_shown(feature, value),
+        baseline=_shown(feature, usual),
+        contribution=float(share),
+        error=float(error),
+    )
 
 
 def _shown(feature: Feature, value: Value) -> float | str | bool | None:
