@@ -15,7 +15,7 @@ import click
 
 from unpickled.export.commands.entries import CONVERT, TRAIN
 from unpickled.server import console
-from unpickled.server.commands.entries import ACCURACY, DRIFT, KEYS, LOG, MODELS, REPORT, SERVE
+from unpickled.server.commands.entries import ACCURACY, DRIFT, EXPLAIN, KEYS, LOG, MODELS, REPORT, SERVE
 
 _COMMANDS = {
     "train": TRAIN,
@@ -24,6 +24,7 @@ _COMMANDS = {
     "models": MODELS,
     "keys": KEYS,
     "report": REPORT,
+    "explain": EXPLAIN,
     "drift": DRIFT,
     "accuracy": ACCURACY,
     "log": LOG,

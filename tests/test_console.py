@@ -37,7 +37,7 @@ def complete(words: str, folder: str) -> list[str]:
 def test_commands():
     """The commands are listed in the order of use."""
     assert names() == [
-        "train", "convert", "serve", "models", "keys", "report", "drift", "accuracy", "log", "version",
+        "train", "convert", "serve", "models", "keys", "report", "explain", "drift", "accuracy", "log", "version",
         *(f"models {name}" for name in ("list", "show", "promote", "canary", "shadow", "rollback", "retire")),
         *(f"keys {name}" for name in ("add", "list", "revoke")),
         *(f"log {name}" for name in ("list", "forget")),
@@ -59,7 +59,7 @@ def test_help(name, capsys):
     [
         name
         for name in names()
-        if name in ("train", "convert", "serve", "models", "keys", "report", "drift", "accuracy", "log")
+        if name in ("train", "convert", "serve", "models", "keys", "report", "explain", "drift", "accuracy", "log")
     ],
 )
 def test_lines_of_the_overview_are_those_of_the_commands(name):
@@ -77,6 +77,7 @@ def test_lines_of_the_overview_are_those_of_the_commands(name):
         ("serve --help", TRAINING | SERVING | {"onnxruntime", "numpy"}),
         ("models --help", TRAINING | {"granian"}),
         ("keys --help", TRAINING | {"granian"}),
+        ("explain --help", TRAINING | {"granian"}),
         ("drift --help", TRAINING | {"granian"}),
         ("accuracy --help", TRAINING | {"granian", "pyarrow"}),
         ("log --help", TRAINING | {"granian", "pyarrow"}),

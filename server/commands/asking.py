@@ -7,6 +7,7 @@ from urllib.request import Request, urlopen
 
 from unpickled.server.errors import RequestError, ServingError
 from unpickled.server.message import strict
+from unpickled.server.message.media import JSON
 from unpickled.server.quote import shortened
 from unpickled.server.report.document import Report
 
@@ -30,14 +31,34 @@ def asked(kind: type[Asked], url: str, model: str, window: str, key: str | None)
     Raises:
         ServingError: There is no report; the sentence has a remedy.
     """
+    path = f"/models/{quote(model, safe='')}/{kind.noun}?window={window}"
+    return kind.read(answered(url, path, f"report about {kind.noun}", key))
+
+
+def answered(url: str, path: str, noun: str, key: str | None, body: bytes | None = None) -> bytes:
+    """The body of a server's answer.
+
+    Args:
+        url: The address; without a scheme it is one of http.
+        path: The path of the route, and its query.
+        noun: The thing that it answers with, for errors.
+        key: The caller's key or token.
+        body: The body of a POST in JSON; without one it is a GET.
+
+    Raises:
+        ServingError: There is no such answer; the sentence has a remedy.
+    """
     url = url if "://" in url else f"http://{url}"
-    path = f"{url.rstrip('/')}/models/{quote(model, safe='')}/{kind.noun}?window={window}"
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    if body is not None:
+        headers["Content-Type"] = JSON
     try:
-        request = Request(path, headers={"Authorization": f"Bearer {key}"} if key else {})
+        request = Request(f"{url.rstrip('/')}{path}", body, headers)
         with urlopen(request, timeout=_PATIENCE) as response:
-            return kind.read(response.read(_LONGEST))
+            content: bytes = response.read(_LONGEST)
+            return content
     except HTTPError as error:
-        raise ServingError(_refusal(error, url, kind.noun, key)) from None
+        raise ServingError(_refusal(error, url, noun, key)) from None
     except (URLError, OSError, ValueError) as error:
         cause = shortened(str(getattr(error, "reason", error)), 200)
         raise ServingError(
@@ -53,6 +74,6 @@ def _refusal(error: HTTPError, url: str, noun: str, key: str | None) -> str:
     except (RequestError, LookupError, TypeError, AttributeError, OSError):
         said, code = f"status {error.code}", None
     if code == "not_found" or code is None:
-        return f"{url} has no report about {noun} ({said}): name a server of this release with --url"
+        return f"{url} has no {noun} ({said}): name a server of this release with --url"
     remedy = "; give one with --key" if error.code == 401 and not key else ""
     return f"{said}{remedy}"
