@@ -37,7 +37,8 @@ def complete(words: str, folder: str) -> list[str]:
 def test_commands():
     """The commands are listed in the order of use."""
     assert names() == [
-        "train", "convert", "serve", "models", "keys", "report", "explain", "drift", "accuracy", "log", "version",
+        "train", "convert", "retrain", "serve", "models", "keys", "report", "explain", "drift", "accuracy",
+        "judge", "ab", "log", "version",
         *(f"models {name}" for name in ("list", "show", "promote", "canary", "shadow", "rollback", "retire")),
         *(f"keys {name}" for name in ("add", "list", "revoke")),
         *(f"log {name}" for name in ("list", "forget")),
@@ -59,7 +60,7 @@ def test_help(name, capsys):
     [
         name
         for name in names()
-        if name in ("train", "convert", "serve", "models", "keys", "report", "explain", "drift", "accuracy", "log")
+        if " " not in name and name != "version"
     ],
 )
 def test_lines_of_the_overview_are_those_of_the_commands(name):
