@@ -13,13 +13,25 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
-from unpickled.export.commands.entries import CONVERT, TRAIN
+from unpickled.export.commands.entries import CONVERT, RETRAIN, TRAIN
 from unpickled.server import console
-from unpickled.server.commands.entries import ACCURACY, DRIFT, EXPLAIN, KEYS, LOG, MODELS, REPORT, SERVE
+from unpickled.server.commands.entries import (
+    AB,
+    ACCURACY,
+    DRIFT,
+    EXPLAIN,
+    JUDGE,
+    KEYS,
+    LOG,
+    MODELS,
+    REPORT,
+    SERVE,
+)
 
 _COMMANDS = {
     "train": TRAIN,
     "convert": CONVERT,
+    "retrain": RETRAIN,
     "serve": SERVE,
     "models": MODELS,
     "keys": KEYS,
@@ -27,6 +39,8 @@ _COMMANDS = {
     "explain": EXPLAIN,
     "drift": DRIFT,
     "accuracy": ACCURACY,
+    "judge": JUDGE,
+    "ab": AB,
     "log": LOG,
 }
 _LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "scikit-learn", "skl2onnx")

@@ -25,6 +25,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, settings
+from shop import Shop
 from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
@@ -114,6 +115,18 @@ def regressors(tmp_path_factory: pytest.TempPathFactory) -> Models:
         pipelines={"area": one, "areas": two, "spending": mixed},
         rows={"area": X, "areas": X, "spending": table},
     )
+
+
+@pytest.fixture(scope="session")
+def first_shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """A shop whose champion is trained."""
+    return Shop(tmp_path_factory.mktemp("shop")).train()
+
+
+@pytest.fixture
+def shop(first_shop: Shop, tmp_path: Path) -> Shop:
+    """The same shop in a folder of its own, with a log that is empty."""
+    return first_shop.like(tmp_path)
 
 
 def generated(examples: int) -> settings:

@@ -21,14 +21,16 @@ from conftest import BIN, PATIENCE, ROOT, alike, environment, eventually, free_p
 from unpickled.server import config
 from unpickled.server.lifecycle import serving
 
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), ROOT / "examples" / "README.md"])
+PAGES = sorted(
+    [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("README.md")],
+)
 # The beginning of a sentence that leaves its subject open, also in a list or in the cell of a table.
 SUBJECTLESS = re.compile(r"(?:^|[.:!?]\s+|\|\s*|^- )((?:Who|What|Else|Of)\b.{,40})", re.M)
 _BLOCK = re.compile(r"(?:^<!-- not run: ([^\n]*) -->\n)?^```([a-z]+)\n(.*?)^```$", re.M | re.S)
 _SERVES = re.compile(r"^(?:\w+=\S+ )*(?:unpickled serve|make serve|gunicorn )", re.M)
 # A server follows its folder and notes what it has predicted with a delay; a busy machine misses deadlines.
 # These blocks run until they print what the page shows.
-_FOLLOWS = re.compile(r"/metrics|/models/\w+ |/truth\b|Request-Timeout: |unpickled log list")
+_FOLLOWS = re.compile(r"/metrics|/models/\w+ |/truth\b|Request-Timeout: |unpickled log list|unpickled judge")
 # Dates, and sizes of files, which depend on the libraries that wrote them.
 _FLEETING = re.compile(r"\d{4}-\d\d-\d\d|\S+ [kMG]?B\b")
 # Locust's long runs, shortened.

@@ -57,11 +57,7 @@ def test_help(name, capsys):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        name
-        for name in names()
-        if " " not in name and name != "version"
-    ],
+    [name for name in names() if " " not in name and name != "version"],
 )
 def test_lines_of_the_overview_are_those_of_the_commands(name):
     """The overview's own line about a command begins as the command's help does."""

@@ -8,6 +8,12 @@ TRAIN = Later(
     "export",
     "Fit a classifier on a table and export it as ONNX.",
 )
+RETRAIN = Later(
+    "unpickled.export.commands.retrain",
+    "retrain",
+    "export",
+    "Train again on the payload log and its truth, and publish what is better.",
+)
 CONVERT = Later(
     "unpickled.export.commands.convert",
     "convert",

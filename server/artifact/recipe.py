@@ -20,6 +20,19 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     parameters: dict[str, Any] = {}
 
 
+class Retrained(msgspec.Struct, frozen=True, kw_only=True):
+    """The rows of a payload log that a retraining has added to the table.
+
+    ``log`` is the folder, as it was given. The rows were predicted from ``since`` until ``until``, both
+    ISO 8601 in UTC. Each counted ``weight`` times as much as one of the table.
+    """
+
+    log: str
+    since: str
+    until: str
+    weight: float
+
+
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a pipeline was made.
 
@@ -30,7 +43,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``data`` is the bundled data set or the path of the table, as it was given; the path of a file that is
     called as a bundled set is begins with "./". ``target`` are the columns to predict. ``missing_from_step``
-    says why a pipeline cannot be made again from its parameters: which of them are code.
+    says why a pipeline cannot be made again from its parameters: which of them are code. ``retrained`` says
+    what the last ``retrain`` has added, which making it again does not repeat.
     """
 
     by: Literal["train", "pipeline", "function"]
@@ -40,3 +54,4 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     step: Step | None = None
     function: str = ""
     missing_from_step: str = ""
+    retrained: Retrained | None = None

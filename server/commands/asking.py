@@ -35,6 +35,11 @@ def asked(kind: type[Asked], url: str, model: str, window: str, key: str | None)
     return kind.read(answered(url, path, f"report about {kind.noun}", key))
 
 
+def metrics(url: str, key: str | None) -> str:
+    """The metrics of the server at this address, as text; ServingError as above."""
+    return answered(url, "/metrics", "metrics", key).decode("utf-8", "replace")
+
+
 def answered(url: str, path: str, noun: str, key: str | None, body: bytes | None = None) -> bytes:
     """The body of a server's answer.
 

@@ -21,6 +21,18 @@ ACCURACY = Later(
     "server",
     "Show how right a model was, by the truth that was reported.",
 )
+JUDGE = Later(
+    "unpickled.server.commands.judge",
+    "judge",
+    "server",
+    "Decide between a champion and its challenger, and move traffic.",
+)
+AB = Later(
+    "unpickled.server.commands.ab",
+    "ab",
+    "server",
+    "Compare a canary with the stable version by outcome.",
+)
 REPORT = Later(
     "unpickled.server.commands.report",
     "report",

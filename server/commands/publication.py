@@ -34,8 +34,8 @@ def champion(settings: Config, name: str) -> Served:
     return deployment.main
 
 
-def publish(settings: Config, beaten: Served, add: Callable[[], Path]) -> str:
-    """Add a version, which gets the label ``challenger`` and shadows; a line that says what has changed.
+def publish(settings: Config, beaten: Served, add: Callable[[], Path]) -> tuple[str, int]:
+    """Add a version, which gets the label ``challenger`` and shadows.
 
     The version that answers plain requests is made ``stable`` before the file is there: otherwise servers
     that load the newest one would let it answer at once.
@@ -44,6 +44,9 @@ def publish(settings: Config, beaten: Served, add: Callable[[], Path]) -> str:
         settings: Those with the models folder.
         beaten: The version that it was compared with, which has to answer still.
         add: Writes the file of the version, and returns its path.
+
+    Returns:
+        A line that says what has changed, and the number of the version.
 
     Raises:
         ServingError: Another version answers by now, or the new one cannot be served beside it. It is not
@@ -64,8 +67,9 @@ def publish(settings: Config, beaten: Served, add: Callable[[], Path]) -> str:
         path = add()
         try:
             # Another shelf, which trusts the file at its first scan.
-            shelf = shelves.shelf_in(folder, settings)
-            return shelves.revised(shelf, AUTHOR, lambda shelf: changes.challenge(shelf, path.parent.name))
+            shelf, version = shelves.shelf_in(folder, settings), path.parent.name
+            line = shelves.revised(shelf, AUTHOR, lambda shelf: changes.challenge(shelf, version))
+            return line, int(version)
         except BaseException:
             _withdraw(path.parent)
             raise

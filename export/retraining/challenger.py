@@ -1,0 +1,158 @@
+"""The challenger: the champion's recipe fitted on newer rows, exported, and compared with the champion.
+
+It is exported into a folder of its own, in which the champion is the only other version. The folder of the
+model gets the file once it is known to be better.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from msgspec.structs import replace
+
+from unpickled.export import recipe as recipes
+from unpickled.export.comparison.against import Against
+from unpickled.export.data.dataset import Dataset
+from unpickled.export.errors import DataError
+from unpickled.export.progress import Say, running
+from unpickled.export.publish import export_pipeline
+from unpickled.export.retraining.base import readings
+from unpickled.export.retraining.champion import Champion
+from unpickled.export.retraining.material import Asked, Material
+from unpickled.export.retraining.window import written
+from unpickled.export.train import Fitted, fitted
+from unpickled.server.artifact.comparison import Comparison
+from unpickled.server.artifact.manifest import FILE, Manifest
+from unpickled.server.artifact.recipe import Recipe, Retrained
+from unpickled.server.quote import listed, quoted
+
+
+@dataclass(frozen=True, slots=True)
+class Challenger:
+    """A model file that is not written yet.
+
+    Attributes:
+        payload: Its bytes.
+        manifest: The manifest in it.
+        comparison: How it does beside the champion, on rows that it was not fitted on.
+    """
+
+    payload: bytes
+    manifest: Manifest
+    comparison: Comparison
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the file, in hex."""
+        return hashlib.sha256(self.payload).hexdigest()
+
+
+def make(champion: Champion, asked: Asked, material: Material, trusted: bool, progress: Say) -> Challenger:
+    """Fit the champion's recipe on the rows, export it through the gate, and compare it.
+
+    Args:
+        champion: The version to beat.
+        asked: What the retraining was asked for.
+        material: The rows.
+        trusted: Whether to import code of the user's own that the recipe names.
+        progress: Called with a line of text for each phase of the work.
+
+    Raises:
+        ExportError: It cannot be fitted or exported; the message says why.
+    """
+    model = _fitted(champion, asked, material, trusted, progress)
+    manifest = champion.manifest
+    with _aside(champion) as models:
+        export = export_pipeline(
+            model.pipeline,
+            model.train,
+            model.train_truth,
+            name=champion.name,
+            models=models,
+            class_names=manifest.class_names or None,
+            held_out=model.held_out,
+            held_out_y=model.held_out_truth,
+            training=model.training,
+            readings=readings(manifest),
+            operators=champion.recipe.options.get("operators", "fastest"),
+            progress=_without_writing(progress),
+            recipe=_recipe(champion.recipe, asked, material),
+            against=Against(versions=(champion.version,), unseen=material.unseen),
+        )
+        [comparison] = export.manifest.comparisons
+        return Challenger(export.path.read_bytes(), export.manifest, comparison)
+
+
+def _without_writing(progress: Say) -> Say:
+    """Leave out that the file is written: it is not yet where people look for it."""
+    return lambda line: None if line == "writing" else progress(line)
+
+
+def _fitted(champion: Champion, asked: Asked, material: Material, trusted: bool, progress: Say) -> Fitted:
+    table = _dataset(champion, material)
+    older = np.arange(len(table.labels) - len(material.new))
+    newest = np.arange(len(older), len(table.labels))
+    progress("training the challenger")
+    with running(progress, "training the challenger"):
+        pipeline = recipes.pipeline(champion.recipe, table, trusted)
+        return fitted(table, pipeline, older, newest, _weights(asked.weight, material))
+
+
+def _dataset(champion: Champion, material: Material) -> Dataset:
+    """All rows as one table: those of the base, the older ones of the log, and the newest."""
+    manifest = champion.manifest
+    parts = [part for part in (material.base, material.old, material.new) if part is not None]
+    truth = np.concatenate([part.truth for part in parts])
+    lacking = [label for label in manifest.classes if label not in truth]
+    if lacking:
+        raise DataError(
+            f"No row is of the class {listed([*map(str, lacking)], 5, quoted)}, which the model answers: "
+            "name a base table with --data that has some."
+        )
+    log = f"the log of {champion.name}"
+    return Dataset(
+        name=log if material.base is None else f"{material.base.name} and {log}",
+        features=pd.concat([material.frame, material.new.frame], ignore_index=True),
+        labels=truth if manifest.classes else truth.ravel(),
+        target=manifest.training.target or next(iter(manifest.outputs.targets), "target"),
+        class_names=manifest.class_names,
+        readings=readings(manifest),
+        task="classification" if manifest.classes else "regression",
+    )
+
+
+def _weights(weight: float, material: Material) -> npt.NDArray[np.float64] | None:
+    """How much each row to fit on counts; None if all count the same."""
+    if weight == 1:
+        return None
+    of_base = np.ones(0 if material.base is None else len(material.base))
+    return np.concatenate([of_base, np.full(len(material.old), weight)])
+
+
+def _recipe(recipe: Recipe, asked: Asked, material: Material) -> Recipe:
+    """The champion's recipe, with what was asked for now: the next retraining goes on from it."""
+    retrained = Retrained(
+        log=str(asked.log),
+        since=written(asked.since),
+        until=written(float(material.old.times.max())),
+        weight=asked.weight,
+    )
+    data = recipe.data if asked.data is None else asked.data
+    return replace(recipe, data=data, target=asked.target or recipe.target, retrained=retrained)
+
+
+@contextmanager
+def _aside(champion: Champion) -> Iterator[Path]:
+    """A models folder for the time of the work, in which the champion is the only version of the model."""
+    with TemporaryDirectory(prefix="unpickled-") as folder:
+        home = Path(folder) / champion.name / str(champion.version)
+        home.mkdir(parents=True)
+        shutil.copy(champion.home / str(champion.version) / FILE, home)
+        yield Path(folder)
