@@ -63,6 +63,7 @@ def shelf(tmp_path_factory):
 def mixed():
     """The made-up customers with a date, and a truth that has three classes."""
     table, stays = people()
+    table["city"] = table["city"].replace("Trier", "MÜHLHAUSEN IM MITTELGEBIRGE")
     days = pd.Timestamp("2023-01-01") + pd.to_timedelta(np.arange(200) * 4, unit="D")
     table["since"] = days.strftime("%d.%m.%Y")
     return table.assign(stays=np.where(table["income"] > 3000, "perhaps, if it is asked kindly", stays))
@@ -71,8 +72,9 @@ def mixed():
 def wide():
     """A pipeline of more features than are pictured and more classes than have a color, and its rows."""
     rng = np.random.default_rng(0)
-    X, y = rng.lognormal(0, 3, (400, 70)), np.arange(400) % 16
-    return make_pipeline(StandardScaler(), LogisticRegression(tol=1)).fit(X, y), X, y
+    X = np.hstack([rng.normal(0, 1, (400, 2)), rng.lognormal(0, 3, (400, 68))])
+    y = X[:, 0].argsort().argsort() // 25
+    return make_pipeline(StandardScaler(), LogisticRegression(tol=0.1)).fit(X, y), X, y
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,10 @@
 from unpickled.server.report.strip import STYLE as STRIPS
 from unpickled.server.report.table import STYLE as TABLES
 
-_LIGHT = ("2f7d4f", "c2571a", "3b5bb5", "a0307a", "8a6d00", "00808a", "7a4bc2", "6b4f3a", "8b9187")
-_DARK = ("5fb57f", "f0944d", "8aa4f0", "e07fbc", "d1b13c", "4fc1cb", "b494f0", "c4a48e", "8b9187")
+_LIGHT = ("2f7d4f", "c2571a", "3b5bb5", "a0307a", "8a6d00", "00808a", "7a4bc2", "6b4f3a")
+_DARK = ("5fb57f", "f0944d", "8aa4f0", "e07fbc", "d1b13c", "4fc1cb", "b494f0", "c4a48e")
 # Lines are told apart by their dashes too, for those who see few colors.
-_DASHES = ("none", "8 3", "2 3", "8 3 2 3", "12 3", "4 2", "1 2", "10 3 1 3 1 3", "none")
+_DASHES = ("none", "8 3", "2 3", "8 3 2 3", "12 3", "4 2", "1 2", "10 3 1 3 1 3")
 
 
 def _colors(colors: tuple[str, ...]) -> str:
