@@ -27,7 +27,7 @@ LIBRARIES = frozenset({"sklearn", "lightgbm", "xgboost", "catboost", "imblearn"}
 _OWN = "unpickled.export.dates"
 _OTHERS = frozenset({_OWN, "numpy", "scipy.special", "builtins"})
 # Classes of these that are no estimators: splitters, and selectors of columns.
-_SETTINGS = ("sklearn.model_selection", "sklearn.compose")
+SETTINGS = ("sklearn.model_selection", "sklearn.compose")
 # The modules whose functions compute. Others of scikit-learn read and write files.
 _COMPUTING = ("sklearn.feature_selection", "sklearn.metrics", "sklearn.gaussian_process")
 # Functions of NumPy that compute and are no ufuncs.
@@ -82,7 +82,7 @@ def function(text: str, trusted: bool) -> Callable[..., Any]:
 
 
 def _imported(text: str, trusted: bool, is_safe: Callable[[str, Any], bool]) -> Any:
-    """What a name stands for. Nothing of an unknown package is imported without trust."""
+    """The thing that a name stands for. Nothing of an unknown package is imported without trust."""
     if not _NAME.fullmatch(text):
         raise DataError(f"{quoted(text)} names no class or function: write it as module:function.")
     if not trusted and not _may_be_imported(text.partition(":")[0]):
@@ -90,7 +90,8 @@ def _imported(text: str, trusted: bool, is_safe: Callable[[str, Any], bool]) -> 
     try:
         thing = _attribute(text)
     except Exception as error:  # the code of the module may raise anything
-        raise DataError(f"{quoted(text)} cannot be imported ({reason(error)}): {_remedy(text)}.") from error
+        remedy = _remedy(text, isinstance(error, AttributeError))
+        raise DataError(f"{quoted(text)} cannot be imported ({reason(error)}): {remedy}.") from error
     if not trusted and not is_safe(text, thing):
         raise DataError(f"The recipe names {quoted(text)}: {TRUST}.")
     return thing
@@ -102,10 +103,13 @@ def _may_be_imported(module: str) -> bool:
     return module in _OTHERS or (package in LIBRARIES and "__main__" not in inner)
 
 
-def _remedy(text: str) -> str:
+def _remedy(text: str, is_there: bool) -> str:
+    """A clause that says how to make a name importable; ``is_there``: its module is."""
     package = text.partition(":")[0].partition(".")[0]
     if package in LIBRARIES:
         return f"install the version of {package} that the recipe was made with"
+    if is_there:
+        return "name a function that the module has"
     return "add its folder to PYTHONPATH if it is your own, or install its package"
 
 
@@ -121,7 +125,7 @@ def _is_known(text: str, thing: Any) -> bool:
     home = getattr(thing, "__module__", "")
     if not isinstance(thing, type) or not (home.partition(".")[0] in LIBRARIES or home == _OWN):
         return False
-    return hasattr(thing, "get_params") or home.startswith(_SETTINGS)
+    return hasattr(thing, "get_params") or home.startswith(SETTINGS)
 
 
 def _computes(text: str, thing: Any) -> bool:

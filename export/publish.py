@@ -29,7 +29,14 @@ from unpickled.export.data import gaps, requests
 from unpickled.export.data.columns import Reading
 from unpickled.export.data.memory import table
 from unpickled.export.detectors import classes
-from unpickled.export.errors import ConversionError, DataError, ParityError, memory_reported, reason
+from unpickled.export.errors import (
+    ConversionError,
+    DataError,
+    ExportError,
+    ParityError,
+    memory_reported,
+    reason,
+)
 from unpickled.export.gate import golden
 from unpickled.export.gate.answers import Array, predictions
 from unpickled.export.gate.pair import Run
@@ -40,6 +47,7 @@ from unpickled.export.labelled import Labelled
 from unpickled.export.places import places
 from unpickled.export.privacy import KEEPS_ROWS, keeps_rows
 from unpickled.export.progress import running
+from unpickled.export.recipe import completed
 from unpickled.export.store import add_version, model_folder
 from unpickled.export.tasks import regression
 from unpickled.export.tasks.outliers import OUTLIERS
@@ -50,6 +58,7 @@ from unpickled.server.artifact import onnxfile
 from unpickled.server.artifact.card import Card
 from unpickled.server.artifact.manifest import SCHEMA, Feature, Manifest, Training, read, repeated
 from unpickled.server.artifact.manifest import properties as manifest_properties
+from unpickled.server.artifact.recipe import Recipe
 from unpickled.server.artifact.reference import Reference
 from unpickled.server.card import page
 from unpickled.server.card.version import Version
@@ -102,6 +111,7 @@ def export_pipeline(
     held_out: Any = None,
     held_out_y: Any = None,
     training: Training | None = None,
+    recipe: Recipe | str | None = None,
     readings: Sequence[Reading] = (),
     min_accuracy: float | None = None,
     max_error: float | None = None,
@@ -134,6 +144,9 @@ def export_pipeline(
             the pipeline was not fitted on, in the place of X.
         training: The origin and the quality of the pipeline, if they are known; the true answers then serve
             for the card alone.
+        recipe: How the pipeline was made, kept in the manifest so that ``unpickled train --like`` repeats it:
+            by default the parameters of its unfitted estimators. ``"module:function"`` names a function
+            without arguments that makes the unfitted pipeline; it is called once, to see that it does.
         readings: For a table out of a file, what its columns were taken for: requests are read likewise.
         min_accuracy: The lowest accuracy, from 0 to 1, at which a classifier is written.
         max_error: The largest mean absolute error at which a regressor is written, of its worst target.
@@ -168,6 +181,7 @@ def export_pipeline(
     progress = progress or _silent
     home = model_folder(models, name)
     check_pipeline(pipeline)
+    recipe = completed(pipeline, recipe)
     task, demands = task_of(pipeline), Demands(min_accuracy, max_error)
     task.admit(demands)
     X, held_out = table(X), table(held_out)
@@ -183,10 +197,14 @@ def export_pipeline(
         _check_holes(pipeline, conversion, rows, frame)
     with running(progress, "measuring"):
         conversion = _named(conversion, pipeline, X, held_out_y if y is None else y, training)
-        answered = (X, y) if held_out_y is None else (held_out, held_out_y)
-        labelled = _labelled(task, pipeline, conversion, *answered, held_out_y is not None)
-        counts = {} if held_out_y is None else {"rows": len(X), "held_out": len(held_out)}
-        training = training or replace(_measured(task, pipeline, conversion, *answered, names), **counts)
+        # The place of the sample with true answers, and these.
+        place, truth, counts = 0, y, {}
+        if held_out_y is not None:
+            place, truth, counts = 1, held_out_y, {"rows": len(X), "held_out": len(held_out)}
+        labelled = _labelled(task, pipeline, conversion, frames[place], truth, place == 1)
+        if training is None:
+            training = _measured(task, pipeline, conversion, samples[place], truth, names)
+            training = replace(training, **counts)
     task.require(training, demands)
     training = replace(training, holds_rows=training.holds_rows or keeps_rows(pipeline))
     if training.holds_rows:
@@ -226,6 +244,7 @@ def export_pipeline(
         graph_sha256=onnxfile.contents(graph).sha256,
         reference=spreads,
         card=figures,
+        recipe=recipe,
     )
     payload = _sealed(graph, manifest)
     with _steps_named(conversion, training), running(progress, "loading it as a server does"):
@@ -255,21 +274,30 @@ def task_of(pipeline: Any) -> Task:
 def _measured(
     task: Task, pipeline: Any, conversion: Conversion, rows: Any, y: Any, class_names: tuple[str, ...]
 ) -> Training:
-    """The Training of a pipeline trained elsewhere: steps, versions, and quality if y is given."""
+    """The Training of a pipeline trained elsewhere: steps, versions, and quality if y is given.
+
+    Raises DataError if the answers do not fit the rows, or the pipeline refuses these.
+    """
     training = Training(pipeline=steps(pipeline), versions=versions(pipeline))
     if y is None:
         return training
     names = class_names or conversion.outputs.targets
-    return task.measured(training, pipeline, conversion.layout.own(rows), y, names)
+    try:
+        return task.measured(training, pipeline, conversion.layout.own(rows), y, names)
+    except (MemoryError, ExportError):
+        raise
+    except Exception as error:  # pipelines raise exceptions of any kind
+        raise DataError(
+            f"The pipeline refuses rows that it is to be measured on ({reason(error)}): leave them out."
+        ) from error
 
 
 def _labelled(
-    task: Task, pipeline: Any, conversion: Conversion, rows: Any, y: Any, held_out: bool
+    task: Task, pipeline: Any, conversion: Conversion, frame: pd.DataFrame, y: Any, held_out: bool
 ) -> Labelled | None:
-    """The rows with their true answers; None if these are not given. Raises DataError if they do not fit."""
+    """The rows of a frame with their true answers, None without these; DataError if they do not fit."""
     if y is None:
         return None
-    frame = conversion.layout.frame(rows)
     truth = task.truth(pipeline, len(frame), y)
     if conversion.classes:
         truth = np.array(conversion.classes)[places(classes(pipeline), truth)]

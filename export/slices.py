@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from unpickled.server.artifact.manifest import Feature
+from unpickled.server.artifact.manifest import Feature, Notation
 from unpickled.server.artifact.reference import FEWEST, Spread
 from unpickled.server.model import dates
 from unpickled.server.quote import shortened
@@ -94,8 +94,14 @@ def _words(feature: Feature, bounds: Sequence[float]) -> list[str]:
     """The cells between these bounds, as people read them."""
     if feature.boolean and len(bounds) == 1:
         return ["false", "true"]
-    ends = [dates.written(bound, feature.date) if feature.date else f"{bound:.6g}" for bound in bounds]
+    ends = [_date(bound, feature.date) if feature.date else f"{bound:.6g}" for bound in bounds]
     if not ends:
         return ["any number"]
     amid = [f"{low} to {high}" for low, high in pairwise(ends)]
     return [f"up to {ends[0]}", *amid, f"above {ends[-1]}"]
+
+
+def _date(bound: float, notation: Notation) -> str:
+    """The day or the minute of a bound, which lies anywhere between two dates."""
+    unit = 60 if notation.times else dates.DAY
+    return dates.written(bound // unit * unit, notation)

@@ -40,6 +40,20 @@ def model_folder(models: str | Path, name: str) -> Path:
     return home
 
 
+def names(models: Path) -> list[str]:
+    """The models in a folder that have a version, sorted; none where there is no such folder."""
+    folders = models.iterdir() if models.is_dir() else ()
+    return sorted(folder.name for folder in folders if versions(models, folder.name))
+
+
+def versions(models: Path, name: str) -> list[int]:
+    """The numbers of a model's versions that have a file, ascending; none where there is no such model."""
+    home = models / name
+    if not NAME.fullmatch(name) or not home.is_dir():
+        return []
+    return sorted(number for number in _numbers(home) if (home / str(number) / FILE).is_file())
+
+
 def add_version(home: Path, payload: bytes) -> Path:
     """Write the next version into a model's folder and return the path of its file.
 
@@ -88,8 +102,12 @@ def _claim(staging: Path, home: Path) -> Path:
 
 
 def _newest(home: Path) -> int:
+    return max(_numbers(home), default=0)
+
+
+def _numbers(home: Path) -> list[int]:
     names = [path.name for path in home.iterdir()]
-    return max((int(name) for name in names if name.isascii() and name.isdigit()), default=0)
+    return [int(name) for name in names if name.isascii() and name.isdigit()]
 
 
 def _write(path: Path, payload: bytes) -> None:

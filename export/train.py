@@ -110,7 +110,7 @@ def fitted(
     # On a small table, several threads mostly wait for each other: for seconds if the machine is busy.
     is_small = dataset.features.size < SMALL
     if is_small:
-        alone(_last(pipeline))
+        alone(last(pipeline))
     with threadpool_limits(1 if is_small else None):
         _fit(pipeline, rows, truth, weights)
     training = Training(
@@ -222,7 +222,7 @@ def _fit(
         raise
     except Exception as error:
         # XGBoost, LightGBM and CatBoost have exceptions of their own.
-        fault = f"{type(_last(pipeline)).__name__} cannot be fitted: {reason(error)}."
+        fault = f"{type(last(pipeline)).__name__} cannot be fitted: {reason(error)}."
         raise DataError(f"{fault} {_POSITIVE if 'range of the loss' in fault else _OTHER}") from error
 
 
@@ -238,7 +238,7 @@ def _weights_name(estimator: Any) -> str:
     )
 
 
-def _last(pipeline: Any) -> Any:
+def last(pipeline: Any) -> Any:
     """The step that answers: the last one of a pipeline."""
     return pipeline[-1] if isinstance(pipeline, Pipeline) else pipeline
 

@@ -86,7 +86,7 @@ def test_mcnemar_is_the_exact_test_of_a_coin():
 
 
 def test_intervals_hold_the_true_difference():
-    """Of 300 samples of 40 rows, the interval of a mean and of an area holds the truth in 92% at least."""
+    """The interval of a mean and that of an area hold the truth in 92% of 300 samples of 40 rows at least."""
     rng, inside, held = np.random.default_rng(0), np.arange(40) < 16, np.zeros(2)
     truth = (-0.2, norm.cdf(1 / np.sqrt(2)) - norm.cdf(0.5 / np.sqrt(2)))
     for seed in range(300):

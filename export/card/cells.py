@@ -35,9 +35,11 @@ def parted(numbers: Floats) -> Iterator[Cell]:
 
 
 def _outwards(lowest: float, highest: float) -> tuple[float, float]:
-    """Both ends, rounded to a hundredth of their distance or less."""
-    if lowest == highest:
+    """Both ends, rounded to a tenth of their distance or less; as they are where they have no such digits."""
+    tenth = (highest - lowest) / 10
+    if not tenth > np.spacing(max(-lowest, highest)):
         return lowest, highest
-    unit = 10.0 ** np.floor(np.log10((highest - lowest) / 10))
-    low, high = float(np.floor(lowest / unit) * unit), float(np.ceil(highest / unit) * unit)
-    return float(f"{min(low, lowest):.12g}"), float(f"{max(high, highest):.12g}")
+    unit = 10.0 ** np.floor(np.log10(tenth))
+    low, high = np.floor(lowest / unit) * unit, np.ceil(highest / unit) * unit
+    # Without the digits that the product has beyond those of its factors.
+    return min(float(f"{low:.12g}"), lowest), max(float(f"{high:.12g}"), highest)

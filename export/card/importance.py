@@ -1,6 +1,7 @@
 """Permutation importance: how much the loss rises where the cells of one feature are shuffled."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -51,13 +52,9 @@ def measure(
     if not count:
         return Importances((), (f"To measure the importances of {len(features):,} features takes too long.",))
     rows = labelled.at(drawn(len(labelled), count, rng))
-    tensors = graph.tensors(rows.frame)
-    answers = graph.answers(tensors)
-    rises: dict[str, Floats | None] = {}
-    if answers is not None:
-        before = loss.rows(answers, rows.truth)
-        for name in features:
-            rises[name] = _rise(graph, tensors, name, loss, rows.truth, before, shuffles, rng)
+    trial = _Trial(graph, graph.tensors(rows.frame), rows.truth, loss, shuffles, rng)
+    before = trial.losses()
+    rises = {} if before is None else {name: trial.rises(name, before) for name in features}
     lacking = [name for name in features if rises.get(name) is None]
     measured = [
         Importance(feature=name, rise=intervals.mean(rise))
@@ -83,32 +80,39 @@ def _effort(rows: int, features: int, each: float) -> tuple[int, int]:
     return 0, 0
 
 
-def _rise(
-    graph: Served,
-    tensors: Tensors,
-    feature: str,
-    loss: Loss,
-    truth: Array,
-    before: Floats,
-    shuffles: int,
-    rng: np.random.Generator,
-) -> Floats | None:
-    """(rows,): the mean rise of each row's loss; None where an answer is no number.
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """Rows with their truth, whose cells are shuffled so often, a feature at a time."""
 
-    The tensors are in the end as they were.
-    """
-    cells = graph.column(tensors, feature)
-    own, rises = cells.copy(), np.zeros(len(before))
-    try:
-        for _ in range(shuffles):
-            cells[:] = own[rng.permutation(len(own))]
-            answers = graph.answers(tensors)
-            if answers is None:
-                return None
-            rises += loss.rows(answers, truth) - before
-    finally:
+    graph: Served
+    tensors: Tensors
+    truth: Array
+    loss: Loss
+    shuffles: int
+    rng: np.random.Generator
+
+    def losses(self) -> Floats | None:
+        """(rows,): the loss of each as its cells are now; None where an answer is no number."""
+        answers = self.graph.answers(self.tensors)
+        return None if answers is None else self.loss.rows(answers, self.truth)
+
+    def rises(self, feature: str, before: Floats) -> Floats | None:
+        """(rows,): how much each moves the rise, which is their mean; None where an answer is no number.
+
+        A row takes part twice: its own loss rises, and so does that of the row which receives its cell.
+        """
+        cells = self.graph.column(self.tensors, feature)
+        own, taken, given = cells.copy(), np.zeros(len(before)), np.zeros(len(before))
+        for _ in range(self.shuffles):
+            order = self.rng.permutation(len(own))
+            cells[:] = own[order]
+            losses = self.losses()
+            if losses is None:
+                break
+            taken += losses - before
+            given[order] += losses - before
         cells[:] = own
-    return rises / shuffles
+        return None if losses is None else (taken + given - taken.mean()) / self.shuffles
 
 
 def _drawn(count: int, rows: int) -> list[str]:

@@ -65,16 +65,18 @@ def root_mean_square(errors: Floats) -> Measured:
 
 
 def determination(truth: Floats, predicted: Floats) -> Measured | None:
-    """R2: 1 less the share of the variance that is left; None where all true numbers are equal.
+    """R2: 1 less the share of the variance that is left; None where all true numbers are equal, or nearly.
 
     The interval is that of the logarithm of this share, by how much each row moves it.
     """
     left, whole = (predicted - truth) ** 2, (truth - truth.mean()) ** 2
-    if not whole.mean():
+    if (truth == truth[0]).all() or not whole.mean():
         return None
     share_left = float(left.mean() / whole.mean())
     if not share_left:
         return measured(1.0, None, None)
+    if not math.isfinite(share_left):
+        return None
     factor = math.exp(min(_reach(left / left.mean() - whole / whole.mean()), 700.0))
     return measured(1 - share_left, 1 - share_left * factor, 1 - share_left / factor)
 

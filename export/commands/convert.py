@@ -11,7 +11,17 @@ from sklearn.base import is_regressor
 from unpickled.export import detectors, pickled
 from unpickled.export.commands import printing
 from unpickled.export.commands.naming import model_name
-from unpickled.export.commands.options import FILE, Output, chosen, command_words, demands, exporting
+from unpickled.export.commands.options import (
+    FILE,
+    Output,
+    add_working_directory,
+    chosen,
+    command_words,
+    demands,
+    exporting,
+    from_function,
+    kept,
+)
 from unpickled.export.commands.printing import progress
 from unpickled.export.convert import check_pipeline
 from unpickled.export.data import files
@@ -19,10 +29,12 @@ from unpickled.export.data import target as truth_of
 from unpickled.export.data.fitted import Sample
 from unpickled.export.data.source import Source
 from unpickled.export.errors import DataError
+from unpickled.export.material import data_of
 from unpickled.export.progress import running
 from unpickled.export.publish import export_pipeline, task_of
 from unpickled.export.store import model_folder
 from unpickled.server import console
+from unpickled.server.artifact.recipe import Recipe
 
 DANGER = "Loading a joblib file runs the code in it: convert only files whose origin you trust."
 
@@ -47,9 +59,14 @@ DANGER = "Loading a joblib file runs the code in it: convert only files whose or
     metavar="COLUMN,...",
     help="column of classes or numbers in --sample, to measure the pipeline with",
 )
+@from_function
 @exporting
-def convert(file: Path, sample: Path, target: str | None, **output: Unpack[Output]) -> None:
+def convert(
+    file: Path, sample: Path, target: str | None, recipe: str | None, **output: Unpack[Output]
+) -> None:
     """Export a pipeline saved with joblib."""
+    if recipe is not None:
+        add_working_directory()
     name = model_name(file) if output["name"] is None else output["name"]
     model_folder(output["models"], name)
     files.check_file(file)
@@ -74,6 +91,13 @@ def convert(file: Path, sample: Path, target: str | None, **output: Unpack[Outpu
             name=name,
             models=output["models"],
             class_names=output["class_names"],
+            recipe=Recipe(
+                by="function" if recipe else "pipeline",
+                function=recipe or "",
+                data=data_of(sample),
+                target=tuple(targets),
+                options=kept(output),
+            ),
             feature_names=names,
             readings=rows.readings,
             min_accuracy=output["min_accuracy"],

@@ -2,9 +2,10 @@
 
 import functools
 import math
+import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict, get_args
 
@@ -112,6 +113,59 @@ def exporting(command: Callable[..., None]) -> Callable[..., None]:
                 raise
 
     return run
+
+
+class Making(TypedDict):
+    """The options of every command that makes a pipeline of a recipe."""
+
+    recipe: str | None
+    trust_recipe: bool
+
+
+def making(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of ``Making``; find modules in the working directory where one of them is given."""
+
+    @from_function
+    @click.option(
+        "--trust-recipe",
+        is_flag=True,
+        help="import the code that the recipe of the model names, which runs it",
+    )
+    @functools.wraps(command)
+    def run(**options: Any) -> None:
+        if options["recipe"] or options["trust_recipe"]:
+            add_working_directory()
+        command(**options)
+
+    return run
+
+
+from_function = click.option(
+    "--recipe",
+    metavar="MODULE:FUNCTION",
+    help="function of your own that makes the unfitted pipeline, kept so that it can be made again",
+)
+
+
+def add_working_directory() -> None:
+    """Let modules in the working directory be imported, behind all that are installed."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+
+
+# The options that choose the steps of a pipeline, and have no part in one of the user's own; and all options
+# that a recipe keeps.
+CHOOSING = ("task", "scaler", "classifier", "regressor")
+KEPT = (
+    *CHOOSING,
+    *("seed", "held_out", "dates", "missing", "text"),
+    *("class_names", "operators", "min_accuracy", "max_error"),
+)
+
+
+def kept(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a command that its recipe keeps, without those that have no value."""
+    return {name: given[name] for name in KEPT if given.get(name) is not None}
 
 
 def demands(output: Output) -> Demands:

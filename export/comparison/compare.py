@@ -67,10 +67,17 @@ def compare(this: Model, earlier: Earlier, labelled: Labelled, unseen: bool | No
             fewer than FEWEST rows are left.
 
     Example:
-        >>> this = load(Path("models/iris/2/model.onnx").read_bytes())
-        >>> comparison = compare(this, Earlier.opened(Path("models/iris"), 1), labelled)
-        >>> comparison.verdict
-        'no difference that these rows show'
+        >>> from pathlib import Path
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from unpickled import export_pipeline
+        >>> X, y = load_iris(return_X_y=True, as_frame=True)
+        >>> for C in (0.001, 1.0):
+        ...     pipeline = LogisticRegression(C=C, max_iter=1_000).fit(X[::2], y[::2])
+        ...     export = export_pipeline(pipeline, X[::2], name="iris")
+        >>> first, second = (Earlier.opened(Path("models/iris"), version) for version in (1, 2))
+        >>> compare(second.model, first, Labelled(X[1::2], y[1::2].to_numpy(), held_out=True)).verdict
+        'better'
     """
     manifest, other = this.manifest, earlier.model.manifest
     check(manifest, earlier, labelled.frame)

@@ -38,12 +38,7 @@ class Earlier:
 
 
 def newest(home: Path, count: int) -> list[int]:
-    """The numbers of the newest versions in the folder of a model, the newest first; none without a folder.
-
-    Example:
-        >>> newest(Path("models/iris"), 3)
-        [2, 1]
-    """
+    """The numbers of the newest versions in the folder of a model, the newest first; there may be none."""
     names = [path.name for path in home.glob("[0-9]*") if (path / FILE).is_file()]
     return sorted((int(name) for name in names if name.isascii() and name.isdigit()), reverse=True)[:count]
 

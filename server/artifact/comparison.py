@@ -70,8 +70,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``verdict`` is "better", "worse" or "no difference that these rows show". ``only_this`` and ``only_other``
     count rows that one version alone has right. ``refused`` counts rows that the other version does not
-    take: they are in no figure. Of ``slices``, those that got worse come first, then those that got better,
-    then the others, each with the largest losses first.
+    take: they are in no figure. ``slices`` begin with those that got worse; those that got better follow,
+    then all others, each kind with the largest losses first.
     """
 
     version: int
@@ -93,14 +93,12 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def sentence(comparison: Comparison, this: str = "the new version") -> str:
     """A clause with the figures that decide, for a person.
 
+    Such as: version 4 is right on 1.8 points more of 2,310 held-out rows than version 3 (0.4 to 3.2), log
+    loss 0.31 against 0.36 (-0.07 to -0.02), McNemar p = 0.011.
+
     Args:
         comparison: The figures.
         this: The subject, such as "version 4".
-
-    Example:
-        >>> sentence(comparison, "version 4")
-        'version 4 is right on 1.8 points more of 2,310 held-out rows than version 3 (0.4 to 3.2), log loss
-        0.31 against 0.36 (-0.07 to -0.02), McNemar p = 0.011'
     """
     accuracy, loss = (_of_all(comparison, metric) for metric in ("accuracy", "log loss"))
     clauses = [_error(comparison, this) if accuracy is None else _accuracy(comparison, accuracy, this)]

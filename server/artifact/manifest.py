@@ -314,7 +314,7 @@ def _decoded(text: bytes) -> Manifest:
                 f"{'upgrade the server' if schema > SCHEMA else 'export the pipeline again'}"
             )
         return msgspec.json.decode(text, type=Manifest)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"its manifest cannot be read: {error}") from None
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from unpickled.server.artifact.manifest import Manifest
 from unpickled.server.lifecycle.deployment import Deployment
@@ -127,7 +128,8 @@ def _card(served: Served, deployment: Deployment) -> Model:
         size_bytes=served.size,
         load_seconds=served.load_seconds,
         providers=served.model.placement,
-        manifest=served.model.manifest,
+        # Its paths and the code that it names are for those who have the file.
+        manifest=replace(served.model.manifest, recipe=None),
         versions=list(deployment.versions),
         labels=deployment.labels,
         traffic={str(number): share for number, share in deployment.traffic.items()},
