@@ -180,7 +180,7 @@ def test_a_file_without_a_card(models, tmp_path):
 
 
 def test_a_file_with_metrics_alone(models):
-    """What ``train`` wrote before there were cards is shown: accuracy, confusion and classes."""
+    """The metrics that ``train`` wrote before there were cards are shown: confusion and classes."""
     from unpickled.server.artifact import manifest
 
     data = (models.path / "people" / "1" / "model.onnx").read_bytes()

@@ -78,7 +78,7 @@ code { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono"
   body { max-width: none; padding: 0; font-size: 10pt; background: none;
     -webkit-print-color-adjust: exact; print-color-adjust: exact; }
   section { break-before: page; }
-  section.follows { break-before: auto; }
+  section.follows, section:first-of-type { break-before: auto; }
   h2, h3, h4, .note { break-after: avoid; }
   figure, .columns > li, table, tr, .figures, dl > *, .steps li { break-inside: avoid; }
   .scroll { overflow: visible; }
