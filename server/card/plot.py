@@ -9,7 +9,7 @@ from unpickled.server.artifact.manifest import Notation
 from unpickled.server.model import dates
 from unpickled.server.quote import printable
 
-# Colors of classes and targets; those after them share the last one, which is gray.
+# Colors that are told apart, and their dashes.
 COLORS = 8
 # The size of the frame, and the room around it, in units of the picture, which scales with the page.
 WIDTH, HEIGHT = 280, 220
@@ -28,15 +28,18 @@ class Axis(NamedTuple):
     title: str
 
 
-def shares(title: str, lowest: float = 0.0) -> Axis:
-    """An axis to 100%, from 0% or from the quarter below ``lowest``.
+def shares(title: str, lowest: float = 0.0, highest: float = 1.0) -> Axis:
+    """An axis from 0% to 100%, or from the quarter below ``lowest`` to that above ``highest``.
 
     Example:
         >>> shares("accuracy", 0.6).ticks
         ((0.5, '50%'), (0.75, '75%'), (1.0, '100%'))
     """
     first = min(max(math.floor(lowest * 4), 0), 3)
-    return Axis(first / 4, 1.0, tuple((tick / 4, f"{tick * 25}%") for tick in range(first, 5)), title)
+    last = min(max(math.ceil(highest * 4), first + 1), 4)
+    step = 25 if last - first > 1 else 5
+    ticks = range(25 * first, 25 * last + 1, step)
+    return Axis(first / 4, last / 4, tuple((tick / 100, f"{tick}%") for tick in ticks), title)
 
 
 def numbers(lowest: float, highest: float, title: str, most: int = 5) -> Axis:
@@ -188,5 +191,5 @@ def _title(told: str) -> str:
 
 
 def color(place: int) -> str:
-    """The class of CSS with the color of a class or a target, by its place among them."""
-    return f"c{min(place, COLORS)}"
+    """The class of CSS with one of the colors."""
+    return f"c{place % COLORS}"
