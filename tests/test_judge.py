@@ -103,7 +103,9 @@ def test_a_better_challenger_becomes_stable_step_by_step(duel, site, capsys):
     """It is held until rows with truth show a gain, and then gets each share of traffic in turn."""
     judge = partial(duel.judge, "--apply", url=site.url)
     assert (judge(), judge()) == (0, 0)
-    assert "no row that both version 1 and version 2 have answered has its truth" in capsys.readouterr().out
+    assert (
+        "the payload log has no row that version 2 has answered: it has to shadow" in capsys.readouterr().out
+    )
     duel.live(30)
     assert judge() == 0
     assert "no number of rows" in capsys.readouterr().out
@@ -221,7 +223,7 @@ def test_another_file_begins_anew(duel, models, site, capsys):
     shelve(models, duel.home, "forest", first=3)
     (duel.home / "serving.toml").write_text(LABELS.replace("2", "3") + RULES)
     assert duel.judge("--apply", url=site.url) == 0
-    assert "no row that both version 1 and version 3 have answered" in capsys.readouterr().out
+    assert "the payload log has no row that version 3 has answered" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -240,7 +242,15 @@ def test_another_file_begins_anew(duel, models, site, capsys):
 def test_a_guardrail_rejects(duel, figures, words):
     """However right the challenger is, and whatever its share of the traffic."""
     between = contest.contest_of(Repository(Config(models=str(duel.home.parent))).deployment("mixed"))
-    good = {"measure": "accuracy", "rows": 900, "gain": 0.1, "lowest": 0.05, "highest": 0.15, "silent": ""}
+    good = {
+        "measure": "accuracy",
+        "since": "2026-05-01",
+        "rows": 900,
+        "gain": 0.1,
+        "lowest": 0.05,
+        "highest": 0.15,
+        "silent": "",
+    }
     rules = Rules(maximum_disagreement=0.5)
     assert verdict.decide(between, Past(), Evidence(**good), rules).verdict == "promote"
     for weight in (0.0, 0.05):
@@ -252,6 +262,11 @@ def test_a_guardrail_rejects(duel, figures, words):
 @pytest.mark.parametrize(
     ("figures", "rules", "words"),
     [
+        (
+            {"rows": 0},
+            {},
+            "no row that both version 1 and version 2 have answered has its truth yet: report it",
+        ),
         ({"rows": 199}, {}, "199 rows of both have truth, and 200 are needed before it may be promoted"),
         ({"lowest": -0.01, "needed": 800}, {}, "it takes 800 rows more to tell, in 80 of 100 cases"),
         ({}, {"minimum_gain": 0.06}, "that does not show yet that it is better by more than 0.06"),
@@ -263,7 +278,15 @@ def test_a_guardrail_rejects(duel, figures, words):
 )
 def test_reasons_to_hold(duel, figures, rules, words):
     between = contest.contest_of(Repository(Config(models=str(duel.home.parent))).deployment("mixed"))
-    good = {"measure": "accuracy", "rows": 900, "gain": 0.1, "lowest": 0.05, "highest": 0.15, "silent": ""}
+    good = {
+        "measure": "accuracy",
+        "since": "2026-05-01",
+        "rows": 900,
+        "gain": 0.1,
+        "lowest": 0.05,
+        "highest": 0.15,
+        "silent": "",
+    }
     good |= {"answered": 50, "minutes": 60.0}
     canary = between._replace(weight=0.05)
     assert verdict.decide(canary, Past(), Evidence(**good), Rules())[:2] == ("promote", 0.25)

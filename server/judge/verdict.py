@@ -84,10 +84,16 @@ def _taken_back(contest: Contest, past: Past) -> Iterator[str]:
 def _unproven(contest: Contest, evidence: Evidence, rules: Rules) -> Iterator[str]:
     """A sentence where the rows with truth do not show enough of a gain yet."""
     new, old = contest.names
+    if evidence.since is None:
+        yield (
+            f"the payload log has no row that {new} has answered: it has to shadow, the server to write the "
+            "log (log_share), and its folder to be named with --log"
+        )
+        return
     if not evidence.rows:
         yield (
-            f"no row that both {old} and {new} have answered has its truth yet: "
-            "the challenger has to shadow, the payload log to be on, and truth to be reported"
+            f"no row that both {old} and {new} have answered has its truth yet: report it to "
+            f"POST /models/{contest.champion.name}/truth"
         )
         return
     is_better = evidence.lowest is not None and evidence.lowest > rules.minimum_gain
