@@ -144,6 +144,22 @@ def test_without_apply_nothing_changes(duel, site, capsys):
     assert (duel.decisions(), duel.serving().traffic) == ([], {})
 
 
+def test_a_version_that_only_shadows_gets_nothing(duel, site, capsys):
+    """It is compared; somebody may want to see no more than that."""
+    (duel.home / "serving.toml").write_text(
+        LABELS.replace(", challenger = 2", "").replace('"challenger"', "2") + RULES
+    )
+    duel.live(60, gained=12)
+    assert duel.judge("--apply", url=site.url) == 0
+    printed = capsys.readouterr().out
+    assert "mixed: promote version 2" in printed
+    assert (
+        "nothing is applied, as version 2 only shadows. To let the judge give it requests: unpickled"
+        in printed
+    )
+    assert (duel.decisions(), duel.serving().shares()) == ([], {})
+
+
 def test_a_worse_challenger_is_rejected_once_and_for_all(duel, capsys):
     """It loses its label and its shadow; with the label again, it is not tried again."""
     duel.live(60, lost=12)

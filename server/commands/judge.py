@@ -59,9 +59,10 @@ def judge(
 ) -> int:
     """Decide whether the challenger of a model is better than its champion: promote, hold or reject.
 
-    The challenger is the version with the label challenger, or the one that shadows; the champion answers.
-    Rows of the payload log that both have answered and whose truth is known tell which is better, and a
-    running server tells latency, errors and agreement. The rules stand in [judge] of serving.toml.
+    The challenger is the version with the label challenger; without one, the version that shadows is
+    compared, and nothing is changed. The champion answers. Rows of the payload log that both have answered,
+    and whose truth is known, tell which is better; a running server tells latency, errors and agreement. The
+    rules stand in [judge] of serving.toml.
 
     With --apply, "promote" gives the challenger the next share of the requests, and the last one makes it
     stable; "reject" takes all requests and its label from it. The exit status is 0, 3 if it is rejected, and
@@ -118,6 +119,12 @@ def _decided(shelf: Shelf, between: Contest, seen: Evidence) -> Verdict:
 
 def _applied(settings: Config, before: Shelf, between: Contest, found: Verdict, seen: Evidence) -> str:
     """Follow the verdict, unless somebody has changed the model meanwhile; a line that says what was done."""
+    if not between.labelled:
+        version = between.challenger.version
+        return (
+            f"{before.name}: nothing is applied, as version {version} only shadows. To let the judge give it "
+            f"requests: unpickled models promote {before.name} {version} --label {CHALLENGER}"
+        )
     decision = Decision(
         verdict=found.verdict,
         champion=between.champion.version,

@@ -21,13 +21,13 @@ class Contest(NamedTuple):
         champion: The version that answers the plain requests that the challenger does not get.
         challenger: The version with the label challenger; without that label, the shadow.
         weight: The share of plain requests that the challenger answers.
-        shadows: Whether the challenger shadows, too.
+        labelled: Whether the challenger has the label challenger: a judge changes no other version.
     """
 
     champion: Served
     challenger: Served
     weight: float
-    shadows: bool
+    labelled: bool
 
     @property
     def names(self) -> tuple[str, str]:
@@ -70,7 +70,7 @@ def contest_of(deployment: Deployment) -> Contest | None:
         champion=deployment.versions[champion],
         challenger=deployment.versions[number],
         weight=deployment.traffic.get(number, 0.0),
-        shadows=shadow == number,
+        labelled=CHALLENGER in deployment.labels,
     )
 
 
