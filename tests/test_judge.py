@@ -20,7 +20,7 @@ from unpickled.server.config import Log
 from unpickled.server.errors import ServingError
 from unpickled.server.judge import contest, evidence, verdict
 from unpickled.server.judge.contest import Past
-from unpickled.server.judge.evidence import Evidence, Told
+from unpickled.server.judge.evidence import Evidence, Reports
 from unpickled.server.judge.exposed import Exposed
 from unpickled.server.lifecycle import history
 from unpickled.server.lifecycle import serving as settings
@@ -333,11 +333,16 @@ unpickled_shadow_refused_rows_total{model="mixed",shadow="2"} 20.0
 def test_figures_of_a_server(duel, answered, seconds, latency):
     """Run times count where a request takes a millisecond more; requests that name a version do not."""
     between = contest.contest_of(Repository(Config(models=str(duel.home.parent))).deployment("mixed"))
-    told = Told(Exposed(METRICS % {"answered": answered, "seconds": seconds}))
-    seen = evidence.gather(duel.log, duel.home.parent, between, Rules(), None, told)
-    assert (seen.latency, seen.silent, seen.rows) == (latency and pytest.approx(latency), "", 0)
-    assert (seen.failed, seen.requests, seen.failed_before) == (3, answered + 3, 0.0)
-    assert (seen.compared, seen.disagreement, seen.offered, seen.refused) == (80, 0.25, 100, 0.2)
+    reports = Reports(Exposed(METRICS % {"answered": answered, "seconds": seconds}))
+    gathered = evidence.gather(duel.log, duel.home.parent, between, Rules(), None, reports)
+    assert (gathered.latency, gathered.silent, gathered.rows) == (latency and pytest.approx(latency), "", 0)
+    assert (gathered.failed, gathered.requests, gathered.failed_before) == (3, answered + 3, 0.0)
+    assert (gathered.compared, gathered.disagreement, gathered.offered, gathered.refused) == (
+        80,
+        0.25,
+        100,
+        0.2,
+    )
 
 
 def test_log_loss(models, tmp_path, site, capsys):
@@ -426,8 +431,8 @@ def world(models, tmp_path):
     home = shelve(models, tmp_path / "models" / "mixed", "forest")
     rows = slice(20, 130)
     X, y = models.rows["iris"], models.pipelines["iris"].predict(models.rows["iris"])
-    seen = {"feature_names": FLOWERS, "models": home.parent}
-    export_pipeline(models.pipelines["iris"], X[rows], y[rows], name="mixed", **seen)
+    options = {"feature_names": FLOWERS, "models": home.parent}
+    export_pipeline(models.pipelines["iris"], X[rows], y[rows], name="mixed", **options)
     (home / "serving.toml").write_text(LABELS + 'inputs = {outside = "refuse"}\n' + RULES)
     log = ("--log-share", "1", "--log-folder", str(tmp_path / "log"), "--log-rotate-minutes", "0.005")
     more = ("--reload-seconds", "0.1", "--shutdown-timeout", "600")

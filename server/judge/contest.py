@@ -87,16 +87,16 @@ def since(records: Sequence[Record], deployment: Deployment) -> datetime | None:
 
 def past_of(records: Sequence[Record], contest: Contest, deployment: Deployment) -> Past:
     """The history of a contest, out of all records of the model, oldest first."""
-    taken = [
+    decisions = [
         (record.at, record.decision)
         for record in records
         if record.decision is not None and record.decision.files == contest.files
     ]
-    rejections = [(at, " ".join(each.reasons)) for at, each in taken if each.verdict == "reject"]
-    given = [each.weight for _, each in taken if each.verdict == "promote"]
+    rejections = [(at, " ".join(each.reasons)) for at, each in decisions if each.verdict == "reject"]
+    weights = [each.weight for _, each in decisions if each.verdict == "promote"]
     return Past(
         since=since(records, deployment),
         rejected=rejections[0] if rejections else None,
-        weight=given[-1] if given else 0.0,
-        last=taken[-1][1] if taken else None,
+        weight=weights[-1] if weights else 0.0,
+        last=decisions[-1][1] if decisions else None,
     )

@@ -31,20 +31,20 @@ def decide(contest: Contest, past: Past, evidence: Evidence, rules: Rules) -> Ve
     if past.rejected is not None:
         at, reasons = past.rejected
         return Verdict("reject", 0.0, (f"{contest.names[0]} was rejected at {at}: {reasons}",))
-    against = (*guardrails.broken(contest, evidence, rules), *_worse(contest, evidence))
-    if against:
-        return Verdict("reject", 0.0, against)
+    objections = (*guardrails.broken(contest, evidence, rules), *_worse(contest, evidence))
+    if objections:
+        return Verdict("reject", 0.0, objections)
     unproven = tuple(_unproven(contest, evidence, rules))
-    known = unproven or (_gain(contest, evidence),)
-    missing = (
+    findings = unproven or (_gain(contest, evidence),)
+    obstacles = (
         *_taken_back(contest, past),
         *_early(contest, evidence, rules),
         *guardrails.unknown(evidence),
         *_drifted(contest, evidence, rules),
     )
-    if unproven or missing:
-        return Verdict("hold", contest.weight, (*known, *missing))
-    return Verdict("promote", rules.next(contest.weight), known)
+    if unproven or obstacles:
+        return Verdict("hold", contest.weight, (*findings, *obstacles))
+    return Verdict("promote", rules.next(contest.weight), findings)
 
 
 def _worse(contest: Contest, evidence: Evidence) -> Iterator[str]:
