@@ -32,7 +32,7 @@ HERE = Path(__file__).parent
 # The model that cron looks after, and the same one left alone.
 NAME, ALONE = "parcels", "alone"
 # The days on which requests come, and how many on each.
-SERVED, MANY = range(26, 48), 700
+SERVED, MANY = range(28, 47), 700
 # Seconds between two requests while a command runs, and between two looks.
 PAUSE, LOOK = 0.005, 0.05
 
