@@ -15,7 +15,17 @@ import click
 
 from unpickled.export.commands.entries import CONVERT, RETRAIN, TRAIN
 from unpickled.server import console
-from unpickled.server.commands.entries import ACCURACY, DRIFT, KEYS, LOG, MODELS, REPORT, SERVE
+from unpickled.server.commands.entries import (
+    AB,
+    ACCURACY,
+    DRIFT,
+    JUDGE,
+    KEYS,
+    LOG,
+    MODELS,
+    REPORT,
+    SERVE,
+)
 
 _COMMANDS = {
     "train": TRAIN,
@@ -26,6 +36,8 @@ _COMMANDS = {
     "report": REPORT,
     "drift": DRIFT,
     "accuracy": ACCURACY,
+    "judge": JUDGE,
+    "ab": AB,
     "log": LOG,
     "retrain": RETRAIN,
 }

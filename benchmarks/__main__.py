@@ -5,6 +5,7 @@ python -m benchmarks overload [--servers unpickled fastapi-onnx] [--times 0.5 1 
 python -m benchmarks observers [--repeats 5]
 python -m benchmarks soak [--minutes 10]
 python -m benchmarks books [--rate 5000] [--seconds 600]
+python -m benchmarks peeking [--tests 2000] [--looks 50]
 python -m benchmarks report
 """
 
@@ -33,10 +34,12 @@ from benchmarks.measuring.pipelines import RECIPES, SAMPLE_ROWS
 from benchmarks.measuring.turn import Plan
 from benchmarks.observers import command as observers
 from benchmarks.overload import command as overload
+from benchmarks.peeking import command as peeking
 from benchmarks.progress import Progress
 from benchmarks.reporting import formats, report
 from benchmarks.reporting import observers as observers_report
 from benchmarks.reporting import overload as overload_report
+from benchmarks.reporting import peeking as peeking_report
 from benchmarks.results import Run, Server
 from benchmarks.servers import warden
 from benchmarks.servers.catalogue import SERVERS
@@ -92,7 +95,12 @@ def _verdict(run: Run) -> int:
 def _report(options: argparse.Namespace) -> int:
     _write(options.results, options.readme)
     if _stored(options.results):
-        for latest in (formats.LATEST, overload_report.LATEST, observers_report.LATEST):
+        for latest in (
+            formats.LATEST,
+            overload_report.LATEST,
+            observers_report.LATEST,
+            peeking_report.LATEST,
+        ):
             for path in latest.write() if latest.is_stored() else []:
                 print(f"wrote {path}")
     return 0
@@ -207,7 +215,9 @@ def _positive(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure servers, and report.")
-    commands = parser.add_subparsers(required=True, metavar="run|overload|observers|soak|books|report")
+    commands = parser.add_subparsers(
+        required=True, metavar="run|overload|observers|soak|books|peeking|report"
+    )
     run = commands.add_parser("run", help="measure; takes minutes, on loopback only")
     run.set_defaults(run=_run)
     run.add_argument("--peers", action="store_true", help="other frameworks too, each installed first")
@@ -251,6 +261,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     books.declare(
         commands.add_parser("books", help="a payload log under kills: each row is in a file once, or counted")
+    )
+    peeking.declare(
+        commands.add_parser("peeking", help="simulated comparisons, looked at again and again by the judge")
     )
     summary = commands.add_parser("report", help="make tables, charts, page and README from stored results")
     summary.set_defaults(run=_report)

@@ -6,6 +6,7 @@ metric or field of the manifest is on its page with the next build.
 """
 
 import importlib
+import json
 import pkgutil
 import re
 import tempfile
@@ -26,6 +27,7 @@ from unpickled.export.converters import foreign
 from unpickled.server import config
 from unpickled.server.artifact import manifest
 from unpickled.server.errors import RequestError, UnpickledError
+from unpickled.server.lifecycle.rules import Rules
 from unpickled.server.observe import exposition
 
 
@@ -62,6 +64,16 @@ def _default(value: object) -> str:
     first = value[0] if isinstance(value, tuple) else value
     text = str(getattr(first, "name", first))
     return f"`{text.lower() if isinstance(value, bool) else text}`"
+
+
+def rules() -> str:
+    """Every rule of the judge with its default and its description."""
+    hints = get_type_hints(Rules, include_extras=True)
+    rows = (
+        (f"`{key}`", f"`{json.dumps(getattr(Rules(), key))}`", get_args(hints[key])[1].description)
+        for key in Rules.__struct_fields__
+    )
+    return table(("rule", "default", "meaning"), rows)
 
 
 def commands() -> str:
@@ -265,6 +277,7 @@ PARTS: dict[str, Callable[[], str]] = {
     part.__name__: part
     for part in (
         settings,
+        rules,
         commands,
         routes,
         answers,

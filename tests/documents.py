@@ -28,7 +28,7 @@ _BLOCK = re.compile(r"(?:^<!-- not run: ([^\n]*) -->\n)?^```([a-z]+)\n(.*?)^```$
 _SERVES = re.compile(r"^(?:\w+=\S+ )*(?:unpickled serve|make serve|gunicorn )", re.M)
 # A server follows its folder and notes what it has predicted with a delay; a busy machine misses deadlines.
 # These blocks run until they print what the page shows.
-_FOLLOWS = re.compile(r"/metrics|/models/\w+ |/truth\b|Request-Timeout: |unpickled log list")
+_FOLLOWS = re.compile(r"/metrics|/models/\w+ |/truth\b|Request-Timeout: |unpickled log list|unpickled judge")
 # Dates, and sizes of files, which depend on the libraries that wrote them.
 _FLEETING = re.compile(r"\d{4}-\d\d-\d\d|\S+ [kMG]?B\b")
 # Locust's long runs, shortened.

@@ -37,7 +37,8 @@ def complete(words: str, folder: str) -> list[str]:
 def test_commands():
     """The commands are listed in the order of use."""
     assert names() == [
-        "train", "convert", "serve", "models", "keys", "report", "drift", "accuracy", "log", "retrain",
+        "train", "convert", "serve", "models", "keys", "report", "drift", "accuracy", "judge", "ab", "log",
+        "retrain",
         "version",
         *(f"models {name}" for name in ("list", "show", "promote", "canary", "shadow", "rollback", "retire")),
         *(f"keys {name}" for name in ("add", "list", "revoke")),

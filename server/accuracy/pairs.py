@@ -11,7 +11,7 @@ cancels out. As those of a scoreboard, such counts are added up.
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,29 @@ from unpickled.server.model.outputs import Labels, Outputs, Scores
 from unpickled.server.model.regression import Regression
 
 _ROWS, _ONLY_VERSION, _ONLY_SHADOW = range(3)
+
+
+class Sums(NamedTuple):
+    """Some numbers: how many, their sum, and the sum of their squares."""
+
+    rows: float = 0.0
+    total: float = 0.0
+    squares: float = 0.0
+
+
+class Compared(NamedTuple):
+    """The counts of a pair, by their names.
+
+    rows, only_version, only_shadow: those of classifiers.
+    loss: the differences of log loss, the shadow's minus the version's.
+    errors: the differences of |error| of each target, likewise.
+    """
+
+    rows: int
+    only_version: int
+    only_shadow: int
+    loss: Sums
+    errors: dict[str, Sums]
 
 
 class Pairing:
@@ -103,6 +126,15 @@ class Pairing:
         for place, sums in enumerate(errors):
             some = near[:, place]
             sums[:] = _sums(after[some, place] - before[some, place])
+
+    def read(self, counts: Floats) -> Compared:
+        """Counts (size,) by their names."""
+        views = self._layout.views(counts)
+        rows, *only = (round(count) for count in views["right"].tolist())
+        errors = {
+            name: Sums(*sums) for name, sums in zip(self._targets, views["errors"].tolist(), strict=True)
+        }
+        return Compared(rows, only[0], only[1], Sums(*views["loss"].tolist()), errors)
 
     def report(self, version: int, shadow: int, counts: Floats) -> Pair:
         """The report about two versions with these numbers, from their counts."""

@@ -30,14 +30,27 @@ def asked(kind: type[Asked], url: str, model: str, window: str, key: str | None)
     Raises:
         ServingError: There is no report; the sentence has a remedy.
     """
+    return kind.read(
+        _body(url, f"models/{quote(model, safe='')}/{kind.noun}?window={window}", kind.noun, key)
+    )
+
+
+def metrics(url: str, key: str | None) -> str:
+    """The metrics of the server at this address, as text; ServingError as above."""
+    return _body(url, "metrics", "metrics", key).decode("utf-8", "replace")
+
+
+def _body(url: str, path: str, noun: str, key: str | None) -> bytes:
     url = url if "://" in url else f"http://{url}"
-    path = f"{url.rstrip('/')}/models/{quote(model, safe='')}/{kind.noun}?window={window}"
     try:
-        request = Request(path, headers={"Authorization": f"Bearer {key}"} if key else {})
+        request = Request(
+            f"{url.rstrip('/')}/{path}", headers={"Authorization": f"Bearer {key}"} if key else {}
+        )
         with urlopen(request, timeout=_PATIENCE) as response:
-            return kind.read(response.read(_LONGEST))
+            content: bytes = response.read(_LONGEST)
+            return content
     except HTTPError as error:
-        raise ServingError(_refusal(error, url, kind.noun, key)) from None
+        raise ServingError(_refusal(error, url, noun, key)) from None
     except (URLError, OSError, ValueError) as error:
         cause = shortened(str(getattr(error, "reason", error)), 200)
         raise ServingError(

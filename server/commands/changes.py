@@ -88,6 +88,37 @@ def shadow(shelf: Shelf, version: str, share: float) -> Change:
     return replace(current.serving, shadow=shadowing), f"version {number} shadows"
 
 
+def advance(shelf: Shelf, version: int, weight: float, label: str) -> Change:
+    """Give a challenger a larger share of plain requests; with all of them it becomes stable.
+
+    Until then it goes on to shadow the rest of the requests.
+    """
+    if weight < 1:
+        return canary(shelf, str(version), weight)
+    desired, summary = promote(shelf, str(version), STABLE)
+    return _without(desired, version, label), summary
+
+
+def withdraw(shelf: Shelf, version: int, label: str) -> Change:
+    """Take all plain requests and the label from a challenger, and end its shadow."""
+    current = shelf.deployment
+    desired = canary(shelf, str(version), 0)[0]
+    # Without a stable version the newest one would answer, which the challenger may be.
+    stable = {STABLE: _main(current, version)} | desired.labels
+    desired = replace(desired, labels=stable)
+    return _without(desired, version, label), f"version {version} answers nothing any more"
+
+
+def _without(desired: Serving, version: int, label: str) -> Serving:
+    """The settings without a label, and without the shadow of this version."""
+    shadow = desired.shadow
+    if shadow is not None and desired.number(shadow.version) == version:
+        shadow = None
+    labels = {word: number for word, number in desired.labels.items() if word != label}
+    traffic = {word: share for word, share in desired.traffic.items() if share}
+    return replace(desired, labels=labels, traffic=traffic, shadow=shadow)
+
+
 def retire(shelf: Shelf, version: str) -> Change:
     """Stop loading a version."""
     in_force = shelf.deployment.serving
@@ -147,7 +178,8 @@ def _previous(shelf: Shelf) -> Record:
 
 def _restored(record: Record, shelf: Shelf) -> Serving:
     """The Serving of a record; traffic is left out where the labels alone lead to the same traffic now."""
-    exact = replace(record.serving(), inputs=shelf.deployment.serving.inputs)
+    current = shelf.deployment.serving
+    exact = replace(record.serving(), inputs=current.inputs, judge=current.judge)
     for number in exact.required():
         _check_not_retired(number, shelf)
     shelf.deploy(exact)

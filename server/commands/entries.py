@@ -27,6 +27,18 @@ REPORT = Later(
     "server",
     "Write a page about a version: its data, quality, importances, parity and origin.",
 )
+JUDGE = Later(
+    "unpickled.server.commands.judge",
+    "judge",
+    "server",
+    "Decide between a champion and its challenger, and move traffic.",
+)
+AB = Later(
+    "unpickled.server.commands.ab",
+    "ab",
+    "server",
+    "Compare a canary with the stable version by outcome.",
+)
 LOG = Later(
     "unpickled.server.commands.payloads",
     "log",

@@ -6,22 +6,16 @@ were.
 """
 
 import contextlib
-import functools
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import click
-from msgspec.structs import replace
 
 from unpickled.server import config, console
-from unpickled.server.commands import changes, shelves, tables
-from unpickled.server.commands.changes import Change
+from unpickled.server.commands import changes, tables, transaction
 from unpickled.server.config import Config
-from unpickled.server.errors import ArtifactError, ServingError, UnpickledError
+from unpickled.server.errors import ArtifactError, UnpickledError
 from unpickled.server.lifecycle import history, repository
 from unpickled.server.lifecycle.serving import STABLE
-from unpickled.server.lifecycle.shelf import Shelf
 from unpickled.server.message import answer
 
 
@@ -70,51 +64,26 @@ _version = click.argument("version", metavar="VERSION", shell_complete=_complete
 _json = click.option("--json", "as_json", is_flag=True, help="print JSON")
 
 
-def _with_settings(command: Callable[..., str]) -> Callable[..., str]:
-    """Add --models and --config; the command gets the settings that they lead to as its first argument."""
-
-    @click.option(
-        "--models",
-        type=click.Path(),
-        metavar="DIR",
-        help="models folder  [default: that of the server's settings]",
-    )
-    @click.option(
-        "--config", "file", type=click.Path(), metavar="FILE", help="TOML file of the server's settings"
-    )
-    @click.pass_obj
-    def configured(
-        environ: Mapping[str, str], /, models: str | None, file: str | None, **options: Any
-    ) -> str:
-        with shelves.quiet():
-            settings = config.load({"config": file, "models": models}, environ)
-            # A command serves no requests: it needs none of the providers that a server needs.
-            runtime = replace(settings.runtime, strict=False)
-            return command(replace(settings, runtime=runtime), **options)
-
-    return functools.update_wrapper(configured, command)
-
-
 @models.command("list", epilog=console.examples("unpickled models list", "unpickled models list --json"))
 @_json
-@_with_settings
+@transaction.with_settings
 def list_models(settings: Config, as_json: bool) -> str:
     """List all models and their versions."""
-    every = (shelves.shelf_in(folder, settings) for folder in repository.folders(settings))
-    existing = [shelf for shelf in every if shelf.exists]
+    every = [transaction.shelf_of(folder, settings) for folder in repository.folders(settings)]
+    shelves = [shelf for shelf in every if shelf.exists]
     if as_json:
-        return answer.dumps([tables.summary(shelf) for shelf in existing]).decode()
+        return answer.dumps([tables.summary(shelf) for shelf in shelves]).decode()
     empty = f"there are no models in {settings.models}: export one with: unpickled train iris"
-    return tables.listing(existing) or empty
+    return tables.listing(shelves) or empty
 
 
 @models.command(epilog=console.examples("unpickled models show iris", "unpickled models show iris --json"))
 @_model
 @_json
-@_with_settings
+@transaction.with_settings
 def show(settings: Config, model: str, as_json: bool) -> str:
     """Show one model: its versions, features, settings and history."""
-    shelf = shelves.shelf_in(shelves.folder_of(model, settings), settings)
+    shelf = transaction.shelf_of(transaction.folder_of(model, settings), settings)
     for number in shelf.versions.numbers:
         if number not in shelf.deployment.serving.retired:
             with contextlib.suppress(ArtifactError):  # versions.refused has the reason
@@ -137,14 +106,14 @@ def show(settings: Config, model: str, as_json: bool) -> str:
     metavar="LABEL",
     help=f"label that the version gets; {STABLE} answers /predict",
 )
-@_with_settings
+@transaction.with_settings
 def promote(settings: Config, model: str, version: str, label: str) -> str:
     """Let a version answer /predict, or give it another label.
 
     VERSION is a number or a label.
     """
     by = f"promote {version} --label {label}"
-    return _change(settings, model, by, lambda shelf: changes.promote(shelf, version, label))
+    return transaction.change(settings, model, by, lambda shelf: changes.promote(shelf, version, label))
 
 
 @models.command(
@@ -162,14 +131,14 @@ def promote(settings: Config, model: str, version: str, label: str) -> str:
     metavar="SHARE",
     help="share of requests to /predict, such as 0.05; 0 ends the canary",
 )
-@_with_settings
+@transaction.with_settings
 def canary(settings: Config, model: str, version: str, weight: float) -> str:
     """Let a version answer a share of the requests to /predict.
 
     VERSION is a number or a label.
     """
     by = f"canary {version} --weight {weight}"
-    return _change(settings, model, by, lambda shelf: changes.canary(shelf, version, weight))
+    return transaction.change(settings, model, by, lambda shelf: changes.canary(shelf, version, weight))
 
 
 @models.command(
@@ -187,50 +156,33 @@ def canary(settings: Config, model: str, version: str, weight: float) -> str:
     metavar="SHARE",
     help="share of requests to /predict; 0 ends the shadow",
 )
-@_with_settings
+@transaction.with_settings
 def shadow(settings: Config, model: str, version: str, share: float) -> str:
     """Run a version on requests too, unseen by callers; /metrics compares its answers.
 
     VERSION is a number or a label.
     """
     by = f"shadow {version} --share {share}"
-    return _change(settings, model, by, lambda shelf: changes.shadow(shelf, version, share))
+    return transaction.change(settings, model, by, lambda shelf: changes.shadow(shelf, version, share))
 
 
 @models.command(history.ROLLBACK, epilog=console.examples("unpickled models rollback iris"))
 @_model
-@_with_settings
+@transaction.with_settings
 def rollback(settings: Config, model: str) -> str:
     """Return to the previous traffic and shadow; repeat it to go further back."""
-    return _change(settings, model, history.ROLLBACK, changes.rollback)
+    return transaction.change(settings, model, history.ROLLBACK, changes.rollback)
 
 
 @models.command(epilog=console.examples("unpickled models retire iris 2"))
 @_model
 @_version
-@_with_settings
+@transaction.with_settings
 def retire(settings: Config, model: str, version: str) -> str:
     """Stop loading a version.
 
     VERSION is a number or a label.
     """
-    return _change(settings, model, f"retire {version}", lambda shelf: changes.retire(shelf, version))
-
-
-def _change(settings: Config, model: str, by: str, change: Callable[[Shelf], Change]) -> str:
-    """Make a change if the outcome can be served; returns one line that says what has changed."""
-    folder = shelves.folder_of(model, settings)
-    try:
-        with shelves.alone(folder):
-            shelf = shelves.shelf_in(folder, settings)
-            return shelves.revised(shelf, by, change) + _follow(settings)
-    except OSError as error:
-        raise ServingError(
-            f"nothing has changed, as {error.filename or folder} cannot be written: {error.strerror}"
-        ) from None
-
-
-def _follow(settings: Config) -> str:
-    # The next scan finds the change; one second more is for loading the model.
-    seconds = settings.reload_seconds + 1
-    return f". Running servers follow {f'within {seconds:g} s' if settings.reload_seconds else 'at SIGHUP'}."
+    return transaction.change(
+        settings, model, f"retire {version}", lambda shelf: changes.retire(shelf, version)
+    )

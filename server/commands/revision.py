@@ -15,10 +15,10 @@ from unpickled.server.lifecycle import history, serving
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.history import Record
 from unpickled.server.lifecycle.serving import Serving
-from unpickled.server.model.policy import Policy
 
 # Default values, which the file leaves out.
 _DEFAULTS: tuple[Any, ...] = ([], {}, None, "newest")
+_BY_HAND = ("inputs", "judge")
 
 
 def rewritten(text: str, desired: Serving) -> str:
@@ -33,8 +33,8 @@ def rewritten(text: str, desired: Serving) -> str:
         file = tomlkit.parse("".join(f"# {line}\n" for line in text.splitlines()))
     for key in file.keys() - set(Serving.__struct_fields__):
         del file[key]
-    # No command changes the policy for inputs: it stays as somebody wrote it.
-    kept = {"inputs"} if _inputs(text) == desired.inputs else set()
+    # No command changes the policy for inputs and the rules of the judge: they stay as somebody wrote them.
+    kept = {key for key in _BY_HAND if _written(text, key) == getattr(desired, key)}
     for key in desired.__struct_fields__:
         if key not in kept:
             _replace(file, key, msgspec.to_builtins(getattr(desired, key)))
@@ -46,10 +46,10 @@ def rewritten(text: str, desired: Serving) -> str:
     return changed
 
 
-def _inputs(text: str) -> Policy | None:
-    """The policy for inputs in a serving.toml; None where the text is none, or has a mistake."""
+def _written(text: str, key: str) -> object:
+    """The value of a key in a serving.toml; None where the text is none, or has a mistake."""
     try:
-        return serving.parse(text).inputs
+        return getattr(serving.parse(text), key)
     except ServingError:
         return None
 

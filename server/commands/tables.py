@@ -64,6 +64,7 @@ def page(shelf: Shelf) -> str:
         f"history, newest first (UTC, at most {RECENT})": table(
             [_record(record) for record in recent(shelf)]
         ),
+        f"decisions of the judge, newest first (UTC, at most {RECENT})": _decisions(shelf),
     }
     texts = ["\n  ".join([title, *lines]) for title, lines in sections.items() if lines]
     return "\n\n".join([f"{deployment.name}: {deployment.sentence}", *texts])
@@ -315,6 +316,20 @@ def _record(record: Record) -> _Line:
         "labels": ", ".join(f"{label} = {number}" for label, number in record.labels.items()) or "-",
         "by": record.by,
     }
+
+
+def _decisions(shelf: Shelf) -> list[str]:
+    with contextlib.suppress(OSError):
+        records = [record for record in history.read(shelf.versions.folder) if record.decision]
+        return [_decision(record) for record in records[: -RECENT - 1 : -1]]
+    return []
+
+
+def _decision(record: Record) -> str:
+    decision = record.decision
+    assert decision is not None
+    outcome = f"{decision.verdict} version {decision.challenger}, which has {percent(decision.weight)} then"
+    return f"{moment(record)}  {outcome}: {printable('; '.join(decision.reasons))}"
 
 
 def _or_dash(form: str, value: object) -> str:

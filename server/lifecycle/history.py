@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from unpickled.server.errors import ServingError
 from unpickled.server.lifecycle import serving
+from unpickled.server.lifecycle.decision import Decision
 from unpickled.server.lifecycle.disk import opened
 from unpickled.server.lifecycle.serving import STABLE, Count, Serving, Shadowing, Version
 from unpickled.server.model.policy import Policy
@@ -34,7 +35,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``by`` is "server HOST" or a command. ``load``, ``retired``, ``labels`` and ``inputs`` as in Serving;
     ``traffic`` has the share of plain /predict by version and is always given, as is the number
-    of the version that shadows.
+    of the version that shadows. ``decision`` is that of a judge, who changes the deployment or leaves it.
     """
 
     at: str
@@ -45,9 +46,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     traffic: Annotated[dict[str, float], Meta(min_length=1)]
     shadow: Shadowing | None = None
     inputs: Policy = Policy()
+    decision: Decision | None = None
 
     def state(self) -> tuple[object, ...]:
-        """All of it but time and author: records with equal states say the same."""
+        """All of it but time, author and decision: records with equal states serve the same."""
         return (self.load, self.retired, self.labels, self.traffic, self.shadow, self.inputs)
 
     def answers(self) -> tuple[object, ...]:
@@ -77,7 +79,7 @@ def read(folder: Path) -> list[Record]:
 
 
 def append(folder: Path, record: Record, wait: bool = True) -> bool:
-    """Add a record unless it says the same as the last one; returns whether it was added.
+    """Add a record unless it says the same as the last one and no decision; returns whether it was added.
 
     Raises:
         BlockingIOError: Another program has locked the file, and ``wait`` is false.
@@ -87,7 +89,7 @@ def append(folder: Path, record: Record, wait: bool = True) -> bool:
         lines = _content(file)
         records = (record for line in reversed(lines.split(b"\n")) for record in _decoded(line))
         last = next(records, None)
-        if last is not None and last.state() == record.state():
+        if record.decision is None and last is not None and last.state() == record.state():
             return False
         # If a writer was killed, the last line may lack its line end.
         start = b"\n" if lines and not lines.endswith(b"\n") else b""
@@ -106,18 +108,25 @@ def withdraw(folder: Path, record: Record, wait: bool = True) -> None:
 def previous(records: Sequence[Record]) -> Record | None:
     """The target of a rollback: the newest record with other answers to plain requests than the last one.
 
-    Records that a rollback has left behind are skipped, so that each rollback goes a step further back.
+    Records that a rollback has left behind are skipped, so that each rollback goes a step further back. The
+    shares of traffic that a judge gives to a challenger one after the other are one step.
     """
     steps: list[Record] = []
     for record in records:
         if record.by == ROLLBACK and any(step.answers() == record.answers() for step in steps):
             while steps[-1].answers() != record.answers():
                 steps.pop()
-        if not steps or steps[-1].answers() != record.answers():
+        if not steps or (steps[-1].answers() != record.answers() and not _continues(steps[-1], record)):
             steps.append(record)
         else:
             steps[-1] = record
     return steps[-2] if len(steps) > 1 else None
+
+
+def _continues(earlier: Record, record: Record) -> bool:
+    """Whether a judge goes on with a challenger that has some traffic already."""
+    before, now = earlier.decision, record.decision
+    return before is not None and now is not None and before.weight > 0 and before.files == now.files
 
 
 def _records(lines: bytes) -> list[Record]:

@@ -12,6 +12,7 @@ from msgspec import Meta
 from unpickled.server.artifact.manifest import Feature, Manifest
 from unpickled.server.errors import ServingError
 from unpickled.server.lifecycle.disk import opened
+from unpickled.server.lifecycle.rules import Rules
 from unpickled.server.model.policy import FeaturePolicy, Policy
 from unpickled.server.model.range import Range, has_borders, ranges_of
 from unpickled.server.model.rule import figure
@@ -74,6 +75,10 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             'features.age = {outside = "clip", lowest = 0, highest = 120}'
         ),
     ] = Policy()
+    judge: Annotated[
+        Rules,
+        Meta(description="a table of rules for unpickled judge: minimum_rows = 200, steps = [0.05, 1.0]"),
+    ] = Rules()
 
     def number(self, word: int | str) -> int:
         """The version that a label, or a version in digits, stands for; ServingError: no such label."""
@@ -112,6 +117,7 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 _TYPES: dict[str, Any] = get_type_hints(Serving, include_extras=True)
+_RULES: dict[str, Any] = get_type_hints(Rules, include_extras=True)
 
 
 def read(folder: Path) -> str | None:
@@ -165,6 +171,8 @@ def check(serving: Serving) -> None:
             raise ServingError(
                 f"{_of_feature(name)} has lowest {own.lowest:g} and highest {own.highest:g}: exchange them"
             )
+    if mistake := serving.judge.mistake:
+        raise ServingError(f"judge.steps in {FILE} is {list(serving.judge.steps)}: {mistake}")
 
 
 def check_label(label: str, place: str) -> None:
@@ -269,8 +277,8 @@ def _check_key(key: str) -> None:
 
 
 def _converted(key: str, value: Any) -> Any:
-    if key == "inputs" and isinstance(value, dict):
-        return _inputs(value)
+    if key in {"inputs", "judge"} and isinstance(value, dict):
+        return _inputs(value) if key == "inputs" else _judge(value)
     if key not in {"labels", "traffic"} or not isinstance(value, dict):
         return _convert(key, key, value, value)
     # Item by item, as msgspec does not say which item of a table is wrong.
@@ -292,12 +300,26 @@ def _inputs(table: dict[str, Any]) -> Policy:
     return policy
 
 
+def _judge(table: dict[str, Any]) -> Rules:
+    """The rules in the key ``judge``; an error names the key in it that it is about."""
+    for word, value in table.items():
+        if word not in _RULES:
+            raise ServingError(
+                f"{_key(f'judge.{word}')} in {FILE} is no known key: {hint(word, _RULES)}"
+                f"The keys of judge are {', '.join(_RULES)}"
+            )
+        _convert(f"judge.{word}", f"judge.{word}", value, value)
+    rules: Rules = _convert("judge", "judge", table, table)
+    return rules
+
+
 def _convert(place: str, key: str, value: Any, item: Any) -> Any:
     """The value of a key in its type; an error quotes ``item``, the part of the value that it is about."""
+    kind = _RULES[key.removeprefix("judge.")] if key.startswith("judge.") else _TYPES[key]
     try:
-        return msgspec.convert(value, _TYPES[key])
+        return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        description = next(part.description for part in get_args(_TYPES[key]) if isinstance(part, Meta))
+        description = next(part.description for part in get_args(kind) if isinstance(part, Meta))
         subject = "It" if place == key else key
         raise ServingError(
             f"{_key(place)} in {FILE} is {_literal(item)}: {_message(error)}. {subject} is {description}"

@@ -51,6 +51,7 @@ def read(
     since: float | None = None,
     until: float | None = None,
     columns: Collection[str] | None = None,
+    files: Collection[str] | None = None,
 ) -> Iterator[Batch]:
     """The logged rows of a model, some thousand at once.
 
@@ -60,6 +61,7 @@ def read(
         since, until: Only rows that were answered from the one moment on and before the other one, in
             seconds since 1970.
         columns: Features to read, by name, where not all are needed. Our own columns are always read.
+        files: Only rows whose labels and scores were made by model files with these sha256.
 
     Raises:
         ServingError: A file cannot be read.
@@ -67,8 +69,19 @@ def read(
     for part in parts.find(Path(folder), model):
         if not _overlaps(part, since, until):
             continue
-        for schema, cells in _of_part(part, columns):
+        for schema, cells in _of_part(part, columns, files):
             yield from _between(Batch(schema, _arrays(schema, cells)), since, until)
+
+
+def began(folder: str | Path, model: str, version: int, file: str) -> float | None:
+    """The start of the first day, in seconds since 1970, with rows that a version has answered.
+
+    ``file`` is the sha256 of its file. None where there are no such rows. Raises as ``read`` does.
+    """
+    for part in parts.find(Path(folder), model):
+        if any(schema.version == version for schema, _ in _of_part(part, (), (file,))):
+            return _start(part)
+    return None
 
 
 def of_file(path: Path) -> Iterator[Batch]:
@@ -78,11 +91,13 @@ def of_file(path: Path) -> Iterator[Batch]:
         yield Batch(schema, _arrays(schema, cells))
 
 
-def _of_part(part: Part, columns: Collection[str] | None) -> Iterator[tuple[Schema, dict[str, list[Cell]]]]:
+def _of_part(
+    part: Part, columns: Collection[str] | None, files: Collection[str] | None = None
+) -> Iterator[tuple[Schema, dict[str, list[Cell]]]]:
     """The batches of a part; none if retention has removed it, or if it is no part of a payload log."""
     try:
         schema = part.schema
-        if schema is None:
+        if schema is None or (files is not None and schema.sha256 not in files):
             return
         chosen = _chosen(schema, columns)
         for cells in parts.reader(part.path).batches(part.path, schema, chosen, parts.most_rows(schema)):
@@ -118,8 +133,13 @@ def _array(cells: Sequence[Any], kind: str) -> Array:
 
 
 def _overlaps(part: Part, since: float | None, until: float | None) -> bool:
-    first = datetime(part.day.year, part.day.month, part.day.day, tzinfo=UTC).timestamp()
+    first = _start(part)
     return (since is None or since < first + 86_400) and (until is None or first < until)
+
+
+def _start(part: Part) -> float:
+    """The start of its day, in seconds since 1970."""
+    return datetime(part.day.year, part.day.month, part.day.day, tzinfo=UTC).timestamp()
 
 
 def _between(batch: Batch, since: float | None, until: float | None) -> Iterator[Batch]:

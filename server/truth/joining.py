@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from unpickled.server.accuracy.figures import figures
 from unpickled.server.accuracy.judgement import judge
 from unpickled.server.accuracy.layout import Floats
-from unpickled.server.accuracy.pairs import Pairing
+from unpickled.server.accuracy.pairs import Compared, Pairing
 from unpickled.server.accuracy.report import Pair, Slice, VersionAccuracy
 from unpickled.server.accuracy.scoreboard import Scoreboard
 from unpickled.server.artifact import manifest
@@ -41,7 +41,7 @@ _APART = 5_000
 
 _Array = npt.NDArray[Any]
 # The number of a version, and the digest of its file.
-_Key = tuple[int, str]
+Key = tuple[int, str]
 
 
 class Source(NamedTuple):
@@ -53,6 +53,7 @@ class Source(NamedTuple):
     window: How far back rows were predicted.
     by: The feature by which rows are parted; None for none.
     version: Only this one; None for all.
+    files: Only rows that model files with these sha256 have answered; None for all.
     """
 
     folder: Path
@@ -61,6 +62,7 @@ class Source(NamedTuple):
     window: Window
     by: str | None = None
     version: int | None = None
+    files: frozenset[str] | None = None
 
 
 class _Version:
@@ -99,9 +101,9 @@ class Join:
         self._source = source
         self._since, self._until = since, until
         self._lookup = lookup
-        self._versions: dict[_Key, _Version | None] = {}
-        self._pairings: dict[tuple[_Key, _Key], Pairing] = {}
-        self._paired: dict[tuple[_Key, _Key], Floats] = {}
+        self._versions: dict[Key, _Version | None] = {}
+        self._pairings: dict[tuple[Key, Key], Pairing] = {}
+        self._paired: dict[tuple[Key, Key], Floats] = {}
         self.strange: list[str] = []
         self.rows = self.known = self.unfit = 0
 
@@ -140,9 +142,19 @@ class Join:
             pairing = self._pairings[answered, shadowed]
             yield pairing.report(versions[0].number, versions[1].number, counts)
 
+    def compared(self, answered: Key, shadowed: Key) -> Compared | None:
+        """The counts of two versions; None where no row with truth was answered by both."""
+        counts = self._paired.get((answered, shadowed))
+        return None if counts is None else self._pairings[answered, shadowed].read(counts)
+
     def _batches(self, columns: Sequence[str]) -> Iterator[tuple[Batch, _Version]]:
         read = reading.read(
-            self._source.folder, self._source.model, self._since, self._until, columns=columns
+            self._source.folder,
+            self._source.model,
+            self._since,
+            self._until,
+            columns=columns,
+            files=self._source.files,
         )
         for batch in read:
             version = self._version(batch.schema)
@@ -159,9 +171,9 @@ class Join:
                 self.strange.append(f"version {schema.version}")
         return self._versions[key]
 
-    def _shadows(self) -> dict[_Key, _Shadowed]:
+    def _shadows(self) -> dict[Key, _Shadowed]:
         """The answers of shadows to rows with truth, by their keys."""
-        kept: defaultdict[_Key, list[tuple[_Array, _Array, Floats]]] = defaultdict(list)
+        kept: defaultdict[Key, list[tuple[_Array, _Array, Floats]]] = defaultdict(list)
         for batch, _ in self._batches([]):
             shadowed = ~np.isnan(batch.column("shadow").astype(np.float64))
             if shadowed.any():
@@ -172,7 +184,7 @@ class Join:
                 kept[_key(batch.schema)].append((ids, _labels(part), part.scores))
         return {key: _sorted(parts) for key, parts in kept.items()}
 
-    def _count(self, version: _Version, batch: Batch, shadows: dict[_Key, _Shadowed]) -> None:
+    def _count(self, version: _Version, batch: Batch, shadows: dict[Key, _Shadowed]) -> None:
         labels, ids = _labels(batch), batch.column("prediction_id")
         found = self._fitting(version, self._lookup.find(ids.tolist()))
         version.answered += len(ids)
@@ -203,7 +215,7 @@ class Join:
         mask[found.mask] = fits
         return Found(mask, [truth for truth in truths if truth is not None])
 
-    def _count_pair(self, key: tuple[_Key, _Key], ours: Any, theirs: Any, truths: Sequence[Any]) -> None:
+    def _count_pair(self, key: tuple[Key, Key], ours: Any, theirs: Any, truths: Sequence[Any]) -> None:
         if key not in self._pairings:
             versions = [self._versions[each] for each in key]
             assert versions[0] is not None
@@ -283,7 +295,7 @@ def _manifest(source: Source, schema: Schema) -> Manifest | None:
         return None
 
 
-def _key(schema: Schema) -> _Key:
+def _key(schema: Schema) -> Key:
     return schema.version, schema.sha256
 
 

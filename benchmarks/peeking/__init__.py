@@ -1,0 +1,1 @@
+"""Simulated comparisons that somebody looks at again and again: how often they mislead."""
