@@ -29,7 +29,7 @@ def printed(capsys):
 
 
 def served(shop):
-    """What serving.toml asks for."""
+    """The settings in serving.toml."""
     return settings.parse((shop.home / "serving.toml").read_text())
 
 

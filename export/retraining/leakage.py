@@ -55,14 +55,21 @@ def notes(
 
 
 def _answers(champion: Manifest, targets: Sequence[str]) -> Iterator[Note]:
-    """The truth, or an answer, among the features."""
+    """The truth, or an answer, among the features, or an answer in the place of the truth."""
     names = [feature.name for feature in champion.features]
     copies = [name for name in names if name in targets]
     own = [name for name in names if _OWN.fullmatch(name)]
+    answered = [name for name in targets if _OWN.fullmatch(name)]
     if copies:
         yield Note(
             text=f"The model takes {listed(copies, 5, quoted)}, which is what it predicts: train a new model "
             "without that column.",
+            stops=True,
+        )
+    if answered:
+        yield Note(
+            text=f"The target {listed(answered, 5, quoted)} is a column of the payload log: a model that "
+            "learns from earlier answers learns their mistakes. Name a base table with the truth.",
             stops=True,
         )
     if own:

@@ -192,7 +192,7 @@ def _home(folder: Path, model: str) -> Path:
 
 
 def _dated(line: Kept) -> Kept:
-    return line._replace(truth=_Reported(line.truth, line.received[:10]))
+    return Kept(line.id, _Reported(line.truth, line.received[:10]), line.at, line.received)
 
 
 def _chosen(batch: Batch, mask: Mask) -> Batch:
