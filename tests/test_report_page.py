@@ -166,6 +166,19 @@ def test_the_columns_of_a_table(shelf, capsys):
     assert "Columns of the training table that the model does not read: &#x27;stays&#x27;." in text
 
 
+def test_odd_columns(tmp_path):
+    """A constant is not drawn, a long tail has a logarithmic scale, and a bar of many zeros is cut."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"constant": np.ones(200), "tail": rng.lognormal(0, 3, 200)})
+    table["zeros"] = np.where(rng.random(200) < 0.8, 0, rng.exponential(1, 200))
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(table, table["zeros"] > 0)
+    text = page.html(version(export_pipeline(pipeline, table, name="odd", models=tmp_path)))
+    constant, tail, zeros = (each for each in text.split("<li>") if "<h4>" in each)
+    assert "<svg" not in constant
+    assert ">logarithmic</text>" in tail
+    assert re.search(r"<text[^>]*>[78]\d%</text>.* and above", zeros, re.S)
+
+
 def test_a_file_without_a_card(models, tmp_path):
     """A file of an earlier release has its data and its parity, and says how to get the rest."""
     export = export_pipeline(models.pipelines["iris"], models.rows["iris"], name="iris", models=tmp_path)

@@ -100,14 +100,15 @@ def _missing(feature: Feature, spread: Spread | None, rows: int) -> str:
 
 
 def _spread(feature: Feature, spread: Spread, rows: int) -> str:
-    """The picture of a column."""
+    """The picture of a column; nothing where its numbers are not parted."""
     if feature.kind == "category":
         return _shares(feature, _named(spread, rows))
     if feature.boolean and len(spread.counts) == 2:
         no, yes = (count / rows for count in spread.counts)
         gap = [("missing", spread.missing / rows)] if spread.missing else []
         return _shares(feature, [("false", no), ("true", yes), *gap])
-    return _svg(feature, histogram(feature, spread, rows), HEIGHT)
+    # One group of all rows is no picture.
+    return _svg(feature, histogram(feature, spread, rows), HEIGHT) if spread.bounds else ""
 
 
 def _named(spread: Spread, rows: int) -> list[tuple[str, float]]:

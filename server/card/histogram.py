@@ -18,6 +18,8 @@ _ENDS = 16
 _ABOVE, _LABEL = 12, 34
 # The part of the height that a usual bar takes, so that some may be denser.
 _USUAL = 0.35
+# No bar is thinner, however wide the others are.
+_THINNEST = 1.0
 # A scale is logarithmic where the bounds, all above 0, lie further apart.
 _FAR = 100
 
@@ -33,7 +35,7 @@ class _Bar(NamedTuple):
 
     @property
     def density(self) -> float:
-        return self.share / (self.right - self.left)
+        return self.share / max(self.right - self.left, _THINNEST)
 
 
 def histogram(feature: Feature, spread: Spread, rows: int) -> str:
@@ -87,7 +89,7 @@ def _bars(ends: Sequence[float], shares: Sequence[float], logarithmic: bool) -> 
 def _drawn(bar: _Bar, most: float, numbers: str) -> str:
     floor = HEIGHT - _ENDS
     height = min(bar.density / most, 1.0) * (floor - _ABOVE)
-    size = f'width="{max(bar.right - bar.left, 1):.1f}" height="{height:.1f}"'
+    size = f'width="{max(bar.right - bar.left, _THINNEST):.1f}" height="{height:.1f}"'
     told = f"<title>{escape(numbers)}: {bar.share:.1%} of the rows</title>"
     return f'<rect class="rows" x="{bar.left:.1f}" y="{floor - height:.1f}" {size}>{told}</rect>'
 

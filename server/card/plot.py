@@ -14,9 +14,15 @@ COLORS = 8
 # The size of the frame, and the room around it, in units of the picture, which scales with the page.
 WIDTH, HEIGHT = 280, 220
 _LEFT, _RIGHT, _TOP, _BELOW = 46, 20, 26, 40
+# The room for a letter of a tick.
+_LETTER = 9
+# The largest number on an axis, and the smallest step between its ticks.
+_LARGEST, _SMALLEST = 1e300, 1e-300
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 Point = tuple[float, float]
+# Numbers with their texts.
+Ticks = tuple[tuple[float, str], ...]
 
 
 class Axis(NamedTuple):
@@ -24,7 +30,7 @@ class Axis(NamedTuple):
 
     lowest: float
     highest: float
-    ticks: tuple[tuple[float, str], ...]
+    ticks: Ticks
     title: str
 
 
@@ -69,7 +75,8 @@ def day(seconds: float) -> str:
 
 
 def _apart(lowest: float, highest: float) -> tuple[float, float]:
-    """Two ends that differ, even where all numbers are equal."""
+    """Two ends that differ, even where all numbers are equal, and whose distance is a number."""
+    lowest, highest = max(lowest, -_LARGEST), min(highest, _LARGEST)
     if highest > lowest:
         return lowest, highest
     reach = abs(lowest) / 10 or 1.0
@@ -77,7 +84,7 @@ def _apart(lowest: float, highest: float) -> tuple[float, float]:
 
 
 def _step(least: float) -> float:
-    power = 10.0 ** math.floor(math.log10(least))
+    power = 10.0 ** math.floor(math.log10(max(least, _SMALLEST)))
     return next((step * power for step in _STEPS if step * power >= least * (1 - 1e-9)), 10 * power)
 
 
@@ -161,7 +168,7 @@ class Plot:
 
     def _ticks(self) -> Iterable[str]:
         bottom = _TOP + self._height
-        for number, text in self._across.ticks:
+        for number, text in _legible(self._across.ticks):
             at = f"{self.x(number):.1f}"
             anchor = _anchor(number, self._across)
             yield f'<line class="tick" x1="{at}" x2="{at}" y1="{bottom}" y2="{bottom + 4}"/>'
@@ -171,6 +178,12 @@ class Plot:
             yield f'<line class="grid" x1="{self._left}" x2="{WIDTH + _LEFT}" y1="{at}" y2="{at}"/>'
             place = f'x="{self._left - 6}" y="{at}" dy="4" text-anchor="end"'
             yield f"<text {place}>{escape(printable(text))}</text>"
+
+
+def _legible(ticks: Ticks) -> Ticks:
+    """All ticks, or every second one where their texts would lie over each other."""
+    longest = max((len(text) for _, text in ticks), default=0)
+    return ticks[:: 1 + (len(ticks) * longest * _LETTER > WIDTH)]
 
 
 def _share(number: float, axis: Axis) -> float:
