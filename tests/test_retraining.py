@@ -60,6 +60,32 @@ def check_manifest(shop):
     assert [each.name for each in document.features] == [each.name for each in first.features]
 
 
+def test_a_challenger_stays_until_it_is_decided_on(shop, capsys):
+    """The next one takes its place only if it is better than that, too: the judge gets its rows together."""
+    turn(shop)
+    assert shop.retrain("--weights", "recent=50") == 0
+    shop.live(150, 5, turned=True)
+    assert shop.retrain("--weights", "recent=50") == 3
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(
+        "The challenger is better than version 1, but not by more than chance than version 2,"
+    )
+    assert (shop.versions(), served(shop).labels["challenger"]) == ([1, 2], 2)
+    assert shop.retrain("--force") == 0
+    assert (shop.versions(), served(shop).labels["challenger"]) == ([1, 2, 3], 3)
+
+
+def test_a_better_challenger_takes_the_place(shop, capsys):
+    """One that is better than the earlier challenger as well is published, before anybody has decided."""
+    turn(shop, days=(9, 8))
+    for day in (7, 6):
+        shop.live(150, day)
+    assert shop.retrain("--force") == 0
+    turn(shop, days=(5, 4, 3, 2))
+    assert shop.retrain("--weights", "recent=20", "--any-truth") == 0
+    assert served(shop).labels == {"stable": 1, "challenger": 3}
+
+
 def test_same_world(shop, capsys):
     """A challenger that is not better is not written, and one sentence says so with the figures."""
     for day in (9, 8, 7):

@@ -216,7 +216,7 @@ def line(day: Day, changes: history.Changes) -> str:
     stable = [f"version {version} answers" for at, version in history.stable(changes) if int(at) == day.day]
     right, alone = day.right / day.rows, day.right_alone / day.rows
     return (
-        f"day {day.day}: {right:.0%} right, left alone {alone:.0%}   {', '.join([*stable, *made])}".rstrip()
+        f"day {day.day}: {right:.2f} right, left alone {alone:.2f}   {', '.join([*stable, *made])}".rstrip()
     )
 
 

@@ -121,9 +121,10 @@ def retrain(
 
     The version that answers plain requests, the champion, is made again by its recipe from its base table and
     the rows of the payload log that have truth. The newest of these are held out. On them the new version,
-    the challenger, is compared with the champion. If it is better by more than chance, it is written as the
-    next version, with the label challenger, and shadows; the champion goes on answering. Otherwise nothing is
-    written. The exit status is 0 if it was published, 3 if it is not better, and 1 if there is no challenger.
+    the challenger, is compared with the champion, and with an earlier challenger on which nobody has decided
+    yet. If it is better by more than chance, it is written as the next version, with the label challenger,
+    and shadows; the champion goes on answering. Otherwise nothing is written. The exit status is 0 if it was
+    published, 3 if it is not better, and 1 if there is no challenger.
     """
     if log_only and data is not None:
         raise click.UsageError("--log-only and --data exclude each other")
@@ -140,7 +141,9 @@ def retrain(
         any_truth=any_truth,
         force=force,
     )
-    champion = Champion(served.version, Path(settings.models) / model, served.model, recipe or "")
+    contender = publication.contender(settings, model)
+    home = Path(settings.models) / model
+    champion = Champion(served.version, home, served.model, recipe or "", contender)
     trusted = trust_recipe or recipe is not None
     if trusted:
         add_working_directory()

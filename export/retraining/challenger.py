@@ -1,7 +1,7 @@
 """The challenger: the champion's recipe fitted on newer rows, exported, and compared with the champion.
 
-It is exported into a folder of its own, in which the champion is the only other version. The folder of the
-model gets the file once it is known to be better.
+It is exported into a folder of its own, beside the champion and an earlier challenger on which nobody has
+decided yet. The folder of the model gets the file once it is known to be better.
 """
 
 import hashlib
@@ -42,11 +42,14 @@ class Challenger:
         payload: Its bytes.
         manifest: The manifest in it.
         comparison: How it does beside the champion, on rows that it was not fitted on.
+        beside_contender: How it does beside an earlier challenger, on which nobody has decided yet; None
+            without one, and where the two cannot be compared.
     """
 
     payload: bytes
     manifest: Manifest
     comparison: Comparison
+    beside_contender: Comparison | None = None
 
     @property
     def sha256(self) -> str:
@@ -86,8 +89,13 @@ def make(champion: Champion, asked: Asked, material: Material, trusted: bool, pr
             recipe=_recipe(champion.recipe, asked, material),
             against=Against(versions=(champion.version,), unseen=material.unseen),
         )
-        [comparison] = export.manifest.comparisons
-        return Challenger(export.path.read_bytes(), export.manifest, comparison)
+        comparisons = {each.version: each for each in export.manifest.comparisons}
+        return Challenger(
+            export.path.read_bytes(),
+            export.manifest,
+            comparisons[champion.version],
+            None if champion.contender is None else comparisons.get(champion.contender),
+        )
 
 
 def _without_writing(progress: Say) -> Say:
@@ -150,9 +158,10 @@ def _recipe(recipe: Recipe, asked: Asked, material: Material) -> Recipe:
 
 @contextmanager
 def _aside(champion: Champion) -> Iterator[Path]:
-    """A models folder for the time of the work, in which the champion is the only version of the model."""
+    """A models folder for the time of the work, with the versions that a new one is compared with."""
     with TemporaryDirectory(prefix="unpickled-") as folder:
-        home = Path(folder) / champion.name / str(champion.version)
-        home.mkdir(parents=True)
-        shutil.copy(champion.home / str(champion.version) / FILE, home)
+        for version in filter(None, (champion.version, champion.contender)):
+            home = Path(folder) / champion.name / str(version)
+            home.mkdir(parents=True)
+            shutil.copy(champion.home / str(version) / FILE, home)
         yield Path(folder)

@@ -22,12 +22,14 @@ class Champion:
         model: The version, loaded.
         function: The function of the user's own, as ``module:function``, that makes the unfitted pipeline in
             place of the recipe; empty without one.
+        contender: The number of an earlier challenger, on which nobody has decided yet; None without one.
     """
 
     version: int
     home: Path
     model: Model
     function: str = ""
+    contender: int | None = None
 
     @property
     def name(self) -> str:

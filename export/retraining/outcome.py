@@ -44,7 +44,8 @@ def retrain(
         progress: Called with a line of text for each phase of the work.
 
     Returns:
-        The report. Where the challenger is not better, nothing was written.
+        The report. Where the challenger is not better, also than an earlier one on which nobody has decided
+        yet, nothing was written: the judge would have to begin anew with each retraining.
 
     Raises:
         ExportError: There is no challenger; the message says why, and nothing was written.
@@ -57,10 +58,24 @@ def retrain(
             rows = material.gather(champion, asked)
         made = challenger.make(champion, asked, rows, trusted, progress)
         report = replace(rows.report, comparison=made.comparison)
-        if made.comparison.verdict != "better" and not asked.force:
-            return replace(report, verdict=_not_better(champion, made))
+        if not asked.force and (reason := _against(champion, made)):
+            return replace(report, verdict=reason)
         published = publish(lambda: add_version(champion.home, made.payload))
         return _published(report, champion, made, published)
+
+
+def _against(champion: Champion, made: Challenger) -> str:
+    """The sentence that says why the challenger is not written; empty where it is."""
+    if made.comparison.verdict != "better":
+        return _not_better(champion, made)
+    before = made.beside_contender
+    if before is None or before.verdict == "better":
+        return ""
+    return (
+        f"The challenger is better than version {champion.version}, but not by more than chance than version "
+        f"{before.version}, which is a challenger already and not decided on, so nothing was written: "
+        f"{sentence(before, 'the new one')}."
+    )
 
 
 def _not_better(champion: Champion, made: Challenger) -> str:

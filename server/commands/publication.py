@@ -13,6 +13,7 @@ from unpickled.server.commands import changes, transaction
 from unpickled.server.config import Config
 from unpickled.server.errors import ServingError
 from unpickled.server.lifecycle import serving
+from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.versions import Served
 
 # The author of changes in the history.
@@ -24,13 +25,27 @@ def champion(settings: Config, name: str) -> Served:
 
     Raises ServingError where there is no such model, or where serving.toml has a mistake.
     """
+    return _deployment(settings, name).main
+
+
+def contender(settings: Config, name: str) -> int | None:
+    """The number of a challenger on which nobody has decided yet; None without one.
+
+    Raises ServingError as ``champion`` does.
+    """
+    deployment = _deployment(settings, name)
+    number = deployment.labels.get(changes.CHALLENGER)
+    return None if number == deployment.main.version else number
+
+
+def _deployment(settings: Config, name: str) -> Deployment:
     settings = _lenient(settings)
     with transaction.quiet():
         deployment = transaction.shelf_of(transaction.folder_of(name, settings), settings).deployment
     transaction.check(deployment, AUTHOR)
     if not deployment.versions:
         raise ServingError(f"{name} has no version that answers: {deployment.reason}")
-    return deployment.main
+    return deployment
 
 
 def publish(settings: Config, beaten: Served, add: Callable[[], Path]) -> tuple[str, int]:
