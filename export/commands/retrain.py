@@ -129,7 +129,7 @@ def retrain(
     if log_only and data is not None:
         raise click.UsageError("--log-only and --data exclude each other")
     settings = config.load({"models": models}, environ)
-    served = publication.champion(settings, model)
+    served = publication.champion(settings, model, shared=force)
     asked = Asked(
         log=log,
         since=window.moment(since, time.time()),

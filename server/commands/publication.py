@@ -20,12 +20,25 @@ from unpickled.server.lifecycle.versions import Served
 AUTHOR = "retrain"
 
 
-def champion(settings: Config, name: str) -> Served:
-    """The version that answers plain requests at present, or most of them.
+def champion(settings: Config, name: str, shared: bool = False) -> Served:
+    """The version that answers plain requests at present.
 
-    Raises ServingError where there is no such model, or where serving.toml has a mistake.
+    Args:
+        settings: Those with the models folder.
+        name: The model.
+        shared: Whether another version may answer a part of them; this is then the one with most.
+
+    Raises:
+        ServingError: There is no such model, serving.toml has a mistake, or a canary is under way: a new
+            challenger would take its label, and leave it its requests for good.
     """
-    return _deployment(settings, name).main
+    deployment = _deployment(settings, name)
+    if len(deployment.traffic) > 1 and not shared:
+        raise ServingError(
+            f"a canary of {name} is under way ({deployment.sentence}): wait until it has become stable or "
+            "has ended, or say --force"
+        )
+    return deployment.main
 
 
 def contender(settings: Config, name: str) -> int | None:
