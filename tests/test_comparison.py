@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec.structs import replace
 from scipy.stats import binomtest, norm
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -23,7 +24,9 @@ from unpickled.export.comparison.compare import compare
 from unpickled.export.comparison.contrasts import areas
 from unpickled.export.comparison.earlier import Earlier, newest
 from unpickled.export.comparison.paired import Pair, Quotient
+from unpickled.export.comparison.verdict import verdict
 from unpickled.export.labelled import Labelled
+from unpickled.server.artifact.card import Measured
 from unpickled.server.artifact.comparison import sentence
 from unpickled.server.card.comparison import mirrored, section
 from unpickled.server.model.session import load
@@ -97,6 +100,28 @@ def test_intervals_hold_the_true_difference():
             found = paired.interval(pairs[place].difference, drawn, 40)
             held[place] += found.lowest <= truth[place] <= found.highest
     assert (held / 300 >= 0.92).all(), held
+
+
+def test_a_few_rows_that_make_up_a_difference_may_be_chance():
+    """A coin throws four rows to one side in one of eight cases, of which drawings of rows see nothing."""
+    apart = np.where(np.arange(100) < 4, 36.0, 0.0)
+    [drawn] = paired.differences([Pair(Quotient(apart), Quotient(np.zeros(100)))]).T
+    assert paired.interval(apart.mean(), drawn, 100).lowest > 0
+    assert paired.chance(apart) == pytest.approx(1 / 8, abs=0.03)
+    assert paired.mcnemar(4, 0) == pytest.approx(1 / 8)
+    assert paired.coin(4, 0, 100)[0] < 0 < paired.coin(6, 0, 100)[0]
+    assert paired.coin(0, 4, 100) == pytest.approx([-each for each in paired.coin(4, 0, 100)[::-1]])
+
+
+def test_accuracy_has_the_last_word(versions):
+    """A better log loss is no difference if the accuracy is worse, both beyond chance."""
+    found = compare(versions.of_all.model, versions.of_a, versions.rows)
+    accuracy, loss, *others = found.contrasts
+    fewer = replace(accuracy, difference=Measured(value=-0.1, lowest=-0.2, highest=-0.05))
+    equal = replace(accuracy, difference=Measured(value=-0.1, lowest=-0.2, highest=0.05))
+    assert verdict(replace(found, contrasts=(fewer, loss, *others))) == SAME
+    assert verdict(replace(found, contrasts=(equal, loss, *others))) == "better"
+    assert verdict(replace(found, loss_chance=0.06)) == SAME
 
 
 def test_slices_are_judged_together():

@@ -27,7 +27,7 @@ class Answers:
     Attributes:
         labels: (rows,): the labels, out of the classes of the manifest; of a regressor 0.
         scores: float64 (rows, classes) or (rows, targets).
-        taken: (rows,): whether the model takes the row. What stands at the others means nothing.
+        taken: (rows,): whether the model takes the row. The answers to the others mean nothing.
     """
 
     labels: Array
