@@ -280,6 +280,15 @@ def test_refused(client, path):
     assert (answer.status_code, answer.json["code"]) == REFUSED[path]
 
 
+def test_two_versions(shelf, client, capsys):
+    """The comparison in the file of either version is shown, by the command and by a server."""
+    for number, other in (("2", "1"), ("1", "2")):
+        words = ("iris", "--version", number, "--against", other, "-o", "-")
+        assert f"<h2>Version {number} beside version {other}</h2>" in reported(capsys, shelf, *words)[1]
+    assert "<h2>Version 2 beside version 1</h2>" in client.get("/models/iris/report?against=1").text
+    assert "beside version" not in reported(capsys, shelf, "iris", "--version", "1", "-o", "-")[1]
+
+
 def test_versions_that_were_not_compared(models):
     """A page that is asked for a comparison that there is not says when versions are compared."""
     served = create_app(Config.of(models=str(models.path), default_model="iris")).test_client()

@@ -111,14 +111,15 @@ class Plot:
         across, up: Its axes.
         label: The picture in words, for those who do not see it.
         height: That of the frame; its width is WIDTH.
-        left: The room for the ticks of the axis that goes up.
+        left: The room for the ticks of the axis that goes up; by default as much as their texts need.
     """
 
     def __init__(
-        self, across: Axis, up: Axis, label: str, height: float = HEIGHT, left: float = _LEFT
+        self, across: Axis, up: Axis, label: str, height: float = HEIGHT, left: float | None = None
     ) -> None:
         self._across, self._up, self._label = across, up, label
-        self._height, self._left = height, left
+        longest = max((len(text) for _, text in up.ticks), default=0)
+        self._height, self._left = height, left or max(_LEFT, 12 + 6.5 * longest)
 
     def x(self, number: float) -> float:
         """The place of a number across, at an end if it lies beyond."""
