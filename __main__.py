@@ -15,21 +15,33 @@ import click
 
 from unpickled.export.commands.entries import CONVERT, RETRAIN, TRAIN
 from unpickled.server import console
-from unpickled.server.commands.entries import AB, ACCURACY, DRIFT, JUDGE, KEYS, LOG, MODELS, REPORT, SERVE
+from unpickled.server.commands.entries import (
+    AB,
+    ACCURACY,
+    DRIFT,
+    EXPLAIN,
+    JUDGE,
+    KEYS,
+    LOG,
+    MODELS,
+    REPORT,
+    SERVE,
+)
 
 _COMMANDS = {
     "train": TRAIN,
     "convert": CONVERT,
+    "retrain": RETRAIN,
     "serve": SERVE,
     "models": MODELS,
     "keys": KEYS,
     "report": REPORT,
+    "explain": EXPLAIN,
     "drift": DRIFT,
     "accuracy": ACCURACY,
     "judge": JUDGE,
     "ab": AB,
     "log": LOG,
-    "retrain": RETRAIN,
 }
 _LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "scikit-learn", "skl2onnx")
 

@@ -197,10 +197,14 @@ def export_pipeline(
         _check_holes(pipeline, conversion, rows, frame)
     with running(progress, "measuring"):
         conversion = _named(conversion, pipeline, X, held_out_y if y is None else y, training)
-        answered = (X, y) if held_out_y is None else (held_out, held_out_y)
-        labelled = _labelled(task, pipeline, conversion, *answered, held_out_y is not None)
-        counts = {} if held_out_y is None else {"rows": len(X), "held_out": len(held_out)}
-        training = training or replace(_measured(task, pipeline, conversion, *answered, names), **counts)
+        # The place of the sample with true answers, and these.
+        place, truth, counts = 0, y, {}
+        if held_out_y is not None:
+            place, truth, counts = 1, held_out_y, {"rows": len(X), "held_out": len(held_out)}
+        labelled = _labelled(task, pipeline, conversion, frames[place], truth, place == 1)
+        if training is None:
+            training = _measured(task, pipeline, conversion, samples[place], truth, names)
+            training = replace(training, **counts)
     task.require(training, demands)
     training = replace(training, holds_rows=training.holds_rows or keeps_rows(pipeline))
     if training.holds_rows:
@@ -289,12 +293,11 @@ def _measured(
 
 
 def _labelled(
-    task: Task, pipeline: Any, conversion: Conversion, rows: Any, y: Any, held_out: bool
+    task: Task, pipeline: Any, conversion: Conversion, frame: pd.DataFrame, y: Any, held_out: bool
 ) -> Labelled | None:
-    """The rows with their true answers; None if these are not given. Raises DataError if they do not fit."""
+    """The rows of a frame with their true answers, None without these; DataError if they do not fit."""
     if y is None:
         return None
-    frame = conversion.layout.frame(rows)
     truth = task.truth(pipeline, len(frame), y)
     if conversion.classes:
         truth = np.array(conversion.classes)[places(classes(pipeline), truth)]

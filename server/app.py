@@ -71,7 +71,13 @@ def flask_app(service: Service, announces_length: bool = True) -> Flask:
     _add_predictions(app, service)
     ledger = service.consumers.ledger
     pages = site.pages(
-        service.repository, service.memory, service.in_flight, service.records, ledger, service.gate
+        service.repository,
+        service.memory,
+        service.in_flight,
+        service.records,
+        ledger,
+        service.gate,
+        service.routes,
     )
     _add_pages(app, pages, service.routes.parts)
     _follow_answers(app, service)

@@ -20,7 +20,7 @@ from unpickled.server.config import Log
 from unpickled.server.errors import ServingError
 from unpickled.server.judge import contest, evidence, verdict
 from unpickled.server.judge.contest import Past
-from unpickled.server.judge.evidence import Evidence, Told
+from unpickled.server.judge.evidence import Evidence, Reports
 from unpickled.server.judge.exposed import Exposed
 from unpickled.server.lifecycle import history
 from unpickled.server.lifecycle import serving as settings
@@ -103,7 +103,9 @@ def test_a_better_challenger_becomes_stable_step_by_step(duel, site, capsys):
     """It is held until rows with truth show a gain, and then gets each share of traffic in turn."""
     judge = partial(duel.judge, "--apply", url=site.url)
     assert (judge(), judge()) == (0, 0)
-    assert "no row that both version 1 and version 2 have answered has its truth" in capsys.readouterr().out
+    assert (
+        "the payload log has no row that version 2 has answered: it has to shadow" in capsys.readouterr().out
+    )
     duel.live(30)
     assert judge() == 0
     assert "no number of rows" in capsys.readouterr().out
@@ -140,6 +142,22 @@ def test_without_apply_nothing_changes(duel, site, capsys):
     assert (document["verdict"], document["next_weight"], document["applied"]) == ("promote", 0.5, None)
     assert document["evidence"]["gain"] == 0.2
     assert (duel.decisions(), duel.serving().traffic) == ([], {})
+
+
+def test_a_version_that_only_shadows_gets_nothing(duel, site, capsys):
+    """It is compared; somebody may want to see no more than that."""
+    (duel.home / "serving.toml").write_text(
+        LABELS.replace(", challenger = 2", "").replace('"challenger"', "2") + RULES
+    )
+    duel.live(60, gained=12)
+    assert duel.judge("--apply", url=site.url) == 0
+    printed = capsys.readouterr().out
+    assert "mixed: promote version 2" in printed
+    assert (
+        "nothing is applied, as version 2 only shadows. To let the judge give it requests: unpickled"
+        in printed
+    )
+    assert (duel.decisions(), duel.serving().shares()) == ([], {})
 
 
 def test_a_worse_challenger_is_rejected_once_and_for_all(duel, capsys):
@@ -221,7 +239,7 @@ def test_another_file_begins_anew(duel, models, site, capsys):
     shelve(models, duel.home, "forest", first=3)
     (duel.home / "serving.toml").write_text(LABELS.replace("2", "3") + RULES)
     assert duel.judge("--apply", url=site.url) == 0
-    assert "no row that both version 1 and version 3 have answered" in capsys.readouterr().out
+    assert "the payload log has no row that version 3 has answered" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -240,7 +258,15 @@ def test_another_file_begins_anew(duel, models, site, capsys):
 def test_a_guardrail_rejects(duel, figures, words):
     """However right the challenger is, and whatever its share of the traffic."""
     between = contest.contest_of(Repository(Config(models=str(duel.home.parent))).deployment("mixed"))
-    good = {"measure": "accuracy", "rows": 900, "gain": 0.1, "lowest": 0.05, "highest": 0.15, "silent": ""}
+    good = {
+        "measure": "accuracy",
+        "since": "2026-05-01",
+        "rows": 900,
+        "gain": 0.1,
+        "lowest": 0.05,
+        "highest": 0.15,
+        "silent": "",
+    }
     rules = Rules(maximum_disagreement=0.5)
     assert verdict.decide(between, Past(), Evidence(**good), rules).verdict == "promote"
     for weight in (0.0, 0.05):
@@ -252,6 +278,11 @@ def test_a_guardrail_rejects(duel, figures, words):
 @pytest.mark.parametrize(
     ("figures", "rules", "words"),
     [
+        (
+            {"rows": 0},
+            {},
+            "no row that both version 1 and version 2 have answered has its truth yet: report it",
+        ),
         ({"rows": 199}, {}, "199 rows of both have truth, and 200 are needed before it may be promoted"),
         ({"lowest": -0.01, "needed": 800}, {}, "it takes 800 rows more to tell, in 80 of 100 cases"),
         ({}, {"minimum_gain": 0.06}, "that does not show yet that it is better by more than 0.06"),
@@ -263,7 +294,15 @@ def test_a_guardrail_rejects(duel, figures, words):
 )
 def test_reasons_to_hold(duel, figures, rules, words):
     between = contest.contest_of(Repository(Config(models=str(duel.home.parent))).deployment("mixed"))
-    good = {"measure": "accuracy", "rows": 900, "gain": 0.1, "lowest": 0.05, "highest": 0.15, "silent": ""}
+    good = {
+        "measure": "accuracy",
+        "since": "2026-05-01",
+        "rows": 900,
+        "gain": 0.1,
+        "lowest": 0.05,
+        "highest": 0.15,
+        "silent": "",
+    }
     good |= {"answered": 50, "minutes": 60.0}
     canary = between._replace(weight=0.05)
     assert verdict.decide(canary, Past(), Evidence(**good), Rules())[:2] == ("promote", 0.25)
@@ -294,11 +333,16 @@ unpickled_shadow_refused_rows_total{model="mixed",shadow="2"} 20.0
 def test_figures_of_a_server(duel, answered, seconds, latency):
     """Run times count where a request takes a millisecond more; requests that name a version do not."""
     between = contest.contest_of(Repository(Config(models=str(duel.home.parent))).deployment("mixed"))
-    told = Told(Exposed(METRICS % {"answered": answered, "seconds": seconds}))
-    seen = evidence.gather(duel.log, duel.home.parent, between, Rules(), None, told)
-    assert (seen.latency, seen.silent, seen.rows) == (latency and pytest.approx(latency), "", 0)
-    assert (seen.failed, seen.requests, seen.failed_before) == (3, answered + 3, 0.0)
-    assert (seen.compared, seen.disagreement, seen.offered, seen.refused) == (80, 0.25, 100, 0.2)
+    reports = Reports(Exposed(METRICS % {"answered": answered, "seconds": seconds}))
+    gathered = evidence.gather(duel.log, duel.home.parent, between, Rules(), None, reports)
+    assert (gathered.latency, gathered.silent, gathered.rows) == (latency and pytest.approx(latency), "", 0)
+    assert (gathered.failed, gathered.requests, gathered.failed_before) == (3, answered + 3, 0.0)
+    assert (gathered.compared, gathered.disagreement, gathered.offered, gathered.refused) == (
+        80,
+        0.25,
+        100,
+        0.2,
+    )
 
 
 def test_log_loss(models, tmp_path, site, capsys):
@@ -387,8 +431,8 @@ def world(models, tmp_path):
     home = shelve(models, tmp_path / "models" / "mixed", "forest")
     rows = slice(20, 130)
     X, y = models.rows["iris"], models.pipelines["iris"].predict(models.rows["iris"])
-    seen = {"feature_names": FLOWERS, "models": home.parent}
-    export_pipeline(models.pipelines["iris"], X[rows], y[rows], name="mixed", **seen)
+    options = {"feature_names": FLOWERS, "models": home.parent}
+    export_pipeline(models.pipelines["iris"], X[rows], y[rows], name="mixed", **options)
     (home / "serving.toml").write_text(LABELS + 'inputs = {outside = "refuse"}\n' + RULES)
     log = ("--log-share", "1", "--log-folder", str(tmp_path / "log"), "--log-rotate-minutes", "0.005")
     more = ("--reload-seconds", "0.1", "--shutdown-timeout", "600")

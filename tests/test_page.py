@@ -941,3 +941,59 @@ def test_drift_says_why_it_is_not_judged(page):
     """A version with few rows is not judged, and the page says so."""
     page = page("listed")
     page.wait("/No rows|are needed/.test(document.querySelector('.drift').innerText)")
+
+
+CONTRIBUTIONS = "[...document.querySelectorAll('.contributions li')]"
+
+
+@needs_browser
+def test_it_explains_its_answer(page, server):
+    """Unfolded with a key, the explanation has a bar for each feature; it follows the form and the choice."""
+    page = page("iris")
+    page.size(390, mobile=True)
+    page.fill("#feature-3", "2.1")
+    page.wait("document.querySelector('.winner').textContent === 'virginica'")
+    page.ask("document.querySelector('.explained summary').focus()")
+    page.press("Enter")
+    page.wait("document.querySelector('.contributions')?.innerText.includes('= 2.1')")
+    assert page.text(".contributions .class") == "petal_width = 2.1"
+    assert page.text(".explained p").startswith("The probability of virginica is 0.")
+    numbers = page.ask(f"{CONTRIBUTIONS}.map(row => +row.querySelector('.value').title)")
+    row = json.dumps({"features": [5.8, 3.0, 4.35, 2.1]}).encode()
+    _, document = server.ask("/models/iris/explain", row)
+    expected = sorted((each["contribution"] for each in document["features"]), key=lambda share: -abs(share))
+    assert numbers == expected
+    assert page.ask("document.documentElement.scrollWidth") == 390
+    page.choose(".explained select", "1")
+    page.wait("document.querySelector('.explained p').textContent.includes('versicolor')")
+    assert page.ask(f"{CONTRIBUTIONS}[0].className") == "down"
+    page.fill("#feature-3", "2.2")
+    page.wait("document.querySelector('.contributions').innerText.includes('= 2.2')")
+
+
+@needs_browser
+def test_many_features_share_a_bar(page):
+    """The ten largest contributions have bars of their own, all others one together."""
+    page = page("many")
+    page.click(".explained summary")
+    # Nothing differs from the medians yet.
+    page.wait(f"{CONTRIBUTIONS}.length === 11")
+    page.choose("select[aria-label='Golden row']", "0")
+    page.wait("document.querySelector('.explained').innerText.includes('Standard error: up to')")
+    assert page.ask(f"{CONTRIBUTIONS}.at(-1).firstChild.textContent") == "50 others"
+
+
+@needs_browser
+def test_an_explanation_that_fails_says_why(page):
+    """The reason stands in place of the bars, and the next answer is explained again."""
+    page = page("iris")
+    page.ask(f"{HOLD}('/explain')")
+    page.click(".explained summary")
+    page.wait("waiting.length === 1")
+    page.ask("waiting[0].fail()")
+    page.wait("document.querySelector('.explained .bad')?.textContent === 'no response: cut'")
+    assert page.ask(f"{CONTRIBUTIONS}.length") == 0
+    page.fill("#feature-0", "5.5")
+    page.wait("waiting.length === 2")
+    page.ask("waiting[1].release()")
+    page.wait(f"{CONTRIBUTIONS}.length === 4 && !document.querySelector('.explained .bad')")

@@ -63,6 +63,7 @@ def shelf(tmp_path_factory):
 def mixed():
     """The made-up customers with a date, and a truth that has three classes."""
     table, stays = people()
+    table["city"] = table["city"].replace("Trier", "MÜHLHAUSEN IM MITTELGEBIRGE")
     days = pd.Timestamp("2023-01-01") + pd.to_timedelta(np.arange(200) * 4, unit="D")
     table["since"] = days.strftime("%d.%m.%Y")
     return table.assign(stays=np.where(table["income"] > 3000, "perhaps, if it is asked kindly", stays))
@@ -71,8 +72,9 @@ def mixed():
 def wide():
     """A pipeline of more features than are pictured and more classes than have a color, and its rows."""
     rng = np.random.default_rng(0)
-    X, y = rng.lognormal(0, 3, (400, 70)), np.arange(400) % 16
-    return make_pipeline(StandardScaler(), LogisticRegression(tol=1)).fit(X, y), X, y
+    X = np.hstack([rng.normal(0, 1, (400, 2)), rng.lognormal(0, 3, (400, 68))])
+    y = X[:, 0].argsort().argsort() // 25
+    return make_pipeline(StandardScaler(), LogisticRegression(tol=0.1)).fit(X, y), X, y
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +166,19 @@ def test_the_columns_of_a_table(shelf, capsys):
     assert "Columns of the training table that the model does not read: &#x27;stays&#x27;." in text
 
 
+def test_odd_columns(tmp_path):
+    """A constant is not drawn, a long tail has a logarithmic scale, and a bar of many zeros is cut."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"constant": np.ones(200), "tail": rng.lognormal(0, 3, 200)})
+    table["zeros"] = np.where(rng.random(200) < 0.8, 0, rng.exponential(1, 200))
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(table, table["zeros"] > 0)
+    text = page.html(version(export_pipeline(pipeline, table, name="odd", models=tmp_path)))
+    constant, tail, zeros = (each for each in text.split("<li>") if "<h4>" in each)
+    assert "<svg" not in constant
+    assert ">logarithmic</text>" in tail
+    assert re.search(r"<text[^>]*>[78]\d%</text>.* and above", zeros, re.S)
+
+
 def test_a_file_without_a_card(models, tmp_path):
     """A file of an earlier release has its data and its parity, and says how to get the rest."""
     export = export_pipeline(models.pipelines["iris"], models.rows["iris"], name="iris", models=tmp_path)
@@ -178,7 +193,7 @@ def test_a_file_without_a_card(models, tmp_path):
 
 
 def test_a_file_with_metrics_alone(models):
-    """What ``train`` wrote before there were cards is shown: accuracy, confusion and classes."""
+    """The metrics that ``train`` wrote before there were cards are shown: confusion and classes."""
     from unpickled.server.artifact import manifest
 
     data = (models.path / "people" / "1" / "model.onnx").read_bytes()
@@ -239,10 +254,12 @@ def client(shelf):
 
 
 def test_a_server_has_the_page(client, shelf, capsys):
-    """GET /models/<name>/report is what the command writes; no script can run in it."""
+    """GET /models/<name>/report has no script, and all that the command writes but for the recipe."""
     answer = client.get("/models/diabetes/report")
     assert (answer.status_code, answer.content_type) == (200, "text/html; charset=utf-8")
-    assert answer.text == reported(capsys, shelf, "diabetes", "-o", "-")[1].removesuffix("\n")
+    _, text, _ = reported(capsys, shelf, "diabetes", "-o", "-")
+    recipe = re.search("<h3>Recipe</h3>.*?</dl>\n", text, re.S)[0]
+    assert answer.text == text.replace(recipe, "").removesuffix("\n")
     assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src")
     assert client.get("/models/iris/versions/2/report").status_code == 200
 
@@ -261,6 +278,15 @@ def test_refused(client, path):
     """A model or a version that is not served is unknown; a version is a number."""
     answer = client.get(path)
     assert (answer.status_code, answer.json["code"]) == REFUSED[path]
+
+
+def test_two_versions(shelf, client, capsys):
+    """The comparison in the file of either version is shown, by the command and by a server."""
+    for number, other in (("2", "1"), ("1", "2")):
+        words = ("iris", "--version", number, "--against", other, "-o", "-")
+        assert f"<h2>Version {number} beside version {other}</h2>" in reported(capsys, shelf, *words)[1]
+    assert "<h2>Version 2 beside version 1</h2>" in client.get("/models/iris/report?against=1").text
+    assert "beside version" not in reported(capsys, shelf, "iris", "--version", "1", "-o", "-")[1]
 
 
 def test_versions_that_were_not_compared(models):

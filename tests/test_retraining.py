@@ -1,6 +1,7 @@
 """Training again on the payload log and its truth: a challenger that is better is published, and no other."""
 
 import json
+import shutil
 import signal
 import sys
 import threading
@@ -114,6 +115,14 @@ def test_a_stable_version_stays(shop):
     assert [shop.retrain("--force") for _ in range(2)] == [0, 0]
     assert (served(shop).load, served(shop).labels) == (2, {"stable": 1, "old": 1, "challenger": 3})
     assert served(shop).shadow.version == 3
+
+
+def test_canary(shop, capsys):
+    """While a canary answers a part of the requests, nothing is retrained: it would lose its label."""
+    shutil.copytree(shop.home / "1", shop.home / "2")
+    (shop.home / "serving.toml").write_text("[labels]\nstable = 1\n[traffic]\nstable = 0.9\n2 = 0.1\n")
+    assert shop.retrain() == 1
+    assert "a canary of shop is under way (version 1 90% and version 2 10%" in capsys.readouterr().err
 
 
 @pytest.mark.long

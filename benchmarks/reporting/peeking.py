@@ -154,7 +154,7 @@ def _block(run: Figures, folder: str) -> str:
     method = (
         f"Simulated: {run.tests:,} tests of each kind, each looked at {run.looks} times while it grows to "
         f"{run.rows:,} rows. The correlation is that between which rows the two versions have right. The "
-        "lines of the second picture are the rows of the second table, the last one on the left."
+        "curves of the right panel are the rows of the second table: its last row is the leftmost curve."
     )
     tables = f"{markdown.table(wrong(run))}\n\n{markdown.table(right(run))}"
     return f"{method}\n\n![{ALT}]({folder}/{PICTURE})\n\n{tables}"

@@ -20,7 +20,7 @@ from unpickled.export.commands.options import (
     separated,
 )
 from unpickled.export.commands.printing import progress
-from unpickled.export.errors import ExportError, memory_reported
+from unpickled.export.errors import memory_reported
 from unpickled.export.retraining import text, window
 from unpickled.export.retraining import weights as weighing
 from unpickled.export.retraining.champion import Champion
@@ -30,7 +30,6 @@ from unpickled.export.retraining.outcome import retrain as outcome
 from unpickled.export.retraining.report import Retraining
 from unpickled.server import config, console
 from unpickled.server.commands import publication
-from unpickled.server.config import Config
 
 # The exit status where the challenger is not better: 1 is an error, and 2 a wrong command line.
 NOT_BETTER = 3
@@ -130,7 +129,7 @@ def retrain(
     if log_only and data is not None:
         raise click.UsageError("--log-only and --data exclude each other")
     settings = config.load({"models": models}, environ)
-    served = publication.champion(settings, model)
+    served = publication.champion(settings, model, shared=force)
     asked = Asked(
         log=log,
         since=window.moment(since, time.time()),
@@ -148,25 +147,13 @@ def retrain(
     trusted = trust_recipe or recipe is not None
     if trusted:
         add_working_directory()
-    report = outcome(champion, asked, _publisher(settings, served), trusted, progress)
-    _show(report, as_json)
-    return 0 if report.outcome == "published" else NOT_BETTER
-
-
-def _publisher(settings: Config, served: Any) -> Callable[[Callable[[], Path]], Published]:
-    """Publishes a version beside the one that it was compared with."""
 
     def publish(add: Callable[[], Path]) -> Published:
-        try:
-            line, version = publication.publish(settings, served, add)
-        except OSError as error:
-            raise ExportError(
-                f"The challenger cannot be published: {error.filename or settings.models} cannot be written "
-                f"({error.strerror})."
-            ) from error
-        return Published(line, version)
+        return Published(*publication.publish(settings, served, add))
 
-    return publish
+    report = outcome(champion, asked, publish, trusted, progress)
+    _show(report, as_json)
+    return 0 if report.outcome == "published" else NOT_BETTER
 
 
 def _show(report: Retraining, as_json: bool) -> None:

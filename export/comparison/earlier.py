@@ -17,7 +17,7 @@ class Earlier:
     Attributes:
         version: Its number.
         sha256: The digest of its file, in hex.
-        model: What a server would answer with.
+        model: It answers as a server would.
     """
 
     version: int

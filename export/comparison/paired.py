@@ -31,7 +31,7 @@ class Quotient:
     """A figure that is one sum over the rows, divided by another one, such as the mean or a precision.
 
     Attributes:
-        above: What is added up (rows,).
+        above: The summands (rows,).
         below: The same of the divisor (rows,); None for the number of rows.
         root: Whether the figure is the root of that.
     """

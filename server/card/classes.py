@@ -1,12 +1,13 @@
 """The quality of a classifier, drawn: curves, thresholds, calibration and confusion."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 from unpickled.server.accuracy import intervals
 from unpickled.server.accuracy.intervals import Interval
 from unpickled.server.artifact.card import CalibrationBin, Card, ClassCard, Threshold
 from unpickled.server.artifact.manifest import Manifest, Metrics
+from unpickled.server.card import palette
 from unpickled.server.card.parts import (
     Write,
     below,
@@ -19,7 +20,7 @@ from unpickled.server.card.parts import (
     pictures,
     three,
 )
-from unpickled.server.card.plot import COLORS, Plot, color, shares
+from unpickled.server.card.plot import Plot, shares
 from unpickled.server.quote import counted
 from unpickled.server.report.table import confusion, short_name, table
 
@@ -38,14 +39,18 @@ def quality(manifest: Manifest) -> str:
         return _of_metrics(metrics) if metrics is not None else ""
     confusion = _same_rows(metrics, card)
     names = [each.name for each in card.classes]
-    curves = pictures([*_curves(card.classes), *_calibration(card.calibration)])
-    thresholds = pictures([*_thresholds(card), *_bins(card.calibration)])
+    kinds = palette.colors(card)
+    have_curves = any(each.thresholds for each in card.classes)
+    curves = pictures([*_curves(card, kinds), *_calibration(card.calibration)])
+    thresholds = pictures([*_thresholds(card, kinds), *_bins(card.calibration)])
     return "\n".join(
         [
             _confusion(names, confusion),
-            below("Classes", _few(card.classes), _classes(card, confusion)),
-            below("Curves", _CURVES, curves) if curves else "",
-            below("Thresholds and calibration", _THRESHOLDS_NOTE, thresholds) if thresholds else "",
+            below("Classes", _few(card.classes), _classes(card, confusion, kinds)),
+            below("Curves", _CURVES if have_curves else "", curves) if curves else "",
+            below("Thresholds and calibration", _THRESHOLDS_NOTE if have_curves else "", thresholds)
+            if thresholds
+            else "",
         ]
     )
 
@@ -103,16 +108,20 @@ def _same_rows(metrics: Metrics | None, card: Card) -> Confusion:
     return counts if sum(map(sum, counts)) == card.rows and len(counts) == len(card.classes) else ()
 
 
-def _classes(card: Card, counts: Confusion) -> str:
+def _classes(card: Card, counts: Confusion, kinds: Mapping[int, str]) -> str:
     heads = ("class", "rows", "precision", "recall", "ROC AUC", "average precision")
-    return table("", heads, (_class(card, place, counts) for place in range(len(card.classes[:_CLASSES]))))
+    return table(
+        "",
+        heads,
+        (_class(card, place, counts, kinds.get(place)) for place in range(len(card.classes[:_CLASSES]))),
+    )
 
 
-def _class(card: Card, place: int, counts: Confusion) -> tuple[str, ...]:
+def _class(card: Card, place: int, counts: Confusion, kind: str | None) -> tuple[str, ...]:
     found = card.classes[place]
     answered = sum(row[place] for row in counts)
     right, true = (counts[place][place], sum(counts[place])) if counts else (0, 0)
-    chip = f'<span class="chip {color(place)}"></span>' if len(card.classes) <= COLORS else ""
+    chip = f'<span class="chip {kind}"></span>' if kind else ""
     return (
         f"<span>{chip}{short_name(found.name)}</span>",
         f"{found.rows:,}",
@@ -125,37 +134,27 @@ def _class(card: Card, place: int, counts: Confusion) -> tuple[str, ...]:
 
 _CURVES = """<p class="note">Each class against all others, while its threshold falls. On the dashed diagonal
 of ROC curves, scores are no better than chance; the short strokes at the right of the second picture are the
-precision of chance. On the diagonal of the calibration, probabilities are right; below it, the model is too
-sure.</p>"""
+precision of chance.</p>"""
 
 
-def _curves(classes: Sequence[ClassCard]) -> Iterator[str]:
-    """The ROC and the precision-recall curves of all classes, or of the worst ones."""
-    have = [place for place, each in enumerate(classes) if each.thresholds]
-    if not have:
+def _curves(card: Card, kinds: Mapping[int, str]) -> Iterator[str]:
+    """The ROC and the precision-recall curves of the classes that have some."""
+    shown = [(card.classes[place], kind) for place, kind in kinds.items() if card.classes[place].thresholds]
+    if not shown:
         return
-    worst = {place: _auc(classes[place]) for place in have}
-    shown = sorted(sorted(have, key=lambda place: worst[place])[:COLORS])
-    names = [each.name for each in classes]
-    note = legend(names, shown)
-    if len(shown) < len(classes):
-        note += f"{len(shown)} of {len(classes)} classes, those with the lowest areas"
+    note = legend([each.name for each in card.classes], kinds) + palette.remark(card)
     found = "share of the class that is found (recall)"
-    told = "; ".join(_told(classes[place]) for place in shown)
+    told = "; ".join(_told(each) for each, _ in shown)
     roc = Plot(
         shares("share of all others taken for it (false alarms)"), shares(found), f"ROC curves: {told}"
     )
     diagonal = roc.line([(0, 0), (1, 1)], "diagonal")
-    lines = (roc.line(_roc(classes[place]), color(place), _told(classes[place])) for place in shown)
+    lines = (roc.line(_roc(each), kind, _told(each)) for each, kind in shown)
     yield picture("ROC", roc.svg([diagonal, *lines]), note)
     label = "Precision and recall"
     plot = Plot(shares(found), shares("share of those taken that are right (precision)"), label)
-    parts = [part for place in shown for part in _precision(plot, classes[place], color(place))]
+    parts = [part for each, kind in shown for part in _precision(plot, each, kind)]
     yield picture(label, plot.svg(parts), note)
-
-
-def _auc(found: ClassCard) -> float:
-    return found.roc_auc.value if found.roc_auc else 0.0
 
 
 def _told(found: ClassCard) -> str:
@@ -182,14 +181,13 @@ many these are, how many of them belong to it (precision), how much of the class
 much of all others is taken for it (false alarms).</p>"""
 
 
-def _thresholds(card: Card) -> Iterator[str]:
-    classes, write = card.classes, three if card.calibration else digits
-    have = [place for place, each in enumerate(classes) if each.thresholds]
-    badness = {place: _auc(classes[place]) for place in have}
-    for place in sorted(sorted(have, key=lambda place: badness[place])[:COLORS]):
-        found = classes[place]
-        lines = (_threshold(each, write) for each in _spaced(found.thresholds))
-        yield figures(found.name, _HEADS, lines, color(place))
+def _thresholds(card: Card, kinds: Mapping[int, str]) -> Iterator[str]:
+    write = three if card.calibration else digits
+    for place, kind in kinds.items():
+        found = card.classes[place]
+        if found.thresholds:
+            lines = (_threshold(each, write) for each in _spaced(found.thresholds))
+            yield figures(found.name, _HEADS, lines, kind)
 
 
 _HEADS = ("score", "rows", "precision", "recall", "false alarms")
@@ -220,7 +218,10 @@ def _calibration(bins: Sequence[CalibrationBin]) -> Iterator[str]:
     plot = Plot(shares("probability of the answer", lowest), up, f"Calibration: {told}")
     diagonal = plot.line([(up.lowest, up.lowest), (1, 1)], "diagonal")
     dots = [part for pair in zip(bins, reaches, strict=True) for part in _bin(plot, *pair)]
-    caption = f"A dot is a group of rows with its 95% interval. {told.capitalize()}."
+    caption = (
+        "A dot is a group of rows with its 95% interval: on the dashed diagonal, probabilities are right; "
+        f"below it, the model is too sure. {told.capitalize()}."
+    )
     yield picture("Calibration", plot.svg([diagonal, *dots]), caption)
 
 

@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from html import escape
-from itertools import pairwise
-from statistics import median
-from typing import NamedTuple
 
 from unpickled.server.artifact.manifest import Feature, Manifest, Notation
 from unpickled.server.artifact.reference import FEWEST, Spread
+from unpickled.server.card.histogram import HEIGHT, WIDTH, histogram
 from unpickled.server.card.parts import percent
 from unpickled.server.card.plot import day, figure
 from unpickled.server.quote import counted, listed, printable, quoted
@@ -16,25 +14,10 @@ from unpickled.server.report.table import short_name, table
 
 # More columns than these stand in a table, without pictures, and more than these are counted alone.
 _PICTURED, _LISTED = 60, 400
-# Sizes of a picture, in its own units: the whole, the room for ends of the range, and a line of a category.
-_WIDTH, _HEIGHT, _BELOW, _ROW = 280, 54, 16, 18
-_NAMES, _FIGURES, _LONGEST = 110, 46, 17
-# The width of a share above a bar.
-_LABEL = 34
-# Categories with a bar of their own, and the part of the height that a usual bar takes.
-_CATEGORIES, _USUAL = 8, 0.35
-
-
-class _Cell(NamedTuple):
-    """Rows between two numbers; their share of all rows."""
-
-    lowest: float
-    highest: float
-    share: float
-
-    @property
-    def density(self) -> float:
-        return self.share / (self.highest - self.lowest)
+# Sizes of a picture of categories: a line, the room for names and for figures, and letters of a name.
+_ROW, _NAMES, _FIGURES, _LONGEST = 18, 112, 46, 13
+# Categories with a bar of their own.
+_CATEGORIES = 8
 
 
 def columns(manifest: Manifest, order: Sequence[str]) -> str:
@@ -117,14 +100,15 @@ def _missing(feature: Feature, spread: Spread | None, rows: int) -> str:
 
 
 def _spread(feature: Feature, spread: Spread, rows: int) -> str:
-    """The picture of a column."""
+    """The picture of a column; nothing where its numbers are not parted."""
     if feature.kind == "category":
         return _shares(feature, _named(spread, rows))
     if feature.boolean and len(spread.counts) == 2:
         no, yes = (count / rows for count in spread.counts)
         gap = [("missing", spread.missing / rows)] if spread.missing else []
         return _shares(feature, [("false", no), ("true", yes), *gap])
-    return _histogram(feature, _cells(feature, spread, rows))
+    # One group of all rows is no picture.
+    return _svg(feature, histogram(feature, spread, rows), HEIGHT) if spread.bounds else ""
 
 
 def _named(spread: Spread, rows: int) -> list[tuple[str, float]]:
@@ -138,84 +122,22 @@ def _named(spread: Spread, rows: int) -> list[tuple[str, float]]:
 
 def _shares(feature: Feature, shares: Sequence[tuple[str, float]]) -> str:
     """A bar for each category with its share."""
-    unit = (_WIDTH - _NAMES - _FIGURES) / (max(share for _, share in shares) or 1.0)
+    unit = (WIDTH - _NAMES - _FIGURES) / (max(share for _, share in shares) or 1.0)
     lines = "".join(
         f"<g><title>{escape(printable(name))}: {share:.1%}</title>"
         f'<text class="name" x="{_NAMES - 6}" y="{place * _ROW + 13}" text-anchor="end">'
         f"{short_name(name, _LONGEST)}</text>"
         f'<rect class="{"gap" if name == "missing" else "rows"}" x="{_NAMES}" y="{place * _ROW + 3}" '
         f'width="{max(share * unit, 0.5):.1f}" height="12"/>'
-        f'<text x="{_WIDTH}" y="{place * _ROW + 13}" text-anchor="end">{share:.1%}</text></g>'
+        f'<text x="{WIDTH}" y="{place * _ROW + 13}" text-anchor="end">{share:.1%}</text></g>'
         for place, (name, share) in enumerate(shares)
     )
     return _svg(feature, lines, len(shares) * _ROW)
 
 
-def _cells(feature: Feature, spread: Spread, rows: int) -> list[_Cell]:
-    """The cells of a spread; the outer ones end with the range of training, and never far from the others."""
-    first, last = spread.bounds[0], spread.bounds[-1]
-    reach = (last - first) or max(abs(first), 1.0)
-    lowest = first - reach if feature.minimum is None else max(feature.minimum, first - reach)
-    highest = last + reach if feature.maximum is None else min(feature.maximum, last + reach)
-    # A cell that ends with the only value in it has no width of its own.
-    least = (max(highest, last) - min(lowest, first)) / 100 or 1.0
-    ends = [min(lowest, first - least), *spread.bounds, max(highest, last + least)]
-    return [
-        _Cell(low, high, count / rows)
-        for (low, high), count in zip(pairwise(ends), spread.counts, strict=True)
-    ]
-
-
-def _histogram(feature: Feature, cells: Sequence[_Cell]) -> str:
-    """Bars whose area is the share of the rows; one that is far denser than the others is cut."""
-    write = day if feature.date else figure
-    lowest, highest = cells[0].lowest, cells[-1].highest
-    densities = [cell.density for cell in cells]
-    most = min(max(densities), median(densities) / _USUAL) or max(densities)
-    across = _WIDTH / (highest - lowest)
-    bars = "".join(
-        _bar(cell, lowest, across, most, write(cell.lowest), write(cell.highest)) for cell in cells
-    )
-    ends = (
-        f'<text x="0" y="{_HEIGHT + 13}">{escape(write(lowest))}{_below(feature.minimum, lowest)}</text>'
-        f'<text x="{_WIDTH}" y="{_HEIGHT + 13}" text-anchor="end">'
-        f"{escape(write(highest))}{_above(feature.maximum, highest)}</text>"
-    )
-    cuts = "".join(_cuts(cells, lowest, across, most))
-    return _svg(feature, f"{bars}{cuts}{ends}", _HEIGHT + _BELOW)
-
-
-def _below(trained: float | None, drawn: float) -> str:
-    """A remark beside the left end of a picture if training has numbers below it."""
-    return " and below" if trained is not None and trained < drawn - abs(drawn) * 1e-9 else ""
-
-
-def _above(trained: float | None, drawn: float) -> str:
-    return " and above" if trained is not None and trained > drawn + abs(drawn) * 1e-9 else ""
-
-
-def _bar(cell: _Cell, lowest: float, across: float, most: float, low: str, high: str) -> str:
-    left, width = (cell.lowest - lowest) * across, (cell.highest - cell.lowest) * across
-    height = min(cell.density / most, 1.0) * (_HEIGHT - 12)
-    told = f"<title>{escape(low)} to {escape(high)}: {cell.share:.1%} of the rows</title>"
-    size = f'y="{_HEIGHT - height:.1f}" width="{max(width, 1):.1f}" height="{height:.1f}"'
-    return f'<rect class="rows" x="{left:.1f}" {size}>{told}</rect>'
-
-
-def _cuts(cells: Sequence[_Cell], lowest: float, across: float, most: float) -> Iterator[str]:
-    """The shares of bars that are cut, above them, as far as there is room."""
-    free = 0.0
-    for cell in cells:
-        middle = ((cell.lowest + cell.highest) / 2 - lowest) * across
-        place = min(max(middle, _LABEL / 2), _WIDTH - _LABEL / 2)
-        if cell.density > most * 1.001 and place - _LABEL / 2 >= free:
-            yield f'<text x="{place:.1f}" y="9" text-anchor="middle">{cell.share:.0%}</text>'
-            free = place + _LABEL / 2
-
-
 def _svg(feature: Feature, content: str, height: float) -> str:
     label = escape(printable(f"{feature.name}: shares of the training rows"), quote=True)
-    return f'<svg viewBox="0 0 {_WIDTH} {height:g}" role="img" aria-label="{label}">{content}</svg>'
+    return f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{label}">{content}</svg>'
 
 
 def unused(manifest: Manifest) -> Iterator[str]:

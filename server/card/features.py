@@ -1,6 +1,6 @@
 """How a version decides: how much each feature matters, and how answers follow those that do most."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
@@ -8,29 +8,31 @@ from msgspec.structs import replace
 
 from unpickled.server.artifact.card import Card, Dependence, Importance
 from unpickled.server.artifact.manifest import Feature, Manifest
+from unpickled.server.card import palette
 from unpickled.server.card.parts import below, digits, interval, legend, picture, pictures
-from unpickled.server.card.plot import COLORS, Axis, Plot, color, day, days, figure, numbers, shares
+from unpickled.server.card.plot import Axis, Plot, color, day, days, figure, numbers, shares
 from unpickled.server.card.targets import short_axis
 from unpickled.server.quote import counted, shortened
 from unpickled.server.report.strip import Scale, strip
 from unpickled.server.report.table import short_name, table
 
-# Features in the table of importances.
-_MOST = 25
+# Features in the table of importances, and targets with pictures of dependences.
+_MOST, _TARGETS = 25, 3
 # The height of a category in a picture, and the room for its name.
-_ROW, _NAMES = 22, 104
+_ROW, _NAMES = 22, 110
 # An end is far away if it is so many times as far from the others as these lie apart.
 _FAR = 3
 
 
 class _Series(NamedTuple):
-    """The answers that a dependence has: of all classes, or of one target.
+    """The answers that a dependence has: of classes, or of one target.
 
-    names: those of all classes or targets. places: those that are drawn. up: the axis of their numbers.
+    names: those of all classes or targets. kinds: the colors of those that are drawn, by their places.
+    up: the axis of their numbers.
     """
 
     names: Sequence[str]
-    places: Sequence[int]
+    kinds: Mapping[int, str]
     up: Axis
 
 
@@ -72,7 +74,7 @@ def dependences(manifest: Manifest, card: Card) -> str:
         svg
         for each in card.dependences
         if each.at and each.feature in features
-        for svg in _dependence(each, features[each.feature], manifest, card)
+        for svg in _dependence(each, features[each.feature], card)
     ]
     noun = "answer for each class" if card.classes else "predicted number"
     note = (
@@ -82,43 +84,37 @@ def dependences(manifest: Manifest, card: Card) -> str:
     return below("Dependence on the most important features", note, pictures(drawn)) if drawn else ""
 
 
-def _dependence(found: Dependence, feature: Feature, manifest: Manifest, card: Card) -> Iterator[str]:
-    for series in _series(found, card):
-        own = card.targets and len(card.targets) > 1
-        title = f"{series.names[series.places[0]]} by {found.feature}" if own else found.feature
-        note = legend(series.names, series.places) if card.classes else ""
-        if card.classes and len(series.places) < len(series.names):
-            note += f"{len(series.places)} of {len(series.names)} classes, those that change most"
-        drawn = found if feature.kind == "category" else _central(found)
-        draw = _by_category if feature.kind == "category" else _by_number
-        yield picture(title, draw(drawn, feature, series), note + _outlying(found, drawn, feature))
+def _dependence(found: Dependence, feature: Feature, card: Card) -> Iterator[str]:
+    is_category = feature.kind == "category"
+    drawn = found if is_category else _central(found)
+    for series in _series(card):
+        of = f"{series.names[next(iter(series.kinds))]} by " if len(card.targets) > 1 else ""
+        note = f"{legend(series.names, series.kinds)}{palette.remark(card)} " if card.classes else ""
+        svg = (_by_category if is_category else _by_number)(drawn, feature, series)
+        yield picture(f"{of}{found.feature}", svg, note + _outlying(found, drawn, feature))
 
 
-def _series(found: Dependence, card: Card) -> Iterator[_Series]:
-    """All classes in one picture, the most changing ones of many; a picture for each target."""
+def _series(card: Card) -> Iterator[_Series]:
+    """The classes in one picture; a picture for each of the first targets."""
     if card.classes:
-        names = [each.name for each in card.classes]
-        swings = [-_swing(found, place) for place in range(len(names))]
-        places = sorted(sorted(range(len(names)), key=lambda place: swings[place])[:COLORS])
+        kinds = palette.colors(card)
         noun = "probability" if card.loss == "log loss" else "score"
-        yield _Series(names, places, _axis(found, places, f"mean {noun}"))
+        yield _Series(
+            [each.name for each in card.classes], kinds, _axis(card.dependences, kinds, f"mean {noun}")
+        )
         return
     names = [each.name for each in card.targets]
-    for place, name in enumerate(names[:3]):
-        yield _Series(names, [place], _axis(found, [place], f"mean predicted {short_axis(name)}"))
+    for place, name in enumerate(names[:_TARGETS]):
+        kinds = {place: color(0)}
+        yield _Series(names, kinds, _axis(card.dependences, kinds, f"mean predicted {short_axis(name)}"))
 
 
-def _swing(found: Dependence, place: int) -> float:
-    answers = [each[place] for each in found.answers]
-    return max(answers) - min(answers)
-
-
-def _axis(found: Dependence, places: Sequence[int], title: str) -> Axis:
-    """Shares of probabilities; otherwise the range of the numbers."""
-    answers = [each[place] for each in found.answers for place in places]
+def _axis(dependences: Iterable[Dependence], places: Iterable[int], title: str) -> Axis:
+    """An axis for all features, so that pictures can be compared: shares, or the range of the numbers."""
+    answers = [each[place] for found in dependences for place in places for each in found.answers]
     lowest, highest = min(answers), max(answers)
     if title == "mean probability":
-        return shares(title)
+        return shares(title, 0.0, highest)
     room = (highest - lowest) * 0.05 or abs(highest) * 0.05
     return numbers(lowest - room, highest + room, title)
 
@@ -135,11 +131,8 @@ def _outlying(found: Dependence, drawn: Dependence, feature: Feature) -> str:
     """A remark about the ends that are not drawn."""
     write = day if feature.date else figure
     far = [each for each in found.at if each not in drawn.at]
-    return (
-        f"Not drawn, as it is far away: {escape(', '.join(write(float(each)) for each in far))}"
-        if far
-        else ""
-    )
+    numbers = escape(", ".join(write(float(each)) for each in far))
+    return f"Not drawn, as it is far away: {numbers}." if far else ""
 
 
 def _by_number(found: Dependence, feature: Feature, series: _Series) -> str:
@@ -149,15 +142,15 @@ def _by_number(found: Dependence, feature: Feature, series: _Series) -> str:
     lines = (
         plot.line(
             [(across, each[place]) for across, each in zip(at, found.answers, strict=True)],
-            color(place if len(series.places) > 1 else 0),
+            kind,
             series.names[place],
         )
-        for place in series.places
+        for place, kind in series.kinds.items()
     )
     dots = (
-        plot.dot((across, each[place]), color(place if len(series.places) > 1 else 0), radius=2)
+        plot.dot((across, each[place]), kind, radius=2)
         for across, each in zip(at, found.answers, strict=True)
-        for place in series.places
+        for place, kind in series.kinds.items()
     )
     return plot.svg([*lines, *dots])
 
@@ -165,19 +158,19 @@ def _by_number(found: Dependence, feature: Feature, series: _Series) -> str:
 def _by_category(found: Dependence, feature: Feature, series: _Series) -> str:
     """A line for each category, with a dot for each class: no category comes before another."""
     count = len(found.at)
-    names = [shortened(str(each), 14) for each in found.at]
+    names = [shortened(str(each), 12) for each in found.at]
     ticks = tuple((count - place - 0.5, name) for place, name in enumerate(names))
     up = Axis(0.0, float(count), ticks, "")
     plot = Plot(series.up, up, _label(found, series), height=max(_ROW * count, 44), left=_NAMES)
     dots = (
         plot.dot(
             (answers[place], ticks[row][0]),
-            color(place if len(series.places) > 1 else 0),
+            kind,
             f"{found.at[row]}: {series.names[place]} {figure(answers[place])}",
             4.5,
         )
         for row, answers in enumerate(found.answers)
-        for place in series.places
+        for place, kind in series.kinds.items()
     )
     return plot.svg(dots)
 
@@ -187,6 +180,6 @@ def _label(found: Dependence, series: _Series) -> str:
     first, last = found.at[0], found.at[-1]
     changes = (
         f"{series.names[place]} from {digits(found.answers[0][place])} to {digits(found.answers[-1][place])}"
-        for place in series.places
+        for place, kind in series.kinds.items()
     )
     return f"Mean answer by {found.feature}, {first} to {last}: {'; '.join(changes)}"

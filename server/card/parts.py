@@ -1,10 +1,10 @@
 """The parts of sections of a report: headings, paragraphs, pictures, legends and figures as text."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 
 from unpickled.server.artifact.card import Measured
-from unpickled.server.card.plot import color, figure
+from unpickled.server.card.plot import figure
 from unpickled.server.quote import printable
 from unpickled.server.report.page import sentence
 from unpickled.server.report.table import short_name
@@ -55,19 +55,19 @@ def figures(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]], col
     return f"<figure><h4>{chip}{short_name(title)}</h4>{table}</figure>"
 
 
-def legend(names: Sequence[str], places: Sequence[int]) -> str:
-    """The colors of classes or targets, by their places among all of them; nothing of a single one."""
-    if len(names) < 2:
-        return ""
-    items = "".join(f"<li>{_sample(place)}{short_name(names[place], 30)}</li>" for place in places)
+def legend(names: Sequence[str], colors: Mapping[int, str]) -> str:
+    """The colors of classes, by their places among all of them."""
+    items = "".join(
+        f"<li>{_sample(kind)}{short_name(names[place], 30)}</li>" for place, kind in colors.items()
+    )
     return f'<ul class="legend">{items}</ul>'
 
 
-def _sample(place: int) -> str:
+def _sample(kind: str) -> str:
     return (
         '<svg class="sample" width="26" height="10" viewBox="0 0 26 10" aria-hidden="true">'
-        f'<polyline class="line {color(place)}" points="1,5 25,5"/>'
-        f'<circle class="dot {color(place)}" cx="13" cy="5" r="3"/></svg>'
+        f'<polyline class="line {kind}" points="1,5 25,5"/>'
+        f'<circle class="dot {kind}" cx="13" cy="5" r="3"/></svg>'
     )
 
 

@@ -9,14 +9,20 @@ from unpickled.server.artifact.manifest import Notation
 from unpickled.server.model import dates
 from unpickled.server.quote import printable
 
-# Colors of classes and targets; those after them share the last one, which is gray.
+# Colors that are told apart, and their dashes.
 COLORS = 8
 # The size of the frame, and the room around it, in units of the picture, which scales with the page.
 WIDTH, HEIGHT = 280, 220
 _LEFT, _RIGHT, _TOP, _BELOW = 46, 20, 26, 40
+# The room for a letter of a tick.
+_LETTER = 9
+# The largest number on an axis, and the smallest step between its ticks.
+_LARGEST, _SMALLEST = 1e300, 1e-300
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 Point = tuple[float, float]
+# Numbers with their texts.
+Ticks = tuple[tuple[float, str], ...]
 
 
 class Axis(NamedTuple):
@@ -24,19 +30,22 @@ class Axis(NamedTuple):
 
     lowest: float
     highest: float
-    ticks: tuple[tuple[float, str], ...]
+    ticks: Ticks
     title: str
 
 
-def shares(title: str, lowest: float = 0.0) -> Axis:
-    """An axis to 100%, from 0% or from the quarter below ``lowest``.
+def shares(title: str, lowest: float = 0.0, highest: float = 1.0) -> Axis:
+    """An axis from 0% to 100%, or from the quarter below ``lowest`` to that above ``highest``.
 
     Example:
         >>> shares("accuracy", 0.6).ticks
         ((0.5, '50%'), (0.75, '75%'), (1.0, '100%'))
     """
     first = min(max(math.floor(lowest * 4), 0), 3)
-    return Axis(first / 4, 1.0, tuple((tick / 4, f"{tick * 25}%") for tick in range(first, 5)), title)
+    last = min(max(math.ceil(highest * 4), first + 1), 4)
+    step = 25 if last - first > 1 else 5
+    ticks = range(25 * first, 25 * last + 1, step)
+    return Axis(first / 4, last / 4, tuple((tick / 100, f"{tick}%") for tick in ticks), title)
 
 
 def numbers(lowest: float, highest: float, title: str, most: int = 5) -> Axis:
@@ -66,7 +75,8 @@ def day(seconds: float) -> str:
 
 
 def _apart(lowest: float, highest: float) -> tuple[float, float]:
-    """Two ends that differ, even where all numbers are equal."""
+    """Two ends that differ, even where all numbers are equal, and whose distance is a number."""
+    lowest, highest = max(lowest, -_LARGEST), min(highest, _LARGEST)
     if highest > lowest:
         return lowest, highest
     reach = abs(lowest) / 10 or 1.0
@@ -74,7 +84,7 @@ def _apart(lowest: float, highest: float) -> tuple[float, float]:
 
 
 def _step(least: float) -> float:
-    power = 10.0 ** math.floor(math.log10(least))
+    power = 10.0 ** math.floor(math.log10(max(least, _SMALLEST)))
     return next((step * power for step in _STEPS if step * power >= least * (1 - 1e-9)), 10 * power)
 
 
@@ -101,14 +111,15 @@ class Plot:
         across, up: Its axes.
         label: The picture in words, for those who do not see it.
         height: That of the frame; its width is WIDTH.
-        left: The room for the ticks of the axis that goes up.
+        left: The room for the ticks of the axis that goes up; by default as much as their texts need.
     """
 
     def __init__(
-        self, across: Axis, up: Axis, label: str, height: float = HEIGHT, left: float = _LEFT
+        self, across: Axis, up: Axis, label: str, height: float = HEIGHT, left: float | None = None
     ) -> None:
         self._across, self._up, self._label = across, up, label
-        self._height, self._left = height, left
+        longest = max((len(text) for _, text in up.ticks), default=0)
+        self._height, self._left = height, left or max(_LEFT, 12 + 6.5 * longest)
 
     def x(self, number: float) -> float:
         """The place of a number across, at an end if it lies beyond."""
@@ -158,7 +169,7 @@ class Plot:
 
     def _ticks(self) -> Iterable[str]:
         bottom = _TOP + self._height
-        for number, text in self._across.ticks:
+        for number, text in _legible(self._across.ticks):
             at = f"{self.x(number):.1f}"
             anchor = _anchor(number, self._across)
             yield f'<line class="tick" x1="{at}" x2="{at}" y1="{bottom}" y2="{bottom + 4}"/>'
@@ -168,6 +179,12 @@ class Plot:
             yield f'<line class="grid" x1="{self._left}" x2="{WIDTH + _LEFT}" y1="{at}" y2="{at}"/>'
             place = f'x="{self._left - 6}" y="{at}" dy="4" text-anchor="end"'
             yield f"<text {place}>{escape(printable(text))}</text>"
+
+
+def _legible(ticks: Ticks) -> Ticks:
+    """All ticks, or every second one where their texts would lie over each other."""
+    longest = max((len(text) for _, text in ticks), default=0)
+    return ticks[:: 1 + (len(ticks) * longest * _LETTER > WIDTH)]
 
 
 def _share(number: float, axis: Axis) -> float:
@@ -188,5 +205,5 @@ def _title(told: str) -> str:
 
 
 def color(place: int) -> str:
-    """The class of CSS with the color of a class or a target, by its place among them."""
-    return f"c{min(place, COLORS)}"
+    """The class of CSS with one of the colors."""
+    return f"c{place % COLORS}"

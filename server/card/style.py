@@ -3,10 +3,10 @@
 from unpickled.server.report.strip import STYLE as STRIPS
 from unpickled.server.report.table import STYLE as TABLES
 
-_LIGHT = ("2f7d4f", "c2571a", "3b5bb5", "a0307a", "8a6d00", "00808a", "7a4bc2", "6b4f3a", "8b9187")
-_DARK = ("5fb57f", "f0944d", "8aa4f0", "e07fbc", "d1b13c", "4fc1cb", "b494f0", "c4a48e", "8b9187")
+_LIGHT = ("2f7d4f", "c2571a", "3b5bb5", "a0307a", "8a6d00", "00808a", "7a4bc2", "6b4f3a")
+_DARK = ("5fb57f", "f0944d", "8aa4f0", "e07fbc", "d1b13c", "4fc1cb", "b494f0", "c4a48e")
 # Lines are told apart by their dashes too, for those who see few colors.
-_DASHES = ("none", "8 3", "2 3", "8 3 2 3", "12 3", "4 2", "1 2", "10 3 1 3 1 3", "none")
+_DASHES = ("none", "8 3", "2 3", "8 3 2 3", "12 3", "4 2", "1 2", "10 3 1 3 1 3")
 
 
 def _colors(colors: tuple[str, ...]) -> str:
@@ -78,7 +78,7 @@ code { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono"
   body { max-width: none; padding: 0; font-size: 10pt; background: none;
     -webkit-print-color-adjust: exact; print-color-adjust: exact; }
   section { break-before: page; }
-  section.follows { break-before: auto; }
+  section.follows, section:first-of-type { break-before: auto; }
   h2, h3, h4, .note { break-after: avoid; }
   figure, .columns > li, table, tr, .figures, dl > *, .steps li { break-inside: avoid; }
   .scroll { overflow: visible; }

@@ -47,27 +47,28 @@ def ab(settings: Config, model: str, metric: str, log: str | None, as_json: bool
     both = split.rivals(deployment)
     since = contest.since(transaction.records(shelf), deployment)
     folder = Path(settings.log.log_folder if log is None else log)
-    read = outcomes.outcomes(folder, both, metric, 0.0 if since is None else since.timestamp())
+    results = outcomes.outcomes(folder, both, metric, 0.0 if since is None else since.timestamp())
     level = deployment.serving.judge.level
-    found = split.compare(deployment, metric, None if since is None else since.isoformat(), read, level)
-    print(answer.dumps(msgspec.to_builtins(found)).decode() if as_json else text(found), flush=True)
+    comparison = split.compare(
+        deployment, metric, None if since is None else since.isoformat(), results, level
+    )
+    print(answer.dumps(msgspec.to_builtins(comparison)).decode() if as_json else text(comparison), flush=True)
     return 0
 
 
-def text(found: Split) -> str:
+def text(comparison: Split) -> str:
     """The comparison as a table, and the result."""
-    since = f", requests since {found.since}" if found.since else ""
-    lines = [f"{found.model}: {found.metric}{since}"]
-    lines += tables.table([_arm("stable", found.stable), _arm("canary", found.canary)])
-    if found.difference is not None:
-        lines.append(
-            f"canary - stable: {found.difference:+.4g} ({found.lowest:+.4g} to {found.highest:+.4g})"
-        )
-    lines.append(found.sentence)
-    if found.needed is not None:
-        rows = counted(found.needed, "row")
+    since = f", requests since {comparison.since}" if comparison.since else ""
+    lines = [f"{comparison.model}: {comparison.metric}{since}"]
+    lines += tables.table([_arm("stable", comparison.stable), _arm("canary", comparison.canary)])
+    if comparison.difference is not None:
+        ends = f"{comparison.lowest:+.4g} to {comparison.highest:+.4g}"
+        lines.append(f"canary - stable: {comparison.difference:+.4g} ({ends})")
+    lines.append(comparison.sentence)
+    if comparison.needed is not None:
+        rows = counted(comparison.needed, "row")
         lines.append(f"as the two go on now, it takes {rows} more with truth to tell, in 80 of 100 cases")
-    if not found.even:
+    if not comparison.even:
         lines.append(
             "the requests are not shared as serving.toml says, beyond chance: something sorts them, or loses "
             "some, and the two versions may not have got the same kind of rows"

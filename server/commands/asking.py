@@ -7,6 +7,7 @@ from urllib.request import Request, urlopen
 
 from unpickled.server.errors import RequestError, ServingError
 from unpickled.server.message import strict
+from unpickled.server.message.media import JSON
 from unpickled.server.quote import shortened
 from unpickled.server.report.document import Report
 
@@ -30,22 +31,34 @@ def asked(kind: type[Asked], url: str, model: str, window: str, key: str | None)
     Raises:
         ServingError: There is no report; the sentence has a remedy.
     """
-    return kind.read(
-        _body(url, f"models/{quote(model, safe='')}/{kind.noun}?window={window}", kind.noun, key)
-    )
+    path = f"/models/{quote(model, safe='')}/{kind.noun}?window={window}"
+    return kind.read(answered(url, path, f"report about {kind.noun}", key))
 
 
 def metrics(url: str, key: str | None) -> str:
     """The metrics of the server at this address, as text; ServingError as above."""
-    return _body(url, "metrics", "metrics", key).decode("utf-8", "replace")
+    return answered(url, "/metrics", "metrics", key).decode("utf-8", "replace")
 
 
-def _body(url: str, path: str, noun: str, key: str | None) -> bytes:
+def answered(url: str, path: str, noun: str, key: str | None, body: bytes | None = None) -> bytes:
+    """The body of a server's answer.
+
+    Args:
+        url: The address; without a scheme it is one of http.
+        path: The path of the route, and its query.
+        noun: The thing that it answers with, for errors.
+        key: The caller's key or token.
+        body: The body of a POST in JSON; without one it is a GET.
+
+    Raises:
+        ServingError: There is no such answer; the sentence has a remedy.
+    """
     url = url if "://" in url else f"http://{url}"
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    if body is not None:
+        headers["Content-Type"] = JSON
     try:
-        request = Request(
-            f"{url.rstrip('/')}/{path}", headers={"Authorization": f"Bearer {key}"} if key else {}
-        )
+        request = Request(f"{url.rstrip('/')}{path}", body, headers)
         with urlopen(request, timeout=_PATIENCE) as response:
             content: bytes = response.read(_LONGEST)
             return content
@@ -66,6 +79,6 @@ def _refusal(error: HTTPError, url: str, noun: str, key: str | None) -> str:
     except (RequestError, LookupError, TypeError, AttributeError, OSError):
         said, code = f"status {error.code}", None
     if code == "not_found" or code is None:
-        return f"{url} has no report about {noun} ({said}): name a server of this release with --url"
+        return f"{url} has no {noun} ({said}): name a server of this release with --url"
     remedy = "; give one with --key" if error.code == 401 and not key else ""
     return f"{said}{remedy}"

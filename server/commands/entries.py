@@ -39,6 +39,12 @@ REPORT = Later(
     "server",
     "Write a page about a version: its data, quality, importances, parity and origin.",
 )
+EXPLAIN = Later(
+    "unpickled.server.commands.explain",
+    "explain",
+    "server",
+    "Explain a prediction by the features of its row.",
+)
 LOG = Later(
     "unpickled.server.commands.payloads",
     "log",

@@ -17,7 +17,7 @@ from unpickled.server.drift.report import Drift, VersionDrift
 from unpickled.server.errors import ServingError
 from unpickled.server.judge import contest, evidence, verdict
 from unpickled.server.judge.contest import CHALLENGER, Contest
-from unpickled.server.judge.evidence import Evidence, Told
+from unpickled.server.judge.evidence import Evidence, Reports
 from unpickled.server.judge.exposed import Exposed
 from unpickled.server.judge.verdict import Verdict
 from unpickled.server.lifecycle.decision import Decision
@@ -59,9 +59,10 @@ def judge(
 ) -> int:
     """Decide whether the challenger of a model is better than its champion: promote, hold or reject.
 
-    The challenger is the version with the label challenger, or the one that shadows; the champion answers.
-    Rows of the payload log that both have answered and whose truth is known tell which is better, and a
-    running server tells latency, errors and agreement. The rules stand in [judge] of serving.toml.
+    The challenger is the version with the label challenger; without one, the version that shadows is
+    compared, and nothing is changed. The champion answers. Rows of the payload log that both have answered,
+    and whose truth is known, tell which is better; a running server tells latency, errors and agreement. The
+    rules stand in [judge] of serving.toml.
 
     With --apply, "promote" gives the challenger the next share of the requests, and the last one makes it
     stable; "reject" takes all requests and its label from it. The exit status is 0, 3 if it is rejected, and
@@ -74,32 +75,32 @@ def judge(
         _show_none(model, as_json)
         return 0
     folder = Path(settings.log.log_folder if log is None else log)
-    seen = _seen(shelf, between, Path(settings.models), folder, _Server(url, key))
-    found = _decided(shelf, between, seen)
-    sentence = _applied(settings, shelf, between, found, seen) if apply else None
-    _show(shelf.name, between, found, seen, sentence, as_json)
-    return REJECTED if found.verdict == "reject" else 0
+    figures = _gathered(shelf, between, Path(settings.models), folder, _Server(url, key))
+    outcome = _decided(shelf, between, figures)
+    sentence = _applied(settings, shelf, between, outcome, figures) if apply else None
+    _show(shelf.name, between, outcome, figures, sentence, as_json)
+    return REJECTED if outcome.verdict == "reject" else 0
 
 
-def _seen(shelf: Shelf, between: Contest, models: Path, folder: Path, server: _Server) -> Evidence:
+def _gathered(shelf: Shelf, between: Contest, models: Path, folder: Path, server: _Server) -> Evidence:
     past = contest.past_of(transaction.records(shelf), between, shelf.deployment)
-    told = _told(between, server)
-    return evidence.gather(folder, models, between, shelf.deployment.serving.judge, past.since, told)
+    answers = _reports(between, server)
+    return evidence.gather(folder, models, between, shelf.deployment.serving.judge, past.since, answers)
 
 
-def _told(between: Contest, server: _Server) -> Told:
+def _reports(between: Contest, server: _Server) -> Reports:
     """The reports of the server, or why there are none."""
     try:
         metrics = Exposed(asking.metrics(*server))
     except ServingError as error:
-        return Told(Exposed(""), silent=str(error))
+        return Reports(Exposed(""), silent=str(error))
     for served in (between.champion, between.challenger):
         if not metrics.serves(served.name, served.version):
             silent = (
                 f"{server.url} does not serve version {served.version} of {served.name}: name another --url"
             )
-            return Told(metrics, silent=silent)
-    return Told(metrics, _drift(between, server))
+            return Reports(metrics, silent=silent)
+    return Reports(metrics, _drift(between, server))
 
 
 def _drift(between: Contest, server: _Server) -> VersionDrift | None:
@@ -111,35 +112,41 @@ def _drift(between: Contest, server: _Server) -> VersionDrift | None:
     return None
 
 
-def _decided(shelf: Shelf, between: Contest, seen: Evidence) -> Verdict:
+def _decided(shelf: Shelf, between: Contest, figures: Evidence) -> Verdict:
     past = contest.past_of(transaction.records(shelf), between, shelf.deployment)
-    return verdict.decide(between, past, seen, shelf.deployment.serving.judge)
+    return verdict.decide(between, past, figures, shelf.deployment.serving.judge)
 
 
-def _applied(settings: Config, before: Shelf, between: Contest, found: Verdict, seen: Evidence) -> str:
+def _applied(settings: Config, before: Shelf, between: Contest, outcome: Verdict, figures: Evidence) -> str:
     """Follow the verdict, unless somebody has changed the model meanwhile; a line that says what was done."""
+    if not between.labelled:
+        version = between.challenger.version
+        return (
+            f"{before.name}: nothing is applied, as version {version} only shadows. To let the judge give it "
+            f"requests: unpickled models promote {before.name} {version} --label {CHALLENGER}"
+        )
     decision = Decision(
-        verdict=found.verdict,
+        verdict=outcome.verdict,
         champion=between.champion.version,
         challenger=between.challenger.version,
         files=between.files,
-        weight=found.weight,
-        reasons=found.reasons,
-        evidence=msgspec.to_builtins(seen),
+        weight=outcome.weight,
+        reasons=outcome.reasons,
+        evidence=msgspec.to_builtins(figures),
     )
     with transaction.alone(before.name, settings) as shelf:
         if shelf.deployment.plan != before.deployment.plan or _files(shelf) != between.files:
             return f"{shelf.name}: another change came first, and nothing is applied: judge again"
-        if found.verdict == "hold":
+        if outcome.verdict == "hold":
             return _held(shelf, decision)
-        return transaction.changed(shelf, _BY, _change(found, between), decision)
+        return transaction.changed(shelf, _BY, _change(outcome, between), decision)
 
 
-def _change(found: Verdict, between: Contest) -> Callable[[Shelf], Change]:
+def _change(outcome: Verdict, between: Contest) -> Callable[[Shelf], Change]:
     version = between.challenger.version
-    if found.verdict == "reject":
+    if outcome.verdict == "reject":
         return partial(changes.withdraw, version=version, label=CHALLENGER)
-    return partial(changes.advance, version=version, weight=found.weight, label=CHALLENGER)
+    return partial(changes.advance, version=version, weight=outcome.weight, label=CHALLENGER)
 
 
 def _files(shelf: Shelf) -> tuple[str, str] | None:
@@ -163,28 +170,30 @@ def _show_none(model: str, as_json: bool) -> None:
 
 
 def _show(
-    model: str, between: Contest, found: Verdict, seen: Evidence, sentence: str | None, as_json: bool
+    model: str, between: Contest, outcome: Verdict, figures: Evidence, sentence: str | None, as_json: bool
 ) -> None:
     if as_json:
         document: dict[str, Any] = {
             "model": model,
-            "verdict": found.verdict,
+            "verdict": outcome.verdict,
             "champion": between.champion.version,
             "challenger": between.challenger.version,
             "weight": between.weight,
-            "next_weight": found.weight,
-            "reasons": found.reasons,
+            "next_weight": outcome.weight,
+            "reasons": outcome.reasons,
             "applied": sentence,
-            "evidence": msgspec.to_builtins(seen),
+            "evidence": msgspec.to_builtins(figures),
         }
         print(answer.dumps(document).decode(), flush=True)
         return
     head = (
-        f"{model}: {found.verdict} version {between.challenger.version}, which has "
+        f"{model}: {outcome.verdict} version {between.challenger.version}, which has "
         f"{percent(between.weight)} of the requests, beside version {between.champion.version}"
     )
     outlook = (
-        [] if found.weight == between.weight else [f"it is to have {percent(found.weight)} of the requests"]
+        []
+        if outcome.weight == between.weight
+        else [f"it is to have {percent(outcome.weight)} of the requests"]
     )
-    lines = [head, *(f"  {line}" for line in (*found.reasons, *outlook))]
+    lines = [head, *(f"  {line}" for line in (*outcome.reasons, *outlook))]
     print("\n".join([*lines, *([sentence] if sentence else [])]), flush=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from unpickled.server.commands import changes, shelves
+from unpickled.server.commands import changes, transaction
 from unpickled.server.config import Config
 from unpickled.server.errors import ServingError
 from unpickled.server.lifecycle import serving
@@ -20,12 +20,25 @@ from unpickled.server.lifecycle.versions import Served
 AUTHOR = "retrain"
 
 
-def champion(settings: Config, name: str) -> Served:
-    """The version that answers plain requests at present, or most of them.
+def champion(settings: Config, name: str, shared: bool = False) -> Served:
+    """The version that answers plain requests at present.
 
-    Raises ServingError where there is no such model, or where serving.toml has a mistake.
+    Args:
+        settings: Those with the models folder.
+        name: The model.
+        shared: Whether another version may answer a part of them; this is then the one with most.
+
+    Raises:
+        ServingError: There is no such model, serving.toml has a mistake, or a canary is under way: a new
+            challenger would take its label, and leave it its requests for good.
     """
-    return _deployment(settings, name).main
+    deployment = _deployment(settings, name)
+    if len(deployment.traffic) > 1 and not shared:
+        raise ServingError(
+            f"a canary of {name} is under way ({deployment.sentence}): wait until it has become stable or "
+            "has ended, or say --force"
+        )
+    return deployment.main
 
 
 def contender(settings: Config, name: str) -> int | None:
@@ -39,11 +52,10 @@ def contender(settings: Config, name: str) -> int | None:
 
 
 def _deployment(settings: Config, name: str) -> Deployment:
-    with shelves.quiet():
-        shelf = shelves.shelf_in(shelves.folder_of(name, _lenient(settings)), _lenient(settings))
-    deployment = shelf.deployment
-    if deployment.mistake:
-        raise ServingError(f"{deployment.mistake}. Repair that, or delete {serving.FILE}")
+    settings = _lenient(settings)
+    with transaction.quiet():
+        deployment = transaction.shelf_of(transaction.folder_of(name, settings), settings).deployment
+    transaction.check(deployment, AUTHOR)
     if not deployment.versions:
         raise ServingError(f"{name} has no version that answers: {deployment.reason}")
     return deployment
@@ -64,26 +76,23 @@ def publish(settings: Config, beaten: Served, add: Callable[[], Path]) -> tuple[
         A line that says what has changed, and the number of the version.
 
     Raises:
-        ServingError: Another version answers by now, or the new one cannot be served beside it. It is not
-            there then.
-        OSError: A file of the model cannot be written.
+        ServingError: Another version answers by now, the new one cannot be served beside it, or a file of the
+            model cannot be written. The new version is not there then.
     """
     settings = _lenient(settings)
-    folder = shelves.folder_of(beaten.name, settings)
-    with shelves.quiet(), shelves.alone(folder):
-        shelf = shelves.shelf_in(folder, settings)
+    with transaction.quiet(), transaction.alone(beaten.name, settings) as shelf:
         now = shelf.deployment
         if not now.versions or (now.main.version, now.main.sha256) != (beaten.version, beaten.sha256):
             raise ServingError(
                 f"version {beaten.version} of {beaten.name} was the one to compare with, and another one "
                 "answers by now: retrain once more"
             )
-        shelves.revised(shelf, AUTHOR, changes.keep)
+        transaction.changed(shelf, AUTHOR, changes.keep)
         path = add()
         try:
             # Another shelf, which trusts the file at its first scan.
-            shelf, version = shelves.shelf_in(folder, settings), path.parent.name
-            line = shelves.revised(shelf, AUTHOR, lambda shelf: changes.challenge(shelf, version))
+            shelf, version = transaction.shelf_of(path.parent.parent, settings), path.parent.name
+            line = transaction.changed(shelf, AUTHOR, lambda shelf: changes.challenge(shelf, version))
             return line, int(version)
         except BaseException:
             _withdraw(path.parent)

@@ -42,7 +42,7 @@ def with_settings(command: Callable[..., Result]) -> Callable[..., Result]:
     def configured(
         environ: Mapping[str, str], /, models: str | None, file: str | None, **options: Any
     ) -> Result:
-        with _quiet():
+        with quiet():
             settings = config.load({"config": file, "models": models}, environ)
             # A command serves no requests: it needs none of the providers that a server needs.
             runtime = replace(settings.runtime, strict=False)
@@ -146,7 +146,7 @@ def folder_of(name: str, settings: Config) -> Path:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Disable the log: the command itself prints what a server would log."""
     logger = logging.getLogger("unpickled")
     before, logger.disabled = logger.disabled, True

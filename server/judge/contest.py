@@ -21,13 +21,13 @@ class Contest(NamedTuple):
         champion: The version that answers the plain requests that the challenger does not get.
         challenger: The version with the label challenger; without that label, the shadow.
         weight: The share of plain requests that the challenger answers.
-        shadows: Whether the challenger shadows, too.
+        labelled: Whether the challenger has the label challenger: a judge changes no other version.
     """
 
     champion: Served
     challenger: Served
     weight: float
-    shadows: bool
+    labelled: bool
 
     @property
     def names(self) -> tuple[str, str]:
@@ -70,7 +70,7 @@ def contest_of(deployment: Deployment) -> Contest | None:
         champion=deployment.versions[champion],
         challenger=deployment.versions[number],
         weight=deployment.traffic.get(number, 0.0),
-        shadows=shadow == number,
+        labelled=CHALLENGER in deployment.labels,
     )
 
 
@@ -87,16 +87,16 @@ def since(records: Sequence[Record], deployment: Deployment) -> datetime | None:
 
 def past_of(records: Sequence[Record], contest: Contest, deployment: Deployment) -> Past:
     """The history of a contest, out of all records of the model, oldest first."""
-    taken = [
+    decisions = [
         (record.at, record.decision)
         for record in records
         if record.decision is not None and record.decision.files == contest.files
     ]
-    rejections = [(at, " ".join(each.reasons)) for at, each in taken if each.verdict == "reject"]
-    given = [each.weight for _, each in taken if each.verdict == "promote"]
+    rejections = [(at, " ".join(each.reasons)) for at, each in decisions if each.verdict == "reject"]
+    weights = [each.weight for _, each in decisions if each.verdict == "promote"]
     return Past(
         since=since(records, deployment),
         rejected=rejections[0] if rejections else None,
-        weight=given[-1] if given else 0.0,
-        last=taken[-1][1] if taken else None,
+        weight=weights[-1] if weights else 0.0,
+        last=decisions[-1][1] if decisions else None,
     )

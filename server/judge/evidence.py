@@ -98,7 +98,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     silent: str = "no server was asked"
 
 
-class Told(NamedTuple):
+class Reports(NamedTuple):
     """The reports of a running server.
 
     Attributes:
@@ -113,7 +113,7 @@ class Told(NamedTuple):
 
 
 def gather(
-    folder: Path, models: Path, contest: Contest, rules: Rules, began: datetime | None, told: Told
+    folder: Path, models: Path, contest: Contest, rules: Rules, began: datetime | None, reports: Reports
 ) -> Evidence:
     """All the evidence.
 
@@ -123,7 +123,7 @@ def gather(
         contest: The two versions.
         rules: Say which figure counts.
         began: When the challenger got its present share of traffic.
-        told: The reports of a running server.
+        reports: The reports of a running server.
 
     Raises:
         ServingError: A file of the log cannot be read.
@@ -132,7 +132,7 @@ def gather(
     since = reading.began(folder, model, contest.challenger.version, contest.challenger.sha256)
     gain = gain_of(None if since is None else _compared(folder, models, contest, since), contest, rules)
     interval = gain.interval
-    seen = Evidence(
+    evidence = Evidence(
         measure=gain.measure,
         since=None if since is None else datetime.fromtimestamp(since, UTC).date().isoformat(),
         rows=gain.rows,
@@ -145,7 +145,11 @@ def gather(
         answered=0 if began is None else _answered(folder, contest, began.timestamp()),
         minutes=None if began is None else (time.time() - began.timestamp()) / 60,
     )
-    return replace(seen, silent=told.silent) if told.silent else _with_server(seen, told, contest)
+    return (
+        replace(evidence, silent=reports.silent)
+        if reports.silent
+        else _with_server(evidence, reports, contest)
+    )
 
 
 def gain_of(compared: Compared | None, contest: Contest, rules: Rules) -> Gain:
@@ -212,14 +216,14 @@ def _answered(folder: Path, contest: Contest, since: float) -> int:
     )
 
 
-def _with_server(seen: Evidence, told: Told, contest: Contest) -> Evidence:
+def _with_server(evidence: Evidence, reports: Reports, contest: Contest) -> Evidence:
     model, versions = contest.champion.name, (contest.champion.version, contest.challenger.version)
-    before, now = (told.metrics.work(model, version) for version in versions)
-    shadowed = told.metrics.shadowed(model, *versions)
+    before, now = (reports.metrics.work(model, version) for version in versions)
+    shadowed = reports.metrics.shadowed(model, *versions)
     compared = shadowed.same + shadowed.different
     offered = compared + shadowed.refused
     return replace(
-        seen,
+        evidence,
         silent="",
         compared=compared,
         disagreement=shadowed.different / compared if compared else None,
@@ -229,7 +233,7 @@ def _with_server(seen: Evidence, told: Told, contest: Contest) -> Evidence:
         offered=offered,
         refused=shadowed.refused / offered if offered else None,
         latency=_latency([before, now]),
-        drifted=told.drift.drifted if told.drift and told.drift.judged else None,
+        drifted=reports.drift.drifted if reports.drift and reports.drift.judged else None,
     )
 
 

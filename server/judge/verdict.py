@@ -31,20 +31,20 @@ def decide(contest: Contest, past: Past, evidence: Evidence, rules: Rules) -> Ve
     if past.rejected is not None:
         at, reasons = past.rejected
         return Verdict("reject", 0.0, (f"{contest.names[0]} was rejected at {at}: {reasons}",))
-    against = (*guardrails.broken(contest, evidence, rules), *_worse(contest, evidence))
-    if against:
-        return Verdict("reject", 0.0, against)
+    objections = (*guardrails.broken(contest, evidence, rules), *_worse(contest, evidence))
+    if objections:
+        return Verdict("reject", 0.0, objections)
     unproven = tuple(_unproven(contest, evidence, rules))
-    known = unproven or (_gain(contest, evidence),)
-    missing = (
+    findings = unproven or (_gain(contest, evidence),)
+    obstacles = (
         *_taken_back(contest, past),
         *_early(contest, evidence, rules),
         *guardrails.unknown(evidence),
         *_drifted(contest, evidence, rules),
     )
-    if unproven or missing:
-        return Verdict("hold", contest.weight, (*known, *missing))
-    return Verdict("promote", rules.next(contest.weight), known)
+    if unproven or obstacles:
+        return Verdict("hold", contest.weight, (*findings, *obstacles))
+    return Verdict("promote", rules.next(contest.weight), findings)
 
 
 def _worse(contest: Contest, evidence: Evidence) -> Iterator[str]:
@@ -84,10 +84,16 @@ def _taken_back(contest: Contest, past: Past) -> Iterator[str]:
 def _unproven(contest: Contest, evidence: Evidence, rules: Rules) -> Iterator[str]:
     """A sentence where the rows with truth do not show enough of a gain yet."""
     new, old = contest.names
+    if evidence.since is None:
+        yield (
+            f"the payload log has no row that {new} has answered: it has to shadow, the server to write the "
+            "log (log_share), and its folder to be named with --log"
+        )
+        return
     if not evidence.rows:
         yield (
-            f"no row that both {old} and {new} have answered has its truth yet: "
-            "the challenger has to shadow, the payload log to be on, and truth to be reported"
+            f"no row that both {old} and {new} have answered has its truth yet: report it to "
+            f"POST /models/{contest.champion.name}/truth"
         )
         return
     is_better = evidence.lowest is not None and evidence.lowest > rules.minimum_gain

@@ -14,13 +14,20 @@ Word = TypeVar("Word", bound=str)
 _NUMBER = re.compile("[0-9]{1,9}")
 
 
+def given(environ: Environ, name: str) -> str | None:
+    """The text that a query gives for a name; of several the last, and None where there is none."""
+    pairs = parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True, errors="replace")
+    return next((value for key, value in reversed(pairs) if key == name), None)
+
+
 def word(environ: Environ, name: str, choices: Sequence[Word], default: Word) -> Word:
     """The word that a query gives for a name; of several the last, and ``default`` where there is none.
 
     Raises InvalidInput where it is none of the choices.
     """
-    asked = _last(environ, name)
-    asked = default if asked is None else asked
+    asked = given(environ, name)
+    if asked is None:
+        return default
     for choice in choices:
         if choice == asked:
             return choice
@@ -34,15 +41,9 @@ def number(environ: Environ, name: str) -> int | None:
 
     Raises InvalidInput where it is no number of at most nine digits.
     """
-    asked = _last(environ, name)
+    asked = given(environ, name)
     if asked is None:
         return None
     if not _NUMBER.fullmatch(asked):
         raise InvalidInput(f"{name} is {quoted(asked)}: it has to be the number of a version, such as 1")
     return int(asked)
-
-
-def _last(environ: Environ, name: str) -> str | None:
-    """The last value of a name in a query."""
-    pairs = parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True, errors="replace")
-    return next((value for key, value in reversed(pairs) if key == name), None)

@@ -10,6 +10,7 @@ float32 rounds to it are inside.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 
 import numpy as np
 
@@ -65,6 +66,12 @@ class Ranges:
     def __bool__(self) -> bool:
         """Whether any value lies outside."""
         return bool(self._present)
+
+    def uncounted(self) -> "Ranges":
+        """The same ranges, which tell nobody of rows outside."""
+        ranges = copy(self)
+        ranges._count = _uncounted
+        return ranges
 
     def of(self, place: int) -> Range | None:
         """The range of the feature at this place; None where no value of it lies outside."""

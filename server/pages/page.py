@@ -36,6 +36,7 @@ class Page(msgspec.Struct, frozen=True):
         request: Type of the JSON body of a request; None if the page takes none.
         kinds: Media types of requests in other forms.
         query: The parameters of its query.
+        takes_row: Whether its request is one row of a version, and its query may name an output.
     """
 
     method: str
@@ -49,3 +50,4 @@ class Page(msgspec.Struct, frozen=True):
     request: Any = None
     kinds: tuple[str, ...] = ()
     query: tuple[Parameter, ...] = ()
+    takes_row: bool = False

@@ -1,5 +1,7 @@
 """The report about a version, as a page for people."""
 
+from msgspec.structs import replace
+
 from unpickled.server.artifact.manifest import Manifest
 from unpickled.server.card import page as card
 from unpickled.server.card.version import Version
@@ -43,7 +45,9 @@ def pages(repository: Repository) -> list[Page]:
 
 
 def _version(served: Served) -> Version:
-    return Version(served.name, served.version, served.model.manifest, served.size, served.sha256)
+    # The paths and the code that a recipe names are for those who have the file.
+    manifest = replace(served.model.manifest, recipe=None)
+    return Version(served.name, served.version, manifest, served.size, served.sha256)
 
 
 def _other(repository: Repository, served: Served, against: int) -> Manifest | None:

@@ -8,6 +8,7 @@ from unpickled.server.pages import (
     catalog,
     docs,
     drift,
+    explanation,
     health,
     home,
     metrics,
@@ -22,6 +23,7 @@ from unpickled.server.pages.openapi import document as openapi
 from unpickled.server.pages.page import Page
 from unpickled.server.records import Records
 from unpickled.server.serve.gate import Gate
+from unpickled.server.serve.routes import Routes
 from unpickled.server.truth.ledger import Ledger
 
 
@@ -32,6 +34,7 @@ def pages(
     records: Records,
     ledger: Ledger,
     gate: Gate,
+    routes: Routes,
 ) -> list[Page]:
     """Every page, in the order in which the application registers them: the first page of a rule wins."""
 
@@ -46,6 +49,7 @@ def pages(
         *drift.pages(repository, records.drift),
         *accuracy.pages(repository, memory, records.truth),
         *truth.pages(repository, ledger, gate),
+        *explanation.pages(repository, routes, gate),
         *metrics.pages(repository, memory, in_flight, records),
         *openapi.pages(repository, every),
         *docs.pages(),

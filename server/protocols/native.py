@@ -34,7 +34,7 @@ from unpickled.server.protocols.csv import Csv
 from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 from unpickled.server.protocols.rows import REFUSALS, Reader
 from unpickled.server.protocols.slices import LONG
-from unpickled.server.quote import quoted
+from unpickled.server.quote import counted, quoted
 
 # Members of requests to other servers -> a clause about the path that reads them, if there is one.
 _FOREIGN = dict.fromkeys(("rows", "records", "samples", "examples", "columns", "X", "x"), "")
@@ -193,10 +193,35 @@ class Native:
         prediction.headers = annotated(prediction.headers, rows, None)
         return prediction
 
-    def _strict_arrays(self, rows: list[Any]) -> Prediction:
+    def only_row(self, request: bytes) -> Row:
+        """The row of a request in any form of this protocol; InvalidInput where it has several."""
+        document = self._reader.document(request, _EXAMPLE)
+        for name in ("features", "instances"):
+            if self._is_form(document, name):
+                return self._only(document[name], name)
+        self._refuse_foreign(document)
+        return self._reader.record(document)[0]
+
+    def _only(self, rows: list[Any], name: str) -> Row:
+        """The one row in the array of a request; of "features", the array may be the row."""
+        if name == "features" and rows and not isinstance(rows[0], list | Members):
+            return self._signature.check_row(rows, 0)
+        if len(rows) != 1:
+            count = counted(len(rows), "row")
+            raise InvalidInput(f"{name!r} has {count}, but one row belongs there: send one in a request")
+        if name == "features":
+            return self._signature.check_row(self._no_record(rows)[0], 0)
+        return self._reader.listed(rows, f"{name!r}")[0]
+
+    @staticmethod
+    def _no_record(rows: list[Any]) -> list[Any]:
+        """The rows of "features"; InvalidInput where the first is a record."""
         if rows and isinstance(rows[0], Members):
             raise InvalidInput("'features' holds objects, but it is for arrays: send records in 'instances'")
-        if rows and not isinstance(rows[0], list):
+        return rows
+
+    def _strict_arrays(self, rows: list[Any]) -> Prediction:
+        if self._no_record(rows) and not isinstance(rows[0], list):
             return self.answer_row(self._signature.check_row(rows, 0))
         self._predictor.check_count(len(rows))
         return self._arrays([self._signature.check_row(row, index) for index, row in paced(enumerate(rows))])
@@ -284,6 +309,20 @@ OTHER_ANSWERS: Content = {
     media.ARROW: {"schema": {}},
     media.NDJSON: {"schema": TEXT},
 }
+
+
+def one_row(schemas: Schemas) -> Content:
+    """The body of a request that has one row and no more, in any of the forms."""
+    row, record = schemas.row, schemas.record
+    forms = [
+        only({"features": row}),
+        only({"features": array(row, 1, 1)}),
+        record,
+        only({"instances": array(either(row, record), 1, 1)}),
+    ]
+    first, *_ = schemas.examples()
+    examples = {"one row": {"features": first}, "a record": schemas.named_values(first)}
+    return {media.JSON: bodies.with_examples(schemas.name("OneRow", either(*forms)), examples)}
 
 
 def _describe(schemas: Schemas) -> Bodies:

@@ -17,7 +17,7 @@ th:first-child, td:first-child { text-align: left; }
 th { color: var(--muted); font-weight: 500; }
 .listing svg { vertical-align: middle; }
 @media screen and (max-width: 52rem) {
-  .listing { display: block; max-width: 28rem; }
+  .listing, .listing tbody { display: block; max-width: 28rem; }
   .listing tr { display: block; padding: .4rem 0; border-bottom: 1px solid var(--line); }
   .listing .heads { display: none; }
   .listing td { display: flex; justify-content: space-between; flex-wrap: wrap; gap: 0 1rem;

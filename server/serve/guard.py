@@ -24,6 +24,8 @@ from unpickled.server.serve.routes import Routes
 
 # Paths to which truth is reported.
 _TRUTH = re.compile("/models/[^/:]+/truth")
+# Paths of explanations, for which a caller needs what it needs to predict.
+_EXPLAIN = re.compile("/models/([^/:]+)(?:/(?:versions|labels)/[^/:]+)?/explain")
 # Paths of probes.
 OPEN = frozenset({"/livez", "/readyz", "/ping", "/v2/health/live", "/v2/health/ready"})
 
@@ -112,6 +114,8 @@ class _Guard:
                 return PREDICT + model
             if asked := self._routes.asked(path):
                 return PREDICT + asked[1]
+            if explained := _EXPLAIN.fullmatch(path):
+                return PREDICT + explained[1]
             if _TRUTH.fullmatch(path):
                 return TRUTH
         if path in self._open:

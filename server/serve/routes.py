@@ -5,6 +5,7 @@ import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from unpickled.server.errors import NotReady
 from unpickled.server.inference.prediction import Predict
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.inference.work import Cost
@@ -39,6 +40,7 @@ class _Built(NamedTuple):
 
     served: Served
     policy: Policy
+    subject: Subject
     handlers: dict[Build, "_Handler"]
 
 
@@ -141,6 +143,13 @@ class Routes:
                 return rule, match.groupdict().get("name") or self._repository.default or ""
         return None
 
+    def subject(self, served: Served) -> Subject:
+        """Reader and predictor of a served version; NotReady while versions change."""
+        built = self._handlers.get(id(served))
+        if built is None:
+            raise NotReady("the served versions are just changing: ask again")
+        return built.subject
+
     def rebuild(self) -> None:
         """Follow the repository; requests under way end with the version they began with."""
         with self._lock:
@@ -176,22 +185,23 @@ class Routes:
         built = self._handlers.get(id(served))
         if built is not None and built.policy == policy:
             return built
-        return _Built(served, policy, self._built(served, policy))
+        subject, cost = self._subject(served, policy), served.model.cost
+        # Protocols share builders: each is called once.
+        builds = {build for protocol, _ in self._routes for build in protocol.builds}
+        handlers = {build: _Handler(build(subject), Cost(cost)) for build in builds}
+        return _Built(served, policy, subject, handlers)
 
-    def _built(self, served: Served, policy: Policy) -> dict[Build, _Handler]:
-        cost, limits = served.model.cost, self._config.limits
+    def _subject(self, served: Served, policy: Policy) -> Subject:
+        limits = self._config.limits
         outside = OutsideTally(self._block, served.name, served.version)
         predictor = Predictor(
             served.model,
             limits.max_rows,
             self._config.inputs.extra_columns,
-            cost.slice_rows,
+            served.model.cost.slice_rows,
             Ranges(served.model.manifest, policy, outside.count),
         )
-        subject = Subject(served.name, served.version, predictor, Reader(predictor))
-        # Protocols share builders: each is called once.
-        builds = {build for protocol, _ in self._routes for build in protocol.builds}
-        return {build: _Handler(build(subject), Cost(cost)) for build in builds}
+        return Subject(served.name, served.version, predictor, Reader(predictor))
 
     def _targets(self, deployment: Deployment, protocol: Protocol, paths: Paths) -> dict[str, Target]:
         name = deployment.name

@@ -31,6 +31,11 @@ export class Classification {
     return metrics ? percent(metrics.accuracy) : this.size;
   }
 
+  get explained() {
+    const figure = this.kind === "probabilities" ? "probability" : "score";
+    return { noun: "class", standard: "the predicted class", names: this.names, figure };
+  }
+
   picture() {
     const every = `All ${this.names.length} classes`;
     const limit = this.kind === "probabilities" ? 1 : null;

@@ -13,8 +13,8 @@ export async function get(url) {
   return document;
 }
 
-/** {ok, document, version, times} of one prediction; without a response, the document holds the reason. */
-export async function predict(url, body) {
+/** {ok, document, version, times} of one POST; without a response, the document holds the reason. */
+export async function post(url, body) {
   const request = {
     method: "POST",
     headers: { "Content-Type": "application/json", "Server-Timing": "1" },

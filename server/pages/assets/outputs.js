@@ -6,6 +6,8 @@
 // measured          whether the summary is a figure of quality
 // tensors           the names of the graph's outputs
 // shape             equal for two versions whose answers have the same picture
+// explained         an explanation may be of a class or a target: that noun, the one by default, the names of
+//                   all, and the word for their numbers
 // picture()         a new picture: its element, and show(answer)
 // read(document)    the answer to one row in a document of /predict; null where another version's manifest
 //                   describes it: its headline as text, `exact` digits of it, a remark, [name, value] in

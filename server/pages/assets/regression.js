@@ -32,6 +32,10 @@ export class Regression {
     return this.measured ? `MAE ${this.named(errors.map(({ mae }) => figure(mae, 3)), BRIEF)}` : this.size;
   }
 
+  get explained() {
+    return { noun: "target", standard: "the first target", names: this.targets, figure: "prediction" };
+  }
+
   picture() {
     if (this.several) return new Targets(this.targets, this.deciles, `All ${this.size}`);
     return new Single(this.deciles[0] ?? []);

@@ -6,7 +6,8 @@ import { card, className } from "./card.js";
 import { isDate } from "./dates.js";
 import { Drift } from "./drift.js";
 import { element, isolated, visible } from "./element.js";
-import { get, predict } from "./exchange.js";
+import { get, post } from "./exchange.js";
+import { Explanation } from "./explanation.js";
 import { Form } from "./form.js";
 import { asJson, plural } from "./numbers.js";
 import { outputsOf } from "./outputs.js";
@@ -44,6 +45,8 @@ export class View {
     this.snippets = new Snippets(new URL(this.predict, document.baseURI).href, model.manifest.features);
     this.drift = new Drift(`${path(model.name)}/drift`, this.version);
     this.truth = new Truth(path(model.name), this.version, this.outputs);
+    this.explanation = new Explanation(model.name);
+    this.answer.element.append(this.explanation.element);
     this.form.element.append(this.answer.brief);
     this.elements = [
       heading(model, target),
@@ -91,7 +94,7 @@ export class View {
   }
 
   async exchange(cells) {
-    const response = await predict(this.predict, body(this.manifest.features, cells));
+    const response = await post(this.predict, body(this.manifest.features, cells));
     if (!response.ok) return this.refuse(cells, response.document);
     const version = response.version ?? this.version;
     const outputs = await this.outputsFrom(version);
@@ -128,6 +131,7 @@ export class View {
     this.form.refuse();
     this.answer.show(answer, outputs, times, golden, outside);
     this.answer.setStale(!this.holds(cells));
+    this.explanation.show(body(this.manifest.features, cells), times.version, outputs);
   }
 
   refuse(cells, { error, feature }) {

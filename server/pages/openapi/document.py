@@ -23,7 +23,7 @@ from unpickled.server.pages.openapi.operations import Operation
 from unpickled.server.pages.openapi.security import secured
 from unpickled.server.pages.openapi.shared import shared
 from unpickled.server.pages.page import Page
-from unpickled.server.protocols import registry
+from unpickled.server.protocols import native, registry
 from unpickled.server.protocols.bodies import Bodies, Content
 from unpickled.server.protocols.protocol import Paths, Protocol
 from unpickled.server.quote import counted
@@ -111,6 +111,7 @@ class _Model:
             for protocol, _ in self._routes
             for number, schemas in self._schemas.items()
         }
+        self._rows = {number: native.one_row(schemas) for number, schemas in self._schemas.items()}
         self._shared = self._of_all(config.limits.max_rows)
         self._requests = {
             protocol.name: protocol.describe(self._shared).request
@@ -139,6 +140,18 @@ class _Model:
         for protocol, paths in self._routes:
             for path, numbers in self._targets(paths):
                 yield path, {"post": self._prediction(protocol, numbers)}
+        for page in pages:
+            if page.takes_row:
+                yield from self._of_row(page)
+
+    def _of_row(self, page: Page) -> Iterator[tuple[str, Operation]]:
+        """Path and operation of a page that takes a row, which the main version answers if none is named."""
+        place = next((word for word in ("version", "label") if f"<{word}>" in page.rule), "model")
+        for path, numbers in self._targets(Paths(**{place: page.rule})):
+            number = numbers[0] if place != "model" else self._deployment.main.version
+            outputs = self._deployment.versions[number].model.outputs
+            noun, names = outputs.members[-1].each, outputs.names
+            yield path, operations.of_row(self._deployment.name, page, self._rows[number], noun, names)
 
     def _identity(self) -> dict[str, Any]:
         """The header with the id of a prediction, where answers have one."""

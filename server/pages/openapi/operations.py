@@ -39,12 +39,30 @@ def of_server(pages: Sequence[Page]) -> Iterator[tuple[str, Operation]]:
 
 
 def of_model(pages: Sequence[Page], deployment: Deployment) -> Iterator[tuple[str, Operation]]:
-    """Path and operation of each page of a model, its versions and its labels."""
+    """Path and operation of each page of a model, its versions and its labels that takes no row."""
     rules = {page.rule for page in pages}
     for page in _described(pages):
-        if "<name>" in page.rule:
+        if "<name>" in page.rule and not page.takes_row:
             for path in _paths(page.rule, deployment, rules):
                 yield path, _operation(deployment.name, page)
+
+
+def of_row(tag: str, page: Page, content: Mapping[str, Any], noun: str, names: Sequence[str]) -> Operation:
+    """The operation of a page that takes one row; its query may name one of the outputs of this noun."""
+    [(method, described)] = _operation(tag, page).items()
+    parameter = {
+        "name": noun,
+        "in": "query",
+        "description": f"the {noun} to explain, by default the one predicted, or the first",
+        "schema": {"enum": list(names)},
+    }
+    return {
+        method: {
+            **described,
+            "parameters": [parameter],
+            "requestBody": {"required": True, "content": dict(content)},
+        }
+    }
 
 
 def _described(pages: Sequence[Page]) -> list[Page]:
