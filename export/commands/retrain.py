@@ -128,7 +128,7 @@ def retrain(
     if log_only and data is not None:
         raise click.UsageError("--log-only and --data exclude each other")
     settings = config.load({"models": models}, environ)
-    served = publication.champion(settings, model, shared=force)
+    served, standing = publication.standing(settings, model, shared=force)
     asked = Asked(
         log=log,
         since=window.moment(since, time.time()),
@@ -140,7 +140,9 @@ def retrain(
         any_truth=any_truth,
         force=force,
     )
-    champion = Champion(served.version, Path(settings.models) / model, served.model, recipe or "")
+    home = Path(settings.models) / model
+    challenger = None if standing is None else Champion(standing.version, home, standing.model)
+    champion = Champion(served.version, home, served.model, challenger, recipe or "")
     trusted = trust_recipe or recipe is not None
     if trusted:
         add_working_directory()

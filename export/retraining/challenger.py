@@ -1,7 +1,7 @@
 """The challenger: the champion's recipe fitted on newer rows, exported, and compared with the champion.
 
-It is exported into a folder of its own, in which the champion is the only other version. The folder of the
-model gets the file once it is known to be better.
+It is exported into a folder of its own, which has the versions to beat and no others. The folder of the model
+gets the file once it is known to be better.
 """
 
 import hashlib
@@ -41,12 +41,19 @@ class Challenger:
     Attributes:
         payload: Its bytes.
         manifest: The manifest in it.
-        comparison: How it does beside the champion, on rows that it was not fitted on.
+        comparisons: How it does beside the champion, and beside the version that shadows as challenger, if
+            there is one, on rows that it was not fitted on.
     """
 
     payload: bytes
     manifest: Manifest
-    comparison: Comparison
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def deciding(self) -> Comparison:
+        """The comparison that decides: the first one in which it is not better, or else the champion's."""
+        lost = (each for each in self.comparisons if each.verdict != "better")
+        return next(lost, self.comparisons[0])
 
     @property
     def sha256(self) -> str:
@@ -84,10 +91,17 @@ def make(champion: Champion, asked: Asked, material: Material, trusted: bool, pr
             operators=champion.recipe.options.get("operators", "fastest"),
             progress=_without_writing(progress),
             recipe=_recipe(champion.recipe, asked, material),
-            against=Against(versions=(champion.version,), unseen=material.unseen),
+            against=Against(versions=champion.versions, unseen=_unseen(champion, material)),
         )
-        [comparison] = export.manifest.comparisons
-        return Challenger(export.path.read_bytes(), export.manifest, comparison)
+        by_version = {each.version: each for each in export.manifest.comparisons}
+        comparisons = tuple(by_version[version] for version in champion.versions)
+        return Challenger(export.path.read_bytes(), export.manifest, comparisons)
+
+
+def _unseen(champion: Champion, material: Material) -> bool:
+    """Whether none of the versions to beat was trained on rows that are held out."""
+    until = None if champion.challenger is None else champion.challenger.trained_until
+    return material.unseen and (until is None or until < material.start)
 
 
 def _without_writing(progress: Say) -> Say:
@@ -150,9 +164,10 @@ def _recipe(recipe: Recipe, asked: Asked, material: Material) -> Recipe:
 
 @contextmanager
 def _aside(champion: Champion) -> Iterator[Path]:
-    """A models folder for the time of the work, in which the champion is the only version of the model."""
+    """A models folder for the time of the work, which has the versions to beat and no others."""
     with TemporaryDirectory(prefix="unpickled-") as folder:
-        home = Path(folder) / champion.name / str(champion.version)
-        home.mkdir(parents=True)
-        shutil.copy(champion.home / str(champion.version) / FILE, home)
+        for version in champion.versions:
+            home = Path(folder) / champion.name / str(version)
+            home.mkdir(parents=True)
+            shutil.copy(champion.home / str(version) / FILE, home)
         yield Path(folder)

@@ -20,6 +20,7 @@ class Champion:
         version: Its number.
         home: The folder of the model.
         model: The version, loaded.
+        challenger: The version that shadows as its challenger, and has to be beaten too.
         function: The function of the user's own, as ``module:function``, that makes the unfitted pipeline in
             place of the recipe; empty without one.
     """
@@ -27,7 +28,13 @@ class Champion:
     version: int
     home: Path
     model: Model
+    challenger: "Champion | None" = None
     function: str = ""
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """The numbers of the versions to beat, this one first."""
+        return (self.version,) if self.challenger is None else (self.version, self.challenger.version)
 
     @property
     def name(self) -> str:
