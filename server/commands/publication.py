@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from unpickled.server.commands import changes, transaction
+from unpickled.server.commands import changes, shelves, transaction
 from unpickled.server.commands.changes import CHALLENGER
 from unpickled.server.config import Config
 from unpickled.server.errors import ServingError
@@ -41,8 +41,8 @@ def standing(settings: Config, name: str, shared: bool = False) -> Standing:
             challenger would take its label, and leave it its requests for good.
     """
     settings = _lenient(settings)
-    with transaction.quiet():
-        deployment = transaction.shelf_of(transaction.folder_of(name, settings), settings).deployment
+    with shelves.quiet():
+        deployment = shelves.shelf_of(shelves.folder_of(name, settings), settings).deployment
     transaction.check(deployment, AUTHOR)
     if not deployment.versions:
         raise ServingError(f"{name} has no version that answers: {deployment.reason}")
@@ -77,7 +77,7 @@ def publish(settings: Config, beaten: Served, add: Callable[[], Path]) -> tuple[
             model cannot be written. The new version is not there then.
     """
     settings = _lenient(settings)
-    with transaction.quiet(), transaction.alone(beaten.name, settings) as shelf:
+    with shelves.quiet(), transaction.alone(beaten.name, settings) as shelf:
         now = shelf.deployment
         if not now.versions or (now.main.version, now.main.sha256) != (beaten.version, beaten.sha256):
             raise ServingError(
@@ -88,7 +88,7 @@ def publish(settings: Config, beaten: Served, add: Callable[[], Path]) -> tuple[
         path = add()
         try:
             # Another shelf, which trusts the file at its first scan.
-            shelf, version = transaction.shelf_of(path.parent.parent, settings), path.parent.name
+            shelf, version = shelves.shelf_of(path.parent.parent, settings), path.parent.name
             line = transaction.changed(shelf, AUTHOR, lambda shelf: changes.challenge(shelf, version))
             return line, int(version)
         except BaseException:
