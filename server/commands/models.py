@@ -70,11 +70,11 @@ _json = click.option("--json", "as_json", is_flag=True, help="print JSON")
 def list_models(settings: Config, as_json: bool) -> str:
     """List all models and their versions."""
     every = [shelves.shelf_of(folder, settings) for folder in repository.folders(settings)]
-    shelves = [shelf for shelf in every if shelf.exists]
+    existing = [shelf for shelf in every if shelf.exists]
     if as_json:
-        return answer.dumps([tables.summary(shelf) for shelf in shelves]).decode()
+        return answer.dumps([tables.summary(shelf) for shelf in existing]).decode()
     empty = f"there are no models in {settings.models}: export one with: unpickled train iris"
-    return tables.listing(shelves) or empty
+    return tables.listing(existing) or empty
 
 
 @models.command(epilog=console.examples("unpickled models show iris", "unpickled models show iris --json"))
