@@ -117,6 +117,17 @@ def test_a_stable_version_stays(shop):
     assert served(shop).shadow.version == 3
 
 
+def test_a_challenger_that_shadows(shop, capsys):
+    """A challenger that is not judged yet stays, unless the new one is better than that as well."""
+    turn(shop)
+    assert shop.retrain() == 0
+    capsys.readouterr()
+    assert shop.retrain() == 3
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert "not better than version 2, which shadows as challenger already, by more than chance" in last
+    assert (shop.versions(), served(shop).shadow.version) == ([1, 2], 2)
+
+
 def test_canary(shop, capsys):
     """While a canary answers a part of the requests, nothing is retrained: it would lose its label."""
     shutil.copytree(shop.home / "1", shop.home / "2")

@@ -121,15 +121,14 @@ def retrain(
 
     The version that answers plain requests, the champion, is made again by its recipe from its base table and
     the rows of the payload log that have truth. The newest of these are held out. On them the new version,
-    the challenger, is compared with the champion, and with an earlier challenger on which nobody has decided
-    yet. If it is better by more than chance, it is written as the next version, with the label challenger,
-    and shadows; the champion goes on answering. Otherwise nothing is written. The exit status is 0 if it was
-    published, 3 if it is not better, and 1 if there is no challenger.
+    the challenger, is compared with the champion. If it is better by more than chance, it is written as the
+    next version, with the label challenger, and shadows; the champion goes on answering. Otherwise nothing is
+    written. The exit status is 0 if it was published, 3 if it is not better, and 1 if there is no challenger.
     """
     if log_only and data is not None:
         raise click.UsageError("--log-only and --data exclude each other")
     settings = config.load({"models": models}, environ)
-    served = publication.champion(settings, model, shared=force)
+    served, standing = publication.standing(settings, model, shared=force)
     asked = Asked(
         log=log,
         since=window.moment(since, time.time()),
@@ -141,9 +140,9 @@ def retrain(
         any_truth=any_truth,
         force=force,
     )
-    contender = publication.contender(settings, model)
     home = Path(settings.models) / model
-    champion = Champion(served.version, home, served.model, recipe or "", contender)
+    challenger = None if standing is None else Champion(standing.version, home, standing.model)
+    champion = Champion(served.version, home, served.model, challenger, recipe or "")
     trusted = trust_recipe or recipe is not None
     if trusted:
         add_working_directory()

@@ -21,11 +21,13 @@ import numpy.typing as npt
 
 from unpickled.export.retraining.predicted import Predicted
 from unpickled.export.retraining.report import Batch
-from unpickled.server.drift.chance import at_most, drawn_at_least
+from unpickled.server.drift.chance import at_least, at_most, drawn_at_least
 
 # The fewest rows of a day that is compared, the least difference of two shares that is sharp, and the chance
 # of a false alarm over all days.
 FEWEST, SHARPLY, LEVEL = 30, 0.15, 0.001
+# Truth has to do with its rows if dealing makes the champion right so often with less than this chance.
+_RELATED = 0.05
 # A number is right if it is no further from the truth than so many median errors.
 _USUAL = 3.0
 # How often the truths of a day are dealt out to its rows.
@@ -52,7 +54,7 @@ class _Day:
     @property
     def fine(self) -> bool:
         """Whether its truth has to do with its rows: the champion is right more often than by dealing."""
-        return self.share > self.dealt
+        return at_least(self.right, self.rows, self.dealt) < _RELATED
 
     def falls_below(self, other: "_Day", level: float) -> bool:
         """Whether the champion is right sharply less often than on another day, beyond chance."""

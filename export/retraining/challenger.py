@@ -1,7 +1,7 @@
 """The challenger: the champion's recipe fitted on newer rows, exported, and compared with the champion.
 
-It is exported into a folder of its own, beside the champion and an earlier challenger on which nobody has
-decided yet. The folder of the model gets the file once it is known to be better.
+It is exported into a folder of its own, which has the versions to beat and no others. The folder of the model
+gets the file once it is known to be better.
 """
 
 import hashlib
@@ -41,15 +41,19 @@ class Challenger:
     Attributes:
         payload: Its bytes.
         manifest: The manifest in it.
-        comparison: How it does beside the champion, on rows that it was not fitted on.
-        beside_contender: How it does beside an earlier challenger, on which nobody has decided yet; None
-            without one, and where the two cannot be compared.
+        comparisons: How it does beside the champion, and beside the version that shadows as challenger, if
+            there is one, on rows that it was not fitted on.
     """
 
     payload: bytes
     manifest: Manifest
-    comparison: Comparison
-    beside_contender: Comparison | None = None
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def deciding(self) -> Comparison:
+        """The comparison that decides: the first one in which it is not better, or else the champion's."""
+        lost = (each for each in self.comparisons if each.verdict != "better")
+        return next(lost, self.comparisons[0])
 
     @property
     def sha256(self) -> str:
@@ -87,15 +91,27 @@ def make(champion: Champion, asked: Asked, material: Material, trusted: bool, pr
             operators=champion.recipe.options.get("operators", "fastest"),
             progress=_without_writing(progress),
             recipe=_recipe(champion.recipe, asked, material),
-            against=Against(versions=(champion.version,), unseen=material.unseen),
+            against=Against(versions=champion.versions, unseen=_unseen(champion, material)),
         )
-        comparisons = {each.version: each for each in export.manifest.comparisons}
-        return Challenger(
-            export.path.read_bytes(),
-            export.manifest,
-            comparisons[champion.version],
-            None if champion.contender is None else comparisons.get(champion.contender),
-        )
+        return Challenger(export.path.read_bytes(), export.manifest, _beside(champion, export.manifest))
+
+
+def _beside(champion: Champion, manifest: Manifest) -> tuple[Comparison, ...]:
+    """The comparisons with the versions to beat. Raises DataError where one of them lacks."""
+    by_version = {each.version: each for each in manifest.comparisons}
+    for version in champion.versions:
+        if version not in by_version:
+            raise DataError(
+                f"The challenger cannot be compared with version {version} of {champion.name}, as the notes "
+                "above say: promote or withdraw that version first."
+            )
+    return tuple(by_version[version] for version in champion.versions)
+
+
+def _unseen(champion: Champion, material: Material) -> bool:
+    """Whether none of the versions to beat was trained on rows that are held out."""
+    until = None if champion.challenger is None else champion.challenger.trained_until
+    return material.unseen and (until is None or until < material.start)
 
 
 def _without_writing(progress: Say) -> Say:
@@ -158,9 +174,9 @@ def _recipe(recipe: Recipe, asked: Asked, material: Material) -> Recipe:
 
 @contextmanager
 def _aside(champion: Champion) -> Iterator[Path]:
-    """A models folder for the time of the work, with the versions that a new one is compared with."""
+    """A models folder for the time of the work, which has the versions to beat and no others."""
     with TemporaryDirectory(prefix="unpickled-") as folder:
-        for version in filter(None, (champion.version, champion.contender)):
+        for version in champion.versions:
             home = Path(folder) / champion.name / str(version)
             home.mkdir(parents=True)
             shutil.copy(champion.home / str(version) / FILE, home)

@@ -20,16 +20,21 @@ class Champion:
         version: Its number.
         home: The folder of the model.
         model: The version, loaded.
+        challenger: The version that shadows as its challenger, and has to be beaten too.
         function: The function of the user's own, as ``module:function``, that makes the unfitted pipeline in
             place of the recipe; empty without one.
-        contender: The number of an earlier challenger, on which nobody has decided yet; None without one.
     """
 
     version: int
     home: Path
     model: Model
+    challenger: "Champion | None" = None
     function: str = ""
-    contender: int | None = None
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """The numbers of the versions to beat, this one first."""
+        return (self.version,) if self.challenger is None else (self.version, self.challenger.version)
 
     @property
     def name(self) -> str:

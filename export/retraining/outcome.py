@@ -8,12 +8,11 @@ from msgspec.structs import replace
 
 from unpickled.export.progress import Say, running, silent
 from unpickled.export.retraining import challenger, lock, material
-from unpickled.export.retraining.challenger import Challenger
 from unpickled.export.retraining.champion import Champion
 from unpickled.export.retraining.material import Asked
 from unpickled.export.retraining.report import Retraining
 from unpickled.export.store import add_version, model_folder
-from unpickled.server.artifact.comparison import sentence
+from unpickled.server.artifact.comparison import Comparison, sentence
 
 
 class Published(NamedTuple):
@@ -44,8 +43,7 @@ def retrain(
         progress: Called with a line of text for each phase of the work.
 
     Returns:
-        The report. Where the challenger is not better, also than an earlier one on which nobody has decided
-        yet, nothing was written: the judge would have to begin anew with each retraining.
+        The report. Where the challenger is not better, nothing was written.
 
     Raises:
         ExportError: There is no challenger; the message says why, and nothing was written.
@@ -57,40 +55,27 @@ def retrain(
         with running(progress, "reading the log and the truth"):
             rows = material.gather(champion, asked)
         made = challenger.make(champion, asked, rows, trusted, progress)
-        report = replace(rows.report, comparison=made.comparison)
-        if not asked.force and (reason := _against(champion, made)):
-            return replace(report, verdict=reason)
+        report = replace(rows.report, comparison=made.deciding)
+        if made.deciding.verdict != "better" and not asked.force:
+            return replace(report, verdict=_not_better(champion, made.deciding))
         published = publish(lambda: add_version(champion.home, made.payload))
-        return _published(report, champion, made, published)
+        return _published(report, made.deciding, published)
 
 
-def _against(champion: Champion, made: Challenger) -> str:
-    """The sentence that says why the challenger is not written; empty where it is."""
-    if made.comparison.verdict != "better":
-        return _not_better(champion, made)
-    before = made.beside_contender
-    if before is None or before.verdict == "better":
-        return ""
-    return (
-        f"The challenger is better than version {champion.version}, but not by more than chance than version "
-        f"{before.version}, which is a challenger already and not decided on, so nothing was written: "
-        f"{sentence(before, 'the new one')}."
-    )
-
-
-def _not_better(champion: Champion, made: Challenger) -> str:
-    figures = sentence(made.comparison, "the challenger")
-    beaten = f"version {champion.version}"
-    worse = made.comparison.verdict == "worse"
+def _not_better(champion: Champion, deciding: Comparison) -> str:
+    figures = sentence(deciding, "the challenger")
+    beaten = f"version {deciding.version}"
+    if deciding.version != champion.version:
+        beaten = f"{beaten}, which shadows as challenger already,"
+    worse = deciding.verdict == "worse"
     verdict = f"worse than {beaten}" if worse else f"not better than {beaten} by more than chance"
-    return f"The challenger is {verdict}, so nothing was written: {figures}."
+    return f"The challenger is {verdict.rstrip(',')}, so nothing was written: {figures}."
 
 
-def _published(report: Retraining, champion: Champion, made: Challenger, published: Published) -> Retraining:
-    figures = sentence(made.comparison, f"version {published.version}")
-    forced = made.comparison.verdict != "better"
-    because = f"though not better than version {champion.version}, as --force was said" if forced else ""
-    how = f" ({because})" if forced else ""
+def _published(report: Retraining, deciding: Comparison, published: Published) -> Retraining:
+    figures = sentence(deciding, f"version {published.version}")
+    forced = deciding.verdict != "better"
+    how = f" (though not better than version {deciding.version}, as --force was said)" if forced else ""
     return replace(
         report,
         outcome="published",

@@ -86,6 +86,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
 class Retraining(msgspec.Struct, frozen=True, kw_only=True):
     """A retraining.
 
+    ``comparison`` is that with the champion, or with the challenger that shadows if that is not beaten.
     ``weight`` is that of a row of the log beside one of the base table. ``held_out_from`` is the moment from
     which on predicted rows were held out. ``verdict`` is the outcome in one sentence. ``version`` is the one
     that was published, None where none was; ``forced``: only because of --force.

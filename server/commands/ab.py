@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from unpickled.server import console
-from unpickled.server.commands import reports, tables, transaction
+from unpickled.server.commands import reports, shelves, tables, transaction
 from unpickled.server.config import Config
 from unpickled.server.judge import contest, outcomes, split
 from unpickled.server.judge.split import Arm, Split
@@ -34,18 +34,18 @@ from unpickled.server.quote import counted
     "--log", metavar="FOLDER", help="folder of the payload log  [default: that of the server's settings]"
 )
 @reports.JSON
-@transaction.with_settings
+@shelves.with_settings
 def ab(settings: Config, model: str, metric: str, log: str | None, as_json: bool) -> int:
     """Compare the canary of a model with its stable version, by the truth of the rows of each.
 
     Rows of the payload log count from the last change of traffic on. The intervals hold however often they
     are looked at. The exit status is 0, and 1 if there is nothing to compare.
     """
-    shelf = transaction.shelf_of(transaction.folder_of(model, settings), settings)
+    shelf = shelves.shelf_of(shelves.folder_of(model, settings), settings)
     deployment = shelf.deployment
     transaction.check(deployment, "ab")
     both = split.rivals(deployment)
-    since = contest.since(transaction.records(shelf), deployment)
+    since = contest.since(shelves.records(shelf), deployment)
     folder = Path(settings.log.log_folder if log is None else log)
     results = outcomes.outcomes(folder, both, metric, 0.0 if since is None else since.timestamp())
     level = deployment.serving.judge.level

@@ -9,7 +9,7 @@ import click
 from msgspec.structs import replace
 
 from unpickled.server import config, console
-from unpickled.server.commands import reports, tables, transaction
+from unpickled.server.commands import reports, shelves, tables
 from unpickled.server.commands.asking import answered
 from unpickled.server.config import Config
 from unpickled.server.errors import ArtifactError, RequestError, ServingError
@@ -139,8 +139,8 @@ def _of_files(
 
 def _served(settings: Config, model: str, version: str | None) -> tuple[Served, Policy]:
     """A version, or the one that answers, and the policy for its inputs; ServingError where there is none."""
-    with transaction.quiet():
-        shelf = transaction.shelf_of(transaction.folder_of(model, settings), settings)
+    with shelves.quiet():
+        shelf = shelves.shelf_of(shelves.folder_of(model, settings), settings)
         deployment = shelf.deployment
         policy = deployment.serving.inputs
         if version is None:

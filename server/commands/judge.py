@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from unpickled.server import console
-from unpickled.server.commands import asking, changes, reports, transaction
+from unpickled.server.commands import asking, changes, reports, shelves, transaction
 from unpickled.server.commands.changes import Change
 from unpickled.server.config import Config
 from unpickled.server.drift.report import Drift, VersionDrift
@@ -53,7 +53,7 @@ class _Server(NamedTuple):
 @reports.URL
 @reports.KEY
 @reports.JSON
-@transaction.with_settings
+@shelves.with_settings
 def judge(
     settings: Config, model: str, apply: bool, log: str | None, url: str, key: str | None, as_json: bool
 ) -> int:
@@ -68,7 +68,7 @@ def judge(
     stable; "reject" takes all requests and its label from it. The exit status is 0, 3 if it is rejected, and
     1 if nothing can be decided.
     """
-    shelf = transaction.shelf_of(transaction.folder_of(model, settings), settings)
+    shelf = shelves.shelf_of(shelves.folder_of(model, settings), settings)
     transaction.check(shelf.deployment, _BY)
     between = contest.contest_of(shelf.deployment)
     if between is None:
@@ -83,7 +83,7 @@ def judge(
 
 
 def _gathered(shelf: Shelf, between: Contest, models: Path, folder: Path, server: _Server) -> Evidence:
-    past = contest.past_of(transaction.records(shelf), between, shelf.deployment)
+    past = contest.past_of(shelves.records(shelf), between, shelf.deployment)
     answers = _reports(between, server)
     return evidence.gather(folder, models, between, shelf.deployment.serving.judge, past.since, answers)
 
@@ -113,7 +113,7 @@ def _drift(between: Contest, server: _Server) -> VersionDrift | None:
 
 
 def _decided(shelf: Shelf, between: Contest, figures: Evidence) -> Verdict:
-    past = contest.past_of(transaction.records(shelf), between, shelf.deployment)
+    past = contest.past_of(shelves.records(shelf), between, shelf.deployment)
     return verdict.decide(between, past, figures, shelf.deployment.serving.judge)
 
 
@@ -158,7 +158,7 @@ def _held(shelf: Shelf, decision: Decision) -> str:
     """Keep the decision to hold, unless the history ends with the same one: it is taken every hour."""
     between = contest.contest_of(shelf.deployment)
     assert between is not None
-    if not decision.same(contest.past_of(transaction.records(shelf), between, shelf.deployment).last):
+    if not decision.same(contest.past_of(shelves.records(shelf), between, shelf.deployment).last):
         transaction.changed(shelf, _BY, lambda shelf: (shelf.deployment.serving, ""), decision)
     return f"{shelf.name}: nothing changes; {shelf.deployment.sentence}"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from unpickled.server import config, console
-from unpickled.server.commands import changes, tables, transaction
+from unpickled.server.commands import changes, shelves, tables, transaction
 from unpickled.server.config import Config
 from unpickled.server.errors import ArtifactError, UnpickledError
 from unpickled.server.lifecycle import history, repository
@@ -66,10 +66,10 @@ _json = click.option("--json", "as_json", is_flag=True, help="print JSON")
 
 @models.command("list", epilog=console.examples("unpickled models list", "unpickled models list --json"))
 @_json
-@transaction.with_settings
+@shelves.with_settings
 def list_models(settings: Config, as_json: bool) -> str:
     """List all models and their versions."""
-    every = [transaction.shelf_of(folder, settings) for folder in repository.folders(settings)]
+    every = [shelves.shelf_of(folder, settings) for folder in repository.folders(settings)]
     shelves = [shelf for shelf in every if shelf.exists]
     if as_json:
         return answer.dumps([tables.summary(shelf) for shelf in shelves]).decode()
@@ -80,10 +80,10 @@ def list_models(settings: Config, as_json: bool) -> str:
 @models.command(epilog=console.examples("unpickled models show iris", "unpickled models show iris --json"))
 @_model
 @_json
-@transaction.with_settings
+@shelves.with_settings
 def show(settings: Config, model: str, as_json: bool) -> str:
     """Show one model: its versions, features, settings and history."""
-    shelf = transaction.shelf_of(transaction.folder_of(model, settings), settings)
+    shelf = shelves.shelf_of(shelves.folder_of(model, settings), settings)
     for number in shelf.versions.numbers:
         if number not in shelf.deployment.serving.retired:
             with contextlib.suppress(ArtifactError):  # versions.refused has the reason
@@ -106,7 +106,7 @@ def show(settings: Config, model: str, as_json: bool) -> str:
     metavar="LABEL",
     help=f"label that the version gets; {STABLE} answers /predict",
 )
-@transaction.with_settings
+@shelves.with_settings
 def promote(settings: Config, model: str, version: str, label: str) -> str:
     """Let a version answer /predict, or give it another label.
 
@@ -131,7 +131,7 @@ def promote(settings: Config, model: str, version: str, label: str) -> str:
     metavar="SHARE",
     help="share of requests to /predict, such as 0.05; 0 ends the canary",
 )
-@transaction.with_settings
+@shelves.with_settings
 def canary(settings: Config, model: str, version: str, weight: float) -> str:
     """Let a version answer a share of the requests to /predict.
 
@@ -156,7 +156,7 @@ def canary(settings: Config, model: str, version: str, weight: float) -> str:
     metavar="SHARE",
     help="share of requests to /predict; 0 ends the shadow",
 )
-@transaction.with_settings
+@shelves.with_settings
 def shadow(settings: Config, model: str, version: str, share: float) -> str:
     """Run a version on requests too, unseen by callers; /metrics compares its answers.
 
@@ -168,7 +168,7 @@ def shadow(settings: Config, model: str, version: str, share: float) -> str:
 
 @models.command(history.ROLLBACK, epilog=console.examples("unpickled models rollback iris"))
 @_model
-@transaction.with_settings
+@shelves.with_settings
 def rollback(settings: Config, model: str) -> str:
     """Return to the previous traffic and shadow; repeat it to go further back."""
     return transaction.change(settings, model, history.ROLLBACK, changes.rollback)
@@ -177,7 +177,7 @@ def rollback(settings: Config, model: str) -> str:
 @models.command(epilog=console.examples("unpickled models retire iris 2"))
 @_model
 @_version
-@transaction.with_settings
+@shelves.with_settings
 def retire(settings: Config, model: str, version: str) -> str:
     """Stop loading a version.
 

@@ -6,59 +6,56 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from unpickled.server.commands import changes, transaction
+from unpickled.server.commands import changes, shelves, transaction
+from unpickled.server.commands.changes import CHALLENGER
 from unpickled.server.config import Config
 from unpickled.server.errors import ServingError
 from unpickled.server.lifecycle import serving
-from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.versions import Served
 
 # The author of changes in the history.
 AUTHOR = "retrain"
 
 
-def champion(settings: Config, name: str, shared: bool = False) -> Served:
-    """The version that answers plain requests at present.
+class Standing(NamedTuple):
+    """The version that answers plain requests, and the one that shadows as its challenger, if any."""
+
+    champion: Served
+    challenger: Served | None
+
+
+def standing(settings: Config, name: str, shared: bool = False) -> Standing:
+    """The versions that a new one has to be better than.
 
     Args:
         settings: Those with the models folder.
         name: The model.
-        shared: Whether another version may answer a part of them; this is then the one with most.
+        shared: Whether several may answer plain requests; the champion is then the one with most of them.
 
     Raises:
         ServingError: There is no such model, serving.toml has a mistake, or a canary is under way: a new
             challenger would take its label, and leave it its requests for good.
     """
-    deployment = _deployment(settings, name)
+    settings = _lenient(settings)
+    with shelves.quiet():
+        deployment = shelves.shelf_of(shelves.folder_of(name, settings), settings).deployment
+    transaction.check(deployment, AUTHOR)
+    if not deployment.versions:
+        raise ServingError(f"{name} has no version that answers: {deployment.reason}")
     if len(deployment.traffic) > 1 and not shared:
         raise ServingError(
             f"a canary of {name} is under way ({deployment.sentence}): wait until it has become stable or "
             "has ended, or say --force"
         )
-    return deployment.main
-
-
-def contender(settings: Config, name: str) -> int | None:
-    """The number of a challenger on which nobody has decided yet; None without one.
-
-    Raises ServingError as ``champion`` does.
-    """
-    deployment = _deployment(settings, name)
-    number = deployment.labels.get(changes.CHALLENGER)
-    return None if number == deployment.main.version else number
-
-
-def _deployment(settings: Config, name: str) -> Deployment:
-    settings = _lenient(settings)
-    with transaction.quiet():
-        deployment = transaction.shelf_of(transaction.folder_of(name, settings), settings).deployment
-    transaction.check(deployment, AUTHOR)
-    if not deployment.versions:
-        raise ServingError(f"{name} has no version that answers: {deployment.reason}")
-    return deployment
+    labelled = deployment.labels.get(CHALLENGER)
+    shadows = deployment.shadow is not None and deployment.shadow[0] == labelled != deployment.main.version
+    return Standing(
+        deployment.main, deployment.versions[labelled] if shadows and labelled is not None else None
+    )
 
 
 def publish(settings: Config, beaten: Served, add: Callable[[], Path]) -> tuple[str, int]:
@@ -80,7 +77,7 @@ def publish(settings: Config, beaten: Served, add: Callable[[], Path]) -> tuple[
             model cannot be written. The new version is not there then.
     """
     settings = _lenient(settings)
-    with transaction.quiet(), transaction.alone(beaten.name, settings) as shelf:
+    with shelves.quiet(), transaction.alone(beaten.name, settings) as shelf:
         now = shelf.deployment
         if not now.versions or (now.main.version, now.main.sha256) != (beaten.version, beaten.sha256):
             raise ServingError(
@@ -91,7 +88,7 @@ def publish(settings: Config, beaten: Served, add: Callable[[], Path]) -> tuple[
         path = add()
         try:
             # Another shelf, which trusts the file at its first scan.
-            shelf, version = transaction.shelf_of(path.parent.parent, settings), path.parent.name
+            shelf, version = shelves.shelf_of(path.parent.parent, settings), path.parent.name
             line = transaction.changed(shelf, AUTHOR, lambda shelf: changes.challenge(shelf, version))
             return line, int(version)
         except BaseException:

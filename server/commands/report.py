@@ -13,7 +13,7 @@ from unpickled.server.artifact import manifest
 from unpickled.server.artifact.manifest import FILE
 from unpickled.server.card import page
 from unpickled.server.card.version import Version
-from unpickled.server.commands import reports, transaction
+from unpickled.server.commands import reports, shelves
 from unpickled.server.errors import ArtifactError, ServingError
 from unpickled.server.lifecycle import disk, serving
 from unpickled.server.lifecycle.serving import VERSION, Serving
@@ -70,7 +70,7 @@ def report(
     The page is one HTML file that needs no other one, for a screen or on paper. No server is asked: all
     figures were measured at the export, and are in the model file.
     """
-    folder = transaction.folder_of(model, config.load({"config": file, "models": models}, environ))
+    folder = shelves.folder_of(model, config.load({"config": file, "models": models}, environ))
     chosen = _read(folder, _number(folder, version))
     number = None if against is None else _number(folder, against)
     if as_json:

@@ -1,54 +1,20 @@
 """The changes that commands make to one model: locked, tried as a server would, and in the history first."""
 
 import contextlib
-import functools
-import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 
-import click
 from msgspec.structs import replace
 
-from unpickled.server import config
-from unpickled.server.commands import revision
+from unpickled.server.commands import revision, shelves
 from unpickled.server.commands.changes import Change
 from unpickled.server.config import Config
 from unpickled.server.errors import ServingError
-from unpickled.server.lifecycle import history, repository, serving
+from unpickled.server.lifecycle import history, serving
 from unpickled.server.lifecycle.decision import Decision
 from unpickled.server.lifecycle.deployment import Deployment
-from unpickled.server.lifecycle.history import Record
 from unpickled.server.lifecycle.shelf import Shelf
-from unpickled.server.quote import hint, listed
-
-Result = TypeVar("Result", str, int)
-
-
-def with_settings(command: Callable[..., Result]) -> Callable[..., Result]:
-    """Add --models and --config; the command gets the settings that they lead to as its first argument."""
-
-    @click.option(
-        "--models",
-        type=click.Path(),
-        metavar="DIR",
-        help="models folder  [default: that of the server's settings]",
-    )
-    @click.option(
-        "--config", "file", type=click.Path(), metavar="FILE", help="TOML file of the server's settings"
-    )
-    @click.pass_obj
-    def configured(
-        environ: Mapping[str, str], /, models: str | None, file: str | None, **options: Any
-    ) -> Result:
-        with quiet():
-            settings = config.load({"config": file, "models": models}, environ)
-            # A command serves no requests: it needs none of the providers that a server needs.
-            runtime = replace(settings.runtime, strict=False)
-            return command(replace(settings, runtime=runtime), **options)
-
-    return functools.update_wrapper(configured, command)
 
 
 def change(settings: Config, model: str, by: str, make: Callable[[Shelf], Change]) -> str:
@@ -64,10 +30,10 @@ def alone(model: str, settings: Config) -> Iterator[Shelf]:
     Raises:
         ServingError: There is no such model, or a file of it cannot be written.
     """
-    folder = folder_of(model, settings)
+    folder = shelves.folder_of(model, settings)
     try:
         with _locked(folder):
-            yield shelf_of(folder, settings)
+            yield shelves.shelf_of(folder, settings)
     except OSError as error:
         raise ServingError(
             f"nothing has changed, as {error.filename or folder} cannot be written: {error.strerror}"
@@ -116,44 +82,6 @@ def check(current: Deployment, by: str) -> None:
         if current.versions:
             remedy = f"return to what is served: unpickled models rollback {current.name}"
         raise ServingError(f"{current.mistake}. Repair that, or {remedy}")
-
-
-def shelf_of(folder: Path, settings: Config) -> Shelf:
-    """The shelf of a model; what a command loads into it serves nobody, and is not recorded."""
-    shelf = Shelf(folder, settings.runtime, recording=False)
-    shelf.refresh()
-    return shelf
-
-
-def records(shelf: Shelf) -> list[Record]:
-    """The history of a model, oldest first; ServingError where it cannot be read."""
-    try:
-        return history.read(shelf.versions.folder)
-    except OSError as error:
-        raise ServingError(f"{history.FILE} cannot be read: {error.strerror}") from None
-
-
-def folder_of(name: str, settings: Config) -> Path:
-    """The folder of a model; ServingError where there is no such model."""
-    folders = {folder.name: folder for folder in repository.folders(settings)}
-    if name in folders:
-        return folders[name]
-    suggestion = hint(name, folders)
-    raise ServingError(
-        f"there is no model {name!r} in {settings.models}: {suggestion}"
-        f"The models are {listed(folders) or 'none'}"
-    )
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Disable the log: the command itself prints what a server would log."""
-    logger = logging.getLogger("unpickled")
-    before, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = before
 
 
 def _follow(settings: Config) -> str:
