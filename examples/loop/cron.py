@@ -16,7 +16,7 @@ class Job(NamedTuple):
 def read(crontab: Path, port: int) -> list[Job]:
     """The jobs of a day in their order, with the port of the server in place of 8000.
 
-    This knows of cron's notation a minute, and hours as 6, as 6,18 or as */6.
+    Cron's notation is read as far as the file needs it: a minute, and hours as 6, as 6,18 or as */6.
     """
     text = crontab.read_text().replace(":8000", f":{port}")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]

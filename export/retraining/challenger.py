@@ -66,7 +66,7 @@ def make(champion: Champion, asked: Asked, material: Material, trusted: bool, pr
 
     Args:
         champion: The version to beat.
-        asked: The words of the one who retrains.
+        asked: The request, which says how the rows are used.
         material: The rows.
         trusted: Whether to import code of the user's own that the recipe names.
         progress: Called with a line of text for each phase of the work.

@@ -43,7 +43,7 @@ class Champion:
 
     @property
     def manifest(self) -> Manifest:
-        """What is known of it."""
+        """The manifest in its file."""
         return self.model.manifest
 
     @property
