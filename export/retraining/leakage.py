@@ -35,7 +35,7 @@ _OWN = re.compile(r"_+(time|prediction_id|model|version|route|shadow|label|score
 def notes(
     champion: Manifest, targets: Sequence[str], trained: pd.DataFrame, old: Predicted, new: Predicted
 ) -> Iterator[Note]:
-    """What the rows give cause for.
+    """The signs that these rows give cause for.
 
     Args:
         champion: Its features are looked at.
@@ -154,7 +154,7 @@ def _share(
 ) -> tuple[float, float]:
     """The share of the truth that a tree of one column tells, and the share that a constant answer does.
 
-    Of labels, that is the accuracy; of numbers, the explained share of their variance.
+    For labels, that is the accuracy; for numbers, the explained share of their variance.
     """
     truth, expected = truth[:_SAMPLE], expected[:_SAMPLE]
     if truth.dtype.kind == "f":

@@ -28,7 +28,7 @@ _ANY_TIME = float("inf")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a retraining was asked for.
+    """The request for a retraining.
 
     Attributes:
         log: The folder of the payload log.
@@ -63,7 +63,7 @@ class Material:
         new: Those that are held out.
         start: The moment from which on rows are held out, in seconds since 1970.
         unseen: Whether the champion was trained on none of them.
-        report: What is to be said.
+        report: The account of the rows so far.
     """
 
     base: Base | None

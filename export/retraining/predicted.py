@@ -66,7 +66,7 @@ class Predicted:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the rows of one version: see report.OfVersion."""
+    """The fate of the rows of one version: see report.OfVersion."""
 
     rows: int = 0
     without_truth: int = 0
@@ -91,7 +91,7 @@ class Log:
         champion: The version that answers; the files beside it tell which features other versions take.
 
     Attributes:
-        tallies: What became of the rows, by version.
+        tallies: The fate of the rows, by version.
         contradicted: How many ids have a truth that contradicts the first one, which counts.
         refused: A sentence about the rows that lack features, for each reason.
     """

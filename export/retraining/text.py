@@ -10,7 +10,7 @@ _MOVED, _DAYS, _CLASSES = 5, 10, 10
 
 
 def lines(report: Retraining) -> Iterator[str]:
-    """What the command prints."""
+    """The lines that the command prints."""
     since = _moment(report.since)
     yield f"{report.model}, to be better than version {report.champion}; rows predicted since {since}"
     yield from _rows(report)
