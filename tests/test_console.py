@@ -123,6 +123,8 @@ def test_version(capsys, word):
         ("unpickled models promote ", ["forest", "iris", "people"]),
         ("unpickled models promote ir", ["iris"]),
         ("unpickled models canary iris ", ["1"]),
+        ("unpickled judge ir", ["iris"]),
+        ("unpickled retrain ir", ["iris"]),
         ("unpickled serve --max-r", ["--max-rows"]),
         ("unpickled train i", ["iris"]),
     ],

@@ -6,7 +6,7 @@ TRAIN = Later(
     "unpickled.export.commands.train",
     "train",
     "export",
-    "Fit a classifier on a table and export it as ONNX.",
+    "Fit a model on a table and export it as ONNX.",
 )
 RETRAIN = Later(
     "unpickled.export.commands.retrain",

@@ -29,7 +29,7 @@ from unpickled.export.retraining.outcome import Published
 from unpickled.export.retraining.outcome import retrain as outcome
 from unpickled.export.retraining.report import Retraining
 from unpickled.server import config, console
-from unpickled.server.commands import publication
+from unpickled.server.commands import completion, publication
 
 # The exit status where the challenger is not better: 1 is an error, and 2 a wrong command line.
 NOT_BETTER = 3
@@ -59,7 +59,7 @@ def _reporting(command: Callable[..., int]) -> Callable[..., int]:
         "unpickled retrain customers --log log --since 2026-11-01 --held-out 0.3 --json",
     )
 )
-@click.argument("model", metavar="MODEL")
+@click.argument("model", metavar="MODEL", shell_complete=completion.models)
 @click.option("--log", required=True, type=FILE, metavar="FOLDER", help="folder of the payload log")
 @click.option(
     "--data",

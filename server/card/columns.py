@@ -79,6 +79,8 @@ def _values(feature: Feature) -> str:
     """The range and the median of numbers; how many categories there are."""
     if feature.kind == "category":
         return counted(len(feature.categories), "category", "categories")
+    if feature.boolean:
+        return "two values"
     if feature.minimum is None or feature.maximum is None:
         return "no range known"
     write = day if feature.date else figure
@@ -142,6 +144,7 @@ def _svg(feature: Feature, content: str, height: float) -> str:
 
 def unused(manifest: Manifest) -> Iterator[str]:
     """A sentence about columns of the training table that the graph does not read."""
-    if manifest.unused:
-        names = listed(manifest.unused, 20, quoted)
+    columns = [name for name in manifest.unused if name != manifest.training.target]
+    if columns:
+        names = listed(columns, 20, quoted)
         yield f"columns of the training table that the model does not read: {names}"

@@ -27,7 +27,7 @@ _MOST = 12
 _VERDICTS: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}
 
 _METRICS = """<p class="note">A dot is the difference on the same rows, its line the 95% interval: right of
-the stroke, version {this} is better. A line is red where all of it is on the worse side.</p>"""
+the stroke, version {this} is better. A line is red where all of it is on the worse side.{points}</p>"""
 
 
 def section(comparison: Comparison, this: int) -> str:
@@ -43,7 +43,7 @@ def section(comparison: Comparison, this: int) -> str:
         paragraph(f"{_verdict(comparison)}: {sentence(comparison, f'version {this}')}", "lead"),
         _caution(comparison, this),
         *(paragraph(note, "note") for note in _notes(comparison)),
-        below("Metrics", _METRICS.format(this=this), _contrasts(comparison, this)),
+        below("Metrics", _metrics(comparison, this), _contrasts(comparison, this)),
         below("Where they disagree", _apart(comparison, this), _disagreements(comparison, this)),
         below("Parts of the rows", _slices(comparison, this)),
     )
@@ -92,9 +92,12 @@ def _negated(measured: Measured) -> Measured:
 
 
 def _verdict(comparison: Comparison) -> str:
-    if comparison.verdict in _VERDICTS:
-        return f"{comparison.verdict} by more than chance explains"
-    return comparison.verdict
+    """The verdict with the metric that decided it: others may favor the other version."""
+    if comparison.verdict not in _VERDICTS:
+        return comparison.verdict
+    metrics = [each.metric for each in comparison.contrasts]
+    decisive = "log loss" if "log loss" in metrics else metrics[0]
+    return f"{comparison.verdict} in {decisive} by more than chance explains"
 
 
 def _caution(comparison: Comparison, this: int) -> str:
@@ -103,8 +106,8 @@ def _caution(comparison: Comparison, this: int) -> str:
         return ""
     earlier = min(this, comparison.version)
     return paragraph(
-        f"version {earlier} may have been fitted on some of these rows, as it does not tell of the same "
-        "split of the same table: its figures may be too good",
+        f"version {earlier} may have been fitted on some of these rows, as its file does not say that it was "
+        "made with the same split of the same table: its figures may be too good",
         "caution",
     )
 
@@ -114,6 +117,14 @@ def _notes(comparison: Comparison) -> Iterator[str]:
         rows = counted(comparison.refused, "row")
         yield f"{rows} more are in no figure, as the earlier version does not take them"
     yield from comparison.notes
+
+
+def _metrics(comparison: Comparison, this: int) -> str:
+    """How the pictures of the metrics are to be read."""
+    has_shares = any(each.metric in _SHARES for each in comparison.contrasts)
+    return _METRICS.format(
+        this=this, points=" Differences of percentages are in points." if has_shares else ""
+    )
 
 
 def _contrasts(comparison: Comparison, this: int) -> str:
@@ -173,14 +184,14 @@ def _ends(difference: Measured) -> tuple[float, float, float]:
 
 
 def _strip(contrast: Contrast, scale: Scale) -> str:
-    return _picture(contrast.difference, scale, contrast.better == "higher")
-
-
-def _picture(difference: Measured, scale: Scale, higher_is_better: bool) -> str:
-    """A difference and its interval on a line whose right side is the better one."""
-    low, value, high = _ends(difference)
-    figures = (low, value, high) if higher_is_better else (-high, -value, -low)
+    figures = _figures(contrast.difference, contrast.better == "higher")
     return strip(figures, scale, 0.0, figures[2] < 0)
+
+
+def _figures(difference: Measured, higher_is_better: bool) -> tuple[float, float, float]:
+    """A difference between the ends of its interval, on a line whose right side is the better one."""
+    low, value, high = _ends(difference)
+    return (low, value, high) if higher_is_better else (-high, -value, -low)
 
 
 def _apart(comparison: Comparison, this: int) -> str:
@@ -220,7 +231,11 @@ def _slices(comparison: Comparison, this: int) -> str:
     is_classifier = comparison.contrasts[0].metric == "accuracy"
     shown = comparison.slices[:_MOST]
     scale = _scale([each.difference for each in shown])
-    lines = ((*_slice(each), _picture(each.difference, scale, is_classifier), _word(each)) for each in shown)
+    # Red is for slices that are worse beyond chance, all of them taken together: of many, some lines miss 0.
+    lines = (
+        (*_slice(each), strip(_figures(each.difference, is_classifier), scale, 0.0, each.worse), _word(each))
+        for each in shown
+    )
     heads = ("slice", "rows", "difference", "", "beyond chance")
     return _got_worse(comparison.slices, this) + table("", heads, lines, note=_note(comparison, this))
 
@@ -235,7 +250,8 @@ def _note(comparison: Comparison, this: int) -> str:
     )
     more = len(comparison.slices) - _MOST
     rest = f" The first {_MOST} of {len(comparison.slices)} slices." if more > 0 else ""
-    return f'<p class="note">Differences are those of the {noun}.{rest}</p>'
+    together = "Chance is that of all slices together."
+    return f'<p class="note">Differences are those of the {noun}. {together}{rest}</p>'
 
 
 def _slice(found: SliceContrast) -> tuple[str, str, str]:

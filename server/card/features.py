@@ -85,13 +85,14 @@ def dependences(manifest: Manifest, card: Card) -> str:
 
 
 def _dependence(found: Dependence, feature: Feature, card: Card) -> Iterator[str]:
-    is_category = feature.kind == "category"
-    drawn = found if is_category else _central(found)
+    is_category = feature.kind == "category" or feature.boolean
+    drawn = _named(found, feature) if is_category else _central(found)
     for series in _series(card):
         of = f"{series.names[next(iter(series.kinds))]} by " if len(card.targets) > 1 else ""
         note = f"{legend(series.names, series.kinds)}{palette.remark(card)} " if card.classes else ""
         svg = (_by_category if is_category else _by_number)(drawn, feature, series)
-        yield picture(f"{of}{found.feature}", svg, note + _outlying(found, drawn, feature))
+        far = "" if is_category else _outlying(found, drawn, feature)
+        yield picture(f"{of}{found.feature}", svg, note + far)
 
 
 def _series(card: Card) -> Iterator[_Series]:
@@ -117,6 +118,13 @@ def _axis(dependences: Iterable[Dependence], places: Iterable[int], title: str) 
         return shares(title, 0.0, highest)
     room = (highest - lowest) * 0.05 or abs(highest) * 0.05
     return numbers(lowest - room, highest + room, title)
+
+
+def _named(found: Dependence, feature: Feature) -> Dependence:
+    """The dependence on categories; of a boolean feature, on false and true, in place of 0 and 1."""
+    if not feature.boolean:
+        return found
+    return replace(found, at=tuple("true" if each else "false" for each in found.at))
 
 
 def _central(found: Dependence) -> Dependence:

@@ -44,7 +44,7 @@ def curve(found: Curve | None) -> str:
         f"Loss in training by {found.unit}",
     )
     line = plot.line([(place + 1, loss[place]) for place in places], "c0")
-    note = f"From {figure(loss[0])} to {figure(loss[-1])} in {len(loss):,}."
+    note = f"From {figure(loss[0])} to {figure(loss[-1])} in {counted(len(loss), found.unit)}."
     return pictures([picture(f"Loss in training by {found.unit}", plot.svg([line]), escape(note))])
 
 

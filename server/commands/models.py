@@ -6,14 +6,13 @@ were.
 """
 
 import contextlib
-from pathlib import Path
 
 import click
 
-from unpickled.server import config, console
-from unpickled.server.commands import changes, shelves, tables, transaction
+from unpickled.server import console
+from unpickled.server.commands import changes, completion, shelves, tables, transaction
 from unpickled.server.config import Config
-from unpickled.server.errors import ArtifactError, UnpickledError
+from unpickled.server.errors import ArtifactError
 from unpickled.server.lifecycle import history, repository
 from unpickled.server.lifecycle.serving import STABLE
 from unpickled.server.message import answer
@@ -40,27 +39,8 @@ def models() -> None:
     """
 
 
-def _complete_model(context: click.Context, parameter: click.Parameter, start: str) -> list[str]:
-    return [folder.name for folder in _folders(context) if folder.name.startswith(start)]
-
-
-def _complete_version(context: click.Context, parameter: click.Parameter, start: str) -> list[str]:
-    model = context.params.get("model")
-    folders = [folder for folder in _folders(context) if folder.name == model]
-    versions = [path.name for folder in folders for path in folder.iterdir() if path.name.isdecimal()]
-    return sorted((version for version in versions if version.startswith(start)), key=int, reverse=True)
-
-
-def _folders(context: click.Context) -> list[Path]:
-    """Folders of models, for the completion of a word; none where the settings are wrong."""
-    flags = {key: context.params.get(key) for key in ("models", "config")}
-    with contextlib.suppress(UnpickledError):
-        return repository.folders(config.load(flags, context.obj))
-    return []
-
-
-_model = click.argument("model", metavar="MODEL", shell_complete=_complete_model)
-_version = click.argument("version", metavar="VERSION", shell_complete=_complete_version)
+_model = click.argument("model", metavar="MODEL", shell_complete=completion.models)
+_version = click.argument("version", metavar="VERSION", shell_complete=completion.versions)
 _json = click.option("--json", "as_json", is_flag=True, help="print JSON")
 
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from unpickled.server import console
+from unpickled.server.commands import completion
 from unpickled.server.errors import ServingError
 from unpickled.server.message import answer
 from unpickled.server.observe.windows import DEFAULT, WINDOWS
@@ -19,7 +20,7 @@ from unpickled.server.report.document import Report
 Shown = TypeVar("Shown", bound=Report[Any])
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-MODEL = click.argument("model", metavar="MODEL")
+MODEL = click.argument("model", metavar="MODEL", shell_complete=completion.models)
 URL = click.option(
     "--url", default="http://127.0.0.1:8000", show_default=True, metavar="URL", help="address of the server"
 )

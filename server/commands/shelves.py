@@ -51,10 +51,14 @@ def folder_of(name: str, settings: Config) -> Path:
     folders = {folder.name: folder for folder in repository.folders(settings)}
     if name in folders:
         return folders[name]
-    suggestion = hint(name, folders)
+    if not folders:
+        raise ServingError(
+            f"there is no model {name!r} in {settings.models}, and no other one: unpickled train writes a "
+            "model, --models names another folder"
+        )
     raise ServingError(
-        f"there is no model {name!r} in {settings.models}: {suggestion}"
-        f"The models are {listed(folders) or 'none'}"
+        f"there is no model {name!r} in {settings.models}: {hint(name, folders)}"
+        f"The models are {listed(folders)}"
     )
 
 
