@@ -47,7 +47,7 @@ def contender(settings: Config, name: str) -> int | None:
     Raises ServingError as ``champion`` does.
     """
     deployment = _deployment(settings, name)
-    number = deployment.labels.get(changes.CHALLENGER)
+    number = deployment.labels.get(serving.CHALLENGER)
     return None if number == deployment.main.version else number
 
 
