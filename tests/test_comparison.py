@@ -27,7 +27,7 @@ from unpickled.export.comparison.paired import Pair, Quotient
 from unpickled.export.comparison.verdict import verdict
 from unpickled.export.labelled import Labelled
 from unpickled.server.artifact.card import Measured
-from unpickled.server.artifact.comparison import sentence
+from unpickled.server.artifact.comparison import headline, sentence
 from unpickled.server.card.comparison import mirrored, section
 from unpickled.server.model.session import load
 
@@ -317,7 +317,7 @@ def test_train_prints_the_verdict_on_a_second_version(tmp_path, capsys):
     output = capsys.readouterr()
     found = load((tmp_path / "wine" / "2" / "model.onnx").read_bytes()).manifest.comparisons[0]
     assert found.unseen
-    assert f"{found.verdict}: {sentence(found, 'version 2')}" in output.out
+    assert f"{headline(found)}: {sentence(found, 'version 2')}" in output.out
     assert "comparing with version 1 ..." in output.err
 
 
@@ -326,7 +326,7 @@ def test_a_report_draws_both_sides(versions):
     rows = versions.rows
     found = compare(versions.of_all.model, versions.of_a, rows)
     drawn = section(found, 3)
-    assert "Better by more than chance explains: version 3 is right on" in drawn
+    assert "Better in log loss by more than chance explains: version 3 is right on" in drawn
     assert "version 1 may have been fitted on some of these rows" in drawn.lower()
     assert drawn.count("<svg") == len(found.contrasts) + min(len(found.slices), 12)
     other = mirrored(found, 3, versions.of_all.sha256)

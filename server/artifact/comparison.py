@@ -90,6 +90,14 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     notes: tuple[str, ...] = ()
 
 
+def headline(comparison: Comparison) -> str:
+    """The verdict and the metric that it is by, such as "better in log loss": accuracy may fall meanwhile."""
+    if comparison.verdict not in ("better", "worse"):
+        return comparison.verdict
+    decisive = _of_all(comparison, "log loss") or comparison.contrasts[0]
+    return f"{comparison.verdict} in {decisive.metric}"
+
+
 def sentence(comparison: Comparison, this: str = "the new version") -> str:
     """A clause with the figures that decide, for a person.
 

@@ -12,6 +12,7 @@ from unpickled.server.artifact.comparison import (
     Disagreement,
     SliceContrast,
     Verdict,
+    headline,
     sentence,
 )
 from unpickled.server.card import parts
@@ -93,7 +94,7 @@ def _negated(measured: Measured) -> Measured:
 
 def _verdict(comparison: Comparison) -> str:
     if comparison.verdict in _VERDICTS:
-        return f"{comparison.verdict} by more than chance explains"
+        return f"{headline(comparison)} by more than chance explains"
     return comparison.verdict
 
 
