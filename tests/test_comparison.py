@@ -231,9 +231,11 @@ def test_regressors_are_compared_by_their_errors(tmp_path):
     first = written(tmp_path, reading("a", estimator=Ridge()), frame, truth)
     second = written(tmp_path, reading("a", "b", estimator=Ridge()), frame, truth)
     found = compare(second.model, first, held_out(frame, truth.to_numpy()))
-    names = ["mean absolute error", "root mean squared error"]
+    names = ["mean absolute error", "root mean squared error", "R2"]
     assert [each.metric for each in found.contrasts] == ["relative mean absolute error", *names, *names]
-    assert [each.of for each in found.contrasts] == ["", "price", "price", "sum", "sum"]
+    assert [each.of for each in found.contrasts] == ["", *["price"] * 3, *["sum"] * 3]
+    squared, told = found.contrasts[2:4]
+    assert told.other == pytest.approx(1 - squared.other**2 / truth["price"].var(ddof=0), abs=1e-4)
     assert (found.verdict, found.contrasts[0].other) == ("better", 1.0)
     assert found.chance < 0.05
     assert sentence(found, "version 2").startswith("the relative mean absolute error is ")

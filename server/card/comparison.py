@@ -129,14 +129,14 @@ def _contrasts(comparison: Comparison, this: int) -> str:
 
 
 def _unit(contrast: Contrast) -> tuple[str, str]:
-    """Metrics with the same unit share a scale: shares, and the errors of a target."""
+    """Metrics with the same unit share a scale: shares, R2, and the errors of a target."""
     if contrast.metric in _SHARES:
         return "share", ""
-    return ("loss", "") if contrast.metric == "log loss" else ("error", contrast.of)
+    return ("error", contrast.of) if contrast.metric.endswith("error") else (contrast.metric, "")
 
 
 def _contrast(contrast: Contrast) -> tuple[str, str, str, str]:
-    name = escape(contrast.metric)
+    name = "R²" if contrast.metric == "R2" else escape(contrast.metric)
     if contrast.of:
         name = f"{name} of {short_name(contrast.of)}"
     if contrast.metric not in _SHARES:
