@@ -40,7 +40,7 @@ def ab(split: Duel, *words: str) -> int:
 
 
 def test_accuracy(split, capsys):
-    """The difference has an interval that holds at every look."""
+    """The difference has an interval that holds at every look; where it tells, no more rows are asked for."""
     answer(split, 1, right=700, wrong=100)
     answer(split, 2, right=100, wrong=100)
     assert ab(split, "--json") == 0
@@ -49,7 +49,9 @@ def test_accuracy(split, capsys):
     assert (found["stable"]["requests"], found["canary"]["requests"]) == (8, 2)
     assert found["lowest"] < found["difference"] == -0.375 < found["highest"] < 0
     assert found["sentence"] == "version 1 has the larger accuracy, beyond chance"
-    assert found["even"] is True
+    assert (found["needed"], found["even"]) == (0, True)
+    assert ab(split) == 0
+    assert "rows more with truth" not in capsys.readouterr().out
 
 
 def test_it_does_not_tell_yet(split, capsys):

@@ -27,7 +27,7 @@ from unpickled.export.comparison.paired import Pair, Quotient
 from unpickled.export.comparison.verdict import verdict
 from unpickled.export.labelled import Labelled
 from unpickled.server.artifact.card import Measured
-from unpickled.server.artifact.comparison import sentence
+from unpickled.server.artifact.comparison import headline, sentence
 from unpickled.server.card.comparison import mirrored, section
 from unpickled.server.model.session import load
 
@@ -141,7 +141,7 @@ def test_a_version_beside_itself_shows_no_difference(versions):
     assert ends == {(0.0, 0.0)}
     assert (found.verdict, found.chance, found.disagreements) == (SAME, 1.0, ())
     assert not any(each.worse or each.better for each in found.slices)
-    assert "is right on as many of 800 held-out rows as version 3 (0 to 0)" in sentence(found)
+    assert sentence(found).endswith("(0 to 0 points, McNemar p = 1)")
 
 
 def test_a_better_version_is_better(versions):
@@ -231,12 +231,14 @@ def test_regressors_are_compared_by_their_errors(tmp_path):
     first = written(tmp_path, reading("a", estimator=Ridge()), frame, truth)
     second = written(tmp_path, reading("a", "b", estimator=Ridge()), frame, truth)
     found = compare(second.model, first, held_out(frame, truth.to_numpy()))
-    names = ["mean absolute error", "root mean squared error"]
+    names = ["mean absolute error", "root mean squared error", "R2"]
     assert [each.metric for each in found.contrasts] == ["relative mean absolute error", *names, *names]
-    assert [each.of for each in found.contrasts] == ["", "price", "price", "sum", "sum"]
+    assert [each.of for each in found.contrasts] == ["", *["price"] * 3, *["sum"] * 3]
+    squared, told = found.contrasts[2:4]
+    assert told.other == pytest.approx(1 - squared.other**2 / truth["price"].var(ddof=0), abs=1e-4)
     assert (found.verdict, found.contrasts[0].other) == ("better", 1.0)
     assert found.chance < 0.05
-    assert sentence(found, "version 2").startswith("the relative mean absolute error is ")
+    assert "rows, version 2 has a relative mean absolute error of " in sentence(found, "version 2")
 
 
 def test_no_figure_is_about_fewer_than_ten_rows(versions):
@@ -303,7 +305,7 @@ def test_comparisons_are_approved_before_anything_is_written(tmp_path):
         if comparisons[0].verdict != "better":
             raise DataError(f"No: {sentence(comparisons[0])}")
 
-    with pytest.raises(DataError, match="fewer of 800 held-out rows"):
+    with pytest.raises(DataError, match="on 800 held-out rows, the new version has a log loss of"):
         grown(tmp_path, reading("a"), against=Against(unseen=True, approve=approve))
     with pytest.raises(DataError, match="Version 7 cannot be read"):
         grown(tmp_path, reading("a"), against=Against(versions=(7,)))
@@ -317,7 +319,7 @@ def test_train_prints_the_verdict_on_a_second_version(tmp_path, capsys):
     output = capsys.readouterr()
     found = load((tmp_path / "wine" / "2" / "model.onnx").read_bytes()).manifest.comparisons[0]
     assert found.unseen
-    assert f"{found.verdict}: {sentence(found, 'version 2')}" in output.out
+    assert f"{headline(found)}: {sentence(found, 'version 2')}" in output.out
     assert "comparing with version 1 ..." in output.err
 
 

@@ -140,7 +140,7 @@ def test_without_apply_nothing_changes(duel, site, capsys):
     assert duel.judge("--json", url=site.url) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["verdict"], document["next_weight"], document["applied"]) == ("promote", 0.5, None)
-    assert document["evidence"]["gain"] == 0.2
+    assert (document["evidence"]["gain"], document["evidence"]["needed"]) == (0.2, 0)
     assert (duel.decisions(), duel.serving().traffic) == ([], {})
 
 

@@ -366,6 +366,19 @@ def test_a_pipeline_of_the_users_own_is_fitted_again(stays, capsys):
     assert manifest("stays", 3).graph_sha256 == now.graph_sha256
 
 
+def test_rows_without_a_path_have_to_be_named(folder, capsys):
+    """Python gives an export rows without a path: --like names none, and asks for the table."""
+    table = pd.read_csv("people.csv")
+    pipeline = LogisticRegression().fit(table[["income"]], table["stays"])
+    export_pipeline(pipeline, table[["income"]], name="own")
+    assert main(["train", "--like", "own"]) == 1
+    output = capsys.readouterr()
+    assert output.out.splitlines() == ["repeats own 1: LogisticRegression"]
+    assert "does not say what table it was made from: give --data FILE and --target COLUMN" in output.err
+    assert main(["train", "--like", "own", "--data", "people.csv", "--target", "stays"]) == 0
+    assert capsys.readouterr().out.startswith("repeats own 1: LogisticRegression on people.csv, target stays")
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -4,6 +4,7 @@ import contextlib
 import html
 import json
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -287,13 +288,17 @@ def test_two_versions(shelf, client, capsys):
         assert f"<h2>Version {number} beside version {other}</h2>" in reported(capsys, shelf, *words)[1]
     assert "<h2>Version 2 beside version 1</h2>" in client.get("/models/iris/report?against=1").text
     assert "beside version" not in reported(capsys, shelf, "iris", "--version", "1", "-o", "-")[1]
+    text = client.get("/models/iris/report?against=2").text
+    assert "Version 2 is the one that this report is about: set another one beside it." in text
 
 
-def test_versions_that_were_not_compared(models):
+def test_versions_that_were_not_compared(models, tmp_path, capsys):
     """A page that is asked for a comparison that there is not says when versions are compared."""
-    served = create_app(Config.of(models=str(models.path), default_model="iris")).test_client()
-    text = served.get("/models/forest/report?against=1").text
+    for number, name in enumerate(("forest", "iris"), start=1):
+        shutil.copytree(models.path / name / "1", tmp_path / "flowers" / str(number))
+    text = reported(capsys, tmp_path, "flowers", "--against", "1", "-o", "-")[1]
     assert "<h2>Beside version 1</h2>" in text
+    assert "Versions 2 and 1 were not compared" in text
     assert "Versions are compared at the export of the later one" in text
 
 

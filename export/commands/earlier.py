@@ -62,7 +62,8 @@ class Earlier:
         """One line that says what is repeated; ``recipe`` is the recipe with the options that were given."""
         if recipe.by == "pipeline":
             steps = " -> ".join(step.partition("(")[0] for step in self.manifest.training.pipeline)
-            what = f"{steps} on {recipe.data}, target {', '.join(recipe.target)}"
+            rows = "" if recipe.data is None else f" on {recipe.data}, target {', '.join(recipe.target)}"
+            what = f"{steps}{rows}"
         else:
             what = shlex.join(["unpickled", "train", *_words(recipe)])
         # The file may be anybody's.
@@ -121,7 +122,7 @@ class Earlier:
 def _words(recipe: Recipe) -> list[str]:
     """The words after ``unpickled train`` that make the same, without the options that have their default."""
     context = click.get_current_context()
-    own = ["--data", str(recipe.data), "--target", ",".join(recipe.target)]
+    own = [] if recipe.data is None else ["--data", recipe.data, "--target", ",".join(recipe.target)]
     words = [recipe.data] if recipe.data in BUNDLED else own
     for parameter in context.command.params:
         value = recipe.options.get(str(parameter.name))

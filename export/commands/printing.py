@@ -11,7 +11,7 @@ from unpickled.export.data.dataset import Dataset
 from unpickled.export.progress import Passing
 from unpickled.export.publish import Export
 from unpickled.export.tasks.registry import TASKS
-from unpickled.server.artifact.comparison import sentence
+from unpickled.server.artifact.comparison import headline, sentence
 from unpickled.server.artifact.manifest import Training
 from unpickled.server.quote import counted
 
@@ -37,7 +37,7 @@ def quality(training: Training, rows: str) -> None:
 
 def written(export: Export, models: Path) -> None:
     for comparison in export.manifest.comparisons:
-        print(f"{comparison.verdict}: {sentence(comparison, f'version {export.version}')}")
+        print(f"{headline(comparison)}: {sentence(comparison, f'version {export.version}')}")
     parity = export.manifest.parity
     kinds = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in parity.rows.items())
     print(

@@ -87,6 +87,10 @@ def of_targets(names: Sequence[str], truth: Floats, this: Floats, other: Floats)
         squared = [Quotient(error[:, place] ** 2, root=True) for error in errors]
         metrics.append(Metric("mean absolute error", "lower", Pair(*absolute), name))
         metrics.append(Metric("root mean squared error", "lower", Pair(*squared), name))
+        whole = (truth[:, place] - truth[:, place].mean()) ** 2
+        if whole.any():
+            told = [Quotient(whole - error[:, place] ** 2, whole) for error in errors]
+            metrics.append(Metric("R2", "higher", Pair(*told), name))
     return metrics
 
 

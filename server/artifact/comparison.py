@@ -90,24 +90,36 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     notes: tuple[str, ...] = ()
 
 
-def sentence(comparison: Comparison, this: str = "the new version") -> str:
-    """A clause with the figures that decide, for a person.
+def headline(comparison: Comparison) -> str:
+    """The verdict and the metric that it is by, such as "better in log loss": accuracy may fall meanwhile."""
+    if comparison.verdict not in ("better", "worse"):
+        return comparison.verdict
+    decisive = _of_all(comparison, "log loss") or comparison.contrasts[0]
+    return f"{comparison.verdict} in {decisive.metric}"
 
-    Such as: version 4 is right on 1.8 points more of 2,310 held-out rows than version 3 (0.4 to 3.2), log
-    loss 0.31 against 0.36 (-0.07 to -0.02), McNemar p = 0.011.
+
+def sentence(comparison: Comparison, this: str = "the new version") -> str:
+    """A clause with the figures of both, that which decides first, for a person.
+
+    Such as: on 2,310 held-out rows, version 4 has a log loss of 0.31 against 0.36 of version 3 (-0.07 to
+    -0.02), and is right on 93.2% of them against 91.4% (0.4 to 3.2 points, McNemar p = 0.011).
 
     Args:
         comparison: The figures.
         this: The subject, such as "version 4".
     """
     accuracy, loss = (_of_all(comparison, metric) for metric in ("accuracy", "log loss"))
-    clauses = [_error(comparison, this) if accuracy is None else _accuracy(comparison, accuracy, this)]
-    if loss is not None:
-        clauses.append(f"log loss {loss.this:.3g} against {loss.other:.3g}{_ends(loss.difference, 1, '.2g')}")
-    if comparison.chance is not None:
-        test = "" if accuracy is None else "McNemar "
-        clauses.append(f"{test}p {_chance(comparison.chance)}")
-    return ", ".join(clauses)
+    other = f"version {comparison.version}"
+    if accuracy is None:
+        figures = _error(comparison, this, other)
+    elif loss is None:
+        shares = f"{accuracy.this:.1%} of them and {other} on {accuracy.other:.1%}"
+        figures = f"{this} is right on {shares}{_gain(comparison, accuracy)}"
+    else:
+        shares = f"{accuracy.this:.1%} of them against {accuracy.other:.1%}{_gain(comparison, accuracy)}"
+        losses = f"{loss.this:.3g} against {loss.other:.3g} of {other}{_ends(loss.difference, 1, '.2g')}"
+        figures = f"{this} has a log loss of {losses}, and is right on {shares}"
+    return f"on {comparison.rows:,} held-out rows, {figures}"
 
 
 def _of_all(comparison: Comparison, metric: str) -> Contrast | None:
@@ -115,21 +127,23 @@ def _of_all(comparison: Comparison, metric: str) -> Contrast | None:
     return next((each for each in comparison.contrasts if each.metric == metric and not each.of), None)
 
 
-def _accuracy(comparison: Comparison, accuracy: Contrast, this: str) -> str:
-    points = round(100 * accuracy.difference.value, 1)
-    share = f"{abs(points):.1f} points {'more' if points > 0 else 'fewer'}" if points else "as many"
-    beside = f"{'than' if points else 'as'} version {comparison.version}"
-    ends = _ends(accuracy.difference, 100, ".1f")
-    return f"{this} is right on {share} of {comparison.rows:,} held-out rows {beside}{ends}"
+def _gain(comparison: Comparison, accuracy: Contrast) -> str:
+    """The interval of the difference of accuracy, and the test of it, in brackets."""
+    ends = _ends(accuracy.difference, 100, ".1f").strip(" ()")
+    parts = [f"{ends} points"] if ends else []
+    if comparison.chance is not None:
+        parts.append(f"McNemar p {_chance(comparison.chance)}")
+    return f" ({', '.join(parts)})" if parts else ""
 
 
-def _error(comparison: Comparison, this: str) -> str:
+def _error(comparison: Comparison, this: str, other: str) -> str:
     """A clause about the first contrast of a regressor."""
     first = comparison.contrasts[0]
     subject = f" of {quoted(first.of)}" if first.of else ""
+    test = "" if comparison.chance is None else f", p {_chance(comparison.chance)}"
     return (
-        f"the {first.metric}{subject} is {first.this:.4g} with {this} and {first.other:.4g} with version "
-        f"{comparison.version}, on {comparison.rows:,} held-out rows{_ends(first.difference, 1, '.2g')}"
+        f"{this} has a {first.metric}{subject} of {first.this:.4g} against {first.other:.4g} of {other}"
+        f"{_ends(first.difference, 1, '.2g')}{test}"
     )
 
 

@@ -12,6 +12,7 @@ from unpickled.server.artifact.comparison import (
     Disagreement,
     SliceContrast,
     Verdict,
+    headline,
     sentence,
 )
 from unpickled.server.card import parts
@@ -92,12 +93,9 @@ def _negated(measured: Measured) -> Measured:
 
 
 def _verdict(comparison: Comparison) -> str:
-    """The verdict with the metric that decided it: others may favor the other version."""
-    if comparison.verdict not in _VERDICTS:
-        return comparison.verdict
-    metrics = [each.metric for each in comparison.contrasts]
-    decisive = "log loss" if "log loss" in metrics else metrics[0]
-    return f"{comparison.verdict} in {decisive} by more than chance explains"
+    if comparison.verdict in _VERDICTS:
+        return f"{headline(comparison)} by more than chance explains"
+    return comparison.verdict
 
 
 def _caution(comparison: Comparison, this: int) -> str:
@@ -139,14 +137,14 @@ def _contrasts(comparison: Comparison, this: int) -> str:
 
 
 def _unit(contrast: Contrast) -> tuple[str, str]:
-    """Metrics with the same unit share a scale: shares, and the errors of a target."""
+    """Metrics with the same unit share a scale: shares, R2, and the errors of a target."""
     if contrast.metric in _SHARES:
         return "share", ""
-    return ("loss", "") if contrast.metric == "log loss" else ("error", contrast.of)
+    return ("error", contrast.of) if contrast.metric.endswith("error") else (contrast.metric, "")
 
 
 def _contrast(contrast: Contrast) -> tuple[str, str, str, str]:
-    name = escape(contrast.metric)
+    name = "R²" if contrast.metric == "R2" else escape(contrast.metric)
     if contrast.of:
         name = f"{name} of {short_name(contrast.of)}"
     if contrast.metric not in _SHARES:

@@ -141,6 +141,10 @@ def _beside(version: Version, against: int | None, other: Manifest | None) -> st
 
 
 def _not_compared(version: Version, against: int) -> str:
+    if against == version.number:
+        return paragraph(
+            f"version {against} is the one that this report is about: set another one beside it", "caution"
+        )
     return paragraph(
         f"versions {version.number} and {against} were not compared. Versions are compared at the export of "
         "the later one, on the rows held out from it, as both have to answer the same rows: export it again "

@@ -65,7 +65,7 @@ def text(comparison: Split) -> str:
         ends = f"{comparison.lowest:+.4g} to {comparison.highest:+.4g}"
         lines.append(f"canary - stable: {comparison.difference:+.4g} ({ends})")
     lines.append(comparison.sentence)
-    if comparison.needed is not None:
+    if comparison.needed:
         rows = counted(comparison.needed, "row")
         lines.append(f"as the two go on now, it takes {rows} more with truth to tell, in 80 of 100 cases")
     if not comparison.even:

@@ -12,14 +12,11 @@ from unpickled.server.errors import ArtifactError, ServingError
 from unpickled.server.lifecycle import history, serving
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.history import Record
-from unpickled.server.lifecycle.serving import STABLE, Serving, Shadowing
+from unpickled.server.lifecycle.serving import CHALLENGER, STABLE, Serving, Shadowing
 from unpickled.server.lifecycle.shelf import Shelf
 from unpickled.server.quote import listed
 
 Change = tuple[Serving, str]
-
-# The label of a version that is to take the place of the stable one, if it turns out to be better.
-CHALLENGER = "challenger"
 
 
 def promote(shelf: Shelf, version: str, label: str) -> Change:
@@ -88,7 +85,7 @@ def shadow(shelf: Shelf, version: str, share: float) -> Change:
     return replace(current.serving, shadow=shadowing), f"version {number} shadows"
 
 
-def advance(shelf: Shelf, version: int, weight: float, label: str) -> Change:
+def advance(shelf: Shelf, version: int, weight: float) -> Change:
     """Give a challenger a larger share of plain requests; with all of them it becomes stable.
 
     Until then it goes on to shadow the rest of the requests.
@@ -96,25 +93,25 @@ def advance(shelf: Shelf, version: int, weight: float, label: str) -> Change:
     if weight < 1:
         return canary(shelf, str(version), weight)
     desired, summary = promote(shelf, str(version), STABLE)
-    return _without(desired, version, label), summary
+    return _decided(desired, version), summary
 
 
-def withdraw(shelf: Shelf, version: int, label: str) -> Change:
+def withdraw(shelf: Shelf, version: int) -> Change:
     """Take all plain requests and the label from a challenger, and end its shadow."""
     current = shelf.deployment
     desired = canary(shelf, str(version), 0)[0]
     # Without a stable version the newest one would answer, which the challenger may be.
     stable = {STABLE: _main(current, version)} | desired.labels
     desired = replace(desired, labels=stable)
-    return _without(desired, version, label), f"version {version} answers nothing any more"
+    return _decided(desired, version), f"version {version} answers nothing any more"
 
 
-def _without(desired: Serving, version: int, label: str) -> Serving:
-    """The settings without a label, and without the shadow of this version."""
+def _decided(desired: Serving, version: int) -> Serving:
+    """The settings without a challenger, and without the shadow of this version."""
     shadow = desired.shadow
     if shadow is not None and desired.number(shadow.version) == version:
         shadow = None
-    labels = {word: number for word, number in desired.labels.items() if word != label}
+    labels = {word: number for word, number in desired.labels.items() if word != CHALLENGER}
     traffic = {word: share for word, share in desired.traffic.items() if share}
     return replace(desired, labels=labels, traffic=traffic, shadow=shadow)
 

@@ -16,12 +16,13 @@ from unpickled.server.config import Config
 from unpickled.server.drift.report import Drift, VersionDrift
 from unpickled.server.errors import ServingError
 from unpickled.server.judge import contest, evidence, verdict
-from unpickled.server.judge.contest import CHALLENGER, Contest
+from unpickled.server.judge.contest import Contest
 from unpickled.server.judge.evidence import Evidence, Reports
 from unpickled.server.judge.exposed import Exposed
 from unpickled.server.judge.verdict import Verdict
 from unpickled.server.lifecycle.decision import Decision
 from unpickled.server.lifecycle.deployment import percent
+from unpickled.server.lifecycle.serving import CHALLENGER
 from unpickled.server.lifecycle.shelf import Shelf
 from unpickled.server.message import answer
 from unpickled.server.observe.windows import DEFAULT
@@ -145,8 +146,8 @@ def _applied(settings: Config, before: Shelf, between: Contest, outcome: Verdict
 def _change(outcome: Verdict, between: Contest) -> Callable[[Shelf], Change]:
     version = between.challenger.version
     if outcome.verdict == "reject":
-        return partial(changes.withdraw, version=version, label=CHALLENGER)
-    return partial(changes.advance, version=version, weight=outcome.weight, label=CHALLENGER)
+        return partial(changes.withdraw, version=version)
+    return partial(changes.advance, version=version, weight=outcome.weight)
 
 
 def _files(shelf: Shelf) -> tuple[str, str] | None:

@@ -11,10 +11,10 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from unpickled.server.commands import changes, shelves, transaction
-from unpickled.server.commands.changes import CHALLENGER
 from unpickled.server.config import Config
 from unpickled.server.errors import ServingError
 from unpickled.server.lifecycle import serving
+from unpickled.server.lifecycle.serving import CHALLENGER
 from unpickled.server.lifecycle.versions import Served
 
 # The author of changes in the history.

@@ -1,6 +1,5 @@
 """The command ``report``: a page about one version, made from its file alone."""
 
-from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -8,12 +7,13 @@ from typing import Any
 import click
 import msgspec
 
-from unpickled.server import config, console
+from unpickled.server import console
 from unpickled.server.artifact import manifest
 from unpickled.server.artifact.manifest import FILE
 from unpickled.server.card import page
 from unpickled.server.card.version import Version
 from unpickled.server.commands import reports, shelves
+from unpickled.server.config import Config
 from unpickled.server.errors import ArtifactError, ServingError
 from unpickled.server.lifecycle import disk, serving
 from unpickled.server.lifecycle.serving import VERSION, Serving
@@ -44,25 +44,14 @@ _PRINTED = "-"
     metavar="FILE",
     help="file for the page, - to print it  [default: MODEL-VERSION.html]",
 )
-@click.option(
-    "--models",
-    type=click.Path(),
-    metavar="DIR",
-    help="models folder  [default: that of the server's settings]",
-)
-@click.option(
-    "--config", "file", type=click.Path(), metavar="FILE", help="TOML file of the server's settings"
-)
 @reports.JSON
-@click.pass_obj
+@shelves.with_settings
 def report(
-    environ: Mapping[str, str],
+    settings: Config,
     model: str,
     version: str | None,
     against: str | None,
     output: str | None,
-    models: str | None,
-    file: str | None,
     as_json: bool,
 ) -> str:
     """Write a page about a version: its data, quality, importances, parity and origin.
@@ -70,7 +59,7 @@ def report(
     The page is one HTML file that needs no other one, for a screen or on paper. No server is asked: all
     figures were measured at the export, and are in the model file.
     """
-    folder = shelves.folder_of(model, config.load({"config": file, "models": models}, environ))
+    folder = shelves.folder_of(model, settings)
     chosen = _read(folder, _number(folder, version))
     number = None if against is None else _number(folder, against)
     if as_json:

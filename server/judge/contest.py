@@ -7,11 +7,8 @@ from typing import NamedTuple
 from unpickled.server.lifecycle.decision import Decision
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.history import Record
-from unpickled.server.lifecycle.serving import STABLE
+from unpickled.server.lifecycle.serving import CHALLENGER, STABLE
 from unpickled.server.lifecycle.versions import Served
-
-# The label of the version that wants to become the stable one.
-CHALLENGER = "challenger"
 
 
 class Contest(NamedTuple):

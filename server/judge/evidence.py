@@ -60,7 +60,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         rows: The rows that both have answered, and whose truth is known.
         gain, lowest, highest: How much better the challenger is on these, and the interval of that.
         lost, gained: The rows that only the champion, and only the challenger answered right.
-        needed: How many more rows it takes to tell, if the two go on as they did.
+        needed: How many more rows it takes to tell, if the two go on as they did; 0 where these tell already.
         answered: The rows that the challenger has answered at its present share of traffic.
         minutes: For how long it has had that share.
         compared, disagreement: The rows that both have answered, with truth and without, and the share of
@@ -141,7 +141,7 @@ def gather(
         highest=None if interval is None else interval.highest,
         lost=gain.lost,
         gained=gain.gained,
-        needed=None if gain.needed is None else max(gain.needed, rules.minimum_rows) - gain.rows,
+        needed=_missing(gain, rules),
         answered=0 if began is None else _answered(folder, contest, began.timestamp()),
         minutes=None if began is None else (time.time() - began.timestamp()) / 60,
     )
@@ -188,6 +188,16 @@ def _of_mean(measure: str, sums: Sums, rules: Rules) -> Gain:
         needed = power.rows_for_mean(sums, 0.0, first, level)
     rows = round(sums.rows)
     return Gain(measure, rows, sequential.mean(better, first, level), needed=_above(needed, rows))
+
+
+def _missing(gain: Gain, rules: Rules) -> int | None:
+    """How many more rows it takes to promote or to reject; None if nobody can say."""
+    lowest, highest = (None, None) if gain.interval is None else gain.interval[1:]
+    if highest is not None and highest < 0:
+        return 0
+    if lowest is not None and lowest > rules.minimum_gain:
+        return max(rules.minimum_rows - gain.rows, 0)
+    return None if gain.needed is None else max(gain.needed, rules.minimum_rows) - gain.rows
 
 
 def _above(needed: int | None, rows: int) -> int | None:

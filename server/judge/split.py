@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from unpickled.server.accuracy.intervals import Interval
+from unpickled.server.accuracy.pairs import Sums
 from unpickled.server.drift.chance import chi_squared_tail
 from unpickled.server.errors import ServingError
 from unpickled.server.judge import power, sequential
@@ -49,7 +50,8 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
         stable, canary: The two versions.
         difference, lowest, highest: The mean of the canary minus that of the stable version, and its
             interval; None with too few rows.
-        needed: How many more rows of both together it takes until they show to differ, in 80 of 100 cases.
+        needed: How many more rows of both together it takes until they show to differ, in 80 of 100 cases;
+            0 where these show it already, None where nobody can say.
         even: Whether the requests were shared as serving.toml says, but for chance.
         sentence: The result.
     """
@@ -90,7 +92,6 @@ def compare(
     stable, canary = both
     sums, binary = (stable.sums, canary.sums), stable.binary
     interval = sequential.apart(*sums, FIRST, level / 2, binary)
-    needed = power.rows_apart(*sums, FIRST, level / 2, binary)
     arms = [_arm(each, deployment.traffic[each.version]) for each in both]
     even = _is_even(arms)
     return Split(
@@ -102,7 +103,7 @@ def compare(
         difference=None if interval is None else interval.value,
         lowest=None if interval is None else interval.lowest,
         highest=None if interval is None else interval.highest,
-        needed=None if needed is None else max(needed - sum(each.rows for each in arms), 1),
+        needed=0 if _differ(interval) else _missing(sums, level, binary),
         even=even,
         sentence=_sentence(metric, arms, interval),
     )
@@ -129,11 +130,24 @@ def _is_even(arms: Sequence[Arm]) -> bool:
     return chi_squared_tail(statistic, 1) >= _UNEVEN
 
 
+def _differ(interval: Interval | None) -> bool:
+    """Whether the means differ beyond chance."""
+    if interval is None or interval.lowest is None or interval.highest is None:
+        return False
+    return not interval.lowest <= 0 <= interval.highest
+
+
+def _missing(sums: tuple[Sums, Sums], level: float, binary: bool) -> int | None:
+    """How many more rows it takes; at least one, as they do not show it yet."""
+    needed = power.rows_apart(*sums, FIRST, level / 2, binary)
+    return None if needed is None else max(needed - round(sum(each.rows for each in sums)), 1)
+
+
 def _sentence(metric: str, arms: Sequence[Arm], interval: Interval | None) -> str:
     if interval is None or interval.lowest is None or interval.highest is None:
         rows = " and ".join(f"{counted(arm.rows, 'row')} of version {arm.version}" for arm in arms)
         return f"truth is known of {rows}, and {FIRST} of each are needed"
-    if interval.lowest <= 0 <= interval.highest:
+    if not _differ(interval):
         return f"these rows do not tell yet which version has the larger {metric}"
     larger = arms[1] if interval.value > 0 else arms[0]
     return f"version {larger.version} has the larger {metric}, beyond chance"

@@ -21,6 +21,8 @@ from unpickled.server.quote import abridged, hint, listed, printable, quoted, sh
 FILE = "serving.toml"
 # The label that answers plain /predict where there is no traffic.
 STABLE = "stable"
+# The label of a version that is to take its place, if it turns out to be better.
+CHALLENGER = "challenger"
 VERSION = re.compile(r"0|[1-9][0-9]{0,17}")
 LABEL = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
 
