@@ -128,7 +128,7 @@ def retrain(
     if log_only and data is not None:
         raise click.UsageError("--log-only and --data exclude each other")
     settings = config.load({"models": models}, environ)
-    served, standing = publication.standing(settings, model, shared=force)
+    served, standing = publication.standing(settings, model)
     asked = Asked(
         log=log,
         since=window.moment(since, time.time()),

@@ -28,17 +28,11 @@ class Standing(NamedTuple):
     challenger: Served | None
 
 
-def standing(settings: Config, name: str, shared: bool = False) -> Standing:
+def standing(settings: Config, name: str) -> Standing:
     """The versions that a new one has to be better than.
 
-    Args:
-        settings: Those with the models folder.
-        name: The model.
-        shared: Whether several may answer plain requests; the champion is then the one with most of them.
-
-    Raises:
-        ServingError: There is no such model, serving.toml has a mistake, or a canary is under way: a new
-            challenger would take its label, and leave it its requests for good.
+    Raises ServingError where there is no such model, where serving.toml has a mistake, and where a canary is
+    under way: a new challenger would take its label, and leave it its share of the requests for good.
     """
     settings = _lenient(settings)
     with shelves.quiet():
@@ -46,10 +40,10 @@ def standing(settings: Config, name: str, shared: bool = False) -> Standing:
     transaction.check(deployment, AUTHOR)
     if not deployment.versions:
         raise ServingError(f"{name} has no version that answers: {deployment.reason}")
-    if len(deployment.traffic) > 1 and not shared:
+    if len(deployment.traffic) > 1:
         raise ServingError(
-            f"a canary of {name} is under way ({deployment.sentence}): wait until it has become stable or "
-            "has ended, or say --force"
+            f"a canary of {name} is under way ({deployment.sentence}): wait until it has become stable, or end "
+            f"it with unpickled models canary {name} VERSION --weight 0"
         )
     labelled = deployment.labels.get(CHALLENGER)
     shadows = deployment.shadow is not None and deployment.shadow[0] == labelled != deployment.main.version
