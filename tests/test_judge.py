@@ -218,6 +218,20 @@ def test_what_somebody_took_back_stays_back(duel, site, capsys):
     assert duel.serving().shares() == {}
 
 
+def test_a_judge_that_is_killed_has_changed_nothing(duel, site):
+    """Its record, written before serving.toml, is taken back: a later judge promotes as if nothing had been."""
+    duel.live(60, gained=12)
+    before = (duel.home / "serving.toml").read_text()
+    duel.judge("--apply", url=site.url)
+    (duel.home / "serving.toml").rename(duel.home / ".serving.toml.new")
+    (duel.home / "serving.toml").write_text(before)
+    assert duel.judge("--apply", url=site.url) == 0
+    assert duel.decisions() == [("hold", 0)]
+    assert duel.judge("--apply", url=site.url) == 0
+    assert duel.decisions() == [("hold", 0), ("promote", 0.5)]
+    assert duel.serving().shares() == {1: 0.5, 2: 0.5}
+
+
 def test_two_judges_at_once_take_one_step(duel, site):
     """The second one finds that the model is no longer what it has judged."""
     duel.live(60, gained=12)
@@ -343,6 +357,17 @@ def test_figures_of_a_server(duel, answered, seconds, latency):
         100,
         0.2,
     )
+
+
+@pytest.mark.parametrize(
+    "line", ["x{} x", 'unpickled_rows_total{model="mixed"} NaN', "unpickled_requests_total{} 1"]
+)
+def test_figures_that_cannot_be_counted(line):
+    """Another server may answer at the address: what makes no sense counts as nothing."""
+    exposed = Exposed(line.replace("{}", '{model="mixed",version="1"}'))
+    assert exposed.work("mixed", 1).rows == 0
+    assert exposed.work("mixed", 1).failed == 0
+    assert not exposed.serves("mixed", 1)
 
 
 def test_log_loss(models, tmp_path, site, capsys):

@@ -6,6 +6,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -138,7 +139,8 @@ def _decoded(line: bytes) -> list[Record]:
     try:
         record = msgspec.json.decode(line, type=Record)
         serving.check(record.serving())
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ServingError):
+        datetime.fromisoformat(record.at)
+    except (msgspec.MsgspecError, ValueError, RecursionError, ServingError):
         return []
     return [record]
 
