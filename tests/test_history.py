@@ -149,13 +149,6 @@ def test_a_cut_off_line_costs_only_itself(tmp_path):
     assert lines(tmp_path)[1] == b'{"at": "2026'
 
 
-def test_a_record_without_a_time_is_none(tmp_path):
-    """Somebody has edited the file: the line is passed over."""
-    history.append(tmp_path, msgspec.structs.replace(record(1), at="yesterday"))
-    history.append(tmp_path, record(2))
-    assert traffic_of(tmp_path) == [{"2": 1.0}]
-
-
 def test_a_killed_writer(tmp_path):
     """A writer that is killed leaves whole records, and a file to which others can append."""
     program = [sys.executable, "-c", WRITER, str(tmp_path)]

@@ -6,7 +6,6 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -139,8 +138,7 @@ def _decoded(line: bytes) -> list[Record]:
     try:
         record = msgspec.json.decode(line, type=Record)
         serving.check(record.serving())
-        datetime.fromisoformat(record.at)
-    except (msgspec.MsgspecError, ValueError, RecursionError, ServingError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ServingError):
         return []
     return [record]
 
