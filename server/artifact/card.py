@@ -216,11 +216,11 @@ def faults(
 
 
 def _fit(values: Sequence[float | str], kind: str | None) -> bool:
-    """Whether values are those of a feature of this kind: texts, or rising numbers."""
+    """Whether values are those of a feature of this kind: texts, or numbers that do not fall."""
     if kind == "category":
         return all(isinstance(value, str) for value in values)
     numbers = [value for value in values if not isinstance(value, str)]
-    return len(numbers) == len(values) and all(low < high for low, high in pairwise(numbers))
+    return len(numbers) == len(values) and all(low <= high for low, high in pairwise(numbers))
 
 
 def _faults_of_shares(card: Card) -> Iterator[str]:
