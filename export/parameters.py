@@ -109,7 +109,12 @@ def _defaults(kind: type) -> dict[str, Any]:
     """The value of each parameter of a class where it is not given, those of its bases included."""
     makers = [vars(base)["__init__"] for base in reversed(kind.__mro__) if "__init__" in vars(base)]
     signatures = [inspect.signature(maker).parameters for maker in makers]
-    return {name: each.default for signature in signatures for name, each in signature.items()}
+    return {
+        name: each.default
+        for signature in signatures
+        for name, each in signature.items()
+        if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+    }
 
 
 def _same(value: Any, default: Any) -> bool:
@@ -278,7 +283,7 @@ class _Reader:
         self._depth += 1
         try:
             return self._valued(form)
-        except (TypeError, ValueError, KeyError, OverflowError) as error:
+        except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
             raise DataError(
                 f"The recipe has a value that cannot be made, {quoted(form)}: export the model again."
             ) from error
@@ -286,6 +291,9 @@ class _Reader:
             self._depth -= 1
 
     def _valued(self, form: Any) -> Any:
+        if isinstance(form, str) and len(form) > LONGEST:
+            # In an array, each cell is as wide as the longest one.
+            raise ValueError(form)
         if isinstance(form, list):
             return [self.value(each) for each in form]
         if not isinstance(form, dict):
@@ -299,6 +307,8 @@ class _Reader:
         if not self._trusted:
             _check_harmless(kind, parameters)
         values = {key: self.value(form) for key, form in parameters.items()}
+        if not self._trusted:
+            _check_words(kind, parameters)
         try:
             return kind(**values)
         except Exception as error:
@@ -343,8 +353,33 @@ def _check_harmless(kind: type, parameters: Mapping[str, Any]) -> None:
     """
     known = _defaults(kind)
     for name, form in parameters.items():
-        if name in _PLACES or (name not in known and not isinstance(form, (int, float))):
+        is_number = name.isidentifier() and isinstance(form, (int, float))
+        if name in _PLACES or (name not in known and not is_number):
             raise DataError(f"The recipe gives {kind.__name__} the parameter {quoted(name)}: {TRUST}.")
+
+
+def _check_words(kind: type, parameters: Mapping[str, Any]) -> None:
+    """Raise DataError if a text for LightGBM has several words.
+
+    LightGBM writes all parameters into one text, and parts that again at blanks: a second word such as
+    "forcedsplits_filename=..." would be a parameter of its own.
+    """
+    if kind.__module__.partition(".")[0] != "lightgbm":
+        return
+    for name, form in parameters.items():
+        if _has_blanks(form):
+            raise DataError(
+                f"The recipe gives {kind.__name__} several words as {quoted(name)}, which may be more "
+                f"parameters: {TRUST}."
+            )
+
+
+def _has_blanks(form: Any) -> bool:
+    """Whether a text in a form has a blank; the form has been read, and is not too deep."""
+    if isinstance(form, str):
+        return len(form.split()) > 1 or form != form.strip()
+    parts = [*form, *form.values()] if isinstance(form, dict) else form if isinstance(form, list) else []
+    return any(_has_blanks(part) for part in parts)
 
 
 _MADE: Mapping[str, Callable[[_Reader, Any], Any]] = {

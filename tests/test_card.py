@@ -521,6 +521,23 @@ FAULTS = {
         {"dependences": (replace(SOUND.dependences[0], answers=((1.0,), (1.0,))),)},
         "the dependence on 'x' has answers that do not fit",
     ),
+    "texts of numbers": (
+        {"dependences": (replace(SOUND.dependences[0], at=("0", "1")),)},
+        "the dependence on 'x' has values that do not fit",
+    ),
+    "falling numbers": (
+        {"dependences": (replace(SOUND.dependences[0], at=(1.0, 0.0)),)},
+        "the dependence on 'x' has values that do not fit",
+    ),
+    "no share": (
+        {
+            "classes": (
+                SOUND.classes[0],
+                replace(SOUND.classes[1], thresholds=(replace(POINTS[0], rows=-1.0),)),
+            )
+        },
+        "a share of -1, which is not between 0 and 1",
+    ),
     "rising thresholds": (
         {"classes": (SOUND.classes[0], replace(SOUND.classes[1], thresholds=POINTS[::-1]))},
         "the thresholds of 'positive' in its card do not fall",

@@ -8,10 +8,12 @@ import urllib.request
 from datetime import UTC, datetime
 from functools import partial
 
+import msgspec
 import numpy as np
 import pytest
 from conftest import FLOWERS, PATIENCE, Models, Serving, eventually, serving, shelve, started
 from lots import cells
+from msgspec.structs import replace
 
 from unpickled.__main__ import main
 from unpickled.export import export_pipeline
@@ -218,6 +220,32 @@ def test_what_somebody_took_back_stays_back(duel, site, capsys):
     assert duel.serving().shares() == {}
 
 
+def test_a_judge_that_is_killed_has_changed_nothing(duel, site):
+    """Its record, written before serving.toml, is taken back: a later judge promotes all the same."""
+    duel.live(60, gained=12)
+    before = (duel.home / "serving.toml").read_text()
+    duel.judge("--apply", url=site.url)
+    (duel.home / "serving.toml").rename(duel.home / ".serving.toml.new")
+    (duel.home / "serving.toml").write_text(before)
+    assert duel.judge("--apply", url=site.url) == 0
+    assert duel.decisions() == [("hold", 0)]
+    assert duel.judge("--apply", url=site.url) == 0
+    assert duel.decisions() == [("hold", 0), ("promote", 0.5)]
+    assert duel.serving().shares() == {1: 0.5, 2: 0.5}
+
+
+def test_a_history_that_somebody_has_edited(duel, site, capsys):
+    """Where a record has no time, nobody knows how long the challenger has had its share: it is held."""
+    duel.live(60, gained=12)
+    duel.judge("--apply", url=site.url)
+    last = history.read(duel.home)[-1]
+    edited = replace(last, at="yesterday")
+    (duel.home / "history.jsonl").write_bytes(msgspec.json.encode(edited) + b"\n")
+    duel.add(2, [0] * 5, [[1.0, 0.0, 0.0]] * 5, first=1000)
+    assert duel.judge("--apply", url=site.url) == 0
+    assert "the log has 0 rows that version 2 has answered with 50%" in capsys.readouterr().out
+
+
 def test_two_judges_at_once_take_one_step(duel, site):
     """The second one finds that the model is no longer what it has judged."""
     duel.live(60, gained=12)
@@ -343,6 +371,17 @@ def test_figures_of_a_server(duel, answered, seconds, latency):
         100,
         0.2,
     )
+
+
+@pytest.mark.parametrize(
+    "line", ["x{} x", 'unpickled_rows_total{model="mixed"} NaN', "unpickled_requests_total{} 1"]
+)
+def test_figures_that_cannot_be_counted(line):
+    """Another server may answer at the address: what makes no sense counts as nothing."""
+    exposed = Exposed(line.replace("{}", '{model="mixed",version="1"}'))
+    assert exposed.work("mixed", 1).rows == 0
+    assert exposed.work("mixed", 1).failed == 0
+    assert not exposed.serves("mixed", 1)
 
 
 def test_log_loss(models, tmp_path, site, capsys):

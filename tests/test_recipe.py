@@ -215,6 +215,15 @@ HOSTILE = [
     Step(estimator="lightgbm.sklearn:LGBMClassifier", parameters={"machines": "example.org:1"}),
     Step(estimator="catboost.core:CatBoostClassifier", parameters={"train_dir": "/tmp/work"}),
     *(
+        Step(estimator="lightgbm.sklearn:LGBMClassifier", parameters=parameters)
+        for parameters in (
+            {"objective": "binary forcedsplits_filename=/tmp/splits"},
+            {"objective": ["binary", "binary\nforcedsplits_filename=/tmp/splits"]},
+            {"kwargs": "1"},
+            {"verbosity=1 forcedsplits_filename=/tmp/splits seed": 1},
+        )
+    ),
+    *(
         Step(
             estimator="sklearn.preprocessing:FunctionTransformer", parameters={"func": {"function": function}}
         )
@@ -250,7 +259,9 @@ def nested(levels: int) -> object:
         ({"dtype": "V1000000000"}, "a value that cannot be made"),
         ({"array": ["U1000000000", ["a"]]}, "a value that cannot be made"),
         ({"int": "9" * 10_000}, "a value that cannot be made"),
+        ({"array": ["str", ["a" * 1_000_000] * 1_000]}, "a value that cannot be made"),
         ({"estimator": ["sklearn.svm:SVC"]}, "a value that cannot be made"),
+        ({"estimator": ["sklearn.svm:SVC", 5]}, "a value that cannot be made"),
         ({"estimator": ["sklearn.svm:SVC", {"of_2031": 1}]}, "install the version of its library"),
         ({"estimator": ["sklearn.svm:SVM", {}]}, "install the version of sklearn that the recipe was made"),
         ({"function": "no name"}, "names no class or function"),

@@ -7,7 +7,7 @@ Manifest.features, spread as Manifest.reference has it. Labels that were taken f
 Metrics.confusion.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -22,6 +22,8 @@ MOST_IMPORTANCES, MOST_DEPENDENCES = 30, 5
 MOST_CURVES = 20
 # Most slices that are kept.
 MOST_SLICES = 10
+# How far the mean of probabilities in float32 may be beside 0 and 1.
+_ROUNDED = 1e-5
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -185,13 +187,13 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def faults(
-    card: Card, features: Collection[str], classes: Sequence[str], targets: Sequence[str]
+    card: Card, features: Mapping[str, str], classes: Sequence[str], targets: Sequence[str]
 ) -> Iterator[str]:
     """The rules that a card breaks.
 
     Args:
         card: The card.
-        features: The names of the features of its manifest.
+        features: The features of its manifest: their names, and their kinds.
         classes: The names of the classes; none of a regressor.
         targets: The targets; none of a classifier.
     """
@@ -204,13 +206,35 @@ def faults(
         yield "its card is that of another kind of model"
     yield from _faults_of_names(card, features)
     yield from _faults_of_groups(card)
+    yield from _faults_of_shares(card)
     width = len(classes) or len(targets)
-    for dependence in card.dependences:
-        if len(dependence.at) != len(dependence.answers) or {*map(len, dependence.answers)} - {width}:
-            yield f"the dependence on {quoted(dependence.feature)} has answers that do not fit its values"
+    for each in card.dependences:
+        if len(each.at) != len(each.answers) or {*map(len, each.answers)} - {width}:
+            yield f"the dependence on {quoted(each.feature)} has answers that do not fit its values"
+        if not _fit(each.at, features.get(each.feature)):
+            yield f"the dependence on {quoted(each.feature)} has values that do not fit the feature"
 
 
-def _faults_of_names(card: Card, features: Collection[str]) -> Iterator[str]:
+def _fit(values: Sequence[float | str], kind: str | None) -> bool:
+    """Whether values are those of a feature of this kind: texts, or numbers that do not fall."""
+    if kind == "category":
+        return all(isinstance(value, str) for value in values)
+    numbers = [value for value in values if not isinstance(value, str)]
+    return len(numbers) == len(values) and all(low <= high for low, high in pairwise(numbers))
+
+
+def _faults_of_shares(card: Card) -> Iterator[str]:
+    """Shares that are none: pictures and intervals have room for those from 0 to 1 alone."""
+    shares = [share for part in card.calibration for share in (part.probability, part.came_true)]
+    for each in card.classes:
+        for point in each.thresholds:
+            shares += [point.rows, point.precision, point.recall, point.false_alarms]
+    for share in shares:
+        if not -_ROUNDED <= share <= 1 + _ROUNDED:
+            yield f"its card has a share of {share:g}, which is not between 0 and 1"
+
+
+def _faults_of_names(card: Card, features: Mapping[str, str]) -> Iterator[str]:
     parts = (("importance", card.importances), ("dependence", card.dependences), ("slice", card.slices))
     for noun, figures in parts:
         names = [figure.feature for figure in figures]

@@ -43,6 +43,8 @@ def histogram(feature: Feature, spread: Spread, rows: int) -> str:
     write = day if feature.date else figure
     logarithmic = _is_long(feature, spread)
     ends = _ends(feature, spread, math.inf if logarithmic else 1.0)
+    # The bounds of a file that somebody has edited may be below the minimum.
+    logarithmic = logarithmic and ends[0] > 0
     bars = _bars(ends, [count / rows for count in spread.counts], logarithmic)
     densities = [bar.density for bar in bars]
     most = min(max(densities), median(densities) / _USUAL) or max(densities)

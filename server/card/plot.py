@@ -41,8 +41,8 @@ def shares(title: str, lowest: float = 0.0, highest: float = 1.0) -> Axis:
         >>> shares("accuracy", 0.6).ticks
         ((0.5, '50%'), (0.75, '75%'), (1.0, '100%'))
     """
-    first = min(max(math.floor(lowest * 4), 0), 3)
-    last = min(max(math.ceil(highest * 4), first + 1), 4)
+    first = min(math.floor(min(max(lowest, 0.0), 1.0) * 4), 3)
+    last = max(math.ceil(min(max(highest, 0.0), 1.0) * 4), first + 1)
     step = 25 if last - first > 1 else 5
     ticks = range(25 * first, 25 * last + 1, step)
     return Axis(first / 4, last / 4, tuple((tick / 100, f"{tick}%") for tick in ticks), title)

@@ -42,8 +42,8 @@ def standing(settings: Config, name: str) -> Standing:
         raise ServingError(f"{name} has no version that answers: {deployment.reason}")
     if len(deployment.traffic) > 1:
         raise ServingError(
-            f"a canary of {name} is under way ({deployment.sentence}): wait until it has become stable, or end "
-            f"it with unpickled models canary {name} VERSION --weight 0"
+            f"a canary of {name} is under way ({deployment.sentence}): wait until it has become stable, or "
+            f"end it with unpickled models canary {name} VERSION --weight 0"
         )
     labelled = deployment.labels.get(CHALLENGER)
     shadows = deployment.shadow is not None and deployment.shadow[0] == labelled != deployment.main.version

@@ -82,8 +82,7 @@ def write(folder: Path, text: str, current: Deployment, record: Record) -> None:
     Raises:
         OSError: A file cannot be written.
     """
-    path = (folder / serving.FILE).resolve()
-    fresh = path.with_name(f".{serving.FILE}.new")
+    path, fresh = _paths(folder)
     try:
         _store(fresh, text, path)
         if current.versions and not current.mistake:
@@ -91,6 +90,34 @@ def write(folder: Path, text: str, current: Deployment, record: Record) -> None:
         _swap(fresh, path, folder, record)
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def take_back(folder: Path, current: Deployment) -> None:
+    """Take back the record of a change that was killed before serving.toml was replaced.
+
+    A rollback would lead to what has never been served, and a judge would take it for a share of traffic that
+    somebody has withdrawn.
+
+    Args:
+        folder: The model's folder, locked by ``history.alone``.
+        current: The deployment in force.
+
+    Raises:
+        OSError: A file cannot be read or written.
+    """
+    _, fresh = _paths(folder)
+    if not fresh.exists() or not current.versions or current.mistake:
+        return
+    records = history.read(folder)
+    if records and records[-1].state() != current.record(by="").state():
+        history.withdraw(folder, records[-1], wait=False)
+    fresh.unlink(missing_ok=True)
+
+
+def _paths(folder: Path) -> tuple[Path, Path]:
+    """The serving.toml of a model, and the file that replaces it."""
+    path = (folder / serving.FILE).resolve()
+    return path, path.with_name(f".{serving.FILE}.new")
 
 
 def _swap(fresh: Path, path: Path, folder: Path, record: Record) -> None:

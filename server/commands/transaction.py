@@ -33,7 +33,9 @@ def alone(model: str, settings: Config) -> Iterator[Shelf]:
     folder = shelves.folder_of(model, settings)
     try:
         with _locked(folder):
-            yield shelves.shelf_of(folder, settings)
+            shelf = shelves.shelf_of(folder, settings)
+            revision.take_back(folder, shelf.deployment)
+            yield shelf
     except OSError as error:
         raise ServingError(
             f"nothing has changed, as {error.filename or folder} cannot be written: {error.strerror}"

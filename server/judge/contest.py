@@ -78,8 +78,16 @@ def since(records: Sequence[Record], deployment: Deployment) -> datetime | None:
     for record in reversed(records):
         if record.traffic != present:
             break
-        began = datetime.fromisoformat(record.at)
+        began = _moment(record)
     return began
+
+
+def _moment(record: Record) -> datetime | None:
+    """The time of a record; None where somebody has edited it, and it is none."""
+    try:
+        return datetime.fromisoformat(record.at)
+    except ValueError:
+        return None
 
 
 def past_of(records: Sequence[Record], contest: Contest, deployment: Deployment) -> Past:

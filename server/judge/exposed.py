@@ -1,5 +1,6 @@
 """The figures of a running server about two versions, read from the text that Prometheus gets."""
 
+import math
 import re
 from typing import NamedTuple
 
@@ -53,9 +54,8 @@ class Exposed:
         self._samples: dict[str, list[tuple[dict[str, str], float]]] = {}
         for line in text.splitlines():
             sample = _SAMPLE.match(line)
-            if sample is not None:
-                name, labels, value = sample.groups()
-                self._samples.setdefault(name, []).append((_labels(labels), float(value)))
+            if sample is not None and (value := _number(sample[3])) is not None:
+                self._samples.setdefault(sample[1], []).append((_labels(sample[2]), value))
 
     def serves(self, model: str, version: int) -> bool:
         """Whether a worker of the server has a version loaded."""
@@ -66,15 +66,15 @@ class Exposed:
         key = {"model": model, "version": str(version)}
         requests = self._found("unpickled_requests_total", key)
         plain = [
-            (labels["status"], value)
+            (labels.get("status", ""), value)
             for labels, value in requests
-            if not any(part in labels["route"] for part in CHOSEN)
+            if not any(part in labels.get("route", "") for part in CHOSEN)
         ]
         run = self._sum("unpickled_phase_seconds_total", key | {"phase": "run"})
         return Work(
             requests=round(sum(value for _, value in plain)),
             failed=round(sum(value for status, value in plain if status >= "400")),
-            answered=round(sum(value for labels, value in requests if labels["status"] == "200")),
+            answered=round(sum(value for labels, value in requests if labels.get("status") == "200")),
             rows=round(self._sum("unpickled_rows_total", key)),
             seconds=run,
         )
@@ -95,6 +95,15 @@ class Exposed:
 
     def _sum(self, name: str, key: dict[str, str]) -> float:
         return sum(value for _, value in self._found(name, key))
+
+
+def _number(text: str) -> float | None:
+    """The value of a sample; None where it is none that can be counted, as that of another server may be."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def _labels(text: str) -> dict[str, str]:
