@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import msgspec
@@ -68,8 +68,8 @@ class Duel:
             self.add(number, labels, scores, first, shadow=2 if number == 2 else None)
         self.tell(first, [truth] * rows)
 
-    def tell(self, first: int, truths) -> None:
-        now = datetime.now(UTC).isoformat(timespec="microseconds")
+    def tell(self, first: int, truths, days_later: int = 0) -> None:
+        now = (datetime.now(UTC) + timedelta(days_later)).isoformat(timespec="microseconds")
         lines = [Kept(f"{WORKER}{first + place}", truth, "", now) for place, truth in enumerate(truths)]
         Store(str(self.log), f"told-{first}", 10**9).add("mixed", lines)
 
@@ -182,6 +182,22 @@ def test_truth_that_is_poisoned_promotes_nobody(duel, site):
     duel.live(100, truth=1)
     assert duel.judge("--apply", url=site.url) == 0
     assert duel.serving().labels["stable"] == 1
+
+
+def test_a_day_of_flipped_truth_does_not_count(duel, site, capsys):
+    """A challenger that is wrong in one row of four gains nothing where its errors are told to be right."""
+    right, wrong = [0, 1] * 60, [1, 0] * 60
+    challenger = wrong[:15] + right[15:60] + wrong[:45] + right[105:]
+    for number, labels in ((1, right), (2, challenger)):
+        scores = [np.eye(3)[label].tolist() for label in labels]
+        duel.add(number, labels, scores, 0, shadow=2 if number == 2 else None)
+    duel.tell(0, right[:60])
+    duel.tell(60, wrong[60:], days_later=1)
+    assert duel.judge("--apply", url=site.url) == 3
+    printed = capsys.readouterr().out
+    assert "version 2 is worse than version 1 in accuracy by 25.00 points" in printed
+    assert f"the truth reported on {datetime.now(UTC).date() + timedelta(1)} does not count" in printed
+    assert (duel.serving().labels, duel.serving().shares()) == ({"stable": 1}, {})
 
 
 def test_without_a_server_it_holds(duel, capsys):

@@ -135,7 +135,7 @@ def _answered(path: Path) -> Iterator[reading.Batch]:
     """The rows of a file to which the client got the answer."""
     try:
         for batch in reading.of_file(path):
-            kept = np.isnan(batch.column("shadow").astype(np.float64))
+            kept = batch.answered
             yield reading.Batch(batch.schema, {name: cells[kept] for name, cells in batch.columns.items()})
     except ServingError as error:
         raise DataError(f"{error}.") from error

@@ -14,13 +14,13 @@ from unpickled.export.errors import DataError
 from unpickled.export.retraining import base as bases
 from unpickled.export.retraining import duplicates, leakage, moved
 from unpickled.export.retraining.base import Base
-from unpickled.export.retraining.batches import batches
 from unpickled.export.retraining.champion import Champion
 from unpickled.export.retraining.predicted import Log, Predicted
-from unpickled.export.retraining.report import Batch, Moved, Note, OfBase, OfVersion, Retraining
+from unpickled.export.retraining.report import Moved, Note, OfBase, OfVersion, Retraining
 from unpickled.export.retraining.split import Split, split
 from unpickled.export.retraining.window import written
 from unpickled.server.quote import counted
+from unpickled.server.truth.batches import Batch, batches
 
 # The champion answers all rows, however long that takes.
 _ANY_TIME = float("inf")
@@ -128,7 +128,7 @@ def _judged(champion: Champion, predicted: Predicted) -> tuple[tuple[Batch, ...]
         return (), ()
     labels, scores = replies.labels[replies.taken], replies.scores[replies.taken]
     return (
-        batches(taken, labels, scores),
+        batches(taken.days, taken.truth, labels if taken.truth.ndim == 1 else scores),
         moved.moved(champion.version, champion.manifest, taken, labels, scores),
     )
 

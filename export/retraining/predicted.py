@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from unpickled.server.payloads import parts, reading
 from unpickled.server.payloads.reading import Batch
 from unpickled.server.quote import quoted
 from unpickled.server.truth import store
+from unpickled.server.truth.batches import dated
 from unpickled.server.truth.lookup import Lookup
-from unpickled.server.truth.store import Kept
 from unpickled.server.truth.values import truths_of
 
 _MILLION = 1_000_000
@@ -75,14 +75,6 @@ class Tally:
     refused: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Reported:
-    """A truth, and the date on which it was reported, which makes no two of them differ."""
-
-    truth: Any
-    day: str = field(compare=False)
-
-
 class Log:
     """The payload log of one model, read for a champion.
 
@@ -121,7 +113,7 @@ class Log:
         """
         start = datetime.fromtimestamp(since, UTC)
         lines = store.read(self._folder, self._name, start)
-        lookup = Lookup(map(_dated, lines))
+        lookup = Lookup(map(dated, lines))
         self.contradicted = lookup.contradicted
         read = reading.read(self._folder, self._name, since)
         rows = [part for batch in read if (part := self._part(batch, lookup)) is not None]
@@ -131,25 +123,25 @@ class Log:
 
     def _part(self, batch: Batch, lookup: Lookup) -> Predicted | None:
         """The rows of a batch with truth; None if there are none."""
-        batch = _chosen(batch, np.isnan(batch.column("shadow").astype(np.float64)))
+        batch = batch.at(batch.answered)
         version = batch.schema.version
         tally = self.tallies[version]
         tally.rows += len(batch)
         ids = batch.column("prediction_id").tolist()
         fresh = np.array([self._is_fresh(identity) for identity in ids], np.bool_)
         tally.repeated += int(np.count_nonzero(~fresh))
-        batch = _chosen(batch, fresh)
+        batch = batch.at(fresh)
         ids = batch.column("prediction_id").tolist()
         found = lookup.find(ids)
         tally.without_truth += int(np.count_nonzero(~found.mask))
-        batch = _chosen(batch, found.mask)
+        batch = batch.at(found.mask)
         if len(batch) and not self._fit.takes(batch.schema, len(batch)):
             tally.refused += len(batch)
             return None
         truths = [self._read(each.truth) for each in found.truths]
         fits = np.array([truth is not None for truth in truths], np.bool_)
         tally.unfit += int(np.count_nonzero(~fits))
-        batch = _chosen(batch, fits)
+        batch = batch.at(fits)
         if not len(batch):
             return None
         return Predicted(
@@ -189,16 +181,6 @@ def _home(folder: Path, model: str) -> Path:
     raise DataError(
         f"{folder} has no log of {quoted(model)}: name the folder of the payload log, the setting log_folder."
     )
-
-
-def _dated(line: Kept) -> Kept:
-    return Kept(line.id, _Reported(line.truth, line.received[:10]), line.at, line.received)
-
-
-def _chosen(batch: Batch, mask: Mask) -> Batch:
-    if mask.all():
-        return batch
-    return Batch(batch.schema, {name: column[mask] for name, column in batch.columns.items()})
 
 
 def _column(cells: npt.NDArray[Any]) -> pd.Series:

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from unpickled.server.artifact.comparison import Comparison
+from unpickled.server.truth.batches import Batch
 
 
 class OfBase(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,21 +60,6 @@ class ClassShare(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     base: float
     log: float
-
-
-class Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """The truths that were reported on one day.
-
-    ``right`` is the share of their rows where the champion is right: where its label is the true one, or its
-    numbers are no further from the true ones than usual (batches.py). ``contradicting`` says how these truths
-    contradict those of the other days, empty where they do not; ``left_out``: they do not count.
-    """
-
-    day: str
-    rows: int
-    right: float
-    contradicting: str = ""
-    left_out: bool = False
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):

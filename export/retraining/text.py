@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from unpickled.export.retraining.report import Batch, ClassShare, OfBase, OfVersion, Retraining
+from unpickled.export.retraining.report import ClassShare, OfBase, OfVersion, Retraining
 from unpickled.server.quote import counted, printable, shortened
+from unpickled.server.truth.batches import Batch
 
 # Features that have moved, days and classes that are listed.
 _MOVED, _DAYS, _CLASSES = 5, 10, 10

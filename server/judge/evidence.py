@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
 from msgspec.structs import replace
 
 from unpickled.server.accuracy.intervals import Interval
 from unpickled.server.accuracy.pairs import Compared, Sums
 from unpickled.server.drift.report import VersionDrift
-from unpickled.server.judge import power, sequential
+from unpickled.server.judge import power, reported, sequential
 from unpickled.server.judge.contest import Contest
 from unpickled.server.judge.exposed import Exposed, Work
 from unpickled.server.judge.sequential import Paired
@@ -25,6 +24,7 @@ from unpickled.server.lifecycle.rules import Rules
 from unpickled.server.observe.windows import DEFAULT
 from unpickled.server.payloads import reading
 from unpickled.server.truth import store
+from unpickled.server.truth.batches import Batch
 from unpickled.server.truth.joining import Join, Source
 from unpickled.server.truth.lookup import Lookup
 
@@ -71,6 +71,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         latency: How many times the champion's the challenger's run time per row is; 1 where a request takes
             less than a millisecond more.
         drifted: Whether requests have drifted from what the challenger was trained on.
+        left_out: The days of report, separated by commas, whose truth does not count, as it contradicts the
+            champion on the days around (truth/batches.py); empty without one.
         silent: Why no server has told its figures, that is all but those of rows with truth; empty where one
             has.
     """
@@ -95,6 +97,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     refused: float | None = None
     latency: float | None = None
     drifted: bool | None = None
+    left_out: str = ""
     silent: str = "no server was asked"
 
 
@@ -130,7 +133,9 @@ def gather(
     """
     model = contest.champion.name
     since = reading.began(folder, model, contest.challenger.version, contest.challenger.sha256)
-    gain = gain_of(None if since is None else _compared(folder, models, contest, since), contest, rules)
+    wrong = () if since is None else reported.left_out(folder, contest.champion, since)
+    compared = None if since is None else _compared(folder, models, contest, since, wrong)
+    gain = gain_of(compared, contest, rules)
     interval = gain.interval
     evidence = Evidence(
         measure=gain.measure,
@@ -144,6 +149,7 @@ def gather(
         needed=_missing(gain, rules),
         answered=0 if began is None else _answered(folder, contest, began.timestamp()),
         minutes=None if began is None else (time.time() - began.timestamp()) / 60,
+        left_out=", ".join(day.day for day in wrong),
     )
     return (
         replace(evidence, silent=reports.silent)
@@ -205,10 +211,15 @@ def _above(needed: int | None, rows: int) -> int | None:
     return None if needed is None else max(needed, rows + 1)
 
 
-def _compared(folder: Path, models: Path, contest: Contest, since: float) -> Compared | None:
+def _compared(
+    folder: Path, models: Path, contest: Contest, since: float, wrong: Sequence[Batch]
+) -> Compared | None:
+    """The counts of both on the same rows, without the truth of days that do not count."""
     model = contest.champion.name
     source = Source(folder, models, model, DEFAULT, files=frozenset(contest.files))
-    lookup = Lookup(store.read(folder, model, datetime.fromtimestamp(since, UTC)))
+    days = {day.day for day in wrong}
+    lines = store.read(folder, model, datetime.fromtimestamp(since, UTC))
+    lookup = Lookup(line for line in lines if line.received[:10] not in days)
     join = Join(source, since, float("inf"), lookup)
     join.read()
     answered, shadowed = ((each.version, each.sha256) for each in (contest.champion, contest.challenger))
@@ -219,11 +230,7 @@ def _answered(folder: Path, contest: Contest, since: float) -> int:
     """The logged rows that the challenger has answered clients since then."""
     served = contest.challenger
     batches = reading.read(folder, served.name, since, columns=(), files=(served.sha256,))
-    return sum(
-        int(np.isnan(batch.column("shadow").astype(np.float64)).sum())
-        for batch in batches
-        if batch.schema.version == served.version
-    )
+    return sum(int(batch.answered.sum()) for batch in batches if batch.schema.version == served.version)
 
 
 def _with_server(evidence: Evidence, reports: Reports, contest: Contest) -> Evidence:

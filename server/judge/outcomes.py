@@ -153,7 +153,7 @@ class _Counts:
 
     def add(self, batch: Batch, lookup: Lookup) -> None:
         """Count the rows of a batch that clients have got."""
-        answered = np.isnan(batch.column("shadow").astype(np.float64))
+        answered = batch.answered
         ids = batch.column("prediction_id")[answered]
         found = lookup.find(ids.tolist())
         self._rows += len(ids)

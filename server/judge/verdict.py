@@ -31,9 +31,10 @@ def decide(contest: Contest, past: Past, evidence: Evidence, rules: Rules) -> Ve
     if past.rejected is not None:
         at, reasons = past.rejected
         return Verdict("reject", 0.0, (f"{contest.names[0]} was rejected at {at}: {reasons}",))
+    told = tuple(_left_out(evidence))
     objections = (*guardrails.broken(contest, evidence, rules), *_worse(contest, evidence))
     if objections:
-        return Verdict("reject", 0.0, objections)
+        return Verdict("reject", 0.0, (*objections, *told))
     unproven = tuple(_unproven(contest, evidence, rules))
     findings = unproven or (_gain(contest, evidence),)
     obstacles = (
@@ -43,8 +44,16 @@ def decide(contest: Contest, past: Past, evidence: Evidence, rules: Rules) -> Ve
         *_drifted(contest, evidence, rules),
     )
     if unproven or obstacles:
-        return Verdict("hold", contest.weight, (*findings, *obstacles))
-    return Verdict("promote", rules.next(contest.weight), findings)
+        return Verdict("hold", contest.weight, (*findings, *obstacles, *told))
+    return Verdict("promote", rules.next(contest.weight), (*findings, *told))
+
+
+def _left_out(evidence: Evidence) -> Iterator[str]:
+    if evidence.left_out:
+        yield (
+            f"the truth reported on {evidence.left_out} does not count, as it contradicts the champion's "
+            "answers, and that of the days around does not: unpickled retrain has the figures"
+        )
 
 
 def _worse(contest: Contest, evidence: Evidence) -> Iterator[str]:

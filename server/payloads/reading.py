@@ -38,6 +38,17 @@ class Batch(NamedTuple):
         """Our own column of that part: "time", "prediction_id", "version", "route", "shadow", "label"."""
         return self.columns[self.schema.name(part)]
 
+    def at(self, rows: npt.NDArray[np.bool_]) -> "Batch":
+        """Some of the rows, by a mask."""
+        if rows.all():
+            return self
+        return Batch(self.schema, {name: column[rows] for name, column in self.columns.items()})
+
+    @property
+    def answered(self) -> npt.NDArray[np.bool_]:
+        """Whether a row (rows,) has the answer that the client got; all others have that of a shadow."""
+        return np.isnan(self.column("shadow").astype(np.float64))
+
     @property
     def scores(self) -> npt.NDArray[np.float64]:
         """The scores (rows, classes) or the numbers (rows, targets), in the model's order."""

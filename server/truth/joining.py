@@ -122,9 +122,9 @@ class Join:
         shadows = self._shadows()
         columns = [] if self._source.by is None else [self._source.by]
         for batch, version in self._batches(columns):
-            answered = np.isnan(batch.column("shadow").astype(np.float64))
+            answered = batch.answered
             if answered.any() and self._source.version in (None, version.number):
-                self._count(version, _chosen(batch, answered), shadows)
+                self._count(version, batch.at(answered), shadows)
 
     def versions(self) -> Iterator[VersionAccuracy]:
         """The report about each version that has answered clients, newest first."""
@@ -175,11 +175,11 @@ class Join:
         """The answers of shadows to rows with truth, by their keys."""
         kept: defaultdict[Key, list[tuple[_Array, _Array, Floats]]] = defaultdict(list)
         for batch, _ in self._batches([]):
-            shadowed = ~np.isnan(batch.column("shadow").astype(np.float64))
+            shadowed = ~batch.answered
             if shadowed.any():
-                part = _chosen(batch, shadowed)
+                part = batch.at(shadowed)
                 mask = self._lookup.find(part.column("prediction_id").tolist()).mask
-                part = _chosen(part, mask)
+                part = part.at(mask)
                 ids = part.column("prediction_id").astype("S")
                 kept[_key(batch.schema)].append((ids, _labels(part), part.scores))
         return {key: _sorted(parts) for key, parts in kept.items()}
@@ -297,12 +297,6 @@ def _manifest(source: Source, schema: Schema) -> Manifest | None:
 
 def _key(schema: Schema) -> Key:
     return schema.version, schema.sha256
-
-
-def _chosen(batch: Batch, mask: npt.NDArray[np.bool_]) -> Batch:
-    if mask.all():
-        return batch
-    return Batch(batch.schema, {name: column[mask] for name, column in batch.columns.items()})
 
 
 def _labels(batch: Batch) -> _Array:

@@ -14,14 +14,15 @@ A day that falls sharply and still has to do with its rows, as a holiday may, is
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from unpickled.export.retraining.predicted import Predicted
-from unpickled.export.retraining.report import Batch
 from unpickled.server.drift.chance import at_least, at_most, drawn_at_least
+from unpickled.server.truth.store import Kept
 
 # The fewest rows of a day that is compared, the least difference of two shares that is sharp, and the chance
 # of a false alarm over all days.
@@ -33,9 +34,36 @@ _USUAL = 3.0
 # How often the truths of a day are dealt out to its rows.
 _DEALS = 20
 
-Floats = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """The truths that were reported on one day.
+
+    ``right`` is the share of their rows where the champion is right: where its label is the true one, or its
+    numbers are no further from the true ones than usual. ``contradicting`` says how these truths contradict
+    those of the other days, empty where they do not; ``left_out``: they do not count.
+    """
+
+    day: str
+    rows: int
+    right: float
+    contradicting: str = ""
+    left_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A truth, and the date on which it was reported, which makes no two of them differ."""
+
+    truth: Any
+    day: str = field(compare=False)
+
+
+def dated(line: Kept) -> Kept:
+    """The line with a Reported in place of its truth."""
+    return line._replace(truth=Reported(line.truth, line.received[:10]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,31 +95,30 @@ class _Day:
         return at_most(self.right, self.rows, self.dealt) < level
 
 
-def batches(predicted: Predicted, labels: Labels, scores: Floats) -> tuple[Batch, ...]:
+def batches(days: Array, truth: Array, answers: Array) -> tuple[Batch, ...]:
     """The truths of each day on which some were reported, the earliest first.
 
     Args:
-        predicted: The rows of the log with truth.
-        labels: The champion's labels for them (rows,); 0 of a regressor.
-        scores: Its scores (rows, classes), or numbers (rows, targets).
+        days: The date on which the truth of each row was reported (rows,).
+        truth: The classes (rows,), or numbers in float64 (rows, targets).
+        answers: Those that the champion gave, likewise.
     """
-    count = _counter(predicted, labels, scores)
-    days = [_day(name, predicted.days == name, count) for name in np.unique(predicted.days).tolist()]
-    judged = [day for day in days if day.rows >= FEWEST]
+    count = _counter(truth, answers)
+    every = [_day(name, days == name, count) for name in np.unique(days).tolist()]
+    judged = [day for day in every if day.rows >= FEWEST]
     level = LEVEL / max(len(judged), 1)
     sentences = {day.name: _contradiction(judged, place, level) for place, day in enumerate(judged)}
-    return tuple(_batch(day, *sentences.get(day.name, ("", False))) for day in days)
+    return tuple(_batch(day, *sentences.get(day.name, ("", False))) for day in every)
 
 
-def _counter(predicted: Predicted, labels: Labels, scores: Floats) -> Callable[[Mask, int], int]:
+def _counter(truth: Array, answers: Array) -> Callable[[Mask, int], int]:
     """How many of some rows are right if each gets the truth of the row so many places further."""
-    truth = predicted.truth
-    if truth.dtype.kind != "f":
-        return lambda rows, shift: int((labels[rows] == np.roll(truth[rows], shift)).sum())
-    reach = _USUAL * np.median(np.abs(scores - truth), axis=0)
+    if truth.ndim == 1:
+        return lambda rows, shift: int((answers[rows] == np.roll(truth[rows], shift)).sum())
+    reach = _USUAL * np.median(np.abs(answers - truth), axis=0)
 
     def near(rows: Mask, shift: int) -> int:
-        errors = np.abs(scores[rows] - np.roll(truth[rows], shift, axis=0))
+        errors = np.abs(answers[rows] - np.roll(truth[rows], shift, axis=0))
         return int((errors <= reach).all(axis=1).sum())
 
     return near
