@@ -41,7 +41,7 @@ def test_better(shop, capsys):
     report = printed(capsys)
     assert (report["outcome"], report["version"], report["forced"]) == ("published", 2, False)
     assert report["verdict"].startswith(
-        "Version 2 is published as challenger and shadows: version 2 is right"
+        "Version 2 is published as challenger and shadows: on 120 held-out rows, version 2 has"
     )
     assert shop.versions() == [1, 2]
     assert served(shop).labels == {"stable": 1, "challenger": 2}
@@ -59,21 +59,6 @@ def check_manifest(shop):
     assert [(each.version, each.unseen) for each in document.comparisons] == [(1, True)]
     first = shop.champion.manifest
     assert [each.name for each in document.features] == [each.name for each in first.features]
-
-
-def test_a_challenger_stays_until_it_is_decided_on(shop, capsys):
-    """The next one takes its place only if it is better than that, too: the judge gets its rows together."""
-    turn(shop)
-    assert shop.retrain("--weights", "recent=50") == 0
-    shop.live(150, 5, turned=True)
-    assert shop.retrain("--weights", "recent=50") == 3
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith(
-        "The challenger is better than version 1, but not by more than chance than version 2,"
-    )
-    assert (shop.versions(), served(shop).labels["challenger"]) == ([1, 2], 2)
-    assert shop.retrain("--force") == 0
-    assert (shop.versions(), served(shop).labels["challenger"]) == ([1, 2, 3], 3)
 
 
 def test_a_better_challenger_takes_the_place(shop, capsys):
