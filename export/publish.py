@@ -53,7 +53,7 @@ from unpickled.export.tasks import regression
 from unpickled.export.tasks.outliers import OUTLIERS
 from unpickled.export.tasks.registry import TASKS
 from unpickled.export.tasks.task import ClassNames, Demands, Task
-from unpickled.export.train import steps, versions
+from unpickled.export.train import curve, steps, versions
 from unpickled.server.artifact import onnxfile
 from unpickled.server.artifact.card import Card
 from unpickled.server.artifact.manifest import SCHEMA, Feature, Manifest, Training, read, repeated
@@ -278,7 +278,8 @@ def _measured(
 
     Raises DataError if the answers do not fit the rows, or the pipeline refuses these.
     """
-    training = Training(pipeline=steps(pipeline), versions=versions(pipeline))
+    losses = curve(task, pipeline, None, np.empty(0))
+    training = Training(pipeline=steps(pipeline), versions=versions(pipeline), curve=losses)
     if y is None:
         return training
     names = class_names or conversion.outputs.targets

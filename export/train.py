@@ -154,8 +154,11 @@ def build(
     return Pipeline([("columns", ColumnTransformer(branches, sparse_threshold=0.0)), final])
 
 
-def curve(task: Task, pipeline: Pipeline, rows: Any, truth: npt.NDArray[Any]) -> Curve | None:
-    """The training loss of an estimator that is fitted in epochs or stages; None where it is not finite."""
+def curve(task: Task, pipeline: Any, rows: Any, truth: npt.NDArray[Any]) -> Curve | None:
+    """The training loss of an estimator that is fitted in epochs or stages; None where it is not finite.
+
+    ``rows`` are the training rows; None where nobody knows these.
+    """
     steps = pipeline if isinstance(pipeline, Pipeline) else Pipeline([(task.step, pipeline)])
     losses = task.curve(steps, rows, truth)
     return losses if losses is not None and np.isfinite(losses.loss).all() else None

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from scipy.stats import binomtest, norm
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardScaler
 from sklearn.svm import LinearSVC
@@ -158,7 +158,7 @@ def test_a_better_version_is_better(versions):
 
 
 def test_figures_are_those_of_scikit_learn(versions):
-    """Log loss and ROC AUC of both versions are what scikit-learn measures with their probabilities."""
+    """Log loss and the areas under both curves are what scikit-learn measures with the same probabilities."""
     rows = versions.rows
     found = compare(versions.of_all.model, versions.of_a, rows)
     by_name = {(each.metric, each.of): each for each in found.contrasts}
@@ -168,6 +168,8 @@ def test_figures_are_those_of_scikit_learn(versions):
         assert getattr(by_name["log loss", ""], side) == pytest.approx(log_loss(rows.truth, scores))
         area = roc_auc_score(rows.truth == "yes", scores[:, 1])
         assert getattr(by_name["ROC AUC", "yes"], side) == pytest.approx(area)
+        precision = average_precision_score(rows.truth == "yes", scores[:, 1])
+        assert getattr(by_name["average precision", "yes"], side) == pytest.approx(precision)
 
 
 def test_slices_that_got_worse_come_first(versions, tmp_path):
@@ -253,9 +255,11 @@ def test_no_figure_is_about_fewer_than_ten_rows(versions):
 
 
 def test_without_probabilities_the_accuracy_decides(versions):
-    """A version that has none is compared by accuracy, ROC AUC, precision and recall."""
+    """A version that has none is compared by accuracy, and by each class's curves, precision and recall."""
     found = compare(versions.without.model, versions.of_a, versions.rows)
-    assert {each.metric for each in found.contrasts} == {"accuracy", "ROC AUC", "precision", "recall"}
+    assert {each.metric for each in found.contrasts} == {
+        *("accuracy", "ROC AUC", "average precision", "precision", "recall"),
+    }
     assert found.verdict == "better"
     assert "log loss" not in sentence(found)
 

@@ -18,11 +18,17 @@ from conftest import PATIENCE, started
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
-from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
+from sklearn.ensemble import (
+    BaggingClassifier,
+    GradientBoostingClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
 from sklearn.feature_selection import SelectFromModel
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.svm import SVC, NuSVC
@@ -118,6 +124,22 @@ def test_class_names_that_do_not_fit_are_refused(pipeline, tmp_path, names, sent
     """Each class needs one name of its own, and no other label has one."""
     with pytest.raises(DataError, match=sentence):
         export_pipeline(pipeline, X, Y, name="iris", models=tmp_path, class_names=names)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "unit"),
+    [
+        (GradientBoostingClassifier(n_estimators=20), "stage"),
+        (make_pipeline(StandardScaler(), MLPClassifier(tol=0.1)), "epoch"),
+    ],
+)
+def test_a_loss_that_the_estimator_kept_is_kept(tmp_path, estimator, unit):
+    """A pipeline that was fitted elsewhere has its training curve, if it has kept one itself."""
+    X, y = load_iris(return_X_y=True)
+    curve = export_pipeline(estimator.fit(X, y), X, name="iris", models=tmp_path).manifest.training.curve
+    assert curve.unit == unit
+    assert len(curve.loss) >= 10
+    assert curve.loss[-1] < curve.loss[0]
 
 
 def test_any_onnx_runtime_runs_the_file(exported, pipeline):

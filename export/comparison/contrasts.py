@@ -113,6 +113,8 @@ def _of_class(name: str, place: int, truth: Places, both: Sequence[Classified]) 
     if (~inside).sum() >= FEWEST and all(side.known[place] for side in both):
         curves = [Quotient(areas(side.scores[:, place], inside)) for side in both]
         yield Metric("ROC AUC", "higher", Pair(*curves), name)
+        curves = [Quotient(precisions(side.scores[:, place], inside)) for side in both]
+        yield Metric("average precision", "higher", Pair(*curves), name)
     taken = [side.places == place for side in both]
     hits = [each & inside for each in taken]
     if all(each.sum() >= FEWEST for each in taken):
@@ -148,3 +150,22 @@ def areas(scores: Floats, inside: Bools) -> Floats:
     area = shares[inside].mean()
     sizes = np.where(inside, positives, rows - positives)
     return np.asarray(area + (shares - area) * rows / sizes)
+
+
+def precisions(scores: Floats, inside: Bools) -> Floats:
+    """(rows,): numbers whose mean is the average precision, and whose spread is that of it.
+
+    The average precision is the mean, over the rows of the class, of the precision among all rows with a
+    score of at least theirs. The number of a row tells how that changes with the weight of the row.
+    """
+    values, places = np.unique(scores, return_inverse=True)
+    among = np.bincount(places, minlength=len(values))
+    hits = np.bincount(places, inside, len(values))
+    # From the highest score down to each one.
+    taken, found = (np.cumsum(counts[::-1])[::-1] for counts in (among, hits))
+    positives = int(inside.sum())
+    average = float((hits * found / taken).sum()) / positives
+    # A row is among those taken at its own score and at all lower ones.
+    gained, lost = np.cumsum(hits / taken), np.cumsum(hits * found / taken**2)
+    slopes = inside * (found / taken + gained - average)[places] - lost[places]
+    return np.asarray(average + slopes * len(scores) / positives)

@@ -140,14 +140,14 @@ def _ordered(classes: Sequence[int | str], by_label: Mapping[Any, str]) -> list[
 
 
 def curve(pipeline: Any, rows: Any, labels: npt.NDArray[Any]) -> Curve | None:
-    """The training loss of classifiers that are fitted in epochs or stages."""
+    """The training loss of classifiers that are fitted in epochs or stages; see Task."""
     model = pipeline[-1]
     # The solver lbfgs keeps no losses.
     if isinstance(model, MLPClassifier) and hasattr(model, "loss_curve_"):
         return Curve(unit="epoch", loss=tuple(float(loss) for loss in model.loss_curve_))
     if isinstance(model, GradientBoostingClassifier):
         return Curve(unit="stage", loss=tuple(float(loss) for loss in model.train_score_))
-    if isinstance(model, (HistGradientBoostingClassifier, AdaBoostClassifier)):
+    if isinstance(model, (HistGradientBoostingClassifier, AdaBoostClassifier)) and rows is not None:
         stages = model.staged_predict_proba(split(pipeline, rows)[1])
         losses = (_log_loss(labels, stage, model.classes_) for stage in stages)
         return Curve(unit="stage", loss=tuple(losses))

@@ -161,7 +161,7 @@ def curve(pipeline: Any, rows: Any, numbers: npt.NDArray[Any]) -> Curve | None:
     # The solver lbfgs keeps no losses.
     if isinstance(model, MLPRegressor) and hasattr(model, "loss_curve_"):
         return Curve(unit="epoch", loss=tuple(float(loss) for loss in model.loss_curve_))
-    if isinstance(model, (GradientBoostingRegressor, HistGradientBoostingRegressor)):
+    if isinstance(model, (GradientBoostingRegressor, HistGradientBoostingRegressor)) and rows is not None:
         stages = model.staged_predict(split(pipeline, rows)[1])
         return Curve(unit="stage", loss=tuple(float(np.mean((stage - numbers) ** 2)) for stage in stages))
     return None

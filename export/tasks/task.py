@@ -41,7 +41,8 @@ class Task:
             labels (rows,), or float64 numbers (rows, targets). Raises DataError.
         measured: (training, pipeline, rows, truth, names) -> the training with the quality on these rows.
             ``names`` are those of the classes or of the targets.
-        curve: (pipeline, rows, truth) -> the training loss, if the estimator is fitted step by step.
+        curve: (pipeline, rows, truth) -> the training loss, if the estimator is fitted step by step. Without
+            the training rows (None), only that of an estimator that has kept it.
         admit: Raises DataError for a demand that this task cannot meet.
         require: Raises QualityError if a training does not meet the demands.
         described: (truth, names of the classes) -> a few words about the target of a table.

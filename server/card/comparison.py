@@ -22,7 +22,7 @@ from unpickled.server.report.strip import Scale, strip
 from unpickled.server.report.table import short_name, table
 
 # Metrics between 0 and 1, whose differences are told in points.
-_SHARES = frozenset({"accuracy", "precision", "recall", "ROC AUC"})
+_SHARES = frozenset({"accuracy", "precision", "recall", "ROC AUC", "average precision"})
 # Slices that are shown.
 _MOST = 12
 _VERDICTS: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}
