@@ -436,8 +436,8 @@ def test_overdue_run_is_ended():
 
 def test_run_that_does_not_end(tmp_path):
     """A run that lasts longer than hang_timeout is ended, and the worker serves on."""
-    store(tmp_path / "models", "slow", slow(1500))
-    with serving(tmp_path, "--hang-timeout", "5", models=tmp_path / "models") as server:
+    store(tmp_path / "models", "slow", slow(3000))
+    with serving(tmp_path, "--hang-timeout", "3", models=tmp_path / "models") as server:
         workers = server.workers()
         status, document, _ = ask(server, {"features": [[1.0]] * 200})
         assert (status, document["code"]) == (504, "deadline_exceeded")
