@@ -35,6 +35,16 @@ from unpickled.server.truth.store import Kept, Store
 LABELS = 'labels = {stable = 1, challenger = 2}\nshadow = {version = "challenger"}\n'
 RULES = "[judge]\nminimum_rows = 20\nminimum_minutes = 0\nminimum_step_rows = 5\nsteps = [0.5, 1.0]\n"
 WORKER = "abcdefgh-0-"
+# The evidence for a challenger that is better.
+GOOD = {
+    "measure": "accuracy",
+    "since": "2026-05-01",
+    "rows": 900,
+    "gain": 0.1,
+    "lowest": 0.05,
+    "highest": 0.15,
+    "silent": "",
+}
 
 
 class Duel:
@@ -302,19 +312,10 @@ def test_another_file_begins_anew(duel, models, site, capsys):
 def test_a_guardrail_rejects(duel, figures, words):
     """However right the challenger is, and whatever its share of the traffic."""
     between = contest.contest_of(Repository(Config(models=str(duel.home.parent))).deployment("mixed"))
-    good = {
-        "measure": "accuracy",
-        "since": "2026-05-01",
-        "rows": 900,
-        "gain": 0.1,
-        "lowest": 0.05,
-        "highest": 0.15,
-        "silent": "",
-    }
     rules = Rules(maximum_disagreement=0.5)
-    assert verdict.decide(between, Past(), Evidence(**good), rules).verdict == "promote"
+    assert verdict.decide(between, Past(), Evidence(**GOOD), rules).verdict == "promote"
     for weight in (0.0, 0.05):
-        found = verdict.decide(between._replace(weight=weight), Past(), Evidence(**good | figures), rules)
+        found = verdict.decide(between._replace(weight=weight), Past(), Evidence(**GOOD | figures), rules)
         assert (found.verdict, found.weight) == ("reject", 0.0)
         assert words in found.reasons[0]
 
@@ -338,16 +339,7 @@ def test_a_guardrail_rejects(duel, figures, words):
 )
 def test_reasons_to_hold(duel, figures, rules, words):
     between = contest.contest_of(Repository(Config(models=str(duel.home.parent))).deployment("mixed"))
-    good = {
-        "measure": "accuracy",
-        "since": "2026-05-01",
-        "rows": 900,
-        "gain": 0.1,
-        "lowest": 0.05,
-        "highest": 0.15,
-        "silent": "",
-    }
-    good |= {"answered": 50, "minutes": 60.0}
+    good = GOOD | {"answered": 50, "minutes": 60.0}
     canary = between._replace(weight=0.05)
     assert verdict.decide(canary, Past(), Evidence(**good), Rules())[:2] == ("promote", 0.25)
     found = verdict.decide(canary, Past(), Evidence(**good | figures), Rules(**rules))

@@ -5,15 +5,16 @@ import math
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
-from scipy.stats import norm, t
+from scipy.stats import t
 
+from unpickled.server.accuracy import intervals
+from unpickled.server.accuracy.intervals import SURE
 from unpickled.server.artifact.card import Measured
 
 Floats = npt.NDArray[np.float64]
 
-# A probability of 95% lies within these quantiles.
+# A probability of 95% lies below this quantile and above its counterpart.
 _UPPER = 0.975
-_SURE = float(norm.ppf(_UPPER))
 # A manifest has so many digits of a figure.
 _DIGITS = 6
 
@@ -48,10 +49,9 @@ def share(happened: float, rows: int) -> Measured:
         >>> share(9, 10)
         Measured(value=0.9, lowest=0.59585, highest=0.982124)
     """
-    value, square = happened / rows, _SURE**2
-    middle = (value + square / (2 * rows)) / (1 + square / rows)
-    reach = _SURE * math.sqrt(value * (1 - value) / rows + square / (4 * rows**2)) / (1 + square / rows)
-    return measured(value, max(0.0, min(middle - reach, value)), min(1.0, max(middle + reach, value)))
+    found = intervals.share(happened, rows)
+    assert found is not None  # there are rows
+    return measured(*found)
 
 
 def root_mean_square(errors: Floats) -> Measured:
@@ -96,7 +96,7 @@ def _lowest_area(value: float, inside: int, outside: int) -> float:
 
     def distance(area: float) -> float:
         pairs = 1 + beside * (1 - area) / (2 - area) + beside * area / (1 + area)
-        return value - area - _SURE * math.sqrt(area * (1 - area) * pairs / (inside * outside))
+        return value - area - SURE * math.sqrt(area * (1 - area) * pairs / (inside * outside))
 
     # At an area of 1 there is no variance, and no distance from a measured 1.
     below = value * (1 - 1e-9)

@@ -29,15 +29,23 @@ class Loss:
             return errors
         if self.noun == "share of wrong labels":
             return np.asarray(answers.labels != truth, np.float64)
-        of_truth = answers.scores[np.arange(len(truth)), truth]
-        # As the training's log loss has it; adding 0 makes a 0 of -0.
-        return np.asarray(-np.log(np.clip(of_truth, np.finfo(np.float64).eps, 1.0)) + 0.0)
+        return log_losses(answers.scores, truth)
 
     def measured(self, losses: Floats) -> Measured:
         """The mean of some rows' losses."""
         if self.noun == "share of wrong labels":
             return intervals.share(float(losses.sum()), len(losses))
         return intervals.mean(losses, least=0.0)
+
+
+def log_losses(probabilities: Floats, truth: npt.NDArray[np.intp]) -> Floats:
+    """(rows,): the log loss of each row, for probabilities (rows, classes) and true places (rows,).
+
+    No probability counts as less than the smallest step beside 1, as in the log loss of the training.
+    """
+    of_truth = probabilities[np.arange(len(truth)), truth]
+    # Adding 0 makes a 0 of -0.
+    return np.asarray(-np.log(np.clip(of_truth, np.finfo(np.float64).eps, 1.0)) + 0.0)
 
 
 def loss_of(outputs: Outputs, answers: Answers, truth: Array) -> Loss:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy.stats import rankdata
 
 from unpickled.export.card.intervals import short
+from unpickled.export.card.losses import log_losses
 from unpickled.export.comparison.paired import Pair, Quotient, coin, interval, widened
 from unpickled.export.comparison.sides import Classified, Floats, Places
 from unpickled.server.artifact.comparison import Contrast
@@ -99,12 +100,6 @@ def in_shares(this: Floats, other: Floats) -> tuple[Floats, Floats]:
     means = other.mean(axis=0)
     means[means == 0] = 1.0
     return this / means, other / means
-
-
-def log_losses(probabilities: Floats, truth: Places) -> Floats:
-    """(rows,): the log loss of each row; no probability counts as less than the smallest step beside 1."""
-    of_truth = probabilities[np.arange(len(truth)), truth]
-    return np.asarray(-np.log(np.clip(of_truth, np.finfo(np.float64).eps, 1.0)))
 
 
 def _of_class(name: str, place: int, truth: Places, both: Sequence[Classified]) -> Iterator[Metric]:

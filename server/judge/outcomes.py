@@ -159,7 +159,7 @@ class _Counts:
         self._rows += len(ids)
         # The rows of a request are answered at one moment.
         self._requests += len(np.unique(batch.column("time")[answered]))
-        labels = _labels(batch)[answered][found.mask].tolist()
+        labels = batch.labels[answered][found.mask].tolist()
         numbers = self._metric.values(labels, found.truths)
         self._numbers.append(np.array([each for each in numbers if _is_sane(each)], np.float64))
 
@@ -173,10 +173,3 @@ class _Counts:
 def _is_sane(number: float | None) -> bool:
     """Whether a number can be squared and added up; an absurd one would spoil the mean for good."""
     return number is not None and abs(number) < _ABSURD
-
-
-def _labels(batch: Batch) -> np.ndarray[Any, np.dtype[Any]]:
-    """The label of each row; 0 of a regressor."""
-    if not batch.schema.all("label"):
-        return np.zeros(len(batch), np.int64)
-    return batch.column("label")

@@ -50,6 +50,11 @@ class Batch(NamedTuple):
         return np.isnan(self.column("shadow").astype(np.float64))
 
     @property
+    def labels(self) -> Array:
+        """The label of each row (rows,); 0 of a regressor."""
+        return self.column("label") if self.schema.all("label") else np.zeros(len(self), np.int64)
+
+    @property
     def scores(self) -> npt.NDArray[np.float64]:
         """The scores (rows, classes) or the numbers (rows, targets), in the model's order."""
         columns = [self.columns[column.name] for column in self.schema.all("score")]

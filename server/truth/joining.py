@@ -181,11 +181,11 @@ class Join:
                 mask = self._lookup.find(part.column("prediction_id").tolist()).mask
                 part = part.at(mask)
                 ids = part.column("prediction_id").astype("S")
-                kept[_key(batch.schema)].append((ids, _labels(part), part.scores))
+                kept[_key(batch.schema)].append((ids, part.labels, part.scores))
         return {key: _sorted(parts) for key, parts in kept.items()}
 
     def _count(self, version: _Version, batch: Batch, shadows: dict[Key, _Shadowed]) -> None:
-        labels, ids = _labels(batch), batch.column("prediction_id")
+        labels, ids = batch.labels, batch.column("prediction_id")
         found = self._fitting(version, self._lookup.find(ids.tolist()))
         version.answered += len(ids)
         self.rows += len(ids)
@@ -297,13 +297,6 @@ def _manifest(source: Source, schema: Schema) -> Manifest | None:
 
 def _key(schema: Schema) -> Key:
     return schema.version, schema.sha256
-
-
-def _labels(batch: Batch) -> _Array:
-    """The label of each row; 0 of a regressor."""
-    if not batch.schema.all("label"):
-        return np.zeros(len(batch), np.int64)
-    return batch.column("label")
 
 
 def _sorted(parts: Sequence[tuple[_Array, _Array, Floats]]) -> _Shadowed:
