@@ -30,7 +30,7 @@ test test-long: export PYTHONDONTWRITEBYTECODE =
 test: .venv/developing  ## run the tests, but for the long ones
 	@$(BIN)/python -m pytest -n 4 --dist loadfile
 
-test-long: .venv/developing  ## run the long tests: benchmarks, installations, soaks
+test-long: .venv/clustering  ## run the long tests: benchmarks, installations, clusters, soaks
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m long
 
 lint: .venv/developing  ## ruff, mypy and the order of imports
@@ -86,3 +86,8 @@ clean:  ## remove what was built and installed; models stay
 	@$(PIP) -e '.[export,server,benchmarks,test]'
 	@mkdir -p .venv/checkout && ln -sfn ../.. .venv/checkout/unpickled
 	@touch $@ .venv/serving .venv/benchmarking
+
+.venv/clustering: .venv/developing
+	@echo "installing Ray, Spark and Dask"
+	@$(PIP) -e '.[ray,spark,dask]'
+	@touch $@

@@ -30,6 +30,19 @@ OWNERS = {
     "jwt": {"server/access/tokens.py"},
     "skl2onnx": {"export/converters/foreign.py"},
 }
+# Libraries of extras that few need, and the one module that imports them when it is used.
+EXTRAS = {
+    # Imported by the process that writes the payload log, if it is installed.
+    "server/payloads/parquet.py": {"pyarrow"},
+    "server/frames/arrow.py": {"pyarrow"},
+    "server/batch/engines/dask.py": {"dask", "distributed"},
+    "server/batch/engines/ray.py": {"ray"},
+    "server/batch/engines/spark.py": {"pyspark"},
+    "server/streams/amqp.py": {"pika"},
+    "server/streams/kafka.py": {"confluent_kafka"},
+    "server/streams/nats.py": {"nats"},
+    "server/streams/redis.py": {"redis"},
+}
 # The folders whose comments and docstrings are checked.
 PROSE = ("server", "export", "benchmarks", "tests", "docs", "examples")
 
@@ -262,8 +275,6 @@ def test_third_parties_are_declared():
         | sys.stdlib_module_names
     )
     for path, tree in sources("server").items():
-        # Imported by the process that writes the payload log, if it is installed.
-        more = {"pyarrow"} if path == "server/payloads/parquet.py" else set()
-        assert roots(tree) <= allowed | more, path
+        assert roots(tree) <= allowed | EXTRAS.get(path, set()), path
     text = Path(ROOT / "setup.cfg").read_text("utf-8")
     assert all(f"    {name} >=" in text for name in declared)

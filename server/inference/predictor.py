@@ -107,16 +107,19 @@ class Predictor:
         """
         return self.run_feeds(self._feeds(rows), rows).listed()
 
-    def run_feeds(self, feeds: Feeds, rows: Sequence[Row]) -> Run[npt.NDArray[Any]]:
-        """Run tensors; ``rows`` are the same values. The labels come as an array. Raises as ``run`` does."""
+    def run_feeds(self, feeds: Feeds, rows: Sequence[Row], first: int = 0) -> Run[npt.NDArray[Any]]:
+        """Run tensors; ``rows`` are the same values. The labels come as an array. Raises as ``run`` does.
+
+        ``first`` is the number of the first row, by which errors and findings count.
+        """
         outside = None
         if self.ranges is not None and not isinstance(rows, Inside):
-            feeds, outside = self.ranges.admit(feeds, rows, turn.breathe)
+            feeds, outside = self.ranges.admit(feeds, rows, turn.breathe, first)
         decoded = perf_counter()
         labels, scores = self._run_slices(feeds)
         ran = perf_counter()
         if not np.isfinite(scores).all():
-            refuse_not_finite(scores)
+            refuse_not_finite(scores, first)
         return Run(labels, scores, decoded, ran, outside)
 
     def _feeds(self, rows: Sequence[Row]) -> Feeds:

@@ -190,11 +190,12 @@ def incomparable(labels: Labels, *_: Any) -> Differences:
     return Differences(np.zeros(len(labels), np.bool_))
 
 
-def refuse_not_finite(scores: Scores) -> None:
-    """Raise InferenceFailed if any score is NaN or infinite."""
+def refuse_not_finite(scores: Scores, first: int = 0) -> None:
+    """Raise InferenceFailed if any score is NaN or infinite; ``first`` is the number of the first row."""
     wrong = np.flatnonzero(~np.isfinite(np.asarray(scores)).all(axis=1))
     if len(wrong):
+        row = first + int(wrong[0])
         raise InferenceFailed(
-            f"the model's answer to row {wrong[0]} is not a number: a feature of it is too large",
-            row=int(wrong[0]),
+            f"the model's answer to row {row} is not a number: a feature of it is too large",
+            row=row,
         )

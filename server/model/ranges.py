@@ -114,13 +114,16 @@ class Ranges:
                 used[each.place] = each.clipped(value)  # type: ignore[arg-type]
         return used
 
-    def admit(self, feeds: Feeds, rows: Sequence[Row], pace: Pace) -> tuple[Feeds, Outside | None]:
+    def admit(
+        self, feeds: Feeds, rows: Sequence[Row], pace: Pace, first: int = 0
+    ) -> tuple[Feeds, Outside | None]:
         """Tensors as they are to be run, and what in them is outside; raises OutsideTraining.
 
         Args:
             feeds: The tensors of rows that passed the checks of the signature; they are not changed.
             rows: The same rows as they were sent.
             pace: Is called now and then.
+            first: The number of the first row, for errors and findings.
         """
         found = [
             (tensor, columns, places)
@@ -136,9 +139,9 @@ class Ranges:
         refusing = [each.place for each in features if each.action == "refuse"]
         if refusing:
             [(row, each)] = self._first(keys[np.isin(keys % len(self._ranges), refusing)], 1)
-            each.refuse(row, asked.value(row, each))
+            each.refuse(first + row, asked.value(row, each))
         findings = b",".join(
-            [each.finding(row, asked.value(row, each)) for row, each in self._first(keys, MOST)]
+            [each.finding(first + row, asked.value(row, each)) for row, each in self._first(keys, MOST)]
         )
         if any(each.action == "clip" for each in features):
             feeds = feeds | {

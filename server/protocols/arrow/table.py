@@ -38,15 +38,18 @@ class Arrow:
 
     def predict(self, request: bytes, environ: Environ) -> Prediction:
         """The answer to one stream; InvalidInput names row and feature, or says what is no stream in it."""
-        names, columns = self._table(request)
+        names, columns = self.read(request)
         rows = Rows([columns[name] for name in self._features], self._signature.ignored(names))
         run = self._predictor.run_feeds(self._signature.table(columns), rows).listed()
         kind = accept.preferred(environ, (media.ARROW, media.JSON, media.CSV))
         content, headers = self._csv.written(kind, run, header=True)
         return run.prediction(content, rows, headers)
 
-    def _table(self, request: bytes) -> tuple[list[str], dict[str, Column]]:
-        """The names of all columns, and the values of those that are features."""
+    def read(self, request: bytes) -> tuple[list[str], dict[str, Column]]:
+        """The names of all columns, and the values of those that are features.
+
+        Raises InvalidInput where the stream or a column cannot be read, TooManyRows and BodyTooLarge.
+        """
         (schema, _), *stream = messages(request)
         fields = schema.fields
         self._check_fields(fields)

@@ -1,0 +1,1 @@
+"""A model in the memory of any Python process, without a server."""

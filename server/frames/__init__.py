@@ -1,0 +1,1 @@
+"""Tables in memory <-> columns of one model: rows, records, NumPy, pandas, polars, Arrow."""

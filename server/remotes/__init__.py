@@ -1,0 +1,1 @@
+"""Models that lie elsewhere: object stores, web servers, MLflow, OCI registries."""

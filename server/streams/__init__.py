@@ -1,0 +1,1 @@
+"""Messages of a broker, scored in small batches: read, run, written, then acknowledged."""
