@@ -1,0 +1,63 @@
+"""The values that pass between a batch job, its engine and its workers: each can be written as JSON."""
+
+import msgspec
+
+from unpickled.server.model.policy import Policy
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """One file to score, and the files that are made of it.
+
+    Attributes:
+        source: Path or address of the file, such as big/part-0.parquet or s3://bucket/big/part-0.parquet.
+        target: The file of its answers; it appears whole, or not at all.
+        refused: The file of its refused rows; there is none unless a row is refused.
+        size: The size of the source, in bytes; it tells whether the source has changed since.
+        changed: The time or the tag of the source's last change, as its storage tells it.
+    """
+
+    source: str
+    target: str
+    refused: str
+    size: int
+    changed: str = ""
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a worker needs to know about the job, but the parts.
+
+    Attributes:
+        model: The folder of the model, absolute, so that each machine finds it.
+        name: The model's name.
+        version: The version that answers.
+        sha256: The digest of its file: a worker that finds another content refuses.
+        policy: The policy for values outside the training range.
+        append: Whether answers stand beside all columns of their rows.
+        only: The columns that stand beside the answers, where not all do.
+    """
+
+    model: str
+    name: str
+    version: int
+    sha256: str
+    policy: Policy = Policy()
+    append: bool = False
+    only: tuple[str, ...] = ()
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """A part that is done.
+
+    Attributes:
+        part: The part.
+        rows: How many rows are answered.
+        refused: How many rows are refused.
+        seconds: How long it took.
+        reasons: A few reasons of refused rows.
+    """
+
+    part: Part
+    rows: int
+    refused: int
+    seconds: float
+    reasons: tuple[str, ...] = ()

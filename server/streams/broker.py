@@ -1,0 +1,80 @@
+"""The interface of all brokers: messages come from a source, answers and refused messages go to targets."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from unpickled.server.errors import UnpickledError
+
+
+class BrokerAway(UnpickledError):
+    """The broker does not answer, or has closed the connection: try again after a pause."""
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One message as the broker delivered it.
+
+    Attributes:
+        id: The idempotency key: names the message among all of its source, the same at each delivery.
+        body: Its content.
+        key: The key by which it is kept on one version while traffic is split; empty for none.
+        deliveries: How often it has been delivered, this time included; 1 where the broker does not tell.
+        receipt: The broker's own handle of this delivery, by which it is acknowledged.
+    """
+
+    id: str
+    body: bytes
+    key: str = ""
+    deliveries: int = 1
+    receipt: Any = None
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One message to write: the answer to a message, or a dead letter.
+
+    Attributes:
+        id: The id of the message that it answers; a broker that drops doubles is told it.
+        body: JSON.
+        key: The key of the message that it answers.
+    """
+
+    id: str
+    body: bytes
+    key: str = ""
+
+
+class Source(Protocol):
+    """Delivers the messages of one stream to one member of a group. One thread calls it."""
+
+    def receive(self, most: int, seconds: float) -> Sequence[Message]:
+        """At most so many messages; what has come when the seconds are over, perhaps nothing.
+
+        Messages that a member received and never acknowledged, as it died, are delivered to others.
+
+        Raises:
+            BrokerAway: The broker is away; the source connects anew at the next call.
+        """
+
+    def acknowledge(self, messages: Sequence[Message]) -> None:
+        """Let the broker forget these messages: their answers are written. Raises BrokerAway."""
+
+    def lag(self) -> int | None:
+        """How many messages wait for the group; None where the broker does not tell. Raises BrokerAway."""
+
+    def close(self) -> None:
+        """Leave the group: what is not acknowledged goes to its other members."""
+
+
+class Target(Protocol):
+    """Takes answers. One thread calls it."""
+
+    def write(self, answers: Sequence[Answer]) -> None:
+        """Write the answers; returns once the broker has all of them.
+
+        Raises:
+            BrokerAway: The broker is away, or has not confirmed; any of the answers may have been written.
+        """
+
+    def close(self) -> None:
+        """Close the connection."""
