@@ -87,13 +87,16 @@ class Classification(Outputs):
 
         return make
 
-    def check_golden(self, index: int, label: Any, scores: Sequence[float]) -> None:
-        expected = self._golden.labels[index], self._golden.scores[index]
-        close = np.allclose(scores, expected[1], rtol=self._tolerance, atol=self._tolerance)
-        if label != expected[0] or not close:
+    def check_golden(self, labels: Labels, scores: Scores) -> None:
+        golden, tolerance = self._golden, self._tolerance
+        answers = zip(labels, golden.labels, strict=True)
+        equal = np.array([label == expected for label, expected in answers], np.bool_)
+        close = np.isclose(np.array(scores), np.array(golden.scores), rtol=tolerance, atol=tolerance)
+        for row in np.flatnonzero(~(equal & close.all(axis=1)))[:1].tolist():
             raise ArtifactError(
-                f"it answers golden row {index} with {label!r} {list(scores)}, the pipeline answered "
-                f"{expected[0]!r} {list(expected[1])}: the file or this onnxruntime computes something else"
+                f"it answers golden row {row} with {labels[row]!r} {[*scores[row]]}, the pipeline answered "
+                f"{golden.labels[row]!r} {list(golden.scores[row])}: "
+                "the file or this onnxruntime computes something else"
             )
 
     def heads(self, write: Callable[[Sequence[Any]], bytes]) -> dict[Any, bytes]:

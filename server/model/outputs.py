@@ -143,8 +143,8 @@ class Outputs(ABC):
         """Makes memory for one row; None where outputs of these dtypes have no fixed size."""
 
     @abstractmethod
-    def check_golden(self, index: int, label: Any, scores: Sequence[float]) -> None:
-        """ArtifactError unless golden row ``index`` is answered as the pipeline answered it."""
+    def check_golden(self, labels: Labels, scores: Scores) -> None:
+        """ArtifactError unless these answers to the golden rows are those of the pipeline."""
 
     @abstractmethod
     def heads(self, write: Callable[[Sequence[Any]], bytes]) -> Mapping[Any, bytes]:

@@ -82,13 +82,14 @@ class Regression(Outputs):
 
         return make
 
-    def check_golden(self, index: int, label: Any, scores: Sequence[float]) -> None:
-        expected = self._golden.scores[index]
-        allowed = self._tolerance * sizes(np.array(expected), self._spans)
-        if not (np.abs(np.subtract(scores, expected)) <= allowed).all():
+    def check_golden(self, labels: Labels, scores: Scores) -> None:
+        expected = np.array(self._golden.scores)
+        allowed = self._tolerance * sizes(expected, self._spans)
+        close = (np.abs(np.array(scores) - expected) <= allowed).all(axis=1)
+        for row in np.flatnonzero(~close)[:1].tolist():
             raise ArtifactError(
-                f"it answers golden row {index} with {list(scores)}, the pipeline answered {list(expected)}: "
-                "the file or this onnxruntime computes something else"
+                f"it answers golden row {row} with {[*scores[row]]}, the pipeline answered "
+                f"{expected[row].tolist()}: the file or this onnxruntime computes something else"
             )
 
     def heads(self, write: Callable[[Sequence[Any]], bytes]) -> dict[Any, bytes]:

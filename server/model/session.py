@@ -200,10 +200,10 @@ def _check_golden(model: Model) -> None:
         labels, scores = model.run(model.signature.feeds(rows))
     except RequestError as error:
         raise ArtifactError(f"it fails on its golden rows: {error.__cause__ or error}") from error
-    for index, label in enumerate(labels.tolist()):
-        model.outputs.check_golden(index, label, scores[index].tolist())
-        if model.run_row is not None:
-            model.outputs.check_golden(index, *model.run_row(rows[index]))  # type: ignore[arg-type]
+    model.outputs.check_golden(labels.tolist(), scores.tolist())
+    if model.run_row is not None:
+        single = [model.run_row(row) for row in rows]  # type: ignore[arg-type]
+        model.outputs.check_golden([label for label, _ in single], [row for _, row in single])
 
 
 def _bare(session: onnxruntime.InferenceSession) -> Any:
