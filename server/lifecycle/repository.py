@@ -6,6 +6,7 @@ difference: processes that have it in memory go on serving it.
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError, NotReady, UnknownModel
 from unpickled.server.lifecycle import disk
 from unpickled.server.lifecycle.deployment import Deployment
+from unpickled.server.lifecycle.looks import Looks
 from unpickled.server.lifecycle.serving import VERSION
 from unpickled.server.lifecycle.shelf import Shelf
 from unpickled.server.lifecycle.trials import Trials
@@ -58,6 +60,7 @@ class Repository:
         self.draining = False
         self._shelves: dict[str, Shelf] = {}
         self._unreadable = ""
+        self._looks = Looks()
         names = _names(config)
         beginning = beginning or Beginning()
         self._expected = frozenset(names) if beginning.names is None else beginning.names
@@ -106,17 +109,19 @@ class Repository:
         """Whether no file was being written at the last scan."""
         return all(shelf.settled for shelf in self._shelves.values())
 
-    def refresh(self) -> bool:
+    def refresh(self, everything: bool = True) -> bool:
         """Scan the disk, load and verify the versions it asks for, then swap; whether anything has changed.
 
-        An unchanged folder costs a listing and a stat of each file.
+        An unchanged folder costs a listing and a stat of each file. Without ``everything``, very many folders
+        are looked at in turn, some of them in each scan.
         """
         names = self._names_on_disk()
         forgotten = names is not None and self._forget_deleted(names)
         for name in names or ():
             if name not in self._shelves:
                 self._shelves[name] = self._shelf(name, arrived_later=True)
-        changed = self._refresh_shelves(forgotten)
+        due = None if everything else self._looks.due(self._shelves)
+        changed = self._refresh_shelves(forgotten, due)
         if changed:
             self._keep_default()
         return changed
@@ -175,9 +180,10 @@ class Repository:
                 logger.info("model %s is forgotten: it was never served, and its folder is gone", shelf.name)
         return any(shelf.exists for shelf in forgotten)
 
-    def _refresh_shelves(self, forgotten: bool = False) -> bool:
-        """Scan every folder; whether a deployment has changed, or a model was ``forgotten``."""
-        changes = [shelf.refresh() for shelf in self._shelves.values()]
+    def _refresh_shelves(self, forgotten: bool = False, due: Sequence[Shelf] | None = None) -> bool:
+        """Scan the folders that are due, or all; whether a deployment or the list of models has changed."""
+        scans = self._looks.scans(len(self._shelves))
+        changes = [shelf.refresh(scans) for shelf in (self._shelves.values() if due is None else due)]
         # Before the swap: routes follow at once, and ending a process takes a while.
         self._trials.close()
         if changed := forgotten or any(changes):

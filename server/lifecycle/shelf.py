@@ -64,16 +64,22 @@ class Shelf:
         # Until this time.monotonic(), a stat of each file is enough.
         self._idle_until = 0.0
 
-    def refresh(self) -> bool:
+    @property
+    def idle(self) -> bool:
+        """Whether the last scan has found nothing that the next one is to look at again."""
+        return self._idle_until > 0.0
+
+    def refresh(self, scans: int = 1) -> bool:
         """Scan the folder and follow it; returns whether any field of the deployment has changed.
 
-        While neither the listing nor a stamp changes, files are read every FULL_SCAN_SECONDS only.
+        While neither the listing nor a stamp changes, files are read every FULL_SCAN_SECONDS only, or where
+        the folder is not looked at in each scan, so many times less often.
         """
         now = time.monotonic()
         if now < self._idle_until and disk.stamp(self._path) == self._stamp and self.versions.unchanged():
             return False
         before, existed = self.deployment, self.exists
-        self._idle_until = now + FULL_SCAN_SECONDS
+        self._idle_until = now + FULL_SCAN_SECONDS * scans
         self.deployment = self._scan()
         self.exists = self._is_model()
         self._log(before, self.deployment, existed)

@@ -34,8 +34,11 @@ logger = logging.getLogger("unpickled")
 
 # Requests that may wait, and rows of requests with several, unless a single one has more.
 MOST_ROWS = 20_000
-# Seconds between two looks at the queue: polling costs requests nothing, a wake-up would.
-_PAUSE = 0.05
+# Seconds between two looks at the queue: polling costs requests nothing, a wake-up would. The longer one is
+# for a server that nobody asks, in which polling would be most of its work.
+_PAUSE, _IDLE_PAUSE = 0.05, 0.2
+# Looks that find nothing before the pauses are long.
+_EMPTY_LOOKS = 40
 # Seconds between two lots, for requests that wait for the interpreter.
 _BREATH = 0.0001
 # Answers that are taken out of the queue at once: the more there are, the more of them share a lot.
@@ -84,6 +87,7 @@ class Intake:
         self._waits = waits
         # Rows of the requests in the queue of those that have several.
         self._many = 0
+        self._empty_looks = 0
         self._singles: deque[Single] = deque()
         self._several: deque[Several] = deque()
         self._failing: set[str] = set()
@@ -150,8 +154,14 @@ class Intake:
                 self._many += len(prediction.labels)
             self._several.append((number, time.perf_counter(), source, prediction, shadow))
 
+    @property
+    def pause(self) -> float:
+        """Seconds until the next look at the queue."""
+        return _IDLE_PAUSE if self._empty_looks > _EMPTY_LOOKS else _PAUSE
+
     def drain(self) -> None:
         """Pass on everything that waits."""
+        self._empty_looks = 0 if self._singles or self._several else self._empty_looks + 1
         offset = time.time() - time.perf_counter()
         ids.note(self._block, self._next())
         for singles in _taken(self._singles):
@@ -226,11 +236,13 @@ def _settle(block: Block) -> None:
 
 
 def _work(reference: "weakref.ref[Intake]", closing: threading.Event) -> None:
-    while not closing.wait(_PAUSE) and threading.main_thread().is_alive():
+    pause = _PAUSE
+    while not closing.wait(pause) and threading.main_thread().is_alive():
         intake = reference()
         if intake is None:
             return
         intake.drain()
+        pause = intake.pause
         # Not held while waiting.
         del intake
     if intake := reference():

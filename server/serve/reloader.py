@@ -30,6 +30,7 @@ class Reloader:
         self._seconds = repository.config.reload_seconds
         self._woken = threading.Event()
         self._released = False
+        self._everything = False
         self._loaded: set[tuple[str, int]] = set()
         self._names: set[str] = set()
         self._reported = 0.0
@@ -41,7 +42,8 @@ class Reloader:
         follow(self, "reloader", self._woken)
 
     def wake(self) -> None:
-        """Scan now."""
+        """Scan now, and every folder."""
+        self._everything = True
         self._woken.set()
 
     @property
@@ -56,7 +58,8 @@ class Reloader:
             # Requests that used the versions released by the last scan have had time to end.
             if self._released:
                 heap.trim()
-            self._released = self._repository.refresh()
+            everything, self._everything = self._everything, False
+            self._released = self._repository.refresh(everything)
             if self._released:
                 self._routes.rebuild()
                 self._repository.release()

@@ -2,7 +2,8 @@
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from typing import NamedTuple
 
 from unpickled.server.errors import NotReady
@@ -25,6 +26,7 @@ from unpickled.server.observe.values import tally_of
 from unpickled.server.protocols.protocol import Build, Paths, Protocol, Subject
 from unpickled.server.protocols.registry import routes
 from unpickled.server.protocols.rows import Reader
+from unpickled.server.serve.deferred import Deferred
 from unpickled.server.serve.endpoint import Endpoint
 from unpickled.server.serve.gate import Gate
 from unpickled.server.serve.noted import Noted, Notes, noted
@@ -34,14 +36,31 @@ from unpickled.server.serve.slots import Slots
 from unpickled.server.serve.split import Split
 from unpickled.server.serve.stream import Stream
 
+# Versions whose targets are all built at once: each takes some milliseconds.
+_MOST = 50
 
-class _Built(NamedTuple):
-    """The handler of one version under one policy for each builder of a protocol."""
 
-    served: Served
-    policy: Policy
-    subject: Subject
-    handlers: dict[Build, "_Handler"]
+class _Built:
+    """One version under one policy, and its handlers, each built when it is first asked for."""
+
+    def __init__(self, served: Served, policy: Policy, subject: Callable[[], Subject]) -> None:
+        self.served = served
+        self.policy = policy
+        self._subject = subject
+        self._handlers: dict[Build, _Handler] = {}
+
+    @cached_property
+    def subject(self) -> Subject:
+        """Reader and predictor."""
+        return self._subject()
+
+    def handler(self, build: Build) -> "_Handler":
+        """The handler that a builder of a protocol makes; protocols share builders."""
+        handler = self._handlers.get(build)
+        if handler is None:
+            cost = Cost(self.served.model.cost)
+            handler = self._handlers[build] = _Handler(build(self.subject), cost)
+        return handler
 
 
 class _Handler(NamedTuple):
@@ -107,8 +126,10 @@ class Routes:
         self._routes = routes(self._config)
         self.rules = list(dict.fromkeys(rule for _, paths in self._routes for rule in paths.rules))
         self._patterns = {rule: _pattern(rule) for rule in self.rules}
-        # id of a version -> its handlers.
-        self._handlers: dict[int, _Built] = {}
+        # By the id of a version.
+        self._versions: dict[int, _Built] = {}
+        # Held while a target is built that was put off.
+        self._building = threading.Lock()
         # Headers of all answers, beside those of their version.
         self._more: Headers = ()
         # Where requests are noted; None unless a worker has crashed.
@@ -145,10 +166,11 @@ class Routes:
 
     def subject(self, served: Served) -> Subject:
         """Reader and predictor of a served version; NotReady while versions change."""
-        built = self._handlers.get(id(served))
+        built = self._versions.get(id(served))
         if built is None:
             raise NotReady("the served versions are just changing: ask again")
-        return built.subject
+        with self._building:
+            return built.subject
 
     def rebuild(self) -> None:
         """Follow the repository; requests under way end with the version they began with."""
@@ -159,37 +181,43 @@ class Routes:
         deployments = [
             deployment for deployment in self._repository.deployments.values() if deployment.versions
         ]
-        self._handlers = {
-            id(version): self._handlers_of(version, deployment.serving.inputs)
+        self._versions = {
+            id(version): self._built(version, deployment.serving.inputs)
             for deployment in deployments
             for version in deployment.versions.values()
         }
         retired = [observer for watch in self._watches for observer in watch.follow(deployments)]
-        targets: dict[str, Target] = {}
+        builders: dict[str, Callable[[], Target]] = {}
         models: dict[str, str] = {}
         for protocol, paths in self._routes:
             for deployment in deployments:
-                added = self._targets(deployment, protocol, paths)
-                targets.update(added)
+                added = self._builders(deployment, protocol, paths)
+                builders.update(added)
                 models.update(dict.fromkeys(added, deployment.name))
-        if self._notes is not None:
-            targets = {path: Noted(target, self._notes) for path, target in targets.items()}
         # One assignment each: a request sees all of the old or all of the new.
-        self.models, self.targets = models, targets
+        self.models, self.targets = models, self._targets(builders)
         for observer in retired:
             observer.close()
 
-    def _handlers_of(self, served: Served, policy: Policy) -> _Built:
-        """The handlers of a version under a policy, those of the last rebuild if possible."""
+    def _targets(self, builders: Mapping[str, Callable[[], Target]]) -> dict[str, Target]:
+        """Path -> its target; of many, each is built when the first request comes for it."""
+        if self._notes is not None:
+            notes = self._notes
+            builders = {path: partial(_noted, build, notes) for path, build in builders.items()}
+        if len(self._versions) <= _MOST:
+            return {path: build() for path, build in builders.items()}
+        targets: dict[str, Target] = {}
+        for path, build in builders.items():
+            targets[path] = Deferred(targets, path, build, self._building)
+        return targets
+
+    def _built(self, served: Served, policy: Policy) -> _Built:
+        """A version under a policy, with the handlers of the last rebuild if possible."""
         # The entry holds the version, so that no other object can have its id.
-        built = self._handlers.get(id(served))
+        built = self._versions.get(id(served))
         if built is not None and built.policy == policy:
             return built
-        subject, cost = self._subject(served, policy), served.model.cost
-        # Protocols share builders: each is called once.
-        builds = {build for protocol, _ in self._routes for build in protocol.builds}
-        handlers = {build: _Handler(build(subject), Cost(cost)) for build in builds}
-        return _Built(served, policy, subject, handlers)
+        return _Built(served, policy, partial(self._subject, served, policy))
 
     def _subject(self, served: Served, policy: Policy) -> Subject:
         limits = self._config.limits
@@ -203,27 +231,39 @@ class Routes:
         )
         return Subject(served.name, served.version, predictor, Reader(predictor))
 
-    def _targets(self, deployment: Deployment, protocol: Protocol, paths: Paths) -> dict[str, Target]:
+    def _builders(
+        self, deployment: Deployment, protocol: Protocol, paths: Paths
+    ) -> dict[str, Callable[[], Target]]:
+        """Path -> the function that builds its target, for the paths of a protocol to one model."""
         name = deployment.name
-        targets: dict[str, Target] = {}
+        built = {number: self._versions[id(served)] for number, served in deployment.versions.items()}
+        builders: dict[str, Callable[[], Target]] = {}
         if paths.version:
-            for number, served in deployment.versions.items():
-                endpoint = self._endpoint(served, protocol, paths.version)
-                targets[path(paths.version, name=name, version=number)] = endpoint
+            for number in built:
+                build = partial(self._endpoint, built[number], protocol, paths.version)
+                builders[path(paths.version, name=name, version=number)] = build
         if paths.label:
             for label, number in deployment.labels.items():
-                endpoint = self._endpoint(deployment.versions[number], protocol, paths.label)
-                targets[path(paths.label, name=name, label=label)] = endpoint
+                build = partial(self._endpoint, built[number], protocol, paths.label)
+                builders[path(paths.label, name=name, label=label)] = build
+        observers = [observer for watch in self._watches for observer in watch.of(name)]
+        split = partial(self._split, deployment, built, protocol, observers)
         if paths.model:
-            targets[path(paths.model, name=name)] = self._split(deployment, protocol, paths.model)
+            builders[path(paths.model, name=name)] = partial(split, paths.model)
         if paths.default and name == self._repository.default:
-            targets[paths.default] = self._split(deployment, protocol, paths.default)
-        return targets
+            builders[paths.default] = partial(split, paths.default)
+        return builders
 
-    def _split(self, deployment: Deployment, protocol: Protocol, rule: str) -> Target:
-        observers = [observer for watch in self._watches for observer in watch.of(deployment.name)]
+    def _split(
+        self,
+        deployment: Deployment,
+        built: Mapping[int, _Built],
+        protocol: Protocol,
+        observers: Sequence[Observer],
+        rule: str,
+    ) -> Target:
         choices = [
-            (number, self._endpoint(deployment.versions[number], protocol, rule, observers), share)
+            (number, self._endpoint(built[number], protocol, rule, observers), share)
             for number, share in deployment.traffic.items()
         ]
         if len(choices) == 1:
@@ -231,22 +271,26 @@ class Routes:
         return Split(choices, self._config.traffic.key_header, deployment.name)
 
     def _endpoint(
-        self, served: Served, protocol: Protocol, rule: str, observers: Sequence[Observer] = ()
+        self, built: _Built, protocol: Protocol, rule: str, observers: Sequence[Observer] = ()
     ) -> Endpoint:
-        handlers, gate = self._handlers[id(served)].handlers, self._gate
+        served, gate = built.served, self._gate
         tally = tally_of(self._block, served.name, served.version, rule, served.model.outputs)
         intake = None
         if self._intake is not None:
             intake = self._intake, Source.of(served, rule, self._block)
         recorder = Recorder(served, tally, observers, self._more, intake)
         by_type: dict[str, Target] = {
-            media_type: Endpoint(recorder, *handlers[build], gate, self.rest, self.parts)
+            media_type: Endpoint(recorder, *built.handler(build), gate, self.rest, self.parts)
             for media_type, build in protocol.by_type.items()
         }
         if protocol.lines is not None:
-            predict = handlers[protocol.lines].predict
+            predict = built.handler(protocol.lines).predict
             if self._notes is not None:
                 predict = noted(predict, self._notes)
             stream = Stream(recorder, predict, self._slots, gate, self.rest)
             by_type |= dict.fromkeys(media.JSON_LINES, stream)
-        return Endpoint(recorder, *handlers[protocol.build], gate, self.rest, self.parts, by_type)
+        return Endpoint(recorder, *built.handler(protocol.build), gate, self.rest, self.parts, by_type)
+
+
+def _noted(build: Callable[[], Target], notes: Notes) -> Target:
+    return Noted(build(), notes)
