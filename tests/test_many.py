@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from unpickled.server.app import flask_app
 from unpickled.server.config import Config
 from unpickled.server.lifecycle.looks import MOST
 from unpickled.server.serve.deferred import Deferred
@@ -13,12 +14,17 @@ from unpickled.server.service import Service
 ROW = b'{"features": [5.1, 3.5, 1.4, 0.2]}'
 
 
-@pytest.fixture
-def folder(models, tmp_path):
+def crowd(models, folder):
     """As many models as are scanned in three turns."""
     for number in range(2 * MOST + 10):
-        shutil.copytree(models.path / "iris", tmp_path / f"iris{number:03}")
-    return tmp_path
+        shutil.copytree(models.path / "iris", folder / f"iris{number:03}")
+    return folder
+
+
+@pytest.fixture
+def folder(models, tmp_path):
+    """The same, to be changed."""
+    return crowd(models, tmp_path)
 
 
 def asked(service, path, body=ROW):
@@ -59,3 +65,55 @@ def test_a_server_that_is_woken_looks_everywhere(folder, models):
         service.reloader.wake()
         service.reloader.refresh()
     assert service.repository.find("iris209").version == 2
+
+
+@pytest.fixture(scope="module")
+def client(models, tmp_path_factory):
+    """A client of a server of as many models."""
+    folder = crowd(models, tmp_path_factory.mktemp("crowd"))
+    return flask_app(Service(Config(models=str(folder)))).test_client()
+
+
+def test_models_come_in_pages(client):
+    """A page of models names the last of them where others follow, and the next page begins behind it."""
+    names, query = [], "?limit=50"
+    while query:
+        page = client.get(f"/models{query}").json
+        names += [model["name"] for model in page["models"]]
+        query = page["after"] and f"?limit=50&after={page['after']}"
+    assert names == [f"iris{number:03}" for number in range(2 * MOST + 10)]
+
+
+def test_openapi_describes_some_models_or_one(client):
+    """The document of very many models has the first hundred and says how to get the others."""
+    first, one = client.get("/openapi.json").json, client.get("/openapi.json?model=iris109").json
+    assert "/models/iris099/predict" in first["paths"]
+    assert "/models/iris100/predict" not in first["paths"]
+    assert "/openapi.json?after=iris099" in first["info"]["description"]
+    assert "/models/iris109/predict" in one["paths"]
+    assert "/models/iris000/predict" not in one["paths"]
+
+
+def test_metrics_of_one_model(client):
+    """Prometheus can be given the series of one model alone."""
+    client.post("/models/iris007/predict", data=ROW)
+    answer = client.get("/metrics?model=iris007")
+    lines = [line for line in answer.text.splitlines() if not line.startswith("#")]
+    assert lines
+    assert all('model="iris007"' in line for line in lines)
+    assert any(line.startswith("unpickled_predictions_total") for line in lines)
+
+
+@pytest.mark.parametrize("path", ["/models", "/openapi.json", "/metrics"])
+def test_a_model_that_is_not_there(client, path):
+    """A name that is misspelt gets an error and no empty page."""
+    answer = client.get(f"{path}?model=irsi")
+    assert answer.status_code == 404
+    assert answer.json["code"] == "unknown_model"
+
+
+def test_a_limit_of_nothing(client):
+    """A page of no models is refused."""
+    answer = client.get("/models?limit=0")
+    assert answer.status_code == 400
+    assert answer.json["error"] == "limit is 0: it has to be a number from 1 on"

@@ -37,13 +37,28 @@ def word(environ: Environ, name: str, choices: Sequence[Word], default: Word) ->
 
 
 def number(environ: Environ, name: str) -> int | None:
-    """The whole number that a query gives for a name; of several the last, and None where there is none.
+    """The number of a version that a query gives for a name; of several the last, None where there is none.
 
     Raises InvalidInput where it is no number of at most nine digits.
     """
+    return _whole(environ, name, "the number of a version, such as 1")
+
+
+def count(environ: Environ, name: str) -> int | None:
+    """The number from 1 on that a query gives for a name; of several the last, None where there is none.
+
+    Raises InvalidInput where it is no such number of at most nine digits.
+    """
+    asked = _whole(environ, name, "a number from 1 on")
+    if asked == 0:
+        raise InvalidInput(f"{name} is 0: it has to be a number from 1 on")
+    return asked
+
+
+def _whole(environ: Environ, name: str, kind: str) -> int | None:
     asked = given(environ, name)
     if asked is None:
         return None
     if not _NUMBER.fullmatch(asked):
-        raise InvalidInput(f"{name} is {quoted(asked)}: it has to be the number of a version, such as 1")
+        raise InvalidInput(f"{name} is {quoted(asked)}: it has to be {kind}")
     return int(asked)

@@ -59,6 +59,7 @@ def exposition(
     accept: str | None = None,
     drift: Memory | None = None,
     joined: Memory | None = None,
+    model: str | None = None,
 ) -> tuple[str, bytes]:
     """The metrics of a server, as text for Prometheus.
 
@@ -68,6 +69,7 @@ def exposition(
         accept: The request's Accept header; OpenMetrics is written where it asks for that.
         drift: The memory in whose notice the drift of the models stands.
         joined: The memory in whose notice their accuracy stands.
+        model: The name of the only model that is shown, without the series of the server itself.
 
     Returns:
         Content type and text.
@@ -76,7 +78,8 @@ def exposition(
         encode, content_type = choose_encoder(accept or "")
     except (TypeError, ValueError):  # a version that is none
         encode, content_type = choose_encoder("")
-    return content_type, encode(_Metrics(memory, outlines, drift, joined))
+    metrics = _Metrics(memory, outlines, drift, joined)
+    return content_type, encode(metrics if model is None else _OfModel(metrics, model))
 
 
 class _Metrics(Collector):
@@ -110,6 +113,20 @@ class _Metrics(Collector):
             if kind not in OF_VERSIONS or tuple(rest[:2]) not in hidden:
                 kinds[kind].append((tuple(rest), numbers))
         return kinds
+
+
+class _OfModel(Collector):
+    """The series of one model."""
+
+    def __init__(self, metrics: _Metrics, model: str) -> None:
+        self._metrics = metrics
+        self._model = model
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._metrics.collect():
+            metric.samples = [each for each in metric.samples if each.labels.get("model") == self._model]
+            if metric.samples:
+                yield metric
 
 
 def _metrics(

@@ -15,6 +15,7 @@ from unpickled.server.model.enforced import InputPolicy, enforced
 from unpickled.server.model.placement import Placement
 from unpickled.server.pages.annotations import Count, No, Reason, Yes
 from unpickled.server.pages.page import Page
+from unpickled.server.pages.selection import AFTER, LIMIT, MODEL, selected
 
 
 class ShadowShare(Struct, frozen=True, kw_only=True):
@@ -54,10 +55,14 @@ class Unserved(Struct, frozen=True, kw_only=True):
 
 
 class Models(Struct, frozen=True, kw_only=True):
-    """Every model in the models folder; ``default_model`` answers the paths that name none."""
+    """Every model in the models folder; ``default_model`` answers the paths that name none.
+
+    ``after`` is the name to ask for the next models with, where not all are shown.
+    """
 
     models: list[Model | Unserved]
     default_model: str | None
+    after: str | None
 
 
 class Names(Struct, frozen=True, kw_only=True):
@@ -78,9 +83,10 @@ class Overview(Struct, frozen=True, kw_only=True):
 def pages(repository: Repository) -> list[Page]:
     """GET /models, and the cards of a model, of a version and of a label."""
 
-    def models(_: Environ) -> Answer:
-        entries = [_entry(deployment) for deployment in repository.deployments.values()]
-        return document(Models(models=entries, default_model=repository.default))
+    def models(environ: Environ) -> Answer:
+        selection = selected(repository, environ)
+        entries = [_entry(deployment) for deployment in selection.deployments.values()]
+        return document(Models(models=entries, default_model=repository.default, after=selection.after))
 
     def model(_: Environ, name: str, version: str | None = None, label: str | None = None) -> Answer:
         served = repository.find(name, version, label)
@@ -95,7 +101,15 @@ def pages(repository: Repository) -> list[Page]:
         "/models/<name>/labels/<label>": "The card of the version that a label stands for",
     }
     return [
-        Page("GET", "/models", "The cards of all models, served or refused", models, Models),
+        Page(
+            "GET",
+            "/models",
+            "The cards of all models, served or refused",
+            models,
+            Models,
+            errors=(400, 404),
+            query=(MODEL, AFTER, LIMIT),
+        ),
         *(Page("GET", rule, summary, model, Model) for rule, summary in rules.items()),
     ]
 

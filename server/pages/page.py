@@ -1,7 +1,7 @@
 """A route that Flask answers: the application registers it, ``GET /`` lists it and OpenAPI describes it."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -9,13 +9,14 @@ from unpickled.server.message.answer import Answer
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """A name in the query of a request, the words that it may stand for, and the one by default.
+    """A name in the query of a request, and the values that it may stand for.
 
-    With no choices, it stands for the number of a version, and may be left out.
+    Those are words, of which one is taken by default, or values of a kind, and it may be left out.
     """
 
     name: str
     description: str
+    kind: Literal["version", "count", "text", "word"] = "version"
     choices: tuple[str, ...] = ()
     default: str = ""
 

@@ -10,7 +10,7 @@ _NAME = "window"
 
 def parameter(description: str) -> Parameter:
     """The parameter of the query that names it."""
-    return Parameter(_NAME, description, tuple(WINDOWS), DEFAULT)
+    return Parameter(_NAME, description, "word", tuple(WINDOWS), DEFAULT)
 
 
 def asked(environ: Environ) -> Window:

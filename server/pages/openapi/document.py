@@ -23,6 +23,7 @@ from unpickled.server.pages.openapi.operations import Operation
 from unpickled.server.pages.openapi.security import secured
 from unpickled.server.pages.openapi.shared import shared
 from unpickled.server.pages.page import Page
+from unpickled.server.pages.selection import AFTER, LIMIT, MODEL, selected
 from unpickled.server.protocols import native, registry
 from unpickled.server.protocols.bodies import Bodies, Content
 from unpickled.server.protocols.protocol import Paths, Protocol
@@ -42,6 +43,13 @@ _SPLIT = (
     "Several versions share these requests. The schema is what each of them takes: a value that only some "
     "take is answered by those, and refused (400) by the others."
 )
+# Models that one document describes: a client of a thousand models would take a minute to read it.
+_MOST = 100
+_REST = """
+
+The models behind `{0}` are not described here: `/openapi.json?after={0}` has the next ones,
+`/openapi.json?model=` and a name has one.\
+"""
 # Statuses of the errors that a prediction may be answered with.
 _FAILURES = (400, 404, 408, 411, 413, 415, 422, 500, 503, 504)
 
@@ -50,13 +58,21 @@ def pages(repository: Repository, every: Callable[[], Sequence[Page]]) -> list[P
     """GET /openapi.json, written again whenever the deployments have changed; ``every`` returns all pages."""
     latest: tuple[Mapping[str, Deployment], Answer] | None = None
 
-    def openapi(_: Environ) -> Answer:
+    def openapi(environ: Environ) -> Answer:
         nonlocal latest
         deployments, cached = repository.deployments, latest
+        if environ.get("QUERY_STRING"):
+            return written(environ)
         if cached is None or cached[0] is not deployments:
-            content = description(deployments, repository.default, repository.config, every())
-            latest = cached = (deployments, document(content))
+            latest = cached = (deployments, written(environ))
         return cached[1]
+
+    def written(environ: Environ) -> Answer:
+        selection = selected(repository, environ, _MOST)
+        content = description(selection.deployments, repository.default, repository.config, every())
+        if selection.after is not None:
+            content["info"]["description"] += _REST.format(selection.after)
+        return document(content)
 
     return [
         Page(
@@ -65,6 +81,8 @@ def pages(repository: Repository, every: Callable[[], Sequence[Page]]) -> list[P
             "Every route, each model's features and every error, as OpenAPI 3.1",
             openapi,
             dict,
+            errors=(400, 404),
+            query=(MODEL, AFTER, LIMIT),
         )
     ]
 

@@ -24,7 +24,11 @@ def ref(name: str) -> Schema:
 
 # Written by hand: msgspec cannot describe a union of Structs without tags.
 _MODELS = members(
-    {"models": array(either(ref("Model"), ref("Unserved"))), "default_model": either(TEXT, {"type": "null"})}
+    {
+        "models": array(either(ref("Model"), ref("Unserved"))),
+        "default_model": either(TEXT, {"type": "null"}),
+        "after": either(TEXT, {"type": "null"}),
+    }
 )
 # Members that an error may have beside its sentence and its code.
 _DETAILS: dict[str, Schema] = {

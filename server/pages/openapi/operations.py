@@ -17,8 +17,12 @@ SERVER = "(server)"
 
 # A model, a version or a label is unknown, or gone, or refused.
 _UNSERVED = (404, 503)
-# The number of a version in a query.
-_VERSION = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
+# The values of the parameters of queries, by their kind.
+_KINDS: dict[str, dict[str, Any]] = {
+    "version": {"type": "integer", "minimum": 0, "maximum": 999_999_999},
+    "count": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
+    "text": {"type": "string"},
+}
 
 
 def operation(
@@ -107,5 +111,5 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
         "name": parameter.name,
         "in": "query",
         "description": parameter.description,
-        "schema": words if parameter.choices else _VERSION,
+        "schema": words if parameter.kind == "word" else _KINDS[parameter.kind],
     }
