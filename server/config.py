@@ -396,6 +396,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         models: Folder with ``<name>/<version>/model.onnx``.
         default_model: Model that answers ``/predict``; without it, the only one there is.
         reload_seconds: Seconds between scans of the folder; 0 scans at SIGHUP only.
+        load: Whether models are loaded at the start, or each by the first request for it.
+        load_bytes: Bytes that models loaded on demand may take in one worker.
         ready: Models that must be served for the server to be ready.
         listening: The address, and the processes and threads that answer there.
         limits: How much requests may hold, and how long they may wait or stall.
@@ -424,6 +426,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             ge=0, le=86400, description="seconds between scans of the models folder; 0 scans at SIGHUP only"
         ),
     ] = 1.0
+    load: Annotated[
+        Literal["at start", "on demand"],
+        Meta(description="load the models at the start, or each by the first request for it"),
+    ] = "at start"
+    load_bytes: Annotated[
+        Annotated[int, Meta(ge=1024 * 1024)] | None,
+        Meta(
+            description="estimated bytes that models loaded on demand may take in one worker: the least "
+            "recently used go first; by default the worker's share of a quarter of the memory"
+        ),
+    ] = None
     ready: Annotated[
         Literal["all", "default", "any"],
         Meta(

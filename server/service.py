@@ -102,6 +102,8 @@ class Service:
         endpoint = config.observing.otlp_endpoint
         self.traces = Traces(endpoint, self.block) if endpoint else None
         self.reloader = Reloader(self.repository, self.routes, self.block)
+        self.repository.demand.answers = partial(tally.answers, self.block)
+        self.repository.demand.follow = self.reloader.rebuild
 
     def _admission(self) -> Admission:
         listening = self.config.listening

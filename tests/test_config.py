@@ -19,6 +19,8 @@ VALUES = {
     "models": (["elsewhere"], '"elsewhere"', "elsewhere"),
     "default_model": (["iris"], '"iris"', "iris"),
     "reload_seconds": (["0.5"], "0.5", 0.5),
+    "load": (["on demand"], '"on demand"', "on demand"),
+    "load_bytes": (["5000000"], "5000000", 5_000_000),
     "ready": (["any"], '"any"', "any"),
     "host": (["0.0.0.0"], '"0.0.0.0"', "0.0.0.0"),
     "port": (["9000"], "9000", 9000),

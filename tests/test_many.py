@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -117,3 +118,65 @@ def test_a_limit_of_nothing(client):
     answer = client.get("/models?limit=0")
     assert answer.status_code == 400
     assert answer.json["error"] == "limit is 0: it has to be a number from 1 on"
+
+
+def demanding(folder, **settings):
+    """A service that loads each model when it is asked for."""
+    return Service(Config(models=str(folder), load="on demand", **settings))
+
+
+def test_a_model_is_loaded_by_the_first_request_for_it(folder):
+    """Until then a server has none of many models in memory; all of them are served, and it is ready."""
+    service = demanding(folder)
+    client = flask_app(service).test_client()
+    assert not service.repository.deployments
+    assert client.get("/readyz").json["served"][:2] == ["iris000", "iris001"]
+    answer = client.post("/models/iris077/predict", data=ROW)
+    assert answer.json["prediction"] == [0]
+    assert list(service.repository.deployments) == ["iris077"]
+    assert "/models/iris077/predict" in service.routes.targets
+
+
+def test_the_least_recently_used_model_goes_first(folder):
+    """Models that do not all fit into memory make room for one another, and come back when asked for."""
+    size = (folder / "iris001" / "1" / "model.onnx").stat().st_size
+    service = demanding(folder, load_bytes=int(4.5 * (200_000 + 6 * size)))
+    client = flask_app(service).test_client()
+    loaded = []
+    for number in (1, 2, 3, 4, 1, 5, 1, 6):
+        assert client.post(f"/models/iris{number:03}/predict", data=ROW).status_code == 200
+        loaded.append("".join(name[-1] for name in service.repository.deployments))
+    assert loaded == ["1", "12", "123", "1234", "1234", "1345", "1345", "1456"]
+
+
+def test_models_out_of_memory_are_listed(folder):
+    """GET /models names a model that is not loaded, and shows its card where it is asked for alone."""
+    client = flask_app(demanding(folder)).test_client()
+    first = client.get("/models?limit=1").json["models"][0]
+    assert (first["name"], first["ready"]) == ("iris000", False)
+    assert first["reason"] == "it is not in memory: the first request for it loads it"
+    [card] = client.get("/models?model=iris000").json["models"]
+    assert card["ready"]
+    assert client.get("/models?limit=1").json["models"] == [card]
+
+
+def test_models_are_loaded_once_for_many_requests_at_once(folder):
+    """Threads that ask for the same model at the same time share one load, and all are answered."""
+    service = demanding(folder)
+    clients = [flask_app(service).test_client() for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda client: client.post("/models/iris050/predict", data=ROW), clients))
+    assert {answer.status_code for answer in answers} == {200}
+    served = service.repository.find("iris050")
+    assert service.repository.find("iris050") is served
+
+
+def test_a_version_that_arrives_for_a_model_out_of_memory(folder, models):
+    """A model is loaded as its folder is at the first request, and a folder that arrives later is served."""
+    service = demanding(folder)
+    shutil.copytree(models.path / "iris" / "1", folder / "iris003" / "2")
+    shutil.copytree(models.path / "iris", folder / "later")
+    service.reloader.refresh()
+    client = flask_app(service).test_client()
+    assert client.post("/models/iris003/predict", data=ROW).headers["Model-Version"] == "2"
+    assert client.post("/models/later/predict", data=ROW).status_code == 200

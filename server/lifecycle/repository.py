@@ -6,6 +6,7 @@ difference: processes that have it in memory go on serving it.
 """
 
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import msgspec
 from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError, NotReady, UnknownModel
 from unpickled.server.lifecycle import disk
+from unpickled.server.lifecycle.demand import Demand
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.looks import Looks
 from unpickled.server.lifecycle.serving import VERSION
@@ -23,6 +25,9 @@ from unpickled.server.lifecycle.versions import Served
 from unpickled.server.quote import listed
 
 logger = logging.getLogger("unpickled")
+
+# Seconds until the second scan of a folder that has arrived since the start.
+_SETTLING = 0.1
 
 
 class Beginning(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +63,7 @@ class Repository:
         self.deployments: dict[str, Deployment] = {}
         self.default: str | None = None
         self.draining = False
+        self.demand = Demand(config)
         self._shelves: dict[str, Shelf] = {}
         self._unreadable = ""
         self._looks = Looks()
@@ -66,6 +72,8 @@ class Repository:
         self._expected = frozenset(names) if beginning.names is None else beginning.names
         for name in names:
             self._shelves[name] = self._shelf(name)
+        first = config.default_model or (names[0] if len(names) == 1 else None)
+        self.demand.put_off(name for name in names if name != first)
         self._refresh_shelves()
         self._trials.begin()
         self.default = self._first_default(beginning)
@@ -95,8 +103,14 @@ class Repository:
 
     @property
     def served(self) -> list[str]:
-        """Names of the models that serve a version."""
-        return [name for name, deployment in self.deployments.items() if deployment.versions]
+        """Names of the models that serve a version, or are loaded by the first request for them."""
+        loaded = [name for name, deployment in self.deployments.items() if deployment.versions]
+        return self.demand.among(loaded)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all models, sorted: served, refused, or loaded by the first request for them."""
+        return self.demand.among(self.deployments)
 
     @property
     def features(self) -> set[str]:
@@ -115,12 +129,18 @@ class Repository:
         An unchanged folder costs a listing and a stat of each file. Without ``everything``, very many folders
         are looked at in turn, some of them in each scan.
         """
+        with self.demand.lock:
+            return self._refresh(everything)
+
+    def _refresh(self, everything: bool) -> bool:
         names = self._names_on_disk()
         forgotten = names is not None and self._forget_deleted(names)
         for name in names or ():
             if name not in self._shelves:
                 self._shelves[name] = self._shelf(name, arrived_later=True)
-        due = None if everything else self._looks.due(self._shelves)
+                self.demand.put_off([name])
+        self.demand.look(self._shelves)
+        due = None if everything else self._looks.due(self.demand.loaded(self._shelves))
         changed = self._refresh_shelves(forgotten, due)
         if changed:
             self._keep_default()
@@ -160,7 +180,9 @@ class Repository:
         return deployment.main if label is None else _labelled(deployment, label)
 
     def deployment(self, name: str) -> Deployment:
-        """The deployment of a model; UnknownModel where there is no such model."""
+        """The deployment of a model, loaded if need be; UnknownModel where there is no such model."""
+        if self.demand.on:
+            self._load(name)
         if name not in self.deployments:
             raise UnknownModel(f"there is no model {name!r}: this server has {self._names()}", model=name)
         return self.deployments[name]
@@ -176,25 +198,53 @@ class Repository:
         forgotten = [shelf for shelf in shelves if not shelf.deployment.versions]
         for shelf in forgotten:
             del self._shelves[shelf.name]
+            self.demand.unloaded.discard(shelf.name)
             if shelf.exists:
                 logger.info("model %s is forgotten: it was never served, and its folder is gone", shelf.name)
         return any(shelf.exists for shelf in forgotten)
 
     def _refresh_shelves(self, forgotten: bool = False, due: Sequence[Shelf] | None = None) -> bool:
         """Scan the folders that are due, or all; whether a deployment or the list of models has changed."""
-        scans = self._looks.scans(len(self._shelves))
-        changes = [shelf.refresh(scans) for shelf in (self._shelves.values() if due is None else due)]
+        shelves = self.demand.loaded(self._shelves).values()
+        scans = self._looks.scans(len(shelves))
+        changes = [shelf.refresh(scans) for shelf in (shelves if due is None else due)]
         # Before the swap: routes follow at once, and ending a process takes a while.
         self._trials.close()
         if changed := forgotten or any(changes):
-            # One assignment: a reader sees all of the old or all of the new. Once the server has started, the
-            # model that default_model names is among them even without a folder, with the reason.
-            self.deployments = {
-                name: self._shelves[name].deployment
-                for name in sorted(self._shelves)
-                if self._shelves[name].exists or (self.default and self._is_named(name))
-            }
+            self._swap()
         return changed
+
+    def _swap(self) -> None:
+        # One assignment: a reader sees all of the old or all of the new. Once the server has started, the
+        # model that default_model names is among them even without a folder, with the reason.
+        loaded = self.demand.loaded(self._shelves)
+        self.deployments = {
+            name: loaded[name].deployment
+            for name in sorted(loaded)
+            if loaded[name].exists or (self.default and self._is_named(name))
+        }
+
+    def _load(self, name: str) -> None:
+        """Load a model that a request asks for, and let go of others where they do not all fit."""
+        demand = self.demand
+        with demand.lock:
+            if name not in demand.unloaded:
+                return
+            shelf = self._shelves[name]
+            shelf.refresh()
+            if not shelf.exists:
+                # A folder that has arrived since the start: somebody may still be writing it.
+                time.sleep(_SETTLING)
+                shelf.refresh()
+            self._trials.close()
+            demand.look(self._shelves)
+            for other in demand.surplus(self._shelves, {name, self.default}):
+                self._shelves[other] = self._shelf(other)
+                demand.unloaded.add(other)
+                logger.debug("model %s is let go of: the next request for it loads it again", other)
+            demand.unloaded.discard(name)
+            self._swap()
+            demand.follow()
 
     def _names_on_disk(self) -> list[str] | None:
         """Names of the folders; None, and a line in the log, while the models folder cannot be read."""
@@ -221,7 +271,8 @@ class Repository:
 
     def _only(self) -> str | None:
         """The only model there is; None where there is none or several."""
-        return next(iter(self.deployments)) if len(self.deployments) == 1 else None
+        names = self.names
+        return names[0] if len(names) == 1 else None
 
     def _keep_default(self) -> None:
         """Leave /predict to the default model when further models arrive: clients rely on it."""
@@ -229,7 +280,7 @@ class Repository:
             self.default = self._only()
             if self.default is None and self.config.ready == "default":
                 logger.warning("there is no default model, so the server is not ready: set default_model")
-        elif self.config.default_model is None and len(self.deployments) > 1:
+        elif self.config.default_model is None and len(self.names) > 1:
             logger.warning(
                 "there are several models now: /predict stays with %r, but not beyond a restart: "
                 "set default_model",
@@ -245,7 +296,7 @@ class Repository:
         return self.default
 
     def _names(self) -> str:
-        return listed(self.deployments) or "no models"
+        return listed(self.names) or "no models"
 
 
 def _version(deployment: Deployment, version: str) -> Served:

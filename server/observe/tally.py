@@ -182,6 +182,16 @@ class OutsideTally:
             counts[0] += rows
 
 
+def answers(block: Block) -> dict[str, float]:
+    """The rows that this process has answered, by model."""
+    rows: dict[str, float] = {}
+    for key in block.keys():  # noqa: SIM118 - a method of blocks
+        if key[0] == "answered":
+            counts = block.series(key, Answered.size(len(key) - 4))
+            rows[key[1]] = rows.get(key[1], 0.0) + sum(Answered.of(counts).classes)
+    return rows
+
+
 def count_other(block: Block, route: str, status: int) -> None:
     """Count a request that no version answered."""
     block.series(("other", route, str(status)), 1)[0] += 1.0

@@ -85,7 +85,10 @@ def pages(repository: Repository) -> list[Page]:
 
     def models(environ: Environ) -> Answer:
         selection = selected(repository, environ)
-        entries = [_entry(deployment) for deployment in selection.deployments.values()]
+        deployments = selection.deployments
+        entries = [
+            _entry(deployments[name]) if name in deployments else _unloaded(name) for name in selection.names
+        ]
         return document(Models(models=entries, default_model=repository.default, after=selection.after))
 
     def model(_: Environ, name: str, version: str | None = None, label: str | None = None) -> Answer:
@@ -126,6 +129,11 @@ def overview(repository: Repository, summaries: Mapping[str, str]) -> Overview:
 
 def _entry(deployment: Deployment) -> Model | Unserved:
     return _card(deployment.main, deployment) if deployment.versions else _unserved(deployment)
+
+
+def _unloaded(name: str) -> Unserved:
+    reason = "it is not in memory: the first request for it loads it"
+    return Unserved(name=name, version=None, ready=False, reason=reason)
 
 
 def _unserved(deployment: Deployment) -> Unserved:

@@ -1,6 +1,6 @@
 """The models that a page is asked about: all, one by its name, or some of very many."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -16,8 +16,9 @@ LIMIT = Parameter("limit", "the most models to show", "count")
 
 
 class Selection(Struct, frozen=True):
-    """Models by name; ``after`` is the last of them where others follow."""
+    """Names of models, and the deployments of those in memory; ``after`` is the last where others follow."""
 
+    names: Sequence[str]
     deployments: Mapping[str, Deployment]
     after: str | None = None
 
@@ -31,12 +32,13 @@ def selected(repository: Repository, environ: Environ, most: int | None = None) 
     """
     name = query.given(environ, MODEL.name)
     if name is not None:
-        return Selection({name: repository.deployment(name)})
+        return Selection([name], {name: repository.deployment(name)})
     after, limit = query.given(environ, AFTER.name), query.count(environ, LIMIT.name) or most
-    # Names are sorted: lifecycle/repository.py.
     deployments = repository.deployments
-    names = [name for name in deployments if after is None or name > after]
+    names = [name for name in repository.names if after is None or name > after]
     chosen = names[:limit]
     return Selection(
-        {name: deployments[name] for name in chosen}, chosen[-1] if len(chosen) < len(names) else None
+        chosen,
+        {name: deployments[name] for name in chosen if name in deployments},
+        chosen[-1] if len(chosen) < len(names) else None,
     )

@@ -66,7 +66,9 @@ class Loader:
         service = self._service()
         log.count_in(service.block)
         repository = service.repository
-        Keeper(self._common.keep, repository).start()
+        if self._config.load != "on demand":
+            # Otherwise the next worker would have to load all models that this one has loaded.
+            Keeper(self._common.keep, repository).start()
         if self._common.start.announce(repository.default or ""):
             descriptors.tell(self._config.listening.max_connections)
             arguments = (self._config, banner.text(repository))

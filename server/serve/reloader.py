@@ -46,6 +46,12 @@ class Reloader:
         self._everything = True
         self._woken.set()
 
+    def rebuild(self) -> None:
+        """Follow a model that a request has loaded, and let the next scan tell of it and give memory back."""
+        self._routes.rebuild()
+        self._released, self._reported = True, 0.0
+        self._woken.set()
+
     @property
     def interval(self) -> float | None:
         """Seconds until the next scan; None for none before ``wake`` is called."""
