@@ -25,6 +25,7 @@ from unpickled.server.model.outputs import (
     Outputs,
     Scores,
     Tensor,
+    apart,
     incomparable,
 )
 from unpickled.server.model.sizes import sizes
@@ -90,6 +91,11 @@ class Regression(Outputs):
                 f"it answers golden row {index} with {list(scores)}, the pipeline answered {list(expected)}: "
                 "the file or this onnxruntime computes something else"
             )
+
+    def differences(
+        self, scores: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:
+        return apart(scores, expected, sizes(expected, self._spans))
 
     def heads(self, write: Callable[[Sequence[Any]], bytes]) -> dict[Any, bytes]:
         return {0: write(())}
