@@ -1,6 +1,7 @@
-"""The same file in JavaScript, in Node.js and in a browser: the answers are those of this process."""
+"""The same file in Node.js, in a browser and in C++: the answers are those of this process."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -8,12 +9,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pandas as pd
 import pipelines
 import pytest
 from browser import CHROMIUM, browsing
 from catboost import CatBoostClassifier
-from conftest import FLOWER, environment, eventually, free_port, run, started
+from conftest import FLOWER, ROOT, environment, eventually, free_port, run, started
 from documents import blocks, reading
 from lightgbm import LGBMClassifier
 from sklearn.base import clone
@@ -24,9 +26,10 @@ from xgboost import XGBClassifier
 from unpickled.export import export_pipeline
 from unpickled.server.artifact.manifest import FILE
 from unpickled.server.model.session import load
+from unpickled.server.runtimes import web
 
 # Their packages come from npm.
-pytestmark = [NODE, pytest.mark.long]
+pytestmark = [NODE, pytest.mark.skipif(not shutil.which("npm"), reason="needs npm"), pytest.mark.long]
 # One kind for each way in which graphs are written, of those in tests/pipelines.py.
 KINDS = [
     "LogisticRegression", "LogisticRegression of two", "RandomForestClassifier",
@@ -109,11 +112,11 @@ def test_a_runtime_that_answers_otherwise(models, javascript, tmp_path, capsys):
     assert "it answers golden row 0 with " in text
 
 
-@pytest.mark.parametrize("web", [False, True])
-def test_missing_and_unknown_values_in_node(models, javascript, web):
+@pytest.mark.parametrize("browsers", [False, True])
+def test_missing_and_unknown_values_in_node(models, javascript, browsers):
     """Null becomes the tensor's value for missing numbers and texts, as in this process."""
     row = [None, 2100.5, "Paris", None]
-    printed = predicted(javascript, models.path / "people" / "1" / FILE, row, web)
+    printed = predicted(javascript, models.path / "people" / "1" / FILE, row, browsers)
     model = model_of(models, "people")
     labels, scores = model.run(model.signature.feeds([model.signature.check_row(row, 0)]))
     assert printed.splitlines()[0].endswith(f" is {labels[0]}, {labels[0]}")
@@ -154,12 +157,55 @@ def test_rows_that_a_server_refuses(javascript, row, sentence):
     assert sentence in completed.stderr
 
 
-def predicted(javascript, path, row=None, web=False):
+def headers():
+    """The folder with the headers of ONNX Runtime; None where they are not installed."""
+    places = ("/usr/include", "/usr/local/include", os.environ.get("ONNXRUNTIME_INCLUDE", "/"))
+    names = (
+        "onnxruntime_cxx_api.h",
+        "onnxruntime/onnxruntime_cxx_api.h",
+        "onnxruntime/*/*/onnxruntime_cxx_api.h",
+    )
+    return next((file.parent for place in places for name in names for file in Path(place).glob(name)), None)
+
+
+@pytest.mark.skipif(headers() is None, reason="needs the headers of ONNX Runtime: no package here has them")
+@pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")
+def test_cpp(models, regressors, tmp_path):
+    """The program is compiled against the library of Python's package, and answers every golden row."""
+    [library] = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.1.*")
+    (tmp_path / "libonnxruntime.so.1").symlink_to(library)
+    source, program = EXAMPLES / "cpp" / "predict.cpp", tmp_path / "predict"
+    flags = ("-std=c++17", "-Wall", "-I", headers(), library, f"-Wl,-rpath,{tmp_path}")
+    compiled = run(["g++", source, *flags, "-o", program])
+    assert compiled.returncode == 0, compiled.stderr
+    for path in (*models.path.iterdir(), *regressors.path.iterdir()):
+        completed = run([program, path / "1" / FILE])
+        assert completed.returncode == 0, completed.stdout + completed.stderr
+
+
+def predicted(javascript, path, row=None, browsers=False):
     """The output of the program for a row, or for the first golden one."""
-    command = ["node", "predict.mjs", path, *([json.dumps(row)] if row else []), *(["--web"] if web else [])]
+    command = [
+        "node",
+        "predict.mjs",
+        path,
+        *([json.dumps(row)] if row else []),
+        *(["--web"] if browsers else []),
+    ]
     completed = run(command, cwd=javascript)
     assert completed.returncode == 0, completed.stderr
     return completed.stdout
+
+
+def test_the_documented_commands(javascript):
+    """The package is found in the current folder, where the page of the documentation installs it."""
+    page = blocks(ROOT / "docs" / "how-to" / "other-languages.md")
+    [place] = [place for place, block in enumerate(page) if "--runtime web" in block.text and block.reason]
+    [install, command] = page[place].text.splitlines()
+    assert install == f"npm install {web.PACKAGE}@{web.RELEASE}"
+    completed = run(["bash", "-ec", command], cwd=javascript, env=environment())
+    assert AGREES.search(completed.stdout), completed.stderr
+    assert len(completed.stdout.splitlines()) == len(page[place + 1].text.splitlines())
 
 
 @pytest.fixture
