@@ -17,6 +17,13 @@ def made_up(manifest: Manifest, count: int) -> list[list[Value]]:
     """So many rows in feature order, the same each time: None is missing, a date is its seconds.
 
     Every second number is a whole one where the range has any: these meet the thresholds of trees.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from unpickled.server.artifact import manifest
+        >>> rows = made_up(manifest.read(Path("models/iris/1/model.onnx").read_bytes()), 200)
+        >>> len(rows), len(rows[0])
+        (200, 4)
     """
     rng = np.random.default_rng(0)
     tensors = {name: tensor for tensor in manifest.inputs for name in tensor.features}

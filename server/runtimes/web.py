@@ -27,12 +27,7 @@ _DTYPES = {"float32": np.float32, "float64": np.float64, "int64": np.int64}
 
 
 class Web(NamedTuple):
-    """Node.js and the package that it runs.
-
-    Example:
-        >>> web = find({"PATH": "/usr/bin"}, Path("node_modules"))  # doctest: +SKIP
-        >>> labels, scores = web.answers(model, data, [rows])[0]  # doctest: +SKIP
-    """
+    """Node.js and the package that it runs: the paths of both, and their versions."""
 
     node: str
     node_version: str
