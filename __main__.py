@@ -18,6 +18,7 @@ from unpickled.server import console
 from unpickled.server.commands.entries import (
     AB,
     ACCURACY,
+    CHECK,
     DRIFT,
     EXPLAIN,
     JUDGE,
@@ -32,6 +33,7 @@ _COMMANDS = {
     "train": TRAIN,
     "convert": CONVERT,
     "retrain": RETRAIN,
+    "check": CHECK,
     "serve": SERVE,
     "models": MODELS,
     "keys": KEYS,

@@ -37,8 +37,8 @@ def complete(words: str, folder: str) -> list[str]:
 def test_commands():
     """The commands are listed in the order of use."""
     assert names() == [
-        "train", "convert", "retrain", "serve", "models", "keys", "report", "explain", "drift", "accuracy",
-        "judge", "ab", "log", "version",
+        "train", "convert", "retrain", "check", "serve", "models", "keys", "report", "explain", "drift",
+        "accuracy", "judge", "ab", "log", "version",
         *(f"models {name}" for name in ("list", "show", "promote", "canary", "shadow", "rollback", "retire")),
         *(f"keys {name}" for name in ("add", "list", "revoke")),
         *(f"log {name}" for name in ("list", "forget")),
@@ -73,6 +73,7 @@ def test_lines_of_the_overview_are_those_of_the_commands(name):
         ("version", TRAINING | SERVING | {"onnxruntime", "numpy"}),
         ("serve --help", TRAINING | SERVING | {"onnxruntime", "numpy"}),
         ("models --help", TRAINING | {"granian"}),
+        ("check --help", TRAINING | {"granian"}),
         ("keys --help", TRAINING | {"granian"}),
         ("explain --help", TRAINING | {"granian"}),
         ("drift --help", TRAINING | {"granian"}),

@@ -92,12 +92,13 @@ def test_one_top_level_name(wheel):
 
 @pytest.mark.long
 def test_every_module_is_packaged(wheel):
-    """The wheel holds every module, all files of the pages, and says that it is typed."""
+    """The wheel holds every module, all files of the pages, the scripts, and says that it is typed."""
     names = {name.removeprefix("unpickled/") for name in zipfile.ZipFile(wheel).namelist()}
     sources = [*ROOT.glob("*.py"), *(ROOT / "server").rglob("*.py"), *(ROOT / "export").rglob("*.py")]
     expected = {str(file.relative_to(ROOT)) for file in sources} | {"py.typed"}
     assets = [file for file in (ROOT / "server" / "pages" / "assets").rglob("*") if file.is_file()]
-    expected |= {str(file.relative_to(ROOT)) for file in assets}
+    scripts = (ROOT / "server" / "runtimes").glob("*.mjs")
+    expected |= {str(file.relative_to(ROOT)) for file in (*assets, *scripts)}
     assert {name for name in names if "dist-info" not in name} == expected
 
 

@@ -3,6 +3,12 @@
 from unpickled.server.console import Later
 
 SERVE = Later("unpickled.server.commands.serve", "serve", "server", "Serve a folder of models over HTTP.")
+CHECK = Later(
+    "unpickled.server.commands.check",
+    "check",
+    "server",
+    "Check that a model file answers its golden rows as the pipeline did.",
+)
 MODELS = Later(
     "unpickled.server.commands.models", "models", "server", "List versions and change which are served."
 )

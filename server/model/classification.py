@@ -21,6 +21,7 @@ from unpickled.server.model.outputs import (
     Outputs,
     Scores,
     Tensor,
+    apart,
     incomparable,
 )
 from unpickled.server.quote import counted, quoted
@@ -98,6 +99,12 @@ class Classification(Outputs):
                 f"{golden.labels[row]!r} {list(golden.scores[row])}: "
                 "the file or this onnxruntime computes something else"
             )
+
+    def differences(
+        self, scores: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:
+        sizes = 1.0 if self.kind == "probabilities" else np.maximum(1.0, np.abs(expected))
+        return apart(scores, expected, sizes)
 
     def heads(self, write: Callable[[Sequence[Any]], bytes]) -> dict[Any, bytes]:
         return {label: write((label, name)) for label, name in self._name.items()}

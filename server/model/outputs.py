@@ -147,6 +147,15 @@ class Outputs(ABC):
         """ArtifactError unless these answers to the golden rows are those of the pipeline."""
 
     @abstractmethod
+    def differences(
+        self, scores: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:
+        """How far scores (rows, width) lie from the expected ones, measured as ``Parity.max_difference``.
+
+        Equal infinities and NaN in the place of NaN are no difference.
+        """
+
+    @abstractmethod
     def heads(self, write: Callable[[Sequence[Any]], bytes]) -> Mapping[Any, bytes]:
         """For each label, the text that ``write`` makes of the values of all members but the last."""
 
@@ -188,6 +197,16 @@ class Outputs(ABC):
 def incomparable(labels: Labels, *_: Any) -> Differences:
     """The Comparison.compare of models of different kinds: their answers agree in no row."""
     return Differences(np.zeros(len(labels), np.bool_))
+
+
+def apart(
+    scores: npt.NDArray[np.float64], expected: npt.NDArray[np.float64], sizes: Any
+) -> npt.NDArray[np.float64]:
+    """|scores - expected| / sizes (rows, width): 0 where both are the same infinity, or NaN."""
+    with np.errstate(invalid="ignore"):
+        distances = np.abs(scores - expected) / sizes
+    same = (scores == expected) | (np.isnan(scores) & np.isnan(expected))
+    return np.where(same, 0.0, np.where(np.isnan(distances), np.inf, distances))
 
 
 def refuse_not_finite(scores: Scores, first: int = 0) -> None:

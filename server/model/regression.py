@@ -25,6 +25,7 @@ from unpickled.server.model.outputs import (
     Outputs,
     Scores,
     Tensor,
+    apart,
     incomparable,
 )
 from unpickled.server.model.sizes import sizes
@@ -91,6 +92,11 @@ class Regression(Outputs):
                 f"it answers golden row {row} with {[*scores[row]]}, the pipeline answered "
                 f"{expected[row].tolist()}: the file or this onnxruntime computes something else"
             )
+
+    def differences(
+        self, scores: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:
+        return apart(scores, expected, sizes(expected, self._spans))
 
     def heads(self, write: Callable[[Sequence[Any]], bytes]) -> dict[Any, bytes]:
         return {0: write(())}

@@ -25,6 +25,9 @@ from unpickled.server.model.runs import Runs
 from unpickled.server.model.signature import Signature
 from unpickled.server.quote import hint
 
+# The library and its release.
+LIBRARY = f"onnxruntime {onnxruntime.__version__}"
+
 # The options with which each thread runs every session.
 RUNS = Runs(onnxruntime.RunOptions)
 
