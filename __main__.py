@@ -26,6 +26,7 @@ from unpickled.server.commands.entries import (
     MODELS,
     REPORT,
     SERVE,
+    SIGN,
 )
 
 _COMMANDS = {
@@ -34,6 +35,7 @@ _COMMANDS = {
     "retrain": RETRAIN,
     "serve": SERVE,
     "models": MODELS,
+    "sign": SIGN,
     "keys": KEYS,
     "report": REPORT,
     "explain": EXPLAIN,

@@ -20,6 +20,7 @@ VALUES = {
     "default_model": (["iris"], '"iris"', "iris"),
     "reload_seconds": (["0.5"], "0.5", 0.5),
     "ready": (["any"], '"any"', "any"),
+    "require_signature": (["keys.pub"], '"keys.pub"', "keys.pub"),
     "host": (["0.0.0.0"], '"0.0.0.0"', "0.0.0.0"),
     "port": (["9000"], "9000", 9000),
     "uds": (["/tmp/s.sock"], '"/tmp/s.sock"', "/tmp/s.sock"),

@@ -9,6 +9,12 @@ MODELS = Later(
 KEYS = Later(
     "unpickled.server.commands.keys", "keys", "server", "Make, list and revoke the API keys of callers."
 )
+SIGN = Later(
+    "unpickled.server.commands.sign",
+    "sign",
+    "signing",
+    "Sign versions of models, so that servers can tell who made them.",
+)
 DRIFT = Later(
     "unpickled.server.commands.drift",
     "drift",
