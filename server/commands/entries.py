@@ -9,6 +9,12 @@ MODELS = Later(
 KEYS = Later(
     "unpickled.server.commands.keys", "keys", "server", "Make, list and revoke the API keys of callers."
 )
+PULL = Later(
+    "unpickled.server.commands.pull",
+    "pull",
+    "server",
+    "Fetch models from elsewhere: object stores, web servers, MLflow, OCI registries.",
+)
 SIGN = Later(
     "unpickled.server.commands.sign",
     "sign",
