@@ -135,6 +135,15 @@ def test_a_file_that_has_not_changed(secure, content):
     assert source.find(offer.mark).mark != offer.mark
 
 
+def test_a_server_that_does_not_tell_changes(secure, content):
+    """Of a file without an ETag and a date, the same content is no news."""
+    secure.pages["/iris.onnx"] = Page(content)
+    command = [BIN / "unpickled", "pull", f"{secure.address}/iris.onnx", "--follow", "--every", "0.1"]
+    with Path("out").open("wb") as out, started(command, stdout=out):
+        eventually(lambda: [path for path, _ in secure.asked].count("/iris.onnx") > 6)
+    assert len(Path("out").read_text().splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("page", "sentence"),
     [

@@ -117,9 +117,10 @@ def test_digests_that_do_not_fit(plain, files, capsys):
         (manifest(layer(b"x", None) | {"mediaType": "application/x.tar+gzip"}), "has no single layer"),
         (manifest(layer(b"x", "a.onnx") | {"digest": "sha256:../../x"}), "a layer without a sha256"),
         (manifest(layer(b"x", "a.onnx") | {"size": 2**40}), "it has 1,099,511,627,776 bytes"),
+        (manifest(layer(b"x", "x") | {"annotations": [1]}), "answers 404"),
         (b"[" * 100_000, "is no JSON"),
     ],
-    ids=["page", "index", "empty", "two", "archive", "path", "huge", "deep"],
+    ids=["page", "index", "empty", "two", "archive", "path", "huge", "notes", "deep"],
 )
 def test_manifests_that_are_refused(plain, text, sentence, capsys):
     """A manifest that is none, or names no single model, is refused with what it has."""

@@ -154,7 +154,8 @@ class _Fetching:
         self._demand = Demand(name, sha256, settings.require_signature)
         self._version = version
         self._labels = labels
-        self._mark = ""
+        # The mark of the last offer, and the digest of its file.
+        self._mark = self._last = ""
 
     def look(self) -> str:
         """Fetch what lies there now; a line that says what has changed, empty where nothing is new.
@@ -180,17 +181,22 @@ class _Fetching:
     def _kept(self, offer: Offer, here: int, sha256: str) -> str:
         arrival.add_signature(self._home / str(here), offer, self._demand, sha256)
         line = arrival.label(self._settings, self._home, here, self._labels, offer.origin)
+        self._last = sha256
         return f"{self._demand.name}: version {here} is {offer.origin} already (sha256 {sha256[:12]}){line}"
 
     def _fetched(self, offer: Offer) -> str:
         models, name = Path(self._settings.models), self._demand.name
         with staging.folder(models, name) as folder:
             new = fetched.fetch(offer, self._demand, folder)
+            if new.sha256 == self._last:
+                # The remote does not tell whether it has changed.
+                return ""
             here = arrival.find(self._home, new.sha256)
             if here is not None:
                 return self._kept(offer, here, new.sha256)
             place = Arrival(self._home, self._version, offer.number, self._labels, offer.origin)
             number, line = arrival.add(self._settings, new, place)
+            self._last = new.sha256
         signed = ", signed" if self._demand.keys else ""
         return (
             f"{name}: version {number} has come from {offer.origin} "

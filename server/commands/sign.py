@@ -1,4 +1,4 @@
-"""The command ``sign``: makes keys, and signatures of model files."""
+"""The command ``sign``: makes keys, and signatures of model files. A machine that signs needs no server."""
 
 import hashlib
 import os
@@ -14,7 +14,6 @@ from unpickled.server.artifact.detached import SUFFIX
 from unpickled.server.artifact.manifest import FILE, NAME
 from unpickled.server.errors import ConfigError, ServingError
 from unpickled.server.lifecycle import disk
-from unpickled.server.lifecycle.serving import VERSION
 from unpickled.server.quote import quoted
 
 
@@ -86,7 +85,7 @@ def _signed(path: Path, key: Path, name: str | None) -> str:
 def _name(path: Path) -> str:
     """The model that a file belongs to, by its folder."""
     version = path.absolute().parent
-    if path.name != FILE or not VERSION.fullmatch(version.name):
+    if path.name != FILE or not version.name.isdecimal():
         raise ConfigError(f"{path} is in no folder such as models/iris/3: name its model with --name")
     return version.parent.name
 

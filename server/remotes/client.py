@@ -246,7 +246,7 @@ def _refuse(error: urllib.error.HTTPError, url: str) -> NoReturn:
     refusal = Refused(f"{shown(url)} answers {error.code}: {text}{_said(error)}", error.code, error.headers)
     if error.code in _AGAIN:
         asked = error.headers.get("Retry-After", "")
-        raise _Passing(refusal, min(float(asked), _LONGEST_PAUSE) if asked.isdigit() else 0.0)
+        raise _Passing(refusal, min(float(asked), _LONGEST_PAUSE) if asked.isdecimal() else 0.0)
     raise refusal
 
 

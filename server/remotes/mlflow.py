@@ -114,8 +114,8 @@ class RegistrySource:
         folders = [folder]
         for above in folders:
             document = self._client.document(f"{self._base}{_ARTIFACTS}?{urlencode({'path': above})}")
-            entries = document.get("files", []) if isinstance(document, dict) else []
-            for entry in entries:
+            entries = document.get("files") if isinstance(document, dict) else None
+            for entry in entries if isinstance(entries, list) else []:
                 # The name is below the folder that was asked for; a path is not followed out of it.
                 name = _text(entry, "path").rpartition("/")[2]
                 if name in ("", ".", ".."):
@@ -180,7 +180,8 @@ def _text(document: Any, key: str) -> str:
 
 def _size(value: Any) -> int | None:
     """A size as JSON has it: 64 bits are text there."""
-    return int(value) if str(value).removesuffix(".0").isdigit() else None
+    text = str(value).removesuffix(".0")
+    return int(text) if text.isascii() and text.isdecimal() else None
 
 
 REMOTE = Remote(

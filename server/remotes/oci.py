@@ -121,7 +121,8 @@ def _layer(entry: Any, shown: str) -> _Layer:
     digest = entry.get("digest") if isinstance(entry, dict) else None
     if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
         raise RemoteError(f"{shown} has a layer without a sha256 digest")
-    title = (entry.get("annotations") or {}).get(_TITLE, "")
+    notes = entry.get("annotations")
+    title = notes.get(_TITLE, "") if isinstance(notes, dict) else ""
     size, kind = entry.get("size"), str(entry.get("mediaType", ""))
     if not title and not _ARCHIVE.search(kind):
         title = FILE

@@ -62,7 +62,8 @@ class Remote(NamedTuple):
 def reason(error: BaseException | str) -> str:
     """The message of a library in one line, without the queries of addresses, which may hold keys."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return shortened(_QUERY.sub("?...", lines[0]), _LONGEST)
+    # A store's answer is XML, of which the first line says nothing.
+    return shortened(_QUERY.sub("?...", lines[0].partition("<?")[0]).rstrip(": "), _LONGEST)
 
 
 def digest_in(content: bytes | None, place: str) -> str | None:
