@@ -135,8 +135,9 @@ def test_a_file_that_has_not_changed(secure, content):
     assert source.find(offer.mark).mark != offer.mark
 
 
+@pytest.mark.long
 def test_a_server_that_does_not_tell_changes(secure, content):
-    """Of a file without an ETag and a date, the same content is no news."""
+    """Without an ETag and a date, a file with the same content is no news."""
     secure.pages["/iris.onnx"] = Page(content)
     command = [BIN / "unpickled", "pull", f"{secure.address}/iris.onnx", "--follow", "--every", "0.1"]
     with Path("out").open("wb") as out, started(command, stdout=out):
@@ -321,6 +322,7 @@ def test_the_origin(remote, capsys):
     assert f"2: {document['from']}, at {document['at']}" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_many_at_once(remote, models):
     """Pulls and exports at the same time lose no version and no number."""
     shelve(models, remote / "iris", "people", first=3)
@@ -381,6 +383,7 @@ def test_following(remote):
     assert len({*Path("err").read_text().splitlines()}) == len(Path("err").read_text().splitlines())
 
 
+@pytest.mark.long
 def test_a_running_server_follows(models, remote, tmp_path, capsys):
     """A server serves what has come, and knows nothing of where it came from."""
     pulled(capsys, remote.joinpath("iris").as_uri(), "--version", 1)
