@@ -6,13 +6,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from email.message import Message
-from ipaddress import ip_address
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from unpickled.server.errors import RemoteError, RequestError
 from unpickled.server.message import strict
 from unpickled.server.quote import printable, quoted, shortened
+from unpickled.server.remotes import urls
 from unpickled.server.remotes.remote import reason
 from unpickled.server.remotes.sink import Sink, check_size
 
@@ -52,7 +52,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects to addresses that are allowed; credentials go to the first server alone."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        check_address(newurl, plain=urlsplit(req.full_url).scheme == "http")
+        urls.check(newurl, plain=urlsplit(req.full_url).scheme == "http")
         request = super().redirect_request(req, fp, code, msg, headers, newurl)
         authorization = req.unredirected_hdrs.get("Authorization")
         if request is not None and authorization and _server(newurl) == _server(req.full_url):
@@ -122,7 +122,7 @@ class Client:
 
     def open(self, url: str, headers: Mapping[str, str] | None = None) -> Answer:
         """The answer to a GET; RemoteError where there is none, Refused where its status is no success."""
-        return again(lambda: self._open(url, headers or {}), shown(url))
+        return again(lambda: self._open(url, headers or {}), urls.shown(url))
 
     def document(self, url: str) -> Any:
         """The JSON document there; RemoteError as in ``open``, or where it is none."""
@@ -132,7 +132,7 @@ class Client:
         self, url: str, headers: Mapping[str, str] | None = None, longest: int = _LONGEST_DOCUMENT
     ) -> bytes:
         """The bytes there, at most ``longest``; RemoteError as in ``open``."""
-        return again(lambda: self._open(url, headers or {}).content(longest), shown(url))
+        return again(lambda: self._open(url, headers or {}).content(longest), urls.shown(url))
 
     def optional(self, url: str, longest: int) -> bytes | None:
         """The bytes there; None where the server says that there is nothing, or nothing for everybody."""
@@ -150,7 +150,7 @@ class Client:
             sink.restart()
             self._open(url, headers or {}).write_to(sink)
 
-        again(attempt, shown(url))
+        again(attempt, urls.shown(url))
 
     def _open(self, url: str, headers: Mapping[str, str]) -> Answer:
         request = urllib.request.Request(
@@ -185,41 +185,12 @@ def again(action: Callable[[], Result], place: str) -> Result:
     raise failure if place in str(failure) else RemoteError(f"{place} cannot be fetched: {failure}")
 
 
-def check_address(url: str, plain: bool = True) -> None:
-    """RemoteError unless an address is https, or http to this machine where ``plain`` is true."""
-    parts = urlsplit(url)
-    if parts.username or parts.password:
-        raise RemoteError("an address has a user or a password in it: leave them out")
-    if parts.scheme == "https" and parts.hostname:
-        return
-    if parts.scheme != "http" or not plain or not is_local(parts.hostname):
-        raise RemoteError(f"{quoted(shown(url))} is not https, and is not asked")
-
-
-def is_local(host: str | None) -> bool:
-    """Whether a host is this machine, by its address."""
-    try:
-        return host == "localhost" or ip_address(host or "").is_loopback
-    except ValueError:
-        return False
-
-
-def scheme_for(host: str | None) -> str:
-    """The scheme by which a host is asked: plain HTTP where it is this machine."""
-    return "http" if is_local(host) else "https"
-
-
-def shown(url: str) -> str:
-    """An address for messages: without a query, which may hold a key."""
-    return url.partition("?")[0].partition("#")[0]
-
-
 def parsed(content: bytes, url: str) -> Any:
     """The JSON document in the content of an address; RemoteError where it is none."""
     try:
         return strict.parse(content)
     except RequestError as error:
-        raise RemoteError(f"{shown(url)} is no JSON: {error}") from None
+        raise RemoteError(f"{urls.shown(url)} is no JSON: {error}") from None
 
 
 def _read(response: Any) -> bytes:
@@ -243,7 +214,9 @@ _MEANINGS = {
 def _refuse(error: urllib.error.HTTPError, url: str) -> NoReturn:
     """Raise what a status means: Refused, or _Passing where a later attempt may do better."""
     text = _MEANINGS.get(error.code) or _meaning(error.code)
-    refusal = Refused(f"{shown(url)} answers {error.code}: {text}{_said(error)}", error.code, error.headers)
+    refusal = Refused(
+        f"{urls.shown(url)} answers {error.code}: {text}{_said(error)}", error.code, error.headers
+    )
     if error.code in _AGAIN:
         asked = error.headers.get("Retry-After", "")
         raise _Passing(refusal, min(float(asked), _LONGEST_PAUSE) if asked.isdecimal() else 0.0)

@@ -11,7 +11,7 @@ from typing import TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from unpickled.server.errors import RemoteError
-from unpickled.server.remotes import client
+from unpickled.server.remotes import urls
 from unpickled.server.remotes.client import Client, Refused
 from unpickled.server.remotes.sink import Sink
 
@@ -68,7 +68,7 @@ class Guarded:
 
     def _token(self, parameters: Mapping[str, str]) -> str:
         realm = parameters.get("realm", "")
-        client.check_address(realm, plain=urlsplit(self._host).scheme == "http")
+        urls.check(realm, plain=urlsplit(self._host).scheme == "http")
         query = {"service": parameters.get("service", ""), "scope": self._scope}
         document = Client(lambda url: self._basic).document(
             f"{realm}{'&' if '?' in realm else '?'}{urlencode(query)}"
@@ -77,5 +77,5 @@ class Guarded:
         tokens = [document.get(name) for name in names] if isinstance(document, dict) else []
         token = next((each for each in tokens if isinstance(each, str) and each.isascii()), None)
         if token is None or not token.isprintable():
-            raise RemoteError(f"{client.shown(realm)} gives no token")
+            raise RemoteError(f"{urls.shown(realm)} gives no token")
         return token

@@ -18,7 +18,7 @@ from unpickled.server.artifact.manifest import FILE, NAME
 from unpickled.server.errors import RemoteError
 from unpickled.server.lifecycle.serving import VERSION
 from unpickled.server.quote import listed, quoted
-from unpickled.server.remotes import client, objects
+from unpickled.server.remotes import objects, urls
 from unpickled.server.remotes.client import Client
 from unpickled.server.remotes.remote import Offer, Remote
 from unpickled.server.remotes.sink import Sink, check_size
@@ -40,9 +40,9 @@ class RegistrySource:
         model, _, alias = last.rpartition("@") if "@" in last else (last, "", "")
         self._model, self._alias, self._version = unquote(model), unquote(alias), version
         self._base = f"{_scheme(parts.scheme, parts.hostname)}://{parts.netloc}{path}"
-        client.check_address(self._base)
+        urls.check(self._base)
         if not self._model or (not self._alias and version is None):
-            raise RemoteError(f"{client.shown(address)} names no model at an alias: write {REMOTE.form}")
+            raise RemoteError(f"{urls.shown(address)} names no model at an alias: write {REMOTE.form}")
         self._shown = f"mlflow://{parts.netloc}{path}/{self._model}"
         authorization = _authorization(environ)
         self._client = Client(lambda url: authorization if url.startswith(f"{self._base}/") else None)
@@ -141,7 +141,7 @@ def _nothing(sink: Sink) -> None:
 
 
 def _scheme(scheme: str, host: str | None) -> str:
-    return scheme.partition("+")[2] or client.scheme_for(host)
+    return scheme.partition("+")[2] or urls.scheme_for(host)
 
 
 def _authorization(environ: Mapping[str, str]) -> str | None:
@@ -158,7 +158,7 @@ def _folder(location: str) -> str:
     parts = urlsplit(location)
     if parts.scheme != "mlflow-artifacts":
         raise RemoteError(
-            f"MLflow keeps the file at {quoted(client.shown(location))}, which is not read from here: start "
+            f"MLflow keeps the file at {quoted(urls.shown(location))}, which is not read from here: start "
             "mlflow server with --serve-artifacts"
         )
     return unquote(parts.path).strip("/")

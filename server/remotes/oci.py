@@ -20,7 +20,7 @@ from unpickled.server.artifact.manifest import FILE, NAME
 from unpickled.server.errors import RemoteError
 from unpickled.server.lifecycle.serving import VERSION
 from unpickled.server.quote import quoted
-from unpickled.server.remotes import client
+from unpickled.server.remotes import client, urls
 from unpickled.server.remotes.guarded import Guarded
 from unpickled.server.remotes.remote import Offer, Remote
 from unpickled.server.remotes.sink import Sink, check_size
@@ -49,12 +49,12 @@ class ArtifactSource:
 
     def __init__(self, address: str, environ: Mapping[str, str], version: int | None) -> None:
         parts = urlsplit(address)
-        scheme = parts.scheme.partition("+")[2] or client.scheme_for(parts.hostname)
+        scheme = parts.scheme.partition("+")[2] or urls.scheme_for(parts.hostname)
         host = f"{scheme}://{parts.netloc}"
-        client.check_address(host)
+        urls.check(host)
         repository, self._reference = _split(parts.path.lstrip("/"))
         if not _REPOSITORY.fullmatch(repository) or not self._reference:
-            raise RemoteError(f"{client.shown(address)} names no artifact: write {REMOTE.form}, or a tag")
+            raise RemoteError(f"{urls.shown(address)} names no artifact: write {REMOTE.form}, or a tag")
         self._repository = repository
         self._shown = f"oci://{parts.netloc}/{repository}"
         self._base = f"{host}/v2/{repository}"
@@ -70,7 +70,7 @@ class ArtifactSource:
         content = self._registry.content(url, {"Accept": _MANIFESTS})
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         if _DIGEST.fullmatch(self._reference) and digest != self._reference:
-            raise RemoteError(f"{client.shown(url)} has another digest ({digest}): the registry is not right")
+            raise RemoteError(f"{urls.shown(url)} has another digest ({digest}): the registry is not right")
         layers = _layers(client.parsed(content, url), self._shown)
         model = _model(layers, self._shown)
         check_size(model.size)

@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 from unpickled.server.artifact import detached
 from unpickled.server.artifact.detached import SUFFIX
 from unpickled.server.errors import RemoteError
-from unpickled.server.remotes import client, place
+from unpickled.server.remotes import place, urls
 from unpickled.server.remotes.client import Answer, Client, Refused
 from unpickled.server.remotes.remote import Offer, Remote, digest_in
 from unpickled.server.remotes.sink import Sink
@@ -19,14 +19,14 @@ class WebSource:
     """A file on a web server, which is asked for only if it has changed."""
 
     def __init__(self, address: str, environ: Mapping[str, str], version: int | None) -> None:
-        client.check_address(address)
+        urls.check(address)
         segments = [unquote(part) for part in urlsplit(address).path.split("/") if part]
         self._place = place.of(segments)
         self._url = address
         self._client = Client()
         if self._place.file is None:
             raise RemoteError(
-                f"{client.shown(address)} names no file: write the address of a file that ends in .onnx"
+                f"{urls.shown(address)} names no file: write the address of a file that ends in .onnx"
             )
 
     @property
@@ -49,7 +49,7 @@ class WebSource:
             # A file that has changed is asked for again, in full: an attempt may have to be repeated.
             answer.close()
         return Offer(
-            origin=client.shown(self._url),
+            origin=urls.shown(self._url),
             mark=mark,
             fetch=self._fetch,
             signature=functools.partial(self._beside, SUFFIX),
@@ -61,7 +61,7 @@ class WebSource:
         self._client.download(self._url, sink)
 
     def _digest(self) -> str | None:
-        return digest_in(self._beside(".sha256"), f"{client.shown(self._url)}.sha256")
+        return digest_in(self._beside(".sha256"), f"{urls.shown(self._url)}.sha256")
 
     def _beside(self, suffix: str) -> bytes | None:
         """A small file beside; an address with a query, which may be signed, has none."""
