@@ -25,8 +25,10 @@ from unpickled.server.commands.entries import (
     KEYS,
     LOG,
     MODELS,
+    PULL,
     REPORT,
     SERVE,
+    SIGN,
 )
 
 _COMMANDS = {
@@ -36,6 +38,8 @@ _COMMANDS = {
     "check": CHECK,
     "serve": SERVE,
     "models": MODELS,
+    "pull": PULL,
+    "sign": SIGN,
     "keys": KEYS,
     "report": REPORT,
     "explain": EXPLAIN,

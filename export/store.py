@@ -1,6 +1,5 @@
 """The numbered versions of models on disk: each is written completely or not at all."""
 
-import errno
 import os
 import shutil
 import time
@@ -9,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from unpickled.export.errors import DataError, ExportError
+from unpickled.server.artifact import numbered
 from unpickled.server.artifact.manifest import FILE, NAME
 from unpickled.server.quote import shortened
 
@@ -51,7 +51,7 @@ def versions(models: Path, name: str) -> list[int]:
     home = models / name
     if not NAME.fullmatch(name) or not home.is_dir():
         return []
-    return sorted(number for number in _numbers(home) if (home / str(number) / FILE).is_file())
+    return sorted(number for number in numbered.numbers(home) if (home / str(number) / FILE).is_file())
 
 
 def add_version(home: Path, payload: bytes) -> Path:
@@ -67,8 +67,8 @@ def add_version(home: Path, payload: bytes) -> Path:
     try:
         _sweep(home)
         staging.mkdir(parents=True)
-        _write(staging / FILE, payload)
-        return _claim(staging, home) / FILE
+        numbered.write(staging / FILE, payload)
+        return numbered.claim(staging, home) / FILE
     except OSError as error:
         raise ExportError(f"{home} cannot be written to ({error.strerror}): no version was added.") from error
     finally:
@@ -84,45 +84,3 @@ def _sweep(home: Path) -> None:
         with suppress(OSError):  # another export has removed it
             if time.time() - leftover.lstat().st_mtime > LEFTOVER_SECONDS:
                 shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _claim(staging: Path, home: Path) -> Path:
-    """Rename the folder to the next number. A rename cannot replace a version: its folder is not empty."""
-    while True:
-        target = home / str(_newest(home) + 1)
-        try:
-            staging.rename(target)
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
-                raise
-            continue  # another export took the number
-        for directory in (home, home.parent):
-            _sync(directory)
-        return target
-
-
-def _newest(home: Path) -> int:
-    return max(_numbers(home), default=0)
-
-
-def _numbers(home: Path) -> list[int]:
-    names = [path.name for path in home.iterdir()]
-    return [int(name) for name in names if name.isascii() and name.isdigit()]
-
-
-def _write(path: Path, payload: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(payload)
-        file.flush()
-        os.fsync(file.fileno())
-    _sync(path.parent)
-
-
-def _sync(directory: Path) -> None:
-    if os.name != "posix":  # other systems cannot open a directory
-        return
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

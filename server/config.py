@@ -399,6 +399,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         load: Whether models are loaded at the start, or each by the first request for it.
         load_bytes: Bytes that models loaded on demand may take in one worker.
         ready: Models that must be served for the server to be ready.
+        require_signature: Public keys, one of which has to have signed each version.
         listening: The address, and the processes and threads that answer there.
         limits: How much requests may hold, and how long they may wait or stall.
         access: The callers that may send requests, and how many requests.
@@ -444,6 +445,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             "the default model, or any"
         ),
     ] = "all"
+    require_signature: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(
+            description="file or folder of public keys, one of which has to have signed each version that is "
+            "loaded (`unpickled sign`); by default none has to be signed",
+        ),
+    ] = None
     listening: Listening = Listening()
     limits: Limits = Limits()
     access: Access = Access()

@@ -5,6 +5,7 @@ UnpickledError
 │   └── ProviderError    strict mode, and the first execution provider runs no node
 ├── ArtifactError        a model file is refused: the versions in service stay
 ├── ServingError         a serving.toml is not followed, or a command fails: the versions in service stay
+├── RemoteError          a model elsewhere cannot be fetched: what is here stays
 ├── ExportError          a pipeline is not exported: export/errors.py
 └── RequestError         a client gets it as the answer; carries status and code
     ├── BadRequest       4xx  HTTP that the framework refuses
@@ -59,6 +60,10 @@ class ArtifactError(UnpickledError):
 
 class ServingError(UnpickledError):
     """A serving.toml is not followed, or a command fails; the versions in service stay."""
+
+
+class RemoteError(UnpickledError):
+    """A model that lies elsewhere cannot be found or fetched, or is not the one that it should be."""
 
 
 class RequestError(UnpickledError):

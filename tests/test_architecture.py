@@ -34,6 +34,7 @@ OWNERS = {
 EXTRAS = {
     # Imported by the process that writes the payload log, if it is installed.
     "server/payloads/parquet.py": {"pyarrow"},
+    "server/artifact/ed25519.py": {"cryptography"},
     "server/frames/arrow.py": {"pyarrow"},
     "server/batch/engines/dask.py": {"dask", "distributed"},
     "server/batch/engines/ray.py": {"ray"},

@@ -22,6 +22,7 @@ VALUES = {
     "load": (["on demand"], '"on demand"', "on demand"),
     "load_bytes": (["5000000"], "5000000", 5_000_000),
     "ready": (["any"], '"any"', "any"),
+    "require_signature": (["keys.pub"], '"keys.pub"', "keys.pub"),
     "host": (["0.0.0.0"], '"0.0.0.0"', "0.0.0.0"),
     "port": (["9000"], "9000", 9000),
     "uds": (["/tmp/s.sock"], '"/tmp/s.sock"', "/tmp/s.sock"),

@@ -37,8 +37,8 @@ def complete(words: str, folder: str) -> list[str]:
 def test_commands():
     """The commands are listed in the order of use."""
     assert names() == [
-        "train", "convert", "retrain", "check", "serve", "models", "keys", "report", "explain", "drift",
-        "accuracy", "judge", "ab", "log", "version",
+        "train", "convert", "retrain", "check", "serve", "models", "pull", "sign", "keys", "report",
+        "explain", "drift", "accuracy", "judge", "ab", "log", "version",
         *(f"models {name}" for name in ("list", "show", "promote", "canary", "shadow", "rollback", "retire")),
         *(f"keys {name}" for name in ("add", "list", "revoke")),
         *(f"log {name}" for name in ("list", "forget")),
@@ -74,6 +74,8 @@ def test_lines_of_the_overview_are_those_of_the_commands(name):
         ("serve --help", TRAINING | SERVING | {"onnxruntime", "numpy"}),
         ("models --help", TRAINING | {"granian"}),
         ("check --help", TRAINING | {"granian"}),
+        ("sign --help", TRAINING | SERVING | {"onnxruntime", "orjson", "cryptography"}),
+        ("pull --help", TRAINING | {"granian", "obstore", "cryptography"}),
         ("keys --help", TRAINING | {"granian"}),
         ("explain --help", TRAINING | {"granian"}),
         ("drift --help", TRAINING | {"granian"}),
@@ -125,6 +127,7 @@ def test_version(capsys, word):
         ("unpickled models promote ir", ["iris"]),
         ("unpickled models canary iris ", ["1"]),
         ("unpickled judge ir", ["iris"]),
+        ("unpickled pull s3://bucket/iris --name ir", ["iris"]),
         ("unpickled retrain ir", ["iris"]),
         ("unpickled serve --max-r", ["--max-rows"]),
         ("unpickled train i", ["iris"]),

@@ -33,7 +33,7 @@ RUN = [page for page in PAGES if page.name != "README.md" and any(map(runs, bloc
 LENGTHY = {
     *("accuracy", "boosters", "capacity", "drift", "export", "gpu", "judge", "keys", "make-again"),
     *("measure", "numbers", "outliers"),
-    *("outside-the-range", "payload-log", "replace-a-model", "retrain", "tables", "tls"),
+    *("outside-the-range", "payload-log", "replace-a-model", "retrain", "sign", "tables", "tls"),
     "tutorial-loop",
 }
 # Modules with examples in their docstrings.

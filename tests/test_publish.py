@@ -288,7 +288,7 @@ def write(path, payload):
     if {fault!r} == "full":
         raise OSError(errno.ENOSPC, "No space left on device")
     raise KeyboardInterrupt
-store._write = write
+store.numbered.write = write
 try:
     export_pipeline(pipeline, X, name="m", models=models + "/new/models", feature_names=list("abcd"))
 except (KeyboardInterrupt, ExportError) as error:

@@ -15,6 +15,18 @@ MODELS = Later(
 KEYS = Later(
     "unpickled.server.commands.keys", "keys", "server", "Make, list and revoke the API keys of callers."
 )
+PULL = Later(
+    "unpickled.server.commands.pull",
+    "pull",
+    "server",
+    "Fetch models from elsewhere: object stores, web servers, MLflow, OCI registries.",
+)
+SIGN = Later(
+    "unpickled.server.commands.sign",
+    "sign",
+    "signing",
+    "Sign versions of models, so that servers can tell who made them.",
+)
 DRIFT = Later(
     "unpickled.server.commands.drift",
     "drift",

@@ -64,7 +64,7 @@ def folder_of(name: str, settings: Config) -> Path:
 
 def shelf_of(folder: Path, settings: Config) -> Shelf:
     """The shelf of a model; what a command loads into it serves nobody, and is not recorded."""
-    shelf = Shelf(folder, settings.runtime, recording=False)
+    shelf = Shelf(folder, settings.runtime, recording=False, keys=settings.require_signature)
     shelf.refresh()
     return shelf
 

@@ -10,7 +10,7 @@ import msgspec
 from unpickled.server.artifact import manifest
 from unpickled.server.artifact.manifest import FILE, Feature, Manifest
 from unpickled.server.errors import ArtifactError
-from unpickled.server.lifecycle import history, serving
+from unpickled.server.lifecycle import history, origin, serving
 from unpickled.server.lifecycle.deployment import Deployment, percent
 from unpickled.server.lifecycle.disk import content, opened
 from unpickled.server.lifecycle.history import Record
@@ -59,6 +59,7 @@ def page(shelf: Shelf) -> str:
             *_legend(rows),
             *_remarks(shelf, rows),
         ],
+        "versions from elsewhere": _origins(shelf),
         f"{serving.FILE}, as it is followed": [f"{key}: {value}" for key, value in _settings(deployment)],
         "features": table(list(_lines(deployment))),
         f"history, newest first (UTC, at most {RECENT})": table(
@@ -68,6 +69,17 @@ def page(shelf: Shelf) -> str:
     }
     texts = ["\n  ".join([title, *lines]) for title, lines in sections.items() if lines]
     return "\n\n".join([f"{deployment.name}: {deployment.sentence}", *texts])
+
+
+def _origins(shelf: Shelf) -> list[str]:
+    """A line for each version that was fetched from elsewhere."""
+    numbers = shelf.versions.numbers
+    origins = ((number, origin.read(shelf.versions.folder / str(number))) for number in numbers)
+    return [
+        f"{number}: {shortened(printable(each.address), 200)}, at {shortened(printable(each.at), 25)}"
+        for number, each in origins
+        if each is not None
+    ]
 
 
 def summary(shelf: Shelf) -> dict[str, Any]:

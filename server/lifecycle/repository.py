@@ -14,7 +14,7 @@ import msgspec
 
 from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError, NotReady, UnknownModel
-from unpickled.server.lifecycle import disk
+from unpickled.server.lifecycle import disk, signed
 from unpickled.server.lifecycle.demand import Demand
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.looks import Looks
@@ -50,8 +50,8 @@ class Repository:
     ``draining``: the server is about to end, so it is not ready, though it still answers.
 
     Raises:
-        ConfigError: There is no such folder, the default model is not in it, or the setting ``ready`` asks
-            for a default model where there is none.
+        ConfigError: There is no such folder, the default model is not in it, the setting ``ready`` asks
+            for a default model where there is none, or the keys of ``require_signature`` cannot be read.
         ProviderError: In strict mode, the first execution provider runs no node.
     """
 
@@ -67,6 +67,7 @@ class Repository:
         self._shelves: dict[str, Shelf] = {}
         self._unreadable = ""
         self._looks = Looks()
+        signed.check_keys(config)
         names = _names(config)
         beginning = beginning or Beginning()
         self._expected = frozenset(names) if beginning.names is None else beginning.names
@@ -189,7 +190,8 @@ class Repository:
 
     def _shelf(self, name: str, arrived_later: bool = False) -> Shelf:
         folder = Path(self.config.models) / name
-        return Shelf(folder, self.config.runtime, arrived_later, trials=self._trials)
+        keys = self.config.require_signature
+        return Shelf(folder, self.config.runtime, arrived_later, trials=self._trials, keys=keys)
 
     def _forget_deleted(self, names: list[str]) -> bool:
         """Forget the models that were never served and have no folder any more; whether there was one."""

@@ -31,7 +31,8 @@ class Shelf:
     """One model's folder and its deployment.
 
     ``arrived_later``: the folder appeared after the start; ``recording``: changes go into the history;
-    ``trials``: contents that arrive while requests are answered are tried in another process first.
+    ``trials``: contents that arrive while requests are answered are tried in another process first; ``keys``:
+    the public keys, one of which has to have signed each version.
     ``settled``: nothing has changed between the last two scans, so no file is being written.
     """
 
@@ -42,9 +43,10 @@ class Shelf:
         arrived_later: bool = False,
         recording: bool = True,
         trials: Trials | None = None,
+        keys: str | None = None,
     ) -> None:
         self.name = folder.name
-        self.versions = Versions(folder, runtime, arrived_later, trials)
+        self.versions = Versions(folder, runtime, arrived_later, trials, keys)
         self.deployment = Deployment(name=folder.name)
         self.exists = False
         self.settled = True

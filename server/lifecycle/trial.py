@@ -48,14 +48,14 @@ class Trial:
         self._process: subprocess.Popen[bytes] | None = None
         self._impossible = False
 
-    def check(self, data: bytes) -> None:
+    def check(self, data: bytes) -> bool:
         """Raise ArtifactError unless the other process can load the content, and lives on.
 
-        Where no process can be started the content is not tried, and the log says so once.
+        Returns whether it was tried: where no process can be started it is not, and the log says so once.
         """
         process = self._process or self._started()
         if process is None:
-            return
+            return False
         assert process.stdin is not None
         assert process.stdout is not None
         seconds = self._seconds + len(data) / _BYTES_PER_SECOND
@@ -69,6 +69,7 @@ class Trial:
             raise ArtifactError(_ending(process.returncode, seconds))
         if refusal := answer.decode().strip():
             raise ArtifactError(refusal)
+        return True
 
     def close(self) -> None:
         """End the process, if there is one."""

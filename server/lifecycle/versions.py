@@ -27,6 +27,7 @@ from unpickled.server.errors import ArtifactError, ProviderError, RequestError
 from unpickled.server.lifecycle import disk
 from unpickled.server.lifecycle.disk import MISSING, Stamp
 from unpickled.server.lifecycle.serving import VERSION
+from unpickled.server.lifecycle.signed import Signed
 from unpickled.server.lifecycle.trials import Trials
 from unpickled.server.model import session
 from unpickled.server.model.session import Model
@@ -59,18 +60,22 @@ class _File:
     """State of one model.onnx at the last scan.
 
     ``settled``: two scans have found the same stamp, so nobody is writing the file. ``first_seen`` is the
-    number of the scan that first saw this content. ``sha256`` is the digest of the content tried last;
-    ``stale``: the file may hold another content by now. ``checked`` is the time.monotonic() of the last
-    time the file was read.
+    number of the scan that first saw this content. ``sha256`` is the digest of the content read last,
+    ``tried`` that of the content that was loaded last, or was to be. ``stale``: the file may hold another
+    content by now, or another signature. ``signed`` is the stamp of the signature and of the keys.
+    ``checked`` is the time.monotonic() of the last time the file was read.
     """
 
-    def __init__(self, path: str, stamp: Stamp, settled: bool, first_seen: int) -> None:
+    def __init__(
+        self, path: str, stamp: Stamp, signed: tuple[Stamp, ...], settled: bool, first_seen: int
+    ) -> None:
         self.path = path
         self.stamp = stamp
+        self.signed = signed
         self.settled = settled
         self.first_seen = first_seen
         self.stale = True
-        self.sha256 = ""
+        self.sha256 = self.tried = ""
         self.checked = 0.0
 
 
@@ -81,11 +86,16 @@ class Versions:
     content changes. A loaded version stays until ``keep`` releases it, even if its file is damaged or
     removed. ``arrived_later``: the folder appeared after the start, so even the files of the first scan
     may still be incomplete. ``trials``: contents that arrive while requests are answered are tried in another
-    process first.
+    process first. ``keys``: a file or folder of public keys, one of which has to have signed each version.
     """
 
     def __init__(
-        self, folder: Path, runtime: Runtime, arrived_later: bool = False, trials: Trials | None = None
+        self,
+        folder: Path,
+        runtime: Runtime,
+        arrived_later: bool = False,
+        trials: Trials | None = None,
+        keys: str | None = None,
     ) -> None:
         self.folder = folder
         self.name = folder.name
@@ -98,6 +108,7 @@ class Versions:
         self._lost: dict[int, int] = {}
         self._arrived_later = arrived_later
         self._trials = trials
+        self._signed = Signed(folder, keys)
         self._scans = 0
 
     @property
@@ -128,10 +139,13 @@ class Versions:
             numbers = self._on_disk()
         except ArtifactError:
             return False
-        files = list(self._files.values())
-        if numbers != self._files.keys():
+        files = self._files
+        if numbers != files.keys():
             return False
-        return [disk.stamp(file.path) for file in files] == [file.stamp for file in files]
+        return all(
+            disk.stamp(file.path) == file.stamp and self._signed.stamp(number) == file.signed
+            for number, file in files.items()
+        )
 
     def scan(self) -> None:
         """Note which versions are on disk now; ArtifactError where the folder cannot be read."""
@@ -188,9 +202,13 @@ class Versions:
         if file is None:
             path = str(self._path(number))
             settled = not self._arrived_later and self._scans == 0
-            self._files[number] = _File(path, disk.stamp(path), settled, self._scans)
+            signed = self._signed.stamp(number)
+            self._files[number] = _File(path, disk.stamp(path), signed, settled, self._scans)
             return
-        stamp = disk.stamp(file.path)
+        stamp, signed = disk.stamp(file.path), self._signed.stamp(number)
+        if file.signed != signed:
+            # The content is the same: it is no version that arrives.
+            file.signed, file.stale = signed, True
         if file.stamp != stamp:
             file.stamp, file.settled, file.stale = stamp, False, True
             file.first_seen = self._scans
@@ -219,7 +237,8 @@ class Versions:
         started = time.perf_counter()
         try:
             data = self._read(number, file)
-            sha256 = hashlib.sha256(data).hexdigest()
+            file.sha256 = sha256 = hashlib.sha256(data).hexdigest()
+            self._check_signature(number, sha256, file)
             if self._was_tried(number, sha256, file):
                 return
             model = self._load(sha256, data)
@@ -261,9 +280,17 @@ class Versions:
         with self._trials.loading(sha256):
             return session.load(data, self._runtime)
 
+    def _check_signature(self, number: int, sha256: str, file: _File) -> None:
+        """ArtifactError where a signature is required and missing; with one, the content is tried again."""
+        try:
+            self._signed.check(number, sha256)
+        except ArtifactError:
+            file.tried = ""
+            raise
+
     def _was_tried(self, number: int, sha256: str, file: _File) -> bool:
         """Whether this content has been tried before, and so is loaded or refused already."""
-        last_tried, file.sha256 = file.sha256, sha256
+        last_tried, file.tried = file.tried, sha256
         served = self.loaded.get(number)
         if served is not None and served.sha256 == sha256:
             self.refused.pop(number, None)
@@ -278,7 +305,7 @@ class Versions:
                 file.checked = time.monotonic()
                 return data
         except OSError as error:
-            file.sha256 = ""
+            file.sha256 = file.tried = ""
             raise ArtifactError(f"{path} cannot be read: {error.strerror}") from None
 
     def _refuse(self, number: int, reason: str) -> None:
