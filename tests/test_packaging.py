@@ -172,8 +172,8 @@ def test_the_users_own_files_are_their_own(user):
 
 
 def test_public_surface():
-    """The package offers three names, and an error names any other."""
-    assert unpickled.__all__ == ["Config", "create_app", "export_pipeline"]
+    """The package offers four names, and an error names any other."""
+    assert unpickled.__all__ == ["Config", "create_app", "export_pipeline", "load"]
     assert {*unpickled.__all__, "__version__"} <= {*dir(unpickled)}
     assert all(getattr(unpickled, name).__doc__ for name in unpickled.__all__)
     with pytest.raises(AttributeError, match="module 'unpickled' has no attribute 'exportpipeline'"):
