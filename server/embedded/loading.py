@@ -2,14 +2,14 @@
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from unpickled.server.artifact.manifest import FILE
 from unpickled.server.config import Runtime
 from unpickled.server.embedded import origins
 from unpickled.server.embedded.model import LoadedModel
 from unpickled.server.embedded.origins import Fixed, Followed
-from unpickled.server.embedded.version import Options
+from unpickled.server.embedded.version import Options, Version
 from unpickled.server.errors import ArtifactError, ConfigError
 from unpickled.server.lifecycle.serving import FILE as SERVING
 from unpickled.server.lifecycle.serving import VERSION
@@ -54,7 +54,7 @@ def _is_model(place: Path) -> bool:
     raise ArtifactError(f"{place} is no model: it holds no <number>/{FILE}{remedy}")
 
 
-def _of_file(place: Path, options: Options) -> Any:
+def _of_file(place: Path, options: Options) -> Version:
     file = place / FILE if place.is_dir() else place
     folder = file.parent
     if file.name == FILE and VERSION.fullmatch(folder.name) and file.exists():

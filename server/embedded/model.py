@@ -29,7 +29,7 @@ class LoadedModel:
         >>> model.predict([5.1, 3.5, 1.4, 0.2])
         array([0])
         >>> model.predict_proba([[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]]).round(3).tolist()
-        [[0.982, 0.018, 0.0], [0.0, 0.038, 0.962]]
+        [[0.982, 0.018, 0.0], [0.0, 0.047, 0.953]]
         >>> model.class_names
         ('setosa', 'versicolor', 'virginica')
     """

@@ -73,7 +73,9 @@ class Version:
         """Labels (rows,), or numbers (rows,) or (rows, targets)."""
         answer = self._answer(rows)
         if answer is None:
-            return self._outputs.tensor_values(*self._run(rows))[0]
+            values = self._outputs.tensor_values(*self._run(rows))[0]
+            # The integers of ONNX Runtime are C's long long: NumPy shows them as another type than its own.
+            return values.view(np.int64) if values.dtype == np.int64 else values
         if self.classes:
             return np.array([answer.label], self._dtype)
         numbers = np.array(answer.scores)
