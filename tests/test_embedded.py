@@ -119,6 +119,17 @@ def test_a_file_that_answers_otherwise_is_refused(home):
         load(home / "1")
 
 
+def test_a_broken_newest_version_is_passed_over(home, caplog):
+    """The next newest answers, as on a server, and the log says why; with its number it is an error."""
+    (home / "2").mkdir()
+    (home / "2" / "model.onnx").write_bytes(b"broken")
+    assert load(home).version == 1
+    assert "model flowers version 2 is not served: " in caplog.text
+    for path, options in ((home, {"version": 2}), (home / "2", {})):
+        with pytest.raises(ArtifactError, match="flowers version 2 is not loaded: it is not a complete ONNX"):
+            load(path, **options)
+
+
 def test_the_policy_of_the_folder_holds(home):
     """Values outside the training range are flagged, clipped or refused as serving.toml says."""
     flagging = load(home)

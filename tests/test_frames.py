@@ -84,6 +84,11 @@ def categorical(name):
     return frame(name).astype(dict.fromkeys(texts, "category"))
 
 
+def arrow_columns(name):
+    table = pa.Table.from_pandas(frame(name), preserve_index=False)
+    return {column: table[column] for column in table.column_names}
+
+
 CONTAINERS = {
     "lists": lambda name: [list(record.values()) for record in records(name)],
     "tuples": lambda name: tuple(tuple(record.values()) for record in records(name)),
@@ -104,7 +109,8 @@ CONTAINERS = {
     "arrow": lambda name: pa.Table.from_pandas(frame(name)),
     "arrow batch": lambda name: pa.RecordBatch.from_pandas(frame(name)),
     "arrow reader": lambda name: pa.Table.from_pandas(frame(name)).to_reader(max_chunksize=1),
-    "arrow columns": lambda name: dict(pa.Table.from_pandas(frame(name), preserve_index=False).to_pydict()),
+    "arrow columns": arrow_columns,
+    "columns of each library": lambda name: {**arrow_columns(name), **dict([*frame(name).items()][:1])},
     "duckdb": lambda name: duckdb.from_arrow(pa.Table.from_pandas(frame(name), preserve_index=False)),
 }
 

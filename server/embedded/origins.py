@@ -116,7 +116,10 @@ def of_version(folder: Path, number: int, options: Options) -> Version:
     """
     versions = Versions(folder, options.runtime)
     versions.scan()
-    served = versions.load(number)
+    try:
+        served = versions.load(number)
+    except ArtifactError as error:
+        raise ArtifactError(f"{folder.name} version {number} is not loaded: {error}") from error
     text = serving.read(folder)
     policy = Policy() if text is None else serving.parse(text).inputs
     serving.check_ranges(policy, {number: served.model.manifest})
