@@ -300,7 +300,8 @@ def test_a_forked_process_follows_on(home, models):
     code = f"""
 import os, shutil, time
 from unpickled import load
-home = {str(home)!r}
+from unpickled.server.embedded.origins import Followed
+home, Followed.interval = {str(home)!r}, 0.02
 model = load(home, follow=True)
 before = model.predict({FLOWER})
 child = os.fork()

@@ -238,14 +238,13 @@ def test_what_is_not_read_is_refused_with_a_remedy(home, rows, sentence):
         load_once(home / "iris").predict(rows)
 
 
-@pytest.mark.parametrize("container", ["numpy", "lists", "pandas", "polars", "arrow"])
+@pytest.mark.parametrize("container", ["numpy", "lists", "pandas", "arrow"])
 def test_rows_keep_their_numbers_in_long_tables(home, container):
     """A table is read in parts; an error in a later one has the number that its row has in the table."""
     values = np.tile(FLOWER, (PART + 9, 1))
     values[PART + 3, 1] = np.nan
     table = pd.DataFrame(values, columns=FLOWERS)
-    rows = {"numpy": values, "lists": values.tolist(), "pandas": table, "polars": pl.from_pandas(table)}
-    rows["arrow"] = pa.Table.from_pandas(table)
+    rows = {"numpy": values, "lists": values.tolist(), "pandas": table, "arrow": pa.Table.from_pandas(table)}
     with pytest.raises(InvalidInput, match=f"'sepal_width' of row {PART + 3} is missing"):
         load_once(home / "iris").predict(rows[container])
 
