@@ -1,8 +1,9 @@
-"""Unpickled: a fitted scikit-learn pipeline as one ONNX file, served over HTTP.
+"""Unpickled: a fitted scikit-learn pipeline as one ONNX file, served over HTTP or in any Python process.
 
-    from unpickled import Config, create_app, export_pipeline
+    from unpickled import Config, create_app, export_pipeline, load
 
-``export_pipeline`` needs ``pip install 'unpickled[export]'``, ``create_app`` needs ``'unpickled[server]'``.
+``export_pipeline`` needs ``pip install 'unpickled[export]'``, ``create_app`` needs ``'unpickled[server]'``;
+``load`` needs ``'unpickled[embedded]'``, which is a part of ``'unpickled[server]'``.
 Each is imported when it is first used, so that one works without the libraries of the other.
 """
 
@@ -11,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from unpickled.export import export_pipeline
-    from unpickled.server import Config, create_app
+    from unpickled.server import Config, create_app, load
 
     __version__: str
 
-__all__ = ["Config", "create_app", "export_pipeline"]
+__all__ = ["Config", "create_app", "export_pipeline", "load"]
 
 _PACKAGES = {
     "Config": "unpickled.server",
     "create_app": "unpickled.server",
     "export_pipeline": "unpickled.export",
+    "load": "unpickled.server",
 }
 
 

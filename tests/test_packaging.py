@@ -128,6 +128,24 @@ def test_all_models_load_there(installed, models):
 
 
 @pytest.mark.long
+def test_a_model_in_process_needs_few_libraries(folder, wheel, models):
+    """The extra [embedded] brings no server; an answer that needs another library names it."""
+    python = folder / "embedded" / "bin" / "python"
+    run(sys.executable, "-m", "venv", "--without-pip", folder / "embedded")
+    pip(python, "install", *CONSTRAINTS, f"{wheel}[embedded]")
+    code = (
+        f"import unpickled; model = unpickled.load({str(models.path / 'iris')!r}); row = [5.1, 3.5, 1.4, 0.2]"
+    )
+    assert run(python, "-c", f"{code}; print(model.predict(row), model.class_names[0])") == "[0] setosa\n"
+    failed = conftest.run([python, "-c", f"{code}; model.predict(row, as_frame=True)"])
+    assert "a frame for rows that are in none needs pandas: pip install pandas" in failed.stderr
+    assert (
+        "needs flask: pip install 'unpickled[server]'"
+        in conftest.run([python, "-c", "import unpickled; unpickled.create_app()"]).stderr
+    )
+
+
+@pytest.mark.long
 def test_a_missing_extra_is_named(installed):
     """train names the extra that it lacks; the help and the versions need none."""
     completed = conftest.run([installed / "unpickled", "train", "iris"])
@@ -173,8 +191,8 @@ def test_the_users_own_files_are_their_own(user):
 
 
 def test_public_surface():
-    """The package offers three names, and an error names any other."""
-    assert unpickled.__all__ == ["Config", "create_app", "export_pipeline"]
+    """The package offers four names, and an error names any other."""
+    assert unpickled.__all__ == ["Config", "create_app", "export_pipeline", "load"]
     assert {*unpickled.__all__, "__version__"} <= {*dir(unpickled)}
     assert all(getattr(unpickled, name).__doc__ for name in unpickled.__all__)
     with pytest.raises(AttributeError, match="module 'unpickled' has no attribute 'exportpipeline'"):

@@ -7,6 +7,7 @@ what a column of each type means.
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from unpickled.server.errors import InvalidInput
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.model.feeds import Column
 from unpickled.server.protocols.arrow.table import Arrow
@@ -44,6 +45,30 @@ class Tables:
         features = [name for name in self._names if name in given]
         _, columns = self._reader.read(_stream(batch.select(features)))
         return columns
+
+    def batches(self, batch: "pyarrow.RecordBatch") -> Iterator["pyarrow.RecordBatch"]:
+        """The rows of a batch of any length in batches that ``columns`` takes."""
+        starts = range(0, batch.num_rows, self.most_rows)
+        return (batch.slice(start, self.most_rows) for start in starts)
+
+    @staticmethod
+    def stream(rows: Any) -> "pyarrow.RecordBatchReader":
+        """The batches of a table of any library that offers Arrow's C interface, or of a dict of columns.
+
+        Raises:
+            InvalidInput: It is no table.
+            ImportError: pyarrow is missing.
+        """
+        try:
+            import pyarrow
+        except ModuleNotFoundError:
+            raise ImportError("tables of Arrow need pyarrow: pip install 'unpickled[batch]'") from None
+        try:
+            table = pyarrow.table(rows) if isinstance(rows, dict) else rows
+            return pyarrow.RecordBatchReader.from_stream(table)
+        except (pyarrow.ArrowInvalid, TypeError) as error:
+            remedy = "give one with a column per feature"
+            raise InvalidInput(f"the rows are no table of Arrow ({error}): {remedy}") from None
 
 
 def batches(table: "pyarrow.Table", most_rows: int) -> Iterator["pyarrow.RecordBatch"]:

@@ -62,22 +62,27 @@ class Signature:
         ]
         return tuple[tuple(types)], _record_type(self.names, types)  # type: ignore[misc]
 
-    def feeds(self, rows: Sequence[Row]) -> Feeds:
-        """Rows that passed the checks, as one array (rows, features) per tensor of the graph."""
-        return {tensor.name: self._array(tensor, rows) for tensor in self.inputs}
+    def feeds(self, rows: Sequence[Row], first: int = 0) -> Feeds:
+        """Rows that passed the checks, as one array (rows, features) per tensor of the graph.
 
-    def matrix(self, values: npt.NDArray[Any]) -> Feeds:
+        ``first`` is the number of the first row, by which errors count, here and below.
+        """
+        return {tensor.name: self._array(tensor, rows, first) for tensor in self.inputs}
+
+    def matrix(self, values: npt.NDArray[Any], first: int = 0) -> Feeds:
         """Feeds from numbers (rows, features) of any numeric dtype, by the rules of ``check_row``.
 
         Only for models without categories. Nothing is copied if dtype and memory fit the graph.
         """
         whole = len(self.inputs) == 1 and self.inputs[0].features == self.names
         return {
-            tensor.name: self._block(tensor, values if whole else values[:, self._columns[tensor.name]])
+            tensor.name: self._block(
+                tensor, values if whole else values[:, self._columns[tensor.name]], first
+            )
             for tensor in self.inputs
         }
 
-    def table(self, columns: Mapping[str, Column]) -> Feeds:
+    def table(self, columns: Mapping[str, Column], first: int = 0) -> Feeds:
         """Feeds from one column (rows,) per feature, in any order, by the rules of ``check_record``.
 
         Columns are numeric arrays, or lists and object arrays of float, str and None.
@@ -89,11 +94,11 @@ class Signature:
                 (self._rules[index], columns[self.names[index]]) for index in self._columns[tensor.name]
             ]
             if tensor.dtype == "string":
-                checked = [_check_column(rule, column) for rule, column in chosen]
-                tensors[tensor.name] = self._texts(tensor, list(zip(*checked, strict=True)))
+                checked = [_check_column(rule, column, first) for rule, column in chosen]
+                tensors[tensor.name] = self._texts(tensor, list(zip(*checked, strict=True)), first)
             else:
-                numbers = [_number_column(rule, column) for rule, column in chosen]
-                tensors[tensor.name] = self._block(tensor, np.stack(numbers, axis=1))
+                numbers = [_number_column(rule, column, first) for rule, column in chosen]
+                tensors[tensor.name] = self._block(tensor, np.stack(numbers, axis=1), first)
         return tensors
 
     def check_row(self, values: object, row: int) -> Row:
@@ -178,14 +183,14 @@ class Signature:
         tightest = (np.inf, -np.inf) if lists else (float(lowest.max()), float(highest.min()))
         return _Limits(*tightest, lowest, highest, np.array([rule.feature.missing for rule in rules]), lists)
 
-    def _block(self, tensor: Input, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def _block(self, tensor: Input, values: npt.NDArray[Any], first: int) -> npt.NDArray[Any]:
         """Numbers (rows, features of a tensor), checked and in the tensor's dtype."""
-        self._check_block(tensor, values)
+        self._check_block(tensor, values, first)
         if tensor.dtype == "int64":
-            return self._integers(tensor, values.astype(np.float64))
+            return self._integers(tensor, values.astype(np.float64), first)
         return feeds.block(values, tensor.dtype)  # type: ignore[arg-type]
 
-    def _check_block(self, tensor: Input, values: npt.NDArray[Any]) -> None:
+    def _check_block(self, tensor: Input, values: npt.NDArray[Any], first: int) -> None:
         lowest, highest, lows, highs, missing, lists = self._limits[tensor.name]
         # Fast path: compare the block's minimum and maximum with the tightest limits, 10 times cheaper than
         # per column. NaN always falls through. Calls the ufuncs, as min() and max() wrap them in Python.
@@ -199,7 +204,8 @@ class Signature:
             sound[:, place] &= np.isin(values[:, place], known)
         sound |= np.isnan(values) & missing
         for row, column in np.argwhere(~sound)[:1].tolist():
-            self._rules[self._columns[tensor.name][column]].check_read(float(values[row, column]), row)
+            rule = self._rules[self._columns[tensor.name][column]]
+            rule.check_read(float(values[row, column]), first + row)
 
     def _check_columns(self, columns: Mapping[str, Column]) -> None:
         self.check_names(columns)
@@ -210,30 +216,30 @@ class Signature:
                 sentence = f"feature {quoted(name)} has {values} where another has {count}"
                 raise InvalidInput(f"{sentence}: send one per row of each", feature=name[:200])
 
-    def _array(self, tensor: Input, rows: Sequence[Row]) -> npt.NDArray[Any]:
+    def _array(self, tensor: Input, rows: Sequence[Row], first: int) -> npt.NDArray[Any]:
         if tensor.features != self.names:
             columns = self._columns[tensor.name]
             rows = [[row[column] for column in columns] for row in rows]
         if tensor.dtype == "string":
-            return self._texts(tensor, rows)
+            return self._texts(tensor, rows, first)
         if tensor.dtype == "int64":
-            return self._integers(tensor, np.array(rows, dtype=np.float64))
+            return self._integers(tensor, np.array(rows, dtype=np.float64), first)
         return feeds.numbers(rows, len(tensor.features), tensor.dtype)
 
-    def _texts(self, tensor: Input, rows: Sequence[Row]) -> npt.NDArray[Any]:
-        for index, row in enumerate(rows):
+    def _texts(self, tensor: Input, rows: Sequence[Row], first: int) -> npt.NDArray[Any]:
+        for index, row in enumerate(rows, first):
             if MISSING_CATEGORY in row:
                 name = tensor.features[row.index(MISSING_CATEGORY)]
                 raise fault_of(name, index, "is U+FDD0, which is no character: send null for a missing value")
         rules = [self._rules[index] for index in self._columns[tensor.name]]
         if any(rule.feature.missing_words for rule in rules):
-            rows = [_without_words(rules, row, index) for index, row in enumerate(rows)]
+            rows = [_without_words(rules, row, index) for index, row in enumerate(rows, first)]
         return feeds.texts(rows)
 
-    def _integers(self, tensor: Input, values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    def _integers(self, tensor: Input, values: npt.NDArray[np.float64], first: int) -> npt.NDArray[np.int64]:
         for row, column in np.argwhere(values != np.floor(values)):
             fault = f"is {values[row, column]:g}, but a whole number belongs there"
-            raise fault_of(tensor.features[column], int(row), fault)
+            raise fault_of(tensor.features[column], first + int(row), fault)
         return values.astype(np.int64)
 
 
@@ -263,17 +269,17 @@ def _optional(rule: Rule, each: Range) -> Any:
     return kind | None if rule.feature.missing else kind
 
 
-def _check_column(rule: Rule, column: Column) -> list[Value]:
+def _check_column(rule: Rule, column: Column, first: int) -> list[Value]:
     if isinstance(column, np.ndarray) and column.dtype != np.object_:
         column = column.astype(np.float64)
     values = column.tolist() if isinstance(column, np.ndarray) else column
-    return [rule.check(value, row) for row, value in enumerate(values)]
+    return [rule.check(value, row) for row, value in enumerate(values, first)]
 
 
-def _number_column(rule: Rule, column: Column) -> npt.NDArray[np.float64]:
+def _number_column(rule: Rule, column: Column, first: int) -> npt.NDArray[np.float64]:
     """A column as numbers. A numeric array is not checked here, but with the rest of its tensor."""
     if not isinstance(column, np.ndarray) or column.dtype == np.object_:
-        column = _check_column(rule, column)
+        column = _check_column(rule, column, first)
     return np.array(column, dtype=np.float64)
 
 
