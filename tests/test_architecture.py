@@ -35,6 +35,11 @@ EXTRAS = {
     # Imported by the process that writes the payload log, if it is installed.
     "server/payloads/parquet.py": {"pyarrow"},
     "server/frames/arrow.py": {"pyarrow"},
+    "server/batch/forms/arrow.py": {"pyarrow"},
+    "server/batch/forms/columnar.py": {"pyarrow"},
+    "server/batch/forms/csv.py": {"pyarrow"},
+    "server/batch/forms/jsonlines.py": {"pyarrow"},
+    "server/batch/forms/parquet.py": {"pyarrow"},
     "server/batch/engines/dask.py": {"dask", "distributed"},
     "server/batch/engines/ray.py": {"ray"},
     "server/batch/engines/spark.py": {"pyspark"},
@@ -110,6 +115,9 @@ def test_json_is_read_in_few_places():
     assert readers == {"server/message/strict.py"}
     assert compiled == {
         "server/artifact/manifest.py",
+        "server/batch/forms/columnar.py",
+        "server/batch/forms/jsonlines.py",
+        "server/batch/refusals.py",
         "server/lifecycle/history.py",
         "server/payloads/jsonlines.py",
         "server/payloads/schema.py",

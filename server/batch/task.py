@@ -2,6 +2,7 @@
 
 import msgspec
 
+from unpickled.server.config import Runtime
 from unpickled.server.model.policy import Policy
 
 
@@ -27,13 +28,15 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a worker needs to know about the job, but the parts.
 
     Attributes:
-        model: The folder of the model, absolute, so that each machine finds it.
+        model: The folder of the model or of the version, or its file, absolute: each machine finds it there.
         name: The model's name.
         version: The version that answers.
         sha256: The digest of its file: a worker that finds another content refuses.
         policy: The policy for values outside the training range.
         append: Whether answers stand beside all columns of their rows.
-        only: The columns that stand beside the answers, where not all do.
+        only: The columns that stand beside the answers; without both, those that are no features.
+        prefix: The beginning of the names of the answers' columns.
+        runtime: How ONNX Runtime is to run the model.
     """
 
     model: str
@@ -43,6 +46,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     policy: Policy = Policy()
     append: bool = False
     only: tuple[str, ...] = ()
+    prefix: str = ""
+    runtime: Runtime = Runtime()
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +59,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         refused: How many rows are refused.
         seconds: How long it took.
         reasons: A few reasons of refused rows.
+        outside: How many values of answered rows lie outside the training range, where that is flagged.
+        features: The features of these values.
     """
 
     part: Part
@@ -61,3 +68,5 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     refused: int
     seconds: float
     reasons: tuple[str, ...] = ()
+    outside: int = 0
+    features: tuple[str, ...] = ()
