@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import BinaryIO, Protocol
 
+from unpickled.server import objects
 from unpickled.server.batch.entry import Entry
 from unpickled.server.batch.local import Local
+from unpickled.server.batch.objects import storage_at
 from unpickled.server.errors import ServingError
 from unpickled.server.quote import quoted
 
@@ -54,6 +56,8 @@ def storage_of(address: str) -> Storage:
     scheme, mark, _ = address.partition("://")
     if not mark:
         return _LOCAL
+    if objects.is_address(address):
+        return storage_at(objects.address_of(address).root)
     raise ServingError(f"{quoted(address)} is no place for files here: name a path without {scheme}://")
 
 
