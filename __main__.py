@@ -24,6 +24,7 @@ from unpickled.server.commands.entries import (
     KEYS,
     LOG,
     MODELS,
+    PREDICT,
     REPORT,
     SERVE,
 )
@@ -33,6 +34,7 @@ _COMMANDS = {
     "convert": CONVERT,
     "retrain": RETRAIN,
     "serve": SERVE,
+    "predict": PREDICT,
     "models": MODELS,
     "keys": KEYS,
     "report": REPORT,

@@ -35,6 +35,7 @@ EXTRAS = {
     # Imported by the process that writes the payload log, if it is installed.
     "server/payloads/parquet.py": {"pyarrow"},
     "server/frames/arrow.py": {"pyarrow"},
+    "server/batch/estimate.py": {"pyarrow"},
     "server/batch/forms/arrow.py": {"pyarrow"},
     "server/batch/forms/columnar.py": {"pyarrow"},
     "server/batch/forms/csv.py": {"pyarrow"},
@@ -115,6 +116,9 @@ def test_json_is_read_in_few_places():
     assert readers == {"server/message/strict.py"}
     assert compiled == {
         "server/artifact/manifest.py",
+        "server/batch/done.py",
+        "server/batch/engines/hand.py",
+        "server/batch/engines/local.py",
         "server/batch/forms/columnar.py",
         "server/batch/forms/jsonlines.py",
         "server/batch/refusals.py",

@@ -30,7 +30,7 @@ from unpickled.server.model.session import Model, load
 from unpickled.server.scoring.scorer import Scored, Scorer
 
 # Errors of damaged files, of disks and of object stores.
-_FAILURES = (OSError, ValueError, EOFError, zlib.error, csv.Error)
+FAILURES = (OSError, ValueError, EOFError, zlib.error, csv.Error)
 
 
 def ignored(rows: int) -> None:
@@ -68,9 +68,13 @@ class Worker:
         >>> from pathlib import Path
         >>> sha256 = hashlib.sha256(Path("models/iris/1/model.onnx").read_bytes()).hexdigest()
         >>> task = Task(model="models/iris", name="iris", version=1, sha256=sha256)
-        >>> part = Part(source="big/a.csv", target="scored/a.csv", refused="scored/refused/a.jsonl", size=0)
-        >>> Worker(task).score(part).rows  # doctest: +SKIP
-        150
+        >>> text = "id,petal_width,petal_length,sepal_width,sepal_length\\n7,0.2,1.4,3.5,5.1\\n"
+        >>> size = Path("new.csv").write_text(text)
+        >>> part = Part(source="new.csv", target="scored/new.csv", refused="scored/new.jsonl", size=size)
+        >>> Worker(task).score(part).rows
+        1
+        >>> Path("scored/new.csv").read_text()[:30]
+        'id,prediction,predicted_class,'
     """
 
     def __init__(self, task: Task, threads: int = 1) -> None:
@@ -225,7 +229,7 @@ def _named(part: Part) -> Iterator[None]:
     """Errors name the part that they are about."""
     try:
         yield
-    except (RequestError, *_FAILURES) as error:
+    except (RequestError, *FAILURES) as error:
         raise ServingError(f"{part.source}: {shown(error)}") from error
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from unpickled.server.batch.answers import Answers
-from unpickled.server.batch.forms.columnar import Columnar, Joined, chunks
+from unpickled.server.batch.forms.columnar import Columnar, Joined, chunks, empty_batch
 from unpickled.server.batch.forms.form import Chunk, Form, Given, Kept
 from unpickled.server.frames.arrow import Tables
 from unpickled.server.inference.predictor import Predictor
@@ -23,7 +23,7 @@ class Table:
         self._tables = Tables(predictor)
         self._features = predictor.signature.names
         schema = self._reader.schema
-        self.empty: Given = Columnar(pyarrow.RecordBatch.from_pylist([], schema=schema))
+        self.empty: Given = Columnar(empty_batch(schema))
         predictor.signature.check_names(schema.names)
 
     def chunks(self) -> Iterator[Chunk]:

@@ -57,6 +57,14 @@ class Columnar:
         return rows
 
 
+def empty_batch(schema: "pyarrow.Schema") -> "pyarrow.RecordBatch":
+    """No rows, with these columns. RecordBatch.from_pylist would import pandas."""
+    import pyarrow
+
+    columns = [column.combine_chunks() for column in schema.empty_table().columns]
+    return pyarrow.RecordBatch.from_arrays(columns, schema=schema)
+
+
 def chunks(
     batches: Iterator["pyarrow.RecordBatch"], tables: Tables, features: Sequence[str]
 ) -> Iterator[Chunk]:

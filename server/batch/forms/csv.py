@@ -89,15 +89,15 @@ class Table:
         """The rows, some thousands at a time; each row that cannot be read ends a chunk."""
         first, line = 0, self._reader.line_num + 1
         blank: list[list[str]] = []
-        for rows in iter(self._more, []):
-            rows, blank = _without_end(blank + rows)
+        for more in iter(self._more, []):
+            rows, blank = _without_end(blank + more)
             for start, end, fault in self._runs(rows, first):
                 faults = [fault] if fault else []
                 if fault:
                     faults = [fault._replace(line=line + _lines(rows[: fault.row - first]))]
                 yield self._chunk(rows[start:end], first + start, line + _lines(rows[:start]), faults)
             first += len(rows)
-            line += _lines(rows)
+            line = self._reader.line_num + 1 - len(blank)
 
     def _more(self) -> list[list[str]]:
         try:

@@ -51,7 +51,8 @@ class Records:
 
     def kept(self, keep: Kept) -> "Records":
         """The same rows with these members alone."""
-        return Records([{name: value for name, value in row.items() if keep(name)} for row in self._rows])
+        names = [name for name in self.names if keep(name)]
+        return Records([{name: row[name] for name in names if name in row} for row in self._rows])
 
     def taken(self, places: Sequence[int]) -> "Records":
         """The rows at these places."""

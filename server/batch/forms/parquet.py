@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from unpickled.server.batch.answers import Answers
-from unpickled.server.batch.forms.columnar import Columnar, Joined, chunks
+from unpickled.server.batch.forms.columnar import Columnar, Joined, chunks, empty_batch
 from unpickled.server.batch.forms.form import Chunk, Form, Given, Kept
 from unpickled.server.frames.arrow import Tables
 from unpickled.server.inference.predictor import Predictor
@@ -94,7 +94,7 @@ def _empty(schema: "pyarrow.Schema", names: Sequence[str]) -> "pyarrow.RecordBat
 
     fields = [schema.field(name) for name in names]
     kept = pyarrow.schema(fields, metadata=schema.metadata)
-    return pyarrow.RecordBatch.from_pylist([], schema=kept)
+    return empty_batch(kept)
 
 
 PARQUET = Form("parquet", (".parquet", ".pq"), Table, Writer)
