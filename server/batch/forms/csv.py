@@ -70,6 +70,13 @@ class Cells:
         return [dict(zip(self.names, row, strict=True)) for row in self._rows]
 
 
+class _Text(io.TextIOWrapper):
+    """The text of a file that others close."""
+
+    def close(self) -> None:
+        """Leave the file open."""
+
+
 class Table:
     """The table in a CSV file; see ``Source`` in forms/form.py."""
 
@@ -182,7 +189,7 @@ def _text(file: BinaryIO) -> io.TextIOWrapper:
     """The text of a file, in UTF-8 or in what its byte order mark says."""
     buffered = file if hasattr(file, "peek") else io.BufferedReader(cast(io.RawIOBase, file))
     codec = _MARKS.get(buffered.peek(2)[:2], "utf-8-sig")
-    return io.TextIOWrapper(buffered, codec, newline="")
+    return _Text(buffered, codec, newline="")
 
 
 def _head(text: io.TextIOWrapper) -> str:
