@@ -5,7 +5,7 @@ both, to the last bit.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -43,6 +43,23 @@ def read_cells(feature: Feature, cells: Sequence[str]) -> Column:
     if feature.notation is None and not feature.boolean and not feature.missing_words:
         return _plain_numbers(cells)
     return _numbers([_value(feature, cell) for cell in cells])
+
+
+def as_read(features: Iterable[Feature], columns: Mapping[str, Column]) -> list[Column]:
+    """The columns of rows that a model takes, as rows in JSON are read: of dates in text the seconds.
+
+    Args:
+        features: The features, in the order of the columns that are returned.
+        columns: One column (rows,) per feature, which the rules of the features have passed.
+    """
+    return [_read(feature, columns[feature.name]) for feature in features]
+
+
+def _read(feature: Feature, column: Column) -> Column:
+    is_numbers = isinstance(column, np.ndarray) and column.dtype != np.object_
+    if is_numbers or feature.kind == "category" or not (feature.date or feature.missing_words):
+        return column
+    return [_value(feature, value) if isinstance(value, str) else value for value in column]
 
 
 def number(cell: str, notation: Notation | None = None) -> float:
