@@ -2,7 +2,7 @@
 
 import msgspec
 
-from unpickled.server.config import Runtime
+from unpickled.server.config import Log, Runtime
 from unpickled.server.model.policy import Policy
 
 
@@ -24,6 +24,20 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     changed: str = ""
 
 
+class Logged(msgspec.Struct, frozen=True, kw_only=True):
+    """The payload log of a job.
+
+    Attributes:
+        log: Its folder, absolute, and the columns that are kept and hashed.
+        token: Tells the job from all others.
+        began: When it began, in seconds since 1970: the time of all of its rows.
+    """
+
+    log: Log
+    token: str
+    began: float
+
+
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a worker needs to know about the job, but the parts.
 
@@ -37,6 +51,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
         only: The columns that stand beside the answers; without both, those that are no features.
         prefix: The beginning of the names of the answers' columns.
         runtime: How ONNX Runtime is to run the model.
+        logged: The payload log that gets the answered rows; None for none.
     """
 
     model: str
@@ -48,6 +63,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     only: tuple[str, ...] = ()
     prefix: str = ""
     runtime: Runtime = Runtime()
+    logged: Logged | None = None
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,20 +11,24 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
 from unpickled.server.artifact.manifest import FILE
+from unpickled.server.batch import identified
 from unpickled.server.batch.answers import Answers
 from unpickled.server.batch.forms import registry
-from unpickled.server.batch.forms.form import Chunk, Form, Source, Writer
+from unpickled.server.batch.forms.form import Chunk, Form, Given, Source, Writer
+from unpickled.server.batch.identified import Identified
 from unpickled.server.batch.kept import Keep
+from unpickled.server.batch.logged import Logger, Logging
 from unpickled.server.batch.refusals import Refusals, opened
 from unpickled.server.batch.storage import storage_of
 from unpickled.server.batch.task import Part, Result, Task
 from unpickled.server.errors import ArtifactError, RequestError, ServingError
 from unpickled.server.inference.predictor import Predictor
+from unpickled.server.model.feeds import Column
 from unpickled.server.model.ranges import Ranges
 from unpickled.server.model.session import Model, load
 from unpickled.server.scoring.scorer import Scored, Scorer
@@ -51,6 +55,14 @@ class Counts:
         for each in scored.outside:
             self.outside += each.count
             self.features.update(dict.fromkeys(each.features))
+
+
+class _Answered(NamedTuple):
+    """A chunk, its columns as they were scored, and its answers."""
+
+    chunk: Chunk
+    columns: dict[str, Column]
+    scored: Scored
 
 
 class Worker:
@@ -86,6 +98,8 @@ class Worker:
         self._scorer = Scorer(self.predictor)
         self._answers = Answers(self.predictor.outputs, task.prefix)
         self._keep = Keep(task, self.predictor.signature.names)
+        self._logger = None if task.logged is None else Logger(task, model)
+        self._ids_name = f"{task.prefix}{identified.NAME}"
 
     def score(self, part: Part, told: Callable[[int], None] = ignored) -> Result:
         """Score a part: its target, and the file of its refused rows, appear whole or not at all.
@@ -109,7 +123,9 @@ class Worker:
             # Entered last, the file of refused rows appears before the target does.
             refusals = Refusals(opened(stack, partial(storage.write, part.refused)))
             form = registry.form_of(part.source)
-            counts = self.stream(form, content, registry.form_of(part.target), output, refusals, told)
+            # Entered after the target, the part of the log appears before it.
+            log = None if self._logger is None else stack.enter_context(self._logger.part(part))
+            counts = self.stream(form, content, registry.form_of(part.target), output, refusals, told, log)
         if not refusals.count:
             storage.remove(part.refused)
         return Result(
@@ -130,18 +146,22 @@ class Worker:
         target: BinaryIO,
         refusals: Refusals,
         told: Callable[[int], None] = ignored,
+        log: Logging | None = None,
     ) -> Counts:
-        """Score the table in an open file, and write it to another one.
+        """Score the table in an open file, and write it to another one; ``log`` gets the answered rows.
 
         Raises:
             RequestError: The table is not for the model.
             OSError, ValueError: It cannot be read or written.
         """
         source = self.opened(form, file)
-        writer = target_form.write(target, self._answers, source.empty.kept(self._keep))
+        empty = source.empty.kept(self._keep)
+        writer = target_form.write(target, self._answers, self._identified(empty, _NOTHING, log))
         counts = Counts(refusals)
-        for chunk, scored in self._scored(source.chunks()):
-            self._write(writer, chunk, scored, counts)
+        for chunk, columns, scored in self._scored(source.chunks()):
+            if log is not None:
+                log.add(columns, scored, chunk.first)
+            self._write(writer, chunk, scored, counts, log)
             told(len(chunk.given) + len(chunk.faults))
         writer.close()
         return counts
@@ -155,14 +175,23 @@ class Worker:
         self._keep.check(names, self._answers.names)
         return source
 
-    def _write(self, writer: Writer, chunk: Chunk, scored: Scored, counts: Counts) -> None:
+    def _identified(self, kept: Given, scored: Scored, log: Logging | None) -> Given:
+        """The rows that are answered, with their ids where they are logged."""
+        if log is None:
+            return kept
+        identified.check(kept.names, self._ids_name)
+        return Identified(kept, self._ids_name, log.ids.of_rows(scored.rows))
+
+    def _write(
+        self, writer: Writer, chunk: Chunk, scored: Scored, counts: Counts, log: Logging | None
+    ) -> None:
         given = chunk.given
         places = scored.rows - chunk.first
         if len(places):
             answered = given if len(places) == len(given) else given.taken(places.tolist())
             kept = answered.kept(self._keep)
             self._keep.check(kept.names, self._answers.names)
-            writer.write(kept, scored.labels, scored.scores)
+            writer.write(self._identified(kept, scored, log), scored.labels, scored.scores)
         counts.add(scored)
         for each in scored.refused:
             place = each.row - chunk.first
@@ -172,32 +201,28 @@ class Worker:
         for fault in chunk.faults:
             counts.refusals.add(*fault)
 
-    def _scored(self, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Scored]]:
+    def _scored(self, chunks: Iterator[Chunk]) -> Iterator[_Answered]:
         """Each chunk with its answers, in their order; a few are scored ahead where there are threads."""
         if self._threads == 1:
-            yield from ((chunk, self._score(chunk)) for chunk in chunks)
+            yield from map(self._score, chunks)
             return
         with ThreadPoolExecutor(self._threads, "scoring") as pool:
-            ahead: deque[tuple[Chunk, Future[Scored]]] = deque()
+            ahead: deque[Future[_Answered]] = deque()
             for chunk in chunks:
-                ahead.append((chunk, pool.submit(self._score, chunk)))
+                ahead.append(pool.submit(self._score, chunk))
                 if len(ahead) > self._threads:
-                    yield _done(ahead)
+                    yield ahead.popleft().result()
             while ahead:
-                yield _done(ahead)
+                yield ahead.popleft().result()
 
-    def _score(self, chunk: Chunk) -> Scored:
+    def _score(self, chunk: Chunk) -> _Answered:
         if not len(chunk.given):
-            return _NOTHING
-        return self._scorer.score(chunk.columns(), chunk.first)
+            return _Answered(chunk, {}, _NOTHING)
+        columns = chunk.columns()
+        return _Answered(chunk, columns, self._scorer.score(columns, chunk.first))
 
 
 _NOTHING = Scored(np.empty(0, np.int64), np.empty(0, np.object_), np.empty((0, 0)), [], [])
-
-
-def _done(ahead: "deque[tuple[Chunk, Future[Scored]]]") -> tuple[Chunk, Scored]:
-    chunk, future = ahead.popleft()
-    return chunk, future.result()
 
 
 def file_of(task: Task) -> Path:
