@@ -15,11 +15,14 @@ from unpickled.server.batch.forms.registry import FORMS
 from unpickled.server.batch.job import Totals
 from unpickled.server.batch.progress import Progress
 from unpickled.server.batch.refusals import Refusals
+from unpickled.server.batch.task import Part
 from unpickled.server.batch.worker import FAILURES, Worker, shown
 from unpickled.server.errors import RequestError, ServingError
 
 # The first bytes of forms; a table with others is CSV.
 _BEGINNINGS = {b"\xff\xff\xff\xff": ARROW, b"PAR1": PARQUET}
+# The rows of a pipe, for their log: their job is a new one each time.
+_PART = Part(source="-", target="-", refused="", size=0)
 _REMEDY = "look into them, and start again with a higher --max-refused"
 
 
@@ -61,8 +64,10 @@ def scored(
             Bound(bound.rows).check(refusals.count, 0, _REMEDY)
 
         try:
-            counts = worker.stream(given, source, FORMS[form] if form else given, target, refusals, told)
-            target.flush()
+            with worker.logged(_PART) as log:
+                written = FORMS[form] if form else given
+                counts = worker.stream(given, source, written, target, refusals, told, log)
+                target.flush()
         except BrokenPipeError:
             raise
         except (RequestError, *FAILURES) as error:

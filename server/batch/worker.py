@@ -7,7 +7,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -124,7 +124,7 @@ class Worker:
             refusals = Refusals(opened(stack, partial(storage.write, part.refused)))
             form = registry.form_of(part.source)
             # Entered after the target, the part of the log appears before it.
-            log = None if self._logger is None else stack.enter_context(self._logger.part(part))
+            log = stack.enter_context(self.logged(part))
             counts = self.stream(form, content, registry.form_of(part.target), output, refusals, told, log)
         if not refusals.count:
             storage.remove(part.refused)
@@ -137,6 +137,10 @@ class Worker:
             outside=counts.outside,
             features=tuple(counts.features),
         )
+
+    def logged(self, part: Part) -> AbstractContextManager[Logging | None]:
+        """The payload log of a part, there once the block ends without an error; None without a log."""
+        return nullcontext() if self._logger is None else self._logger.part(part)
 
     def stream(
         self,

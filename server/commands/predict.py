@@ -4,6 +4,7 @@ import os
 import sys
 
 import click
+from msgspec.structs import replace
 
 from unpickled.server import console, machine
 from unpickled.server.batch import piped
@@ -11,6 +12,7 @@ from unpickled.server.batch.bound import Bound
 from unpickled.server.batch.engines.local import Local
 from unpickled.server.batch.forms.registry import FORMS
 from unpickled.server.batch.job import Job, Totals
+from unpickled.server.batch.logged import begun
 from unpickled.server.batch.plan import REFUSED, planned
 from unpickled.server.batch.storage import joined
 from unpickled.server.batch.task import Task
@@ -28,6 +30,8 @@ PIPE = "-"
         "unpickled predict iris big/ --out scored/ --append",
         "unpickled predict iris big/a.csv big/b.jsonl --out scored/ --only id --format parquet",
         "unpickled predict iris 'big/*.csv' --out scored/ --max-refused 1%",
+        "unpickled predict iris 's3://bucket/big/*.parquet' --out s3://bucket/scored/",
+        "unpickled predict iris big/ --out scored/ --log log",
         "unpickled predict iris - < rows.csv > scored.csv",
         "unpickled predict models/iris/2/model.onnx - --format jsonl < rows.jsonl",
     )
@@ -47,6 +51,7 @@ PIPE = "-"
 )
 @click.option("--max-refused", metavar="N", help="stop where more rows are refused: a number, or 1%")
 @click.option("--refused", metavar="FILE", help="refused rows of a pipe  [default: their reasons on stderr]")
+@click.option("--log", metavar="FOLDER", help="add the rows to this payload log, with ids for their truth")
 @click.option("--workers", type=click.IntRange(min=1), help="processes  [default: one for each core]")
 @click.option("--restart", is_flag=True, help="forget what the folder has, and begin anew")
 @click.option("--again", is_flag=True, help="score parts again whose file has changed since")
@@ -63,6 +68,7 @@ def predict(
     form: str | None,
     max_refused: str | None,
     refused: str | None,
+    log: str | None,
     workers: int | None,
     restart: bool,
     again: bool,
@@ -83,12 +89,13 @@ def predict(
             raise click.UsageError(
                 "- stands alone, and its answers go to the standard output: leave out --out"
             )
-        return _pipe(task, form, bound, refused)
+        return _pipe(_logged(task, settings, log, None), form, bound, refused)
     if out is None:
         raise click.UsageError("name the folder of the answers with --out")
     if refused is not None:
         raise click.UsageError(f"--refused is for pipes: refused rows of files go to {joined(out, REFUSED)}")
     parts = planned(files, out, None if form is None else FORMS[form])
+    task = _logged(task, settings, log, out)
     job = Job(task, parts, out, Local(workers or machine.processors()), bound)
     try:
         totals = job.run(restart, again)
@@ -118,6 +125,13 @@ def _task(
         prefix=prefix,
         runtime=settings.runtime,
     )
+
+
+def _logged(task: Task, settings: Config, log: str | None, out: str | None) -> Task:
+    """The task with the payload log in this folder, whose columns are those of the settings."""
+    if log is None:
+        return task
+    return replace(task, logged=begun(out, replace(settings.log, log_folder=log)))
 
 
 def _pipe(task: Task, form: str | None, bound: Bound, refused: str | None) -> str:
