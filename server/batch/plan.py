@@ -51,7 +51,8 @@ def _entries(patterns: Sequence[str], out: str) -> list[Entry]:
         named = {entry.path: entry for entry in listed if _is_read(entry.path) or len(listed) == 1}
         if not named:
             raise ServingError(_nothing(pattern, bool(listed)))
-        entries |= named
+        for path, entry in named.items():
+            entries.setdefault(path, entry)
     inside = f"{out.rstrip('/')}/"
     others = [entry for path, entry in entries.items() if not path.startswith(inside)]
     return others or list(entries.values())

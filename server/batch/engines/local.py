@@ -25,10 +25,11 @@ class Local:
 
     Args:
         workers: How many parts are scored at once. Where there are fewer parts, each has several threads.
+        program: The module that each process runs.
     """
 
-    def __init__(self, workers: int) -> None:
-        self._workers = workers
+    def __init__(self, workers: int, program: str = _PROGRAM) -> None:
+        self._workers, self._program = workers, program
 
     def run(self, task: Task, parts: Sequence[Part], told: Callable[[int], None]) -> Iterator[Result]:
         """The result of each part. See ``Engine`` in engines/engine.py."""
@@ -40,7 +41,8 @@ class Local:
             for part in parts:
                 yield worker.score(part, told)
             return
-        crew = _Crew(task, parts, min(self._workers, len(parts)), threads)
+        command = [sys.executable, "-P", "-m", self._program, str(threads)]
+        crew = _Crew(task, parts, min(self._workers, len(parts)), command)
         try:
             yield from crew.results(told)
         finally:
@@ -57,10 +59,10 @@ class _Ended(msgspec.Struct):
 class _Crew:
     """Processes, and a thread beside each that hands it parts."""
 
-    def __init__(self, task: Task, parts: Sequence[Part], count: int, threads: int) -> None:
+    def __init__(self, task: Task, parts: Sequence[Part], count: int, command: list[str]) -> None:
         self._task, self._left, self._count = task, deque(parts), len(parts)
         self._tries: dict[str, int] = {}
-        self._command = [sys.executable, "-P", "-m", _PROGRAM, str(threads)]
+        self._command = command
         self._said: queue.SimpleQueue[Message | _Ended] = queue.SimpleQueue()
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._lock, self._is_over = threading.Lock(), False

@@ -100,6 +100,12 @@ class Joined:
     def __init__(self, answers: Answers) -> None:
         self._answers = answers
 
+    @property
+    def numbers(self) -> set[str]:
+        """The names of the columns of scores."""
+        pairs = zip(self._answers.names, self._answers.types, strict=True)
+        return {name for name, kind in pairs if kind == "number"}
+
     def schema(self, given: Given) -> "pyarrow.Schema":
         """The columns of rows like these, with their answers. Names and metadata of the rows are kept."""
         import pyarrow

@@ -79,7 +79,11 @@ class Writer:
         from pyarrow import parquet
 
         self._schema = self._joined.schema(given)
-        self._writer = parquet.ParquetWriter(self._file, self._schema, compression="zstd")
+        # Almost all scores differ: a dictionary of them would take time and be dropped.
+        names = [field.name for field in self._schema if field.name not in self._joined.numbers]
+        self._writer = parquet.ParquetWriter(
+            self._file, self._schema, compression="zstd", use_dictionary=names
+        )
 
     def _flush(self) -> None:
         import pyarrow
