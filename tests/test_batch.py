@@ -282,3 +282,27 @@ def test_long_tables_are_read_in_pieces(models, tmp_path):
     assert sum(told) == 180_000
     scored = parquet.read_table(tmp_path / "scored" / "rows.parquet")["id"]
     assert scored.to_pylist() == [row for row in range(140_000) if row != 130_000]
+
+
+def test_text_that_is_not_utf8(models, tmp_path):
+    """A table in another encoding is refused with what to do, wherever its first such letter is."""
+    rows = [f"id,{','.join(FLOWERS)}", *["1,5.1,3.5,1.4,0.2"] * 20_000, "Köln,5.1,3.5,1.4,0.2"]
+    (tmp_path / "rows.csv").write_text("\n".join(rows), "latin-1")
+    (tmp_path / "head.csv").write_text(rows[0].replace("id", "Größe"), "latin-1")
+    worker = Worker(task(models.path, "iris"))
+    with pytest.raises(ServingError, match=r"head\.csv: it is not UTF-8: save it as UTF-8"):
+        worker.score(part(tmp_path, "head.csv"))
+    with pytest.raises(ServingError, match=r"rows\.csv: it is not UTF-8 somewhere behind line \d+: save it"):
+        worker.score(part(tmp_path, "rows.csv"))
+    (tmp_path / "rows.csv").write_text("\n".join(rows), "utf-16")
+    assert worker.score(part(tmp_path, "rows.csv")).rows == 20_001
+
+
+@pytest.mark.parametrize("cell", ['"', ",", "\r", "\n", "a,b\r\nc", "", " ", 'say "hi"'])
+def test_cells_that_need_quotes(models, tmp_path, cell):
+    """Whatever a cell holds that is passed through, a reader of CSV gets it back."""
+    with (tmp_path / "rows.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["id", *FLOWERS], [cell, 5.1, 3.5, 1.4, 0.2], ["x", 5.1, 3.5, 1.4, 0.2]])
+    Worker(task(models.path, "iris")).score(part(tmp_path, "rows.csv"))
+    with (tmp_path / "scored" / "rows.csv").open(newline="") as file:
+        assert [row[0] for row in csv.reader(file)] == ["id", cell, "x"]

@@ -157,6 +157,9 @@ def test_a_folder_has_one_job(folder, capsys):
     assert predict("big/a.csv", *out, "--append") == 1
     assert "big/a.csv has changed since it was scored" in capsys.readouterr().err
     assert predict("big/a.csv", *out, "--append", "--again") == 0
+    table(folder / "new" / "a.csv")
+    assert predict("new/a.csv", *out, "--append", "--again") == 1
+    assert "scored/a.csv has the answers to big/a.csv" in capsys.readouterr().err
     assert ids(folder / "scored") == dict.fromkeys(range(7, 11), 1)
     assert predict("big/a.csv", "--out", "big") == 1
     assert "would be overwritten by its answers" in capsys.readouterr().err

@@ -82,10 +82,8 @@ class Done:
             result = self.results.get(part.target)
             if result is None or result.part != part:
                 left.append(part)
-            if result is not None and result.part != part and not again:
-                raise ServingError(
-                    f"{part.source} has changed since it was scored: score such parts again with --again"
-                )
+            if result is not None and result.part != part:
+                _check_changed(result.part, part, again)
         return left
 
     def add(self, result: Result) -> None:
@@ -108,6 +106,16 @@ class Done:
             raise ServingError(
                 f"{taken} is there already, and no job wrote it: name another folder with --out"
             )
+
+
+def _check_changed(before: Part, now: Part, again: bool) -> None:
+    """ServingError where a target is that of another source, or of a changed one that is not scored again."""
+    if before.source != now.source:
+        raise ServingError(f"{now.target} has the answers to {before.source}: name another folder with --out")
+    if not again:
+        raise ServingError(
+            f"{now.source} has changed since it was scored: score such parts again with --again"
+        )
 
 
 def _difference(before: Task, now: Task) -> str:

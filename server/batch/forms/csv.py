@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # Rows that are read at a time.
 _ROWS = 8192
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_END = "\r\n"
+_SAVE = ": save it as UTF-8"
 _BLANKS = 'is empty: send JSON, in which "" is a text, and null a missing value'
 
 
@@ -111,6 +113,10 @@ class Table:
             return list(islice(self._reader, _ROWS))
         except csv.Error as error:
             raise ValueError(f"line {self._reader.line_num} is not CSV: {error}") from None
+        except UnicodeDecodeError:
+            raise ValueError(
+                f"it is not UTF-8 somewhere behind line {self._reader.line_num}{_SAVE}"
+            ) from None
 
     def _chunk(self, rows: Sequence[Sequence[str]], first: int, line: int, faults: Sequence[Fault]) -> Chunk:
         given = Cells(self._names, rows)
@@ -168,7 +174,7 @@ class Writer:
             remedy = "write jsonl, or name the columns to keep with --only"
             raise ValueError(f"column {sorted(unknown)[0]!r} is not in its first rows: {remedy}")
         answers = zip(*self._answers.cells(labels, scores), strict=True)
-        self._write((*row, *answer) for row, answer in zip(given.cells(names), answers, strict=True))
+        self._write([(*row, *answer) for row, answer in zip(given.cells(names), answers, strict=True)])
 
     def close(self) -> None:
         """Write the header, where there was no row."""
@@ -177,12 +183,21 @@ class Writer:
 
     def _begin(self, given: Given) -> None:
         self._names = given.names
-        self._write([[*given.names, *self._answers.names]])
+        self._write([(*given.names, *self._answers.names)])
 
-    def _write(self, rows: Any) -> None:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\r\n").writerows(rows)
-        self._file.write(text.getvalue().encode())
+    def _write(self, rows: Sequence[Sequence[str]]) -> None:
+        text = _END.join(map(",".join, rows)) + _END
+        if not _is_plain(text, len(rows), len(rows[0])):
+            stream = io.StringIO()
+            csv.writer(stream, lineterminator=_END).writerows(rows)
+            text = stream.getvalue()
+        self._file.write(text.encode())
+
+
+def _is_plain(text: str, rows: int, width: int) -> bool:
+    """Whether no cell of rows that are joined needs quotes."""
+    ends = text.count("\n") == text.count("\r") == rows
+    return ends and '"' not in text and text.count(",") == rows * (width - 1)
 
 
 def _text(file: BinaryIO) -> io.TextIOWrapper:
@@ -194,9 +209,12 @@ def _text(file: BinaryIO) -> io.TextIOWrapper:
 
 def _head(text: io.TextIOWrapper) -> str:
     """The header: its first line, and more lines where a quoted name has a line end."""
-    head = text.readline()
-    while head.count('"') % 2 and (more := text.readline()):
-        head += more
+    try:
+        head = text.readline()
+        while head.count('"') % 2 and (more := text.readline()):
+            head += more
+    except UnicodeDecodeError:
+        raise ValueError(f"it is not UTF-8{_SAVE}") from None
     return head
 
 

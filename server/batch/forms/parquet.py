@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # Bytes of each column that are read at a time.
 _BUFFER = 1 << 20
+# Bytes of a batch that is read, by the mean of the file: rows may be wide, or have long texts.
+_BATCH = 1 << 25
 # Rows, and bytes, of a row group that is written.
 _ROWS, _BYTES = 1 << 18, 1 << 26
 
@@ -38,8 +40,16 @@ class Table:
 
     def chunks(self) -> Iterator[Chunk]:
         """The rows, a batch at a time."""
-        batches = self._file.iter_batches(self._tables.most_rows, columns=self._names, use_threads=False)
+        rows = min(self._tables.most_rows, max(1, _BATCH // self._width))
+        batches = self._file.iter_batches(rows, columns=self._names, use_threads=False)
         return chunks(map(self._ordered, batches), self._tables, self._features)
+
+    @property
+    def _width(self) -> int:
+        """The bytes of a row, on average."""
+        metadata = self._file.metadata
+        groups = (metadata.row_group(place).total_byte_size for place in range(metadata.num_row_groups))
+        return int(max(1, sum(groups) // max(1, metadata.num_rows)))
 
     def _ordered(self, batch: "pyarrow.RecordBatch") -> "pyarrow.RecordBatch":
         # The columns come in the order of the file, with the metadata of its schema.
