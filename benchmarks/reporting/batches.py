@@ -15,6 +15,8 @@ from benchmarks.results import Commit, Machine
 from benchmarks.units import memory, number, seconds
 
 OURS, JOBLIB = "unpickled predict", "scikit-learn, joblib"
+# Seconds besides the start.
+_SHORTEST = 0.5
 PICTURE = "batches.svg"
 ALT = "Memory of unpickled predict against the rows that are scored: level"
 
@@ -61,10 +63,10 @@ class Level(Struct, kw_only=True, forbid_unknown_fields=True):
     memory_mb: list[float]
 
     @property
-    def halves(self) -> tuple[float, float]:
+    def quarters(self) -> tuple[float, float]:
         """The most in the second quarter of the rows, and in the last one."""
         quarter = len(self.memory_mb) // 4 or 1
-        return max(self.memory_mb[quarter : 2 * quarter + 1]), max(self.memory_mb[-quarter:])
+        return max(self.memory_mb[quarter : 2 * quarter] or self.memory_mb), max(self.memory_mb[-quarter:])
 
 
 class Figures(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -91,6 +93,11 @@ class Figures(Struct, kw_only=True, forbid_unknown_fields=True):
         """The median of a figure over the turns of a program."""
         values: list[float] = [getattr(turn, name) for turn in self.of(case, program)]
         return statistics.median(values)
+
+    def is_long(self, case: str) -> bool:
+        """Whether both programs take long enough that their starts do not decide the figure without them."""
+        pairs = [(turn.seconds, turn.start_s) for turn in self.turns if turn.case == case]
+        return all(whole - start >= _SHORTEST for whole, start in pairs)
 
     def ratio(self, case: str, name: str) -> float:
         """The median of Unpickled in multiples of that of scikit-learn."""
@@ -123,6 +130,8 @@ def speed(run: Figures) -> Table:
 
 
 def _rate(run: Figures, case: str, program: str, name: str) -> str:
+    if name == "net_rows_per_s" and not run.is_long(case):
+        return "too few rows"
     ratio = f", {run.ratio(case, name):.1f}x" if program == OURS else ""
     return f"{number(run.median(case, program, name))}{ratio}"
 
@@ -131,7 +140,7 @@ def levels(run: Figures) -> Table:
     """The memory in the second quarter of many rows and in the last one."""
     head = ["rows", "files", "time", "memory, second quarter", "memory, last quarter"]
     lines = [
-        row(number(each.rows), f"{each.files}", seconds(each.seconds), *map(memory, each.halves))
+        row(number(each.rows), f"{each.files}", seconds(each.seconds), *map(memory, each.quarters))
         for each in run.levels
     ]
     return Table(head, lines)
