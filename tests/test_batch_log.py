@@ -108,6 +108,14 @@ def test_a_part_that_is_scored_again_is_logged_once(models, flowers, tmp_path):
     assert not ids.intersection(row["_prediction_id"] for row in logged(tmp_path / "other" / "log"))
 
 
+def test_a_part_without_answers_leaves_nothing(models, flowers, tmp_path):
+    """A file whose rows are all refused by now is in the log no more."""
+    job(models.path / "iris", tmp_path).score(part_of(flowers, tmp_path))
+    parquet.write_table(pyarrow.table({name: [float("nan")] * 3 for name in FLOWERS}), flowers)
+    assert job(models.path / "iris", tmp_path).score(part_of(flowers, tmp_path, "since")).refused == 3
+    assert not [*(tmp_path / "log").rglob("*.parquet*")]
+
+
 def test_a_part_that_fails_is_not_logged(models, flowers, tmp_path):
     """The log has the rows of scored files alone."""
     content = flowers.read_bytes()

@@ -7,16 +7,19 @@ import sys
 import numpy as np
 import pytest
 from buckets import BUCKET, bucket
-from conftest import PATIENCE
+from conftest import FLOWERS, PATIENCE
 
+from unpickled.__main__ import main
 from unpickled.server import objects
 from unpickled.server.batch import lease
+from unpickled.server.batch import objects as objects_module
 from unpickled.server.batch.objects import Objects
 from unpickled.server.errors import ServingError
 
 pytest.importorskip("obstore")
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
+csv = pytest.importorskip("pyarrow.csv")
 
 ROWS = 20_000
 MIB = 1024 * 1024
@@ -190,6 +193,25 @@ def test_an_endpoint_without_tls_is_a_choice(s3, monkeypatch):
     monkeypatch.delenv("AWS_ALLOW_HTTP")
     with pytest.raises(ServingError, match="set AWS_ALLOW_HTTP=true if that is right"):
         Objects(f"s3://{BUCKET}").open(f"s3://{BUCKET}/a")
+
+
+def test_a_job_reads_and_writes_a_store(store, home, models, tmp_path, capsys):
+    """Answers in a store are those in a folder, and the job is done when it is asked for again."""
+    objects_module.storage_at.cache_clear()
+    rng = np.random.default_rng(0)
+    (tmp_path / "big").mkdir()
+    for name in ("a.parquet", "b.csv"):
+        table = pyarrow.table({flower: rng.uniform(0.1, 7, 3000) for flower in FLOWERS})
+        (parquet.write_table if name == "a.parquet" else csv.write_csv)(table, tmp_path / "big" / name)
+        put(store, f"{home}/big/{name}", (tmp_path / "big" / name).read_bytes())
+    settings = ["--models", str(models.path), "--workers", "1"]
+    assert main(["predict", "iris", str(tmp_path / "big"), "--out", str(tmp_path / "scored"), *settings]) == 0
+    for _ in range(2):
+        assert main(["predict", "iris", f"{home}/big/*", "--out", f"{home}/scored/", *settings]) == 0
+    assert "2 parts, 2 of them earlier" in capsys.readouterr().out
+    for name in ("a.parquet", "b.csv"):
+        assert store.read(f"{home}/scored/{name}") == (tmp_path / "scored" / name).read_bytes()
+    objects_module.storage_at.cache_clear()
 
 
 FORKED = """

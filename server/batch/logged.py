@@ -117,9 +117,10 @@ class Logger:
         ids = Ids.of(self._task, part)
         with parts.written(folder, self._schema, self._day, name) as write:
             yield Logging(ids, lambda *rows: write(self._columns(ids, *rows), len(rows[1].rows)))
-        for each in parts.of_day(folder, self._task.name, self._day, name):
+        home = folder / self._task.name / f"date={self._day.isoformat()}"
+        for ending in parts.ENDINGS:
             # One that was uploaded before it was replaced is uploaded again.
-            upload.forget(each)
+            upload.forget(home / f"{name}{ending}")
 
     def _columns(
         self, ids: Ids, given: Mapping[str, Column], scored: Scored, places: Rows

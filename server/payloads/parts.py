@@ -109,13 +109,26 @@ def written(
     Raises:
         OSError: The disk is full, or cannot be written to; no part is there that was not there before.
     """
-    # Two processes may write one part at once: each under a name of its own.
-    file = _Open(folder, schema, day, name, form(), attempt=f".{os.urandom(4).hex()}")
+    file: _Open | None = None
+
+    def write(given: Sequence[Column], rows: int) -> None:
+        nonlocal file
+        if file is None:
+            # Two processes may write one part at once: each under a name of its own.
+            attempt = f".{os.urandom(4).hex()}"
+            file = _Open(folder, schema, day, name, form(), attempt)
+        file.add_columns(given, rows)
+
     try:
-        yield file.add_columns
-        file.finish()
+        yield write
+        written = None if file is None else file.finish()
     finally:
-        file.discard()
+        if file is not None:
+            file.discard()
+    for path in _named(folder / schema.model / f"date={day.isoformat()}", name):
+        # One of an earlier attempt, in another form or with rows where there are none now.
+        if path != written:
+            path.unlink(missing_ok=True)
 
 
 def rewrite(part: Part, schema: Schema, rows: Iterable[Cells]) -> bool:
@@ -144,12 +157,6 @@ def find(folder: Path, model: str | None = None) -> list[Part]:
     models = [folder / model] if model is not None else [path for path in _listed(folder) if path.is_dir()]
     found = [part for home in models for part in _of_model(home)]
     return sorted(found, key=lambda part: (part.day, part.model, part.path.name))
-
-
-def of_day(folder: Path, model: str, day: date, name: str) -> list[Path]:
-    """The finished parts with a name, without its ending, on one day."""
-    home = folder / model / f"date={day.isoformat()}"
-    return [path for path in _listed(home) if path.name in [f"{name}{ending}" for ending in ENDINGS]]
 
 
 def day_of(folder: str) -> date | None:
@@ -232,6 +239,12 @@ class _Open:
             with suppress(Exception):
                 self._writer.close()
         self._hidden.unlink(missing_ok=True)
+
+
+def _named(home: Path, name: str) -> list[Path]:
+    """The finished parts in a folder with a name, whatever their endings."""
+    names = [f"{name}{ending}" for ending in ENDINGS]
+    return [path for path in _listed(home) if path.name in names]
 
 
 def _parquet() -> Any:
