@@ -88,7 +88,8 @@ def _plain_numbers(cells: Sequence[str]) -> Column:
     text = "".join(cells)
     if text.isascii() and "_" not in text:
         try:
-            return np.fromiter((float(cell or "nan") for cell in cells), np.float64, len(cells))
+            values = [cell or "nan" for cell in cells] if "" in cells else cells
+            return np.fromiter(map(float, values), np.float64, len(cells))
         except ValueError:
             pass
     return _numbers([_number_or_text(cell, None) for cell in cells])

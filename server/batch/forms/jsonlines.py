@@ -2,9 +2,11 @@
 
 import math
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
@@ -95,7 +97,9 @@ class Table:
         first, number = 0, 1
         for block in _blocks(self._file):
             lines = block.split(b"\n")
-            filled = [(number + place, line) for place, line in enumerate(lines) if line.strip()]
+            filled = [
+                (number + place, line) for place, line in enumerate(lines) if line and not line.isspace()
+            ]
             number += len(lines) - 1
             yield from self._read(filled, first, block)
             first += len(filled)
@@ -131,8 +135,11 @@ class Table:
 
     def _fits(self, records: Sequence[dict[str, Any]]) -> bool:
         """Whether each row has all features."""
-        names = self._signature.names
-        return all(name in record for record in records for name in names)
+        try:
+            deque(map(itemgetter(*self._signature.names), records), 0)
+        except KeyError:
+            return False
+        return True
 
     def _record(self, line: bytes, row: int) -> dict[str, Any]:
         """The row in one line. Raises RequestError."""
@@ -203,7 +210,7 @@ def _records(block: bytes, count: int) -> list[dict[str, Any]] | None:
         records = _decode.decode_lines(block)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    if len(records) != count or not all(isinstance(record, dict) for record in records):
+    if len(records) != count or set(map(type, records)) != {dict}:
         return None
     return records if block.count(b":") == sum(map(len, records)) else None
 
