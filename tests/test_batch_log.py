@@ -85,6 +85,7 @@ def test_scored_rows_have_ids_that_the_log_has(models, flowers, tmp_path):
     assert scored["prediction_id"] == [row["_prediction_id"] for row in rows]
     assert scored["probabilities_setosa"] == [row["_score_setosa"] for row in rows]
     ids = [Id.read(text) for text in scored["prediction_id"]]
+    assert [row["_time"] - rows[0]["_time"] for row in rows] == [each.number - ids[0].number for each in ids]
     assert [each.number - ids[0].number for each in ids] == [row for row in range(5000) if row != 17]
     assert [row["petal_length"] for row in rows][17] == parquet.read_table(flowers)["petal_length"][
         18

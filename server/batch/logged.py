@@ -2,9 +2,10 @@
 
     <log folder>/iris/date=2026-11-30/<token of the job>-<digest>.parquet
 
-All rows have the time at which the job began, so that a part that is scored again, perhaps days later,
-replaces its file of before. That file appears before the scored one does: a row that has been handed out with
-its id is in the log. A job that goes on finds token and time beside what it has written.
+The first row of each part has the time at which the job began, and the others follow a microsecond apart,
+within that day: a part that is scored again, perhaps days later, replaces its file of before. That file
+appears before the scored one does: a row that has been handed out with its id is in the log. A job that goes
+on finds token and time beside what it has written.
 """
 
 import time
@@ -37,6 +38,7 @@ from unpickled.server.scoring.scorer import Scored
 # Beside what the job writes: its token and the time of its beginning.
 _FILE = "_log.json"
 _MILLION = 1_000_000
+_DAY = 86_400 * _MILLION
 
 Rows = npt.NDArray[np.int64]
 
@@ -98,8 +100,9 @@ class Logger:
         self._features = {feature.name: feature for feature in model.signature.features}
         self._read = {each.name: _reader(each, key) for each in self._schema.features}
         self._day = datetime.fromtimestamp(self._logged.began, UTC).date()
+        self._began = int(self._logged.began * _MILLION)
+        self._last = (self._began // _DAY + 1) * _DAY - 1
         self._own: dict[str, columns.Column] = {
-            "time": Same(int(self._logged.began * _MILLION)),
             "model": Same(task.name),
             "version": Same(task.version),
             "route": Same(BATCH),
@@ -126,7 +129,8 @@ class Logger:
         self, ids: Ids, given: Mapping[str, Column], scored: Scored, places: Rows
     ) -> list[columns.Column]:
         """The columns of answered rows, in the order of the schema."""
-        own = self._own | {"prediction_id": Numbered(ids.prefix, scored.rows + ids.first)}
+        times = np.minimum(scored.rows + self._began, self._last)
+        own = self._own | {"time": times, "prediction_id": Numbered(ids.prefix, scored.rows + ids.first)}
         return [
             self._read[column.name](self._cells(column.source, given, places))
             if column.part == "feature"

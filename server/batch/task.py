@@ -30,7 +30,7 @@ class Logged(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         log: Its folder, absolute, and the columns that are kept and hashed.
         token: Tells the job from all others.
-        began: When it began, in seconds since 1970: the time of all of its rows.
+        began: When it began, in seconds since 1970: the time of the first row of each part.
     """
 
     log: Log

@@ -135,8 +135,8 @@ def _array(column: columns.Column, kind: str, rows: int) -> pyarrow.Array:
     if isinstance(column, columns.Numbered):
         numbers = pyarrow.array(column.numbers).cast(pyarrow.string())
         return pyarrow.compute.binary_join_element_wise(column.prefix, numbers, "")
-    if isinstance(column, np.ndarray) and kind in ("double", "int64"):
-        return pyarrow.array(column, _TYPES[kind], from_pandas=True)
+    if isinstance(column, np.ndarray) and kind in ("double", "int64", "timestamp"):
+        return pyarrow.array(column, from_pandas=True).cast(_TYPES[kind])
     return _listed([*columns.cells(column, rows)], kind)
 
 
