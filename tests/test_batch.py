@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import json
+import sys
 
 import numpy as np
 import pandas as pd
@@ -401,3 +402,16 @@ def check(worker, client, folder, name, head, lines, kind):
             ours = refused.pop(row)
             assert ours == reason or (head and f" of row {row} " in ours)
     assert (scored, refused) == ([], {})
+
+
+def test_without_pyarrow(models, tmp_path, monkeypatch):
+    """CSV and JSON Lines need no pyarrow; Parquet says what to install."""
+    (tmp_path / "rows.csv").write_text(f"{','.join(FLOWERS)}\n5.1,3.5,1.4,0.2\n")
+    pd.DataFrame({name: [1.0] for name in FLOWERS}).to_parquet(tmp_path / "rows.parquet")
+    worker = Worker(task(models.path, "iris"))
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert worker.score(part(tmp_path, "rows.csv")).rows == 1
+    with pytest.raises(
+        ServingError, match=r"rows\.parquet: this needs pyarrow: pip install 'unpickled\[batch\]'"
+    ):
+        worker.score(part(tmp_path, "rows.parquet"))

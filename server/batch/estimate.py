@@ -46,7 +46,7 @@ def _rows(part: Part) -> int:
     try:
         with storage_of(part.source).open(part.source) as file:
             return _counted(file) if _is_counted(part) else _by_lines(file, part)
-    except (OSError, ValueError, EOFError, zlib.error):
+    except (OSError, ValueError, EOFError, zlib.error, ImportError):
         return 0
 
 

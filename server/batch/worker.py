@@ -33,8 +33,8 @@ from unpickled.server.model.ranges import Ranges
 from unpickled.server.model.session import Model, load
 from unpickled.server.scoring.scorer import Scored, Scorer
 
-# Errors of damaged files, of disks and of object stores.
-FAILURES = (OSError, ValueError, EOFError, zlib.error, csv.Error)
+# Errors of damaged files, of disks and of object stores, and of a library that is not installed.
+FAILURES = (OSError, ValueError, EOFError, zlib.error, csv.Error, ImportError)
 
 
 def ignored(rows: int) -> None:
@@ -264,6 +264,8 @@ def _named(part: Part) -> Iterator[None]:
 
 def shown(error: Exception) -> str:
     """The sentence of an error that is not always a sentence of ours."""
+    if isinstance(error, ImportError):
+        return f"this needs {error.name}: pip install 'unpickled[batch]'"
     if isinstance(error, OSError) and error.strerror:
         name = f" ({error.filename})" if error.filename else ""
         return f"{error.strerror}{name}"
