@@ -415,3 +415,18 @@ def test_without_pyarrow(models, tmp_path, monkeypatch):
         ServingError, match=r"rows\.parquet: this needs pyarrow: pip install 'unpickled\[batch\]'"
     ):
         worker.score(part(tmp_path, "rows.parquet"))
+
+
+def test_columns_that_no_table_has(models, tmp_path):
+    """Two columns of one name, and JSON values of several types in one column of Parquet, are refused."""
+    values = [pa.array([1]), pa.array([2]), *[pa.array([1.0])] * 4]
+    parquet.write_table(pa.Table.from_arrays(values, names=["id", "id", *FLOWERS]), tmp_path / "rows.parquet")
+    worker = Worker(task(models.path, "iris"))
+    with pytest.raises(ServingError, match="2 of its columns are named 'id': give each its own name"):
+        worker.score(part(tmp_path, "rows.parquet"))
+    row = dict.fromkeys(FLOWERS, 1.0)
+    lines = [json.dumps(row | {"note": note}) for note in (*range(20_000), "late")]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    with pytest.raises(ServingError, match=r"of several types|'note' is string in some rows and int64"):
+        worker.score(part(tmp_path, "rows.jsonl", "rows.parquet"))
+    assert worker.score(part(tmp_path, "rows.jsonl")).rows == 20_001

@@ -34,7 +34,7 @@ from unpickled.server.model.session import Model, load
 from unpickled.server.scoring.scorer import Scored, Scorer
 
 # Errors of damaged files, of disks and of object stores, and of a library that is not installed.
-FAILURES = (OSError, ValueError, EOFError, zlib.error, csv.Error, ImportError)
+FAILURES = (OSError, ValueError, EOFError, zlib.error, csv.Error, ImportError, NotImplementedError)
 
 
 def ignored(rows: int) -> None:
@@ -162,12 +162,16 @@ class Worker:
         empty = source.empty.kept(self._keep)
         writer = target_form.write(target, self._answers, self._identified(empty, _NOTHING, log))
         counts = Counts(refusals)
-        for chunk, columns, scored in self._scored(source.chunks()):
-            if log is not None:
-                log.add(columns, scored, chunk.first)
-            self._write(writer, chunk, scored, counts, log)
-            told(len(chunk.given) + len(chunk.faults))
-        writer.close()
+        try:
+            for chunk, columns, scored in self._scored(source.chunks()):
+                if log is not None:
+                    log.add(columns, scored, chunk.first)
+                self._write(writer, chunk, scored, counts, log)
+                told(len(chunk.given) + len(chunk.faults))
+            writer.close()
+        except BaseException:
+            writer.drop()
+            raise
         return counts
 
     def opened(self, form: Form, file: BinaryIO) -> Source:

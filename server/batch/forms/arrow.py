@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from unpickled.server.batch.answers import Answers
-from unpickled.server.batch.forms.columnar import Columnar, Joined, chunks, empty_batch
+from unpickled.server.batch.forms.columnar import Columnar, Joined, check_distinct, chunks, empty_batch
 from unpickled.server.batch.forms.form import Chunk, Form, Given, Kept
 from unpickled.server.frames.arrow import Tables
 from unpickled.server.inference.predictor import Predictor
@@ -23,6 +23,7 @@ class Table:
         self._tables = Tables(predictor)
         self._features = predictor.signature.names
         schema = self._reader.schema
+        check_distinct(schema)
         self.empty: Given = Columnar(empty_batch(schema))
         predictor.signature.check_names(schema.names)
 
@@ -51,6 +52,9 @@ class Writer:
         if self._writer is None:
             self._open(self._empty)
         self._writer.close()
+
+    def drop(self) -> None:
+        """Forget nothing: all is written."""
 
     def _open(self, given: Given) -> None:
         import pyarrow

@@ -1,5 +1,6 @@
 """Rows of Arrow tables, as Parquet and Arrow streams have them."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,13 @@ def empty_batch(schema: "pyarrow.Schema") -> "pyarrow.RecordBatch":
 
     columns = [column.combine_chunks() for column in schema.empty_table().columns]
     return pyarrow.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def check_distinct(schema: "pyarrow.Schema") -> None:
+    """ValueError where two columns have the same name."""
+    name, count = Counter(schema.names).most_common(1)[0] if schema.names else ("", 0)
+    if count > 1:
+        raise ValueError(f"{count} of its columns are named {name!r}: give each its own name")
 
 
 def chunks(
@@ -142,7 +150,8 @@ def _alike(rows: "pyarrow.RecordBatch", schema: "pyarrow.Schema", count: int) ->
     names = set(rows.schema.names)
     unknown = [name for name in rows.schema.names if name not in schema.names[:count]]
     if unknown:
-        raise ValueError(f"column {unknown[0]!r} is not in its first rows")
+        remedy = "write jsonl, or name the columns to keep with --only"
+        raise ValueError(f"column {unknown[0]!r} is not in its first rows: {remedy}")
     if list(rows.schema.names) == schema.names[:count]:
         given = rows.columns
     else:
@@ -152,8 +161,22 @@ def _alike(rows: "pyarrow.RecordBatch", schema: "pyarrow.Schema", count: int) ->
         ]
     for place, column in enumerate(given):
         field = schema.field(place)
-        columns.append(column if column.type.equals(field.type) else column.cast(field.type))
+        columns.append(_cast(column, field))
     return columns
+
+
+def _cast(column: "pyarrow.Array", field: "pyarrow.Field") -> "pyarrow.Array":
+    import pyarrow
+
+    if column.type.equals(field.type):
+        return column
+    try:
+        return column.cast(field.type)
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
+        raise ValueError(
+            f"column {field.name!r} is {column.type} in some rows and {field.type} in its first ones: write "
+            "jsonl, or name the columns to keep with --only"
+        ) from None
 
 
 def _texts(column: "pyarrow.Array") -> list[str]:

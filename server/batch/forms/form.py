@@ -89,6 +89,9 @@ class Writer(Protocol):
     def close(self) -> None:
         """Write the end of the table. The file stays open."""
 
+    def drop(self) -> None:
+        """Forget what is not written yet: the file will not be used."""
+
 
 class Form(NamedTuple):
     """A form of tables.

@@ -182,6 +182,9 @@ class Writer:
     def close(self) -> None:
         """Write nothing: the lines are all."""
 
+    def drop(self) -> None:
+        """Forget nothing: all is written."""
+
 
 def _blocks(file: BinaryIO) -> Iterator[bytes]:
     """Whole lines, as many as can be read at a time; ValueError where one is too long."""

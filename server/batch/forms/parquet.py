@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from unpickled.server.batch.answers import Answers
-from unpickled.server.batch.forms.columnar import Columnar, Joined, chunks, empty_batch
+from unpickled.server.batch.forms.columnar import Columnar, Joined, check_distinct, chunks, empty_batch
 from unpickled.server.batch.forms.form import Chunk, Form, Given, Kept
 from unpickled.server.frames.arrow import Tables
 from unpickled.server.inference.predictor import Predictor
@@ -32,6 +32,7 @@ class Table:
         self._tables = Tables(predictor)
         self._features = predictor.signature.names
         schema = self._file.schema_arrow
+        check_distinct(schema)
         features = set(self._features)
         self._names = [name for name in schema.names if keep(name) or name in features]
         self.empty: Given = Columnar(_empty(schema, self._names))
@@ -84,6 +85,12 @@ class Writer:
             self._open(self._empty)
         self._flush()
         self._writer.close()
+
+    def drop(self) -> None:
+        """Forget the rows, and keep pyarrow from writing the end of the file, which is closed by then."""
+        self._batches = []
+        if self._writer is not None:
+            self._writer.is_open = False
 
     def _open(self, given: Given) -> None:
         from pyarrow import parquet
