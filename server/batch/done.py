@@ -129,6 +129,9 @@ def _difference(before: Task, now: Task) -> str:
     changed = [name for name in fields if getattr(before, name) != getattr(now, name)]
     if not changed:
         return ""
+    if changed == ["logged"]:
+        log = None if before.logged is None else before.logged.log
+        return f"has parts that were scored {f'with --log {log.log_folder}' if log else 'without --log'}"
     name = changed[0]
     return f"has parts that were scored with other options ({name} was {_shown(getattr(before, name))})"
 

@@ -55,7 +55,13 @@ def begun(folder: str | None, log: Log) -> Logged:
         ServingError: The file of an earlier run is no such file.
     """
     schema.key_of(log)
-    log = replace(log, log_folder=_absolute(log.log_folder), log_key=log.log_key and _absolute(log.log_key))
+    # The other settings change nothing, so that a job goes on whatever they are by then.
+    log = Log(
+        log_folder=_absolute(log.log_folder),
+        log_columns=log.log_columns,
+        log_hash=log.log_hash,
+        log_key=log.log_key and _absolute(log.log_key),
+    )
     logged = Logged(log=log, token=fresh_token(), began=time.time())
     if folder is None:
         return logged
