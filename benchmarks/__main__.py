@@ -3,6 +3,7 @@
 python -m benchmarks run [--peers] [--models iris,forest] [--servers unpickled,tutorial] ...
 python -m benchmarks overload [--servers unpickled fastapi-onnx] [--times 0.5 1 10] ...
 python -m benchmarks observers [--repeats 5]
+python -m benchmarks batches [--rows 8000000] [--level 50000000]
 python -m benchmarks soak [--minutes 10]
 python -m benchmarks books [--rate 5000] [--seconds 600]
 python -m benchmarks peeking [--tests 2000] [--looks 50]
@@ -26,6 +27,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.batches import command as batches
 from benchmarks.books import command as books
 from benchmarks.errors import BenchmarkError
 from benchmarks.measuring import generators, machine
@@ -36,6 +38,7 @@ from benchmarks.observers import command as observers
 from benchmarks.overload import command as overload
 from benchmarks.peeking import command as peeking
 from benchmarks.progress import Progress
+from benchmarks.reporting import batches as batches_report
 from benchmarks.reporting import formats, report
 from benchmarks.reporting import observers as observers_report
 from benchmarks.reporting import overload as overload_report
@@ -100,6 +103,7 @@ def _report(options: argparse.Namespace) -> int:
             overload_report.LATEST,
             observers_report.LATEST,
             peeking_report.LATEST,
+            batches_report.LATEST,
         ):
             for path in latest.write() if latest.is_stored() else []:
                 print(f"wrote {path}")
@@ -216,7 +220,7 @@ def _positive(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure servers, and report.")
     commands = parser.add_subparsers(
-        required=True, metavar="run|overload|observers|soak|books|peeking|report"
+        required=True, metavar="run|overload|observers|batches|soak|books|peeking|report"
     )
     run = commands.add_parser("run", help="measure; takes minutes, on loopback only")
     run.set_defaults(run=_run)
@@ -255,6 +259,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     observers.declare(
         commands.add_parser("observers", help="the cost of range, drift, truth and payload log")
+    )
+    batches.declare(
+        commands.add_parser("batches", help="files scored beside scikit-learn with joblib, and the memory")
     )
     soak.declare(
         commands.add_parser("soak", help="every protocol, wrong requests, reloads and kills, for minutes")

@@ -38,6 +38,13 @@ EXTRAS = {
     "server/frames/arrow.py": {"pyarrow"},
     # A frame of answers is of the library of the rows, which the caller has imported.
     "server/frames/answers.py": {"pandas", "polars", "pyarrow"},
+    "server/batch/estimate.py": {"pyarrow"},
+    "server/batch/forms/arrow.py": {"pyarrow"},
+    "server/batch/forms/columnar.py": {"pyarrow"},
+    "server/batch/forms/csv.py": {"pyarrow"},
+    "server/batch/forms/jsonlines.py": {"pyarrow"},
+    "server/batch/forms/parquet.py": {"pyarrow"},
+    "server/batch/identified.py": {"pyarrow"},
     "server/batch/engines/dask.py": {"dask", "distributed"},
     "server/batch/engines/ray.py": {"ray"},
     "server/batch/engines/spark.py": {"pyspark"},
@@ -113,6 +120,13 @@ def test_json_is_read_in_few_places():
     assert readers == {"server/message/strict.py"}
     assert compiled == {
         "server/artifact/manifest.py",
+        "server/batch/done.py",
+        "server/batch/engines/hand.py",
+        "server/batch/engines/local.py",
+        "server/batch/forms/columnar.py",
+        "server/batch/forms/jsonlines.py",
+        "server/batch/logged.py",
+        "server/batch/refusals.py",
         "server/lifecycle/history.py",
         "server/payloads/jsonlines.py",
         "server/payloads/schema.py",

@@ -37,8 +37,8 @@ def complete(words: str, folder: str) -> list[str]:
 def test_commands():
     """The commands are listed in the order of use."""
     assert names() == [
-        "train", "convert", "retrain", "check", "serve", "models", "pull", "sign", "keys", "report",
-        "explain", "drift", "accuracy", "judge", "ab", "log", "version",
+        "train", "convert", "retrain", "check", "serve", "predict", "models", "pull", "sign", "keys",
+        "report", "explain", "drift", "accuracy", "judge", "ab", "log", "version",
         *(f"models {name}" for name in ("list", "show", "promote", "canary", "shadow", "rollback", "retire")),
         *(f"keys {name}" for name in ("add", "list", "revoke")),
         *(f"log {name}" for name in ("list", "forget")),

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from unpickled.server.config import Log, Runtime
 from unpickled.server.model.policy import Policy
 
 
@@ -23,17 +24,34 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     changed: str = ""
 
 
+class Logged(msgspec.Struct, frozen=True, kw_only=True):
+    """The payload log of a job.
+
+    Attributes:
+        log: Its folder, absolute, and the columns that are kept and hashed.
+        token: Tells the job from all others.
+        began: When it began, in seconds since 1970: the time of the first row of each part.
+    """
+
+    log: Log
+    token: str
+    began: float
+
+
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a worker needs to know about the job, but the parts.
 
     Attributes:
-        model: The folder of the model, absolute, so that each machine finds it.
+        model: The folder of the model or of the version, or its file, absolute: each machine finds it there.
         name: The model's name.
         version: The version that answers.
         sha256: The digest of its file: a worker that finds another content refuses.
         policy: The policy for values outside the training range.
         append: Whether answers stand beside all columns of their rows.
-        only: The columns that stand beside the answers, where not all do.
+        only: The columns that stand beside the answers; without both, those that are no features.
+        prefix: The beginning of the names of the answers' columns.
+        runtime: How ONNX Runtime is to run the model.
+        logged: The payload log that gets the answered rows; None for none.
     """
 
     model: str
@@ -43,6 +61,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     policy: Policy = Policy()
     append: bool = False
     only: tuple[str, ...] = ()
+    prefix: str = ""
+    runtime: Runtime = Runtime()
+    logged: Logged | None = None
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +75,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         refused: How many rows are refused.
         seconds: How long it took.
         reasons: A few reasons of refused rows.
+        outside: How many values of answered rows lie outside the training range, where that is flagged.
+        features: The features of these values.
     """
 
     part: Part
@@ -61,3 +84,5 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     refused: int
     seconds: float
     reasons: tuple[str, ...] = ()
+    outside: int = 0
+    features: tuple[str, ...] = ()

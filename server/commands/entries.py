@@ -63,6 +63,12 @@ EXPLAIN = Later(
     "server",
     "Explain a prediction by the features of its row.",
 )
+PREDICT = Later(
+    "unpickled.server.commands.predict",
+    "predict",
+    "server",
+    "Score the rows of files or of a pipe: Parquet, CSV, JSON Lines.",
+)
 LOG = Later(
     "unpickled.server.commands.payloads",
     "log",

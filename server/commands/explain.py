@@ -12,12 +12,10 @@ from unpickled.server import config, console
 from unpickled.server.commands import reports, shelves, tables
 from unpickled.server.commands.asking import answered
 from unpickled.server.config import Config
-from unpickled.server.errors import ArtifactError, RequestError, ServingError
+from unpickled.server.errors import RequestError, ServingError
 from unpickled.server.explanation.explanation import Contribution, Explanation, Version, explained
 from unpickled.server.inference.predictor import Predictor
-from unpickled.server.lifecycle.versions import Served
 from unpickled.server.message.answer import document, dumps
-from unpickled.server.model.policy import Policy
 from unpickled.server.model.ranges import Ranges
 from unpickled.server.protocols.native import Native
 from unpickled.server.protocols.rows import Reader
@@ -119,7 +117,9 @@ def _of_files(
     body: bytes | None,
     output: Mapping[str, str | None],
 ) -> Explanation:
-    served, policy = _served(settings, model, version)
+    with shelves.quiet():
+        shelf = shelves.shelf_of(shelves.folder_of(model, settings), settings)
+        served, policy = shelves.served(shelf, version)
     manifest = served.model.manifest
     predictor = Predictor(served.model, settings.limits.max_rows, settings.inputs.extra_columns)
     ranges = Ranges(manifest, policy) or None
@@ -135,26 +135,6 @@ def _of_files(
         return explained(subject, row, output[subject.noun])
     except RequestError as error:
         raise ServingError(str(error)) from None
-
-
-def _served(settings: Config, model: str, version: str | None) -> tuple[Served, Policy]:
-    """A version, or the one that answers, and the policy for its inputs; ServingError where there is none."""
-    with shelves.quiet():
-        shelf = shelves.shelf_of(shelves.folder_of(model, settings), settings)
-        deployment = shelf.deployment
-        policy = deployment.serving.inputs
-        if version is None:
-            if not deployment.versions:
-                raise ServingError(f"{model} has no version that answers: {deployment.reason}")
-            return deployment.main, policy
-        number = deployment.serving.number(version)
-        if number not in shelf.versions.numbers:
-            known = listed(list(map(str, shelf.versions.numbers))) or "none"
-            raise ServingError(f"{model} has no version {number}: it has {known}")
-        try:
-            return shelf.versions.load(number), policy
-        except ArtifactError as error:
-            raise ServingError(f"version {number} of {model} cannot be loaded: {error}") from None
 
 
 def text(found: Explanation) -> str:

@@ -2,7 +2,10 @@
 
 import contextlib
 import functools
+import hashlib
 import logging
+import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,11 +14,16 @@ import click
 from msgspec.structs import replace
 
 from unpickled.server import config
+from unpickled.server.artifact.manifest import FILE
 from unpickled.server.config import Config
-from unpickled.server.errors import ServingError
-from unpickled.server.lifecycle import history, repository
+from unpickled.server.errors import ArtifactError, ServingError
+from unpickled.server.lifecycle import disk, history, repository
 from unpickled.server.lifecycle.history import Record
+from unpickled.server.lifecycle.serving import VERSION
 from unpickled.server.lifecycle.shelf import Shelf
+from unpickled.server.lifecycle.versions import Served
+from unpickled.server.model import session
+from unpickled.server.model.policy import Policy
 from unpickled.server.quote import hint, listed
 
 Result = TypeVar("Result", str, int)
@@ -67,6 +75,77 @@ def shelf_of(folder: Path, settings: Config) -> Shelf:
     shelf = Shelf(folder, settings.runtime, recording=False, keys=settings.require_signature)
     shelf.refresh()
     return shelf
+
+
+def served(shelf: Shelf, version: str | None) -> tuple[Served, Policy]:
+    """A version, or the one that answers, and the policy for its inputs.
+
+    Args:
+        shelf: The model.
+        version: A number or a label; None for the version that answers most of the plain requests.
+
+    Raises:
+        ServingError: There is no such version, or it cannot be loaded.
+    """
+    deployment, model = shelf.deployment, shelf.name
+    policy = deployment.serving.inputs
+    if version is None:
+        if not deployment.versions:
+            raise ServingError(f"{model} has no version that answers: {deployment.reason}")
+        return deployment.main, policy
+    number = deployment.serving.number(version)
+    if number not in shelf.versions.numbers:
+        known = listed(list(map(str, shelf.versions.numbers))) or "none"
+        raise ServingError(f"{model} has no version {number}: it has {known}")
+    try:
+        return shelf.versions.load(number), policy
+    except ArtifactError as error:
+        raise ServingError(f"version {number} of {model} cannot be loaded: {error}") from None
+
+
+def found(settings: Config, model: str, version: str | None) -> tuple[Served, Policy, Path]:
+    """A version of a model in the models folder or at a path, the policy for its inputs, and its place.
+
+    The path may be that of the model's folder, of the folder of a version, or of the file itself. The place
+    is the folder of the model, or the file.
+
+    Raises:
+        ServingError: There is no such model or version.
+    """
+    path = Path(model)
+    file = path if path.is_file() else path / FILE
+    if not file.is_file():
+        folder = path if _is_path(model) and path.is_dir() else folder_of(model, settings)
+        return *served(shelf_of(folder, settings), version), folder
+    if version is not None:
+        raise ServingError(f"{model} is one version: leave out --version, or name the folder of the model")
+    folder = file.absolute().parent
+    if VERSION.fullmatch(folder.name) and file.name == FILE:
+        return *served(shelf_of(folder.parent, settings), folder.name), folder.parent
+    return _alone(file, settings), Policy(), file
+
+
+def _is_path(model: str) -> bool:
+    return os.sep in model or model.startswith(".")
+
+
+def _alone(file: Path, settings: Config) -> Served:
+    """A file that is not in a folder of versions; it is the first version."""
+    start = time.perf_counter()
+    try:
+        with disk.opened(file) as stream:
+            data, _ = disk.content(stream)
+        model = session.load(data, settings.runtime)
+    except (ArtifactError, OSError) as error:
+        raise ServingError(f"{file} cannot be loaded: {error}") from None
+    return Served(
+        name=model.manifest.name,
+        version=1,
+        model=model,
+        sha256=hashlib.sha256(data).hexdigest(),
+        size=len(data),
+        load_seconds=time.perf_counter() - start,
+    )
 
 
 def records(shelf: Shelf) -> list[Record]:

@@ -20,6 +20,7 @@ from unpickled.server.model.outputs import Outputs
 from unpickled.server.model.regression import Regression
 from unpickled.server.payloads import reading
 from unpickled.server.payloads.reading import Batch
+from unpickled.server.payloads.schema import BATCH
 from unpickled.server.quote import hint, listed, quoted
 from unpickled.server.truth import store
 from unpickled.server.truth.lookup import Lookup
@@ -78,7 +79,9 @@ def outcomes(folder: Path, versions: Sequence[Served], metric: str, since: float
     files = [file for _, file in counts]
     for batch in reading.read(folder, model, since, columns=(), files=files):
         version = batch.schema.version, batch.schema.sha256
-        if version in counts and not any(part in str(batch.column("route")[0]) for part in CHOSEN):
+        # A job chooses the version of its rows, too.
+        route = str(batch.column("route")[0])
+        if version in counts and route != BATCH and not any(part in route for part in CHOSEN):
             counts[version].add(batch, lookup)
     return [each.outcome(number) for (number, _), each in counts.items()]
 

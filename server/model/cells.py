@@ -5,7 +5,7 @@ both, to the last bit.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -45,6 +45,23 @@ def read_cells(feature: Feature, cells: Sequence[str]) -> Column:
     return _numbers([_value(feature, cell) for cell in cells])
 
 
+def as_read(features: Iterable[Feature], columns: Mapping[str, Column]) -> list[Column]:
+    """The columns of rows that a model takes, as rows in JSON are read: of dates in text the seconds.
+
+    Args:
+        features: The features, in the order of the columns that are returned.
+        columns: One column (rows,) per feature, which the rules of the features have passed.
+    """
+    return [_read(feature, columns[feature.name]) for feature in features]
+
+
+def _read(feature: Feature, column: Column) -> Column:
+    is_numbers = isinstance(column, np.ndarray) and column.dtype != np.object_
+    if is_numbers or feature.kind == "category" or not (feature.date or feature.missing_words):
+        return column
+    return [_value(feature, value) if isinstance(value, str) else value for value in column]
+
+
 def number(cell: str, notation: Notation | None = None) -> float:
     """The number in a cell, for a date its seconds. Raises ValueError where it is none, in this notation.
 
@@ -71,7 +88,8 @@ def _plain_numbers(cells: Sequence[str]) -> Column:
     text = "".join(cells)
     if text.isascii() and "_" not in text:
         try:
-            return np.fromiter((float(cell or "nan") for cell in cells), np.float64, len(cells))
+            values = [cell or "nan" for cell in cells] if "" in cells else cells
+            return np.fromiter(map(float, values), np.float64, len(cells))
         except ValueError:
             pass
     return _numbers([_number_or_text(cell, None) for cell in cells])

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow
 import pyarrow.compute
 from pyarrow import parquet
 
+from unpickled.server.payloads import columns
 from unpickled.server.payloads.schema import Cell, Cells, Column, Schema
 
 SCHEMA, DIGEST = b"unpickled.schema", b"unpickled.sha256"
@@ -42,15 +44,18 @@ class Writer:
 
     def add(self, rows: Sequence[Cells]) -> None:
         """Write rows of cells, which become a group of rows in the file."""
-        cells = [list(column) for column in zip(*rows, strict=True)]
+        self.add_columns([list(column) for column in zip(*rows, strict=True)], len(rows))
+
+    def add_columns(self, given: Sequence[columns.Column], rows: int) -> None:
+        """The same by columns."""
         wider = [
             place
             for place, kind in enumerate(self._types)
-            if kind in _WIDER and not all(_fits(cell, kind) for cell in cells[place])
+            if kind in _WIDER and not all(_fits(cell, kind) for cell in columns.cells(given[place], rows))
         ]
         if wider:
             self._widen(wider)
-        arrays = [_array(column, kind) for column, kind in zip(cells, self._types, strict=True)]
+        arrays = [_array(column, kind, rows) for column, kind in zip(given, self._types, strict=True)]
         self._file.write_batch(pyarrow.record_batch(arrays, schema=self._arrow()))
 
     def close(self) -> None:
@@ -104,12 +109,12 @@ def count(path: Path) -> int:
 
 
 def batches(
-    path: Path, schema: Schema, columns: Sequence[Column], most: int
+    path: Path, schema: Schema, chosen: Sequence[Column], most: int
 ) -> Iterator[dict[str, list[Cell]]]:
     """The cells of these columns by name, for at most ``most`` rows at once."""
     with parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=most, columns=[column.name for column in columns]):
-            yield {column.name: _cells(batch.column(column.name), column.type) for column in columns}
+        for batch in file.iter_batches(batch_size=most, columns=[column.name for column in chosen]):
+            yield {column.name: _cells(batch.column(column.name), column.type) for column in chosen}
 
 
 def rows(path: Path, schema: Schema, most: int) -> Iterator[Cells]:
@@ -124,7 +129,18 @@ def _fits(cell: Any, kind: str) -> bool:
     return cell is None or cell % _DAY == 0
 
 
-def _array(cells: list[Any], kind: str) -> pyarrow.Array:
+def _array(column: columns.Column, kind: str, rows: int) -> pyarrow.Array:
+    if isinstance(column, columns.Same):
+        return pyarrow.repeat(pyarrow.scalar(column.cell, _TYPES[kind]), rows)
+    if isinstance(column, columns.Numbered):
+        numbers = pyarrow.array(column.numbers).cast(pyarrow.string())
+        return pyarrow.compute.binary_join_element_wise(column.prefix, numbers, "")
+    if isinstance(column, np.ndarray) and kind in ("double", "int64", "timestamp"):
+        return pyarrow.array(column, from_pandas=True).cast(_TYPES[kind])
+    return _listed([*columns.cells(column, rows)], kind)
+
+
+def _listed(cells: list[Any], kind: str) -> pyarrow.Array:
     if kind == "date":
         cells = [None if cell is None else cell // _DAY for cell in cells]
         return pyarrow.array(cells, pyarrow.int32()).cast(pyarrow.date32())

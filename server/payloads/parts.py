@@ -11,15 +11,16 @@ import importlib
 import importlib.util
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from unpickled.server.errors import ServingError
-from unpickled.server.payloads import jsonlines
+from unpickled.server.payloads import columns, jsonlines
+from unpickled.server.payloads.columns import Column
 from unpickled.server.payloads.schema import Cells, Schema
 
 Form = Literal["parquet", "jsonlines"]
@@ -92,6 +93,44 @@ def write(
             part.discard()
 
 
+@contextmanager
+def written(
+    folder: Path, schema: Schema, day: date, name: str
+) -> Iterator[Callable[[Sequence[Column], int], None]]:
+    """Write a part by columns: it is there once the block ends without an error.
+
+    Args:
+        folder, schema, name: As those of ``write``.
+        day: The day in UTC on which all rows were answered.
+
+    Yields:
+        A function that takes the columns of some rows, in the order of the schema, and how many these are.
+
+    Raises:
+        OSError: The disk is full, or cannot be written to; no part is there that was not there before.
+    """
+    file: _Open | None = None
+
+    def write(given: Sequence[Column], rows: int) -> None:
+        nonlocal file
+        if file is None:
+            # Two processes may write one part at once: each under a name of its own.
+            attempt = f".{os.urandom(4).hex()}"
+            file = _Open(folder, schema, day, name, form(), attempt)
+        file.add_columns(given, rows)
+
+    try:
+        yield write
+        written = None if file is None else file.finish()
+    finally:
+        if file is not None:
+            file.discard()
+    for path in _named(folder / schema.model / f"date={day.isoformat()}", name):
+        # One of an earlier attempt, in another form or with rows where there are none now.
+        if path != written:
+            path.unlink(missing_ok=True)
+
+
 def rewrite(part: Part, schema: Schema, rows: Iterable[Cells]) -> bool:
     """Replace the rows of a part, at once; False if it is removed, as no row is left.
 
@@ -145,13 +184,15 @@ def most_rows(schema: Schema) -> int:
 class _Open:
     """A part that is being written under a hidden name."""
 
-    def __init__(self, folder: Path, schema: Schema, day: date, name: str, chosen: Form) -> None:
+    def __init__(
+        self, folder: Path, schema: Schema, day: date, name: str, chosen: Form, attempt: str = ""
+    ) -> None:
         ending = ".parquet" if chosen == "parquet" else jsonlines.suffix()
         path = folder / schema.model / f"date={day.isoformat()}" / f"{name}{ending}"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         # Those may read a part who may read the folder of the log.
-        self._begin(path, schema, 0o600 | (folder.stat().st_mode & 0o044))
+        self._begin(path, schema, 0o600 | (folder.stat().st_mode & 0o044), attempt)
 
     @classmethod
     def at(cls, path: Path, schema: Schema) -> "_Open":
@@ -160,9 +201,9 @@ class _Open:
         part._begin(path, schema, path.stat().st_mode & 0o777)
         return part
 
-    def _begin(self, path: Path, schema: Schema, mode: int) -> None:
+    def _begin(self, path: Path, schema: Schema, mode: int, attempt: str = "") -> None:
         self._path = path
-        self._hidden = path.with_name(f".{path.name}{OPEN}")
+        self._hidden = path.with_name(f".{path.name}{attempt}{OPEN}")
         self._is_open = True
         self._hidden.touch(0o600)
         self._hidden.chmod(mode)
@@ -173,6 +214,12 @@ class _Open:
 
     def add(self, rows: Sequence[Cells]) -> None:
         self._writer.add(rows)
+
+    def add_columns(self, given: Sequence[Column], rows: int) -> None:
+        if self._path.name.endswith(".parquet"):
+            self._writer.add_columns(given, rows)
+        else:
+            self._writer.add(list(zip(*(columns.cells(column, rows) for column in given), strict=True)))
 
     def finish(self) -> Path:
         """Give the part its name, once the disk has all of it."""
@@ -192,6 +239,12 @@ class _Open:
             with suppress(Exception):
                 self._writer.close()
         self._hidden.unlink(missing_ok=True)
+
+
+def _named(home: Path, name: str) -> list[Path]:
+    """The finished parts in a folder with a name, whatever their endings."""
+    names = [f"{name}{ending}" for ending in ENDINGS]
+    return [path for path in _listed(home) if path.name in names]
 
 
 def _parquet() -> Any:

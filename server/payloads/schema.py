@@ -4,7 +4,7 @@
     _prediction_id  the id of the row: token-worker-number       and with one more _ for as long as a feature
     _model          the model                                    has that name
     _version        the version that answered the client
-    _route          the pattern of the route
+    _route          the pattern of the route; batch for rows of files
     _shadow         the version that answered out of sight instead; null for what the client got
     age, plan ...   the features that are kept, by their own names
     _label          the predicted class; regressors have none
@@ -58,6 +58,8 @@ _OWN: dict[str, Type] = {
     "route": "text",
     "shadow": "int64",
 }
+# The route of rows that a batch job has answered.
+BATCH = "batch"
 # Bytes of a key, and characters of a hash.
 SHORTEST_KEY, _HASH = 16, 32
 _MILLION = 1_000_000

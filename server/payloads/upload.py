@@ -1,4 +1,4 @@
-"""Puts finished parts into an object store. Only the process that writes the payload log imports obstore.
+"""Puts finished parts into an object store, from the process that writes the payload log alone.
 
 A part that is uploaded has an empty hidden file beside it, so that it is not uploaded again; one that is
 replaced has none any more. Objects have the names of the parts below the address:
@@ -6,14 +6,13 @@ replaced has none any more. Objects have the names of the parts below the addres
     s3://bucket/log/iris/date=2026-11-29/<name>.parquet
 """
 
-import importlib
-import importlib.util
 import logging
 import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from unpickled.server import objects
 from unpickled.server.errors import ConfigError
 from unpickled.server.payloads import parts
 
@@ -88,11 +87,11 @@ class Uploader:
         return Uploaded(count, size, self.waiting)
 
     def _put(self, part: parts.Part) -> bool:
-        obstore = _library()
+        obstore = objects.library()
         try:
             before = part.path.stat()
             if self._store is None:
-                self._store = _opened(self._address)
+                self._store = objects.opened(self._address, **_ATTEMPT)
             name = part.path.relative_to(self._folder).as_posix()
             obstore.put(self._store, name, part.path)
             # A part that was replaced meanwhile is uploaded again.
@@ -101,12 +100,13 @@ class Uploader:
         except FileNotFoundError:
             # Retention was faster.
             return True
-        except (obstore.exceptions.BaseError, OSError, ValueError) as error:
+        except objects.failures() as error:
             self.failures += 1
             if not self._is_failing:
                 self._is_failing = True
-                reason = str(error).splitlines()[0]
-                logger.error("%s cannot be uploaded to %s: %s", part.path, self._address, reason)
+                logger.error(
+                    "%s cannot be uploaded to %s: %s", part.path, self._address, objects.cause(error)
+                )
             return False
         if self._is_failing:
             self._is_failing = False
@@ -132,7 +132,7 @@ class Uploader:
 
 def check(address: str | None) -> None:
     """Raise ConfigError if parts are to be uploaded and obstore is missing; imports nothing."""
-    if address is not None and importlib.util.find_spec("obstore") is None:
+    if address is not None and not objects.is_installed():
         raise ConfigError(
             f"log_to is {address}, which needs obstore: pip install 'unpickled[objects]', or leave it out"
         )
@@ -150,14 +150,3 @@ def forget(path: Path) -> None:
 
 def _mark(path: Path) -> Path:
     return path.with_name(f".{path.name}{_MARK}")
-
-
-def _library() -> Any:
-    return importlib.import_module("obstore")
-
-
-def _opened(address: str) -> Any:
-    store = importlib.import_module("obstore.store")
-    if address.startswith("file://"):
-        return store.from_url(address, mkdir=True)
-    return store.from_url(address, retry_config=_ATTEMPT)

@@ -56,7 +56,7 @@ class Csv:
         parameters = body.media_type(environ)[1]
         check_end(request, environ)
         table = Table(request, parameters.get("charset", "utf-8").lower(), self._features)
-        header = self._header(table, parameters.get("header", "").lower())
+        header = self.header(table, parameters.get("header", "").lower())
         columns = self._columns(table, header or self._names)
         ignored = self._signature.ignored(header or self._names)
         rows: Sequence[Row] = Rows([columns[name] for name in self._names], ignored)
@@ -91,8 +91,11 @@ class Csv:
             parts = [_separated(part, separator) for part in parts]
         return b"".join(parts)
 
-    def _header(self, table: Table, setting: str) -> list[str] | None:
-        """The names of the features in the order of the first line; None if that is no header."""
+    def header(self, table: Table, setting: str = "") -> list[str] | None:
+        """The names of the columns in the order of the first line; None if that is no header.
+
+        ``setting`` is "absent", "present" or empty. InvalidInput: the header is not that of the model.
+        """
         if setting == "absent":
             return None
         names = self._named(table.first())

@@ -3,7 +3,7 @@
 import codecs
 import csv
 import io
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -85,12 +85,7 @@ class Table:
     def uneven(self, rows: Sequence[Sequence[str]], width: int) -> InvalidInput:
         """The error for the first of the rows that has not as many cells."""
         row, cells = next((row, cells) for row, cells in enumerate(rows) if len(cells) != width)
-        count = f"has {len(cells)} cell{'s' * (len(cells) != 1)}, but {width} belong there"
-        sentence = (
-            f"{count}: quote cells that hold the separator" if cells else "is blank: leave that line out"
-        )
-        error = InvalidInput(f"row {row} {sentence}", row=row, expected=width, received=len(cells))
-        return self.located(error)
+        return self.located(uneven(row, cells, width))
 
     def located(self, error: InvalidInput) -> InvalidInput:
         """The error with the number of its line: that of the row that it is about, or of the header."""
@@ -122,10 +117,12 @@ class Table:
             remedy = _JSON if self._is_json() else ""
             raise InvalidInput(f"line {line}: the body is not CSV: {error}{remedy}", line=line) from None
 
+    def reader(self, lines: Iterable[str]) -> Any:
+        """A csv.reader of lines that are separated as this table is."""
+        return csv.reader(lines, strict=True, delimiter=self.separator, skipinitialspace=self._spaced)
+
     def _reader(self) -> Any:
-        return csv.reader(
-            _text_lines(self._text), strict=True, delimiter=self.separator, skipinitialspace=self._spaced
-        )
+        return self.reader(_text_lines(self._text))
 
     def _separator(self, features: Mapping[str, Feature]) -> str:
         """The separator by which most cells of the first line are names; that of a row where none is."""
@@ -168,6 +165,13 @@ class Table:
         return any(cell.strip() in features for cell in spaced) or not any(
             category.startswith(" ") for feature in features.values() for category in feature.categories
         )
+
+
+def uneven(row: int, cells: Sequence[str], width: int) -> InvalidInput:
+    """The error for a row that has not as many cells as the header."""
+    count = f"has {len(cells)} cell{'s' * (len(cells) != 1)}, but {width} belong there"
+    sentence = f"{count}: quote cells that hold the separator" if cells else "is blank: leave that line out"
+    return InvalidInput(f"row {row} {sentence}", row=row, expected=width, received=len(cells))
 
 
 def _text_lines(text: str) -> Iterator[str]:

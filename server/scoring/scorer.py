@@ -62,7 +62,7 @@ class Scorer:
         >>> columns = {name: [5.1, None] for name in model.signature.names}
         >>> scored = scorer.score(columns)
         >>> scored.rows.tolist(), scored.labels.tolist(), [each.row for each in scored.refused]
-        ([0], [1], [1])
+        ([0], [2], [1])
     """
 
     def __init__(self, predictor: Predictor) -> None:

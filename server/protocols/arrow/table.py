@@ -13,6 +13,7 @@ from unpickled.server.inference.prediction import Predict, Prediction
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import accept, body, media
 from unpickled.server.message.answer import Environ
+from unpickled.server.model.cells import as_read
 from unpickled.server.model.feeds import Column, Rows
 from unpickled.server.protocols.arrow.columns import DATES, READ, Decoder, joined, unread
 from unpickled.server.protocols.arrow.messages import messages
@@ -39,8 +40,9 @@ class Arrow:
     def predict(self, request: bytes, environ: Environ) -> Prediction:
         """The answer to one stream; InvalidInput names row and feature, or says what is no stream in it."""
         names, columns = self.read(request)
-        rows = Rows([columns[name] for name in self._features], self._signature.ignored(names))
-        run = self._predictor.run_feeds(self._signature.table(columns), rows).listed()
+        feeds = self._signature.table(columns)
+        rows = Rows(as_read(self._features.values(), columns), self._signature.ignored(names))
+        run = self._predictor.run_feeds(feeds, rows).listed()
         kind = accept.preferred(environ, (media.ARROW, media.JSON, media.CSV))
         content, headers = self._csv.written(kind, run, header=True)
         return run.prediction(content, rows, headers)

@@ -22,6 +22,7 @@ from unpickled.server.inference.predictor import Predictor
 from unpickled.server.inference.turn import limit_time, paced
 from unpickled.server.message import body
 from unpickled.server.message.answer import JSON, Environ, dumps
+from unpickled.server.model.cells import as_read
 from unpickled.server.model.feeds import Column, Feeds, Row, Rows
 from unpickled.server.model.outputs import refuse_not_finite
 from unpickled.server.protocols.oip import description, tensors
@@ -132,7 +133,7 @@ class Inference:
             return self._of_matrix(columns[inputs[0].name])
         feeds = self._signature.table(columns)
         ignored = self._signature.ignored(columns)
-        return feeds, Rows([columns[name] for name in self._signature.names], ignored)
+        return feeds, Rows(as_read(self._signature.features, columns), ignored)
 
     def _read(
         self, inputs: Sequence[Tensor], is_matrix: bool, request: bytes, start: int

@@ -1,0 +1,1 @@
+"""The forms of tables in files: Parquet, CSV, JSON Lines and Arrow streams."""

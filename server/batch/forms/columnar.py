@@ -1,0 +1,196 @@
+"""Rows of Arrow tables, as Parquet and Arrow streams have them."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from unpickled.server.batch.answers import Answers
+from unpickled.server.batch.forms.form import Chunk, Given, Kept
+from unpickled.server.frames.arrow import Tables
+from unpickled.server.model.outputs import Labels, Scores
+
+if TYPE_CHECKING:
+    import pyarrow
+
+_TYPES = {"integer": "int64", "text": "string", "number": "float64"}
+# Bytes of the features of a batch that are read at once: a reader refuses more texts than 64 MiB.
+_HEAVY = 1 << 24
+
+
+class Columnar:
+    """Rows of a record batch."""
+
+    def __init__(self, batch: "pyarrow.RecordBatch") -> None:
+        self._batch = batch
+        self.names: Sequence[str] = batch.schema.names
+
+    def __len__(self) -> int:
+        return int(self._batch.num_rows)
+
+    def kept(self, keep: Kept) -> "Columnar":
+        """The same rows with these columns alone."""
+        places = [place for place, name in enumerate(self.names) if keep(name)]
+        return self if len(places) == len(self.names) else Columnar(self._batch.select(places))
+
+    def taken(self, places: Sequence[int]) -> "Columnar":
+        """The rows at these places."""
+        import pyarrow
+
+        return Columnar(self._batch.take(pyarrow.array(np.asarray(places, np.int64))))
+
+    def batch(self) -> "pyarrow.RecordBatch":
+        """The rows as they are."""
+        return self._batch
+
+    def cells(self, names: Sequence[str]) -> Iterator[Sequence[str]]:
+        """The cells of each row as text: empty for null, ISO 8601 for dates, JSON for lists."""
+        if not names:
+            return iter([()] * len(self))
+        return zip(*(_texts(self._batch.column(name)) for name in names), strict=True)
+
+    def records(self) -> Sequence[dict[str, Any]]:
+        """Each row by names."""
+        rows: list[dict[str, Any]] = self._batch.to_pylist()
+        return rows
+
+
+def empty_batch(schema: "pyarrow.Schema") -> "pyarrow.RecordBatch":
+    """No rows, with these columns. RecordBatch.from_pylist would import pandas."""
+    import pyarrow
+
+    columns = [column.combine_chunks() for column in schema.empty_table().columns]
+    return pyarrow.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def check_distinct(schema: "pyarrow.Schema") -> None:
+    """ValueError where two columns have the same name."""
+    name, count = Counter(schema.names).most_common(1)[0] if schema.names else ("", 0)
+    if count > 1:
+        raise ValueError(f"{count} of its columns are named {name!r}: give each its own name")
+
+
+def chunks(
+    batches: Iterator["pyarrow.RecordBatch"], tables: Tables, features: Sequence[str]
+) -> Iterator[Chunk]:
+    """Chunks of no more rows, and of no more bytes, than are read at once."""
+    first = 0
+    for whole in batches:
+        for batch in _parts(whole, tables.most_rows, features):
+            yield Chunk(first, Columnar(batch), partial(tables.columns, batch))
+            first += batch.num_rows
+
+
+def _parts(
+    batch: "pyarrow.RecordBatch", most_rows: int, features: Sequence[str]
+) -> Iterator["pyarrow.RecordBatch"]:
+    if not batch.num_rows:
+        return
+    heavy = batch.select(features).nbytes > _HEAVY and batch.num_rows > 1
+    if batch.num_rows <= most_rows and not heavy:
+        yield batch
+        return
+    middle = min(batch.num_rows // 2, most_rows)
+    yield from _parts(batch.slice(0, middle), most_rows, features)
+    yield from _parts(batch.slice(middle), most_rows, features)
+
+
+class Joined:
+    """Puts the columns of answers behind those of rows.
+
+    Args:
+        answers: The columns of the answers.
+    """
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+
+    @property
+    def numbers(self) -> set[str]:
+        """The names of the columns of scores."""
+        pairs = zip(self._answers.names, self._answers.types, strict=True)
+        return {name for name, kind in pairs if kind == "number"}
+
+    def schema(self, given: Given) -> "pyarrow.Schema":
+        """The columns of rows like these, with their answers. Names and metadata of the rows are kept."""
+        import pyarrow
+
+        schema = given.batch().schema
+        for name, kind in zip(self._answers.names, self._answers.types, strict=True):
+            schema = schema.append(pyarrow.field(name, getattr(pyarrow, _TYPES[kind])(), nullable=False))
+        return schema
+
+    def batch(
+        self, schema: "pyarrow.Schema", given: Given, labels: Labels, scores: Scores
+    ) -> "pyarrow.RecordBatch":
+        """The rows with their answers, in the types of ``schema``.
+
+        Raises:
+            ValueError: A value of a column is of another type than those of earlier rows.
+        """
+        import pyarrow
+
+        rows = given.batch()
+        count = len(self._answers.names)
+        columns = _alike(rows, schema, len(schema) - count)
+        fields = [schema.field(place) for place in range(len(schema) - count, len(schema))]
+        for field, values in zip(fields, self._answers.columns(labels, scores), strict=True):
+            columns.append(pyarrow.array(values, field.type))
+        return pyarrow.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _alike(rows: "pyarrow.RecordBatch", schema: "pyarrow.Schema", count: int) -> list[Any]:
+    """The columns of rows in the types of the first ``count`` of a schema."""
+    import pyarrow
+
+    columns: list[Any] = []
+    names = set(rows.schema.names)
+    unknown = [name for name in rows.schema.names if name not in schema.names[:count]]
+    if unknown:
+        remedy = "write jsonl, or name the columns to keep with --only"
+        raise ValueError(f"column {unknown[0]!r} is not in its first rows: {remedy}")
+    if list(rows.schema.names) == schema.names[:count]:
+        given = rows.columns
+    else:
+        given = [
+            rows.column(name) if name in names else pyarrow.nulls(rows.num_rows)
+            for name in schema.names[:count]
+        ]
+    for place, column in enumerate(given):
+        field = schema.field(place)
+        columns.append(_cast(column, field))
+    return columns
+
+
+def _cast(column: "pyarrow.Array", field: "pyarrow.Field") -> "pyarrow.Array":
+    import pyarrow
+
+    if column.type.equals(field.type):
+        return column
+    try:
+        return column.cast(field.type)
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
+        raise ValueError(
+            f"column {field.name!r} is {column.type} in some rows and {field.type} in its first ones: write "
+            "jsonl, or name the columns to keep with --only"
+        ) from None
+
+
+def _texts(column: "pyarrow.Array") -> list[str]:
+    import pyarrow
+    from pyarrow import types
+
+    if types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    try:
+        texts: list[str] = column.cast(pyarrow.string()).fill_null("").to_pylist()
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
+        return ["" if value is None else _json(value) for value in column.to_pylist()]
+    return texts
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,124 @@
+"""Files on the disks of this machine."""
+
+import fcntl
+import glob
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import takewhile
+from pathlib import Path
+from typing import BinaryIO
+
+from unpickled.server.batch.entry import Entry
+from unpickled.server.errors import ServingError
+
+# The end of the name of a file that is being written; its beginning is a dot.
+_UNFINISHED = ".unfinished"
+_LOCK = "_lock"
+
+
+class Local:
+    """The files of this machine, by their paths. See ``Storage`` in batch/storage.py."""
+
+    def list(self, pattern: str) -> list[Entry]:
+        """The files that a path, a folder or a pattern stands for, sorted by path."""
+        folder = _fixed(pattern)
+        if os.path.isdir(pattern):
+            paths = [str(path) for path in Path(pattern).rglob("*") if _is_seen(path.relative_to(pattern))]
+        elif glob.has_magic(pattern) and not os.path.exists(pattern):
+            paths = [path for path in glob.glob(pattern, recursive=True) if _is_seen(Path(path).name)]
+        else:
+            paths = [pattern]
+        files = sorted(path for path in paths if os.path.isfile(path))
+        return [_entry(path, folder) for path in files]
+
+    def open(self, path: str) -> BinaryIO:
+        """A file to read."""
+        return open(path, "rb")
+
+    @contextmanager
+    def write(self, path: str) -> Iterator[BinaryIO]:
+        """A file to write, which appears whole by its renaming."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}{_UNFINISHED}")
+        try:
+            with open(unfinished, "xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(unfinished, target)
+            _sync(target.parent)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def append(self, path: str, content: bytes) -> None:
+        """Add to the end of a file."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        is_new = not target.exists()
+        with open(target, "ab") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if is_new:
+            _sync(target.parent)
+
+    def read(self, path: str) -> bytes | None:
+        """The content of a file."""
+        try:
+            return Path(path).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def remove(self, path: str) -> None:
+        """Remove a file, if it is there."""
+        Path(path).unlink(missing_ok=True)
+
+    def sweep(self, folder: str) -> None:
+        """Remove files that killed processes were writing."""
+        for path in Path(folder).rglob(f".*{_UNFINISHED}"):
+            with suppress(FileNotFoundError):
+                path.unlink()
+
+    @contextmanager
+    def locked(self, folder: str) -> Iterator[None]:
+        """No other job has the folder within the block; the kernel ends the lock of a killed process."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with open(Path(folder, _LOCK), "ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ServingError(
+                    f"another job is writing to {folder}: wait for its end, or name another folder"
+                ) from None
+            yield
+
+
+def _fixed(pattern: str) -> Path:
+    """The folder that a pattern names without wildcards; that of a path to a file."""
+    if os.path.isdir(pattern):
+        return Path(pattern)
+    parts = Path(pattern).parts[:-1]
+    if not os.path.exists(pattern):
+        parts = tuple(takewhile(lambda part: not glob.has_magic(part), parts))
+    return Path(*parts)
+
+
+def _is_seen(path: Path | str) -> bool:
+    return not any(part.startswith((".", "_")) for part in Path(path).parts)
+
+
+def _entry(path: str, folder: Path) -> Entry:
+    status = os.stat(path)
+    return Entry(path, Path(path).relative_to(folder).as_posix(), status.st_size, str(status.st_mtime_ns))
+
+
+def _sync(folder: Path) -> None:
+    """A new name in a folder is on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
