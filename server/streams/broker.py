@@ -44,6 +44,26 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     key: str = ""
 
 
+class SourceOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of a source that each broker has in one form or another.
+
+    Attributes:
+        group: The group whose members share the messages; it is created where it does not exist.
+        member: The name of this member, which no other living one has.
+        first: Whether a group that is created begins with the first message that is still there; otherwise
+            with the first that comes from now on.
+        batch: The most messages that are asked for at a time, thus the most that need be fetched ahead.
+        idle: Seconds after which a message that another member holds is taken over, where the broker does
+            not see by itself that a member is gone.
+    """
+
+    group: str
+    member: str
+    first: bool = True
+    batch: int = 256
+    idle: float = 60.0
+
+
 class Source(Protocol):
     """Delivers the messages of one stream to one member of a group. One thread calls it."""
 
@@ -54,6 +74,7 @@ class Source(Protocol):
 
         Raises:
             BrokerAway: The broker is away; the source connects anew at the next call.
+            ConfigError: The broker refuses for good: a wrong password, a name that is something else.
         """
 
     def acknowledge(self, messages: Sequence[Message]) -> None:
