@@ -1,7 +1,7 @@
 """The interface of all brokers: messages come from a source, answers and refused messages go to targets."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -21,6 +21,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         key: The key by which it is kept on one version while traffic is split; empty for none.
         deliveries: How often it has been delivered, this time included; 1 where the broker does not tell.
         receipt: The broker's own handle of this delivery, by which it is acknowledged.
+        fault: The reason why the broker's form of it cannot be read, a clause; empty where it can.
     """
 
     id: str
@@ -28,6 +29,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     key: str = ""
     deliveries: int = 1
     receipt: Any = None
+    fault: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -85,6 +87,14 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Leave the group: what is not acknowledged goes to its other members."""
+
+
+@runtime_checkable
+class Holder(Protocol):
+    """A source whose broker takes a member that is silent for a while for dead."""
+
+    def hold(self, messages: Sequence[Message]) -> None:
+        """Keep these messages, which take long: called every few seconds meanwhile. Raises BrokerAway."""
 
 
 class Target(Protocol):
