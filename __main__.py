@@ -18,6 +18,7 @@ from unpickled.server import console
 from unpickled.server.commands.entries import (
     AB,
     ACCURACY,
+    CONSUME,
     DRIFT,
     EXPLAIN,
     JUDGE,
@@ -33,6 +34,7 @@ _COMMANDS = {
     "convert": CONVERT,
     "retrain": RETRAIN,
     "serve": SERVE,
+    "consume": CONSUME,
     "models": MODELS,
     "keys": KEYS,
     "report": REPORT,

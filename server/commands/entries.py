@@ -3,6 +3,12 @@
 from unpickled.server.console import Later
 
 SERVE = Later("unpickled.server.commands.serve", "serve", "server", "Serve a folder of models over HTTP.")
+CONSUME = Later(
+    "unpickled.server.commands.consume",
+    "consume",
+    "server",
+    "Answer the messages of a broker: of Redis Streams.",
+)
 MODELS = Later(
     "unpickled.server.commands.models", "models", "server", "List versions and change which are served."
 )

@@ -31,10 +31,10 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         scheme: The first word, in small letters, such as redis; it chooses the broker.
         hosts: One or more.
-        path: What stands behind the first slash after the hosts, never empty: the name of the stream.
+        path: The text behind the first slash after the hosts, never empty: the name of the stream.
         user: The user; empty for none.
         password: The password; empty for none.
-        options: What stands behind the question mark, by name.
+        options: The pairs behind the question mark, by name.
 
     Example:
         >>> address = parsed("redis://:secret@[::1]/flowers?db=1")
@@ -85,6 +85,28 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         if not (text.isascii() and text.isdigit() and int(text) >= least):
             raise ConfigError(f"{option} of {self} is {quoted(text)}: write a whole number from {least} on")
         return int(text)
+
+
+class Addresses(msgspec.Struct, frozen=True):
+    """Where messages come from, and where answers go and those without one.
+
+    Raises:
+        ConfigError: Answers would come back as messages.
+    """
+
+    source: Address
+    target: Address
+    letters: Address | None = None
+
+    def __post_init__(self) -> None:
+        for flag, address in (("--to", self.target), ("--dead", self.letters)):
+            if address is not None and self._is_source(address):
+                raise ConfigError(f"{flag} is {address}, where the messages come from: choose another")
+
+    def _is_source(self, address: Address) -> bool:
+        ends = (address, self.source)
+        places = {(end.scheme, end.hosts, end.path, end.options.get("db")) for end in ends}
+        return len(places) == 1
 
 
 def parsed(text: str) -> Address:
