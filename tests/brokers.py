@@ -1,17 +1,15 @@
 """Real brokers for the tests of unpickled consume, each a process of its own.
 
-A broker is an object with the methods of Broker. ``BROKERS`` has them by name: an entry adds one to all tests that
-take the fixture ``broker`` or are parametrized by ``brokers()``.
+A broker is an object with the methods of Broker. ``BROKERS`` has them by name: an entry adds one to all tests
+that take the fixture ``broker`` or are parametrized by ``brokers()``.
 """
 
 import contextlib
 import json
 import shutil
 import signal
-import socket
 import subprocess
-import sys
-import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +17,8 @@ from typing import Any, Protocol
 
 import pytest
 import redis
-from conftest import ROOT, end, environment, eventually, free_port
-
-from unpickled.server.errors import UnpickledError
+from conftest import BIN, PATIENCE, end, environment, eventually, free_port
+from prometheus_client.parser import text_string_to_metric_families as parse
 
 FLOWER_BODY = b'{"features": [5.1, 3.5, 1.4, 0.2]}'
 
@@ -138,6 +135,18 @@ class Consuming:
     process: subprocess.Popen[bytes]
     port: int
     log: Path
+    name: str
+
+    def answered(self) -> float:
+        """How many messages it has answered, by its metrics."""
+        return self.figures().get(("unpickled_stream_messages_total", "answered"), 0.0)
+
+    def figures(self) -> dict[tuple[str, ...], float]:
+        """Every sample of /metrics by its name and labels."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=PATIENCE) as answer:
+            families = parse(answer.read().decode())
+            samples = [sample for family in families for sample in family.samples]
+        return {(sample.name, *sample.labels.values()): sample.value for sample in samples}
 
     def printed(self) -> str:
         return self.log.read_text()
@@ -149,18 +158,24 @@ class Consuming:
 
 
 @contextlib.contextmanager
-def consuming(folder: Path, models: Path, broker: Broker, *flags: str) -> Iterator[Consuming]:
-    """``unpickled consume`` from queue flowers to scored and dead, once it has begun; it ends with the block."""
-    port = free_port()
-    words = ["--to", broker.address("scored"), "--dead", broker.address("dead"), "--model", "iris"]
-    words += ["--models", str(models), "--admin-port", str(port), *flags]
-    command = [sys.executable, "-m", "unpickled", "consume", broker.address("flowers"), *words]
+def consuming(
+    folder: Path, models: Path, broker: Broker, *flags: str, name: str = "", dead: bool = True
+) -> Iterator[Consuming]:
+    """``unpickled consume``, once it has begun; it ends with the block.
+
+    Its queues are flowers, scored and dead behind the name, which by default is that of the folder.
+    """
+    port, name = free_port(), name or folder.name
+    words = ["--to", broker.address(f"{name}-scored"), "--model", "iris", "--models", str(models)]
+    words += ["--dead", broker.address(f"{name}-dead")] if dead else []
+    words += ["--admin-port", str(port), *flags]
+    command = [BIN / "unpickled", "consume", broker.address(f"{name}-flowers"), *words]
     log = folder / f"consumer-{port}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, cwd=folder, env=environment(), stdout=output, stderr=output, start_new_session=True
         )
-    consumer = Consuming(process, port, log)
+    consumer = Consuming(process, port, log, name)
     try:
         eventually(lambda: process.poll() is not None or "probes and metrics" in log.read_text())
         yield consumer

@@ -150,7 +150,7 @@ def _beginning(service: Service, addresses: Addresses, options: SourceOptions) -
     """Lines for the person who starts the consumer."""
     deployment = service.repository.deployments[service.repository.default or ""]
     yield f"Unpickled consumes {addresses.source} as {options.member}, a member of the group {options.group}"
-    yield f"  {deployment.name} {_versions(deployment)} answers to {addresses.target}"
+    yield f"  {deployment.name} answers with {_versions(deployment)}, to {addresses.target}"
     if addresses.letters is not None:
         yield f"  messages without an answer go to {addresses.letters}"
     yield from banner.admin(service.config.listening)
@@ -159,7 +159,7 @@ def _beginning(service: Service, addresses: Addresses, options: SourceOptions) -
 
 def _versions(deployment: Deployment) -> str:
     if not deployment.versions:
-        return f"(not served: {deployment.reason})"
+        return f"no version yet (not served: {deployment.reason})"
     shares = [f"version {number} ({percent(share)})" for number, share in deployment.traffic.items() if share]
     return ", ".join(shares) if len(shares) > 1 else f"version {deployment.main.version}"
 
