@@ -264,7 +264,7 @@ def test_a_consumer_imports_no_http_server():
 def test_none_is_lost_whatever_is_killed(name, models, tmp_path):
     """Consumers and the broker are killed amid 100,000 messages: all answered, twice only those in flight."""
     batch, total = 100, 100_000
-    flags = ("--batch", str(batch), "--idle", "2")
+    flags = ("--batch", str(batch), "--idle", "20")
     with running(name, tmp_path / "broker") as broker, ExitStack() as stack:
         broker.send("kill-flowers", flowers(total))
 
