@@ -4,6 +4,7 @@ Each test with the fixture ``broker`` runs with every broker of tests/brokers.py
 """
 
 import base64
+import json
 import shutil
 import sys
 from collections import Counter
@@ -141,6 +142,20 @@ def test_models_are_followed(redis, models, tmp_path):
             return 2 in {document["version"] for document in redis.read(f"{tmp_path.name}-scored")}
 
         eventually(is_answered_by_the_second)
+
+
+def test_messages_are_logged(redis, models, tmp_path):
+    """With a payload log, an answer has the id of its prediction, and a consumer that ends has written it."""
+    redis.send(f"{tmp_path.name}-flowers", [FLOWER_BODY])
+    flags = ("--log-share", "1", "--log-folder", str(tmp_path / "log"))
+    with consuming(tmp_path, models.path, redis, *flags) as consumer:
+        eventually(lambda: consumer.answered() == 1)
+        assert consumer.finish() == 0
+    [document] = redis.read(f"{tmp_path.name}-scored")
+    assert list(document)[-1] == "prediction_id"
+    command = [BIN / "unpickled", "log", "list", "--folder", str(tmp_path / "log"), "--json"]
+    [day] = json.loads(run(command, env=environment()).stdout)
+    assert day["rows"] == 1
 
 
 @needs_redis

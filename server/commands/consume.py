@@ -9,7 +9,6 @@ import click
 from msgspec.structs import replace
 
 from unpickled.server import config, console
-from unpickled.server.commands import completion
 from unpickled.server.commands.settings import Settled, options
 from unpickled.server.config import Config
 from unpickled.server.streams.address import Addresses, parsed
@@ -32,6 +31,13 @@ _SETTINGS = frozenset(
         *(key for key in config.FIELDS if key.startswith("log_")),
     }
 )
+
+
+def _complete_model(context: click.Context, parameter: click.Parameter, start: str) -> list[str]:
+    # Imported here, as only the Tab key needs it: it imports ONNX Runtime.
+    from unpickled.server.commands import completion
+
+    return completion.models(context, parameter, start)
 
 
 def _number(flag: str, default: float, kind: "click.ParamType[Any]", text: str) -> click.Option:
@@ -66,7 +72,7 @@ _OPTIONS = [
     click.Option(
         ["--model", "default_model"],
         metavar="NAME",
-        shell_complete=completion.models,
+        shell_complete=_complete_model,
         help="model that answers  [default: the server's default_model, or the only one]",
     ),
     _number("--batch", 256, click.IntRange(1, 100_000), "most messages that are taken together"),
@@ -123,7 +129,8 @@ def consume(
         batch=batch,
         idle=idle,
     )
-    pace = Pace(batch=batch, seconds=wait_ms / 1000, deliveries=deliveries)
+    # Messages that are held are kept well before others may take them over.
+    pace = Pace(batch=batch, seconds=wait_ms / 1000, deliveries=deliveries, hold=min(5.0, idle / 4))
     # Imported after the addresses are read, so that neither --help nor a wrong one waits for ONNX Runtime.
     consuming = console.needed("unpickled.server.process.consuming", "server")
     status: int = consuming.consume(settings, addresses, options, pace)

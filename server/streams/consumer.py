@@ -24,8 +24,8 @@ from unpickled.server.streams.pace import Pace
 
 logger = logging.getLogger("unpickled")
 
-# Seconds between two questions for the lag, and between two words to the broker that messages take long.
-_LAG, _HOLD = 5.0, 5.0
+# Seconds between two questions for the lag.
+_LAG = 5.0
 # Most ids of messages that are answered, and could not be acknowledged.
 _MOST_WRITTEN = 100_000
 
@@ -86,8 +86,9 @@ class Consumer:
                 self._turn()
         except Stopped as error:
             self.left = len(self._held)
-            count = counted(self.left, "message")
-            logger.warning("%s is away at the end: %s held will be delivered again", error, count)
+            if self.left:
+                count = counted(self.left, "message")
+                logger.warning("%s is away: %s held at the end will be delivered again", error, count)
         finally:
             for end in (self._source, self._target, self._letters):
                 if end is not None:
@@ -97,7 +98,7 @@ class Consumer:
         self.beat = time.monotonic()
         messages = self._from.call(lambda: self._source.receive(self._pace.batch, self._pace.seconds))
         if messages:
-            self._next_hold = time.monotonic() + _HOLD
+            self._next_hold = time.monotonic() + self._pace.hold
             self._work(messages)
         if time.monotonic() >= self._next_lag:
             self._next_lag = time.monotonic() + _LAG
@@ -165,7 +166,7 @@ class Consumer:
         """Keep what is held, if it takes long; whether to wait no longer."""
         now = self.beat = time.monotonic()
         if self._holder is not None and self._held and now >= self._next_hold:
-            self._next_hold = now + _HOLD
+            self._next_hold = now + self._pace.hold
             try:
                 self._holder.hold(self._held)
             except BrokerAway as error:
