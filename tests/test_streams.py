@@ -106,12 +106,12 @@ def test_sigterm_finishes_what_is_held(broker, models, tmp_path):
 
 def test_members_of_a_group_share_messages(broker, models, tmp_path):
     """Two consumers of a group answer each message once; another group gets all of them again."""
-    broker.send(f"{tmp_path.name}-flowers", flowers(2000))
+    broker.send(f"{tmp_path.name}-flowers", flowers(400))
     with ExitStack() as stack:
         for group in ("first", "first", "second"):
-            flags = ("--group", group, "--batch", "20")
+            flags = ("--group", group, "--batch", "10")
             stack.enter_context(consuming(tmp_path, models.path, broker, *flags))
-        eventually(lambda: len(broker.read(f"{tmp_path.name}-scored")) >= 4000)
+        eventually(lambda: len(broker.read(f"{tmp_path.name}-scored")) >= 800)
     counts = Counter(document["id"] for document in broker.read(f"{tmp_path.name}-scored"))
     assert set(counts.values()) == {2}
 

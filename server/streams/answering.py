@@ -74,7 +74,8 @@ class Answering:
         names = self._names.get(version)
         if names is None:
             names = self._names[version] = b',"model":%b,"version":%b' % (
-                dumps(version[0]),
+                # The name of a folder may hold bytes that are not UTF-8.
+                dumps(version[0].encode("utf-8", "replace").decode()),
                 version[1].encode(),
             )
         identity = headers.get("Prediction-Id")

@@ -25,7 +25,7 @@ from unpickled.server.streams.pace import Pace
 logger = logging.getLogger("unpickled")
 
 # Seconds between two questions for the lag.
-_LAG = 5.0
+_LAG = 1.0
 # Most ids of messages that are answered, and could not be acknowledged.
 _MOST_WRITTEN = 100_000
 
