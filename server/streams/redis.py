@@ -13,6 +13,7 @@ entry with ``data`` and ``id``, and ``key`` where its message has one. Options o
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -214,13 +215,6 @@ class RedisTarget:
 def _client(address: Address) -> Any:
     """A client that has not connected yet, and tries nothing twice: the consumer does, and says so."""
     host = address.only_host(_PORT)
-    secure: dict[str, Any] = {}
-    if address.scheme == "rediss":
-        secure = {"ssl": True, "ssl_ca_certs": address.options.get("ca")}
-    if "ca" in address.options and not secure:
-        raise ConfigError(
-            f"ca is for rediss://, and {address} is not encrypted: write rediss://, or leave it out"
-        )
     return redis.Redis(
         host.name,
         host.port or _PORT,
@@ -231,8 +225,19 @@ def _client(address: Address) -> Any:
         socket_connect_timeout=_PATIENCE,
         retry=Retry(NoBackoff(), 0),
         protocol=2,
-        **secure,
+        **_encryption(address),
     )
+
+
+def _encryption(address: Address) -> dict[str, Any]:
+    authorities = address.options.get("ca")
+    if address.scheme == "redis":
+        if authorities is not None:
+            raise ConfigError(f"ca is for rediss://, and {address} is not encrypted: leave one of them out")
+        return {}
+    if authorities is not None and not Path(authorities).is_file():
+        raise ConfigError(f"ca of {address} is {quoted(authorities)}, which is no file")
+    return {"ssl": True, "ssl_ca_certs": authorities}
 
 
 def _field(address: Address, option: str) -> bytes:
@@ -262,4 +267,5 @@ def _reason(error: Exception) -> str:
     cause = error.__cause__ or error.__context__
     if isinstance(error, redis.TimeoutError):
         return "no answer in time"
-    return (getattr(cause, "strerror", None) or str(error)).lower().rstrip(".")
+    reason = str(getattr(cause, "strerror", None) or error).rstrip(".")
+    return reason[:1].lower() + reason[1:]
