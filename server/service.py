@@ -1,5 +1,6 @@
 """The composition of one serving process, without HTTP: what the Flask application is built around."""
 
+from collections.abc import Sequence
 from functools import partial
 
 from unpickled.server import machine
@@ -17,6 +18,7 @@ from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.inflight import InFlight
 from unpickled.server.observe.shadows import Shadows
 from unpickled.server.observe.traces import Traces
+from unpickled.server.protocols.protocol import Paths, Protocol
 from unpickled.server.records import Records
 from unpickled.server.serve.gate import Gate
 from unpickled.server.serve.reloader import Reloader
@@ -59,6 +61,7 @@ class Service:
         trials: Trials | None = None,
         copies: Copies | None = None,
         records: Records | None = None,
+        protocols: Sequence[tuple[Protocol, Paths]] | None = None,
     ) -> None:
         """Load every model; one that cannot be served does not stop the others.
 
@@ -70,6 +73,7 @@ class Service:
             trials: The knowledge of one server about contents of files; created as memory is.
             copies: The files that say who may ask, as one server read them last; created as memory is.
             records: The shared memory of its observers; created as memory is.
+            protocols: The protocols with their paths; by default those that the settings switch on.
 
         Raises:
             ConfigError: A setting or a file of keys is wrong, or the models folder cannot be read, or it
@@ -98,7 +102,7 @@ class Service:
         self._attendant = self.consumers.attendant() if records is None else None
         watches = [Shadows(config.traffic.shadow_rows, self.block, self.consumers.add)]
         intake = self.consumers.intake
-        self.routes = Routes(self.repository, self.block, self.slots, self.gate, watches, intake)
+        self.routes = Routes(self.repository, self.block, self.slots, self.gate, watches, intake, protocols)
         endpoint = config.observing.otlp_endpoint
         self.traces = Traces(endpoint, self.block) if endpoint else None
         self.reloader = Reloader(self.repository, self.routes, self.block)

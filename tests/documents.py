@@ -27,10 +27,12 @@ PAGES = sorted(
 # The beginning of a sentence that leaves its subject open, also in a list or in the cell of a table.
 SUBJECTLESS = re.compile(r"(?:^|[.:!?]\s+|\|\s*|^- )((?:Who|What|Else|Of)\b.{,40})", re.M)
 _BLOCK = re.compile(r"(?:^<!-- not run: ([^\n]*) -->\n)?^```([a-z]+)\n(.*?)^```$", re.M | re.S)
-_SERVES = re.compile(r"^(?:\w+=\S+ )*(?:unpickled serve|make serve|gunicorn )", re.M)
+_SERVES = re.compile(r"^(?:\w+=\S+ )*(?:unpickled serve|unpickled consume|make serve|gunicorn )", re.M)
 # A server follows its folder and notes what it has predicted with a delay; a busy machine misses deadlines.
 # These blocks run until they print what the page shows.
-_FOLLOWS = re.compile(r"/metrics|/models/\w+ |/truth\b|Request-Timeout: |unpickled log list|unpickled judge")
+_FOLLOWS = re.compile(
+    r"/metrics|/models/\w+ |/truth\b|Request-Timeout: |unpickled log list|unpickled judge|XRANGE"
+)
 # Dates, and sizes of files, which depend on the libraries that wrote them.
 _FLEETING = re.compile(r"\d{4}-\d\d-\d\d|\S+ [kMG]?B\b")
 # Locust's long runs, shortened.
@@ -124,9 +126,13 @@ class Reading:
         with log.open("wb") as output:
             process = started(command, cwd=self.folder, env=environ, stdout=output, stderr=output)
             server = self._running.enter_context(process)
-        # gunicorn prints no banner.
-        sign = "Booting worker" if "gunicorn" in text else "Try it"
-        eventually(lambda: server.poll() is not None or (sign in log.read_text() and self._listens()))
+        # gunicorn prints no banner; a consumer has no address but the admin port, which is its last line.
+        consumes = "unpickled consume" in text
+        signs = {"gunicorn": "Booting worker", "unpickled consume": "probes and metrics"}
+        sign = next((sign for program, sign in signs.items() if program in text), "Try it")
+        eventually(
+            lambda: server.poll() is not None or (sign in log.read_text() and (consumes or self._listens()))
+        )
         assert server.poll() is None, log.read_text()
         return log.read_text().replace(f":{self.port}", _ADDRESS)
 

@@ -37,8 +37,8 @@ def complete(words: str, folder: str) -> list[str]:
 def test_commands():
     """The commands are listed in the order of use."""
     assert names() == [
-        "train", "convert", "retrain", "check", "serve", "predict", "models", "pull", "sign", "keys",
-        "report", "explain", "drift", "accuracy", "judge", "ab", "log", "version",
+        "train", "convert", "retrain", "check", "serve", "predict", "consume", "models", "pull", "sign",
+        "keys", "report", "explain", "drift", "accuracy", "judge", "ab", "log", "version",
         *(f"models {name}" for name in ("list", "show", "promote", "canary", "shadow", "rollback", "retire")),
         *(f"keys {name}" for name in ("add", "list", "revoke")),
         *(f"log {name}" for name in ("list", "forget")),
@@ -72,6 +72,7 @@ def test_lines_of_the_overview_are_those_of_the_commands(name):
         ("--help", TRAINING | SERVING | {"onnxruntime", "numpy"}),
         ("version", TRAINING | SERVING | {"onnxruntime", "numpy"}),
         ("serve --help", TRAINING | SERVING | {"onnxruntime", "numpy"}),
+        ("consume --help", TRAINING | SERVING | {"onnxruntime", "redis"}),
         ("models --help", TRAINING | {"granian"}),
         ("check --help", TRAINING | {"granian"}),
         ("sign --help", TRAINING | SERVING | {"onnxruntime", "orjson", "cryptography"}),

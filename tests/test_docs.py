@@ -49,6 +49,11 @@ BESIDE["--help"] = PARTS["commands"]()
 NOT_RUN = [(page, block) for page in PAGES for block in blocks(page) if block.reason]
 
 
+def programs(page):
+    """The programs beside ours that a page needs."""
+    return [name for name in ("redis-server",) if name in page.read_text("utf-8")]
+
+
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory):
     """A folder with what pages expect: the iris model, a joblib file and its rows."""
@@ -68,7 +73,13 @@ def prepared(tmp_path_factory):
         pytest.param(
             page,
             id=str(page.relative_to(ROOT)),
-            marks=[pytest.mark.long] if page.stem in LENGTHY else [],
+            marks=[
+                *([pytest.mark.long] if page.stem in LENGTHY else []),
+                *(
+                    pytest.mark.skipif(not shutil.which(name), reason=f"needs {name}")
+                    for name in programs(page)
+                ),
+            ],
         )
         for page in RUN
     ],

@@ -9,6 +9,12 @@ CHECK = Later(
     "server",
     "Check that a model file answers its golden rows as the pipeline did.",
 )
+CONSUME = Later(
+    "unpickled.server.commands.consume",
+    "consume",
+    "server",
+    "Answer the messages of a broker, such as Redis Streams.",
+)
 MODELS = Later(
     "unpickled.server.commands.models", "models", "server", "List versions and change which are served."
 )

@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from unpickled.server.observe import connected, log, logged, shadow, source, traces
+from unpickled.server.observe import connected, log, logged, shadow, source, streamed, traces
 from unpickled.server.observe.accuracies import ACCURACIES, VersionAccuracies
 from unpickled.server.observe.counters import Key, Memory
 from unpickled.server.observe.drifts import DRIFTS, Part, VersionDrifts
@@ -157,6 +157,7 @@ def _metrics(
     yield from _taken(kinds[source.TAKEN], kinds["intake_failures"])
     yield from _logged(kinds)
     yield from _log(kinds)
+    yield from _streamed(kinds)
     yield _keys(kinds[KEYED])
     lines = _firsts(kinds[log.LOST])
     yield _counter("log_lines_lost", "Lines of a log that were not written.", ("log",), lines)
@@ -502,6 +503,39 @@ def _log(kinds: Mapping[str, _Series]) -> Iterator[_Described]:
         ),
         ("log_waiting_bytes", logged.WAITING, "Bytes of rows that wait in memory for the payload log."),
         ("log_last_write_timestamp_seconds", logged.LAST, "When rows were last written, since 1970."),
+    ):
+        yield _gauge(name, meaning, (), _firsts(kinds[series]))
+
+
+def _streamed(kinds: Mapping[str, _Series]) -> Iterator[_Described]:
+    """The messages of a process that consumes them, and the brokers at its ends."""
+    for name, series, meaning, labels in (
+        (
+            "stream_messages",
+            streamed.MESSAGES,
+            "Messages of a broker whose answer or dead letter is written, by outcome.",
+            ("outcome",),
+        ),
+        ("stream_batches", streamed.BATCHES, "Batches of messages that were received.", ()),
+        ("stream_redelivered", streamed.REDELIVERED, "Messages that had been delivered before.", ()),
+        (
+            "stream_retries",
+            streamed.RETRIES,
+            "Attempts after a failed one: at the source, the target, the letters, or the model.",
+            ("end",),
+        ),
+    ):
+        yield _counter(name, meaning, labels, _firsts(kinds[series]))
+    yield _gauge(
+        "stream_away", "Whether attempts at an end fail now.", ("end",), _firsts(kinds[streamed.AWAY])
+    )
+    for name, series, meaning in (
+        ("stream_lag", streamed.LAG, "Messages that wait for the group, or are not acknowledged."),
+        (
+            "stream_last_message_timestamp_seconds",
+            streamed.LAST,
+            "When messages were last acknowledged, since 1970.",
+        ),
     ):
         yield _gauge(name, meaning, (), _firsts(kinds[series]))
 

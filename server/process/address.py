@@ -50,7 +50,7 @@ def claim(listening: Listening, handed: socket.socket | None = None) -> Claim:
         return claim
     try:
         host = listening.admin_host or listening.host
-        claim.admin = _claim_port(host, listening.admin_port, "--admin-host or --admin-port")
+        claim.admin = listener(host, listening.admin_port, "--admin-host or --admin-port")
     except ConfigError:
         claim.__exit__()
         raise
@@ -72,7 +72,7 @@ def _claim_main(listening: Listening) -> Claim:
         guard = _guard(path)
         _claim_socket(path)
         return Claim(listening, guard)
-    holder = _claim_port(listening.host, listening.port, "--host or --port")
+    holder = listener(listening.host, listening.port, "--host or --port")
     host = str(holder.getsockname()[0])
     _share(holder)
     return Claim(replace(listening, host=host), holder)
@@ -89,7 +89,7 @@ def wait(listening: Listening, seconds: float = 60.0) -> None:
         time.sleep(0.005)
 
 
-def _claim_port(host: str, port: int, options: str) -> socket.socket:
+def listener(host: str, port: int, options: str) -> socket.socket:
     """A socket that listens there, alone; ``options`` are those by which to choose another address."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

@@ -8,11 +8,12 @@ import logging
 import selectors
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from unpickled.server.errors import BadRequest
+from unpickled.server.errors import BadRequest, MethodNotAllowed, UnknownPath
 from unpickled.server.message.answer import Whole, failure
+from unpickled.server.quote import shortened
 
 logger = logging.getLogger("unpickled")
 
@@ -24,6 +25,9 @@ _MOST_CONNECTIONS = 128
 _MOST_SECONDS = 10.0
 # Longest head of a request, in bytes.
 _LONGEST_HEAD = 16 * 1024
+_METHODS = ("GET", "HEAD")
+# Longest path in an error, in characters.
+_LONGEST_PATH = 200
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
@@ -133,6 +137,25 @@ class _Connection:
         except OSError:
             pass
         self.close()
+
+
+def chosen(answers: Mapping[str, Callable[[], Whole]], method: str, path: str) -> Whole:
+    """The answer that a path has.
+
+    Raises:
+        UnknownPath: There is nothing under this path.
+        MethodNotAllowed: The method is neither GET nor HEAD.
+    """
+    if path not in answers:
+        shown = shortened(path, _LONGEST_PATH)
+        raise UnknownPath(f"there is nothing under {shown!r}: the admin port has {', '.join(answers)}")
+    if method not in _METHODS:
+        raise MethodNotAllowed(
+            f"{path} does not take {shortened(method, 20)}: it takes {', '.join(_METHODS)}",
+            headers={"Allow": ", ".join(_METHODS)},
+            allowed=list(_METHODS),
+        )
+    return answers[path]()
 
 
 def respond(head: bytes, answers: Answers) -> bytes:

@@ -19,7 +19,7 @@ def text(repository: Repository) -> str:
     """Several lines for the person who starts the server."""
     listening = repository.config.listening
     lines = [f"Unpickled serves {_address(listening)}  ({_capacity(listening)})"]
-    lines += [*_admin(listening), *_log(repository.config.log), *_warnings(repository.config)]
+    lines += [*admin(listening), *logged(repository.config.log), *_warnings(repository.config)]
     deployments = repository.deployments.values()
     served = {deployment.name: deployment.main for deployment in deployments if deployment.versions}
     for deployment in deployments:
@@ -107,14 +107,16 @@ def _address(listening: Listening) -> str:
     )
 
 
-def _admin(listening: Listening) -> list[str]:
+def admin(listening: Listening) -> list[str]:
+    """A line about the admin port, where there is one."""
     if listening.admin_port is None:
         return []
     host = _host(listening.admin_host or listening.host)
     return [f"  probes and metrics at http://{host}:{listening.admin_port}"]
 
 
-def _log(log: Log) -> list[str]:
+def logged(log: Log) -> list[str]:
+    """A line about the payload log, where there is one."""
     folder = log.log_folder.rstrip("/")
     return [f"  logs {percent(log.log_share)} of the rows into {folder}/"] if log.log_share else []
 

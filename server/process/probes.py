@@ -5,19 +5,14 @@ from functools import partial
 
 from msgspec import Struct
 
-from unpickled.server.errors import MethodNotAllowed, UnknownPath
 from unpickled.server.message.answer import Whole, document
 from unpickled.server.observe.counters import Memory
 from unpickled.server.observe.exposition import exposition
 from unpickled.server.observe.outlines import unpack
+from unpickled.server.process.admin import chosen
 from unpickled.server.process.place import Report
 from unpickled.server.process.supervisor import Phase, Supervisor
-from unpickled.server.quote import shortened
 from unpickled.server.records import Records
-
-_METHODS = ("GET", "HEAD")
-# Longest path in an error, in characters.
-_LONGEST_PATH = 200
 
 
 class Live(Struct, frozen=True, kw_only=True):
@@ -50,27 +45,13 @@ class Probes:
         self._records = records
 
     def answer(self, method: str, path: str, accept: str | None) -> Whole:
-        """The answer to a request.
-
-        Raises:
-            UnknownPath: There is nothing under this path.
-            MethodNotAllowed: The method is neither GET nor HEAD.
-        """
+        """The answer to a request; UnknownPath, MethodNotAllowed."""
         answers: dict[str, Callable[[], Whole]] = {
             "/livez": self._live,
             "/readyz": self._ready,
             "/metrics": partial(self._metrics, accept),
         }
-        if path not in answers:
-            shown = shortened(path, _LONGEST_PATH)
-            raise UnknownPath(f"there is nothing under {shown!r}: the admin port has {', '.join(answers)}")
-        if method not in _METHODS:
-            raise MethodNotAllowed(
-                f"{path} does not take {shortened(method, 20)}: it takes {', '.join(_METHODS)}",
-                headers={"Allow": ", ".join(_METHODS)},
-                allowed=list(_METHODS),
-            )
-        return answers[path]()
+        return chosen(answers, method, path)
 
     def _live(self) -> Whole:
         places = self._supervisor.places

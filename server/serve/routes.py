@@ -94,6 +94,7 @@ class Routes:
         gate: Admits requests.
         watches: Provide the observers of each model.
         intake: Takes predictions; None where nothing follows them.
+        protocols: The protocols with their paths; by default those that the settings switch on.
 
     Attributes:
         targets: Path -> the endpoint, split or stream that answers a POST to it.
@@ -111,6 +112,7 @@ class Routes:
         gate: Gate,
         watches: Sequence[Watch] = (),
         intake: Intake | None = None,
+        protocols: Sequence[tuple[Protocol, Paths]] | None = None,
     ) -> None:
         self.targets: dict[str, Target] = {}
         self.models: dict[str, str] = {}
@@ -123,7 +125,7 @@ class Routes:
         self.parts = Parts(slots, gate.in_flight)
         self._watches = watches
         self._intake = intake
-        self._routes = routes(self._config)
+        self._routes = routes(self._config) if protocols is None else protocols
         self.rules = list(dict.fromkeys(rule for _, paths in self._routes for rule in paths.rules))
         self._patterns = {rule: _pattern(rule) for rule in self.rules}
         # By the id of a version.

@@ -1,7 +1,7 @@
 """The interface of all brokers: messages come from a source, answers and refused messages go to targets."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -21,6 +21,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         key: The key by which it is kept on one version while traffic is split; empty for none.
         deliveries: How often it has been delivered, this time included; 1 where the broker does not tell.
         receipt: The broker's own handle of this delivery, by which it is acknowledged.
+        fault: The reason why the broker's form of it cannot be read, a clause; empty where it can.
     """
 
     id: str
@@ -28,6 +29,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     key: str = ""
     deliveries: int = 1
     receipt: Any = None
+    fault: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -44,6 +46,26 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     key: str = ""
 
 
+class SourceOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of a source that each broker has in one form or another.
+
+    Attributes:
+        group: The group whose members share the messages; it is created where it does not exist.
+        member: The name of this member, which no other living one has.
+        first: Whether a group that is created begins with the first message that is still there; otherwise
+            with the first that comes from now on.
+        batch: The most messages that are asked for at a time, thus the most that need be fetched ahead.
+        idle: Seconds after which a message that another member holds is taken over, where the broker does
+            not see by itself that a member is gone.
+    """
+
+    group: str
+    member: str
+    first: bool = True
+    batch: int = 256
+    idle: float = 60.0
+
+
 class Source(Protocol):
     """Delivers the messages of one stream to one member of a group. One thread calls it."""
 
@@ -54,6 +76,7 @@ class Source(Protocol):
 
         Raises:
             BrokerAway: The broker is away; the source connects anew at the next call.
+            ConfigError: The broker refuses for good: a wrong password, a name that is something else.
         """
 
     def acknowledge(self, messages: Sequence[Message]) -> None:
@@ -64,6 +87,14 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Leave the group: what is not acknowledged goes to its other members."""
+
+
+@runtime_checkable
+class Holder(Protocol):
+    """A source whose broker takes a member that is silent for a while for dead."""
+
+    def hold(self, messages: Sequence[Message]) -> None:
+        """Keep these messages, which take long: called every few seconds meanwhile. Raises BrokerAway."""
 
 
 class Target(Protocol):

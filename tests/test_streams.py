@@ -1,0 +1,303 @@
+"""unpickled consume with real brokers: answers, dead letters, groups, and ends in the middle of work.
+
+Each test with the fixture ``broker`` runs with every broker of tests/brokers.py.
+"""
+
+import base64
+import json
+import shutil
+import sys
+from collections import Counter
+from contextlib import ExitStack
+
+import pytest
+from brokers import FLOWER_BODY, Redis, brokers, consuming, running
+from conftest import BIN, environment, eventually, run, shelve
+
+from unpickled.server.app import flask_app
+from unpickled.server.config import Config
+from unpickled.server.errors import ConfigError
+from unpickled.server.service import Service
+from unpickled.server.streams.address import parsed
+
+NAMES = ("id", "model", "version")
+REDIS = [parameter for parameter in brokers() if parameter.values == ("redis",)]
+needs_redis = pytest.mark.skipif(
+    shutil.which(Redis.PROGRAM) is None, reason=f"{Redis.PROGRAM} is not installed"
+)
+
+
+def flowers(count: int) -> list[bytes]:
+    """Messages of one row each."""
+    return [b'{"features": [%d.%d, 3.5, 1.4, 0.2]}' % (4 + n % 4, n % 10) for n in range(count)]
+
+
+def ids(documents: list[dict]) -> set[str]:
+    return {document["id"] for document in documents}
+
+
+@pytest.fixture(scope="module", params=brokers())
+def broker(request, tmp_path_factory):
+    """A broker for tests that do it no harm; their queues have names of their own."""
+    with running(request.param, tmp_path_factory.mktemp(request.param)) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="module", params=REDIS)
+def redis(request, tmp_path_factory):
+    """A server for the tests of Redis alone."""
+    with running(request.param, tmp_path_factory.mktemp("redis")) as broker:
+        yield broker
+
+
+def test_a_message_is_answered_as_predict_does(broker, models, client, tmp_path):
+    """The answer has the members of that of /predict, then the id, the model and its version."""
+    record = b'{"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}'
+    bodies = [FLOWER_BODY, record, b'{"instances": [%b, [6, 3, 5, 2]]}' % record]
+    broker.send(f"{tmp_path.name}-flowers", bodies)
+    with consuming(tmp_path, models.path, broker):
+        eventually(lambda: len(broker.read(f"{tmp_path.name}-scored")) == 3)
+    documents = broker.read(f"{tmp_path.name}-scored")
+    assert len(ids(documents)) == 3
+    assert {tuple(document)[-3:] for document in documents} == {NAMES}
+    answers = [{key: document[key] for key in document if key not in NAMES} for document in documents]
+    assert all(client.post("/predict", data=body).json in answers for body in bodies)
+
+
+def test_dead_letters_have_the_reason_and_the_message(broker, models, client, tmp_path):
+    """A message that is refused, or is no JSON, goes to the dead letters and stops no other."""
+    bodies = [b'{"features": [5.1, "x", 1.4, 0.2]}', b"oops", b"\xff\x00", FLOWER_BODY]
+    broker.send(f"{tmp_path.name}-flowers", bodies)
+    with consuming(tmp_path, models.path, broker) as consumer:
+        eventually(lambda: len(broker.read(f"{tmp_path.name}-dead")) == 3)
+        eventually(lambda: consumer.answered() == 1)
+    letters = broker.read(f"{tmp_path.name}-dead")
+    texts = [letter.get("body", "").encode() for letter in letters if "body" in letter]
+    texts += [base64.b64decode(letter["body_base64"]) for letter in letters if "body_base64" in letter]
+    assert sorted(texts) == sorted(bodies[:3])
+    refused = next(letter for letter in letters if letter["code"] == "invalid_input")
+    assert refused["error"] == client.post("/predict", data=bodies[0]).json["error"]
+    assert (refused["feature"], refused["source"]) == (
+        "sepal_width",
+        broker.address(f"{tmp_path.name}-flowers"),
+    )
+
+
+def test_without_dead_letters_errors_are_answers(broker, models, tmp_path):
+    """Where no stream takes dead letters, an error goes where answers go: nothing is lost silently."""
+    broker.send(f"{tmp_path.name}-flowers", [b"oops", FLOWER_BODY])
+    with consuming(tmp_path, models.path, broker, dead=False):
+        eventually(lambda: len(broker.read(f"{tmp_path.name}-scored")) == 2)
+    documents = broker.read(f"{tmp_path.name}-scored")
+    assert [document["code"] for document in documents if "code" in document] == ["malformed_json"]
+
+
+def test_sigterm_finishes_what_is_held(broker, models, tmp_path):
+    """After a SIGTERM in the middle, every message is answered once: by this consumer or by the next."""
+    broker.send(f"{tmp_path.name}-flowers", flowers(1000))
+    with consuming(tmp_path, models.path, broker, "--batch", "20") as consumer:
+        eventually(lambda: consumer.answered() > 0)
+        assert consumer.finish() == 0
+        assert "ended: " in consumer.printed()
+    with consuming(tmp_path, models.path, broker):
+        eventually(lambda: len(ids(broker.read(f"{tmp_path.name}-scored"))) == 1000)
+    assert len(broker.read(f"{tmp_path.name}-scored")) == 1000
+
+
+def test_members_of_a_group_share_messages(broker, models, tmp_path):
+    """Two consumers of a group answer each message once; another group gets all of them again."""
+    broker.send(f"{tmp_path.name}-flowers", flowers(400))
+    with ExitStack() as stack:
+        for group in ("first", "first", "second"):
+            flags = ("--group", group, "--batch", "10")
+            stack.enter_context(consuming(tmp_path, models.path, broker, *flags))
+        eventually(lambda: len(broker.read(f"{tmp_path.name}-scored")) >= 800)
+    counts = Counter(document["id"] for document in broker.read(f"{tmp_path.name}-scored"))
+    assert set(counts.values()) == {2}
+
+
+def test_a_key_stays_on_one_version(broker, models, tmp_path):
+    """Traffic is split by the key of a message as by that of a request."""
+    shelve(models, tmp_path / "models" / "iris", "iris", "forest")
+    (tmp_path / "models" / "iris" / "serving.toml").write_text('load = "all"\n[traffic]\n1 = 0.5\n2 = 0.5\n')
+    keys = [f"customer {number}" for number in range(20)]
+    app = flask_app(Service(Config(models=str(tmp_path / "models")))).test_client()
+    answers = [app.post("/predict", data=FLOWER_BODY, headers={"X-Request-Key": key}) for key in keys]
+    broker.send(f"{tmp_path.name}-flowers", [FLOWER_BODY] * 20, keys)
+    with consuming(tmp_path, tmp_path / "models", broker, "--batch", "1"):
+        eventually(lambda: len(broker.read(f"{tmp_path.name}-scored")) == 20)
+    versions = Counter(document["version"] for document in broker.read(f"{tmp_path.name}-scored"))
+    assert versions == Counter(int(answer.headers["Model-Version"]) for answer in answers)
+    assert len(versions) == 2
+
+
+def test_models_are_followed(redis, models, tmp_path):
+    """A version that appears while messages come answers those that come later."""
+    home = shelve(models, tmp_path / "models" / "iris", "iris")
+    with consuming(tmp_path, tmp_path / "models", redis, "--reload-seconds", "0.1"):
+        shelve(models, home, "iris", first=2)
+
+        def is_answered_by_the_second() -> bool:
+            redis.send(f"{tmp_path.name}-flowers", [FLOWER_BODY])
+            return 2 in {document["version"] for document in redis.read(f"{tmp_path.name}-scored")}
+
+        eventually(is_answered_by_the_second)
+
+
+def test_messages_are_logged(redis, models, tmp_path):
+    """With a payload log, an answer has the id of its prediction, and a consumer that ends has written it."""
+    redis.send(f"{tmp_path.name}-flowers", [FLOWER_BODY])
+    flags = ("--log-share", "1", "--log-folder", str(tmp_path / "log"))
+    with consuming(tmp_path, models.path, redis, *flags) as consumer:
+        eventually(lambda: consumer.answered() == 1)
+        assert consumer.finish() == 0
+    [document] = redis.read(f"{tmp_path.name}-scored")
+    assert list(document)[-1] == "prediction_id"
+    command = [BIN / "unpickled", "log", "list", "--folder", str(tmp_path / "log"), "--json"]
+    [day] = json.loads(run(command, env=environment()).stdout)
+    assert day["rows"] == 1
+
+
+@needs_redis
+def test_a_broker_that_is_away_is_waited_for(models, tmp_path):
+    """A consumer says that the broker is away, is not ready, and goes on once the broker is there."""
+    broker = Redis(tmp_path)
+    with consuming(tmp_path, models.path, broker) as consumer:
+        eventually(lambda: "is away (connection refused): trying again" in consumer.printed())
+        assert consumer.figures()["unpickled_stream_away", "source"] == 1
+        broker.start()
+        try:
+            broker.send(f"{tmp_path.name}-flowers", [FLOWER_BODY])
+            eventually(lambda: consumer.answered() == 1)
+            assert "is back after" in consumer.printed()
+            assert consumer.figures()["unpickled_stream_away", "source"] == 0
+            assert consumer.figures()["unpickled_stream_retries_total", "source"] >= 1
+            assert consumer.finish() == 0
+        finally:
+            broker.stop()
+
+
+def test_messages_of_a_dead_member_are_taken_over(redis, models, tmp_path):
+    """Messages that a member received and never acknowledged are answered by another one."""
+    stream = f"{tmp_path.name}-flowers"
+    redis.send(stream, flowers(10))
+    with redis.client() as client:
+        client.xgroup_create(stream, "unpickled", "0")
+        client.xreadgroup("unpickled", "gone", {stream: ">"}, 7)
+    with consuming(tmp_path, models.path, redis, "--idle", "1") as consumer:
+        eventually(lambda: consumer.answered() == 10)
+        assert consumer.figures()["unpickled_stream_redelivered_total",] == 7
+        eventually(lambda: consumer.figures().get(("unpickled_stream_lag",)) == 0)
+
+
+def test_a_message_that_ends_processes_is_given_up(redis, models, tmp_path):
+    """A message that was delivered too often goes to the dead letters without an attempt; others do not."""
+    stream = f"{tmp_path.name}-flowers"
+    redis.send(stream, flowers(10))
+    with redis.client() as client:
+        client.xgroup_create(stream, "unpickled", "0")
+        [[_, entries]] = client.xreadgroup("unpickled", "gone", {stream: ">"}, 10)
+        client.xclaim(stream, "unpickled", "gone", 0, [entries[4][0]], retrycount=5)
+    with consuming(tmp_path, models.path, redis, "--idle", "1") as consumer:
+        eventually(lambda: consumer.answered() == 9)
+        eventually(lambda: redis.read(f"{tmp_path.name}-dead"))
+    [letter] = redis.read(f"{tmp_path.name}-dead")
+    assert (letter["id"], letter["code"]) == (entries[4][0].decode(), "delivered_too_often")
+
+
+@needs_redis
+def test_a_wrong_password_ends_the_command(models, tmp_path):
+    """A broker that refuses is no broker that is away: the command ends and says so, without the password."""
+    broker = Redis(tmp_path, password="right")
+    broker.start()
+    try:
+        address = broker.address("flowers").replace("right", "wrong")
+        words = ["--to", broker.address("scored"), "--models", str(models.path), "--model", "iris"]
+        completed = run([BIN / "unpickled", "consume", address, *words], cwd=tmp_path, env=environment())
+        assert completed.returncode == 1
+        reason = f"error: redis://127.0.0.1:{broker.port} refuses the user"
+        assert completed.stderr.splitlines()[-1].startswith(reason)
+        assert ":wrong" not in completed.stderr
+    finally:
+        broker.stop()
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("redis://:secret@h --to redis://h/b", "redis://h names no stream: write redis://h/NAME"),
+        ("h/a --to redis://h/b", "'h/a' is no address of a broker: write SCHEME://HOST/NAME"),
+        (
+            "redist://:secret@h/a --to redis://h/b",
+            "'redist' of redist://h/a is no broker: did you mean 'redis'?",
+        ),
+        ("redis://h/a --to redis://h/a", "--to is redis://h/a, where the messages come from: choose another"),
+        (
+            "redis://h/a --to redis://h/b?maxlen=x",
+            "maxlen of redis://h/b is 'x': write a whole number from 1 on",
+        ),
+        (
+            "redis://:secret@h/a?dbb=1 --to redis://h/b",
+            "'dbb' is no option of redis://h/a: did you mean 'db",
+        ),
+        ("redis://h,g/a --to redis://h/b", "redis://h,g/a has several hosts, and redis takes one"),
+        ("redis://h/a?ca=x --to redis://h/b", "ca is for rediss://, and redis://h/a is not encrypted"),
+        ("rediss://h/a?ca=x --to redis://h/b", "ca of rediss://h/a is 'x', which is no file"),
+    ],
+)
+def test_wrong_addresses_are_refused(words, reason, capsys):
+    """The sentence names the mistake and the remedy, and never the password."""
+    from unpickled.__main__ import main
+
+    assert main(["consume", *words.split()]) == 1
+    error = capsys.readouterr().err
+    assert f"error: {reason}" in error
+    assert "secret" not in error
+
+
+def test_a_password_may_be_in_a_file(tmp_path):
+    """The address then shows none in a list of processes."""
+    (tmp_path / "password").write_text("se cret\n")
+    address = parsed(f"redis://me@host/flowers?password_file={tmp_path / 'password'}")
+    assert (address.user, address.password, address.options) == ("me", "se cret", {})
+    with pytest.raises(
+        ConfigError, match="password_file of redis://host/a cannot be read: /nowhere: No such"
+    ):
+        parsed("redis://host/a?password_file=/nowhere")
+
+
+def test_a_consumer_imports_no_http_server():
+    """Neither Flask nor granian, nor any library of training, is imported by a process that consumes."""
+    modules = "unpickled.server.process.consuming, unpickled.server.streams.redis"
+    code = f"import sys, {modules}; print(*sys.modules)"
+    modules = run([sys.executable, "-c", code], env=environment()).stdout.split()
+    assert "onnxruntime" in modules
+    assert not {"flask", "werkzeug", "granian", "sklearn", "skl2onnx", "pandas", "pickle5"} & set(modules)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", brokers())
+def test_none_is_lost_whatever_is_killed(name, models, tmp_path):
+    """Consumers and the broker are killed amid 100,000 messages: all answered, twice only those in flight."""
+    batch, total = 100, 100_000
+    flags = ("--batch", str(batch), "--idle", "20")
+    with running(name, tmp_path / "broker") as broker, ExitStack() as stack:
+        broker.send("kill-flowers", flowers(total))
+
+        def another() -> object:
+            return stack.enter_context(consuming(tmp_path, models.path, broker, *flags, name="kill"))
+
+        consumers = [another(), another()]
+        eventually(lambda: consumers[0].answered() > 5_000)
+        consumers[0].process.kill()
+        consumers.append(another())
+        eventually(lambda: consumers[2].answered() > 5_000)
+        broker.kill()
+        eventually(lambda: "is away" in consumers[1].printed())
+        broker.start()
+        eventually(lambda: len(ids(broker.read("kill-scored"))) == total)
+        counts = Counter(document["id"] for document in broker.read("kill-scored"))
+        # One batch of the consumer that was killed, and one of each that had the broker killed.
+        assert sum(counts.values()) - total <= 3 * batch
+        assert not broker.read("kill-dead")
+        assert [consumer.finish() for consumer in consumers[1:]] == [0, 0]
