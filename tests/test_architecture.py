@@ -47,7 +47,7 @@ EXTRAS = {
     "server/batch/identified.py": {"pyarrow"},
     "server/batch/engines/dask.py": {"dask", "distributed"},
     "server/batch/engines/ray.py": {"ray"},
-    "server/batch/engines/spark.py": {"pyspark"},
+    "server/batch/engines/spark.py": {"py4j", "pyspark"},
     "server/streams/amqp.py": {"pika"},
     "server/streams/kafka.py": {"confluent_kafka"},
     "server/streams/nats.py": {"nats"},
@@ -123,6 +123,7 @@ def test_json_is_read_in_few_places():
         "server/batch/done.py",
         "server/batch/engines/hand.py",
         "server/batch/engines/local.py",
+        "server/batch/engines/outcome.py",
         "server/batch/forms/columnar.py",
         "server/batch/forms/jsonlines.py",
         "server/batch/logged.py",
@@ -224,11 +225,12 @@ def test_settings_have_one_reader():
     readers = {
         path for path, tree in sources("server").items() for node in ast.walk(tree) if is_environ(node)
     }
-    # session.py disables the telemetry of ONNX Runtime before it imports it; loader.py removes the variables
-    # that the HTTP server would take for headers.
+    # session.py and ray.py disable the telemetry of ONNX Runtime and of Ray before they import it; loader.py
+    # removes the variables that the HTTP server would take for headers.
     assert readers <= {
         "server/__main__.py",
         "server/app.py",
+        "server/batch/engines/ray.py",
         "server/model/session.py",
         "server/process/loader.py",
     }

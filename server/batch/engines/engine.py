@@ -4,6 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from unpickled.server.batch.task import Part, Result, Task
+from unpickled.server.quote import printable, shortened
+
+# How often a part is begun anew after its process has died: a part may be what ends every process.
+RETRIES = 3
+# Seconds for the first process of a cluster, which may have to start a machine first.
+PATIENCE = 300.0
 
 
 class Engine(Protocol):
@@ -24,3 +30,9 @@ class Engine(Protocol):
         Raises:
             ServingError: A part cannot be read or written, or the engine fails; the sentence names it.
         """
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its kind where that is empty; further lines trace a stack."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return printable(shortened(next(filter(None, lines), type(error).__name__), 200))
