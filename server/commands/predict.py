@@ -9,6 +9,8 @@ from msgspec.structs import replace
 from unpickled.server import console, machine
 from unpickled.server.batch import piped
 from unpickled.server.batch.bound import Bound
+from unpickled.server.batch.engines import registry
+from unpickled.server.batch.engines.engine import Engine
 from unpickled.server.batch.engines.local import Local
 from unpickled.server.batch.forms.registry import FORMS
 from unpickled.server.batch.job import Job, Totals
@@ -22,6 +24,7 @@ from unpickled.server.config import Config
 from unpickled.server.quote import counted, listed
 
 PIPE = "-"
+LOCAL = "local"
 
 
 @click.command(
@@ -33,6 +36,7 @@ PIPE = "-"
         "unpickled predict iris 's3://bucket/big/*.parquet' --out s3://bucket/scored/",
         "unpickled predict iris big/ --out scored/ --log log",
         "unpickled predict iris - < rows.csv > scored.csv",
+        "unpickled predict iris 'big/*.parquet' --out scored/ --engine ray --engine-address auto",
         "unpickled predict models/iris/2/model.onnx - --format jsonl < rows.jsonl",
     )
 )
@@ -53,6 +57,17 @@ PIPE = "-"
 @click.option("--refused", metavar="FILE", help="refused rows of a pipe  [default: their reasons on stderr]")
 @click.option("--log", metavar="FOLDER", help="add the rows to this payload log, with ids for their truth")
 @click.option("--workers", type=click.IntRange(min=1), help="processes  [default: one for each core]")
+@click.option(
+    "--engine",
+    type=console.Choice([LOCAL, *registry.KINDS]),
+    default=LOCAL,
+    help="the processes that score: this machine's alone, or those of a cluster  [default: local]",
+)
+@click.option(
+    "--engine-address",
+    metavar="ADDRESS",
+    help="the cluster's address  [default: the engine is started on this machine]",
+)
 @click.option("--restart", is_flag=True, help="forget what the folder has, and begin anew")
 @click.option("--again", is_flag=True, help="score parts again whose file has changed since")
 @shelves.with_settings
@@ -70,6 +85,8 @@ def predict(
     refused: str | None,
     log: str | None,
     workers: int | None,
+    engine: str,
+    engine_address: str | None,
     restart: bool,
     again: bool,
 ) -> str:
@@ -96,7 +113,7 @@ def predict(
         raise click.UsageError(f"--refused is for pipes: refused rows of files go to {joined(out, REFUSED)}")
     parts = planned(files, out, None if form is None else FORMS[form])
     task = _logged(task, settings, log, out)
-    job = Job(task, parts, out, Local(workers or machine.processors()), bound)
+    job = Job(task, parts, out, _engine(engine, engine_address, workers), bound)
     try:
         totals = job.run(restart, again)
     except KeyboardInterrupt:
@@ -104,6 +121,14 @@ def predict(
         print(f"{done}: the same command goes on with the others", file=sys.stderr)
         raise
     return "\n".join(_report(totals, task, out))
+
+
+def _engine(name: str, address: str | None, workers: int | None) -> Engine:
+    if name != LOCAL:
+        return registry.chosen(name, address, workers, click.get_current_context().obj)
+    if address is not None:
+        raise click.UsageError("--engine-address is that of a cluster: name its --engine too")
+    return Local(workers or machine.processors())
 
 
 def _names(only: str | None) -> tuple[str, ...]:
