@@ -11,7 +11,7 @@ from distributed import Client, LocalCluster, as_completed
 from unpickled.server import machine
 from unpickled.server.batch.engines import address
 from unpickled.server.batch.engines.engine import PATIENCE, first_line
-from unpickled.server.batch.engines.outcome import Orders, score
+from unpickled.server.batch.engines.outcome import Orders, Outcomes, score
 from unpickled.server.batch.task import Part, Result, Task
 from unpickled.server.errors import ServingError
 
@@ -77,7 +77,7 @@ def _connected(scheduler: str) -> Iterator[Any]:
         yield client
 
 
-def _outcomes(client: Any, orders: Orders) -> Iterator[str]:
+def _outcomes(client: Any, orders: Orders) -> Outcomes:
     """The outcome of each part, in the order of their ends. A part whose process has died is scored anew."""
     job = secrets.token_hex(4)
     sources = {f"score-{job}-{number}": source for number, source in enumerate(orders.sources)}

@@ -8,7 +8,8 @@ import functools
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from unpickled.server.batch.task import Part, Result, Task
 from unpickled.server.batch.worker import Worker
 from unpickled.server.errors import ServingError, UnpickledError
 
+# The texts that ``score`` has returned, as their engine has them.
+Outcomes = Generator[str, None, None]
 # Seconds: a network file system shows the files of another machine late.
 _LATE = 90.0
 _SHARED = "every node must see the same files: keep them on a shared file system or in an object store"
@@ -63,7 +66,7 @@ class Orders:
         self.parts = [_text(_located(part)) for part in parts]
         self.sources = [part.source for part in parts]
 
-    def settled(self, outcomes: Iterator[str], told: Callable[[int], None]) -> Iterator[Result]:
+    def settled(self, outcomes: Outcomes, told: Callable[[int], None]) -> Iterator[Result]:
         """The result in each outcome, once its file is seen on this machine.
 
         Args:
@@ -73,10 +76,12 @@ class Orders:
         Raises:
             ServingError: There is none; the sentence names the part and the node.
         """
-        for text in outcomes:
-            result = self._result(text)
-            told(result.rows + result.refused)
-            yield result
+        # Where a part has failed, the engine ends the others before the cluster is left.
+        with closing(outcomes):
+            for text in outcomes:
+                result = self._result(text)
+                told(result.rows + result.refused)
+                yield result
 
     def _result(self, text: str) -> Result:
         outcome = msgspec.json.decode(text, type=_Outcome)

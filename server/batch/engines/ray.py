@@ -11,7 +11,7 @@ from typing import Any
 from unpickled.server import machine
 from unpickled.server.batch.engines import address
 from unpickled.server.batch.engines.engine import PATIENCE, RETRIES, first_line
-from unpickled.server.batch.engines.outcome import Orders, score
+from unpickled.server.batch.engines.outcome import Orders, Outcomes, score
 from unpickled.server.batch.engines.start import quiet
 from unpickled.server.batch.task import Part, Result, Task
 from unpickled.server.errors import ServingError
@@ -103,7 +103,7 @@ def _check(cluster: str) -> None:
         address.check(cluster, "Ray", "10.0.0.1:6379")
 
 
-def _outcomes(orders: Orders, actors: int) -> Iterator[str]:
+def _outcomes(orders: Orders, actors: int) -> Outcomes:
     """The outcome of each part, in the order of their ends. Ray scores a part anew whose process has died."""
     from ray.exceptions import RayError
 

@@ -20,7 +20,7 @@ from pyspark.sql import SparkSession
 from unpickled.server import machine
 from unpickled.server.batch.engines import address
 from unpickled.server.batch.engines.engine import PATIENCE, RETRIES, first_line
-from unpickled.server.batch.engines.outcome import Orders, score
+from unpickled.server.batch.engines.outcome import Orders, Outcomes, score
 from unpickled.server.batch.engines.start import quiet
 from unpickled.server.batch.task import Part, Result, Task
 from unpickled.server.errors import ServingError
@@ -93,7 +93,7 @@ class _Jobs:
         self._orders = orders
         self._workers = workers
 
-    def outcomes(self) -> Iterator[str]:
+    def outcomes(self) -> Outcomes:
         """The outcome of each part, in the order of their ends."""
         waiting = deque(zip(self._orders.parts, self._orders.sources, strict=True))
         running: dict[Future[str], str] = {}
