@@ -31,8 +31,8 @@ from kinds import graphs
 RUN = [page for page in PAGES if page.name != "README.md" and any(map(runs, blocks(page)))]
 # Pages that train many models, measure, or start several servers.
 LENGTHY = {
-    *("accuracy", "batches", "boosters", "capacity", "drift", "export", "gpu", "judge", "keys", "make-again"),
-    *("measure", "numbers", "outliers"),
+    *("accuracy", "batches", "boosters", "capacity", "clusters", "drift", "export", "gpu", "judge", "keys"),
+    *("make-again", "measure", "numbers", "outliers"),
     *("outside-the-range", "payload-log", "replace-a-model", "retrain", "sign", "tables", "tls"),
     "tutorial-loop",
 }

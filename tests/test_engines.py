@@ -34,8 +34,6 @@ print(cluster.address, flush=True)
 sys.stdin.read()
 cluster.shutdown()
 """
-# A scheduler and no worker.
-SCHEDULER = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--no-dashboard"]
 
 
 @pytest.fixture(scope="module")
