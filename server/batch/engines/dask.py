@@ -2,16 +2,18 @@
 
 import logging
 import secrets
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from distributed import Client, LocalCluster, as_completed
+from distributed import Client, LocalCluster, WorkerPlugin, as_completed
 
 from unpickled.server import machine
 from unpickled.server.batch.engines import address
 from unpickled.server.batch.engines.engine import PATIENCE, first_line
 from unpickled.server.batch.engines.outcome import Orders, Outcomes, score
+from unpickled.server.batch.engines.start import quiet
 from unpickled.server.batch.task import Part, Result, Task
 from unpickled.server.errors import ServingError
 
@@ -51,16 +53,27 @@ class Dask:
                 yield client
 
 
+class Undisturbed(WorkerPlugin):  # type: ignore[misc]
+    """Lets a process of this machine ignore Ctrl-C, which its driver answers: it would print a traceback."""
+
+    def setup(self, worker: Any) -> None:
+        """Dask calls it at the start of a process, of one that takes the place of another too."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _started(workers: int) -> Any:
-    return LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        host=_LOOPBACK,
-        dashboard_address=None,
-        # Dask would stop a process for good that uses most of an equal share of the memory.
-        memory_limit=0,
-        silence_logs=logging.CRITICAL,
-    )
+    with quiet("Dask"):
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            host=_LOOPBACK,
+            # Any free port: another job may have Dask's own.
+            dashboard_address=f"{_LOOPBACK}:0",
+            plugins=[Undisturbed()],
+            # Dask would stop a process for good that uses most of an equal share of the memory.
+            memory_limit=0,
+            silence_logs=logging.CRITICAL,
+        )
 
 
 @contextmanager
