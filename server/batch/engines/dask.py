@@ -43,7 +43,8 @@ class Dask:
     def _client(self) -> Iterator[Any]:
         """A client; it ends with the block, and so does a cluster that was started for it."""
         # A process that has died is replaced, and its part is scored again: nobody has to read of it.
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        for name in ("distributed", "distributed.client"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         if self._address is None:
             with _started(self._workers or machine.processors()) as cluster, Client(cluster) as client:
                 yield client

@@ -106,8 +106,9 @@ class _Jobs:
                 for job in self._ended(running):
                     yield _outcome(job, running.pop(job))
         finally:
+            # A job that a thread begins only now is ended with the session: nothing waits for it here.
             self._context.cancelAllJobs()
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _slots(self) -> int:
         """How many jobs run at a time; a cluster that grows has more of them later."""
