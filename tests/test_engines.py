@@ -186,7 +186,7 @@ def orders(models, big, tmp_path, **changes):
 
 
 def outcomes(ordered):
-    """What the processes of a cluster send back."""
+    """The texts that the processes of a cluster send back."""
     return (score(part, ordered.task) for part in ordered.parts)
 
 

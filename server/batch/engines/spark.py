@@ -61,7 +61,7 @@ class Spark:
         """A session; it ends with the block."""
         if self._address is not None and self._address.startswith("spark://"):
             address.check(self._address, "Spark", "spark://10.0.0.1:7077")
-        with quiet("Spark"):
+        with quiet("Spark", _reason):
             session = self._builder().getOrCreate()
         try:
             yield session

@@ -3,7 +3,7 @@
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO
 
@@ -12,18 +12,22 @@ from unpickled.server.errors import ServingError
 
 
 @contextmanager
-def quiet(engine: str) -> Iterator[None]:
+def quiet(engine: str, reason: Callable[[Exception], str] = first_line) -> Iterator[None]:
     """Hide what is written to stderr in the block; processes that are started there stay silent to their end.
 
+    Args:
+        engine: The engine's name, for the sentence.
+        reason: Chooses the line of an error that says most.
+
     Raises:
-        ServingError: The block has raised an error: its first line, and the last one that was written.
+        ServingError: The block has raised an error: its reason, and the last line that was written.
     """
     with tempfile.TemporaryFile() as log:
         try:
             with _stderr(log):
                 yield
         except Exception as error:
-            raise ServingError(f"{engine} does not start: {first_line(error)}{_last_line(log)}") from error
+            raise ServingError(f"{engine} does not start: {reason(error)}{_last_line(log)}") from error
 
 
 @contextmanager
