@@ -4,19 +4,25 @@ A broker is an object with the methods of Broker. ``BROKERS`` has them by name: 
 that take the fixture ``broker`` or are parametrized by ``brokers()``.
 """
 
+import asyncio
 import contextlib
 import json
+import os
 import shutil
 import signal
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import nats
+import pika
 import pytest
 import redis
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from conftest import BIN, PATIENCE, end, environment, eventually, free_port
 from prometheus_client.parser import text_string_to_metric_families as parse
 
@@ -101,8 +107,217 @@ class Redis:
             return [json.loads(fields[b"data"]) for _, fields in client.xrange(queue)]
 
 
+@dataclass
+class Nats:
+    """A nats-server with JetStream on disk; each queue is a stream with one subject."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    def address(self, queue: str) -> str:
+        asyncio.run(self.created(queue))
+        return f"nats://127.0.0.1:{self.port}/{queue}"
+
+    async def created(self, queue: str) -> None:
+        async with await nats.connect(f"nats://127.0.0.1:{self.port}") as client:
+            await client.jetstream().add_stream(name=queue, subjects=[queue])
+
+    def start(self) -> None:
+        command = ["nats-server", "-js", "-sd", str(self.folder), "-a", "127.0.0.1", "-p", str(self.port)]
+        with (self.folder / "nats.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        eventually(lambda: listens(self.port))
+
+    def kill(self) -> None:
+        kill(self.process)
+
+    def stop(self) -> None:
+        kill(self.process)
+
+    def send(self, queue: str, bodies: Sequence[bytes], keys: Sequence[str] = ()) -> None:
+        asyncio.run(self.sent(queue, bodies, keys))
+
+    async def sent(self, queue: str, bodies: Sequence[bytes], keys: Sequence[str]) -> None:
+        async with await nats.connect(f"nats://127.0.0.1:{self.port}") as client:
+            stream = client.jetstream()
+            for number, body in enumerate(bodies):
+                headers = {"key": keys[number]} if keys else None
+                await stream.publish_async(queue, body, headers=headers)
+            await stream.publish_async_completed()
+
+    def read(self, queue: str) -> list[dict[str, Any]]:
+        return asyncio.run(self.found(queue))
+
+    async def found(self, queue: str) -> list[dict[str, Any]]:
+        async with await nats.connect(f"nats://127.0.0.1:{self.port}") as client:
+            stream = client.jetstream()
+            count = (await stream.stream_info(queue)).state.messages
+            messages = await stream.subscribe(queue, ordered_consumer=True)
+            return [json.loads((await messages.next_msg(PATIENCE)).data) for _ in range(count)]
+
+
+@dataclass
+class RabbitMQ:
+    """A RabbitMQ node of its own, with its own port mapper; queues are durable."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    mapper_port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+    mapper: subprocess.Popen[bytes] | None = None
+    arguments: dict[str, str] = field(default_factory=dict)
+
+    PROGRAM = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+
+    def address(self, queue: str) -> str:
+        with self.channel() as channel:
+            channel.queue_declare(queue, durable=True, arguments=self.arguments)
+        return f"amqp://127.0.0.1:{self.port}/{queue}"
+
+    def start(self) -> None:
+        names = {"HOME": self.folder, "ERL_EPMD_ADDRESS": "127.0.0.1", "ERL_EPMD_PORT": self.mapper_port}
+        rabbit = {"NODENAME": f"t{self.port}@localhost", "NODE_IP_ADDRESS": "127.0.0.1"}
+        rabbit |= {"NODE_PORT": self.port, "DIST_PORT": free_port()}
+        rabbit |= dict.fromkeys(["MNESIA_BASE", "LOG_BASE"], self.folder)
+        files = ["PID_FILE", "ENABLED_PLUGINS_FILE", "CONFIG_FILE", "ADVANCED_CONFIG_FILE", "CONF_ENV_FILE"]
+        rabbit |= {name: self.folder / name.lower() for name in files}
+        (self.folder / "enabled_plugins_file").write_text("[].")
+        names |= {f"RABBITMQ_{name}": value for name, value in rabbit.items()}
+        given = environment(**{name: str(value) for name, value in names.items()})
+        with (self.folder / "rabbit.log").open("ab") as log:
+            options: dict[str, Any] = {"stdout": log, "stderr": log, "env": given, "start_new_session": True}
+            if self.mapper is None:
+                # The node would start one that outlives it.
+                self.mapper = subprocess.Popen(["epmd", "-port", str(self.mapper_port)], **options)
+                eventually(lambda: listens(self.mapper_port))
+            self.process = subprocess.Popen([self.PROGRAM], **options)
+        eventually(self.answers)
+
+    def answers(self) -> bool:
+        try:
+            with self.channel():
+                return True
+        except pika.exceptions.AMQPError:
+            return False
+
+    @contextlib.contextmanager
+    def channel(self) -> Iterator[Any]:
+        with pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", self.port)) as connection:
+            yield connection.channel()
+
+    def kill(self) -> None:
+        kill(self.process)
+
+    def stop(self) -> None:
+        kill(self.process)
+        kill(self.mapper)
+
+    def send(self, queue: str, bodies: Sequence[bytes], keys: Sequence[str] = ()) -> None:
+        with self.channel() as channel:
+            # A transaction of messages is on the disk once it is committed.
+            channel.tx_select()
+            for number, body in enumerate(bodies):
+                headers = {"key": keys[number]} if keys else None
+                properties = pika.BasicProperties(
+                    message_id=f"{queue}-{number}", headers=headers, delivery_mode=2
+                )
+                channel.basic_publish("", queue, body, properties)
+            channel.tx_commit()
+
+    def read(self, queue: str) -> list[dict[str, Any]]:
+        with self.channel() as channel:
+            count = channel.queue_declare(queue, passive=True).method.message_count
+            return [json.loads(channel.basic_get(queue)[2]) for _ in range(count)]
+
+
+@dataclass
+class Kafka:
+    """The mock cluster of librdkafka in a process of its own.
+
+    Its messages are in its memory, so that it is not killed but made to stand still: it answers nothing until
+    it is started again.
+    """
+
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+    servers: str = ""
+
+    # A member that is gone is noticed after 6 s, not after 45; the mock waits 3 s for members of a new group.
+    OPTIONS = "session.timeout.ms=6000&heartbeat.interval.ms=1000"
+    PROGRAM = """
+import sys
+from confluent_kafka import Producer
+cluster = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "mock", "log_level": 0})
+print(*cluster.list_topics(timeout=60).brokers.values(), flush=True)
+sys.stdin.read()
+"""
+
+    def address(self, queue: str) -> str:
+        # The mock creates a topic for a producer that asks for it.
+        Producer({"bootstrap.servers": self.servers, "log_level": 0}).list_topics(queue, timeout=PATIENCE)
+        return f"kafka://{self.servers}/{queue}?{self.OPTIONS}"
+
+    def start(self) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
+            return
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen([sys.executable, "-c", self.PROGRAM], **pipes, start_new_session=True)
+        assert self.process.stdout is not None
+        self.servers = self.process.stdout.readline().decode().partition("/")[0].strip()
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def stop(self) -> None:
+        kill(self.process)
+        for pipe in (self.process.stdin, self.process.stdout) if self.process else ():
+            assert pipe is not None
+            pipe.close()
+
+    def send(self, queue: str, bodies: Sequence[bytes], keys: Sequence[str] = ()) -> None:
+        producer = Producer({"bootstrap.servers": self.servers, "log_level": 0})
+        for number, body in enumerate(bodies):
+            producer.produce(queue, body, keys[number] if keys else None)
+            if not number % 10_000:
+                producer.flush()
+        assert not producer.flush(PATIENCE)
+
+    def read(self, queue: str) -> list[dict[str, Any]]:
+        reader = Consumer({"bootstrap.servers": self.servers, "group.id": "reader", "log_level": 0})
+        topic = reader.list_topics(queue, timeout=PATIENCE).topics[queue]
+        places = [TopicPartition(queue, number, OFFSET_BEGINNING) for number in topic.partitions]
+        count = sum(reader.get_watermark_offsets(place)[1] for place in places)
+        reader.assign(places)
+        documents: list[dict[str, Any]] = []
+        while len(documents) < count:
+            documents += [json.loads(record.value()) for record in reader.consume(count - len(documents), 1)]
+        reader.close()
+        return documents
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
+
+
+def kill(process: subprocess.Popen[bytes] | None) -> None:
+    """End a process and those that it has started, as kill -9 does."""
+    if process is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 # Name -> the function that makes one from a folder, and the program without which it is skipped.
-BROKERS: dict[str, tuple[Callable[[Path], Broker], str]] = {"redis": (Redis, "redis-server")}
+BROKERS: dict[str, tuple[Callable[[Path], Broker], str]] = {
+    "amqp": (RabbitMQ, RabbitMQ.PROGRAM),
+    "kafka": (Kafka, sys.executable),
+    "nats": (Nats, "nats-server"),
+    "redis": (Redis, Redis.PROGRAM),
+}
 
 
 def brokers() -> list[Any]:

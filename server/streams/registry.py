@@ -35,10 +35,19 @@ class Broker(NamedTuple):
         return console.needed(self.module, self.extra)
 
 
+_AMQP = Broker("unpickled.server.streams.amqp", "amqp")
+_KAFKA = Broker("unpickled.server.streams.kafka", "kafka")
+_NATS = Broker("unpickled.server.streams.nats", "nats")
 _REDIS = Broker("unpickled.server.streams.redis", "redis")
 
 # The scheme with an s at its end is the same broker over TLS.
 BROKERS = {
+    "amqp": _AMQP,
+    "amqps": _AMQP,
+    "kafka": _KAFKA,
+    "kafkas": _KAFKA,
+    "nats": _NATS,
+    "natss": _NATS,
     "redis": _REDIS,
     "rediss": _REDIS,
 }
