@@ -6,10 +6,12 @@ that take the fixture ``broker`` or are parametrized by ``brokers()``.
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -228,7 +230,8 @@ class RabbitMQ:
     def read(self, queue: str) -> list[dict[str, Any]]:
         with self.channel() as channel:
             count = channel.queue_declare(queue, passive=True).method.message_count
-            return [json.loads(channel.basic_get(queue)[2]) for _ in range(count)]
+            messages = itertools.islice(channel.consume(queue), count)
+            return [json.loads(body) for _, _, body in messages]
 
 
 @dataclass

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from brokers import Broker, brokers, running
+from brokers import FLOWER_BODY, Broker, Consuming, Nats, brokers, consuming, running
 from conftest import eventually
 
 from unpickled.server.errors import ConfigError
@@ -138,3 +138,33 @@ def test_a_broker_that_goes_and_comes(broker: Broker):
     assert bodies == {b"%d" % number for number in range(10)}
     reader.close()
     writer.close()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("victim", ["consumer", "broker"])
+def test_nothing_is_lost(victim: str, broker: Broker, models, tmp_path):
+    """kill -9 amid 100,000 messages: each is answered, and only those of two batches may be answered twice."""
+    if not isinstance(broker, Nats):
+        pytest.skip("only NATS has been run to its end")
+    count, batch, queue = 100_000, 256, tmp_path.name
+    broker.address(f"{queue}-flowers")
+    broker.send(f"{queue}-flowers", [FLOWER_BODY] * count)
+    began = time.monotonic()
+    with consuming(tmp_path, models.path, broker, "--batch", str(batch), "--idle", "5") as consumer:
+        eventually(lambda: consumer.answered() > count // 4)
+        if victim == "broker":
+            broker.kill()
+            time.sleep(1)
+            broker.start()
+            eventually(lambda: consumer.answered() > count // 2)
+        consumer.process.kill()
+    with consuming(tmp_path, models.path, broker, "--batch", str(batch), "--idle", "5") as consumer:
+        eventually(lambda: consumer.answered() >= count // 2 - 4 * batch and is_done(consumer))
+        assert consumer.finish() == 0
+    identities = [document["id"] for document in broker.read(f"{queue}-scored")]
+    assert len(set(identities)) == count
+    assert len(identities) - count <= 2 * batch * (1 + (victim == "broker"))
+
+
+def is_done(consumer: Consuming) -> bool:
+    return consumer.figures().get(("unpickled_stream_lag",)) == 0
