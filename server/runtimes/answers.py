@@ -40,8 +40,7 @@ def golden(model: Model, answers: Answers) -> Agreement:
     """
     labels, scores = answers
     expected = model.manifest.golden
-    for index, label in enumerate(labels.tolist()):
-        model.outputs.check_golden(index, label, scores[index].tolist())
+    model.outputs.check_golden(labels.tolist(), scores.tolist())
     return Agreement(len(labels), 0, 0, _largest(model, scores, np.array(expected.scores)))
 
 

@@ -185,9 +185,10 @@ class NatsSource:
                 "acknowledgement: choose another group, or delete it"
             )
         if config.filter_subject != subject:
+            read = config.filter_subject or "every subject"
             raise ConfigError(
-                f"the group {options.group} reads {config.filter_subject or 'every subject'} of {self._stream}, "
-                f"not {subject}: choose another group, or delete it"
+                f"the group {options.group} reads {read} of {self._stream}, not {subject}: choose another "
+                "group, or delete it"
             )
 
     async def _acknowledge(self, replies: list[str]) -> None:
