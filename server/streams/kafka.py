@@ -42,7 +42,7 @@ _OURS = {
     "sasl.username",
 }
 _NO_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError.TOPIC_EXCEPTION}
-# What no pause mends -> the remedy.
+# Errors that no pause mends -> the remedy.
 _REMEDIES = {
     **dict.fromkeys(_NO_TOPIC, "create the topic, or correct its name"),
     KafkaError._AUTHENTICATION: "correct the user, the password or sasl.mechanism",
