@@ -21,6 +21,7 @@ from unpickled.export.data import dataset
 from unpickled.export.data.columns import Choices
 from unpickled.export.train import train
 from unpickled.server import Config, create_app
+from unpickled.server.batch.forms import columnar
 from unpickled.server.batch.storage import storage_of
 from unpickled.server.batch.task import Part, Task
 from unpickled.server.batch.worker import Worker
@@ -430,3 +431,59 @@ def test_columns_that_no_table_has(models, tmp_path):
     with pytest.raises(ServingError, match=r"of several types|'note' is string in some rows and int64"):
         worker.score(part(tmp_path, "rows.jsonl", "rows.parquet"))
     assert worker.score(part(tmp_path, "rows.jsonl")).rows == 20_001
+
+
+def test_times_of_nanoseconds_and_bytes(models, tmp_path):
+    """Types that pandas writes and Python lacks are ISO 8601 in JSON; bytes are base64 in each row."""
+    columns = {
+        "at": pa.array([1, None], pa.timestamp("ns", "UTC")),
+        "all": pa.array([[1], []], pa.list_(pa.timestamp("ns"))),
+        "raw": pa.array([b"abc", b"\xff"]),
+    }
+    parquet.write_table(pa.table(columns | {name: [1.0, 1.0] for name in FLOWERS}), tmp_path / "rows.parquet")
+    worker = Worker(task(models.path, "iris"))
+    for form in ("jsonl", "csv"):
+        assert worker.score(part(tmp_path, "rows.parquet", f"rows.{form}")).rows == 2
+    rows = [json.loads(line) for line in (tmp_path / "scored" / "rows.jsonl").read_text().splitlines()]
+    assert [row["at"] for row in rows] == ["1970-01-01T00:00:00.000000001Z", None]
+    assert [row["all"] for row in rows] == [["1970-01-01T00:00:00.000000001"], []]
+    cells = list(csv.DictReader((tmp_path / "scored" / "rows.csv").read_text().splitlines()))
+    assert [row["raw"] for row in rows] == [json.loads(cell["raw"]) for cell in cells] == ["YWJj", "/w=="]
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "kept"),
+    [
+        (1.5, 2, 2.0),
+        ({"a": 1, "b": 2}, {"a": 1}, {"a": 1, "b": None}),
+        ({"a": 1}, {"a": 1, "b": 2}, None),
+        ("7", 7, None),
+        (7, "007", None),
+        (True, 2, None),
+        (1.5, 2**53 + 1, None),
+    ],
+)
+def test_later_values_of_another_type(first, later, kept):
+    """A value that a column of Parquet cannot hold as it is ends the part; none is changed or left out."""
+    field = pa.field("note", pa.array([first]).type)
+    if kept is None:
+        with pytest.raises(ValueError, match=r"column 'note' is .* in some rows and .* in its first ones"):
+            columnar.cast(pa.array([later]), field)
+    else:
+        assert columnar.cast(pa.array([later]), field).to_pylist() == [kept]
+
+
+def test_a_member_that_no_record_has(models, tmp_path):
+    """A column to keep that no line has ends the part; one that some have is kept."""
+    row = dict.fromkeys(FLOWERS, 1.0)
+    (tmp_path / "rows.jsonl").write_text(f"{json.dumps(row)}\n{json.dumps(row | {'id': 7})}\n")
+    assert Worker(task(models.path, "iris", only=("id",))).score(part(tmp_path, "rows.jsonl")).rows == 2
+    with pytest.raises(ServingError, match="there is no column 'nope' to keep"):
+        Worker(task(models.path, "iris", only=("id", "nope"))).score(part(tmp_path, "rows.jsonl"))
+
+
+def test_endings_in_capitals(models, tmp_path):
+    """ROWS.CSV.GZ is unpacked, and its answers are packed."""
+    (tmp_path / "ROWS.CSV.GZ").write_bytes(gzip.compress(f"{','.join(FLOWERS)}\n5.1,3.5,1.4,0.2\n".encode()))
+    assert Worker(task(models.path, "iris")).score(part(tmp_path, "ROWS.CSV.GZ")).rows == 1
+    assert gzip.decompress((tmp_path / "scored" / "ROWS.CSV.GZ").read_bytes()).startswith(b"prediction,")

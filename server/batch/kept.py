@@ -23,6 +23,10 @@ class Keep:
             return True
         return name in self._only if self._only else name not in self._features
 
+    def has_all(self, names: Collection[str]) -> bool:
+        """Whether each column that is named to be kept is among these."""
+        return self._only.issubset(names)
+
     def check_only(self, names: Sequence[str]) -> None:
         """InvalidInput where a column that is to be kept is not there."""
         lacking = sorted(self._only.difference(names))

@@ -6,21 +6,26 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from unpickled.server.batch.bound import Bound
+from unpickled.server.batch.failures import FAILURES, is_full, shown
 from unpickled.server.batch.forms.arrow import ARROW
 from unpickled.server.batch.forms.csv import CSV
 from unpickled.server.batch.forms.form import Form
 from unpickled.server.batch.forms.jsonlines import JSON_LINES
-from unpickled.server.batch.forms.parquet import PARQUET
 from unpickled.server.batch.forms.registry import FORMS
 from unpickled.server.batch.job import Totals
 from unpickled.server.batch.progress import Progress
 from unpickled.server.batch.refusals import Refusals
 from unpickled.server.batch.task import Part
-from unpickled.server.batch.worker import FAILURES, Worker, shown
+from unpickled.server.batch.worker import Worker
 from unpickled.server.errors import RequestError, ServingError
 
 # The first bytes of forms; a table with others is CSV.
-_BEGINNINGS = {b"\xff\xff\xff\xff": ARROW, b"PAR1": PARQUET}
+_BEGINNINGS = {b"\xff\xff\xff\xff": ARROW}
+_OTHERS = {
+    b"PAR1": "the input is Parquet, which is read from its end: name the file instead of -",
+    b"ARROW1": "the input is an Arrow file: send an Arrow stream, as pyarrow.ipc.new_stream writes it",
+    b"\x1f\x8b": "the input is packed: unpack it with gzip -dc, or name the file instead of -",
+}
 # The rows of a pipe, for their log: their job is a new one each time.
 _PART = Part(source="-", target="-", refused="", size=0)
 _REMEDY = "look into them, and start again with a higher --max-refused"
@@ -56,7 +61,9 @@ def scored(
     given = _form_of(source)
     progress = Progress(None)
     with ExitStack() as stack:
-        refusals = Refusals(lambda: _opened(stack, refused))
+        # Opened at once, the file has no rows of an earlier run.
+        file = _opened(stack, refused)
+        refusals = Refusals(lambda: file)
 
         def told(rows: int) -> None:
             target.flush()
@@ -71,7 +78,8 @@ def scored(
         except BrokenPipeError:
             raise
         except (RequestError, *FAILURES) as error:
-            raise ServingError(f"the input: {shown(error)}") from error
+            place = "the output" if is_full(error) else "the input"
+            raise ServingError(f"{place}: {shown(error)}") from error
         finally:
             progress.clear()
     bound.check(refusals.count, counts.rows + refusals.count, _REMEDY)
@@ -81,10 +89,11 @@ def scored(
 
 
 def _form_of(source: BinaryIO) -> Form:
-    head: bytes = cast(Any, source).peek(4)
+    head: bytes = cast(Any, source).peek(8)
     form = next((form for start, form in _BEGINNINGS.items() if head.startswith(start)), None)
-    if form is PARQUET:
-        raise ServingError("the input is Parquet, which is read from its end: name the file instead of -")
+    for start, sentence in _OTHERS.items():
+        if head.startswith(start):
+            raise ServingError(sentence)
     if form is None:
         return JSON_LINES if head.lstrip()[:1] in (b"{", b"[") else CSV
     return form
@@ -93,4 +102,7 @@ def _form_of(source: BinaryIO) -> Form:
 def _opened(stack: ExitStack, path: str | None) -> BinaryIO:
     if path is None:
         return cast(BinaryIO, _Lines())
-    return stack.enter_context(Path(path).open("wb"))
+    try:
+        return stack.enter_context(Path(path).open("wb"))
+    except OSError as error:
+        raise ServingError(f"--refused {path} cannot be written: {error.strerror}") from None

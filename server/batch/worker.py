@@ -1,13 +1,11 @@
 """Scores the parts of a batch job with one version of a model, wherever the process runs."""
 
-import csv
 import hashlib
 import sys
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -18,6 +16,8 @@ import numpy as np
 from unpickled.server.artifact.manifest import FILE
 from unpickled.server.batch import identified
 from unpickled.server.batch.answers import Answers
+from unpickled.server.batch.counts import Counts
+from unpickled.server.batch.failures import named
 from unpickled.server.batch.forms import registry
 from unpickled.server.batch.forms.form import Chunk, Form, Given, Source, Writer
 from unpickled.server.batch.identified import Identified
@@ -26,35 +26,16 @@ from unpickled.server.batch.logged import Logger, Logging
 from unpickled.server.batch.refusals import Refusals, opened
 from unpickled.server.batch.storage import storage_of
 from unpickled.server.batch.task import Part, Result, Task
-from unpickled.server.errors import ArtifactError, RequestError, ServingError
+from unpickled.server.errors import ArtifactError, ServingError
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.model.feeds import Column
 from unpickled.server.model.ranges import Ranges
 from unpickled.server.model.session import Model, load
 from unpickled.server.scoring.scorer import Scored, Scorer
 
-# Errors of damaged files, of disks and of object stores, and of a library that is not installed.
-FAILURES = (OSError, ValueError, EOFError, zlib.error, csv.Error, ImportError, NotImplementedError)
-
 
 def ignored(rows: int) -> None:
     """Tell nobody."""
-
-
-class Counts:
-    """The rows of a part so far, answered and refused, and values outside the training range."""
-
-    def __init__(self, refusals: Refusals) -> None:
-        self.rows = self.outside = 0
-        self.features: dict[str, None] = {}
-        self.refusals = refusals
-
-    def add(self, scored: Scored) -> None:
-        """Count the rows of a chunk."""
-        self.rows += len(scored.rows)
-        for each in scored.outside:
-            self.outside += each.count
-            self.features.update(dict.fromkeys(each.features))
 
 
 class _Answered(NamedTuple):
@@ -114,7 +95,7 @@ class Worker:
             ServingError: The part cannot be read or written, or is not for the model; the sentence names it.
         """
         start = perf_counter()
-        with _named(part), ExitStack() as stack:
+        with named(part), ExitStack() as stack:
             storage = storage_of(part.target)
             file = stack.enter_context(storage_of(part.source).open(part.source))
             content = stack.enter_context(registry.unpacked(part.source, file))
@@ -168,6 +149,9 @@ class Worker:
                     log.add(columns, scored, chunk.first)
                 self._write(writer, chunk, scored, counts, log)
                 told(len(chunk.given) + len(chunk.faults))
+            if counts.rows:
+                # Records may each have other members: their end says which of them there are.
+                self._keep.check_only(list(counts.names))
             writer.close()
         except BaseException:
             writer.drop()
@@ -197,6 +181,8 @@ class Worker:
         places = scored.rows - chunk.first
         if len(places):
             answered = given if len(places) == len(given) else given.taken(places.tolist())
+            if not self._keep.has_all(counts.names):
+                counts.names.update(dict.fromkeys(answered.names))
             kept = answered.kept(self._keep)
             self._keep.check(kept.names, self._answers.names)
             writer.write(self._identified(kept, scored, log), scored.labels, scored.scores)
@@ -255,22 +241,3 @@ def _loaded(task: Task) -> Model:
         return load(data, task.runtime)
     except ArtifactError as error:
         raise ServingError(f"{path} cannot be loaded: {error}") from None
-
-
-@contextmanager
-def _named(part: Part) -> Iterator[None]:
-    """Errors name the part that they are about."""
-    try:
-        yield
-    except (RequestError, *FAILURES) as error:
-        raise ServingError(f"{part.source}: {shown(error)}") from error
-
-
-def shown(error: Exception) -> str:
-    """The sentence of an error that is not always a sentence of ours."""
-    if isinstance(error, ImportError):
-        return f"this needs {error.name}: pip install 'unpickled[batch]'"
-    if isinstance(error, OSError) and error.strerror:
-        name = f" ({error.filename})" if error.filename else ""
-        return f"{error.strerror}{name}"
-    return str(error) or type(error).__name__

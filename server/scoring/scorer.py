@@ -90,9 +90,7 @@ class Scorer:
             parts += self._answered(columns, first, start, min(start + _PART, count), refused)
         runs = [run for _, run in parts]
         return Scored(
-            _joined(
-                [np.arange(begin, begin + len(run.labels)) for begin, run in parts], np.empty(0, np.int64)
-            ),
+            _joined([_numbers(begin, run) for begin, run in parts], np.empty(0, np.int64)),
             _joined([run.labels for run in runs], np.empty(0, np.object_)),
             _joined([run.scores for run in runs], np.empty((0, len(self.predictor.outputs.names)))),
             refused,

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 
 from unpickled.server.batch.answers import Answers
+from unpickled.server.batch.forms.cell import text_of
 from unpickled.server.batch.forms.form import Chunk, Given, Kept
 from unpickled.server.frames.arrow import Tables
 from unpickled.server.model.outputs import Labels, Scores
@@ -54,8 +54,9 @@ class Columnar:
 
     def records(self) -> Sequence[dict[str, Any]]:
         """Each row by names."""
-        rows: list[dict[str, Any]] = self._batch.to_pylist()
-        return rows
+        columns = (_values(column) for column in self._batch.columns)
+        rows = zip(*columns, strict=True) if self._batch.num_columns else [()] * len(self)
+        return [dict(zip(self.names, row, strict=True)) for row in rows]
 
 
 def empty_batch(schema: "pyarrow.Schema") -> "pyarrow.RecordBatch":
@@ -161,22 +162,61 @@ def _alike(rows: "pyarrow.RecordBatch", schema: "pyarrow.Schema", count: int) ->
         ]
     for place, column in enumerate(given):
         field = schema.field(place)
-        columns.append(_cast(column, field))
+        columns.append(cast(column, field))
     return columns
 
 
-def _cast(column: "pyarrow.Array", field: "pyarrow.Field") -> "pyarrow.Array":
+def cast(column: "pyarrow.Array", field: "pyarrow.Field") -> "pyarrow.Array":
+    """A column in the type of a field; ValueError where it does not hold each of its values as it is."""
     import pyarrow
 
     if column.type.equals(field.type):
         return column
     try:
-        return column.cast(field.type)
+        if _is_wider(field.type, column.type):
+            return column.cast(field.type)
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
-        raise ValueError(
-            f"column {field.name!r} is {column.type} in some rows and {field.type} in its first ones: write "
-            "jsonl, or name the columns to keep with --only"
-        ) from None
+        pass
+    raise ValueError(
+        f"column {field.name!r} is {column.type} in some rows and {field.type} in its first ones: write "
+        "jsonl, or name the columns to keep with --only"
+    )
+
+
+def _is_wider(wider: "pyarrow.DataType", other: "pyarrow.DataType") -> bool:
+    """Whether each value of the other type is one of this type: a cast would also read numbers in texts."""
+    from pyarrow import types
+
+    if wider.equals(other) or types.is_null(other):
+        return True
+    if types.is_list(wider) and types.is_list(other):
+        return _is_wider(wider.value_type, other.value_type)
+    if types.is_struct(wider) and types.is_struct(other):
+        fields = {field.name: field.type for field in wider}
+        # A member that is not given is null; one that has no place would be lost.
+        return all(field.name in fields and _is_wider(fields[field.name], field.type) for field in other)
+    # The cast fails where a number is not the same as the other type has it.
+    return all(types.is_integer(kind) or types.is_floating(kind) for kind in (wider, other))
+
+
+def _is_binary(kind: "pyarrow.DataType") -> bool:
+    from pyarrow import types
+
+    tests = (types.is_binary, types.is_large_binary, types.is_fixed_size_binary, types.is_binary_view)
+    return any(test(kind) for test in tests)
+
+
+def _values(column: "pyarrow.Array") -> list[Any]:
+    """The values as Python has them, but times of nanoseconds as texts: pandas would make them."""
+    import pyarrow
+    from pyarrow import types
+
+    kind = column.type
+    is_fine = (types.is_timestamp(kind) or types.is_time64(kind)) and kind.unit == "ns"
+    if not is_fine:
+        values: list[Any] = column.to_pylist()
+        return values
+    return [text and text.replace(" ", "T", 1) for text in column.cast(pyarrow.string()).to_pylist()]
 
 
 def _texts(column: "pyarrow.Array") -> list[str]:
@@ -185,12 +225,11 @@ def _texts(column: "pyarrow.Array") -> list[str]:
 
     if types.is_dictionary(column.type):
         column = column.dictionary_decode()
+    if _is_binary(column.type):
+        # Some of them happen to be UTF-8: all are written in the same way.
+        return [text_of(value) for value in column.to_pylist()]
     try:
         texts: list[str] = column.cast(pyarrow.string()).fill_null("").to_pylist()
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
-        return ["" if value is None else _json(value) for value in column.to_pylist()]
+        return [text_of(value) for value in column.to_pylist()]
     return texts
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()

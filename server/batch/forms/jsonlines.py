@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from unpickled.server.batch.answers import Answers
+from unpickled.server.batch.forms.cell import ENCODER, text_of
 from unpickled.server.batch.forms.form import Chunk, Fault, Form, Given, Kept
 from unpickled.server.errors import InvalidInput, RequestError
 from unpickled.server.inference.predictor import Predictor
@@ -32,7 +33,7 @@ _BLOCK, _LONGEST = 1 << 20, 1 << 26
 # Characters of a line that cannot be read which stand in the file of refused rows.
 _SHOWN = 2000
 _MINUS_ZERO = re.compile(rb"-0[^.eE0-9]")
-_decode, _encode = msgspec.json.Decoder(), msgspec.json.Encoder()
+_decode = msgspec.json.Decoder()
 # The types of values that an array of doubles can hold.
 _NUMBERS = {float, type(None)}
 
@@ -75,7 +76,7 @@ class Records:
 
     def cells(self, names: Sequence[str]) -> Iterator[Sequence[str]]:
         """The cells of each row as text."""
-        return ([_cell(row.get(name)) for name in names] for row in self._rows)
+        return ([text_of(row.get(name)) for name in names] for row in self._rows)
 
     def records(self) -> Sequence[dict[str, Any]]:
         """The rows as they are."""
@@ -177,7 +178,7 @@ class Writer:
         )
         rows = zip(given.records(), zip(*columns, strict=True), strict=True)
         records = [row | dict(zip(names, answer, strict=True)) for row, answer in rows]
-        self._file.write(_encode.encode_lines(records))
+        self._file.write(ENCODER.encode_lines(records))
 
     def close(self) -> None:
         """Write nothing: the lines are all."""
@@ -246,12 +247,6 @@ def _double(value: int) -> float:
         return float(value)
     except OverflowError:
         return math.inf if value > 0 else -math.inf
-
-
-def _cell(value: Any) -> str:
-    if value is None or isinstance(value, str):
-        return value or ""
-    return _encode.encode(value).decode()
 
 
 JSON_LINES = Form("jsonl", (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz"), Table, Writer)

@@ -35,11 +35,11 @@ def renamed(name: str, form: Form) -> str:
 
 def unpacked(path: str, file: BinaryIO) -> AbstractContextManager[BinaryIO]:
     """The content of an open file, unpacked where the name ends with .gz."""
-    return cast(BinaryIO, gzip.open(file)) if path.endswith(_GZIP) else nullcontext(file)
+    return cast(BinaryIO, gzip.open(file)) if path.lower().endswith(_GZIP) else nullcontext(file)
 
 
 def packed(path: str, file: BinaryIO) -> AbstractContextManager[BinaryIO]:
     """A file to write to, packed where the name ends with .gz: the same content makes the same bytes."""
-    if path.endswith(_GZIP):
+    if path.lower().endswith(_GZIP):
         return cast(BinaryIO, gzip.GzipFile("", "wb", 3, file, mtime=0))
     return nullcontext(file)
