@@ -1,14 +1,16 @@
 """The parts of a job: one for each file that its patterns name, with the files that are made of it."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 
 from unpickled.server.batch.entry import Entry
 from unpickled.server.batch.forms import registry
 from unpickled.server.batch.forms.form import Form
-from unpickled.server.batch.storage import joined, storage_of
+from unpickled.server.batch.storage import joined, real, storage_of
 from unpickled.server.batch.task import Part
 from unpickled.server.errors import ServingError
+from unpickled.server.objects import is_address
 from unpickled.server.quote import quoted
 
 # The folder of refused rows, in the folder of the job.
@@ -33,13 +35,20 @@ def planned(patterns: Sequence[str], out: str, form: Form | None = None) -> list
     names = _distinct([entry.name for entry in entries], [entry.path for entry in entries])
     targets = _targets(names, form)
     parts = [_part(entry, name, out) for entry, name in zip(entries, targets, strict=True)]
-    sources = {part.source for part in parts}
-    for part in parts:
-        if part.target in sources:
-            raise ServingError(
-                f"{part.target} would be overwritten by its answers: name another folder with --out"
-            )
+    _check_written(parts)
     return parts
+
+
+def _check_written(parts: Sequence[Part]) -> None:
+    """ServingError where a file that is written is one that is read, by whatever name, or another's."""
+    taken = {real(part.source) for part in parts}
+    for path in (path for part in parts for path in (part.target, part.refused)):
+        if real(path) in taken:
+            raise ServingError(
+                f"{path} would be overwritten by its answers, or by those of another file: name another "
+                "folder with --out"
+            )
+        taken.add(real(path))
 
 
 def _entries(patterns: Sequence[str], out: str) -> list[Entry]:
@@ -52,8 +61,8 @@ def _entries(patterns: Sequence[str], out: str) -> list[Entry]:
         if not named:
             raise ServingError(_nothing(pattern, bool(listed)))
         for path, entry in named.items():
-            entries.setdefault(path, entry)
-    inside = f"{out.rstrip('/')}/"
+            entries.setdefault(real(path), entry)
+    inside = f"{real(out).rstrip('/')}/"
     others = [entry for path, entry in entries.items() if not path.startswith(inside)]
     return others or list(entries.values())
 
@@ -72,7 +81,7 @@ def _distinct(names: Sequence[str], paths: Sequence[str]) -> list[str]:
     """The names, or where two are the same the ends of the paths behind their common folder."""
     if len(set(names)) == len(names):
         return list(names)
-    parts = [path.split("/") for path in paths]
+    parts = [(path if is_address(path) else os.path.abspath(path)).split("/") for path in paths]
     common = 0
     while len({tuple(part[: common + 1]) for part in parts}) == 1:
         common += 1

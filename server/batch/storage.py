@@ -1,5 +1,6 @@
 """The places that files of tables are in: the disks of this machine, and stores of objects."""
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import BinaryIO, Protocol
@@ -32,7 +33,10 @@ class Storage(Protocol):
         """
 
     def append(self, path: str, content: bytes) -> None:
-        """Add to the end of a file, which is on the disk when this returns. No other process writes to it."""
+        """Add lines to the end of a file, which are on the disk when this returns.
+
+        No other process writes to it.
+        """
 
     def read(self, path: str) -> bytes | None:
         """The content of a file; None where there is none."""
@@ -59,6 +63,14 @@ def storage_of(address: str) -> Storage:
     if objects.is_address(address):
         return storage_at(objects.address_of(address).root)
     raise ServingError(f"{quoted(address)} is no place for files here: name a path without {scheme}://")
+
+
+def real(path: str) -> str:
+    """The one name of a file that has several, such as ``a.csv``, ``./a.csv`` and a link to it."""
+    if not objects.is_address(path):
+        return os.path.realpath(path)
+    address = objects.address_of(path)
+    return os.path.realpath(f"/{address.key}") if address.scheme == "file" else address.at(address.key)
 
 
 def joined(folder: str, name: str) -> str:
