@@ -1,5 +1,6 @@
 """Batch jobs as commands: parts, what is done already, kills, locks, refused rows and pipes."""
 
+import gzip
 import io
 import json
 import os
@@ -19,6 +20,7 @@ from unpickled.server.batch.engines.local import Local
 from unpickled.server.batch.job import Job
 from unpickled.server.batch.plan import planned
 from unpickled.server.batch.progress import Progress
+from unpickled.server.batch.storage import storage_of
 from unpickled.server.batch.task import Task
 from unpickled.server.errors import ServingError
 
@@ -309,3 +311,110 @@ def test_arrow_types_are_those_of_answers(folder):
     schema = ipc.open_stream(piped(sink.getvalue(), "-").stdout).schema
     assert [str(kind) for kind in schema.types[:3]] == ["int64", "string", "double"]
     assert not any(field.nullable for field in schema)
+
+
+@pytest.mark.parametrize("out", [".", "./", "../{0}", "{1}", "link"])
+def test_files_to_score_are_never_overwritten(folder, capsys, out):
+    """Whatever name the folder of the answers has, it is not that of the rows."""
+    table(folder / "a.csv")
+    (folder / "link").symlink_to(folder)
+    before = (folder / "a.csv").read_text()
+    assert predict("a.csv", "--out", out.format(folder.name, folder)) == 1
+    assert "a.csv would be overwritten by its answers" in capsys.readouterr().err
+    assert (folder / "a.csv").read_text() == before
+
+
+def test_a_file_of_several_names_is_scored_once(folder, capsys):
+    """Names of one file are one part; answers among the rows are no rows; all stay in their folder."""
+    table(folder / "big" / "a.csv")
+    for _ in range(2):
+        assert predict("./big", "big/a.csv", str(folder / "big"), "--out", "big/scored") == 0
+    assert "1 part, 1 of them earlier" in capsys.readouterr().out
+    table(folder / "here" / "a.csv", 3)
+    os.chdir(folder / "here")
+    assert predict("a.csv", "../big/a.csv", "--out", "scored") == 0
+    assert set(ids(folder / "here" / "scored")) == {*range(6)}
+
+
+def test_answers_that_are_gone(folder, capsys):
+    """A part whose file was removed is neither taken for done nor scored without being asked."""
+    for name, first in (("a", 0), ("b", 3)):
+        table(folder / "big" / f"{name}.csv", first)
+    assert predict("big", "--out", "./scored") == 0
+    (folder / "scored" / "b.csv").unlink()
+    assert predict("big", "--out", "./scored") == 1
+    assert "./scored/b.csv was scored and is not there any more" in capsys.readouterr().err
+    assert predict("big", "--out", "./scored", "--again") == 0
+    assert ids(folder / "scored") == Counter(range(6))
+
+
+def test_a_line_that_is_cut_off(folder):
+    """The list of parts whose last line was cut off, as the disk was full, is added to and read again."""
+    table(folder / "big" / "a.csv")
+    assert predict("big", "--out", "scored") == 0
+    with (folder / "scored" / "_parts.jsonl").open("a") as file:
+        file.write('{"part":{"source":"big/b')
+    table(folder / "big" / "b.csv", 3)
+    for _ in range(2):
+        assert predict("big", "--out", "scored") == 0
+    assert ids(folder / "scored") == Counter(range(6))
+
+
+def test_a_full_disk(folder, capsys):
+    """The error names the file that has no room, which leaves nothing; the same command goes on."""
+    table(folder / "big" / "a.csv", rows=3)
+    table(folder / "big" / "b.csv", 3, rows=2000)
+    words = ["sh", "-c", 'ulimit -f 8; exec "$@"', "-", *command("big", "--out", "scored", "--workers", "1")]
+    failed = subprocess.run(words, capture_output=True, text=True, env=environment(), timeout=PATIENCE)
+    assert (failed.returncode, failed.stderr) == (1, "error: scored/b.csv: File too large\n")
+    assert {path.name for path in (folder / "scored").iterdir()} == {"_lock", "_parts.jsonl", "a.csv"}
+    assert predict("big", "--out", "scored") == 0
+    assert "1 of them earlier" in capsys.readouterr().out
+    assert ids(folder / "scored") == Counter(range(2003))
+
+
+@pytest.mark.parametrize("out", ["a.csv", "a.csv/scored", "/proc/none/scored"])
+def test_a_folder_that_cannot_be_written(folder, capsys, out):
+    """It is named in a sentence, with the reason."""
+    table(folder / "a.csv")
+    table(folder / "b.csv")
+    assert predict("b.csv", "--out", out) == 1
+    assert f"error: {out}: " in (error := capsys.readouterr().err)
+    assert "the same command goes on once that is mended" in error
+
+
+def test_a_job_that_is_refused_leaves_no_token(folder, capsys):
+    """Only the job that has the folder decides under which token its rows are logged."""
+    table(folder / "a.csv")
+    with storage_of("scored").locked("scored"):
+        assert predict("a.csv", "--out", "scored", "--log", "log") == 1
+    assert "another job is writing to scored" in capsys.readouterr().err
+    assert [path.name for path in (folder / "scored").iterdir()] == ["_lock"]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (gzip.compress(b"a,b"), "the input is packed: unpack it with gzip -dc"),
+        (b"ARROW1\0\0", "the input is an Arrow file: send an Arrow stream"),
+        (b"PAR1", "the input is Parquet, which is read from its end"),
+    ],
+    ids=["gzip", "arrow", "parquet"],
+)
+def test_pipes_of_other_forms(folder, content, sentence):
+    """The first bytes of a form that no pipe takes are answered with what to do."""
+    ended = subprocess.run(
+        command("-"), input=content, capture_output=True, env=environment(), timeout=PATIENCE
+    )
+    assert (ended.returncode, ended.stdout) == (1, b"")
+    assert sentence in ended.stderr.decode()
+
+
+def test_a_pipe_into_a_full_disk(folder):
+    """The error says that it is the output; a file of refused rows has none of an earlier run."""
+    (folder / "refused.jsonl").write_text("earlier")
+    words = ["sh", "-c", 'exec "$@" > /dev/full', "-", *command("-", "--refused", "refused.jsonl")]
+    content = f"{HEADER}\n1,{GOOD}\n".encode()
+    ended = subprocess.run(words, input=content, capture_output=True, env=environment(), timeout=PATIENCE)
+    assert (ended.returncode, ended.stderr) == (1, b"error: the output: No space left on device\n")
+    assert (folder / "refused.jsonl").read_text() == ""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from unpickled.server.batch import storage
-from unpickled.server.batch.storage import Storage, joined
+from unpickled.server.batch.storage import Storage, joined, real
 from unpickled.server.batch.task import Part, Result, Task
 from unpickled.server.errors import ServingError
 
@@ -72,18 +72,24 @@ class Done:
 
         Args:
             parts: All parts.
-            again: Score parts anew whose source has changed since.
+            again: Score parts anew whose source has changed since, or whose target is gone.
 
         Raises:
-            ServingError: A source has changed, and ``again`` is not asked for.
+            ServingError: A source has changed or a target is gone, and ``again`` is not asked for.
         """
         left = []
+        there = self._there()
         for part in parts:
             result = self.results.get(part.target)
-            if result is None or result.part != part:
-                left.append(part)
             if result is not None and result.part != part:
                 _check_changed(result.part, part, again)
+            elif result is not None and self._is_there(part.target, there):
+                continue
+            elif result is not None and not again:
+                raise ServingError(
+                    f"{part.target} was scored and is not there any more: score such parts again with --again"
+                )
+            left.append(part)
         return left
 
     def add(self, result: Result) -> None:
@@ -99,9 +105,16 @@ class Done:
         self._place.remove(self._path)
         self.task, self.results = None, {}
 
+    def _there(self) -> set[str]:
+        """The files of the folder, but hidden ones."""
+        return {real(entry.path) for entry in self._place.list(self._folder)}
+
+    def _is_there(self, target: str, there: set[str]) -> bool:
+        return real(target) in there or bool(self._place.list(target))
+
     def _check_free(self, parts: Sequence[Part]) -> None:
-        there = {entry.path for entry in self._place.list(self._folder)}
-        taken = next((part.target for part in parts if part.target in there), None)
+        there = self._there()
+        taken = next((part.target for part in parts if self._is_there(part.target, there)), None)
         if taken is not None:
             raise ServingError(
                 f"{taken} is there already, and no job wrote it: name another folder with --out"

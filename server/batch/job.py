@@ -3,15 +3,20 @@
 from collections.abc import Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from unpickled.server.batch.bound import Bound
 from unpickled.server.batch.done import Done
 from unpickled.server.batch.engines.engine import Engine
 from unpickled.server.batch.estimate import Estimate
+from unpickled.server.batch.failures import shown
+from unpickled.server.batch.logged import begun
 from unpickled.server.batch.plan import REFUSED
 from unpickled.server.batch.progress import Progress
 from unpickled.server.batch.storage import joined, storage_of
 from unpickled.server.batch.task import Part, Result, Task
+from unpickled.server.config import Log
+from unpickled.server.errors import ServingError
 
 
 class Totals(msgspec.Struct, kw_only=True):
@@ -42,17 +47,24 @@ class Job:
         out: Their folder.
         engine: Scores them.
         bound: The most rows that may be refused.
+        log: The payload log that gets the answered rows.
 
     Attributes:
         totals: The sums of the parts that are done.
     """
 
     def __init__(
-        self, task: Task, parts: Sequence[Part], out: str, engine: Engine, bound: Bound | None = None
+        self,
+        task: Task,
+        parts: Sequence[Part],
+        out: str,
+        engine: Engine,
+        bound: Bound | None = None,
+        log: Log | None = None,
     ) -> None:
         self.totals = Totals()
         self._task, self._parts, self._out, self._engine = task, parts, out, engine
-        self._bound = bound or Bound()
+        self._bound, self._log = bound or Bound(), log
         self._place = storage_of(out)
 
     def run(self, restart: bool = False, again: bool = False) -> Totals:
@@ -60,22 +72,34 @@ class Job:
 
         Args:
             restart: Forget what is done, and remove its files.
-            again: Score parts anew whose source has changed since.
+            again: Score parts anew whose source has changed since, or whose target is gone.
 
         Raises:
             ServingError: Another job has the folder, or its parts; a part cannot be scored; too many rows
-                are refused.
+                are refused; the folder cannot be read or written.
         """
-        with self._place.locked(self._out):
-            self._place.sweep(self._out)
-            done = Done(self._place, self._out, damaged=restart)
-            if restart:
-                done.forget()
-            done.begin(self._task, self._parts)
-            left = done.left(self._parts, again)
-            self._count_earlier(done, left)
-            self._score(done, left)
+        try:
+            with self._place.locked(self._out):
+                self._run(restart, again)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            remedy = "the same command goes on once that is mended"
+            raise ServingError(f"{self._out}: {shown(error)}: {remedy}") from error
         return self.totals
+
+    def _run(self, restart: bool, again: bool) -> None:
+        self._place.sweep(self._out)
+        done = Done(self._place, self._out, damaged=restart)
+        if restart:
+            done.forget()
+        if self._log is not None:
+            # Two jobs that begin at once would each have a token of their own.
+            self._task = replace(self._task, logged=begun(self._out, self._log))
+        done.begin(self._task, self._parts)
+        left = done.left(self._parts, again)
+        self._count_earlier(done, left)
+        self._score(done, left)
 
     def _count_earlier(self, done: Done, left: Sequence[Part]) -> None:
         again = {part.target for part in left}

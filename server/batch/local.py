@@ -54,11 +54,13 @@ class Local:
             unfinished.unlink(missing_ok=True)
 
     def append(self, path: str, content: bytes) -> None:
-        """Add to the end of a file."""
+        """Add lines to the end of a file; a last line that is cut off, as the disk was full, is removed."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         is_new = not target.exists()
-        with open(target, "ab") as file:
+        with open(target, "a+b") as file:
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

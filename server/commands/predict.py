@@ -20,7 +20,7 @@ from unpickled.server.batch.storage import joined
 from unpickled.server.batch.task import Task
 from unpickled.server.batch.worker import Worker
 from unpickled.server.commands import completion, shelves
-from unpickled.server.config import Config
+from unpickled.server.config import Config, Log
 from unpickled.server.quote import counted, listed
 
 PIPE = "-"
@@ -69,7 +69,7 @@ LOCAL = "local"
     help="the cluster's address  [default: the engine is started on this machine]",
 )
 @click.option("--restart", is_flag=True, help="forget what the folder has, and begin anew")
-@click.option("--again", is_flag=True, help="score parts again whose file has changed since")
+@click.option("--again", is_flag=True, help="score parts again that have changed, or whose answers are gone")
 @shelves.with_settings
 def predict(
     settings: Config,
@@ -106,14 +106,15 @@ def predict(
             raise click.UsageError(
                 "- stands alone, and its answers go to the standard output: leave out --out"
             )
-        return _pipe(_logged(task, settings, log, None), form, bound, refused)
-    if out is None:
+        if (logging := _log(settings, log)) is not None:
+            task = replace(task, logged=begun(None, logging))
+        return _pipe(task, form, bound, refused)
+    if not out:
         raise click.UsageError("name the folder of the answers with --out")
     if refused is not None:
         raise click.UsageError(f"--refused is for pipes: refused rows of files go to {joined(out, REFUSED)}")
     parts = planned(files, out, None if form is None else FORMS[form])
-    task = _logged(task, settings, log, out)
-    job = Job(task, parts, out, _engine(engine, engine_address, workers), bound)
+    job = Job(task, parts, out, _engine(engine, engine_address, workers), bound, _log(settings, log))
     try:
         totals = job.run(restart, again)
     except KeyboardInterrupt:
@@ -152,11 +153,9 @@ def _task(
     )
 
 
-def _logged(task: Task, settings: Config, log: str | None, out: str | None) -> Task:
-    """The task with the payload log in this folder, whose columns are those of the settings."""
-    if log is None:
-        return task
-    return replace(task, logged=begun(out, replace(settings.log, log_folder=log)))
+def _log(settings: Config, folder: str | None) -> Log | None:
+    """The payload log in this folder, whose columns are those of the settings."""
+    return None if folder is None else replace(settings.log, log_folder=folder)
 
 
 def _pipe(task: Task, form: str | None, bound: Bound, refused: str | None) -> str:
