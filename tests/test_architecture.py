@@ -39,6 +39,7 @@ EXTRAS = {
     # A frame of answers is of the library of the rows, which the caller has imported.
     "server/frames/answers.py": {"pandas", "polars", "pyarrow"},
     "server/batch/estimate.py": {"pyarrow"},
+    "server/batch/forms/arrays.py": {"pyarrow"},
     "server/batch/forms/arrow.py": {"pyarrow"},
     "server/batch/forms/columnar.py": {"pyarrow"},
     "server/batch/forms/csv.py": {"pyarrow"},
@@ -124,7 +125,7 @@ def test_json_is_read_in_few_places():
         "server/batch/engines/hand.py",
         "server/batch/engines/local.py",
         "server/batch/engines/outcome.py",
-        "server/batch/forms/columnar.py",
+        "server/batch/forms/cell.py",
         "server/batch/forms/jsonlines.py",
         "server/batch/logged.py",
         "server/batch/refusals.py",

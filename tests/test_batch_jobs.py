@@ -12,7 +12,7 @@ from collections import Counter
 import pyarrow as pa
 import pytest
 from conftest import BIN, FLOWERS, PATIENCE, environment, eventually, run, started
-from pyarrow import ipc
+from pyarrow import ipc, parquet
 
 from unpickled.__main__ import main
 from unpickled.server.batch.bound import Bound
@@ -298,6 +298,19 @@ def test_no_server_is_imported(models, folder):
     program = "import sys; from unpickled.__main__ import main\n"
     program += "assert main(['predict', 'iris', 'a.csv', '--out', 'scored']) == 0\n"
     program += "print({'flask', 'sklearn', 'granian', 'pandas', 'pyarrow'} & set(sys.modules))"
+    completed = run([sys.executable, "-c", program], env=environment())
+    assert completed.stdout.splitlines()[-1] == "set()", completed.stderr
+
+
+def test_parquet_needs_no_pandas(folder):
+    """Tables are read, refused in part and written in each form without the time that pandas takes."""
+    rows = {"id": ["a", None], **{name: [5.1, None] for name in FLOWERS}}
+    parquet.write_table(pa.table(rows), "a.parquet")
+    program = "import sys; from unpickled.__main__ import main\n"
+    for form in ("parquet", "csv", "jsonl"):
+        words = ["predict", "iris", "a.parquet", "--out", form, "--format", form]
+        program += f"assert main({words}) == 0\n"
+    program += "print({'pandas', 'sklearn'} & set(sys.modules))"
     completed = run([sys.executable, "-c", program], env=environment())
     assert completed.stdout.splitlines()[-1] == "set()", completed.stderr
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from unpickled.server.batch.forms import arrays
 from unpickled.server.batch.forms.form import Given, Kept
 from unpickled.server.errors import InvalidInput
 from unpickled.server.quote import quoted
@@ -40,7 +41,7 @@ class Identified:
 
         batch = self._given.batch()
         field = pyarrow.field(self._name, pyarrow.string(), nullable=False)
-        columns = [*batch.columns, pyarrow.array(self._ids, pyarrow.string())]
+        columns = [*batch.columns, arrays.texts(self._ids)]
         return pyarrow.RecordBatch.from_arrays(columns, schema=batch.schema.append(field))
 
     def cells(self, names: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unpickled.server.batch.answers import Answers
+from unpickled.server.batch.forms import arrays
 from unpickled.server.batch.forms.cell import text_of
 from unpickled.server.batch.forms.form import Chunk, Given, Kept
 from unpickled.server.frames.arrow import Tables
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 _TYPES = {"integer": "int64", "text": "string", "number": "float64"}
+_DTYPES = {"integer": np.int64, "number": np.float64}
 # Bytes of the features of a batch that are read at once: a reader refuses more texts than 64 MiB.
 _HEAVY = 1 << 24
 
@@ -38,9 +40,7 @@ class Columnar:
 
     def taken(self, places: Sequence[int]) -> "Columnar":
         """The rows at these places."""
-        import pyarrow
-
-        return Columnar(self._batch.take(pyarrow.array(np.asarray(places, np.int64))))
+        return Columnar(self._batch.take(arrays.numbers(places, np.int64)))
 
     def batch(self) -> "pyarrow.RecordBatch":
         """The rows as they are."""
@@ -60,10 +60,10 @@ class Columnar:
 
 
 def empty_batch(schema: "pyarrow.Schema") -> "pyarrow.RecordBatch":
-    """No rows, with these columns. RecordBatch.from_pylist would import pandas."""
+    """No rows, with these columns. Schema.empty_table would import pandas."""
     import pyarrow
 
-    columns = [column.combine_chunks() for column in schema.empty_table().columns]
+    columns = [pyarrow.nulls(0, field.type) for field in schema]
     return pyarrow.RecordBatch.from_arrays(columns, schema=schema)
 
 
@@ -137,9 +137,11 @@ class Joined:
         rows = given.batch()
         count = len(self._answers.names)
         columns = _alike(rows, schema, len(schema) - count)
-        fields = [schema.field(place) for place in range(len(schema) - count, len(schema))]
-        for field, values in zip(fields, self._answers.columns(labels, scores), strict=True):
-            columns.append(pyarrow.array(values, field.type))
+        pairs = zip(self._answers.types, self._answers.columns(labels, scores), strict=True)
+        columns += [
+            arrays.texts(each) if kind == "text" else arrays.numbers(each, _DTYPES[kind])
+            for kind, each in pairs
+        ]
         return pyarrow.RecordBatch.from_arrays(columns, schema=schema)
 
 
@@ -229,7 +231,7 @@ def _texts(column: "pyarrow.Array") -> list[str]:
         # Some of them happen to be UTF-8: all are written in the same way.
         return [text_of(value) for value in column.to_pylist()]
     try:
-        texts: list[str] = column.cast(pyarrow.string()).fill_null("").to_pylist()
+        texts = column.cast(pyarrow.string()).to_pylist()
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
         return [text_of(value) for value in column.to_pylist()]
-    return texts
+    return [text or "" for text in texts]
