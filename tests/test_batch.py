@@ -27,6 +27,7 @@ from unpickled.server.batch.task import Part, Task
 from unpickled.server.batch.worker import Worker
 from unpickled.server.errors import ServingError
 from unpickled.server.model.policy import Policy
+from unpickled.server.scoring.scorer import Scorer
 
 IDS = [f"n-{row}" for row in range(100)]
 FLOWERS = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
@@ -487,3 +488,11 @@ def test_endings_in_capitals(models, tmp_path):
     (tmp_path / "ROWS.CSV.GZ").write_bytes(gzip.compress(f"{','.join(FLOWERS)}\n5.1,3.5,1.4,0.2\n".encode()))
     assert Worker(task(models.path, "iris")).score(part(tmp_path, "ROWS.CSV.GZ")).rows == 1
     assert gzip.decompress((tmp_path / "scored" / "ROWS.CSV.GZ").read_bytes()).startswith(b"prediction,")
+
+
+def test_values_outside_are_counted_alone(models):
+    """A job counts the values outside the training range, and spends no time on describing them."""
+    columns = {name: np.full(5000, 500.0) for name in FLOWERS}
+    scored = Scorer(Worker(task(models.path, "iris")).predictor).score(columns)
+    assert [(each.count, each.findings) for each in scored.outside] == [(16_384, b"[]"), (3616, b"[]")]
+    assert scored.outside[0].features == tuple(FLOWERS)

@@ -72,7 +72,7 @@ class Worker:
 
     def __init__(self, task: Task, threads: int = 1) -> None:
         model = _loaded(task)
-        ranges = Ranges(model.manifest, task.policy)
+        ranges = Ranges(model.manifest, task.policy).undescribed()
         self.predictor = Predictor(model, sys.maxsize, "ignore", ranges=ranges)
         self._task = task
         self._threads = threads

@@ -61,6 +61,7 @@ class Ranges:
         # Whether the one tensor has all features in the order of the model: its places are keys in order.
         self._in_order = [*columns.values()] == [[*range(len(ranges))]]
         self._count = count
+        self._most = MOST
         self.compiled = all(each.compiled for each in self._present)
 
     def __bool__(self) -> bool:
@@ -71,6 +72,12 @@ class Ranges:
         """The same ranges, which tell nobody of rows outside."""
         ranges = copy(self)
         ranges._count = _uncounted
+        return ranges
+
+    def undescribed(self) -> "Ranges":
+        """The same ranges, which count the values outside and describe none of them: findings are ``[]``."""
+        ranges = copy(self)
+        ranges._most = 0
         return ranges
 
     def of(self, place: int) -> Range | None:
@@ -141,7 +148,7 @@ class Ranges:
             [(row, each)] = self._first(keys[np.isin(keys % len(self._ranges), refusing)], 1)
             each.refuse(first + row, asked.value(row, each))
         findings = b",".join(
-            [each.finding(first + row, asked.value(row, each)) for row, each in self._first(keys, MOST)]
+            [each.finding(first + row, asked.value(row, each)) for row, each in self._first(keys, self._most)]
         )
         if any(each.action == "clip" for each in features):
             feeds = feeds | {
