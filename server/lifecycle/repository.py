@@ -246,7 +246,7 @@ class Repository:
     def _load(self, name: str) -> Deployment | None:
         """Load a model that a request asks for, and let go of others where they do not all fit.
 
-        Returns its deployment, which another request may let go of at once; None where there is no such model.
+        Returns its deployment, which another request may let go of at once; None where there is none.
         """
         demand = self.demand
         with demand.lock:

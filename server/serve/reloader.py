@@ -49,7 +49,7 @@ class Reloader:
         self._woken.set()
 
     def rebuild(self) -> None:
-        """Follow a model that a request has loaded; this object's thread tells of it and gives memory back."""
+        """Follow a model that a request has loaded; the thread tells of it and gives memory back."""
         self._routes.rebuild()
         self._followed = True
         self._woken.set()
