@@ -37,9 +37,9 @@ def standing(settings: Config, name: str) -> Standing:
     """
     if settings.require_signature is not None:
         raise ServingError(
-            f"require_signature is {settings.require_signature!r}, and {AUTHOR} signs nothing, so servers "
-            f"would not serve what it publishes: {AUTHOR} with settings without it, and sign the new version with "
-            f"unpickled sign {settings.models}/{name}/VERSION --key FILE"
+            f"require_signature is {settings.require_signature!r}, and {AUTHOR} signs nothing: no server "
+            f"would serve what it publishes: {AUTHOR} with settings without it, and sign the new version "
+            f"with unpickled sign {settings.models}/{name}/VERSION --key FILE"
         )
     settings = _lenient(settings)
     with shelves.quiet():
