@@ -224,6 +224,7 @@ def test_a_certificate_that_nobody_knows(secure, monkeypatch, capsys):
     [
         ("iris", "'iris' is no address of a model"),
         ("s4://bucket/iris", "'s4://bucket/iris' is no address of a model"),
+        ("s4://me:secret@bucket/iris?key=secret", "'s4://bucket/iris' is no address of a model"),
         ("http://example.com/iris.onnx", "'http://example.com/iris.onnx' is not https"),
         ("https://me:secret@example.com/iris.onnx", "leave them out"),
         ("https://example.com/iris", "names no file"),
