@@ -108,9 +108,10 @@ def _add_predictions(app: Flask, service: Service) -> None:
         target = service.routes.targets.get(request.environ["PATH_INFO"])
         if target is None:
             # Either find() raises the reason, or the path only spells a name in another way.
-            served = service.repository.find(names.get("name"), names.get("version"), names.get("label"))
-            path = routes.path(rule, **(names | {"name": served.name, "version": str(served.version)}))
-            target = service.routes.targets.get(path)
+            with service.repository.demand.held():
+                served = service.repository.find(names.get("name"), names.get("version"), names.get("label"))
+                path = routes.path(rule, **(names | {"name": served.name, "version": str(served.version)}))
+                target = service.routes.targets.get(path)
         if target is None:
             raise errors.NotReady("the served versions are just changing: ask again")
         g.counted = True

@@ -114,15 +114,20 @@ def _process() -> int:
     return os.getpid()
 
 
-def opened(address: str, **options: Any) -> Any:
+def opened(address: str, make: bool = True, **options: Any) -> Any:
     """The store of an address, the part behind the bucket before the names of all objects.
+
+    Args:
+        address: The address.
+        make: Whether a folder of this machine is made where there is none.
+        options: How often a request is tried again, and for how long, where the usual is not right.
 
     Raises the library's own errors, which ``failures`` names.
     """
     library()
     store = importlib.import_module("obstore.store")
     if address.startswith(f"{_FILE}://"):
-        return store.from_url(address, mkdir=True)
+        return store.from_url(address, mkdir=make)
     return store.from_url(address, retry_config=_ATTEMPTS | options)
 
 

@@ -28,6 +28,7 @@ OWNERS = {
     "prometheus_client": {"server/observe/exposition.py"},
     "tomlkit": {"server/commands/revision.py"},
     "jwt": {"server/access/tokens.py"},
+    "obstore": {"server/objects.py"},
     "skl2onnx": {"export/converters/foreign.py"},
 }
 # Libraries of extras that few need, and the one module that imports them when it is used.

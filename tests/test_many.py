@@ -3,12 +3,14 @@
 import io
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from unpickled.server.app import flask_app
-from unpickled.server.config import Config
+from unpickled.server.config import Config, Provider, Runtime
 from unpickled.server.lifecycle.looks import MOST
+from unpickled.server.lifecycle.repository import Beginning, Repository
 from unpickled.server.serve.deferred import Deferred
 from unpickled.server.service import Service
 
@@ -180,3 +182,104 @@ def test_a_version_that_arrives_for_a_model_out_of_memory(folder, models):
     client = flask_app(service).test_client()
     assert client.post("/models/iris003/predict", data=ROW).headers["Model-Version"] == "2"
     assert client.post("/models/later/predict", data=ROW).status_code == 200
+
+
+def asking(client, names):
+    """The statuses of the answers to a prediction, an explanation and a card of each model."""
+    asks = [(client.post, "predict", ROW), (client.post, "explain", ROW), (client.get, "", None)]
+    return [
+        ask(f"/models/{name}/{page}".rstrip("/"), data=body).status_code
+        for name in names
+        for ask, page, body in asks
+    ]
+
+
+def test_models_that_make_room_for_one_another_are_all_answered(folder):
+    """A model that another request lets go of at once still answers the one that has loaded it."""
+    service = demanding(folder, load_bytes=1 << 20)
+    clients = [flask_app(service).test_client() for _ in range(8)]
+    names = [[f"iris{(7 * ask + 13 * each) % 110:03}" for ask in range(5)] for each in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        statuses = [status for each in pool.map(asking, clients, names) for status in each]
+    assert set(statuses) == {200}
+
+
+def test_a_broken_model_leaves_the_server_ready(folder):
+    """A request for a model whose file is broken learns why, and the server goes on serving the others."""
+    (folder / "iris001" / "1" / "model.onnx").write_bytes(b"broken")
+    service = demanding(folder, default_model="iris000", load_bytes=1 << 20)
+    client = flask_app(service).test_client()
+    answer = client.post("/models/iris001/predict", data=ROW)
+    assert answer.status_code == 503
+    assert "not a complete ONNX file" in answer.json["error"]
+    for number in range(2, 8):
+        assert client.post(f"/models/iris{number:03}/predict", data=ROW).status_code == 200
+    assert client.get("/readyz").status_code == 200
+    assert list(client.get("/readyz").json["refused"]) == ["iris001"]
+
+
+def test_a_provider_that_is_required(folder):
+    """In strict mode, a request for a model that its provider does not run learns that, too."""
+    elsewhere = Provider(name="CoreMLExecutionProvider")
+    runtime = Runtime(provider=(elsewhere, Provider(name="CPUExecutionProvider")), strict=True)
+    client = flask_app(demanding(folder, runtime=runtime)).test_client()
+    answer = client.post("/models/iris001/predict", data=ROW)
+    assert answer.status_code == 503
+    assert elsewhere.name in answer.json["error"]
+
+
+def test_pages_about_models_out_of_memory_load_none(folder):
+    """The index of versions names every model, and metrics of one model are no request for it."""
+    service = demanding(folder)
+    client = flask_app(service).test_client()
+    index = client.post("/v2/repository/index").json
+    assert [entry["name"] for entry in index] == service.repository.names
+    assert client.get("/metrics?model=iris001").status_code == 200
+    assert client.get("/metrics?model=irsi").status_code == 404
+    assert not service.repository.deployments
+
+
+def test_a_worker_that_replaces_another_has_its_default_model(folder):
+    """The default model of the first worker stays, though further models have come."""
+    config = Config(models=str(folder), load="on demand")
+    repository = Repository(config, Beginning(names=frozenset(["iris001"]), default="iris001"))
+    assert repository.default == "iris001"
+    assert repository.find(None).name == "iris001"
+
+
+def test_a_request_that_loads_a_model_asks_for_no_scan(folder, models):
+    """Where folders are scanned after a signal alone, a new version waits for it, whatever is loaded."""
+    service = demanding(folder, default_model="iris000", reload_seconds=0)
+    client = flask_app(service).test_client()
+    shutil.copytree(models.path / "iris" / "1", folder / "iris000" / "2")
+    client.post("/models/iris001/predict", data=ROW)
+    for _ in range(2):
+        service.reloader.refresh()
+    assert client.post("/predict", data=ROW).headers["Model-Version"] == "1"
+    service.reloader.wake()
+    for _ in range(2):
+        service.reloader.refresh()
+    assert client.post("/predict", data=ROW).headers["Model-Version"] == "2"
+
+
+def children():
+    """The processes that this one has started."""
+    return {
+        pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()
+    }
+
+
+def test_one_process_tries_all_models(folder):
+    """Contents that are new to the server are tried elsewhere first, in a process that is started once."""
+    for number in range(3):
+        # A note of its own in the metadata gives each file another digest.
+        with (folder / f"iris{number:03}" / "1" / "model.onnx").open("ab") as file:
+            file.write(b"\x72\x09\x0a\x04note\x12\x01%d" % number)
+    service, before, started = demanding(folder), children(), []
+    client = flask_app(service).test_client()
+    for number in range(3):
+        assert client.post(f"/models/iris{number:03}/predict", data=ROW).status_code == 200
+        service.reloader.refresh()
+        started.append(children() - before)
+    assert len(started[0]) == 1
+    assert started == [started[0]] * 3

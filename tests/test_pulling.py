@@ -1,5 +1,6 @@
 """Models from elsewhere: fetched beside, verified, and given a number at once."""
 
+import errno
 import json
 import os
 import shutil
@@ -78,6 +79,27 @@ def test_a_number_that_is_taken(remote, models, capsys):
     uri = remote.joinpath("iris", "1", "model.onnx").as_uri()
     assert "is there already: choose another number" in refused(capsys, uri, "--version", 2)
     assert versions() == ["2", "3"]
+
+
+def test_a_first_version_that_fails_leaves_no_folder(remote, capsys, monkeypatch):
+    """A disk that is full when the version has its number leaves nothing that a server takes for a model."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "models/iris/history.jsonl")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(arrival, "_labelled", full)
+        assert "history.jsonl cannot be written: No space left" in refused(
+            capsys, remote.joinpath("iris").as_uri()
+        )
+    assert list(Path("models").iterdir()) == []
+    assert "version 2 has come" in pulled(capsys, remote.joinpath("iris").as_uri())
+
+
+def test_a_folder_that_is_not_there(remote, capsys):
+    """A folder that is looked for in vain is not made."""
+    refused(capsys, remote.joinpath("irsi").as_uri())
+    assert not (remote / "irsi").exists()
 
 
 def test_a_version_without_its_file(remote, capsys):
@@ -202,6 +224,7 @@ def test_a_certificate_that_nobody_knows(secure, monkeypatch, capsys):
     [
         ("iris", "'iris' is no address of a model"),
         ("s4://bucket/iris", "'s4://bucket/iris' is no address of a model"),
+        ("s4://me:secret@bucket/iris?key=secret", "'s4://bucket/iris' is no address of a model"),
         ("http://example.com/iris.onnx", "'http://example.com/iris.onnx' is not https"),
         ("https://me:secret@example.com/iris.onnx", "leave them out"),
         ("https://example.com/iris", "names no file"),

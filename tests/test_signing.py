@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 from certificates import Authority
-from conftest import ROOT, eventually, run, serving, shelve
+from conftest import ROOT, eventually, free_port, run, serving, shelve
 
 from unpickled.__main__ import main
 from unpickled.server import Config, create_app
 from unpickled.server.artifact import detached
+from unpickled.server.commands import publication
 from unpickled.server.config import Runtime
-from unpickled.server.errors import ConfigError
+from unpickled.server.errors import ConfigError, ServingError
 from unpickled.server.lifecycle.shelf import Shelf
 
 
@@ -196,7 +197,8 @@ def test_without_the_library(home):
     """Without cryptography, the command and the setting say what to install."""
     code = "import sys; sys.modules['cryptography'] = None; from unpickled.__main__ import main; "
     code += "sys.exit(main(sys.argv[1:]))"
-    for words in (["sign", "--new-key", "x.pem"], ["serve", "--require-signature", "x.pub"]):
+    serve = ["serve", "--require-signature", "x.pub", "--port", str(free_port())]
+    for words in (["sign", "--new-key", "x.pem"], serve):
         command = [sys.executable, "-c", code, *words]
         completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert completed.returncode == 1
@@ -210,3 +212,10 @@ def test_parsed():
         ("0123456789abcdef", b"x" * 64)
     ]
     assert detached.parsed(b"\n" * detached.LONGEST + line) == []
+
+
+def test_nothing_is_retrained_that_nobody_would_serve(home, keys):
+    """A version that is trained again is signed by nobody, so that the command says how before it begins."""
+    settings = Config(models=str(home.parent), require_signature=str(keys / "ours.pub"))
+    with pytest.raises(ServingError, match="sign the new version with unpickled sign"):
+        publication.standing(settings, "iris")

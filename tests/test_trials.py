@@ -56,6 +56,14 @@ def test_a_content_that_ends_its_process_is_refused(trial, models, worse, reason
     trial.check(content(models))
 
 
+def test_a_process_that_ends_between_two_contents_is_replaced(trial, models):
+    """The system may end it for want of memory while it waits, which says nothing of the next content."""
+    assert trial.check(content(models))
+    trial._process.kill()
+    trial._process.wait()
+    assert trial.check(content(models))
+
+
 def test_a_content_that_holds_its_process_is_refused(models):
     """A content has a bounded time to load."""
     trial = Trial(seconds=1e-6 - len(content(models)) / 250_000)

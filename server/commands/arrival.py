@@ -70,18 +70,34 @@ def add(settings: Config, new: Fetched, arrival: Arrival) -> tuple[int, str]:
     try:
         home.mkdir(parents=True, exist_ok=True)
         with transaction.alone(home.name, settings) as shelf, _uninterrupted():
-            serves = bool(shelf.deployment.versions)
-            if serves and set(arrival.labels) - {STABLE}:
-                # Otherwise a server that loads the newest version would let it answer at once.
-                transaction.changed(shelf, _author(arrival.address), changes.keep)
-            folder = _claimed(new.folder, arrival)
             try:
-                return int(folder.name), _labelled(settings, int(folder.name), arrival, serves)
+                return _added(settings, shelf, new, arrival)
             except BaseException:
-                shutil.rmtree(folder, ignore_errors=True)
+                _leave(home)
                 raise
     except OSError as error:
         raise ServingError(f"{error.filename or home} cannot be written: {error.strerror}") from None
+
+
+def _added(settings: Config, shelf: Shelf, new: Fetched, arrival: Arrival) -> tuple[int, str]:
+    serves = bool(shelf.deployment.versions)
+    if serves and set(arrival.labels) - {STABLE}:
+        # Otherwise a server that loads the newest version would let it answer at once.
+        transaction.changed(shelf, _author(arrival.address), changes.keep)
+    folder = _claimed(new.folder, arrival)
+    try:
+        return int(folder.name), _labelled(settings, int(folder.name), arrival, serves)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _leave(home: Path) -> None:
+    """Remove the folder of a model whose first version has not come; anything but the lock keeps it."""
+    with contextlib.suppress(OSError):
+        if [path.name for path in home.iterdir()] == [history.LOCK]:
+            (home / history.LOCK).unlink()
+            home.rmdir()
 
 
 def _claimed(folder: Path, arrival: Arrival) -> Path:

@@ -31,9 +31,16 @@ class Standing(NamedTuple):
 def standing(settings: Config, name: str) -> Standing:
     """The versions that a new one has to be better than.
 
-    Raises ServingError where there is no such model, where serving.toml has a mistake, and where a canary is
-    under way: a new challenger would take its label, and leave it its share of the requests for good.
+    Raises ServingError where signatures are required, there is no such model, serving.toml has a mistake, or
+    a canary is under way: a new challenger would take its label, and leave it its share of the requests for
+    good.
     """
+    if settings.require_signature is not None:
+        raise ServingError(
+            f"require_signature is {settings.require_signature!r}, and {AUTHOR} signs nothing: no server "
+            f"would serve what it publishes: {AUTHOR} with settings without it, and sign the new version "
+            f"with unpickled sign {settings.models}/{name}/VERSION --key FILE"
+        )
     settings = _lenient(settings)
     with shelves.quiet():
         deployment = shelves.shelf_of(shelves.folder_of(name, settings), settings).deployment

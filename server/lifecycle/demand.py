@@ -1,13 +1,16 @@
 """The models in memory where each is loaded by the first request for it, within a bound on their memory."""
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from time import monotonic
 
 from unpickled.server import machine
 from unpickled.server.config import Config
 from unpickled.server.lifecycle.shelf import Shelf
 
+# The reason why such a model shows nothing of itself.
+UNLOADED = "it is not in memory: the first request for it loads it"
 # Bytes of memory that a version takes: for its session and handlers, and for each byte of its file.
 _EACH, _PER_BYTE = 200_000, 6
 
@@ -38,6 +41,15 @@ class Demand:
         if self.on:
             self.unloaded.update(names)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let no request let go of a model before the end of the block."""
+        if not self.on:
+            yield
+            return
+        with self.lock:
+            yield
+
     def among(self, names: Iterable[str]) -> list[str]:
         """These names and those of the models that are not in memory, sorted."""
         return sorted({*names, *self.unloaded})
@@ -63,7 +75,8 @@ class Demand:
     def surplus(self, shelves: Mapping[str, Shelf], pinned: set[str | None]) -> list[str]:
         """The models to let go of, those first whose last use is longest ago, so that the others fit.
 
-        ``pinned`` stay; they are in ``shelves``, and perhaps not noted as loaded yet.
+        ``pinned`` stay; they are in ``shelves``, and perhaps not noted as loaded yet. So do models of which
+        nothing could be loaded: they take no memory, and scans tell when they are mended.
         """
         sizes = {
             name: sum(_EACH + _PER_BYTE * served.size for served in shelf.versions.loaded.values())
@@ -71,7 +84,8 @@ class Demand:
             if name in pinned or name not in self.unloaded
         }
         total, surplus = sum(sizes.values()), []
-        for name in sorted(sizes.keys() - pinned, key=lambda name: self._uses.get(name, (0.0, 0.0))[1]):
+        taking = [name for name, size in sizes.items() if size and name not in pinned]
+        for name in sorted(taking, key=lambda name: self._uses.get(name, (0.0, 0.0))[1]):
             if total <= self._most:
                 break
             total -= sizes[name]

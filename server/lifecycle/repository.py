@@ -13,12 +13,12 @@ from pathlib import Path
 import msgspec
 
 from unpickled.server.config import Config
-from unpickled.server.errors import ConfigError, NotReady, UnknownModel
+from unpickled.server.errors import ConfigError, NotReady, ProviderError, UnknownModel
 from unpickled.server.lifecycle import disk, signed
+from unpickled.server.lifecycle.choice import chosen
 from unpickled.server.lifecycle.demand import Demand
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.looks import Looks
-from unpickled.server.lifecycle.serving import VERSION
 from unpickled.server.lifecycle.shelf import Shelf
 from unpickled.server.lifecycle.trials import Trials
 from unpickled.server.lifecycle.versions import Served
@@ -73,7 +73,7 @@ class Repository:
         self._expected = frozenset(names) if beginning.names is None else beginning.names
         for name in names:
             self._shelves[name] = self._shelf(name)
-        first = config.default_model or (names[0] if len(names) == 1 else None)
+        first = config.default_model or beginning.default or (names[0] if len(names) == 1 else None)
         self.demand.put_off(name for name in names if name != first)
         self._refresh_shelves()
         self._trials.begin()
@@ -95,7 +95,13 @@ class Repository:
         return self.config.ready == "any" or not self._required() - served
 
     def _required(self) -> set[str]:
-        """The models without which not all are served."""
+        """The models without which not all are served.
+
+        A model that a request has loaded is not among them: a request for a broken one would take the server
+        out of service.
+        """
+        if self.demand.on:
+            return {name for name in self.deployments if name == self.default or self._is_named(name)}
         return {name for name in self.deployments if name in self._expected or self._is_named(name)}
 
     def _is_named(self, name: str) -> bool:
@@ -149,8 +155,10 @@ class Repository:
 
     def release(self) -> None:
         """Release the versions that are not served any more."""
-        for shelf in self._shelves.values():
-            shelf.versions.keep(set(shelf.deployment.versions))
+        # A request that loads a model has its versions before it has its deployment.
+        with self.demand.lock:
+            for shelf in self._shelves.values():
+                shelf.versions.keep(set(shelf.deployment.versions))
 
     def take_failures(self) -> list[tuple[str, int]]:
         """Model and version of each load that has failed since the last call."""
@@ -176,17 +184,24 @@ class Repository:
             raise NotReady(
                 f"model {deployment.name!r} is not served: {deployment.reason}", model=deployment.name
             )
-        if version is not None:
-            return _version(deployment, version)
-        return deployment.main if label is None else _labelled(deployment, label)
+        return chosen(deployment, version, label)
 
     def deployment(self, name: str) -> Deployment:
         """The deployment of a model, loaded if need be; UnknownModel where there is no such model."""
-        if self.demand.on:
-            self._load(name)
-        if name not in self.deployments:
-            raise UnknownModel(f"there is no model {name!r}: this server has {self._names()}", model=name)
-        return self.deployments[name]
+        deployment = self.deployments.get(name)
+        if deployment is None and self.demand.on:
+            deployment = self._load(name)
+        if deployment is None:
+            raise self._unknown(name)
+        return deployment
+
+    def check(self, name: str) -> None:
+        """UnknownModel where there is no such model; loads nothing."""
+        if name not in self.deployments and name not in self.demand.unloaded:
+            raise self._unknown(name)
+
+    def _unknown(self, name: str) -> UnknownModel:
+        return UnknownModel(f"there is no model {name!r}: this server has {self._names()}", model=name)
 
     def _shelf(self, name: str, arrived_later: bool = False) -> Shelf:
         folder = Path(self.config.models) / name
@@ -210,8 +225,10 @@ class Repository:
         shelves = self.demand.loaded(self._shelves).values()
         scans = self._looks.scans(len(shelves))
         changes = [shelf.refresh(scans) for shelf in (shelves if due is None else due)]
-        # Before the swap: routes follow at once, and ending a process takes a while.
-        self._trials.close()
+        # Before the swap: routes follow at once, and ending a process takes a while. Where requests load
+        # models it stays, as its start would take each of them a second.
+        if not self.demand.on:
+            self._trials.close()
         if changed := forgotten or any(changes):
             self._swap()
         return changed
@@ -226,19 +243,16 @@ class Repository:
             if loaded[name].exists or (self.default and self._is_named(name))
         }
 
-    def _load(self, name: str) -> None:
-        """Load a model that a request asks for, and let go of others where they do not all fit."""
+    def _load(self, name: str) -> Deployment | None:
+        """Load a model that a request asks for, and let go of others where they do not all fit.
+
+        Returns its deployment, which another request may let go of at once; None where there is none.
+        """
         demand = self.demand
         with demand.lock:
             if name not in demand.unloaded:
-                return
-            shelf = self._shelves[name]
-            shelf.refresh()
-            if not shelf.exists:
-                # A folder that has arrived since the start: somebody may still be writing it.
-                time.sleep(_SETTLING)
-                shelf.refresh()
-            self._trials.close()
+                return self.deployments.get(name)
+            _read(self._shelves[name])
             demand.look(self._shelves)
             for other in demand.surplus(self._shelves, {name, self.default}):
                 self._shelves[other] = self._shelf(other)
@@ -247,6 +261,7 @@ class Repository:
             demand.unloaded.discard(name)
             self._swap()
             demand.follow()
+            return self.deployments.get(name)
 
     def _names_on_disk(self) -> list[str] | None:
         """Names of the folders; None, and a line in the log, while the models folder cannot be read."""
@@ -301,40 +316,16 @@ class Repository:
         return listed(self.names) or "no models"
 
 
-def _version(deployment: Deployment, version: str) -> Served:
-    if version in deployment.labels:
-        return _labelled(deployment, version)
-    name = deployment.name
-    number = int(version) if VERSION.fullmatch(version) else -1
-    if number in deployment.versions:
-        return deployment.versions[number]
-    if number in deployment.refused:
-        raise NotReady(
-            f"version {version} of model {name!r} is not served: {deployment.refused[number]}",
-            model=name,
-            version=version,
-        )
-    raise UnknownModel(
-        f"model {name!r} has no version {version!r} here: {_served(deployment)}",
-        model=name,
-        version=version,
-    )
-
-
-def _labelled(deployment: Deployment, label: str) -> Served:
-    if label not in deployment.labels:
-        raise UnknownModel(
-            f"model {deployment.name!r} has no label {label!r}: "
-            f"its labels are {listed(deployment.labels) or 'none'}",
-            model=deployment.name,
-            label=label,
-        )
-    return deployment.versions[deployment.labels[label]]
-
-
-def _served(deployment: Deployment) -> str:
-    numbers = [str(number) for number in deployment.versions]
-    return f"versions {listed(numbers)} are served" if len(numbers) > 1 else f"version {numbers[0]} is served"
+def _read(shelf: Shelf) -> None:
+    """Load a model that a request asks for; NotReady where strict mode refuses it."""
+    try:
+        shelf.refresh()
+        if not shelf.exists:
+            # A folder that has arrived since the start: somebody may still be writing it.
+            time.sleep(_SETTLING)
+            shelf.refresh()
+    except ProviderError as error:
+        raise NotReady(f"model {shelf.name!r} is not served: {error}", model=shelf.name) from None
 
 
 def folders(config: Config) -> list[Path]:

@@ -53,6 +53,9 @@ class Trial:
 
         Returns whether it was tried: where no process can be started it is not, and the log says so once.
         """
+        if self._process is not None and self._process.poll() is not None:
+            # It has ended without any content: the system was short of memory, for one.
+            self.close()
         process = self._process or self._started()
         if process is None:
             return False

@@ -124,6 +124,7 @@ class Trials:
         self._memory = mmap.mmap(descriptor, _SIZE)
         self._trial = Trial()
         weakref.finalize(self, os.close, descriptor).atexit = False
+        weakref.finalize(self, self._trial.close).atexit = False
 
 
 def _lives(process: int) -> bool:

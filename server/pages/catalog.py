@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from unpickled.server.artifact.manifest import Manifest
+from unpickled.server.lifecycle.demand import UNLOADED
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
@@ -132,8 +133,7 @@ def _entry(deployment: Deployment) -> Model | Unserved:
 
 
 def _unloaded(name: str) -> Unserved:
-    reason = "it is not in memory: the first request for it loads it"
-    return Unserved(name=name, version=None, ready=False, reason=reason)
+    return Unserved(name=name, version=None, ready=False, reason=UNLOADED)
 
 
 def _unserved(deployment: Deployment) -> Unserved:

@@ -12,6 +12,7 @@ from unpickled.server.message.answer import Answer, Environ, document
 from unpickled.server.message.environ import QUEUE_MS, is_multiplexed, peer
 from unpickled.server.pages.page import Page
 from unpickled.server.protocols.native import Native
+from unpickled.server.protocols.protocol import Subject
 from unpickled.server.quote import quoted
 from unpickled.server.serve.gate import Gate
 from unpickled.server.serve.routes import Routes
@@ -30,14 +31,16 @@ def pages(repository: Repository, routes: Routes, gate: Gate) -> list[Page]:
 
     def explain(environ: Environ, name: str, version: str | None = None, label: str | None = None) -> Answer:
         started = perf_counter()
-        served = repository.find(name, version, label)
+        with repository.demand.held():
+            served = repository.find(name, version, label)
+            subject = routes.subject(served)
         gate.in_flight.count += 1
         try:
-            return document(in_turn(environ, served, started))
+            return document(in_turn(environ, served, subject, started))
         finally:
             gate.in_flight.count -= 1
 
-    def in_turn(environ: Environ, served: Served, started: float) -> Explanation:
+    def in_turn(environ: Environ, served: Served, subject: Subject, started: float) -> Explanation:
         name, deadline = served.name, gate.deadline(environ, started)
         version = Version(name, served.version, served.model)
         work = Work(name, version.seconds, single=False, deadline=deadline, started=started)
@@ -54,12 +57,11 @@ def pages(repository: Repository, routes: Routes, gate: Gate) -> list[Page]:
                     encoding = environ.get("HTTP_CONTENT_ENCODING")
                     if encoding:
                         content = body.expanded(content, encoding, gate.limit, share.take, turn.breathe)
-                    return of_body(content, served, output)
+                    return of_body(content, served, subject, output)
             finally:
                 environ[QUEUE_MS] = round(1000 * turn.waited, 3)
 
-    def of_body(content: bytes, served: Served, output: str | None) -> Explanation:
-        subject = routes.subject(served)
+    def of_body(content: bytes, served: Served, subject: Subject, output: str | None) -> Explanation:
         row = Native(subject.predictor, subject.reader).only_row(content)
         ranges = subject.predictor.ranges and subject.predictor.ranges.uncounted()
         return explained(Version(served.name, served.version, served.model, ranges), row, output)

@@ -21,7 +21,7 @@ def pages(repository: Repository, memory: Memory, in_flight: InFlight, records: 
         accept = environ.get("HTTP_ACCEPT")
         model = query.given(environ, MODEL.name)
         if model is not None:
-            repository.deployment(model)
+            repository.check(model)
         kind, text = exposition(memory, models, accept, records.drift, records.truth, model)
         return "200 OK", (("Content-Type", kind),), text
 

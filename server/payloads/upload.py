@@ -22,7 +22,7 @@ _MARK = ".uploaded"
 # Seconds after which a failed upload is tried again, at first and at most; each time twice as many.
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 300.0
 # The library itself tries so often and so long before an attempt has failed.
-_ATTEMPT = {"max_retries": 3, "retry_timeout": timedelta(seconds=60)}
+_ATTEMPT: dict[str, Any] = {"max_retries": 3, "retry_timeout": timedelta(seconds=60)}
 
 
 class Uploaded(NamedTuple):

@@ -189,8 +189,9 @@ def parsed(content: bytes, url: str) -> Any:
     """The JSON document in the content of an address; RemoteError where it is none."""
     try:
         return strict.parse(content)
-    except RequestError as error:
-        raise RemoteError(f"{urls.shown(url)} is no JSON: {error}") from None
+    except RequestError:
+        # Its sentence is for clients of this server.
+        raise RemoteError(f"{urls.shown(url)} is no JSON: see whether the address is right") from None
 
 
 def _read(response: Any) -> bytes:

@@ -1,20 +1,20 @@
-"""Models in object stores, and in folders of this machine. The only module of its floor that imports obstore.
+"""Models in object stores, and in folders of this machine.
 
 Credentials, regions and endpoints come from the environment, as the store's own tools read it.
 """
 
 import functools
-import importlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from unpickled.server import objects
 from unpickled.server.artifact import detached
 from unpickled.server.artifact.detached import SUFFIX
 from unpickled.server.artifact.manifest import FILE
-from unpickled.server.errors import RemoteError
+from unpickled.server.errors import RemoteError, ServingError
 from unpickled.server.lifecycle.serving import VERSION
 from unpickled.server.remotes import place
 from unpickled.server.remotes.remote import Offer, Remote, digest_in, reason
@@ -126,30 +126,28 @@ class ObjectSource:
 
     def _opened(self) -> Any:
         if self._store is None:
-            store = importlib.import_module("obstore.store")
-            options = {} if self._root == "file://" else {"retry_config": _ATTEMPT}
-            self._store = store.from_url(self._shown, **options)
+            self._store = objects.opened(self._shown, make=False, **_ATTEMPT)
         return self._store
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
         """Say the failures of the library in one sentence each."""
-        failures = (_obstore().exceptions.BaseError, OSError, ValueError)
+        obstore = _obstore()
         try:
             yield
         except FileNotFoundError as error:
             raise RemoteError(f"{self._shown} has no such file: {reason(error)}") from None
-        except _obstore().exceptions.PreconditionError:
+        except obstore.exceptions.PreconditionError:
             raise RemoteError(f"{self._shown} {_CHANGED}") from None
-        except failures as error:
+        except objects.failures() as error:
             raise RemoteError(f"{self._shown} cannot be read: {reason(error)}") from None
 
 
 def _obstore() -> Any:
     try:
-        return importlib.import_module("obstore")
-    except ModuleNotFoundError:
-        raise RemoteError("object stores need obstore: pip install 'unpickled[objects]'") from None
+        return objects.library()
+    except ServingError as error:
+        raise RemoteError(str(error)) from None
 
 
 REMOTE = Remote(

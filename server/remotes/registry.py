@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from unpickled.server.errors import RemoteError
 from unpickled.server.quote import hint, quoted
-from unpickled.server.remotes import mlflow, objects, oci, web
+from unpickled.server.remotes import mlflow, objects, oci, urls, web
 from unpickled.server.remotes.remote import Remote, Source
 
 REMOTES: tuple[Remote, ...] = (objects.REMOTE, web.REMOTE, mlflow.REMOTE, oci.REMOTE)
@@ -21,10 +21,10 @@ def open_source(address: str, environ: Mapping[str, str], version: int | None = 
     if scheme not in kinds:
         forms = ", ".join(remote.form for remote in REMOTES)
         raise RemoteError(
-            f"{quoted(address.partition('?')[0])} is no address of a model: {hint(scheme, kinds)}"
+            f"{quoted(urls.shown(address))} is no address of a model: {hint(scheme, kinds)}"
             f"Addresses look like {forms}"
         )
     try:
         return kinds[scheme].open(address, environ, version)
     except ValueError as error:
-        raise RemoteError(f"{quoted(address.partition('?')[0])} is no address: {error}") from None
+        raise RemoteError(f"{quoted(urls.shown(address))} is no address: {error}") from None

@@ -1,10 +1,13 @@
 """Addresses that are asked over HTTP: https, or this machine, and nothing secret in what is shown of them."""
 
+import re
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from unpickled.server.errors import RemoteError
 from unpickled.server.quote import quoted
+
+_USER = re.compile(r"//[^/]*@")
 
 
 def check(url: str, plain: bool = True) -> None:
@@ -32,5 +35,5 @@ def scheme_for(host: str | None) -> str:
 
 
 def shown(url: str) -> str:
-    """An address for messages: without a query, which may hold a key."""
-    return url.partition("?")[0].partition("#")[0]
+    """An address for messages: without a query, which may hold a key, and without user and password."""
+    return _USER.sub("//", url.partition("?")[0].partition("#")[0])

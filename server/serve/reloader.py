@@ -30,6 +30,8 @@ class Reloader:
         self._seconds = repository.config.reload_seconds
         self._woken = threading.Event()
         self._released = False
+        # Whether a request has loaded a model since the last look, and before it.
+        self._followed = self._had_followed = False
         self._everything = False
         self._loaded: set[tuple[str, int]] = set()
         self._names: set[str] = set()
@@ -47,9 +49,9 @@ class Reloader:
         self._woken.set()
 
     def rebuild(self) -> None:
-        """Follow a model that a request has loaded, and let the next scan tell of it and give memory back."""
+        """Follow a model that a request has loaded; the thread tells of it and gives memory back."""
         self._routes.rebuild()
-        self._released, self._reported = True, 0.0
+        self._followed = True
         self._woken.set()
 
     @property
@@ -64,16 +66,27 @@ class Reloader:
             # Requests that used the versions released by the last scan have had time to end.
             if self._released:
                 heap.trim()
-            everything, self._everything = self._everything, False
-            self._released = self._repository.refresh(everything)
-            if self._released:
+            followed, self._followed = self._followed, False
+            changed = self._scan(followed)
+            if changed:
                 self._routes.rebuild()
+            self._released = changed or followed
+            if self._released:
                 self._repository.release()
             self._count_failures()
             if self._released or time.monotonic() - self._reported >= _REPORTING:
                 self._publish()
         except Exception:
             logger.exception("scanning the models folder failed; what is served stays")
+
+    def _scan(self, followed: bool) -> bool:
+        """Scan the folders; whether anything has changed. Requests that load models ask for no scan."""
+        everything, self._everything = self._everything, False
+        asks_nobody = (followed or self._had_followed) and self._repository.settled
+        self._had_followed = followed
+        if asks_nobody and not everything and not self._seconds:
+            return False
+        return self._repository.refresh(everything)
 
     def _count_failures(self) -> None:
         for name, version in self._repository.take_failures():

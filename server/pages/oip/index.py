@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from unpickled.server.errors import InvalidInput, NotSupported
+from unpickled.server.lifecycle.demand import UNLOADED
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.message import body, strict
@@ -79,7 +80,12 @@ def _only_ready(environ: Environ, limit: int) -> bool:
 
 
 def _index(repository: Repository, only_ready: bool) -> list[IndexEntry]:
-    entries = [entry for deployment in repository.deployments.values() for entry in _entries(deployment)]
+    deployments = repository.deployments
+    entries = [
+        entry
+        for name in repository.names
+        for entry in (_entries(deployments[name]) if name in deployments else [_unloaded(name)])
+    ]
     return [entry for entry in entries if entry.state == "READY"] if only_ready else entries
 
 
@@ -91,6 +97,10 @@ def _entries(deployment: Deployment) -> list[IndexEntry]:
     if not entries:
         return [IndexEntry(name=deployment.name, state="UNAVAILABLE", reason=deployment.reason)]
     return [entries[number] for number in sorted(entries)]
+
+
+def _unloaded(name: str) -> IndexEntry:
+    return IndexEntry(name=name, state="UNAVAILABLE", reason=UNLOADED)
 
 
 def _unavailable(deployment: Deployment, number: int) -> IndexEntry:
