@@ -25,13 +25,8 @@ from unpickled.server.config import Log
 from unpickled.server.errors import ServingError
 
 PARTS, ROWS = 10, 40_000
-VARIABLES = {
-    # Ray's nodes would listen on every address of the machine.
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    # Java compiles less, so that Spark leaves more of the processors to others while it starts.
-    "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
-}
+# Ray's nodes would listen on every address of the machine.
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 # Two nodes with a processor each, until the standard input ends.
 NODES = """
 import sys
@@ -54,7 +49,7 @@ IMPATIENT = """
 import sys
 from unpickled.__main__ import main
 from unpickled.server.batch.engines import dask
-dask.PATIENCE = 10.0
+dask.PATIENCE = 6.0
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -95,7 +90,7 @@ def ray_nodes():
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env=environment(**VARIABLES),
+        env=environment(**LOOPBACK),
         start_new_session=True,
     ) as process:
         # At the end of the block, its input ends.
@@ -128,7 +123,7 @@ def listens(port):
 def under_way(job, out):
     """A job whose first part is done."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with started(job, env=environment(**VARIABLES), **pipes) as process:
+    with started(job, env=environment(**LOOPBACK), **pipes) as process:
         eventually(lambda: written(out) or process.poll() is not None)
         yield process
 
@@ -185,7 +180,7 @@ def test_a_killed_process(engine, models, big, expected, tmp_path, capsys):
 def test_a_table_that_cannot_be_read(engine, models, tmp_path):
     """The error of a part is one sentence that names the part, and the machine that had it."""
     (tmp_path / "part.csv").write_text("id,sepal_length\n1,2\n")
-    completed = run(command(models, tmp_path, tmp_path / "out", *engine), env=environment(**VARIABLES))
+    completed = run(command(models, tmp_path, tmp_path / "out", *engine), env=environment(**LOOPBACK))
     assert completed.returncode == 1
     error = completed.stderr.splitlines()[-1]
     assert error.startswith("error: ")
@@ -359,6 +354,13 @@ def test_a_node_without_the_log(tmp_path):
     with sight.shown(logged):
         sight.check_log(logged, late=0)
     assert list((tmp_path / "log").iterdir()) == []
+
+
+def test_a_log_is_a_folder(models, big, tmp_path, capsys):
+    """An address is refused: a folder of that name would be made here."""
+    words = command(models, big, tmp_path, "--log", "s3://bucket/log")[1:]
+    assert main([*map(str, words)]) == 2
+    assert "--log is a folder of this machine, not s3://bucket/log" in capsys.readouterr().err
 
 
 def test_signatures(models, big, tmp_path, capsys):

@@ -156,6 +156,8 @@ def _logged(task: Task, settings: Config, log: str | None, out: str | None) -> T
     """The task with the payload log in this folder, whose columns are those of the settings."""
     if log is None:
         return task
+    if "://" in log:
+        raise click.UsageError(f"--log is a folder of this machine, not {log}: log_to uploads it from there")
     return replace(task, logged=begun(out, replace(settings.log, log_folder=log)))
 
 
