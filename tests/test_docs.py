@@ -84,8 +84,10 @@ def prepared(tmp_path_factory):
         for page in RUN
     ],
 )
-def test_page(page, prepared, tmp_path):
+def test_page(page, prepared, tmp_path, monkeypatch):
     """Every block of the page runs, and prints what the page shows."""
+    # Spark takes half of the processors' time.
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
     folder = shutil.copytree(prepared, tmp_path / "page", symlinks=True)
     if page.name == "tutorial.md":
         shutil.rmtree(folder / "models")

@@ -5,6 +5,7 @@ rows the same ids. Seventy-three bits of a digest tell parts apart, where a serv
 """
 
 import hashlib
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -33,7 +34,8 @@ class Ids(NamedTuple):
     def of(cls, task: Task, part: Part) -> "Ids":
         """The ids of a part of a job that is logged."""
         assert task.logged is not None
-        content = (task.logged.token, name_of(task, part), part.source, str(part.size), part.changed)
+        source = _absolute(part.source)
+        content = (task.logged.token, name_of(task, part), source, str(part.size), part.changed)
         drawn = int.from_bytes(_digest(*content), "big")
         drawn, start = divmod(drawn, _STARTS)
         drawn, worker = divmod(drawn, _WORKERS)
@@ -56,8 +58,13 @@ class Ids(NamedTuple):
 def name_of(task: Task, part: Part) -> str:
     """The name of the part's file in the payload log: the same for each attempt, whatever its source has."""
     assert task.logged is not None
-    digest = _digest(task.logged.token, part.target, task.sha256, str(task.version))
+    digest = _digest(task.logged.token, _absolute(part.target), task.sha256, str(task.version))
     return f"{task.logged.token}-{digest.hex()[:24]}"
+
+
+def _absolute(path: str) -> str:
+    """The processes of a cluster get absolute paths: a job that goes on with them has the ids of before."""
+    return path if "://" in path else os.path.abspath(path)
 
 
 def _digest(*texts: str) -> bytes:

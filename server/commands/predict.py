@@ -155,7 +155,13 @@ def _task(
 
 def _log(settings: Config, folder: str | None) -> Log | None:
     """The payload log in this folder, whose columns are those of the settings."""
-    return None if folder is None else replace(settings.log, log_folder=folder)
+    if folder is None:
+        return None
+    if "://" in folder:
+        raise click.UsageError(
+            f"--log is a folder of this machine, not {folder}: log_to uploads it from there"
+        )
+    return replace(settings.log, log_folder=folder)
 
 
 def _pipe(task: Task, form: str | None, bound: Bound, refused: str | None) -> str:

@@ -17,7 +17,7 @@ from unpickled.server import config
 from unpickled.server.artifact.manifest import FILE
 from unpickled.server.config import Config
 from unpickled.server.errors import ArtifactError, ServingError
-from unpickled.server.lifecycle import disk, history, repository
+from unpickled.server.lifecycle import disk, history, repository, signed
 from unpickled.server.lifecycle.history import Record
 from unpickled.server.lifecycle.serving import VERSION
 from unpickled.server.lifecycle.shelf import Shelf
@@ -135,14 +135,16 @@ def _alone(file: Path, settings: Config) -> Served:
     try:
         with disk.opened(file) as stream:
             data, _ = disk.content(stream)
+        sha256 = hashlib.sha256(data).hexdigest()
         model = session.load(data, settings.runtime)
+        signed.check_file(file, settings.require_signature, model.manifest.name, sha256)
     except (ArtifactError, OSError) as error:
         raise ServingError(f"{file} cannot be loaded: {error}") from None
     return Served(
         name=model.manifest.name,
         version=1,
         model=model,
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=sha256,
         size=len(data),
         load_seconds=time.perf_counter() - start,
     )

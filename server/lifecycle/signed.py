@@ -32,25 +32,42 @@ class Signed:
 
     def check(self, number: int, sha256: str) -> None:
         """ArtifactError unless a key has signed the file with this digest for this model."""
-        if self._keys is None:
-            return
-        try:
-            keys = detached.read_keys(self._keys)
-        except ConfigError as error:
-            raise ArtifactError(f"its signature cannot be checked: {error}") from None
-        detached.check(self._content(number), keys, self._folder.name, sha256)
-
-    def _content(self, number: int) -> bytes | None:
-        try:
-            with disk.opened(self._path(number)) as file:
-                return file.read(detached.LONGEST)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise ArtifactError(f"its {SIGNATURE} cannot be read: {error.strerror}") from None
+        _check(self._path(number), self._keys, self._folder.name, sha256)
 
     def _path(self, number: int) -> Path:
         return self._folder / str(number) / SIGNATURE
+
+
+def check_file(file: Path, keys: str | None, name: str, sha256: str) -> None:
+    """ArtifactError unless a key has signed a model's file, which is in no folder of versions.
+
+    Args:
+        file: Its path; the signature is beside it.
+        keys: A file or folder of public keys; with None, no signature is required.
+        name: The name of the model.
+        sha256: The digest of the file, in hex.
+    """
+    _check(file.with_name(f"{file.name}{detached.SUFFIX}"), keys, name, sha256)
+
+
+def _check(path: Path, keys: str | None, name: str, sha256: str) -> None:
+    if keys is None:
+        return
+    try:
+        known = detached.read_keys(keys)
+    except ConfigError as error:
+        raise ArtifactError(f"its signature cannot be checked: {error}") from None
+    detached.check(_content(path), known, name, sha256)
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        with disk.opened(path) as file:
+            return file.read(detached.LONGEST)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ArtifactError(f"its {path.name} cannot be read: {error.strerror}") from None
 
 
 def check_keys(config: Config) -> None:

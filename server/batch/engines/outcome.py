@@ -5,26 +5,22 @@ would come back as the engine's own error with the traces of two languages.
 """
 
 import functools
-import os
 import platform
-import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import msgspec
 from msgspec.structs import replace
 
+from unpickled.server.batch.engines import sight
+from unpickled.server.batch.engines.sight import SHARED, absolute
 from unpickled.server.batch.task import Part, Result, Task
 from unpickled.server.batch.worker import Worker
 from unpickled.server.errors import ServingError, UnpickledError
 
 # The texts that ``score`` has returned, as their engine has them.
 Outcomes = Generator[str, None, None]
-# Seconds: a network file system shows the files of another machine late.
-_LATE = 90.0
-_SHARED = "every node must see the same files: keep them on a shared file system or in an object store"
 
 
 class _Order(msgspec.Struct, frozen=True):
@@ -62,7 +58,8 @@ class Orders:
 
     def __init__(self, task: Task, parts: Sequence[Part]) -> None:
         self.task = _text(_Order(task, _release()))
-        self._parts = {_absolute(part.target): part for part in parts}
+        self._logged = task.logged
+        self._parts = {absolute(part.target): part for part in parts}
         self.parts = [_text(_located(part)) for part in parts]
         self.sources = [part.source for part in parts]
 
@@ -77,7 +74,7 @@ class Orders:
             ServingError: There is none; the sentence names the part and the node.
         """
         # Where a part has failed, the engine ends the others before the cluster is left.
-        with closing(outcomes):
+        with sight.shown(self._logged), closing(outcomes):
             for text in outcomes:
                 result = self._result(text)
                 told(result.rows + result.refused)
@@ -88,16 +85,14 @@ class Orders:
         if outcome.result is None:
             raise ServingError(f"{outcome.failure} (on node {outcome.node})")
         target = outcome.result.part.target
-        if not _appears(target):
-            raise ServingError(
-                f"{target} was written on node {outcome.node}, but is not seen here: {_SHARED}"
-            )
+        if not sight.appears(target):
+            raise ServingError(f"{target} was written on node {outcome.node}, but is not seen here: {SHARED}")
         return replace(outcome.result, part=self._parts[target])
 
 
 def _scored(order: str, part: Part) -> Result:
-    if not _exists(part.source):
-        raise ServingError(f"{part.source} is not there: {_SHARED}")
+    if not sight.exists(part.source):
+        raise ServingError(f"{part.source} is not there: {SHARED}")
     try:
         return _worker(order).score(part)
     except UnpickledError:
@@ -115,22 +110,21 @@ def _worker(order: str) -> Worker:
             f"unpickled {_release()} is installed, and the job was started with {asked.release}: "
             "install the same release on every node"
         )
-    if not _exists(asked.task.model):
-        raise ServingError(f"{asked.task.model} is not there: {_SHARED}")
+    if not sight.exists(asked.task.model):
+        raise ServingError(f"{asked.task.model} is not there: {SHARED}")
+    sight.check_log(asked.task.logged)
+    # Where signatures are required, the driver has checked that of the file whose digest is in the task, and
+    # Worker compares the digest: a node needs no keys, and its own settings do not count.
     return Worker(asked.task)
 
 
 def _located(part: Part) -> Part:
     return replace(
         part,
-        source=_absolute(part.source),
-        target=_absolute(part.target),
-        refused=_absolute(part.refused),
+        source=absolute(part.source),
+        target=absolute(part.target),
+        refused=absolute(part.refused),
     )
-
-
-def _absolute(path: str) -> str:
-    return path if "://" in path else os.path.abspath(path)
 
 
 def _release() -> str:
@@ -138,21 +132,6 @@ def _release() -> str:
         return version("unpickled")
     except PackageNotFoundError:
         return "(a checkout)"
-
-
-def _appears(path: str) -> bool:
-    """Whether a file is there, or comes within the time that a network file system takes."""
-    deadline = time.monotonic() + _LATE
-    while not _exists(path):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.5)
-    return True
-
-
-def _exists(path: str) -> bool:
-    """Whether a file or folder is there; addresses of an object store are left to its client."""
-    return "://" in path or Path(path).exists()
 
 
 def _text(value: msgspec.Struct) -> str:
