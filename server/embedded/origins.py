@@ -8,11 +8,13 @@ from pathlib import Path
 from weakref import WeakSet
 
 from unpickled.server import follower
+from unpickled.server.artifact import manifest
+from unpickled.server.artifact.detached import SUFFIX
 from unpickled.server.artifact.manifest import FILE
 from unpickled.server.embedded.version import Options, Origin, Version
 from unpickled.server.errors import ArtifactError, ServingError
 from unpickled.server.follower import INTERVAL
-from unpickled.server.lifecycle import disk, serving
+from unpickled.server.lifecycle import disk, serving, signed
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.shelf import Shelf
 from unpickled.server.lifecycle.versions import Served, Versions
@@ -46,7 +48,7 @@ class Followed:
     def __init__(self, folder: Path, label: str | None, options: Options) -> None:
         self._folder, self._label, self._options = folder, label, options
         # The history is the business of servers and commands.
-        self._shelf = Shelf(folder, options.runtime, recording=False)
+        self._shelf = Shelf(folder, options.runtime, recording=False, keys=options.keys)
         self._shelf.refresh()
         served, policy = chosen(self._shelf.deployment, label)
         self.current = _version(folder, served, policy, options)
@@ -102,7 +104,7 @@ def of_folder(folder: Path, label: str | None, options: Options) -> Version:
         ArtifactError: No version can be served.
         ServingError: There is no such label.
     """
-    shelf = Shelf(folder, options.runtime, recording=False)
+    shelf = Shelf(folder, options.runtime, recording=False, keys=options.keys)
     shelf.refresh()
     return _version(folder, *chosen(shelf.deployment, label), options)
 
@@ -114,7 +116,7 @@ def of_version(folder: Path, number: int, options: Options) -> Version:
         ArtifactError: There is no such version, or it cannot be served.
         ServingError: The file serving.toml is wrong.
     """
-    versions = Versions(folder, options.runtime)
+    versions = Versions(folder, options.runtime, keys=options.keys)
     versions.scan()
     try:
         served = versions.load(number)
@@ -145,7 +147,7 @@ def of_file(
         sha256: The digest that its content must have.
 
     Raises:
-        ArtifactError: The file cannot be read or served, or has another content.
+        ArtifactError: The file cannot be read or served, has another content, or is not signed.
     """
     try:
         with disk.opened(path) as stream:
@@ -159,6 +161,10 @@ def of_file(
             f"({sha256:.{_DIGEST}}): load the model anew, or put that file back"
         )
     try:
+        if options.keys is not None:
+            # A file that is not signed does not reach ONNX Runtime; its name is read by no library.
+            model_name = name or manifest.read(data).name
+            signed.check_file(path.with_name(path.name + SUFFIX), options.keys, model_name, digest)
         model = session.load(data, options.runtime)
     except ArtifactError as error:
         raise ArtifactError(f"{path} is not loaded: {error}") from error

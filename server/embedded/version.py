@@ -26,10 +26,15 @@ _Policy = TypeVar("_Policy", Policy, FeaturePolicy)
 
 
 class Options(NamedTuple):
-    """How a version is run: ONNX Runtime's settings, and whether unknown columns are refused."""
+    """How a version is loaded and run, wherever it goes.
+
+    ``runtime``: ONNX Runtime's settings. ``extra_columns``: whether unknown columns are refused. ``keys``: a
+    file or folder of public keys, one of which has to have signed the version.
+    """
 
     runtime: Runtime = Runtime()
     extra_columns: Literal["ignore", "refuse"] = "refuse"
+    keys: str | None = None
 
 
 class Origin(NamedTuple):

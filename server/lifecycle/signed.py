@@ -32,25 +32,37 @@ class Signed:
 
     def check(self, number: int, sha256: str) -> None:
         """ArtifactError unless a key has signed the file with this digest for this model."""
-        if self._keys is None:
-            return
-        try:
-            keys = detached.read_keys(self._keys)
-        except ConfigError as error:
-            raise ArtifactError(f"its signature cannot be checked: {error}") from None
-        detached.check(self._content(number), keys, self._folder.name, sha256)
-
-    def _content(self, number: int) -> bytes | None:
-        try:
-            with disk.opened(self._path(number)) as file:
-                return file.read(detached.LONGEST)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise ArtifactError(f"its {SIGNATURE} cannot be read: {error.strerror}") from None
+        if self._keys is not None:
+            check_file(self._path(number), self._keys, self._folder.name, sha256)
 
     def _path(self, number: int) -> Path:
         return self._folder / str(number) / SIGNATURE
+
+
+def check_file(path: Path, keys: str, name: str, sha256: str) -> None:
+    """ArtifactError unless a key has signed the file with this digest.
+
+    Args:
+        path: The file of signatures, which need not exist.
+        keys: A file or folder of public keys.
+        name: The model that the file is to be signed for.
+        sha256: The digest.
+    """
+    try:
+        known = detached.read_keys(keys)
+    except ConfigError as error:
+        raise ArtifactError(f"its signature cannot be checked: {error}") from None
+    detached.check(_content(path), known, name, sha256)
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        with disk.opened(path) as file:
+            return file.read(detached.LONGEST)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ArtifactError(f"its {path.name} cannot be read: {error.strerror}") from None
 
 
 def check_keys(config: Config) -> None:
