@@ -67,8 +67,9 @@ def load(
             serving.toml holds for values outside the training range.
         version: The number of another version of the folder.
         label: The label of another version of the folder.
-        follow: Look at the folder each second, in a thread, and take the version that answers then. One that
-            cannot be served changes nothing; the log ``unpickled`` has the reason.
+        follow: Look at the folder each second, in a thread, and take the version that answers then, once
+            another process has loaded it. One that cannot be served changes nothing; the log ``unpickled``
+            has the reason.
         runtime: How ONNX Runtime runs the model, such as ``Config.of(intra_op_threads=4).runtime``; without
             it, on the CPU with one thread.
         extra_columns: Whether columns that training did not have are ignored or refused.

@@ -16,6 +16,7 @@ from conftest import FLOWER, FLOWERS, PERSON, SPECIES, eventually, run, shelve
 from msgspec.structs import replace
 from sklearn.datasets import load_iris
 from sklearn.svm import LinearSVC
+from test_trials import divided
 
 from unpickled import Config, load
 from unpickled.__main__ import main
@@ -294,6 +295,17 @@ def test_a_label_is_followed(home, models, caplog, often):
     assert model.version == 2
     (home / "serving.toml").write_text('load = "all"\nlabels = {best = 1}\n')
     eventually(lambda: model.version == 1)
+
+
+def test_a_version_that_ends_its_process_is_refused(home, models, caplog, often):
+    """A version that arrives is tried in another process: one that would end this one changes nothing."""
+    with load(home, follow=True) as model:
+        (home / "2").mkdir()
+        (home / "2" / "model.onnx").write_bytes(divided())
+        eventually(lambda: "is not served: it ended the process that tried to load it" in caplog.text)
+        assert (model.version, model.predict(FLOWER).tolist()) == (1, [0])
+        shelve(models, home, "forest", first=3)
+        eventually(lambda: model.version == 3)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import sys
 import threading
 from pathlib import Path
 from weakref import WeakSet
@@ -17,6 +18,7 @@ from unpickled.server.follower import INTERVAL
 from unpickled.server.lifecycle import disk, serving, signed
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.shelf import Shelf
+from unpickled.server.lifecycle.trials import Trials
 from unpickled.server.lifecycle.versions import Served, Versions
 from unpickled.server.model import session
 from unpickled.server.model.policy import Policy
@@ -48,7 +50,9 @@ class Followed:
     def __init__(self, folder: Path, label: str | None, options: Options) -> None:
         self._folder, self._label, self._options = folder, label, options
         # The history is the business of servers and commands.
-        self._shelf = Shelf(folder, options.runtime, recording=False, keys=options.keys)
+        # A content that arrives may end the process that loads it: another process tries it first.
+        self._trials = Trials() if _is_python(sys.executable) else None
+        self._shelf = Shelf(folder, options.runtime, recording=False, trials=self._trials, keys=options.keys)
         self._shelf.refresh()
         served, policy = chosen(self._shelf.deployment, label)
         self.current = _version(folder, served, policy, options)
@@ -60,8 +64,7 @@ class Followed:
         """Look at the folder; what is in memory stays where that fails, and the log has the reason once."""
         try:
             with _looking:
-                self._shelf.refresh()
-                self._shelf.versions.keep(set(self._shelf.deployment.versions))
+                self._look()
                 served, policy = chosen(self._shelf.deployment, self._label)
         except (ArtifactError, ServingError) as error:
             if str(error) != self._mistake:
@@ -72,6 +75,15 @@ class Followed:
         if served.model is not before.model or policy != before.policy:
             self.current = _version(self._folder, served, policy, self._options)
 
+    def _look(self) -> None:
+        try:
+            self._shelf.refresh()
+            self._shelf.versions.keep(set(self._shelf.deployment.versions))
+        finally:
+            # No process that is forked inherits the pipes to the one that tries contents.
+            if self._trials is not None:
+                self._trials.close()
+
     def resume(self) -> None:
         """Follow on in a process that was forked: it has no thread yet."""
         # The thread of the other process may have held its lock.
@@ -81,6 +93,11 @@ class Followed:
     def _follow(self) -> None:
         follower.follow(self, f"follows {self._folder.name}", self._woken)
         _followed.add(self)
+
+
+def _is_python(program: str | None) -> bool:
+    """Whether a program is an interpreter, and not one that has Python within: that would start again."""
+    return not getattr(sys, "frozen", False) and Path(program or "").name.startswith("python")
 
 
 # The folders that this process follows. None is being looked at while the process is forked.
