@@ -80,7 +80,7 @@ class Version:
         answer = self._answer(rows)
         if answer is None:
             tensors = self._outputs.tensor_values
-            # Of a long table the labels alone are kept.
+            # The scores of a long table are let go part by part.
             values = _joined([tensors(run.labels, run.scores)[0] for run in self._runs(rows)])
             # The integers of ONNX Runtime are C's long long: NumPy shows them as another type than its own.
             return values.view(np.int64) if values.dtype == np.int64 else values
