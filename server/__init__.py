@@ -57,6 +57,7 @@ def load(
     follow: bool = False,
     runtime: "Runtime | None" = None,
     extra_columns: Literal["ignore", "refuse"] = "refuse",
+    require_signature: "str | PathLike[str] | None" = None,
 ) -> "LoadedModel":
     """Load a model into this process, verified as a server does: it answers its golden rows first.
 
@@ -66,20 +67,25 @@ def load(
             serving.toml holds for values outside the training range.
         version: The number of another version of the folder.
         label: The label of another version of the folder.
-        follow: Look at the folder each second, in a thread, and take the version that answers then. One that
-            cannot be served changes nothing; the log ``unpickled`` has the reason.
+        follow: Look at the folder each second, in a thread, and take the version that answers then, once
+            another process has loaded it. One that cannot be served changes nothing; the log ``unpickled``
+            has the reason.
         runtime: How ONNX Runtime runs the model, such as ``Config.of(intra_op_threads=4).runtime``; without
             it, on the CPU with one thread.
         extra_columns: Whether columns that training did not have are ignored or refused.
+        require_signature: A file or folder of public keys, one of which has to have signed the version
+            (``unpickled sign``), also those that are followed and unpickled later. The settings of a server
+            do not count.
 
     Returns:
         The model.
 
     Raises:
-        ArtifactError: The file is unsafe or damaged, is no model, or answers its golden rows otherwise than
-            the pipeline did.
+        ArtifactError: The file is unsafe or damaged, is no model, answers its golden rows otherwise than
+            the pipeline did, or is not signed.
         ServingError: There is no such label, or a serving.toml is wrong.
-        ConfigError: The arguments contradict each other, or a provider does not exist.
+        ConfigError: The arguments contradict each other, a provider does not exist, or the keys cannot be
+            read.
         ImportError: A library of the extra ``embedded`` is missing.
 
     Example:
@@ -93,4 +99,4 @@ def load(
         raise ImportError(
             f"a model in process needs {error.name}: pip install 'unpickled[embedded]'"
         ) from error
-    return loading.load(path, version, label, follow, runtime, extra_columns)
+    return loading.load(path, version, label, follow, runtime, extra_columns, require_signature)

@@ -67,6 +67,24 @@ def test_a_damaged_file(models, tmp_path, capsys, change, sentence):
     assert sentence in text
 
 
+@pytest.mark.parametrize("path", ["flowers", "flowers/1/model.onnx", "iris.onnx"])
+def test_a_signature_that_is_required(models, tmp_path, capsys, monkeypatch, path):
+    """The setting of the server holds: a file that is not signed is refused, as the server would."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(models.path / "iris" / "1", tmp_path / "flowers" / "1")
+    shutil.copy(models.path / "iris" / "1" / FILE, "iris.onnx")
+    assert main(["sign", "--new-key", "key.pem"]) == 0
+    (tmp_path / "unpickled.toml").write_text('require_signature = "key.pub"\n')
+    status, text = checked(capsys, path)
+    assert status == 1
+    assert text.splitlines()[-1].endswith(
+        ": it has no signature, and one is required: sign it with unpickled sign"
+    )
+    assert main(["sign", "flowers/1", "--key", "key.pem"]) == 0
+    assert main(["sign", "iris.onnx", "--key", "key.pem", "--name", "iris"]) == 0
+    assert checked(capsys, path)[0] == 0
+
+
 @pytest.mark.parametrize(
     ("path", "sentence"),
     [("none", "none does not exist: name a model.onnx"), (".", "holds neither a model.onnx nor a version")],

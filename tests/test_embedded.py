@@ -16,8 +16,10 @@ from conftest import FLOWER, FLOWERS, PERSON, SPECIES, eventually, run, shelve
 from msgspec.structs import replace
 from sklearn.datasets import load_iris
 from sklearn.svm import LinearSVC
+from test_trials import divided
 
 from unpickled import Config, load
+from unpickled.__main__ import main
 from unpickled.export import export_pipeline
 from unpickled.server.embedded.origins import Followed
 from unpickled.server.errors import (
@@ -293,6 +295,75 @@ def test_a_label_is_followed(home, models, caplog, often):
     assert model.version == 2
     (home / "serving.toml").write_text('load = "all"\nlabels = {best = 1}\n')
     eventually(lambda: model.version == 1)
+
+
+def test_a_version_that_ends_its_process_is_refused(home, models, caplog, often):
+    """A version that arrives is tried in another process: one that would end this one changes nothing."""
+    with load(home, follow=True) as model:
+        (home / "2").mkdir()
+        (home / "2" / "model.onnx").write_bytes(divided())
+        eventually(lambda: "is not served: it ended the process that tried to load it" in caplog.text)
+        assert (model.version, model.predict(FLOWER).tolist()) == (1, [0])
+        shelve(models, home, "forest", first=3)
+        eventually(lambda: model.version == 3)
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    """A folder with the private keys ours.pem and theirs.pem, and their public ones."""
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("ours", "theirs"):
+        assert main(["sign", "--new-key", str(folder / f"{name}.pem")]) == 0
+    return folder
+
+
+def sign(path, key, *words):
+    assert main(["sign", str(path), "--key", str(key), *words]) == 0
+
+
+@pytest.mark.parametrize("path", ["flowers", "flowers/1", "flowers/1/model.onnx", "iris.onnx"])
+def test_a_signature_can_be_required(home, keys, path):
+    """Whatever the path names is loaded only if one of the keys has signed it."""
+    shutil.copy(home / "1" / "model.onnx", home.parent / "iris.onnx")
+    place, public = home.parent / path, keys / "ours.pub"
+    with pytest.raises(ArtifactError, match="it has no signature, and one is required: sign it"):
+        load(place, require_signature=public)
+    signed = place / "1" if place == home else place
+    words = ["--name", "iris"] if place.suffix and place.name != "model.onnx" else []
+    sign(signed, keys / "ours.pem", *words)
+    assert load(place, require_signature=str(public)).predict(FLOWER).tolist() == [0]
+    sign(signed, keys / "theirs.pem", *words)
+    with pytest.raises(ArtifactError, match="signed by a key that is not among those required"):
+        load(place, require_signature=public)
+
+
+def test_a_signature_is_required_in_other_processes(home, keys, monkeypatch):
+    """Unpickling asks for it as well, by the same keys, wherever the process works."""
+    sign(home / "1", keys / "ours.pem")
+    monkeypatch.chdir(keys)
+    pickled = pickle.dumps(load(home, require_signature="ours.pub"))
+    monkeypatch.chdir(home)
+    assert pickle.loads(pickled).predict(FLOWER).tolist() == [0]
+    sign(home / "1", keys / "theirs.pem")
+    with pytest.raises(ArtifactError, match="signed by a key that is not among those required"):
+        pickle.loads(pickled)
+
+
+def test_followed_versions_have_to_be_signed(home, models, keys, caplog, often):
+    """A version that is not signed is not taken before it is."""
+    sign(home / "1", keys / "ours.pem")
+    with load(home, follow=True, require_signature=keys / "ours.pub") as model:
+        shelve(models, home, "forest", first=2)
+        eventually(lambda: "version 2 is not served: it has no signature" in caplog.text)
+        assert model.version == 1
+        sign(home / "2", keys / "ours.pem")
+        eventually(lambda: model.version == 2)
+
+
+def test_keys_that_cannot_be_read(home, tmp_path):
+    """They are a mistake of the caller, whatever the path."""
+    with pytest.raises(ConfigError, match=r"require_signature is '.*/no\.pub': "):
+        load(home, require_signature=tmp_path / "no.pub")
 
 
 def test_a_forked_process_follows_on(home, models):

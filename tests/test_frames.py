@@ -226,6 +226,12 @@ def test_dates_are_refused_where_text_belongs(home):
         (COLUMNS | {"petal_width": 2.0}, "'petal_width' has one value, but"),
         (COLUMNS | {"petal_width": [2.0, 3.0]}, "has 1 value where another has 2"),
         (dict.fromkeys(FLOWERS, np.zeros((2, 2))), "is an array of 2 dimensions"),
+        (pd.Series(FLOWER * 2, FLOWERS * 2), "row 0 has the name 'sepal_length' twice"),
+        ([FLOWER, pd.Series(FLOWER * 2, FLOWERS * 2)], "row 1 has the name 'sepal_length' twice"),
+        (
+            {name: pd.Series([1.0, 2.0], [*name[:2]]) for name in FLOWERS},
+            "'petal_length' has another index than 'sepal_length'",
+        ),
         (np.array([FLOWER], complex), "is of the type complex, which is not read"),
         (dict.fromkeys(FLOWERS, np.array([1], "m8[s]")), "is of the dtype timedelta64"),
         (pa.table(dict.fromkeys(FLOWERS, pa.array([1], pa.duration("s")))), "cast it to a number"),
@@ -259,6 +265,29 @@ def test_numpy_of_every_dtype_and_layout(home):
     assert np.array_equal(model.predict_proba(np.arange(16.0).reshape(2, 8)[:, ::2] * 0 + whole), expected)
     with pytest.raises(InvalidInput, match="'sepal_width' of row 1 is missing"):
         model.predict(np.ma.masked_array(whole, [[0, 0, 0, 0], [0, 1, 0, 0]]))
+
+
+def test_a_mask_hides_values_of_every_dtype(home):
+    """A masked number, text or date is a missing value, in a column, a structured array and a list."""
+    model, row = load(home / "orders"), ["2024-01-05T12:30:00", "2024-02-05T08:00:00Z", True, 0.5]
+    dtypes = [("ordered", "M8[s]"), ("paid", "U20"), ("express", "?"), ("weight", "f8")]
+    for place, (name, _) in enumerate(dtypes):
+        rows = np.ma.array([tuple(row)] * 2, dtypes)
+        rows[name][1] = np.ma.masked
+        listed = [[*row], [*row[:place], np.ma.masked, *row[place + 1 :]]]
+        expected = answered(model, [row, [*row[:place], None, *row[place + 1 :]]])
+        columns = {column: rows[column] for column, _ in dtypes}
+        for form in (rows, columns, listed):
+            assert str(answered(model, form)) == str(expected)
+
+
+def test_an_array_without_dimensions_is_one_value(home):
+    """It is a value in a record or a row, and no column."""
+    model = load(home / "people")
+    record = {name: np.array(value) for name, value in PERSON.items()}
+    expected = model.predict_proba(PERSON)
+    for form in (record, [*record.values()], [record], PERSON | {"age": record["age"]}):
+        assert np.array_equal(model.predict_proba(form), expected)
 
 
 def test_frames_need_no_other_library(home):

@@ -1,15 +1,17 @@
 """The command ``check``: a model file answers its golden rows, here or in the runtime of a browser."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import click
 import numpy as np
 
-from unpickled.server import console
+from unpickled.server import config, console
+from unpickled.server.artifact import manifest
 from unpickled.server.artifact.manifest import FILE
 from unpickled.server.errors import ArtifactError, ServingError
-from unpickled.server.lifecycle import disk
+from unpickled.server.lifecycle import disk, signed
 from unpickled.server.lifecycle.serving import VERSION
 from unpickled.server.model import session
 from unpickled.server.model.feeds import Row
@@ -54,13 +56,16 @@ def check(environ: Mapping[str, str], path: str, runtime: str, count: int, node_
     """Check that a model file answers its golden rows as the pipeline did.
 
     PATH is a model.onnx, the folder of a version, or that of a model, whose newest version is checked. The
-    file is loaded as by a server. The web runtime answers made-up rows within the training ranges, too, and
-    has to say what the server's own says.
+    file is loaded as by a server, and has to be signed where the setting require_signature says so. The web
+    runtime answers made-up rows within the training ranges, too, and has to say what the server's own says.
     """
+    keys = config.load({}, environ).require_signature
     file = _file(Path(path))
     browser = web.find(environ, node_modules) if runtime == "web" else None
     try:
         data = _content(file)
+        if keys is not None:
+            _check_signature(file, data, keys)
         model = session.load(data)
         lines = [_about(file, model), _here(model)]
         if browser is not None:
@@ -94,6 +99,15 @@ def _content(file: Path) -> bytes:
         return data
     except OSError as error:
         raise ServingError(f"{file} cannot be read: {error.strerror}") from None
+
+
+def _check_signature(file: Path, data: bytes, keys: str) -> None:
+    """ArtifactError unless a key has signed the file for the model of its folder, or of its manifest."""
+    version = file.absolute().parent
+    in_model = file.name == FILE and VERSION.fullmatch(version.name)
+    name = version.parent.name if in_model else manifest.read(data).name
+    sha256 = hashlib.sha256(data).hexdigest()
+    signed.check_file(file, keys, name, sha256)
 
 
 def _about(file: Path, model: Model) -> str:

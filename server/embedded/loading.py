@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from unpickled.server.artifact.manifest import FILE
-from unpickled.server.config import Runtime
+from unpickled.server.config import Config, Runtime
 from unpickled.server.embedded import origins
 from unpickled.server.embedded.model import LoadedModel
 from unpickled.server.embedded.origins import Fixed, Followed
@@ -13,6 +13,7 @@ from unpickled.server.embedded.version import Options, Version
 from unpickled.server.errors import ArtifactError, ConfigError
 from unpickled.server.lifecycle.serving import FILE as SERVING
 from unpickled.server.lifecycle.serving import VERSION
+from unpickled.server.lifecycle.signed import check_keys
 
 
 def load(
@@ -22,11 +23,12 @@ def load(
     follow: bool,
     runtime: Runtime | None,
     extra_columns: Literal["ignore", "refuse"],
+    require_signature: "str | os.PathLike[str] | None",
 ) -> LoadedModel:
     """The model at a path; see unpickled.load."""
     # A process may change its folder, or send the model to one that has another.
     place = Path(os.path.abspath(path))
-    options = Options(runtime or Runtime(), extra_columns)
+    options = Options(runtime or Runtime(), extra_columns, _keys(require_signature))
     chosen = {"version": version is not None, "label": label is not None, "follow": follow}
     asked = [name for name, given in chosen.items() if given]
     if "version" in asked and len(asked) > 1:
@@ -40,6 +42,15 @@ def load(
     if version is not None:
         return LoadedModel(Fixed(origins.of_version(place, version, options)))
     return LoadedModel(Fixed(origins.of_folder(place, label, options)))
+
+
+def _keys(path: "str | os.PathLike[str] | None") -> str | None:
+    """The absolute path of the public keys; ConfigError where they cannot be read."""
+    if path is None:
+        return None
+    keys = os.path.abspath(path)
+    check_keys(Config(require_signature=keys))
+    return keys
 
 
 def _is_model(place: Path) -> bool:

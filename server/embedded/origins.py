@@ -3,18 +3,21 @@
 import hashlib
 import logging
 import os
+import sys
 import threading
 from pathlib import Path
 from weakref import WeakSet
 
 from unpickled.server import follower
+from unpickled.server.artifact import manifest
 from unpickled.server.artifact.manifest import FILE
 from unpickled.server.embedded.version import Options, Origin, Version
 from unpickled.server.errors import ArtifactError, ServingError
 from unpickled.server.follower import INTERVAL
-from unpickled.server.lifecycle import disk, serving
+from unpickled.server.lifecycle import disk, serving, signed
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.shelf import Shelf
+from unpickled.server.lifecycle.trials import Trials
 from unpickled.server.lifecycle.versions import Served, Versions
 from unpickled.server.model import session
 from unpickled.server.model.policy import Policy
@@ -46,7 +49,9 @@ class Followed:
     def __init__(self, folder: Path, label: str | None, options: Options) -> None:
         self._folder, self._label, self._options = folder, label, options
         # The history is the business of servers and commands.
-        self._shelf = Shelf(folder, options.runtime, recording=False)
+        # A content that arrives may end the process that loads it: another process tries it first.
+        self._trials = Trials() if _is_python(sys.executable) else None
+        self._shelf = Shelf(folder, options.runtime, recording=False, trials=self._trials, keys=options.keys)
         self._shelf.refresh()
         served, policy = chosen(self._shelf.deployment, label)
         self.current = _version(folder, served, policy, options)
@@ -58,8 +63,7 @@ class Followed:
         """Look at the folder; what is in memory stays where that fails, and the log has the reason once."""
         try:
             with _looking:
-                self._shelf.refresh()
-                self._shelf.versions.keep(set(self._shelf.deployment.versions))
+                self._look()
                 served, policy = chosen(self._shelf.deployment, self._label)
         except (ArtifactError, ServingError) as error:
             if str(error) != self._mistake:
@@ -70,6 +74,15 @@ class Followed:
         if served.model is not before.model or policy != before.policy:
             self.current = _version(self._folder, served, policy, self._options)
 
+    def _look(self) -> None:
+        try:
+            self._shelf.refresh()
+            self._shelf.versions.keep(set(self._shelf.deployment.versions))
+        finally:
+            # No process that is forked inherits the pipes to the one that tries contents.
+            if self._trials is not None:
+                self._trials.close()
+
     def resume(self) -> None:
         """Follow on in a process that was forked: it has no thread yet."""
         # The thread of the other process may have held its lock.
@@ -79,6 +92,11 @@ class Followed:
     def _follow(self) -> None:
         follower.follow(self, f"follows {self._folder.name}", self._woken)
         _followed.add(self)
+
+
+def _is_python(program: str | None) -> bool:
+    """Whether a program is an interpreter, and not one that has Python within: that would start again."""
+    return not getattr(sys, "frozen", False) and Path(program or "").name.startswith("python")
 
 
 # The folders that this process follows. None is being looked at while the process is forked.
@@ -102,7 +120,7 @@ def of_folder(folder: Path, label: str | None, options: Options) -> Version:
         ArtifactError: No version can be served.
         ServingError: There is no such label.
     """
-    shelf = Shelf(folder, options.runtime, recording=False)
+    shelf = Shelf(folder, options.runtime, recording=False, keys=options.keys)
     shelf.refresh()
     return _version(folder, *chosen(shelf.deployment, label), options)
 
@@ -114,7 +132,7 @@ def of_version(folder: Path, number: int, options: Options) -> Version:
         ArtifactError: There is no such version, or it cannot be served.
         ServingError: The file serving.toml is wrong.
     """
-    versions = Versions(folder, options.runtime)
+    versions = Versions(folder, options.runtime, keys=options.keys)
     versions.scan()
     try:
         served = versions.load(number)
@@ -145,7 +163,7 @@ def of_file(
         sha256: The digest that its content must have.
 
     Raises:
-        ArtifactError: The file cannot be read or served, or has another content.
+        ArtifactError: The file cannot be read or served, has another content, or is not signed.
     """
     try:
         with disk.opened(path) as stream:
@@ -159,6 +177,10 @@ def of_file(
             f"({sha256:.{_DIGEST}}): load the model anew, or put that file back"
         )
     try:
+        if options.keys is not None:
+            # A file that is not signed does not reach ONNX Runtime; its name is read by no library.
+            model_name = name or manifest.read(data).name
+            signed.check_file(path, options.keys, model_name, digest)
         model = session.load(data, options.runtime)
     except ArtifactError as error:
         raise ArtifactError(f"{path} is not loaded: {error}") from error

@@ -14,6 +14,7 @@ from unpickled.server.embedded.row import Answer, answering
 from unpickled.server.errors import NotSupported
 from unpickled.server.frames import answers
 from unpickled.server.frames.reader import Part, Reader
+from unpickled.server.inference.prediction import Run
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.message import strict
 from unpickled.server.model.outside import MOST
@@ -26,10 +27,15 @@ _Policy = TypeVar("_Policy", Policy, FeaturePolicy)
 
 
 class Options(NamedTuple):
-    """How a version is run: ONNX Runtime's settings, and whether unknown columns are refused."""
+    """How a version is loaded and run, wherever it goes.
+
+    ``runtime``: ONNX Runtime's settings. ``extra_columns``: whether unknown columns are refused. ``keys``: a
+    file or folder of public keys, one of which has to have signed the version.
+    """
 
     runtime: Runtime = Runtime()
     extra_columns: Literal["ignore", "refuse"] = "refuse"
+    keys: str | None = None
 
 
 class Origin(NamedTuple):
@@ -73,7 +79,9 @@ class Version:
         """Labels (rows,), or numbers (rows,) or (rows, targets)."""
         answer = self._answer(rows)
         if answer is None:
-            values = self._outputs.tensor_values(*self._run(rows))[0]
+            tensors = self._outputs.tensor_values
+            # The scores of a long table are let go part by part.
+            values = _joined([tensors(run.labels, run.scores)[0] for run in self._runs(rows)])
             # The integers of ONNX Runtime are C's long long: NumPy shows them as another type than its own.
             return values.view(np.int64) if values.dtype == np.int64 else values
         if self.classes:
@@ -86,7 +94,9 @@ class Version:
         if not self.classes:
             raise NotSupported(f"model {self.origin.name!r} predicts numbers and has no scores: call predict")
         answer = self._answer(rows)
-        return self._run(rows)[1] if answer is None else np.array([answer.scores])
+        if answer is None:
+            return _joined([run.scores for run in self._runs(rows)])
+        return np.array([answer.scores])
 
     def check_probabilities(self) -> None:
         """NotSupported where the pipeline has no predict_proba; the sentence says what it has."""
@@ -106,16 +116,13 @@ class Version:
     def _both(self, rows: Any) -> tuple[Array, npt.NDArray[np.float64]]:
         answer: Answer | None = self._answer(rows)
         if answer is None:
-            return self._run(rows)
+            runs = [*self._runs(rows)]
+            return _joined([run.labels for run in runs]), _joined([run.scores for run in runs])
         return np.array([answer.label], self._dtype), np.array([answer.scores])
 
-    def _run(self, rows: Any) -> tuple[Array, npt.NDArray[np.float64]]:
-        runs = [
-            self._predictor.run_feeds(part.feeds, part.rows, part.first) for part in self._reader.parts(rows)
-        ]
-        if len(runs) == 1:
-            return runs[0].labels, runs[0].scores
-        return np.concatenate([run.labels for run in runs]), np.concatenate([run.scores for run in runs])
+    def _runs(self, rows: Any) -> Iterator[Run[Array]]:
+        for part in self._reader.parts(rows):
+            yield self._predictor.run_feeds(part.feeds, part.rows, part.first)
 
     def _findings(self, part: Part) -> Iterator[dict[str, Any]]:
         _, outside = self._seen.admit(part.feeds, part.rows, _at_once, part.first)
@@ -129,6 +136,11 @@ class Version:
             _, found = self._seen.admit(feeds, rows, _at_once, part.first + start)
             if found is not None:
                 yield from map(_finding, strict.parse(found.findings))
+
+
+def _joined(arrays: Sequence[Array]) -> Array:
+    """The arrays one after the other; a single one as it is."""
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 def _finding(members: Mapping[str, Any]) -> dict[str, Any]:

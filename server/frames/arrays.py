@@ -51,8 +51,9 @@ def column(values: npt.NDArray[Any], feature: Feature, first: int) -> Column:
 
 def moments(values: npt.NDArray[Any], feature: Feature, first: int, end: str = "") -> list[str | None]:
     """Dates in ISO 8601, to the second: what is finer is dropped, as from text. ``end`` is "Z" for UTC."""
-    gaps = np.isnat(values)
+    # A mask hides a date that is in memory nevertheless.
+    gaps = np.isnat(np.ma.getdata(values)) | np.ma.getmaskarray(values)
     if not gaps.all():
         refuse_date(str(values.dtype), feature, first + int(np.argmin(gaps)))
-    texts = np.datetime_as_string(values.astype("M8[s]")).tolist()
+    texts = np.datetime_as_string(np.ma.getdata(values).astype("M8[s]")).tolist()
     return [None if gap else f"{text}{end}" for text, gap in zip(texts, gaps.tolist(), strict=True)]

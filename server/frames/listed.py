@@ -12,6 +12,7 @@ from unpickled.server.frames.values import PLAIN, plain
 from unpickled.server.message.strict import Members
 from unpickled.server.model.feeds import Row
 from unpickled.server.model.signature import Signature
+from unpickled.server.quote import quoted
 
 # Exceptions of msgspec for rows that it refuses; the rules in Python then find the error.
 REFUSALS = (msgspec.MsgspecError, RecursionError)
@@ -50,7 +51,7 @@ class Listed:
     def row(self, item: Any, row: int) -> Row:
         """The values of one row in feature order; InvalidInput as ``read``."""
         if is_pandas_column(item) and hasattr(item, "to_dict"):
-            item = item.to_dict()
+            item = _record_of(item, row)
         if isinstance(item, Mapping):
             return self._record(item, row)
         if not isinstance(item, list | tuple) and not (isinstance(item, np.ndarray) and item.ndim == 1):
@@ -82,3 +83,12 @@ class Listed:
             if name in members:
                 members[name] = plain(members[name], feature, row)
         return self._signature.check_record(members, row)
+
+
+def _record_of(series: Any, row: int) -> Mapping[Any, Any]:
+    """A Series of pandas as a record; InvalidInput where it has a name twice, of which a dict keeps one."""
+    if not series.index.is_unique:
+        name = str(series.index[series.index.duplicated()][0])
+        raise InvalidInput(f"row {row} has the name {quoted(name)} twice: give each feature once", row=row)
+    record: Mapping[Any, Any] = series.to_dict()
+    return record

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from unpickled.server.artifact.manifest import repeated
 from unpickled.server.errors import InvalidInput
 from unpickled.server.frames import arrays, kinds
-from unpickled.server.frames.columns import is_column, part_of
+from unpickled.server.frames.columns import check_indexes, is_column, part_of
 from unpickled.server.frames.listed import Listed
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.model.feeds import Feeds, Matrix, Row, Rows
@@ -83,6 +83,7 @@ class Reader:
             if name in rows and name not in columns:
                 sentence = f"feature {quoted(name)} has one value, but {quoted(str(columns[0]))} has several"
                 raise InvalidInput(f"{sentence}: give a record, or a list for each", feature=name[:200])
+        check_indexes({name: rows[name] for name in self._features if name in rows})
         if all(kinds.is_arrow_column(rows[name]) for name in rows):
             return self._of_arrow(dict(rows))
         return self._of_columns(list(rows), rows.__getitem__)

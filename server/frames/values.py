@@ -16,8 +16,8 @@ from unpickled.server.model.rule import fault_of
 
 # The types whose values mean the same in JSON.
 PLAIN = frozenset({float, str, bool, type(None)})
-# The names of the types by which pandas marks a missing value: its library need not be imported.
-_MISSING = frozenset({"NAType", "NaTType"})
+# The names of the types by which pandas and NumPy mark a missing value: no library need be imported.
+_MISSING = frozenset({"NAType", "NaTType", "MaskedConstant"})
 _REMEDY = "give a number, text, true or false, a date, or None"
 
 
@@ -34,6 +34,8 @@ def plain(value: Any, feature: Feature, row: int) -> Any:
     kind = type(value)
     if kind in PLAIN:
         return value
+    if kind is np.ndarray and value.ndim == 0:
+        return plain(value[()], feature, row)
     if isinstance(value, np.bool_):
         return bool(value)
     if isinstance(value, str):
