@@ -22,6 +22,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         deliveries: How often it has been delivered, this time included; 1 where the broker does not tell.
         receipt: The broker's own handle of this delivery, by which it is acknowledged.
         fault: The reason why the broker's form of it cannot be read, a clause; empty where it can.
+        unique: Whether no other message has this id. Where one may, each delivery is answered, even if its
+            answer is known to be written.
     """
 
     id: str
@@ -30,6 +32,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     deliveries: int = 1
     receipt: Any = None
     fault: str = ""
+    unique: bool = True
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -101,10 +104,11 @@ class Target(Protocol):
     """Takes answers. One thread calls it."""
 
     def write(self, answers: Sequence[Answer]) -> None:
-        """Write the answers; returns once the broker has all of them.
+        """Write the answers; returns once the broker has all of them. Without any, look for the place alone.
 
         Raises:
             BrokerAway: The broker is away, or has not confirmed; any of the answers may have been written.
+            ConfigError: The broker refuses for good: there is no such place, or it is something else.
         """
 
     def close(self) -> None:
