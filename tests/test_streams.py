@@ -385,6 +385,24 @@ def test_wrong_addresses_are_refused(words, reason, capsys):
     assert "secret" not in error
 
 
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        ((), "there is no model in {}: `unpickled train iris` makes one, and --models names its folder"),
+        (("iris", "forest"), "{} has forest, iris: choose the one that answers by --model"),
+    ],
+)
+def test_the_model_has_to_be_clear(models, tmp_path, capsys, names, reason):
+    """Without a model, or with several, the command ends and says how to choose one."""
+    from unpickled.__main__ import main
+
+    for name in names:
+        shelve(models, tmp_path / name, name)
+    words = ["redis://host/a", "--to", "redis://host/b", "--models", str(tmp_path)]
+    assert main(["consume", *words]) == 1
+    assert f"error: {reason.format(tmp_path)}\n" in capsys.readouterr().err
+
+
 def test_a_password_may_be_in_a_file(tmp_path):
     """The address then shows none in a list of processes."""
     (tmp_path / "password").write_text("se cret\n")

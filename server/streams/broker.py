@@ -17,22 +17,22 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     Attributes:
         id: The idempotency key: names the message among all of its source, the same at each delivery.
+        unique: Whether no other message can have this id. Not where the sender has given none and equal
+            messages share one: each of them is answered, at each delivery.
         body: Its content.
         key: The key by which it is kept on one version while traffic is split; empty for none.
         deliveries: How often it has been delivered, this time included; 1 where the broker does not tell.
         receipt: The broker's own handle of this delivery, by which it is acknowledged.
         fault: The reason why the broker's form of it cannot be read, a clause; empty where it can.
-        unique: Whether no other message has this id. Where one may, each delivery is answered, even if its
-            answer is known to be written.
     """
 
     id: str
     body: bytes
     key: str = ""
     deliveries: int = 1
+    unique: bool = True
     receipt: Any = None
     fault: str = ""
-    unique: bool = True
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -142,7 +142,7 @@ class Consumer:
         self._streamed.batch(len(again) + len(written))
 
     def _handle(self, messages: Sequence[Message]) -> None:
-        """Answer a batch. What has an answer does not wait for a broker that is to get dead letters."""
+        """Answer a batch. Answers do not wait for a broker that is to get dead letters."""
         answered: list[tuple[Message, Reply]] = []
         refused: list[tuple[Message, Reply]] = []
         for message in messages:
