@@ -13,12 +13,19 @@ from contextlib import ExitStack
 import pytest
 from brokers import FLOWER_BODY, Redis, brokers, consuming, running
 from conftest import BIN, environment, eventually, run, shelve
+from msgspec.structs import replace
 
 from unpickled.server.app import flask_app
 from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError
+from unpickled.server.observe.streamed import Streamed
 from unpickled.server.service import Service
 from unpickled.server.streams.address import parsed
+from unpickled.server.streams.answering import Answering, routes
+from unpickled.server.streams.broker import Answer, BrokerAway, Message
+from unpickled.server.streams.consumer import Consumer
+from unpickled.server.streams.ends import Ends
+from unpickled.server.streams.pace import Pace
 
 NAMES = ("id", "model", "version")
 REDIS = [parameter for parameter in brokers() if parameter.values == ("redis",)]
@@ -190,6 +197,60 @@ def test_messages_of_a_dead_member_are_taken_over(redis, models, tmp_path):
         eventually(lambda: consumer.figures().get(("unpickled_stream_lag",)) == 0)
 
 
+class Again:
+    """A source in memory that cannot take an acknowledgement, and delivers such messages once more."""
+
+    def __init__(self, *batches: list[Message]) -> None:
+        self.batches, self.acknowledged = list(batches), []
+        self.consumer = None
+
+    def receive(self, most, seconds):
+        if len(self.batches) == 1:
+            self.consumer.stop()
+        return self.batches.pop(0)
+
+    def acknowledge(self, messages):
+        if self.batches:
+            raise BrokerAway("gone")
+        self.acknowledged += messages
+
+    def lag(self):
+        return None
+
+    def close(self):
+        return
+
+
+class Written:
+    """A target in memory."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = []
+
+    def write(self, answers):
+        self.answers += answers
+
+    def close(self):
+        return
+
+
+@pytest.mark.parametrize(
+    ("change", "count"),
+    [({}, 1), ({"body": b"oops"}, 2), ({"key": "other"}, 2), ({"unique": False}, 2)],
+    ids=["the same", "another body", "another key", "an id of several"],
+)
+def test_only_the_same_message_is_not_answered_again(models, change, count):
+    """After a failed acknowledgement the message is acknowledged alone; another with its id is answered."""
+    service = Service(Config(models=str(models.path), default_model="iris"), protocols=routes())
+    message = Message(id="1", body=FLOWER_BODY)
+    source, target = Again([message], [replace(message, deliveries=2, **change)]), Written()
+    place = parsed("redis://host/flowers")
+    ends = Ends((place, source), (place, target), None)
+    source.consumer = Consumer(ends, Answering(service), Streamed(service.block), Pace())
+    source.consumer.run()
+    assert (len(target.answers), len(source.acknowledged), source.consumer.left) == (count, 1, 0)
+
+
 def test_a_message_that_ends_processes_is_given_up(redis, models, tmp_path):
     """A message that was delivered too often goes to the dead letters without an attempt; others do not."""
     stream = f"{tmp_path.name}-flowers"
@@ -203,6 +264,69 @@ def test_a_message_that_ends_processes_is_given_up(redis, models, tmp_path):
         eventually(lambda: redis.read(f"{tmp_path.name}-dead"))
     [letter] = redis.read(f"{tmp_path.name}-dead")
     assert (letter["id"], letter["code"]) == (entries[4][0].decode(), "delivered_too_often")
+
+
+@pytest.mark.parametrize("place", ["scored", "dead"])
+def test_a_place_that_is_something_else_is_told_at_the_start(redis, models, tmp_path, place):
+    """A target that is no stream ends the command before any message comes."""
+    with redis.client() as client:
+        client.set(f"{tmp_path.name}-{place}", "a text")
+    with consuming(tmp_path, models.path, redis) as consumer:
+        assert consumer.process.wait() == 1
+    address = redis.address(f"{tmp_path.name}-{place}")
+    assert f"error: {address} is a string, not a stream: choose another name" in consumer.printed()
+
+
+def test_a_full_broker_is_waited_for(redis, models, tmp_path):
+    """A broker whose memory is full takes no answers for a while; the command goes on once it does."""
+    with redis.client() as client, consuming(tmp_path, models.path, redis) as consumer:
+        eventually(lambda: client.exists(f"{tmp_path.name}-flowers"))
+        filling = client.pipeline().xadd(f"{tmp_path.name}-flowers", {"data": FLOWER_BODY})
+        filling.config_set("maxmemory", "100kb").execute()
+        try:
+            eventually(lambda: "scored is away (command not allowed when used" in consumer.printed())
+        finally:
+            client.config_set("maxmemory", "0")
+        eventually(lambda: consumer.answered() == 1)
+        assert consumer.finish() == 0
+
+
+@pytest.mark.parametrize("beginning", ["start", "end"])
+def test_a_group_that_is_deleted_goes_on_where_it_was(redis, models, tmp_path, beginning):
+    """Messages that come before the group is created again are answered, those of another stream, too."""
+    stream = f"{tmp_path.name}-flowers"
+    with redis.client() as client, consuming(tmp_path, models.path, redis, "--from", beginning) as consumer:
+        eventually(lambda: consumer.figures().get(("unpickled_stream_lag",)) == 0)
+        redis.send(stream, flowers(10))
+        eventually(lambda: consumer.answered() == 10)
+        deleting = client.pipeline().xgroup_destroy(stream, "unpickled")
+        deleting.xadd(stream, {"data": FLOWER_BODY}).execute()
+        eventually(lambda: "is back after" in consumer.printed())
+        eventually(lambda: len(ids(redis.read(f"{tmp_path.name}-scored"))) == 11)
+        client.delete(stream)
+        client.xadd(stream, {"data": FLOWER_BODY}, id="5-1")
+        eventually(lambda: "5-1" in ids(redis.read(f"{tmp_path.name}-scored")))
+
+
+@needs_redis
+def test_answers_do_not_wait_for_dead_letters(redis, models, tmp_path):
+    """While dead letters cannot be written, what has an answer is acknowledged: a SIGTERM doubles none."""
+    other = Redis(tmp_path)
+    other.start()
+    try:
+        flags = ("--dead", other.address("dead"))
+        with consuming(tmp_path, models.path, redis, *flags, dead=False) as consumer:
+            eventually(lambda: consumer.figures().get(("unpickled_stream_lag",)) == 0)
+            other.kill()
+            redis.send(f"{tmp_path.name}-flowers", [FLOWER_BODY, b"oops"])
+            eventually(lambda: "dead is away (connection refused)" in consumer.printed())
+            eventually(lambda: consumer.answered() == 1)
+            assert consumer.finish() == 1
+            assert "dead is away: 1 message held at the end will be delivered again" in consumer.printed()
+        with redis.client() as client:
+            assert client.xpending(f"{tmp_path.name}-flowers", "unpickled")["pending"] == 1
+    finally:
+        other.stop()
 
 
 @needs_redis
@@ -232,6 +356,12 @@ def test_a_wrong_password_ends_the_command(models, tmp_path):
             "'redist' of redist://h/a is no broker: did you mean 'redis'?",
         ),
         ("redis://h/a --to redis://h/a", "--to is redis://h/a, where the messages come from: choose another"),
+        ("redis://h/a --to redis://h:6379/a?db=0", "--to is redis://h:6379/a, where the messages come from"),
+        ("kafka://h,g/a --to kafka://g:9092/a", "--to is kafka://g:9092/a, where the messages come from"),
+        (
+            "redis://h/a --to redis://h/b?field=id",
+            "two fields of redis://h/b have one name: give field, key and id three names",
+        ),
         (
             "redis://h/a --to redis://h/b?maxlen=x",
             "maxlen of redis://h/b is 'x': write a whole number from 1 on",
@@ -253,6 +383,24 @@ def test_wrong_addresses_are_refused(words, reason, capsys):
     error = capsys.readouterr().err
     assert f"error: {reason}" in error
     assert "secret" not in error
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        ((), "there is no model in {}: `unpickled train iris` makes one, and --models names its folder"),
+        (("iris", "forest"), "{} has forest, iris: choose the one that answers by --model"),
+    ],
+)
+def test_the_model_has_to_be_clear(models, tmp_path, capsys, names, reason):
+    """Without a model, or with several, the command ends and says how to choose one."""
+    from unpickled.__main__ import main
+
+    for name in names:
+        shelve(models, tmp_path / name, name)
+    words = ["redis://host/a", "--to", "redis://host/b", "--models", str(tmp_path)]
+    assert main(["consume", *words]) == 1
+    assert f"error: {reason.format(tmp_path)}\n" in capsys.readouterr().err
 
 
 def test_a_password_may_be_in_a_file(tmp_path):

@@ -46,11 +46,11 @@ def _number(flag: str, default: float, kind: "click.ParamType[Any]", text: str) 
 
 _OPTIONS = [
     click.Argument(["source"], metavar="SOURCE"),
-    click.Option(["--to"], required=True, metavar="ADDRESS", help="stream that gets the answers"),
+    click.Option(["--to"], required=True, metavar="ADDRESS", help="place that gets the answers"),
     click.Option(
         ["--dead"],
         metavar="ADDRESS",
-        help="stream that gets messages without an answer, with the reason  [default: --to gets the errors]",
+        help="place that gets messages without an answer, with the reason  [default: --to gets the errors]",
     ),
     click.Option(
         ["--group"],
@@ -95,6 +95,7 @@ _OPTIONS = [
         "unpickled consume redis://localhost/flowers --to redis://localhost/scored",
         "unpickled consume redis://host/flowers --group scorers --to redis://host/scored --dead redis://host/dead",
         "unpickled consume rediss://me@host/flowers?password_file=secret --to redis://other/scored?maxlen=100000",
+        "unpickled consume kafka://host:9092,host2/flowers --to nats://host/flowers.scored",
     ),
 )
 @click.pass_obj
@@ -115,8 +116,11 @@ def consume(
 ) -> int:
     """Answer the messages of a broker as POST /predict answers requests.
 
-    SOURCE is the stream of the messages. Each answer is written before its message is acknowledged, so that
-    none is lost whatever ends; after an end in the middle, those that were held are answered twice.
+    SOURCE is where the messages are: a stream of Redis (redis://), a topic of Kafka (kafka://), a subject of
+    NATS JetStream (nats://) or a queue of RabbitMQ (amqp://). Answers may go to another kind of broker.
+
+    Each answer is written before its message is acknowledged, so that none is lost whatever ends; after an
+    end in the middle, those that were held are answered twice.
 
     Start this command several times to use several processors: the members of a group share the messages.
     """

@@ -13,7 +13,7 @@ CONSUME = Later(
     "unpickled.server.commands.consume",
     "consume",
     "server",
-    "Answer the messages of a broker, such as Redis Streams.",
+    "Answer the messages of Redis, Kafka, NATS or RabbitMQ.",
 )
 MODELS = Later(
     "unpickled.server.commands.models", "models", "server", "List versions and change which are served."

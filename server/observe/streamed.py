@@ -1,7 +1,7 @@
 """Counts of a process that consumes the messages of a broker, and the layout of their series.
 
 ("stream_messages", outcome)          messages whose answer or dead letter is written, by OUTCOMES
-("stream_batches",)                   writes of answers and dead letters, each followed by an acknowledgement
+("stream_batches",)                   messages that were received together
 ("stream_redelivered",)               messages that were delivered before
 ("stream_retries", end)               attempts after a failed one, by ENDS
 ("stream_away", end)                  gauges: 1.0 while attempts fail

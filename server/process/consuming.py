@@ -24,6 +24,7 @@ from unpickled.server.observe.outlines import outlines
 from unpickled.server.observe.streamed import ANSWERED, OUTCOMES, Streamed
 from unpickled.server.process import address, banner
 from unpickled.server.process.admin import AdminPort, chosen
+from unpickled.server.quote import listed
 from unpickled.server.service import Service
 from unpickled.server.streams.address import Addresses
 from unpickled.server.streams.answering import Answering, routes
@@ -34,6 +35,7 @@ from unpickled.server.streams.pace import Pace
 
 # Seconds without a sign of life after which the consumer counts as stuck: no message takes that long.
 _STUCK = 60.0
+_ENDING = signal.SIGTERM, signal.SIGINT
 
 
 class Live(Struct, frozen=True, kw_only=True):
@@ -93,7 +95,7 @@ def consume(settings: Config, addresses: Addresses, options: SourceOptions, pace
     listener = _listener(settings.listening)
     service = Service(settings, protocols=routes())
     if service.repository.default is None:
-        raise ConfigError(f"{settings.models} has several models: choose the one that answers by --model")
+        raise ConfigError(_undecided(service))
     log.count_in(service.block)
     streamed = Streamed(service.block)
     consumer = Consumer(ends, Answering(service), streamed, pace)
@@ -108,6 +110,16 @@ def consume(settings: Config, addresses: Addresses, options: SourceOptions, pace
     consumer.run()
     _tell(_end(streamed))
     return 1 if consumer.left else 0
+
+
+def _undecided(service: Service) -> str:
+    """The reason why no model is chosen, and the remedy."""
+    names, folder = sorted(service.repository.names), service.config.models
+    if not names:
+        return (
+            f"there is no model in {folder}: `unpickled train iris` makes one, and --models names its folder"
+        )
+    return f"{folder} has {listed(names)}: choose the one that answers by --model"
 
 
 def _listener(listening: Listening) -> socket.socket | None:
@@ -139,9 +151,10 @@ def _follow_signals(consumer: Consumer, service: Service) -> None:
 
     def stop(number: int, frame: FrameType | None) -> None:
         consumer.stop()
-        signal.signal(number, signal.SIG_DFL)
+        for each in _ENDING:
+            signal.signal(each, signal.SIG_DFL)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _ENDING:
         signal.signal(number, stop)
     signal.signal(signal.SIGHUP, lambda number, frame: service.reloader.wake())
 

@@ -12,6 +12,11 @@ from unpickled.server.quote import hint, listed, quoted
 # An option of every address: the file that has the password, which a list of processes then does not show.
 _PASSWORD_FILE = "password_file"
 _FORM = "SCHEME://HOST/NAME"
+# Scheme -> the port of a host without one, to see that two addresses mean one server.
+_PORTS = {"amqp": 5672, "amqps": 5671, "redis": 6379, "rediss": 6379}
+_PORTS |= dict.fromkeys(("kafka", "kafkas"), 9092) | dict.fromkeys(("nats", "natss"), 4222)
+# The options that choose among places of one name, and their defaults.
+_PARTS = {"db": "0", "vhost": "/"}
 
 
 class Host(msgspec.Struct, frozen=True):
@@ -104,9 +109,15 @@ class Addresses(msgspec.Struct, frozen=True):
                 raise ConfigError(f"{flag} is {address}, where the messages come from: choose another")
 
     def _is_source(self, address: Address) -> bool:
-        ends = (address, self.source)
-        places = {(end.scheme, end.hosts, end.path, end.options.get("db")) for end in ends}
-        return len(places) == 1
+        (hosts, *place), (others, *source) = _place(address), _place(self.source)
+        return place == source and not hosts.isdisjoint(others)
+
+
+def _place(address: Address) -> tuple[set[tuple[str, int | None]], str, str, list[str]]:
+    """The hosts of an address, any of which means the same server, and what names its stream there."""
+    hosts = {(host.name, host.port or _PORTS.get(address.scheme)) for host in address.hosts}
+    parts = [address.options.get(name) or default for name, default in _PARTS.items()]
+    return hosts, address.scheme, address.path, parts
 
 
 def parsed(text: str) -> Address:

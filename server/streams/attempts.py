@@ -34,11 +34,14 @@ class Attempts:
         place: Names it in the log.
         streamed: Counts the attempts.
         meanwhile: Called again and again during a pause; True ends the attempts.
+
+    Attributes:
+        place: As given.
     """
 
     def __init__(self, end: str, place: str, streamed: Streamed, meanwhile: Callable[[], bool]) -> None:
         self._end = end
-        self._place = place
+        self.place = place
         self._streamed = streamed
         self._meanwhile = meanwhile
         self._failures = 0
@@ -68,7 +71,7 @@ class Attempts:
             self._since = time.monotonic()
             self._streamed.set_away(self._end, True)
             logger.warning(
-                "%s is away (%s): trying again in %.1f s, then less often", self._place, error, pause
+                "%s is away (%s): trying again in %.1f s, then less often", self.place, error, pause
             )
         self._failures += 1
         return pause
@@ -77,7 +80,7 @@ class Attempts:
         """Note that it is there."""
         if self._failures:
             seconds, attempts = time.monotonic() - self._since, counted(self._failures, "failed attempt")
-            logger.warning("%s is back after %.1f s and %s", self._place, seconds, attempts)
+            logger.warning("%s is back after %.1f s and %s", self.place, seconds, attempts)
             self._streamed.set_away(self._end, False)
             self._failures = 0
 
@@ -85,7 +88,7 @@ class Attempts:
         until = time.monotonic() + pause
         while True:
             if self._meanwhile():
-                raise Stopped(self._place)
+                raise Stopped(self.place)
             left = until - time.monotonic()
             if left <= 0:
                 break

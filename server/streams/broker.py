@@ -17,6 +17,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     Attributes:
         id: The idempotency key: names the message among all of its source, the same at each delivery.
+        unique: Whether no other message can have this id. Not where the sender has given none and equal
+            messages share one: each of them is answered, at each delivery.
         body: Its content.
         key: The key by which it is kept on one version while traffic is split; empty for none.
         deliveries: How often it has been delivered, this time included; 1 where the broker does not tell.
@@ -28,6 +30,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     body: bytes
     key: str = ""
     deliveries: int = 1
+    unique: bool = True
     receipt: Any = None
     fault: str = ""
 
@@ -101,10 +104,11 @@ class Target(Protocol):
     """Takes answers. One thread calls it."""
 
     def write(self, answers: Sequence[Answer]) -> None:
-        """Write the answers; returns once the broker has all of them.
+        """Write the answers; returns once the broker has all of them. Without any, look for the place alone.
 
         Raises:
             BrokerAway: The broker is away, or has not confirmed; any of the answers may have been written.
+            ConfigError: The broker refuses for good: there is no such place, or it is something else.
         """
 
     def close(self) -> None:

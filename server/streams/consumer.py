@@ -17,7 +17,7 @@ from unpickled.server.observe.streamed import (
 from unpickled.server.quote import counted
 from unpickled.server.streams.answering import Answering, Reply
 from unpickled.server.streams.attempts import Attempts, Stopped
-from unpickled.server.streams.broker import Answer, BrokerAway, Holder, Message
+from unpickled.server.streams.broker import Answer, BrokerAway, Holder, Message, Target
 from unpickled.server.streams.ends import Ends
 from unpickled.server.streams.letters import abandoned, letter
 from unpickled.server.streams.pace import Pace
@@ -26,8 +26,11 @@ logger = logging.getLogger("unpickled")
 
 # Seconds between two questions for the lag.
 _LAG = 1.0
-# Most ids of messages that are answered, and could not be acknowledged.
+# Most messages to remember that are answered, and could not be acknowledged.
 _MOST_WRITTEN = 100_000
+
+# The id of a message, and a hash of its content.
+_Identity = tuple[str, int]
 
 
 class Consumer:
@@ -57,8 +60,8 @@ class Consumer:
         self._to = Attempts(TARGET, str(ends.target[0]), streamed, self._meanwhile)
         self._dead = Attempts(LETTERS, str(ends.letters and ends.letters[0]), streamed, self._meanwhile)
         self._model = Attempts(MODEL, "the model", streamed, self._meanwhile)
-        # Ids of messages whose answer is written, but whose acknowledgement failed: they are delivered again.
-        self._written: dict[str, None] = {}
+        # Messages whose answer is written, but whose acknowledgement failed: they are delivered again.
+        self._written: dict[_Identity, None] = {}
         self._held: Sequence[Message] = ()
         self._next_hold = self._next_lag = 0.0
         self.stopping = False
@@ -82,17 +85,31 @@ class Consumer:
             ConfigError: A broker refuses for good; what is not acknowledged is delivered again.
         """
         try:
+            self._begin()
             while not self.stopping:
                 self._turn()
+            self._leave(self._from.place)
         except Stopped as error:
-            self.left = len(self._held)
-            if self.left:
-                count = counted(self.left, "message")
-                logger.warning("%s is away: %s held at the end will be delivered again", error, count)
+            self._leave(str(error))
         finally:
             for end in (self._source, self._target, self._letters):
                 if end is not None:
                     end.close()
+
+    def _begin(self) -> None:
+        """Connect all ends, so that a place that does not exist is told before the first message comes."""
+        self._from.call(self._source.lag)
+        self._to.call(lambda: self._target.write([]))
+        if self._letters is not None:
+            letters = self._letters
+            self._dead.call(lambda: letters.write([]))
+
+    def _leave(self, place: str) -> None:
+        """Say how many messages are not acknowledged, as a place is away."""
+        self.left = len(self._held) + (len(self._written) if self._from.is_away else 0)
+        if self.left:
+            count = counted(self.left, "message")
+            logger.warning("%s is away: %s held at the end will be delivered again", place, count)
 
     def _turn(self) -> None:
         self.beat = time.monotonic()
@@ -110,35 +127,49 @@ class Consumer:
         One of them may end this process: then only it has not been acknowledged, and not its neighbours. They
         come in another order each time, so that it is not always the same ones that stand behind it.
         """
-        written = [message for message in messages if message.id in self._written]
+        written: list[Message] = []
+        if self._written:
+            written = [message for message in messages if self._is_written(message)]
+            messages = [message for message in messages if not self._is_written(message)]
         if written:
             self._acknowledge(written)
-            messages = [message for message in messages if message.id not in self._written]
         fresh = [message for message in messages if message.deliveries <= 1]
         again = [message for message in messages if message.deliveries > 1]
         random.shuffle(again)
         self._held = [*again, *fresh]
         for batch in (*([message] for message in again), *([fresh] if fresh else [])):
             self._handle(batch)
-            self._held = self._held[len(batch) :]
         self._streamed.batch(len(again) + len(written))
 
     def _handle(self, messages: Sequence[Message]) -> None:
-        replies = [self._reply(message) for message in messages]
-        answers: list[Answer] = []
-        letters: list[Answer] = []
-        for message, reply in zip(messages, replies, strict=True):
-            if reply.outcome == ANSWERED or self._letters is None:
-                answers.append(Answer(id=message.id, body=reply.document, key=message.key))
-            else:
-                letters.append(letter(message, reply.document, self._place))
-        if answers:
-            self._to.call(lambda: self._target.write(answers))
-        if letters and self._letters is not None:
-            dead = self._letters
-            self._dead.call(lambda: dead.write(letters))
+        """Answer a batch. Answers do not wait for a broker that is to get dead letters."""
+        answered: list[tuple[Message, Reply]] = []
+        refused: list[tuple[Message, Reply]] = []
+        for message in messages:
+            reply = self._reply(message)
+            is_answer = reply.outcome == ANSWERED or self._letters is None
+            (answered if is_answer else refused).append((message, reply))
+        answers = [Answer(id=message.id, body=reply.document, key=message.key) for message, reply in answered]
+        self._finish(answered, answers, self._to, self._target)
+        letters = [letter(message, reply.document, self._place) for message, reply in refused]
+        self._finish(refused, letters, self._dead, self._letters)
+
+    def _finish(
+        self,
+        replies: Sequence[tuple[Message, Reply]],
+        documents: Sequence[Answer],
+        attempts: Attempts,
+        target: Target | None,
+    ) -> None:
+        """Write, then acknowledge, then count."""
+        if not documents or target is None:
+            return
+        attempts.call(lambda: target.write(documents))
+        messages = [message for message, _ in replies]
         self._acknowledge(messages)
-        for reply in replies:
+        done = {id(message) for message in messages}
+        self._held = [message for message in self._held if id(message) not in done]
+        for _, reply in replies:
             self._streamed.message(reply.outcome)
 
     def _reply(self, message: Message) -> Reply:
@@ -153,14 +184,17 @@ class Consumer:
             self._source.acknowledge(messages)
         except BrokerAway as error:
             self._from.failed(error)
-            self._written.update((message.id, None) for message in messages)
+            self._written.update((_identity(message), None) for message in messages)
             for identity in list(self._written)[:-_MOST_WRITTEN]:
                 del self._written[identity]
             return
         self._streamed.acknowledged(time.time())
         if self._written:
             for message in messages:
-                self._written.pop(message.id, None)
+                self._written.pop(_identity(message), None)
+
+    def _is_written(self, message: Message) -> bool:
+        return message.unique and _identity(message) in self._written
 
     def _meanwhile(self) -> bool:
         """Keep what is held, if it takes long; whether to wait no longer."""
@@ -178,3 +212,8 @@ class Consumer:
             self._streamed.set_lag(self._source.lag())
         except BrokerAway as error:
             self._from.failed(error)
+
+
+def _identity(message: Message) -> _Identity:
+    """Tells a message from another that has its id, as a stream that is made anew may give ids again."""
+    return message.id, hash((message.key, message.body))

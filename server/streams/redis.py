@@ -18,7 +18,15 @@ from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    ClusterDownError,
+    InvalidResponse,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+)
 from redis.retry import Retry
 
 from unpickled.server.errors import ConfigError
@@ -29,18 +37,12 @@ from unpickled.server.streams.broker import Answer, BrokerAway, Message, SourceO
 _PORT = 6379
 # Seconds that a server may take to answer, longer than any wait for messages.
 _PATIENCE = 15.0
-# Beginnings of errors that go away by themselves: a restart, a change of the master, a full memory or disk.
-_PASSING = (
-    "NOGROUP",
-    "READONLY",
-    "OOM",
-    "MISCONF",
-    "MASTERDOWN",
-    "NOREPLICAS",
-    "LOADING",
-    "BUSY ",
-    "UNBLOCKED",
-)
+# Errors that go away by themselves: a restart, a change of the master, a full memory or disk. The library has
+# classes for some, and takes their codes off their texts; the texts of the others begin like this.
+_PASSING = (ClusterDownError, OutOfMemoryError, ReadOnlyError)
+_PASSING_TEXTS = ("NOGROUP", "MISCONF", "NOREPLICAS", "BUSY ", "UNBLOCKED", "no such key")
+# The field of an answer with the id of its message.
+_ID = "id"
 _REFUSED = (AuthenticationError, AuthorizationError, NoPermissionError)
 
 
@@ -70,6 +72,8 @@ class RedisSource:
         self._stream, self._group, self._member = address.path, options.group, options.member
         self._body, self._key = (_field(address, name) for name in ("field", "key"))
         self._is_connected = False
+        # The entry behind which the group begins, should it have to be created: all up to there are done.
+        self._origin = "0" if options.first else "$"
         # Whether this member may hold messages that it does not know of: their delivery was cut off.
         self._has_own = True
         self._next_look = 0.0
@@ -94,11 +98,7 @@ class RedisSource:
     def lag(self) -> int | None:
         """See Source: entries that no member has got, and those that are not acknowledged."""
         with self._answering():
-            for group in self._client.xinfo_groups(self._stream):
-                # Older servers do not tell, and none does where entries were deleted by hand.
-                if group["name"] == self._group.encode() and group.get("lag") is not None:
-                    return int(group["lag"]) + int(group["pending"])
-        return None
+            return self._look()
 
     def close(self) -> None:
         """See Source. A member that holds nothing is forgotten by the group."""
@@ -109,13 +109,40 @@ class RedisSource:
 
     def _connect(self) -> None:
         """Create the group, and the stream where it does not exist."""
-        first = "0" if self._options.first else "$"
         try:
-            self._client.xgroup_create(self._stream, self._group, first, mkstream=True)
+            self._client.xgroup_create(self._stream, self._group, self._beginning(), mkstream=True)
         except redis.ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
                 raise
+        self._look()
+        if self._origin == "$":
+            # Others hold messages of the group.
+            self._origin = "0"
         self._is_connected = True
+
+    def _beginning(self) -> str:
+        """The id behind which a group begins that is created, perhaps again."""
+        if self._origin in ("0", "$"):
+            return self._origin
+        try:
+            last = self._client.xinfo_stream(self._stream)["last-generated-id"]
+        except redis.ResponseError as error:
+            if "no such key" not in str(error):
+                raise
+            last = b"0-0"
+        # Another stream with this name may have lower ids.
+        return self._origin if _order(last) >= _order(self._origin.encode()) else "0"
+
+    def _look(self) -> int | None:
+        """Entries that no member has got or acknowledged; None where the server does not tell."""
+        for group in self._client.xinfo_groups(self._stream):
+            if group["name"] == self._group.encode():
+                pending, waiting = int(group["pending"]), group.get("lag")
+                if not pending:
+                    self._origin = group["last-delivered-id"].decode()
+                # Older servers do not tell, and none does where entries were deleted by hand.
+                return None if waiting is None else int(waiting) + pending
+        return None
 
     def _fresh(self, most: int, seconds: float) -> list[Message]:
         """New messages, until there are ``most`` or the seconds are over."""
@@ -195,17 +222,33 @@ class RedisTarget:
         self._client = _client(address)
         self._maxlen = address.number("maxlen", 1)
         self._body, self._key = (_field(address, name).decode() for name in ("field", "key"))
+        if len({self._body, self._key, _ID}) < 3:
+            raise ConfigError(f"two fields of {address} have one name: give field, key and {_ID} three names")
 
     def write(self, answers: Sequence[Answer]) -> None:
         """See Target."""
         with _translated(self._address):
+            if not answers:
+                self._check()
+                return
             pipeline = self._client.pipeline(transaction=False)
             for answer in answers:
-                fields: dict[Any, Any] = {self._body: answer.body, "id": answer.id}
+                fields: dict[Any, Any] = {self._body: answer.body, _ID: answer.id}
                 if answer.key:
                     fields[self._key] = answer.key
                 pipeline.xadd(self._address.path, fields, maxlen=self._maxlen)
-            pipeline.execute()
+            # The library itself would raise an error with the whole command, thus the answer, in its text.
+            for result in pipeline.execute(raise_on_error=False):
+                if isinstance(result, Exception):
+                    raise result
+
+    def _check(self) -> None:
+        """ConfigError where the name is that of something else than a stream."""
+        # A user may have the right to append and no other.
+        with suppress(NoPermissionError):
+            kind = self._client.type(self._address.path).decode()
+            if kind not in ("none", "stream"):
+                raise ConfigError(f"{self._address} is a {kind}, not a stream: choose another name")
 
     def close(self) -> None:
         """See Target."""
@@ -240,6 +283,10 @@ def _encryption(address: Address) -> dict[str, Any]:
     return {"ssl": True, "ssl_ca_certs": authorities}
 
 
+def _order(identity: bytes) -> tuple[int, ...]:
+    return tuple(int(number) for number in identity.split(b"-"))
+
+
 def _field(address: Address, option: str) -> bytes:
     return (address.options.get(option) or {"field": "data", "key": "key"}[option]).encode()
 
@@ -256,9 +303,13 @@ def _translated(address: Address) -> Iterator[None]:
         ) from None
     except (redis.ConnectionError, redis.TimeoutError) as error:
         raise BrokerAway(_reason(error)) from None
+    except InvalidResponse as error:
+        raise ConfigError(f"{address.server} does not answer as Redis does: correct host and port") from error
+    except _PASSING as error:
+        raise BrokerAway(_reason(error)) from None
     except redis.ResponseError as error:
-        if str(error).startswith(_PASSING):
-            raise BrokerAway(str(error)) from None
+        if str(error).startswith(_PASSING_TEXTS):
+            raise BrokerAway(_reason(error)) from None
         raise ConfigError(f"{address} cannot be used: {error}") from None
 
 
@@ -268,4 +319,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, redis.TimeoutError):
         return "no answer in time"
     reason = str(getattr(cause, "strerror", None) or error).rstrip(".")
-    return reason[:1].lower() + reason[1:]
+    # A code of the server stays as it is.
+    return reason if reason[:2].isupper() else reason[:1].lower() + reason[1:]
