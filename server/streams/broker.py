@@ -17,6 +17,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     Attributes:
         id: The idempotency key: names the message among all of its source, the same at each delivery.
+        unique: Whether no other message can have this id. Not where the sender has given none and equal
+            messages share one: each of them is answered, at each delivery.
         body: Its content.
         key: The key by which it is kept on one version while traffic is split; empty for none.
         deliveries: How often it has been delivered, this time included; 1 where the broker does not tell.
@@ -28,6 +30,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     body: bytes
     key: str = ""
     deliveries: int = 1
+    unique: bool = True
     receipt: Any = None
     fault: str = ""
 

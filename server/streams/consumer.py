@@ -153,7 +153,7 @@ class Consumer:
             self._source.acknowledge(messages)
         except BrokerAway as error:
             self._from.failed(error)
-            self._written.update((message.id, None) for message in messages)
+            self._written.update((message.id, None) for message in messages if message.unique)
             for identity in list(self._written)[:-_MOST_WRITTEN]:
                 del self._written[identity]
             return
