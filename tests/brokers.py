@@ -138,15 +138,18 @@ class Nats:
         kill(self.process)
 
     def send(self, queue: str, bodies: Sequence[bytes], keys: Sequence[str] = ()) -> None:
+        # A message for a subject without a stream is lost.
+        self.address(queue)
         asyncio.run(self.sent(queue, bodies, keys))
 
     async def sent(self, queue: str, bodies: Sequence[bytes], keys: Sequence[str]) -> None:
         async with await nats.connect(f"nats://127.0.0.1:{self.port}") as client:
             stream = client.jetstream()
+            answers = []
             for number, body in enumerate(bodies):
                 headers = {"key": keys[number]} if keys else None
-                await stream.publish_async(queue, body, headers=headers)
-            await stream.publish_async_completed()
+                answers.append(await stream.publish_async(queue, body, headers=headers))
+            await asyncio.gather(*answers)
 
     def read(self, queue: str) -> list[dict[str, Any]]:
         return asyncio.run(self.found(queue))
@@ -216,6 +219,8 @@ class RabbitMQ:
         kill(self.mapper)
 
     def send(self, queue: str, bodies: Sequence[bytes], keys: Sequence[str] = ()) -> None:
+        # A message for a queue that does not exist is lost.
+        self.address(queue)
         with self.channel() as channel:
             # A transaction of messages is on the disk once it is committed.
             channel.tx_select()
