@@ -138,15 +138,18 @@ class Nats:
         kill(self.process)
 
     def send(self, queue: str, bodies: Sequence[bytes], keys: Sequence[str] = ()) -> None:
+        # A message for a subject without a stream is lost.
+        self.address(queue)
         asyncio.run(self.sent(queue, bodies, keys))
 
     async def sent(self, queue: str, bodies: Sequence[bytes], keys: Sequence[str]) -> None:
         async with await nats.connect(f"nats://127.0.0.1:{self.port}") as client:
             stream = client.jetstream()
+            answers = []
             for number, body in enumerate(bodies):
                 headers = {"key": keys[number]} if keys else None
-                await stream.publish_async(queue, body, headers=headers)
-            await stream.publish_async_completed()
+                answers.append(await stream.publish_async(queue, body, headers=headers))
+            await asyncio.gather(*answers)
 
     def read(self, queue: str) -> list[dict[str, Any]]:
         return asyncio.run(self.found(queue))
@@ -216,6 +219,8 @@ class RabbitMQ:
         kill(self.mapper)
 
     def send(self, queue: str, bodies: Sequence[bytes], keys: Sequence[str] = ()) -> None:
+        # A message for a queue that does not exist is lost.
+        self.address(queue)
         with self.channel() as channel:
             # A transaction of messages is on the disk once it is committed.
             channel.tx_select()
@@ -230,8 +235,15 @@ class RabbitMQ:
     def read(self, queue: str) -> list[dict[str, Any]]:
         with self.channel() as channel:
             count = channel.queue_declare(queue, passive=True).method.message_count
-            messages = itertools.islice(channel.consume(queue), count)
-            return [json.loads(body) for _, _, body in messages]
+            # A consumer that asks for none waits for ever.
+            messages = itertools.islice(channel.consume(queue), count) if count else ()
+            documents = [json.loads(body) for _, _, body in messages]
+            channel.cancel()
+            if count:
+                channel.basic_nack(multiple=True)
+            # They return to the queue after the answer to the last question.
+            eventually(lambda: channel.queue_declare(queue, passive=True).method.message_count >= count)
+            return documents
 
 
 @dataclass
@@ -247,7 +259,8 @@ class Kafka:
     servers: str = ""
 
     # A member that is gone is noticed after 6 s, not after 45; the mock waits 3 s for members of a new group.
-    OPTIONS = "session.timeout.ms=6000&heartbeat.interval.ms=1000"
+    # It forgets the first messages of a partition behind 5 MB: compressed, 100,000 answers stay.
+    OPTIONS = "session.timeout.ms=6000&heartbeat.interval.ms=1000&compression.type=zstd"
     PROGRAM = """
 import sys
 from confluent_kafka import Producer
@@ -281,7 +294,8 @@ sys.stdin.read()
             pipe.close()
 
     def send(self, queue: str, bodies: Sequence[bytes], keys: Sequence[str] = ()) -> None:
-        producer = Producer({"bootstrap.servers": self.servers, "log_level": 0})
+        settings = {"bootstrap.servers": self.servers, "compression.type": "zstd", "log_level": 0}
+        producer = Producer(settings)
         for number, body in enumerate(bodies):
             producer.produce(queue, body, keys[number] if keys else None)
             if not number % 10_000:
@@ -292,7 +306,9 @@ sys.stdin.read()
         reader = Consumer({"bootstrap.servers": self.servers, "group.id": "reader", "log_level": 0})
         topic = reader.list_topics(queue, timeout=PATIENCE).topics[queue]
         places = [TopicPartition(queue, number, OFFSET_BEGINNING) for number in topic.partitions]
-        count = sum(reader.get_watermark_offsets(place)[1] for place in places)
+        ranges = [reader.get_watermark_offsets(place) for place in places]
+        assert not any(first for first, _ in ranges), "the mock has forgotten messages"
+        count = sum(end for _, end in ranges)
         reader.assign(places)
         documents: list[dict[str, Any]] = []
         while len(documents) < count:
@@ -323,15 +339,22 @@ BROKERS: dict[str, tuple[Callable[[Path], Broker], str]] = {
 }
 
 
-def brokers() -> list[Any]:
-    """The parameters of a test for each broker; one whose program is missing is skipped."""
+# Brokers that need seconds to start, or to let a member join.
+SLOW = {"amqp", "kafka"}
+
+
+def brokers(*without: str) -> list[Any]:
+    """The parameters of a test for each broker but these; one whose program is missing is skipped."""
     return [
-        pytest.param(
-            name,
-            marks=pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} is not installed"),
-        )
+        pytest.param(name, marks=_marks(name, program))
         for name, (_, program) in BROKERS.items()
+        if name not in without
     ]
+
+
+def _marks(name: str, program: str) -> list[pytest.MarkDecorator]:
+    missing = pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} is not installed")
+    return [missing, pytest.mark.long] if name in SLOW else [missing]
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ RUN = [page for page in PAGES if page.name != "README.md" and any(map(runs, bloc
 # Pages that train many models, measure, or start several servers.
 LENGTHY = {
     *("accuracy", "batches", "boosters", "capacity", "clusters", "drift", "export", "gpu", "judge", "keys"),
-    *("make-again", "measure", "numbers", "outliers"),
+    *("brokers-more", "make-again", "measure", "numbers", "outliers"),
     *("outside-the-range", "payload-log", "replace-a-model", "retrain", "sign", "tables", "tls"),
     "tutorial-loop",
 }
@@ -51,7 +51,7 @@ NOT_RUN = [(page, block) for page in PAGES for block in blocks(page) if block.re
 
 def programs(page):
     """The programs beside ours that a page needs."""
-    return [name for name in ("redis-server",) if name in page.read_text("utf-8")]
+    return [name for name in ("nats-server", "redis-server") if name in page.read_text("utf-8")]
 
 
 @pytest.fixture(scope="session")

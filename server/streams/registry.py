@@ -1,6 +1,5 @@
-"""The brokers, by the schemes of their addresses. Each is a module that is imported when it is used."""
+"""The brokers, by the schemes of their addresses. Each has modules that are imported when they are used."""
 
-from types import ModuleType
 from typing import NamedTuple
 
 from unpickled.server import console
@@ -11,9 +10,10 @@ from unpickled.server.streams.broker import Source, SourceOptions, Target
 
 
 class Broker(NamedTuple):
-    """A broker: ``module`` has the functions source and target, whose library ``extra`` brings."""
+    """A broker: a module with a function source, one with a function target, and the extra of both."""
 
-    module: str
+    source_module: str
+    target_module: str
     extra: str
 
     def source(self, address: Address, options: SourceOptions) -> Source:
@@ -23,22 +23,23 @@ class Broker(NamedTuple):
             ConfigError: An option of the address is wrong.
             UnpickledError: The library is missing.
         """
-        source: Source = self._load().source(address, options)
+        source: Source = console.needed(self.source_module, self.extra).source(address, options)
         return source
 
     def target(self, address: Address) -> Target:
         """The target of an address; the rest is as for a source."""
-        target: Target = self._load().target(address)
+        target: Target = console.needed(self.target_module, self.extra).target(address)
         return target
 
-    def _load(self) -> ModuleType:
-        return console.needed(self.module, self.extra)
+
+def _broker(package: str, extra: str) -> Broker:
+    return Broker(f"{package}.source", f"{package}.target", extra)
 
 
-_AMQP = Broker("unpickled.server.streams.amqp", "amqp")
-_KAFKA = Broker("unpickled.server.streams.kafka", "kafka")
-_NATS = Broker("unpickled.server.streams.nats", "nats")
-_REDIS = Broker("unpickled.server.streams.redis", "redis")
+_AMQP = _broker("unpickled.server.streams.amqp", "amqp")
+_KAFKA = _broker("unpickled.server.streams.kafka", "kafka")
+_NATS = _broker("unpickled.server.streams.nats", "nats")
+_REDIS = Broker("unpickled.server.streams.redis", "unpickled.server.streams.redis", "redis")
 
 # The scheme with an s at its end is the same broker over TLS.
 BROKERS = {

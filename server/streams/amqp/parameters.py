@@ -1,0 +1,29 @@
+"""The parameters of a connection to RabbitMQ, by an address."""
+
+import ssl
+from typing import Any
+
+import pika
+
+from unpickled.server.streams.address import Address
+
+# Seconds for one question.
+PATIENCE = 5.0
+_PORT, _SECURE_PORT = 5672, 5671
+
+
+def parameters(address: Address, host: str, port: int | None) -> Any:
+    """The parameters for one of the hosts of an address; ConfigError."""
+    secure = address.scheme == "amqps"
+    heartbeat = address.number("heartbeat")
+    return pika.ConnectionParameters(
+        host,
+        port or (_SECURE_PORT if secure else _PORT),
+        address.options.get("vhost", "/"),
+        pika.PlainCredentials(address.user or "guest", address.password or "guest"),
+        heartbeat=heartbeat,
+        ssl_options=pika.SSLOptions(ssl.create_default_context(), host) if secure else None,
+        socket_timeout=PATIENCE,
+        stack_timeout=2 * PATIENCE,
+        client_properties={"connection_name": "unpickled"},
+    )

@@ -1,0 +1,136 @@
+"""A connection to a server of NATS, and its errors as ours."""
+
+import logging
+import ssl
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+
+from unpickled.server.errors import ConfigError, UnpickledError
+from unpickled.server.streams.address import Address
+from unpickled.server.streams.background import Background, Result
+from unpickled.server.streams.broker import BrokerAway
+
+# Seconds for one question.
+PATIENCE = 5.0
+# The header with the key of a message.
+KEY = "key"
+# Seconds between signs of life on an idle connection.
+_PING = 10
+# Words of the server that no pause takes back -> the remedy.
+_REMEDIES = {
+    "authorization violation": "correct the user or the password",
+    "authentication": "correct the user or the password",
+    "permissions violation": "give the user the right to this subject, to $JS.API.> and to _INBOX.>",
+    "maximum payload": "raise max_payload of the server",
+    "certificate": "correct the certificates",
+    "consumer deleted": "the group is gone; start again to create it",
+    "jetstream not enabled": "start the server with JetStream",
+}
+
+# Errors are raised here.
+logging.getLogger("nats").setLevel(logging.CRITICAL)
+
+
+class Connection:
+    """One connection to one of the servers of an address, made anew when it is asked for."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.failure = ""
+        self._client: Client | None = None
+        self._background = Background()
+
+    def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        """The result of a coroutine in the thread of the connection, its errors as errors of a broker."""
+        with self._translated():
+            return self._background.run(coroutine)
+
+    async def connected(self) -> Client:
+        """The connection."""
+        if self._client is not None and self._client.is_connected and not self.failure:
+            return self._client
+        await self._close()
+        self.failure = ""
+        self._client = await self._connect()
+        # Others of the servers may have failed.
+        self.failure = ""
+        return self._client
+
+    async def stream(self, client: Client) -> str:
+        """The name of the stream that has the subject."""
+        try:
+            return str(
+                await client.jetstream(timeout=PATIENCE).find_stream_name_by_subject(self.address.path)
+            )
+        except nats.js.errors.NotFoundError:
+            raise ConfigError(
+                f"no stream of {self.address.server} has the subject {self.address.path}: create one by "
+                f"nats stream add NAME --subjects {self.address.path}"
+            ) from None
+
+    async def ping(self, client: Client) -> None:
+        """Wait until the server has read all that was sent."""
+        await client.flush(timeout=PATIENCE)  # type: ignore[arg-type]
+        self.check(client)
+
+    def check(self, client: Client) -> None:
+        """Raise what the server has said apart from any answer."""
+        if self.failure:
+            raise nats.errors.Error(self.failure)
+        if not client.is_connected:
+            raise nats.errors.ConnectionClosedError
+
+    def close(self) -> None:
+        """Close the connection and end its thread."""
+        with suppress(UnpickledError):
+            self.run(self._close())
+        self._background.close()
+
+    async def _connect(self) -> Client:
+        address, client = self.address, Client()
+        secure = address.scheme == "natss"
+        await client.connect(
+            [f"{'tls' if secure else 'nats'}://{host}" for host in address.hosts],
+            user=address.user if address.password else None,
+            password=address.password or None,
+            token=None if address.password else address.user or None,
+            tls=ssl.create_default_context() if secure else None,
+            # It is this class that connects anew: what the library sent later nobody would wait for.
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            connect_timeout=int(PATIENCE),
+            ping_interval=_PING,
+            error_cb=self._failed,
+            name="unpickled",
+        )
+        return client
+
+    async def _failed(self, error: Exception) -> None:
+        self.failure = str(error)
+
+    async def _close(self) -> None:
+        if self._client is not None and not self._client.is_closed:
+            await self._client.close()
+        self._client = None
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (TimeoutError, OSError, nats.errors.Error) as error:
+            raise self._error(error) from error
+
+    def _error(self, error: Exception) -> UnpickledError:
+        said = self.failure or str(error) or type(error).__name__
+        for sign, remedy in _REMEDIES.items():
+            if sign in said.lower():
+                return ConfigError(f"{self.address} is refused: {said}: {remedy}")
+        # Its answers may be on their way: the next call gets a connection of its own.
+        self.failure = self.failure or said
+        return BrokerAway(f"{self.address.server} is away: {said}")
