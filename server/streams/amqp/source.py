@@ -103,7 +103,8 @@ class AmqpSource:
 
     async def _acknowledge(self, receipts: list[Any]) -> None:
         channel = await self._consuming()
-        tags = {tag for owner, tag in receipts if owner is channel}
+        # A tag that is acknowledged twice would end the channel.
+        tags = {tag for owner, tag in receipts if owner is channel and tag in self._held}
         if not tags:
             return
         last = max(tags)
