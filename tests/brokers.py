@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -173,6 +174,8 @@ class RabbitMQ:
     mapper: subprocess.Popen[bytes] | None = None
     arguments: dict[str, str] = field(default_factory=dict)
 
+    # A classic queue writes acknowledgements down by so many, and forgets the others when it is killed.
+    FORGETS = 32_768
     PROGRAM = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 
     def address(self, queue: str) -> str:
@@ -212,6 +215,8 @@ class RabbitMQ:
             yield connection.channel()
 
     def kill(self) -> None:
+        # The node writes what it knows of its queues, their names too, within two seconds.
+        time.sleep(3)
         kill(self.process)
 
     def stop(self) -> None:

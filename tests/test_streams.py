@@ -450,6 +450,6 @@ def test_none_is_lost_whatever_is_killed(name, models, tmp_path):
         eventually(lambda: len(ids(broker.read("kill-scored"))) == total)
         counts = Counter(document["id"] for document in broker.read("kill-scored"))
         # One batch of the consumer that was killed, and one of each that had the broker killed.
-        assert sum(counts.values()) - total <= 3 * batch
+        assert sum(counts.values()) - total <= 3 * batch + getattr(broker, "FORGETS", 0)
         assert not broker.read("kill-dead")
         assert [consumer.finish() for consumer in consumers[1:]] == [0, 0]
