@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 import weakref
 from collections import Counter
 from pathlib import Path
@@ -84,6 +85,21 @@ def test_new_version(models, home):
     app.service.consumers.intake.drain()
     gc.collect()
     assert before() is None
+
+
+@pytest.mark.parametrize("load", ["at start", "on demand"])
+def test_a_released_application_ends_its_threads(home, tmp_path, load):
+    """No thread keeps an application that nobody holds: neither that of a shadow nor those of the log."""
+    write(home, "[labels]\nstable = 1\n[shadow]\nversion = 2")
+    before = {*threading.enumerate()}
+    log = {"log_share": 1.0, "log_folder": str(tmp_path / "log")}
+    app = Application(Service(Config.of(models=str(home.parent), load=load, **log)))
+    app.service.start()
+    assert answered_by(app) == "1"
+    threads = {*threading.enumerate()} - before
+    assert {thread.name for thread in threads} >= {"shadow of iris", "reloader", "intake", "trimmer"}
+    del app
+    eventually(lambda: gc.collect() >= 0 and not any(thread.is_alive() for thread in threads))
 
 
 def test_a_new_version_waits_for_serving_toml(home):

@@ -378,7 +378,9 @@ def test_it_lets_go(models, iris, block, closed):
     """A shadow that is closed, or no longer referenced, ends its thread and frees its model."""
     candidate = served(models.path / "forest", 2)
     freed = weakref.ref(candidate.model)
+    before = threading.enumerate()
     shadow = Shadow(candidate, 1.0, 10_000, block)
+    (thread,) = {*threading.enumerate()}.difference(before)
     offer(shadow, iris, *ask(iris, [FLOWER]))
     if closed:
         shadow.close()
@@ -387,7 +389,7 @@ def test_it_lets_go(models, iris, block, closed):
         del shadow
     del candidate
     eventually(lambda: gc.collect() >= 0 and freed() is None)
-    eventually(lambda: "shadow of iris" not in {thread.name for thread in threading.enumerate()})
+    eventually(lambda: not thread.is_alive())
 
 
 def test_it_lets_go_of_primaries(models, forest, block):

@@ -81,9 +81,11 @@ class Shadow:
         self._offers: deque[Offer] = deque()
         self._lost = block.series((LOST, served.name, str(served.version)), 2)
         self._closing = threading.Event()
-        # Only the thread holds the model, and it ends with this object. It is no daemon: a daemon that is
-        # inside a run when the interpreter ends aborts the process.
-        arguments = (weakref.ref(self), self._closing, _Comparison(served, block, self._lost, add))
+        self._add = add
+        # Only the thread holds the model, and it ends with this object: nothing that it holds may lead back
+        # here, as `add` does. It is no daemon: a daemon that is inside a run when the interpreter ends aborts
+        # the process.
+        arguments = (weakref.ref(self), self._closing, _Comparison(served, block, self._lost))
         threading.Thread(target=_work, args=arguments, name=f"shadow of {served.name}").start()
 
     def observe(self, served: Served, prediction: Prediction) -> None:
@@ -110,7 +112,7 @@ class Shadow:
         while not _ends(self._closing, _BREATH) and (chunk := list(islice(cases, _CHUNK))):
             count = len(chunk)
             self._waiting -= count
-            comparison.count(chunk)
+            comparison.count(chunk, self._add)
         if next(cases, None) is not None:  # the thread ends in the middle of a request
             self._lost[DROPPED] += 1.0
 
@@ -165,31 +167,30 @@ def _ends(closing: threading.Event, seconds: float) -> bool:
 class _Comparison:
     """Runs the shadow on rows that other versions have answered, and counts the differences."""
 
-    def __init__(self, served: Served, block: Block, lost: Numbers, add: Add | None) -> None:
+    def __init__(self, served: Served, block: Block, lost: Numbers) -> None:
         self._served = served
         self._block = block
         self._lost = lost
-        self._add = add
         rows = list[served.model.signature.read_row]  # type: ignore[name-defined]
         # As a member of a struct: msgspec compiles the type of a struct once, any other at each call.
         self._rows: Any = msgspec.defstruct("Rows", [("rows", rows)], gc=False)
         self._pairs: weakref.WeakKeyDictionary[Model, _Pair] = weakref.WeakKeyDictionary()
         self._failed = False
 
-    def count(self, chunk: Sequence[Case]) -> None:
-        """Compare rows, which several versions may have answered."""
+    def count(self, chunk: Sequence[Case], add: Add | None) -> None:
+        """Compare rows, which several versions may have answered; ``add`` gets the shadow's answers."""
         answered: dict[int, list[Case]] = {}
         for case in chunk:
             answered.setdefault(id(case[0]), []).append(case)
         for cases in answered.values():
             refused = len(cases)
             try:
-                refused -= self._compare(cases)
+                refused -= self._compare(cases, add)
             except Exception as error:
                 self._complain(error)
             self._lost[REFUSED] += refused
 
-    def _compare(self, cases: Sequence[Case]) -> int:
+    def _compare(self, cases: Sequence[Case], add: Add | None) -> int:
         """Compare rows that one version answered; returns how many of them the shadow answers too."""
         parts = self._accepted(cases)
         if not parts:
@@ -202,9 +203,9 @@ class _Comparison:
         accepted = [accepted[index] for index in finite.tolist()]
         answers = labels[finite].tolist(), scores[finite]
         self._pair(cases[0][0]).count(accepted, *answers)
-        if self._add is not None:
+        if add is not None:
             for number, source, prediction in _taken(accepted, *answers):
-                self._add(number, source, prediction, self._served)
+                add(number, source, prediction, self._served)
         return len(accepted)
 
     def _accepted(self, cases: Sequence[Case]) -> list[tuple[Sequence[Case], Feeds]]:
