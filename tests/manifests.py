@@ -28,7 +28,7 @@ def kustomizes() -> bool:
     return int(re.sub(r"\D.*", "", release.removeprefix("v")) or 0) >= 5
 
 
-needs_kubectl = pytest.mark.skipif(not kustomizes(), reason="needs kubectl 1.27 or newer")
+needs_kubectl = pytest.mark.skipif(not kustomizes(), reason="needs kubectl 1.27 or newer (Debian 13: kubernetes-client)")
 
 
 @functools.cache
