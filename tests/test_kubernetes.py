@@ -190,7 +190,7 @@ def test_settings_are_settings(name):
 
 
 def test_the_loader_is_valid():
-    """The pod that fills the volume has known fields, the user of the server, and the claim of the overlay."""
+    """The pod that fills the volume has known fields, the server's user, and the claim of the overlay."""
     loader = yaml.safe_load((HOME / "overlays" / "volume" / "loader.yaml").read_text("utf-8"))
     check([loader], NEWEST)
     documents = overlay("volume")
