@@ -1,16 +1,13 @@
-"""Containers in clouds: the requests of SageMaker, MLflow's clients, Vertex AI, Azure ML and KServe."""
+"""Containers in clouds: the requests of SageMaker, MLflow's clients, Vertex AI and Azure ML."""
 
 import io
 import json
-import shlex
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
-from conftest import FLOWER, FLOWERS, PERSON, ROOT, SPECIES, free_port, serving, shelve
+from conftest import FLOWER, FLOWERS, PERSON, SPECIES, free_port, serving, shelve
 from handmade import embed, graph, store
 
 from unpickled.server import Config, create_app
@@ -21,7 +18,6 @@ VIRGINICA = [6.7, 3.0, 5.2, 2.3]
 ROWS = [FLOWER, VIRGINICA]
 FRAME = pd.DataFrame(ROWS, columns=FLOWERS)
 LINES = "application/jsonlines"
-RUNTIME = yaml.safe_load((ROOT / "deploy" / "kserve" / "runtime.yaml").read_text("utf-8"))
 
 
 def ask(client, body, path="/invocations", kind="application/json", accept=None):
@@ -357,36 +353,3 @@ def test_vertex_tells_port_and_routes(models, tmp_path, monkeypatch):
         body = json.dumps({"instances": [FLOWER]}).encode()
         status, answer = server.ask("/v1/endpoints/1/deployedModels/2:predict", body)
     assert (status, answer["predictions"][0]["predicted_class"]) == (200, "setosa")
-
-
-def test_kserve_runtime(models, tmp_path):
-    """A server started with the command of KServe's runtime answers its probes and both protocols."""
-    container = RUNTIME["spec"]["containers"][0]
-    port = free_port()
-    arguments = shlex.join(["-m", *container["command"], *container["args"]])
-    shelve(models, tmp_path / "models" / "iris", "iris")
-    arguments = arguments.replace("{{.Name}}", "iris").replace("/mnt/models", str(tmp_path / "models"))
-    admin = free_port()
-    ports = {"--port=8080": f"--port={port}", "--admin-port=9080": f"--admin-port={admin}"}
-    words = [ports.get(word, word) for word in shlex.split(arguments)]
-    with serving(tmp_path, models=tmp_path, port=port, program=(sys.executable, *words)) as server:
-        assert server.ask(container["readinessProbe"]["httpGet"]["path"])[0] == 200
-        live = replace(server, port=admin).ask(container["livenessProbe"]["httpGet"]["path"])
-        assert live == (200, {"live": True, "failing": []})
-        assert server.ask("/v1/models/iris")[1]["ready"] is True
-        status, answer = server.ask("/v1/models/iris:predict", json.dumps({"instances": [FLOWER]}).encode())
-        assert (status, answer["predictions"][0]["prediction"]) == (200, 0)
-        assert server.ask("/v2/models/iris/ready")[0] == 200
-
-
-def test_kserve_ports_agree():
-    """Every port in the runtime's manifest is the one that the server listens on."""
-    spec = RUNTIME["spec"]
-    container = spec["containers"][0]
-    assert RUNTIME["kind"] == "ClusterServingRuntime"
-    assert spec["protocolVersions"] == ["v1", "v2"]
-    assert {"--port=8080", "--admin-port=9080"} <= {*container["args"]}
-    ready, live = (container[name]["httpGet"]["port"] for name in ("readinessProbe", "livenessProbe"))
-    annotated = int(spec["annotations"]["prometheus.kserve.io/port"])
-    assert {container["ports"][0]["containerPort"], ready, annotated} == {8080}
-    assert live == 9080

@@ -45,7 +45,21 @@ def test_a_machine_that_sleeps_makes_no_worker_hang():
         assert [place.listen(1.0) for _ in range(4)] == [False, False, True, True]
         assert (place.report(0.0).state, place.lives) == ("hung", False)
         heartbeat.beat(1, State.READY)
-        assert (place.listen(1.0), place.report(0.0).state, heartbeat.beats(0)) == (False, "ready", 0)
+        assert (place.listen(1.0), place.lives, heartbeat.beats(0)) == (False, True, 0)
+        process.communicate(b"\n")
+    place.process = None
+
+
+def test_a_worker_is_ready_once_it_listens():
+    """Models that are loaded make no worker ready, before a client can connect to it."""
+    heartbeat = Heartbeat(1)
+    place = Place(0, 1, heartbeat, 30)
+    with started([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        place.fill(process, 0.0)
+        heartbeat.beat(0, State.READY)
+        assert place.report(0.0).state == "starting"
+        heartbeat.listen(0)
+        assert place.report(0.0).state == "ready"
         process.communicate(b"\n")
     place.process = None
 

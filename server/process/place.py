@@ -128,11 +128,14 @@ class Place:
 
     def report(self, now: float) -> Report:
         """The worker, as the admin port tells it."""
-        state = _STATES[self._heartbeat.state(self.slot)]
+        state = self._heartbeat.state(self.slot)
+        if state is State.READY and not self._heartbeat.listens(self.slot):
+            # Its models are loaded, and its port still refuses connections.
+            state = State.STARTING
         return Report(
             worker=self.index + 1,
             pid=None if self.process is None else self.process.pid,
-            state="waiting" if self.process is None else "hung" if self.silent else state,
+            state="waiting" if self.process is None else "hung" if self.silent else _STATES[state],
             restarts=max(self.restarts, 0),
             starts_in=None if self.process else round(max(self.due - now, 0.0), 1),
         )
