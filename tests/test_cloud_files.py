@@ -1,6 +1,7 @@
-"""The files for SageMaker, Vertex AI and Azure ML: their containers' commands run, and their own libraries read them."""
+"""Containers of platforms: their commands run with their variables, their own libraries read the files."""
 
 import json
+import re
 import shlex
 import shutil
 import sys
@@ -12,10 +13,14 @@ import buckets
 import pytest
 import yaml
 from conftest import FLOWER, PATIENCE, ROOT, Serving, environment, eventually, free_port, run, shelve, started
+from documents import blocks
 from sites import Page, site
 from test_packaging import pip
 
+from unpickled.server import config
+
 DEPLOY = ROOT / "deploy"
+CLOUDS = ROOT / "docs" / "how-to" / "clouds.md"
 VIRGINICA = [6.7, 3.0, 5.2, 2.3]
 TABLE = "\n".join(",".join(map(str, row)) for row in (FLOWER, VIRGINICA, FLOWER)) + "\n"
 # The words of the executable `serve`, which SageMaker starts.
@@ -29,6 +34,12 @@ def read(*names):
     return json.loads(text) if names[-1].endswith(".json") else yaml.safe_load(text)
 
 
+def block(words):
+    """The block with these words on the page about clouds."""
+    (text,) = [block.text for block in blocks(CLOUDS) if words in block.text]
+    return text
+
+
 @contextmanager
 def container(folder, command, port, **variables):
     """A server that a platform's command starts, with the image's variables and those of the platform."""
@@ -37,12 +48,16 @@ def container(folder, command, port, **variables):
     log = folder / "container.log"
     with (
         log.open("wb") as output,
-        started(command, cwd=folder, env=inherited | image | variables, stdout=output, stderr=output) as process,
+        started(
+            command, cwd=folder, env=inherited | image | variables, stdout=output, stderr=output
+        ) as process,
     ):
         server = Serving(port, None, process, log)
         eventually(lambda: server.ended() or "Unpickled serves" in server.printed())
         assert not server.ended(), server.printed()
         yield server
+    # SIGTERM has reached the server, and no shell in front of it.
+    assert process.returncode == 0
 
 
 def post(server, path, body, **headers):
@@ -75,11 +90,13 @@ def test_sagemaker(models, tmp_path):
         assert server.ask("/ping") == (200, {"ready": True})
         assert server.ask("/execution-parameters")[0] == 404
         assert json.loads(post(server, "/invocations", json.dumps({"instances": [FLOWER]}))[0])
-        lines, kind = post(server, "/invocations", TABLE, **kinds)
+        batch = TABLE * (job["MaxPayloadInMB"] * 2**20 // len(TABLE))
+        lines, kind = post(server, "/invocations", batch, **kinds)
     assert kind.startswith("text/csv")
-    # Batches are written one behind the other.
+    # SageMaker writes the answers one behind the other.
     assert lines.endswith("\n")
-    assert [line.split(",")[1] for line in lines.splitlines()] == ["setosa", "virginica", "setosa"]
+    species = [line.split(",")[1] for line in lines.splitlines()]
+    assert species == ["setosa", "virginica", "setosa"] * (len(batch) // len(TABLE))
 
 
 CREATE = """
@@ -92,6 +109,7 @@ client.create_endpoint_config(**files["endpoint-config.json"])
 client.create_endpoint(**files["endpoint.json"])
 client.create_endpoint_config(**files["serverless-config.json"])
 client.create_transform_job(**files["transform.json"])
+boto3.client("ecs").register_task_definition(family="iris", containerDefinitions=[json.loads(sys.argv[2])])
 shapes = client.meta.service_model.shape_for
 (variant,) = files["endpoint-config.json"]["ProductionVariants"]
 assert variant["InstanceType"] in shapes("ProductionVariantInstanceType").enum
@@ -102,10 +120,11 @@ print(client.describe_endpoint(EndpointName=files["endpoint.json"]["EndpointName
 
 @pytest.mark.long
 def test_sagemaker_takes_the_files():
-    """AWS's library finds nothing wrong with the files, and a stand-in for SageMaker makes the endpoint."""
+    """AWS's library takes the files and the container of ECS, and a stand-in for AWS makes the endpoint."""
     with buckets.bucket() as store:
         variables = environment(**store, AWS_DEFAULT_REGION=store["AWS_REGION"])
-        completed = run([beside_moto(), "-c", CREATE, str(DEPLOY / "sagemaker")], env=variables)
+        words = [str(DEPLOY / "sagemaker"), block("healthCheck")]
+        completed = run([beside_moto(), "-c", CREATE, *words], env=variables)
     assert (completed.returncode, completed.stdout) == (0, "InService\n"), completed.stderr
 
 
@@ -143,6 +162,7 @@ def beside_moto():
     return Path(buckets.command()).resolve().parent / "python"
 
 
+@pytest.mark.long
 def test_vertex(models, tmp_path):
     """The container fetches the model with the token of its machine, and serves it on Vertex AI's routes."""
     shelve(models, tmp_path / "artifacts" / "iris", "iris", "iris")
@@ -197,7 +217,7 @@ deployment = load_online_deployment(folder / "deployment.yml")
 routes = deployment.environment.inference_config
 print(json.dumps({
     "endpoints": [endpoint.name, deployment.endpoint_name],
-    "ports": sorted({route.port for route in (routes.scoring_route, routes.liveness_route, routes.readiness_route)}),
+    "ports": [routes.scoring_route.port, routes.liveness_route.port, routes.readiness_route.port],
     "models": str(deployment.model.path),
     "requests": deployment.request_settings.max_concurrent_requests_per_instance,
 }))
@@ -216,5 +236,48 @@ def test_azure_takes_the_files(tmp_path):
     assert completed.returncode == 0, completed.stderr
     loaded = json.loads(completed.stdout)
     assert loaded["endpoints"] == ["unpickled-iris"] * 2
-    assert (loaded["ports"], loaded["requests"]) == ([8000], 64)
+    assert (loaded["ports"], loaded["requests"]) == ([8000] * 3, 64)
     assert loaded["models"] == str(tmp_path / "models")
+
+
+@pytest.mark.long
+def test_cloud_run_and_ecs(models, tmp_path):
+    """The image's own command has the settings of Cloud Run, and answers the health check of ECS."""
+    shelve(models, tmp_path / "models" / "iris", "iris")
+    port, admin = free_port(), free_port()
+    variables = dict(re.findall(r"(UNPICKLED_\w+)=(\w+)", block("gcloud run deploy")))
+    variables |= {"UNPICKLED_MODELS": str(tmp_path / "models"), "UNPICKLED_PORT": str(port)}
+    *words, check = json.loads(block("healthCheck"))["healthCheck"]["command"]
+    assert words == ["CMD", "python", "-c"]
+    with container(
+        tmp_path, ["unpickled", "serve"], port, UNPICKLED_ADMIN_PORT=str(admin), **variables
+    ) as server:
+        assert server.ask("/readyz")[0] == 200
+        checks = [run([sys.executable, "-c", check.replace("9000", str(at))]) for at in (admin, 1)]
+    assert [completed.returncode for completed in checks] == [0, 1]
+
+
+@pytest.mark.long
+def test_heroku(models, tmp_path):
+    """The line of the Procfile listens on the port that Heroku chooses."""
+    shelve(models, tmp_path / "models" / "iris", "iris")
+    port = free_port()
+    variables = {"UNPICKLED_MODELS": str(tmp_path / "models"), "PORT": str(port)}
+    with container(tmp_path, ["sh", "-c", block("web: ").removeprefix("web: ")], port, **variables) as server:
+        assert server.ask("/readyz")[0] == 200
+
+
+def test_platforms_wait_long_enough():
+    """With the settings on the page a server ends before its platform kills it."""
+    table = re.findall(r"^\| ([^|]+) \| (\d+) \| (.+) \|$", CLOUDS.read_text("utf-8"), re.M)
+    assert len(table) == 7
+    for platform, seconds, remedy in table:
+        settings = dict(re.findall(r"(UNPICKLED_\w+)=(\d+)", remedy))
+        listening = config.load({}, settings).listening
+        assert listening.drain_delay + listening.shutdown_timeout < int(seconds), platform
+
+
+def test_cloud_run_asks_the_port_of_the_image():
+    """The port in the command is the one on which the image listens."""
+    (port,) = re.findall(r"--port=(\d+)", block("gcloud run deploy"))
+    assert config.load({}, {}).listening.port == int(port)
