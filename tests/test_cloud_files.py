@@ -109,7 +109,9 @@ client.create_endpoint_config(**files["endpoint-config.json"])
 client.create_endpoint(**files["endpoint.json"])
 client.create_endpoint_config(**files["serverless-config.json"])
 client.create_transform_job(**files["transform.json"])
-boto3.client("ecs").register_task_definition(family="iris", containerDefinitions=[json.loads(sys.argv[2])])
+fargate = {"requiresCompatibilities": ["FARGATE"], "networkMode": "awsvpc", "cpu": "512", "memory": "1024"}
+containers = [json.loads(sys.argv[2])]
+boto3.client("ecs").register_task_definition(family="iris", containerDefinitions=containers, **fargate)
 shapes = client.meta.service_model.shape_for
 (variant,) = files["endpoint-config.json"]["ProductionVariants"]
 assert variant["InstanceType"] in shapes("ProductionVariantInstanceType").enum
