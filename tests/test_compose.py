@@ -88,7 +88,7 @@ def test_compose_takes_the_file(program):
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_containers_are_locked_down(name):
-    """Each container has a read-only root, no capabilities, and bounds on processors, memory and processes."""
+    """Each container has a read-only root, no capabilities, and bounds on what it uses."""
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["tmpfs"] == ["/tmp"]
@@ -108,7 +108,7 @@ def test_images_are_pinned():
 
 
 def test_ports_agree():
-    """The port of predictions is the server's own; that of metrics is not published, and Prometheus asks it."""
+    """The port of predictions is published; that of metrics is not, and Prometheus asks it."""
     assert published(SERVER) == [(8000, Listening().port)]
     host, admin = targets()["unpickled"].split(":")
     assert SERVICES[host] is SERVER
