@@ -76,7 +76,7 @@ def machine(folder: Path, models: Path) -> Iterator[Machine]:
                 # It waits for its child, and heeds no SIGTERM; the first process of the machine dies with it.
                 process.kill()
     finally:
-        _removed(group)
+        eventually(lambda: _removed(group))
 
 
 def _booted(process: "subprocess.Popen[bytes]", log: Path) -> Machine:
@@ -91,9 +91,9 @@ def _booted(process: "subprocess.Popen[bytes]", log: Path) -> Machine:
     return machine
 
 
-def _removed(group: Path) -> None:
-    """Remove a control group and those within it, once its processes have ended."""
-    within = [Path(folder) for folder, *_ in os.walk(group, topdown=False)]
-    eventually(lambda: not any((each / "cgroup.procs").read_text() for each in within))
-    for each in within:
-        each.rmdir()
+def _removed(group: Path) -> bool:
+    """Whether a control group and those within it are gone: a process that is just ending holds its own."""
+    for folder, *_ in os.walk(group, topdown=False):
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
+    return not group.exists()
