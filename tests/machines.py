@@ -32,7 +32,7 @@ class Machine:
         return run(["nsenter", f"--target={self.init}", *_ENTER, "bash", "-euc", script])
 
     def prints(self, command: str) -> str:
-        """What a line of the shell prints there; AssertionError where it fails."""
+        """The output of a line of the shell there; AssertionError where it fails."""
         completed = self.run(command)
         assert completed.returncode == 0, f"{command}\n{completed.stdout}{completed.stderr}"
         return completed.stdout.strip()
