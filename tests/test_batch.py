@@ -22,7 +22,7 @@ from unpickled.export.data.columns import Choices
 from unpickled.export.train import train
 from unpickled.server import Config, create_app
 from unpickled.server.batch.forms import columnar
-from unpickled.server.batch.storage import storage_of
+from unpickled.server.batch.places.registry import place_of
 from unpickled.server.batch.task import Part, Task
 from unpickled.server.batch.worker import Worker
 from unpickled.server.errors import ServingError
@@ -262,14 +262,14 @@ def test_another_file_of_the_model_is_refused(models, tmp_path):
 def test_files_appear_whole(tmp_path):
     """A file is not there while it is written, nor after an error, and an earlier one stays."""
     path = str(tmp_path / "folder" / "a.csv")
-    storage = storage_of(path)
-    with storage.write(path) as file:
+    place = place_of(path)
+    with place.write(path) as file:
         file.write(b"first")
-        assert storage.read(path) is None
-    with pytest.raises(TypeError), storage.write(path) as file:
+        assert place.read(path) is None
+    with pytest.raises(TypeError), place.write(path) as file:
         file.write("no bytes")
-    assert storage.read(path) == b"first"
-    assert [entry.name for entry in storage.list(str(tmp_path))] == ["folder/a.csv"]
+    assert place.read(path) == b"first"
+    assert [entry.name for entry in place.list(str(tmp_path))] == ["folder/a.csv"]
 
 
 def test_long_tables_are_read_in_pieces(models, tmp_path):

@@ -8,7 +8,7 @@ from itertools import chain, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from unpickled.server.batch.answers import Answers
+from unpickled.server.batch.forms.answers import Answers
 from unpickled.server.batch.forms.form import Chunk, Fault, Form, Given, Kept
 from unpickled.server.errors import InvalidInput
 from unpickled.server.inference.predictor import Predictor

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgspec
 import numpy as np
 
-from unpickled.server.batch.answers import Answers
+from unpickled.server.batch.forms.answers import Answers
 from unpickled.server.batch.forms.cell import ENCODER, text_of
 from unpickled.server.batch.forms.form import Chunk, Fault, Form, Given, Kept
 from unpickled.server.errors import InvalidInput, RequestError
