@@ -34,13 +34,13 @@ OWNERS = {
 # Libraries of extras that few need, and the one module that imports them when it is used.
 EXTRAS = {
     # Imported by the process that writes the payload log, if it is installed.
+    "server/payloads/arrays.py": {"pyarrow"},
     "server/payloads/parquet.py": {"pyarrow"},
     "server/artifact/ed25519.py": {"cryptography"},
     "server/frames/arrow.py": {"pyarrow"},
     # A frame of answers is of the library of the rows, which the caller has imported.
     "server/frames/answers.py": {"pandas", "polars", "pyarrow"},
     "server/batch/estimate.py": {"pyarrow"},
-    "server/batch/forms/arrays.py": {"pyarrow"},
     "server/batch/forms/arrow.py": {"pyarrow"},
     "server/batch/forms/columnar.py": {"pyarrow"},
     "server/batch/forms/csv.py": {"pyarrow"},

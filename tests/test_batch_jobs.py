@@ -303,12 +303,14 @@ def test_no_server_is_imported(models, folder):
 
 
 def test_parquet_needs_no_pandas(folder):
-    """Tables are read, refused in part and written in each form without the time that pandas takes."""
+    """Tables are read, refused in part, logged and written in each form without the time that pandas takes."""
     rows = {"id": ["a", None], **{name: [5.1, None] for name in FLOWERS}}
     parquet.write_table(pa.table(rows), "a.parquet")
     program = "import sys; from unpickled.__main__ import main\n"
+    table(folder / "b.csv")
     for form in ("parquet", "csv", "jsonl"):
-        words = ["predict", "iris", "a.parquet", "--out", form, "--format", form]
+        files = ["a.parquet", "b.csv"] if form == "parquet" else ["a.parquet"]
+        words = ["predict", "iris", *files, "--out", form, "--format", form, "--log", "log"]
         program += f"assert main({words}) == 0\n"
     program += "print({'pandas', 'sklearn'} & set(sys.modules))"
     completed = run([sys.executable, "-c", program], env=environment())

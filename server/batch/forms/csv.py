@@ -16,6 +16,7 @@ from unpickled.server.model.cells import read_cells
 from unpickled.server.model.feeds import Column
 from unpickled.server.model.outputs import Labels, Scores
 from unpickled.server.model.rule import fault_of
+from unpickled.server.payloads import arrays
 from unpickled.server.protocols import table
 from unpickled.server.protocols.csv import Csv
 
@@ -60,8 +61,7 @@ class Cells:
         import pyarrow
 
         columns = list(zip(*self._rows, strict=True)) or [()] * len(self.names)
-        arrays = [pyarrow.array(column, pyarrow.string()) for column in columns]
-        return pyarrow.RecordBatch.from_arrays(arrays, names=list(self.names))
+        return pyarrow.RecordBatch.from_arrays(list(map(arrays.texts, columns)), names=list(self.names))
 
     def cells(self, names: Sequence[str]) -> Iterator[Sequence[str]]:
         """The rows as they are: their columns are the same in each row."""
