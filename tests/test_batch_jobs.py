@@ -303,7 +303,7 @@ def test_no_server_is_imported(models, folder):
 
 
 def test_parquet_needs_no_pandas(folder):
-    """Tables are read, refused in part, logged and written in each form without the time that pandas takes."""
+    """Tables are read, refused in part, logged and written in each form without loading pandas."""
     rows = {"id": ["a", None], **{name: [5.1, None] for name in FLOWERS}}
     parquet.write_table(pa.table(rows), "a.parquet")
     program = "import sys; from unpickled.__main__ import main\n"

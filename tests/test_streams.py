@@ -143,7 +143,7 @@ def test_a_key_stays_on_one_version(broker, models, tmp_path):
 def test_models_are_followed(redis, models, tmp_path):
     """A version that appears while messages come answers those that come later."""
     home = shelve(models, tmp_path / "models" / "iris", "iris")
-    with consuming(tmp_path, tmp_path / "models", redis, "--reload-seconds", "0.1"):
+    with consuming(tmp_path, tmp_path / "models", redis, "--reload-seconds", "0.1") as consumer:
         shelve(models, home, "iris", first=2)
 
         def is_answered_by_the_second() -> bool:
@@ -151,6 +151,8 @@ def test_models_are_followed(redis, models, tmp_path):
             return 2 in {document["version"] for document in redis.read(f"{tmp_path.name}-scored")}
 
         eventually(is_answered_by_the_second)
+        line = "model iris: version 2 answers (before: version 1 answers); labels: none"
+        eventually(lambda: line in consumer.log.read_text())
 
 
 def test_messages_are_logged(redis, models, tmp_path):

@@ -299,7 +299,7 @@ class Repository:
                 logger.warning("there is no default model, so the server is not ready: set default_model")
         elif self.config.default_model is None and len(self.names) > 1:
             logger.warning(
-                "there are several models now: /predict stays with %r, but not beyond a restart: "
+                "there are several models now: %r stays the default one, but not beyond a restart: "
                 "set default_model",
                 self.default,
             )
