@@ -94,7 +94,9 @@ def test_without_dead_letters_errors_are_answers(broker, models, tmp_path):
     with consuming(tmp_path, models.path, broker, dead=False):
         eventually(lambda: len(broker.read(f"{tmp_path.name}-scored")) == 2)
     documents = broker.read(f"{tmp_path.name}-scored")
-    assert [document["code"] for document in documents if "code" in document] == ["malformed_json"]
+    [error] = [document for document in documents if "code" in document]
+    sentence = "the message is not JSON: Expecting value at line 1, column 1; it begins with 'oops'"
+    assert (error["code"], error["error"]) == ("malformed_json", sentence)
 
 
 def test_sigterm_finishes_what_is_held(broker, models, tmp_path):
