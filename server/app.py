@@ -20,7 +20,7 @@ from unpickled.server.observe.keyed import PLACES
 from unpickled.server.pages import site
 from unpickled.server.pages.page import Page
 from unpickled.server.quote import shortened
-from unpickled.server.serve import routes
+from unpickled.server.serve import patterns
 from unpickled.server.serve.guard import OPEN
 from unpickled.server.serve.hosts import Hosts
 from unpickled.server.serve.parts import Parts
@@ -110,7 +110,9 @@ def _add_predictions(app: Flask, service: Service) -> None:
             # Either find() raises the reason, or the path only spells a name in another way.
             with service.repository.demand.held():
                 served = service.repository.find(names.get("name"), names.get("version"), names.get("label"))
-                path = routes.path(rule, **(names | {"name": served.name, "version": str(served.version)}))
+                path = patterns.filled(
+                    rule, **(names | {"name": served.name, "version": str(served.version)})
+                )
                 target = service.routes.targets.get(path)
         if target is None:
             raise errors.NotReady("the served versions are just changing: ask again")

@@ -34,19 +34,19 @@ OWNERS = {
 # Libraries of extras that few need, and the one module that imports them when it is used.
 EXTRAS = {
     # Imported by the process that writes the payload log, if it is installed.
+    "server/payloads/arrays.py": {"pyarrow"},
     "server/payloads/parquet.py": {"pyarrow"},
     "server/artifact/ed25519.py": {"cryptography"},
     "server/frames/arrow.py": {"pyarrow"},
     # A frame of answers is of the library of the rows, which the caller has imported.
     "server/frames/answers.py": {"pandas", "polars", "pyarrow"},
     "server/batch/estimate.py": {"pyarrow"},
-    "server/batch/forms/arrays.py": {"pyarrow"},
     "server/batch/forms/arrow.py": {"pyarrow"},
     "server/batch/forms/columnar.py": {"pyarrow"},
     "server/batch/forms/csv.py": {"pyarrow"},
     "server/batch/forms/jsonlines.py": {"pyarrow"},
     "server/batch/forms/parquet.py": {"pyarrow"},
-    "server/batch/identified.py": {"pyarrow"},
+    "server/batch/log/identified.py": {"pyarrow"},
     "server/batch/engines/dask.py": {"dask", "distributed"},
     "server/batch/engines/ray.py": {"ray"},
     "server/batch/engines/spark.py": {"py4j", "pyspark"},
@@ -139,7 +139,7 @@ def test_json_is_read_in_few_places():
         "server/batch/engines/outcome.py",
         "server/batch/forms/cell.py",
         "server/batch/forms/jsonlines.py",
-        "server/batch/logged.py",
+        "server/batch/log/beginning.py",
         "server/batch/refusals.py",
         "server/lifecycle/history.py",
         "server/payloads/jsonlines.py",

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import sys
 
 import numpy as np
@@ -22,7 +23,7 @@ from unpickled.export.data.columns import Choices
 from unpickled.export.train import train
 from unpickled.server import Config, create_app
 from unpickled.server.batch.forms import columnar
-from unpickled.server.batch.storage import storage_of
+from unpickled.server.batch.places.registry import place_of
 from unpickled.server.batch.task import Part, Task
 from unpickled.server.batch.worker import Worker
 from unpickled.server.errors import ServingError
@@ -31,6 +32,9 @@ from unpickled.server.scoring.scorer import Scorer
 
 IDS = [f"n-{row}" for row in range(100)]
 FLOWERS = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
+HEADER = ",".join(FLOWERS)
+# Words that are for clients of a server.
+OF_HTTP = re.compile("body|request|Content-|curl|send")
 
 
 @pytest.fixture(scope="module")
@@ -220,18 +224,51 @@ def test_parquet_keeps_types_and_metadata(models, tmp_path):
     ("name", "content", "sentence"),
     [
         ("rows.csv", "a,b\n1,2\n", "line 1: features 'sepal_length'"),
-        ("rows.csv", "", "the body is empty"),
+        ("rows.csv", "5.1,3.5,1.4,0.2\n", "; its first line is the header, whose cells are separated by"),
+        ("rows.csv", "", ": it is empty: begin it with a header row"),
+        ("rows.csv", "\n1,2", ": it is blank in its first line: begin it with a header row"),
+        ("rows.csv", '{"id": 1}\n', "; rows in JSON are read from a file whose name ends with .jsonl"),
+        ("rows.csv", 'id,"a\n1,2', "line 2: it is not CSV: unexpected end of data"),
+        ("rows.csv", f'{HEADER}\n1,1,1,1\n1,"a"b,1,1\n', "line 3 is not CSV: "),
+        ("rows.csv", f"{HEADER},5.1,3.5,1.4,0.2", ": put each row on a line of its own"),
+        ("rows.csv", b"\x1f\x8b\x08", ": it is compressed: the name of such a file ends with .csv.gz"),
+        ("rows.csv", b"\xff", ": it is not UTF-8: save it as UTF-8"),
         ("rows.parquet", "no Parquet", "rows.parquet: "),
+        ("rows.parquet", "", "rows.parquet: "),
+        ("rows.arrows", "no stream", "rows.arrows: "),
         ("rows.jsonl.gz", "no gzip", "rows.jsonl.gz: "),
     ],
 )
 def test_a_file_that_cannot_be_read_leaves_nothing(models, tmp_path, name, content, sentence):
     """The error names the file and the reason; neither a target nor a file that is half written is left."""
-    (tmp_path / name).write_text(content)
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ServingError, match=name) as caught:
         Worker(task(models.path, "iris")).score(part(tmp_path, name))
     assert sentence in str(caught.value)
+    assert not OF_HTTP.search(str(caught.value))
     assert not list((tmp_path / "scored").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (b"tall", "row 1 is not JSON: Expecting value at column 1"),
+        (b'{"id": 1', "row 1 is not JSON: Expecting ',' delimiter at column 9"),
+        (b'{"id": "\xff"}', "row 1 is not JSON: byte 8 is not UTF-8"),
+        (b"\x1f\x8b", "row 1 is not JSON: it is compressed: the name of such a file ends with .jsonl.gz"),
+        (b"[" * 9999, "row 1 is not JSON: it is nested too deep"),
+        (b"[" + b"[]," * 1_000_000 + b"1]", "row 1 holds more than 1000000 arrays and objects: split it"),
+        (b"5", "row 1 is neither an object nor an array"),
+    ],
+    ids=range(7),
+)
+def test_a_line_that_cannot_be_read(models, tmp_path, line, sentence):
+    """Its reason names the row and the place in it, in words for a file; the rows around it are answered."""
+    good = b"[5.1, 3.5, 1.4, 0.2]"
+    (tmp_path / "rows.jsonl").write_bytes(b"\n".join((good, line, good)))
+    assert Worker(task(models.path, "iris")).score(part(tmp_path, "rows.jsonl")).rows == 2
+    [refused] = refusals(tmp_path)
+    assert (refused["error"], refused["row"], refused["line"]) == (sentence, 1, 2)
 
 
 def test_names_that_clash(models, tmp_path):
@@ -262,14 +299,14 @@ def test_another_file_of_the_model_is_refused(models, tmp_path):
 def test_files_appear_whole(tmp_path):
     """A file is not there while it is written, nor after an error, and an earlier one stays."""
     path = str(tmp_path / "folder" / "a.csv")
-    storage = storage_of(path)
-    with storage.write(path) as file:
+    place = place_of(path)
+    with place.write(path) as file:
         file.write(b"first")
-        assert storage.read(path) is None
-    with pytest.raises(TypeError), storage.write(path) as file:
+        assert place.read(path) is None
+    with pytest.raises(TypeError), place.write(path) as file:
         file.write("no bytes")
-    assert storage.read(path) == b"first"
-    assert [entry.name for entry in storage.list(str(tmp_path))] == ["folder/a.csv"]
+    assert place.read(path) == b"first"
+    assert [entry.name for entry in place.list(str(tmp_path))] == ["folder/a.csv"]
 
 
 def test_long_tables_are_read_in_pieces(models, tmp_path):

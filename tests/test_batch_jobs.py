@@ -18,9 +18,9 @@ from unpickled.__main__ import main
 from unpickled.server.batch.bound import Bound
 from unpickled.server.batch.engines.local import Local
 from unpickled.server.batch.job import Job
+from unpickled.server.batch.places.registry import place_of
 from unpickled.server.batch.plan import planned
 from unpickled.server.batch.progress import Progress
-from unpickled.server.batch.storage import storage_of
 from unpickled.server.batch.task import Task
 from unpickled.server.errors import ServingError
 
@@ -303,12 +303,14 @@ def test_no_server_is_imported(models, folder):
 
 
 def test_parquet_needs_no_pandas(folder):
-    """Tables are read, refused in part and written in each form without the time that pandas takes."""
+    """Tables are read, refused in part, logged and written in each form without loading pandas."""
     rows = {"id": ["a", None], **{name: [5.1, None] for name in FLOWERS}}
     parquet.write_table(pa.table(rows), "a.parquet")
     program = "import sys; from unpickled.__main__ import main\n"
+    table(folder / "b.csv")
     for form in ("parquet", "csv", "jsonl"):
-        words = ["predict", "iris", "a.parquet", "--out", form, "--format", form]
+        files = ["a.parquet", "b.csv"] if form == "parquet" else ["a.parquet"]
+        words = ["predict", "iris", *files, "--out", form, "--format", form, "--log", "log"]
         program += f"assert main({words}) == 0\n"
     program += "print({'pandas', 'sklearn'} & set(sys.modules))"
     completed = run([sys.executable, "-c", program], env=environment())
@@ -399,7 +401,7 @@ def test_a_folder_that_cannot_be_written(folder, capsys, out):
 def test_a_job_that_is_refused_leaves_no_token(folder, capsys):
     """Only the job that has the folder decides under which token its rows are logged."""
     table(folder / "a.csv")
-    with storage_of("scored").locked("scored"):
+    with place_of("scored").locked("scored"):
         assert predict("a.csv", "--out", "scored", "--log", "log") == 1
     assert "another job is writing to scored" in capsys.readouterr().err
     assert [path.name for path in (folder / "scored").iterdir()] == ["_lock"]

@@ -13,7 +13,7 @@ from payloads import logged
 from test_dates import ARROW, ROW, orders, stream  # noqa: F401 - a fixture
 
 from unpickled.__main__ import main
-from unpickled.server.batch.logged import begun
+from unpickled.server.batch.log.beginning import begun
 from unpickled.server.batch.task import Part, Task
 from unpickled.server.batch.worker import Worker
 from unpickled.server.config import Log

@@ -249,10 +249,14 @@ def often(monkeypatch):
 
 def test_it_follows_its_folder(home, models, caplog, often):
     """A new version and a new policy are taken; a broken one changes nothing, and the log has the reason."""
+    caplog.set_level("INFO")
     with load(home, follow=True) as model:
         assert model.predict_proba(FLOWER)[0].max() < 1.0
         shelve(models, home, "forest", first=2)
         eventually(lambda: model.version == 2)
+        # There is no path that it could answer.
+        line = "model flowers: version 2 answers (before: version 1 answers); labels: none"
+        eventually(lambda: line in caplog.messages)
         assert model.predict_proba(FLOWER)[0].max() == 1.0
         (home / "3").mkdir()
         (home / "3" / "model.onnx").write_bytes(b"broken")

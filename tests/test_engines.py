@@ -18,7 +18,7 @@ from conftest import BIN, FLOWERS, environment, eventually, free_port, run, star
 from unpickled.__main__ import main
 from unpickled.server.batch.engines import address, registry, sight
 from unpickled.server.batch.engines.outcome import Orders, score
-from unpickled.server.batch.logged import begun
+from unpickled.server.batch.log.beginning import begun
 from unpickled.server.batch.task import Part, Task
 from unpickled.server.batch.worker import Worker
 from unpickled.server.config import Log

@@ -11,9 +11,8 @@ from conftest import FLOWERS, PATIENCE
 
 from unpickled.__main__ import main
 from unpickled.server import objects
-from unpickled.server.batch import lease
-from unpickled.server.batch import objects as objects_module
-from unpickled.server.batch.objects import Objects
+from unpickled.server.batch.places import lease
+from unpickled.server.batch.places.bucket import Bucket, bucket_at
 from unpickled.server.errors import ServingError
 
 pytest.importorskip("obstore")
@@ -43,7 +42,7 @@ def home(request, tmp_path, monkeypatch):
 
 @pytest.fixture
 def store(home):
-    return Objects(objects.address_of(home).root)
+    return Bucket(objects.address_of(home).root)
 
 
 def put(store, path, content=b"x"):
@@ -128,10 +127,10 @@ def test_a_file_that_is_changed_while_it_is_read_is_told(store, home):
 
 def test_lines_are_appended(store, home, monkeypatch):
     """Lines stand in their order, those of a process that has ended first, and are few objects."""
-    monkeypatch.setattr("unpickled.server.batch.objects._SEGMENT", 1000)
+    monkeypatch.setattr("unpickled.server.batch.places.bucket._SEGMENT", 1000)
     path, line = f"{home}/_job.jsonl", b"x" * 99 + b"\n"
     for number in range(30):
-        writer = store if number % 7 else Objects(objects.address_of(home).root)
+        writer = store if number % 7 else Bucket(objects.address_of(home).root)
         if not number % 7:
             store = writer
         writer.append(path, b"%02d" % number + line)
@@ -182,7 +181,7 @@ def test_errors_name_address_and_remedy(s3, monkeypatch, address, sentence):
 
 
 def _asked(address):
-    store = Objects(objects.address_of(address).root)
+    store = Bucket(objects.address_of(address).root)
     return store.list(address) if "*" in address else store.open(address)
 
 
@@ -192,12 +191,12 @@ def test_an_endpoint_without_tls_is_a_choice(s3, monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_ALLOW_HTTP")
     with pytest.raises(ServingError, match="set AWS_ALLOW_HTTP=true if that is right"):
-        Objects(f"s3://{BUCKET}").open(f"s3://{BUCKET}/a")
+        Bucket(f"s3://{BUCKET}").open(f"s3://{BUCKET}/a")
 
 
 def test_a_job_reads_and_writes_a_store(store, home, models, tmp_path, capsys):
     """Answers in a store are those in a folder, and the job is done when it is asked for again."""
-    objects_module.storage_at.cache_clear()
+    bucket_at.cache_clear()
     rng = np.random.default_rng(0)
     (tmp_path / "big").mkdir()
     for name in ("a.parquet", "b.csv"):
@@ -211,18 +210,18 @@ def test_a_job_reads_and_writes_a_store(store, home, models, tmp_path, capsys):
     assert "2 parts, 2 of them earlier" in capsys.readouterr().out
     for name in ("a.parquet", "b.csv"):
         assert store.read(f"{home}/scored/{name}") == (tmp_path / "scored" / name).read_bytes()
-    objects_module.storage_at.cache_clear()
+    bucket_at.cache_clear()
 
 
 FORKED = """
 import os, sys
 from unpickled.server import objects
-from unpickled.server.batch.objects import Objects
+from unpickled.server.batch.places.bucket import Bucket
 from unpickled.server.errors import ServingError
-Objects("file:///").list(sys.argv[1])
+Bucket("file:///").list(sys.argv[1])
 if os.fork() == 0:
     try:
-        Objects("file:///")
+        Bucket("file:///")
     except ServingError as error:
         print(error, flush=True)
     os._exit(0)

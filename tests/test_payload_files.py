@@ -1,15 +1,19 @@
 """The files of the payload log: typed columns, whole or not there, the same cells read back."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import msgspec
+import numpy as np
 import pyarrow.parquet
 import pytest
+from conftest import PATIENCE
 from lots import cells
 
 from unpickled.server.config import Config, Log
 from unpickled.server.errors import ConfigError
-from unpickled.server.payloads import parts
+from unpickled.server.payloads import arrays, parts
 from unpickled.server.payloads.schema import (
     Schema,
     hashed,
@@ -186,3 +190,56 @@ def test_names_of_no_feature_are_warned_of(models, tmp_path, caplog):
     assert warning.endswith(
         "names 'plann', which no model takes: correct the names, or a feature is logged in the clear"
     )
+
+
+@pytest.mark.parametrize(
+    ("make", "values", "kind"),
+    [
+        (arrays.texts, ["Köln", None, "", "Bonn", 'x\n"'], "string"),
+        (arrays.texts, [None, *(f"id-{number}" for number in range(1000))], "string"),
+        (arrays.texts, ["Bonn", None] * 300, "string"),
+        (arrays.measured, [2, None, 0.1, float("nan"), True], "float64"),
+        (arrays.measured, np.array([0.1, np.nan]), "float64"),
+        (arrays.truths, [True, None, False] * 5, "bool"),
+        (lambda values: arrays.numbers(values, np.int64), [2**63 - 1, None, -(2**63)], "int64"),
+        (lambda values: arrays.numbers(values, np.int32), [19_000, -1], "int32"),
+        *((make, [None], kind) for make, kind in ((arrays.texts, "string"), (arrays.truths, "bool"))),
+    ],
+)
+def test_arrays_are_those_of_pyarrow(make, values, kind):
+    """Arrays that are made of buffers are those that pyarrow would make of the values; NaN is null."""
+    for rows in (values, values[:0]):
+        made = make(rows)
+        made.validate(full=True)
+        wanted = [*map(float, rows)] if isinstance(rows, np.ndarray) else [*rows]
+        kinds = pyarrow.type_for_alias(kind)
+        assert made.equals(pyarrow.array(wanted, kinds, from_pandas=True))
+
+
+def test_a_number_that_does_not_fit_is_refused():
+    """Decimals are not cut off, nor do large numbers wrap around."""
+    for value in (2.5, 2**63):
+        with pytest.raises((ValueError, OverflowError)):
+            arrays.numbers([None, value], np.int64)
+
+
+ALONE = """
+import sys
+from pathlib import Path
+from unpickled.server.payloads import parts
+from unpickled.server.payloads.schema import Schema
+schema = Schema.read(sys.stdin.read())
+own = (1764417600000000, "a-0-1", "people", 1, "/predict", None)
+row = (*own, 41.0, None, "Bonn", None, "stays", 0.25, 0.75)
+[path] = parts.write(Path(sys.argv[1]), schema, [row, row], "a", "parquet")
+assert list(parts.reader(path).rows(path, schema, 1)) == [row, row]
+print(sorted({"pandas", "pyarrow"} & set(sys.modules)))
+"""
+
+
+def test_pandas_is_not_imported(served, tmp_path):
+    """A process that writes and reads parts leaves pandas alone, though pyarrow would import it."""
+    schema = schema_of(served, Log()).text().decode()
+    command = [sys.executable, "-c", ALONE, str(tmp_path)]
+    completed = subprocess.run(command, input=schema, capture_output=True, text=True, timeout=PATIENCE)
+    assert completed.stdout == "['pyarrow']\n", completed.stderr

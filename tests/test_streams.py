@@ -94,7 +94,9 @@ def test_without_dead_letters_errors_are_answers(broker, models, tmp_path):
     with consuming(tmp_path, models.path, broker, dead=False):
         eventually(lambda: len(broker.read(f"{tmp_path.name}-scored")) == 2)
     documents = broker.read(f"{tmp_path.name}-scored")
-    assert [document["code"] for document in documents if "code" in document] == ["malformed_json"]
+    [error] = [document for document in documents if "code" in document]
+    sentence = "the message is not JSON: Expecting value at line 1, column 1; it begins with 'oops'"
+    assert (error["code"], error["error"]) == ("malformed_json", sentence)
 
 
 def test_sigterm_finishes_what_is_held(broker, models, tmp_path):
@@ -143,7 +145,7 @@ def test_a_key_stays_on_one_version(broker, models, tmp_path):
 def test_models_are_followed(redis, models, tmp_path):
     """A version that appears while messages come answers those that come later."""
     home = shelve(models, tmp_path / "models" / "iris", "iris")
-    with consuming(tmp_path, tmp_path / "models", redis, "--reload-seconds", "0.1"):
+    with consuming(tmp_path, tmp_path / "models", redis, "--reload-seconds", "0.1") as consumer:
         shelve(models, home, "iris", first=2)
 
         def is_answered_by_the_second() -> bool:
@@ -151,6 +153,8 @@ def test_models_are_followed(redis, models, tmp_path):
             return 2 in {document["version"] for document in redis.read(f"{tmp_path.name}-scored")}
 
         eventually(is_answered_by_the_second)
+        line = "model iris: version 2 answers (before: version 1 answers); labels: none"
+        eventually(lambda: line in consumer.log.read_text())
 
 
 def test_messages_are_logged(redis, models, tmp_path):

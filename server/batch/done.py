@@ -1,11 +1,11 @@
 """The parts of a job that are done, as its folder lists them: a job that was killed goes on behind them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from unpickled.server.batch import storage
-from unpickled.server.batch.storage import Storage, joined, real
+from unpickled.server.batch.places.paths import joined, real
+from unpickled.server.batch.places.place import Place
 from unpickled.server.batch.task import Part, Result, Task
 from unpickled.server.errors import ServingError
 
@@ -19,7 +19,7 @@ class Done:
     """The list of one folder, which no other job writes to meanwhile.
 
     Args:
-        place: The storage of the folder.
+        place: The place of the folder.
         folder: The folder.
         damaged: Whether a damaged list is taken as far as it can be read, and not refused.
 
@@ -28,7 +28,7 @@ class Done:
         task: The job; None where the folder has no list.
     """
 
-    def __init__(self, place: Storage, folder: str, damaged: bool = False) -> None:
+    def __init__(self, place: Place, folder: str, damaged: bool = False) -> None:
         self._place, self._folder = place, folder
         self._path = joined(folder, FILE)
         self.task: Task | None = None
@@ -42,7 +42,7 @@ class Done:
                 ) from None
 
     def _read(self) -> None:
-        first, *others = [*storage.lines(self._place.read(self._path) or b""), b""]
+        first, *others = [*_lines(self._place.read(self._path) or b""), b""]
         if first:
             self.task = msgspec.json.decode(first, type=Task)
         for line in filter(None, others):
@@ -119,6 +119,11 @@ class Done:
             raise ServingError(
                 f"{taken} is there already, and no job wrote it: name another folder with --out"
             )
+
+
+def _lines(content: bytes) -> Iterator[bytes]:
+    """The whole lines of the list: its last one may be cut off by a power cut."""
+    return (line for line in content.split(b"\n")[:-1] if line)
 
 
 def _check_changed(before: Part, now: Part, again: bool) -> None:

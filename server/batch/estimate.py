@@ -6,7 +6,7 @@ from typing import BinaryIO, cast
 
 from unpickled.server.batch.forms import registry
 from unpickled.server.batch.forms.parquet import PARQUET
-from unpickled.server.batch.storage import storage_of
+from unpickled.server.batch.places.registry import place_of
 from unpickled.server.batch.task import Part
 
 # Parts whose files are opened for that, and bytes that are read of one.
@@ -44,7 +44,7 @@ def _is_counted(part: Part) -> bool:
 def _rows(part: Part) -> int:
     """The rows of one part; 0 where its file cannot be read, as scoring it will say."""
     try:
-        with storage_of(part.source).open(part.source) as file:
+        with place_of(part.source).open(part.source) as file:
             return _counted(file) if _is_counted(part) else _by_lines(file, part)
     except (OSError, ValueError, EOFError, zlib.error, ImportError):
         return 0

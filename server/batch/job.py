@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import msgspec
 from msgspec.structs import replace
 
 from unpickled.server.batch.bound import Bound
@@ -10,32 +9,15 @@ from unpickled.server.batch.done import Done
 from unpickled.server.batch.engines.engine import Engine
 from unpickled.server.batch.estimate import Estimate
 from unpickled.server.batch.failures import shown
-from unpickled.server.batch.logged import begun
+from unpickled.server.batch.log.beginning import begun
+from unpickled.server.batch.places.paths import joined
+from unpickled.server.batch.places.registry import place_of
 from unpickled.server.batch.plan import REFUSED
 from unpickled.server.batch.progress import Progress
-from unpickled.server.batch.storage import joined, storage_of
-from unpickled.server.batch.task import Part, Result, Task
+from unpickled.server.batch.task import Part, Task
+from unpickled.server.batch.totals import Totals
 from unpickled.server.config import Log
 from unpickled.server.errors import ServingError
-
-
-class Totals(msgspec.Struct, kw_only=True):
-    """The sums of a job's parts: ``earlier`` of them were done before it began."""
-
-    parts: int = 0
-    earlier: int = 0
-    rows: int = 0
-    refused: int = 0
-    outside: int = 0
-    features: tuple[str, ...] = ()
-
-    def add(self, result: Result) -> None:
-        """Count one part."""
-        self.parts += 1
-        self.rows += result.rows
-        self.refused += result.refused
-        self.outside += result.outside
-        self.features = tuple(dict.fromkeys((*self.features, *result.features)))
 
 
 class Job:
@@ -65,7 +47,7 @@ class Job:
         self.totals = Totals()
         self._task, self._parts, self._out, self._engine = task, parts, out, engine
         self._bound, self._log = bound or Bound(), log
-        self._place = storage_of(out)
+        self._place = place_of(out)
 
     def run(self, restart: bool = False, again: bool = False) -> Totals:
         """Score the parts that are not done.

@@ -12,10 +12,10 @@ from unpickled.server.batch.forms.csv import CSV
 from unpickled.server.batch.forms.form import Form
 from unpickled.server.batch.forms.jsonlines import JSON_LINES
 from unpickled.server.batch.forms.registry import FORMS
-from unpickled.server.batch.job import Totals
 from unpickled.server.batch.progress import Progress
 from unpickled.server.batch.refusals import Refusals
 from unpickled.server.batch.task import Part
+from unpickled.server.batch.totals import Totals
 from unpickled.server.batch.worker import Worker
 from unpickled.server.errors import RequestError, ServingError
 

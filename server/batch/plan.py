@@ -1,16 +1,15 @@
 """The parts of a job: one for each file that its patterns name, with the files that are made of it."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 
-from unpickled.server.batch.entry import Entry
 from unpickled.server.batch.forms import registry
 from unpickled.server.batch.forms.form import Form
-from unpickled.server.batch.storage import joined, real, storage_of
+from unpickled.server.batch.places.paths import absolute, joined, real
+from unpickled.server.batch.places.place import Entry
+from unpickled.server.batch.places.registry import place_of
 from unpickled.server.batch.task import Part
 from unpickled.server.errors import ServingError
-from unpickled.server.objects import is_address
 from unpickled.server.quote import quoted
 
 # The folder of refused rows, in the folder of the job.
@@ -24,7 +23,7 @@ def planned(patterns: Sequence[str], out: str, form: Form | None = None) -> list
     they have their paths below the folder that all sources share.
 
     Args:
-        patterns: Paths, folders, patterns and addresses, as ``Storage.list`` takes them.
+        patterns: Paths, folders, patterns and addresses, as ``Place.list`` takes them.
         out: The folder of the targets.
         form: The form of the targets; without it, each has that of its source.
 
@@ -55,7 +54,7 @@ def _entries(patterns: Sequence[str], out: str) -> list[Entry]:
     """The files of all patterns, each once, without those of the job itself."""
     entries: dict[str, Entry] = {}
     for pattern in patterns:
-        listed = storage_of(pattern).list(pattern)
+        listed = place_of(pattern).list(pattern)
         # A pattern names some of the files in a folder; a path names one, whatever its form is.
         named = {entry.path: entry for entry in listed if _is_read(entry.path) or len(listed) == 1}
         if not named:
@@ -81,7 +80,7 @@ def _distinct(names: Sequence[str], paths: Sequence[str]) -> list[str]:
     """The names, or where two are the same the ends of the paths behind their common folder."""
     if len(set(names)) == len(names):
         return list(names)
-    parts = [(path if is_address(path) else os.path.abspath(path)).split("/") for path in paths]
+    parts = [absolute(path).split("/") for path in paths]
     common = 0
     while len({tuple(part[: common + 1]) for part in parts}) == 1:
         common += 1

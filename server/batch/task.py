@@ -14,7 +14,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
         target: The file of its answers; it appears whole, or not at all.
         refused: The file of its refused rows; there is none unless a row is refused.
         size: The size of the source, in bytes; it tells whether the source has changed since.
-        changed: The time or the tag of the source's last change, as its storage tells it.
+        changed: The time or the tag of the source's last change, as its place tells it.
     """
 
     source: str

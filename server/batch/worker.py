@@ -14,17 +14,17 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from unpickled.server.artifact.manifest import FILE
-from unpickled.server.batch import identified
-from unpickled.server.batch.answers import Answers
 from unpickled.server.batch.counts import Counts
 from unpickled.server.batch.failures import named
 from unpickled.server.batch.forms import registry
+from unpickled.server.batch.forms.answers import Answers
 from unpickled.server.batch.forms.form import Chunk, Form, Given, Source, Writer
-from unpickled.server.batch.identified import Identified
 from unpickled.server.batch.kept import Keep
-from unpickled.server.batch.logged import Logger, Logging
+from unpickled.server.batch.log import identified
+from unpickled.server.batch.log.identified import Identified
+from unpickled.server.batch.log.logger import Logger, Logging
+from unpickled.server.batch.places.registry import place_of
 from unpickled.server.batch.refusals import Refusals, opened
-from unpickled.server.batch.storage import storage_of
 from unpickled.server.batch.task import Part, Result, Task
 from unpickled.server.errors import ArtifactError, ServingError
 from unpickled.server.inference.predictor import Predictor
@@ -96,19 +96,19 @@ class Worker:
         """
         start = perf_counter()
         with named(part), ExitStack() as stack:
-            storage = storage_of(part.target)
-            file = stack.enter_context(storage_of(part.source).open(part.source))
+            place = place_of(part.target)
+            file = stack.enter_context(place_of(part.source).open(part.source))
             content = stack.enter_context(registry.unpacked(part.source, file))
-            target = stack.enter_context(storage.write(part.target))
+            target = stack.enter_context(place.write(part.target))
             output = stack.enter_context(registry.packed(part.target, target))
             # Entered last, the file of refused rows appears before the target does.
-            refusals = Refusals(opened(stack, partial(storage.write, part.refused)))
+            refusals = Refusals(opened(stack, partial(place.write, part.refused)))
             form = registry.form_of(part.source)
             # Entered after the target, the part of the log appears before it.
             log = stack.enter_context(self.logged(part))
             counts = self.stream(form, content, registry.form_of(part.target), output, refusals, told, log)
         if not refusals.count:
-            storage.remove(part.refused)
+            place.remove(part.refused)
         return Result(
             part=part,
             rows=counts.rows,

@@ -7,7 +7,7 @@ import click
 
 from unpickled.server import config
 from unpickled.server.errors import UnpickledError
-from unpickled.server.lifecycle import repository
+from unpickled.server.lifecycle import root
 
 
 def models(context: click.Context, parameter: click.Parameter, start: str) -> list[str]:
@@ -27,5 +27,5 @@ def _folders(context: click.Context) -> list[Path]:
     """Folders of models; none where the settings are wrong."""
     flags = {"models": context.params.get("models"), "config": context.params.get("file")}
     with contextlib.suppress(UnpickledError):
-        return repository.folders(config.load(flags, context.obj))
+        return root.folders(config.load(flags, context.obj))
     return []

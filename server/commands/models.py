@@ -13,7 +13,7 @@ from unpickled.server import console
 from unpickled.server.commands import changes, completion, shelves, tables, transaction
 from unpickled.server.config import Config
 from unpickled.server.errors import ArtifactError
-from unpickled.server.lifecycle import history, repository
+from unpickled.server.lifecycle import history, root
 from unpickled.server.lifecycle.serving import STABLE
 from unpickled.server.message import answer
 
@@ -49,7 +49,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="print JSON")
 @shelves.with_settings
 def list_models(settings: Config, as_json: bool) -> str:
     """List all models and their versions."""
-    every = [shelves.shelf_of(folder, settings) for folder in repository.folders(settings)]
+    every = [shelves.shelf_of(folder, settings) for folder in root.folders(settings)]
     existing = [shelf for shelf in every if shelf.exists]
     if as_json:
         return answer.dumps([tables.summary(shelf) for shelf in existing]).decode()

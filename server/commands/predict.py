@@ -13,11 +13,12 @@ from unpickled.server.batch.engines import registry
 from unpickled.server.batch.engines.engine import Engine
 from unpickled.server.batch.engines.local import Local
 from unpickled.server.batch.forms.registry import FORMS
-from unpickled.server.batch.job import Job, Totals
-from unpickled.server.batch.logged import begun
+from unpickled.server.batch.job import Job
+from unpickled.server.batch.log.beginning import begun
+from unpickled.server.batch.places.paths import joined
 from unpickled.server.batch.plan import REFUSED, planned
-from unpickled.server.batch.storage import joined
 from unpickled.server.batch.task import Task
+from unpickled.server.batch.totals import Totals
 from unpickled.server.batch.worker import Worker
 from unpickled.server.commands import completion, shelves
 from unpickled.server.config import Config, Log

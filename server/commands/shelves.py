@@ -17,7 +17,7 @@ from unpickled.server import config
 from unpickled.server.artifact.manifest import FILE
 from unpickled.server.config import Config
 from unpickled.server.errors import ArtifactError, ServingError
-from unpickled.server.lifecycle import disk, history, repository, signed
+from unpickled.server.lifecycle import disk, history, root, signed
 from unpickled.server.lifecycle.history import Record
 from unpickled.server.lifecycle.serving import VERSION
 from unpickled.server.lifecycle.shelf import Shelf
@@ -56,7 +56,7 @@ def with_settings(command: Callable[..., Result]) -> Callable[..., Result]:
 
 def folder_of(name: str, settings: Config) -> Path:
     """The folder of a model; ServingError where there is no such model."""
-    folders = {folder.name: folder for folder in repository.folders(settings)}
+    folders = {folder.name: folder for folder in root.folders(settings)}
     if name in folders:
         return folders[name]
     if not folders:

@@ -73,16 +73,25 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sentence(self) -> str:
         """The versions that answer plain requests, and the one that shadows."""
+        # A path that the model has whether or not it is the default one.
+        route = f"/models/{self.name}/predict"
+        return self._told(f"answers {route}", f"of {route}")
+
+    @property
+    def summary(self) -> str:
+        """The same for a process that may have no path: it answers messages, or the program that it is in."""
+        return self._told("answers", "of the answers")
+
+    def _told(self, one: str, several: str) -> str:
         if not self.traffic:
             return f"nothing is served: {self.reason}"
-        # A path that the model has whether or not it is the default one.
-        route, shadow = f"/models/{self.name}/predict", ""
+        shadow = ""
         if self.shadow:
             shadow = f", version {self.shadow[0]} shadows {percent(self.shadow[1])}"
         if len(self.traffic) == 1:
-            return f"version {self.main.version} answers {route}{shadow}"
+            return f"version {self.main.version} {one}{shadow}"
         shares = [f"version {number} {percent(share)}" for number, share in self.traffic.items()]
-        return f"{' and '.join(shares)} of {route}{shadow}"
+        return f"{' and '.join(shares)} {several}{shadow}"
 
     def record(self, by: str) -> Record:
         """The line that the history gets of it; ``by`` names the server or the command behind it."""

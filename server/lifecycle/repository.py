@@ -14,11 +14,12 @@ import msgspec
 
 from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError, NotReady, ProviderError, UnknownModel
-from unpickled.server.lifecycle import disk, signed
+from unpickled.server.lifecycle import signed
 from unpickled.server.lifecycle.choice import chosen
 from unpickled.server.lifecycle.demand import Demand
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.looks import Looks
+from unpickled.server.lifecycle.root import ModelsFolder
 from unpickled.server.lifecycle.shelf import Shelf
 from unpickled.server.lifecycle.trials import Trials
 from unpickled.server.lifecycle.versions import Served
@@ -65,10 +66,10 @@ class Repository:
         self.draining = False
         self.demand = Demand(config)
         self._shelves: dict[str, Shelf] = {}
-        self._unreadable = ""
+        self._folder = ModelsFolder(config)
         self._looks = Looks()
         signed.check_keys(config)
-        names = _names(config)
+        names = self._folder.names()
         beginning = beginning or Beginning()
         self._expected = frozenset(names) if beginning.names is None else beginning.names
         for name in names:
@@ -140,7 +141,7 @@ class Repository:
             return self._refresh(everything)
 
     def _refresh(self, everything: bool) -> bool:
-        names = self._names_on_disk()
+        names = self._folder.look()
         forgotten = names is not None and self._forget_deleted(names)
         for name in names or ():
             if name not in self._shelves:
@@ -263,17 +264,6 @@ class Repository:
             demand.follow()
             return self.deployments.get(name)
 
-    def _names_on_disk(self) -> list[str] | None:
-        """Names of the folders; None, and a line in the log, while the models folder cannot be read."""
-        try:
-            names, self._unreadable = _names(self.config), ""
-        except ConfigError as error:
-            if self._unreadable != str(error):
-                logger.error("%s; what is served stays", error)
-            self._unreadable = str(error)
-            return None
-        return names
-
     def _first_default(self, beginning: Beginning) -> str | None:
         """The default model at the start of this process."""
         name = self.config.default_model
@@ -299,7 +289,7 @@ class Repository:
                 logger.warning("there is no default model, so the server is not ready: set default_model")
         elif self.config.default_model is None and len(self.names) > 1:
             logger.warning(
-                "there are several models now: /predict stays with %r, but not beyond a restart: "
+                "there are several models now: %r stays the default one, but not beyond a restart: "
                 "set default_model",
                 self.default,
             )
@@ -326,23 +316,3 @@ def _read(shelf: Shelf) -> None:
             shelf.refresh()
     except ProviderError as error:
         raise NotReady(f"model {shelf.name!r} is not served: {error}", model=shelf.name) from None
-
-
-def folders(config: Config) -> list[Path]:
-    """Folders that may hold a model, sorted by name.
-
-    Raises:
-        ConfigError: There is no such folder, or it cannot be read.
-    """
-    return [Path(config.models) / name for name in _names(config)]
-
-
-def _names(config: Config) -> list[str]:
-    root = str(Path(config.models))
-    try:
-        return disk.folders(root)
-    except OSError as error:
-        raise ConfigError(
-            f"the models folder {root!r} cannot be read ({error.strerror}): "
-            "export a model with `unpickled train iris`, or name another folder with --models"
-        ) from None

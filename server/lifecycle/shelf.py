@@ -227,12 +227,12 @@ class Shelf:
 
     def _log(self, before: Deployment, now: Deployment, existed: bool) -> None:
         if now.mistake and now.mistake != before.mistake:
-            effect = f"what is served stays: {now.sentence}" if now.versions else "it is not served"
+            effect = f"what is served stays: {now.summary}" if now.versions else "it is not served"
             logger.error("model %s: %s; %s", self.name, now.mistake, effect)
         if existed and now.versions and _differ(before, now):
             labels = ", ".join(f"{label} {number}" for label, number in now.labels.items()) or "none"
-            previously = "" if now.sentence == before.sentence else f" (before: {before.sentence})"
-            logger.info("model %s: %s%s; labels: %s", self.name, now.sentence, previously, labels)
+            previously = "" if now.summary == before.summary else f" (before: {before.summary})"
+            logger.info("model %s: %s%s; labels: %s", self.name, now.summary, previously, labels)
         inputs, previous = now.serving.inputs, before.serving.inputs
         if before.versions and inputs != previous:
             logger.info("model %s: inputs: %s (before: %s)", self.name, inputs.sentence, previous.sentence)

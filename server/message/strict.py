@@ -20,6 +20,9 @@ from unpickled.server.quote import quoted
 MOST = 1_000_000
 # Characters of a body that an error quotes.
 _BEGIN = 30
+# The ends of errors, for clients over HTTP alone.
+ENCODED = "say Content-Encoding: gzip"
+SENT = ", and a table is sent to /predict or /invocations as Content-Type: text/csv"
 # Characters of a document that is read at once, and bytes of a piece of a longer one.
 _LONG, _PIECE = 128 * 1024, 256 * 1024
 # Characters in which the compiled decoder tries to read an array or object of it: most rows are short.
@@ -60,7 +63,7 @@ def parse(body: bytes, pace: Callable[[], None] | None = None) -> Any:
     try:
         text = _text(body)
     except UnicodeDecodeError as error:
-        compressed = body.startswith(_GZIP) and "it is compressed: say Content-Encoding: gzip"
+        compressed = body.startswith(_GZIP) and f"it is compressed: {ENCODED}"
         raise _malformed(compressed or f"byte {error.start} is not UTF-8", error.start) from None
     try:
         document = _short.decode(text) if len(text) <= _LONG else _Pieces(pace).decode(text)
@@ -202,10 +205,7 @@ def _foreign(text: str) -> str:
     begun = text[: _BEGIN + 1].lstrip()
     if not begun or begun[0] in "{[":
         return ""
-    return (
-        f"; it begins with {quoted(begun[:_BEGIN])}, and a table is sent to /predict or /invocations as "
-        "Content-Type: text/csv"
-    )
+    return f"; it begins with {quoted(begun[:_BEGIN])}{SENT}"
 
 
 def _malformed(reason: str, position: int | None) -> MalformedJSON:

@@ -96,7 +96,7 @@ class Finisher:
     def _work(self) -> None:
         if parts.form() == "parquet":
             # pyarrow takes a second to import, or ten beside much work: too long for the end of a server.
-            parts.reader(Path("a.parquet")).prepare()
+            parts.reader(Path("a.parquet"))
         while True:
             # First this: a journal may be added just before the end.
             is_ending = self._ending.is_set()

@@ -1,4 +1,4 @@
-"""Parts of the payload log as Parquet. Only this module imports pyarrow, and no serving process imports it.
+"""Parts of the payload log as Parquet. Only the log's writer imports this, no other serving process.
 
 A part has its schema in its metadata, under SCHEMA, so that it explains itself.
 """
@@ -13,7 +13,7 @@ import pyarrow
 import pyarrow.compute
 from pyarrow import parquet
 
-from unpickled.server.payloads import columns
+from unpickled.server.payloads import arrays, columns
 from unpickled.server.payloads.schema import Cell, Cells, Column, Schema
 
 SCHEMA, DIGEST = b"unpickled.schema", b"unpickled.sha256"
@@ -55,8 +55,8 @@ class Writer:
         ]
         if wider:
             self._widen(wider)
-        arrays = [_array(column, kind, rows) for column, kind in zip(given, self._types, strict=True)]
-        self._file.write_batch(pyarrow.record_batch(arrays, schema=self._arrow()))
+        content = [_array(column, kind, rows) for column, kind in zip(given, self._types, strict=True)]
+        self._file.write_batch(pyarrow.RecordBatch.from_arrays(content, schema=self._arrow()))
 
     def close(self) -> None:
         """Finish the file."""
@@ -87,11 +87,6 @@ class Writer:
         ]
         metadata = {SCHEMA: self._schema.text(), DIGEST: self._schema.sha256.encode()}
         return pyarrow.schema(fields, metadata=metadata)
-
-
-def prepare() -> None:
-    """Have pyarrow import all that it needs, which takes a while: pandas too, where that is installed."""
-    pyarrow.array([0], pyarrow.int64())
 
 
 def schema_in(path: Path) -> Schema | None:
@@ -131,26 +126,28 @@ def _fits(cell: Any, kind: str) -> bool:
 
 def _array(column: columns.Column, kind: str, rows: int) -> pyarrow.Array:
     if isinstance(column, columns.Same):
-        return pyarrow.repeat(pyarrow.scalar(column.cell, _TYPES[kind]), rows)
+        return pyarrow.repeat(_listed([column.cell], kind)[0], rows)
     if isinstance(column, columns.Numbered):
-        numbers = pyarrow.array(column.numbers).cast(pyarrow.string())
-        return pyarrow.compute.binary_join_element_wise(column.prefix, numbers, "")
-    if isinstance(column, np.ndarray) and kind in ("double", "int64", "timestamp"):
-        return pyarrow.array(column, from_pandas=True).cast(_TYPES[kind])
-    return _listed([*columns.cells(column, rows)], kind)
+        texts = arrays.numbers(column.numbers, np.int64).cast(pyarrow.string())
+        return pyarrow.compute.binary_join_element_wise(arrays.text(column.prefix), texts, arrays.text(""))
+    if isinstance(column, np.ndarray) and kind == "double":
+        return arrays.measured(column)
+    if isinstance(column, np.ndarray) and kind in ("int64", "timestamp"):
+        return arrays.numbers(column, np.int64).cast(_TYPES[kind])
+    return _listed(columns.cells(column, rows), kind)
 
 
-def _listed(cells: list[Any], kind: str) -> pyarrow.Array:
-    if kind == "date":
-        cells = [None if cell is None else cell // _DAY for cell in cells]
-        return pyarrow.array(cells, pyarrow.int32()).cast(pyarrow.date32())
-    if kind in ("datetime", "instant", "timestamp"):
-        return pyarrow.array(cells, pyarrow.int64()).cast(_TYPES[kind])
+def _listed(cells: Sequence[Any], kind: str) -> pyarrow.Array:
     if kind == "double":
-        # A column that was one of truth values has some of them.
-        cells = [None if cell is None else float(cell) for cell in cells]
-    # NaN becomes null.
-    return pyarrow.array(cells, _TYPES[kind], from_pandas=True)
+        return arrays.measured(cells)
+    if kind == "text":
+        return arrays.texts(cells)
+    if kind == "bool":
+        return arrays.truths(cells)
+    if kind == "date":
+        days = [None if cell is None else cell // _DAY for cell in cells]
+        return arrays.numbers(days, np.int32).cast(pyarrow.date32())
+    return arrays.numbers(cells, np.int64).cast(_TYPES[kind])
 
 
 def _cells(array: pyarrow.Array, kind: str) -> list[Cell]:

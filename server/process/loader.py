@@ -18,7 +18,8 @@ from msgspec.structs import replace
 from unpickled.server import app, heap, machine
 from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError
-from unpickled.server.lifecycle.repository import Beginning, folders
+from unpickled.server.lifecycle.repository import Beginning
+from unpickled.server.lifecycle.root import folders
 from unpickled.server.observe import log
 from unpickled.server.observe.connected import Connected
 from unpickled.server.process import address, banner, descriptors

@@ -122,8 +122,8 @@ class Csv:
 
     def _check_header(self, names: Sequence[str], table: Table) -> None:
         if len(names) > len(self._names) and table.is_one_line:
-            remedy = "keep the line ends (curl: --data-binary)"
-            raise InvalidInput(f"the whole table is one line, as long as a header: {remedy}", line=1)
+            sentence = f"the whole table is one line, as long as a header: {table.words.ends}"
+            raise InvalidInput(sentence, line=1)
         earlier: set[str] = set()
         for number, name in enumerate(names, start=1):
             if not name and name not in self._features and not self._signature.ignores(name):

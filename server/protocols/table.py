@@ -5,7 +5,7 @@ import csv
 import io
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from unpickled.server.artifact.manifest import Feature
 from unpickled.server.errors import InvalidInput, UnsupportedMedia
@@ -24,17 +24,47 @@ _CODECS = {
 # A byte order mark -> the codec of a table that begins with it, whatever its charset is said to be.
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _GZIP = b"\x1f\x8b"
-_JSON = "; JSON is sent as Content-Type: application/json"
 # As much of a table as decides about its separator, in characters: its first line is hardly longer.
 _HEAD = 1 << 20
 # Characters of a table, and rows, that are read at a time.
 _PIECE, _CHUNK = 64 * 1024, 512
 
 
-class Table:
-    """The lines of one body; InvalidInput where it is not CSV, UnsupportedMedia where it is not UTF-8."""
+class Words(NamedTuple):
+    """The words of errors that differ between the body of a request and a file.
 
-    def __init__(self, request: bytes, charset: str, features: Mapping[str, Feature]) -> None:
+    Attributes:
+        whole: The table as a whole.
+        empty: The remedy for an empty one.
+        ends: The remedy for one without line ends.
+        json: The remedy for a document in JSON.
+        header: The remedy for a header that is none.
+    """
+
+    whole: str = "the body"
+    empty: str = "send a header row with the features' names, and rows"
+    ends: str = "keep the line ends (curl: --data-binary)"
+    json: str = "JSON is sent as Content-Type: application/json"
+    header: str = (
+        "the header's cells are separated by commas or semicolons, and a table without a header is sent as "
+        "Content-Type: text/csv; header=absent"
+    )
+
+
+class Table:
+    """The lines of one table; InvalidInput where it is not CSV, UnsupportedMedia where it is not UTF-8.
+
+    Args:
+        request: The bytes of the table, or of its header alone.
+        charset: Their charset.
+        features: The features of the model by name.
+        words: Those of its errors.
+    """
+
+    def __init__(
+        self, request: bytes, charset: str, features: Mapping[str, Feature], words: Words | None = None
+    ) -> None:
+        self.words = words or _BODY
         self._text = _decoded(request, charset)
         self.separator = self._separator(features)
         self._spaced = self._is_spaced(features)
@@ -60,7 +90,7 @@ class Table:
         cells = next(self._lines(), None)
         if not cells:
             state = "empty" if cells is None else "blank in its first line"
-            raise InvalidInput(f"the body is {state}: send a header row with the features' names, and rows")
+            raise InvalidInput(f"{self.words.whole} is {state}: {self.words.empty}")
         return cells
 
     def skip(self) -> None:
@@ -104,9 +134,8 @@ class Table:
         if not self._skipped:
             return error
         if self._is_json():
-            return error.on_line(1, _JSON)
-        remedy = "a table without a header is sent as Content-Type: text/csv; header=absent"
-        return error.on_line(1, f"; the header's cells are separated by commas or semicolons, and {remedy}")
+            return error.on_line(1, f"; {self.words.json}")
+        return error.on_line(1, f"; {self.words.header}")
 
     def _lines(self) -> Iterator[list[str]]:
         reader = self._reader()
@@ -114,8 +143,9 @@ class Table:
             yield from reader
         except csv.Error as error:
             line = reader.line_num
-            remedy = _JSON if self._is_json() else ""
-            raise InvalidInput(f"line {line}: the body is not CSV: {error}{remedy}", line=line) from None
+            remedy = f"; {self.words.json}" if self._is_json() else ""
+            sentence = f"line {line}: {self.words.whole} is not CSV: {error}{remedy}"
+            raise InvalidInput(sentence, line=line) from None
 
     def reader(self, lines: Iterable[str]) -> Any:
         """A csv.reader of lines that are separated as this table is."""
@@ -165,6 +195,9 @@ class Table:
         return any(cell.strip() in features for cell in spaced) or not any(
             category.startswith(" ") for feature in features.values() for category in feature.categories
         )
+
+
+_BODY = Words()
 
 
 def uneven(row: int, cells: Sequence[str], width: int) -> InvalidInput:

@@ -1,15 +1,11 @@
 """Exact path -> the target of a POST to it, rebuilt in one step whenever the served versions change."""
 
-import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
-from typing import NamedTuple
+from functools import partial
 
 from unpickled.server.errors import NotReady
-from unpickled.server.inference.prediction import Predict
 from unpickled.server.inference.predictor import Predictor
-from unpickled.server.inference.work import Cost
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
@@ -23,14 +19,16 @@ from unpickled.server.observe.recorder import Headers, Observer, Recorder, Watch
 from unpickled.server.observe.source import Source
 from unpickled.server.observe.tally import OutsideTally
 from unpickled.server.observe.values import tally_of
-from unpickled.server.protocols.protocol import Build, Paths, Protocol, Subject
+from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 from unpickled.server.protocols.registry import routes
 from unpickled.server.protocols.rows import Reader
 from unpickled.server.serve.deferred import Deferred
 from unpickled.server.serve.endpoint import Endpoint
 from unpickled.server.serve.gate import Gate
+from unpickled.server.serve.handlers import Handlers
 from unpickled.server.serve.noted import Noted, Notes, noted
 from unpickled.server.serve.parts import Parts
+from unpickled.server.serve.patterns import Patterns, filled
 from unpickled.server.serve.rest import Rest
 from unpickled.server.serve.slots import Slots
 from unpickled.server.serve.split import Split
@@ -38,50 +36,6 @@ from unpickled.server.serve.stream import Stream
 
 # Versions whose targets are all built at once: each takes some milliseconds.
 _MOST = 50
-
-
-class _Built:
-    """One version under one policy, and its handlers, each built when it is first asked for."""
-
-    def __init__(self, served: Served, policy: Policy, subject: Callable[[], Subject]) -> None:
-        self.served = served
-        self.policy = policy
-        self._subject = subject
-        self._handlers: dict[Build, _Handler] = {}
-
-    @cached_property
-    def subject(self) -> Subject:
-        """Reader and predictor."""
-        return self._subject()
-
-    def handler(self, build: Build) -> "_Handler":
-        """The handler that a builder of a protocol makes; protocols share builders."""
-        handler = self._handlers.get(build)
-        if handler is None:
-            cost = Cost(self.served.model.cost)
-            handler = self._handlers[build] = _Handler(build(self.subject), cost)
-        return handler
-
-
-class _Handler(NamedTuple):
-    """The function that answers the requests of one protocol for one version, and their cost."""
-
-    predict: Predict
-    cost: Cost
-
-
-def path(rule: str, **names: object) -> str:
-    """A rule with its names filled in."""
-    for name, value in names.items():
-        rule = rule.replace(f"<{name}>", str(value))
-    return rule
-
-
-def _pattern(rule: str) -> re.Pattern[str]:
-    """The paths of a rule, as the application matches them: a name has neither a slash nor a colon."""
-    parts = re.split("<([a-z]+)>", rule)
-    names = (f"(?P<{part}>[^/:]+)" if index % 2 else re.escape(part) for index, part in enumerate(parts))
-    return re.compile("".join(names))
 
 
 class Routes:
@@ -126,10 +80,10 @@ class Routes:
         self._watches = watches
         self._intake = intake
         self._routes = routes(self._config) if protocols is None else protocols
-        self.rules = list(dict.fromkeys(rule for _, paths in self._routes for rule in paths.rules))
-        self._patterns = {rule: _pattern(rule) for rule in self.rules}
+        self._patterns = Patterns(rule for _, paths in self._routes for rule in paths.rules)
+        self.rules = self._patterns.rules
         # By the id of a version.
-        self._versions: dict[int, _Built] = {}
+        self._versions: dict[int, Handlers] = {}
         # Held while a target is built that was put off.
         self._building = threading.Lock()
         # Headers of all answers, beside those of their version.
@@ -160,11 +114,8 @@ class Routes:
         ``path`` is that of WSGI. It may spell a name or a number in another way than ``targets`` does, and
         the model need not be there: its name is then empty, or as the path has it.
         """
-        text = path.encode("latin-1", "replace").decode("utf-8", "replace")
-        for rule, pattern in self._patterns.items():
-            if match := pattern.fullmatch(text):
-                return rule, match.groupdict().get("name") or self._repository.default or ""
-        return None
+        match = self._patterns.match(path)
+        return match and (match[0], match[1] or self._repository.default or "")
 
     def subject(self, served: Served) -> Subject:
         """Reader and predictor of a served version; NotReady while versions change."""
@@ -213,13 +164,13 @@ class Routes:
             targets[path] = Deferred(targets, path, build, self._building)
         return targets
 
-    def _built(self, served: Served, policy: Policy) -> _Built:
+    def _built(self, served: Served, policy: Policy) -> Handlers:
         """A version under a policy, with the handlers of the last rebuild if possible."""
         # The entry holds the version, so that no other object can have its id.
         built = self._versions.get(id(served))
         if built is not None and built.policy == policy:
             return built
-        return _Built(served, policy, partial(self._subject, served, policy))
+        return Handlers(served, policy, partial(self._subject, served, policy))
 
     def _subject(self, served: Served, policy: Policy) -> Subject:
         limits = self._config.limits
@@ -243,15 +194,15 @@ class Routes:
         if paths.version:
             for number in built:
                 build = partial(self._endpoint, built[number], protocol, paths.version)
-                builders[path(paths.version, name=name, version=number)] = build
+                builders[filled(paths.version, name=name, version=number)] = build
         if paths.label:
             for label, number in deployment.labels.items():
                 build = partial(self._endpoint, built[number], protocol, paths.label)
-                builders[path(paths.label, name=name, label=label)] = build
+                builders[filled(paths.label, name=name, label=label)] = build
         observers = [observer for watch in self._watches for observer in watch.of(name)]
         split = partial(self._split, deployment, built, protocol, observers)
         if paths.model:
-            builders[path(paths.model, name=name)] = partial(split, paths.model)
+            builders[filled(paths.model, name=name)] = partial(split, paths.model)
         if paths.default and name == self._repository.default:
             builders[paths.default] = partial(split, paths.default)
         return builders
@@ -259,7 +210,7 @@ class Routes:
     def _split(
         self,
         deployment: Deployment,
-        built: Mapping[int, _Built],
+        built: Mapping[int, Handlers],
         protocol: Protocol,
         observers: Sequence[Observer],
         rule: str,
@@ -273,7 +224,7 @@ class Routes:
         return Split(choices, self._config.traffic.key_header, deployment.name)
 
     def _endpoint(
-        self, built: _Built, protocol: Protocol, rule: str, observers: Sequence[Observer] = ()
+        self, built: Handlers, protocol: Protocol, rule: str, observers: Sequence[Observer] = ()
     ) -> Endpoint:
         served, gate = built.served, self._gate
         tally = tally_of(self._block, served.name, served.version, rule, served.model.outputs)

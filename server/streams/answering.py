@@ -9,6 +9,7 @@ from io import BytesIO
 from typing import NamedTuple
 
 from unpickled.server.errors import NotReady
+from unpickled.server.message import strict
 from unpickled.server.message.answer import Environ, dumps
 from unpickled.server.observe.streamed import ANSWERED, FAILED, REFUSED, UNREADABLE
 from unpickled.server.protocols import native
@@ -21,6 +22,13 @@ ROUTE = "consume"
 # The code of a message without a body.
 _UNREADABLE = "unreadable"
 _MALFORMED = b'"code":"malformed_json"'
+# The words of an error over HTTP -> those of one about a message.
+_WORDS = {
+    b"the body": b"the message",
+    strict.SENT.encode(): b"",
+    strict.ENCODED.encode(): b"send it as it is",
+    b"send fewer rows per request": b"send fewer rows in each",
+}
 
 
 class Reply(NamedTuple):
@@ -55,7 +63,10 @@ class Answering:
             raise NotReady(self._reason())
         status, headers, content = target(self._environ(message))
         document = content if isinstance(content, bytes) else b"".join(content)
-        return Reply(_outcome(status, document), self._completed(document, message, dict(headers)))
+        outcome = _outcome(status, document)
+        if outcome != ANSWERED:
+            document = _of_message(document)
+        return Reply(outcome, self._completed(document, message, dict(headers)))
 
     def _environ(self, message: Message) -> Environ:
         """The message as a request."""
@@ -86,6 +97,13 @@ class Answering:
         name = self._repository.default
         deployment = self._repository.deployments.get(name or "")
         return deployment.sentence if deployment else "there is no model to answer with"
+
+
+def _of_message(document: bytes) -> bytes:
+    """The document of an error with the words for a message in place of those for a request."""
+    for request, message in _WORDS.items():
+        document = document.replace(request, message, 1)
+    return document
 
 
 def _outcome(status: str, document: bytes) -> str:

@@ -14,7 +14,8 @@ import msgspec
 from msgspec.structs import replace
 
 from unpickled.server.batch.engines import sight
-from unpickled.server.batch.engines.sight import SHARED, absolute
+from unpickled.server.batch.engines.sight import SHARED
+from unpickled.server.batch.places.paths import absolute
 from unpickled.server.batch.task import Part, Result, Task
 from unpickled.server.batch.worker import Worker
 from unpickled.server.errors import ServingError, UnpickledError

@@ -5,7 +5,6 @@ itself, and the rows there would be missing from the log of the job. So a job ke
 its log, and each process looks for it before it scores anything.
 """
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,11 +16,6 @@ from unpickled.server.errors import ServingError
 SHARED = "every node must see the same files: keep them on a shared file system or in an object store"
 # Seconds: a network file system shows the files of another machine late.
 _LATE = 90.0
-
-
-def absolute(path: str) -> str:
-    """A path that processes with another working folder find; addresses stay as they are."""
-    return path if "://" in path else os.path.abspath(path)
 
 
 def exists(path: str) -> bool:

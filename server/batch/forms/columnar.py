@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unpickled.server.batch.answers import Answers
-from unpickled.server.batch.forms import arrays
+from unpickled.server.batch.forms.answers import Answers
 from unpickled.server.batch.forms.cell import text_of
 from unpickled.server.batch.forms.form import Chunk, Given, Kept
 from unpickled.server.frames.arrow import Tables
 from unpickled.server.model.outputs import Labels, Scores
+from unpickled.server.payloads import arrays
 
 if TYPE_CHECKING:
     import pyarrow

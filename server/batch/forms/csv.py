@@ -8,7 +8,7 @@ from itertools import chain, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from unpickled.server.batch.answers import Answers
+from unpickled.server.batch.forms.answers import Answers
 from unpickled.server.batch.forms.form import Chunk, Fault, Form, Given, Kept
 from unpickled.server.errors import InvalidInput
 from unpickled.server.inference.predictor import Predictor
@@ -16,6 +16,7 @@ from unpickled.server.model.cells import read_cells
 from unpickled.server.model.feeds import Column
 from unpickled.server.model.outputs import Labels, Scores
 from unpickled.server.model.rule import fault_of
+from unpickled.server.payloads import arrays
 from unpickled.server.protocols import table
 from unpickled.server.protocols.csv import Csv
 
@@ -25,9 +26,17 @@ if TYPE_CHECKING:
 # Rows that are read at a time.
 _ROWS = 8192
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_GZIP = b"\x1f\x8b"
 _END = "\r\n"
 _SAVE = ": save it as UTF-8"
-_BLANKS = 'is empty: send JSON, in which "" is a text, and null a missing value'
+_BLANKS = 'is empty: write JSON Lines, in which "" is a text, and null a missing value'
+_WORDS = table.Words(
+    whole="it",
+    empty="begin it with a header row that has the features' names",
+    ends="put each row on a line of its own",
+    json="rows in JSON are read from a file whose name ends with .jsonl",
+    header="its first line is the header, whose cells are separated by commas or semicolons",
+)
 
 
 class Cells:
@@ -60,8 +69,7 @@ class Cells:
         import pyarrow
 
         columns = list(zip(*self._rows, strict=True)) or [()] * len(self.names)
-        arrays = [pyarrow.array(column, pyarrow.string()) for column in columns]
-        return pyarrow.RecordBatch.from_arrays(arrays, names=list(self.names))
+        return pyarrow.RecordBatch.from_arrays(list(map(arrays.texts, columns)), names=list(self.names))
 
     def cells(self, names: Sequence[str]) -> Iterator[Sequence[str]]:
         """The rows as they are: their columns are the same in each row."""
@@ -88,7 +96,7 @@ class Table:
         self._features = {feature.name: feature for feature in predictor.signature.features}
         text = _text(file)
         head = _head(text)
-        self._table = table.Table(head.encode(), "utf-8", self._features)
+        self._table = table.Table(head.encode(), "utf-8", self._features, _WORDS)
         self._names = Csv(predictor).header(self._table) or []
         self._reader = self._table.reader(chain(io.StringIO(head, newline=""), text))
         next(self._reader)
@@ -206,7 +214,10 @@ def _is_plain(text: str, rows: int, width: int) -> bool:
 def _text(file: BinaryIO) -> io.TextIOWrapper:
     """The text of a file, in UTF-8 or in what its byte order mark says."""
     buffered = file if hasattr(file, "peek") else io.BufferedReader(cast(io.RawIOBase, file))
-    codec = _MARKS.get(buffered.peek(2)[:2], "utf-8-sig")
+    mark = buffered.peek(2)[:2]
+    if mark == _GZIP:
+        raise ValueError("it is compressed: the name of such a file ends with .csv.gz")
+    codec = _MARKS.get(mark, "utf-8-sig")
     return _Text(buffered, codec, newline="")
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
-from unpickled.server.batch.answers import Answers
+from unpickled.server.batch.forms.answers import Answers
 from unpickled.server.errors import RequestError
 from unpickled.server.inference.predictor import Predictor
 from unpickled.server.model.feeds import Column

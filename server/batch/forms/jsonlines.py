@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgspec
 import numpy as np
 
-from unpickled.server.batch.answers import Answers
+from unpickled.server.batch.forms.answers import Answers
 from unpickled.server.batch.forms.cell import ENCODER, text_of
 from unpickled.server.batch.forms.form import Chunk, Fault, Form, Given, Kept
 from unpickled.server.errors import InvalidInput, RequestError
@@ -147,8 +147,7 @@ class Table:
         try:
             document = strict.parse(line)
         except RequestError as error:
-            reason = str(error).partition("; it begins with")[0].replace("the body", f"row {row}", 1)
-            raise InvalidInput(reason, row=row) from None
+            raise InvalidInput(_reason(str(error)).replace("the body", f"row {row}", 1), row=row) from None
         if isinstance(document, list):
             self._signature.check_row(document, row)
             return dict(zip(self._signature.names, document, strict=True))
@@ -217,6 +216,12 @@ def _records(block: bytes, count: int) -> list[dict[str, Any]] | None:
     if len(records) != count or set(map(type, records)) != {dict}:
         return None
     return records if block.count(b":") == sum(map(len, records)) else None
+
+
+def _reason(error: str) -> str:
+    """The words of an error over HTTP, for a row in a file: it has one line."""
+    reason = error.partition("; it begins with")[0].replace(" at line 1, column ", " at column ")
+    return reason.replace(strict.ENCODED, "the name of such a file ends with .jsonl.gz")
 
 
 def _plain(line: bytes) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from unpickled.server.batch.answers import Answers
+from unpickled.server.batch.forms.answers import Answers
 from unpickled.server.batch.forms.columnar import Columnar, Joined, check_distinct, chunks, empty_batch
 from unpickled.server.batch.forms.form import Chunk, Form, Given, Kept
 from unpickled.server.frames.arrow import Tables

@@ -28,7 +28,7 @@ from unpickled.server.protocols import native, registry
 from unpickled.server.protocols.bodies import Bodies, Content
 from unpickled.server.protocols.protocol import Paths, Protocol
 from unpickled.server.quote import counted
-from unpickled.server.serve import routes
+from unpickled.server.serve import patterns
 
 _ABOUT = """\
 Predictions of models that were fitted with scikit-learn, LightGBM, XGBoost or CatBoost. Each is
@@ -203,13 +203,13 @@ class _Model:
         if paths.default and self._default:
             yield paths.default, likely
         if paths.model:
-            yield routes.path(paths.model, name=name), likely
+            yield patterns.filled(paths.model, name=name), likely
         for number in self._deployment.versions:
             if paths.version:
-                yield routes.path(paths.version, name=name, version=number), [number]
+                yield patterns.filled(paths.version, name=name, version=number), [number]
         for label, number in self._deployment.labels.items():
             if paths.label:
-                yield routes.path(paths.label, name=name, label=label), [number]
+                yield patterns.filled(paths.label, name=name, label=label), [number]
 
     def _prediction(self, protocol: Protocol, numbers: list[int]) -> Operation:
         """The operation of a prediction that one of these versions answers.

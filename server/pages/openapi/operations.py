@@ -8,7 +8,7 @@ from unpickled.server.message import media
 from unpickled.server.message.jsonschema import TEXT
 from unpickled.server.pages.openapi import documents
 from unpickled.server.pages.page import Page, Parameter
-from unpickled.server.serve import routes
+from unpickled.server.serve import patterns
 
 Operation = dict[str, Any]
 
@@ -82,10 +82,10 @@ def _paths(rule: str, deployment: Deployment, rules: set[str]) -> list[str]:
     versions = [str(number) for number in deployment.versions]
     if rule.replace("/versions/<version>", "/labels/<label>") not in rules:
         versions += deployment.labels
-    paths = [routes.path(rule, name=deployment.name)]
+    paths = [patterns.filled(rule, name=deployment.name)]
     for word, values in {"version": versions, "label": deployment.labels}.items():
         if f"<{word}>" in rule:
-            paths = [routes.path(path, **{word: value}) for path in paths for value in values]
+            paths = [patterns.filled(path, **{word: value}) for path in paths for value in values]
     return paths
 
 

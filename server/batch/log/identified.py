@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from unpickled.server.batch.forms import arrays
 from unpickled.server.batch.forms.form import Given, Kept
 from unpickled.server.errors import InvalidInput
+from unpickled.server.payloads import arrays
 from unpickled.server.quote import quoted
 
 NAME = "prediction_id"

@@ -8,80 +8,30 @@ appears before the scored one does: a row that has been handed out with its id i
 on finds token and time beside what it has written.
 """
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
-from msgspec.structs import replace
 
-from unpickled.server.batch.ids import Ids, name_of
-from unpickled.server.batch.storage import joined, storage_of
-from unpickled.server.batch.task import Logged, Part, Task
-from unpickled.server.config import Log
-from unpickled.server.errors import ServingError
+from unpickled.server.batch.log.ids import Ids, name_of
+from unpickled.server.batch.task import Part, Task
 from unpickled.server.lifecycle.versions import Served
 from unpickled.server.model.cells import as_read
 from unpickled.server.model.feeds import Column, values_of
 from unpickled.server.model.session import Model
-from unpickled.server.observe.counters import fresh_token
 from unpickled.server.payloads import columns, parts, schema, upload
 from unpickled.server.payloads.columns import Numbered, Same
 from unpickled.server.payloads.schema import BATCH
 from unpickled.server.scoring.scorer import Scored
 
-# Beside what the job writes: its token and the time of its beginning.
-_FILE = "_log.json"
 _MILLION = 1_000_000
 _DAY = 86_400 * _MILLION
 
 Rows = npt.NDArray[np.int64]
-
-
-def begun(folder: str | None, log: Log) -> Logged:
-    """The logging of a job that writes to a folder, begun now or before; None stands for a pipe.
-
-    Args:
-        folder: The path or the address of the folder.
-        log: The folder of the log, and the columns that are kept and hashed.
-
-    Raises:
-        ConfigError: The key of hashes is missing or cannot be read.
-        ServingError: The file of an earlier run is no such file.
-    """
-    schema.key_of(log)
-    # The other settings change nothing, so that a job goes on whatever they are by then.
-    log = Log(
-        log_folder=_absolute(log.log_folder),
-        log_columns=log.log_columns,
-        log_hash=log.log_hash,
-        log_key=log.log_key and _absolute(log.log_key),
-    )
-    logged = Logged(log=log, token=fresh_token(), began=time.time())
-    if folder is None:
-        return logged
-    storage, path = storage_of(folder), joined(folder, _FILE)
-    content = storage.read(path)
-    if content is None:
-        document = msgspec.json.encode({"token": logged.token, "began": logged.began})
-        with storage.write(path) as file:
-            file.write(document)
-        return logged
-    try:
-        before = msgspec.json.decode(content, type=_Begun)
-    except msgspec.MsgspecError as error:
-        raise ServingError(f"{path} cannot be read: {error}: name another folder with --out") from None
-    return replace(logged, token=before.token, began=before.began)
-
-
-class _Begun(msgspec.Struct, frozen=True):
-    token: str
-    began: float
 
 
 class Logger:
@@ -200,7 +150,3 @@ def _at(values: Column, places: Rows) -> Column:
     if len(places) == len(values):
         return values
     return values[places] if isinstance(values, np.ndarray) else [values[place] for place in places.tolist()]
-
-
-def _absolute(path: str) -> str:
-    return str(Path(path).absolute())

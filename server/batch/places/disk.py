@@ -10,7 +10,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
-from unpickled.server.batch.entry import Entry
+from unpickled.server.batch.places.place import Entry
 from unpickled.server.errors import ServingError
 
 # The end of the name of a file that is being written; its beginning is a dot.
@@ -18,8 +18,8 @@ _UNFINISHED = ".unfinished"
 _LOCK = "_lock"
 
 
-class Local:
-    """The files of this machine, by their paths. See ``Storage`` in batch/storage.py."""
+class Disk:
+    """The files of this machine, by their paths. See ``Place`` in places/place.py."""
 
     def list(self, pattern: str) -> list[Entry]:
         """The files that a path, a folder or a pattern stands for, sorted by path."""

@@ -15,28 +15,26 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, BinaryIO
 
 from unpickled.server import objects
-from unpickled.server.batch.entry import Entry
-from unpickled.server.batch.lease import Lease
-from unpickled.server.batch.transfer import Ranges, Upload, finished
+from unpickled.server.batch.places import wildcards
+from unpickled.server.batch.places.lease import Lease
+from unpickled.server.batch.places.place import Entry
+from unpickled.server.batch.places.ranges import Ranges
+from unpickled.server.batch.places.upload import Upload, finished
 
 # Bytes of a piece of an upload, and pieces that are under way at once. A store takes 10,000 pieces.
 _PIECE, _PIECES = 16 * 1024 * 1024, 3
 # Bytes from which on more lines go to another object.
 _SEGMENT = 128 * 1024
-_WILD = re.compile(r"[*?[]")
-# Parts of a pattern: **/ stands for any folders, ** for any text, * for text without a slash.
-_PATTERN = re.compile(r"(\*\*/)|(\*\*)|(\*)|(\?)|\[(!?[^\]]+)\]|(.)", re.DOTALL)
-_KINDS = ("(?:.*/)?", ".*", "[^/]*", "[^/]")
 
 
 @functools.cache
-def storage_at(root: str) -> "Objects":
-    """The storage of a bucket, one for each process. Raises ServingError where there can be none."""
-    return Objects(root)
+def bucket_at(root: str) -> "Bucket":
+    """A bucket, one for each process. Raises ServingError where there can be none."""
+    return Bucket(root)
 
 
-class Objects:
-    """The storage of one bucket or container, by the addresses of its objects. See batch/storage.py.
+class Bucket:
+    """The files of one bucket or container, by their addresses. See ``Place`` in places/place.py.
 
     Its errors are ServingError, with a sentence that names the address.
 
@@ -46,7 +44,7 @@ class Objects:
     Example:
         >>> from pathlib import Path
         >>> address = Path("models/iris/1/model.onnx").absolute().as_uri()
-        >>> [entry.name for entry in Objects("file:///").list(address)]
+        >>> [entry.name for entry in Bucket("file:///").list(address)]
         ['model.onnx']
     """
 
@@ -150,12 +148,7 @@ class Objects:
 
     def _matching(self, address: objects.Address) -> Iterator[Entry]:
         """The objects in a folder, or those that a pattern stands for, without hidden ones."""
-        wild = _WILD.search(address.key)
-        if wild is None:
-            folder, expression = address.key, None
-        else:
-            folder = address.key[: wild.start()].rpartition("/")[0]
-            expression = _expression(address.key)
+        folder, expression = wildcards.read(address.key)
         last = address.key.rpartition("/")[0]
         # The folders below may hold millions of other objects.
         is_flat = expression is not None and folder == last and "**" not in address.key
@@ -177,19 +170,3 @@ def _entry(address: objects.Address, folder: str, described: dict[str, Any]) -> 
     changed = described["e_tag"] or described["last_modified"].isoformat()
     name = described["path"].removeprefix(f"{folder}/" if folder else "")
     return Entry(address.at(described["path"]), name, described["size"], changed)
-
-
-def _expression(pattern: str) -> re.Pattern[str]:
-    """The expression that the keys of a pattern match."""
-    written = []
-    for match in _PATTERN.finditer(pattern):
-        *kinds, letters, other = match.groups()
-        place = next((place for place, kind in enumerate(kinds) if kind), None)
-        if place is not None:
-            written.append(_KINDS[place])
-        elif letters is not None:
-            escaped = letters.removeprefix("!").replace("\\", r"\\").replace("^", r"\^")
-            written.append(f"[{'^' if letters.startswith('!') else ''}{escaped}]")
-        else:
-            written.append(re.escape(other))
-    return re.compile("".join(written), re.DOTALL)

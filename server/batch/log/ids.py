@@ -5,12 +5,12 @@ rows the same ids. Seventy-three bits of a digest tell parts apart, where a serv
 """
 
 import hashlib
-import os
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from unpickled.server.batch.places.paths import absolute
 from unpickled.server.batch.task import Part, Task
 from unpickled.server.errors import ServingError
 
@@ -34,7 +34,8 @@ class Ids(NamedTuple):
     def of(cls, task: Task, part: Part) -> "Ids":
         """The ids of a part of a job that is logged."""
         assert task.logged is not None
-        source = _absolute(part.source)
+        # The processes of a cluster get absolute paths: a job that goes on with them has the ids of before.
+        source = absolute(part.source)
         content = (task.logged.token, name_of(task, part), source, str(part.size), part.changed)
         drawn = int.from_bytes(_digest(*content), "big")
         drawn, start = divmod(drawn, _STARTS)
@@ -58,13 +59,8 @@ class Ids(NamedTuple):
 def name_of(task: Task, part: Part) -> str:
     """The name of the part's file in the payload log: the same for each attempt, whatever its source has."""
     assert task.logged is not None
-    digest = _digest(task.logged.token, _absolute(part.target), task.sha256, str(task.version))
+    digest = _digest(task.logged.token, absolute(part.target), task.sha256, str(task.version))
     return f"{task.logged.token}-{digest.hex()[:24]}"
-
-
-def _absolute(path: str) -> str:
-    """The processes of a cluster get absolute paths: a job that goes on with them has the ids of before."""
-    return path if "://" in path else os.path.abspath(path)
 
 
 def _digest(*texts: str) -> bytes:
