@@ -4,7 +4,7 @@ import time
 
 import pika
 import pytest
-from brokers import FLOWER_BODY, Broker, RabbitMQ, brokers, consuming, running
+from brokers import Broker, RabbitMQ, brokers, running
 from conftest import eventually
 
 from unpickled.server.errors import ConfigError
@@ -192,28 +192,3 @@ def test_a_broker_that_goes_and_comes(broker: Broker):
     assert bodies == {b"%d" % number for number in range(10)}
     reader.close()
     writer.close()
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("victim", ["consumer", "broker"])
-def test_nothing_is_lost(victim: str, broker: Broker, models, tmp_path):
-    """kill -9 amid 100,000 messages: each is answered, and only two batches may be answered twice."""
-    count, batch, queue = 100_000, 256, tmp_path.name
-    broker.address(f"{queue}-flowers")
-    broker.send(f"{queue}-flowers", [FLOWER_BODY] * count)
-    with consuming(tmp_path, models.path, broker, "--batch", str(batch), "--idle", "5") as consumer:
-        eventually(lambda: consumer.answered() > count // 4)
-        if victim == "broker":
-            broker.kill()
-            eventually(lambda: "is away" in consumer.printed())
-            broker.start()
-            eventually(lambda: consumer.answered() > count // 2)
-        consumer.process.kill()
-    with consuming(tmp_path, models.path, broker, "--batch", str(batch), "--idle", "5") as consumer:
-        eventually(lambda: consumer.figures().get(("unpickled_stream_lag",)) == 0)
-        assert consumer.finish() == 0
-    identities = [document["id"] for document in broker.read(f"{queue}-scored")]
-    assert len(set(identities)) == count
-    killed = victim == "broker"
-    forgotten = getattr(broker, "FORGETS", 0) if killed else 0
-    assert len(identities) - count <= 2 * batch * (1 + killed) + forgotten
