@@ -155,6 +155,27 @@ def test_a_server_that_starts_anew_slows_nobody(rabbit: RabbitMQ):
     reader.close()
 
 
+@pytest.mark.parametrize("name", [each for each in brokers() if each.values == ("quorum",)])
+def test_a_quorum_queue_counts_deliveries(name, tmp_path):
+    """Each member that leaves without an acknowledgement adds one, and so does a server that is killed."""
+    with running(name, tmp_path) as broker:
+        address = broker.address("counted")
+        broker.send("counted", [b"1"])
+        for count in (1, 2, 3):
+            reader = source(address)
+            [message] = taken(reader, 1)
+            assert message.deliveries == count
+            reader.close()
+        broker.kill()
+        broker.start()
+        reader = source(address)
+        [message] = taken(reader, 1)
+        assert message.deliveries >= 4
+        reader.acknowledge([message])
+        assert reader.lag() == 0
+        reader.close()
+
+
 @pytest.mark.long
 def test_a_commit_does_not_wait_for_a_cluster_that_goes(tmp_path):
     """An acknowledgement says within seconds that the cluster does not answer, and so ends the member."""

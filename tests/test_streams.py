@@ -359,6 +359,12 @@ def test_a_wrong_password_ends_the_command(models, tmp_path):
         ),
         ("redis://h/a --to redis://h/a", "--to is redis://h/a, where the messages come from: choose another"),
         ("redis://h/a --to redis://h:6379/a?db=0", "--to is redis://h:6379/a, where the messages come from"),
+        ("redis://127.0.0.1/a --to redis://[::1]/a", "--to is redis://[::1]/a, where the messages come from"),
+        ("nats://h/a.* --to nats://h/a.b", "--to is nats://h/a.b, where the messages come from"),
+        (
+            "nats://h/a.> --to nats://h/b --dead nats://h/a.b.c",
+            "--dead is nats://h/a.b.c, where the messages come",
+        ),
         ("kafka://h,g/a --to kafka://g:9092/a", "--to is kafka://g:9092/a, where the messages come from"),
         (
             "redis://h/a --to redis://h/b?field=id",
@@ -418,7 +424,7 @@ def test_a_password_may_be_in_a_file(tmp_path):
 
 def test_a_consumer_imports_no_http_server():
     """Neither Flask nor granian, nor any library of training, is imported by a process that consumes."""
-    modules = "unpickled.server.process.consuming, unpickled.server.streams.redis"
+    modules = "unpickled.server.process.consuming, unpickled.server.streams.redis.source"
     code = f"import sys, {modules}; print(*sys.modules)"
     modules = run([sys.executable, "-c", code], env=environment()).stdout.split()
     assert "onnxruntime" in modules
@@ -428,7 +434,7 @@ def test_a_consumer_imports_no_http_server():
 @pytest.mark.long
 @pytest.mark.parametrize("name", brokers())
 def test_none_is_lost_whatever_is_killed(name, models, tmp_path):
-    """A consumer, then the broker, is killed amid 100,000 messages: all are answered, twice those in flight."""
+    """A consumer, then the broker, is killed amid 100,000 messages: all answered, twice those in flight."""
     batch, total = 500, 100_000
     flags = ("--batch", str(batch), "--idle", "10")
     with running(name, tmp_path / "broker") as broker, ExitStack() as stack:

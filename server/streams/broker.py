@@ -9,7 +9,14 @@ from unpickled.server.errors import UnpickledError
 
 
 class BrokerAway(UnpickledError):
-    """The broker does not answer, or has closed the connection: try again after a pause."""
+    """The broker does not answer, or has closed the connection: try again after a pause.
+
+    Its text is the reason alone, a clause: who catches it names the broker.
+    """
+
+
+# The reason where a question has no answer.
+SILENT = "no answer in time"
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -55,7 +55,7 @@ class AmqpTarget:
         if self._waiting or self._refusals:
             self._channel = None
             await self._connection.drop()
-            raise BrokerAway(f"{self._connection.address.server} has not confirmed: {self._reason()}")
+            raise BrokerAway(f"no confirmation: {self._reason()}")
 
     def _reason(self) -> str:
         if self._refusals:
