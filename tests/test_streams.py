@@ -6,13 +6,14 @@ Each test with the fixture ``broker`` runs with every broker of tests/brokers.py
 import base64
 import json
 import shutil
+import socket
 import sys
 from collections import Counter
 from contextlib import ExitStack
 
 import pytest
 from brokers import FLOWER_BODY, Nats, RabbitMQ, Redis, brokers, consuming, running
-from conftest import BIN, environment, eventually, run, shelve
+from conftest import BIN, environment, eventually, run, shelve, started
 from msgspec.structs import replace
 
 from unpickled.server.app import flask_app
@@ -27,6 +28,7 @@ from unpickled.server.streams.consumer import Consumer
 from unpickled.server.streams.ends import Ends
 from unpickled.server.streams.pace import Pace
 
+CONSUME = (BIN / "unpickled", "consume")
 NAMES = ("id", "model", "version")
 REDIS = [parameter for parameter in brokers() if parameter.values == ("redis",)]
 needs_redis = pytest.mark.skipif(
@@ -95,6 +97,36 @@ def test_without_dead_letters_errors_are_answers(broker, models, tmp_path):
         eventually(lambda: len(broker.read(f"{tmp_path.name}-scored")) == 2)
     documents = broker.read(f"{tmp_path.name}-scored")
     assert [document["code"] for document in documents if "code" in document] == ["malformed_json"]
+
+
+@pytest.mark.parametrize("name", brokers("amqp", "quorum", "redis"))
+def test_what_is_too_large_stops_nothing(name, models, tmp_path):
+    """A dead letter that is too large goes without the message; an answer that is, becomes an error."""
+    rows = b'{"features": [%b]}' % b",".join([b"[5, 3, 1, 0]"] * 40_000)
+    with running(name, tmp_path / "broker") as broker:
+        broker.send("large-flowers", [b"\xff" * 900_000, rows, FLOWER_BODY])
+        with consuming(tmp_path, models.path, broker, name="large") as consumer:
+            eventually(lambda: len(broker.read("large-dead")) == 2)
+            eventually(lambda: consumer.answered() == 1)
+            assert consumer.finish() == 0
+        letters = {letter["code"]: letter for letter in broker.read("large-dead")}
+    assert letters["malformed_json"]["body_bytes"] == 900_000
+    assert letters["answer_too_large"]["body"].encode() == rows
+
+
+@pytest.mark.parametrize("scheme", ["amqp", "kafka", "nats", "redis"])
+def test_a_server_that_says_nothing_is_told(scheme, models, tmp_path):
+    """It is away as one that refuses connections is; a SIGTERM ends the command, and no password shows."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = f"{scheme}://me:hidden@127.0.0.1:{silent.getsockname()[1]}"
+        words = [f"{place}/a", "--to", f"{place}/b", "--models", str(models.path), "--model", "iris"]
+        log = tmp_path / "log"
+        with log.open("wb") as output, started([*CONSUME, *words], stdout=output, stderr=output) as process:
+            eventually(lambda: "is away" in log.read_text())
+            process.terminate()
+            assert process.wait() == 0
+    assert "trying again" in log.read_text()
+    assert "hidden" not in log.read_text()
 
 
 def test_sigterm_finishes_what_is_held(broker, models, tmp_path):
@@ -231,6 +263,9 @@ class Written:
 
     def write(self, answers):
         self.answers += answers
+
+    def takes(self, answer):
+        return True
 
     def close(self):
         return

@@ -55,6 +55,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     body: bytes
     key: str = ""
 
+    @property
+    def size(self) -> int:
+        """The bytes that a broker has to take, at most: key and id may stand in it twice."""
+        return len(self.body) + 8 * (len(self.key) + len(self.id))
+
 
 class SourceOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of a source that each broker has in one form or another.
@@ -117,6 +122,9 @@ class Target(Protocol):
             BrokerAway: The broker is away, or has not confirmed; any of the answers may have been written.
             ConfigError: The broker refuses for good: there is no such place, or it is something else.
         """
+
+    def takes(self, answer: Answer) -> bool:
+        """Whether the broker takes an answer of this size, as far as is known. Asked after ``write``."""
 
     def close(self) -> None:
         """Close the connection."""

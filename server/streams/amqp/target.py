@@ -13,6 +13,8 @@ from unpickled.server.streams.broker import Answer, BrokerAway
 # Seconds for the answers of one batch to be on the disk.
 _CONFIRMATION = 30.0
 _PERSISTENT = 2
+# Bytes of a message, the default of servers since version 4, which do not tell theirs.
+_LARGEST = 16 << 20
 
 
 def target(address: Address) -> "AmqpTarget":
@@ -34,6 +36,10 @@ class AmqpTarget:
     def write(self, answers: Sequence[Answer]) -> None:
         """See Target."""
         self._connection.run(self._write(answers))
+
+    def takes(self, answer: Answer) -> bool:
+        """See Target."""
+        return answer.size <= _LARGEST
 
     def close(self) -> None:
         """See Target."""

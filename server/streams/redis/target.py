@@ -15,6 +15,8 @@ from unpickled.server.streams.redis.refusals import translated
 
 # Seconds for the answers of one batch to be on the disk.
 _CONFIRMATION = 15.0
+# Bytes of a value, the server's default.
+_LARGEST = 512 << 20
 
 
 def target(address: Address) -> "RedisTarget":
@@ -50,6 +52,10 @@ class RedisTarget:
             for result in pipeline.execute(raise_on_error=False):
                 if isinstance(result, Exception):
                     raise result
+
+    def takes(self, answer: Answer) -> bool:
+        """See Target."""
+        return answer.size <= _LARGEST
 
     def close(self) -> None:
         """See Target."""
