@@ -1,11 +1,14 @@
 """Sources and targets of real brokers: delivery, acknowledgement, members that leave, a broker that goes."""
 
+import asyncio
 import time
 
+import nats
 import pika
 import pytest
 from brokers import Broker, RabbitMQ, brokers, running
 from conftest import eventually
+from nats.js.api import AckPolicy, ConsumerConfig
 
 from unpickled.server.errors import ConfigError
 from unpickled.server.streams.address import parsed
@@ -103,6 +106,34 @@ def test_unknown_options_are_refused(broker: Broker):
     address = broker.address("there").partition("?")[0]
     with pytest.raises(ConfigError, match="colour"):
         source(f"{address}?colour=red")
+
+
+@pytest.mark.parametrize("name", [each for each in brokers() if each.values == ("nats",)])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"ack_wait": 0.5}, r"silent for 0.5 s: choose --idle 1, or another group"),
+        ({"max_deliver": 3}, "drops messages after max_deliver = 3: delete it"),
+        ({"ack_policy": AckPolicy.NONE}, "is no pull consumer with explicit acknowledgement"),
+        ({"filter_subject": "given.*"}, r"reads given.\* of given, not given.flowers"),
+    ],
+    ids=["soon", "dropped", "unacknowledged", "another subject"],
+)
+def test_a_group_with_other_settings_is_refused(name, change, reason, tmp_path):
+    """A group that somebody else has created must not lose messages, nor give them to two members."""
+
+    async def create() -> None:
+        async with await nats.connect(f"nats://127.0.0.1:{broker.port}") as client:
+            await client.jetstream().add_stream(name="given", subjects=["given.*"])
+            config = {"durable_name": "scorers", "filter_subject": "given.flowers"} | change
+            await client.jetstream().add_consumer("given", ConsumerConfig(**config))
+
+    with running(name, tmp_path) as broker:
+        asyncio.run(create())
+        reader = source(f"nats://127.0.0.1:{broker.port}/given.flowers")
+        with pytest.raises(ConfigError, match=reason):
+            reader.receive(1, 0.1)
+        reader.close()
 
 
 @pytest.fixture(scope="module", params=[each for each in brokers() if each.values == ("amqp",)])

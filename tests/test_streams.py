@@ -23,10 +23,11 @@ from unpickled.server.observe.streamed import Streamed
 from unpickled.server.service import Service
 from unpickled.server.streams.address import parsed
 from unpickled.server.streams.answering import Answering, routes
-from unpickled.server.streams.broker import Answer, BrokerAway, Message
+from unpickled.server.streams.broker import Answer, BrokerAway, Message, SourceOptions
 from unpickled.server.streams.consumer import Consumer
 from unpickled.server.streams.ends import Ends
 from unpickled.server.streams.pace import Pace
+from unpickled.server.streams.registry import broker_of
 
 CONSUME = (BIN / "unpickled", "consume")
 NAMES = ("id", "model", "version")
@@ -286,6 +287,22 @@ def test_only_the_same_message_is_not_answered_again(models, change, count):
     source.consumer = Consumer(ends, Answering(service), Streamed(service.block), Pace())
     source.consumer.run()
     assert (len(target.answers), len(source.acknowledged), source.consumer.left) == (count, 1, 0)
+
+
+def test_a_member_that_leaves_takes_no_message_along(redis, tmp_path):
+    """The group forgets a member that ends, but not while one of this name holds messages."""
+    place = parsed(redis.address(f"{tmp_path.name}-flowers"))
+    options = SourceOptions(group="scorers", member="one")
+    redis.send(place.path, flowers(2))
+    first, other = broker_of(place).source(place, options), broker_of(place).source(place, options)
+    assert first.lag() == other.lag() == 2
+    messages = first.receive(2, 1.0)
+    other.close()
+    with redis.client() as client:
+        assert client.xpending(place.path, "scorers")["pending"] == 2
+        first.acknowledge(messages)
+        first.close()
+        assert not client.xinfo_consumers(place.path, "scorers")
 
 
 def test_a_message_that_ends_processes_is_given_up(redis, models, tmp_path):

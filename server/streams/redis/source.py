@@ -27,6 +27,12 @@ from unpickled.server.streams.redis.refusals import translated
 
 # Seconds for one question, and the longest wait for messages in it.
 _PATIENCE, _BLOCK = 5.0, 1.0
+# Forgets a member that holds nothing, in one step: another one with its name may get messages at any time,
+# and the group would forget them, too.
+_LEAVE = """
+local held = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2])
+return #held > 0 or redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
+"""
 
 
 def source(address: Address, options: SourceOptions) -> "RedisSource":
@@ -79,8 +85,8 @@ class RedisSource:
     def close(self) -> None:
         """See Source. A member that holds nothing is forgotten by the group."""
         with suppress(redis.RedisError):
-            if self._is_connected and not self._pending(1, self._member):
-                self._client.xgroup_delconsumer(self._stream, self._name, self._member)
+            if self._is_connected:
+                self._client.eval(_LEAVE, 1, self._stream, self._name, self._member)
         self._client.close()
 
     def _fresh(self, most: int, seconds: float) -> list[Message]:
