@@ -19,7 +19,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import nats
 import pika
@@ -260,7 +260,9 @@ class RabbitMQ:
 class Quorum(RabbitMQ):
     """A RabbitMQ node with quorum queues."""
 
-    arguments: dict[str, str] = field(default_factory=lambda: {"x-queue-type": "quorum"})
+    ARGUMENTS: ClassVar[dict[str, str]] = {"x-queue-type": "quorum"}
+
+    arguments: dict[str, str] = field(default_factory=lambda: Quorum.ARGUMENTS)
     FORGETS = 0
 
 

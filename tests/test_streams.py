@@ -46,9 +46,12 @@ def ids(documents: list[dict]) -> set[str]:
     return {document["id"] for document in documents}
 
 
-@pytest.fixture(scope="module", params=brokers())
+@pytest.fixture(scope="module", params=brokers("quorum"))
 def broker(request, tmp_path_factory):
-    """A broker for tests that do it no harm; their queues have names of their own."""
+    """A broker for tests that do it no harm; their queues have names of their own.
+
+    Quorum queues differ from the others of RabbitMQ in the source and the target alone.
+    """
     with running(request.param, tmp_path_factory.mktemp(request.param)) as broker:
         yield broker
 
