@@ -180,6 +180,8 @@ class RabbitMQ:
 
     # A classic queue writes acknowledgements down by so many, and forgets the others when it is killed.
     FORGETS = 32_768
+    # Messages that one channel holds, below its greatest bound.
+    PART = 50_000
     PROGRAM = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 
     def address(self, queue: str) -> str:
@@ -245,15 +247,18 @@ class RabbitMQ:
     def read(self, queue: str) -> list[dict[str, Any]]:
         with self.channel() as channel:
             count = channel.queue_declare(queue, passive=True).method.message_count
-            # A consumer that asks for none waits for ever.
-            messages = itertools.islice(channel.consume(queue), count) if count else ()
-            documents = [json.loads(body) for _, _, body in messages]
-            channel.cancel()
-            if count:
-                channel.basic_nack(multiple=True)
-            # They return to the queue after the answer to the last question.
+            documents: list[dict[str, Any]] = []
+            while len(documents) < count:
+                # A quorum queue gives 2,000 messages to a reader that sets no bound.
+                part = min(count - len(documents), self.PART)
+                reader = channel.connection.channel()
+                reader.basic_qos(prefetch_count=part)
+                messages = itertools.islice(reader.consume(queue), part)
+                documents += [json.loads(body) for _, _, body in messages]
+        with self.channel() as channel:
+            # They return to the queue when the connection has ended.
             eventually(lambda: channel.queue_declare(queue, passive=True).method.message_count >= count)
-            return documents
+        return documents
 
 
 @dataclass
