@@ -19,7 +19,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import nats
 import pika
@@ -28,6 +28,10 @@ import redis
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from conftest import BIN, PATIENCE, end, environment, eventually, free_port
 from prometheus_client.parser import text_string_to_metric_families as parse
+
+from unpickled.server.streams.address import parsed
+from unpickled.server.streams.amqp import target as amqp
+from unpickled.server.streams.broker import Answer
 
 FLOWER_BODY = b'{"features": [5.1, 3.5, 1.4, 0.2]}'
 
@@ -176,6 +180,8 @@ class RabbitMQ:
 
     # A classic queue writes acknowledgements down by so many, and forgets the others when it is killed.
     FORGETS = 32_768
+    # Messages that one channel holds, below its greatest bound.
+    PART = 50_000
     PROGRAM = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 
     def address(self, queue: str) -> str:
@@ -226,29 +232,43 @@ class RabbitMQ:
     def send(self, queue: str, bodies: Sequence[bytes], keys: Sequence[str] = ()) -> None:
         # A message for a queue that does not exist is lost.
         self.address(queue)
-        with self.channel() as channel:
-            # A transaction of messages is on the disk once it is committed.
-            channel.tx_select()
-            for number, body in enumerate(bodies):
-                headers = {"key": keys[number]} if keys else None
-                properties = pika.BasicProperties(
-                    message_id=f"{queue}-{number}", headers=headers, delivery_mode=2
-                )
-                channel.basic_publish("", queue, body, properties)
-            channel.tx_commit()
+        # Quorum queues have no transactions, and the library's own channel confirms one message at a time.
+        writer = amqp.target(parsed(f"amqp://127.0.0.1:{self.port}/{queue}"))
+        for first in range(0, len(bodies), 1000):
+            part = enumerate(bodies[first : first + 1000], first)
+            writer.write(
+                [
+                    Answer(id=f"{queue}-{number}", body=body, key=keys[number] if keys else "")
+                    for number, body in part
+                ]
+            )
+        writer.close()
 
     def read(self, queue: str) -> list[dict[str, Any]]:
         with self.channel() as channel:
             count = channel.queue_declare(queue, passive=True).method.message_count
-            # A consumer that asks for none waits for ever.
-            messages = itertools.islice(channel.consume(queue), count) if count else ()
-            documents = [json.loads(body) for _, _, body in messages]
-            channel.cancel()
-            if count:
-                channel.basic_nack(multiple=True)
-            # They return to the queue after the answer to the last question.
+            documents: list[dict[str, Any]] = []
+            while len(documents) < count:
+                # A quorum queue gives 2,000 messages to a reader that sets no bound.
+                part = min(count - len(documents), self.PART)
+                reader = channel.connection.channel()
+                reader.basic_qos(prefetch_count=part)
+                messages = itertools.islice(reader.consume(queue), part)
+                documents += [json.loads(body) for _, _, body in messages]
+        with self.channel() as channel:
+            # They return to the queue when the connection has ended.
             eventually(lambda: channel.queue_declare(queue, passive=True).method.message_count >= count)
-            return documents
+        return documents
+
+
+@dataclass
+class Quorum(RabbitMQ):
+    """A RabbitMQ node with quorum queues."""
+
+    ARGUMENTS: ClassVar[dict[str, str]] = {"x-queue-type": "quorum"}
+
+    arguments: dict[str, str] = field(default_factory=lambda: Quorum.ARGUMENTS)
+    FORGETS = 0
 
 
 @dataclass
@@ -340,12 +360,13 @@ BROKERS: dict[str, tuple[Callable[[Path], Broker], str]] = {
     "amqp": (RabbitMQ, RabbitMQ.PROGRAM),
     "kafka": (Kafka, sys.executable),
     "nats": (Nats, "nats-server"),
+    "quorum": (Quorum, Quorum.PROGRAM),
     "redis": (Redis, Redis.PROGRAM),
 }
 
 
 # Brokers that need seconds to start, or to let a member join.
-SLOW = {"amqp", "kafka"}
+SLOW = {"amqp", "kafka", "quorum"}
 
 
 def brokers(*without: str) -> list[Any]:
@@ -393,6 +414,12 @@ class Consuming:
             families = parse(answer.read().decode())
             samples = [sample for family in families for sample in family.samples]
         return {(sample.name, *sample.labels.values()): sample.value for sample in samples}
+
+    def is_done(self) -> bool:
+        """Whether no message waits for its group, and nothing is away."""
+        figures = self.figures()
+        away = [value for (name, *_), value in figures.items() if name == "unpickled_stream_away"]
+        return figures.get(("unpickled_stream_lag",)) == 0 and not any(away)
 
     def printed(self) -> str:
         return self.log.read_text()

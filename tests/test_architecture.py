@@ -64,7 +64,11 @@ EXTRAS = {
     "server/streams/nats/group.py": {"nats"},
     "server/streams/nats/source.py": {"nats"},
     "server/streams/nats/target.py": {"nats"},
-    "server/streams/redis.py": {"redis"},
+    "server/streams/redis/client.py": {"redis"},
+    "server/streams/redis/group.py": {"redis"},
+    "server/streams/redis/refusals.py": {"redis"},
+    "server/streams/redis/source.py": {"redis"},
+    "server/streams/redis/target.py": {"redis"},
 }
 # The folders whose comments and docstrings are checked.
 PROSE = ("server", "export", "benchmarks", "tests", "docs", "examples")

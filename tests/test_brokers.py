@@ -1,11 +1,15 @@
 """Sources and targets of real brokers: delivery, acknowledgement, members that leave, a broker that goes."""
 
+import asyncio
 import time
+from dataclasses import replace
 
+import nats
 import pika
 import pytest
-from brokers import FLOWER_BODY, Broker, RabbitMQ, brokers, consuming, running
+from brokers import Broker, Quorum, RabbitMQ, brokers, running
 from conftest import eventually
+from nats.js.api import AckPolicy, ConsumerConfig
 
 from unpickled.server.errors import ConfigError
 from unpickled.server.streams.address import parsed
@@ -105,6 +109,34 @@ def test_unknown_options_are_refused(broker: Broker):
         source(f"{address}?colour=red")
 
 
+@pytest.mark.parametrize("name", [each for each in brokers() if each.values == ("nats",)])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"ack_wait": 0.5}, r"silent for 0.5 s: choose --idle 1, or another group"),
+        ({"max_deliver": 3}, "drops messages after max_deliver = 3: delete it"),
+        ({"ack_policy": AckPolicy.NONE}, "is no pull consumer with explicit acknowledgement"),
+        ({"filter_subject": "given.*"}, r"reads given.\* of given, not given.flowers"),
+    ],
+    ids=["soon", "dropped", "unacknowledged", "another subject"],
+)
+def test_a_group_with_other_settings_is_refused(name, change, reason, tmp_path):
+    """A group that somebody else has created must not lose messages, nor give them to two members."""
+
+    async def create() -> None:
+        async with await nats.connect(f"nats://127.0.0.1:{broker.port}") as client:
+            await client.jetstream().add_stream(name="given", subjects=["given.*"])
+            config = {"durable_name": "scorers", "filter_subject": "given.flowers"} | change
+            await client.jetstream().add_consumer("given", ConsumerConfig(**config))
+
+    with running(name, tmp_path) as broker:
+        asyncio.run(create())
+        reader = source(f"nats://127.0.0.1:{broker.port}/given.flowers")
+        with pytest.raises(ConfigError, match=reason):
+            reader.receive(1, 0.1)
+        reader.close()
+
+
 @pytest.fixture(scope="module", params=[each for each in brokers() if each.values == ("amqp",)])
 def rabbit(request, tmp_path_factory):
     """A server for the tests of RabbitMQ alone, one of which starts it anew."""
@@ -155,6 +187,26 @@ def test_a_server_that_starts_anew_slows_nobody(rabbit: RabbitMQ):
     reader.close()
 
 
+def test_a_quorum_queue_counts_deliveries(rabbit: RabbitMQ):
+    """Each member that leaves without an acknowledgement adds one, and the count outlives the server."""
+    queues = replace(rabbit, arguments=Quorum.ARGUMENTS)
+    address = queues.address("counted")
+    queues.send("counted", [b"1"])
+    for count in (1, 2, 3):
+        reader = source(address)
+        [message] = taken(reader, 1)
+        assert message.deliveries == count
+        reader.close()
+    rabbit.kill()
+    rabbit.start()
+    reader = source(address)
+    [message] = taken(reader, 1)
+    assert message.deliveries >= 4
+    reader.acknowledge([message])
+    eventually(lambda: reader.lag() == 0)
+    reader.close()
+
+
 @pytest.mark.long
 def test_a_commit_does_not_wait_for_a_cluster_that_goes(tmp_path):
     """An acknowledgement says within seconds that the cluster does not answer, and so ends the member."""
@@ -192,28 +244,3 @@ def test_a_broker_that_goes_and_comes(broker: Broker):
     assert bodies == {b"%d" % number for number in range(10)}
     reader.close()
     writer.close()
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("victim", ["consumer", "broker"])
-def test_nothing_is_lost(victim: str, broker: Broker, models, tmp_path):
-    """kill -9 amid 100,000 messages: each is answered, and only two batches may be answered twice."""
-    count, batch, queue = 100_000, 256, tmp_path.name
-    broker.address(f"{queue}-flowers")
-    broker.send(f"{queue}-flowers", [FLOWER_BODY] * count)
-    with consuming(tmp_path, models.path, broker, "--batch", str(batch), "--idle", "5") as consumer:
-        eventually(lambda: consumer.answered() > count // 4)
-        if victim == "broker":
-            broker.kill()
-            eventually(lambda: "is away" in consumer.printed())
-            broker.start()
-            eventually(lambda: consumer.answered() > count // 2)
-        consumer.process.kill()
-    with consuming(tmp_path, models.path, broker, "--batch", str(batch), "--idle", "5") as consumer:
-        eventually(lambda: consumer.figures().get(("unpickled_stream_lag",)) == 0)
-        assert consumer.finish() == 0
-    identities = [document["id"] for document in broker.read(f"{queue}-scored")]
-    assert len(set(identities)) == count
-    killed = victim == "broker"
-    forgotten = getattr(broker, "FORGETS", 0) if killed else 0
-    assert len(identities) - count <= 2 * batch * (1 + killed) + forgotten

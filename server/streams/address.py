@@ -1,5 +1,6 @@
 """The address of one stream of a broker, such as redis://scorer@host:6379/flowers?db=1."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -17,6 +18,8 @@ _PORTS = {"amqp": 5672, "amqps": 5671, "redis": 6379, "rediss": 6379}
 _PORTS |= dict.fromkeys(("kafka", "kafkas"), 9092) | dict.fromkeys(("nats", "natss"), 4222)
 # The options that choose among places of one name, and their defaults.
 _PARTS = {"db": "0", "vhost": "/"}
+# Names of one host.
+_LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 
 class Host(msgspec.Struct, frozen=True):
@@ -110,14 +113,23 @@ class Addresses(msgspec.Struct, frozen=True):
 
     def _is_source(self, address: Address) -> bool:
         (hosts, *place), (others, *source) = _place(address), _place(self.source)
-        return place == source and not hosts.isdisjoint(others)
+        return place == source and not hosts.isdisjoint(others) and _has(self.source, address.path)
 
 
-def _place(address: Address) -> tuple[set[tuple[str, int | None]], str, str, list[str]]:
-    """The hosts of an address, any of which means the same server, and what names its stream there."""
-    hosts = {(host.name, host.port or _PORTS.get(address.scheme)) for host in address.hosts}
+def _place(address: Address) -> tuple[set[tuple[str, int | None]], str, list[str]]:
+    """The hosts of an address, any of which means the same server, and what names its part there."""
+    port = _PORTS.get(address.scheme)
+    hosts = {("localhost" if host.name in _LOCAL else host.name, host.port or port) for host in address.hosts}
     parts = [address.options.get(name) or default for name, default in _PARTS.items()]
-    return hosts, address.scheme, address.path, parts
+    return hosts, address.scheme, parts
+
+
+def _has(source: Address, path: str) -> bool:
+    """Whether what is written to a path comes back from a source, whose path may be a pattern in NATS."""
+    if not source.scheme.startswith("nats"):
+        return source.path == path
+    pattern = re.escape(source.path).replace(r"\*", r"[^.]+")
+    return re.fullmatch(re.sub(r"(?<!\\)>$", ".+", pattern), path) is not None
 
 
 def parsed(text: str) -> Address:

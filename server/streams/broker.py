@@ -9,7 +9,14 @@ from unpickled.server.errors import UnpickledError
 
 
 class BrokerAway(UnpickledError):
-    """The broker does not answer, or has closed the connection: try again after a pause."""
+    """The broker does not answer, or has closed the connection: try again after a pause.
+
+    Its text is the reason alone, a clause: who catches it names the broker.
+    """
+
+
+# The reason where a question has no answer.
+SILENT = "no answer in time"
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -47,6 +54,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     id: str
     body: bytes
     key: str = ""
+
+    @property
+    def size(self) -> int:
+        """The bytes that a broker has to take, at most: key and id may stand in it twice."""
+        return len(self.body) + 8 * (len(self.key) + len(self.id))
 
 
 class SourceOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +122,9 @@ class Target(Protocol):
             BrokerAway: The broker is away, or has not confirmed; any of the answers may have been written.
             ConfigError: The broker refuses for good: there is no such place, or it is something else.
         """
+
+    def takes(self, answer: Answer) -> bool:
+        """Whether the broker takes an answer of this size, as far as is known. Asked after ``write``."""
 
     def close(self) -> None:
         """Close the connection."""

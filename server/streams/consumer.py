@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from unpickled.server.observe.streamed import (
     ABANDONED,
     ANSWERED,
+    FAILED,
     LETTERS,
     MODEL,
     SOURCE,
@@ -19,7 +20,7 @@ from unpickled.server.streams.answering import Answering, Reply
 from unpickled.server.streams.attempts import Attempts, Stopped
 from unpickled.server.streams.broker import Answer, BrokerAway, Holder, Message, Target
 from unpickled.server.streams.ends import Ends
-from unpickled.server.streams.letters import abandoned, letter
+from unpickled.server.streams.letters import abandoned, letter, too_large
 from unpickled.server.streams.pace import Pace
 
 logger = logging.getLogger("unpickled")
@@ -143,26 +144,30 @@ class Consumer:
 
     def _handle(self, messages: Sequence[Message]) -> None:
         """Answer a batch. Answers do not wait for a broker that is to get dead letters."""
-        answered: list[tuple[Message, Reply]] = []
-        refused: list[tuple[Message, Reply]] = []
-        for message in messages:
-            reply = self._reply(message)
-            is_answer = reply.outcome == ANSWERED or self._letters is None
-            (answered if is_answer else refused).append((message, reply))
-        answers = [Answer(id=message.id, body=reply.document, key=message.key) for message, reply in answered]
-        self._finish(answered, answers, self._to, self._target)
-        letters = [letter(message, reply.document, self._place) for message, reply in refused]
-        self._finish(refused, letters, self._dead, self._letters)
+        replies = [(message, self._fitting(message, self._reply(message))) for message in messages]
+        letters = self._letters
+        answered = [pair for pair in replies if letters is None or pair[1].outcome == ANSWERED]
+        self._finish(answered, [_answer(*pair) for pair in answered], self._to, self._target)
+        if letters is not None:
+            refused = [pair for pair in replies if pair[1].outcome != ANSWERED]
+            dead = [letter(message, reply.document, self._place, letters) for message, reply in refused]
+            self._finish(refused, dead, self._dead, letters)
+
+    def _fitting(self, message: Message, reply: Reply) -> Reply:
+        """The reply, or an error where the target does not take that much."""
+        if reply.outcome != ANSWERED or self._target.takes(_answer(message, reply)):
+            return reply
+        return Reply(FAILED, too_large(message, len(reply.document), self._to.place))
 
     def _finish(
         self,
         replies: Sequence[tuple[Message, Reply]],
         documents: Sequence[Answer],
         attempts: Attempts,
-        target: Target | None,
+        target: Target,
     ) -> None:
         """Write, then acknowledge, then count."""
-        if not documents or target is None:
+        if not documents:
             return
         attempts.call(lambda: target.write(documents))
         messages = [message for message, _ in replies]
@@ -212,6 +217,10 @@ class Consumer:
             self._streamed.set_lag(self._source.lag())
         except BrokerAway as error:
             self._from.failed(error)
+
+
+def _answer(message: Message, reply: Reply) -> Answer:
+    return Answer(id=message.id, body=reply.document, key=message.key)
 
 
 def _identity(message: Message) -> _Identity:

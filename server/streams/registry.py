@@ -39,7 +39,7 @@ def _broker(package: str, extra: str) -> Broker:
 _AMQP = _broker("unpickled.server.streams.amqp", "amqp")
 _KAFKA = _broker("unpickled.server.streams.kafka", "kafka")
 _NATS = _broker("unpickled.server.streams.nats", "nats")
-_REDIS = Broker("unpickled.server.streams.redis", "unpickled.server.streams.redis", "redis")
+_REDIS = _broker("unpickled.server.streams.redis", "redis")
 
 # The scheme with an s at its end is the same broker over TLS.
 BROKERS = {

@@ -24,6 +24,6 @@ def parameters(address: Address, host: str, port: int | None) -> Any:
         heartbeat=heartbeat,
         ssl_options=pika.SSLOptions(ssl.create_default_context(), host) if secure else None,
         socket_timeout=PATIENCE,
-        stack_timeout=2 * PATIENCE,
+        stack_timeout=PATIENCE,
         client_properties={"connection_name": "unpickled"},
     )

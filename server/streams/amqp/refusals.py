@@ -4,7 +4,7 @@ from pika import exceptions
 
 from unpickled.server.errors import ConfigError, UnpickledError
 from unpickled.server.streams.address import Address
-from unpickled.server.streams.broker import BrokerAway
+from unpickled.server.streams.broker import SILENT, BrokerAway
 
 # Codes of the server that no pause takes back -> the remedy.
 _REMEDIES = {
@@ -20,6 +20,8 @@ _KINDS = {
     exceptions.AuthenticationError: "correct the user or the password",
     exceptions.ProbableAuthenticationError: "correct the user or the password",
 }
+# A part of the library's reason where a server accepts a connection and says nothing.
+_LATE = "Timeout while setting up"
 
 
 def refusal(address: Address, error: Exception) -> UnpickledError:
@@ -35,5 +37,5 @@ def refusal(address: Address, error: Exception) -> UnpickledError:
     )
     # A node of a cluster has the queue, and is away.
     if remedy is None or "down or inaccessible" in reason:
-        return BrokerAway(f"{address.server} is away: {reason}")
+        return BrokerAway(SILENT if isinstance(error, TimeoutError) or _LATE in reason else reason)
     return ConfigError(f"{address} is refused: {reason}: {remedy}")

@@ -13,6 +13,8 @@ from unpickled.server.streams.broker import Answer, BrokerAway
 # Seconds for the answers of one batch to be on the disk.
 _CONFIRMATION = 30.0
 _PERSISTENT = 2
+# Bytes of a message, the default of servers since version 4, which do not tell theirs.
+_LARGEST = 16 << 20
 
 
 def target(address: Address) -> "AmqpTarget":
@@ -35,6 +37,10 @@ class AmqpTarget:
         """See Target."""
         self._connection.run(self._write(answers))
 
+    def takes(self, answer: Answer) -> bool:
+        """See Target."""
+        return answer.size <= _LARGEST
+
     def close(self) -> None:
         """See Target."""
         self._connection.close()
@@ -55,7 +61,7 @@ class AmqpTarget:
         if self._waiting or self._refusals:
             self._channel = None
             await self._connection.drop()
-            raise BrokerAway(f"{self._connection.address.server} has not confirmed: {self._reason()}")
+            raise BrokerAway(f"no confirmation: {self._reason()}")
 
     def _reason(self) -> str:
         if self._refusals:

@@ -41,10 +41,10 @@ class Commits:
             ConfigError: It refuses for good.
         """
         if self._is_busy():
-            raise BrokerAway(f"{self._address.server} is away: an earlier commit has no answer yet")
+            raise BrokerAway("an earlier commit has no answer yet")
         self._run(lambda: self._consumer.commit(offsets=offsets, asynchronous=False))
         if self._is_busy():
-            raise BrokerAway(f"{self._address.server} is away: a commit has no answer in {PATIENCE:.0f} s")
+            raise BrokerAway(f"a commit has no answer in {PATIENCE:.0f} s")
         failure, self._failure = self._failure, None
         if failure is None:
             return True

@@ -42,5 +42,5 @@ def refusal(address: Address, error: KafkaError) -> UnpickledError:
     reason = shortened(error.str(), 200)
     remedy = REMEDIES.get(error.code())
     if remedy is None:
-        return BrokerAway(f"{address.server} is away: {reason}")
+        return BrokerAway(reason)
     return ConfigError(f"{address} is refused: {reason}: {remedy}")

@@ -14,6 +14,8 @@ from unpickled.server.streams.kafka.settings import Log, settings
 
 # Milliseconds after which an answer that is not confirmed counts as not written.
 _CONFIRMATION = "15000"
+# Bytes of a message, librdkafka's own, and those of its headers without the key and the id.
+_LARGEST, _HEADERS = 1_000_000, 256
 
 
 def target(address: Address) -> "KafkaTarget":
@@ -29,6 +31,7 @@ class KafkaTarget:
         self._settings = {"client.id": "unpickled", "acks": "all", "enable.idempotence": True}
         self._settings |= settings(address) | {"error_cb": self._failed}
         self._settings.setdefault("message.timeout.ms", _CONFIRMATION)
+        self._largest = address.number("message.max.bytes", 1) or _LARGEST
         self._failures: list[KafkaError] = []
         self._ready = False
         self._producer = self._made()
@@ -47,6 +50,10 @@ class KafkaTarget:
         except UnpickledError:
             self._renew()
             raise
+
+    def takes(self, answer: Answer) -> bool:
+        """See Target."""
+        return answer.size + _HEADERS <= self._largest
 
     def close(self) -> None:
         """See Target."""

@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from unpickled.server.errors import ConfigError, UnpickledError
 from unpickled.server.streams.address import Address
 from unpickled.server.streams.background import Background, Result
-from unpickled.server.streams.broker import BrokerAway
+from unpickled.server.streams.broker import SILENT, BrokerAway
 
 # Seconds for one question.
 PATIENCE = 5.0
@@ -127,10 +127,11 @@ class Connection:
             raise self._error(error) from error
 
     def _error(self, error: Exception) -> UnpickledError:
-        said = self.failure or str(error) or type(error).__name__
+        silent = SILENT if isinstance(error, TimeoutError) else ""
+        said = self.failure or silent or str(error) or type(error).__name__
         for sign, remedy in _REMEDIES.items():
             if sign in said.lower():
                 return ConfigError(f"{self.address} is refused: {said}: {remedy}")
         # Its answers may be on their way: the next call gets a connection of its own.
         self.failure = self.failure or said
-        return BrokerAway(f"{self.address.server} is away: {said}")
+        return BrokerAway(said)

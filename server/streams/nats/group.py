@@ -36,6 +36,17 @@ async def join(client: Client, name: str, subject: str, options: SourceOptions) 
             f"the consumer {options.group} of {name} is no pull consumer with explicit "
             "acknowledgement: choose another group, or delete it"
         )
+    # Members say every few seconds that they still hold messages: see Pace.hold.
+    if config.ack_wait < min(10.0, options.idle / 2):
+        raise ConfigError(
+            f"the group {options.group} of {name} takes messages from a member that is silent for "
+            f"{config.ack_wait:g} s: choose --idle {max(1.0, config.ack_wait):g}, or another group"
+        )
+    if config.max_deliver > 0:
+        raise ConfigError(
+            f"the group {options.group} of {name} drops messages after max_deliver = {config.max_deliver}: "
+            "delete it, as --deliveries gives messages up"
+        )
     if config.filter_subject != subject:
         read = config.filter_subject or "every subject"
         raise ConfigError(

@@ -22,6 +22,8 @@ _CONFIRMATION = 15.0
 _STEP = 0.2
 # Answers under way at once, beyond any batch: the library would wait for room without end.
 _WINDOW = 1 << 24
+# Bytes of the headers of an answer, without its key and its id.
+_HEADERS = 256
 
 
 def target(address: Address) -> "NatsTarget":
@@ -43,6 +45,10 @@ class NatsTarget:
     def write(self, answers: Sequence[Answer]) -> None:
         """See Target."""
         self._connection.run(self._write(answers))
+
+    def takes(self, answer: Answer) -> bool:
+        """See Target."""
+        return self._client is None or answer.size + _HEADERS <= self._client.max_payload
 
     def close(self) -> None:
         """See Target."""

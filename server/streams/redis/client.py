@@ -1,0 +1,47 @@
+"""The client of Redis, by an address: one server, or what answers like one."""
+
+from pathlib import Path
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from unpickled.server.errors import ConfigError
+from unpickled.server.quote import quoted
+from unpickled.server.streams.address import Address
+
+_PORT = 6379
+
+
+def client(address: Address, patience: float) -> Any:
+    """A client that has not connected yet, and tries nothing twice: the consumer does, and says so.
+
+    Args:
+        address: The address; ConfigError where its host or an option is wrong.
+        patience: Seconds that the server may take to answer.
+    """
+    host = address.only_host(_PORT)
+    return redis.Redis(
+        host.name,
+        host.port or _PORT,
+        address.number("db") or 0,
+        address.password or None,
+        username=address.user or None,
+        socket_timeout=patience,
+        socket_connect_timeout=patience,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+        **_encryption(address),
+    )
+
+
+def _encryption(address: Address) -> dict[str, Any]:
+    authorities = address.options.get("ca")
+    if address.scheme == "redis":
+        if authorities is not None:
+            raise ConfigError(f"ca is for rediss://, and {address} is not encrypted: leave one of them out")
+        return {}
+    if authorities is not None and not Path(authorities).is_file():
+        raise ConfigError(f"ca of {address} is {quoted(authorities)}, which is no file")
+    return {"ssl": True, "ssl_ca_certs": authorities}
