@@ -5,10 +5,14 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -191,6 +195,38 @@ def test_answers_that_are_refused(secure, page, sentence, capsys):
     secure.pages["/iris.onnx"] = page
     assert sentence in refused(capsys, f"{secure.address}/iris.onnx")
     assert versions() == []
+
+
+def test_a_remote_does_not_write_to_the_terminal(capsys):
+    """Controls in an answer that is no HTTP are shown as question marks."""
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+
+        def answer():
+            for _ in range(4):
+                with server.accept()[0] as connection:
+                    connection.recv(65536)
+                    connection.sendall(b"\x1b[31mred\x07\r\n\r\n")
+
+        pool.submit(answer)
+        port = server.getsockname()[1]
+        assert refused(capsys, f"http://127.0.0.1:{port}/iris.onnx").endswith("fetched: ?[31mred?")
+
+
+def test_a_head_that_drips(capsys, monkeypatch):
+    """A server that sends the head of its answer byte by byte, and never ends it, is waited for no longer."""
+    monkeypatch.setattr("unpickled.server.remotes.patient._PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+
+        def drip():
+            with server.accept()[0] as connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+                while True:
+                    connection.sendall(b"x")
+                    time.sleep(0.01)
+
+        pool.submit(drip)
+        port = server.getsockname()[1]
+        assert "comes too slowly" in refused(capsys, f"http://127.0.0.1:{port}/iris.onnx")
 
 
 def test_a_server_that_is_busy(secure, content, capsys):
