@@ -85,6 +85,17 @@ def test_a_number_that_is_taken(remote, models, capsys):
     assert versions() == ["2", "3"]
 
 
+def test_the_highest_number(remote, models, capsys):
+    """No version gets a number of more digits than servers read: it would be there and never be served."""
+    highest = 10**18 - 1
+    shelve(models, Path("models/iris"), "people", first=highest)
+    shelve(models, remote / "iris", "forest", first=highest)
+    uri = remote.joinpath("iris").as_uri()
+    assert "leaves no higher number to the next version" in refused(capsys, uri)
+    assert versions() == [str(highest)]
+    assert f"version {highest} has come" in pulled(capsys, uri, "--name", "other")
+
+
 def test_a_first_version_that_fails_leaves_no_folder(remote, capsys, monkeypatch):
     """A disk that is full when the version has its number leaves nothing that a server takes for a model."""
 
