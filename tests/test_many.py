@@ -4,8 +4,8 @@ import io
 import shutil
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from threading import Event
 from pathlib import Path
+from threading import Event
 
 import pytest
 

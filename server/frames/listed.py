@@ -14,8 +14,8 @@ from unpickled.server.model.feeds import Row
 from unpickled.server.model.signature import Signature
 from unpickled.server.quote import quoted
 
-# Exceptions of msgspec for rows that it refuses; the rules in Python then find the error. ValueError is that of
-# the one decimal without a float, a signalling NaN.
+# Exceptions of msgspec for rows that it refuses; the rules in Python then find the error. ValueError is that
+# of the one decimal without a float, a signalling NaN.
 REFUSALS = (msgspec.MsgspecError, RecursionError, ValueError)
 
 

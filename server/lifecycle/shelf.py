@@ -127,8 +127,8 @@ class Shelf:
         self.versions.scan()
         if not NAME.fullmatch(self.name) and self.versions.numbers:
             raise ArtifactError(
-                "its name may hold letters, digits, '.', '_' and '-' only, and begins with a letter or a digit: "
-                "rename the folder"
+                "its name may hold letters, digits, '.', '_' and '-' only, and begins with a letter or a "
+                "digit: rename the folder"
             )
         self._read()
         if self._scanned_text != self._text and self.deployment.versions:

@@ -1,4 +1,4 @@
-"""Connections that wait a while for the head of an answer, and no longer, however often a part of it comes."""
+"""Connections that wait for the head of an answer for a while only, however often a part of it comes."""
 
 import http.client
 import socket
