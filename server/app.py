@@ -108,7 +108,7 @@ def _add_predictions(app: Flask, service: Service) -> None:
         target = service.routes.targets.get(request.environ["PATH_INFO"])
         if target is None:
             # Either find() raises the reason, or the path only spells a name in another way.
-            with service.repository.demand.held():
+            with service.repository.held(names.get("name")):
                 served = service.repository.find(names.get("name"), names.get("version"), names.get("label"))
                 path = patterns.filled(
                     rule, **(names | {"name": served.name, "version": str(served.version)})

@@ -241,3 +241,17 @@ def answer(tally: Tally, times: int) -> None:
     prediction = Prediction(b"", started + 3, started + 6, (), [1], ())
     for _ in range(times):
         tally.answered(started, started + 1, prediction)
+
+
+def test_the_series_of_a_kind():
+    """A process reads its own series of one kind by their keys; one that is forgotten is not among them."""
+    block = Memory(blocks=1).claim()
+    for key, value in ((("answered", "iris"), 2.0), (("last", "iris"), 3.0), (("answered", "people"), 4.0)):
+        block.series(key, 1)[0] = value
+    assert {key: [*numbers] for key, numbers in block.of_kind("answered")} == {
+        ("answered", "iris"): [2.0],
+        ("answered", "people"): [4.0],
+    }
+    block.forget(("answered", "iris"))
+    block.series(("answered", "trees"), 1)
+    assert [key[1] for key, _ in block.of_kind("answered")] == ["people", "trees"]

@@ -190,6 +190,14 @@ def test_values_of_python_and_numpy_are_those_of_json(home):
         model.predict([np.True_, 2100.5, "Bonn", "pro"])
 
 
+def test_a_decimal_that_no_arithmetic_takes_is_missing(home):
+    """A signalling NaN means what every other NaN means, in a row, in a record and in several rows."""
+    model, row = load(home / "people"), [Decimal("sNaN"), 2100.5, "Bonn", "pro"]
+    expected = model.predict_proba([None, *row[1:]])
+    for rows in (row, [row], dict(zip(model.features, row, strict=True))):
+        assert np.array_equal(model.predict_proba(rows), expected)
+
+
 def test_dates_are_refused_where_text_belongs(home):
     """A typed date is read in a feature of dates alone; another has many spellings of it."""
     dated, plain = load(home / "orders"), load(home / "people")

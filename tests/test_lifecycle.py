@@ -441,6 +441,19 @@ def test_a_renamed_model_is_another_one(broken, late):
         assert ready(app) == (503, ["people"])
 
 
+def test_a_name_that_no_path_can_have_is_not_served(models, tmp_path):
+    """A folder whose name has other characters stays refused, even if a history was copied into it."""
+    home = shelve(models, tmp_path / "iris", "iris")
+    serve(tmp_path)
+    assert (home / history.FILE).exists()
+    shutil.copytree(home, tmp_path / "new\nline")
+    app = serve(tmp_path)
+    assert list(app.service.repository.deployments["new\nline"].versions) == []
+    answer = app.test_client().post("/models/new%0Aline/predict", json=BODY)
+    assert answer.status_code == 503
+    assert "begins with a letter or a digit: rename the folder" in answer.json["error"]
+
+
 def test_a_broken_model_is_replaced(models, broken):
     """A good version beside the broken one makes the server ready, and ends the series of the alerts."""
     app = serve(broken.parent)

@@ -2,13 +2,15 @@
 
 import io
 import shutil
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from unpickled.server.app import flask_app
-from unpickled.server.config import Config, Provider, Runtime
+from unpickled.server.config import Config, Limits, Listening, Provider, Runtime
 from unpickled.server.lifecycle.looks import MOST
 from unpickled.server.lifecycle.repository import Beginning, Repository
 from unpickled.server.serve.deferred import Deferred
@@ -182,6 +184,52 @@ def test_a_version_that_arrives_for_a_model_out_of_memory(folder, models):
     client = flask_app(service).test_client()
     assert client.post("/models/iris003/predict", data=ROW).headers["Model-Version"] == "2"
     assert client.post("/models/later/predict", data=ROW).status_code == 200
+
+
+def ask(service, name):
+    """The answer to a prediction."""
+    return flask_app(service).test_client().post(f"/models/{name}/predict", data=ROW)
+
+
+def test_a_load_that_takes_long_leaves_threads_for_models_in_memory(folder):
+    """Half of the threads wait for models that are not in memory; beyond that, a request is refused."""
+    limits, listening = Limits(max_queue_ms=1), Listening(threads=2)
+    service = demanding(folder, default_model="iris000", limits=limits, listening=listening)
+    with ThreadPoolExecutor(3) as pool, loading(service, pool):
+        asks = [pool.submit(ask, service, name) for name in ("iris001", "iris002")]
+        refused = next(as_completed(asks)).result()
+        assert (refused.status_code, refused.json["code"]) == (503, "overloaded")
+        assert refused.headers["Retry-After"] == "1"
+        assert ask(service, "iris000").status_code == 200
+        assert ask(service, "irsi").status_code == 404
+    assert sorted(each.result().status_code for each in asks) == [200, 503]
+
+
+def test_a_request_waits_for_a_load_no_longer_than_it_may(folder):
+    """The setting request_timeout bounds the time for which a request waits until its model is loaded."""
+    service = demanding(folder, limits=Limits(request_timeout=0.01))
+    with ThreadPoolExecutor(1) as pool, loading(service, pool):
+        answer = ask(service, "iris001")
+        assert (answer.status_code, answer.json["code"]) == (504, "deadline_exceeded")
+    assert ask(service, "iris001").status_code == 200
+
+
+@contextmanager
+def loading(service, pool):
+    """Another thread loads a model until the end of the block."""
+    begun, done = Event(), Event()
+
+    def load():
+        with service.repository.held(None):
+            begun.set()
+            done.wait()
+
+    pool.submit(load)
+    begun.wait()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 def asking(client, names):

@@ -5,10 +5,14 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -79,6 +83,17 @@ def test_a_number_that_is_taken(remote, models, capsys):
     uri = remote.joinpath("iris", "1", "model.onnx").as_uri()
     assert "is there already: choose another number" in refused(capsys, uri, "--version", 2)
     assert versions() == ["2", "3"]
+
+
+def test_the_highest_number(remote, models, capsys):
+    """No version gets a number of more digits than servers read: it would be there and never be served."""
+    highest = 10**18 - 1
+    shelve(models, Path("models/iris"), "people", first=highest)
+    shelve(models, remote / "iris", "forest", first=highest)
+    uri = remote.joinpath("iris").as_uri()
+    assert "leaves no higher number to the next version" in refused(capsys, uri)
+    assert versions() == [str(highest)]
+    assert f"version {highest} has come" in pulled(capsys, uri, "--name", "other")
 
 
 def test_a_first_version_that_fails_leaves_no_folder(remote, capsys, monkeypatch):
@@ -191,6 +206,38 @@ def test_answers_that_are_refused(secure, page, sentence, capsys):
     secure.pages["/iris.onnx"] = page
     assert sentence in refused(capsys, f"{secure.address}/iris.onnx")
     assert versions() == []
+
+
+def test_a_remote_does_not_write_to_the_terminal(capsys):
+    """Controls in an answer that is no HTTP are shown as question marks."""
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+
+        def answer():
+            for _ in range(4):
+                with server.accept()[0] as connection:
+                    connection.recv(65536)
+                    connection.sendall(b"\x1b[31mred\x07\r\n\r\n")
+
+        pool.submit(answer)
+        port = server.getsockname()[1]
+        assert refused(capsys, f"http://127.0.0.1:{port}/iris.onnx").endswith("fetched: ?[31mred?")
+
+
+def test_a_head_that_drips(capsys, monkeypatch):
+    """A server that sends the head of its answer byte by byte, and never ends it, is waited for no longer."""
+    monkeypatch.setattr("unpickled.server.remotes.patient._PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+
+        def drip():
+            with server.accept()[0] as connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+                while True:
+                    connection.sendall(b"x")
+                    time.sleep(0.01)
+
+        pool.submit(drip)
+        port = server.getsockname()[1]
+        assert "comes too slowly" in refused(capsys, f"http://127.0.0.1:{port}/iris.onnx")
 
 
 def test_a_server_that_is_busy(secure, content, capsys):

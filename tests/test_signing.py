@@ -167,6 +167,17 @@ def test_keys_that_cannot_be_used(home, tmp_path, name, content, sentence):
     assert sentence in str(caught.value)
 
 
+def test_a_pipe_among_the_keys(home, keys, tmp_path):
+    """A pipe in the folder of keys holds no key, and no server waits until somebody writes to it."""
+    sign(home / "1", keys / "ours.pem")
+    folder = tmp_path / "required"
+    folder.mkdir()
+    os.mkfifo(folder / "pipe.pub")
+    assert "holds no public key" in refusal(home, folder)
+    shutil.copy(keys / "ours.pub", folder)
+    assert refusal(home, folder) == ""
+
+
 def test_keys_of_another_kind(home, keys, tmp_path, capsys):
     """A key that is no ed25519 key, a public key, an encrypted one and a file of anything do not sign."""
     _, other = Authority(tmp_path).issue("other")

@@ -143,10 +143,15 @@ def _id(key: Ed25519PublicKey) -> str:
 
 def _content(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_opened) as file:
             content = file.read(_LONGEST + 1)
     except OSError as error:
         raise ConfigError(f"{shortened(str(path), 200)} cannot be read: {error.strerror}") from None
     if len(content) > _LONGEST:
         raise ConfigError(f"{path} is longer than {_LONGEST} bytes: it is no file of keys")
     return content
+
+
+def _opened(path: str, flags: int) -> int:
+    # Otherwise a pipe that nobody writes to would be waited for.
+    return os.open(path, flags | os.O_NONBLOCK)

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from unpickled.server.errors import ServingError
 
+# The highest number: servers take no folder with more digits for a version.
+_HIGHEST = 10**18 - 1
+
 
 def numbers(home: Path) -> list[int]:
     """The numbers in a model's folder, in no order; whether there is a file in each is not looked at."""
@@ -22,11 +25,11 @@ def claim(staging: Path, home: Path, number: int | None = None) -> Path:
         number: The number; without it, the one after the highest.
 
     Raises:
-        ServingError: The number is taken.
+        ServingError: The number is taken, or none is left above the others.
         OSError: The folder cannot be renamed.
     """
     while True:
-        target = home / str(max(numbers(home), default=0) + 1 if number is None else number)
+        target = home / str(_next(home) if number is None else number)
         try:
             staging.rename(target)
         except OSError as error:
@@ -38,6 +41,13 @@ def claim(staging: Path, home: Path, number: int | None = None) -> Path:
         for directory in (home, home.parent):
             sync(directory)
         return target
+
+
+def _next(home: Path) -> int:
+    highest = max(numbers(home), default=0)
+    if highest >= _HIGHEST:
+        raise ServingError(f"{home / str(highest)} leaves no higher number to the next version: rename it")
+    return highest + 1
 
 
 def write(path: Path, payload: bytes) -> None:

@@ -14,8 +14,9 @@ from unpickled.server.model.feeds import Row
 from unpickled.server.model.signature import Signature
 from unpickled.server.quote import quoted
 
-# Exceptions of msgspec for rows that it refuses; the rules in Python then find the error.
-REFUSALS = (msgspec.MsgspecError, RecursionError)
+# Exceptions of msgspec for rows that it refuses; the rules in Python then find the error. ValueError is that
+# of the one decimal without a float, a signalling NaN.
+REFUSALS = (msgspec.MsgspecError, RecursionError, ValueError)
 
 
 def converter(kind: Any) -> Callable[[Any], Any]:

@@ -7,6 +7,7 @@ from time import monotonic
 
 from unpickled.server import machine
 from unpickled.server.config import Config
+from unpickled.server.errors import DeadlineExceeded, Overloaded
 from unpickled.server.lifecycle.shelf import Shelf
 
 # The reason why such a model shows nothing of itself.
@@ -33,6 +34,12 @@ class Demand:
         self.follow: Callable[[], None] = _nothing
         self.lock = threading.RLock()
         self._most = config.load_bytes or machine.memory() // 4 // config.listening.workers
+        limits, threads = config.limits, config.listening.threads
+        self._timeout, self._brief = limits.request_timeout, limits.max_queue_ms / 1000
+        # Requests that may wait for as long as it takes: the other threads are for models in memory.
+        self._seats = threading.Semaphore(max(1, threads // 2))
+        # monotonic() when the last request began to load.
+        self._began = 0.0
         # By name: the number of answers at the last look, and when it was last seen to grow.
         self._uses: dict[str, tuple[float, float]] = {}
 
@@ -43,12 +50,41 @@ class Demand:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Let no request let go of a model before the end of the block."""
+        """Let no request load or let go of a model before the end of the block.
+
+        Raises:
+            Overloaded: Half of the threads wait for models, and the load under way takes long.
+            DeadlineExceeded: The setting request_timeout is over.
+        """
         if not self.on:
             yield
             return
-        with self.lock:
+        self._take_turn()
+        try:
             yield
+        finally:
+            self.lock.release()
+
+    def _take_turn(self) -> None:
+        if not self.lock.acquire(blocking=False):
+            self._wait()
+        self._began = monotonic()
+
+    def _wait(self) -> None:
+        if not self._seats.acquire(blocking=False):
+            if not self.lock.acquire(timeout=max(0.0, self._began + self._brief - monotonic())):
+                raise Overloaded(
+                    "many requests wait for models that are being loaded: ask again, or elsewhere",
+                    headers={"Retry-After": "1"},
+                )
+            return
+        try:
+            if not self.lock.acquire(timeout=-1 if self._timeout is None else self._timeout):
+                raise DeadlineExceeded(
+                    f"{self._timeout:g} seconds are over, and the model is not loaded: ask again"
+                )
+        finally:
+            self._seats.release()
 
     def among(self, names: Iterable[str]) -> list[str]:
         """These names and those of the models that are not in memory, sorted."""

@@ -7,7 +7,8 @@ difference: processes that have it in memory go on serving it.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -201,6 +202,19 @@ class Repository:
         if name not in self.deployments and name not in self.demand.unloaded:
             raise self._unknown(name)
 
+    @contextmanager
+    def held(self, name: str | None) -> Iterator[None]:
+        """Let no request load or let go of a model before the end of the block, where requests do that.
+
+        Raises:
+            UnknownModel: There is no folder of this name: a misspelt name waits for no other model.
+            Overloaded, DeadlineExceeded: As ``Demand.held``.
+        """
+        if name is not None and name not in self._shelves:
+            raise self._unknown(name)
+        with self.demand.held():
+            yield
+
     def _unknown(self, name: str) -> UnknownModel:
         return UnknownModel(f"there is no model {name!r}: this server has {self._names()}", model=name)
 
@@ -250,7 +264,7 @@ class Repository:
         Returns its deployment, which another request may let go of at once; None where there is none.
         """
         demand = self.demand
-        with demand.lock:
+        with self.held(name):
             if name not in demand.unloaded:
                 return self.deployments.get(name)
             _read(self._shelves[name])

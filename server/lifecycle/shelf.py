@@ -126,7 +126,10 @@ class Shelf:
         self._stamp = None
         self.versions.scan()
         if not NAME.fullmatch(self.name) and self.versions.numbers:
-            raise ArtifactError("its name may hold letters, digits, '.', '_' and '-' only: rename the folder")
+            raise ArtifactError(
+                "its name may hold letters, digits, '.', '_' and '-' only, and begins with a letter or a "
+                "digit: rename the folder"
+            )
         self._read()
         if self._scanned_text != self._text and self.deployment.versions:
             # Versions wait as well: the new text may say that the newest is not to answer.
@@ -197,7 +200,8 @@ class Shelf:
             return replace(self.deployment, mistake=mistake)
         # Scan in full again: the history, which no stamp covers, may have changed by then.
         self._idle_until = 0.0
-        for record in reversed(self._history()):
+        # A copied history does not make a name fit for paths, headers and metrics.
+        for record in reversed(self._history() if NAME.fullmatch(self.name) else []):
             try:
                 return replace(self.deploy(record.serving()), mistake=mistake)
             except (ArtifactError, ServingError):

@@ -249,6 +249,8 @@ class Block:
         self._lock = threading.Lock()
         self._entries: dict[bytes, _Entry] = {}
         self._series: dict[bytes, Numbers] = {}
+        # The keys of entries, as far as ``of_kind`` has read them.
+        self._keys: dict[bytes, Key] = {}
         # Entries of forgotten series. A thread that still holds the memory of one may write to it: the entry
         # is used again once the weak reference is dead.
         self._free: list[tuple[_Entry, weakref.ref[Numbers] | None]] = []
@@ -278,6 +280,7 @@ class Block:
         with self._lock:
             view = self._series.pop(packed, None)
             entry = self._entries.pop(packed, None)
+            self._keys.pop(packed, None)
             if entry is not None:
                 self._words[entry.place] += 1
                 self._free.append((entry, None if view is None else weakref.ref(view)))
@@ -290,6 +293,18 @@ class Block:
         """Keys of the series that this process has in its block."""
         with self._lock:
             return [_unpack(packed) for packed in self._entries]
+
+    def of_kind(self, kind: str) -> list[tuple[Key, Numbers]]:
+        """Key and numbers of each series in this block whose key begins with this word."""
+        keys, numbers = self._keys, self._numbers
+        with self._lock:
+            for packed in self._entries.keys() - keys.keys():
+                keys[packed] = _unpack(packed)
+            return [
+                (key, numbers[entry.start : entry.end])
+                for packed, entry in self._entries.items()
+                if (key := keys[packed])[0] == kind
+            ]
 
     def _take_over(self) -> None:
         """Go on with the counters of the process that had the block before; its gauges end with it."""

@@ -185,10 +185,8 @@ class OutsideTally:
 def answers(block: Block) -> dict[str, float]:
     """The rows that this process has answered, by model."""
     rows: dict[str, float] = {}
-    for key in block.keys():  # noqa: SIM118 - a method of blocks
-        if key[0] == "answered":
-            counts = block.series(key, Answered.size(len(key) - 4))
-            rows[key[1]] = rows.get(key[1], 0.0) + sum(Answered.of(counts).classes)
+    for key, counts in block.of_kind("answered"):
+        rows[key[1]] = rows.get(key[1], 0.0) + sum(counts[CLASS:])
     return rows
 
 

@@ -31,7 +31,7 @@ def pages(repository: Repository, routes: Routes, gate: Gate) -> list[Page]:
 
     def explain(environ: Environ, name: str, version: str | None = None, label: str | None = None) -> Answer:
         started = perf_counter()
-        with repository.demand.held():
+        with repository.held(name):
             served = repository.find(name, version, label)
             subject = routes.subject(served)
         gate.in_flight.count += 1

@@ -13,6 +13,7 @@ from unpickled.server.errors import RemoteError, RequestError
 from unpickled.server.message import strict
 from unpickled.server.quote import printable, quoted, shortened
 from unpickled.server.remotes import urls
+from unpickled.server.remotes.patient import Plain, Secure
 from unpickled.server.remotes.remote import reason
 from unpickled.server.remotes.sink import Sink, check_size
 
@@ -118,7 +119,7 @@ class Client:
 
     def __init__(self, authorization: Callable[[str], str | None] = lambda url: None) -> None:
         self._authorization = authorization
-        self._opener = urllib.request.build_opener(_Redirects)
+        self._opener = urllib.request.build_opener(_Redirects, Plain, Secure)
 
     def open(self, url: str, headers: Mapping[str, str] | None = None) -> Answer:
         """The answer to a GET; RemoteError where there is none, Refused where its status is no success."""

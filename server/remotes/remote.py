@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from unpickled.server.errors import RemoteError
-from unpickled.server.quote import shortened
+from unpickled.server.quote import printable, shortened
 from unpickled.server.remotes.sink import Sink
 
 _QUERY = re.compile(r"\?\S*")
@@ -63,7 +63,8 @@ def reason(error: BaseException | str) -> str:
     """The message of a library in one line, without the queries of addresses, which may hold keys."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     # A store's answer is XML, of which the first line says nothing.
-    return shortened(_QUERY.sub("?...", lines[0].partition("<?")[0]).rstrip(": "), _LONGEST)
+    # Nor may a remote write to the terminal, by a status line that a library repeats.
+    return shortened(printable(_QUERY.sub("?...", lines[0].partition("<?")[0]).rstrip(": ")), _LONGEST)
 
 
 def digest_in(content: bytes | None, place: str) -> str | None:
