@@ -20,7 +20,7 @@ from test_packaging import CONSTRAINTS, pip, run
 
 PYTHONS = "3.11", "3.12", "3.13", "3.14"
 OTHERS = [version for version in PYTHONS if version != f"{sys.version_info.major}.{sys.version_info.minor}"]
-WHICH = "import ensurepip, ssl, sys, venv; print(*sys.version_info[:2], sep='.')"
+WHICH = "import ssl, sys, venv; print(*sys.version_info[:2], sep='.')"
 # A pipeline that is fitted, exported and loaded there: rows, and its answers to them.
 EXPORTED = """
 import json
@@ -79,7 +79,7 @@ def there(request, tmp_path_factory, wheel) -> There:
     """An environment of each other Python, with the wheel; skipped where there is no such Python."""
     program = found(request.param)
     if program is None:
-        pytest.skip(f"there is no Python {request.param} with venv on this machine")
+        pytest.skip(f"there is no Python {request.param} on this machine")
     folder = tmp_path_factory.mktemp("python")
     run(program, "-m", "venv", "--without-pip", folder / "venv")
     bin_folder = folder / "venv" / "bin"
