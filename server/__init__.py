@@ -33,7 +33,7 @@ def create_app(config: "Config | None" = None) -> "Flask":
 
     Raises:
         ConfigError: A setting is wrong, or the models folder cannot be read.
-        ImportError: A library of the extra ``server`` is missing.
+        ImportError: A library of the extra ``server`` is missing, or the operating system is Windows.
 
     Example:
         >>> from unpickled import Config, create_app
@@ -41,6 +41,10 @@ def create_app(config: "Config | None" = None) -> "Flask":
         >>> app.test_client().post("/predict", json={"features": [5.1, 3.5, 1.4, 0.2]}).json["prediction"]
         [0]
     """
+    from unpickled.server.system import NEEDS_POSIX, POSIX
+
+    if not POSIX:
+        raise ImportError(f"serving {NEEDS_POSIX}")
     # Imported here, as export/ shares artifact and model with the server and is installed without Flask.
     try:
         from unpickled.server import app

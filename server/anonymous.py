@@ -1,8 +1,9 @@
 """Memory that processes share: a file without a name, which disappears with the last of them."""
 
-import fcntl
 import os
 import tempfile
+
+from unpickled.server.system import fcntl
 
 
 def anonymous_file(size: int, label: str) -> int:

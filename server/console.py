@@ -17,6 +17,7 @@ from click.shell_completion import CompletionItem, shell_complete
 from unpickled.server import interrupts
 from unpickled.server.errors import UnpickledError
 from unpickled.server.quote import hint
+from unpickled.server.system import NEEDS_POSIX, POSIX
 
 _SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -29,19 +30,23 @@ class Later(NamedTuple):
         attribute: Name of the command in that module.
         extra: The package's extra without which the module cannot be imported.
         help: The command's line in the help of its group.
+        anywhere: Whether it works on Windows as well, which has neither forks nor locks of files.
     """
 
     module: str
     attribute: str
     extra: str
     help: str
+    anywhere: bool = False
 
     def load(self) -> click.Command:
         """Import the command.
 
         Raises:
-            UnpickledError: A library of the extra is missing.
+            UnpickledError: A library of the extra is missing, or the operating system cannot run it.
         """
+        if not (self.anywhere or POSIX):
+            raise UnpickledError(f"this command {NEEDS_POSIX}")
         command: click.Command = getattr(needed(self.module, self.extra), self.attribute)
         return command
 

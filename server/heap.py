@@ -7,6 +7,8 @@ from contextlib import suppress
 # glibc would raise the second one with each large block that is freed, and keep the memory of the next.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _LARGE = 1024 * 1024
+# The errors of other libraries than glibc; TypeError is that of Windows.
+_ELSEWHERE = OSError, AttributeError, TypeError
 
 
 def bound(arenas: int) -> None:
@@ -15,7 +17,7 @@ def bound(arenas: int) -> None:
     Each thread would have an arena of its own, up to eight for each processor, which keeps what was the most
     that its requests ever needed.
     """
-    with suppress(OSError, AttributeError):
+    with suppress(*_ELSEWHERE):
         library = ctypes.CDLL(None)
         library.mallopt(_MMAP_THRESHOLD, _LARGE)
         library.mallopt(_TRIM_THRESHOLD, 4 * _LARGE)
@@ -24,5 +26,5 @@ def bound(arenas: int) -> None:
 
 def trim() -> None:
     """Give freed memory back to the system: glibc would keep that of a large model, or of many requests."""
-    with suppress(OSError, AttributeError):
+    with suppress(*_ELSEWHERE):
         ctypes.CDLL(None).malloc_trim(0)

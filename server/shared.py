@@ -1,7 +1,6 @@
 """Memory that the processes of one server share."""
 
 import errno
-import fcntl
 import mmap
 import os
 import random
@@ -13,6 +12,7 @@ from multiprocessing import reduction
 from typing import Any, Self
 
 from unpickled.server.anonymous import anonymous_file
+from unpickled.server.system import fcntl
 
 # Seconds between two attempts to get a lock, at most.
 _RETRY = 0.005

@@ -16,6 +16,15 @@ KINDS = {
     "p521": lambda: ec.generate_private_key(ec.SECP521R1()),
     "rsa": lambda: rsa.generate_private_key(65537, 2048),
 }
+_USES = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+# The one use of an authority's key is to sign certificates.
+SIGNING = x509.KeyUsage(
+    **dict.fromkeys(_USES, False),
+    key_cert_sign=True,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 class Authority:
@@ -27,7 +36,7 @@ class Authority:
         self._key = KINDS["p256"]()
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         basic = x509.BasicConstraints(ca=True, path_length=None)
-        certificate = self._signed(self._name, self._key.public_key(), 365, basic)
+        certificate = self._signed(self._name, self._key.public_key(), 365, basic, SIGNING)
         self.path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
     def issue(
@@ -46,9 +55,15 @@ class Authority:
         )
         return paths
 
-    def _signed(self, subject, public, days, extension):
+    def _signed(self, subject, public, days, *extensions):
+        # From Python 3.13 on, clients refuse a certificate that does not tell whose key has signed it.
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        own = x509.SubjectKeyIdentifier.from_public_key(public)
         begin = datetime.now(UTC) - timedelta(days=1)
         builder = x509.CertificateBuilder().subject_name(subject).issuer_name(self._name).public_key(public)
-        builder = builder.serial_number(x509.random_serial_number()).add_extension(extension, critical=False)
+        builder = builder.serial_number(x509.random_serial_number())
+        for extension in (*extensions, issuer, own):
+            is_critical = isinstance(extension, x509.BasicConstraints | x509.KeyUsage)
+            builder = builder.add_extension(extension, critical=is_critical)
         builder = builder.not_valid_before(begin).not_valid_after(begin + timedelta(days=days))
         return builder.sign(self._key, hashes.SHA256())

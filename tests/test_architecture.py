@@ -29,6 +29,9 @@ OWNERS = {
     "tomlkit": {"server/commands/revision.py"},
     "jwt": {"server/access/tokens.py"},
     "obstore": {"server/objects.py"},
+    # Modules of Python that Windows lacks.
+    "fcntl": {"server/system.py"},
+    "resource": {"server/system.py"},
     "skl2onnx": {"export/converters/foreign.py"},
 }
 # Libraries of extras that few need, and the one module that imports them when it is used.

@@ -7,6 +7,7 @@ TRAIN = Later(
     "train",
     "export",
     "Fit a model on a table and export it as ONNX.",
+    anywhere=True,
 )
 RETRAIN = Later(
     "unpickled.export.commands.retrain",
@@ -19,4 +20,5 @@ CONVERT = Later(
     "convert",
     "export",
     "Export a pipeline you fitted and saved with joblib.",
+    anywhere=True,
 )

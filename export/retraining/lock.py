@@ -1,11 +1,11 @@
 """One retraining of a model at a time: the second one would train on the same rows for nothing."""
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from unpickled.export.errors import ExportError
+from unpickled.server.system import fcntl
 
 FILE = ".retrain.lock"
 

@@ -1,7 +1,6 @@
 """Changing the file of API keys: an entry is added or removed, and every other line stays as it is."""
 
 import contextlib
-import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from unpickled.server.access.keys import Key
 from unpickled.server.errors import ServingError
 from unpickled.server.lifecycle import disk
 from unpickled.server.lifecycle.history import hand_over
+from unpickled.server.system import fcntl
 
 _HEAD = "[[key]]"
 _BEGIN = "# API keys, hashed: `unpickled keys` changes this file, and servers follow within a second.\n"

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from unpickled.server.errors import ConfigError
 from unpickled.server.quote import shortened
+from unpickled.server.system import OPENING
 
 # Characters of a digest by which a signature names its key.
 _ID = 16
@@ -76,7 +77,7 @@ def make(path: Path) -> Path:
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPENING, mode)
     with os.fdopen(file, "wb") as stream:
         stream.write(content)
         stream.flush()

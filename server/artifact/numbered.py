@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from unpickled.server.errors import ServingError
+from unpickled.server.system import POSIX
 
 # The highest number: servers take no folder with more digits for a version.
 _HIGHEST = 10**18 - 1
@@ -61,7 +62,7 @@ def write(path: Path, payload: bytes) -> None:
 
 def sync(directory: Path) -> None:
     """Wait until the names in a folder are on disk."""
-    if os.name != "posix":  # other systems cannot open a directory
+    if not POSIX:  # other systems cannot open a directory
         return
     handle = os.open(directory, os.O_RDONLY)
     try:

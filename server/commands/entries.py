@@ -8,6 +8,7 @@ CHECK = Later(
     "check",
     "server",
     "Check that a model file answers its golden rows as the pipeline did.",
+    anywhere=True,
 )
 CONSUME = Later(
     "unpickled.server.commands.consume",
@@ -32,6 +33,7 @@ SIGN = Later(
     "sign",
     "signing",
     "Sign versions of models, so that servers can tell who made them.",
+    anywhere=True,
 )
 DRIFT = Later(
     "unpickled.server.commands.drift",
@@ -62,18 +64,21 @@ REPORT = Later(
     "report",
     "server",
     "Write a page about a version: its data, quality, importances, parity and origin.",
+    anywhere=True,
 )
 EXPLAIN = Later(
     "unpickled.server.commands.explain",
     "explain",
     "server",
     "Explain a prediction by the features of its row.",
+    anywhere=True,
 )
 PREDICT = Later(
     "unpickled.server.commands.predict",
     "predict",
     "server",
     "Score the rows of files or of a pipe: Parquet, CSV, JSON Lines.",
+    anywhere=True,
 )
 LOG = Later(
     "unpickled.server.commands.payloads",

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import sys
 import threading
 from pathlib import Path
@@ -22,6 +21,7 @@ from unpickled.server.lifecycle.versions import Served, Versions
 from unpickled.server.model import session
 from unpickled.server.model.policy import Policy
 from unpickled.server.quote import listed
+from unpickled.server.system import POSIX, at_fork
 
 logger = logging.getLogger("unpickled")
 
@@ -50,7 +50,7 @@ class Followed:
         self._folder, self._label, self._options = folder, label, options
         # The history is the business of servers and commands.
         # A content that arrives may end the process that loads it: another process tries it first.
-        self._trials = Trials() if _is_python(sys.executable) else None
+        self._trials = Trials() if POSIX and _is_python(sys.executable) else None
         self._shelf = Shelf(folder, options.runtime, recording=False, trials=self._trials, keys=options.keys)
         self._shelf.refresh()
         served, policy = chosen(self._shelf.deployment, label)
@@ -110,7 +110,7 @@ def _resume() -> None:
         folder.resume()
 
 
-os.register_at_fork(before=_looking.acquire, after_in_parent=_looking.release, after_in_child=_resume)
+at_fork(before=_looking.acquire, after_in_parent=_looking.release, after_in_child=_resume)
 
 
 def of_folder(folder: Path, label: str | None, options: Options) -> Version:

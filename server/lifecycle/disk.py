@@ -7,13 +7,14 @@ import stat
 from pathlib import Path
 
 from unpickled.server.artifact import onnxfile
+from unpickled.server.system import OPENING
 
 # Inode, size and times of a file: another stamp means that the content may be another.
 Stamp = tuple[int, ...]
 # The stamp of a file that does not exist or cannot be opened.
 MISSING: Stamp = ()
 
-_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+_FLAGS = os.O_RDONLY | OPENING
 
 
 def opened(path: Path) -> io.BufferedReader:

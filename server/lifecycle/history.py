@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from unpickled.server.lifecycle.decision import Decision
 from unpickled.server.lifecycle.disk import opened
 from unpickled.server.lifecycle.serving import STABLE, Count, Serving, Shadowing, Version
 from unpickled.server.model.policy import Policy
+from unpickled.server.system import OPENING, fcntl
 
 FILE = "history.jsonl"
 # Lock file for changes to one model. A separate empty file: NFS locks only files opened for writing, and
@@ -179,8 +179,7 @@ def _locked(path: Path, wait: bool) -> Iterator[int]:
 
 def _open(path: Path) -> int:
     """A file to append to. A new one gets its folder's owner: commands of root must not lock out a server."""
-    # O_NONBLOCK: opening a pipe in its place would wait for a reader.
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | OPENING
     try:
         file = os.open(path, flags | os.O_EXCL, 0o666)
     except FileExistsError:

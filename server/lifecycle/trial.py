@@ -7,7 +7,6 @@ bounded memory and time, such a content ends that process, and nobody waits for 
 
 import logging
 import os
-import resource
 import signal
 import struct
 import subprocess
@@ -17,6 +16,7 @@ from typing import IO
 
 from unpickled.server.errors import ArtifactError
 from unpickled.server.model import session
+from unpickled.server.system import resource
 
 logger = logging.getLogger("unpickled")
 

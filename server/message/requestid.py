@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any
 
 from unpickled.server.message.environ import REQUEST_ID
+from unpickled.server.system import at_fork
 
 # The header's name in requests and answers, and its entry in the WSGI environment.
 HEADER = "X-Request-Id"
@@ -22,7 +23,7 @@ class _Ids:
     def __init__(self) -> None:
         self.begin()
         # Forks of one process would go on with the same text and counter.
-        os.register_at_fork(after_in_child=self.begin)
+        at_fork(after_in_child=self.begin)
 
     def begin(self) -> None:
         """Begin anew, with 64 random bits."""

@@ -25,7 +25,6 @@ Memory refuses to start on a Python that runs without it.
 """
 
 import base64
-import fcntl
 import logging
 import mmap
 import os
@@ -44,6 +43,7 @@ import msgspec
 from unpickled.server.anonymous import anonymous_file
 from unpickled.server.errors import ConfigError
 from unpickled.server.shared import exclusive
+from unpickled.server.system import fcntl
 
 logger = logging.getLogger("unpickled")
 

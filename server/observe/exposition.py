@@ -1,7 +1,6 @@
 """The counts of all processes of a server, as Prometheus reads them."""
 
 import os
-import resource
 import sys
 import time
 from collections import defaultdict
@@ -22,6 +21,7 @@ from unpickled.server.observe.outlines import Outline
 from unpickled.server.observe.tally import BUCKETS, OF_VERSIONS, OUTSIDE, PHASES, Answered, Failed, outdated
 from unpickled.server.observe.values import PREDICTED, Histogram, histograms
 from unpickled.server.quote import shortened
+from unpickled.server.system import resource
 
 # The values of a metric's labels, in the order of the labels -> the value of the metric.
 _Values = Mapping[tuple[str, ...], float]

@@ -1,7 +1,6 @@
 """A descriptor that logs are written to: it never makes a request wait for whoever reads it."""
 
 import errno
-import fcntl
 import os
 import select
 import socket
@@ -9,6 +8,8 @@ import stat
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+
+from unpickled.server.system import fcntl
 
 # Writes bytes, and returns how many; BlockingIOError where none are taken now.
 _Write = Callable[[bytes], int]

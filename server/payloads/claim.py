@@ -7,7 +7,6 @@ another server may finish what is left.
 """
 
 import base64
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from unpickled.server.errors import ConfigError
+from unpickled.server.system import fcntl
 
 _SERVERS = ".servers"
 

@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from unpickled.server.artifact.numbered import sync
 from unpickled.server.errors import ServingError
 from unpickled.server.payloads import columns, jsonlines
 from unpickled.server.payloads.columns import Column
@@ -165,15 +166,6 @@ def day_of(folder: str) -> date | None:
     with suppress(ValueError):
         return None if match is None else date.fromisoformat(match[1])
     return None
-
-
-def sync(folder: Path) -> None:
-    """Have the disk keep the names in a folder."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def most_rows(schema: Schema) -> int:

@@ -1,11 +1,11 @@
 """The limit of open descriptors, which bounds the connections of a worker."""
 
 import logging
-import resource
 from contextlib import suppress
 
 from unpickled.server.config import Listening
 from unpickled.server.errors import ConfigError
+from unpickled.server.system import resource
 
 logger = logging.getLogger("unpickled")
 

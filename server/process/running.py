@@ -4,7 +4,6 @@ The HTTP server runs each request in a thread of its own and keeps further ones 
 served; it tells of neither. Looking at the frames of all threads costs a request nothing.
 """
 
-import resource
 import sys
 import threading
 from time import monotonic
@@ -14,6 +13,7 @@ from typing import NamedTuple
 from unpickled.server.message import body
 from unpickled.server.model import row, session
 from unpickled.server.serve import noted
+from unpickled.server.system import resource
 
 # Time that a request may need from its last byte to the queue, and from the queue to a thread.
 SLACK = 1.0

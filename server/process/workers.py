@@ -1,7 +1,9 @@
 """The HTTP server: granian's processes and threads, which run the application."""
 
 import logging.config
+import multiprocessing
 import socket
+import sys
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.process import BaseProcess
@@ -42,6 +44,9 @@ def serve(config: Config, handed: socket.socket | None = None) -> int:
     settings are wrong, or if no worker could start.
     """
     output.settle()
+    if sys.platform == "linux":
+        # Since Python 3.14 it is not the default, and each worker would import and load everything by itself.
+        multiprocessing.set_start_method("fork", force=True)
     descriptors.raise_limit(config.listening.workers)
     logging.config.dictConfig(log.settings(config.observing.log_level))
     files = certificates.of(config.listening)

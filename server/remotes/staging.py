@@ -5,7 +5,6 @@ process has left that was killed.
 """
 
 import contextlib
-import fcntl
 import os
 import shutil
 import time
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from unpickled.server.errors import RemoteError
+from unpickled.server.system import fcntl
 
 _PREFIX = ".pull-"
 # Seconds after which a folder on a file system without locks counts as left.

@@ -1,6 +1,5 @@
 """Files on the disks of this machine."""
 
-import fcntl
 import glob
 import os
 import secrets
@@ -10,8 +9,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
+from unpickled.server.artifact.numbered import sync
 from unpickled.server.batch.places.place import Entry
 from unpickled.server.errors import ServingError
+from unpickled.server.system import POSIX, fcntl
 
 # The end of the name of a file that is being written; its beginning is a dot.
 _UNFINISHED = ".unfinished"
@@ -49,7 +50,7 @@ class Disk:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(unfinished, target)
-            _sync(target.parent)
+            sync(target.parent)
         finally:
             unfinished.unlink(missing_ok=True)
 
@@ -65,7 +66,7 @@ class Disk:
             file.flush()
             os.fsync(file.fileno())
         if is_new:
-            _sync(target.parent)
+            sync(target.parent)
 
     def read(self, path: str) -> bytes | None:
         """The content of a file."""
@@ -86,11 +87,15 @@ class Disk:
 
     @contextmanager
     def locked(self, folder: str) -> Iterator[None]:
-        """No other job has the folder within the block; the kernel ends the lock of a killed process."""
+        """No other job has the folder within the block; the kernel ends the lock of a killed process.
+
+        Windows has no such lock: there, nothing keeps two jobs apart.
+        """
         Path(folder).mkdir(parents=True, exist_ok=True)
         with open(Path(folder, _LOCK), "ab") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if POSIX:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ServingError(
                     f"another job is writing to {folder}: wait for its end, or name another folder"
@@ -115,12 +120,3 @@ def _is_seen(path: Path | str) -> bool:
 def _entry(path: str, folder: Path) -> Entry:
     status = os.stat(path)
     return Entry(path, Path(path).relative_to(folder).as_posix(), status.st_size, str(status.st_mtime_ns))
-
-
-def _sync(folder: Path) -> None:
-    """A new name in a folder is on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
