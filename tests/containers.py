@@ -85,7 +85,7 @@ class Engine:
 
     def ask(self, address: str, *options: str) -> str:
         """The answer to a request, once the server listens."""
-        waiting = ("--retry", "600", "--retry-all-errors", "--retry-delay", "1")
+        waiting = ("--retry", "60", "--retry-all-errors", "--retry-delay", "1")
         return self.output("curl", "--silent", "--fail", *waiting, *options, f"http://127.0.0.1:{address}")
 
 
