@@ -40,7 +40,7 @@ DOCKER = """#!/bin/sh
 [ "$1" = build ] || exec podman "$@"
 shift
 exec nsenter --net=/proc/{pid}/ns/net podman build --quiet --isolation chroot --format docker \\
-    --network host {volumes} --build-arg BASE=localhost/base "$@"
+    --network host {volumes} --build-arg BASE=localhost/base "$@" >&2
 """
 
 
