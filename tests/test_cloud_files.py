@@ -23,8 +23,8 @@ DEPLOY = ROOT / "deploy"
 CLOUDS = ROOT / "docs" / "how-to" / "clouds.md"
 VIRGINICA = [6.7, 3.0, 5.2, 2.3]
 TABLE = "\n".join(",".join(map(str, row)) for row in (FLOWER, VIRGINICA, FLOWER)) + "\n"
-# The words of the executable `serve`, which SageMaker starts.
-SERVE = "unpickled serve --port 8080 --models /opt/ml/model"
+# The words of the executable that SageMaker starts.
+SERVE = (ROOT / "deploy" / "sagemaker" / "serve").read_text("utf-8").splitlines()[-1].removeprefix("exec ")
 TOKEN = "/computeMetadata/v1/instance/service-accounts/default/token"
 
 
