@@ -259,16 +259,6 @@ def test_cloud_run_and_ecs(models, tmp_path):
     assert [completed.returncode for completed in checks] == [0, 1]
 
 
-@pytest.mark.long
-def test_heroku(models, tmp_path):
-    """The line of the Procfile listens on the port that Heroku chooses."""
-    shelve(models, tmp_path / "models" / "iris", "iris")
-    port = free_port()
-    variables = {"UNPICKLED_MODELS": str(tmp_path / "models"), "PORT": str(port)}
-    with container(tmp_path, ["sh", "-c", block("web: ").removeprefix("web: ")], port, **variables) as server:
-        assert server.ask("/readyz")[0] == 200
-
-
 def test_platforms_wait_long_enough():
     """With the settings on the page a server ends before its platform kills it."""
     table = re.findall(r"^\| ([^|]+) \| (\d+) \| (.+) \|$", CLOUDS.read_text("utf-8"), re.M)
