@@ -491,8 +491,8 @@ FIELDS: dict[str, Any] = {name: kind for name, kind in _HINTS.items() if name no
 for _part in PARTS.values():
     FIELDS |= get_type_hints(_part, include_extras=True)
 
-# Settings that keep others out, or values secret. A variable of theirs that is empty, as the name of a file was
-# misspelt somewhere, must not open the server.
+# Settings that keep others out, or values secret: a variable of theirs that is empty by mistake must not open
+# the server.
 _GUARDS = {
     *Access.__struct_fields__,
     *("require_signature", "tls_cert", "tls_key", "tls_client_ca", "trusted_hosts"),
