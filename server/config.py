@@ -491,6 +491,14 @@ FIELDS: dict[str, Any] = {name: kind for name, kind in _HINTS.items() if name no
 for _part in PARTS.values():
     FIELDS |= get_type_hints(_part, include_extras=True)
 
+# Settings that keep others out, or values secret: a variable of theirs that is empty by mistake must not open
+# the server.
+_GUARDS = {
+    *Access.__struct_fields__,
+    *("require_signature", "tls_cert", "tls_key", "tls_client_ca", "trusted_hosts"),
+    *("log_columns", "log_hash", "log_key"),
+}
+
 
 def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Config:
     """The configuration of flags, environment and file.
@@ -498,7 +506,7 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | No
     Args:
         flags: Values by setting, and the path of a TOML file under ``config``; None and an empty tuple
             stand for a flag that was not given.
-        environ: The environment variables to read.
+        environ: The environment variables to read; an empty one counts as not set.
 
     Returns:
         The settings, each converted to its type and checked.
@@ -562,7 +570,7 @@ def _platform(environ: Mapping[str, str]) -> _Layer:
 
 def _file(path: str | None, environ: Mapping[str, str]) -> _Layer:
     path = path or environ.get(f"{PREFIX}CONFIG")
-    if path is None and not Path(DEFAULT_FILE).is_file():
+    if not path and not Path(DEFAULT_FILE).is_file():
         return []
     path = path or DEFAULT_FILE
     try:
@@ -618,8 +626,19 @@ def _environment(environ: Mapping[str, str]) -> _Layer:
     for variable, value in environ.items():
         if variable.startswith(PREFIX) and variable != f"{PREFIX}CONFIG" and not _of_service(variable, value):
             key = _field(variable.removeprefix(PREFIX).lower(), "the environment", FIELDS, _variable)
-            layer.append((variable, key, value.split(";") if is_list(key) else value))
+            if _is_set(variable, key, value):
+                layer.append((variable, key, value.split(";") if is_list(key) else value))
     return layer
+
+
+def _is_set(variable: str, key: str, value: str) -> bool:
+    """Whether a variable has a value: compose and manifests cannot leave one out, and make it empty instead.
+
+    ConfigError where the setting is a guard.
+    """
+    if not value and key in _GUARDS:
+        raise ConfigError(f"{variable} is empty: give it a value, or remove it ({description(key)})")
+    return bool(value)
 
 
 def _of_service(variable: str, value: str) -> bool:

@@ -204,6 +204,28 @@ def test_order_of_places():
     assert loaded.limits == Limits()
 
 
+GUARDS = [
+    key for key in FIELDS if re.match("api_keys|jw|rate_|require_|tls_|trusted_|log_(columns|hash|key)", key)
+]
+
+
+@pytest.mark.parametrize("key", [key for key in FIELDS if key not in GUARDS])
+def test_empty_variables(key):
+    """A variable without a value leaves a setting as the file or the default has it."""
+    environ = {f"UNPICKLED_{key.upper()}": "", "UNPICKLED_CONFIG": ""}
+    assert load((), environ) == Config()
+    _, toml, expected = VALUES[key]
+    Path("unpickled.toml").write_text(f"{key} = {toml}")
+    assert config.settings(load((), environ))[key] == expected
+
+
+@pytest.mark.parametrize("key", GUARDS)
+def test_empty_guards(key):
+    """A variable without a value does not open what a setting keeps shut: it is a mistake."""
+    variable = f"UNPICKLED_{key.upper()}"
+    assert refusal(**{variable: ""}).startswith(f"{variable} is empty: give it a value, or remove it (")
+
+
 @pytest.mark.parametrize("service", ["UNPICKLED", "UNPICKLED_IRIS"])
 def test_variables_of_a_service(service):
     """The variables that Kubernetes makes of a Service are no settings; others of the prefix have to be."""
@@ -268,7 +290,7 @@ def test_wrong_file(toml, words):
     [
         ({"UNPICKLED_PROT": "1"}, ["UNPICKLED_PROT", "did you mean 'UNPICKLED_PORT'?"]),
         ({"UNPICKLED_PORT": "eighty"}, ["UNPICKLED_PORT is 'eighty'", "int"]),
-        ({"UNPICKLED_PORT": ""}, ["UNPICKLED_PORT is ''"]),
+        ({"UNPICKLED_PORT": " "}, ["UNPICKLED_PORT is ' '"]),
         ({"UNPICKLED_STRICT": "perhaps"}, ["UNPICKLED_STRICT", "'perhaps'", "bool"]),
         ({"UNPICKLED_LOG_LEVEL": "loud"}, ["UNPICKLED_LOG_LEVEL", "'loud'"]),
         ({"UNPICKLED_PROVIDER": "A:b"}, ["UNPICKLED_PROVIDER", "NAME:option=value"]),

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import FLOWER, PATIENCE, ROOT, command_line, eventually, serving
+from conftest import FLOWER, PATIENCE, ROOT, command_line, eventually, serving, shelve
 from handmade import lasting, slow, store
 
 BODY = json.dumps({"features": FLOWER}).encode()
@@ -330,16 +330,36 @@ def test_killed_worker_is_replaced(models, tmp_path):
 
 def test_without_shared_memory(models, tmp_path):
     """The server starts, and replaces a worker, where /dev/shm cannot be written to."""
-    if not shutil.which("unshare") or subprocess.run(["unshare", "-m", "true"], check=False).returncode:
-        pytest.skip("only root may make a mount namespace")
-    alone = "mount -t tmpfs -o ro none /dev/shm && exec " + '"$@"'
-    program = ("unshare", "-m", "sh", "-c", alone, "sh", sys.executable, "-m", "server", "--port", "{port}")
+    program = mounted("mount -t tmpfs -o ro none /dev/shm")
     with serving(tmp_path, *DEFAULT, models=models.path, program=program) as server:
         (before,) = server.workers()
         os.kill(before, signal.SIGKILL)
         eventually(lambda: server.workers() not in ([], [before]) and server.listens())
         assert server.ask("/predict", BODY)[0] == 200
     assert server.printed().count("Unpickled serves") == 1
+
+
+def mounted(command: str) -> tuple[str, ...]:
+    """The server behind a command of mount that concerns nobody else; skips where that is forbidden."""
+    if not shutil.which("unshare") or subprocess.run(["unshare", "-m", "true"], check=False).returncode:
+        pytest.skip("only root may make a mount namespace")
+    alone = f'{command} && exec "$@"'
+    return ("unshare", "-m", "sh", "-c", alone, "sh", sys.executable, "-m", "server", "--port", "{port}")
+
+
+def test_read_only_models(models, tmp_path):
+    """Where models are mounted read-only, the banner says so, new versions come, and no line is an error."""
+    home = tmp_path / "models"
+    shelve(models, home / "iris", "iris")
+    program = mounted(f"mount --bind '{home}' '{home}' && mount -o remount,bind,ro '{home}'")
+    with serving(tmp_path, *DEFAULT, "--workers", "2", models=home, program=program) as server:
+        eventually(lambda: both_serve(server))
+        shelve(models, tmp_path / "aside", "iris", first=2)
+        (tmp_path / "aside" / "2").rename(home / "iris" / "2")
+        eventually(lambda: server.ask("/models/iris")[1]["version"] == 2)
+    assert server.printed().count("is mounted read-only: the server keeps no history") == 1
+    assert "ERROR" not in server.printed()
+    assert not (home / "iris" / "history.jsonl").exists()
 
 
 def test_two_workers(models, tmp_path):

@@ -1,4 +1,4 @@
-"""What works without forks and locks of files, as on Windows: there are processes here that lack them.
+"""The parts that work without forks and locks of files, as on Windows: processes here lack them.
 
 This is not Windows. Its paths, its renames and its consoles are not tested.
 """

@@ -32,6 +32,14 @@ def opened(path: Path) -> io.BufferedReader:
     raise OSError(code, "it is a directory" if stat.S_ISDIR(mode) else "it is not a file", str(path))
 
 
+def is_read_only(folder: str) -> bool:
+    """Whether nobody can write to a folder, since its file system is mounted like that."""
+    try:
+        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
 def content(stream: io.BufferedReader) -> tuple[bytes, Stamp]:
     """The bytes of an open model file, and its stamp before they were read.
 

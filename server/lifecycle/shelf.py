@@ -1,5 +1,6 @@
 """One model's folder, and the deployment that its files ask for; the previous one where they fail."""
 
+import errno
 import logging
 import socket
 import time
@@ -225,6 +226,11 @@ class Shelf:
                     self._unrecorded, self._unwritable = False, ""
         except (OSError, ServingError) as error:
             reason = (isinstance(error, OSError) and error.strerror) or str(error)
+            if isinstance(error, OSError) and error.errno == errno.EROFS:
+                # No later scan would do better. If it is the whole folder, the banner says so, once for all.
+                self._unrecorded = False
+                if disk.is_read_only(str(self._folder.parent)):
+                    return
             if reason != self._unwritable:
                 logger.error("%s cannot be written: %s", self._folder / history.FILE, reason)
             self._unwritable = reason

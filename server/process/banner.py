@@ -5,6 +5,7 @@ from ipaddress import ip_address
 
 from unpickled.server import machine
 from unpickled.server.config import Config, Listening, Log
+from unpickled.server.lifecycle import disk
 from unpickled.server.lifecycle.deployment import Deployment, percent
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.lifecycle.versions import Served
@@ -19,7 +20,8 @@ def text(repository: Repository) -> str:
     """Several lines for the person who starts the server."""
     listening = repository.config.listening
     lines = [f"Unpickled serves {_address(listening)}  ({_capacity(listening)})"]
-    lines += [*admin(listening), *logged(repository.config.log), *_warnings(repository.config)]
+    lines += [*admin(listening), *logged(repository.config.log), *unrecorded(repository.config.models)]
+    lines += _warnings(repository.config)
     deployments = repository.deployments.values()
     served = {deployment.name: deployment.main for deployment in deployments if deployment.versions}
     for deployment in deployments:
@@ -119,6 +121,12 @@ def logged(log: Log) -> list[str]:
     """A line about the payload log, where there is one."""
     folder = log.log_folder.rstrip("/")
     return [f"  logs {percent(log.log_share)} of the rows into {folder}/"] if log.log_share else []
+
+
+def unrecorded(models: str) -> list[str]:
+    """A line where no history of the models can be written."""
+    words = f"  {models.rstrip('/')}/ is mounted read-only: the server keeps no history of what it serves"
+    return [words] if disk.is_read_only(models) else []
 
 
 def _host(host: str) -> str:

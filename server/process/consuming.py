@@ -168,6 +168,7 @@ def _beginning(service: Service, addresses: Addresses, options: SourceOptions) -
         yield f"  messages without an answer go to {addresses.letters}"
     yield from banner.admin(service.config.listening)
     yield from banner.logged(service.config.log)
+    yield from banner.unrecorded(service.config.models)
 
 
 def _versions(deployment: Deployment) -> str:
