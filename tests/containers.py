@@ -69,7 +69,7 @@ class Engine:
         return run(self.command(*words, cwd=cwd), env=self.environ)
 
     def output(self, *words: object, cwd: Path | str = "/") -> str:
-        """What a command has printed; AssertionError where it fails."""
+        """The output of a command; AssertionError where it fails."""
         completed = self.run(*words, cwd=cwd)
         assert completed.returncode == 0, completed.stdout + completed.stderr
         return completed.stdout
