@@ -33,7 +33,7 @@ ZOMBIES = (
 
 
 def after(word):
-    """What follows an instruction, on each of its lines."""
+    """The words behind an instruction, on each of its lines."""
     return [line.removeprefix(word).strip() for line in LINES if line.startswith(f"{word} ")]
 
 
