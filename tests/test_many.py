@@ -2,7 +2,7 @@
 
 import io
 import shutil
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
@@ -186,45 +186,59 @@ def test_a_version_that_arrives_for_a_model_out_of_memory(folder, models):
     assert client.post("/models/later/predict", data=ROW).status_code == 200
 
 
-def ask(service, name):
+def ask(app, name):
     """The answer to a prediction."""
-    return flask_app(service).test_client().post(f"/models/{name}/predict", data=ROW)
+    return app.test_client().post(f"/models/{name}/predict", data=ROW)
 
 
 def test_a_load_that_takes_long_leaves_threads_for_models_in_memory(folder):
     """Half of the threads wait for models that are not in memory; beyond that, a request is refused."""
     limits, listening = Limits(max_queue_ms=1), Listening(threads=2)
     service = demanding(folder, default_model="iris000", limits=limits, listening=listening)
-    with ThreadPoolExecutor(3) as pool, loading(service, pool):
-        asks = [pool.submit(ask, service, name) for name in ("iris001", "iris002")]
+    app = flask_app(service)
+    with ThreadPoolExecutor(3) as pool, during(service.repository.held(None), pool):
+        asks = [pool.submit(ask, app, name) for name in ("iris001", "iris002")]
         refused = next(as_completed(asks)).result()
         assert (refused.status_code, refused.json["code"]) == (503, "overloaded")
         assert refused.headers["Retry-After"] == "1"
-        assert ask(service, "iris000").status_code == 200
-        assert ask(service, "irsi").status_code == 404
+        assert ask(app, "iris000").status_code == 200
+        assert ask(app, "irsi").status_code == 404
     assert sorted(each.result().status_code for each in asks) == [200, 503]
+
+
+def test_a_scan_is_no_load_that_takes_long(folder):
+    """A request that comes while the folder is scanned waits for it, though another one waits as well."""
+    limits, listening = Limits(max_queue_ms=600_000), Listening(threads=2)
+    service = demanding(folder, limits=limits, listening=listening)
+    app = flask_app(service)
+    with ThreadPoolExecutor(3) as pool, during(service.repository.demand.alone(), pool):
+        asks = [pool.submit(ask, app, name) for name in ("iris001", "iris002")]
+        # As long as a request needs to be refused.
+        wait(asks, 0.2)
+    assert [each.result().status_code for each in asks] == [200, 200]
 
 
 def test_a_request_waits_for_a_load_no_longer_than_it_may(folder):
     """The setting request_timeout bounds the time for which a request waits until its model is loaded."""
     service = demanding(folder, limits=Limits(request_timeout=0.01))
-    with ThreadPoolExecutor(1) as pool, loading(service, pool):
-        answer = ask(service, "iris001")
+    app = flask_app(service)
+    with ThreadPoolExecutor(1) as pool, during(service.repository.held(None), pool):
+        answer = ask(app, "iris001")
         assert (answer.status_code, answer.json["code"]) == (504, "deadline_exceeded")
-    assert ask(service, "iris001").status_code == 200
+    assert service.repository.find("iris001").version == 1
 
 
 @contextmanager
-def loading(service, pool):
-    """Another thread loads a model until the end of the block."""
+def during(turn, pool):
+    """Another thread is in a block of ``turn``, as one that loads or scans is, until the end of this one."""
     begun, done = Event(), Event()
 
-    def load():
-        with service.repository.held(None):
+    def hold():
+        with turn:
             begun.set()
             done.wait()
 
-    pool.submit(load)
+    pool.submit(hold)
     begun.wait()
     try:
         yield

@@ -7,6 +7,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -174,8 +175,19 @@ def test_a_pipe_among_the_keys(home, keys, tmp_path):
     folder.mkdir()
     os.mkfifo(folder / "pipe.pub")
     assert "holds no public key" in refusal(home, folder)
+    assert "pipe.pub cannot be read: it is not a file" in refusal(home, folder / "pipe.pub")
     shutil.copy(keys / "ours.pub", folder)
     assert refusal(home, folder) == ""
+
+
+def test_a_key_may_come_through_a_pipe(home, keys, tmp_path):
+    """Whoever signs may have another program write the private key, which is waited for."""
+    pipe = tmp_path / "pipe.pem"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(pipe.write_bytes, (keys / "ours.pem").read_bytes())
+        sign(home / "1", pipe)
+    assert refusal(home, keys / "ours.pub") == ""
 
 
 def test_keys_of_another_kind(home, keys, tmp_path, capsys):

@@ -502,9 +502,11 @@ def test_none_is_lost_whatever_is_killed(name, models, tmp_path):
             stack.enter_context(consuming(tmp_path, models.path, broker, *flags, name="kill"))
             for _ in range(2)
         )
-        eventually(lambda: min(first.answered(), second.answered()) > 1000)
+        # Either of them may have been late, and the other have answered all.
+        eventually(lambda: first.answered() + second.answered() > 1000)
+        before = first.answered()
         first.process.kill()
-        eventually(lambda: second.answered() > 10_000)
+        eventually(lambda: before + second.answered() > 5000)
         broker.kill()
         eventually(lambda: "is away" in second.printed())
         broker.start()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import conftest
 import pytest
+from conftest import shelve
 
 from unpickled.server.system import NEEDS_POSIX
 
@@ -80,3 +81,14 @@ def test_a_model_is_trained_checked_and_scored(tmp_path):
         completed = run(tmp_path, "-m", "unpickled", *words.split())
         assert completed.returncode == 0, completed.stderr
     assert len([*tmp_path.glob("scored/rows*")]) == 1
+
+
+@pytest.mark.long
+def test_a_signature_is_made_and_required(models, tmp_path):
+    """sign makes keys and a signature, without which load() refuses the model."""
+    shelve(models, tmp_path / "models" / "iris", "iris")
+    required = "import unpickled; print(unpickled.load('models/iris', require_signature='ours.pub').version)"
+    assert run(tmp_path, "-m", "unpickled", "sign", "--new-key", "ours.pem").returncode == 0
+    assert "it has no signature" in run(tmp_path, "-c", required).stderr
+    assert run(tmp_path, "-m", "unpickled", "sign", "models/iris/1", "--key", "ours.pem").returncode == 0
+    assert run(tmp_path, "-c", required).stdout == "1\n"

@@ -3,8 +3,11 @@
 Whoever needs a key imports this module when it does: the library belongs to an extra.
 """
 
+import errno
 import hashlib
 import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,10 +114,10 @@ def public(path: Path) -> dict[str, PublicKey]:
         ConfigError: The file cannot be read, or holds anything but public ed25519 keys.
     """
     try:
-        files = sorted(path.glob("*.pub")) if path.is_dir() else [path]
+        files = sorted(file for file in path.glob("*.pub") if not file.is_fifo()) if path.is_dir() else [path]
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    keys = [key for file in files for key in _public(file, _content(file))]
+    keys = [key for file in files for key in _public(file, _content(file, _at_once))]
     if not keys:
         raise ConfigError(f"{path} holds no public key: put keys of unpickled sign --new-key there")
     return {key.id: key for key in keys}
@@ -142,9 +145,9 @@ def _id(key: Ed25519PublicKey) -> str:
     return hashlib.sha256(raw).hexdigest()[:_ID]
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path, opener: Callable[[str, int], int] = os.open) -> bytes:
     try:
-        with open(path, "rb", opener=_opened) as file:
+        with open(path, "rb", opener=opener) as file:
             content = file.read(_LONGEST + 1)
     except OSError as error:
         raise ConfigError(f"{shortened(str(path), 200)} cannot be read: {error.strerror}") from None
@@ -153,6 +156,10 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def _opened(path: str, flags: int) -> int:
-    # Otherwise a pipe that nobody writes to would be waited for.
-    return os.open(path, flags | os.O_NONBLOCK)
+def _at_once(path: str, flags: int) -> int:
+    """Open a regular file: a server would wait until somebody writes to a pipe."""
+    descriptor = os.open(path, flags | OPENING)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a file")
+    return descriptor

@@ -24,7 +24,6 @@ class Demand:
         unloaded: The names of the models that are not in memory.
         answers: Returns the number of answers of each model.
         follow: Is called when a request has loaded a model, before the request goes on.
-        lock: Held while models are loaded or let go of.
     """
 
     def __init__(self, config: Config) -> None:
@@ -32,13 +31,14 @@ class Demand:
         self.unloaded: set[str] = set()
         self.answers: Callable[[], Mapping[str, float]] = dict
         self.follow: Callable[[], None] = _nothing
-        self.lock = threading.RLock()
+        # Held while models are loaded or let go of.
+        self._lock = threading.RLock()
         self._most = config.load_bytes or machine.memory() // 4 // config.listening.workers
         limits, threads = config.limits, config.listening.threads
         self._timeout, self._brief = limits.request_timeout, limits.max_queue_ms / 1000
         # Requests that may wait for as long as it takes: the other threads are for models in memory.
         self._seats = threading.Semaphore(max(1, threads // 2))
-        # monotonic() when the last request began to load.
+        # monotonic() when the lock was taken last.
         self._began = 0.0
         # By name: the number of answers at the last look, and when it was last seen to grow.
         self._uses: dict[str, tuple[float, float]] = {}
@@ -63,23 +63,30 @@ class Demand:
         try:
             yield
         finally:
-            self.lock.release()
+            self._lock.release()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """The same for a scan, which waits for as long as it takes."""
+        with self._lock:
+            self._began = monotonic()
+            yield
 
     def _take_turn(self) -> None:
-        if not self.lock.acquire(blocking=False):
+        if not self._lock.acquire(blocking=False):
             self._wait()
         self._began = monotonic()
 
     def _wait(self) -> None:
         if not self._seats.acquire(blocking=False):
-            if not self.lock.acquire(timeout=max(0.0, self._began + self._brief - monotonic())):
+            if not self._lock.acquire(timeout=max(0.0, self._began + self._brief - monotonic())):
                 raise Overloaded(
                     "many requests wait for models that are being loaded: ask again, or elsewhere",
                     headers={"Retry-After": "1"},
                 )
             return
         try:
-            if not self.lock.acquire(timeout=-1 if self._timeout is None else self._timeout):
+            if not self._lock.acquire(timeout=-1 if self._timeout is None else self._timeout):
                 raise DeadlineExceeded(
                     f"{self._timeout:g} seconds are over, and the model is not loaded: ask again"
                 )

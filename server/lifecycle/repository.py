@@ -138,7 +138,7 @@ class Repository:
         An unchanged folder costs a listing and a stat of each file. Without ``everything``, very many folders
         are looked at in turn, some of them in each scan.
         """
-        with self.demand.lock:
+        with self.demand.alone():
             return self._refresh(everything)
 
     def _refresh(self, everything: bool) -> bool:
@@ -158,7 +158,7 @@ class Repository:
     def release(self) -> None:
         """Release the versions that are not served any more."""
         # A request that loads a model has its versions before it has its deployment.
-        with self.demand.lock:
+        with self.demand.alone():
             for shelf in self._shelves.values():
                 shelf.versions.keep(set(shelf.deployment.versions))
 

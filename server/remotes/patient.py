@@ -20,15 +20,12 @@ class _Plain(http.client.HTTPConnection):
         timer.daemon = True
         timer.start()
         try:
-            response = super().getresponse()
-        except (OSError, http.client.HTTPException):
-            _check(late)
-            raise
+            return super().getresponse()
         finally:
             timer.cancel()
-        # A head that ends in the middle of a line is read like a whole one.
-        _check(late)
-        return response
+            # A head that ends in the middle of a line is read like a whole one, and an end of TLS in the
+            # middle of a read has errors of many kinds.
+            _check(late)
 
 
 class _Secure(_Plain, http.client.HTTPSConnection):

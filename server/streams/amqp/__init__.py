@@ -1,0 +1,1 @@
+"""Queues of RabbitMQ, over AMQP 0-9-1."""

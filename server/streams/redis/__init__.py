@@ -1,0 +1,1 @@
+"""Streams of Redis, with a group of members that read one."""

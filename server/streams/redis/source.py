@@ -83,7 +83,7 @@ class RedisSource:
             return self._group.waiting()
 
     def close(self) -> None:
-        """See Source. A member that holds nothing is forgotten by the group."""
+        """See Source. The group forgets a member that holds nothing, where the user may run scripts."""
         with suppress(redis.RedisError):
             if self._is_connected:
                 self._client.eval(_LEAVE, 1, self._stream, self._name, self._member)
