@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import requests
 from conftest import FLOWERS, PERSON, generated, serving
@@ -209,7 +210,9 @@ def test_other_columns_are_ignored(models):
         ([DAY], "type date32[day], which is not read: send it as text"),
         ([datetime.datetime(2026, 1, 1)], "type timestamp[us], which is not read: send it as text"),
         ([Decimal("41.5")], "type decimal, which is not read: cast it to float64"),
-        ([b"41"], "type binary, which is not read: leave it out"),
+        ([b"41"], "type binary, which is not read: cast it to text"),
+        ([[41.0]], "type list, which is not read: give a number or a text per row"),
+        (pc.run_end_encode([41.0]), "type run-end encoded, which is not read: decode it (pyarrow."),
         (pa.array([DAY]).dictionary_encode(), "type date32[day], which is not read: send it as text"),
     ],
 )

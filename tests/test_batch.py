@@ -309,6 +309,20 @@ def test_files_appear_whole(tmp_path):
     assert [entry.name for entry in place.list(str(tmp_path))] == ["folder/a.csv"]
 
 
+@pytest.mark.parametrize("name", ["rows.csv", "packed.csv.gz", "rows.jsonl", "rows.parquet"])
+def test_a_file_that_grows_while_it_is_read_leaves_nothing(models, tmp_path, name):
+    """The last row that was read may be half of one: the part fails, and is scored once the file is whole."""
+    flowers = pd.DataFrame([[5.1, 3.5, 1.4, 0.2]] * 9, columns=FLOWERS)
+    written(tmp_path, flowers.to_csv(index=False), flowers.to_dict("records"), pa.Table.from_pandas(flowers))
+    path, worker = tmp_path / name, Worker(task(models.path, "iris"))
+    whole = path.read_bytes()
+    with pytest.raises(ServingError, match=f"{name}: it was written to while it was read"):
+        worker.score(part(tmp_path, name), lambda _: path.write_bytes(whole + b"\n"))
+    assert not [*(tmp_path / "scored").glob("*")]
+    path.write_bytes(whole)
+    assert worker.score(part(tmp_path, name)).rows == 9
+
+
 def test_long_tables_are_read_in_pieces(models, tmp_path):
     """More rows than are read at once: numbers of rows and lines go on, in each form."""
     lines = [f"{row},{'x' if row == 30_000 else 5.1},3.5,1.4,0.2" for row in range(40_000)]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from conftest import FLOWER, FLOWERS, PERSON, generated, run
 from hypothesis import given
@@ -242,6 +243,7 @@ def test_dates_are_refused_where_text_belongs(home):
         ),
         (np.array([FLOWER], complex), "is of the type complex, which is not read"),
         (dict.fromkeys(FLOWERS, np.array([1], "m8[s]")), "is of the dtype timedelta64"),
+        (pa.table(dict.fromkeys(FLOWERS, pc.run_end_encode([5.1]))), r"run_end_decode"),
         (pa.table(dict.fromkeys(FLOWERS, pa.array([1], pa.duration("s")))), "cast it to a number"),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,

@@ -329,6 +329,20 @@ def test_what_is_served_is_deleted(home, caplog, gone):
     assert (answered_by(app), card(app)["refused"], card(app)["mistake"]) == ("2", {}, None)
 
 
+def test_a_link_to_the_models_folder_is_swapped(models, home, tmp_path):
+    """Another folder of models takes the place of the first one at once, and its version answers."""
+    link, fresh = tmp_path / "link", tmp_path / "fresh"
+    link.symlink_to(home.parent)
+    app = serve(link)
+    shelve(models, fresh / home.name, "forest", first=3)
+    (tmp_path / "next").symlink_to(fresh)
+    os.replace(tmp_path / "next", link)
+    shutil.rmtree(home.parent)
+    look(app)
+    assert answered_by(app) == "3"
+    assert card(app)["mistake"] is None
+
+
 def loop(path: Path) -> None:
     """Make a symbolic link to itself."""
     path.symlink_to(path)

@@ -1,6 +1,7 @@
 """Servers of very many models: they start soon, cost little when nobody asks, and miss nothing."""
 
 import io
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from contextlib import contextmanager
@@ -8,11 +9,14 @@ from pathlib import Path
 from threading import Event
 
 import pytest
+import requests
+from conftest import eventually, serving
 
 from unpickled.server.app import flask_app
 from unpickled.server.config import Config, Limits, Listening, Provider, Runtime
 from unpickled.server.lifecycle.looks import MOST
 from unpickled.server.lifecycle.repository import Beginning, Repository
+from unpickled.server.process import banner
 from unpickled.server.serve.deferred import Deferred
 from unpickled.server.service import Service
 
@@ -151,6 +155,29 @@ def test_the_least_recently_used_model_goes_first(folder):
         assert client.post(f"/models/iris{number:03}/predict", data=ROW).status_code == 200
         loaded.append("".join(name[-1] for name in service.repository.deployments))
     assert loaded == ["1", "12", "123", "1234", "1234", "1345", "1345", "1456"]
+
+
+def test_the_banner_counts_models_out_of_memory(folder):
+    """A server that has loaded no model yet does not say that there is none."""
+    lines = banner.text(demanding(folder).repository).splitlines()
+    assert lines[-1] == "  110 models not in memory: the first request for each loads it"
+
+
+@pytest.mark.long
+def test_truth_of_a_model_that_was_let_go_of(folder, tmp_path_factory):
+    """Answers of a canary are counted once, and their truth is taken, while the model is not in memory."""
+    shutil.copytree(folder / "iris001" / "1", folder / "iris001" / "2")
+    (folder / "iris001" / "serving.toml").write_text("[traffic]\n1 = 0.5\n2 = 0.5\n")
+    flags = ("--load", "on demand", "--load-bytes", str(1 << 20))
+    with serving(tmp_path_factory.mktemp("logs"), *flags, models=folder) as server:
+        names = ["iris001"] * 20 + [f"iris{number:03}" for number in range(2, 6)]
+        answers = [requests.post(f"{server.url}/models/{name}/predict", data=ROW) for name in names]
+        reports = [{"id": answer.headers["Prediction-Id"], "truth": "setosa"} for answer in answers[:20]]
+        address = f"{server.url}/models/iris001/truth"
+        eventually(lambda: requests.post(address, json=reports).json()["repeated"] == 20)
+        text = requests.get(f"{server.url}/metrics?model=iris001").text
+    counts = re.findall(r'^unpickled_rows_total{model="iris001",version="\d"} (.*)$', text, re.MULTILINE)
+    assert sum(map(float, counts)) == 20
 
 
 def test_models_out_of_memory_are_listed(folder):

@@ -133,6 +133,18 @@ def test_a_server_serves_signed_versions_only(models, home, keys, tmp_path):
         assert server.ask("/models/iris")[1]["refused"] == {}
 
 
+def test_a_model_out_of_memory_has_to_be_signed(models, home, keys):
+    """Where requests load models, those for a model that nobody trusted has signed learn why."""
+    shelve(models, home.parent / "forest", "forest")
+    sign(home.parent / "forest" / "1", keys / "theirs.pem")
+    settings = {"load": "on demand", "require_signature": str(keys / "ours.pub")}
+    client = create_app(Config.of(models=str(home.parent), **settings)).test_client()
+    for name in ("iris", "forest", "iris"):
+        answer = client.post(f"/models/{name}/predict", json={"features": [5.1, 3.5, 1.4, 0.2]})
+        assert (answer.status_code, "sign" in answer.json["error"]) == (503, True)
+    assert client.get("/readyz").json["refused"].keys() == {"iris", "forest"}
+
+
 def test_a_key_that_is_taken_away(home, keys, tmp_path):
     """Without its key a loaded version stays and is reported; with the key, all is well again."""
     known = tmp_path / "known.pub"

@@ -96,8 +96,8 @@ class Worker:
         """
         start = perf_counter()
         with named(part), ExitStack() as stack:
-            place = place_of(part.target)
-            file = stack.enter_context(place_of(part.source).open(part.source))
+            place, source = place_of(part.target), place_of(part.source)
+            file = stack.enter_context(source.open(part.source))
             content = stack.enter_context(registry.unpacked(part.source, file))
             target = stack.enter_context(place.write(part.target))
             output = stack.enter_context(registry.packed(part.target, target))
@@ -107,6 +107,7 @@ class Worker:
             # Entered after the target, the part of the log appears before it.
             log = stack.enter_context(self.logged(part))
             counts = self.stream(form, content, registry.form_of(part.target), output, refusals, told, log)
+            source.check(file)
         if not refusals.count:
             place.remove(part.refused)
         return Result(

@@ -69,6 +69,8 @@ class Repository:
         self._shelves: dict[str, Shelf] = {}
         self._folder = ModelsFolder(config)
         self._looks = Looks()
+        # Whether the log has said that the default model is one of several by now.
+        self._told = False
         signed.check_keys(config)
         names = self._folder.names()
         beginning = beginning or Beginning()
@@ -301,7 +303,8 @@ class Repository:
             self.default = self._only()
             if self.default is None and self.config.ready == "default":
                 logger.warning("there is no default model, so the server is not ready: set default_model")
-        elif self.config.default_model is None and len(self.names) > 1:
+        elif self.config.default_model is None and len(self.names) > 1 and not self._told:
+            self._told = True
             logger.warning(
                 "there are several models now: %r stays the default one, but not beyond a restart: "
                 "set default_model",

@@ -30,14 +30,21 @@ def text(repository: Repository) -> str:
     for deployment in deployments:
         if not deployment.versions:
             lines.append(f"  NOT SERVED  {deployment.name}: {deployment.reason}")
+    lines += _waiting(len(repository.demand.unloaded))
     if len(served) > 1 and repository.default is None:
         lines.append("  /predict answers an error: choose a model for it with --default-model")
     if served:
         version = served.get(repository.default or "") or next(iter(served.values()))
         lines += ["", "Try it:", f"  {_curl(repository.config, version, repository.default)}"]
-    elif not deployments:
+    elif not repository.names:
         lines.append(f"  {repository.config.models}/ has no models yet: unpickled train iris")
     return "\n".join(lines)
+
+
+def _waiting(count: int) -> list[str]:
+    """A line about the models that requests load, where there are some."""
+    remedy = "the first request for it loads it" if count == 1 else "the first request for each loads it"
+    return [f"  {counted(count, 'model')} not in memory: {remedy}"] if count else []
 
 
 def _model(deployment: Deployment, default: str | None) -> list[str]:

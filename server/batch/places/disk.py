@@ -1,6 +1,7 @@
 """Files on the disks of this machine."""
 
 import glob
+import io
 import os
 import secrets
 from collections.abc import Iterator
@@ -36,7 +37,12 @@ class Disk:
 
     def open(self, path: str) -> BinaryIO:
         """A file to read."""
-        return open(path, "rb")
+        return io.BufferedReader(_Watched(path))
+
+    def check(self, file: BinaryIO) -> None:
+        """Nobody has written to an open file since it was opened."""
+        if isinstance(file, io.BufferedReader) and isinstance(file.raw, _Watched):
+            file.raw.check()
 
     @contextmanager
     def write(self, path: str) -> Iterator[BinaryIO]:
@@ -101,6 +107,22 @@ class Disk:
                     f"another job is writing to {folder}: wait for its end, or name another folder"
                 ) from None
             yield
+
+
+class _Watched(io.FileIO):
+    """A file to read, which knows its size and its time of change when it was opened."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._opened = self._now()
+
+    def check(self) -> None:
+        if self._now() != self._opened:
+            raise OSError("it was written to while it was read: give the command again once it is whole")
+
+    def _now(self) -> tuple[int, int]:
+        status = os.fstat(self.fileno())
+        return status.st_size, status.st_mtime_ns
 
 
 def _fixed(pattern: str) -> Path:

@@ -33,6 +33,9 @@ class Place(Protocol):
     def open(self, path: str) -> BinaryIO:
         """A file to read, in which one can go to any place, buffered."""
 
+    def check(self, file: BinaryIO) -> None:
+        """Raise OSError if an open file has changed since it was opened: its last row may be half of one."""
+
     def write(self, path: str) -> AbstractContextManager[BinaryIO]:
         """A file to write. It appears whole, and on the disk, at the end of the block.
 

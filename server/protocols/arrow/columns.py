@@ -37,6 +37,9 @@ _BUFFERS |= dict.fromkeys((*DATES, "time", "interval", "duration"), 2)
 READ = NUMBERS | {"null", "bool", "utf8", "large utf8", "utf8 view"}
 _REMEDIES = {"decimal": "cast it to float64", "duration": "cast it to a number"}
 _REMEDIES |= dict.fromkeys((*DATES, "time"), "send it as text, as the training table has it")
+_REMEDIES |= {"run-end encoded": "decode it (pyarrow.compute.run_end_decode)"}
+_REMEDIES |= dict.fromkeys(("binary", "large binary", "binary view", "fixed-size binary"), "cast it to text")
+_OTHERWISE = "give a number or a text per row, as the training table has it"
 # A view: length, and the text of up to 12 bytes; or its first 4, the number of its buffer, and its place.
 _SHORT = 12
 _VIEW = np.dtype([("length", "<i4"), ("start", "V4"), ("buffer", "<i4"), ("offset", "<i4")])
@@ -63,7 +66,8 @@ def parts(
     for field in fields:
         kind = field.type if field.dictionary is None else field.dictionary.places
         if kind not in _BUFFERS:
-            raise unread(field)
+            # Columns of features have types with buffers, or are refused before.
+            raise unread(field, "leave it out")
         length, nulls = next(nodes, (-1, 0))
         if length != batch.rows:
             raise damaged(f"column {quoted(field.name)} has another number of rows than its batch")
@@ -73,9 +77,9 @@ def parts(
             yield field, Part(field.name, length, _nulls(field.name, slices, length, nulls), slices[1:])
 
 
-def unread(field: Field) -> InvalidInput:
-    """The error for a column of a type that is not read, with what to do instead."""
-    remedy = _REMEDIES.get(field.type, "leave it out")
+def unread(field: Field, remedy: str = "") -> InvalidInput:
+    """The error for a column of a type that is not read, with what to do instead: a feature needs a cast."""
+    remedy = remedy or _REMEDIES.get(field.type, _OTHERWISE)
     sentence = f"column {quoted(field.name)} is of the Arrow type {field.type}, which is not read: {remedy}"
     return InvalidInput(sentence, feature=field.name[:200])
 
