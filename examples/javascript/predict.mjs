@@ -3,8 +3,15 @@
 import { readFile } from "node:fs/promises";
 import { open } from "./model.mjs";
 
+// A refusal is a sentence, and no trace of the program.
+process.on("uncaughtException", (error) => {
+  console.error(`error: ${error.message}`);
+  process.exit(1);
+});
+
 const words = process.argv.slice(2).filter((word) => word !== "--web");
 const web = process.argv.includes("--web");
+if (!words[0]) throw new Error("name a file: node predict.mjs [--web] MODEL.onnx [ROW]");
 const ort = (await import(web ? "onnxruntime-web" : "onnxruntime-node")).default;
 
 const model = await open(ort, new Uint8Array(await readFile(words[0])));
