@@ -468,8 +468,8 @@ class World:
         words = ["--models", str(self.home.parent), "--log", str(log), "--url", self.server.url]
         return main(["judge", "mixed", "--apply", *words])
 
-    def labels(self) -> dict[str, int]:
-        return settings.parse((self.home / "serving.toml").read_text()).labels
+    def serving(self) -> settings.Serving:
+        return settings.parse((self.home / "serving.toml").read_text())
 
 
 @pytest.fixture
@@ -489,7 +489,7 @@ def world(models, tmp_path):
 
 def test_a_server_its_clients_and_a_judge(world):
     """A better challenger becomes stable while clients go on, and no request fails."""
-    eventually(lambda: world.judge() == 0 and world.labels() == {"stable": 2})
+    eventually(lambda: world.judge() == 0 and world.serving().labels == {"stable": 2})
     eventually(lambda: world.server.ask("/models/mixed")[1]["version"] == 2)
     before = len(history.read(world.home))
     assert world.judge() == 0
@@ -498,12 +498,14 @@ def test_a_server_its_clients_and_a_judge(world):
 
 def test_a_canary_whose_requests_fail_is_rolled_back(world, models):
     """By the next judge, however right its answers are."""
-    eventually(lambda: world.judge() == 0 and world.server.ask("/models/mixed")[1]["traffic"].get("2"))
+    eventually(lambda: world.judge() == 0 and world.serving().shares())
+    # No judge before the server follows: that one might promote the canary.
+    eventually(lambda: world.server.ask("/models/mixed")[1]["traffic"].get("2"))
     body = json.dumps({"features": models.rows["iris"][131].tolist()}).encode()
     answers = [world.server.ask("/predict", body)[0] for _ in range(60)]
     assert set(answers) == {200, 400}
     eventually(lambda: world.judge() == 3)
-    assert world.labels() == {"stable": 1}
+    assert world.serving().labels == {"stable": 1}
     decision = history.read(world.home)[-1].decision
     assert (decision.verdict, decision.weight) == ("reject", 0)
     assert "requests to version 2 failed, 0.0% of those to version 1" in " ".join(decision.reasons)
