@@ -249,7 +249,7 @@ class Block:
         self._lock = threading.Lock()
         self._entries: dict[bytes, _Entry] = {}
         self._series: dict[bytes, Numbers] = {}
-        # The keys of entries, as far as ``of_kind`` has read them.
+        # The keys of entries, as far as they have been read.
         self._keys: dict[bytes, Key] = {}
         # Entries of forgotten series. A thread that still holds the memory of one may write to it: the entry
         # is used again once the weak reference is dead.
@@ -292,19 +292,25 @@ class Block:
     def keys(self) -> list[Key]:
         """Keys of the series that this process has in its block."""
         with self._lock:
-            return [_unpack(packed) for packed in self._entries]
+            keys = self._read_keys()
+            return [keys[packed] for packed in self._entries]
 
     def of_kind(self, kind: str) -> list[tuple[Key, Numbers]]:
         """Key and numbers of each series in this block whose key begins with this word."""
-        keys, numbers = self._keys, self._numbers
+        numbers = self._numbers
         with self._lock:
-            for packed in self._entries.keys() - keys.keys():
-                keys[packed] = _unpack(packed)
+            keys = self._read_keys()
             return [
                 (key, numbers[entry.start : entry.end])
                 for packed, entry in self._entries.items()
                 if (key := keys[packed])[0] == kind
             ]
+
+    def _read_keys(self) -> dict[bytes, Key]:
+        """The key of each entry, unpacked once; the lock is held."""
+        for packed in self._entries.keys() - self._keys.keys():
+            self._keys[packed] = _unpack(packed)
+        return self._keys
 
     def _take_over(self) -> None:
         """Go on with the counters of the process that had the block before; its gauges end with it."""
