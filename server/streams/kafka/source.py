@@ -22,6 +22,8 @@ from unpickled.server.streams.kafka.settings import Log, settings
 
 # Milliseconds, librdkafka's own.
 _SILENCE = 300_000
+# Seconds between two commits while a group moves partitions.
+_AGAIN = 0.1
 
 
 def source(address: Address, options: SourceOptions) -> "KafkaSource":
@@ -42,6 +44,8 @@ class KafkaSource:
         self._called = time.monotonic()
         self._ahead: list[Any] = []
         self._held: dict[int, Held] = {}
+        # Whether the cluster has refused the last commit, as the group moves partitions.
+        self._moves = False
         given = settings(address) | {
             "group.id": options.group,
             "client.id": options.member,
@@ -57,8 +61,14 @@ class KafkaSource:
         self._lag = Lag(address, given)
 
     def receive(self, most: int, seconds: float) -> list[Message]:
-        """See Source."""
+        """See Source.
+
+        There are no messages while the cluster refuses commits, as the group moves partitions: what is answered
+        then would be answered once more by another member if this one ended before.
+        """
         self._join()
+        if self._moves and not self._settle(min(seconds, _AGAIN)):
+            return []
         with translated(self._address):
             records = self._ahead or self._consumer.consume(most, seconds)
         self._ahead, self._called = [], time.monotonic()
@@ -80,13 +90,7 @@ class KafkaSource:
         """See Holder. The cluster sees that the member lives, and may give partitions to others."""
         if time.monotonic() - self._called < self._silence / 2:
             return
-        with translated(self._address):
-            assigned = self._consumer.assignment()
-            self._consumer.pause(assigned)
-            record = self._consumer.poll(0)
-            self._ahead += [record] if record else []
-            self._consumer.resume(self._consumer.assignment())
-        self._called = time.monotonic()
+        self._poll(0)
 
     def lag(self) -> int:
         """Messages of all partitions that the group has not acknowledged."""
@@ -99,6 +103,9 @@ class KafkaSource:
         if self._failure is None:
             with suppress(UnpickledError):
                 self._commit()
+                end = time.monotonic() + topic.PATIENCE
+                while self._moves and time.monotonic() < end:
+                    self._settle(_AGAIN)
         self._commits.close()
         self._lag.close()
 
@@ -166,12 +173,29 @@ class KafkaSource:
                 raise refusal(self._address, self._failure) from None
             raise
 
+    def _poll(self, seconds: float) -> None:
+        """Let the library see to the group, and keep aside a message that comes meanwhile."""
+        with translated(self._address):
+            assigned = self._consumer.assignment()
+            self._consumer.pause(assigned)
+            record = self._consumer.poll(seconds)
+            self._ahead += [record] if record else []
+            # Also those that have been taken away meanwhile: they would return as paused ones.
+            self._consumer.resume(assigned)
+        self._called = time.monotonic()
+
+    def _settle(self, seconds: float) -> bool:
+        """Commit what a cluster that moves partitions has refused; whether it is taken, or another member's."""
+        self._poll(seconds)
+        self._commit()
+        return not self._moves
+
     def _commit(self) -> None:
         """Commit the offsets of acknowledged messages; BrokerAway, ConfigError."""
         free = {number: held.free for number, held in self._held.items() if held.committed != held.free}
-        if free and self._commits.commit(
-            [TopicPartition(self._address.path, *pair) for pair in free.items()]
-        ):
+        offsets = [TopicPartition(self._address.path, *pair) for pair in free.items()]
+        self._moves = bool(offsets) and not self._commits.commit(offsets)
+        if not self._moves:
             for number, offset in free.items():
                 self._held[number].committed = offset
 
@@ -183,6 +207,8 @@ class KafkaSource:
     def _lost(self, _: Consumer, parts: list[TopicPartition]) -> None:
         for part in parts:
             self._held.pop(part.partition, None)
+        moved = {part.partition for part in parts}
+        self._ahead = [record for record in self._ahead if record.partition() not in moved]
 
 
 def _text(key: bytes) -> str:
