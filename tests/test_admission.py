@@ -272,7 +272,7 @@ def test_nothing_is_lost_between_threads():
 
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory):
-    """A server of one worker with a model whose row takes about 10 ms."""
+    """A server of one worker with a model whose row takes milliseconds."""
     folder = tmp_path_factory.mktemp("busy")
     store(folder / "models", "slow", slow())
     with serving(folder, "--max-queue-ms", "100", models=folder / "models") as server:
@@ -308,7 +308,7 @@ def test_overload_is_told(busy):
     assert lost(busy, "shed") - before == statuses[503]
 
 
-@pytest.mark.parametrize("timeout", ["1", "0.001", "2.5e0"])
+@pytest.mark.parametrize("timeout", ["0.2", "0.001", "2.5e-1"])
 def test_deadline_of_a_request(busy, timeout):
     """A request that cannot be answered within its Request-Timeout is refused, and not run."""
     before = lost(busy, "expired")
@@ -360,7 +360,7 @@ def test_timeout_that_is_none(busy, timeout):
     assert "Request-Timeout" in document["error"]
 
 
-@pytest.mark.parametrize(("timeout", "status"), [(1000, 504), (6e7, 200), (0, 200), (-1, 400), (True, 400)])
+@pytest.mark.parametrize(("timeout", "status"), [(200, 504), (6e7, 200), (0, 200), (-1, 400), (True, 400)])
 def test_timeout_of_the_open_inference_protocol(busy, timeout, status):
     """The parameter timeout, in microseconds, is a deadline too."""
     tensor = {"name": "input-0", "shape": [1, 1], "datatype": "FP64", "data": [1.0]}
