@@ -64,7 +64,8 @@ def test_one_row_is_answered_as_in_a_batch(models, regressors, name):
     for values in model.manifest.golden.rows:
         row, record = [*values], dict(zip(model.features, values, strict=True))
         expected = model.predict([row, row])[:1]
-        for form in (row, tuple(row), record, [row], [record], pd.DataFrame([record])):
+        arrays = (np.array(row), np.array([row])) if set(map(type, row)) == {float} else ()
+        for form in (row, tuple(row), record, [row], (row,), [record], *arrays, pd.DataFrame([record])):
             answer = model.predict(form)
             assert (answer.dtype, answer.shape) == (expected.dtype, expected.shape)
             assert answer[0] == pytest.approx(expected[0])

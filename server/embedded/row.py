@@ -14,6 +14,9 @@ from unpickled.server.model.feeds import DTYPES, Feeds, Row
 from unpickled.server.model.outputs import refuse_not_finite
 from unpickled.server.model.signature import Signature
 
+# What a row in a list of one is.
+_ROWS = frozenset({list, tuple, dict})
+
 
 class Answer(NamedTuple):
     """The label of a row, and its scores."""
@@ -36,6 +39,7 @@ def answering(predictor: Predictor) -> Callable[[Any], Answer | None]:
     run = predictor.model.run_row or _runner(predictor)
 
     def answer(values: Any) -> Answer | None:
+        values = _single(values)
         kind = type(values)
         try:
             if kind is list or kind is tuple:
@@ -57,6 +61,16 @@ def answering(predictor: Predictor) -> Callable[[Any], Answer | None]:
         return Answer(label, scores)
 
     return answer
+
+
+def _single(rows: Any) -> Any:
+    """The row of a list, or of an array in float64, that has one; anything else as it is."""
+    kind = type(rows)
+    if kind is list:
+        return rows[0] if len(rows) == 1 and type(rows[0]) in _ROWS else rows
+    if kind is np.ndarray and rows.dtype == np.float64 and 1 <= rows.ndim <= 2:
+        return rows.ravel().tolist() if rows.size == rows.shape[-1] else rows
+    return rows
 
 
 def _runner(predictor: Predictor) -> Callable[[Row], tuple[Any, tuple[float, ...]]]:

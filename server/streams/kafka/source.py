@@ -63,8 +63,8 @@ class KafkaSource:
     def receive(self, most: int, seconds: float) -> list[Message]:
         """See Source.
 
-        There are no messages while the cluster refuses commits, as the group moves partitions: what is answered
-        then would be answered once more by another member if this one ended before.
+        There are no messages while the cluster refuses commits, as the group moves partitions: what this
+        member answered then, another one would answer once more if this one ended before it can commit.
         """
         self._join()
         if self._moves and not self._settle(min(seconds, _AGAIN)):
@@ -185,7 +185,7 @@ class KafkaSource:
         self._called = time.monotonic()
 
     def _settle(self, seconds: float) -> bool:
-        """Commit what a cluster that moves partitions has refused; whether it is taken, or another member's."""
+        """Commit what a cluster that moves partitions has refused; whether nothing of it is left."""
         self._poll(seconds)
         self._commit()
         return not self._moves
