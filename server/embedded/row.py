@@ -14,7 +14,7 @@ from unpickled.server.model.feeds import DTYPES, Feeds, Row
 from unpickled.server.model.outputs import refuse_not_finite
 from unpickled.server.model.signature import Signature
 
-# What a row in a list of one is.
+# The types of a row that a list of one holds.
 _ROWS = frozenset({list, tuple, dict})
 
 

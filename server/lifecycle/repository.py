@@ -14,12 +14,14 @@ from pathlib import Path
 import msgspec
 
 from unpickled.server.config import Config
-from unpickled.server.errors import ConfigError, NotReady, ProviderError, UnknownModel
+from unpickled.server.errors import NotReady, ProviderError, UnknownModel
 from unpickled.server.lifecycle import signed
 from unpickled.server.lifecycle.choice import chosen
+from unpickled.server.lifecycle.default import Default
 from unpickled.server.lifecycle.demand import Demand
 from unpickled.server.lifecycle.deployment import Deployment
 from unpickled.server.lifecycle.looks import Looks
+from unpickled.server.lifecycle.readiness import Readiness
 from unpickled.server.lifecycle.root import ModelsFolder
 from unpickled.server.lifecycle.shelf import Shelf
 from unpickled.server.lifecycle.trials import Trials
@@ -63,60 +65,42 @@ class Repository:
         self.config = config
         self._trials = trials or Trials()
         self.deployments: dict[str, Deployment] = {}
-        self.default: str | None = None
         self.draining = False
         self.demand = Demand(config)
         self._shelves: dict[str, Shelf] = {}
         self._folder = ModelsFolder(config)
         self._looks = Looks()
-        # Whether the log has said that the default model is one of several by now.
-        self._told = False
         signed.check_keys(config)
         names = self._folder.names()
         beginning = beginning or Beginning()
-        self._expected = frozenset(names) if beginning.names is None else beginning.names
+        self._default = Default(config, beginning.default)
+        expected = frozenset(names) if beginning.names is None else beginning.names
+        self._readiness = Readiness(config, expected, self.demand)
         for name in names:
             self._shelves[name] = self._shelf(name)
         first = config.default_model or beginning.default or (names[0] if len(names) == 1 else None)
         self.demand.put_off(name for name in names if name != first)
         self._refresh_shelves()
         self._trials.begin()
-        self.default = self._first_default(beginning)
+        self._default.choose(self.deployments, self.names)
+
+    @property
+    def default(self) -> str | None:
+        """The name of the default model; None where there is none."""
+        return self._default.name
 
     @property
     def ready(self) -> bool:
         """Whether the models that the setting ``ready`` asks for are served.
 
-        With "all", a model that appeared after the start of the server need not be: a broken one that is
-        published to many servers would take all of them out of service. Never ready while the server is
-        draining: balancers then send new requests elsewhere.
+        Never while the server is draining: balancers then send new requests elsewhere.
         """
-        served = set(self.served)
-        if self.draining or not served:
-            return False
-        if self.config.ready == "default":
-            return self.default in served
-        return self.config.ready == "any" or not self._required() - served
-
-    def _required(self) -> set[str]:
-        """The models without which not all are served.
-
-        A model that a request has loaded is not among them: a request for a broken one would take the server
-        out of service.
-        """
-        if self.demand.on:
-            return {name for name in self.deployments if name == self.default or self._is_named(name)}
-        return {name for name in self.deployments if name in self._expected or self._is_named(name)}
-
-    def _is_named(self, name: str) -> bool:
-        """Whether the setting ``default_model`` names a model; a server that restarts without it ends."""
-        return name == self.config.default_model
+        return not self.draining and self._readiness.holds(self.deployments, self.default)
 
     @property
     def served(self) -> list[str]:
         """Names of the models that serve a version, or are loaded by the first request for them."""
-        loaded = [name for name, deployment in self.deployments.items() if deployment.versions]
-        return self.demand.among(loaded)
+        return self._readiness.served(self.deployments)
 
     @property
     def names(self) -> list[str]:
@@ -154,7 +138,7 @@ class Repository:
         due = None if everything else self._looks.due(self.demand.loaded(self._shelves))
         changed = self._refresh_shelves(forgotten, due)
         if changed:
-            self._keep_default()
+            self._default.keep(self.deployments, self.names)
         return changed
 
     def release(self) -> None:
@@ -183,7 +167,9 @@ class Repository:
             UnknownModel: There is no such model, version or label.
             NotReady: The model or the version is there, and is refused.
         """
-        deployment = self.deployment(self._default_or_raise() if name is None else name)
+        if name is None:
+            name = self._default.name or self._default.get(self.deployments, self.names)
+        deployment = self.deployment(name)
         if not deployment.versions:
             raise NotReady(
                 f"model {deployment.name!r} is not served: {deployment.reason}", model=deployment.name
@@ -228,7 +214,7 @@ class Repository:
     def _forget_deleted(self, names: list[str]) -> bool:
         """Forget the models that were never served and have no folder any more; whether there was one."""
         deleted = self._shelves.keys() - set(names)
-        shelves = [self._shelves[name] for name in deleted if not self._is_named(name)]
+        shelves = [self._shelves[name] for name in deleted if name != self.config.default_model]
         forgotten = [shelf for shelf in shelves if not shelf.deployment.versions]
         for shelf in forgotten:
             del self._shelves[shelf.name]
@@ -257,7 +243,7 @@ class Repository:
         self.deployments = {
             name: loaded[name].deployment
             for name in sorted(loaded)
-            if loaded[name].exists or (self.default and self._is_named(name))
+            if loaded[name].exists or (self.default and name == self.config.default_model)
         }
 
     def _load(self, name: str) -> Deployment | None:
@@ -279,45 +265,6 @@ class Repository:
             self._swap()
             demand.follow()
             return self.deployments.get(name)
-
-    def _first_default(self, beginning: Beginning) -> str | None:
-        """The default model at the start of this process."""
-        name = self.config.default_model
-        if name is not None and name not in self.deployments:
-            raise ConfigError(f"default_model is {name!r}, but {self.config.models} has {self._names()}")
-        default = name or (beginning.default if beginning.default in self.deployments else self._only())
-        if self.config.ready == "default" and default is None and self.deployments:
-            raise ConfigError(
-                f"ready is 'default', but none of {self._names()} is the default model: set default_model"
-            )
-        return default
-
-    def _only(self) -> str | None:
-        """The only model there is; None where there is none or several."""
-        names = self.names
-        return names[0] if len(names) == 1 else None
-
-    def _keep_default(self) -> None:
-        """Leave /predict to the default model when further models arrive: clients rely on it."""
-        if self.default not in self.deployments:
-            self.default = self._only()
-            if self.default is None and self.config.ready == "default":
-                logger.warning("there is no default model, so the server is not ready: set default_model")
-        elif self.config.default_model is None and len(self.names) > 1 and not self._told:
-            self._told = True
-            logger.warning(
-                "there are several models now: %r stays the default one, but not beyond a restart: "
-                "set default_model",
-                self.default,
-            )
-
-    def _default_or_raise(self) -> str:
-        if self.default is None:
-            remedy = "POST to /models/<name>/predict, or set default_model"
-            if not self.deployments:
-                remedy = "export one with `unpickled train iris`"
-            raise UnknownModel(f"there is no default model, as this server has {self._names()}: {remedy}")
-        return self.default
 
     def _names(self) -> str:
         return listed(self.names) or "no models"
