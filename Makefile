@@ -28,10 +28,10 @@ test test-long: export OPENBLAS_NUM_THREADS = 1
 test test-long: export PYTHONDONTWRITEBYTECODE =
 
 test: .venv/developing  ## run the tests, but for the long ones
-	@$(BIN)/python -m pytest -n 4 --dist loadfile
+	@$(BIN)/python -m pytest -n 4 --dist loadfile $(OPTIONS)
 
 test-long: .venv/clustering  ## run the long tests: benchmarks, installations, clusters, soaks
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m long
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m long $(OPTIONS)
 
 lint: .venv/developing  ## ruff, mypy and the order of imports
 	@$(BIN)/ruff check .

@@ -48,8 +48,10 @@ FLOWERS = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
 SPECIES = ["setosa", "versicolor", "virginica"]
 PERSON = {"age": 41.0, "income": 2100.5, "city": "Bonn", "plan": "pro"}
 # Seconds, far beyond what any wait of a test takes on a busy machine.
-PATIENCE = 1800.0
+PATIENCE = 900.0
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w])")
+# When this process began, in the time of time.monotonic().
+BEGAN = time.monotonic()
 # The most processes of a suite that have ports of their own.
 SUITE = 16
 # The ports that were given last: no server may listen there yet when the next one is drawn.
@@ -70,6 +72,19 @@ class Models:
     path: Path
     pipelines: dict[str, Pipeline]
     rows: dict[str, Any]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the option for those whose time is bounded, such as CI."""
+    words = "seconds after which no test begins any more: the others are skipped"
+    parser.addoption("--begin-within", type=float, metavar="SECONDS", help=words)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test for which there is no time left."""
+    seconds = item.config.getoption("--begin-within")
+    if seconds is not None and time.monotonic() - BEGAN > seconds:
+        pytest.skip(f"{seconds:.0f} seconds are over: this test does not begin any more")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

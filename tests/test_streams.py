@@ -13,7 +13,7 @@ from contextlib import ExitStack
 
 import pytest
 from brokers import FLOWER_BODY, Nats, RabbitMQ, Redis, brokers, consuming, running
-from conftest import BIN, environment, eventually, run, shelve, started
+from conftest import BIN, PATIENCE, environment, eventually, run, shelve, started
 from msgspec.structs import replace
 
 from unpickled.server.app import flask_app
@@ -510,7 +510,7 @@ def test_none_is_lost_whatever_is_killed(name, models, tmp_path):
         broker.kill()
         eventually(lambda: "is away" in second.printed())
         broker.start()
-        eventually(second.is_done)
+        eventually(second.is_done, 3 * PATIENCE)
         assert second.finish() == 0
         counts = Counter(document["id"] for document in broker.read("kill-scored"))
         assert len(counts) == total
