@@ -37,6 +37,8 @@ def finished(command: Sequence[str | Path], cwd: Path) -> Finished:
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
+        # A command may be over before the thread's first look.
+        _look(process.pid, started, memory)
         over = threading.Event()
         watcher = threading.Thread(target=_watch, args=(process.pid, started, memory, over))
         watcher.start()
@@ -55,12 +57,16 @@ def finished(command: Sequence[str | Path], cwd: Path) -> Finished:
 
 def _watch(pid: int, started: float, memory: list[tuple[float, float]], over: threading.Event) -> None:
     while not over.wait(_PERIOD):
-        total = 0
-        with suppress(psutil.Error):
-            parent = psutil.Process(pid)
-            for process in (parent, *parent.children(recursive=True)):
-                # Pages that processes share count once for each.
-                with suppress(psutil.Error):
-                    total += process.memory_info().rss
-        if total:
-            memory.append((time.monotonic() - started, total / _MIB))
+        _look(pid, started, memory)
+
+
+def _look(pid: int, started: float, memory: list[tuple[float, float]]) -> None:
+    """Note the memory of a process and its children; pages that they share count once for each."""
+    total = 0
+    with suppress(psutil.Error):
+        parent = psutil.Process(pid)
+        for process in (parent, *parent.children(recursive=True)):
+            with suppress(psutil.Error):
+                total += process.memory_info().rss
+    if total:
+        memory.append((time.monotonic() - started, total / _MIB))
