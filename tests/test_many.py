@@ -1,8 +1,10 @@
 """Servers of very many models: they start soon, cost little when nobody asks, and miss nothing."""
 
+import gc
 import io
 import re
 import shutil
+import weakref
 from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from contextlib import contextmanager
 from pathlib import Path
@@ -281,6 +283,23 @@ def asking(client, names):
         for name in names
         for ask, page, body in asks
     ]
+
+
+def test_a_model_that_is_let_go_of_is_freed_at_once(folder):
+    """Nothing waits for the garbage collector, which servers start rarely: loads would fill the memory."""
+    service = demanding(folder, load_bytes=55 << 18)
+    client, freed = flask_app(service).test_client(), []
+    gc.disable()
+    try:
+        for number in range(80):
+            assert client.post(f"/models/iris{number:03}/predict", data=ROW).status_code == 200
+            freed.append(weakref.ref(service.repository.find(f"iris{number:03}").model))
+        service.consumers.intake.drain()
+        loaded = len(service.repository.deployments)
+        assert 50 < loaded < 60
+        assert sum(reference() is not None for reference in freed) == loaded
+    finally:
+        gc.enable()
 
 
 def test_models_that_make_room_for_one_another_are_all_answered(folder):

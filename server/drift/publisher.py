@@ -36,7 +36,7 @@ class Publisher(Rounds[VersionDrifts]):
     def steps(self, now: float) -> Iterator[Sequence[VersionDrifts]]:
         """The versions in memory, one after the other."""
         counts = windows.totals(self._memory, KIND, (), windows.DEFAULT, now).counts
-        for deployment in self._repository.deployments.values():
+        for deployment in self._repository.each():
             for version in self._reports.judged(deployment, counts):
                 yield [_told(deployment.name, version)]
 

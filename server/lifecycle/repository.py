@@ -107,6 +107,12 @@ class Repository:
         """Names of all models, sorted: served, refused, or loaded by the first request for them."""
         return self.demand.among(self.deployments)
 
+    def each(self) -> Iterator[Deployment]:
+        """Each deployment as it is when it is asked for: who reads slowly holds none that was replaced."""
+        for name in list(self.deployments):
+            if deployment := self.deployments.get(name):
+                yield deployment
+
     @property
     def features(self) -> set[str]:
         """The names of the features that any version in memory takes."""

@@ -22,7 +22,7 @@ from unpickled.server.observe.values import tally_of
 from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 from unpickled.server.protocols.registry import routes
 from unpickled.server.protocols.rows import Reader
-from unpickled.server.serve.deferred import Deferred
+from unpickled.server.serve.deferred import Deferred, Targets
 from unpickled.server.serve.endpoint import Endpoint
 from unpickled.server.serve.gate import Gate
 from unpickled.server.serve.handlers import Handlers
@@ -159,7 +159,7 @@ class Routes:
             builders = {path: partial(_noted, build, notes) for path, build in builders.items()}
         if len(self._versions) <= _MOST:
             return {path: build() for path, build in builders.items()}
-        targets: dict[str, Target] = {}
+        targets = Targets()
         for path, build in builders.items():
             targets[path] = Deferred(targets, path, build, self._building)
         return targets

@@ -28,7 +28,7 @@ class Publisher(Rounds[VersionAccuracies]):
 
     def steps(self, now: float) -> Iterator[Sequence[VersionAccuracies]]:
         """The versions of each model, one model after the other."""
-        for deployment in list(self._repository.deployments.values()):
+        for deployment in self._repository.each():
             versions = judged(self._memory, deployment, now)
             yield [_told(deployment.name, version) for version in versions]
 
