@@ -56,6 +56,22 @@ def test_a_target_is_built_when_it_is_asked_for(folder, models):
     assert isinstance(service.routes.targets["/models/iris078/predict"], Deferred)
 
 
+def test_a_target_stays_while_other_models_come(folder, models):
+    """Another model that comes, or changes, costs the others nothing: what answers for them stays."""
+    service = Service(Config(models=str(folder)))
+    path, changing = "/models/iris077/predict", "/models/iris078/predict"
+    answers = [asked(service, each) for each in (path, changing)]
+    before = [service.routes.targets[each] for each in (path, changing)]
+    shutil.copytree(models.path / "iris" / "1", folder / "iris078" / "2")
+    shutil.copytree(models.path / "iris", folder / "later")
+    for _ in range(2):
+        service.reloader.refresh()
+    after = [service.routes.targets[each] for each in (path, changing)]
+    assert (after[0] is before[0], after[1] is before[1]) == (True, False)
+    assert asked(service, path) == answers[0]
+    assert asked(service, "/models/later/predict")[0] == "200 OK"
+
+
 def test_a_change_is_followed_within_a_round(folder, models):
     """Scans look at some of very many folders in turn, so that none is left out."""
     service = Service(Config(models=str(folder)))

@@ -83,7 +83,9 @@ class Shelf:
             return False
         before, existed = self.deployment, self.exists
         self._idle_until = now + FULL_SCAN_SECONDS * scans
-        self.deployment = self._scan()
+        scanned = self._scan()
+        # An equal one stays the same object: readers see by that that nothing has changed.
+        self.deployment = before if scanned == before else scanned
         self.exists = self._is_model()
         self._log(before, self.deployment, existed)
         self._unrecorded |= self._recording and before.plan != self.deployment.plan

@@ -22,6 +22,7 @@ from unpickled.server.observe.values import tally_of
 from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 from unpickled.server.protocols.registry import routes
 from unpickled.server.protocols.rows import Reader
+from unpickled.server.serve.branch import Branch
 from unpickled.server.serve.deferred import Deferred, Targets
 from unpickled.server.serve.endpoint import Endpoint
 from unpickled.server.serve.gate import Gate
@@ -34,7 +35,7 @@ from unpickled.server.serve.slots import Slots
 from unpickled.server.serve.split import Split
 from unpickled.server.serve.stream import Stream
 
-# Versions whose targets are all built at once: each takes some milliseconds.
+# Versions whose targets are all built at once: those of one take 20 ms.
 _MOST = 50
 
 
@@ -84,6 +85,8 @@ class Routes:
         self.rules = self._patterns.rules
         # By the id of a version.
         self._versions: dict[int, Handlers] = {}
+        # By the name of a model.
+        self._branches: dict[str, Branch] = {}
         # Held while a target is built that was put off.
         self._building = threading.Lock()
         # Headers of all answers, beside those of their version.
@@ -140,29 +143,38 @@ class Routes:
             for version in deployment.versions.values()
         }
         retired = [observer for watch in self._watches for observer in watch.follow(deployments)]
-        builders: dict[str, Callable[[], Target]] = {}
-        models: dict[str, str] = {}
-        for protocol, paths in self._routes:
-            for deployment in deployments:
-                added = self._builders(deployment, protocol, paths)
-                builders.update(added)
-                models.update(dict.fromkeys(added, deployment.name))
+        self._branches = {deployment.name: self._branch(deployment) for deployment in deployments}
+        targets, models = Targets(), {}
+        for name, branch in self._branches.items():
+            targets.update(branch.within(targets))
+            models.update(dict.fromkeys(branch.targets, name))
         # One assignment each: a request sees all of the old or all of the new.
-        self.models, self.targets = models, self._targets(builders)
+        self.models, self.targets = models, targets
         for observer in retired:
             observer.close()
 
+    def _branch(self, deployment: Deployment) -> Branch:
+        """The targets of a deployment; those of the last rebuild where it is the same."""
+        name = deployment.name
+        observers = [observer for watch in self._watches for observer in watch.of(name)]
+        is_default = name == self._repository.default
+        made_of = (deployment, is_default, self._more, self._notes, *observers)
+        branch = self._branches.get(name)
+        if branch is not None and branch.is_made_of(made_of):
+            return branch
+        builders: dict[str, Callable[[], Target]] = {}
+        for protocol, paths in self._routes:
+            builders.update(self._builders(deployment, protocol, paths, observers))
+        return Branch(made_of, self._targets(builders))
+
     def _targets(self, builders: Mapping[str, Callable[[], Target]]) -> dict[str, Target]:
-        """Path -> its target; of many, each is built when the first request comes for it."""
+        """Path -> its target; of many, or of those that requests load, each is built by the first request."""
         if self._notes is not None:
             notes = self._notes
             builders = {path: partial(_noted, build, notes) for path, build in builders.items()}
-        if len(self._versions) <= _MOST:
+        if len(self._versions) <= _MOST and not self._repository.demand.on:
             return {path: build() for path, build in builders.items()}
-        targets = Targets()
-        for path, build in builders.items():
-            targets[path] = Deferred(targets, path, build, self._building)
-        return targets
+        return {path: Deferred(path, build, self._building) for path, build in builders.items()}
 
     def _built(self, served: Served, policy: Policy) -> Handlers:
         """A version under a policy, with the handlers of the last rebuild if possible."""
@@ -185,7 +197,7 @@ class Routes:
         return Subject(served.name, served.version, predictor, Reader(predictor))
 
     def _builders(
-        self, deployment: Deployment, protocol: Protocol, paths: Paths
+        self, deployment: Deployment, protocol: Protocol, paths: Paths, observers: Sequence[Observer]
     ) -> dict[str, Callable[[], Target]]:
         """Path -> the function that builds its target, for the paths of a protocol to one model."""
         name = deployment.name
@@ -199,7 +211,6 @@ class Routes:
             for label, number in deployment.labels.items():
                 build = partial(self._endpoint, built[number], protocol, paths.label)
                 builders[filled(paths.label, name=name, label=label)] = build
-        observers = [observer for watch in self._watches for observer in watch.of(name)]
         split = partial(self._split, deployment, built, protocol, observers)
         if paths.model:
             builders[filled(paths.model, name=name)] = partial(split, paths.model)
