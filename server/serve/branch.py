@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from unpickled.server.message.answer import Target
-from unpickled.server.serve.deferred import Deferred, Targets
+from unpickled.server.serve.deferred import Deferred
 
 
 class Branch(NamedTuple):
@@ -22,9 +22,9 @@ class Branch(NamedTuple):
         """Whether the targets are built of these very objects."""
         return len(self.made_of) == len(parts) and all(map(operator.is_, self.made_of, parts))
 
-    def within(self, table: Targets) -> dict[str, Target]:
-        """The targets for a table of all models."""
+    def latest(self) -> dict[str, Target]:
+        """The targets, those that were put off and are built by now included."""
         return {
-            path: target.within(table) if isinstance(target, Deferred) else target
+            path: target.latest if isinstance(target, Deferred) else target
             for path, target in self.targets.items()
         }

@@ -1,20 +1,16 @@
 """A target that is built when the first request asks for it: a server of many models starts without them."""
 
 import threading
-import weakref
 from collections.abc import Callable
+from typing import Protocol
 
 from unpickled.server.message.answer import Answer, Environ, Target
 
 
-class Targets(dict[str, Target]):
-    """Path -> its target.
+class Table(Protocol):
+    """Where requests find the targets; ``targets`` is replaced as a whole."""
 
-    Its targets refer to it weakly: once a table is replaced, nothing of it waits for the garbage collector,
-    which servers start rarely.
-    """
-
-    __slots__ = ("__weakref__",)
+    targets: dict[str, Target]
 
 
 class Deferred:
@@ -23,17 +19,23 @@ class Deferred:
     Args:
         path: The path.
         build: Builds the target.
+        table: Has this object at that path, unless models have changed since.
         lock: Held while it builds, so that targets that share something do not build it twice.
     """
 
-    __slots__ = ("_build", "_lock", "_path", "_target", "_targets")
+    __slots__ = ("_build", "_lock", "_path", "_table", "_target")
 
-    def __init__(self, path: str, build: Callable[[], Target], lock: threading.Lock) -> None:
+    def __init__(self, path: str, build: Callable[[], Target], table: Table, lock: threading.Lock) -> None:
         self._path = path
         self._build = build
+        self._table = table
         self._lock = lock
         self._target: Target | None = None
-        self._targets: weakref.ref[Targets] | None = None
+
+    @property
+    def latest(self) -> Target:
+        """The target; before it is built, this object."""
+        return self._target or self
 
     def __call__(self, environ: Environ) -> Answer:
         """The answer of the target; it takes some milliseconds more than that of the next request."""
@@ -41,15 +43,7 @@ class Deferred:
         if target is None:
             with self._lock:
                 target = self._target = self._target or self._build()
-        targets = self._targets and self._targets()
-        # The table may have been replaced after the request had found this object.
-        if targets and targets.get(self._path) is self:
+        targets = self._table.targets
+        if targets.get(self._path) is self:
             targets[self._path] = target
         return target(environ)
-
-    def within(self, targets: Targets) -> Target:
-        """The target for a place in this table: the one that was built, or this object."""
-        if self._target is not None:
-            return self._target
-        self._targets = weakref.ref(targets)
-        return self

@@ -23,7 +23,7 @@ from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 from unpickled.server.protocols.registry import routes
 from unpickled.server.protocols.rows import Reader
 from unpickled.server.serve.branch import Branch
-from unpickled.server.serve.deferred import Deferred, Targets
+from unpickled.server.serve.deferred import Deferred
 from unpickled.server.serve.endpoint import Endpoint
 from unpickled.server.serve.gate import Gate
 from unpickled.server.serve.handlers import Handlers
@@ -144,9 +144,10 @@ class Routes:
         }
         retired = [observer for watch in self._watches for observer in watch.follow(deployments)]
         self._branches = {deployment.name: self._branch(deployment) for deployment in deployments}
-        targets, models = Targets(), {}
+        targets: dict[str, Target] = {}
+        models: dict[str, str] = {}
         for name, branch in self._branches.items():
-            targets.update(branch.within(targets))
+            targets.update(branch.latest())
             models.update(dict.fromkeys(branch.targets, name))
         # One assignment each: a request sees all of the old or all of the new.
         self.models, self.targets = models, targets
@@ -174,7 +175,7 @@ class Routes:
             builders = {path: partial(_noted, build, notes) for path, build in builders.items()}
         if len(self._versions) <= _MOST and not self._repository.demand.on:
             return {path: build() for path, build in builders.items()}
-        return {path: Deferred(path, build, self._building) for path, build in builders.items()}
+        return {path: Deferred(path, build, self, self._building) for path, build in builders.items()}
 
     def _built(self, served: Served, policy: Policy) -> Handlers:
         """A version under a policy, with the handlers of the last rebuild if possible."""
