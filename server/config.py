@@ -28,6 +28,10 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     options: dict[str, str] = {}
 
 
+# Marks a setting that keeps others out, or values secret: a variable of it that is empty by mistake must not
+# open the server.
+_GUARD = {"guard": True}
+
 # A route is a plain path: no pattern, no query.
 _Route = Annotated[str, Meta(pattern="^/[^<>?#]*$")]
 # The Origin header of a browser: a scheme and a host, perhaps a port, and no path.
@@ -99,18 +103,25 @@ class Listening(msgspec.Struct, frozen=True, kw_only=True):
         str | None, Meta(description="address to listen on for admin_port; by default that of the server")
     ] = None
     tls_cert: Annotated[
-        str | None, Meta(description="file with the certificate of the server and its chain, as PEM")
+        str | None,
+        Meta(extra=_GUARD, description="file with the certificate of the server and its chain, as PEM"),
     ] = None
     tls_key: Annotated[
-        str | None, Meta(description="file with the private key of that certificate, as PEM")
+        str | None, Meta(extra=_GUARD, description="file with the private key of that certificate, as PEM")
     ] = None
     tls_client_ca: Annotated[
         str | None,
-        Meta(description="file with the authorities, as PEM, that sign the certificates of clients"),
+        Meta(
+            extra=_GUARD,
+            description="file with the authorities, as PEM, that sign the certificates of clients",
+        ),
     ] = None
     trusted_hosts: Annotated[
         tuple[_Host, ...],
-        Meta(description="names by which clients may call the server, .example.com for all below it"),
+        Meta(
+            extra=_GUARD,
+            description="names by which clients may call the server, .example.com for all below it",
+        ),
     ] = ()
     forwarded_allow_ips: Annotated[
         tuple[str, ...],
@@ -191,28 +202,35 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     api_keys: Annotated[
         str | None,
         Meta(
+            extra=_GUARD,
             description="file with the API keys, hashed; without api_keys and jwks, everybody may send "
-            "requests"
+            "requests",
         ),
     ] = None
     jwks: Annotated[
         str | None,
         Meta(
-            description="file or https address with the public keys by which bearer tokens (JWT) are checked"
+            extra=_GUARD,
+            description="file or https address with the public keys by which bearer tokens (JWT) are checked",
         ),
     ] = None
-    jwt_audience: Annotated[str | None, Meta(description="audience that a bearer token must be for")] = None
-    jwt_issuer: Annotated[str | None, Meta(description="issuer that a bearer token must come from")] = None
+    jwt_audience: Annotated[
+        str | None, Meta(extra=_GUARD, description="audience that a bearer token must be for")
+    ] = None
+    jwt_issuer: Annotated[
+        str | None, Meta(extra=_GUARD, description="issuer that a bearer token must come from")
+    ] = None
     rate_limit: Annotated[
         Annotated[float, Meta(gt=0, le=1e9)] | None,
         Meta(
+            extra=_GUARD,
             description="requests per second, on average, of one key or, without keys, of one address; a "
-            "key's own limit goes first"
+            "key's own limit goes first",
         ),
     ] = None
     rate_burst: Annotated[
         Annotated[int, Meta(ge=1, le=10**9)] | None,
-        Meta(description="requests of one key at once; by default those of one second"),
+        Meta(extra=_GUARD, description="requests of one key at once; by default those of one second"),
     ] = None
 
 
@@ -331,13 +349,14 @@ class Log(msgspec.Struct, frozen=True, kw_only=True):
     ] = "log"
     log_columns: Annotated[
         tuple[str, ...],
-        Meta(description="features that are logged: all, none, or their names"),
+        Meta(extra=_GUARD, description="features that are logged: all, none, or their names"),
     ] = ("all",)
     log_hash: Annotated[
-        tuple[str, ...], Meta(description="features of which only a keyed hash is logged, by their names")
+        tuple[str, ...],
+        Meta(extra=_GUARD, description="features of which only a keyed hash is logged, by their names"),
     ] = ()
     log_key: Annotated[
-        str | None, Meta(description="file with the secret key of that hash, at least 16 bytes")
+        str | None, Meta(extra=_GUARD, description="file with the secret key of that hash, at least 16 bytes")
     ] = None
     log_rotate_rows: Annotated[
         int, Meta(ge=1, le=10**9, description="rows after which a file of the payload log is finished")
@@ -448,6 +467,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     require_signature: Annotated[
         Annotated[str, Meta(min_length=1)] | None,
         Meta(
+            extra=_GUARD,
             description="file or folder of public keys, one of which has to have signed each version that is "
             "loaded (`unpickled sign`); by default none has to be signed",
         ),
@@ -490,14 +510,6 @@ PARTS: dict[str, type[msgspec.Struct]] = {
 FIELDS: dict[str, Any] = {name: kind for name, kind in _HINTS.items() if name not in PARTS}
 for _part in PARTS.values():
     FIELDS |= get_type_hints(_part, include_extras=True)
-
-# Settings that keep others out, or values secret: a variable of theirs that is empty by mistake must not open
-# the server.
-_GUARDS = {
-    *Access.__struct_fields__,
-    *("require_signature", "tls_cert", "tls_key", "tls_client_ca", "trusted_hosts"),
-    *("log_columns", "log_hash", "log_key"),
-}
 
 
 def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Config:
@@ -636,7 +648,7 @@ def _is_set(variable: str, key: str, value: str) -> bool:
 
     ConfigError where the setting is a guard.
     """
-    if not value and key in _GUARDS:
+    if not value and any(part.extra == _GUARD for part in _metas(key)):
         raise ConfigError(f"{variable} is empty: give it a value, or remove it ({description(key)})")
     return bool(value)
 
@@ -743,6 +755,8 @@ def choices(key: str) -> tuple[str, ...]:
 
 def description(key: str) -> str:
     """The clause that says what a setting does."""
-    return next(
-        str(part.description) for part in get_args(FIELDS[key]) if isinstance(part, Meta) and part.description
-    )
+    return next(str(part.description) for part in _metas(key) if part.description)
+
+
+def _metas(key: str) -> list[Meta]:
+    return [part for part in get_args(FIELDS[key]) if isinstance(part, Meta)]
