@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 from conftest import environment, run, started
 
-PROGRAMS = ("podman", "debootstrap", "unshare", "nsenter", "tar")
+PROGRAMS = ("podman", "unshare", "nsenter", "tar", "curl")
 # Control groups of version 2, which podman wants, and the loopback device.
 PREPARED = """
 umount -l /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup && "$0" -c '
@@ -90,42 +90,45 @@ class Engine:
 
 
 @contextmanager
-def engine(folder: Path) -> Iterator[Engine]:
-    """An engine with the image localhost/base; the test is skipped where there can be none."""
-    lacking = [program for program in (*PROGRAMS, "curl") if not shutil.which(program)]
-    if lacking or os.geteuid():
-        pytest.skip(
-            f"needs {' and '.join(lacking)}" if lacking else "needs root, to make a base and run containers"
-        )
+def engine(folder: Path, base: Path) -> Iterator[Engine]:
+    """An engine with the image localhost/base of an archive; the test is skipped where there can be none."""
+    if lacking := [program for program in PROGRAMS if not shutil.which(program)]:
+        pytest.skip(f"needs {' and '.join(lacking)}")
     (folder / "containers.conf").write_text(SETTINGS)
     (folder / "storage.conf").write_text(_storage(folder))
-    (folder / "docker").write_text(DOCKER.format(pid=os.getpid(), volumes=" ".join(_volumes(folder))))
+    volumes = " ".join(f"--volume {source}:{place}:ro" for source, place in mounts(folder).items())
+    (folder / "docker").write_text(DOCKER.format(pid=os.getpid(), volumes=volumes))
     (folder / "docker").chmod(0o755)
     command = ["unshare", "--mount", "--net", "sh", "-c", PREPARED, sys.executable]
     with started(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         printed = process.stdout.readline()
         if printed != "prepared\n":
-            pytest.skip(f"needs namespaces with control groups: {printed.strip()}")
+            pytest.skip(f"needs namespaces with control groups, a chroot has to do: {printed.strip()}")
         made = Engine(folder, process.pid)
         try:
-            yield _filled(made)
+            yield _filled(made, base)
         finally:
             made.run("podman", "rm", "--all", "--force", "--time", 0)
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _filled(engine: Engine) -> Engine:
+def _filled(engine: Engine, base: Path) -> Engine:
     """The engine, once it has the base and has run it."""
-    archive = Path(os.environ.get("CONTAINER_BASE") or _base(engine.folder))
-    engine.output("podman", "import", "--quiet", archive, "localhost/base:latest")
+    engine.output("podman", "import", "--quiet", base, "localhost/base:latest")
     completed = engine.run("podman", "run", "--rm", "localhost/base", "python3", "-c", "")
     if completed.returncode:
-        pytest.skip(f"podman runs no container here: {completed.stderr.strip().splitlines()[-1]}")
+        pytest.skip(
+            f"podman runs no container here, a chroot has to do: {completed.stderr.strip().splitlines()[-1]}"
+        )
     return engine
 
 
-def _base(folder: Path) -> Path:
+def archive(folder: Path) -> Path:
     """An archive with the smallest system of this machine's own release that has Python."""
+    if given := os.environ.get("CONTAINER_BASE"):
+        return Path(given)
+    if os.geteuid() or not shutil.which("debootstrap"):
+        pytest.skip("needs root and debootstrap, to make a base")
     listed = run(
         ["apt-get", "indextargets", "--format", "$(SITE) $(CODENAME)", "Created-By: Packages"]
     ).stdout
@@ -148,8 +151,8 @@ def _storage(folder: Path) -> str:
     return f'[storage]\ndriver = "{driver}"\ngraphroot = "{folder}/store"\nrunroot = "{folder}/run"\n'
 
 
-def _volumes(folder: Path) -> Iterator[str]:
-    """Options of a build that give its pip the settings of the tests' pip, and the files that they name."""
+def mounts(folder: Path) -> dict[str, str]:
+    """The files that give the pip of a build the settings of the tests' pip -> their places there."""
     settings: dict[str, str] = {}
     lines = run([sys.executable, "-m", "pip", "config", "list"]).stdout.splitlines()
     # Variables of the environment win over files.
@@ -161,9 +164,8 @@ def _volumes(folder: Path) -> Iterator[str]:
     words = [word for value in settings.values() for word in value.split()]
     text = "".join(f"{key} = {' '.join(value.split())}\n" for key, value in settings.items())
     (folder / "pip.conf").write_text(f"[global]\n{text}")
-    yield f"--volume {folder}/pip.conf:/etc/pip.conf:ro"
-    for path in sorted({*filter(None, map(_local, words))}):
-        yield f"--volume {path}:{path}:ro"
+    named = {path: path for path in sorted({*filter(None, map(_local, words))})}
+    return {f"{folder}/pip.conf": "/etc/pip.conf", **named}
 
 
 def _local(word: str) -> str | None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import FLOWER, ROOT, copied, eventually, run
-from containers import engine
+from chroots import Build
+from conftest import FLOWER, ROOT, copied, eventually, run, serving
+from containers import archive, engine, mounts
 from documents import blocks, fits
 
 from unpickled.__main__ import main
@@ -134,9 +135,15 @@ def test_wheels_for_arm64(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def docker(tmp_path_factory):
+def base(tmp_path_factory):
+    """An archive with the files of a base; tests that need one are skipped where none can be made."""
+    return archive(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def docker(base, tmp_path_factory):
     """An engine that has built the image `unpickled` from a copy of the tree."""
-    with engine(tmp_path_factory.mktemp("engine")) as made:
+    with engine(tmp_path_factory.mktemp("engine"), base) as made:
         tree = copied(made.folder / "tree")
         made.output("docker", "build", "--tag", "unpickled", "--file", "deploy/Containerfile", ".", cwd=tree)
         yield made
@@ -168,6 +175,24 @@ def test_the_page(docker):
             assert shown is None or fits(shown, printed), (
                 f"{block.text}\nprinted:\n{printed}\nshown:\n{shown}"
             )
+
+
+@pytest.mark.long
+def test_where_no_engine_runs(base, models, tmp_path):
+    """The same steps in a chroot make a server that answers as the pipeline and may write one folder."""
+    file = copied(tmp_path / "tree") / "deploy" / "Containerfile"
+    image = Build(file, base, tmp_path, mounts(tmp_path)).stage("cpu")
+    shutil.copytree(models.path, image.root / "models", dirs_exist_ok=True, copy_function=shutil.copyfile)
+    (image.root / "models").chmod(0o755)
+    words = ("find", "/", "-xdev", "-writable", "-not", "-type", "l", "-not", "-perm", "-o+w")
+    assert run(image.words(*words)).stdout == "/var/lib/unpickled\n"
+    chosen = {"UNPICKLED_PORT": "{port}", "UNPICKLED_ADMIN_PORT": "", "UNPICKLED_DEFAULT_MODEL": "iris"}
+    program = image.words(*image.command, **chosen)
+    with serving(tmp_path, models=Path("/models"), program=program) as server:
+        status, answer = server.ask("/predict", json.dumps({"features": FLOWER}).encode())
+        assert status == 200, server.printed()
+    expected = models.pipelines["iris"].predict_proba([FLOWER])
+    np.testing.assert_allclose(answer["probabilities"], expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.long
