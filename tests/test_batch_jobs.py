@@ -9,10 +9,11 @@ import subprocess
 import sys
 from collections import Counter
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from conftest import BIN, FLOWERS, PATIENCE, environment, eventually, run, started
-from pyarrow import ipc, parquet
+from pyarrow import csv, ipc, parquet
 
 from unpickled.__main__ import main
 from unpickled.server.batch.bound import Bound
@@ -26,6 +27,13 @@ from unpickled.server.errors import ServingError
 
 HEADER = f"id,{','.join(FLOWERS)}"
 GOOD = "5.1,3.5,1.4,0.2"
+# The command, and then the most memory that its process has had at once, in kB.
+PEAK = r"""
+import pathlib, re, sys
+from unpickled.__main__ import main
+assert main(sys.argv[1:]) == 0
+print(re.search(r"VmHWM:\s+(\d+) kB", pathlib.Path("/proc/self/status").read_text())[1])
+"""
 
 
 @pytest.fixture
@@ -315,6 +323,30 @@ def test_parquet_needs_no_pandas(folder):
     program += "print({'pandas', 'sklearn'} & set(sys.modules))"
     completed = run([sys.executable, "-c", program], env=environment())
     assert completed.stdout.splitlines()[-1] == "set()", completed.stderr
+
+
+def peak(name):
+    """The most memory of a process that scores a file, in MiB."""
+    words = ["predict", "iris", name, "--out", f"{name}-scored", "--workers", "1"]
+    completed = run([sys.executable, "-c", PEAK, *words], env=environment())
+    assert completed.returncode == 0, completed.stderr
+    return int(completed.stdout.splitlines()[-1]) / 1024
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_memory_does_not_grow_with_the_rows(folder, form):
+    """Ten times as many rows take about the same memory; whole, they would be 60 MiB of text or more."""
+    peaks = []
+    for rows in (400_000, 4_000_000):
+        values = np.random.default_rng(0).uniform(0.1, 7, (4, rows)).round(1)
+        table, name = pa.table(dict(zip(FLOWERS, values, strict=True))), f"{rows}.{form}"
+        if form == "csv":
+            csv.write_csv(table, name)
+        else:
+            parquet.write_table(table, name, row_group_size=100_000)
+        peaks.append(peak(name))
+    assert peaks[1] < peaks[0] + 30
 
 
 def test_arrow_types_are_those_of_answers(folder):

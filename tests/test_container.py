@@ -4,13 +4,14 @@ import configparser
 import json
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from chroots import Build
-from conftest import FLOWER, ROOT, copied, eventually, run, serving
+from conftest import FLOWER, ROOT, copied, environment, eventually, run, serving, shelve, started
 from containers import archive, engine, mounts
 from documents import blocks, fits
 
@@ -26,6 +27,13 @@ SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / "setup.cfg", "utf-8")
 HARDENED = ("--read-only", "--read-only-tmpfs=false", "--tmpfs=/tmp", "--cap-drop=all")
 ANSWERS = ("--data", json.dumps({"features": FLOWER}))
+# A stand-in of S3, which prints its address.
+STORE = (
+    "import pathlib, sys, time, sites\n"
+    "with sites.site(bucket=pathlib.Path(sys.argv[1])) as made:\n"
+    "    print(made.address, flush=True)\n"
+    "    time.sleep(1e6)"
+)
 ZOMBIES = (
     "import glob, pathlib\n"
     "texts = [pathlib.Path(name).read_text() for name in glob.glob('/proc/[0-9]*/stat')]\n"
@@ -175,6 +183,39 @@ def test_the_page(docker):
             assert shown is None or fits(shown, printed), (
                 f"{block.text}\nprinted:\n{printed}\nshown:\n{shown}"
             )
+
+
+@pytest.fixture
+def store(docker, models):
+    """The address of a store with a model in it, where the containers reach it."""
+    shelve(models, docker.folder / "store" / "iris", "iris")
+    command = docker.command(sys.executable, "-c", STORE, docker.folder / "store")
+    environ = environment(PYTHONPATH=str(ROOT / "tests"))
+    with started(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
+        yield process.stdout.readline().strip()
+
+
+@pytest.mark.long
+def test_models_are_fetched(docker, store):
+    """One container of the page brings a model from a store, and the other one serves it."""
+    extras = ("--build-arg", "EXTRAS=server,objects,signing", "--tag", "fetching")
+    tree = docker.folder / "tree"
+    docker.output("docker", "build", *extras, "--file", "deploy/Containerfile", ".", cwd=tree)
+    [text] = [block.text for block in blocks(PAGE) if (block.reason or "").endswith("an object store")]
+    secrets = "AWS_ACCESS_KEY_ID=id", "AWS_SECRET_ACCESS_KEY=secret"
+    given = " ".join(
+        f"--env {each}" for each in (f"AWS_ENDPOINT_URL={store}", "AWS_ALLOW_HTTP=true", *secrets)
+    )
+    text = re.sub(r"unpickled(?= \\\n|\n\Z)", "fetching", text).replace(
+        "--env AWS_REGION", f"{given} --env AWS_REGION"
+    )
+    try:
+        docker.output("bash", "-ec", text)
+        docker.ask("8000/readyz")
+        assert json.loads(docker.ask("8000/predict", *ANSWERS))["predicted_class"] == ["setosa"]
+        assert "version 1 has come from s3://bucket/iris/1" in docker.output("docker", "logs", "pull")
+    finally:
+        docker.run("docker", "rm", "--force", "--time", 0, "pull", "serve")
 
 
 @pytest.mark.long

@@ -1,6 +1,7 @@
 """KServe: its runtime starts a server that answers probes and both protocols, in a valid pod."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from conftest import FLOWER, ROOT, eventually, free_port, shelve
 from manifests import container_runs, needs_kubectl, of_kind, rendered, variables_of
 
 KSERVE = ROOT / "deploy" / "kserve"
+PAGE = (ROOT / "docs" / "how-to" / "kserve.md").read_text("utf-8")
 RUNTIME = yaml.safe_load((KSERVE / "runtime.yaml").read_text("utf-8"))
 SPEC = RUNTIME["spec"]
 CONTAINER = SPEC["containers"][0]
@@ -30,7 +32,10 @@ def test_kserve_runtime(models, tmp_path):
         assert server.ask(CONTAINER["readinessProbe"]["httpGet"]["path"])[0] == 200
         rows = json.dumps({"instances": [FLOWER]}).encode()
         assert server.ask(f"/v1/models/{name}:predict", rows)[1]["predictions"][0]["prediction"] == 0
-        assert server.ask(f"/v2/models/{name}/ready")[0] == 200
+        [[path, body]] = re.findall(r"curl \"\$address(/v2/.*)\" \\\n    -d '(.*)'", PAGE)
+        assert path == f"/v2/models/{name}/infer"
+        outputs = {each["name"]: each["data"] for each in server.ask(path, body.encode())[1]["outputs"]}
+        assert outputs["label"] == [0]
 
 
 def test_kserve_ports_agree():

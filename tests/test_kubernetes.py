@@ -3,13 +3,15 @@
 import copy
 import json
 import os
+import re
 import shutil
 import signal
 from dataclasses import replace
 
 import pytest
 import yaml
-from conftest import FLOWER, ROOT, eventually, free_port, run, shelve
+from conftest import BIN, FLOWER, ROOT, eventually, free_port, run, shelve
+from documents import blocks
 from manifests import (
     clean,
     container_runs,
@@ -28,6 +30,7 @@ from unpickled.server.commands.pull import pull
 kubernetes_validate = pytest.importorskip("kubernetes_validate")
 
 HOME = ROOT / "deploy" / "kubernetes"
+PAGE = ROOT / "docs" / "how-to" / "kubernetes.md"
 OVERLAYS = sorted(folder.name for folder in (HOME / "overlays").iterdir())
 COMPONENTS = sorted(folder.name for folder in (HOME / "components").iterdir())
 # The oldest release that each overlay is meant for: volumes of images are known since 1.31.
@@ -189,6 +192,47 @@ def test_settings_are_settings(name):
         assert context.params["address"] == settings["MODEL_ADDRESS"]
 
 
+def section(name):
+    """The part of the page about one way, up to the next heading."""
+    [part] = re.findall(rf"^### From an? {name}\n.*?(?=^##)", PAGE.read_text("utf-8"), re.M | re.S)
+    return part
+
+
+@pytest.fixture(params=OVERLAYS)
+def copied_overlay(request, tmp_path):
+    """The name of an overlay, its copy by the commands of the page, and the files that they list."""
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
+    [copying] = [block.text for block in blocks(PAGE) if f"overlays/{request.param} " in block.text]
+    assert copying in section(request.param)
+    listed = run(["bash", "-ec", copying], cwd=tmp_path).stdout.splitlines()
+    files = {tmp_path / line.partition(":")[0] for line in listed}
+    return request.param, tmp_path / "deploy" / "kubernetes" / "overlays" / "shop", files
+
+
+def test_the_page_names_files_of_the_copy(copied_overlay, tmp_path):
+    """Each path on the page, and each file in the section of the way, is there once the overlay is copied."""
+    way, folder, _ = copied_overlay
+    text = PAGE.read_text("utf-8")
+    for other in {*OVERLAYS} - {way}:
+        text = text.replace(section(other), "")
+    paths = {*re.findall(r"\bdeploy/[\w./-]*\w", text)}
+    assert f"deploy/kubernetes/overlays/{way}" in paths
+    paths |= {f"deploy/kubernetes/{path}" for path in re.findall(r"`((?:base|components)/[\w./-]+)`", text)}
+    assert [path for path in sorted(paths) if not (tmp_path / path).exists()] == []
+    files = {*re.findall(r"`([\w.-]+\.yaml)`", section(way))}
+    assert {"kustomization.yaml"} <= files <= {file.name for file in folder.iterdir()}
+
+
+def test_the_page_lists_every_image(copied_overlay):
+    """Where the files that the page lists name another registry, all images come from it."""
+    _, folder, files = copied_overlay
+    for file in files:
+        file.write_text(file.read_text("utf-8").replace("registry.example.com", "registry.shop"), "utf-8")
+    sent = [*rendered(folder), *(yaml.safe_load(file.read_text("utf-8")) for file in files)]
+    images = [each for key in ("image", "reference") for each in nested(sent, key) if isinstance(each, str)]
+    assert {image.partition("/")[0] for image in images} == {"registry.shop"}
+
+
 def test_the_loader_is_valid():
     """The pod that fills the volume has known fields, the server's user, and the claim of the overlay."""
     loader = yaml.safe_load((HOME / "overlays" / "volume" / "loader.yaml").read_text("utf-8"))
@@ -293,6 +337,25 @@ def test_the_pod_lives_and_ends(models, tmp_path):
         server.process.send_signal(signal.SIGTERM)
         eventually(lambda: probe(server, variables, container, "readinessProbe") == 503)
         assert probe(server, variables, container, "livenessProbe") == 200
+        assert predicted(server) == 0
+
+
+@pytest.mark.long
+def test_the_loader_fills_the_volume(models, tmp_path):
+    """A server with an empty volume waits; it is ready once the loader has run the page's command."""
+    documents, folder = overlay("volume"), tmp_path / "models"
+    container = server_of(documents)
+    folder.mkdir()
+    shelve(models, tmp_path / "iris", "iris")
+    variables = here(documents, container, folder)
+    [words_of_pull] = re.findall(r"loader -- unpickled (pull file://)/tmp/iris\n", section("volume"))
+    command = [BIN / "unpickled", *f"{words_of_pull}{tmp_path}/iris".split()]
+    with container_runs(container, variables, tmp_path) as server:
+        eventually(lambda: probe(server, variables, container, "livenessProbe") == 200)
+        assert probe(server, variables, container, "readinessProbe") == 503
+        completed = run(command, cwd=tmp_path, env=clean({"UNPICKLED_MODELS": str(folder)}))
+        assert completed.returncode == 0, completed.stderr
+        eventually(lambda: probe(server, variables, container, "readinessProbe") == 200)
         assert predicted(server) == 0
 
 
