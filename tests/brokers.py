@@ -61,7 +61,7 @@ class Broker(Protocol):
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate of a broker with its key: who connects to ``port`` speaks TLS and trusts ``authority``."""
+    """A certificate of a broker with its key and authority, and the port that speaks TLS with it."""
 
     path: Path
     key: Path

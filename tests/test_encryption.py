@@ -112,7 +112,7 @@ def test_a_wrong_certificate_of_kafka_is_told(name, certificate, tmp_path):
     with running(name, tmp_path, certificate=replace(certificate, port=free_port())) as broker:
         other = certificate.authority.with_name("other.pem")
         address = f"kafkas://127.0.0.1:{broker.certificate.port}/flowers?ssl.ca.location={other}"
-        with pytest.raises(ConfigError, match="certificate verify failed.*: correct the certificates"):
+        with pytest.raises(ConfigError, match=r"certificate verify failed.*: correct the certificates"):
             source(address).lag()
 
 

@@ -8,7 +8,7 @@ from unpickled.server.streams import encryption
 from unpickled.server.streams.address import Address
 from unpickled.server.streams.broker import SILENT, BrokerAway
 
-# Every error of the library, and of the connection below it: a name that is not known, a handshake that fails.
+# Every error of the library, and of the connection below it, such as a host that is not known.
 ERRORS = (OSError, exceptions.AMQPError, workflow.AMQPConnectorException)
 # Codes of the server that no pause takes back -> the remedy.
 _REMEDIES = {

@@ -129,7 +129,7 @@ class Connection:
         try:
             await opening
         except BaseException:
-            # The library leaves the connection open, and its own close waits for a task that it has not begun.
+            # The library leaves the connection open; its own close waits for a task that it has not begun.
             transport = getattr(client, "_transport", None)
             if transport is not None:
                 transport.close()
