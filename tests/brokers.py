@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
+from urllib.parse import urlsplit
 
 import nats
 import pika
@@ -58,6 +59,16 @@ class Broker(Protocol):
         """The documents of all messages that a queue has, in any order; the queue keeps them."""
 
 
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate of a broker with its key and authority, and the port that speaks TLS with it."""
+
+    path: Path
+    key: Path
+    authority: Path
+    port: int
+
+
 @dataclass
 class Redis:
     """A redis-server that writes each command to its disk before it answers."""
@@ -66,17 +77,23 @@ class Redis:
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
     password: str = ""
+    certificate: Certificate | None = None
 
     PROGRAM = "redis-server"
 
     def address(self, queue: str) -> str:
         user = f":{self.password}@" if self.password else ""
-        return f"redis://{user}127.0.0.1:{self.port}/{queue}"
+        return placed(f"redis://{user}127.0.0.1:{self.port}/{queue}", self.certificate)
 
     def start(self) -> None:
         command = [self.PROGRAM, "--port", str(self.port), "--dir", str(self.folder), "--save", ""]
         command += ["--appendonly", "yes", "--appendfsync", "always", "--bind", "127.0.0.1"]
         command += ["--requirepass", self.password] if self.password else []
+        if self.certificate:
+            files = {"cert": self.certificate.path, "key": self.certificate.key}
+            files["ca-cert"] = self.certificate.authority
+            command += [word for name, path in files.items() for word in (f"--tls-{name}-file", str(path))]
+            command += ["--tls-port", str(self.certificate.port), "--tls-auth-clients", "no"]
         with (self.folder / "redis.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         eventually(self.answers)
@@ -121,10 +138,11 @@ class Nats:
     folder: Path
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    certificate: Certificate | None = None
 
     def address(self, queue: str) -> str:
         asyncio.run(self.created(queue))
-        return f"nats://127.0.0.1:{self.port}/{queue}"
+        return placed(f"nats://127.0.0.1:{self.port}/{queue}", self.certificate)
 
     async def created(self, queue: str) -> None:
         async with await nats.connect(f"nats://127.0.0.1:{self.port}") as client:
@@ -132,6 +150,12 @@ class Nats:
 
     def start(self) -> None:
         command = ["nats-server", "-js", "-sd", str(self.folder), "-a", "127.0.0.1", "-p", str(self.port)]
+        if self.certificate:
+            # One port has both: the tests themselves do without TLS.
+            self.port = self.certificate.port
+            (self.folder / "nats.conf").write_text("allow_non_tls: true")
+            command = [*command[:-1], str(self.port), "-c", str(self.folder / "nats.conf"), "--tls"]
+            command += ["--tlscert", str(self.certificate.path), "--tlskey", str(self.certificate.key)]
         with (self.folder / "nats.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         eventually(lambda: listens(self.port))
@@ -177,6 +201,7 @@ class RabbitMQ:
     process: subprocess.Popen[bytes] | None = None
     mapper: subprocess.Popen[bytes] | None = None
     arguments: dict[str, str] = field(default_factory=dict)
+    certificate: Certificate | None = None
 
     # A classic queue writes acknowledgements down by so many, and forgets the others when it is killed.
     FORGETS = 32_768
@@ -187,7 +212,7 @@ class RabbitMQ:
     def address(self, queue: str) -> str:
         with self.channel() as channel:
             channel.queue_declare(queue, durable=True, arguments=self.arguments)
-        return f"amqp://127.0.0.1:{self.port}/{queue}"
+        return placed(f"amqp://127.0.0.1:{self.port}/{queue}", self.certificate)
 
     def start(self) -> None:
         names = {"HOME": self.folder, "ERL_EPMD_ADDRESS": "127.0.0.1", "ERL_EPMD_PORT": self.mapper_port}
@@ -197,6 +222,12 @@ class RabbitMQ:
         files = ["PID_FILE", "ENABLED_PLUGINS_FILE", "CONFIG_FILE", "ADVANCED_CONFIG_FILE", "CONF_ENV_FILE"]
         rabbit |= {name: self.folder / name.lower() for name in files}
         (self.folder / "enabled_plugins_file").write_text("[].")
+        if self.certificate:
+            lines = {"listeners.ssl.default": f"127.0.0.1:{self.certificate.port}"}
+            files = {"certfile": self.certificate.path, "keyfile": self.certificate.key}
+            lines |= {f"ssl_options.{name}": str(path) for name, path in files.items()}
+            text = "\n".join(f"{name} = {value}" for name, value in lines.items())
+            (self.folder / "config_file.conf").write_text(text)
         names |= {f"RABBITMQ_{name}": value for name, value in rabbit.items()}
         given = environment(**{name: str(value) for name, value in names.items()})
         with (self.folder / "rabbit.log").open("ab") as log:
@@ -342,6 +373,15 @@ sys.stdin.read()
         return documents
 
 
+def placed(address: str, certificate: Certificate | None) -> str:
+    """An address, or the one over TLS of the same place."""
+    if certificate is None:
+        return address
+    parts = urlsplit(address)
+    host = f"{parts.netloc.rpartition(':')[0]}:{certificate.port}"
+    return f"{parts.scheme}s://{host}{parts.path}?ca={certificate.authority}"
+
+
 def listens(port: int) -> bool:
     with socket.socket() as connection:
         return connection.connect_ex(("127.0.0.1", port)) == 0
@@ -356,7 +396,7 @@ def kill(process: subprocess.Popen[bytes] | None) -> None:
 
 
 # Name -> the function that makes one from a folder, and the program without which it is skipped.
-BROKERS: dict[str, tuple[Callable[[Path], Broker], str]] = {
+BROKERS: dict[str, tuple[Callable[..., Broker], str]] = {
     "amqp": (RabbitMQ, RabbitMQ.PROGRAM),
     "kafka": (Kafka, sys.executable),
     "nats": (Nats, "nats-server"),
@@ -384,10 +424,10 @@ def _marks(name: str, program: str) -> list[pytest.MarkDecorator]:
 
 
 @contextlib.contextmanager
-def running(name: str, folder: Path) -> Iterator[Broker]:
-    """A broker that answers; it ends with the block."""
+def running(name: str, folder: Path, **fields: Any) -> Iterator[Broker]:
+    """A broker that answers, with these fields; it ends with the block."""
     folder.mkdir(parents=True, exist_ok=True)
-    broker = BROKERS[name][0](folder)
+    broker = BROKERS[name][0](folder, **fields)
     try:
         broker.start()
         yield broker

@@ -37,6 +37,8 @@ _FOLLOWS = re.compile(
 _FLEETING = re.compile(r"\d{4}-\d\d-\d\d|\S+ [kMG]?B\b")
 # Locust's long runs, shortened.
 _SHORTER = {"--run-time 10s": "--run-time 1s", "--rung-time 5": "--rung-time 1"}
+# A shell leaves a server in the background; here it would end with its block.
+_LASTING = {"nats-server -js": "setsid nats-server -js"}
 _LATE = {"not sent before the end", "no answer before the end"}
 _FAILURE = re.compile(r"^\d+ +POST .*?: ([a-z ]+)", re.M)
 _ADDRESS = ":8000"
@@ -68,10 +70,14 @@ def runs(block: Block) -> bool:
 
 @dataclass
 class Reading:
-    """A page under way: the folder where its blocks run, and the server that they have started."""
+    """A page under way: the folder where its blocks run, and the server that they have started.
+
+    ``places`` has the ends of addresses in the page, such as ":8000", and what stands in their place here.
+    """
 
     folder: Path
     port: int = field(default_factory=free_port)
+    places: dict[str, str] = field(default_factory=dict)
     _running: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def run(self, page: list[Block]) -> None:
@@ -98,15 +104,17 @@ class Reading:
         assert expected is None or fits(expected, printed), difference
 
     def _printed(self, block: Block) -> str:
-        text = block.text.replace(_ADDRESS, f":{self.port}")
+        text = block.text
+        for shown, place in self._places():
+            text = text.replace(shown, place)
         if block.language == "toml":
             return self._settings(text)
         if block.language == "python":
             return self._finished([sys.executable, "-c", text])
         if _serves(block):
             return self._serve(text)
-        for long, short in _SHORTER.items():
-            text = text.replace(long, short)
+        for shown, replacement in (_SHORTER | _LASTING).items():
+            text = text.replace(shown, replacement)
         return self._finished(["bash", "-ec", text])
 
     def _finished(self, command: list[str]) -> str:
@@ -115,7 +123,7 @@ class Reading:
         # Locust fails where a busy machine has not sent or answered every request in time.
         late = {failure.strip() in _LATE for failure in _FAILURE.findall(printed)} == {True}
         assert completed.returncode == 0 or late, f"{command[-1]}\n{printed}"
-        return completed.stdout.replace(f":{self.port}", _ADDRESS)
+        return self._shown(completed.stdout)
 
     def _serve(self, text: str) -> str:
         """Start a server in the background; its output once it answers."""
@@ -134,7 +142,16 @@ class Reading:
             lambda: server.poll() is not None or (sign in log.read_text() and (consumes or self._listens()))
         )
         assert server.poll() is None, log.read_text()
-        return log.read_text().replace(f":{self.port}", _ADDRESS)
+        return self._shown(log.read_text())
+
+    def _places(self) -> list[tuple[str, str]]:
+        return [(_ADDRESS, f":{self.port}"), *self.places.items()]
+
+    def _shown(self, printed: str) -> str:
+        """An output with the addresses of the page."""
+        for shown, place in self._places():
+            printed = printed.replace(place, shown)
+        return printed
 
     def _listens(self) -> bool:
         with socket.socket() as connection:
@@ -174,9 +191,9 @@ def checkout(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def reading(folder: Path) -> Iterator[Reading]:
-    """A reader of a page in a folder; the servers of the page end with the block."""
-    page = Reading(folder)
+def reading(folder: Path, places: dict[str, str]) -> Iterator[Reading]:
+    """A reader of a page in a folder, with these places; the servers of the page end with the block."""
+    page = Reading(folder, places=places)
     try:
         yield page
     finally:

@@ -12,6 +12,7 @@ import tomllib
 import handmade
 import joblib
 import pytest
+from brokers import FLOWER_BODY, RabbitMQ, running
 from conftest import ROOT
 from documents import PAGES, SUBJECTLESS, blocks, checkout, fits, reading, runs
 from onnx import helper
@@ -51,7 +52,26 @@ NOT_RUN = [(page, block) for page in PAGES for block in blocks(page) if block.re
 
 def programs(page):
     """The programs beside ours that a page needs."""
-    return [name for name in ("nats-server", "redis-server") if name in page.read_text("utf-8")]
+    text = page.read_text("utf-8")
+    names = [name for name in ("nats-server", "redis-server") if name in text]
+    return [*names, RabbitMQ.PROGRAM] if "amqp://guest" in text else names
+
+
+@contextlib.contextmanager
+def places(page, folder):
+    """The addresses of brokers that a page expects to be there, and those of the brokers that run instead.
+
+    The topic that Kafka's own tools create in the page has a message.
+    """
+    text, ports = page.read_text("utf-8"), {}
+    with contextlib.ExitStack() as stack:
+        if "amqp://guest" in text:
+            ports[":5672"] = f":{stack.enter_context(running('amqp', folder / 'amqp')).port}"
+        if "kafka://localhost" in text:
+            cluster = stack.enter_context(running("kafka", folder / "kafka"))
+            cluster.send("flowers", [FLOWER_BODY])
+            ports[":9092"] = f":{cluster.servers.rpartition(':')[2]}"
+        yield ports
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +111,7 @@ def test_page(page, prepared, tmp_path, monkeypatch):
     folder = shutil.copytree(prepared, tmp_path / "page", symlinks=True)
     if page.name == "tutorial.md":
         shutil.rmtree(folder / "models")
-    with reading(folder) as reader:
+    with places(page, tmp_path) as ports, reading(folder, ports) as reader:
         reader.run(blocks(page))
 
 

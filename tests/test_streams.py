@@ -5,6 +5,7 @@ Each test with the fixture ``broker`` runs with every broker of tests/brokers.py
 
 import base64
 import json
+import re
 import shutil
 import socket
 import sys
@@ -13,16 +14,17 @@ from contextlib import ExitStack
 
 import pytest
 from brokers import FLOWER_BODY, Nats, RabbitMQ, Redis, brokers, consuming, running
-from conftest import BIN, PATIENCE, environment, eventually, run, shelve, started
+from conftest import BIN, PATIENCE, environment, eventually, free_port, run, shelve, started
 from msgspec.structs import replace
 
 from unpickled.server.app import flask_app
 from unpickled.server.config import Config
 from unpickled.server.errors import ConfigError
-from unpickled.server.observe.streamed import Streamed
+from unpickled.server.observe.streamed import SOURCE, Streamed
 from unpickled.server.service import Service
 from unpickled.server.streams.address import parsed
 from unpickled.server.streams.answering import Answering, routes
+from unpickled.server.streams.attempts import Attempts
 from unpickled.server.streams.broker import Answer, BrokerAway, Message, SourceOptions
 from unpickled.server.streams.consumer import Consumer
 from unpickled.server.streams.ends import Ends
@@ -133,6 +135,45 @@ def test_a_server_that_says_nothing_is_told(scheme, models, tmp_path):
             assert process.wait() == 0
     assert "trying again" in log.read_text()
     assert "hidden" not in log.read_text()
+
+
+@pytest.mark.parametrize("scheme", ["amqp", "kafka", "nats", "redis"])
+@pytest.mark.parametrize("host", ["127.0.0.1:{}", "nowhere.invalid"], ids=["no server", "no host"])
+def test_a_host_that_is_away_is_waited_for(scheme, host):
+    """A server that does not listen is away, and so is a name that is unknown for a while."""
+    place = parsed(f"{scheme}://{host.format(free_port())}/flowers")
+    source = broker_of(place).source(place, SourceOptions(group="scorers", member="one"))
+    target = broker_of(place).target(place)
+    for attempt in (source.lag, lambda: target.write([])):
+        with pytest.raises(BrokerAway) as caught:
+            attempt()
+        # The reason is that of the system; librdkafka has one for all.
+        assert re.search(r"refused|failed|not known|failure", str(caught.value))
+    source.close()
+    target.close()
+
+
+@pytest.mark.parametrize("wait", ["0", "3000"])
+def test_a_batch_that_is_not_full_is_answered(broker, models, tmp_path, wait):
+    """One message does not wait for a thousand: it is answered when --wait-ms are over, or at once."""
+    broker.send(f"{tmp_path.name}-flowers", [FLOWER_BODY])
+    with consuming(tmp_path, models.path, broker, "--batch", "1000", "--wait-ms", wait) as consumer:
+        eventually(lambda: consumer.answered() == 1)
+        assert consumer.figures()["unpickled_stream_batches_total",] == 1
+        assert consumer.finish() == 0
+    assert len(broker.read(f"{tmp_path.name}-scored")) == 1
+
+
+def test_pauses_grow_until_the_end_is_there(service):
+    """Each failed attempt doubles the pause, give or take a fifth, up to half a minute; success resets it."""
+    attempts = Attempts(SOURCE, "redis://host", Streamed(service.block), lambda: False)
+    for _ in range(2):
+        pauses = [attempts.failed(BrokerAway("gone")) for _ in range(20)]
+        middles = [min(0.5 * 2**number, 30.0) for number in range(20)]
+        assert all(0.8 * m <= pause <= 1.2 * m for pause, m in zip(pauses, middles, strict=True))
+        assert len(set(pauses[10:])) > 1
+        attempts.worked()
+        assert not attempts.is_away
 
 
 def test_sigterm_finishes_what_is_held(broker, models, tmp_path):
@@ -439,7 +480,7 @@ def test_a_wrong_password_ends_the_command(models, tmp_path):
         ),
         ("redis://h,g/a --to redis://h/b", "redis://h,g/a has several hosts, and redis takes one"),
         ("redis://h/a?ca=x --to redis://h/b", "ca is for rediss://, and redis://h/a is not encrypted"),
-        ("rediss://h/a?ca=x --to redis://h/b", "ca of rediss://h/a is 'x', which is no file"),
+        ("rediss://h/a?ca=x --to redis://h/b", "ca of rediss://h/a is 'x': No such file or directory"),
     ],
 )
 def test_wrong_addresses_are_refused(words, reason, capsys):

@@ -94,7 +94,7 @@ _OPTIONS = [
     epilog=console.examples(
         "unpickled consume redis://localhost/flowers --to redis://localhost/scored",
         "unpickled consume redis://host/flowers --group scorers --to redis://host/scored --dead redis://host/dead",
-        "unpickled consume rediss://me@host/flowers?password_file=secret --to redis://other/scored?maxlen=100000",
+        "unpickled consume 'rediss://me@host/flowers?password_file=secret' --to 'redis://other/scored?maxlen=100000'",
         "unpickled consume kafka://host:9092,host2/flowers --to nats://host/flowers.scored",
     ),
 )

@@ -14,11 +14,12 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 from unpickled.server.errors import UnpickledError
 from unpickled.server.streams.address import Address
 from unpickled.server.streams.amqp.parameters import PATIENCE, parameters
-from unpickled.server.streams.amqp.refusals import refusal
+from unpickled.server.streams.amqp.refusals import ERRORS, refusal
 from unpickled.server.streams.background import Background, Result
+from unpickled.server.streams.encryption import CA
 
 # The options of an address.
-OPTIONS = ("vhost", "heartbeat")
+OPTIONS = ("vhost", "heartbeat", CA)
 # The header with the key of a message.
 KEY = "key"
 
@@ -51,7 +52,7 @@ class Connection:
         await self.drop()
         *others, last = random.sample(self._parameters, len(self._parameters))
         for each in others:
-            with suppress(OSError, asyncio.TimeoutError, exceptions.AMQPError):
+            with suppress(asyncio.TimeoutError, *ERRORS):
                 return await self._connect(each)
         return await self._connect(last)
 
@@ -140,6 +141,6 @@ class Connection:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (TimeoutError, OSError, exceptions.AMQPError) as error:
+        except (TimeoutError, *ERRORS) as error:
             self._lost = self._lost or error
             raise refusal(self.address, error) from error

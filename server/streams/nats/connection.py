@@ -1,7 +1,6 @@
 """A connection to a server of NATS, and its errors as ours."""
 
 import logging
-import ssl
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -11,6 +10,7 @@ import nats.js.errors
 from nats.aio.client import Client
 
 from unpickled.server.errors import ConfigError, UnpickledError
+from unpickled.server.streams import encryption
 from unpickled.server.streams.address import Address
 from unpickled.server.streams.background import Background, Result
 from unpickled.server.streams.broker import SILENT, BrokerAway
@@ -21,19 +21,36 @@ PATIENCE = 5.0
 KEY = "key"
 # Seconds between signs of life on an idle connection.
 _PING = 10
+# The reason of a server that has no TLS.
+_PLAIN = "the server does not speak TLS"
 # Words of the server that no pause takes back -> the remedy.
 _REMEDIES = {
     "authorization violation": "correct the user or the password",
     "authentication": "correct the user or the password",
     "permissions violation": "give the user the right to this subject, to $JS.API.> and to _INBOX.>",
     "maximum payload": "raise max_payload of the server",
-    "certificate": "correct the certificates",
+    _PLAIN.lower(): "correct the port or the scheme",
     "consumer deleted": "the group is gone; start again to create it",
     "jetstream not enabled": "start the server with JetStream",
 }
 
 # Errors are raised here.
 logging.getLogger("nats").setLevel(logging.CRITICAL)
+# Over TLS, the end of each connection has a line about how the library is made.
+logging.getLogger("asyncio").addFilter(lambda record: "eof_received" not in record.getMessage())
+
+
+class _Encrypted(Client):
+    """A client that speaks to no server without TLS.
+
+    The library encrypts where the server demands it, which it says in a line that is not encrypted yet.
+    """
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        if initial_connection and not (info.get("tls_required") or info.get("tls_available")):
+            raise nats.errors.Error(_PLAIN)
+        info["tls_required"] = True
+        await super()._process_info(info, initial_connection)
 
 
 class Connection:
@@ -42,6 +59,7 @@ class Connection:
     def __init__(self, address: Address) -> None:
         self.address = address
         self.failure = ""
+        self._trusted = encryption.context(address)
         self._client: Client | None = None
         self._background = Background()
 
@@ -92,14 +110,13 @@ class Connection:
         self._background.close()
 
     async def _connect(self) -> Client:
-        address, client = self.address, Client()
-        secure = address.scheme == "natss"
-        await client.connect(
-            [f"{'tls' if secure else 'nats'}://{host}" for host in address.hosts],
+        address, client = self.address, _Encrypted() if self._trusted else Client()
+        opening = client.connect(
+            [f"{'tls' if self._trusted else 'nats'}://{host}" for host in address.hosts],
             user=address.user if address.password else None,
             password=address.password or None,
             token=None if address.password else address.user or None,
-            tls=ssl.create_default_context() if secure else None,
+            tls=self._trusted,
             # It is this class that connects anew: what the library sent later nobody would wait for.
             allow_reconnect=False,
             max_reconnect_attempts=1,
@@ -109,6 +126,14 @@ class Connection:
             error_cb=self._failed,
             name="unpickled",
         )
+        try:
+            await opening
+        except BaseException:
+            # The library leaves the connection open; its own close waits for a task that it has not begun.
+            transport = getattr(client, "_transport", None)
+            if transport is not None:
+                transport.close()
+            raise
         return client
 
     async def _failed(self, error: Exception) -> None:
@@ -127,6 +152,8 @@ class Connection:
             raise self._error(error) from error
 
     def _error(self, error: Exception) -> UnpickledError:
+        if refusal := encryption.refusal(self.address, error):
+            return refusal
         silent = SILENT if isinstance(error, TimeoutError) else ""
         said = self.failure or silent or str(error) or type(error).__name__
         for sign, remedy in _REMEDIES.items():

@@ -18,6 +18,7 @@ from unpickled.server.message.answer import dumps
 from unpickled.server.quote import quoted
 from unpickled.server.streams.address import Address
 from unpickled.server.streams.broker import Message, SourceOptions
+from unpickled.server.streams.encryption import CA
 from unpickled.server.streams.nats.connection import KEY, PATIENCE, Connection
 from unpickled.server.streams.nats.group import join
 
@@ -27,7 +28,7 @@ _FORBIDDEN = re.compile(r"[\s.*>/\\]")
 
 def source(address: Address, options: SourceOptions) -> "NatsSource":
     """The source of an address such as nats://host,host2/orders.new, whose path is a subject."""
-    address.check_options()
+    address.check_options(CA)
     if _FORBIDDEN.search(options.group):
         raise ConfigError(f"the group {quoted(options.group)} is no name in NATS: leave out dots and blanks")
     return NatsSource(address, options)

@@ -14,6 +14,7 @@ from nats.js import api
 from unpickled.server.errors import ConfigError
 from unpickled.server.streams.address import Address
 from unpickled.server.streams.broker import Answer
+from unpickled.server.streams.encryption import CA
 from unpickled.server.streams.nats.connection import KEY, Connection
 
 # Seconds for the answers of one batch to be stored.
@@ -28,7 +29,7 @@ _HEADERS = 256
 
 def target(address: Address) -> "NatsTarget":
     """The target of an address, as for a source."""
-    address.check_options()
+    address.check_options(CA)
     if re.search(r"[\s*>]", address.path):
         raise ConfigError(f"{address} has several subjects: write one, without * and >")
     return NatsTarget(address)

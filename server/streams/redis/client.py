@@ -1,15 +1,13 @@
 """The client of Redis, by an address: one server, or what answers like one."""
 
-from pathlib import Path
 from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from unpickled.server.errors import ConfigError
-from unpickled.server.quote import quoted
 from unpickled.server.streams.address import Address
+from unpickled.server.streams.encryption import CA, context
 
 _PORT = 6379
 
@@ -37,11 +35,7 @@ def client(address: Address, patience: float) -> Any:
 
 
 def _encryption(address: Address) -> dict[str, Any]:
-    authorities = address.options.get("ca")
-    if address.scheme == "redis":
-        if authorities is not None:
-            raise ConfigError(f"ca is for rediss://, and {address} is not encrypted: leave one of them out")
+    if context(address) is None:
         return {}
-    if authorities is not None and not Path(authorities).is_file():
-        raise ConfigError(f"ca of {address} is {quoted(authorities)}, which is no file")
-    return {"ssl": True, "ssl_ca_certs": authorities}
+    # The library takes no context, and checked no name of a host before its version 6.
+    return {"ssl": True, "ssl_ca_certs": address.options.get(CA), "ssl_check_hostname": True}

@@ -15,6 +15,7 @@ from redis.exceptions import (
 )
 
 from unpickled.server.errors import ConfigError
+from unpickled.server.streams import encryption
 from unpickled.server.streams.address import Address
 from unpickled.server.streams.broker import SILENT, BrokerAway
 
@@ -36,7 +37,7 @@ def translated(address: Address) -> Iterator[None]:
             "the user permission"
         ) from None
     except (redis.ConnectionError, redis.TimeoutError) as error:
-        raise BrokerAway(_reason(error)) from None
+        raise encryption.refusal(address, error) or BrokerAway(_reason(error)) from None
     except InvalidResponse as error:
         raise ConfigError(f"{address.server} does not answer as Redis does: correct host and port") from error
     except _PASSING as error:

@@ -6,7 +6,7 @@ entry with ``data`` and ``id``, and ``key`` where its message has one. Options o
     db       number of the database
     field    another name for the field with the body
     key      another name for the field with the key
-    ca       file with the authorities that sign the server's certificate, as PEM; for rediss
+    ca       file with more authorities that may have signed the server's certificate, as PEM; for rediss
     maxlen   of a target: about how many entries the stream keeps, so that the oldest go
 """
 
