@@ -86,6 +86,20 @@ def test_new_version(models, home):
     assert before() is None
 
 
+@pytest.mark.parametrize("path", ["/readyz", "/openapi.json", "/models", "/metrics"])
+def test_an_answer_keeps_no_version_in_memory(home, path):
+    """A version that is replaced is freed at once, whatever was asked before and is not asked again."""
+    shutil.move(home / "2", home.parent / ".aside")
+    app = serve(home.parent)
+    client, before = app.test_client(), weakref.ref(app.service.repository.find("iris").model)
+    assert client.get(path).status_code == 200
+    shutil.move(home.parent / ".aside", home / "2")
+    look(app)
+    assert app.service.repository.find("iris").version == 2
+    assert before() is None
+    assert client.get(path).status_code == 200
+
+
 @pytest.mark.parametrize("load", ["at start", "on demand"])
 def test_a_released_application_ends_its_threads(home, tmp_path, load):
     """No thread keeps an application that nobody holds: neither that of a shadow nor those of the log."""

@@ -108,6 +108,13 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class Deployments(dict[str, Deployment]):
+    """The deployment of each model by its name, which does not change.
+
+    A cache of what was made of them refers to them weakly, so that it holds no version that is replaced.
+    """
+
+
 def percent(share: float) -> str:
     """A share as people read it: 0.1 is 10%."""
     return f"{100 * share:.6g}%"

@@ -1,10 +1,11 @@
 """Whether a server serves the models that it has to, as the setting ``ready`` says."""
 
 from collections.abc import Iterable, Mapping
+from weakref import ref
 
 from unpickled.server.config import Config
 from unpickled.server.lifecycle.demand import Demand
-from unpickled.server.lifecycle.deployment import Deployment
+from unpickled.server.lifecycle.deployment import Deployment, Deployments
 
 
 class Readiness:
@@ -22,9 +23,9 @@ class Readiness:
         self._expected = expected
         self._demand = demand
         # The last judgement: a worker asks four times a second, and a thousand models take a while.
-        self._judged: tuple[Mapping[str, Deployment], str | None, bool] | None = None
+        self._judged: tuple[ref[Deployments], str | None, bool] | None = None
 
-    def holds(self, deployments: Mapping[str, Deployment], default: str | None) -> bool:
+    def holds(self, deployments: Deployments, default: str | None) -> bool:
         """Whether what has to be served is.
 
         Args:
@@ -33,8 +34,8 @@ class Readiness:
         """
         judged = self._judged
         # Where requests load models, those that are not in memory are in no deployment.
-        if judged is None or judged[0] is not deployments or judged[1] != default or self._demand.on:
-            judged = self._judged = deployments, default, self._judge(deployments, default)
+        if judged is None or judged[0]() is not deployments or judged[1] != default or self._demand.on:
+            judged = self._judged = ref(deployments), default, self._judge(deployments, default)
         return judged[2]
 
     def served(self, deployments: Mapping[str, Deployment]) -> list[str]:

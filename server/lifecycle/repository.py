@@ -19,7 +19,7 @@ from unpickled.server.lifecycle import signed
 from unpickled.server.lifecycle.choice import chosen
 from unpickled.server.lifecycle.default import Default
 from unpickled.server.lifecycle.demand import Demand
-from unpickled.server.lifecycle.deployment import Deployment
+from unpickled.server.lifecycle.deployment import Deployment, Deployments
 from unpickled.server.lifecycle.looks import Looks
 from unpickled.server.lifecycle.readiness import Readiness
 from unpickled.server.lifecycle.root import ModelsFolder
@@ -64,7 +64,7 @@ class Repository:
     ) -> None:
         self.config = config
         self._trials = trials or Trials()
-        self.deployments: dict[str, Deployment] = {}
+        self.deployments = Deployments()
         self.draining = False
         self.demand = Demand(config)
         self._shelves: dict[str, Shelf] = {}
@@ -246,11 +246,11 @@ class Repository:
         # One assignment: a reader sees all of the old or all of the new. Once the server has started, the
         # model that default_model names is among them even without a folder, with the reason.
         loaded = self.demand.loaded(self._shelves)
-        self.deployments = {
-            name: loaded[name].deployment
+        self.deployments = Deployments(
+            (name, loaded[name].deployment)
             for name in sorted(loaded)
             if loaded[name].exists or (self.default and name == self.config.default_model)
-        }
+        )
 
     def _load(self, name: str) -> Deployment | None:
         """Load a model that a request asks for, and let go of others where they do not all fit.

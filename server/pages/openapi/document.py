@@ -6,10 +6,11 @@ https://spec.openapis.org/oas/v3.1.1.html
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
+from weakref import ref
 
 from unpickled.server.artifact.manifest import Manifest
 from unpickled.server.config import Config
-from unpickled.server.lifecycle.deployment import Deployment
+from unpickled.server.lifecycle.deployment import Deployment, Deployments
 from unpickled.server.lifecycle.repository import Repository
 from unpickled.server.message.answer import Answer, Environ, document
 from unpickled.server.message.columns import OUTSIDE
@@ -56,15 +57,15 @@ _FAILURES = (400, 404, 408, 411, 413, 415, 422, 500, 503, 504)
 
 def pages(repository: Repository, every: Callable[[], Sequence[Page]]) -> list[Page]:
     """GET /openapi.json, written again whenever the deployments have changed; ``every`` returns all pages."""
-    latest: tuple[Mapping[str, Deployment], Answer] | None = None
+    latest: tuple[ref[Deployments], Answer] | None = None
 
     def openapi(environ: Environ) -> Answer:
         nonlocal latest
         deployments, cached = repository.deployments, latest
         if environ.get("QUERY_STRING"):
             return written(environ)
-        if cached is None or cached[0] is not deployments:
-            latest = cached = (deployments, written(environ))
+        if cached is None or cached[0]() is not deployments:
+            latest = cached = (ref(deployments), written(environ))
         return cached[1]
 
     def written(environ: Environ) -> Answer:
