@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from unpickled.server.streams.address import Address
 from unpickled.server.streams.broker import BrokerAway
-from unpickled.server.streams.kafka.refusals import MOVED, refusal
+from unpickled.server.streams.kafka.refusals import MOVED, refusal, translated
 from unpickled.server.streams.kafka.topic import PATIENCE
 
 
@@ -40,8 +40,7 @@ class Commits:
             BrokerAway: The cluster has not answered in time; it may have the offsets later.
             ConfigError: It refuses for good.
         """
-        if self._is_busy():
-            raise BrokerAway("an earlier commit has no answer yet")
+        self.wait(0)
         self._run(lambda: self._consumer.commit(offsets=offsets, asynchronous=False))
         if self._is_busy():
             raise BrokerAway(f"a commit has no answer in {PATIENCE:.0f} s")
@@ -51,6 +50,19 @@ class Commits:
         if failure.args[0].code() in MOVED:
             return False
         raise refusal(self._address, failure.args[0]) from failure
+
+    def send(self, offsets: list[TopicPartition]) -> None:
+        """Commit these offsets without waiting, in a callback: no other thread may call the library then."""
+        if offsets:
+            with translated(self._address):
+                self._consumer.commit(offsets=offsets, asynchronous=True)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for an earlier commit, before whose answer the library lets no other call in; BrokerAway."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+        if self._is_busy():
+            raise BrokerAway("an earlier commit has no answer yet")
 
     def close(self) -> None:
         """Leave the group. Where the cluster is away, this goes on behind, or ends with the process."""

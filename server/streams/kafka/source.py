@@ -4,7 +4,7 @@ Messages are acknowledged by committing offsets: the one of a partition before w
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -67,8 +67,9 @@ class KafkaSource:
         member answered then, another one would answer once more if this one ended before it can commit.
         """
         self._join()
-        if self._moves and not self._settle(min(seconds, _AGAIN)):
+        if self._moves and not self._settle(_AGAIN):
             return []
+        self._commits.wait(seconds)
         with translated(self._address):
             records = self._ahead or self._consumer.consume(most, seconds)
         self._ahead, self._called = [], time.monotonic()
@@ -112,6 +113,7 @@ class KafkaSource:
     def _join(self) -> None:
         if self._joined:
             return
+        self._commits.wait(0)
         self._check_topic()
         with translated(self._address):
             if not self._first:
@@ -174,7 +176,8 @@ class KafkaSource:
             raise
 
     def _poll(self, seconds: float) -> None:
-        """Let the library see to the group, and keep aside a message that comes meanwhile."""
+        """Let the library see to the group, and keep aside a message that comes meanwhile; BrokerAway."""
+        self._commits.wait(seconds)
         with translated(self._address):
             assigned = self._consumer.assignment()
             self._consumer.pause(assigned)
@@ -192,16 +195,22 @@ class KafkaSource:
 
     def _commit(self) -> None:
         """Commit the offsets of acknowledged messages; BrokerAway, ConfigError."""
-        free = {number: held.free for number, held in self._held.items() if held.committed != held.free}
-        offsets = [TopicPartition(self._address.path, *pair) for pair in free.items()]
-        self._moves = bool(offsets) and not self._commits.commit(offsets)
+        free = self._free()
+        self._moves = bool(free) and not self._commits.commit(self._offsets(free))
         if not self._moves:
             for number, offset in free.items():
                 self._held[number].committed = offset
 
+    def _free(self) -> dict[int, int]:
+        """The offset to commit of each partition whose last one is another."""
+        return {number: held.free for number, held in self._held.items() if held.committed != held.free}
+
+    def _offsets(self, free: Mapping[int, int]) -> list[TopicPartition]:
+        return [TopicPartition(self._address.path, *pair) for pair in free.items()]
+
     def _revoked(self, _: Consumer, parts: list[TopicPartition]) -> None:
         with suppress(UnpickledError):
-            self._commit()
+            self._commits.send(self._offsets(self._free()))
         self._lost(_, parts)
 
     def _lost(self, _: Consumer, parts: list[TopicPartition]) -> None:
