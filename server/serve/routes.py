@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from time import monotonic
 
 from unpickled.server.errors import NotReady
 from unpickled.server.inference.predictor import Predictor
@@ -17,7 +18,7 @@ from unpickled.server.observe.counters import Block
 from unpickled.server.observe.intake import Intake
 from unpickled.server.observe.recorder import Headers, Observer, Recorder, Watch
 from unpickled.server.observe.source import Source
-from unpickled.server.observe.tally import OutsideTally
+from unpickled.server.observe.tally import OutsideTally, set_used
 from unpickled.server.observe.values import tally_of
 from unpickled.server.protocols.protocol import Paths, Protocol, Subject
 from unpickled.server.protocols.registry import routes
@@ -239,6 +240,8 @@ class Routes:
         self, built: Handlers, protocol: Protocol, rule: str, observers: Sequence[Observer] = ()
     ) -> Endpoint:
         served, gate = built.served, self._gate
+        # Before the counts: those of a version that nobody has used for hours are ended.
+        set_used(self._block, served.name, served.version, monotonic())
         tally = tally_of(self._block, served.name, served.version, rule, served.model.outputs)
         intake = None
         if self._intake is not None:
