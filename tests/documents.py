@@ -191,9 +191,9 @@ def checkout(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def reading(folder: Path, places: dict[str, str]) -> Iterator[Reading]:
+def reading(folder: Path, places: dict[str, str] | None = None) -> Iterator[Reading]:
     """A reader of a page in a folder, with these places; the servers of the page end with the block."""
-    page = Reading(folder, places=places)
+    page = Reading(folder, places=places or {})
     try:
         yield page
     finally:
