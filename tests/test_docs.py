@@ -32,7 +32,8 @@ from kinds import graphs
 RUN = [page for page in PAGES if page.name != "README.md" and any(map(runs, blocks(page)))]
 # Pages that train many models, measure, or start several servers.
 LENGTHY = {
-    *("accuracy", "batches", "boosters", "capacity", "clusters", "drift", "export", "gpu", "judge", "keys"),
+    *("accuracy", "batches", "batches-in-object-stores", "boosters", "capacity", "clusters", "drift"),
+    *("export", "gpu", "judge", "keys"),
     *("brokers-more", "make-again", "measure", "numbers", "outliers"),
     *("outside-the-range", "payload-log", "replace-a-model", "retrain", "sign", "tables", "tls"),
     "tutorial-loop",

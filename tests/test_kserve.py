@@ -17,6 +17,7 @@ CONTAINER = SPEC["containers"][0]
 SERVICE = yaml.safe_load((KSERVE / "inferenceservice.yaml").read_text("utf-8"))
 
 
+@pytest.mark.long
 def test_kserve_runtime(models, tmp_path):
     """A server started as KServe's runtime says answers its probes and both protocols."""
     name = SERVICE["metadata"]["name"]

@@ -71,7 +71,7 @@ def scraped(server) -> list[str]:
     [
         pytest.param(b"", id="nothing", marks=pytest.mark.long),
         pytest.param(b"P", id="a byte", marks=pytest.mark.long),
-        pytest.param(head()[:-9], id="half a head"),
+        pytest.param(head()[:-9], id="half a head", marks=pytest.mark.long),
         pytest.param(PREFACE, id="HTTP/2"),
     ],
 )

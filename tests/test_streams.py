@@ -122,7 +122,9 @@ def test_what_is_too_large_stops_nothing(name, models, tmp_path):
     assert letters["answer_too_large"]["body"].encode() == rows
 
 
-@pytest.mark.parametrize("scheme", ["amqp", "kafka", "nats", "redis"])
+@pytest.mark.parametrize(
+    "scheme", ["redis", *(pytest.param(name, marks=pytest.mark.long) for name in ("amqp", "kafka", "nats"))]
+)
 def test_a_server_that_says_nothing_is_told(scheme, models, tmp_path):
     """It is away as one that refuses connections is; a SIGTERM ends the command, and no password shows."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -153,7 +155,7 @@ def test_a_host_that_is_away_is_waited_for(scheme, host):
     target.close()
 
 
-@pytest.mark.parametrize("wait", ["0", "3000"])
+@pytest.mark.parametrize("wait", ["0", pytest.param("3000", marks=pytest.mark.long)])
 def test_a_batch_that_is_not_full_is_answered(broker, models, tmp_path, wait):
     """One message does not wait for a thousand: it is answered when --wait-ms are over, or at once."""
     broker.send(f"{tmp_path.name}-flowers", [FLOWER_BODY])

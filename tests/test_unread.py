@@ -85,7 +85,7 @@ def test_clients_that_never_read(models, tmp_path):
             assert receive(connection)[0] == 200
 
 
-@pytest.mark.parametrize("streams", [1, 150])
+@pytest.mark.parametrize("streams", [1, pytest.param(150, marks=pytest.mark.long)])
 def test_http2_clients_without_a_window(models, tmp_path, streams):
     """An HTTP/2 client that lets the server send nothing loses its connection, and others are answered."""
     with serving(tmp_path, *FLAGS, models=models.path) as server, server.connect() as connection:
