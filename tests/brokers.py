@@ -317,6 +317,9 @@ class Kafka:
     # A member that is gone is noticed after 6 s, not after 45; the mock waits 3 s for members of a new group.
     # It forgets the first messages of a partition behind 5 MB: compressed, 100,000 answers stay.
     OPTIONS = "session.timeout.ms=6000&heartbeat.interval.ms=1000&compression.type=zstd"
+    # Messages answered twice beside those of a kill: a batch that is in hand when its partition moves, as a
+    # member joins, or is taken for dead while the cluster stands still.
+    FORGETS = 1000
     PROGRAM = """
 import sys
 from confluent_kafka import Producer
