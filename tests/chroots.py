@@ -40,9 +40,7 @@ class Stage:
     root: Path
     script: Path
     mounts: Mapping[str, str]
-    environ: dict[str, str] = field(
-        default_factory=lambda: {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin"}
-    )
+    environ: dict[str, str] = field(default_factory=lambda: {"PATH": PATH})
     folder: str = "/"
     user: str = "0:0"
     command: tuple[str, ...] = ()
@@ -52,18 +50,8 @@ class Stage:
         mounts = [f"{source}={place}" for source, place in {"/proc": "/proc", **self.mounts}.items()]
         within = ["chroot", f"--userspec={self.user}", str(self.root), "env", "-i", f"--chdir={self.folder}"]
         within += [f"{name}={value}" for name, value in {**self.environ, **more}.items()]
-        return [
-            "unshare",
-            "--mount",
-            "sh",
-            "-e",
-            str(self.script),
-            str(self.root),
-            *mounts,
-            "--",
-            *within,
-            *command,
-        ]
+        mounting = ["unshare", "--mount", "sh", "-e", str(self.script), str(self.root), *mounts, "--"]
+        return [*mounting, *within, *command]
 
 
 class Build:

@@ -62,14 +62,12 @@ class Default:
                 self.name,
             )
 
-    def get(self, loaded: Collection[str], names: Sequence[str]) -> str:
-        """Its name; UnknownModel where there is none."""
-        if self.name is not None:
-            return self.name
+    def missing(self, loaded: Collection[str], names: Sequence[str]) -> UnknownModel:
+        """The error for a request that needs one where there is none."""
         remedy = "POST to /models/<name>/predict, or set default_model"
         if not loaded:
             remedy = "export one with `unpickled train iris`"
-        raise UnknownModel(f"there is no default model, as this server has {_all(names)}: {remedy}")
+        return UnknownModel(f"there is no default model, as this server has {_all(names)}: {remedy}")
 
 
 def _only(names: Sequence[str]) -> str | None:

@@ -174,7 +174,9 @@ class Repository:
             NotReady: The model or the version is there, and is refused.
         """
         if name is None:
-            name = self._default.name or self._default.get(self.deployments, self.names)
+            name = self.default
+        if name is None:
+            raise self._default.missing(self.deployments, self.names)
         deployment = self.deployment(name)
         if not deployment.versions:
             raise NotReady(

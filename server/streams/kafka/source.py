@@ -67,7 +67,7 @@ class KafkaSource:
         member answered then, another one would answer once more if this one ended before it can commit.
         """
         self._join()
-        if self._moves and not self._settle(_AGAIN):
+        if self._moves and not self._settle():
             return []
         self._commits.wait(seconds)
         with translated(self._address):
@@ -106,7 +106,7 @@ class KafkaSource:
                 self._commit()
                 end = time.monotonic() + topic.PATIENCE
                 while self._moves and time.monotonic() < end:
-                    self._settle(_AGAIN)
+                    self._settle()
         self._commits.close()
         self._lag.close()
 
@@ -187,9 +187,9 @@ class KafkaSource:
             self._consumer.resume(assigned)
         self._called = time.monotonic()
 
-    def _settle(self, seconds: float) -> bool:
+    def _settle(self) -> bool:
         """Commit what a cluster that moves partitions has refused; whether nothing of it is left."""
-        self._poll(seconds)
+        self._poll(_AGAIN)
         self._commit()
         return not self._moves
 
