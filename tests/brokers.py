@@ -27,7 +27,7 @@ import pika
 import pytest
 import redis
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
-from conftest import BIN, PATIENCE, end, environment, eventually, free_port
+from conftest import BIN, PATIENCE, end, environment, eventually, free_port, halt
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from unpickled.server.streams.address import parsed
@@ -344,7 +344,7 @@ sys.stdin.read()
 
     def kill(self) -> None:
         assert self.process is not None
-        self.process.send_signal(signal.SIGSTOP)
+        halt(self.process.pid)
 
     def stop(self) -> None:
         kill(self.process)

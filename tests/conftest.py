@@ -361,6 +361,24 @@ def end(process: subprocess.Popen[Any], grace: float = PATIENCE) -> None:
     process.wait()
 
 
+def halt(pid: int) -> None:
+    """Stop a process, and wait until none of its threads runs: after the signal it runs on for a moment."""
+    os.kill(pid, signal.SIGSTOP)
+    eventually(lambda: stands_still(pid))
+
+
+def stands_still(pid: int) -> bool:
+    """Whether all threads of a process are stopped, or ended."""
+    process = Path(f"/proc/{pid}")
+    try:
+        lines = [(thread / "stat").read_text() for thread in (process / "task").iterdir()]
+    except OSError:
+        # A thread ends, or the process.
+        return not process.exists()
+    # The state stands behind the name, which is in brackets.
+    return all(line.rpartition(") ")[2][0] in "TtZX" for line in lines)
+
+
 def alike(text: str, expected: str) -> bool:
     """Whether words are equal and numbers as close as ``expected`` shows them; ``...`` there is any text."""
     words = [_pattern(part) for part in NUMBER.split(expected)]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE, Serving, eventually, free_port, serving
+from conftest import PATIENCE, Serving, eventually, free_port, halt, serving
 from prometheus_client.parser import text_string_to_metric_families as parse
 from test_server import BODY, DEFAULT, is_answered, read_answer, sockets
 
@@ -161,10 +161,10 @@ def test_workers_that_fail(models, tmp_path):
     with administered(tmp_path, models.path, *flags) as admin:
         eventually(lambda: admin.states() == ["ready", "ready"])
         first, second = admin.server.workers()
-        os.kill(first, signal.SIGSTOP)
+        halt(first)
         eventually(lambda: admin.states()[0] == "hung")
         assert (admin.ask("/livez")[0], admin.document("/livez")["failing"]) == (200, [1])
-        os.kill(second, signal.SIGSTOP)
+        halt(second)
         eventually(lambda: admin.ask("/livez")[0] == 503 or admin.states()[0] != "hung")
         eventually(lambda: admin.states() == ["ready", "ready"])
         assert admin.figures()["unpickled_worker_exits_total", "hung"] == 2

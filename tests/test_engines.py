@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import BIN, FLOWERS, environment, eventually, free_port, run, started
+from conftest import BIN, FLOWERS, environment, eventually, free_port, halt, run, started
 
 from unpickled.__main__ import main
 from unpickled.server.batch.engines import address, registry, sight
@@ -147,7 +147,7 @@ def stopped(folder, driver):
     """A process of the job, stopped in the middle of a part; none if all are between two parts."""
     for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
         if pid != driver and reads(pid, folder):
-            os.kill(pid, signal.SIGSTOP)
+            halt(pid)
             if reads(pid, folder):
                 return [pid]
             os.kill(pid, signal.SIGCONT)

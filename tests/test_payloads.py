@@ -27,6 +27,7 @@ from conftest import (
     eventually,
     free_port,
     generated,
+    halt,
     run,
     serving,
 )
@@ -494,7 +495,7 @@ def test_a_server_that_is_killed(models, tmp_path):
             server.ask("/models/iris/predict", GOOD)
         eventually(lambda: fates(server)["written"] == 5)
         processes = server.children()
-        os.kill(server.writers()[0], signal.SIGSTOP)
+        halt(server.writers()[0])
         server.process.kill()
         eventually(lambda: not any(map(lives, processes)) or lives_alone(processes))
         for pid in processes:

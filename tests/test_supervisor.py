@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE, ROOT, eventually, free_port, serving, shelve, started
+from conftest import PATIENCE, ROOT, eventually, free_port, halt, serving, shelve, started
 from handmade import slow, store
 from test_interrupts import PAGE
 from test_server import DEFAULT, is_answered
@@ -176,7 +176,7 @@ def test_a_worker_that_hangs_is_replaced(models, tmp_path):
     """A worker that is stopped gives no sign of life: it is killed, replaced, and requests are answered."""
     with serving(tmp_path, *DEFAULT, "--hang-timeout", "6", models=models.path) as server:
         (before,) = server.workers()
-        os.kill(before, signal.SIGSTOP)
+        halt(before)
         eventually(lambda: server.workers() not in ([], [before]))
         eventually(lambda: is_answered(server))
         assert f"worker 1 (process {before}) gives no sign of life for 6 s: it is killed" in server.printed()
