@@ -475,14 +475,21 @@ class Consuming:
 
 @contextlib.contextmanager
 def consuming(
-    folder: Path, models: Path, broker: Broker, *flags: str, name: str = "", dead: bool = True
+    folder: Path,
+    models: Path,
+    broker: Broker,
+    *flags: str,
+    name: str = "",
+    dead: bool = True,
+    to: Broker | None = None,
 ) -> Iterator[Consuming]:
     """``unpickled consume``, once it has begun; it ends with the block.
 
-    Its queues are flowers, scored and dead behind the name, which by default is that of the folder.
+    Its queues are flowers, scored and dead behind the name, which by default is that of the folder. ``to`` has
+    the queue scored, if it is not the broker itself.
     """
     port, name = free_port(), name or folder.name
-    words = ["--to", broker.address(f"{name}-scored"), "--model", "iris", "--models", str(models)]
+    words = ["--to", (to or broker).address(f"{name}-scored"), "--model", "iris", "--models", str(models)]
     words += ["--dead", broker.address(f"{name}-dead")] if dead else []
     words += ["--admin-port", str(port), *flags]
     command = [BIN / "unpickled", "consume", broker.address(f"{name}-flowers"), *words]

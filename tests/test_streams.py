@@ -534,6 +534,27 @@ def test_a_consumer_imports_no_http_server():
 
 
 @pytest.mark.long
+def test_a_batch_whose_connection_is_lost_is_answered_once(models, tmp_path):
+    """Its answers are written when both brokers are back, and it is acknowledged as it is delivered again."""
+    with ExitStack() as stack:
+        rabbit, redis = (stack.enter_context(running(name, tmp_path / name)) for name in ("amqp", "redis"))
+        consumer = stack.enter_context(consuming(tmp_path, models.path, rabbit, name="lost", to=redis))
+        rabbit.send("lost-flowers", [FLOWER_BODY])
+        eventually(lambda: consumer.answered() == 1)
+        redis.kill()
+        rabbit.send("lost-flowers", [FLOWER_BODY] * 10)
+        eventually(lambda: "is away" in consumer.printed())
+        rabbit.kill()
+        rabbit.start()
+        redis.start()
+        eventually(lambda: consumer.figures().get(("unpickled_stream_redelivered_total",)) == 10)
+        assert consumer.finish() == 0
+        answers = [document["id"] for document in redis.read("lost-scored")]
+        assert sorted(answers) == sorted(["lost-flowers-0", *(f"lost-flowers-{n}" for n in range(10))])
+        assert rabbit.read("lost-flowers") == []
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("name", brokers())
 def test_none_is_lost_whatever_is_killed(name, models, tmp_path):
     """A consumer, then the broker, is killed amid 100,000 messages: all answered, twice those in flight."""

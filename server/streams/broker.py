@@ -95,7 +95,11 @@ class Source(Protocol):
         """
 
     def acknowledge(self, messages: Sequence[Message]) -> None:
-        """Let the broker forget these messages: their answers are written. Raises BrokerAway."""
+        """Let the broker forget these messages: their answers are written.
+
+        Raises:
+            BrokerAway: The broker is away, or delivers some of them again, as their connection was lost.
+        """
 
     def lag(self) -> int | None:
         """How many messages wait for the group; None where the broker does not tell. Raises BrokerAway."""

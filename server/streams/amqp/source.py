@@ -12,7 +12,7 @@ from typing import Any
 from unpickled.server.quote import quoted
 from unpickled.server.streams.address import Address
 from unpickled.server.streams.amqp.connection import KEY, OPTIONS, Connection
-from unpickled.server.streams.broker import Message, SourceOptions
+from unpickled.server.streams.broker import BrokerAway, Message, SourceOptions
 
 # The header in which a quorum queue counts earlier deliveries.
 _COUNT = "x-delivery-count"
@@ -46,7 +46,7 @@ class AmqpSource:
         return self._connection.run(self._receive(most, seconds))
 
     def acknowledge(self, messages: Sequence[Message]) -> None:
-        """See Source. Those of a connection that is lost are left alone: the server delivers them again."""
+        """See Source. BrokerAway for those of a connection that is lost, which the server delivers again."""
         self._connection.run(self._acknowledge([message.receipt for message in messages]))
 
     def lag(self) -> int:
@@ -105,8 +105,12 @@ class AmqpSource:
         channel = await self._consuming()
         # A tag that is acknowledged twice would end the channel.
         tags = {tag for owner, tag in receipts if owner is channel and tag in self._held}
-        if not tags:
-            return
+        if tags:
+            await self._settle(channel, tags)
+        if any(owner is not channel for owner, _ in receipts):
+            raise BrokerAway("the connection was lost before all was acknowledged")
+
+    async def _settle(self, channel: Any, tags: set[int]) -> None:
         last = max(tags)
         if tags == {tag for tag in self._held if tag <= last}:
             channel.basic_ack(last, multiple=True)
