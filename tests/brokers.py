@@ -396,6 +396,26 @@ def kill(process: subprocess.Popen[bytes] | None) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        eventually(lambda: not lives(process.pid))
+
+
+def lives(group: int) -> bool:
+    """Whether a process of a group has not ended yet: it may hold its port for a second after a kill."""
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        with contextlib.suppress(ProcessLookupError):
+            if os.getpgid(pid) == group and not ended(pid):
+                return True
+    return False
+
+
+def ended(pid: int) -> bool:
+    """Whether all threads of a process have ended, though nobody may have waited for it yet."""
+    try:
+        stats = [(thread / "stat").read_text() for thread in Path(f"/proc/{pid}/task").iterdir()]
+    except OSError:
+        # A thread has ended just now, or the process: the next look tells.
+        return False
+    return all(stat.rpartition(") ")[2][0] in "ZX" for stat in stats)
 
 
 # Name -> the function that makes one from a folder, and the program without which it is skipped.

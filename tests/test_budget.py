@@ -126,7 +126,7 @@ def test_stalled_uploads_make_room(models, tmp_path):
             stack.enter_context(closing(holding(server, 8 * MIB)))
         assert answered(upload(server, len(large), large))[0] == 503
         eventually(lambda: answered(upload(server, len(large), large))[0] == 200)
-        eventually(lambda: "closed connections that were silent" in server.printed(), 60)
+        eventually(lambda: "closed connections that were silent" in server.printed())
 
 
 def rows(count: int) -> list[list[float]]:

@@ -91,7 +91,9 @@ def test_an_encrypted_broker_goes_and_comes(broker, models, tmp_path):
         eventually(lambda: "is away (" in consumer.printed())
         broker.start()
         broker.send(f"{tmp_path.name}-flowers", [FLOWER_BODY.replace(b"5.1", b"5.2")])
-        eventually(lambda: consumer.answered() == 2)
+        # A broker may have forgotten the first acknowledgement: both messages are then answered together.
+        answers = f"{tmp_path.name}-scored"
+        eventually(lambda: len({str(answer["probabilities"]) for answer in broker.read(answers)}) == 2)
         assert consumer.finish() == 0
 
 

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
@@ -120,12 +120,19 @@ def listens(port):
 
 
 @contextmanager
-def under_way(job, out):
-    """A job whose first part is done."""
+def under_way(job, out, folder):
+    """A job whose first part is done, and the id of its process that is stopped in the middle of another."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with started(job, env=environment(**LOOPBACK), **pipes) as process:
-        eventually(lambda: written(out) or process.poll() is not None)
-        yield process
+    while True:
+        with started(job, env=environment(**LOOPBACK), **pipes) as process:
+            eventually(lambda: written(out) or process.poll() is not None)
+            if pids := caught(folder, process):
+                yield process, pids[0]
+                return
+            _, errors = process.communicate()
+        # It was faster than this process: once more.
+        assert process.returncode == 0, errors
+        shutil.rmtree(out)
 
 
 def written(out):
@@ -146,27 +153,29 @@ def reads(pid, folder):
 def stopped(folder, driver):
     """A process of the job, stopped in the middle of a part; none if all are between two parts."""
     for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
-        if pid != driver and reads(pid, folder):
-            halt(pid)
-            if reads(pid, folder):
-                return [pid]
-            os.kill(pid, signal.SIGCONT)
+        # One that has ended meanwhile is none.
+        with suppress(ProcessLookupError):
+            if pid != driver and reads(pid, folder):
+                halt(pid)
+                if reads(pid, folder):
+                    return [pid]
+                os.kill(pid, signal.SIGCONT)
     return []
 
 
 def caught(folder, process):
-    """The id of a process of the job, stopped in the middle of a part."""
+    """The id of a process of the job, stopped in the middle of a part; none if the job has ended before."""
     pids = []
     eventually(lambda: pids.extend(stopped(folder, process.pid)) or pids or process.poll() is not None)
-    return pids[0]
+    return pids
 
 
 @pytest.mark.long
 def test_a_killed_process(engine, models, big, expected, tmp_path, capsys):
     """Every row is answered or refused once where a process is killed in the middle of a part."""
     out = tmp_path / "out"
-    with under_way(command(models, big, out, *engine), out) as process:
-        os.kill(caught(big, process), signal.SIGKILL)
+    with under_way(command(models, big, out, *engine), out, big) as (process, victim):
+        os.kill(victim, signal.SIGKILL)
         output, errors = process.communicate()
     assert process.returncode == 0, errors
     assert output.startswith(f"{PARTS * (ROWS - 1):,} rows scored by iris version 1: {PARTS} parts")
@@ -193,8 +202,8 @@ def test_a_table_that_cannot_be_read(engine, models, tmp_path):
 def test_an_interrupt(models, big, expected, tmp_path):
     """Ctrl-C, which all processes of a terminal get, ends the job; this machine alone goes on with it."""
     out = tmp_path / "out"
-    with under_way(command(models, big, out, "--engine", "dask", "--workers", "2"), out) as process:
-        victim = caught(big, process)
+    job = command(models, big, out, "--engine", "dask", "--workers", "2")
+    with under_way(job, out, big) as (process, victim):
         os.killpg(process.pid, signal.SIGINT)
         os.kill(victim, signal.SIGCONT)
         _, errors = process.communicate()
@@ -211,8 +220,7 @@ def test_a_killed_scheduler(models, big, expected, tmp_path):
     out = tmp_path / "out"
     with scheduler() as (address, killed), started([BIN / "dask", "worker", *LONELY, address], **SILENT):
         job = command(models, big, out, "--engine", "dask", "--engine-address", address)
-        with under_way(job, out) as process:
-            victim = caught(big, process)
+        with under_way(job, out, big) as (process, victim):
             killed.kill()
             _, errors = process.communicate()
             os.kill(victim, signal.SIGKILL)

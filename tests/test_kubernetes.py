@@ -386,7 +386,9 @@ def test_models_are_fetched_and_followed(models, store, tmp_path):
         shelve(models, folder / "iris", "forest", first=2)
         with container_runs(follow, variables | secret, tmp_path) as sidecar:
             eventually(lambda: server.ask("/models/iris")[1]["version"] == 2)
-        assert "iris: version 2 has come from s3://models/iris/2/model.onnx" in sidecar.printed()
+            # The line comes after the version, which the server may see at once.
+            line = "iris: version 2 has come from s3://models/iris/2/model.onnx"
+            eventually(lambda: line in sidecar.printed())
     assert follow["restartPolicy"] == "Always"
 
 

@@ -227,6 +227,7 @@ def test_worker_killed_in_the_middle_of_a_reload(home, tmp_path, models):
             eventually(lambda: server.printed().count("is loaded") > 5)
             kill_one(server)
             eventually(lambda: settled(server, "202"))
+            eventually(lambda: "202" in {version for _, version, _ in [*load.answers]})
         new = answers(server)["202"]
     assert set(load.answers) == {(200, "1", right), (200, "202", new)}
     assert load.broken <= 6

@@ -13,7 +13,7 @@ from collections import Counter
 from contextlib import ExitStack
 
 import pytest
-from brokers import FLOWER_BODY, Nats, RabbitMQ, Redis, brokers, consuming, running
+from brokers import FLOWER_BODY, Kafka, Nats, RabbitMQ, Redis, brokers, consuming, running
 from conftest import BIN, PATIENCE, environment, eventually, free_port, run, shelve, started
 from msgspec.structs import replace
 
@@ -160,8 +160,8 @@ def test_a_batch_that_is_not_full_is_answered(broker, models, tmp_path, wait):
     """One message does not wait for a thousand: it is answered when --wait-ms are over, or at once."""
     broker.send(f"{tmp_path.name}-flowers", [FLOWER_BODY])
     with consuming(tmp_path, models.path, broker, "--batch", "1000", "--wait-ms", wait) as consumer:
-        eventually(lambda: consumer.answered() == 1)
-        assert consumer.figures()["unpickled_stream_batches_total",] == 1
+        eventually(lambda: consumer.figures().get(("unpickled_stream_batches_total",)) == 1)
+        assert consumer.answered() == 1
         assert consumer.finish() == 0
     assert len(broker.read(f"{tmp_path.name}-scored")) == 1
 
@@ -203,7 +203,9 @@ def test_members_of_a_group_share_messages(broker, models, tmp_path):
             stack.enter_context(consuming(tmp_path, models.path, broker, *flags))
         eventually(lambda: len(broker.read(f"{tmp_path.name}-scored")) >= 400 * groups)
     counts = Counter(document["id"] for document in broker.read(f"{tmp_path.name}-scored"))
-    assert set(counts.values()) == {groups}
+    assert min(counts.values()) == groups
+    # In Kafka, a batch in hand when its partition moves to the second member.
+    assert sum(counts.values()) - 400 * groups <= (10 if isinstance(broker, Kafka) else 0)
 
 
 def test_a_key_stays_on_one_version(broker, models, tmp_path):
@@ -278,7 +280,8 @@ def test_messages_of_a_dead_member_are_taken_over(redis, models, tmp_path):
         client.xreadgroup("unpickled", "gone", {stream: ">"}, 7)
     with consuming(tmp_path, models.path, redis, "--idle", "1") as consumer:
         eventually(lambda: consumer.answered() == 10)
-        assert consumer.figures()["unpickled_stream_redelivered_total",] == 7
+        # They are counted once their batch is done.
+        eventually(lambda: consumer.figures()["unpickled_stream_redelivered_total",] == 7)
         eventually(lambda: consumer.figures().get(("unpickled_stream_lag",)) == 0)
 
 
