@@ -346,7 +346,7 @@ def test_a_collector_that_comes_back(quick, caplog):
 
 
 def told(caplog, url):
-    """What the log says of this collector: the exporters of other tests may still end."""
+    """The messages about this collector: the exporters of other tests may still end."""
     return [each.message.removeprefix(f"{url} ") for each in caplog.records if url in each.message]
 
 
