@@ -109,9 +109,9 @@ def store(models: Path, name: str, content: bytes, version: int = 1) -> Path:
     return path
 
 
-def slow(steps: int = 100) -> bytes:
-    """A model file like that above, of which a row takes ``steps`` times the tanh of 8,192 numbers."""
-    ones = np.ones((1, 8192))
+def slow(steps: int = 100, width: int = 8192) -> bytes:
+    """A model file like that above, of which a row takes ``steps`` times the tanh of ``width`` numbers."""
+    ones = np.ones((1, width))
     chain = [helper.make_node("Tanh", [f"wide{n}"], [f"wide{n + 1}"]) for n in range(steps)]
     nodes = [
         helper.make_node("MatMul", ["X", "ones"], ["wide0"]),
@@ -119,7 +119,7 @@ def slow(steps: int = 100) -> bytes:
         helper.make_node("MatMul", [f"wide{steps}", "first"], ["x"]),
         *[helper.make_node("Greater", ["x", "zero"], ["positive"]), *NODES[1:]],
     ]
-    return embed(graph(nodes, ones=ones, first=ones.T / 8192))
+    return embed(graph(nodes, ones=ones, first=ones.T / width))
 
 
 @contextmanager

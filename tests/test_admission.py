@@ -13,11 +13,12 @@ from itertools import pairwise
 
 import pytest
 from conftest import FLOWER, eventually, serving
-from handmade import slow, store
+from handmade import lasting, slow, store
 
 from unpickled.server import Config, create_app
 from unpickled.server.errors import DeadlineExceeded, Overloaded
 from unpickled.server.inference import standing
+from unpickled.server.inference import turn as turns
 from unpickled.server.inference.admission import Admission
 from unpickled.server.inference.lane import Lane
 from unpickled.server.inference.predictor import Predictor
@@ -95,8 +96,11 @@ def test_no_row_waits_for_a_batch():
     assert keeper.order == ["row", "batch"]
 
 
-def test_short_batches_overtake():
+def test_short_batches_overtake(patient):
     """A batch goes before a longer one that came earlier, and batches of one length go as they came."""
+    # However far apart the threads start, no batch has waited for so long that it goes first.
+    patient.setattr(turns, "_SPAN", 1e6)
+    patient.setattr(turns, "_FARTHEST", math.inf)
     keeper = Gatekeeper(longest=60)
     held = hold(keeper, single=False)
     lengths = {"long": 0.3, "short": 0.001, "long too": 0.3, "middle": 0.05}
@@ -297,12 +301,13 @@ def lost(server, reason):
 
 def test_overload_is_told(busy):
     """Some of many requests at once are answered, all others refused with the time to ask again."""
-    before = lost(busy, "shed")
+    before, rows = lost(busy, "shed"), 20
+    # Several rows each, so that they take far longer than clients take to send them, on any machine.
     with ThreadPoolExecutor(60) as pool:
-        answers = list(pool.map(lambda _: ask(busy, {"features": [1.0]}), range(180)))
+        answers = list(pool.map(lambda _: ask(busy, {"features": [[1.0]] * rows}), range(180)))
     statuses = Counter(status for status, _, _ in answers)
     assert set(statuses) == {200, 503}
-    assert all(document["prediction"] == [1] for status, document, _ in answers if status == 200)
+    assert all(document["prediction"] == [1] * rows for status, document, _ in answers if status == 200)
     assert all((document["code"], int(headers["Retry-After"]) > 0) == ("overloaded", True)
                for status, document, headers in answers if status == 503)  # fmt: skip
     assert lost(busy, "shed") - before == statuses[503]
@@ -370,13 +375,19 @@ def test_timeout_of_the_open_inference_protocol(busy, timeout, status):
 
 def test_single_row_beside_batches(busy):
     """A single row is answered while batches are still being run."""
-    ask(busy, {"features": [1.0]})
-    with ThreadPoolExecutor(3) as pool:
-        batches = [pool.submit(ask, busy, {"features": [[1.0]] * 400}) for _ in range(2)]
+    # The machine may be faster than it was when the batch was measured, or this process be late.
+    assert any(is_answered_beside(busy, json.loads(lasting(busy, seconds))) for seconds in (1, 4, 16))
+
+
+def is_answered_beside(server, batch) -> bool:
+    """Whether a single row is answered before two batches are."""
+    with ThreadPoolExecutor(2) as pool:
+        batches = [pool.submit(ask, server, batch) for _ in range(2)]
         time.sleep(0.3)
-        assert ask(busy, {"features": [-1.0]})[1]["prediction"] == [0]
-        assert not all(batch.done() for batch in batches)
-        assert [batch.result()[0] for batch in batches] == [200, 200]
+        assert ask(server, {"features": [-1.0]})[1]["prediction"] == [0]
+        sooner = not all(each.done() for each in batches)
+        assert [each.result()[0] for each in batches] == [200, 200]
+    return sooner
 
 
 @pytest.mark.parametrize(("numbers", "longest"), [(0.4, 5758), (10.0, 1000), (100.0, 100), (1000.0, 10)])
@@ -415,7 +426,8 @@ def test_slices_change_nothing(models, name):
 def test_overdue_run_is_ended():
     """A run that lasts beyond the deadline is ended, and the thread runs the next one as ever."""
     keeper, model = Gatekeeper(), load(slow(500))
-    feeds = model.signature.feeds([(1.0,)] * 20)
+    # Seconds of work, on a fast machine too.
+    feeds = model.signature.feeds([(1.0,)] * 400)
     stop = threading.Event()
 
     def watch() -> None:
@@ -431,13 +443,14 @@ def test_overdue_run_is_ended():
             model.run(feeds)
     stop.set()
     watcher.join(60)
-    assert model.run(feeds)[0].tolist() == [1] * 20
+    assert model.run(model.signature.feeds([(1.0,)] * 20))[0].tolist() == [1] * 20
 
 
 def test_run_that_does_not_end(tmp_path):
     """A run that lasts longer than hang_timeout is ended, and the worker serves on."""
-    store(tmp_path / "models", "slow", slow(3000))
-    with serving(tmp_path, "--hang-timeout", "3", models=tmp_path / "models") as server:
+    # A slice of its batch takes half a minute; a sound worker may be silent for seconds on a busy machine.
+    store(tmp_path / "models", "slow", slow(1000, 131_072))
+    with serving(tmp_path, "--hang-timeout", "6", models=tmp_path / "models") as server:
         workers = server.workers()
         status, document, _ = ask(server, {"features": [[1.0]] * 200})
         assert (status, document["code"]) == (504, "deadline_exceeded")

@@ -371,10 +371,20 @@ def test_generators_agree_on_what_a_request_is(generator, fitted, tutorial, tmp_
         pytest.skip(f"needs {generator}")
     bodies = tmp_path / "bodies"
     bodies.write_bytes(FLOWER + b"\n" + FLOWER)
-    load = generators.closed_loop(generator, target(tutorial, bodies, fitted.sample), 1, 4)
+    load = loaded(generator, target(tutorial, bodies, fitted.sample))
     assert load.requests > 0
     assert load.seconds > 0.5
     assert 10 < load.p50_us <= load.p99_us
+
+
+def loaded(generator: str, target: Target, seconds: int = 1) -> generators.Load:
+    """The figures of a second, or of more where the machine was busy for that long."""
+    try:
+        return generators.closed_loop(generator, target, seconds, 4)
+    except BenchmarkError as error:
+        if "answered nothing" not in str(error) or seconds > 60:
+            raise
+        return loaded(generator, target, 4 * seconds)
 
 
 @pytest.mark.parametrize("generator", generators.SATURATION)

@@ -47,7 +47,8 @@ def test_silence_of_a_balancer(models, tmp_path):
 @pytest.mark.parametrize("flags", [(), ("--workers", "2"), ("--no-fast-path",)])
 def test_end_of_busy_connections(models, tmp_path, flags):
     """After SIGTERM each busy connection ends with an answer that says so: no request is lost."""
-    with serving(tmp_path, *DEFAULT, *flags, models=models.path) as server:
+    # The drain lasts until all have been told: by default, a client that is late meets a closed connection.
+    with serving(tmp_path, *DEFAULT, "--drain-delay", "3600", *flags, models=models.path) as server:
         answers: list[list[str]] = [[] for _ in range(8)]
         clients = [threading.Thread(target=ask_until_closed, args=(server, ends)) for ends in answers]
         for client in clients:
@@ -56,6 +57,7 @@ def test_end_of_busy_connections(models, tmp_path, flags):
         server.process.terminate()
         for client in clients:
             client.join(PATIENCE)
+        server.process.terminate()
         assert server.process.wait(PATIENCE) == 0
     assert [ends[-1] for ends in answers] == ["close"] * 8
 

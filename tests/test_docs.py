@@ -45,6 +45,8 @@ SHOWN = [
     for file in sorted((ROOT / folder).rglob("*.py"))
     if ">>>" in file.read_text("utf-8")
 ]
+# The ports at which programs of a page listen.
+LISTENING = re.compile(r"(?:--admin-port|--port|-p) (\d{4,5})\b")
 # Texts beside the documentation's pages: the files of deploy/, and the help of every command.
 BESIDE = {file.name: file.read_text("utf-8") for file in (ROOT / "deploy").rglob("*.*")}
 BESIDE["--help"] = PARTS["commands"]()
@@ -62,9 +64,12 @@ def programs(page):
 def places(page, folder):
     """The addresses of brokers that a page expects to be there, and those of the brokers that run instead.
 
-    The topic that Kafka's own tools create in the page has a message.
+    The topic that Kafka's own tools create in the page has a message. Other ports of the page are free ones:
+    another process, such as another run of these tests, may have its own.
     """
-    text, ports = page.read_text("utf-8"), {}
+    text = page.read_text("utf-8")
+    own = {number: free_port() for number in {*LISTENING.findall(text)} - {"8000"}}
+    ports = {f"{sign}{number}": f"{sign}{port}" for number, port in own.items() for sign in (":", " ")}
     with contextlib.ExitStack() as stack:
         if "amqp://guest" in text:
             ports[":5672"] = f":{stack.enter_context(running('amqp', folder / 'amqp')).port}"

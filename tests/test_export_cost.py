@@ -1,6 +1,7 @@
 """Exports of wide tables, odd names of columns, progress, and too little memory."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -127,7 +128,8 @@ def test_fitting_tells_how_long_it_has_taken():
             time.sleep(0.01)
     count = len(lines)
     time.sleep(0.05)
-    assert lines[0] == "training forest: 1 s so far"
+    # One second, or more where the thread that tells it is late.
+    assert re.fullmatch(r"training forest: \d+ s so far", lines[0])
     assert lines[-1] == ""
     assert len(lines) == count
 

@@ -198,7 +198,8 @@ def test_each_class_of_users(server, tmp_path, user):
     assert entry["name"] == names.get(user, f"batch of {user.removeprefix('Batch')}")
     assert entry["requests"] > entry["failures"]
     assert entry["max_us"] > 0
-    assert entry["max_us"] % 1000 != 0
+    # One of them may be whole milliseconds by chance.
+    assert entry["max_us"] % 1000 or entry["p50_us"] % 1000
     assert entry["late_p50_us"] is None
     assert entry["rate"] is None
 
@@ -267,8 +268,10 @@ def test_a_hanging_server_loses_no_request(sample, tmp_path):
 @pytest.mark.long
 def test_a_closed_loop_counts_what_hangs(sample, tmp_path):
     """Without a rate, each user has one request without an answer."""
+    words = ["--sample", sample, "-u", "2", "-r", "2", "Array"]
     with answering(tmp_path, HANGING) as address:
-        (entry,) = lost(tmp_path, address, "--sample", sample, "-u", "2", "-r", "2", "-t", "3", "Array")
+        status, (entry,) = ended(tmp_path, address, *words, until=lambda: asked(address) == 6)
+    assert status == 1
     assert (entry["requests"], entry["failures"], entry["failure"]) == (6, 2, UNANSWERED)
 
 
@@ -287,9 +290,14 @@ def test_a_rung_on_a_hanging_server_is_all_failures(sample, tmp_path):
 def test_answers_after_the_end_count_once(sample, tmp_path):
     """A request in flight at the end of the run has time for its answer."""
     with answering(tmp_path, "turn = lambda number: time.sleep(0.5)") as address:
-        words = ["--sample", sample, "-u", "1", "Array"]
-        status, (entry,) = ended(tmp_path, address, *words, until=lambda: asked(address) > 0)
-        assert (status, entry["requests"], entry["failures"]) == (0, asked(address), 0)
+        eventually(lambda: each_is_counted(tmp_path, address, "--sample", sample, "-u", "1", "Array"), 120)
+
+
+def each_is_counted(folder: Path, address: str, *words: str) -> bool:
+    """Whether a run has counted each of its requests, and none as late: a machine may be busy at its end."""
+    before = asked(address)
+    status, (entry,) = ended(folder, address, *words, until=lambda: asked(address) > before)
+    return (status, entry["requests"], entry["failures"]) == (0, asked(address) - before, 0)
 
 
 @pytest.mark.parametrize("rows", [1, 7, 4096])

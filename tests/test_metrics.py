@@ -268,7 +268,8 @@ def test_shadow(home, models):
     (home / "serving.toml").write_text("[labels]\nstable = 1\n[shadow]\nversion = 2\n")
     server = Server(home.parent)
     server.predict([FLOWER] * 30)
-    eventually(lambda: server.figure("shadow_rows_total"))
+    # A shadow counts one number after the other: these are the last ones.
+    eventually(lambda: server.figure("shadow_distance_count"))
     pair = {**OF_IRIS, "shadow": "2", "class": "setosa"}
     assert server.figure("shadow_rows_total", **pair, agreement="same") == 30
     assert server.figure("shadow_rows_total", agreement="different") == 0

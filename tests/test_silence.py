@@ -139,12 +139,13 @@ def proven(running: Running) -> bool:
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_many_clients_that_ask_now_and_then(models, tmp_path, workers):
     """1,300 clients keep their connections, and each of their requests is answered."""
-    flags = (*FEW, "--workers", workers)
+    # Long enough for each to send its request, however late this process is.
+    flags = (*DEFAULT, "--header-timeout", "6", "--workers", workers)
     with serving(tmp_path, *flags, models=models.path) as server, contextlib.ExitStack() as stack:
         clients = opened(server, stack, 1300, head() + BODY)
         assert {receive(client)[0] for client in clients} == {200}
         # Longer than header_timeout, which is for the first request alone.
-        time.sleep(3)
+        time.sleep(7)
         for client in clients:
             client.sendall(head() + BODY)
         assert {receive(client)[0] for client in clients} == {200}

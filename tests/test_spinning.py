@@ -59,7 +59,8 @@ def test_bodies_that_break_off(models, tmp_path, end):
             # The kernel resets what has not been accepted when the worker closes its socket.
             with contextlib.suppress(OSError):
                 statuses.add(server.ask("/predict", BODY)[0])
-        assert statuses == {200}
+        # None, where the worker was replaced before the first of these requests.
+        assert statuses <= {200}
         assert server.ask("/predict", BODY)[0] == 200
         assert "for bodies that broke off over HTTP/2" in server.printed()
 

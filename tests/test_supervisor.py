@@ -185,8 +185,9 @@ def test_a_worker_that_hangs_is_replaced(models, tmp_path):
 
 def test_a_worker_that_never_serves_ends_the_server(tmp_path):
     """A worker that cannot even start ends the server with status 1: nobody has relied on it yet."""
-    # It loads for seconds, so that each worker is killed before it could serve.
-    store(tmp_path / "models", "slow", slow(3000))
+    # They load for many seconds, so that each worker is killed before it could serve.
+    for number in range(8):
+        store(tmp_path / "models", f"slow{number}", slow(3000))
     with serving(tmp_path, models=tmp_path / "models", wait=False) as server:
         for _ in range(2):
             (worker,) = eventually_some(server)

@@ -112,6 +112,7 @@ def test_a_changed_certificate_is_served(models, tmp_path, authority, workers):
                 statuses.append(ask(server, context)[0])
 
         old = ask(server, context)[1]
+        eventually(lambda: len(server.workers()) == workers)
         thread = threading.Thread(target=load)
         thread.start()
         before = set(server.workers())
@@ -131,7 +132,7 @@ listener = socket.create_server(("127.0.0.1", 0))
 client = socket.create_connection(listener.getsockname())
 accept = threading.Timer(0.2, lambda: listener.accept()[0].sendall(b"taken"))
 accept.start()
-listeners.close_all(3)
+listeners.close_all(600)
 print(client.recv(5).decode())
 """
 

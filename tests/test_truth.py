@@ -512,7 +512,8 @@ def test_room_of_all(tmp_path):
 def test_store(tmp_path):
     """A line that a crash has cut stays alone; what was reported twice is there twice, in order."""
     ledger = store.Store(str(tmp_path), "aaaaaaaa-0", 10**9)
-    now = datetime.now(UTC)
+    # All of one date, at midnight too.
+    now = datetime.now(UTC).replace(hour=12)
     lines = [
         store.Kept(f"aaaaaaaa-0-{row}", row, "", (now + timedelta(seconds=row)).isoformat())
         for row in range(3)
