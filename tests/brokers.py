@@ -505,8 +505,8 @@ def consuming(
 ) -> Iterator[Consuming]:
     """``unpickled consume``, once it has begun; it ends with the block.
 
-    Its queues are flowers, scored and dead behind the name, which by default is that of the folder. ``to`` has
-    the queue scored, if it is not the broker itself.
+    Its queues are flowers, scored and dead behind the name, which by default is that of the folder. ``to`` is
+    the broker of the queue scored, if it is another one.
     """
     port, name = free_port(), name or folder.name
     words = ["--to", (to or broker).address(f"{name}-scored"), "--model", "iris", "--models", str(models)]

@@ -77,10 +77,6 @@ def places(page, folder):
             cluster = stack.enter_context(running("kafka", folder / "kafka"))
             cluster.send("flowers", [FLOWER_BODY])
             ports[":9092"] = f":{cluster.servers.rpartition(':')[2]}"
-        # Another run of the tests may have the ports on this machine that the page gives its own programs.
-        for chosen in set(re.findall(r"(?:redis-server --port|nats-server .* -p|--admin-port) (\d+)", text)):
-            port = free_port()
-            ports |= {f"{mark}{chosen}": f"{mark}{port}" for mark in (":", "-p ", "-port ", ", ")}
         yield ports
 
 
