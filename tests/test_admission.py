@@ -446,6 +446,7 @@ def test_overdue_run_is_ended():
     assert model.run(model.signature.feeds([(1.0,)] * 20))[0].tolist() == [1] * 20
 
 
+@pytest.mark.long
 def test_run_that_does_not_end(tmp_path):
     """A run that lasts longer than hang_timeout is ended, and the worker serves on."""
     # A slice of its batch takes half a minute; a sound worker may be silent for seconds on a busy machine.
