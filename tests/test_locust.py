@@ -215,7 +215,7 @@ def test_a_mix_is_the_default(server, tmp_path):
 @pytest.mark.long
 def test_rate_of_an_open_loop(url, tmp_path):
     """Requests come at the given rate, and their delay is reported."""
-    words = ["--model", "iris", "--arrival", "poisson", "--rate", "100", "-t", "3", "Array"]
+    words = ["--model", "iris", "--arrival", "poisson", "--rate", "100", "-t", "8", "Array"]
     (entry,) = measured(tmp_path, url, *words)
     assert entry["rate"] == 100
     assert entry["requests"] == pytest.approx(100 * entry["seconds"], rel=0.25)
@@ -278,7 +278,7 @@ def test_a_closed_loop_counts_what_hangs(sample, tmp_path):
 @pytest.mark.long
 def test_a_rung_on_a_hanging_server_is_all_failures(sample, tmp_path):
     """A rung during which no connection is free is measured too."""
-    words = ["--sample", sample, "--arrival", "constant", "--rungs", "40,60", "--rung-time", "2", "-u", "1"]
+    words = ["--sample", sample, "--arrival", "constant", "--rungs", "40,60", "--rung-time", "8", "-u", "1"]
     with answering(tmp_path, HANGING) as address:
         low, high = lost(tmp_path, address, *words, "Array", files=f"{FILE},{LADDER}")
     assert low["requests"] - low["failures"] == 4
