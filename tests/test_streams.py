@@ -139,7 +139,7 @@ def test_a_server_that_says_nothing_is_told(scheme, models, tmp_path):
     assert "hidden" not in log.read_text()
 
 
-@pytest.mark.parametrize("scheme", ["amqp", "kafka", "nats", "redis"])
+@pytest.mark.parametrize("scheme", ["amqp", pytest.param("kafka", marks=pytest.mark.long), "nats", "redis"])
 @pytest.mark.parametrize("host", ["127.0.0.1:{}", "nowhere.invalid"], ids=["no server", "no host"])
 def test_a_host_that_is_away_is_waited_for(scheme, host):
     """A server that does not listen is away, and so is a name that is unknown for a while."""
