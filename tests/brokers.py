@@ -27,7 +27,7 @@ import pika
 import pytest
 import redis
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
-from conftest import BIN, PATIENCE, end, environment, eventually, free_port, halt
+from conftest import BIN, PATIENCE, are_threads, end, environment, eventually, free_port, halt
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from unpickled.server.streams.address import parsed
@@ -403,19 +403,10 @@ def lives(group: int) -> bool:
     """Whether a process of a group has not ended yet: it may hold its port for a second after a kill."""
     for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
         with contextlib.suppress(ProcessLookupError):
-            if os.getpgid(pid) == group and not ended(pid):
+            # One that has ended may be there until somebody has waited for it.
+            if os.getpgid(pid) == group and not are_threads(pid, "ZX"):
                 return True
     return False
-
-
-def ended(pid: int) -> bool:
-    """Whether all threads of a process have ended, though nobody may have waited for it yet."""
-    try:
-        stats = [(thread / "stat").read_text() for thread in Path(f"/proc/{pid}/task").iterdir()]
-    except OSError:
-        # A thread has ended just now, or the process: the next look tells.
-        return False
-    return all(stat.rpartition(") ")[2][0] in "ZX" for stat in stats)
 
 
 # Name -> the function that makes one from a folder, and the program without which it is skipped.

@@ -54,6 +54,11 @@ class Stage:
         return [*mounting, *within, *command]
 
 
+def joined(text: str) -> list[str]:
+    """The lines of a Containerfile, each with those that continue it."""
+    return re.sub(r"\\\n", " ", text).splitlines()
+
+
 class Build:
     """Makes stages of a Containerfile.
 
@@ -89,7 +94,7 @@ class Build:
     def _read(self, text: str) -> None:
         lines = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
         steps: list[tuple[str, str]] = []
-        for line in re.sub(r"\\\n", " ", lines).splitlines():
+        for line in joined(lines):
             instruction, _, words = line.strip().partition(" ")
             if instruction == "FROM":
                 parent, name = words.split(" AS ")

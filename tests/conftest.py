@@ -364,11 +364,11 @@ def end(process: subprocess.Popen[Any], grace: float = PATIENCE) -> None:
 def halt(pid: int) -> None:
     """Stop a process, and wait until none of its threads runs: after the signal it runs on for a moment."""
     os.kill(pid, signal.SIGSTOP)
-    eventually(lambda: stands_still(pid))
+    eventually(lambda: are_threads(pid, "TtZX"))
 
 
-def stands_still(pid: int) -> bool:
-    """Whether all threads of a process are stopped, or ended."""
+def are_threads(pid: int, states: str) -> bool:
+    """Whether each thread of a process is in one of these states, as ``ps`` has them, or is gone."""
     process = Path(f"/proc/{pid}")
     try:
         lines = [(thread / "stat").read_text() for thread in (process / "task").iterdir()]
@@ -376,7 +376,7 @@ def stands_still(pid: int) -> bool:
         # A thread ends, or the process.
         return not process.exists()
     # The state stands behind the name, which is in brackets.
-    return all(line.rpartition(") ")[2][0] in "TtZX" for line in lines)
+    return all(line.rpartition(") ")[2][0] in states for line in lines)
 
 
 def alike(text: str, expected: str) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from chroots import Build
+from chroots import Build, joined
 from conftest import FLOWER, ROOT, copied, environment, eventually, run, serving, shelve, started
 from containers import archive, engine, mounts
 from documents import blocks, fits
@@ -21,7 +21,7 @@ from unpickled.server.commands.serve import serve
 from unpickled.server.config import Config
 
 FILE = (ROOT / "deploy" / "Containerfile").read_text("utf-8")
-LINES = re.sub(r"\\\n", " ", FILE).splitlines()
+LINES = joined(FILE)
 PAGE = ROOT / "docs" / "how-to" / "containers.md"
 SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / "setup.cfg", "utf-8")

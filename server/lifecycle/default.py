@@ -28,6 +28,10 @@ class Default:
         # Whether the log has said that the default model is one of several by now.
         self._told = False
 
+    def likely(self, names: Sequence[str]) -> str | None:
+        """The one that ``choose`` takes if it can be loaded, of all these models; None where none is."""
+        return self._config.default_model or self._earlier or _only(names)
+
     def choose(self, loaded: Collection[str], names: Sequence[str]) -> None:
         """Choose it at the start of a process.
 
@@ -41,11 +45,11 @@ class Default:
         """
         named = self._config.default_model
         if named is not None and named not in loaded:
-            raise ConfigError(f"default_model is {named!r}, but {self._config.models} has {_all(names)}")
+            raise ConfigError(f"default_model is {named!r}, but {self._config.models} has {all_of(names)}")
         self.name = named or (self._earlier if self._earlier in loaded else _only(names))
         if self._config.ready == "default" and self.name is None and loaded:
             raise ConfigError(
-                f"ready is 'default', but none of {_all(names)} is the default model: set default_model"
+                f"ready is 'default', but none of {all_of(names)} is the default model: set default_model"
             )
 
     def keep(self, loaded: Collection[str], names: Sequence[str]) -> None:
@@ -67,7 +71,7 @@ class Default:
         remedy = "POST to /models/<name>/predict, or set default_model"
         if not loaded:
             remedy = "export one with `unpickled train iris`"
-        return UnknownModel(f"there is no default model, as this server has {_all(names)}: {remedy}")
+        return UnknownModel(f"there is no default model, as this server has {all_of(names)}: {remedy}")
 
 
 def _only(names: Sequence[str]) -> str | None:
@@ -75,5 +79,6 @@ def _only(names: Sequence[str]) -> str | None:
     return names[0] if len(names) == 1 else None
 
 
-def _all(names: Sequence[str]) -> str:
+def all_of(names: Sequence[str]) -> str:
+    """The names of models, as errors list them."""
     return listed(names) or "no models"

@@ -17,7 +17,7 @@ from unpickled.server.config import Config
 from unpickled.server.errors import NotReady, ProviderError, UnknownModel
 from unpickled.server.lifecycle import signed
 from unpickled.server.lifecycle.choice import chosen
-from unpickled.server.lifecycle.default import Default
+from unpickled.server.lifecycle.default import Default, all_of
 from unpickled.server.lifecycle.demand import Demand
 from unpickled.server.lifecycle.deployment import Deployment, Deployments
 from unpickled.server.lifecycle.looks import Looks
@@ -26,7 +26,6 @@ from unpickled.server.lifecycle.root import ModelsFolder
 from unpickled.server.lifecycle.shelf import Shelf
 from unpickled.server.lifecycle.trials import Trials
 from unpickled.server.lifecycle.versions import Served
-from unpickled.server.quote import listed
 
 logger = logging.getLogger("unpickled")
 
@@ -78,7 +77,7 @@ class Repository:
         self._readiness = Readiness(config, expected, self.demand)
         for name in names:
             self._shelves[name] = self._shelf(name)
-        first = config.default_model or beginning.default or (names[0] if len(names) == 1 else None)
+        first = self._default.likely(names)
         self.demand.put_off(name for name in names if name != first)
         self._refresh_shelves()
         self._trials.begin()
@@ -212,7 +211,7 @@ class Repository:
             yield
 
     def _unknown(self, name: str) -> UnknownModel:
-        return UnknownModel(f"there is no model {name!r}: this server has {self._names()}", model=name)
+        return UnknownModel(f"there is no model {name!r}: this server has {all_of(self.names)}", model=name)
 
     def _shelf(self, name: str, arrived_later: bool = False) -> Shelf:
         folder = Path(self.config.models) / name
@@ -273,9 +272,6 @@ class Repository:
             self._swap()
             demand.follow()
             return self.deployments.get(name)
-
-    def _names(self) -> str:
-        return listed(self.names) or "no models"
 
 
 def _read(shelf: Shelf) -> None:
